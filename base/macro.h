@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The handful of arithmetic and pointer idioms that every part uses. */
+#ifndef MSGD_BASE_MACRO_H
+#define MSGD_BASE_MACRO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint32_t max_u32(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Rounds up to a multiple of 16, the slot of Argo rings and of link frames. The caller bounds n. */
+static inline uint32_t round_up16(uint32_t n)
+{
+	return (n + 15U) & ~15U;
+}
+
+#endif
