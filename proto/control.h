@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Control messages between an application and msgd: PROTOCOL.md, section 5. One message travels
+ * as one frame on the control link: channel 0, type = enum control_type, arg = request id.
+ */
+#ifndef MSGD_PROTO_CONTROL_H
+#define MSGD_PROTO_CONTROL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/limits.h"
+
+enum control_type {
+	/* application to msgd; those marked (R) are requests, each answered once under its id */
+	CONTROL_HELLO = 1,      /* (R) WELCOME or STATUS */
+	CONTROL_LISTEN,         /* (R) STATUS */
+	CONTROL_UNLISTEN,       /* (R) STATUS */
+	CONTROL_CONNECT,        /* (R) CONNECTED or STATUS */
+	CONTROL_CANCEL,         /* gives up the request with this frame's id: it answers ECANCELED */
+	CONTROL_ACCEPTED,       /* a channel left its listener's backlog */
+	CONTROL_CHANNEL_CLOSED, /* this end has sent and received CLOSE: the number is free here */
+	CONTROL_LINK_OFFER,     /* the creator's resources, in answer to LINK_CREATE */
+	CONTROL_LINK_READY,     /* the binder has mapped, bound and registered */
+	CONTROL_LINK_FAILED,    /* either end could not, with an errno; or reset the link later */
+	CONTROL_ANNOUNCE_LINK,  /* after HELLO with an old epoch: a link that stands */
+	CONTROL_ANNOUNCE_CHANNEL,
+	CONTROL_ANNOUNCE_DONE,
+	/* msgd to application */
+	CONTROL_WELCOME = 64,
+	CONTROL_STATUS,
+	CONTROL_CONNECTED,
+	CONTROL_LINK_CREATE,
+	CONTROL_LINK_BIND,
+	CONTROL_LINK_UP,
+	CONTROL_LINK_DOWN, /* the other process or its domain is gone, or the link was refused */
+	CONTROL_CHANNEL,   /* a channel for one of this application's listeners */
+	CONTROL_CHANNEL_GONE, /* after msgd's return: the other end does not know this channel */
+};
+
+/* Features, HELLO and WELCOME: what this side can do. */
+#define FEATURE_ARGO UINT64_C(1) /* the domain's Argo works for this process */
+
+enum transport {
+	TRANSPORT_ANY = 0,
+	TRANSPORT_ARGO,
+	TRANSPORT_ARGO_STRICT,
+	TRANSPORT_GRANT,
+	TRANSPORT_LIMIT,
+};
+
+enum channel_type {
+	CHANNEL_SEQPACKET = 1,
+	CHANNEL_STREAM,
+	CHANNEL_DGRAM,
+	CHANNEL_TYPE_LIMIT,
+};
+
+#define CONNECT_WAIT_NAME 1U /* wait until the name is there */
+
+struct control_peer {
+	uint16_t domid;
+	uint8_t uuid[16];
+	char domain[DOMAIN_NAME_SIZE]; /* NUL-terminated, NUL-padded */
+};
+
+struct control_hello {
+	uint32_t epoch; /* of the control page as this side read it */
+	uint16_t version_min, version_max;
+	uint64_t features;
+	uint32_t pid;     /* for people who read msgctl; never trusted */
+	char comm[16];    /* likewise */
+	uint32_t reattach; /* 1: announcements follow, until ANNOUNCE_DONE */
+};
+
+struct control_listen {
+	uint32_t listener; /* the application's handle, unique in it, not 0 */
+	uint32_t type;     /* enum channel_type */
+	uint32_t backlog;  /* 1..BACKLOG_MAX */
+	char name[NAME_SIZE];
+};
+
+struct control_unlisten {
+	uint32_t listener;
+};
+
+struct control_connect {
+	uint32_t type;
+	uint32_t flags;     /* CONNECT_* */
+	uint32_t transport; /* enum transport: ANY or a demand */
+	char address[ADDRESS_SIZE];
+};
+
+struct control_accepted {
+	uint32_t end, channel;
+};
+
+struct control_channel_closed {
+	uint32_t end, channel;
+};
+
+struct control_link_offer {
+	uint32_t end;
+	uint32_t port;         /* unbound for the other end's domain */
+	uint32_t aport;        /* the creator's receive ring (argo), else 0 */
+	uint32_t doorbell_ref; /* grant of the doorbell page */
+	/*
+	 * grant only: a page granted read-only in meaning, whose first 2 * ring_pages u32 words
+	 * are the references of the creator-to-binder ring, then of the binder-to-creator ring.
+	 * Copied once by the binder.
+	 */
+	uint32_t refs_ref;
+};
+
+struct control_link_ready {
+	uint32_t end;
+	uint32_t aport; /* the binder's receive ring (argo), else 0 */
+};
+
+struct control_link_failed {
+	uint32_t end;
+	uint32_t error;  /* Linux errno, positive */
+	char reason[REASON_SIZE];
+};
+
+struct control_announce_link {
+	uint32_t end;
+	uint64_t uid; /* the link's identity, as msgd gave it */
+	uint16_t peer_domid;
+	uint32_t transport;
+	uint32_t role; /* 0 creator, 1 binder */
+	uint32_t state; /* 0 being made, 1 up */
+};
+
+struct control_announce_channel {
+	uint32_t end, channel;
+	uint32_t type;
+	uint32_t listener; /* not 0: this end is a listener's, of this handle */
+	uint32_t accepted; /* 1: it left the backlog (listener's end only) */
+	char name[NAME_SIZE];
+};
+
+struct control_welcome {
+	uint32_t epoch;
+	uint16_t version;
+	uint16_t domid; /* the application's, as msgd knows it */
+	uint64_t features;
+};
+
+struct control_status {
+	uint32_t error; /* Linux errno (asm-generic numbers), 0 for success */
+	char reason[REASON_SIZE];
+};
+
+struct control_connected {
+	uint32_t end, channel;
+	uint32_t transport;
+	struct control_peer peer;
+	char name[NAME_SIZE];
+};
+
+struct control_link_create {
+	uint32_t end;
+	uint64_t uid;
+	uint16_t peer_domid;
+	uint32_t transport;
+	uint32_t ring_pages; /* grant: pages a direction, a power of two */
+	uint32_t ring_len;   /* argo: bytes of each receive ring */
+};
+
+struct control_link_bind {
+	uint32_t end;
+	uint64_t uid;
+	uint16_t peer_domid;
+	uint32_t transport;
+	uint32_t ring_pages;
+	uint32_t ring_len;
+	uint32_t port;
+	uint32_t aport;
+	uint32_t doorbell_ref;
+	uint32_t refs_ref;
+};
+
+struct control_link_up {
+	uint32_t end;
+	uint32_t aport;
+};
+
+struct control_link_down {
+	uint32_t end;
+	uint32_t error; /* ECONNRESET, EACCES after a policy change, ... */
+	char reason[REASON_SIZE];
+};
+
+struct control_channel {
+	uint32_t listener;
+	uint32_t end, channel;
+	uint32_t type;
+	uint32_t transport;
+	struct control_peer peer;
+	char name[NAME_SIZE];
+};
+
+struct control_channel_gone {
+	uint32_t end, channel;
+};
+
+struct control_message {
+	uint8_t type;     /* enum control_type, or a number that this version does not know */
+	uint32_t request; /* 0: not a request nor an answer */
+	union {
+		struct control_hello hello;
+		struct control_listen listen;
+		struct control_unlisten unlisten;
+		struct control_connect connect;
+		struct control_accepted accepted;
+		struct control_channel_closed channel_closed;
+		struct control_link_offer link_offer;
+		struct control_link_ready link_ready;
+		struct control_link_failed link_failed;
+		struct control_announce_link announce_link;
+		struct control_announce_channel announce_channel;
+		struct control_welcome welcome;
+		struct control_status status;
+		struct control_connected connected;
+		struct control_link_create link_create;
+		struct control_link_bind link_bind;
+		struct control_link_up link_up;
+		struct control_link_down link_down;
+		struct control_channel channel;
+		struct control_channel_gone channel_gone;
+	};
+};
+
+/*
+ * Encodes the body (what follows the frame header). Returns its length, at most
+ * CONTROL_MESSAGE_MAX; the message is the caller's own and valid (asserted).
+ */
+size_t control_encode(const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX]);
+
+/*
+ * Decodes a private copy of a body. -EBADMSG: length, a string without NUL or with bytes after
+ * it, a reserved byte that is not 0, an enum or number out of range. -EOPNOTSUPP: a type that this
+ * version does not know (type and request are set in ret_message even so).
+ */
+int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t len,
+	struct control_message *ret_message);
+
+/* "HELLO" and so on; "?" for unknown types. For logs. */
+const char *control_type_name(uint8_t type);
+
+/* [A-Za-z0-9_][A-Za-z0-9._-]{0,62} */
+int name_check(const char *name);
+
+/*
+ * Splits "[DOMAIN/]NAME". ret_domain is "" without DOMAIN. DOMAIN is a domain's name, "domid:N"
+ * or "uuid:U"; only its length and characters (printable, no '/') are checked. -EINVAL.
+ */
+int address_split(
+	const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE]);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The 16-byte header of every frame on a link or a control link: PROTOCOL.md, section 4. */
+#ifndef MSGD_PROTO_FRAME_H
+#define MSGD_PROTO_FRAME_H
+
+#include <endian.h>
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "proto/limits.h"
+
+#define FRAME_HEADER_SIZE 16U
+
+enum frame_type {
+	FRAME_DATA = 1, /* arg: the message's length on its first frame, else 0 */
+	FRAME_CREDIT,   /* arg: bytes of credit given to the receiver of this frame */
+	FRAME_CLOSE,    /* arg: enum close_reason; the sender's last frame on this channel */
+	FRAME_SHUTDOWN, /* the sender sends no more data */
+	FRAME_TYPE_LIMIT,
+};
+
+#define FRAME_FIRST 1U /* a message starts here */
+#define FRAME_LAST  2U /* and ends here */
+
+enum close_reason {
+	CLOSE_NORMAL = 0, /* closed by the application */
+	CLOSE_RESET,      /* data was thrown away: the other side sees ECONNRESET */
+	CLOSE_REASON_LIMIT,
+};
+
+struct frame {
+	uint32_t channel;
+	uint32_t len; /* payload bytes after the header; the next frame starts 16-aligned */
+	uint8_t type;
+	uint8_t flags;
+	uint32_t arg;
+};
+
+static inline void frame_encode(const struct frame *frame, uint8_t *ret_bytes)
+{
+	uint32_t words[4] = {htole32(frame->channel), htole32(frame->len),
+		htole32((uint32_t)frame->type | (uint32_t)frame->flags << 8), htole32(frame->arg)};
+
+	memcpy(ret_bytes, words, sizeof(words));
+}
+
+/*
+ * Decodes a private copy of a header. Checks form only: the lengths and flags that each type
+ * allows (frame_check in frame.c). Returns 0 or -EBADMSG.
+ */
+int frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame);
+
+#endif
