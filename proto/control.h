@@ -10,21 +10,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proto/frame.h"
 #include "proto/limits.h"
 
 enum control_type {
 	/* application to msgd; those marked (R) are requests, each answered once under its id */
-	CONTROL_HELLO = 1,      /* (R) WELCOME or STATUS */
-	CONTROL_LISTEN,         /* (R) STATUS */
-	CONTROL_UNLISTEN,       /* (R) STATUS */
-	CONTROL_CONNECT,        /* (R) CONNECTED or STATUS */
-	CONTROL_CANCEL,         /* gives up the request with this frame's id: it answers ECANCELED */
-	CONTROL_ACCEPTED,       /* a channel left its listener's backlog */
+	CONTROL_HELLO = 1, /* (R) WELCOME or STATUS */
+	CONTROL_LISTEN,	   /* (R) STATUS */
+	CONTROL_UNLISTEN,  /* (R) STATUS */
+	CONTROL_CONNECT,   /* (R) CONNECTED or STATUS */
+	CONTROL_CANCEL,	   /* gives up the request with this frame's id: it answers ECANCELED */
+	CONTROL_ACCEPTED,  /* a channel left its listener's backlog */
 	CONTROL_CHANNEL_CLOSED, /* this end has sent and received CLOSE: the number is free here */
-	CONTROL_LINK_OFFER,     /* the creator's resources, in answer to LINK_CREATE */
-	CONTROL_LINK_READY,     /* the binder has mapped, bound and registered */
-	CONTROL_LINK_FAILED,    /* either end could not, with an errno; or reset the link later */
-	CONTROL_ANNOUNCE_LINK,  /* after HELLO with an old epoch: a link that stands */
+	CONTROL_LINK_OFFER,	/* the creator's resources, in answer to LINK_CREATE */
+	CONTROL_LINK_READY,	/* the binder has mapped, bound and registered */
+	CONTROL_LINK_FAILED,	/* either end could not, with an errno; or reset the link later */
+	CONTROL_ANNOUNCE_LINK,	/* after HELLO with an old epoch: a link that stands */
 	CONTROL_ANNOUNCE_CHANNEL,
 	CONTROL_ANNOUNCE_DONE,
 	/* msgd to application */
@@ -34,8 +35,8 @@ enum control_type {
 	CONTROL_LINK_CREATE,
 	CONTROL_LINK_BIND,
 	CONTROL_LINK_UP,
-	CONTROL_LINK_DOWN, /* the other process or its domain is gone, or the link was refused */
-	CONTROL_CHANNEL,   /* a channel for one of this application's listeners */
+	CONTROL_LINK_DOWN,    /* the other process or its domain is gone, or the link was refused */
+	CONTROL_CHANNEL,      /* a channel for one of this application's listeners */
 	CONTROL_CHANNEL_GONE, /* after msgd's return: the other end does not know this channel */
 };
 
@@ -69,14 +70,14 @@ struct control_hello {
 	uint32_t epoch; /* of the control page as this side read it */
 	uint16_t version_min, version_max;
 	uint64_t features;
-	uint32_t pid;     /* for people who read msgctl; never trusted */
-	char comm[16];    /* likewise */
-	uint32_t reattach; /* 1: announcements follow, until ANNOUNCE_DONE */
+	uint32_t pid;	      /* for people who read msgctl; never trusted */
+	char comm[COMM_SIZE]; /* likewise */
+	uint32_t reattach;    /* 1: announcements follow, until ANNOUNCE_DONE */
 };
 
 struct control_listen {
 	uint32_t listener; /* the application's handle, unique in it, not 0 */
-	uint32_t type;     /* enum channel_type */
+	uint32_t type;	   /* enum channel_type */
 	uint32_t backlog;  /* 1..BACKLOG_MAX */
 	char name[NAME_SIZE];
 };
@@ -87,7 +88,7 @@ struct control_unlisten {
 
 struct control_connect {
 	uint32_t type;
-	uint32_t flags;     /* CONNECT_* */
+	uint32_t flags;	    /* CONNECT_* */
 	uint32_t transport; /* enum transport: ANY or a demand */
 	char address[ADDRESS_SIZE];
 };
@@ -102,8 +103,8 @@ struct control_channel_closed {
 
 struct control_link_offer {
 	uint32_t end;
-	uint32_t port;         /* unbound for the other end's domain */
-	uint32_t aport;        /* the creator's receive ring (argo), else 0 */
+	uint32_t port;	       /* unbound for the other end's domain */
+	uint32_t aport;	       /* the creator's receive ring (argo), else 0 */
 	uint32_t doorbell_ref; /* grant of the doorbell page */
 	/*
 	 * grant only: a page granted read-only in meaning, whose first 2 * ring_pages u32 words
@@ -120,7 +121,7 @@ struct control_link_ready {
 
 struct control_link_failed {
 	uint32_t end;
-	uint32_t error;  /* Linux errno, positive */
+	uint32_t error; /* Linux errno, positive */
 	char reason[REASON_SIZE];
 };
 
@@ -129,7 +130,7 @@ struct control_announce_link {
 	uint64_t uid; /* the link's identity, as msgd gave it */
 	uint16_t peer_domid;
 	uint32_t transport;
-	uint32_t role; /* 0 creator, 1 binder */
+	uint32_t role;	/* 0 creator, 1 binder */
 	uint32_t state; /* 0 being made, 1 up */
 };
 
@@ -165,8 +166,8 @@ struct control_link_create {
 	uint64_t uid;
 	uint16_t peer_domid;
 	uint32_t transport;
-	uint32_t ring_pages; /* grant: pages a direction, a power of two */
-	uint32_t ring_len;   /* argo: bytes of each receive ring */
+	uint32_t ring_pages; /* grant: pages a direction, a power of two; else 0 */
+	uint32_t ring_len;   /* argo: bytes of each receive ring, a multiple of 16; else 0 */
 };
 
 struct control_link_bind {
@@ -207,7 +208,7 @@ struct control_channel_gone {
 };
 
 struct control_message {
-	uint8_t type;     /* enum control_type, or a number that this version does not know */
+	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
 	union {
 		struct control_hello hello;
@@ -235,29 +236,38 @@ struct control_message {
 
 /*
  * Encodes the body (what follows the frame header). Returns its length, at most
- * CONTROL_MESSAGE_MAX; the message is the caller's own and valid (asserted).
+ * CONTROL_MESSAGE_MAX; the message is the caller's own and valid (asserted). Of strings only what
+ * precedes the NUL counts. Texts for people (comm, reason, a peer's domain name) are made fit here:
+ * cut to their size, '?' for what is not printable ASCII.
  */
-size_t control_encode(const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX]);
+size_t control_encode(
+	const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX]);
 
 /*
  * Decodes a private copy of a body. -EBADMSG: length, a string without NUL or with bytes after
- * it, a reserved byte that is not 0, an enum or number out of range. -EOPNOTSUPP: a type that this
- * version does not know (type and request are set in ret_message even so).
+ * it, a reserved byte that is not 0, an enum or number out of range, a request id where there is
+ * none to be or none where there must be. -EOPNOTSUPP: a type that this version does not know (type
+ * and request are set in ret_message even so, the rest is untouched).
  */
 int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t len,
 	struct control_message *ret_message);
 
+/*
+ * Decodes a private copy of a control frame's header: type is the control_type, arg the request.
+ * -EBADMSG: a channel, flags or reserved bytes that are not 0, a body over CONTROL_MESSAGE_MAX.
+ */
+int control_frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame);
+
 /* "HELLO" and so on; "?" for unknown types. For logs. */
 const char *control_type_name(uint8_t type);
 
-/* [A-Za-z0-9_][A-Za-z0-9._-]{0,62} */
+/* [A-Za-z0-9_][A-Za-z0-9._-]{0,62}, else -EINVAL. */
 int name_check(const char *name);
 
 /*
  * Splits "[DOMAIN/]NAME". ret_domain is "" without DOMAIN. DOMAIN is a domain's name, "domid:N"
- * or "uuid:U"; only its length and characters (printable, no '/') are checked. -EINVAL.
+ * or "uuid:U"; only its length and characters (printable ASCII, no '/') are checked. -EINVAL.
  */
-int address_split(
-	const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE]);
+int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE]);
 
 #endif

@@ -11,14 +11,15 @@
  *   R3 look at the ring again           S3 if (sleeping) and exchange(sleeping, 0): send event
  *
  * If R3 does not see S1's store, then in the total order of the fences R2 precedes S2, so S3 sees
- * R1's store and sends: no wake-up is lost. The exchange makes it one event per sleep. want_space is
- * the same protocol the other way, with `consumed` in the place of `produced`.
+ * R1's store and sends: no wake-up is lost. The exchange makes it one event per sleep. want_space
+ * is the same protocol the other way, with `consumed` in the place of `produced`.
  */
 #ifndef MSGD_PROTO_DOORBELL_H
 #define MSGD_PROTO_DOORBELL_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define DOORBELL_LINE 64

@@ -14,8 +14,8 @@
 
 enum frame_type {
 	FRAME_DATA = 1, /* arg: the message's length on its first frame, else 0 */
-	FRAME_CREDIT,   /* arg: bytes of credit given to the receiver of this frame */
-	FRAME_CLOSE,    /* arg: enum close_reason; the sender's last frame on this channel */
+	FRAME_CREDIT,	/* arg: bytes of credit given to the receiver of this frame */
+	FRAME_CLOSE,	/* arg: enum close_reason; the sender's last frame on this channel */
 	FRAME_SHUTDOWN, /* the sender sends no more data */
 	FRAME_TYPE_LIMIT,
 };
@@ -25,7 +25,7 @@ enum frame_type {
 
 enum close_reason {
 	CLOSE_NORMAL = 0, /* closed by the application */
-	CLOSE_RESET,      /* data was thrown away: the other side sees ECONNRESET */
+	CLOSE_RESET,	  /* data was thrown away: the other side sees ECONNRESET */
 	CLOSE_REASON_LIMIT,
 };
 
@@ -46,9 +46,12 @@ static inline void frame_encode(const struct frame *frame, uint8_t *ret_bytes)
 }
 
 /*
- * Decodes a private copy of a header. Checks form only: the lengths and flags that each type
- * allows (frame_check in frame.c). Returns 0 or -EBADMSG.
+ * Decodes a private copy of a link frame's header. Checks form only: the type, and the length,
+ * flags and arg that it allows. -EBADMSG.
  */
 int frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame);
+
+/* The same without any check but the reserved bytes: what control frames share. -EBADMSG. */
+int frame_decode_raw(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame);
 
 #endif

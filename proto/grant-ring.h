@@ -16,12 +16,12 @@
 #include "base/macro.h"
 
 struct grant_ring {
-	uint8_t *data;              /* borrowed: the ring's mapped pages */
-	uint32_t len;               /* bytes, a power of two */
+	uint8_t *data;		    /* borrowed: the ring's mapped pages */
+	uint32_t len;		    /* bytes, a power of two */
 	_Atomic uint32_t *produced; /* borrowed: the sender's counter in the doorbell page */
 	_Atomic uint32_t *consumed; /* borrowed: the receiver's */
-	uint32_t own;               /* this side's counter, published or ahead of it */
-	uint32_t peer;              /* the other side's, as last read and checked */
+	uint32_t own;		    /* this side's counter, published or ahead of it */
+	uint32_t peer;		    /* the other side's, as last read and checked */
 };
 
 /* Sender: bytes free, reading the receiver's counter when fewer than `want` are known of. */

@@ -5,6 +5,8 @@
 
 /* A name, with its final NUL: 63 characters, as a DNS label, fits tables and log lines. */
 #define NAME_SIZE 64U
+/* Domain ids from here on are reserved by Xen (DOMID_FIRST_RESERVED); no domain has one. */
+#define DOMID_LIMIT 0x7ff0U
 /* A domain's name with its final NUL, as hv.h has it. */
 #define DOMAIN_NAME_SIZE 128U
 /* "uuid:" or a domain's name, a slash, a name: the largest address, with its final NUL. */
@@ -12,11 +14,16 @@
 /* A sentence that tells a caller why; longer ones are cut. */
 #define REASON_SIZE 128U
 
-/* Control messages: the largest is LINK_OFFER with its grant references; one fits a ring often. */
+/* What a process calls itself, with its final NUL: as long as Linux's comm. */
+#define COMM_SIZE 16U
+/* An error on the wire: Linux numbers, of which the kernel reserves 4095. */
+#define ERROR_LIMIT 4096U
+
+/* Control messages: the largest of version 1 is CHANNEL, 232 bytes; the rest is for later types. */
 #define CONTROL_MESSAGE_MAX 1024U
 /* Two pages a direction: twenty requests in flight; more wait in the application. */
 #define CONTROL_RING_PAGES 2U
-#define CONTROL_PAGES      (1U + 2U * CONTROL_RING_PAGES)
+#define CONTROL_PAGES	   (1U + 2U * CONTROL_RING_PAGES)
 
 /* A grant ring's pages in one direction: 1 MiB is as much as one cache holds. Power of two. */
 #define LINK_RING_PAGES_MAX 256U
@@ -26,10 +33,13 @@
  * for some thirty links.
  */
 #define LINK_RING_PAGES_DEFAULT 16U
-/* What LINK_OFFER can carry: doorbell, and the grant references of both rings by a list page. */
+/* The grant references of both rings: they fill half of the page that LINK_OFFER names. */
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
 /* An Argo ring of 128 KiB; the hypervisor pins it, the guest pays for it from its own memory. */
 #define LINK_ARGO_RING_LEN 0x20000U
+/* What Xen accepts as a ring's length (hv.h, argo_register). */
+#define LINK_ARGO_RING_LEN_MIN 48U
+#define LINK_ARGO_RING_LEN_MAX 0xffffc0U
 
 /* A frame's payload: a quarter of the default ring, so that copying in and out overlap. */
 #define FRAME_PAYLOAD_MAX 16384U
@@ -38,11 +48,13 @@
 
 /* A message: what one send may carry; bounded so that a receiver's budget can hold it. */
 #define MESSAGE_MAX_DEFAULT (1U << 20)
-#define MESSAGE_MAX         (64U << 20)
+#define MESSAGE_MAX	    (64U << 20)
 /* A new channel's credit: a page of small messages. */
 #define CREDIT_INITIAL 8192U
 /* What credit may grow to while the reader consumes: keeps a link's ring full, and no more. */
 #define CREDIT_MAX (4U << 20)
+/* What one CREDIT frame may give: a whole window at once, with slack for what it has in flight. */
+#define CREDIT_GRANT_MAX (2U * CREDIT_MAX)
 
 /* Channel numbers of one link in use at once. */
 #define LINK_CHANNELS_MAX 65536U

@@ -9,12 +9,12 @@
 
 #include "proto/limits.h"
 
-#define RECORD_MAGIC       0x4447534dU /* "MSGD", little-endian */
-#define RECORD_SIZE        (32U + 4U * CONTROL_PAGES)
-#define NONCE_SIZE         16U
-#define CONTROL_VERSION    1U
+#define RECORD_MAGIC	    0x4447534dU /* "MSGD", little-endian */
+#define RECORD_SIZE	    (32U + 4U * CONTROL_PAGES)
+#define NONCE_SIZE	    16U
+#define CONTROL_VERSION	    1U
 #define CONTROL_VERSION_MIN 1U
-#define LINK_VERSION       1U
+#define LINK_VERSION	    1U
 
 struct record {
 	uint16_t version_min;

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The codec of control messages: PROTOCOL.md, section 5. One table describes each message's body,
+ * field after field as on the wire; encoding and decoding both walk it, so that they cannot
+ * disagree. Wire offsets follow from the order and are never those of the C structs.
+ */
+#include "proto/control.h"
+
+#include <errno.h>
+
+#include "base/macro.h"
+#include "proto/cursor.h"
+
+enum field_kind {
+	FIELD_UINT,	/* of `size` bytes, in [min, max] */
+	FIELD_BYTES,	/* anything */
+	FIELD_TEXT,	/* for people: printable ASCII, NUL-terminated, NUL-padded */
+	FIELD_NAME,	/* name_check */
+	FIELD_ADDRESS,	/* address_split */
+	FIELD_RESERVED, /* zeros */
+};
+
+struct field {
+	enum field_kind kind;
+	uint16_t size;
+	uint16_t offset; /* in struct control_message */
+	uint64_t min, max;
+};
+
+enum request_rule {
+	REQUEST_NONE, /* the id is 0 */
+	REQUEST_SOME, /* a request or the answer to one: the id is not 0 */
+	REQUEST_ANY,
+};
+
+struct layout {
+	const char *name;
+	enum request_rule request;
+	const struct field *fields;
+	size_t n_fields;
+	bool (*check)(const struct control_message *message); /* what one field cannot say */
+};
+
+#define MEMBER_SIZE(member) sizeof(((struct control_message *)NULL)->member)
+#define FIELD(k, member, lo, hi)                                                                   \
+	{                                                                                          \
+		.kind = (k), .size = MEMBER_SIZE(member),                                          \
+		.offset = offsetof(struct control_message, member), .min = (lo), .max = (hi)       \
+	}
+#define UINT(member, lo, hi) FIELD(FIELD_UINT, member, lo, hi)
+#define U32(member)	     FIELD(FIELD_UINT, member, 0, UINT32_MAX)
+#define U64(member)	     FIELD(FIELD_UINT, member, 0, UINT64_MAX)
+#define ID(member)	     FIELD(FIELD_UINT, member, 1, UINT32_MAX)
+#define DOMID(member)	     FIELD(FIELD_UINT, member, 0, DOMID_LIMIT - 1)
+#define TYPE(member)	     FIELD(FIELD_UINT, member, CHANNEL_SEQPACKET, CHANNEL_TYPE_LIMIT - 1)
+#define TRANSPORT(member)    FIELD(FIELD_UINT, member, TRANSPORT_ARGO, TRANSPORT_LIMIT - 1)
+#define BYTES(member)	     FIELD(FIELD_BYTES, member, 0, 0)
+#define TEXT(member)	     FIELD(FIELD_TEXT, member, 0, 0)
+#define NAME(member)	     FIELD(FIELD_NAME, member, 0, 0)
+#define ADDRESS(member)	     FIELD(FIELD_ADDRESS, member, 0, 0)
+#define RESERVED(n)                                                                                \
+	{                                                                                          \
+		.kind = FIELD_RESERVED, .size = (n)                                                \
+	}
+#define PEER(member) DOMID(member.domid), RESERVED(2), BYTES(member.uuid), TEXT(member.domain)
+
+static const struct field hello_fields[] = {
+	ID(hello.epoch),
+	UINT(hello.version_min, 1, UINT16_MAX),
+	UINT(hello.version_max, 1, UINT16_MAX),
+	U64(hello.features),
+	U32(hello.pid),
+	TEXT(hello.comm),
+	UINT(hello.reattach, 0, 1),
+};
+
+static const struct field listen_fields[] = {
+	ID(listen.listener),
+	TYPE(listen.type),
+	UINT(listen.backlog, 1, BACKLOG_MAX),
+	NAME(listen.name),
+};
+
+static const struct field unlisten_fields[] = {
+	ID(unlisten.listener),
+};
+
+static const struct field connect_fields[] = {
+	TYPE(connect.type),
+	UINT(connect.flags, 0, CONNECT_WAIT_NAME),
+	UINT(connect.transport, TRANSPORT_ANY, TRANSPORT_LIMIT - 1),
+	ADDRESS(connect.address),
+};
+
+static const struct field accepted_fields[] = {
+	U32(accepted.end),
+	ID(accepted.channel),
+};
+
+static const struct field channel_closed_fields[] = {
+	U32(channel_closed.end),
+	ID(channel_closed.channel),
+};
+
+static const struct field link_offer_fields[] = {
+	U32(link_offer.end),
+	ID(link_offer.port),
+	U32(link_offer.aport),
+	U32(link_offer.doorbell_ref),
+	U32(link_offer.refs_ref),
+};
+
+static const struct field link_ready_fields[] = {
+	U32(link_ready.end),
+	U32(link_ready.aport),
+};
+
+static const struct field link_failed_fields[] = {
+	U32(link_failed.end),
+	UINT(link_failed.error, 1, ERROR_LIMIT - 1),
+	TEXT(link_failed.reason),
+};
+
+static const struct field announce_link_fields[] = {
+	U32(announce_link.end),
+	DOMID(announce_link.peer_domid),
+	RESERVED(2),
+	U64(announce_link.uid),
+	TRANSPORT(announce_link.transport),
+	UINT(announce_link.role, 0, 1),
+	UINT(announce_link.state, 0, 1),
+};
+
+static const struct field announce_channel_fields[] = {
+	U32(announce_channel.end),
+	ID(announce_channel.channel),
+	TYPE(announce_channel.type),
+	U32(announce_channel.listener),
+	UINT(announce_channel.accepted, 0, 1),
+	NAME(announce_channel.name),
+};
+
+static const struct field welcome_fields[] = {
+	ID(welcome.epoch),
+	UINT(welcome.version, 1, UINT16_MAX),
+	DOMID(welcome.domid),
+	U64(welcome.features),
+};
+
+static const struct field status_fields[] = {
+	UINT(status.error, 0, ERROR_LIMIT - 1),
+	TEXT(status.reason),
+};
+
+static const struct field connected_fields[] = {
+	U32(connected.end),
+	ID(connected.channel),
+	TRANSPORT(connected.transport),
+	PEER(connected.peer),
+	NAME(connected.name),
+};
+
+static const struct field link_create_fields[] = {
+	U32(link_create.end),
+	DOMID(link_create.peer_domid),
+	RESERVED(2),
+	U64(link_create.uid),
+	TRANSPORT(link_create.transport),
+	U32(link_create.ring_pages),
+	U32(link_create.ring_len),
+};
+
+static const struct field link_bind_fields[] = {
+	U32(link_bind.end),
+	DOMID(link_bind.peer_domid),
+	RESERVED(2),
+	U64(link_bind.uid),
+	TRANSPORT(link_bind.transport),
+	U32(link_bind.ring_pages),
+	U32(link_bind.ring_len),
+	ID(link_bind.port),
+	U32(link_bind.aport),
+	U32(link_bind.doorbell_ref),
+	U32(link_bind.refs_ref),
+};
+
+static const struct field link_up_fields[] = {
+	U32(link_up.end),
+	U32(link_up.aport),
+};
+
+static const struct field link_down_fields[] = {
+	U32(link_down.end),
+	UINT(link_down.error, 1, ERROR_LIMIT - 1),
+	TEXT(link_down.reason),
+};
+
+static const struct field channel_fields[] = {
+	ID(channel.listener),
+	U32(channel.end),
+	ID(channel.channel),
+	TYPE(channel.type),
+	TRANSPORT(channel.transport),
+	PEER(channel.peer),
+	NAME(channel.name),
+};
+
+static const struct field channel_gone_fields[] = {
+	U32(channel_gone.end),
+	ID(channel_gone.channel),
+};
+
+static bool hello_check(const struct control_message *message)
+{
+	return message->hello.version_min <= message->hello.version_max;
+}
+
+/* Only a listener's end has a backlog to leave. */
+static bool announce_channel_check(const struct control_message *message)
+{
+	return message->announce_channel.listener || !message->announce_channel.accepted;
+}
+
+/* A ring's size is given in the unit of its transport; the other one is 0. */
+static bool ring_check(uint32_t transport, uint32_t pages, uint32_t len)
+{
+	if (transport == TRANSPORT_GRANT)
+		return len == 0 && pages >= LINK_RING_PAGES_MIN && pages <= LINK_RING_PAGES_MAX &&
+		       !(pages & (pages - 1));
+	return pages == 0 && len >= LINK_ARGO_RING_LEN_MIN && len <= LINK_ARGO_RING_LEN_MAX &&
+	       !(len & 15);
+}
+
+static bool link_create_check(const struct control_message *message)
+{
+	const struct control_link_create *create = &message->link_create;
+
+	return ring_check(create->transport, create->ring_pages, create->ring_len);
+}
+
+static bool link_bind_check(const struct control_message *message)
+{
+	const struct control_link_bind *bind = &message->link_bind;
+
+	return ring_check(bind->transport, bind->ring_pages, bind->ring_len) &&
+	       (bind->aport == 0) == (bind->transport == TRANSPORT_GRANT);
+}
+
+#define LAYOUT(n, r, f, c)                                                                         \
+	{                                                                                          \
+		.name = (n), .request = (r), .fields = (f), .n_fields = ARRAY_SIZE(f),             \
+		.check = (c)                                                                       \
+	}
+#define LAYOUT_EMPTY(n, r)                                                                         \
+	{                                                                                          \
+		.name = (n), .request = (r)                                                        \
+	}
+
+static const struct layout layouts[] = {
+	[CONTROL_HELLO] = LAYOUT("HELLO", REQUEST_SOME, hello_fields, hello_check),
+	[CONTROL_LISTEN] = LAYOUT("LISTEN", REQUEST_SOME, listen_fields, NULL),
+	[CONTROL_UNLISTEN] = LAYOUT("UNLISTEN", REQUEST_SOME, unlisten_fields, NULL),
+	[CONTROL_CONNECT] = LAYOUT("CONNECT", REQUEST_SOME, connect_fields, NULL),
+	[CONTROL_CANCEL] = LAYOUT_EMPTY("CANCEL", REQUEST_SOME),
+	[CONTROL_ACCEPTED] = LAYOUT("ACCEPTED", REQUEST_NONE, accepted_fields, NULL),
+	[CONTROL_CHANNEL_CLOSED] =
+		LAYOUT("CHANNEL_CLOSED", REQUEST_NONE, channel_closed_fields, NULL),
+	[CONTROL_LINK_OFFER] = LAYOUT("LINK_OFFER", REQUEST_NONE, link_offer_fields, NULL),
+	[CONTROL_LINK_READY] = LAYOUT("LINK_READY", REQUEST_NONE, link_ready_fields, NULL),
+	[CONTROL_LINK_FAILED] = LAYOUT("LINK_FAILED", REQUEST_NONE, link_failed_fields, NULL),
+	[CONTROL_ANNOUNCE_LINK] = LAYOUT("ANNOUNCE_LINK", REQUEST_NONE, announce_link_fields, NULL),
+	[CONTROL_ANNOUNCE_CHANNEL] = LAYOUT(
+		"ANNOUNCE_CHANNEL", REQUEST_NONE, announce_channel_fields, announce_channel_check),
+	[CONTROL_ANNOUNCE_DONE] = LAYOUT_EMPTY("ANNOUNCE_DONE", REQUEST_NONE),
+	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, welcome_fields, NULL),
+	/* ANY: a message of an unknown type may have had no id to answer under */
+	[CONTROL_STATUS] = LAYOUT("STATUS", REQUEST_ANY, status_fields, NULL),
+	[CONTROL_CONNECTED] = LAYOUT("CONNECTED", REQUEST_SOME, connected_fields, NULL),
+	[CONTROL_LINK_CREATE] =
+		LAYOUT("LINK_CREATE", REQUEST_NONE, link_create_fields, link_create_check),
+	[CONTROL_LINK_BIND] = LAYOUT("LINK_BIND", REQUEST_NONE, link_bind_fields, link_bind_check),
+	[CONTROL_LINK_UP] = LAYOUT("LINK_UP", REQUEST_NONE, link_up_fields, NULL),
+	[CONTROL_LINK_DOWN] = LAYOUT("LINK_DOWN", REQUEST_NONE, link_down_fields, NULL),
+	[CONTROL_CHANNEL] = LAYOUT("CHANNEL", REQUEST_NONE, channel_fields, NULL),
+	[CONTROL_CHANNEL_GONE] = LAYOUT("CHANNEL_GONE", REQUEST_NONE, channel_gone_fields, NULL),
+};
+
+static const struct layout *layout_find(uint8_t type)
+{
+	if (type >= ARRAY_SIZE(layouts) || !layouts[type].name)
+		return NULL;
+	return &layouts[type];
+}
+
+static bool request_check(enum request_rule rule, uint32_t request)
+{
+	return rule == REQUEST_ANY || (request != 0) == (rule == REQUEST_SOME);
+}
+
+static uint64_t uint_load(const void *src, size_t size)
+{
+	if (size == 2)
+		return *(const uint16_t *)src;
+	if (size == 4)
+		return *(const uint32_t *)src;
+	assert(size == 8);
+	return *(const uint64_t *)src;
+}
+
+static void uint_store(void *dst, size_t size, uint64_t value)
+{
+	if (size == 2) {
+		*(uint16_t *)dst = (uint16_t)value;
+	} else if (size == 4) {
+		*(uint32_t *)dst = (uint32_t)value;
+	} else {
+		assert(size == 8);
+		*(uint64_t *)dst = value;
+	}
+}
+
+static bool char_printable(char c)
+{
+	return c >= 0x20 && c <= 0x7e;
+}
+
+static bool address_check(const char *address)
+{
+	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
+
+	return address_split(address, domain, name) == 0;
+}
+
+/* A string as decoded: is it terminated, padded with NULs, and of its kind? */
+static bool string_check(enum field_kind kind, const char *string, size_t size)
+{
+	size_t len = strnlen(string, size);
+
+	if (len == size)
+		return false;
+	for (size_t i = len; i < size; i++) {
+		if (string[i])
+			return false;
+	}
+	if (kind == FIELD_NAME)
+		return name_check(string) == 0;
+	if (kind == FIELD_ADDRESS)
+		return address_check(string);
+	for (size_t i = 0; i < len; i++) {
+		if (!char_printable(string[i]))
+			return false;
+	}
+	return true;
+}
+
+static void field_decode(
+	const struct field *field, struct reader *reader, struct control_message *message)
+{
+	void *dst = (char *)message + field->offset;
+	uint64_t value;
+
+	switch (field->kind) {
+	case FIELD_UINT:
+		value = reader_uint(reader, field->size);
+		if (value < field->min || value > field->max)
+			reader->bad = true;
+		uint_store(dst, field->size, value);
+		break;
+	case FIELD_BYTES:
+		reader_bytes(reader, dst, field->size);
+		break;
+	case FIELD_TEXT:
+	case FIELD_NAME:
+	case FIELD_ADDRESS:
+		reader_bytes(reader, dst, field->size);
+		if (!string_check(field->kind, dst, field->size))
+			reader->bad = true;
+		break;
+	case FIELD_RESERVED:
+		reader_zeros(reader, field->size);
+		break;
+	}
+}
+
+int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t len,
+	struct control_message *ret_message)
+{
+	const struct layout *layout = layout_find(type);
+	struct reader reader = {.bytes = body, .len = len};
+	struct control_message message = {.type = type, .request = request};
+
+	if (!layout) {
+		ret_message->type = type;
+		ret_message->request = request;
+		return -EOPNOTSUPP;
+	}
+	for (size_t i = 0; i < layout->n_fields; i++)
+		field_decode(&layout->fields[i], &reader, &message);
+	if (!reader_done(&reader) || !request_check(layout->request, request) ||
+		(layout->check && !layout->check(&message)))
+		return -EBADMSG;
+	*ret_message = message;
+	return 0;
+}
+
+static void text_encode(const char *text, uint8_t *dst, size_t size)
+{
+	size_t len = strnlen(text, size - 1);
+
+	for (size_t i = 0; i < len; i++)
+		dst[i] = char_printable(text[i]) ? (uint8_t)text[i] : '?';
+	memset(dst + len, 0, size - len);
+}
+
+static void string_encode(const char *string, uint8_t *dst, size_t size)
+{
+	size_t len = strnlen(string, size);
+
+	assert(len < size);
+	memcpy(dst, string, len);
+	memset(dst + len, 0, size - len);
+}
+
+static void field_encode(
+	const struct field *field, const struct control_message *message, struct writer *writer)
+{
+	const void *src = (const char *)message + field->offset;
+	uint64_t value;
+
+	switch (field->kind) {
+	case FIELD_UINT:
+		value = uint_load(src, field->size);
+		assert(value >= field->min && value <= field->max);
+		writer_uint(writer, value, field->size);
+		break;
+	case FIELD_BYTES:
+		writer_bytes(writer, src, field->size);
+		break;
+	case FIELD_TEXT:
+		text_encode(src, writer_take(writer, field->size), field->size);
+		break;
+	case FIELD_NAME:
+		assert(name_check(src) == 0);
+		string_encode(src, writer_take(writer, field->size), field->size);
+		break;
+	case FIELD_ADDRESS:
+		assert(address_check(src));
+		string_encode(src, writer_take(writer, field->size), field->size);
+		break;
+	case FIELD_RESERVED:
+		writer_zeros(writer, field->size);
+		break;
+	}
+}
+
+size_t control_encode(const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX])
+{
+	const struct layout *layout = layout_find(message->type);
+	struct writer writer = {.bytes = ret_bytes, .size = CONTROL_MESSAGE_MAX};
+
+	assert(layout && request_check(layout->request, message->request));
+	assert(!layout->check || layout->check(message));
+	for (size_t i = 0; i < layout->n_fields; i++)
+		field_encode(&layout->fields[i], message, &writer);
+	return writer.pos;
+}
+
+int control_frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame)
+{
+	struct frame frame;
+	int r = frame_decode_raw(bytes, &frame);
+
+	if (r < 0)
+		return r;
+	if (frame.channel || frame.flags || frame.len > CONTROL_MESSAGE_MAX)
+		return -EBADMSG;
+	*ret_frame = frame;
+	return 0;
+}
+
+const char *control_type_name(uint8_t type)
+{
+	const struct layout *layout = layout_find(type);
+
+	return layout ? layout->name : "?";
+}
