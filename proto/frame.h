@@ -11,6 +11,8 @@
 #include "proto/limits.h"
 
 #define FRAME_HEADER_SIZE 16U
+/* The message_type of the Argo messages that carry frames. */
+#define FRAME_MESSAGE_TYPE 0x6d736764U
 
 enum frame_type {
 	FRAME_DATA = 1, /* arg: the message's length on its first frame, else 0 */
