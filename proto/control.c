@@ -387,8 +387,11 @@ int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t l
 {
 	const struct layout *layout = layout_find(type);
 	struct reader reader = {.bytes = body, .len = len};
-	struct control_message message = {.type = type, .request = request};
+	struct control_message message;
 
+	memset(&message, 0, sizeof(message)); /* the union whole: callers may compare */
+	message.type = type;
+	message.request = request;
 	if (!layout) {
 		ret_message->type = type;
 		ret_message->request = request;

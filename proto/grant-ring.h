@@ -32,8 +32,8 @@ static inline int64_t grant_ring_space(struct grant_ring *ring, uint32_t want)
 	if (ring->len - used < want) {
 		uint32_t peer = atomic_load_explicit(ring->consumed, memory_order_acquire);
 
-		/* It may only move forward, and never past what was published. */
-		if (ring->own - peer > used)
+		/* It may only move forward, by whole slots, and never past what was published. */
+		if (ring->own - peer > used || (peer & 15))
 			return -EBADMSG;
 		ring->peer = peer;
 		used = ring->own - peer;

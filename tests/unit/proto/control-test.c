@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Control messages: every truncation, every value of every byte, and each rule of section 5 broken
+ * by one field alone.
+ */
+#include "tests/unit/proto/cmocka-all.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "tests/unit/proto/samples.h"
+
+/* Decodes an exact-size heap copy, so that ASan sees a read past its end. */
+static int decode_copy(uint8_t type, uint32_t request, const uint8_t *body, size_t len,
+	struct control_message *ret_message)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	int r;
+
+	assert_non_null(copy);
+	memcpy(copy, body, len);
+	r = control_decode(type, request, copy, len, ret_message);
+	free(copy);
+	return r;
+}
+
+static const struct control_sample *sample_find(const char *name)
+{
+	for (size_t i = 0; i < n_control_samples; i++) {
+		if (strcmp(control_samples[i].name, name) == 0)
+			return &control_samples[i];
+	}
+	fail_msg("no sample %s", name);
+	return NULL;
+}
+
+static void test_truncated(void **state)
+{
+	for (size_t i = 0; i < n_control_samples; i++) {
+		const struct control_message *sample = &control_samples[i].message;
+		uint8_t body[CONTROL_MESSAGE_MAX] = {};
+		struct control_message message, before;
+		size_t body_len = control_encode(sample, body);
+
+		memset(&message, 0x5a, sizeof(message));
+		memcpy(&before, &message, sizeof(message));
+		for (size_t len = 0; len <= sizeof(body); len++) {
+			if (len == body_len)
+				continue;
+			assert_int_equal(
+				decode_copy(sample->type, sample->request, body, len, &message),
+				-EBADMSG);
+		}
+		assert_memory_equal(&message, &before, sizeof(message));
+	}
+}
+
+/* What decodes at all has one form: encoding it gives the same bytes back. */
+static void test_canonical(void **state)
+{
+	for (size_t i = 0; i < n_control_samples; i++) {
+		const struct control_message *sample = &control_samples[i].message;
+		uint8_t body[CONTROL_MESSAGE_MAX], again[CONTROL_MESSAGE_MAX];
+		size_t len = control_encode(sample, body);
+
+		for (size_t c = 0; c < len * 256; c++) {
+			uint8_t saved = body[c / 256];
+			struct control_message message;
+
+			body[c / 256] = (uint8_t)c;
+			if (decode_copy(sample->type, sample->request, body, len, &message) == 0) {
+				assert_int_equal(control_encode(&message, again), len);
+				assert_memory_equal(body, again, len);
+			}
+			body[c / 256] = saved;
+		}
+	}
+}
+
+/* One field of a good message set to `value`: the offset is that of PROTOCOL.md's table. */
+static const struct {
+	const char *name;
+	size_t offset, size;
+	uint64_t value;
+	int result;
+} field_cases[] = {
+	{"HELLO", 0, 4, 0, -EBADMSG},
+	{"HELLO", 4, 2, 0, -EBADMSG},
+	{"HELLO", 4, 2, 2, -EBADMSG}, /* min over max */
+	{"HELLO", 6, 2, 0, -EBADMSG},
+	{"HELLO", 6, 2, 9, 0},
+	{"HELLO", 8, 8, UINT64_MAX, 0}, /* features of later versions */
+	{"HELLO", 20, 1, 0, -EBADMSG},	/* bytes after the NUL */
+	{"HELLO", 20, 1, 0x1b, -EBADMSG},
+	{"HELLO", 21, 1, 0x80, -EBADMSG},
+	{"HELLO", 35, 1, 'x', -EBADMSG},
+	{"HELLO", 36, 4, 2, -EBADMSG},
+	{"LISTEN", 0, 4, 0, -EBADMSG},
+	{"LISTEN", 4, 4, 0, -EBADMSG},
+	{"LISTEN", 4, 4, CHANNEL_DGRAM, 0},
+	{"LISTEN", 4, 4, CHANNEL_TYPE_LIMIT, -EBADMSG},
+	{"LISTEN", 8, 4, 0, -EBADMSG},
+	{"LISTEN", 8, 4, BACKLOG_MAX, 0},
+	{"LISTEN", 8, 4, BACKLOG_MAX + 1, -EBADMSG},
+	{"LISTEN", 12, 4, 0, -EBADMSG},	  /* no name */
+	{"LISTEN", 12, 1, '.', -EBADMSG}, /* no name */
+	{"LISTEN", 14, 1, '/', -EBADMSG},
+	{"LISTEN", 75, 1, 'x', -EBADMSG},
+	{"UNLISTEN", 0, 4, 0, -EBADMSG},
+	{"CONNECT", 0, 4, 0, -EBADMSG},
+	{"CONNECT", 0, 4, CHANNEL_TYPE_LIMIT, -EBADMSG},
+	{"CONNECT", 4, 4, 2, -EBADMSG},
+	{"CONNECT", 8, 4, TRANSPORT_ANY, 0},
+	{"CONNECT", 8, 4, TRANSPORT_LIMIT, -EBADMSG},
+	{"CONNECT", 12, 1, '/', -EBADMSG}, /* no domain before the slash */
+	{"CONNECT", 12, 1, 0, -EBADMSG},
+	{"CONNECT", 203, 1, 'x', -EBADMSG},
+	{"ACCEPTED", 0, 4, 0, 0},
+	{"ACCEPTED", 4, 4, 0, -EBADMSG},
+	{"CHANNEL_CLOSED", 4, 4, 0, -EBADMSG},
+	{"LINK_OFFER", 4, 4, 0, -EBADMSG},
+	{"LINK_FAILED", 4, 4, 0, -EBADMSG},
+	{"LINK_FAILED", 4, 4, ERROR_LIMIT, -EBADMSG},
+	{"LINK_FAILED", 8, 1, '\n', -EBADMSG},
+	{"LINK_FAILED", 135, 1, 'x', -EBADMSG},
+	{"ANNOUNCE_LINK", 4, 2, DOMID_LIMIT - 1, 0},
+	{"ANNOUNCE_LINK", 4, 2, DOMID_LIMIT, -EBADMSG},
+	{"ANNOUNCE_LINK", 6, 2, 0x100, -EBADMSG},
+	{"ANNOUNCE_LINK", 16, 4, TRANSPORT_ANY, -EBADMSG},
+	{"ANNOUNCE_LINK", 16, 4, TRANSPORT_LIMIT, -EBADMSG},
+	{"ANNOUNCE_LINK", 20, 4, 2, -EBADMSG},
+	{"ANNOUNCE_LINK", 24, 4, 2, -EBADMSG},
+	{"ANNOUNCE_CHANNEL", 4, 4, 0, -EBADMSG},
+	{"ANNOUNCE_CHANNEL", 8, 4, 0, -EBADMSG},
+	{"ANNOUNCE_CHANNEL", 8, 4, CHANNEL_TYPE_LIMIT, -EBADMSG},
+	{"ANNOUNCE_CHANNEL", 12, 4, 0, -EBADMSG}, /* accepted by no listener */
+	{"ANNOUNCE_CHANNEL", 12, 8, 0, 0},	  /* a connecting end */
+	{"ANNOUNCE_CHANNEL", 16, 4, 2, -EBADMSG},
+	{"ANNOUNCE_CHANNEL", 20, 1, '-', -EBADMSG},
+	{"WELCOME", 0, 4, 0, -EBADMSG},
+	{"WELCOME", 4, 2, 0, -EBADMSG},
+	{"WELCOME", 6, 2, DOMID_LIMIT, -EBADMSG},
+	{"STATUS", 0, 4, 0, 0},
+	{"STATUS", 0, 4, ERROR_LIMIT, -EBADMSG},
+	{"STATUS", 4, 1, 0x9b, -EBADMSG},
+	{"STATUS", 131, 1, 'x', -EBADMSG},
+	{"CONNECTED", 4, 4, 0, -EBADMSG},
+	{"CONNECTED", 8, 4, TRANSPORT_ANY, -EBADMSG},
+	{"CONNECTED", 8, 4, TRANSPORT_LIMIT, -EBADMSG},
+	{"CONNECTED", 12, 2, DOMID_LIMIT, -EBADMSG},
+	{"CONNECTED", 14, 2, 1, -EBADMSG},
+	{"CONNECTED", 32, 8, 0, 0}, /* a domain without name */
+	{"CONNECTED", 33, 1, 0x07, -EBADMSG},
+	{"CONNECTED", 159, 1, 'x', -EBADMSG},
+	{"CONNECTED", 160, 1, 0, -EBADMSG},
+	{"LINK_CREATE", 4, 2, DOMID_LIMIT, -EBADMSG},
+	{"LINK_CREATE", 6, 2, 1, -EBADMSG},
+	{"LINK_CREATE", 16, 4, TRANSPORT_ANY, -EBADMSG},
+	{"LINK_CREATE", 16, 4, TRANSPORT_ARGO, -EBADMSG}, /* whose rings have no pages */
+	{"LINK_CREATE", 20, 4, 0, -EBADMSG},
+	{"LINK_CREATE", 20, 4, 3, -EBADMSG},
+	{"LINK_CREATE", 20, 4, LINK_RING_PAGES_MAX, 0},
+	{"LINK_CREATE", 20, 4, LINK_RING_PAGES_MAX * 2, -EBADMSG},
+	{"LINK_CREATE", 24, 4, 4096, -EBADMSG},
+	{"LINK_BIND", 6, 2, 1, -EBADMSG},
+	{"LINK_BIND", 16, 4, TRANSPORT_ARGO_STRICT, 0},
+	{"LINK_BIND", 16, 4, TRANSPORT_GRANT, -EBADMSG},
+	{"LINK_BIND", 20, 4, 1, -EBADMSG},
+	{"LINK_BIND", 24, 4, 0, -EBADMSG},
+	{"LINK_BIND", 24, 4, LINK_ARGO_RING_LEN_MIN, 0},
+	{"LINK_BIND", 24, 4, LINK_ARGO_RING_LEN_MIN - 16, -EBADMSG},
+	{"LINK_BIND", 24, 4, LINK_ARGO_RING_LEN_MIN + 8, -EBADMSG},
+	{"LINK_BIND", 24, 4, LINK_ARGO_RING_LEN_MAX, 0},
+	{"LINK_BIND", 24, 4, LINK_ARGO_RING_LEN_MAX + 16, -EBADMSG},
+	{"LINK_BIND", 28, 4, 0, -EBADMSG},
+	{"LINK_BIND", 32, 4, 0, -EBADMSG},
+	{"LINK_DOWN", 4, 4, 0, -EBADMSG},
+	{"LINK_DOWN", 4, 4, ERROR_LIMIT, -EBADMSG},
+	{"CHANNEL", 0, 4, 0, -EBADMSG},
+	{"CHANNEL", 8, 4, 0, -EBADMSG},
+	{"CHANNEL", 12, 4, 0, -EBADMSG},
+	{"CHANNEL", 16, 4, 0, -EBADMSG},
+	{"CHANNEL", 20, 2, 0xffff, -EBADMSG},
+	{"CHANNEL", 22, 1, 1, -EBADMSG},
+	{"CHANNEL", 168, 1, ' ', -EBADMSG},
+	{"CHANNEL_GONE", 4, 4, 0, -EBADMSG},
+};
+
+static void test_fields(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(field_cases); i++) {
+		const struct control_message *sample = &sample_find(field_cases[i].name)->message;
+		uint8_t body[CONTROL_MESSAGE_MAX];
+		size_t len = control_encode(sample, body);
+		struct control_message message;
+		int r;
+
+		assert_true(field_cases[i].offset + field_cases[i].size <= len);
+		for (size_t b = 0; b < field_cases[i].size; b++)
+			body[field_cases[i].offset + b] =
+				(uint8_t)(field_cases[i].value >> (8 * b));
+		r = decode_copy(sample->type, sample->request, body, len, &message);
+		if (r != field_cases[i].result)
+			fail_msg("case %zu, %s at %zu: %d", i, field_cases[i].name,
+				field_cases[i].offset, r);
+	}
+}
+
+/* A string that fills its field to the last byte has no NUL. */
+static void test_unterminated(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t offset, size;
+	} strings[] = {
+		{"HELLO", 20, 16},
+		{"LISTEN", 12, 64},
+		{"CONNECT", 12, 192},
+		{"LINK_FAILED", 8, 128},
+		{"ANNOUNCE_CHANNEL", 20, 64},
+		{"STATUS", 4, 128},
+		{"CONNECTED", 32, 128},
+		{"CONNECTED", 160, 64},
+		{"LINK_DOWN", 8, 128},
+		{"CHANNEL", 40, 128},
+		{"CHANNEL", 168, 64},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+		const struct control_message *sample = &sample_find(strings[i].name)->message;
+		uint8_t body[CONTROL_MESSAGE_MAX];
+		size_t len = control_encode(sample, body);
+		struct control_message message;
+		bool address = sample->type == CONTROL_CONNECT;
+
+		memset(body + strings[i].offset, 'x', strings[i].size);
+		assert_int_equal(
+			decode_copy(sample->type, sample->request, body, len, &message), -EBADMSG);
+		body[strings[i].offset + strings[i].size - 1] = '\0';
+		if (address) /* a slash where the longest domain ends */
+			body[strings[i].offset + DOMAIN_NAME_SIZE - 1] = '/';
+		assert_int_equal(
+			decode_copy(sample->type, sample->request, body, len, &message), 0);
+	}
+}
+
+/* Requests and answers carry an id; what is neither carries 0; STATUS may go either way. */
+static void test_request_ids(void **state)
+{
+	for (size_t i = 0; i < n_control_samples; i++) {
+		const struct control_message *sample = &control_samples[i].message;
+		uint8_t body[CONTROL_MESSAGE_MAX];
+		size_t len = control_encode(sample, body);
+		struct control_message message;
+		int want = sample->type == CONTROL_STATUS ? 0 : -EBADMSG;
+
+		assert_int_equal(
+			decode_copy(sample->type, sample->request ? 0 : 1, body, len, &message),
+			want);
+	}
+}
+
+static void test_unknown_type(void **state)
+{
+	struct control_message message = {};
+
+	assert_int_equal(control_decode(200, 99, (const uint8_t *)"x", 1, &message), -EOPNOTSUPP);
+	assert_int_equal(message.type, 200);
+	assert_int_equal(message.request, 99);
+	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
+	assert_int_equal(
+		control_decode(CONTROL_ANNOUNCE_DONE + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
+	assert_int_equal(
+		control_decode(CONTROL_CHANNEL_GONE + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
+	assert_string_equal(control_type_name(200), "?");
+	assert_string_equal(control_type_name(0), "?");
+}
+
+/* The encoder makes texts fit; what follows a NUL in the struct stays here. */
+static void test_texts(void **state)
+{
+	struct control_message status = {.type = CONTROL_STATUS, .request = 1}, message;
+	uint8_t body[CONTROL_MESSAGE_MAX];
+	size_t len;
+
+	memset(status.status.reason, 'y', REASON_SIZE);
+	status.status.reason[0] = '\x1b';
+	status.status.reason[1] = '\xe4';
+	len = control_encode(&status, body);
+	assert_int_equal(control_decode(CONTROL_STATUS, 1, body, len, &message), 0);
+	assert_int_equal(strlen(message.status.reason), REASON_SIZE - 1);
+	assert_memory_equal(message.status.reason, "??yy", 4);
+
+	status.status.reason[2] = '\0';
+	len = control_encode(&status, body);
+	assert_int_equal(control_decode(CONTROL_STATUS, 1, body, len, &message), 0);
+	assert_string_equal(message.status.reason, "??");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_canonical),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_unterminated),
+		cmocka_unit_test(test_request_ids),
+		cmocka_unit_test(test_unknown_type),
+		cmocka_unit_test(test_texts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * PROTOCOL.md against the codecs: each golden block decodes to its sample and each sample encodes
+ * to its block; no block lacks a sample, and every number in the limits' table is the header's.
+ */
+#include "tests/unit/proto/cmocka-all.h"
+
+#include <string.h>
+
+#include "base/macro.h"
+#include "tests/unit/proto/golden.h"
+#include "tests/unit/proto/samples.h"
+
+static void test_record(void **state)
+{
+	const struct golden *golden = golden_find("RECORD");
+	uint8_t bytes[RECORD_SIZE];
+	struct record record;
+
+	record_encode(&record_sample, bytes);
+	assert_int_equal(golden->len, RECORD_SIZE);
+	assert_memory_equal(bytes, golden->bytes, RECORD_SIZE);
+	assert_int_equal(record_decode(golden->bytes, golden->len, &record), 0);
+	assert_memory_equal(&record, &record_sample, sizeof(record));
+}
+
+static void frame_assert_equal(const struct frame *a, const struct frame *b)
+{
+	assert_int_equal(a->channel, b->channel);
+	assert_int_equal(a->len, b->len);
+	assert_int_equal(a->type, b->type);
+	assert_int_equal(a->flags, b->flags);
+	assert_int_equal(a->arg, b->arg);
+}
+
+static void test_frames(void **state)
+{
+	for (size_t i = 0; i < n_frame_samples; i++) {
+		const struct golden *golden = golden_find(frame_samples[i].name);
+		uint8_t bytes[FRAME_HEADER_SIZE];
+		struct frame frame;
+
+		assert_int_equal(golden->len, FRAME_HEADER_SIZE);
+		frame_encode(&frame_samples[i].frame, bytes);
+		assert_memory_equal(bytes, golden->bytes, FRAME_HEADER_SIZE);
+		assert_int_equal(frame_decode(golden->bytes, &frame), 0);
+		frame_assert_equal(&frame, &frame_samples[i].frame);
+	}
+}
+
+static void control_test_one(const struct control_sample *sample)
+{
+	const struct golden *golden = golden_find(sample->name);
+	const uint8_t *body = golden->bytes + FRAME_HEADER_SIZE;
+	uint8_t header[FRAME_HEADER_SIZE], bytes[CONTROL_MESSAGE_MAX];
+	struct control_message message;
+	struct frame frame;
+	size_t len;
+
+	assert_true(golden->len >= FRAME_HEADER_SIZE);
+	assert_int_equal(control_frame_decode(golden->bytes, &frame), 0);
+	assert_int_equal(frame.len, golden->len - FRAME_HEADER_SIZE);
+	assert_int_equal(control_decode(frame.type, frame.arg, body, frame.len, &message), 0);
+	assert_memory_equal(&message, &sample->message, sizeof(message));
+
+	len = control_encode(&sample->message, bytes);
+	assert_int_equal(len, frame.len);
+	assert_memory_equal(bytes, body, len);
+	frame_encode(&(struct frame){.len = (uint32_t)len,
+			     .type = sample->message.type,
+			     .arg = sample->message.request},
+		header);
+	assert_memory_equal(header, golden->bytes, FRAME_HEADER_SIZE);
+	assert_string_equal(control_type_name(sample->message.type), sample->name);
+}
+
+static void test_control(void **state)
+{
+	for (size_t i = 0; i < n_control_samples; i++)
+		control_test_one(&control_samples[i]);
+}
+
+/* Neither a type without golden bytes nor golden bytes without a sample. */
+static void test_complete(void **state)
+{
+	size_t n, n_types = 0;
+
+	golden_load(&n);
+	assert_int_equal(n, 1 + n_frame_samples + n_control_samples);
+	for (unsigned type = 0; type < 256; type++)
+		n_types += strcmp(control_type_name((uint8_t)type), "?") != 0;
+	assert_int_equal(n_types, n_control_samples);
+}
+
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned long value;
+	} limits[] = {
+		{"CONTROL_MESSAGE_MAX", CONTROL_MESSAGE_MAX},
+		{"CONTROL_RING_PAGES", CONTROL_RING_PAGES},
+		{"FRAME_PAYLOAD_MAX", FRAME_PAYLOAD_MAX},
+		{"FRAME_CHARGE", FRAME_CHARGE},
+		{"MESSAGE_MAX", MESSAGE_MAX},
+		{"CREDIT_INITIAL", CREDIT_INITIAL},
+		{"CREDIT_GRANT_MAX", CREDIT_GRANT_MAX},
+		{"BACKLOG_MAX", BACKLOG_MAX},
+		{"LINK_RING_PAGES_MIN", LINK_RING_PAGES_MIN},
+		{"LINK_RING_PAGES_MAX", LINK_RING_PAGES_MAX},
+		{"LINK_ARGO_RING_LEN_MIN", LINK_ARGO_RING_LEN_MIN},
+		{"LINK_ARGO_RING_LEN_MAX", LINK_ARGO_RING_LEN_MAX},
+		{"NAME_SIZE", NAME_SIZE},
+		{"DOMAIN_NAME_SIZE", DOMAIN_NAME_SIZE},
+		{"ADDRESS_SIZE", ADDRESS_SIZE},
+		{"COMM_SIZE", COMM_SIZE},
+		{"REASON_SIZE", REASON_SIZE},
+		{"DOMID_LIMIT", DOMID_LIMIT},
+		{"ERROR_LIMIT", ERROR_LIMIT},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		assert_int_equal(golden_limit(limits[i].name), limits[i].value);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_frames),
+		cmocka_unit_test(test_control),
+		cmocka_unit_test(test_complete),
+		cmocka_unit_test(test_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
