@@ -26,4 +26,14 @@ static inline uint32_t round_up16(uint32_t n)
 	return (n + 15U) & ~15U;
 }
 
+/* A pause between two looks at memory that another CPU writes. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 #endif

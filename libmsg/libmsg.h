@@ -26,9 +26,9 @@
 extern "C" {
 #endif
 
-struct msg_ctx;  /* one application's connection to msgd */
+struct msg_ctx;	 /* one application's connection to msgd */
 struct msg_sock; /* a listener or a channel's end */
-struct msg_buf;  /* a received message's private memory */
+struct msg_buf;	 /* a received message's private memory */
 
 /* Channel types. */
 #define LIBMSG_SEQPACKET 1 /* messages, whole or not at all, in order, reliable */
@@ -37,23 +37,23 @@ struct msg_buf;  /* a received message's private memory */
 #define LIBMSG_ONE_THREAD 1U /* promise: one thread at a time uses the context; drops the lock */
 
 /* Flags of msg_listen, msg_accept and msg_connect. */
-#define LIBMSG_NONBLOCK  1U /* the socket starts non-blocking; connect does not wait */
+#define LIBMSG_NONBLOCK	 1U /* the socket starts non-blocking; connect does not wait */
 #define LIBMSG_WAIT_NAME 2U /* connect waits for a name that is not there yet */
 
 /* Options of msg_setopt and msg_getopt; all values are int64_t. */
 enum libmsg_option {
 	LIBMSG_RCVTIMEO = 1, /* ms that a receive or accept may block; -1 (default): for ever */
 	LIBMSG_SNDTIMEO,     /* ms that a send may block; -1 (default): for ever */
-	LIBMSG_LINGER,       /* ms that msg_close may block to flush; default 1000; 0: none */
-	LIBMSG_RCVBUF,       /* bytes that may lie unread at this end; default 1 MiB */
-	LIBMSG_SNDBUF,       /* bytes that may lie unsent at this end; default 1 MiB */
-	LIBMSG_MAXMSG,       /* bytes of the longest message taken in; default and at most RCVBUF */
+	LIBMSG_LINGER,	     /* ms that msg_close may block to flush; default 1000; 0: none */
+	LIBMSG_RCVBUF,	     /* bytes that may lie unread at this end; default 1 MiB */
+	LIBMSG_SNDBUF,	     /* bytes that may lie unsent at this end; default 1 MiB */
+	LIBMSG_MAXMSG,	     /* bytes of the longest message taken in; default and at most RCVBUF */
 	LIBMSG_NONBLOCK_OPT, /* 0 or 1: every call as if with MSG_DONTWAIT */
-	LIBMSG_CORK,         /* 0 or 1: every send as if with MSG_MORE; 0 flushes */
-	LIBMSG_SPIN,         /* context-wide: us to spin before sleeping; 0: never; -1: default */
+	LIBMSG_CORK,	     /* 0 or 1: every send as if with MSG_MORE; 0 flushes */
+	LIBMSG_SPIN,	     /* context-wide: us to spin before sleeping; 0: never; -1: default */
 	LIBMSG_TRANSPORT,    /* listeners: none. channels: read: enum libmsg_transport */
-	LIBMSG_ERROR,        /* read: the pending error of a non-blocking connect, or 0; clears it */
-	LIBMSG_TYPE,         /* read: LIBMSG_SEQPACKET */
+	LIBMSG_ERROR, /* read: the pending error of a non-blocking connect, or 0; clears it */
+	LIBMSG_TYPE,  /* read: LIBMSG_SEQPACKET */
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
@@ -65,19 +65,20 @@ enum libmsg_transport {
 };
 
 struct msg_peer {
-	uint32_t size; /* set by the caller to sizeof(struct msg_peer): bytes that it has room for */
+	uint32_t
+		size; /* set by the caller to sizeof(struct msg_peer): bytes that it has room for */
 	uint32_t domid;
 	uint32_t transport; /* enum libmsg_transport */
-	uint32_t flags;     /* 0 */
+	uint32_t flags;	    /* 0 */
 	uint8_t uuid[16];
 	char domain[128]; /* NUL-terminated */
-	char name[64];    /* the name that was connected to, NUL-terminated */
+	char name[64];	  /* the name that was connected to, NUL-terminated */
 };
 
 struct msg_pollfd {
 	struct msg_sock *sock; /* NULL: the entry is skipped */
-	short events;          /* POLLIN, POLLOUT */
-	short revents;         /* these, and POLLHUP, POLLERR, POLLRDHUP */
+	short events;	       /* POLLIN, POLLOUT */
+	short revents;	       /* these, and POLLHUP, POLLERR, POLLRDHUP */
 };
 
 struct msg_event {

@@ -33,6 +33,8 @@ static bool frame_check(const struct frame *frame)
 		return frame->arg < CLOSE_REASON_LIMIT;
 	case FRAME_SHUTDOWN:
 		return frame->arg == 0;
+	case FRAME_LIMIT:
+		return frame->arg >= 1 && frame->arg <= MESSAGE_MAX;
 	default:
 		return false;
 	}

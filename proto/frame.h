@@ -19,6 +19,7 @@ enum frame_type {
 	FRAME_CREDIT,	/* arg: bytes of credit given to the receiver of this frame */
 	FRAME_CLOSE,	/* arg: enum close_reason; the sender's last frame on this channel */
 	FRAME_SHUTDOWN, /* the sender sends no more data */
+	FRAME_LIMIT,	/* arg: bytes of the longest message that the sender takes from now on */
 	FRAME_TYPE_LIMIT,
 };
 

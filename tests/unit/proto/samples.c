@@ -134,6 +134,7 @@ const struct frame_sample frame_samples[] = {
 	{"CREDIT", {.channel = 33, .type = FRAME_CREDIT, .arg = 8192}},
 	{"CLOSE", {.channel = 33, .type = FRAME_CLOSE, .arg = CLOSE_RESET}},
 	{"SHUTDOWN", {.channel = 33, .type = FRAME_SHUTDOWN}},
+	{"LIMIT", {.channel = 33, .type = FRAME_LIMIT, .arg = 4096}},
 };
 const size_t n_frame_samples = ARRAY_SIZE(frame_samples);
 

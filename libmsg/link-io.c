@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames in and out of a link's rings, and the doorbell (PROTOCOL.md, sections 3 and 4). Nothing
+ * here blocks; what another domain wrote leads to a reset link at worst.
+ */
+#include <errno.h>
+
+#include "libmsg/private.h"
+
+uint32_t link_min_fragment(const struct link *link, uint32_t rest)
+{
+	/* A waiting sender is woken when a quarter of the ring is free. */
+	return min_u32(rest, min_u32(FRAGMENT_MIN, link->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
+}
+
+static void link_bell(struct link *link, _Atomic uint32_t *flag)
+{
+	struct hv *hv = link->ctx->hv;
+
+	if (doorbell_take(flag))
+		(void)hv->ops->evtchn_send(hv, link->port);
+}
+
+void link_push(struct link *link)
+{
+	if (!link->unpushed || link->state != LINK_UP)
+		return;
+	if (link->ops->push(link) == -EAGAIN)
+		return; /* argo: staged; retry_links tries again */
+	link->unpushed = false;
+	link_bell(link, &link->them->sleeping);
+}
+
+void link_release(struct link *link, bool all)
+{
+	uint32_t unreleased = link->ops->unreleased(link);
+
+	if (!unreleased || (!all && unreleased < link->ring_len / 4))
+		return;
+	link->ops->release(link);
+	link_bell(link, &link->them->want_space);
+}
+
+bool link_want_room(struct link *link, uint32_t want)
+{
+	if (link->state != LINK_UP)
+		return true;
+	doorbell_arm(&link->me->want_space);
+	if (link->ops->room(link, want) < (int64_t)want)
+		return false;
+	doorbell_disarm(&link->me->want_space);
+	return true;
+}
+
+int link_put_bare(struct link *link, uint32_t channel, enum frame_type type, uint32_t arg)
+{
+	struct frame frame = {.channel = channel, .type = (uint8_t)type, .arg = arg};
+	struct iovec none = {0};
+	struct iov_cursor cursor;
+	int64_t room = link->ops->room(link, 0);
+	int r;
+
+	if (room < 0) {
+		if (room != -EAGAIN)
+			link_violation(link, "a counter that makes no sense");
+		return (int)room;
+	}
+	cursor_init(&cursor, &none, 1);
+	r = link->ops->put(link, &frame, &cursor, false);
+	if (r == 0)
+		link->unpushed = true;
+	return r;
+}
+
+void link_flush(struct link *link)
+{
+	struct channel *channel;
+	struct channel_list again;
+
+	/* Whoever waits for room in a blocking call looks again. */
+	link->ctx->kick = true;
+	do {
+		TAILQ_INIT(&again);
+		TAILQ_CONCAT(&again, &link->blocked, entry_blocked);
+		while ((channel = TAILQ_FIRST(&again))) {
+			TAILQ_REMOVE(&again, channel, entry_blocked);
+			channel->blocked = false;
+			channel_changed(channel);
+			if (channel_flush(channel) == -EAGAIN)
+				channel_block(channel);
+			if (link->state != LINK_UP)
+				return;
+		}
+		link_push(link);
+		/* Every pass with room sends something: this ends. */
+	} while (!TAILQ_EMPTY(&link->blocked) &&
+		 link_want_room(link, link_min_fragment(link, FRAGMENT_MIN)));
+}
+
+static struct channel *frame_channel(struct link *link)
+{
+	struct channel *channel = link->last;
+
+	if (channel && channel->number == link->frame.channel)
+		return channel;
+	channel = channel_find(link, link->frame.channel);
+	if (!channel) {
+		/* msgd wrote of it before the other end could know its number. */
+		control_take(link->ctx);
+		channel = channel_find(link, link->frame.channel);
+	}
+	link->last = channel;
+	return channel;
+}
+
+/* Takes in one frame. 1; 0: none, or the link is dead. */
+static int link_take_one(struct link *link)
+{
+	const char *reason = "a frame that makes no sense";
+	struct channel *channel;
+	int r;
+
+	r = link->ops->peek(link, &link->frame);
+	if (r == 0)
+		return 0;
+	if (r < 0) {
+		link_violation(link, reason);
+		return 0;
+	}
+	channel = frame_channel(link);
+	if (link->state != LINK_UP)
+		return 0;
+	if (!channel) {
+		link_violation(link, "a frame for a channel that was never granted");
+		return 0;
+	}
+	r = channel_frame(channel, &link->frame, &reason);
+	if (r < 0) {
+		link_violation(link, reason);
+		return 0;
+	}
+	if (link->state != LINK_UP)
+		return 0;
+	link->ops->next(link);
+	link_release(link, false);
+	return 1;
+}
+
+void link_take(struct link *link, struct channel *until)
+{
+	bool served = false, read = until && until->reader;
+
+	if (link->busy || link->state != LINK_UP)
+		return;
+	link->busy = true;
+	while (!served && link_take_one(link)) {
+		if (until && !link->dying)
+			served = !STAILQ_EMPTY(&until->in) || (read && !until->reader);
+	}
+	link->busy = false;
+	if (link->state != LINK_UP)
+		return;
+	if (!served)
+		link_release(link, true);
+	link_push(link); /* credit that was given meanwhile */
+	if (link->dying) {
+		link->dying = false;
+		link_kill(link, false, "the other process is gone");
+	}
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Socket options, the peer's identity, userdata. */
+#include <errno.h>
+#include <string.h>
+
+#include "libmsg/private.h"
+
+/* A receive window below a new channel's credit could not be kept. */
+#define RCVBUF_MIN CREDIT_INITIAL
+#define SNDBUF_MIN 4096
+
+static int set_timeout(int64_t *field, int64_t value)
+{
+	if (value < -1 || value > INT32_MAX)
+		return fail(EINVAL, "%lld ms is out of range", (long long)value);
+	*field = value;
+	return 0;
+}
+
+static int set_size(uint32_t *field, int64_t value, int64_t min, int64_t max)
+{
+	if (value < min || value > max)
+		return fail(EINVAL, "%lld bytes: %lld to %lld", (long long)value, (long long)min,
+			(long long)max);
+	*field = (uint32_t)value;
+	return 0;
+}
+
+static int set_receive(struct msg_sock *sock, int option, int64_t value)
+{
+	uint32_t *field = option == LIBMSG_RCVBUF ? &sock->rcvbuf : &sock->maxmsg;
+
+	if (sock->kind != SOCK_CHANNEL)
+		return fail(ENOPROTOOPT, "only a connected socket has it");
+	if (set_size(field, value, option == LIBMSG_RCVBUF ? RCVBUF_MIN : 1,
+		    option == LIBMSG_RCVBUF ? MESSAGE_MAX : sock->rcvbuf) < 0)
+		return -1;
+	if (option == LIBMSG_RCVBUF)
+		sock->channel->rx_max = min_u32(sock->rcvbuf, CREDIT_MAX);
+	else
+		channel_set_maxmsg(sock->channel, sock->maxmsg);
+	return 0;
+}
+
+static int set_cork(struct msg_sock *sock, int64_t value)
+{
+	sock->cork = value != 0;
+	if (!sock->cork && sock->channel && sock->channel->link)
+		link_push(sock->channel->link);
+	return 0;
+}
+
+static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
+{
+	int64_t linger = sock->linger_ms;
+
+	switch (option) {
+	case LIBMSG_RCVTIMEO:
+		return set_timeout(&sock->rcvtimeo_ms, value);
+	case LIBMSG_SNDTIMEO:
+		return set_timeout(&sock->sndtimeo_ms, value);
+	case LIBMSG_LINGER:
+		if (set_timeout(&linger, value) < 0)
+			return -1;
+		sock->linger_ms = (int)linger;
+		return 0;
+	case LIBMSG_RCVBUF:
+	case LIBMSG_MAXMSG:
+		return set_receive(sock, option, value);
+	case LIBMSG_SNDBUF:
+		return set_size(&sock->sndbuf, value, SNDBUF_MIN, MESSAGE_MAX);
+	case LIBMSG_NONBLOCK_OPT:
+		sock->nonblock = value != 0;
+		return 0;
+	case LIBMSG_CORK:
+		return set_cork(sock, value);
+	case LIBMSG_SPIN:
+		if (value < -1 || value > 1000000)
+			return fail(EINVAL, "%lld us is out of range", (long long)value);
+		sock->ctx->spin_us = (int)value;
+		return 0;
+	case LIBMSG_TRANSPORT:
+	case LIBMSG_ERROR:
+	case LIBMSG_TYPE:
+		return fail(ENOPROTOOPT, "option %d can only be read", option);
+	default:
+		return fail(EINVAL, "unknown option %d", option);
+	}
+}
+
+PUBLIC int msg_setopt(struct msg_sock *sock, int option, int64_t value)
+{
+	int r;
+
+	if (!ctx_same_process(sock->ctx))
+		return fail(EBADFD, "the context belongs to the parent process");
+	ctx_lock(sock->ctx);
+	r = setopt_locked(sock, option, value);
+	ctx_unlock(sock->ctx);
+	return r;
+}
+
+static int take_error(struct msg_sock *sock, int64_t *ret_value)
+{
+	*ret_value = sock->error;
+	if (sock->error) {
+		int error = sock->error;
+
+		/* The reason belongs to the call that reports it, though this one succeeds. */
+		sock->error = sock->kind == SOCK_LISTENER ? error : 0;
+		(void)fail(errno, "%s", sock->reason);
+	}
+	return 0;
+}
+
+static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
+{
+	switch (option) {
+	case LIBMSG_RCVTIMEO:
+		*ret_value = sock->rcvtimeo_ms;
+		return 0;
+	case LIBMSG_SNDTIMEO:
+		*ret_value = sock->sndtimeo_ms;
+		return 0;
+	case LIBMSG_LINGER:
+		*ret_value = sock->linger_ms;
+		return 0;
+	case LIBMSG_RCVBUF:
+		*ret_value = sock->rcvbuf;
+		return 0;
+	case LIBMSG_SNDBUF:
+		*ret_value = sock->sndbuf;
+		return 0;
+	case LIBMSG_MAXMSG:
+		*ret_value = sock->maxmsg;
+		return 0;
+	case LIBMSG_NONBLOCK_OPT:
+		*ret_value = sock->nonblock;
+		return 0;
+	case LIBMSG_CORK:
+		*ret_value = sock->cork;
+		return 0;
+	case LIBMSG_SPIN:
+		*ret_value = sock->ctx->spin_us;
+		return 0;
+	case LIBMSG_TRANSPORT:
+		if (!sock->channel || !sock->channel->transport)
+			return fail(ENOTCONN, "no channel stands");
+		*ret_value = sock->channel->transport;
+		return 0;
+	case LIBMSG_ERROR:
+		return take_error(sock, ret_value);
+	case LIBMSG_TYPE:
+		*ret_value = LIBMSG_SEQPACKET;
+		return 0;
+	default:
+		return fail(EINVAL, "unknown option %d", option);
+	}
+}
+
+PUBLIC int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value)
+{
+	int r;
+
+	if (!ctx_same_process(sock->ctx))
+		return fail(EBADFD, "the context belongs to the parent process");
+	ctx_lock(sock->ctx);
+	r = getopt_locked(sock, option, ret_value);
+	ctx_unlock(sock->ctx);
+	return r;
+}
+
+PUBLIC int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer)
+{
+	struct msg_peer peer = {.size = ret_peer->size};
+	const struct channel *channel;
+
+	if (!ctx_same_process(sock->ctx))
+		return fail(EBADFD, "the context belongs to the parent process");
+	if (ret_peer->size < sizeof(uint32_t) || ret_peer->size > sizeof(peer))
+		return fail(EINVAL, "msg_peer.size is %u: set it to sizeof(struct msg_peer)",
+			ret_peer->size);
+	ctx_lock(sock->ctx);
+	channel = sock->channel;
+	if (channel) {
+		peer.domid = channel->peer.domid;
+		peer.transport = channel->transport;
+		memcpy(peer.uuid, channel->peer.uuid, sizeof(peer.uuid));
+		memcpy(peer.domain, channel->peer.domain, sizeof(peer.domain));
+		memcpy(peer.name, channel->name, sizeof(peer.name));
+	}
+	ctx_unlock(sock->ctx);
+	if (!channel)
+		return fail(ENOTCONN, "no channel stands");
+	memcpy(ret_peer, &peer, peer.size);
+	return 0;
+}
+
+_Static_assert(sizeof(((struct msg_peer *)0)->domain) == DOMAIN_NAME_SIZE, "they are copied");
+_Static_assert(sizeof(((struct msg_peer *)0)->name) == NAME_SIZE, "they are copied");
+
+PUBLIC void msg_set_userdata(struct msg_sock *sock, void *userdata)
+{
+	sock->userdata = userdata;
+}
+
+PUBLIC void *msg_userdata(struct msg_sock *sock)
+{
+	return sock->userdata;
+}

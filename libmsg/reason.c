@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* This thread's last failure, as a sentence. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "libmsg/private.h"
+
+static _Thread_local char last_reason[256] = "no failure so far";
+
+int fail(int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(last_reason, sizeof(last_reason), format, args);
+	va_end(args);
+	errno = error;
+	return -1;
+}
+
+PUBLIC const char *msg_reason(void)
+{
+	return last_reason;
+}
+
+PUBLIC const char *msg_version(void)
+{
+	return LIBMSG_VERSION;
+}

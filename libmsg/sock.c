@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sockets: listening, accepting, connecting, closing. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "libmsg/private.h"
+
+#define LINGER_DEFAULT_MS 1000
+
+struct msg_sock *sock_new(struct msg_ctx *ctx, enum sock_kind kind, unsigned flags)
+{
+	struct msg_sock *sock = calloc(1, sizeof(*sock));
+
+	if (!sock)
+		return NULL;
+	sock->ctx = ctx;
+	sock->kind = kind;
+	sock->nonblock = flags & LIBMSG_NONBLOCK;
+	sock->linger_ms = LINGER_DEFAULT_MS;
+	sock->rcvtimeo_ms = sock->sndtimeo_ms = -1;
+	sock->rcvbuf = sock->sndbuf = sock->maxmsg = MESSAGE_MAX_DEFAULT;
+	TAILQ_INIT(&sock->pending);
+	TAILQ_INSERT_TAIL(&ctx->socks, sock, entry);
+	return sock;
+}
+
+void sock_free(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx = sock->ctx;
+	struct channel *channel;
+
+	while ((channel = TAILQ_FIRST(&sock->pending))) {
+		TAILQ_REMOVE(&sock->pending, channel, entry_backlog);
+		channel->listener = NULL;
+		channel_close(channel, CLOSE_RESET);
+	}
+	if (sock->handle)
+		HASH_DEL(ctx->listeners, sock);
+	if (sock->request)
+		request_abandon(ctx, sock->request);
+	if (sock->ready)
+		TAILQ_REMOVE(&ctx->ready, sock, entry_ready);
+	TAILQ_REMOVE(&ctx->socks, sock, entry);
+	free(sock);
+}
+
+void sock_set_channel(struct msg_sock *sock, struct channel *channel)
+{
+	sock->kind = SOCK_CHANNEL;
+	sock->channel = channel;
+	channel->sock = sock;
+}
+
+short sock_events(struct msg_sock *sock)
+{
+	switch (sock->kind) {
+	case SOCK_LISTENER:
+		if (sock->error)
+			return POLLIN | POLLERR;
+		return TAILQ_EMPTY(&sock->pending) ? 0 : POLLIN;
+	case SOCK_CONNECTING:
+		return 0;
+	case SOCK_FAILED:
+		return POLLIN | POLLOUT | POLLERR | POLLHUP;
+	case SOCK_CHANNEL:
+	default:
+		return channel_events(sock->channel);
+	}
+}
+
+void sock_changed(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx = sock->ctx;
+
+	ctx->kick = true;
+	if (sock->ready)
+		return;
+	sock->ready = true;
+	TAILQ_INSERT_TAIL(&ctx->ready, sock, entry_ready);
+	if (ctx->ready_fd >= 0 && !ctx->ready_set) {
+		ctx->ready_set = true;
+		(void)eventfd_write(ctx->ready_fd, 1);
+	}
+}
+
+static int type_check(int type)
+{
+	if (type == LIBMSG_SEQPACKET)
+		return 0;
+	return fail(EPROTONOSUPPORT, "channel type %d is not supported", type);
+}
+
+static int flags_check(unsigned flags, unsigned allowed)
+{
+	if (flags & ~allowed)
+		return fail(EINVAL, "unknown flags 0x%x", flags & ~allowed);
+	return 0;
+}
+
+static int process_check(const struct msg_ctx *ctx)
+{
+	if (ctx_same_process(ctx))
+		return 0;
+	return fail(EBADFD, "the context belongs to the parent process");
+}
+
+static uint32_t listener_next_handle(struct msg_ctx *ctx)
+{
+	struct msg_sock *found;
+
+	do {
+		if (++ctx->last_listener == 0)
+			ctx->last_listener = 1;
+		HASH_FIND(hh, ctx->listeners, &ctx->last_listener, sizeof(uint32_t), found);
+	} while (found);
+	return ctx->last_listener;
+}
+
+static struct msg_sock *listen_locked(
+	struct msg_ctx *ctx, const char *name, int backlog, unsigned flags)
+{
+	struct control_message message = {.type = CONTROL_LISTEN,
+		.listen = {.type = CHANNEL_SEQPACKET, .backlog = (uint32_t)backlog}};
+	struct msg_sock *sock = sock_new(ctx, SOCK_LISTENER, flags);
+	struct request *request;
+	int r;
+
+	if (!sock)
+		return fail(ENOMEM, "out of memory"), NULL;
+	sock->handle = listener_next_handle(ctx);
+	sock->backlog = backlog;
+	strcpy(sock->name, name); /* name_check bounds it */
+	HASH_ADD(hh, ctx->listeners, handle, sizeof(sock->handle), sock);
+	message.listen.listener = sock->handle;
+	memcpy(message.listen.name, sock->name, NAME_SIZE);
+	request = request_new(ctx, sock, &message);
+	if (!request)
+		return sock_free(sock), fail(ENOMEM, "out of memory"), NULL;
+	r = request_wait(ctx, request, DEADLINE_NEVER);
+	if (r < 0) {
+		sock_free(sock);
+		return fail(-r, "waiting for msgd to take the name %s: %s", name,
+			       strerrordesc_np(-r)),
+		       NULL;
+	}
+	if (request->error) {
+		(void)fail(request->error, "listen on %s: %s", name, request->reason);
+		sock_free(sock);
+		return NULL;
+	}
+	request_free(ctx, request);
+	return sock;
+}
+
+PUBLIC struct msg_sock *msg_listen(
+	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
+{
+	struct msg_sock *sock;
+
+	if (process_check(ctx) < 0 || type_check(type) < 0 ||
+		flags_check(flags, LIBMSG_NONBLOCK) < 0)
+		return NULL;
+	if (name_check(name) < 0)
+		return fail(EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}", name),
+		       NULL;
+	if (backlog < 1 || backlog > (int)BACKLOG_MAX)
+		return fail(EINVAL, "a backlog of %d: 1 to %u", backlog, BACKLOG_MAX), NULL;
+	ctx_lock(ctx);
+	sock = listen_locked(ctx, name, backlog, flags);
+	ctx_unlock(ctx);
+	return sock;
+}
+
+/* Takes the first channel of the backlog and tells msgd of the free place. */
+static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
+{
+	struct channel *channel = TAILQ_FIRST(&listener->pending);
+	struct msg_ctx *ctx = listener->ctx;
+	struct msg_sock *sock = sock_new(ctx, SOCK_CHANNEL, flags);
+
+	if (!sock)
+		return fail(ENOMEM, "out of memory"), NULL;
+	TAILQ_REMOVE(&listener->pending, channel, entry_backlog);
+	channel->listener = NULL;
+	sock_set_channel(sock, channel);
+	if (channel->link) {
+		struct control_message message = {.type = CONTROL_ACCEPTED,
+			.accepted = {.end = channel->link->end, .channel = channel->number}};
+
+		control_send(ctx, &message);
+	}
+	if (channel_events(channel) & (POLLIN | POLLERR | POLLHUP))
+		sock_changed(sock);
+	return sock;
+}
+
+PUBLIC struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags)
+{
+	struct msg_ctx *ctx = listener->ctx;
+	struct msg_sock *sock = NULL;
+	uint64_t deadline;
+	int r = 0;
+
+	if (process_check(ctx) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
+		return NULL;
+	if (listener->kind != SOCK_LISTENER)
+		return fail(EINVAL, "not a listener"), NULL;
+	ctx_lock(ctx);
+	deadline = listener->nonblock ? DEADLINE_NOW : ctx_deadline(ctx, listener->rcvtimeo_ms);
+	while (TAILQ_EMPTY(&listener->pending) && !listener->error && r == 0)
+		r = ctx_wait(ctx, NULL, deadline);
+	if (!TAILQ_EMPTY(&listener->pending))
+		sock = accept_first(listener, flags);
+	else if (listener->error)
+		(void)fail(listener->error, "the name is lost: %s", listener->reason);
+	else if (r == -EINTR)
+		(void)fail(EINTR, "interrupted by a signal");
+	else
+		(void)fail(EAGAIN, "no channel waits to be accepted");
+	if (!sock && listener->nonblock)
+		ctx_look(ctx);
+	ctx_unlock(ctx);
+	return sock;
+}
+
+/* Waits for a blocking connect's answer. The socket is freed on failure. */
+static struct msg_sock *connect_wait(struct msg_sock *sock, const char *address, int timeout_ms)
+{
+	struct msg_ctx *ctx = sock->ctx;
+	struct request *request = sock->request;
+	int r = request_wait(ctx, request, ctx_deadline(ctx, timeout_ms));
+
+	if (r < 0) {
+		(void)fail(-r, "connect to %s: %s", address,
+			r == -EHOSTDOWN ? "msgd is away" : strerrordesc_np(-r));
+		sock_free(sock);
+		return NULL;
+	}
+	if (request->error) {
+		(void)fail(request->error, "connect to %s: %s", address, request->reason);
+		sock_free(sock);
+		return NULL;
+	}
+	request_free(ctx, request);
+	return sock;
+}
+
+PUBLIC struct msg_sock *msg_connect(
+	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms)
+{
+	struct control_message message = {.type = CONTROL_CONNECT};
+	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
+	struct msg_sock *sock;
+
+	if (process_check(ctx) < 0 || type_check(type) < 0 ||
+		flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
+		return NULL;
+	if (address_split(address, domain, name) < 0)
+		return fail(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
+	message.connect.type = CHANNEL_SEQPACKET;
+	message.connect.flags = flags & LIBMSG_WAIT_NAME ? CONNECT_WAIT_NAME : 0;
+	strcpy(message.connect.address, address); /* address_split bounds it */
+	ctx_lock(ctx);
+	message.connect.transport = ctx->transport;
+	sock = sock_new(ctx, SOCK_CONNECTING, flags);
+	if (sock && !request_new(ctx, sock, &message)) {
+		sock_free(sock);
+		sock = NULL;
+	}
+	if (!sock)
+		(void)fail(ENOMEM, "out of memory");
+	else if (!(flags & LIBMSG_NONBLOCK))
+		sock = connect_wait(sock, address, timeout_ms);
+	ctx_unlock(ctx);
+	return sock;
+}
+
+PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
+{
+	struct msg_ctx *ctx = sock->ctx;
+	struct channel *channel;
+	int r = 0;
+
+	if (process_check(ctx) < 0)
+		return -1;
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return fail(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
+	ctx_lock(ctx);
+	channel = sock->channel;
+	if (!channel || channel->state != CHANNEL_OPEN) {
+		r = fail(ENOTCONN, "no channel stands");
+	} else {
+		if (how != SHUT_WR)
+			channel->rx_ignore = true;
+		if (how != SHUT_RD) {
+			channel->tx_shut = true;
+			if (channel_flush(channel) == -EAGAIN)
+				channel_block(channel);
+		}
+		channel_changed(channel);
+	}
+	ctx_unlock(ctx);
+	return r;
+}
+
+/* Waits until what was accepted for sending is in the ring. False: it is not. */
+static bool close_linger(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx = sock->ctx;
+	uint64_t deadline = ctx_deadline(ctx, sock->nonblock ? 0 : sock->linger_ms);
+	int r = 0;
+
+	while (!STAILQ_EMPTY(&sock->channel->out)) {
+		if (r == -ETIMEDOUT)
+			return false;
+		r = ctx_wait(ctx, NULL, deadline);
+	}
+	return true;
+}
+
+static int close_channel(struct msg_sock *sock)
+{
+	struct channel *channel = sock->channel;
+	struct link *link = channel->link;
+	bool unread, flushed;
+
+	if (link)
+		link_push(link);
+	flushed = close_linger(sock);
+	unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
+	/* A non-blocking socket's rest is sent by later calls. */
+	channel_close(channel, (unread && !channel->rx_closed) || (!flushed && !sock->nonblock)
+				       ? CLOSE_RESET
+				       : CLOSE_NORMAL);
+	if (flushed || sock->nonblock)
+		return 0;
+	return fail(ETIMEDOUT, "the peer did not take all that was sent");
+}
+
+PUBLIC int msg_close(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx;
+	int r = 0;
+
+	if (!sock)
+		return 0;
+	ctx = sock->ctx;
+	if (process_check(ctx) < 0)
+		return -1;
+	ctx_lock(ctx);
+	if (sock->kind == SOCK_LISTENER && !sock->error) {
+		struct control_message message = {
+			.type = CONTROL_UNLISTEN, .unlisten = {.listener = sock->handle}};
+
+		(void)request_new(ctx, NULL, &message);
+	}
+	if (sock->channel)
+		r = close_channel(sock);
+	sock_free(sock);
+	ctx_unlock(ctx);
+	return r;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How threads wait. One waiting thread, the driver, spins or sleeps in poll and does all that
+ * arrives; the others sleep on a futex word that is bumped whenever the driver, or anybody else,
+ * changed something that a waiter may want. No thread is ever started.
+ *
+ * No wake-up is lost: every waiter looks at its condition and reads wait_seq under the lock;
+ * whoever changes a condition does so under the lock and sets ctx->kick; dropping the lock with
+ * kick set bumps wait_seq before it wakes, so a waiter that has not slept yet finds another value.
+ * The driver is woken through kick_fd, which stays readable until the driver has read it.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "libmsg/private.h"
+
+/* Events taken from the hypervisor at once. */
+#define EVENT_BATCH 64
+/* A spin's limit: what waking a sleeper on another CPU costs both sides, about. */
+#define SPIN_NS 50000
+/* Where the score starts and ends; below 0, only every SPIN_PROBE-th wait spins. */
+#define SPIN_SCORE_MAX 8
+#define SPIN_PROBE     32
+
+static int futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+{
+	return (int)syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+static void timespec_from_ns(struct timespec *ret_ts, uint64_t ns)
+{
+	ret_ts->tv_sec = (time_t)(ns / 1000000000U);
+	ret_ts->tv_nsec = (long)(ns % 1000000000U);
+}
+
+void ctx_unlock(struct msg_ctx *ctx)
+{
+	bool wake_waiters = ctx->kick && ctx->n_waiting;
+	bool wake_driver = ctx->kick && ctx->driver_asleep;
+
+	ctx->kick = false;
+	if (wake_waiters)
+		atomic_fetch_add(&ctx->wait_seq, 1);
+	if (!ctx->one_thread)
+		(void)pthread_mutex_unlock(&ctx->lock);
+	if (wake_waiters)
+		(void)futex(&ctx->wait_seq, FUTEX_WAKE, INT32_MAX, NULL);
+	if (wake_driver)
+		(void)eventfd_write(ctx->kick_fd, 1);
+}
+
+/* Waits for the driver, or for anybody's change. */
+static int wait_for_driver(struct msg_ctx *ctx, uint64_t deadline_ns)
+{
+	uint32_t seq = atomic_load(&ctx->wait_seq);
+	struct timespec ts, *timeout = NULL;
+	int r, error;
+
+	if (deadline_ns != DEADLINE_NEVER) {
+		uint64_t now = ctx->hv->ops->now_ns(ctx->hv);
+
+		if (now >= deadline_ns)
+			return -ETIMEDOUT;
+		timespec_from_ns(&ts, deadline_ns - now);
+		timeout = &ts;
+	}
+	ctx->n_waiting++;
+	ctx_unlock(ctx);
+	r = futex(&ctx->wait_seq, FUTEX_WAIT, seq, timeout);
+	error = errno;
+	ctx_lock(ctx);
+	ctx->n_waiting--;
+	return r < 0 && error == EINTR ? -EINTR : 0;
+}
+
+/*
+ * Whether the answer is worth spinning for. Where both physical CPUs are known, the peer's must be
+ * another one than ours: on one CPU, spinning keeps the peer from answering. Where they are not,
+ * only recent success justifies it.
+ */
+static bool spin_worth(struct msg_ctx *ctx, struct link *link)
+{
+	int cpu = ctx->hv->ops->cpu(ctx->hv);
+	uint32_t peer_cpu;
+
+	if (link->state != LINK_UP || ctx->spin_us == 0)
+		return false;
+	atomic_store_explicit(&link->me->cpu, (uint32_t)(cpu + 1), memory_order_relaxed);
+	if (ctx->n_cpus < 2)
+		return false;
+	peer_cpu = atomic_load_explicit(&link->them->cpu, memory_order_relaxed);
+	if (cpu >= 0 && peer_cpu == (uint32_t)cpu + 1)
+		return false;
+	if (ctx->spin_score >= 0)
+		return true;
+	if (--ctx->spin_score > -SPIN_PROBE)
+		return false;
+	ctx->spin_score = -1;
+	return true;
+}
+
+/* True: the word changed. Without the lock: ctx->spinning keeps the link from its grave. */
+static bool spin_on(
+	struct msg_ctx *ctx, const _Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+	uint64_t limit = ctx->spin_us > 0 ? (uint64_t)ctx->spin_us * 1000U : SPIN_NS;
+	uint64_t start = ctx->hv->ops->now_ns(ctx->hv);
+
+	for (;;) {
+		uint64_t now;
+
+		for (int i = 0; i < 64; i++) {
+			if (atomic_load_explicit(word, memory_order_acquire) != seen)
+				return true;
+			cpu_relax();
+		}
+		now = ctx->hv->ops->now_ns(ctx->hv);
+		if (now - start >= limit || now >= deadline_ns)
+			return false;
+	}
+}
+
+static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
+{
+	const _Atomic uint32_t *word;
+	uint32_t seen;
+	bool found;
+
+	if (!hot || !spin_worth(ctx, hot->link))
+		return false;
+	if (hot->want) {
+		word = &hot->link->them->consumed;
+		seen = atomic_load_explicit(word, memory_order_acquire);
+		if (hot->link->ops->room(hot->link, hot->want) >= (int64_t)hot->want)
+			return true;
+	} else {
+		word = hot->link->ops->watch(hot->link, &seen);
+	}
+	ctx->spinning = true;
+	ctx_unlock(ctx);
+	found = spin_on(ctx, word, seen, deadline_ns);
+	ctx_lock(ctx);
+	ctx->spinning = false;
+	if (found && ctx->spin_score < SPIN_SCORE_MAX)
+		ctx->spin_score++;
+	else if (!found)
+		ctx->spin_score--;
+	return found;
+}
+
+/* When a link that the hypervisor refused for lack of room is to be tried again. */
+static uint64_t retry_time(struct msg_ctx *ctx)
+{
+	uint64_t first = DEADLINE_NEVER;
+
+	for (struct link *link = ctx->links; link; link = link->hh.next) {
+		bool waits = link->unpushed || !TAILQ_EMPTY(&link->blocked);
+
+		if (link->transport == TRANSPORT_ARGO && link->argo.retry_ns && waits &&
+			link->argo.retry_ns < first)
+			first = link->argo.retry_ns;
+	}
+	return first;
+}
+
+static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
+{
+	struct pollfd fds[2] = {{.fd = ctx->hv->ops->fd(ctx->hv), .events = POLLIN},
+		{.fd = ctx->kick_fd, .events = POLLIN}};
+	uint64_t retry = retry_time(ctx), until = retry < deadline_ns ? retry : deadline_ns;
+	struct timespec ts, *timeout = NULL;
+	int r, error;
+
+	if (until != DEADLINE_NEVER) {
+		uint64_t now = ctx->hv->ops->now_ns(ctx->hv);
+
+		timespec_from_ns(&ts, until > now ? until - now : 0);
+		timeout = &ts;
+	}
+	ctx->driver_asleep = true;
+	ctx_unlock(ctx);
+	r = ppoll(fds, 2, timeout, NULL);
+	error = errno;
+	ctx_lock(ctx);
+	ctx->driver_asleep = false;
+	if (r < 0)
+		return error == EINTR ? -EINTR : -error;
+	if (fds[1].revents) {
+		eventfd_t count;
+
+		(void)eventfd_read(ctx->kick_fd, &count);
+	}
+	return r == 0 && until == deadline_ns ? -ETIMEDOUT : 0;
+}
+
+static void drive_port(struct msg_ctx *ctx, uint32_t port)
+{
+	struct link *link;
+
+	if (port == ctx->control.port) {
+		control_disarmed(ctx);
+		control_take(ctx);
+		return;
+	}
+	link = link_find_port(ctx, port);
+	if (!link)
+		return;
+	link_set_armed(link, false);
+	if (link->state != LINK_UP)
+		return;
+	link_take(link, NULL);
+	if (link->state == LINK_UP)
+		link_flush(link);
+	/* Only now: what a dying peer had published has been taken in. */
+	if (link->state == LINK_UP &&
+		!atomic_load_explicit(&link->them->alive, memory_order_acquire))
+		link_kill(link, true, "the other process is gone");
+}
+
+/* Links that the hypervisor refused for lack of room, although the peer's counter claimed some. */
+static void retry_links(struct msg_ctx *ctx)
+{
+	uint64_t first = retry_time(ctx);
+	struct link *link, *next;
+
+	if (first == DEADLINE_NEVER || first > ctx->hv->ops->now_ns(ctx->hv))
+		return;
+	HASH_ITER (hh, ctx->links, link, next) {
+		if (link->state == LINK_UP && (link->unpushed || !TAILQ_EMPTY(&link->blocked)))
+			link_flush(link);
+	}
+}
+
+void ctx_drive(struct msg_ctx *ctx)
+{
+	struct hv_event events[EVENT_BATCH];
+	struct link *link, *next;
+	int n;
+
+	do {
+		uint32_t ports[EVENT_BATCH];
+		size_t n_ports = 0;
+
+		n = ctx->hv->ops->poll_events(ctx->hv, events, EVENT_BATCH);
+		for (int i = 0; i < n; i++) {
+			if (events[i].type == HV_EVENT_PORT)
+				ports[n_ports++] = events[i].port;
+		}
+		/* First unmask, then look: an event that comes while we look raises again. */
+		if (n_ports)
+			(void)ctx->hv->ops->evtchn_unmask(ctx->hv, ports, n_ports);
+		for (size_t i = 0; i < n_ports; i++)
+			drive_port(ctx, ports[i]);
+	} while (n == EVENT_BATCH);
+	for (link = TAILQ_FIRST(&ctx->unarmed); link; link = next) {
+		next = TAILQ_NEXT(link, unarmed);
+		if (link->state == LINK_UP) {
+			link_take(link, NULL);
+			if (link->state == LINK_UP)
+				link_flush(link);
+		}
+	}
+	if (!ctx->control.armed)
+		control_take(ctx);
+	retry_links(ctx);
+	link_bury(ctx);
+}
+
+bool ctx_arm(struct msg_ctx *ctx)
+{
+	struct link *link, *next;
+	bool more = control_arm(ctx);
+
+	for (link = TAILQ_FIRST(&ctx->unarmed); link; link = next) {
+		next = TAILQ_NEXT(link, unarmed);
+		if (link->state != LINK_UP)
+			continue;
+		doorbell_arm(&link->me->sleeping);
+		if (link->ops->pending(link)) {
+			doorbell_disarm(&link->me->sleeping);
+			more = true;
+		} else {
+			link_set_armed(link, true);
+		}
+	}
+	return more;
+}
+
+int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
+{
+	int r = 0;
+
+	if (deadline_ns == DEADLINE_NOW) {
+		ctx_drive(ctx);
+		return -ETIMEDOUT;
+	}
+	if (ctx->driving) {
+		if (hot && hot->want && link_want_room(hot->link, hot->want))
+			return 0;
+		return wait_for_driver(ctx, deadline_ns);
+	}
+	ctx->driving = true;
+	if (drive_spin(ctx, hot, deadline_ns)) {
+		link_take(hot->link, NULL);
+	} else if (!hot || !hot->want || hot->link->state != LINK_UP ||
+		   !link_want_room(hot->link, hot->want)) {
+		if (!ctx_arm(ctx))
+			r = drive_sleep(ctx, deadline_ns);
+		ctx_drive(ctx);
+	}
+	ctx->driving = false;
+	link_bury(ctx);
+	/* Somebody else must drive, or has got what it waits for. */
+	ctx->kick = true;
+	return r;
+}
