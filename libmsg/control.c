@@ -212,7 +212,7 @@ static void announce_link(struct msg_ctx *ctx, const struct link *link)
 				.channel = c->number,
 				.type = CHANNEL_SEQPACKET,
 				.listener = c->listener_handle,
-				.accepted = !c->listener}};
+				.accepted = c->listener_handle && !c->listener}};
 
 		memcpy(m.announce_channel.name, c->name, NAME_SIZE);
 		control_send(ctx, &m);

@@ -97,9 +97,12 @@ void link_flush(struct link *link)
 		 link_want_room(link, link_min_fragment(link, FRAGMENT_MIN)));
 }
 
+/* The frame's channel, or NULL: not known (yet, if link->sync). */
 static struct channel *frame_channel(struct link *link)
 {
+	struct control_message sync = {.type = CONTROL_SYNC};
 	struct channel *channel = link->last;
+	struct request *request;
 
 	if (channel && channel->number == link->frame.channel)
 		return channel;
@@ -110,10 +113,29 @@ static struct channel *frame_channel(struct link *link)
 		channel = channel_find(link, link->frame.channel);
 	}
 	link->last = channel;
-	return channel;
+	if (channel || link->synced || link->state != LINK_UP)
+		return channel;
+	/* Or is about to: its answer to this comes after that (PROTOCOL.md 4). */
+	request = request_new(link->ctx, NULL, &sync);
+	link->sync = request ? request->id : 0;
+	return NULL;
 }
 
-/* Takes in one frame. 1; 0: none, or the link is dead. */
+void link_synced(struct msg_ctx *ctx, uint32_t request)
+{
+	struct link *link, *next;
+
+	HASH_ITER(hh, ctx->links, link, next) {
+		if (link->sync != request)
+			continue;
+		link->sync = 0;
+		link->synced = true;
+		link_take(link, NULL);
+		return;
+	}
+}
+
+/* Takes in one frame. 1; 0: none, or the link is dead or waits. */
 static int link_take_one(struct link *link)
 {
 	const char *reason = "a frame that makes no sense";
@@ -128,12 +150,13 @@ static int link_take_one(struct link *link)
 		return 0;
 	}
 	channel = frame_channel(link);
-	if (link->state != LINK_UP)
+	if (link->state != LINK_UP || (!channel && link->sync))
 		return 0;
 	if (!channel) {
 		link_violation(link, "a frame for a channel that was never granted");
 		return 0;
 	}
+	link->synced = false;
 	r = channel_frame(channel, &link->frame, &reason);
 	if (r < 0) {
 		link_violation(link, reason);
@@ -150,7 +173,7 @@ void link_take(struct link *link, struct channel *until)
 {
 	bool served = false, read = until && until->reader;
 
-	if (link->busy || link->state != LINK_UP)
+	if (link->busy || link->sync || link->state != LINK_UP)
 		return;
 	link->busy = true;
 	while (!served && link_take_one(link)) {

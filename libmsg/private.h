@@ -161,6 +161,8 @@ struct link {
 	bool armed;		     /* `sleeping` is set, or its event is on its way */
 	bool busy;		     /* frames are being taken in: do not recurse */
 	bool dying;		     /* to be killed when that is done */
+	uint32_t sync; /* the SYNC that it waits for before it goes on; 0: none */
+	bool synced;   /* its answer came: an unknown number is a violation now */
 	bool unpushed;		     /* frames were put and not pushed */
 	uint32_t released;	     /* what `consumed` in the doorbell page says */
 	union {
@@ -194,6 +196,8 @@ void link_set_armed(struct link *link, bool armed);
  * reader is served. The link may be dead afterwards.
  */
 void link_take(struct link *link, struct channel *until);
+/* The answer to its SYNC came. */
+void link_synced(struct msg_ctx *ctx, uint32_t request);
 /* Sends what is kept back for lack of room. */
 void link_flush(struct link *link);
 /* push, then an event if the other side sleeps. */

@@ -165,6 +165,8 @@ static void handle_status(struct msg_ctx *ctx, const struct control_message *mes
 		return;
 	if (!request->sock && request->message.type == CONTROL_LISTEN && status->error)
 		listener_lost(ctx, request->message.listen.listener, status);
+	if (request->message.type == CONTROL_SYNC)
+		link_synced(ctx, request->id);
 	request_done(ctx, request, status->error, status->reason);
 }
 

@@ -87,7 +87,7 @@ static bool spin_worth(struct msg_ctx *ctx, struct link *link)
 	int cpu = ctx->hv->ops->cpu(ctx->hv);
 	uint32_t peer_cpu;
 
-	if (link->state != LINK_UP || ctx->spin_us == 0)
+	if (link->state != LINK_UP || link->sync || ctx->spin_us == 0)
 		return false;
 	atomic_store_explicit(&link->me->cpu, (uint32_t)(cpu + 1), memory_order_relaxed);
 	if (ctx->n_cpus < 2)
@@ -280,7 +280,7 @@ bool ctx_arm(struct msg_ctx *ctx)
 		if (link->state != LINK_UP)
 			continue;
 		doorbell_arm(&link->me->sleeping);
-		if (link->ops->pending(link)) {
+		if (!link->sync && link->ops->pending(link)) {
 			doorbell_disarm(&link->me->sleeping);
 			more = true;
 		} else {

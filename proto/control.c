@@ -272,6 +272,7 @@ static const struct layout layouts[] = {
 	[CONTROL_ANNOUNCE_CHANNEL] = LAYOUT(
 		"ANNOUNCE_CHANNEL", REQUEST_NONE, announce_channel_fields, announce_channel_check),
 	[CONTROL_ANNOUNCE_DONE] = LAYOUT_EMPTY("ANNOUNCE_DONE", REQUEST_NONE),
+	[CONTROL_SYNC] = LAYOUT_EMPTY("SYNC", REQUEST_SOME),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, welcome_fields, NULL),
 	/* ANY: a message of an unknown type may have had no id to answer under */
 	[CONTROL_STATUS] = LAYOUT("STATUS", REQUEST_ANY, status_fields, NULL),

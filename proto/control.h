@@ -28,6 +28,7 @@ enum control_type {
 	CONTROL_ANNOUNCE_LINK,	/* after HELLO with an old epoch: a link that stands */
 	CONTROL_ANNOUNCE_CHANNEL,
 	CONTROL_ANNOUNCE_DONE,
+	CONTROL_SYNC, /* (R) STATUS 0, after all that msgd has said before */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,

@@ -67,6 +67,7 @@ const struct control_sample control_samples[] = {
 					     .accepted = 1,
 					     .name = "echo"}}},
 	{"ANNOUNCE_DONE", {.type = CONTROL_ANNOUNCE_DONE}},
+	{"SYNC", {.type = CONTROL_SYNC, .request = 15}},
 	{"WELCOME", {.type = CONTROL_WELCOME,
 			    .request = 7,
 			    .welcome = {.epoch = 1,
