@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What msgctl shows, read off the broker's objects. It must never change one of them. Texts that
+ * guests chose (comm) are made valid for JSON here.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/admin.h"
+#include "daemon/broker-object.h"
+
+struct view {
+	uint64_t now_ns;
+	json_t *rows; /* owned until it is handed out */
+	size_t n_left_out;
+};
+
+static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
+	[CHANNEL_SEQPACKET] = "seqpacket",
+	[CHANNEL_STREAM] = "stream",
+	[CHANNEL_DGRAM] = "dgram",
+};
+
+/* comm comes from a guest; the codec has made it printable ASCII, but this does not rest on that.
+ */
+static json_t *text_json(const char *text)
+{
+	json_t *json = json_string(text);
+
+	return json ? json : json_string("?");
+}
+
+static json_int_t view_age_s(const struct view *view, uint64_t since_ns)
+{
+	return view->now_ns > since_ns ? (json_int_t)((view->now_ns - since_ns) / 1000000000) : 0;
+}
+
+/* Takes row over. */
+static void view_add(struct view *view, json_t *row)
+{
+	if (json_array_size(view->rows) >= ADMIN_ROWS_MAX) {
+		view->n_left_out++;
+		json_decref(row);
+		return;
+	}
+	(void)json_array_append_new(view->rows, row);
+}
+
+static json_t *process_json(const struct process *process, uint16_t domid, uint32_t end)
+{
+	if (!process)
+		return json_pack("{s:n, s:i, s:n, s:n, s:n}", "domain", "domid", (int)domid, "pid",
+			"comm", "end");
+	return json_pack("{s:o, s:i, s:I, s:o, s:I}", "domain",
+		text_json(process->domain->info.name), "domid", (int)domid, "pid",
+		(json_int_t)process->pid, "comm", text_json(process->comm), "end", (json_int_t)end);
+}
+
+static void uuid_format(const uint8_t uuid[16], char ret_text[37])
+{
+	char *out = ret_text;
+
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*out++ = '-';
+		out += sprintf(out, "%02x", uuid[i]);
+	}
+}
+
+static const char *domain_state_name(const struct broker_domain_info *info)
+{
+	switch (info->state) {
+	case BROKER_DOMAIN_RUNNING:
+		return info->paused ? "paused" : "running";
+	case BROKER_DOMAIN_SUSPENDED:
+		return "suspended";
+	case BROKER_DOMAIN_CRASHED:
+		return "crashed";
+	case BROKER_DOMAIN_DYING:
+		return "dying";
+	}
+	return "?";
+}
+
+static void view_domains(struct view *view, const struct broker *broker)
+{
+	const struct domain *domain;
+
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		char uuid[37];
+		json_t *used = json_object();
+		json_t *row;
+
+		for (int i = 0; i < QUOTA_COUNT; i++)
+			(void)json_object_set_new(
+				used, quota_name(i), json_integer(domain->used[i]));
+		uuid_format(domain->info.uuid, uuid);
+		row = json_pack("{s:i, s:o, s:s, s:s, s:o}", "domid", (int)domain->info.domid,
+			"name", text_json(domain->info.name), "uuid", uuid, "state",
+			domain_state_name(&domain->info), "used", used);
+		view_add(view, row);
+	}
+}
+
+static void view_names(struct view *view, const struct broker *broker)
+{
+	const struct domain *domain;
+	const struct listener *listener;
+
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		for (listener = domain->listeners; listener; listener = listener->hh_name.next) {
+			json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:b, s:I, s:o}", "name",
+				listener->name, "type", type_names[listener->type], "backlog",
+				(int)listener->backlog, "offered", (int)listener->n_offered,
+				"permitted", listener_permitted(listener), "age_s",
+				view_age_s(view, listener->since_ns), "holder",
+				process_json(listener->process, domain->info.domid, 0));
+
+			view_add(view, row);
+		}
+	}
+}
+
+static const char *link_state_name(enum link_state state)
+{
+	static const char *const names[] = {
+		[LINK_CREATING] = "creating",
+		[LINK_BINDING] = "binding",
+		[LINK_UP] = "up",
+		[LINK_ANNOUNCED] = "announced",
+		[LINK_GONE] = "gone",
+	};
+
+	return names[state];
+}
+
+static void view_links(struct view *view, const struct broker *broker)
+{
+	const struct link *link;
+
+	for (link = broker->links; link; link = link->hh.next) {
+		char uid[17];
+		json_t *row;
+
+		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
+		row = json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:o, s:o}", "uid", uid, "transport",
+			transport_name(link->id.transport), "reason", text_json(link->why), "state",
+			link_state_name(link->state), "channels", (int)HASH_COUNT(link->channels),
+			"age_s", view_age_s(view, link->since_ns), "creator",
+			process_json(link->ends[0].process, link->id.creator, link->ends[0].number),
+			"binder",
+			process_json(link->ends[1].process, link->id.binder, link->ends[1].number));
+		view_add(view, row);
+	}
+}
+
+static const char *channel_state_name(enum channel_state state)
+{
+	static const char *const names[] = {
+		[CHANNEL_ANNOUNCED] = "announced",
+		[CHANNEL_OFFERED] = "offered",
+		[CHANNEL_OPEN] = "open",
+		[CHANNEL_CLOSING] = "closing",
+		[CHANNEL_DONE] = "done",
+	};
+
+	return names[state];
+}
+
+static void view_channels(struct view *view, const struct broker *broker)
+{
+	const struct link *link;
+	const struct channel *channel;
+
+	for (link = broker->links; link; link = link->hh.next) {
+		char uid[17];
+
+		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
+		for (channel = link->channels; channel; channel = channel->hh.next) {
+			const struct link_end *from = &link->ends[channel->caller];
+			const struct link_end *to = &link->ends[!channel->caller];
+			json_t *row = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:o}",
+				"link", uid, "channel", (json_int_t)channel->number, "name",
+				channel->name, "type", type_names[channel->type], "transport",
+				transport_name(link->id.transport), "state",
+				channel_state_name(channel->state), "age_s",
+				view_age_s(view, channel->since_ns), "from",
+				process_json(from->process, from->domid, from->number), "to",
+				process_json(to->process, to->domid, to->number));
+
+			view_add(view, row);
+		}
+	}
+}
+
+static json_t *view_status(const struct broker *broker)
+{
+	const struct broker_stats *stats = &broker->stats;
+	const struct domain *domain;
+	json_int_t processes = 0, names = 0, requests = 0;
+
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		processes += domain->used[QUOTA_PROCESSES];
+		names += domain->used[QUOTA_NAMES];
+		requests += domain->used[QUOTA_REQUESTS];
+	}
+	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
+			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
+		processes, "names", names, "links", (int)broker->n_links, "channels",
+		(int)broker->n_channels, "requests_waiting", requests, "recovering",
+		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy), "counts",
+		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,
+		"refused", (json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
+		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
+		(json_int_t)stats->links_made);
+}
+
+json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns)
+{
+	struct view view = {.now_ns = now_ns};
+	json_t *answer;
+
+	if (op == ADMIN_STATUS)
+		return view_status(broker);
+	view.rows = json_array();
+	if (!view.rows)
+		return NULL;
+	switch (op) {
+	case ADMIN_DOMAINS:
+		view_domains(&view, broker);
+		break;
+	case ADMIN_NAMES:
+		view_names(&view, broker);
+		break;
+	case ADMIN_LINKS:
+		view_links(&view, broker);
+		break;
+	case ADMIN_CHANNELS:
+		view_channels(&view, broker);
+		break;
+	default:
+		break;
+	}
+	answer = json_pack("{s:s, s:o}", "op", admin_op_name(op), admin_op_name(op), view.rows);
+	if (answer && view.n_left_out)
+		(void)json_object_set_new(
+			answer, "left_out", json_integer((json_int_t)view.n_left_out));
+	return answer;
+}

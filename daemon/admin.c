@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The admin socket's clients. One request is served at a time per client: while its answer is not
+ * written out, nothing more is read from it. No timers: a client that sleeps costs nothing.
+ */
+#include "daemon/admin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "daemon/log.h"
+
+struct client {
+	LIST_ENTRY(client) entry;
+	struct admin *admin;			/* borrowed: the owner */
+	int fd;					/* owned */
+	struct event *read_event, *write_event; /* owned */
+	size_t n_input;
+	char input[ADMIN_LINE_MAX + 1];
+	char *output; /* owned: the answer being written, or NULL */
+	size_t output_len, output_pos;
+};
+
+struct admin {
+	struct event_base *base;     /* borrowed */
+	const struct admin_ops *ops; /* borrowed */
+	void *arg;		     /* borrowed */
+	int fd;			     /* owned */
+	struct event *event;	     /* owned */
+	LIST_HEAD(, client) clients; /* owned */
+	unsigned n_clients;
+};
+
+static void client_free(struct client *client)
+{
+	struct admin *admin = client->admin;
+
+	LIST_REMOVE(client, entry);
+	/* Room again for one that waits in the socket's own backlog. */
+	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
+		(void)event_add(admin->event, NULL);
+	if (client->read_event)
+		event_free(client->read_event);
+	if (client->write_event)
+		event_free(client->write_event);
+	(void)close(client->fd);
+	free(client->output);
+	free(client);
+}
+
+/* False: the client is gone. */
+static bool client_write(struct client *client)
+{
+	while (client->output_pos < client->output_len) {
+		ssize_t n = send(client->fd, client->output + client->output_pos,
+			client->output_len - client->output_pos, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			(void)event_del(client->read_event);
+			(void)event_add(client->write_event, NULL);
+			return true;
+		}
+		if (n <= 0) {
+			client_free(client);
+			return false;
+		}
+		client->output_pos += (size_t)n;
+	}
+	free(client->output);
+	client->output = NULL;
+	(void)event_add(client->read_event, NULL);
+	return true;
+}
+
+static void client_answer(struct client *client, const char *line, size_t len)
+{
+	struct admin *admin = client->admin;
+	const char *error;
+	enum admin_op op;
+	json_t *answer;
+
+	if (admin_request_parse(line, len, &op, &error) < 0)
+		answer = json_pack("{s:s}", "error", error);
+	else
+		answer = admin->ops->answer(admin->arg, op);
+	client->output = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	json_decref(answer);
+	if (!client->output)
+		client->output = strdup("{\"error\":\"out of memory\"}");
+	client->output_len = client->output_pos = 0;
+	if (!client->output)
+		return;
+	client->output_len = strlen(client->output);
+	client->output[client->output_len++] = '\n'; /* in the place of the NUL */
+}
+
+/* Serves the lines that are there; false: the client is gone. */
+static bool client_serve(struct client *client)
+{
+	char *eol;
+
+	while (!client->output && (eol = memchr(client->input, '\n', client->n_input))) {
+		size_t len = (size_t)(eol - client->input);
+
+		client_answer(client, client->input, len);
+		client->n_input -= len + 1;
+		memmove(client->input, eol + 1, client->n_input);
+		if (!client_write(client))
+			return false;
+	}
+	if (!client->output && client->n_input > ADMIN_LINE_MAX) {
+		log_notice("admin client dropped: its line is too long");
+		client_free(client);
+		return false;
+	}
+	return true;
+}
+
+static void on_client_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	ssize_t n = recv(fd, client->input + client->n_input,
+		sizeof(client->input) - client->n_input, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_free(client);
+		return;
+	}
+	client->n_input += (size_t)n;
+	(void)client_serve(client);
+}
+
+static void on_client_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+
+	if (client_write(client) && !client->output)
+		(void)client_serve(client);
+}
+
+static int client_new(struct admin *admin, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return -ENOMEM;
+	client->admin = admin;
+	client->fd = fd;
+	client->read_event =
+		event_new(admin->base, fd, EV_READ | EV_PERSIST, on_client_read, client);
+	client->write_event = event_new(admin->base, fd, EV_WRITE, on_client_write, client);
+	if (!client->read_event || !client->write_event ||
+		event_add(client->read_event, NULL) < 0) {
+		if (client->read_event)
+			event_free(client->read_event);
+		if (client->write_event)
+			event_free(client->write_event);
+		free(client);
+		return -ENOMEM;
+	}
+	LIST_INSERT_HEAD(&admin->clients, client, entry);
+	admin->n_clients++;
+	return 0;
+}
+
+static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
+{
+	struct admin *admin = arg;
+	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 || client_new(admin, fd) < 0)
+		return;
+	(void)steal_fd(&fd);
+	if (admin->n_clients == ADMIN_CLIENTS_MAX)
+		(void)event_del(admin->event);
+}
+
+int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,
+	struct admin **ret_admin)
+{
+	struct admin *admin = calloc(1, sizeof(*admin));
+
+	if (!admin)
+		return -ENOMEM;
+	admin->base = base;
+	admin->ops = ops;
+	admin->arg = arg;
+	admin->fd = fd;
+	LIST_INIT(&admin->clients);
+	admin->event = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, admin);
+	if (!admin->event || event_add(admin->event, NULL) < 0) {
+		if (admin->event)
+			event_free(admin->event);
+		free(admin);
+		return -ENOMEM;
+	}
+	*ret_admin = admin;
+	return 0;
+}
+
+void admin_free(struct admin *admin)
+{
+	if (!admin)
+		return;
+	while (!LIST_EMPTY(&admin->clients))
+		client_free(LIST_FIRST(&admin->clients));
+	event_free(admin->event);
+	(void)close(admin->fd);
+	free(admin);
+}
+
+/* Whoever serves the path answers connect; a socket file left behind refuses it. */
+static int admin_clear(const struct sockaddr_un *address)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (lstat(address->sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
+		return -EADDRINUSE;
+	if (errno != ECONNREFUSED && errno != ENOENT)
+		return -errno;
+	return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int admin_listen(const char *path, int *ret_fd)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = -1;
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	r = admin_clear(&address);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	mask = umask(0177);
+	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	(void)umask(mask);
+	if (r < 0)
+		return r;
+	if (listen(fd, ADMIN_CLIENTS_MAX) < 0)
+		return -errno;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a record in the store to an attached application (PROTOCOL.md 2), and back. The order
+ * matters: grant references and ports of a dead application are used again at once, perhaps by a
+ * disk's front end, so nothing is written, and no event sent, before the mapped page has shown the
+ * record's nonce.
+ */
+#include "daemon/attach.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/cleanup.h"
+#include "daemon/log.h"
+
+/* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
+#define BIND_DELAY_FIRST_MS 5U
+#define BIND_DELAY_MAX_MS   320U
+#define BIND_LIMIT_NS	    UINT64_C(5000000000)
+
+/* Messages of one application in one turn of the loop. */
+#define MESSAGES_A_TURN 16
+
+#define BIT(n) (1U << (n))
+
+static void attach_set_state(struct attach *attach, enum attach_state state)
+{
+	static const unsigned moves[] = {
+		[ATTACH_BINDING] = BIT(ATTACH_UP) | BIT(ATTACH_DEAD),
+		[ATTACH_UP] = BIT(ATTACH_DEAD),
+		[ATTACH_DEAD] = 0,
+	};
+
+	assert(moves[attach->state] & BIT(state));
+	attach->state = state;
+}
+
+static struct attach *attach_find(struct server *server, uint16_t domid, const char *key)
+{
+	struct attach *attach;
+	struct attach_key id;
+
+	memset(&id, 0, sizeof(id));
+	id.domid = domid;
+	(void)snprintf(id.key, sizeof(id.key), "%s", key);
+	HASH_FIND(hh, server->by_key, &id, sizeof(id), attach);
+	return attach;
+}
+
+void attach_make_ready(struct attach *attach)
+{
+	if (attach->ready || attach->state != ATTACH_UP)
+		return;
+	attach->ready = true;
+	TAILQ_INSERT_TAIL(&attach->server->ready, attach, entry);
+}
+
+void attach_make_dirty(struct attach *attach)
+{
+	if (attach->dirty || attach->state != ATTACH_UP)
+		return;
+	attach->dirty = true;
+	TAILQ_INSERT_TAIL(&attach->server->dirty, attach, dirty_entry);
+}
+
+/* Unmaps before it closes the port: the application's event must find it (hv.h). */
+static void attach_release(struct attach *attach)
+{
+	struct hv *hv = attach->server->hv;
+
+	if (attach->rings_map)
+		hv->ops->grant_unmap(hv, attach->rings_map);
+	if (attach->page_map)
+		hv->ops->grant_unmap(hv, attach->page_map);
+	attach->rings_map = attach->page_map = NULL;
+	if (attach->port) {
+		HASH_DELETE(hh_port, attach->server->by_port, attach);
+		(void)hv->ops->evtchn_close(hv, attach->port);
+		attach->port = 0;
+	}
+}
+
+static void record_delete(struct server *server, uint16_t domid, const char *key)
+{
+	int r = server->hv->ops->store_remove(server->hv, domid, key);
+
+	if (r < 0 && r != -ENOENT)
+		log_error(
+			"record %s of domain %u: cannot be deleted: %s", key, domid, strerror(-r));
+}
+
+void attach_close(struct attach *attach, bool delete_record)
+{
+	struct server *server = attach->server;
+
+	if (attach->state == ATTACH_UP)
+		server->n_attached--;
+	if (attach->ready)
+		TAILQ_REMOVE(&server->ready, attach, entry);
+	if (attach->dirty)
+		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
+	attach->ready = attach->dirty = false;
+	attach_set_state(attach, ATTACH_DEAD);
+	if (attach->retry)
+		event_free(attach->retry);
+	attach->retry = NULL;
+	control_link_fini(&attach->link);
+	attach_release(attach);
+	HASH_DELETE(hh, server->by_key, attach);
+	if (delete_record)
+		record_delete(server, attach->id.domid, attach->id.key);
+	TAILQ_INSERT_TAIL(&server->dead, attach, entry);
+}
+
+void attach_free(struct attach *attach)
+{
+	free(attach);
+}
+
+void attach_reap(struct server *server)
+{
+	struct attach *attach;
+
+	while ((attach = TAILQ_FIRST(&server->dead))) {
+		TAILQ_REMOVE(&server->dead, attach, entry);
+		attach_free(attach);
+	}
+}
+
+void attach_dropped(struct attach *attach, const char *reason)
+{
+	attach->process = NULL;
+	attach_close(attach, true);
+}
+
+/* The application went by itself: the broker is told. */
+static void attach_gone(struct attach *attach, const char *reason, bool delete_record)
+{
+	struct process *process = attach->process;
+
+	if (process) {
+		char text[PROCESS_TEXT_SIZE];
+
+		process_describe(process, text, sizeof(text));
+		log_info("%s is gone: %s", text, reason);
+		attach->process = NULL;
+		broker_gone(process, reason);
+	} else if (attach->found) {
+		broker_record_lost(attach->server->broker);
+	}
+	attach_close(attach, delete_record);
+}
+
+/* The record was not true, or cannot be served. */
+static void attach_refuse(struct attach *attach, const char *reason)
+{
+	log_warning(
+		"record %s of domain %u is deleted: %s", attach->id.key, attach->id.domid, reason);
+	attach_gone(attach, reason, true);
+}
+
+/* What the page says, copied once, against the record. */
+static bool page_matches(const struct doorbell_page *page, const struct record *record)
+{
+	struct {
+		uint32_t magic;
+		uint16_t version_min, version_max;
+		uint8_t nonce[NONCE_SIZE];
+		uint32_t port;
+	} head;
+
+	memcpy(&head, (const void *)page, sizeof(head));
+	return head.magic == CONTROL_PAGE_MAGIC && head.version_min == record->version_min &&
+	       head.version_max == record->version_max && head.port == record->port &&
+	       memcmp(head.nonce, record->nonce, sizeof(head.nonce)) == 0;
+}
+
+_Static_assert(offsetof(struct doorbell_page, nonce) == 8, "PROTOCOL.md 3.1");
+_Static_assert(offsetof(struct doorbell_page, port) == 24, "PROTOCOL.md 3.1");
+
+/* 0, or a sentence in ret_reason. Writes nothing anywhere. */
+static int attach_verify(struct attach *attach, const char **ret_reason)
+{
+	struct hv *hv = attach->server->hv;
+	struct hv_map *map;
+	void *page;
+	bool matches;
+	int r = hv->ops->grant_map(
+		hv, attach->id.domid, attach->record.refs, 1, false, NULL, &page, &map);
+
+	if (r < 0) {
+		*ret_reason = "its control page cannot be mapped";
+		return r;
+	}
+	matches = page_matches(page, &attach->record);
+	hv->ops->grant_unmap(hv, map);
+	if (!matches) {
+		*ret_reason = "its control page says otherwise";
+		return -EPROTO;
+	}
+	return 0;
+}
+
+/* The port is bound. Maps for writing; the page must still be the one that was looked at. */
+static int attach_map(struct attach *attach, struct doorbell_page **ret_page, void **ret_rings,
+	const char **ret_reason)
+{
+	struct hv *hv = attach->server->hv;
+	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(1), .port = attach->port};
+	void *page, *rings;
+	int r;
+
+	*ret_reason = "its control pages cannot be mapped";
+	r = hv->ops->grant_map(hv, attach->id.domid, attach->record.refs + 1, CONTROL_PAGES - 1,
+		true, NULL, &rings, &attach->rings_map);
+	if (r < 0)
+		return r;
+	r = hv->ops->grant_map(hv, attach->id.domid, attach->record.refs, 1, true, &notify, &page,
+		&attach->page_map);
+	if (r < 0)
+		return r;
+	if (!page_matches(page, &attach->record)) {
+		*ret_reason = "its control page has changed";
+		return -EPROTO;
+	}
+	*ret_page = page;
+	*ret_rings = rings;
+	return 0;
+}
+
+static int attach_introduce(struct attach *attach, uint32_t epoch, const char **ret_reason)
+{
+	struct server *server = attach->server;
+	int r = broker_attach(
+		server->broker, attach->id.domid, epoch, attach, attach->found, &attach->process);
+
+	if (r == -ESRCH) {
+		/* The store may speak of a domain before the list of domains was read again. */
+		(void)server_list_domains(server);
+		r = broker_attach(server->broker, attach->id.domid, epoch, attach, attach->found,
+			&attach->process);
+	}
+	*ret_reason = r == -EDQUOT  ? "its domain has as many applications as it may"
+		      : r == -ESRCH ? "there is no such domain"
+				    : "msgd is out of memory";
+	return r;
+}
+
+static int attach_go_up(struct attach *attach, const char **ret_reason)
+{
+	struct server *server = attach->server;
+	struct doorbell_page *page;
+	uint32_t epoch;
+	void *rings;
+	int r = attach_map(attach, &page, &rings, ret_reason);
+
+	if (r < 0)
+		return r;
+	if (!atomic_load_explicit(&page->end[0].alive, memory_order_acquire)) {
+		*ret_reason = "its application is gone";
+		return -ECONNRESET;
+	}
+	r = control_link_init(&attach->link, page, rings,
+		(uint8_t *)rings + CONTROL_RING_PAGES * HV_PAGE_SIZE, ret_reason);
+	if (r < 0)
+		return r;
+	epoch = atomic_load_explicit(&page->epoch, memory_order_relaxed) + 1;
+	if (epoch == 0)
+		epoch = 1;
+	r = attach_introduce(attach, epoch, ret_reason);
+	if (r < 0)
+		return r;
+	attach_set_state(attach, ATTACH_UP);
+	server->n_attached++;
+	atomic_store_explicit(&page->end[1].alive, 1, memory_order_release);
+	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
+	/* After a rebind events sent meanwhile are lost: both sides look at their rings. */
+	(void)server->hv->ops->evtchn_send(server->hv, attach->port);
+	log_info("domain %u: application attached (record %s, epoch %u)", attach->id.domid,
+		attach->id.key, epoch);
+	attach_make_ready(attach);
+	return 0;
+}
+
+static void attach_retry_later(struct attach *attach)
+{
+	struct timeval delay = {.tv_usec = attach->delay_ms * 1000};
+
+	if (evtimer_add(attach->retry, &delay) < 0)
+		attach_refuse(attach, "msgd is out of memory");
+	attach->delay_ms *= 2;
+	if (attach->delay_ms > BIND_DELAY_MAX_MS)
+		attach->delay_ms = BIND_DELAY_MAX_MS;
+}
+
+/* Each try verifies first: during the wait the pages may have become somebody else's. */
+static void attach_try(struct attach *attach)
+{
+	struct server *server = attach->server;
+	struct hv *hv = server->hv;
+	const char *reason;
+	uint32_t port;
+	int r = attach_verify(attach, &reason);
+
+	if (r < 0) {
+		attach_refuse(attach, reason);
+		return;
+	}
+	r = hv->ops->evtchn_bind_interdomain(hv, attach->id.domid, attach->record.port, &port);
+	if (r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns) {
+		attach_retry_later(attach);
+		return;
+	}
+	if (r < 0) {
+		attach_refuse(attach, r == -EINVAL   ? "its port is not for us to bind"
+				      : r == -ENOSPC ? "msgd is out of event channels"
+						     : "its port cannot be bound");
+		return;
+	}
+	attach->port = port;
+	attach->masked = false;
+	HASH_ADD(hh_port, server->by_port, port, sizeof(attach->port), attach);
+	r = attach_go_up(attach, &reason);
+	if (r < 0)
+		attach_refuse(attach, reason);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct attach *attach = arg;
+	struct server *server = attach->server;
+
+	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
+	attach_try(attach);
+	server_finish(server);
+}
+
+static unsigned attach_count(const struct server *server, uint16_t domid)
+{
+	const struct attach *attach;
+	unsigned n = 0;
+
+	for (attach = server->by_key; attach; attach = attach->hh.next)
+		n += attach->id.domid == domid;
+	return n;
+}
+
+static void attach_new(struct server *server, const struct hv_record *record, bool found)
+{
+	struct attach *attach = calloc(1, sizeof(*attach));
+	int r = attach ? 0 : -ENOMEM;
+
+	if (attach)
+		r = record_decode(record->value, record->len, &attach->record);
+	/* Twice the default quota: those that are still dying count too. */
+	if (r == 0 && attach_count(server, record->domid) >= 2 * DOMAIN_PROCESSES_MAX)
+		r = -EDQUOT;
+	if (r == 0) {
+		attach->retry = evtimer_new(server->base, on_retry, attach);
+		r = attach->retry ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		log_warning("record %s of domain %u is deleted: %s", record->key, record->domid,
+			r == -EBADMSG		? "it is malformed"
+			: r == -EPROTONOSUPPORT ? "it is of another version"
+			: r == -EDQUOT		? "its domain has too many records"
+						: "msgd is out of memory");
+		record_delete(server, record->domid, record->key);
+		if (found)
+			broker_record_lost(server->broker);
+		free(attach);
+		return;
+	}
+	attach->server = server;
+	attach->state = ATTACH_BINDING;
+	attach->found = found;
+	attach->id.domid = record->domid;
+	(void)snprintf(attach->id.key, sizeof(attach->id.key), "%s", record->key);
+	attach->len = record->len;
+	memcpy(attach->bytes, record->value, record->len);
+	attach->delay_ms = BIND_DELAY_FIRST_MS;
+	attach->until_ns = server->hv->ops->now_ns(server->hv) + BIND_LIMIT_NS;
+	STAILQ_INIT(&attach->link.outbox);
+	HASH_ADD(hh, server->by_key, id, sizeof(attach->id), attach);
+	attach_try(attach);
+}
+
+void attach_record(struct server *server, const struct hv_record *record, bool found)
+{
+	struct attach *attach = attach_find(server, record->domid, record->key);
+
+	if (attach) {
+		if (record->len == attach->len &&
+			memcmp(record->value, attach->bytes, record->len) == 0)
+			return;
+		attach_gone(attach,
+			record->len ? "its record was replaced" : "its record was withdrawn",
+			false);
+	}
+	if (record->len)
+		attach_new(server, record, found);
+}
+
+/* True: there may be more. */
+static bool attach_read(struct attach *attach)
+{
+	struct control_message message;
+	const char *reason;
+	int decoded, r;
+
+	for (int i = 0; i < MESSAGES_A_TURN; i++) {
+		/* Who does not read its answers asks no more questions. */
+		if (attach->link.outbox_bytes > CONTROL_READ_STOP)
+			return false;
+		memset(&message, 0, sizeof(message));
+		r = control_link_receive(&attach->link, &message, &decoded, &reason);
+		if (r == 0)
+			return control_link_sleep(&attach->link);
+		if (r < 0) {
+			broker_violation(attach->process, reason);
+			return false;
+		}
+		attach_make_dirty(attach);
+		if (broker_message(attach->process, &message, decoded) < 0)
+			return false;
+	}
+	return true;
+}
+
+bool attach_run(struct attach *attach)
+{
+	const struct doorbell_page *page = attach->link.page;
+
+	if (!atomic_load_explicit(&page->end[0].alive, memory_order_acquire)) {
+		attach_gone(attach, "its process ended", true);
+		return false;
+	}
+	if (attach->link.broken) {
+		broker_violation(attach->process, attach->link.broken);
+		return false;
+	}
+	control_link_flush(&attach->link);
+	attach_make_dirty(attach);
+	return attach_read(attach);
+}

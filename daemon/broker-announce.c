@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msgd's return (design.md 5, PROTOCOL.md 5.1): applications that were there before announce what
+ * they have; what both ends announce alike stands again. Nothing here believes one end alone: a
+ * link is identified by uid, both domids and the transport, so an announcement can match only what
+ * the other domain announces for itself, and a lie stays without its other half.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+void recovery_begin(struct broker *broker, uint32_t n)
+{
+	if (n == 0)
+		return;
+	broker->recovering = true;
+	broker->n_awaited = n;
+	broker->ops->timer(broker->arg, broker->now_ns + RECOVERY_NS);
+	broker_log(broker, LOG_INFO, "%u applications were here before: waiting for them", n);
+}
+
+void recovery_end(struct broker *broker)
+{
+	broker->recovering = false;
+	broker->settle = true;
+	broker->ops->timer(broker->arg, 0);
+	if (broker->n_awaited)
+		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
+			broker->n_awaited);
+	while (!TAILQ_EMPTY(&broker->held))
+		request_set_state(TAILQ_FIRST(&broker->held), REQUEST_RETRY, NULL);
+}
+
+void recovery_one_less(struct broker *broker)
+{
+	if (broker->n_awaited == 0)
+		return;
+	broker->settle = true;
+	if (--broker->n_awaited == 0 && broker->recovering)
+		recovery_end(broker);
+}
+
+/* What cannot be kept is told at once; what is announced on it later is ignored (process_end). */
+static void announce_refuse_link(struct process *process, uint32_t number, int error)
+{
+	struct control_message message = {.type = CONTROL_LINK_DOWN};
+
+	message.link_down.end = number;
+	message.link_down.error = (uint32_t)error;
+	(void)snprintf(
+		message.link_down.reason, sizeof(message.link_down.reason), "limit of links");
+	process_send(process, &message);
+}
+
+static int link_announced_new(
+	struct broker *broker, const struct link_id *id, struct link **ret_link)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return -ENOMEM;
+	link->broker = broker;
+	link->id = *id;
+	link->state = LINK_ANNOUNCED;
+	link->since_ns = broker->now_ns;
+	link->ends[0].link = link->ends[1].link = link;
+	link->ends[0].domid = id->creator;
+	link->ends[1].domid = id->binder;
+	TAILQ_INIT(&link->waiting);
+	(void)snprintf(link->why, sizeof(link->why), "made before msgd's restart");
+	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
+	broker->n_links++;
+	broker->n_unsettled++;
+	*ret_link = link;
+	return 0;
+}
+
+static int announce_link(struct process *process, const struct control_announce_link *announce)
+{
+	struct broker *broker = process->broker;
+	uint16_t own = process->domain->info.domid;
+	/* Zeroed whole: it is a hash key. */
+	struct link_id id;
+	struct link_end *taken;
+	struct link *link;
+	int r;
+
+	memset(&id, 0, sizeof(id));
+	id.uid = announce->uid;
+	id.transport = announce->transport;
+	id.creator = announce->role == 0 ? own : announce->peer_domid;
+	id.binder = announce->role == 0 ? announce->peer_domid : own;
+	HASH_FIND(hh, process->ends, &announce->end, sizeof(announce->end), taken);
+	if (taken || announce->end == 0 || announce->uid == 0 || announce->role > 1)
+		return -EPROTO;
+	if (announce->end > process->last_end)
+		process->last_end = announce->end;
+	HASH_FIND(hh, broker->links, &id, sizeof(id), link);
+	if (link && (link->state != LINK_ANNOUNCED || link->ends[announce->role].process))
+		return -EEXIST;
+	r = link ? 0 : link_announced_new(broker, &id, &link);
+	if (r == 0)
+		r = link_end_attach(link, announce->role, process, announce->end);
+	if (r == 0 && announce->role == 0)
+		r = charge_take(&link->charge, process->domain, QUOTA_LINKS);
+	if (r < 0) {
+		announce_refuse_link(process, announce->end, -r);
+		if (link)
+			link_down(link, process, ECONNRESET, "the other end is over its limits");
+		return 0;
+	}
+	link->ends[announce->role].told = true;
+	link->ends[announce->role].announced_state = announce->state;
+	if (link->ends[0].process && link->ends[1].process)
+		link_pair_add(link);
+	return 0;
+}
+
+/* The caller's domain pays; until its announcement is here, the listener's does, from a larger sum.
+ */
+static int channel_announce_charge(struct channel *channel, struct process *process, unsigned index)
+{
+	bool caller = channel->caller == index;
+
+	if (channel->charge.domain && !caller)
+		return 0;
+	charge_return(&channel->charge);
+	return charge_take(
+		&channel->charge, process->domain, caller ? QUOTA_CHANNELS : QUOTA_ANNOUNCED);
+}
+
+static void announce_refuse_channel(struct link_end *end, uint32_t number)
+{
+	struct control_message message = {.type = CONTROL_CHANNEL_GONE};
+
+	message.channel_gone.end = end->number;
+	message.channel_gone.channel = number;
+	process_send(end->process, &message);
+}
+
+static int announce_channel_first(struct link_end *end, unsigned index,
+	const struct control_announce_channel *announce, struct channel **ret_channel)
+{
+	struct link *link = end->link;
+	struct channel *channel;
+	int r;
+
+	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX)
+		return -EDQUOT;
+	r = channel_add(link, announce->channel, announce->listener ? !index : index,
+		announce->type, announce->name, &channel);
+	if (r < 0)
+		return r;
+	r = channel_announce_charge(channel, end->process, index);
+	if (r < 0) {
+		channel_free(channel);
+		return r;
+	}
+	*ret_channel = channel;
+	return 0;
+}
+
+static int announce_channel(
+	struct process *process, const struct control_announce_channel *announce)
+{
+	struct link_end *end;
+	struct channel *channel;
+	struct link *link;
+	unsigned index;
+	int r = process_end(process, announce->end, &end);
+
+	if (r < 0 || !end)
+		return r;
+	link = end->link;
+	index = end == &link->ends[0] ? 0 : 1;
+	if (announce->channel == 0 || link->state != LINK_ANNOUNCED)
+		return -EPROTO;
+	if (announce->channel > link->last_channel)
+		link->last_channel = announce->channel;
+	HASH_FIND(hh, link->channels, &announce->channel, sizeof(announce->channel), channel);
+	if (channel && channel->announced[index])
+		return -EEXIST;
+	if (!channel) {
+		r = announce_channel_first(end, index, announce, &channel);
+		if (r < 0) {
+			announce_refuse_channel(end, announce->channel);
+			return 0;
+		}
+	} else {
+		/* The two ends disagree, and nobody can tell who lies: neither gets it. */
+		if (channel->type != announce->type ||
+			channel->caller != (announce->listener ? !index : index))
+			channel->refused = true;
+		if (channel_announce_charge(channel, process, index) < 0)
+			channel->refused = true;
+	}
+	channel->announced[index] = true;
+	if (announce->listener) {
+		/* The listener's word counts: it is the listener that policy protects. */
+		channel->handle = announce->listener;
+		channel->accepted = announce->accepted;
+		(void)snprintf(channel->name, sizeof(channel->name), "%s", announce->name);
+	}
+	return 0;
+}
+
+int announce_message(struct process *process, const struct control_message *message)
+{
+	if (process->state != PROCESS_ANNOUNCING)
+		return -EPROTO;
+	switch (message->type) {
+	case CONTROL_ANNOUNCE_LINK:
+		return announce_link(process, &message->announce_link);
+	case CONTROL_ANNOUNCE_CHANNEL:
+		return announce_channel(process, &message->announce_channel);
+	default:
+		process_set_state(process, PROCESS_READY);
+		process_not_awaited(process);
+		process->broker->settle = true;
+		return 0;
+	}
+}
+
+/* False: policy does not permit it any more, and both ends were told that it is gone. */
+static bool channel_judge(struct channel *channel)
+{
+	struct link *link = channel->link;
+	struct broker *broker = link->broker;
+	const struct domain *caller = link->ends[channel->caller].process->domain;
+	const struct domain *holder = link->ends[!channel->caller].process->domain;
+	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
+	struct policy_verdict verdict;
+
+	policy_judge_connect(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
+	if (verdict.allow &&
+		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
+		return true;
+	broker_log(broker, LOG_NOTICE,
+		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s:%u)",
+		channel->number, (unsigned long long)link->id.uid, caller->info.name,
+		caller->info.domid, holder->info.name, channel->name,
+		verdict.file ? verdict.file : "no rule", verdict.line);
+	channel_gone(channel, 3);
+	return false;
+}
+
+static void channel_settle(struct channel *channel)
+{
+	struct link *link = channel->link;
+	struct process *holder = link->ends[!channel->caller].process;
+	struct tally_key key = {
+		.caller = link->ends[channel->caller].domid,
+		.target = link->ends[!channel->caller].domid,
+	};
+	struct listener *listener;
+
+	if (!channel->announced[0] || !channel->announced[1] || channel->refused) {
+		channel_gone(channel,
+			(channel->announced[0] ? 1U : 0U) | (channel->announced[1] ? 2U : 0U));
+		return;
+	}
+	memcpy(key.name, channel->name, sizeof(key.name));
+	if (tally_take(link->broker, &key, 0, &channel->tally) < 0)
+		channel->tally = NULL;
+	HASH_FIND(hh, holder->listeners, &channel->handle, sizeof(channel->handle), listener);
+	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)
+		channel_set_state(channel, CHANNEL_OPEN);
+	else
+		channel_offer(channel, listener);
+	if (channel->confirmed[0] || channel->confirmed[1])
+		channel_set_state(channel, CHANNEL_CLOSING);
+}
+
+static void link_judge(struct link *link)
+{
+	struct channel *channel, *next;
+	unsigned n = 0, n_left = 0;
+
+	HASH_ITER (hh, link->channels, channel, next) {
+		n++;
+		if (channel_judge(channel))
+			n_left++;
+	}
+	if (n > 0 && n_left == 0)
+		link_down(link, NULL, EACCES, "denied by policy");
+}
+
+static void link_settle(struct link *link)
+{
+	struct channel *channel, *next;
+
+	/* LINK_UP came after LINK_READY: if the creator has seen it, both ends are ready. */
+	if (link->ends[0].announced_state != 1) {
+		link_down(link, NULL, ECONNRESET, "msgd restarted while the link was made");
+		return;
+	}
+	link_set_state(link, LINK_UP);
+	HASH_ITER (hh, link->channels, channel, next)
+		channel_settle(channel);
+	while (!TAILQ_EMPTY(&link->waiting))
+		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
+	link_judge(link);
+}
+
+/* Whether the other end of a link may still be announced by somebody in this domain. */
+static bool domain_may_announce(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+	const struct process *process;
+
+	if (!domain)
+		return false;
+	TAILQ_FOREACH (process, &domain->processes, entry) {
+		if (process->awaited || process->state == PROCESS_ANNOUNCING)
+			return true;
+	}
+	return false;
+}
+
+void announce_settle(struct broker *broker)
+{
+	struct link *link, *next;
+
+	broker->settle = false;
+	if (broker->n_unsettled == 0)
+		return;
+	HASH_ITER (hh, broker->links, link, next) {
+		struct process *creator = link->ends[0].process, *binder = link->ends[1].process;
+		unsigned absent = creator ? 1 : 0;
+
+		if (link->state != LINK_ANNOUNCED)
+			continue;
+		if ((creator && creator->state != PROCESS_READY) ||
+			(binder && binder->state != PROCESS_READY))
+			continue;
+		if (creator && binder) {
+			link_settle(link);
+			continue;
+		}
+		/*
+		 * An application that was found at start and has not spoken may be busy elsewhere:
+		 * it is not taken for dead, however long it takes.
+		 */
+		if (broker->recovering || domain_may_announce(broker, link->ends[absent].domid))
+			continue;
+		link_down(link, NULL, ECONNRESET, "the other end did not come back");
+	}
+}
+
+void announce_judge(struct broker *broker)
+{
+	struct listener *listener, *next_listener;
+	struct domain *domain, *next_domain;
+	struct link *link, *next;
+
+	HASH_ITER (hh, broker->links, link, next) {
+		if (link->state == LINK_UP)
+			link_judge(link);
+	}
+	HASH_ITER (hh, broker->domains, domain, next_domain) {
+		HASH_ITER (hh_name, domain->listeners, listener, next_listener) {
+			if (!listener_permitted(listener))
+				broker_log(broker, LOG_NOTICE,
+					"%s/%s: no longer permitted, and not found any more",
+					domain->info.name, listener->name);
+		}
+	}
+}

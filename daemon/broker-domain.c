@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Domains as the broker knows them, and what each has charged. A domain is identified by domid,
+ * generation and uuid: a domid used again is another domain. It must never outlive its charges.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+const char *quota_name(enum quota quota)
+{
+	static const char *const names[QUOTA_COUNT] = {
+		[QUOTA_PROCESSES] = "processes",
+		[QUOTA_NAMES] = "names",
+		[QUOTA_CHANNELS] = "channels",
+		[QUOTA_LINKS] = "links",
+		[QUOTA_REQUESTS] = "requests",
+		[QUOTA_ENDS] = "ends",
+		[QUOTA_ANNOUNCED] = "announced",
+	};
+
+	return names[quota];
+}
+
+uint32_t quota_limit(const struct broker *broker, enum quota quota)
+{
+	const struct broker_limits *limits = &broker->limits;
+	const uint32_t values[QUOTA_COUNT] = {
+		[QUOTA_PROCESSES] = limits->processes,
+		[QUOTA_NAMES] = limits->names,
+		[QUOTA_CHANNELS] = limits->channels,
+		[QUOTA_LINKS] = limits->links,
+		[QUOTA_REQUESTS] = limits->requests,
+		[QUOTA_ENDS] = limits->ends,
+		[QUOTA_ANNOUNCED] = limits->announced,
+	};
+
+	return values[quota];
+}
+
+int charge_take(struct charge *charge, struct domain *domain, enum quota quota)
+{
+	assert(!charge->domain);
+	if (domain->used[quota] >= quota_limit(domain->broker, quota)) {
+		broker_log(domain->broker, LOG_NOTICE, "%s(%u): limit %s=%u is reached",
+			domain->info.name, domain->info.domid, quota_name(quota),
+			quota_limit(domain->broker, quota));
+		return -EDQUOT;
+	}
+	domain->used[quota]++;
+	*charge = (struct charge){.domain = domain, .quota = quota};
+	return 0;
+}
+
+void charge_return(struct charge *charge)
+{
+	if (!charge->domain)
+		return;
+	assert(charge->domain->used[charge->quota] > 0);
+	charge->domain->used[charge->quota]--;
+	charge->domain = NULL;
+}
+
+int tally_take(
+	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally)
+{
+	struct tally *tally;
+
+	HASH_FIND(hh, broker->tallies, key, sizeof(*key), tally);
+	if (max && tally && tally->count >= max)
+		return -EDQUOT;
+	if (!tally) {
+		tally = calloc(1, sizeof(*tally));
+		if (!tally)
+			return -ENOMEM;
+		tally->broker = broker;
+		tally->key = *key;
+		HASH_ADD(hh, broker->tallies, key, sizeof(tally->key), tally);
+	}
+	tally->count++;
+	*ret_tally = tally;
+	return 0;
+}
+
+void tally_return(struct tally *tally)
+{
+	if (!tally || --tally->count > 0)
+		return;
+	HASH_DELETE(hh, tally->broker->tallies, tally);
+	free(tally);
+}
+
+struct domain *domain_find(struct broker *broker, uint16_t domid)
+{
+	struct domain *domain;
+
+	HASH_FIND(hh, broker->domains, &domid, sizeof(domid), domain);
+	return domain;
+}
+
+bool domain_is_dead(const struct broker_domain_info *info)
+{
+	return info->state == BROKER_DOMAIN_CRASHED || info->state == BROKER_DOMAIN_DYING;
+}
+
+struct policy_subject domain_subject(const struct domain *domain)
+{
+	return (struct policy_subject){
+		.name = domain->info.name,
+		.uuid = domain->info.uuid,
+		.domid = domain->info.domid,
+	};
+}
+
+void domain_peer(const struct domain *domain, struct control_peer *ret_peer)
+{
+	*ret_peer = (struct control_peer){.domid = domain->info.domid};
+	memcpy(ret_peer->uuid, domain->info.uuid, sizeof(ret_peer->uuid));
+	memcpy(ret_peer->domain, domain->info.name, sizeof(ret_peer->domain));
+}
+
+static int domain_new(struct broker *broker, const struct broker_domain_info *info)
+{
+	struct domain *domain = calloc(1, sizeof(*domain));
+
+	if (!domain)
+		return -ENOMEM;
+	domain->broker = broker;
+	domain->info = *info;
+	domain->seen = true;
+	TAILQ_INIT(&domain->processes);
+	HASH_ADD(hh, broker->domains, info.domid, sizeof(domain->info.domid), domain);
+	return 0;
+}
+
+static void domain_drop_all(struct domain *domain, const char *reason)
+{
+	struct process *process;
+
+	while ((process = TAILQ_FIRST(&domain->processes)))
+		process_drop(process, reason);
+}
+
+void domain_free(struct domain *domain)
+{
+	domain_drop_all(domain, "its domain is gone");
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		assert(domain->used[i] == 0);
+	assert(!domain->listeners);
+	HASH_DELETE(hh, domain->broker->domains, domain);
+	free(domain);
+}
+
+static bool domain_is(const struct domain *domain, const struct broker_domain_info *info)
+{
+	return domain->info.generation == info->generation &&
+	       memcmp(domain->info.uuid, info->uuid, sizeof(info->uuid)) == 0;
+}
+
+static void domain_update(struct broker *broker, const struct broker_domain_info *info)
+{
+	struct domain *domain = domain_find(broker, info->domid);
+
+	if (domain && !domain_is(domain, info)) {
+		domain_free(domain);
+		domain = NULL;
+	}
+	if (!domain) {
+		if (domain_new(broker, info) < 0)
+			broker_log(broker, LOG_ERR, "domain %u: out of memory", info->domid);
+		return;
+	}
+	domain->info = *info;
+	domain->seen = true;
+	if (domain_is_dead(info))
+		domain_drop_all(domain, info->state == BROKER_DOMAIN_CRASHED
+						? "its domain crashed"
+						: "its domain is being destroyed");
+}
+
+void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n)
+{
+	struct domain *domain, *next;
+
+	HASH_ITER (hh, broker->domains, domain, next)
+		domain->seen = false;
+	for (size_t i = 0; i < n; i++)
+		domain_update(broker, &infos[i]);
+	HASH_ITER (hh, broker->domains, domain, next) {
+		if (!domain->seen)
+			domain_free(domain);
+	}
+	broker_settle(broker);
+}

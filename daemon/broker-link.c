@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Links: made between two applications by PROTOCOL.md 5.3, ended by 5.4. A link being made has no
+ * time limit: a quiet application is never taken for dead; the caller has its own limit and CANCEL.
+ * What an application says about a number that was given once and is gone crossed our LINK_DOWN and
+ * is ignored; about one never given it is a violation.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "base/macro.h"
+
+#define BIT(n) (1U << (n))
+
+/* The largest errno of asm-generic (EHWPOISON): what lies above is no errno. */
+#define ERRNO_MAX 133
+
+const char *transport_name(uint32_t transport)
+{
+	static const char *const names[TRANSPORT_LIMIT] = {
+		[TRANSPORT_ANY] = "any",
+		[TRANSPORT_ARGO] = "argo",
+		[TRANSPORT_ARGO_STRICT] = "argo-strict",
+		[TRANSPORT_GRANT] = "grant",
+	};
+
+	return transport < TRANSPORT_LIMIT ? names[transport] : "?";
+}
+
+void link_set_state(struct link *link, enum link_state state)
+{
+	static const unsigned moves[] = {
+		[LINK_CREATING] = BIT(LINK_BINDING) | BIT(LINK_GONE),
+		[LINK_BINDING] = BIT(LINK_UP) | BIT(LINK_GONE),
+		[LINK_UP] = BIT(LINK_GONE),
+		[LINK_ANNOUNCED] = BIT(LINK_UP) | BIT(LINK_GONE),
+		[LINK_GONE] = 0,
+	};
+
+	assert(moves[link->state] & BIT(state));
+	if (link->state == LINK_ANNOUNCED)
+		link->broker->n_unsettled--;
+	link->state = state;
+}
+
+static struct link_pair link_pair_of(
+	const struct process *a, const struct process *b, uint32_t transport)
+{
+	return (struct link_pair){
+		.low = a->serial < b->serial ? a->serial : b->serial,
+		.high = a->serial < b->serial ? b->serial : a->serial,
+		.transport = transport,
+	};
+}
+
+struct link *link_find(struct process *a, struct process *b, uint32_t transport)
+{
+	struct link_pair pair = link_pair_of(a, b, transport);
+	struct link *link;
+
+	HASH_FIND(hh_pair, a->broker->pairs, &pair, sizeof(pair), link);
+	return link;
+}
+
+/* One link per pair and transport can be chosen; a second one that was announced lives beside it.
+ */
+void link_pair_add(struct link *link)
+{
+	struct broker *broker = link->broker;
+	struct link *other;
+
+	link->pair = link_pair_of(link->ends[0].process, link->ends[1].process, link->id.transport);
+	HASH_FIND(hh_pair, broker->pairs, &link->pair, sizeof(link->pair), other);
+	if (other)
+		return;
+	HASH_ADD(hh_pair, broker->pairs, pair, sizeof(link->pair), link);
+	link->paired = true;
+}
+
+struct link_end *link_other(struct link_end *end)
+{
+	return &end->link->ends[end == &end->link->ends[0] ? 1 : 0];
+}
+
+int link_end_attach(struct link *link, unsigned index, struct process *process, uint32_t number)
+{
+	struct link_end *end = &link->ends[index];
+	int r = charge_take(&end->charge, process->domain, QUOTA_ENDS);
+
+	if (r < 0)
+		return r;
+	end->link = link;
+	end->process = process;
+	end->number = number;
+	end->domid = process->domain->info.domid;
+	HASH_ADD(hh, process->ends, number, sizeof(end->number), end);
+	return 0;
+}
+
+static void link_end_detach(struct link_end *end)
+{
+	if (!end->process)
+		return;
+	HASH_DELETE(hh, end->process->ends, end);
+	charge_return(&end->charge);
+	end->process = NULL;
+}
+
+static void link_free(struct link *link)
+{
+	struct channel *channel, *next;
+
+	assert(TAILQ_EMPTY(&link->waiting));
+	HASH_ITER (hh, link->channels, channel, next)
+		channel_free(channel);
+	link_end_detach(&link->ends[0]);
+	link_end_detach(&link->ends[1]);
+	charge_return(&link->charge);
+	if (link->paired)
+		HASH_DELETE(hh_pair, link->broker->pairs, link);
+	HASH_DELETE(hh, link->broker->links, link);
+	link->broker->n_links--;
+	free(link);
+}
+
+void link_down(struct link *link, const struct process *except, int error, const char *reason)
+{
+	link_set_state(link, LINK_GONE);
+	for (unsigned i = 0; i < 2; i++) {
+		struct link_end *end = &link->ends[i];
+		struct control_message message = {.type = CONTROL_LINK_DOWN};
+
+		if (!end->process || end->process == except || !end->told)
+			continue;
+		message.link_down.end = end->number;
+		message.link_down.error = (uint32_t)error;
+		(void)snprintf(
+			message.link_down.reason, sizeof(message.link_down.reason), "%s", reason);
+		process_send(end->process, &message);
+	}
+	while (!TAILQ_EMPTY(&link->waiting))
+		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
+	link_free(link);
+}
+
+static void link_send_create(struct link *link)
+{
+	struct control_message message = {.type = CONTROL_LINK_CREATE};
+	bool grant = link->id.transport == TRANSPORT_GRANT;
+
+	message.link_create.end = link->ends[0].number;
+	message.link_create.uid = link->id.uid;
+	message.link_create.peer_domid = link->ends[1].domid;
+	message.link_create.transport = link->id.transport;
+	message.link_create.ring_pages = grant ? link->broker->limits.ring_pages : 0;
+	message.link_create.ring_len = grant ? 0 : LINK_ARGO_RING_LEN;
+	link->ends[0].told = true;
+	process_send(link->ends[0].process, &message);
+}
+
+static void link_send_bind(struct link *link)
+{
+	struct control_message message = {.type = CONTROL_LINK_BIND};
+	bool grant = link->id.transport == TRANSPORT_GRANT;
+
+	message.link_bind.end = link->ends[1].number;
+	message.link_bind.uid = link->id.uid;
+	message.link_bind.peer_domid = link->ends[0].domid;
+	message.link_bind.transport = link->id.transport;
+	message.link_bind.ring_pages = grant ? link->broker->limits.ring_pages : 0;
+	message.link_bind.ring_len = grant ? 0 : LINK_ARGO_RING_LEN;
+	message.link_bind.port = link->offer.port;
+	message.link_bind.aport = link->offer.aport;
+	message.link_bind.doorbell_ref = link->offer.doorbell_ref;
+	message.link_bind.refs_ref = link->offer.refs_ref;
+	link->ends[1].told = true;
+	process_send(link->ends[1].process, &message);
+}
+
+static void link_new_id(struct link *link, uint16_t creator, uint16_t binder, uint32_t transport)
+{
+	struct broker *broker = link->broker;
+	struct link *taken;
+
+	link->id.creator = creator;
+	link->id.binder = binder;
+	link->id.transport = transport;
+	do {
+		link->id.uid = ++broker->next_uid;
+		HASH_FIND(hh, broker->links, &link->id, sizeof(link->id), taken);
+	} while (taken || link->id.uid == 0);
+}
+
+int link_new(struct process *creator, struct process *binder, uint32_t transport, const char *why,
+	struct link **ret_link)
+{
+	struct broker *broker = creator->broker;
+	struct link *link = calloc(1, sizeof(*link));
+	int r;
+
+	if (!link)
+		return -ENOMEM;
+	link->broker = broker;
+	link->since_ns = broker->now_ns;
+	link->ends[0].link = link->ends[1].link = link;
+	TAILQ_INIT(&link->waiting);
+	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS);
+	if (r == 0)
+		r = link_end_attach(link, 0, creator, process_next_end(creator));
+	if (r == 0)
+		r = link_end_attach(link, 1, binder, process_next_end(binder));
+	if (r < 0) {
+		link_end_detach(&link->ends[0]);
+		charge_return(&link->charge);
+		free(link);
+		return r;
+	}
+	link->state = LINK_CREATING;
+	(void)snprintf(link->why, sizeof(link->why), "%s", why);
+	link_new_id(link, link->ends[0].domid, link->ends[1].domid, transport);
+	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
+	broker->n_links++;
+	link_pair_add(link);
+	link_send_create(link);
+	*ret_link = link;
+	return 0;
+}
+
+static int link_offer(struct link_end *end, const struct control_link_offer *offer)
+{
+	struct link *link = end->link;
+
+	if (link->state == LINK_ANNOUNCED)
+		return 0; /* it answers the LINK_CREATE of a msgd before us */
+	if (link->state != LINK_CREATING || end != &link->ends[0])
+		return -EPROTO;
+	if ((link->id.transport == TRANSPORT_ARGO) != (offer->aport != 0))
+		return -EPROTO;
+	link->offer = *offer;
+	link_set_state(link, LINK_BINDING);
+	link_send_bind(link);
+	return 0;
+}
+
+static int link_ready(struct link_end *end, const struct control_link_ready *ready)
+{
+	struct link *link = end->link;
+	struct control_message message = {.type = CONTROL_LINK_UP};
+
+	if (link->state == LINK_ANNOUNCED)
+		return 0; /* likewise */
+	if (link->state != LINK_BINDING || end != &link->ends[1])
+		return -EPROTO;
+	if ((link->id.transport == TRANSPORT_ARGO) != (ready->aport != 0))
+		return -EPROTO;
+	link_set_state(link, LINK_UP);
+	link->broker->stats.links_made++;
+	message.link_up.end = link->ends[0].number;
+	message.link_up.aport = ready->aport;
+	process_send(link->ends[0].process, &message);
+	while (!TAILQ_EMPTY(&link->waiting))
+		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
+	return 0;
+}
+
+/* The libmsg API's errors for "out of ports, grants or rings"; what is no errno is EPROTO. */
+static int link_error(uint32_t error)
+{
+	if (error == 0 || error > ERRNO_MAX)
+		return EPROTO;
+	if (error == ENOSPC || error == ENOMEM || error == EMFILE || error == ENFILE)
+		return ENOBUFS;
+	return (int)error;
+}
+
+/* The making failed: those that may do without Argo try again, the others are told. */
+static void link_failed_making(
+	struct link_end *end, int error, const char *reason, const struct process *process)
+{
+	struct link *link = end->link;
+	struct broker *broker = link->broker;
+	bool argo = link->id.transport == TRANSPORT_ARGO;
+	struct request *request, *next;
+
+	for (request = TAILQ_FIRST(&link->waiting); request; request = next) {
+		next = TAILQ_NEXT(request, entry);
+		if (argo && request->connect.transport == TRANSPORT_ANY && !request->no_argo) {
+			request->no_argo = true;
+			reason_set(request->why, "Argo failed in %.40s: %.70s",
+				process->domain->info.name, reason);
+			continue; /* link_down has it tried again */
+		}
+		broker->stats.failed++;
+		request_finish(request, error, reason);
+	}
+	link_down(link, process, ECONNRESET, reason);
+}
+
+static int link_failed(struct link_end *end, const struct control_link_failed *failed)
+{
+	struct link *link = end->link;
+	struct process *process = end->process;
+	struct broker *broker = link->broker;
+	int error = link_error(failed->error);
+	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE];
+
+	/* Copied: it is shown, and the sender chose it. */
+	reason_set(reason, "%s", failed->reason[0] ? failed->reason : strerrordesc_np(error));
+	process_describe(process, text, sizeof(text));
+	broker_log(broker, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
+		(unsigned long long)link->id.uid, text, reason, strerrorname_np(error));
+	if (link->state == LINK_CREATING || link->state == LINK_BINDING) {
+		link_failed_making(end, error, reason, process);
+		return 0;
+	}
+	broker->stats.reset++;
+	link_down(link, process, ECONNRESET, reason);
+	return 0;
+}
+
+int link_message(struct process *process, const struct control_message *message)
+{
+	struct link_end *end;
+	uint32_t number = message->type == CONTROL_LINK_OFFER	? message->link_offer.end
+			  : message->type == CONTROL_LINK_READY ? message->link_ready.end
+								: message->link_failed.end;
+	int r = process_end(process, number, &end);
+
+	if (r < 0 || !end)
+		return r;
+	switch (message->type) {
+	case CONTROL_LINK_OFFER:
+		return link_offer(end, &message->link_offer);
+	case CONTROL_LINK_READY:
+		return link_ready(end, &message->link_ready);
+	default:
+		return link_failed(end, &message->link_failed);
+	}
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Names: who holds which, in which domain. PROTOCOL.md 5.2. A name has one holder in a domain,
+ * ever. */
+#include "daemon/broker-object.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+struct listener *listener_find(struct domain *domain, const char *name)
+{
+	struct listener *listener;
+
+	HASH_FIND(hh_name, domain->listeners, name, strlen(name), listener);
+	return listener;
+}
+
+bool listener_permitted(const struct listener *listener)
+{
+	struct policy_subject holder = domain_subject(listener->process->domain);
+	struct policy_verdict verdict;
+
+	policy_judge_listen(listener->process->broker->policy, listener->name, &holder, &verdict);
+	return verdict.allow;
+}
+
+static void listen_refused(
+	struct process *process, const char *name, const struct policy_verdict *verdict)
+{
+	char text[PROCESS_TEXT_SIZE];
+
+	process->broker->stats.refused++;
+	if (verdict->log == POLICY_LOG_NO)
+		return;
+	process_describe(process, text, sizeof(text));
+	if (verdict->file)
+		broker_log(process->broker, LOG_NOTICE, "refused: %s listens as %s (%s:%u)", text,
+			name, verdict->file, verdict->line);
+	else
+		broker_log(process->broker, LOG_NOTICE, "refused: %s listens as %s (no rule)", text,
+			name);
+}
+
+/* 0, or the errno that LISTEN is answered with, with its reason. */
+static int listen_check(
+	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
+{
+	struct policy_subject holder = domain_subject(process->domain);
+	struct policy_verdict verdict;
+
+	if (name_check(listen->name) < 0) {
+		reason_set(ret_reason, "not a valid name");
+		return -EINVAL;
+	}
+	policy_judge_listen(process->broker->policy, listen->name, &holder, &verdict);
+	if (!verdict.allow) {
+		listen_refused(process, listen->name, &verdict);
+		reason_set(ret_reason, "denied by policy");
+		return -EACCES;
+	}
+	if (verdict.log == POLICY_LOG_YES) {
+		char text[PROCESS_TEXT_SIZE];
+
+		process_describe(process, text, sizeof(text));
+		broker_log(process->broker, LOG_INFO, "permitted: %s listens as %s (%s:%u)", text,
+			listen->name, verdict.file, verdict.line);
+	}
+	if (listener_find(process->domain, listen->name)) {
+		reason_set(ret_reason, "%s is taken in domain %s", listen->name,
+			process->domain->info.name);
+		return -EADDRINUSE;
+	}
+	if (listen->backlog > process->broker->limits.backlog) {
+		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
+			process->broker->limits.backlog);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int listener_create(
+	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
+{
+	struct listener *listener = calloc(1, sizeof(*listener));
+	int r;
+
+	if (!listener)
+		return -ENOBUFS;
+	r = charge_take(&listener->charge, process->domain, QUOTA_NAMES);
+	if (r < 0) {
+		reason_set(ret_reason, "limit names=%u of domain %s", process->broker->limits.names,
+			process->domain->info.name);
+		free(listener);
+		return r;
+	}
+	listener->process = process;
+	listener->handle = listen->listener;
+	listener->type = listen->type;
+	listener->backlog = listen->backlog;
+	listener->since_ns = process->broker->now_ns;
+	memcpy(listener->name, listen->name, sizeof(listener->name));
+	LIST_INIT(&listener->offered);
+	HASH_ADD(hh, process->listeners, handle, sizeof(listener->handle), listener);
+	HASH_ADD_KEYPTR(hh_name, process->domain->listeners, listener->name, strlen(listener->name),
+		listener);
+	request_name_appeared(process->broker, listener->name);
+	return 0;
+}
+
+static bool listener_is(const struct listener *listener, const struct control_listen *listen)
+{
+	return listener->type == listen->type && listener->backlog == listen->backlog &&
+	       strcmp(listener->name, listen->name) == 0;
+}
+
+int listener_new(struct process *process, uint32_t request, const struct control_listen *listen)
+{
+	struct listener *listener;
+	char reason[REASON_SIZE] = "";
+	int r;
+
+	HASH_FIND(hh, process->listeners, &listen->listener, sizeof(listen->listener), listener);
+	if (listener) {
+		/* Sent again after msgd's return, announced meanwhile: the effect of one. */
+		if (!listener_is(listener, listen))
+			return -EPROTO;
+		process_status(process, request, 0, NULL);
+		return 0;
+	}
+	r = listen_check(process, listen, reason);
+	if (r == 0)
+		r = listener_create(process, listen, reason);
+	process_status(process, request, -r, reason);
+	return 0;
+}
+
+void listener_free(struct listener *listener)
+{
+	struct channel *channel;
+
+	while ((channel = LIST_FIRST(&listener->offered))) {
+		LIST_REMOVE(channel, offered);
+		channel->listener = NULL;
+	}
+	HASH_DELETE(hh_name, listener->process->domain->listeners, listener);
+	HASH_DELETE(hh, listener->process->listeners, listener);
+	charge_return(&listener->charge);
+	free(listener);
+}
+
+/* A LISTEN that still waits is given up with its UNLISTEN, or it would come to life later. */
+static bool listen_unhold(struct process *process, uint32_t handle)
+{
+	struct request *request, *next;
+
+	HASH_ITER (hh, process->requests, request, next) {
+		if (!request->is_listen || request->listen.listener != handle)
+			continue;
+		request_finish(request, ECANCELED, "unlistened");
+		return true;
+	}
+	return false;
+}
+
+int listener_unlisten(struct process *process, uint32_t request, uint32_t handle)
+{
+	struct listener *listener;
+
+	HASH_FIND(hh, process->listeners, &handle, sizeof(handle), listener);
+	if (!listener) {
+		bool held = listen_unhold(process, handle);
+
+		process_status(
+			process, request, held ? 0 : ENOENT, held ? NULL : "no such listener");
+		return 0;
+	}
+	listener_free(listener);
+	process_status(process, request, 0, NULL);
+	return 0;
+}
+
+int listener_message(struct process *process, const struct control_message *message)
+{
+	if (message->request == 0)
+		return -EPROTO;
+	if (message->type == CONTROL_UNLISTEN)
+		return listener_unlisten(process, message->request, message->unlisten.listener);
+	/* A name that another application holds may still be on its way. PROTOCOL.md 5.1. */
+	if (process->broker->recovering && process->state != PROCESS_ANNOUNCING)
+		return request_hold_listen(process, message->request, &message->listen);
+	return listener_new(process, message->request, &message->listen);
+}

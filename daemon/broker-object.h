@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's objects and who owns whom. Private to broker*.c, admin-view.c and their tests.
+ *
+ *   broker -> domain -> process -> listener, request, link_end
+ *   broker -> link   -> channel
+ *
+ * A link is freed with the first of its two processes. Each object's state changes in its
+ * *_set_state only, by a table of legal moves; each quota charge lies in the object it pays for.
+ */
+#ifndef MSGD_DAEMON_BROKER_OBJECT_H
+#define MSGD_DAEMON_BROKER_OBJECT_H
+
+#include <sys/queue.h>
+
+#include "daemon/broker.h"
+
+/* A guest chooses many of the keys: they are hashed with a secret (broker.c). */
+unsigned broker_hash(const void *key, size_t len);
+#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = broker_hash((keyptr), (keylen)))
+#include <uthash.h>
+
+/* How long lookups wait for the applications found at start. PROTOCOL.md 5.1. */
+#define RECOVERY_NS UINT64_C(2000000000)
+
+/* ---- domains and their quotas: broker-domain.c ------------------------------------------- */
+
+enum quota {
+	QUOTA_PROCESSES,
+	QUOTA_NAMES,
+	QUOTA_CHANNELS,
+	QUOTA_LINKS,
+	QUOTA_REQUESTS,
+	QUOTA_ENDS,
+	QUOTA_ANNOUNCED,
+	QUOTA_COUNT,
+};
+
+struct domain;
+
+/* A unit taken from a domain; zero: nothing. Lies in the object that it pays for. */
+struct charge {
+	struct domain *domain; /* borrowed: a domain outlives its charges (asserted) */
+	enum quota quota;
+};
+
+struct domain {
+	UT_hash_handle hh;     /* broker->domains, by domid */
+	struct broker *broker; /* borrowed */
+	struct broker_domain_info info;
+	uint32_t used[QUOTA_COUNT];
+	struct listener *listeners;	 /* owned by their processes; by name */
+	TAILQ_HEAD(, process) processes; /* owned */
+	bool seen;			 /* by the broker_domains under way */
+};
+
+int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
+void charge_return(struct charge *charge);
+const char *quota_name(enum quota quota);
+uint32_t quota_limit(const struct broker *broker, enum quota quota);
+
+struct domain *domain_find(struct broker *broker, uint16_t domid);
+void domain_free(struct domain *domain);
+bool domain_is_dead(const struct broker_domain_info *info);
+struct policy_subject domain_subject(const struct domain *domain);
+void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
+
+/*
+ * How many channels one domain has to one name of another: for policy's max-channels. Lives while
+ * such channels do.
+ */
+struct tally_key {
+	uint16_t caller, target;
+	char name[NAME_SIZE];
+};
+
+struct tally {
+	UT_hash_handle hh;     /* broker->tallies */
+	struct broker *broker; /* borrowed */
+	struct tally_key key;
+	uint32_t count;
+};
+
+/* Counts one more, or says -EDQUOT (max 0: no limit) or -ENOMEM. */
+int tally_take(
+	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally);
+void tally_return(struct tally *tally);
+
+/* ---- processes: broker-process.c ---------------------------------------------------------- */
+
+enum process_state {
+	PROCESS_NEW,	    /* until HELLO with this epoch, everything is discarded */
+	PROCESS_ANNOUNCING, /* between HELLO with reattach and ANNOUNCE_DONE */
+	PROCESS_READY,
+	PROCESS_GONE,
+};
+
+struct process {
+	TAILQ_ENTRY(process) entry; /* domain->processes */
+	struct broker *broker;	    /* borrowed */
+	struct domain *domain;	    /* borrowed: the owner */
+	void *peer;		    /* borrowed: the shell's */
+	enum process_state state;
+	struct charge charge;
+	uint64_t serial; /* never used again */
+	uint32_t epoch;
+	bool awaited; /* found at start, has not announced yet */
+	uint64_t features;
+	uint64_t since_ns;
+	uint32_t pid;
+	char comm[16];
+	uint32_t last_end;
+	bool ends_wrapped;
+	struct link_end *ends;	    /* borrowed: in their links; by number */
+	struct listener *listeners; /* owned; by handle */
+	struct request *requests;   /* owned; by id */
+};
+
+void process_set_state(struct process *process, enum process_state state);
+/* Tells peers, frees; ops->drop is the caller's affair. */
+void process_free(struct process *process, const char *reason);
+/* The same with ops->drop: for what is not the process's own message. */
+void process_drop(struct process *process, const char *reason);
+/* It has announced, or never will. */
+void process_not_awaited(struct process *process);
+uint32_t process_next_end(struct process *process);
+/* NULL with 0: a number that was given once and is gone; NULL with -EPROTO: never given. */
+int process_end(struct process *process, uint32_t number, struct link_end **ret_end);
+void process_send(struct process *process, const struct control_message *message);
+void process_status(struct process *process, uint32_t request, int error, const char *reason);
+int process_hello(struct process *process, const struct control_message *message);
+
+/* ---- listeners: broker-listener.c --------------------------------------------------------- */
+
+struct listener {
+	UT_hash_handle hh;	 /* process->listeners, by handle */
+	UT_hash_handle hh_name;	 /* domain->listeners, by name */
+	struct process *process; /* borrowed: the owner */
+	struct charge charge;
+	uint32_t handle;
+	uint32_t type;
+	uint32_t backlog;
+	uint32_t n_offered;
+	uint64_t since_ns;
+	LIST_HEAD(, channel) offered; /* borrowed: channels in state OFFERED */
+	char name[NAME_SIZE];
+};
+
+int listener_message(struct process *process, const struct control_message *message);
+int listener_new(struct process *process, uint32_t request, const struct control_listen *listen);
+int listener_unlisten(struct process *process, uint32_t request, uint32_t handle);
+void listener_free(struct listener *listener);
+struct listener *listener_find(struct domain *domain, const char *name);
+bool listener_permitted(const struct listener *listener);
+
+/* ---- requests that wait: broker-request.c ------------------------------------------------- */
+
+enum request_state {
+	REQUEST_NEW,
+	REQUEST_HELD,  /* for the end of recovery */
+	REQUEST_NAME,  /* for its name */
+	REQUEST_LINK,  /* for a link being made */
+	REQUEST_RETRY, /* for the end of this event */
+	REQUEST_DONE,
+};
+
+struct link;
+
+TAILQ_HEAD(request_list, request);
+
+struct request {
+	UT_hash_handle hh;	    /* process->requests, by id */
+	TAILQ_ENTRY(request) entry; /* *list */
+	struct request_list *list;  /* borrowed: where its state put it, or NULL */
+	struct process *process;    /* borrowed: the owner */
+	struct charge charge;
+	uint32_t id;
+	enum request_state state;
+	bool is_listen;	       /* a first LISTEN, held during recovery */
+	bool no_argo;	       /* the Argo link could not be made: fall back */
+	char why[REASON_SIZE]; /* then, why */
+	union {
+		struct control_connect connect;
+		struct control_listen listen;
+	};
+	char domain[DOMAIN_NAME_SIZE]; /* connect: "" or DOMAIN */
+	char name[NAME_SIZE];
+};
+
+int request_connect(struct process *process, const struct control_message *message);
+int request_cancel(struct process *process, uint32_t id);
+/* Keeps a LISTEN for after recovery. */
+int request_hold_listen(struct process *process, uint32_t id, const struct control_listen *listen);
+void request_set_state(struct request *request, enum request_state state, struct link *link);
+void request_finish(struct request *request, int error, const char *reason);
+void request_free(struct request *request);
+/* Tries again all that wait for this name. */
+void request_name_appeared(struct broker *broker, const char *name);
+/* Runs those in REQUEST_RETRY: once at the end of every event. */
+void request_settle(struct broker *broker);
+
+/* ---- address and policy: broker-lookup.c --------------------------------------------------- */
+
+/*
+ * Who is meant by a connect: policy, domain, name, in the order of PROTOCOL.md 5.3. 0 and a
+ * listener with its verdict; or -EACCES, -EHOSTUNREACH, -ENOENT, -ENOTUNIQ, with a
+ * reason. *ret_verdict is set also with -EACCES, where one rule refused.
+ */
+int lookup_address(struct broker *broker, const struct process *caller, const char *domain,
+	const char *name, struct listener **ret_listener, struct policy_verdict *ret_verdict,
+	char ret_reason[REASON_SIZE]);
+
+/* ---- links: broker-link.c ------------------------------------------------------------------ */
+
+enum link_state {
+	LINK_CREATING, /* LINK_CREATE was sent */
+	LINK_BINDING,  /* LINK_BIND was sent */
+	LINK_UP,
+	LINK_ANNOUNCED, /* after a restart: one end, or both, not settled yet */
+	LINK_GONE,
+};
+
+struct link_end {
+	UT_hash_handle hh;	 /* process->ends, by number */
+	struct link *link;	 /* borrowed: it is part of it */
+	struct process *process; /* borrowed; NULL: not announced yet */
+	struct charge charge;
+	uint32_t number;
+	uint16_t domid; /* of the process, or of the one that is to announce it */
+	bool told;	/* the application was told of this end */
+	uint32_t announced_state;
+};
+
+struct link_pair {
+	uint64_t low, high; /* the two processes' serials */
+	uint64_t transport;
+};
+
+struct link_id {
+	uint64_t uid;
+	uint16_t creator, binder; /* domids */
+	uint32_t transport;
+};
+
+struct link {
+	UT_hash_handle hh;	/* broker->links, by id */
+	UT_hash_handle hh_pair; /* broker->pairs, once both processes are known */
+	bool paired;
+	struct broker *broker; /* borrowed */
+	enum link_state state;
+	struct link_id id;
+	struct link_pair pair;
+	struct charge charge;	 /* the creator's domain */
+	struct link_end ends[2]; /* 0: creator, 1: binder */
+	struct control_link_offer offer;
+	uint64_t since_ns;
+	uint32_t last_channel;
+	bool channels_wrapped;
+	struct channel *channels;    /* owned; by number */
+	struct request_list waiting; /* borrowed: requests in REQUEST_LINK */
+	char why[REASON_SIZE];	     /* why this transport */
+};
+
+struct link *link_find(struct process *a, struct process *b, uint32_t transport);
+int link_new(struct process *creator, struct process *binder, uint32_t transport, const char *why,
+	struct link **ret_link);
+void link_set_state(struct link *link, enum link_state state);
+/*
+ * Ends a link: LINK_DOWN to each told end but `except`, waiting requests are tried again, its
+ * channels are freed.
+ */
+void link_down(struct link *link, const struct process *except, int error, const char *reason);
+void link_pair_add(struct link *link);
+int link_end_attach(struct link *link, unsigned index, struct process *process, uint32_t number);
+struct link_end *link_other(struct link_end *end);
+int link_message(struct process *process, const struct control_message *message);
+const char *transport_name(uint32_t transport);
+
+/* ---- channels: broker-channel.c ------------------------------------------------------------ */
+
+enum channel_state {
+	CHANNEL_ANNOUNCED, /* by one end only */
+	CHANNEL_OFFERED,   /* in the listener's backlog */
+	CHANNEL_OPEN,
+	CHANNEL_CLOSING, /* one end has confirmed */
+	CHANNEL_DONE,
+};
+
+struct channel {
+	UT_hash_handle hh; /* link->channels, by number */
+	struct link *link; /* borrowed: the owner */
+	uint32_t number;
+	uint32_t type;
+	enum channel_state state;
+	unsigned caller;   /* which end of the link asked for it */
+	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
+	/* While ANNOUNCED: by which ends, whether they agree, and what the listener's end said. */
+	bool announced[2], refused, accepted;
+	uint32_t handle;
+	struct charge charge;	   /* the caller's domain */
+	struct tally *tally;	   /* ref, or NULL */
+	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
+	LIST_ENTRY(channel) offered;
+	uint64_t since_ns;
+	char name[NAME_SIZE];
+};
+
+/* Gives a number, charges, puts CHANNEL into the listener's ring. -EDQUOT with a reason, -ENOMEM.
+ */
+int channel_new(struct link *link, unsigned caller, struct listener *listener,
+	const struct policy_verdict *verdict, struct channel **ret_channel,
+	char ret_reason[REASON_SIZE]);
+/* A channel object without number rules or messages: for announcements too. */
+int channel_add(struct link *link, uint32_t number, unsigned caller, uint32_t type,
+	const char *name, struct channel **ret_channel);
+void channel_set_state(struct channel *channel, enum channel_state state);
+void channel_offer(struct channel *channel, struct listener *listener);
+void channel_free(struct channel *channel);
+/* CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees. */
+void channel_gone(struct channel *channel, unsigned ends);
+int channel_message(struct process *process, const struct control_message *message);
+
+/* ---- restart: broker-announce.c ------------------------------------------------------------- */
+
+int announce_message(struct process *process, const struct control_message *message);
+/* Settles what can be: after a process has announced or is gone, and when time is over. */
+void announce_settle(struct broker *broker);
+/* Judges by the present policy what stands. */
+void announce_judge(struct broker *broker);
+void recovery_begin(struct broker *broker, uint32_t n);
+void recovery_one_less(struct broker *broker);
+void recovery_end(struct broker *broker);
+
+/* ---- the broker itself: broker.c ------------------------------------------------------------ */
+
+struct broker {
+	const struct broker_ops *ops; /* borrowed */
+	void *arg;		      /* borrowed: the shell's */
+	struct broker_limits limits;
+	const struct policy *policy;		  /* borrowed */
+	struct domain *domains;			  /* owned; by domid */
+	struct link *links;			  /* owned; by id */
+	struct link *pairs;			  /* borrowed: the same, by pair */
+	struct tally *tallies;			  /* owned by their channels; by key */
+	struct request_list held, waiting, retry; /* borrowed: by state */
+	uint64_t next_uid, next_serial;
+	uint64_t now_ns;
+	bool recovering;
+	bool settle;	      /* announce_settle has something to look at */
+	uint32_t n_awaited;   /* records found at start that have not announced */
+	uint32_t n_unsettled; /* links in LINK_ANNOUNCED */
+	uint32_t n_links, n_channels;
+	struct broker_stats stats;
+};
+
+__attribute__((format(printf, 3, 4))) void broker_log(
+	struct broker *broker, int priority, const char *format, ...);
+/* Writes a sentence for people, cut to its size. */
+__attribute__((format(printf, 2, 3))) void reason_set(
+	char ret_reason[REASON_SIZE], const char *format, ...);
+/* Runs what events left to do. Every entry point ends with it. */
+void broker_settle(struct broker *broker);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An attached application: its life from HELLO to its end (PROTOCOL.md 5.1, 5.4), and its end
+ * numbers. What it says of itself (pid, comm) is shown to people and trusted by nobody.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "base/macro.h"
+#include "proto/record.h"
+
+#define BIT(n) (1U << (n))
+
+void process_set_state(struct process *process, enum process_state state)
+{
+	static const unsigned moves[] = {
+		[PROCESS_NEW] = BIT(PROCESS_ANNOUNCING) | BIT(PROCESS_READY) | BIT(PROCESS_GONE),
+		[PROCESS_ANNOUNCING] = BIT(PROCESS_READY) | BIT(PROCESS_GONE),
+		[PROCESS_READY] = BIT(PROCESS_GONE),
+		[PROCESS_GONE] = 0,
+	};
+
+	assert(moves[process->state] & BIT(state));
+	process->state = state;
+}
+
+void process_describe(const struct process *process, char *ret_text, size_t size)
+{
+	(void)snprintf(ret_text, size, "%s(%u) pid %u (%s)", process->domain->info.name,
+		process->domain->info.domid, process->pid, process->comm);
+}
+
+int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *peer, bool found,
+	struct process **ret_process)
+{
+	struct domain *domain = domain_find(broker, domid);
+	struct process *process;
+	int r;
+
+	if (!domain || domain_is_dead(&domain->info))
+		return -ESRCH;
+	process = calloc(1, sizeof(*process));
+	if (!process)
+		return -ENOMEM;
+	r = charge_take(&process->charge, domain, QUOTA_PROCESSES);
+	if (r < 0) {
+		free(process);
+		return r;
+	}
+	process->broker = broker;
+	process->domain = domain;
+	process->peer = peer;
+	process->epoch = epoch;
+	process->serial = ++broker->next_serial;
+	process->since_ns = broker->now_ns;
+	process->awaited = found;
+	strcpy(process->comm, "?");
+	TAILQ_INSERT_TAIL(&domain->processes, process, entry);
+	broker->stats.attached++;
+	*ret_process = process;
+	return 0;
+}
+
+void process_not_awaited(struct process *process)
+{
+	if (!process->awaited)
+		return;
+	process->awaited = false;
+	recovery_one_less(process->broker);
+}
+
+void process_free(struct process *process, const char *reason)
+{
+	struct listener *listener, *next_listener;
+	struct request *request, *next_request;
+	struct broker *broker = process->broker;
+
+	process_set_state(process, PROCESS_GONE);
+	HASH_ITER (hh, process->requests, request, next_request)
+		request_free(request);
+	HASH_ITER (hh, process->listeners, listener, next_listener)
+		listener_free(listener);
+	while (process->ends)
+		link_down(process->ends->link, NULL, ECONNRESET, reason);
+	process_not_awaited(process);
+	broker->settle = true;
+	TAILQ_REMOVE(&process->domain->processes, process, entry);
+	charge_return(&process->charge);
+	free(process);
+}
+
+void process_drop(struct process *process, const char *reason)
+{
+	struct broker *broker = process->broker;
+	char text[PROCESS_TEXT_SIZE];
+
+	process_describe(process, text, sizeof(text));
+	broker_log(broker, LOG_WARNING, "%s is dropped: %s", text, reason);
+	broker->stats.dropped++;
+	broker->ops->drop(broker->arg, process->peer, reason);
+	process->peer = NULL;
+	process_free(process, reason);
+}
+
+uint32_t process_next_end(struct process *process)
+{
+	struct link_end *taken;
+
+	do {
+		if (++process->last_end == 0) {
+			process->ends_wrapped = true;
+			process->last_end = 1;
+		}
+		HASH_FIND(hh, process->ends, &process->last_end, sizeof(process->last_end), taken);
+	} while (taken);
+	return process->last_end;
+}
+
+int process_end(struct process *process, uint32_t number, struct link_end **ret_end)
+{
+	HASH_FIND(hh, process->ends, &number, sizeof(number), *ret_end);
+	if (*ret_end)
+		return 0;
+	/* It crossed our LINK_DOWN; a number never given did not. */
+	if (number != 0 && (process->ends_wrapped || number <= process->last_end))
+		return 0;
+	return -EPROTO;
+}
+
+void process_send(struct process *process, const struct control_message *message)
+{
+	struct broker *broker = process->broker;
+
+	if (process->state != PROCESS_GONE)
+		broker->ops->send(broker->arg, process->peer, message);
+}
+
+void process_status(struct process *process, uint32_t request, int error, const char *reason)
+{
+	struct control_message message = {
+		.type = CONTROL_STATUS, .request = request, .status.error = (uint32_t)error};
+
+	if (reason)
+		(void)snprintf(message.status.reason, sizeof(message.status.reason), "%s", reason);
+	process_send(process, &message);
+}
+
+int process_hello(struct process *process, const struct control_message *message)
+{
+	const struct control_hello *hello = &message->hello;
+	struct control_message welcome = {.type = CONTROL_WELCOME, .request = message->request};
+	uint16_t version = (uint16_t)min_u32(hello->version_max, CONTROL_VERSION);
+
+	if (process->state != PROCESS_NEW || message->request == 0)
+		return -EPROTO;
+	process->pid = hello->pid;
+	memcpy(process->comm, hello->comm, sizeof(process->comm));
+	process->comm[sizeof(process->comm) - 1] = '\0';
+	if (version < hello->version_min || version < CONTROL_VERSION_MIN) {
+		process_status(process, message->request, EPROTONOSUPPORT,
+			"no protocol version in common with msgd");
+		return 0;
+	}
+	process->features = hello->features & FEATURE_ARGO;
+	welcome.welcome.epoch = process->epoch;
+	welcome.welcome.version = version;
+	welcome.welcome.domid = process->domain->info.domid;
+	welcome.welcome.features = process->features;
+	process_send(process, &welcome);
+	if (hello->reattach) {
+		process_set_state(process, PROCESS_ANNOUNCING);
+		return 0;
+	}
+	process_set_state(process, PROCESS_READY);
+	process_not_awaited(process);
+	process->broker->settle = true;
+	return 0;
+}

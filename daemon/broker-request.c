@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * CONNECT from its arrival to its answer (PROTOCOL.md 5.3), and LISTENs that wait for the end of
+ * recovery. A request that must wait is an object on one list, by its state; whatever may have
+ * changed its prospects puts it on the retry list, and it is judged anew from the start: what was
+ * true when it came need not be true now.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+#include "base/cleanup.h"
+
+#define BIT(n) (1U << (n))
+
+DEFINE_CLEANUP(struct request *, request_free)
+
+void request_set_state(struct request *request, enum request_state state, struct link *link)
+{
+	static const unsigned moves[] = {
+		[REQUEST_NEW] = BIT(REQUEST_HELD) | BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
+		[REQUEST_HELD] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
+		[REQUEST_NAME] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
+		[REQUEST_LINK] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
+		[REQUEST_RETRY] = BIT(REQUEST_NAME) | BIT(REQUEST_LINK) | BIT(REQUEST_DONE),
+		[REQUEST_DONE] = 0,
+	};
+	struct broker *broker = request->process->broker;
+	struct request_list *const lists[] = {
+		[REQUEST_HELD] = &broker->held,
+		[REQUEST_NAME] = &broker->waiting,
+		[REQUEST_LINK] = link ? &link->waiting : NULL,
+		[REQUEST_RETRY] = &broker->retry,
+		[REQUEST_DONE] = NULL,
+	};
+
+	assert(moves[request->state] & BIT(state));
+	assert((state == REQUEST_LINK) == !!link);
+	if (request->list)
+		TAILQ_REMOVE(request->list, request, entry);
+	request->state = state;
+	request->list = lists[state];
+	if (request->list)
+		TAILQ_INSERT_TAIL(request->list, request, entry);
+}
+
+void request_free(struct request *request)
+{
+	request_set_state(request, REQUEST_DONE, NULL);
+	HASH_DELETE(hh, request->process->requests, request);
+	charge_return(&request->charge);
+	free(request);
+}
+
+void request_finish(struct request *request, int error, const char *reason)
+{
+	process_status(request->process, request->id, error, reason);
+	request_free(request);
+}
+
+/* -EPROTO: the id is in use; positive: answered with STATUS. */
+static int request_new(struct process *process, uint32_t id, struct request **ret_request)
+{
+	struct request *request;
+	char reason[REASON_SIZE];
+	int r;
+
+	if (id == 0)
+		return -EPROTO;
+	HASH_FIND(hh, process->requests, &id, sizeof(id), request);
+	if (request)
+		return -EPROTO;
+	request = calloc(1, sizeof(*request));
+	if (!request) {
+		process_status(process, id, ENOBUFS, "msgd is out of memory");
+		return 1;
+	}
+	r = charge_take(&request->charge, process->domain, QUOTA_REQUESTS);
+	if (r < 0) {
+		free(request);
+		reason_set(reason, "limit requests=%u of domain %s",
+			process->broker->limits.requests, process->domain->info.name);
+		process_status(process, id, -r, reason);
+		return 1;
+	}
+	request->process = process;
+	request->id = id;
+	HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
+	*ret_request = request;
+	return 0;
+}
+
+int request_hold_listen(struct process *process, uint32_t id, const struct control_listen *listen)
+{
+	struct request *request;
+	int r = request_new(process, id, &request);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	request->is_listen = true;
+	request->listen = *listen;
+	request_set_state(request, REQUEST_HELD, NULL);
+	return 0;
+}
+
+int request_connect(struct process *process, const struct control_message *message)
+{
+	struct request *request;
+	int r;
+
+	if (process->state != PROCESS_READY)
+		return -EPROTO;
+	r = request_new(process, message->request, &request);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	request->connect = message->connect;
+	if (address_split(request->connect.address, request->domain, request->name) < 0) {
+		request_finish(request, EINVAL, "not a valid address");
+		return 0;
+	}
+	request_set_state(
+		request, process->broker->recovering ? REQUEST_HELD : REQUEST_RETRY, NULL);
+	return 0;
+}
+
+int request_cancel(struct process *process, uint32_t id)
+{
+	struct request *request;
+
+	HASH_FIND(hh, process->requests, &id, sizeof(id), request);
+	if (request)
+		request_finish(request, ECANCELED, "cancelled");
+	return 0; /* else it was answered, and the answer crossed the CANCEL */
+}
+
+void request_name_appeared(struct broker *broker, const char *name)
+{
+	struct request *request, *next;
+
+	for (request = TAILQ_FIRST(&broker->waiting); request; request = next) {
+		next = TAILQ_NEXT(request, entry);
+		if (strcmp(request->name, name) == 0)
+			request_set_state(request, REQUEST_RETRY, NULL);
+	}
+}
+
+static void request_log_refusal(const struct request *request, const struct policy_verdict *verdict)
+{
+	struct broker *broker = request->process->broker;
+	char text[PROCESS_TEXT_SIZE];
+
+	broker->stats.refused++;
+	if (verdict->log == POLICY_LOG_NO)
+		return;
+	process_describe(request->process, text, sizeof(text));
+	if (verdict->file)
+		broker_log(broker, LOG_NOTICE, "refused: %s connects to %s (%s:%u)", text,
+			request->connect.address, verdict->file, verdict->line);
+	else
+		broker_log(broker, LOG_NOTICE, "refused: %s connects to %s (no rule)", text,
+			request->connect.address);
+}
+
+static void request_refuse(struct request *request, int error, const struct policy_verdict *verdict,
+	const char *reason)
+{
+	if (error == -EACCES)
+		request_log_refusal(request, verdict);
+	else
+		request->process->broker->stats.failed++;
+	request_finish(request, -error, reason);
+}
+
+/* Argo only where both said that it works for them. */
+static int argo_check(const struct request *request, const struct listener *listener,
+	char ret_reason[REASON_SIZE])
+{
+	const struct process *caller = request->process, *holder = listener->process;
+
+	if (request->no_argo) {
+		reason_set(ret_reason, "%s", request->why);
+		return -EOPNOTSUPP;
+	}
+	if (!(caller->features & FEATURE_ARGO)) {
+		reason_set(ret_reason, "no Argo in %.80s", caller->domain->info.name);
+		return -EOPNOTSUPP;
+	}
+	if (!(holder->features & FEATURE_ARGO)) {
+		reason_set(ret_reason, "no Argo in %.80s", holder->domain->info.name);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/* What the caller or policy demands, or ANY. */
+static int transport_demanded(const struct request *request, const struct policy_verdict *verdict,
+	uint32_t *ret_transport, char ret_reason[REASON_SIZE])
+{
+	uint32_t transport = request->connect.transport;
+
+	if (verdict->transport != TRANSPORT_ANY) {
+		if (transport != TRANSPORT_ANY && transport != verdict->transport) {
+			reason_set(ret_reason, "policy demands %s",
+				transport_name(verdict->transport));
+			return -EOPNOTSUPP;
+		}
+		transport = verdict->transport;
+	}
+	if (transport == TRANSPORT_ARGO_STRICT) {
+		reason_set(ret_reason, "argo-strict is not available yet");
+		return -EOPNOTSUPP;
+	}
+	*ret_transport = transport;
+	return 0;
+}
+
+/*
+ * The link to use: one that is there, else a new one. Of those that are there Argo is preferred,
+ * then any: a pair that had to fall back once does not try Argo again for each channel.
+ */
+static int request_link(struct request *request, struct listener *listener,
+	const struct policy_verdict *verdict, struct link **ret_link, char ret_reason[REASON_SIZE])
+{
+	struct process *caller = request->process, *holder = listener->process;
+	uint32_t demanded = TRANSPORT_ANY, transport;
+	char why[REASON_SIZE] = "both sides have Argo";
+	int r = transport_demanded(request, verdict, &demanded, ret_reason);
+
+	if (r < 0)
+		return r;
+	if (demanded != TRANSPORT_GRANT && (*ret_link = link_find(caller, holder, TRANSPORT_ARGO)))
+		return 0;
+	if (demanded != TRANSPORT_ARGO && (*ret_link = link_find(caller, holder, TRANSPORT_GRANT)))
+		return 0;
+	transport = demanded;
+	if (demanded == TRANSPORT_GRANT) {
+		reason_set(why, "demanded by %s",
+			verdict->transport == TRANSPORT_ANY ? "the caller" : "policy");
+	} else {
+		r = argo_check(request, listener, why);
+		if (r < 0 && demanded == TRANSPORT_ARGO) {
+			memcpy(ret_reason, why, REASON_SIZE);
+			return r;
+		}
+		transport = r < 0 ? TRANSPORT_GRANT : TRANSPORT_ARGO;
+	}
+	r = link_new(caller, holder, transport, why, ret_link);
+	if (r == -EDQUOT)
+		reason_set(ret_reason, "limit of links of domain %.60s or %.60s",
+			caller->domain->info.name, holder->domain->info.name);
+	return r == -ENOMEM ? -ENOBUFS : r;
+}
+
+static void request_connected(struct request *request, struct link *link, struct listener *listener,
+	const struct policy_verdict *verdict)
+{
+	struct process *process = request->process;
+	struct broker *broker = process->broker;
+	struct control_message message = {.type = CONTROL_CONNECTED, .request = request->id};
+	struct channel *channel;
+	char reason[REASON_SIZE] = "", text[PROCESS_TEXT_SIZE];
+	/* With itself: the caller's is the creator's end. */
+	unsigned caller = link->ends[0].process == process ? 0 : 1;
+	int r = channel_new(link, caller, listener, verdict, &channel, reason);
+
+	if (r < 0) {
+		request_refuse(request, r == -ENOMEM ? -ENOBUFS : r, verdict, reason);
+		return;
+	}
+	message.connected.end = link->ends[caller].number;
+	message.connected.channel = channel->number;
+	message.connected.transport = link->id.transport;
+	domain_peer(listener->process->domain, &message.connected.peer);
+	memcpy(message.connected.name, listener->name, sizeof(message.connected.name));
+	broker->stats.connected++;
+	if (verdict->log == POLICY_LOG_YES) {
+		process_describe(process, text, sizeof(text));
+		broker_log(broker, LOG_INFO, "permitted: %s connects to %s (%s:%u)", text,
+			request->connect.address, verdict->file, verdict->line);
+	}
+	process_send(process, &message);
+	request_free(request);
+}
+
+/* The checks after the name, in the order of PROTOCOL.md 5.3. */
+static int listener_check(const struct request *request, const struct listener *listener,
+	char ret_reason[REASON_SIZE])
+{
+	struct broker *broker = request->process->broker;
+
+	if (listener->type != request->connect.type) {
+		reason_set(ret_reason, "%s is of another type", listener->name);
+		return -EPROTOTYPE;
+	}
+	if (listener->n_offered >= listener->backlog) {
+		reason_set(ret_reason, "the backlog of %s is full (%u)", listener->name,
+			listener->backlog);
+		return -ECONNREFUSED;
+	}
+	/* What waits for an application that does not read is bounded by its own doing only. */
+	if (listener->process != request->process &&
+		broker->ops->congested(broker->arg, listener->process->peer)) {
+		reason_set(ret_reason, "the listener of %s does not read", listener->name);
+		return -ECONNREFUSED;
+	}
+	return 0;
+}
+
+static void request_try_connect(struct request *request)
+{
+	struct listener *listener;
+	struct policy_verdict verdict;
+	char reason[REASON_SIZE] = "";
+	struct link *link;
+	int r = lookup_address(request->process->broker, request->process, request->domain,
+		request->name, &listener, &verdict, reason);
+
+	/* A domain that is not up yet has no names yet: waiting covers it too. */
+	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
+		request_set_state(request, REQUEST_NAME, NULL);
+		return;
+	}
+	if (r == 0)
+		r = listener_check(request, listener, reason);
+	if (r == 0)
+		r = request_link(request, listener, &verdict, &link, reason);
+	if (r < 0)
+		request_refuse(request, r, &verdict, reason);
+	else if (link->state == LINK_UP)
+		request_connected(request, link, listener, &verdict);
+	else
+		request_set_state(request, REQUEST_LINK, link);
+}
+
+static void request_try_listen(struct request *request)
+{
+	struct process *process = request->process;
+	struct control_listen listen = request->listen;
+	uint32_t id = request->id;
+
+	request_free(request);
+	/* Its handle was fresh when it was held; another LISTEN may have taken it since. */
+	if (listener_new(process, id, &listen) < 0)
+		process_status(process, id, EINVAL, "the listener's handle is in use");
+}
+
+void request_settle(struct broker *broker)
+{
+	struct request *request;
+
+	while ((request = TAILQ_FIRST(&broker->retry))) {
+		if (request->is_listen)
+			request_try_listen(request);
+		else
+			request_try_connect(request);
+	}
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's entry points: each takes one event, lets the object concerned handle it, and runs
+ * what the event left to do. Only here is a process dropped for its own message, so that no handler
+ * continues with a freed object.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <syslog.h>
+
+#include "base/cleanup.h"
+
+/*
+ * Keys come from guests; without a secret they could be chosen to meet in one bucket. A keyed
+ * multiply and xor mix, 8 bytes at a time: not a MAC, but its collisions cannot be found without
+ * seeing it.
+ */
+unsigned broker_hash(const void *key, size_t len)
+{
+	static uint64_t secret[2];
+	const uint8_t *bytes = key;
+	uint64_t hash;
+
+	if (!secret[0] && getrandom(secret, sizeof(secret), GRND_NONBLOCK) != sizeof(secret))
+		secret[0] = 1;
+	hash = secret[0] ^ len;
+	while (len > 0) {
+		uint64_t word = 0;
+		size_t n = len < 8 ? len : 8;
+		unsigned __int128 product;
+
+		memcpy(&word, bytes, n);
+		product = (unsigned __int128)(word ^ hash) * (secret[1] | 1);
+		hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ secret[0];
+		bytes += n;
+		len -= n;
+	}
+	return (unsigned)(hash ^ hash >> 32);
+}
+
+void broker_limits_default(struct broker_limits *ret_limits)
+{
+	*ret_limits = (struct broker_limits){
+		.processes = DOMAIN_PROCESSES_MAX,
+		.names = DOMAIN_NAMES_MAX,
+		.channels = DOMAIN_CHANNELS_MAX,
+		.links = DOMAIN_LINKS_MAX,
+		.requests = DOMAIN_REQUESTS_MAX,
+		/* A service domain binds what others create: as if 32 domains used their links. */
+		.ends = 32 * DOMAIN_LINKS_MAX,
+		.announced = 4 * DOMAIN_CHANNELS_MAX,
+		.backlog = BACKLOG_MAX,
+		.ring_pages = LINK_RING_PAGES_DEFAULT,
+	};
+}
+
+int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
+	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker)
+{
+	struct broker *broker = calloc(1, sizeof(*broker));
+
+	if (!broker)
+		return -ENOMEM;
+	broker->ops = ops;
+	broker->arg = arg;
+	broker->limits = *limits;
+	broker->policy = policy;
+	broker->next_uid = uid_seed;
+	TAILQ_INIT(&broker->held);
+	TAILQ_INIT(&broker->waiting);
+	TAILQ_INIT(&broker->retry);
+	*ret_broker = broker;
+	return 0;
+}
+
+/* Nobody is told: the rings keep what is in them, and the next msgd goes on from there. */
+static void ops_send_nothing(void *arg, void *peer, const struct control_message *message)
+{
+}
+
+static void ops_drop_nothing(void *arg, void *peer, const char *reason)
+{
+}
+
+static bool ops_congested_never(void *arg, void *peer)
+{
+	return false;
+}
+
+static void ops_timer_nothing(void *arg, uint64_t at_ns)
+{
+}
+
+static void ops_log_nothing(void *arg, int priority, const char *text)
+{
+}
+
+void broker_free(struct broker *broker)
+{
+	static const struct broker_ops mute = {
+		.send = ops_send_nothing,
+		.drop = ops_drop_nothing,
+		.congested = ops_congested_never,
+		.timer = ops_timer_nothing,
+		.log = ops_log_nothing,
+	};
+	struct domain *domain, *next;
+
+	if (!broker)
+		return;
+	broker->ops = &mute;
+	HASH_ITER (hh, broker->domains, domain, next)
+		domain_free(domain);
+	assert(!broker->links && !broker->pairs && !broker->tallies);
+	assert(TAILQ_EMPTY(&broker->held) && TAILQ_EMPTY(&broker->waiting) &&
+		TAILQ_EMPTY(&broker->retry));
+	free(broker);
+}
+
+void broker_set_now(struct broker *broker, uint64_t now_ns)
+{
+	broker->now_ns = now_ns;
+}
+
+void broker_log(struct broker *broker, int priority, const char *format, ...)
+{
+	char text[768];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	broker->ops->log(broker->arg, priority, text);
+}
+
+void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(ret_reason, REASON_SIZE, format, args);
+	va_end(args);
+}
+
+void broker_settle(struct broker *broker)
+{
+	/* Settling links can set requests free, and nothing in the other direction. */
+	if (broker->settle)
+		announce_settle(broker);
+	request_settle(broker);
+}
+
+void broker_set_policy(struct broker *broker, const struct policy *policy)
+{
+	broker->policy = policy;
+	announce_judge(broker);
+	while (!TAILQ_EMPTY(&broker->waiting))
+		request_set_state(TAILQ_FIRST(&broker->waiting), REQUEST_RETRY, NULL);
+	broker_settle(broker);
+}
+
+void broker_set_limits(struct broker *broker, const struct broker_limits *limits)
+{
+	broker->limits = *limits;
+}
+
+void broker_recover(struct broker *broker, uint32_t n_records)
+{
+	recovery_begin(broker, n_records);
+}
+
+void broker_record_lost(struct broker *broker)
+{
+	recovery_one_less(broker);
+	broker_settle(broker);
+}
+
+bool broker_recovering(const struct broker *broker)
+{
+	return broker->recovering;
+}
+
+void broker_get_stats(const struct broker *broker, struct broker_stats *ret_stats)
+{
+	*ret_stats = broker->stats;
+}
+
+void broker_tick(struct broker *broker)
+{
+	if (broker->recovering)
+		recovery_end(broker);
+	broker_settle(broker);
+}
+
+void broker_gone(struct process *process, const char *reason)
+{
+	struct broker *broker = process->broker;
+
+	process_free(process, reason);
+	broker_settle(broker);
+}
+
+void broker_violation(struct process *process, const char *reason)
+{
+	struct broker *broker = process->broker;
+
+	process_drop(process, reason);
+	broker_settle(broker);
+}
+
+static int process_message(struct process *process, const struct control_message *message)
+{
+	switch (message->type) {
+	case CONTROL_HELLO:
+		return process_hello(process, message);
+	case CONTROL_LISTEN:
+	case CONTROL_UNLISTEN:
+		return listener_message(process, message);
+	case CONTROL_CONNECT:
+		return request_connect(process, message);
+	case CONTROL_CANCEL:
+		return request_cancel(process, message->request);
+	case CONTROL_ACCEPTED:
+	case CONTROL_CHANNEL_CLOSED:
+		return channel_message(process, message);
+	case CONTROL_LINK_OFFER:
+	case CONTROL_LINK_READY:
+	case CONTROL_LINK_FAILED:
+		return link_message(process, message);
+	case CONTROL_ANNOUNCE_LINK:
+	case CONTROL_ANNOUNCE_CHANNEL:
+	case CONTROL_ANNOUNCE_DONE:
+		return announce_message(process, message);
+	case CONTROL_SYNC:
+		process_status(process, message->request, 0, "");
+		return 0;
+	default:
+		return -EPROTO; /* ours to send */
+	}
+}
+
+int broker_message(struct process *process, const struct control_message *message, int decoded)
+{
+	struct broker *broker = process->broker;
+	char reason[REASON_SIZE];
+	int r;
+
+	/* Left over from an earlier life of msgd, until HELLO: PROTOCOL.md 5.1. */
+	if (process->state == PROCESS_NEW && (decoded < 0 || message->type != CONTROL_HELLO ||
+						     message->hello.epoch != process->epoch))
+		return 0;
+	if (decoded == -EOPNOTSUPP) {
+		if (message->request)
+			process_status(
+				process, message->request, EOPNOTSUPP, "unknown message type");
+		return 0;
+	}
+	r = decoded < 0 ? decoded : process_message(process, message);
+	if (r < 0) {
+		reason_set(reason, r == -EBADMSG ? "malformed %s" : "%s not allowed now (%s)",
+			control_type_name(message->type), strerrorname_np(-r));
+		process_drop(process, reason);
+		r = -ECONNRESET;
+	}
+	broker_settle(broker);
+	return r;
+}

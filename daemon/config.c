@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reading msgd.conf. Every key is one line of a table; nothing is guessed, nothing unknown is
+ * skipped.
+ */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+
+#define CONFIG_TEXT_MAX (64U << 10)
+
+struct context {
+	struct config *config; /* borrowed */
+	const char *file;      /* borrowed */
+	char *error;	       /* borrowed, CONFIG_ERROR_SIZE */
+	int result;
+};
+
+struct limit_key {
+	const char *name;
+	size_t offset; /* in struct broker_limits */
+	uint32_t min, max;
+};
+
+#define LIMIT(key, field, lo, hi)                                                                  \
+	{                                                                                          \
+		key, offsetof(struct broker_limits, field), lo, hi                                 \
+	}
+
+/* The maxima keep sums of all limits of a domain far from what would hurt dom0's memory. */
+static const struct limit_key limit_keys[] = {
+	LIMIT("processes", processes, 1, 4096),
+	LIMIT("names", names, 0, 65536),
+	LIMIT("channels", channels, 0, 1U << 20),
+	LIMIT("links", links, 0, 65536),
+	LIMIT("requests", requests, 1, 65536),
+	LIMIT("ends", ends, 0, 1U << 20),
+	LIMIT("announced", announced, 0, 1U << 22),
+	LIMIT("backlog", backlog, 1, BACKLOG_MAX),
+	LIMIT("ring-pages", ring_pages, LINK_RING_PAGES_MIN, LINK_RING_PAGES_MAX),
+};
+
+void config_init(struct config *config)
+{
+	*config = (struct config){.log_level = LOG_INFO};
+	broker_limits_default(&config->limits);
+}
+
+void config_fini(struct config *config)
+{
+	free(config->hv);
+	free(config->admin);
+	for (size_t i = 0; i < config->n_policy; i++)
+		free(config->policy[i]);
+	*config = (struct config){0};
+}
+
+static int context_fail(struct context *context, int line, const char *what, const char *which)
+{
+	(void)snprintf(context->error, CONFIG_ERROR_SIZE, "%.120s:%d: %s '%.60s'", context->file,
+		line, what, which);
+	context->result = -EINVAL;
+	return 0;
+}
+
+static int limit_set(struct context *context, const char *name, const char *value, int line)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(limit_keys); i++) {
+		const struct limit_key *key = &limit_keys[i];
+		unsigned long number;
+		char *end;
+
+		if (strcmp(name, key->name) != 0)
+			continue;
+		errno = 0;
+		number = strtoul(value, &end, 10);
+		if (value[0] < '0' || value[0] > '9' || *end || errno || number < key->min ||
+			number > key->max)
+			return context_fail(context, line, "a bad number or out of range:", value);
+		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
+			return context_fail(context, line, "not a power of two:", value);
+		*(uint32_t *)((char *)&context->config->limits + key->offset) = (uint32_t)number;
+		return 1;
+	}
+	return context_fail(context, line, "unknown key", name);
+}
+
+static int string_set(struct context *context, char **string, const char *value, int line)
+{
+	if (!*value)
+		return context_fail(context, line, "no value after", "=");
+	free(*string);
+	*string = strdup(value);
+	if (*string)
+		return 1;
+	context->result = -ENOMEM;
+	return 0;
+}
+
+static int log_set(struct context *context, const char *value, int line)
+{
+	static const struct {
+		const char *word;
+		int level;
+	} words[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+		{"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(value, words[i].word) != 0)
+			continue;
+		context->config->log_level = words[i].level;
+		return 1;
+	}
+	return context_fail(context, line, "unknown log level", value);
+}
+
+static int broker_set(struct context *context, const char *name, const char *value, int line)
+{
+	struct config *config = context->config;
+
+	if (strcmp(name, "hv") == 0)
+		return string_set(context, &config->hv, value, line);
+	if (strcmp(name, "admin") == 0)
+		return string_set(context, &config->admin, value, line);
+	if (strcmp(name, "log") == 0)
+		return log_set(context, value, line);
+	if (strcmp(name, "policy") != 0)
+		return context_fail(context, line, "unknown key", name);
+	if (config->n_policy == CONFIG_POLICY_MAX)
+		return context_fail(context, line, "too many policies:", value);
+	if (!string_set(context, &config->policy[config->n_policy], value, line))
+		return 0;
+	config->n_policy++;
+	return 1;
+}
+
+/* 1 is success, as inih has it. */
+static int on_key(void *arg, const char *section, const char *name, const char *value, int line)
+{
+	struct context *context = arg;
+
+	/* inih goes on after an error; the first one is the one to tell. */
+	if (context->result < 0)
+		return 0;
+	if (!value)
+		value = "";
+	if (strcmp(section, "limits") == 0)
+		return limit_set(context, name, value, line);
+	if (strcmp(section, "broker") == 0)
+		return broker_set(context, name, value, line);
+	return context_fail(context, line, "unknown section", section);
+}
+
+/* Feeds inih line by line, and so knows the line, which inih does not hand to its handler. */
+struct feed {
+	const char *rest;
+	int line;
+	struct context *context;
+};
+
+static int on_ini(void *arg, const char *section, const char *name, const char *value)
+{
+	struct feed *feed = arg;
+
+	return on_key(feed->context, section, name, value, feed->line);
+}
+
+static char *feed_line(char *buffer, int size, void *arg)
+{
+	struct feed *feed = arg;
+	const char *eol;
+	size_t len;
+
+	if (!*feed->rest || feed->context->result < 0)
+		return NULL;
+	feed->line++;
+	eol = strchr(feed->rest, '\n');
+	len = eol ? (size_t)(eol - feed->rest) + 1 : strlen(feed->rest);
+	if (len >= (size_t)size) {
+		(void)context_fail(feed->context, feed->line, "the line is too long", "");
+		return NULL;
+	}
+	memcpy(buffer, feed->rest, len);
+	buffer[len] = '\0';
+	feed->rest += len;
+	return buffer;
+}
+
+int config_parse(struct config *config, const char *file, const char *text,
+	char ret_error[CONFIG_ERROR_SIZE])
+{
+	struct context context = {.config = config, .file = file, .error = ret_error};
+	struct feed feed = {.rest = text, .context = &context};
+	int r = ini_parse_stream(feed_line, &feed, on_ini, &feed);
+
+	if (context.result < 0)
+		return context.result;
+	if (r > 0) {
+		(void)context_fail(&context, r, "not KEY = VALUE nor [SECTION]", "");
+		return -EINVAL;
+	}
+	return r < 0 ? -ENOMEM : 0;
+}
+
+int config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *text = malloc(CONFIG_TEXT_MAX);
+	size_t len;
+	int r;
+
+	if (!file || !text) {
+		r = file ? -ENOMEM : -errno;
+		(void)snprintf(ret_error, CONFIG_ERROR_SIZE, "%.180s: %s", path, strerror(-r));
+		return r;
+	}
+	len = fread(text, 1, CONFIG_TEXT_MAX, file);
+	if (ferror(file) || len == CONFIG_TEXT_MAX || memchr(text, '\0', len)) {
+		(void)snprintf(ret_error, CONFIG_ERROR_SIZE,
+			"%.180s: cannot be read, is too long, or has NUL bytes", path);
+		return -EIO;
+	}
+	text[len] = '\0';
+	return config_parse(config, path, text, ret_error);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msgd: starts the parts, serves signals, systemd and the admin socket. It must never keep a timer
+ * running that nobody asked for: an idle msgd does not wake up.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "daemon/admin.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
+#include "daemon/server.h"
+#include "daemon/sim-start.h"
+
+/* Exit statuses. */
+#define EXIT_USAGE  2
+#define EXIT_IN_USE 3 /* another msgd is there */
+
+struct msgd {
+	struct options options;
+	struct settings settings;
+	struct event_base *base;  /* owned */
+	struct server *server;	  /* owned */
+	struct admin *admin;	  /* owned */
+	struct event *signals[3]; /* owned */
+	struct event *watchdog;	  /* owned, or NULL */
+	int lock_fd;		  /* owned */
+	bool unlink_admin;	  /* the socket is ours, not systemd's */
+	uint64_t start_ns;
+};
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+/* The last good configuration and policy stay in force on error. */
+static int msgd_reload(struct msgd *msgd, char ret_error[OPTIONS_ERROR_SIZE])
+{
+	struct settings settings;
+	struct timespec now;
+	int r;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	r = settings_load(&msgd->options, &settings, ret_error);
+	if (r < 0) {
+		log_error("reload: %s; what was in force stays", ret_error);
+		(void)sd_notifyf(0, "READY=1\nSTATUS=Reload failed: %s", ret_error);
+		return r;
+	}
+	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
+		strcmp(settings.admin, msgd->settings.admin) != 0)
+		log_warning("reload: hv and admin change with a restart only");
+	log_open(settings.config.log_level);
+	server_set_limits(msgd->server, &settings.config.limits);
+	log_notice("reloaded: %zu policy rules", policy_rules(settings.policy));
+	(void)sd_notifyf(
+		0, "READY=1\nSTATUS=%zu policy rules in force", policy_rules(settings.policy));
+	server_set_policy(msgd->server, steal_ptr(settings.policy));
+	settings_fini(&settings);
+	return 0;
+}
+
+/* ---- admin ------------------------------------------------------------------------------------
+ */
+
+static json_t *answer_reload(struct msgd *msgd)
+{
+	char error[OPTIONS_ERROR_SIZE] = "";
+
+	if (msgd_reload(msgd, error) < 0)
+		return json_pack("{s:s}", "error", error);
+	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
+}
+
+static json_t *on_admin(void *arg, enum admin_op op)
+{
+	struct msgd *msgd = arg;
+	struct hv *hv = msgd->server->hv;
+	uint64_t now = hv->ops->now_ns(hv);
+	json_t *answer;
+
+	if (op == ADMIN_RELOAD)
+		return answer_reload(msgd);
+	answer = admin_view(msgd->server->broker, op, now);
+	if (answer && op == ADMIN_STATUS) {
+		(void)json_object_set_new(answer, "version", json_string(MSGD_VERSION));
+		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
+		(void)json_object_set_new(answer, "hv", json_string(msgd->settings.hv));
+		(void)json_object_set_new(answer, "domid", json_integer(hv->ops->domid(hv)));
+		(void)json_object_set_new(answer, "uptime_s",
+			json_integer((json_int_t)((now - msgd->start_ns) / 1000000000)));
+	}
+	return answer;
+}
+
+static const struct admin_ops admin_ops = {.answer = on_admin};
+
+/* systemd's socket if it gave one, else our own. */
+static int msgd_admin(struct msgd *msgd)
+{
+	const char *path = msgd->settings.admin;
+	int n = sd_listen_fds(1), fd, r;
+
+	if (n > 0) {
+		fd = SD_LISTEN_FDS_START;
+		if (n > 1 || sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {
+			log_error("socket activation: one listening Unix stream socket expected");
+			return -EINVAL;
+		}
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	} else {
+		r = admin_listen(path, &fd);
+		if (r < 0) {
+			log_error("admin socket %s: %s", path,
+				r == -EADDRINUSE ? "another msgd answers there"
+				: r == -EEXIST	 ? "there is something that is not a socket"
+						 : strerror(-r));
+			return r;
+		}
+		msgd->unlink_admin = true;
+	}
+	r = admin_new(msgd->base, fd, &admin_ops, msgd, &msgd->admin);
+	if (r < 0)
+		(void)close(fd);
+	return r;
+}
+
+/* ---- signals and systemd ----------------------------------------------------------------------
+ */
+
+static void on_stop(evutil_socket_t signal, short what, void *arg)
+{
+	struct msgd *msgd = arg;
+
+	log_notice("stopping: %s", strsignal((int)signal));
+	(void)sd_notify(0, "STOPPING=1");
+	(void)event_base_loopbreak(msgd->base);
+}
+
+static void on_reload(evutil_socket_t signal, short what, void *arg)
+{
+	char error[OPTIONS_ERROR_SIZE];
+
+	(void)msgd_reload(arg, error);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	(void)sd_notify(0, "WATCHDOG=1");
+}
+
+static int msgd_signals(struct msgd *msgd)
+{
+	uint64_t watchdog_us = 0;
+
+	msgd->signals[0] = evsignal_new(msgd->base, SIGTERM, on_stop, msgd);
+	msgd->signals[1] = evsignal_new(msgd->base, SIGINT, on_stop, msgd);
+	msgd->signals[2] = evsignal_new(msgd->base, SIGHUP, on_reload, msgd);
+	for (int i = 0; i < 3; i++) {
+		if (!msgd->signals[i] || event_add(msgd->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+		struct timeval half = {.tv_sec = (time_t)(watchdog_us / 2000000),
+			.tv_usec = (suseconds_t)(watchdog_us / 2 % 1000000)};
+
+		msgd->watchdog = event_new(msgd->base, -1, EV_PERSIST, on_watchdog, msgd);
+		if (!msgd->watchdog || event_add(msgd->watchdog, &half) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- start and end ------------------------------------------------------------------------------
+ */
+
+/* One msgd a hypervisor: two would both answer every application. */
+static int msgd_lock(struct msgd *msgd)
+{
+	const char *path = msgd->settings.lock;
+	char text[16] = "";
+	ssize_t n;
+
+	if (strncmp(path, "/run/msgd/", 10) == 0)
+		(void)mkdir("/run/msgd", 0755);
+	msgd->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (msgd->lock_fd < 0) {
+		log_error("lock %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	if (flock(msgd->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		n = read(msgd->lock_fd, text, sizeof(text) - 1);
+		text[n > 0 ? n : 0] = '\0';
+		text[strcspn(text, "\n")] = '\0';
+		log_error("another msgd (pid %s) serves %s", text, msgd->settings.hv);
+		return -EADDRINUSE;
+	}
+	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	if (ftruncate(msgd->lock_fd, 0) < 0 || write(msgd->lock_fd, text, (size_t)n) < 0)
+		log_warning("lock %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int msgd_open_hv(const struct settings *settings, struct hv **ret_hv)
+{
+	const char *reason = NULL;
+	char path[400];
+	int r = hv_open(settings->hv, ret_hv, &reason);
+
+	/* ECONNREFUSED: a socket that an emulator left behind; xen-sim knows what to do about it.
+	 */
+	if ((r == -ENOENT || r == -ECONNREFUSED) &&
+		hv_spec_sim_path(settings->hv, path, sizeof(path))) {
+		log_notice("no emulator on %s: starting xen-sim", path);
+		r = sim_start(path);
+		if (r < 0) {
+			log_error("xen-sim: %s", r == -EIO ? "it failed" : strerror(-r));
+			return r;
+		}
+		r = hv_open(settings->hv, ret_hv, &reason);
+	}
+	if (r < 0)
+		log_error("hypervisor %s: %s", settings->hv, reason ? reason : strerror(-r));
+	return r;
+}
+
+static int msgd_start(struct msgd *msgd)
+{
+	const char *reason = NULL;
+	struct hv *hv;
+	int r = msgd_lock(msgd);
+
+	if (r < 0)
+		return r;
+	msgd->base = event_base_new();
+	if (!msgd->base)
+		return -ENOMEM;
+	r = msgd_admin(msgd);
+	if (r < 0)
+		return r;
+	r = msgd_open_hv(&msgd->settings, &hv);
+	if (r < 0)
+		return r;
+	msgd->start_ns = hv->ops->now_ns(hv);
+	if (msgd->settings.policy_missing)
+		log_warning("no policy (see --policy): every listen and connect is refused");
+	r = server_new(msgd->base, hv, &msgd->settings.config.limits, msgd->settings.policy,
+		&msgd->server, &reason);
+	if (r < 0) {
+		hv_close(hv);
+		log_error("start: %s: %s", reason ? reason : "?", strerror(-r));
+		return r;
+	}
+	msgd->settings.policy = NULL;
+	return msgd_signals(msgd);
+}
+
+static void msgd_fini(struct msgd *msgd)
+{
+	admin_free(msgd->admin);
+	server_free(msgd->server);
+	for (int i = 0; i < 3; i++) {
+		if (msgd->signals[i])
+			event_free(msgd->signals[i]);
+	}
+	if (msgd->watchdog)
+		event_free(msgd->watchdog);
+	if (msgd->base)
+		event_base_free(msgd->base);
+	if (msgd->unlink_admin)
+		(void)unlink(msgd->settings.admin);
+	settings_fini(&msgd->settings);
+	if (msgd->lock_fd >= 0)
+		(void)close(msgd->lock_fd); /* last: then the next msgd may start */
+}
+
+int main(int argc, char **argv)
+{
+	struct msgd msgd = {.lock_fd = -1};
+	char error[OPTIONS_ERROR_SIZE];
+	int r = options_parse(argc, argv, &msgd.options);
+
+	if (r > 0)
+		return r - 1;
+	log_open(LOG_INFO);
+	r = settings_load(&msgd.options, &msgd.settings, error);
+	if (r < 0) {
+		log_error("%s", error);
+		return EXIT_USAGE;
+	}
+	log_open(msgd.settings.config.log_level);
+	r = msgd_start(&msgd);
+	if (r == 0) {
+		log_notice("msgd " MSGD_VERSION " serves %s, admin socket %s", msgd.settings.hv,
+			msgd.settings.admin);
+		(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %s", msgd.settings.hv);
+		r = event_base_dispatch(msgd.base) < 0 ? -EIO : 0;
+	}
+	msgd_fini(&msgd);
+	return r == 0 ? EXIT_SUCCESS : r == -EADDRINUSE ? EXIT_IN_USE : EXIT_FAILURE;
+}

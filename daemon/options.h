@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What msgd is told to do: command line over msgd.conf over defaults. Read again at each reload;
+ * what cannot change in a running msgd (hypervisor, admin socket) is then left as it was.
+ */
+#ifndef MSGD_DAEMON_OPTIONS_H
+#define MSGD_DAEMON_OPTIONS_H
+
+#include "daemon/config.h"
+
+#define OPTIONS_ERROR_SIZE 512U
+
+struct options {
+	/* From the command line; borrowed from argv, or NULL. */
+	const char *hv, *config, *admin;
+	const char *policy[CONFIG_POLICY_MAX];
+	size_t n_policy;
+};
+
+/* What is in force. */
+struct settings {
+	struct config config;  /* owned */
+	struct policy *policy; /* owned, or NULL once it was handed on */
+	char hv[512];
+	char admin[512]; /* the socket's path */
+	char lock[512];
+	bool policy_missing; /* nothing says where policy is: everything is refused */
+};
+
+/* 0: go on; positive: exit with status - 1 (--help, --version, or an error that was printed). */
+int options_parse(int argc, char **argv, struct options *ret_options);
+
+/* Reads config and policy. A negative errno with a sentence; *ret_settings is then untouched. */
+int settings_load(const struct options *options, struct settings *ret_settings,
+	char ret_error[OPTIONS_ERROR_SIZE]);
+void settings_fini(struct settings *settings);
+
+/* "sim:PATH[#DOMAIN]": copies PATH and returns true. */
+bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Finds and reads the policy's files: the part of policy that touches the file system. It must
+ * never hand out half a policy: one bad file refuses the whole.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "daemon/policy.h"
+
+DEFINE_CLEANUP(struct policy *, policy_free)
+
+static int load_fail(int error, const char *path, char ret_error[POLICY_ERROR_SIZE])
+{
+	(void)snprintf(ret_error, POLICY_ERROR_SIZE, "%.180s: %s", path, strerror(-error));
+	return error;
+}
+
+static int load_file(struct policy *policy, const char *path, char ret_error[POLICY_ERROR_SIZE])
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (!file)
+		return load_fail(-errno, path, ret_error);
+	text = malloc(POLICY_TEXT_MAX);
+	if (!text)
+		return load_fail(-ENOMEM, path, ret_error);
+	len = fread(text, 1, POLICY_TEXT_MAX, file);
+	if (ferror(file))
+		return load_fail(-EIO, path, ret_error);
+	if (len == POLICY_TEXT_MAX)
+		return load_fail(-EFBIG, path, ret_error);
+	ret_error[0] = '\0';
+	r = policy_parse(policy, path, text, len, ret_error);
+	if (r < 0 && !ret_error[0])
+		return load_fail(r, path, ret_error);
+	return r;
+}
+
+static int is_policy_file(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return entry->d_name[0] != '.' && len > 7 &&
+	       strcmp(entry->d_name + len - 7, ".policy") == 0;
+}
+
+/* Byte order, not the locale's: the order of rules must not depend on who starts msgd. */
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int load_directory(
+	struct policy *policy, const char *path, char ret_error[POLICY_ERROR_SIZE])
+{
+	struct dirent **entries = NULL;
+	int n = scandir(path, &entries, is_policy_file, compare_names);
+	int r = 0;
+
+	if (n < 0)
+		return load_fail(-errno, path, ret_error);
+	for (int i = 0; i < n; i++) {
+		_cleanup_free_ char *name = NULL;
+
+		if (r == 0) {
+			if (asprintf(&name, "%s/%s", path, entries[i]->d_name) < 0) {
+				name = NULL;
+				r = load_fail(-ENOMEM, path, ret_error);
+			} else {
+				r = load_file(policy, name, ret_error);
+			}
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+int policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
+	char ret_error[POLICY_ERROR_SIZE])
+{
+	_cleanup_(policy_free_p) struct policy *policy = NULL;
+	int r = policy_new(&policy);
+
+	if (r < 0)
+		return load_fail(r, "policy", ret_error);
+	for (size_t i = 0; i < n_paths; i++) {
+		struct stat st;
+
+		if (stat(paths[i], &st) < 0)
+			return load_fail(-errno, paths[i], ret_error);
+		if (S_ISDIR(st.st_mode))
+			r = load_directory(policy, paths[i], ret_error);
+		else
+			r = load_file(policy, paths[i], ret_error);
+		if (r < 0)
+			return r;
+	}
+	*ret_policy = steal_ptr(policy);
+	return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Judging by policy: the first rule that matches, else deny. Pure, and bounded by the number of
+ * rules. It must never allow because something is unknown, but where the mode says so.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/policy-rule.h"
+
+enum match { MATCH_NO, MATCH_YES, MATCH_MAYBE };
+
+int policy_new(struct policy **ret_policy)
+{
+	struct policy *policy = calloc(1, sizeof(*policy));
+
+	if (!policy)
+		return -ENOMEM;
+	STAILQ_INIT(&policy->files);
+	*ret_policy = policy;
+	return 0;
+}
+
+void policy_free(struct policy *policy)
+{
+	struct policy_file *file;
+
+	if (!policy)
+		return;
+	while ((file = STAILQ_FIRST(&policy->files))) {
+		STAILQ_REMOVE_HEAD(&policy->files, entry);
+		free(file);
+	}
+	free(policy->rules);
+	free(policy);
+}
+
+size_t policy_rules(const struct policy *policy)
+{
+	return policy->n_rules;
+}
+
+bool policy_glob(const char *glob, const char *text)
+{
+	const char *star = NULL, *again = NULL;
+
+	while (*text) {
+		if (*glob == '*') {
+			star = ++glob;
+			again = text;
+		} else if (*glob == '?' || *glob == *text) {
+			glob++;
+			text++;
+		} else if (star) {
+			/* Only the last star needs to give way: an earlier one cannot do better. */
+			glob = star;
+			text = ++again;
+		} else {
+			return false;
+		}
+	}
+	while (*glob == '*')
+		glob++;
+	return !*glob;
+}
+
+static enum match who_match_same(
+	const struct policy_subject *subject, const struct policy_subject *other)
+{
+	if (subject->domid != POLICY_DOMID_UNKNOWN && other->domid != POLICY_DOMID_UNKNOWN)
+		return subject->domid == other->domid ? MATCH_YES : MATCH_NO;
+	return MATCH_MAYBE;
+}
+
+static enum match who_match(const struct who *who, const struct policy_subject *subject,
+	const struct policy_subject *other)
+{
+	switch (who->kind) {
+	case WHO_ANY:
+		return MATCH_YES;
+	case WHO_SAME:
+		return other ? who_match_same(subject, other) : MATCH_NO;
+	case WHO_DOM0:
+	case WHO_DOMID:
+		if (subject->domid == POLICY_DOMID_UNKNOWN)
+			return MATCH_MAYBE;
+		return subject->domid == who->domid ? MATCH_YES : MATCH_NO;
+	case WHO_NAME:
+		if (!subject->name)
+			return MATCH_MAYBE;
+		return policy_glob(who->glob, subject->name) ? MATCH_YES : MATCH_NO;
+	case WHO_UUID:
+		if (!subject->uuid)
+			return MATCH_MAYBE;
+		return memcmp(subject->uuid, who->uuid, sizeof(who->uuid)) == 0 ? MATCH_YES
+										: MATCH_NO;
+	}
+	return MATCH_NO;
+}
+
+static enum match match_and(enum match a, enum match b)
+{
+	if (a == MATCH_NO || b == MATCH_NO)
+		return MATCH_NO;
+	return a == MATCH_MAYBE || b == MATCH_MAYBE ? MATCH_MAYBE : MATCH_YES;
+}
+
+/* Whether an undecided rule counts: see enum policy_mode. */
+static bool match_counts(enum match match, bool allow, enum policy_mode mode)
+{
+	if (match != MATCH_MAYBE)
+		return match == MATCH_YES;
+	return mode == POLICY_ANY ? allow : !allow;
+}
+
+static void rule_verdict(const struct policy_rule *rule, struct policy_verdict *ret_verdict)
+{
+	*ret_verdict = (struct policy_verdict){
+		.allow = rule->allow,
+		.log = rule->log,
+		.max_channels = rule->max_channels,
+		.transport = rule->transport,
+		.file = rule->file,
+		.line = rule->line,
+	};
+}
+
+void policy_judge_listen(const struct policy *policy, const char *name,
+	const struct policy_subject *holder, struct policy_verdict *ret_verdict)
+{
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+
+		if (rule->connect || !policy_glob(rule->name, name))
+			continue;
+		if (!match_counts(who_match(&rule->to, holder, NULL), rule->allow, POLICY_EXACT))
+			continue;
+		rule_verdict(rule, ret_verdict);
+		return;
+	}
+	*ret_verdict = (struct policy_verdict){.allow = false};
+}
+
+void policy_judge_connect(const struct policy *policy, const char *name,
+	const struct policy_subject *caller, const struct policy_subject *target,
+	enum policy_mode mode, struct policy_verdict *ret_verdict)
+{
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		enum match match;
+
+		if (!rule->connect || !policy_glob(rule->name, name))
+			continue;
+		match = match_and(who_match(&rule->from, caller, target),
+			who_match(&rule->to, target, caller));
+		if (!match_counts(match, rule->allow, mode))
+			continue;
+		rule_verdict(rule, ret_verdict);
+		return;
+	}
+	*ret_verdict = (struct policy_verdict){.allow = false};
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Policy: who may listen under which name, and who may connect to whom. Parser and matcher are
+ * pure: they open no file and know no broker, so that unit tests and fuzzers run them as they are.
+ * A policy never changes once built; reloading builds another one.
+ */
+#ifndef MSGD_DAEMON_POLICY_H
+#define MSGD_DAEMON_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/limits.h"
+
+/* One file's and one directory's worth: an administrator's, but a slip must not eat dom0. */
+#define POLICY_RULES_MAX 4096U
+#define POLICY_TEXT_MAX	 (1U << 20)
+
+struct policy;
+
+/* A domain as policy sees it. What is unknown is said so: a domain that is not there has no uuid.
+ */
+struct policy_subject {
+	const char *name;    /* borrowed; NULL: unknown */
+	const uint8_t *uuid; /* borrowed, 16 bytes; NULL: unknown */
+	uint32_t domid;	     /* POLICY_DOMID_UNKNOWN: unknown */
+};
+
+#define POLICY_DOMID_UNKNOWN UINT32_MAX
+
+/* How a rule is judged whose WHO cannot be decided, because something is unknown. */
+enum policy_mode {
+	POLICY_EXACT, /* everything is known */
+	/*
+	 * The target is not there. A deny that might have matched counts, an allow that might
+	 * have does not: a refused caller cannot tell an absent domain from a forbidden one.
+	 */
+	POLICY_ABSENT,
+	/* Could any domain be permitted? An allow that might match counts, such a deny does not. */
+	POLICY_ANY,
+};
+
+enum policy_log {
+	POLICY_LOG_DEFAULT, /* refusals are logged, permissions are not */
+	POLICY_LOG_YES,
+	POLICY_LOG_NO,
+};
+
+struct policy_verdict {
+	bool allow;
+	enum policy_log log;
+	uint32_t max_channels; /* 0: no limit by this rule */
+	uint32_t transport;    /* enum transport: a demand, or ANY */
+	const char *file;      /* borrowed from the policy; NULL: no rule matched */
+	unsigned line;
+};
+
+#define POLICY_ERROR_SIZE 256U
+
+int policy_new(struct policy **ret_policy);
+void policy_free(struct policy *policy);
+
+/*
+ * Adds the rules of one file's text. `file` is copied, for messages. -EINVAL: syntax, with
+ * "FILE:LINE: what" in ret_error; -E2BIG: too many rules; -ENOMEM. After a failure the policy is
+ * only good for policy_free.
+ */
+int policy_parse(struct policy *policy, const char *file, const char *text, size_t len,
+	char ret_error[POLICY_ERROR_SIZE]);
+
+/* Default deny. Never fails. */
+void policy_judge_listen(const struct policy *policy, const char *name,
+	const struct policy_subject *holder, struct policy_verdict *ret_verdict);
+void policy_judge_connect(const struct policy *policy, const char *name,
+	const struct policy_subject *caller, const struct policy_subject *target,
+	enum policy_mode mode, struct policy_verdict *ret_verdict);
+
+size_t policy_rules(const struct policy *policy);
+
+/* '*' and '?' only; linear in practice, never recursive. */
+bool policy_glob(const char *glob, const char *text);
+
+/* "8-4-4-4-12" hexadecimal digits. -EINVAL. */
+int uuid_parse(const char *text, uint8_t ret_uuid[16]);
+
+/*
+ * Reads DIR's *.policy files in name order, or one file. Not pure; in policy-load.c. *ret_policy
+ * untouched on failure; ret_error names file and line.
+ */
+int policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
+	char ret_error[POLICY_ERROR_SIZE]);
+
+#endif

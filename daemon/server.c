@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The loop's turn: what the hypervisor reports is noted first, then worked on in bounded portions,
+ * then everything that the broker sent is published, one event for each application that sleeps.
+ * What is left over makes the next turn run at once; with nothing left msgd sleeps without any
+ * timer.
+ */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "daemon/attach.h"
+#include "daemon/log.h"
+
+#define EVENTS_A_TURN  64
+#define RECORDS_A_TURN 64
+
+DEFINE_CLEANUP(struct server *, server_free)
+
+/* ---- the broker's effects ------------------------------------------------------------------ */
+
+static void on_send(void *arg, void *peer, const struct control_message *message)
+{
+	struct attach *attach = peer;
+
+	control_link_send(&attach->link, message);
+	if (attach->link.broken)
+		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
+	attach_make_dirty(attach);
+}
+
+static void on_drop(void *arg, void *peer, const char *reason)
+{
+	attach_dropped(peer, reason);
+}
+
+static bool on_congested(void *arg, void *peer)
+{
+	const struct attach *attach = peer;
+
+	return attach->link.outbox_bytes > CONTROL_CONGESTED;
+}
+
+static void on_timer(void *arg, uint64_t at_ns)
+{
+	struct server *server = arg;
+	uint64_t now = server->hv->ops->now_ns(server->hv);
+	uint64_t wait = at_ns > now ? at_ns - now : 0;
+	struct timeval delay = {.tv_sec = (time_t)(wait / 1000000000),
+		.tv_usec = (suseconds_t)(wait / 1000 % 1000000)};
+
+	(void)evtimer_del(server->timer_event);
+	if (at_ns && evtimer_add(server->timer_event, &delay) < 0)
+		log_error("no timer: out of memory");
+}
+
+static void on_log(void *arg, int priority, const char *text)
+{
+	log_write(priority, "%s", text);
+}
+
+static const struct broker_ops server_broker_ops = {
+	.send = on_send,
+	.drop = on_drop,
+	.congested = on_congested,
+	.timer = on_timer,
+	.log = on_log,
+};
+
+/* ---- the turn ------------------------------------------------------------------------------- */
+
+static void server_now(struct server *server)
+{
+	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
+}
+
+static void server_note(struct server *server, const struct hv_event *event)
+{
+	struct attach *attach;
+
+	switch (event->type) {
+	case HV_EVENT_PORT:
+		HASH_FIND(hh_port, server->by_port, &event->port, sizeof(event->port), attach);
+		if (!attach)
+			return;
+		attach->masked = true;
+		attach_make_ready(attach);
+		return;
+	case HV_EVENT_STORE:
+		server->store_due = true;
+		return;
+	case HV_EVENT_DOMAINS:
+		server->domains_due = true;
+		return;
+	case HV_EVENT_RING:
+		return; /* msgd has no Argo ring */
+	}
+}
+
+/* True: there may be more. */
+static bool server_poll(struct server *server)
+{
+	struct hv_event events[EVENTS_A_TURN];
+	int n = server->hv->ops->poll_events(server->hv, events, EVENTS_A_TURN);
+
+	if (n < 0)
+		log_error("the hypervisor's events: %s", strerror(-n));
+	for (int i = 0; i < n; i++)
+		server_note(server, &events[i]);
+	return n == EVENTS_A_TURN;
+}
+
+static void domain_info(const struct hv_domain *domain, struct broker_domain_info *ret_info)
+{
+	static const enum broker_domain_state states[] = {
+		[HV_DOMAIN_RUNNING] = BROKER_DOMAIN_RUNNING,
+		[HV_DOMAIN_SUSPENDED] = BROKER_DOMAIN_SUSPENDED,
+		[HV_DOMAIN_CRASHED] = BROKER_DOMAIN_CRASHED,
+		[HV_DOMAIN_DYING] = BROKER_DOMAIN_DYING,
+	};
+
+	*ret_info = (struct broker_domain_info){
+		.domid = domain->domid,
+		.state = states[domain->state],
+		.paused = domain->paused,
+		.generation = domain->generation,
+	};
+	memcpy(ret_info->uuid, domain->uuid, sizeof(ret_info->uuid));
+	memcpy(ret_info->name, domain->name, sizeof(ret_info->name) - 1);
+}
+
+int server_list_domains(struct server *server)
+{
+	struct hv *hv = server->hv;
+	_cleanup_free_ struct hv_domain *domains = NULL;
+	_cleanup_free_ struct broker_domain_info *infos = NULL;
+	size_t n = 16;
+	int r;
+
+	/* Domains may appear between two calls: ask until all fit. */
+	for (;;) {
+		struct hv_domain *more = reallocarray(domains, n, sizeof(*domains));
+
+		if (!more)
+			return -ENOMEM;
+		domains = more;
+		r = hv->ops->domain_list(hv, domains, n);
+		if (r < 0)
+			return r;
+		if ((size_t)r <= n)
+			break;
+		n = (size_t)r + 8;
+	}
+	n = (size_t)r;
+	infos = calloc(n ? n : 1, sizeof(*infos));
+	if (!infos)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		domain_info(&domains[i], &infos[i]);
+	broker_domains(server->broker, infos, n);
+	return 0;
+}
+
+static void server_domains(struct server *server)
+{
+	int r;
+
+	if (!server->domains_due)
+		return;
+	server->domains_due = false;
+	r = server_list_domains(server);
+	if (r < 0)
+		log_error("the list of domains: %s", strerror(-r));
+}
+
+static void server_store(struct server *server)
+{
+	struct hv_record record;
+
+	for (int i = 0; server->store_due && i < RECORDS_A_TURN; i++) {
+		int r = server->hv->ops->store_next(server->hv, &record);
+
+		if (r < 0)
+			log_error("the store: %s", strerror(-r));
+		if (r <= 0)
+			server->store_due = false;
+		else
+			attach_record(server, &record, false);
+	}
+}
+
+/* Each that is ready now, once; those that have more to do queue up behind. */
+static void server_run(struct server *server)
+{
+	struct attach *attach;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (attach, &server->ready, entry)
+		n++;
+	while (n-- > 0) {
+		attach = TAILQ_FIRST(&server->ready);
+		if (!attach)
+			break;
+		TAILQ_REMOVE(&server->ready, attach, entry);
+		attach->ready = false;
+		if (attach_run(attach)) {
+			attach_make_ready(attach);
+		} else if (attach->state == ATTACH_UP && attach->masked) {
+			attach->masked = false;
+			(void)server->hv->ops->evtchn_unmask(server->hv, &attach->port, 1);
+		}
+	}
+}
+
+void server_finish(struct server *server)
+{
+	struct attach *attach;
+
+	while ((attach = TAILQ_FIRST(&server->dirty))) {
+		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
+		attach->dirty = false;
+		control_link_flush(&attach->link);
+		if (control_link_publish(&attach->link))
+			(void)server->hv->ops->evtchn_send(server->hv, attach->port);
+	}
+	attach_reap(server);
+	if (!TAILQ_EMPTY(&server->ready) || server->store_due || server->domains_due)
+		event_active(server->turn_event, EV_TIMEOUT, 1);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server_now(server);
+	(void)server_poll(server); /* what is left keeps the descriptor readable */
+	server_domains(server);
+	server_store(server);
+	server_run(server);
+	server_finish(server);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server_now(server);
+	broker_tick(server->broker);
+	server_finish(server);
+}
+
+/* ---- start and end -------------------------------------------------------------------------- */
+
+struct found {
+	STAILQ_ENTRY(found) entry;
+	struct hv_record record;
+};
+
+/* The records that an earlier msgd left behind, counted before the first of them is used. */
+static int server_recover(struct server *server)
+{
+	STAILQ_HEAD(, found) list = STAILQ_HEAD_INITIALIZER(list);
+	struct found *found;
+	uint32_t n = 0;
+	int r;
+
+	for (;;) {
+		found = malloc(sizeof(*found));
+		if (!found) {
+			r = -ENOMEM;
+			break;
+		}
+		r = server->hv->ops->store_next(server->hv, &found->record);
+		if (r <= 0 || found->record.len == 0) {
+			free(found);
+			if (r <= 0)
+				break;
+			continue;
+		}
+		STAILQ_INSERT_TAIL(&list, found, entry);
+		n++;
+	}
+	if (r == 0)
+		broker_recover(server->broker, n);
+	while ((found = STAILQ_FIRST(&list))) {
+		STAILQ_REMOVE_HEAD(&list, entry);
+		if (r == 0)
+			attach_record(server, &found->record, true);
+		free(found);
+	}
+	return r;
+}
+
+static int server_start(struct server *server, const char **ret_reason)
+{
+	struct hv *hv = server->hv;
+	int r;
+
+	*ret_reason = "the list of domains";
+	r = hv->ops->domain_watch(hv);
+	if (r == 0)
+		r = server_list_domains(server);
+	if (r < 0)
+		return r;
+	*ret_reason = "the store";
+	r = hv->ops->store_watch(hv);
+	if (r == 0)
+		r = server_recover(server);
+	if (r < 0)
+		return r;
+	*ret_reason = "out of memory";
+	if (event_add(server->hv_event, NULL) < 0)
+		return -ENOMEM;
+	/* Whatever became pending before the loop began. */
+	event_active(server->turn_event, EV_TIMEOUT, 1);
+	return 0;
+}
+
+int server_new(struct event_base *base, struct hv *hv, const struct broker_limits *limits,
+	struct policy *policy, struct server **ret_server, const char **ret_reason)
+{
+	_cleanup_(server_free_p) struct server *server = calloc(1, sizeof(*server));
+	uint64_t seed = 0;
+	int r;
+
+	*ret_reason = "out of memory";
+	if (!server)
+		return -ENOMEM;
+	TAILQ_INIT(&server->ready);
+	TAILQ_INIT(&server->dirty);
+	TAILQ_INIT(&server->dead);
+	server->base = base;
+	server->hv_event = event_new(base, hv->ops->fd(hv), EV_READ | EV_PERSIST, on_turn, server);
+	server->turn_event = event_new(base, -1, 0, on_turn, server);
+	server->timer_event = evtimer_new(base, on_tick, server);
+	if (!server->hv_event || !server->turn_event || !server->timer_event)
+		return -ENOMEM;
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	r = broker_new(&server_broker_ops, server, limits, policy, seed, &server->broker);
+	if (r < 0)
+		return r;
+	server->hv = hv;
+	server_now(server);
+	r = server_start(server, ret_reason);
+	if (r < 0) {
+		server->hv = NULL; /* stays the caller's */
+		return r;
+	}
+	server->policy = policy;
+	*ret_server = steal_ptr(server);
+	return 0;
+}
+
+void server_free(struct server *server)
+{
+	struct attach *attach, *next;
+
+	if (!server)
+		return;
+	/* The broker first, silently: it names attaches, and applications are to be told nothing.
+	 */
+	broker_free(server->broker);
+	HASH_ITER (hh, server->by_key, attach, next) {
+		if (attach->retry)
+			event_free(attach->retry);
+		control_link_fini(&attach->link);
+		HASH_DELETE(hh, server->by_key, attach);
+		if (attach->port)
+			HASH_DELETE(hh_port, server->by_port, attach);
+		attach_free(attach);
+	}
+	attach_reap(server);
+	if (server->hv_event)
+		event_free(server->hv_event);
+	if (server->turn_event)
+		event_free(server->turn_event);
+	if (server->timer_event)
+		event_free(server->timer_event);
+	/* Unmaps, which tells every application, then closes the ports; records stay (hv.h). */
+	hv_close(server->hv);
+	policy_free(server->policy);
+	free(server);
+}
+
+void server_set_policy(struct server *server, struct policy *policy)
+{
+	server_now(server);
+	broker_set_policy(server->broker, policy);
+	policy_free(server->policy);
+	server->policy = policy;
+	server_finish(server);
+}
+
+void server_set_limits(struct server *server, const struct broker_limits *limits)
+{
+	broker_set_limits(server->broker, limits);
+}
