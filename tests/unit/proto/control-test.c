@@ -272,8 +272,7 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
 	assert_int_equal(
-		control_decode(CONTROL_SYNC + 1, 1, (const uint8_t *)"", 0, &message),
-		-EOPNOTSUPP);
+		control_decode(CONTROL_SYNC + 1, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
 	assert_int_equal(
 		control_decode(CONTROL_CHANNEL_GONE + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
