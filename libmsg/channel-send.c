@@ -107,20 +107,22 @@ static int flush_messages(struct channel *channel)
 		struct iovec iov = {
 			.iov_base = buf->data + buf->done, .iov_len = buf->len - buf->done};
 		struct iov_cursor cursor;
-		uint32_t rest = buf->len - buf->done;
+		uint32_t least;
 		int r;
 
 		cursor_init(&cursor, &iov, 1);
 		r = channel_send(channel, &cursor, buf->len, &buf->done, false);
-		if (r == -EAGAIN && channel_allowance(channel) <
-					    (int64_t)link_min_fragment(channel->link, rest))
-			return 0;
-		if (r < 0)
-			return r;
-		STAILQ_REMOVE_HEAD(&channel->out, entry);
-		channel->out_bytes -= buf->len;
-		free(buf);
-		channel_changed(channel);
+		if (r == 0) {
+			STAILQ_REMOVE_HEAD(&channel->out, entry);
+			channel->out_bytes -= buf->len;
+			free(buf);
+			channel_changed(channel);
+			continue;
+		}
+		if (r != -EAGAIN)
+			return r; /* the link is gone, and maybe the channel with it */
+		least = link_min_fragment(channel->link, buf->len - buf->done);
+		return channel_allowance(channel) < (int64_t)least ? 0 : -EAGAIN;
 	}
 	return 0;
 }

@@ -274,7 +274,9 @@ static void message_end_direct(struct channel *channel)
 
 static void message_end_private(struct channel *channel)
 {
-	STAILQ_INSERT_TAIL(&channel->in, steal_ptr(channel->partial), entry);
+	struct msg_buf *whole = steal_ptr(channel->partial);
+
+	STAILQ_INSERT_TAIL(&channel->in, whole, entry);
 	channel_changed(channel);
 }
 
@@ -332,7 +334,7 @@ static int frame_data(struct channel *channel, const struct frame *frame, const 
 
 	if (channel->state != CHANNEL_OPEN)
 		return 0; /* nobody will read it */
-	if (channel->rx_closed || channel->rx_shut) {
+	if (channel->rx_shut) {
 		*ret_reason = "data after the channel's end";
 		return -EBADMSG;
 	}
@@ -361,21 +363,24 @@ static int frame_data(struct channel *channel, const struct frame *frame, const 
 
 static int frame_credit(struct channel *channel, const struct frame *frame, const char **ret_reason)
 {
+	int r;
+
 	if (frame->arg > 2 * CREDIT_MAX || channel->tx_credit > 4 * CREDIT_MAX) {
 		*ret_reason = "credit beyond reason";
 		return -EBADMSG;
 	}
 	channel->tx_credit += frame->arg;
-	if (channel_flush(channel) == -EAGAIN)
+	r = channel_flush(channel);
+	if (r == -EAGAIN)
 		channel_block(channel);
-	else
+	else if (r == 0)
 		channel_changed(channel);
 	return 0;
 }
 
 static int frame_shutdown(struct channel *channel, const char **ret_reason)
 {
-	if (channel->rx_shut || channel->rx_closed || channel->direct || channel->partial) {
+	if (channel->rx_shut || channel->direct || channel->partial) {
 		*ret_reason = "a shutdown inside a message or after the end";
 		return -EBADMSG;
 	}
@@ -386,10 +391,6 @@ static int frame_shutdown(struct channel *channel, const char **ret_reason)
 
 static int frame_close(struct channel *channel, const struct frame *frame, const char **ret_reason)
 {
-	if (channel->rx_closed) {
-		*ret_reason = "a second close";
-		return -EBADMSG;
-	}
 	if (frame->arg == CLOSE_NORMAL && (channel->direct || channel->partial)) {
 		*ret_reason = "a close inside a message";
 		return -EBADMSG;
@@ -411,6 +412,10 @@ static int frame_close(struct channel *channel, const struct frame *frame, const
 
 int channel_frame(struct channel *channel, const struct frame *frame, const char **ret_reason)
 {
+	if (channel->rx_closed) {
+		*ret_reason = "a frame after the channel's close";
+		return -EBADMSG;
+	}
 	if (!channel->tx_open) {
 		/* The end that connected knows the number: this end may send now. */
 		channel->tx_open = true;
@@ -467,7 +472,7 @@ short channel_events(struct channel *channel)
 
 	if (!STAILQ_EMPTY(&channel->in) || end || channel->error)
 		events |= POLLIN;
-	if (channel->error || channel->rx_closed || channel_can_send(channel, 1, &want))
+	if (channel->error || channel->rx_closed || channel_can_send(channel, FRAGMENT_MIN, &want))
 		events |= POLLOUT;
 	if (channel->rx_closed || channel->rx_shut)
 		events |= POLLRDHUP;

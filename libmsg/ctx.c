@@ -132,26 +132,26 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 	int r;
 
 	if (flags & ~LIBMSG_ONE_THREAD)
-		return fail(EINVAL, "unknown flags 0x%x", flags), NULL;
+		return failure(EINVAL, "unknown flags 0x%x", flags), NULL;
 	r = ctx_new(flags, &ctx);
 	if (r < 0)
-		return fail(-r, "no memory or descriptors for a context"), NULL;
+		return failure(-r, "no memory or descriptors for a context"), NULL;
 	r = hv_open(hv, &ctx->hv, &reason);
 	if (r < 0)
-		return fail(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s", hv ? hv : "(default)",
-			       reason ? reason : strerrordesc_np(-r)),
+		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s",
+			       hv ? hv : "(default)", reason ? reason : strerrordesc_np(-r)),
 		       NULL;
 	ctx->argo = argo_works(ctx->hv);
 	r = control_open(ctx);
 	if (r < 0)
-		return fail(r == -ENOSPC ? ENOBUFS : -r, "cannot publish this process to msgd: %s",
-			       strerrordesc_np(-r)),
+		return failure(r == -ENOSPC ? ENOBUFS : -r,
+			       "cannot publish this process to msgd: %s", strerrordesc_np(-r)),
 		       NULL;
 	r = ctx_attach(ctx, ctx_deadline(ctx, timeout_ms));
 	if (r == -EHOSTDOWN)
-		return fail(EHOSTDOWN, "no msgd answered within %d ms", timeout_ms), NULL;
+		return failure(EHOSTDOWN, "no msgd answered within %d ms", timeout_ms), NULL;
 	if (r < 0)
-		return fail(-r, "attaching to msgd: %s",
+		return failure(-r, "attaching to msgd: %s",
 			       ctx->control.error ? ctx->control.reason : strerrordesc_np(-r)),
 		       NULL;
 	return steal_ptr(ctx);
@@ -196,9 +196,9 @@ PUBLIC void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg)
 PUBLIC int msg_ctx_set_transport(struct msg_ctx *ctx, int transport)
 {
 	if (transport < LIBMSG_TRANSPORT_ANY || transport > LIBMSG_TRANSPORT_GRANT)
-		return fail(EINVAL, "%d is no transport", transport);
+		return failure(EINVAL, "%d is no transport", transport);
 	if (!ctx_same_process(ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	ctx_lock(ctx);
 	ctx->transport = (enum transport)transport;
 	ctx_unlock(ctx);

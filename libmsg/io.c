@@ -13,9 +13,9 @@
 static int sock_check(struct msg_sock *sock, int flags, int allowed)
 {
 	if (!ctx_same_process(sock->ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	if (flags & ~allowed)
-		return fail(EINVAL, "unsupported flags 0x%x", (unsigned)(flags & ~allowed));
+		return failure(EINVAL, "unsupported flags 0x%x", (unsigned)(flags & ~allowed));
 	return 0;
 }
 
@@ -24,8 +24,8 @@ static int channel_check(struct msg_sock *sock)
 	if (sock->kind == SOCK_CHANNEL)
 		return 0;
 	if (sock->kind == SOCK_LISTENER)
-		return fail(EINVAL, "a listener carries no messages");
-	return fail(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
+		return failure(EINVAL, "a listener carries no messages");
+	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
 }
 
 /* ---- sending ---------------------------------------------------------------------------- */
@@ -33,11 +33,11 @@ static int channel_check(struct msg_sock *sock)
 static int send_state(const struct channel *channel)
 {
 	if (channel->error)
-		return fail(channel->error, "the other process or the link is gone");
+		return failure(channel->error, "the other process or the link is gone");
 	if (channel->tx_shut)
-		return fail(EPIPE, "this end was shut down for sending");
+		return failure(EPIPE, "this end was shut down for sending");
 	if (channel->rx_closed)
-		return fail(EPIPE, "the peer closed the channel");
+		return failure(EPIPE, "the peer closed the channel");
 	return 0;
 }
 
@@ -83,7 +83,7 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 		return -1;
 	if (r == -EAGAIN && send_keep_rest(channel, cursor, len, done) < 0) {
 		channel_reset(channel, ENOMEM);
-		return fail(
+		return failure(
 			ENOMEM, "out of memory in the middle of a message: the channel is lost");
 	}
 	link_push(link);
@@ -93,15 +93,15 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 static int send_length_check(const struct msg_sock *sock, size_t len)
 {
 	if (len > sock->sndbuf)
-		return fail(EMSGSIZE, "%zu bytes: LIBMSG_SNDBUF is %u", len, sock->sndbuf);
+		return failure(EMSGSIZE, "%zu bytes: LIBMSG_SNDBUF is %u", len, sock->sndbuf);
 	if (len > sock->channel->tx_maxmsg)
-		return fail(
+		return failure(
 			EMSGSIZE, "%zu bytes: the peer takes %u", len, sock->channel->tx_maxmsg);
 	return 0;
 }
 
 /* Lacks room or credit: waits, or says EAGAIN. 0: try again. */
-static int send_wait(struct msg_sock *sock, uint32_t want, uint64_t deadline)
+static int send_wait(struct msg_sock *sock, uint32_t len, uint32_t want, uint64_t deadline)
 {
 	struct channel *channel = sock->channel;
 	struct hot hot = {.link = channel->link, .want = want};
@@ -116,11 +116,11 @@ static int send_wait(struct msg_sock *sock, uint32_t want, uint64_t deadline)
 	} else {
 		r = ctx_wait(sock->ctx, hot.link ? &hot : NULL, deadline);
 	}
-	if (r == 0 || channel->error || channel_can_send(channel, 1, &want))
+	if (r == 0 || channel->error || channel_can_send(channel, len, &want))
 		return 0;
 	if (r == -EINTR)
-		return fail(EINTR, "interrupted by a signal");
-	return fail(EAGAIN, "no room at the receiver");
+		return failure(EINTR, "interrupted by a signal");
+	return failure(EAGAIN, "no room at the receiver");
 }
 
 static ssize_t send_locked(
@@ -159,9 +159,9 @@ static ssize_t send_locked(
 		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
 			deadline = ctx_deadline(sock->ctx, sock->sndtimeo_ms);
 		else if (tried && deadline == DEADLINE_NOW)
-			return fail(EAGAIN, "no room at the receiver");
+			return failure(EAGAIN, "no room at the receiver");
 		tried = true;
-		if (send_wait(sock, want, deadline) < 0)
+		if (send_wait(sock, (uint32_t)len, want, deadline) < 0)
 			return -1;
 	}
 }
@@ -185,12 +185,12 @@ static int message_check(const struct msghdr *message, size_t *ret_len)
 
 	if (message->msg_name || message->msg_namelen || message->msg_control ||
 		message->msg_controllen)
-		return fail(EINVAL, "msg_name and msg_control must be empty");
+		return failure(EINVAL, "msg_name and msg_control must be empty");
 	if (message->msg_iovlen == 0 || message->msg_iovlen > IOV_MAX)
-		return fail(EINVAL, "%zu segments: 1 to %d", message->msg_iovlen, IOV_MAX);
+		return failure(EINVAL, "%zu segments: 1 to %d", message->msg_iovlen, IOV_MAX);
 	for (size_t i = 0; i < message->msg_iovlen; i++) {
 		if (message->msg_iov[i].iov_len > SSIZE_MAX - len)
-			return fail(EINVAL, "more bytes than ssize_t counts");
+			return failure(EINVAL, "more bytes than ssize_t counts");
 		len += message->msg_iov[i].iov_len;
 	}
 	*ret_len = len;
@@ -230,7 +230,7 @@ PUBLIC int msg_flush(struct msg_sock *sock)
 static int receive_end(const struct channel *channel)
 {
 	if (channel->error)
-		return fail(channel->error, "the other process or the link is gone");
+		return failure(channel->error, "the other process or the link is gone");
 	return channel->rx_closed || channel->rx_shut || channel->rx_ignore ? 0 : 1;
 }
 
@@ -286,8 +286,8 @@ static int receive_message(struct msg_sock *sock, struct reader *reader, uint64_
 	if (!STAILQ_EMPTY(&channel->in))
 		return 1;
 	if (r == -EINTR)
-		return fail(EINTR, "interrupted by a signal");
-	return fail(EAGAIN, "no message");
+		return failure(EINTR, "interrupted by a signal");
+	return failure(EAGAIN, "no message");
 }
 
 static void buf_consume(struct channel *channel)

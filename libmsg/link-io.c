@@ -69,6 +69,8 @@ int link_put_bare(struct link *link, uint32_t channel, enum frame_type type, uin
 	r = link->ops->put(link, &frame, &cursor, false);
 	if (r == 0)
 		link->unpushed = true;
+	else if (r != -EAGAIN)
+		link_kill(link, true, "the other process's ring is gone");
 	return r;
 }
 
@@ -125,7 +127,7 @@ void link_synced(struct msg_ctx *ctx, uint32_t request)
 {
 	struct link *link, *next;
 
-	HASH_ITER(hh, ctx->links, link, next) {
+	HASH_ITER (hh, ctx->links, link, next) {
 		if (link->sync != request)
 			continue;
 		link->sync = 0;

@@ -12,7 +12,7 @@
 static int set_timeout(int64_t *field, int64_t value)
 {
 	if (value < -1 || value > INT32_MAX)
-		return fail(EINVAL, "%lld ms is out of range", (long long)value);
+		return failure(EINVAL, "%lld ms is out of range", (long long)value);
 	*field = value;
 	return 0;
 }
@@ -20,7 +20,7 @@ static int set_timeout(int64_t *field, int64_t value)
 static int set_size(uint32_t *field, int64_t value, int64_t min, int64_t max)
 {
 	if (value < min || value > max)
-		return fail(EINVAL, "%lld bytes: %lld to %lld", (long long)value, (long long)min,
+		return failure(EINVAL, "%lld bytes: %lld to %lld", (long long)value, (long long)min,
 			(long long)max);
 	*field = (uint32_t)value;
 	return 0;
@@ -31,7 +31,7 @@ static int set_receive(struct msg_sock *sock, int option, int64_t value)
 	uint32_t *field = option == LIBMSG_RCVBUF ? &sock->rcvbuf : &sock->maxmsg;
 
 	if (sock->kind != SOCK_CHANNEL)
-		return fail(ENOPROTOOPT, "only a connected socket has it");
+		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (set_size(field, value, option == LIBMSG_RCVBUF ? RCVBUF_MIN : 1,
 		    option == LIBMSG_RCVBUF ? MESSAGE_MAX : sock->rcvbuf) < 0)
 		return -1;
@@ -76,15 +76,15 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		return set_cork(sock, value);
 	case LIBMSG_SPIN:
 		if (value < -1 || value > 1000000)
-			return fail(EINVAL, "%lld us is out of range", (long long)value);
+			return failure(EINVAL, "%lld us is out of range", (long long)value);
 		sock->ctx->spin_us = (int)value;
 		return 0;
 	case LIBMSG_TRANSPORT:
 	case LIBMSG_ERROR:
 	case LIBMSG_TYPE:
-		return fail(ENOPROTOOPT, "option %d can only be read", option);
+		return failure(ENOPROTOOPT, "option %d can only be read", option);
 	default:
-		return fail(EINVAL, "unknown option %d", option);
+		return failure(EINVAL, "unknown option %d", option);
 	}
 }
 
@@ -93,7 +93,7 @@ PUBLIC int msg_setopt(struct msg_sock *sock, int option, int64_t value)
 	int r;
 
 	if (!ctx_same_process(sock->ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	ctx_lock(sock->ctx);
 	r = setopt_locked(sock, option, value);
 	ctx_unlock(sock->ctx);
@@ -108,7 +108,7 @@ static int take_error(struct msg_sock *sock, int64_t *ret_value)
 
 		/* The reason belongs to the call that reports it, though this one succeeds. */
 		sock->error = sock->kind == SOCK_LISTENER ? error : 0;
-		(void)fail(errno, "%s", sock->reason);
+		(void)failure(errno, "%s", sock->reason);
 	}
 	return 0;
 }
@@ -145,7 +145,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		return 0;
 	case LIBMSG_TRANSPORT:
 		if (!sock->channel || !sock->channel->transport)
-			return fail(ENOTCONN, "no channel stands");
+			return failure(ENOTCONN, "no channel stands");
 		*ret_value = sock->channel->transport;
 		return 0;
 	case LIBMSG_ERROR:
@@ -154,7 +154,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		*ret_value = LIBMSG_SEQPACKET;
 		return 0;
 	default:
-		return fail(EINVAL, "unknown option %d", option);
+		return failure(EINVAL, "unknown option %d", option);
 	}
 }
 
@@ -163,7 +163,7 @@ PUBLIC int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value)
 	int r;
 
 	if (!ctx_same_process(sock->ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	ctx_lock(sock->ctx);
 	r = getopt_locked(sock, option, ret_value);
 	ctx_unlock(sock->ctx);
@@ -176,9 +176,9 @@ PUBLIC int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer)
 	const struct channel *channel;
 
 	if (!ctx_same_process(sock->ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	if (ret_peer->size < sizeof(uint32_t) || ret_peer->size > sizeof(peer))
-		return fail(EINVAL, "msg_peer.size is %u: set it to sizeof(struct msg_peer)",
+		return failure(EINVAL, "msg_peer.size is %u: set it to sizeof(struct msg_peer)",
 			ret_peer->size);
 	ctx_lock(sock->ctx);
 	channel = sock->channel;
@@ -191,7 +191,7 @@ PUBLIC int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer)
 	}
 	ctx_unlock(sock->ctx);
 	if (!channel)
-		return fail(ENOTCONN, "no channel stands");
+		return failure(ENOTCONN, "no channel stands");
 	memcpy(ret_peer, &peer, peer.size);
 	return 0;
 }

@@ -71,14 +71,14 @@ PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
 	int r = 0;
 
 	if (!ctx_same_process(ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	ctx_lock(ctx);
 	if (ctx->epoll_fd < 0)
 		r = fd_open(ctx);
 	if (r == 0)
 		r = ctx->epoll_fd;
 	ctx_unlock(ctx);
-	return r < 0 ? fail(-r, "no descriptor for event loops") : r;
+	return r < 0 ? failure(-r, "no descriptor for event loops") : r;
 }
 
 static short dispatch_events(struct msg_sock *sock)
@@ -118,9 +118,9 @@ PUBLIC int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, i
 	int count;
 
 	if (!ctx_same_process(ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	if (n < 1)
-		return fail(EINVAL, "room for %d events", n);
+		return failure(EINVAL, "room for %d events", n);
 	ctx_lock(ctx);
 	ctx_look(ctx);
 	count = dispatch_ready(ctx, ret_events, n);
@@ -157,7 +157,8 @@ static struct link *poll_hot(struct msg_pollfd *fds, size_t n)
 
 		if (!channel || !channel->link)
 			continue;
-		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, 1, &want) && want)
+		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, FRAGMENT_MIN, &want) &&
+			want)
 			channel_block(channel); /* an event comes when there is room */
 		if (link && link != channel->link)
 			return NULL;
@@ -178,7 +179,7 @@ static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, in
 		if (count || r == -ETIMEDOUT)
 			return count;
 		if (r < 0)
-			return fail(EINTR, "interrupted by a signal");
+			return failure(EINTR, "interrupted by a signal");
 		hot.link = poll_hot(fds, n);
 		if (hot.link)
 			link_take(hot.link, NULL);
@@ -199,13 +200,13 @@ PUBLIC int msg_poll(struct msg_pollfd *fds, size_t n, int timeout_ms)
 		if (!fds[i].sock)
 			continue;
 		if (ctx && fds[i].sock->ctx != ctx)
-			return fail(EINVAL, "sockets of several contexts");
+			return failure(EINVAL, "sockets of several contexts");
 		ctx = fds[i].sock->ctx;
 	}
 	if (!ctx)
-		return fail(EINVAL, "no socket to poll");
+		return failure(EINVAL, "no socket to poll");
 	if (!ctx_same_process(ctx))
-		return fail(EBADFD, "the context belongs to the parent process");
+		return failure(EBADFD, "the context belongs to the parent process");
 	ctx_lock(ctx);
 	r = poll_locked(ctx, fds, n, timeout_ms);
 	if (ctx->epoll_fd >= 0)

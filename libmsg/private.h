@@ -161,8 +161,8 @@ struct link {
 	bool armed;		     /* `sleeping` is set, or its event is on its way */
 	bool busy;		     /* frames are being taken in: do not recurse */
 	bool dying;		     /* to be killed when that is done */
-	uint32_t sync; /* the SYNC that it waits for before it goes on; 0: none */
-	bool synced;   /* its answer came: an unknown number is a violation now */
+	uint32_t sync;		     /* the SYNC that it waits for before it goes on; 0: none */
+	bool synced;		     /* its answer came: an unknown number is a violation now */
 	bool unpushed;		     /* frames were put and not pushed */
 	uint32_t released;	     /* what `consumed` in the doorbell page says */
 	union {
@@ -485,6 +485,6 @@ bool ctx_arm(struct msg_ctx *ctx);
 /* ---- errors --------------------------------------------------------------------------------- */
 
 /* Sets errno and this thread's reason; returns -1. error is positive. */
-int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int failure(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

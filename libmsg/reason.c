@@ -7,7 +7,7 @@
 
 static _Thread_local char last_reason[256] = "no failure so far";
 
-int fail(int error, const char *format, ...)
+int failure(int error, const char *format, ...)
 {
 	va_list args;
 

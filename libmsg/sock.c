@@ -89,13 +89,13 @@ static int type_check(int type)
 {
 	if (type == LIBMSG_SEQPACKET)
 		return 0;
-	return fail(EPROTONOSUPPORT, "channel type %d is not supported", type);
+	return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
 }
 
 static int flags_check(unsigned flags, unsigned allowed)
 {
 	if (flags & ~allowed)
-		return fail(EINVAL, "unknown flags 0x%x", flags & ~allowed);
+		return failure(EINVAL, "unknown flags 0x%x", flags & ~allowed);
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static int process_check(const struct msg_ctx *ctx)
 {
 	if (ctx_same_process(ctx))
 		return 0;
-	return fail(EBADFD, "the context belongs to the parent process");
+	return failure(EBADFD, "the context belongs to the parent process");
 }
 
 static uint32_t listener_next_handle(struct msg_ctx *ctx)
@@ -128,7 +128,7 @@ static struct msg_sock *listen_locked(
 	int r;
 
 	if (!sock)
-		return fail(ENOMEM, "out of memory"), NULL;
+		return failure(ENOMEM, "out of memory"), NULL;
 	sock->handle = listener_next_handle(ctx);
 	sock->backlog = backlog;
 	strcpy(sock->name, name); /* name_check bounds it */
@@ -137,16 +137,16 @@ static struct msg_sock *listen_locked(
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	request = request_new(ctx, sock, &message);
 	if (!request)
-		return sock_free(sock), fail(ENOMEM, "out of memory"), NULL;
+		return sock_free(sock), failure(ENOMEM, "out of memory"), NULL;
 	r = request_wait(ctx, request, DEADLINE_NEVER);
 	if (r < 0) {
 		sock_free(sock);
-		return fail(-r, "waiting for msgd to take the name %s: %s", name,
+		return failure(-r, "waiting for msgd to take the name %s: %s", name,
 			       strerrordesc_np(-r)),
 		       NULL;
 	}
 	if (request->error) {
-		(void)fail(request->error, "listen on %s: %s", name, request->reason);
+		(void)failure(request->error, "listen on %s: %s", name, request->reason);
 		sock_free(sock);
 		return NULL;
 	}
@@ -163,10 +163,11 @@ PUBLIC struct msg_sock *msg_listen(
 		flags_check(flags, LIBMSG_NONBLOCK) < 0)
 		return NULL;
 	if (name_check(name) < 0)
-		return fail(EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}", name),
+		return failure(EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}",
+			       name),
 		       NULL;
 	if (backlog < 1 || backlog > (int)BACKLOG_MAX)
-		return fail(EINVAL, "a backlog of %d: 1 to %u", backlog, BACKLOG_MAX), NULL;
+		return failure(EINVAL, "a backlog of %d: 1 to %u", backlog, BACKLOG_MAX), NULL;
 	ctx_lock(ctx);
 	sock = listen_locked(ctx, name, backlog, flags);
 	ctx_unlock(ctx);
@@ -181,7 +182,7 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 	struct msg_sock *sock = sock_new(ctx, SOCK_CHANNEL, flags);
 
 	if (!sock)
-		return fail(ENOMEM, "out of memory"), NULL;
+		return failure(ENOMEM, "out of memory"), NULL;
 	TAILQ_REMOVE(&listener->pending, channel, entry_backlog);
 	channel->listener = NULL;
 	sock_set_channel(sock, channel);
@@ -206,7 +207,7 @@ PUBLIC struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags)
 	if (process_check(ctx) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
 		return NULL;
 	if (listener->kind != SOCK_LISTENER)
-		return fail(EINVAL, "not a listener"), NULL;
+		return failure(EINVAL, "not a listener"), NULL;
 	ctx_lock(ctx);
 	deadline = listener->nonblock ? DEADLINE_NOW : ctx_deadline(ctx, listener->rcvtimeo_ms);
 	while (TAILQ_EMPTY(&listener->pending) && !listener->error && r == 0)
@@ -214,11 +215,11 @@ PUBLIC struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags)
 	if (!TAILQ_EMPTY(&listener->pending))
 		sock = accept_first(listener, flags);
 	else if (listener->error)
-		(void)fail(listener->error, "the name is lost: %s", listener->reason);
+		(void)failure(listener->error, "the name is lost: %s", listener->reason);
 	else if (r == -EINTR)
-		(void)fail(EINTR, "interrupted by a signal");
+		(void)failure(EINTR, "interrupted by a signal");
 	else
-		(void)fail(EAGAIN, "no channel waits to be accepted");
+		(void)failure(EAGAIN, "no channel waits to be accepted");
 	if (!sock && listener->nonblock)
 		ctx_look(ctx);
 	ctx_unlock(ctx);
@@ -233,13 +234,13 @@ static struct msg_sock *connect_wait(struct msg_sock *sock, const char *address,
 	int r = request_wait(ctx, request, ctx_deadline(ctx, timeout_ms));
 
 	if (r < 0) {
-		(void)fail(-r, "connect to %s: %s", address,
+		(void)failure(-r, "connect to %s: %s", address,
 			r == -EHOSTDOWN ? "msgd is away" : strerrordesc_np(-r));
 		sock_free(sock);
 		return NULL;
 	}
 	if (request->error) {
-		(void)fail(request->error, "connect to %s: %s", address, request->reason);
+		(void)failure(request->error, "connect to %s: %s", address, request->reason);
 		sock_free(sock);
 		return NULL;
 	}
@@ -258,7 +259,7 @@ PUBLIC struct msg_sock *msg_connect(
 		flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
 		return NULL;
 	if (address_split(address, domain, name) < 0)
-		return fail(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
+		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
 	message.connect.type = CHANNEL_SEQPACKET;
 	message.connect.flags = flags & LIBMSG_WAIT_NAME ? CONNECT_WAIT_NAME : 0;
 	strcpy(message.connect.address, address); /* address_split bounds it */
@@ -270,7 +271,7 @@ PUBLIC struct msg_sock *msg_connect(
 		sock = NULL;
 	}
 	if (!sock)
-		(void)fail(ENOMEM, "out of memory");
+		(void)failure(ENOMEM, "out of memory");
 	else if (!(flags & LIBMSG_NONBLOCK))
 		sock = connect_wait(sock, address, timeout_ms);
 	ctx_unlock(ctx);
@@ -286,11 +287,11 @@ PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 	if (process_check(ctx) < 0)
 		return -1;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
-		return fail(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
+		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
 	ctx_lock(ctx);
 	channel = sock->channel;
 	if (!channel || channel->state != CHANNEL_OPEN) {
-		r = fail(ENOTCONN, "no channel stands");
+		r = failure(ENOTCONN, "no channel stands");
 	} else {
 		if (how != SHUT_WR)
 			channel->rx_ignore = true;
@@ -336,7 +337,7 @@ static int close_channel(struct msg_sock *sock)
 				       : CLOSE_NORMAL);
 	if (flushed || sock->nonblock)
 		return 0;
-	return fail(ETIMEDOUT, "the peer did not take all that was sent");
+	return failure(ETIMEDOUT, "the peer did not take all that was sent");
 }
 
 PUBLIC int msg_close(struct msg_sock *sock)

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The fake hypervisor's few operations, and the two sides' construction. */
+#include "tests/support/link-pair.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#define CONTROL_LEN 65536U
+
+static void *must(void *p)
+{
+	if (!p) {
+		perror("link-pair");
+		abort();
+	}
+	return p;
+}
+
+static struct pair_side *side_of(struct hv *hv)
+{
+	return container_of(hv, struct pair_side, hv);
+}
+
+static uint64_t fake_now_ns(struct hv *hv)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static int fake_cpu(struct hv *hv)
+{
+	return -1;
+}
+
+static int fake_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
+{
+	return 0;
+}
+
+static int fake_send(struct hv *hv, uint32_t port)
+{
+	side_of(hv)->n_events++;
+	return 0;
+}
+
+static int fake_close(struct hv *hv, uint32_t port)
+{
+	return 0;
+}
+
+static const struct hv_ops fake_ops = {
+	.name = "fake",
+	.now_ns = fake_now_ns,
+	.cpu = fake_cpu,
+	.poll_events = fake_poll_events,
+	.evtchn_send = fake_send,
+	.evtchn_close = fake_close,
+};
+
+static void control_init(struct pair_side *side)
+{
+	struct control *control = &side->ctx->control;
+
+	side->control_page = must(aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE));
+	memset(side->control_page, 0, HV_PAGE_SIZE);
+	side->control_ring = must(calloc(2, CONTROL_LEN));
+	control->page = side->control_page;
+	control->me = &control->page->end[0];
+	control->them = &control->page->end[1];
+	control->tx = (struct grant_ring){.data = side->control_ring,
+		.len = CONTROL_LEN,
+		.produced = &control->me->produced,
+		.consumed = &control->them->consumed};
+	control->rx = (struct grant_ring){.data = side->control_ring + CONTROL_LEN,
+		.len = CONTROL_LEN,
+		.produced = &control->them->produced,
+		.consumed = &control->me->consumed};
+	control->welcome = true;
+	control->port = 1;
+}
+
+static void side_init(struct pair *pair, unsigned role)
+{
+	struct pair_side *side = &pair->sides[role];
+	struct link *link = must(calloc(1, sizeof(*link)));
+	struct msg_ctx *ctx = must(calloc(1, sizeof(*ctx)));
+	static uint8_t same_process = 1;
+
+	side->hv.ops = &fake_ops;
+	side->ctx = ctx;
+	side->link = link;
+	ctx->hv = &side->hv;
+	ctx->one_thread = true;
+	ctx->same_process = &same_process;
+	ctx->epoll_fd = ctx->ready_fd = ctx->kick_fd = -1;
+	TAILQ_INIT(&ctx->unarmed);
+	TAILQ_INIT(&ctx->graveyard);
+	TAILQ_INIT(&ctx->socks);
+	TAILQ_INIT(&ctx->ready);
+	STAILQ_INIT(&ctx->control.out);
+	control_init(side);
+	*link = (struct link){.ctx = ctx,
+		.end = PAIR_END,
+		.role = (uint8_t)role,
+		.transport = TRANSPORT_GRANT,
+		.state = LINK_UP,
+		.ops = &ring_grant_ops,
+		.port = 2,
+		.page = pair->page,
+		.me = &pair->page->end[role],
+		.them = &pair->page->end[1 - role],
+		.ring_len = pair->ring_len};
+	TAILQ_INIT(&link->blocked);
+	link->grant.tx = (struct grant_ring){.data = pair->rings[role],
+		.len = pair->ring_len,
+		.produced = &link->me->produced,
+		.consumed = &link->them->consumed};
+	link->grant.rx = (struct grant_ring){.data = pair->rings[1 - role],
+		.len = pair->ring_len,
+		.produced = &link->them->produced,
+		.consumed = &link->me->consumed};
+	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
+	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
+	TAILQ_INSERT_TAIL(&ctx->unarmed, link, unarmed);
+	side->channel = must(channel_new(link, PAIR_CHANNEL, role == 1));
+	side->sock = must(sock_new(ctx, SOCK_CHANNEL, LIBMSG_NONBLOCK));
+	sock_set_channel(side->sock, side->channel);
+}
+
+struct pair *pair_new(uint32_t ring_pages)
+{
+	struct pair *pair = must(calloc(1, sizeof(*pair)));
+
+	pair->page = must(aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE));
+	memset(pair->page, 0, HV_PAGE_SIZE);
+	pair->ring_len = ring_pages * HV_PAGE_SIZE;
+	for (unsigned i = 0; i < 2; i++)
+		pair->rings[i] = must(calloc(1, pair->ring_len));
+	for (unsigned i = 0; i < 2; i++)
+		side_init(pair, i);
+	/* What request.c does when CONNECTED comes. */
+	(void)channel_flush(pair->sides[0].channel);
+	return pair;
+}
+
+static void side_free(struct pair_side *side)
+{
+	struct msg_ctx *ctx = side->ctx;
+	struct request *request, *next_request;
+	struct control_out *out;
+	struct link *link, *next;
+	struct msg_sock *sock;
+
+	HASH_ITER (hh, ctx->requests, request, next_request) {
+		request_free(ctx, request);
+	}
+	while ((sock = TAILQ_FIRST(&ctx->socks))) {
+		if (sock->channel)
+			channel_close(sock->channel, CLOSE_NORMAL);
+		sock_free(sock);
+	}
+	HASH_ITER (hh, ctx->links, link, next) {
+		link_kill(link, false, "the end of the test");
+	}
+	link_bury(ctx);
+	while ((out = STAILQ_FIRST(&ctx->control.out))) {
+		STAILQ_REMOVE_HEAD(&ctx->control.out, entry);
+		free(out);
+	}
+	free(side->control_ring);
+	free(side->control_page);
+	free(ctx);
+}
+
+void pair_free(struct pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++)
+		side_free(&pair->sides[i]);
+	for (unsigned i = 0; i < 2; i++)
+		free(pair->rings[i]);
+	free(pair->page);
+	free(pair);
+}
+
+bool pair_control(struct pair_side *side, struct control_message *ret_message)
+{
+	struct control *control = &side->ctx->control;
+	struct grant_ring ring = {.data = control->tx.data,
+		.len = control->tx.len,
+		.produced = control->tx.produced,
+		.consumed = control->tx.consumed,
+		.own = atomic_load(control->tx.consumed),
+		.peer = atomic_load(control->tx.consumed)};
+	uint8_t head[FRAME_HEADER_SIZE], body[CONTROL_MESSAGE_MAX];
+	struct frame frame;
+
+	if (grant_ring_avail(&ring, FRAME_HEADER_SIZE) == 0)
+		return false;
+	grant_ring_read(&ring, 0, head, sizeof(head));
+	if (control_frame_decode(head, &frame) < 0)
+		abort();
+	grant_ring_read(&ring, FRAME_HEADER_SIZE, body, frame.len);
+	ring.own += FRAME_HEADER_SIZE + round_up16(frame.len);
+	grant_ring_release(&ring);
+	if (control_decode(frame.type, frame.arg, body, frame.len, ret_message) < 0)
+		abort();
+	return true;
+}
+
+void pair_say(struct pair_side *side, const struct control_message *message)
+{
+	control_handle(side->ctx, message);
+}
+
+void pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len)
+{
+	struct grant_ring *tx = &pair->sides[from].link->grant.tx;
+
+	grant_ring_write(tx, 0, bytes, len);
+	tx->own += len;
+	grant_ring_publish(tx);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Two libmsg contexts with a grant link between them, all in plain memory: no hypervisor, no msgd.
+ * Events are counted instead of sent; control messages stay in the control ring, to be read.
+ */
+#ifndef TESTS_SUPPORT_LINK_PAIR_H
+#define TESTS_SUPPORT_LINK_PAIR_H
+
+#include "libmsg/private.h"
+
+#define PAIR_END     7U /* the end number at both sides */
+#define PAIR_CHANNEL 3U /* a channel that both know: sides[0] connected */
+
+struct pair_side {
+	struct hv hv; /* first: the backend of this side */
+	struct msg_ctx *ctx;
+	struct link *link;
+	struct channel *channel;
+	struct msg_sock *sock;
+	uint8_t *control_ring;
+	struct doorbell_page *control_page;
+	unsigned n_events; /* sent by this side */
+};
+
+struct pair {
+	struct doorbell_page *page;
+	uint8_t *rings[2]; /* of sides[0] to sides[1], and back */
+	uint32_t ring_len;
+	struct pair_side sides[2];
+};
+
+/* ring_pages: of each direction. Never fails (exits). */
+struct pair *pair_new(uint32_t ring_pages);
+void pair_free(struct pair *pair);
+/* Reads the next control message that a side sent to msgd. False: none. */
+bool pair_control(struct pair_side *side, struct control_message *ret_message);
+/* msgd says something to a side. */
+void pair_say(struct pair_side *side, const struct control_message *message);
+/* Writes raw bytes as the other side would, and publishes them. len: a multiple of 16. */
+void pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len);
+
+#endif

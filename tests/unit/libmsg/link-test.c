@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A link's two ends against each other and against hostile peers, in plain memory. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "tests/support/link-pair.h"
+
+#define A 0
+#define B 1
+
+static int setup(void **state)
+{
+	*state = pair_new(4);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static struct msg_sock *sock(void **state, unsigned side)
+{
+	return ((struct pair *)*state)->sides[side].sock;
+}
+
+static void fill(uint8_t *bytes, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(i * 7 + seed);
+}
+
+/* Moves a message of len bytes from one side to the other, driving both by hand. */
+static void transfer(void **state, unsigned from, size_t len, unsigned seed)
+{
+	uint8_t *out = malloc(len + 1), *in = malloc(len + 1);
+	ssize_t r;
+
+	fill(out, len, seed);
+	assert_int_equal(msg_send(sock(state, from), out, len, 0), len);
+	/* Reading gives room and credit, which the sender's next call uses. */
+	for (int i = 0; i < 10000; i++) {
+		r = msg_recv(sock(state, !from), in, len + 1, 0);
+		if (r >= 0)
+			break;
+		assert_int_equal(errno, EAGAIN);
+		(void)msg_recv(sock(state, from), NULL, 0, MSG_PEEK);
+		link_take(((struct pair *)*state)->sides[from].link, NULL);
+		link_flush(((struct pair *)*state)->sides[from].link);
+	}
+	assert_int_equal(r, len);
+	assert_memory_equal(in, out, len);
+	free(in);
+	free(out);
+}
+
+static void test_sizes(void **state)
+{
+	static const size_t sizes[] = {
+		0, 1, 15, 16, 17, 64, 4095, 4096, 8000, 16384, 16385, 65536, 1 << 20};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		transfer(state, A, sizes[i], (unsigned)i);
+		transfer(state, B, sizes[i], (unsigned)i + 100);
+	}
+}
+
+static void test_many(void **state)
+{
+	for (unsigned i = 0; i < 20000; i++)
+		transfer(state, i & 1, i % 300, i);
+}
+
+static void test_listening_end_is_silent_first(void **state)
+{
+	struct pair *pair = *state;
+	char byte;
+
+	/* B has not looked at the ring: it does not know that A knows the number. */
+	assert_false(pair->sides[B].channel->tx_open);
+	assert_int_equal(msg_recv(sock(state, B), &byte, 1, 0), -1);
+	assert_true(pair->sides[B].channel->tx_open);
+	assert_int_equal(msg_send(sock(state, B), "x", 1, 0), 1);
+	assert_int_equal(msg_recv(sock(state, A), &byte, 1, 0), 1);
+}
+
+static void test_credit_bounds_unread(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t bytes[64] = {0};
+	int n = 0;
+
+	/* Nobody reads at B, but B's context takes frames in: the ring stays free for others. */
+	while (msg_send(sock(state, A), bytes, sizeof(bytes), 0) > 0) {
+		link_take(pair->sides[B].link, NULL);
+		n++;
+		assert_in_range(n, 1, 100000);
+	}
+	assert_int_equal(errno, EAGAIN);
+	assert_in_range(n, 2, 2 * CREDIT_INITIAL / 96 + 1);
+	assert_in_range(pair->sides[B].ctx->held, 64, 2 * CREDIT_INITIAL);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(msg_recv(sock(state, B), bytes, sizeof(bytes), 0), 64);
+	assert_int_equal(pair->sides[B].ctx->held, 0);
+	assert_int_equal(msg_send(sock(state, A), bytes, sizeof(bytes), 0), 64);
+}
+
+static void test_too_long(void **state)
+{
+	uint8_t *bytes = calloc(1, MESSAGE_MAX_DEFAULT + 1);
+	char byte;
+
+	assert_int_equal(msg_send(sock(state, A), bytes, MESSAGE_MAX_DEFAULT + 1, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_non_null(strstr(msg_reason(), "SNDBUF"));
+	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_MAXMSG, 100), 0);
+	(void)msg_recv(sock(state, B), &byte, 1, 0); /* B may speak from here on */
+	(void)msg_recv(sock(state, A), &byte, 1, 0);
+	assert_int_equal(msg_send(sock(state, A), bytes, 101, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_non_null(strstr(msg_reason(), "peer"));
+	assert_int_equal(msg_send(sock(state, A), bytes, 100, 0), 100);
+	free(bytes);
+}
+
+static void test_truncation_and_peek(void **state)
+{
+	char bytes[16];
+	struct iovec iov = {.iov_base = bytes, .iov_len = 4};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	assert_int_equal(msg_send(sock(state, A), "0123456789", 10, 0), 10);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 4, MSG_PEEK | MSG_TRUNC), 10);
+	assert_int_equal(msg_recvmsg(sock(state, B), &message, 0), 4);
+	assert_int_equal(message.msg_flags, MSG_EOR | MSG_TRUNC);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 16, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void test_close_reads_as_end(void **state)
+{
+	struct pair *pair = *state;
+	struct control_message message;
+	char bytes[8];
+
+	assert_int_equal(msg_send(sock(state, A), "last", 4, 0), 4);
+	assert_int_equal(msg_close(sock(state, A)), 0);
+	assert_int_equal(msg_recv(sock(state, B), bytes, sizeof(bytes), 0), 4);
+	assert_int_equal(msg_recv(sock(state, B), bytes, sizeof(bytes), 0), 0);
+	assert_int_equal(msg_send(sock(state, B), "x", 1, 0), -1);
+	assert_int_equal(errno, EPIPE);
+	/* Only when both have closed is the number free, and msgd told by both. */
+	assert_false(pair_control(&pair->sides[A], &message));
+	assert_int_equal(msg_close(sock(state, B)), 0);
+	link_take(pair->sides[A].link, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(pair_control(&pair->sides[i], &message));
+		assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
+		assert_int_equal(message.channel_closed.channel, PAIR_CHANNEL);
+		assert_null(pair->sides[i].link->channels);
+	}
+}
+
+static void test_close_with_unread_data_resets(void **state)
+{
+	char bytes[8];
+
+	assert_int_equal(msg_send(sock(state, A), "lost", 4, 0), 4);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, MSG_PEEK), 4);
+	assert_int_equal(msg_close(sock(state, B)), 0);
+	assert_int_equal(msg_recv(sock(state, A), bytes, 8, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
+static void test_shutdown(void **state)
+{
+	char bytes[8];
+
+	assert_int_equal(msg_send(sock(state, A), "ask", 3, 0), 3);
+	assert_int_equal(msg_shutdown(sock(state, A), SHUT_WR), 0);
+	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 3);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 0);
+	assert_int_equal(msg_send(sock(state, B), "answer", 6, 0), 6);
+	assert_int_equal(msg_recv(sock(state, A), bytes, 8, 0), 6);
+}
+
+static void test_death_after_whole_messages(void **state)
+{
+	struct pair *pair = *state;
+	char bytes[8];
+
+	assert_int_equal(msg_send(sock(state, A), "whole", 5, 0), 5);
+	link_kill(pair->sides[B].link, true, "test");
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 5);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(msg_send(sock(state, B), "x", 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
+static void test_events_only_for_sleepers(void **state)
+{
+	struct pair *pair = *state;
+	unsigned before;
+
+	for (int i = 0; i < 10; i++)
+		transfer(state, A, 64, 1);
+	before = pair->sides[A].n_events;
+	doorbell_arm(&pair->sides[B].link->me->sleeping);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
+	assert_int_equal(pair->sides[A].n_events, before + 1);
+}
+
+static void test_more_is_held_back(void **state)
+{
+	char bytes[8];
+
+	assert_int_equal(msg_send(sock(state, A), "a", 1, MSG_MORE), 1);
+	(void)msg_recv(sock(state, B), bytes, 8, 0); /* the first credit, at most */
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), -1);
+	assert_int_equal(msg_send(sock(state, A), "b", 1, 0), 1);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 1);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 1);
+	assert_int_equal(bytes[0], 'b');
+}
+
+static void test_take(void **state)
+{
+	const void *data;
+	struct msg_buf *buf;
+
+	assert_int_equal(msg_send(sock(state, A), "taken", 5, 0), 5);
+	assert_int_equal(msg_recv_take(sock(state, B), 0, &data, &buf), 5);
+	assert_memory_equal(data, "taken", 5);
+	msg_buf_free(buf);
+}
+
+/* ---- hostile peers -------------------------------------------------------------------------- */
+
+struct hostile {
+	const char *reason; /* what msgd is told */
+	size_t n;
+	struct frame frames[3];
+	uint32_t payload[3]; /* bytes that really follow */
+};
+
+static const struct hostile hostiles[] = {
+	{"a frame that makes no sense", 1, {{.channel = PAIR_CHANNEL, .type = 99}}, {0}},
+	{"a frame that makes no sense", 1,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .len = 0xffffffff}}, {0}},
+	{"a frame that makes no sense", 1,
+		{{.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.len = 4096,
+			.arg = 4096,
+			.flags = 3}},
+		{0}}, /* published without its payload */
+	{"a message without a start", 1,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 2}}, {0}},
+	{"a message inside a message", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 1, .arg = 64},
+			{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 1, .arg = 64}},
+		{0}},
+	{"fragments that do not add up to the message", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 1, .arg = 64},
+			{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 2, .len = 16}},
+		{0, 16}},
+	{"fragments that do not add up to the message", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 1, .arg = 8},
+			{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 2, .len = 16}},
+		{0, 16}},
+	{"a message longer than this end takes", 1,
+		{{.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = 1,
+			.arg = MESSAGE_MAX_DEFAULT + 1}},
+		{0}},
+	{"more data than the credit given", 2,
+		{{.channel = PAIR_CHANNEL,
+			 .type = FRAME_DATA,
+			 .flags = 3,
+			 .len = 8192,
+			 .arg = 8192},
+			{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 3}},
+		{8192, 0}},
+	{"a shutdown inside a message or after the end", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_SHUTDOWN},
+			{.channel = PAIR_CHANNEL, .type = FRAME_SHUTDOWN}},
+		{0}},
+	{"data after the channel's end", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_SHUTDOWN},
+			{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 3}},
+		{0}},
+	{"a close inside a message", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_DATA, .flags = 1, .arg = 64},
+			{.channel = PAIR_CHANNEL, .type = FRAME_CLOSE}},
+		{0}},
+	{"a frame after the channel's close", 2,
+		{{.channel = PAIR_CHANNEL, .type = FRAME_CLOSE},
+			{.channel = PAIR_CHANNEL, .type = FRAME_CLOSE}},
+		{0}},
+};
+
+/* The last LINK_FAILED that a side told msgd, or "". */
+static void failed_reason(struct pair_side *side, char ret_reason[REASON_SIZE])
+{
+	struct control_message message;
+
+	ret_reason[0] = '\0';
+	while (pair_control(side, &message)) {
+		if (message.type != CONTROL_LINK_FAILED)
+			continue;
+		assert_int_equal(message.link_failed.end, PAIR_END);
+		assert_int_equal(message.link_failed.error, EPROTO);
+		memcpy(ret_reason, message.link_failed.reason, REASON_SIZE);
+	}
+}
+
+static void expect_reset(struct pair *pair, const char *expected)
+{
+	char reason[REASON_SIZE], byte;
+
+	failed_reason(&pair->sides[B], reason);
+	assert_string_equal(reason, expected);
+	assert_null(pair->sides[B].ctx->links);
+	while (msg_recv(pair->sides[B].sock, &byte, 1, 0) >= 0 &&
+		!pair->sides[B].channel->rx_closed)
+		;
+	assert_int_equal(pair->sides[B].channel->state, CHANNEL_DEAD);
+}
+
+static void test_hostile_frames(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hostiles); i++) {
+		const struct hostile *h = &hostiles[i];
+		struct pair *pair = pair_new(4);
+
+		/* A is the hostile one: what it says honestly at first is taken in. */
+		link_take(pair->sides[B].link, NULL);
+		for (size_t k = 0; k < h->n; k++) {
+			uint8_t bytes[FRAME_HEADER_SIZE + 8192] = {0};
+
+			frame_encode(&h->frames[k], bytes);
+			pair_inject(pair, A, bytes, FRAME_HEADER_SIZE + round_up16(h->payload[k]));
+		}
+		link_take(pair->sides[B].link, NULL);
+		expect_reset(pair, h->reason);
+		pair_free(pair);
+	}
+}
+
+static void test_channel_never_granted(void **state)
+{
+	struct pair *pair = *state;
+	struct frame frame = {.channel = 77, .type = FRAME_CREDIT, .arg = 1};
+	struct control_message message, answer = {.type = CONTROL_STATUS};
+	uint8_t bytes[FRAME_HEADER_SIZE];
+
+	frame_encode(&frame, bytes);
+	pair_inject(pair, A, bytes, sizeof(bytes));
+	link_take(pair->sides[B].link, NULL);
+	/* It asks msgd first: CHANNEL may be on its way. */
+	assert_true(pair_control(&pair->sides[B], &message));
+	assert_int_equal(message.type, CONTROL_SYNC);
+	assert_non_null(pair->sides[B].ctx->links);
+	answer.request = message.request;
+	pair_say(&pair->sides[B], &answer);
+	expect_reset(pair, "a frame for a channel that was never granted");
+}
+
+static void test_channel_granted_late(void **state)
+{
+	struct pair *pair = *state;
+	struct frame frame = {.channel = 77, .type = FRAME_CREDIT, .arg = 1};
+	struct control_message message, answer = {.type = CONTROL_STATUS};
+	struct control_message grant = {.type = CONTROL_CHANNEL,
+		.channel = {.listener = 5, .end = PAIR_END, .channel = 77}};
+	uint8_t bytes[FRAME_HEADER_SIZE];
+
+	frame_encode(&frame, bytes);
+	pair_inject(pair, A, bytes, sizeof(bytes));
+	link_take(pair->sides[B].link, NULL);
+	assert_true(pair_control(&pair->sides[B], &message));
+	answer.request = message.request;
+	pair_say(&pair->sides[B], &grant);
+	pair_say(&pair->sides[B], &answer);
+	assert_non_null(pair->sides[B].ctx->links);
+	assert_non_null(channel_find(pair->sides[B].link, 77));
+}
+
+static void test_hostile_counters(void **state)
+{
+	static const uint32_t produced[] = {8, 4 * 4096 + 16, 0x80000000U, 0xfffffff0U};
+
+	for (size_t i = 0; i < ARRAY_SIZE(produced); i++) {
+		struct pair *pair = pair_new(4);
+
+		link_take(pair->sides[B].link, NULL);
+		atomic_fetch_add(&pair->page->end[A].produced, produced[i]);
+		link_take(pair->sides[B].link, NULL);
+		expect_reset(pair, "a frame that makes no sense");
+		pair_free(pair);
+	}
+}
+
+static void test_garbage_doorbell(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t bytes[4096] = {0};
+
+	/* Hints may say anything: A loses its own link at worst, B only the link to A. */
+	memset(&pair->page->end[A], 0xa5, sizeof(pair->page->end[A]));
+	link_take(pair->sides[B].link, NULL);
+	while (msg_send(sock(state, B), bytes, sizeof(bytes), 0) > 0)
+		;
+	assert_int_not_equal(errno, 0);
+	assert_null(pair->sides[B].ctx->links);
+	assert_int_equal(pair->sides[B].channel->error, ECONNRESET);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_sizes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_listening_end_is_silent_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_bounds_unread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_truncation_and_peek, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_reads_as_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_close_with_unread_data_resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shutdown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_death_after_whole_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_more_is_held_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
+		cmocka_unit_test(test_hostile_frames),
+		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
+		cmocka_unit_test(test_hostile_counters),
+		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
