@@ -226,6 +226,10 @@ static int process_message(struct process *process, const struct control_message
 		return request_connect(process, message);
 	case CONTROL_CANCEL:
 		return request_cancel(process, message->request);
+	case CONTROL_SYNC:
+		/* Behind all that was sent before: the ring and the outbox keep the order. */
+		process_status(process, message->request, 0, NULL);
+		return 0;
 	case CONTROL_ACCEPTED:
 	case CONTROL_CHANNEL_CLOSED:
 		return channel_message(process, message);
@@ -237,9 +241,6 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_ANNOUNCE_CHANNEL:
 	case CONTROL_ANNOUNCE_DONE:
 		return announce_message(process, message);
-	case CONTROL_SYNC:
-		process_status(process, message->request, 0, "");
-		return 0;
 	default:
 		return -EPROTO; /* ours to send */
 	}
@@ -256,9 +257,7 @@ int broker_message(struct process *process, const struct control_message *messag
 						     message->hello.epoch != process->epoch))
 		return 0;
 	if (decoded == -EOPNOTSUPP) {
-		if (message->request)
-			process_status(
-				process, message->request, EOPNOTSUPP, "unknown message type");
+		process_status(process, message->request, EOPNOTSUPP, "unknown message type");
 		return 0;
 	}
 	r = decoded < 0 ? decoded : process_message(process, message);

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* HELLO, names, and every answer that CONNECT can have: PROTOCOL.md 5.1 to 5.3. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/daemon/world.h"
+
+#define ALL "allow listen * on any\nallow connect * from any to any\n"
+
+/* Makes the link between the two that CONNECT asked for. Returns the ends. */
+static void make_link(struct app *caller, struct app *holder, bool argo, uint32_t ends[2])
+{
+	const struct control_message *m;
+	uint32_t aport = argo ? 5 : 0;
+
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, argo ? TRANSPORT_ARGO : TRANSPORT_GRANT);
+	assert_int_equal(m->link_create.peer_domid, holder->domid);
+	ends[0] = m->link_create.end;
+	app_offer(caller, ends[0], aport);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	assert_int_equal(m->link_bind.port, 7);
+	assert_int_equal(m->link_bind.aport, aport);
+	ends[1] = m->link_bind.end;
+	app_ready(holder, ends[1], aport ? 6 : 0);
+	TAKE(m, caller, CONTROL_LINK_UP);
+	assert_int_equal(m->link_up.aport, aport ? 6 : 0);
+}
+
+static uint32_t take_channel(struct app *caller, struct app *holder, uint32_t id)
+{
+	const struct control_message *m;
+	uint32_t channel;
+
+	TAKE(m, holder, CONTROL_CHANNEL);
+	channel = m->channel.channel;
+	assert_int_equal(m->channel.peer.domid, caller->domid);
+	TAKE(m, caller, CONTROL_CONNECTED);
+	assert_int_equal(m->request, id);
+	assert_int_equal(m->connected.channel, channel);
+	assert_int_equal(m->connected.peer.domid, holder->domid);
+	return channel;
+}
+
+static void test_happy(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	uint32_t ends[2], first, second;
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	app_connect(caller, 10, "db", 0, TRANSPORT_ANY);
+	make_link(caller, holder, true, ends);
+	first = take_channel(caller, holder, 10);
+	world_check(w);
+	/* A second channel needs no second link. */
+	app_connect(caller, 11, "db/db", 0, TRANSPORT_ANY);
+	second = take_channel(caller, holder, 11);
+	assert_int_not_equal(first, second);
+	app_accepted(holder, ends[1], first);
+	app_closed(holder, ends[1], first);
+	app_closed(caller, ends[0], first);
+	world_check(w);
+	/* The number is not given again at once, nor while one end may use it. */
+	app_closed(caller, ends[0], second);
+	app_connect(caller, 12, "db", 0, TRANSPORT_ANY);
+	assert_true(take_channel(caller, holder, 12) > second);
+	TAKE_NOTHING(caller);
+	TAKE_NOTHING(holder);
+	world_free(w);
+}
+
+static void test_fallback(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t ends[2], end;
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	app_connect(caller, 10, "db", 0, TRANSPORT_ANY);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, TRANSPORT_ARGO);
+	app_offer(caller, m->link_create.end, 5);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	app_failed(holder, m->link_bind.end, ENOSPC, "128 rings in use");
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	make_link(caller, holder, false, ends);
+	take_channel(caller, holder, 10);
+	/* It does not try Argo again for the next. */
+	app_connect(caller, 11, "db", 0, TRANSPORT_ANY);
+	take_channel(caller, holder, 11);
+	/* A demand does, beside the other, and does not fall back. */
+	app_connect(caller, 12, "db", 0, TRANSPORT_ARGO);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	end = m->link_create.end;
+	app_failed(caller, end, ENOSPC, "no rings");
+	TAKE_STATUS(caller, 12, ENOBUFS);
+	TAKE_NOTHING(holder);
+	/* What is said about an end that is gone crossed: ignored. */
+	app_offer(caller, end, 5);
+	assert_false(caller->dropped);
+	world_free(w);
+}
+
+static void test_transport(void **state)
+{
+	struct world *w = world_new("allow listen * on any\n"
+				    "allow connect g from any to any transport=grant\n"
+				    "allow connect * from any to any\n",
+		NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t ends[2];
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	assert_int_equal(app_listen(holder, 2, "g", 4), 0);
+	app_connect(caller, 1, "db", 0, TRANSPORT_ARGO);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EOPNOTSUPP);
+	assert_string_equal(m->status.reason, "no Argo in app");
+	app_connect(caller, 2, "db", 0, TRANSPORT_ARGO_STRICT);
+	TAKE_STATUS(caller, 2, EOPNOTSUPP);
+	app_connect(caller, 3, "g", 0, TRANSPORT_ARGO);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EOPNOTSUPP);
+	assert_string_equal(m->status.reason, "policy demands grant");
+	app_connect(caller, 4, "g", 0, TRANSPORT_ANY);
+	make_link(caller, holder, false, ends);
+	take_channel(caller, holder, 4);
+	world_free(w);
+}
+
+static void test_errors(void **state)
+{
+	struct world *w = world_new("allow listen * on any\n"
+				    "deny connect secret from any to vault\n"
+				    "allow connect * from app to any\n"
+				    "allow connect one from db to web\n",
+		NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	struct app *web = app_new(w, 2, 1, false), *vault = app_new(w, 3, 5, false);
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 9};
+	struct control_message dgram = {.type = CONTROL_CONNECT, .request = 14};
+	static const struct {
+		const char *address;
+		uint32_t error;
+	} cases[] = {
+		{"nosuch", ENOENT}, {"db/nosuch", ENOENT}, {"domid:2/nosuch", ENOENT},
+		{"uuid:12121212-1212-1212-1212-121212121212/nosuch", ENOENT},
+		{"nodomain/db", EHOSTUNREACH}, {"domid:77/db", EHOSTUNREACH},
+		{"uuid:77777777-1212-1212-1212-121212121212/db", EHOSTUNREACH},
+		{"web/two", ENOTUNIQ}, /* two domains are called web */
+		{"vault/secret", EACCES}, {"domid:x/db", EINVAL}, {"domid:/db", EINVAL},
+		{"domid:99999/db", EINVAL}, {"uuid:12/db", EINVAL}, {"a/b/c", EINVAL}, {"", EINVAL},
+		{"-db", EINVAL}, {"db/", EINVAL}, {"two", ENOTUNIQ},
+		{"secret", ENOENT}, /* vault's is not for this caller */
+	};
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	assert_int_equal(app_listen(holder, 2, "two", 4), 0);
+	assert_int_equal(app_listen(web, 2, "two", 4), 0);
+	assert_int_equal(app_listen(vault, 2, "secret", 4), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct control_message *m;
+
+		app_connect(caller, 100 + (uint32_t)i, cases[i].address, 0, 0);
+		TAKE(m, caller, CONTROL_STATUS);
+		if (m->status.error != cases[i].error)
+			fail_msg("'%s': %u (%s)", cases[i].address, m->status.error,
+				m->status.reason);
+	}
+	/* No rule at all for web: whatever it asks for, the answer is one and the same. */
+	for (size_t i = 0; i < 9; i++) {
+		const struct control_message *m;
+
+		app_connect(web, 100 + (uint32_t)i, cases[i].address, 0, 0);
+		TAKE(m, web, CONTROL_STATUS);
+		assert_int_equal(m->status.error, EACCES);
+		assert_string_equal(m->status.reason, "denied by policy");
+	}
+	assert_true(world_logged(w, "web(1) pid 1001 (test) connects to db/nosuch (no rule)"));
+	assert_true(world_logged(w, "connects to vault/secret (test.policy:2)"));
+	/* Type, name taken, bad name. */
+	dgram.connect.type = CHANNEL_DGRAM;
+	strcpy(dgram.connect.address, "db");
+	assert_int_equal(app_send(caller, &dgram), 0);
+	TAKE_STATUS(caller, 14, EPROTOTYPE);
+	assert_int_equal(app_listen(holder, 7, "db", 4), EADDRINUSE);
+	listen.listen.listener = 8;
+	listen.listen.type = CHANNEL_STREAM;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "b d");
+	assert_int_equal(app_send(holder, &listen), 0);
+	TAKE_STATUS(holder, 9, EINVAL);
+	world_free(w);
+}
+
+/* A domain that is not there and one that is forbidden look the same, however it is named. */
+static void test_refused_learns_nothing(void **state)
+{
+	struct world *w =
+		world_new("allow listen * on any\n"
+			  "deny connect * from app to vault\n"
+			  "deny connect * from app to uuid:99999999-9999-9999-9999-999999999999\n"
+			  "allow connect * from app to any\n",
+			NULL);
+	struct app *caller = app_new(w, 0, 3, false);
+	const char *addresses[] = {"vault/x", "domid:5/x", "domid:55/x",
+		"uuid:15151515-1515-1515-1515-151515151515/x",
+		"uuid:25151515-1515-1515-1515-151515151515/x"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		app_connect(caller, 1, addresses[i], 0, 0);
+		TAKE_STATUS(caller, 1, EACCES);
+	}
+	world_free(w);
+}
+
+static void test_listen_policy(void **state)
+{
+	struct world *w = world_new("allow listen pub-* on web\n"
+				    "allow listen * on domid:2\n"
+				    "allow connect * from any to any\n",
+		NULL);
+	struct app *web = app_new(w, 0, 1, false), *db = app_new(w, 1, 2, false);
+	struct app *app = app_new(w, 2, 3, false);
+
+	assert_int_equal(app_listen(web, 1, "pub-a", 1), 0);
+	assert_int_equal(app_listen(web, 2, "priv", 1), EACCES);
+	assert_int_equal(app_listen(db, 1, "priv", 1), 0);
+	assert_int_equal(app_listen(app, 1, "pub-a", 1), EACCES);
+	/* After a reload a name that is not permitted any more is not found. */
+	world_policy(w, "allow connect * from any to any\n");
+	assert_true(world_logged(w, "web/pub-a: no longer permitted"));
+	app_connect(app, 3, "pub-a", 0, 0);
+	TAKE_STATUS(app, 3, ENOENT);
+	world_free(w);
+}
+
+static void test_wait_name(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	const struct control_message *m;
+	uint32_t ends[2];
+
+	app_connect(caller, 1, "late", CONNECT_WAIT_NAME, 0);
+	app_connect(caller, 2, "db/late", CONNECT_WAIT_NAME, 0);
+	app_connect(caller, 3, "other", CONNECT_WAIT_NAME, 0);
+	app_connect(caller, 4, "notyet/other", CONNECT_WAIT_NAME, 0);
+	TAKE_NOTHING(caller);
+	app_cancel(caller, 3);
+	TAKE_STATUS(caller, 3, ECANCELED);
+	app_cancel(caller, 3); /* crossed its answer */
+	TAKE_NOTHING(caller);
+	assert_int_equal(app_listen(holder, 1, "late", 4), 0);
+	make_link(caller, holder, false, ends);
+	take_channel(caller, holder, 1);
+	take_channel(caller, holder, 2);
+	/* A reload that refuses what waits answers it, and takes down what stands. */
+	world_policy(w, "allow listen * on any\n");
+	TAKE(m, caller, CONTROL_CHANNEL_GONE);
+	TAKE(m, caller, CONTROL_CHANNEL_GONE);
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, EACCES);
+	TAKE_STATUS(caller, 4, EACCES);
+	TAKE(m, holder, CONTROL_CHANNEL_GONE);
+	TAKE(m, holder, CONTROL_CHANNEL_GONE);
+	TAKE(m, holder, CONTROL_LINK_DOWN);
+	world_check(w);
+	world_free(w);
+}
+
+static void test_backlog(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	uint32_t ends[2], channel[3];
+	struct control_message unlisten = {.type = CONTROL_UNLISTEN, .request = 77};
+
+	assert_int_equal(app_listen(holder, 1, "db", 2), 0);
+	app_connect(caller, 1, "db", 0, 0);
+	make_link(caller, holder, false, ends);
+	channel[0] = take_channel(caller, holder, 1);
+	app_connect(caller, 2, "db", 0, 0);
+	channel[1] = take_channel(caller, holder, 2);
+	app_connect(caller, 3, "db", 0, 0);
+	TAKE_STATUS(caller, 3, ECONNREFUSED);
+	app_accepted(holder, ends[1], channel[0]);
+	app_connect(caller, 4, "db", 0, 0);
+	channel[2] = take_channel(caller, holder, 4);
+	/* The caller's close does not free the place, the listener's does. */
+	app_closed(caller, ends[0], channel[1]);
+	app_connect(caller, 5, "db", 0, 0);
+	TAKE_STATUS(caller, 5, ECONNREFUSED);
+	app_closed(holder, ends[1], channel[1]);
+	world_check(w);
+	app_connect(caller, 6, "db", 0, 0);
+	take_channel(caller, holder, 6);
+	/* Unlistened with offers outstanding: they stay channels. */
+	unlisten.unlisten.listener = 1;
+	assert_int_equal(app_send(holder, &unlisten), 0);
+	TAKE_STATUS(holder, 77, 0);
+	world_check(w);
+	assert_int_equal(app_send(holder, &unlisten), 0);
+	TAKE_STATUS(holder, 77, ENOENT);
+	app_closed(holder, ends[1], channel[2]);
+	app_closed(caller, ends[0], channel[2]);
+	/* Who does not read gets no more. */
+	assert_int_equal(app_listen(holder, 1, "db", 2), 0);
+	holder->congested = true;
+	app_connect(caller, 7, "db", 0, 0);
+	TAKE_STATUS(caller, 7, ECONNREFUSED);
+	world_free(w);
+}
+
+static void test_self(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *app = app_new(w, 0, 3, true);
+	const struct control_message *m;
+	uint32_t ends[2], channel;
+
+	assert_int_equal(app_listen(app, 1, "me", 2), 0);
+	app_connect(app, 1, "app/me", 0, 0);
+	make_link(app, app, true, ends);
+	assert_int_not_equal(ends[0], ends[1]);
+	TAKE(m, app, CONTROL_CHANNEL);
+	assert_int_equal(m->channel.end, ends[1]);
+	channel = m->channel.channel;
+	TAKE(m, app, CONTROL_CONNECTED);
+	assert_int_equal(m->connected.end, ends[0]);
+	app_accepted(app, ends[1], channel);
+	app_closed(app, ends[0], channel);
+	app_closed(app, ends[1], channel);
+	app_connect(app, 2, "app/me", 0, 0);
+	world_check(w);
+	world_free(w);
+}
+
+static void test_quota(void **state)
+{
+	struct broker_limits limits;
+	struct world *w;
+	struct app *caller, *holder, *more;
+	uint32_t ends[2];
+	char name[NAME_SIZE];
+
+	broker_limits_default(&limits);
+	limits.names = 2;
+	limits.channels = 3;
+	limits.links = 1;
+	limits.requests = 4;
+	limits.processes = 2;
+	w = world_new("allow listen * on any\n"
+		      "allow connect capped from any to any max-channels=2\n"
+		      "allow connect * from any to any\n",
+		&limits);
+	caller = app_new(w, 0, 3, false);
+	holder = app_new(w, 1, 2, false);
+	more = app_new(w, 2, 2, false);
+	assert_int_equal(app_attach(&w->apps[3], 2, false), -EDQUOT);
+	assert_int_equal(app_attach(&w->apps[4], 99, false), -ESRCH);
+	assert_int_equal(app_listen(holder, 1, "db", 9), 0);
+	assert_int_equal(app_listen(holder, 2, "capped", 9), 0);
+	assert_int_equal(app_listen(holder, 3, "c", 9), EDQUOT);
+	assert_int_equal(app_listen(more, 3, "c", 9), EDQUOT); /* the domain's, not the process's */
+	app_connect(caller, 1, "capped", 0, 0);
+	make_link(caller, holder, false, ends);
+	take_channel(caller, holder, 1);
+	app_connect(caller, 2, "capped", 0, 0);
+	take_channel(caller, holder, 2);
+	app_connect(caller, 3, "capped", 0, 0);
+	TAKE_STATUS(caller, 3, EDQUOT); /* by the rule */
+	app_connect(caller, 4, "db", 0, 0);
+	take_channel(caller, holder, 4);
+	app_connect(caller, 5, "db", 0, 0);
+	TAKE_STATUS(caller, 5, EDQUOT); /* channels */
+	assert_true(world_logged(w, "app(3): limit channels=3 is reached"));
+	app_connect(holder, 6, "db", 0, 0); /* with itself: its domain's first link */
+	app_forget(holder);
+	app_connect(more, 7, "db", 0, 0);
+	TAKE_STATUS(more, 7, EDQUOT); /* links */
+	for (uint32_t i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "w%u", i);
+		app_connect(caller, 20 + i, name, CONNECT_WAIT_NAME, 0);
+	}
+	TAKE_STATUS(caller, 24, EDQUOT); /* requests */
+	TAKE_NOTHING(caller);
+	world_check(w);
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_happy),
+		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_transport),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_refused_learns_nothing),
+		cmocka_unit_test(test_listen_policy),
+		cmocka_unit_test(test_wait_name),
+		cmocka_unit_test(test_backlog),
+		cmocka_unit_test(test_self),
+		cmocka_unit_test(test_quota),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* msgd's return: PROTOCOL.md 5.1. Honest announcements stand again, lies hurt the liar only. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/daemon/world.h"
+
+#define ALL "allow listen * on any\nallow connect * from any to any\n"
+#define UID UINT64_C(0xabcdef)
+
+/* Two applications of domains 3 (caller) and 2 (holder) that were there before. */
+struct scene {
+	struct world *w;
+	struct app *caller, *holder;
+};
+
+static void scene_start(struct scene *s, const char *rules, unsigned n_found)
+{
+	const struct control_message *m;
+
+	s->w = world_new(rules, NULL);
+	broker_recover(s->w->broker, n_found);
+	s->caller = &s->w->apps[0];
+	s->holder = &s->w->apps[1];
+	assert_int_equal(app_attach(s->caller, 3, true), 0);
+	assert_int_equal(app_attach(s->holder, 2, true), 0);
+	assert_int_equal(app_hello(s->caller, true, true), 0);
+	TAKE(m, s->caller, CONTROL_WELCOME);
+	assert_int_equal(app_hello(s->holder, true, true), 0);
+	TAKE(m, s->holder, CONTROL_WELCOME);
+}
+
+static void scene_announce(struct scene *s)
+{
+	assert_int_equal(app_announce_link(s->caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_channel(s->caller, 40, 9, 0, 0, "db"), 0);
+	assert_int_equal(app_announce_link(s->holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
+	assert_int_equal(app_announce_channel(s->holder, 50, 9, 1, 1, "db"), 0);
+	assert_int_equal(app_listen(s->holder, 1, "db", 4), 0);
+}
+
+static void expire(struct world *w)
+{
+	assert_true(w->timer_ns != 0);
+	w->now_ns = w->timer_ns;
+	broker_set_now(w->broker, w->now_ns);
+	broker_tick(w->broker);
+}
+
+static void test_stands_again(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+	struct app *other;
+
+	scene_start(&s, ALL, 2);
+	assert_true(broker_recovering(s.w->broker));
+	assert_int_equal(s.w->timer_ns, s.w->now_ns + UINT64_C(2000000000));
+	scene_announce(&s);
+	/* A newcomer waits, with its LISTEN and its CONNECT. */
+	other = app_new(s.w, 2, 2, true);
+	app_connect(other, 5, "db", 0, 0);
+	TAKE_NOTHING(other);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	TAKE_NOTHING(other);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_false(broker_recovering(s.w->broker));
+	assert_int_equal(s.w->timer_ns, 0);
+	TAKE(m, other, CONTROL_LINK_CREATE);
+	TAKE_NOTHING(s.caller);
+	TAKE_NOTHING(s.holder);
+	world_check(s.w);
+	/* The link is used; end and channel numbers go on above those announced. */
+	app_connect(s.caller, 6, "db", 0, 0);
+	TAKE(m, s.holder, CONTROL_CHANNEL);
+	assert_int_equal(m->channel.end, 50);
+	assert_int_equal(m->channel.channel, 10);
+	TAKE(m, s.caller, CONTROL_CONNECTED);
+	assert_int_equal(m->connected.end, 40);
+	app_closed(s.caller, 40, 9);
+	app_closed(s.holder, 50, 9);
+	app_connect(s.caller, 7, "db", 0, TRANSPORT_GRANT);
+	TAKE(m, s.caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.end, 41);
+	world_free(s.w);
+}
+
+/* LISTENs of newcomers wait, so that a returning holder does not lose its name. */
+static void test_names_are_kept(void **state)
+{
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 30};
+	struct control_message unlisten = {.type = CONTROL_UNLISTEN, .request = 31};
+	struct scene s;
+	struct app *other;
+
+	scene_start(&s, ALL, 2);
+	other = app_new(s.w, 2, 2, true);
+	listen.listen.listener = 1;
+	listen.listen.type = CHANNEL_SEQPACKET;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "db");
+	assert_int_equal(app_send(other, &listen), 0);
+	listen.request = 32;
+	listen.listen.listener = 2;
+	strcpy(listen.listen.name, "mine");
+	assert_int_equal(app_send(other, &listen), 0);
+	listen.request = 33;
+	listen.listen.listener = 3;
+	strcpy(listen.listen.name, "never");
+	assert_int_equal(app_send(other, &listen), 0);
+	TAKE_NOTHING(other);
+	unlisten.unlisten.listener = 3;
+	assert_int_equal(app_send(other, &unlisten), 0);
+	TAKE_STATUS(other, 33, ECANCELED);
+	TAKE_STATUS(other, 31, 0);
+	assert_int_equal(app_listen(s.holder, 7, "db", 4), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	app_die(s.caller); /* it counts as having come back */
+	assert_false(broker_recovering(s.w->broker));
+	TAKE_STATUS(other, 30, EADDRINUSE);
+	TAKE_STATUS(other, 32, 0);
+	TAKE_NOTHING(other);
+	world_free(s.w);
+}
+
+static void test_time_limit(void **state)
+{
+	const struct control_message *m;
+	struct app *other;
+	struct scene s;
+
+	scene_start(&s, ALL, 3); /* the third never comes */
+	scene_announce(&s);
+	assert_int_equal(app_announce_link(s.caller, 41, UID + 1, 5, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	other = app_new(s.w, 2, 1, true);
+	app_connect(other, 5, "db", 0, 0);
+	TAKE_NOTHING(other);
+	expire(s.w);
+	TAKE(m, other, CONTROL_LINK_CREATE);
+	/* Nobody in domain 5 can announce the other end any more. */
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 41);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	/* But the holder is merely slow: its link stays until it has spoken. */
+	TAKE_NOTHING(s.caller);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE_NOTHING(s.caller);
+	TAKE_NOTHING(s.holder);
+	app_connect(s.caller, 6, "db", 0, TRANSPORT_ARGO);
+	TAKE(m, s.caller, CONTROL_CONNECTED);
+	assert_int_equal(m->connected.end, 40);
+	world_free(s.w);
+}
+
+static void test_one_sided(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	scene_announce(&s);
+	/* Each end has one channel that the other does not know. */
+	assert_int_equal(app_announce_channel(s.caller, 40, 10, 0, 0, "db"), 0);
+	assert_int_equal(app_announce_channel(s.holder, 50, 11, 1, 0, "db"), 0);
+	/* One on which they disagree who called. */
+	assert_int_equal(app_announce_channel(s.caller, 40, 12, 3, 0, "db"), 0);
+	assert_int_equal(app_announce_channel(s.holder, 50, 12, 1, 0, "db"), 0);
+	/* And one that the listener's end has not accepted yet: it fills the backlog again. */
+	assert_int_equal(app_announce_channel(s.caller, 40, 13, 0, 0, "db"), 0);
+	assert_int_equal(app_announce_channel(s.holder, 50, 13, 1, 0, "db"), 0);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	TAKE_NOTHING(s.caller);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE(m, s.caller, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, 10);
+	TAKE(m, s.caller, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, 12);
+	TAKE_NOTHING(s.caller);
+	TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, 11);
+	TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, 12);
+	TAKE_NOTHING(s.holder);
+	world_check(s.w);
+	for (uint32_t i = 0; i < 3; i++) {
+		app_connect(s.caller, 6 + i, "db", 0, 0);
+		TAKE(m, s.caller, CONTROL_CONNECTED);
+	}
+	app_connect(s.caller, 9, "db", 0, 0);
+	TAKE_STATUS(s.caller, 9, ECONNREFUSED); /* 3 + the one of before = 4 */
+	app_accepted(s.holder, 50, 13);
+	app_connect(s.caller, 9, "db", 0, 0);
+	TAKE(m, s.caller, CONTROL_CONNECTED);
+	world_free(s.w);
+}
+
+static void test_being_made(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_GRANT, 0, 0), 0);
+	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_GRANT, 1, 1), 0);
+	app_offer(s.caller, 40, 0); /* to the msgd before us */
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	TAKE(m, s.holder, CONTROL_LINK_DOWN);
+	world_free(s.w);
+}
+
+static void test_policy_again(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, "allow listen * on any\nallow connect other from any to any\n", 2);
+	scene_announce(&s);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE(m, s.caller, CONTROL_CHANNEL_GONE);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, EACCES);
+	TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+	TAKE(m, s.holder, CONTROL_LINK_DOWN);
+	assert_true(world_logged(s.w, "app(3) to db/db: no longer permitted"));
+	world_free(s.w);
+}
+
+/* An attacker in domain 1 announces somebody else's link, in every form that it can. */
+static void test_lies(void **state)
+{
+	for (int i = 0; i < 6; i++) {
+		struct scene s;
+		struct app *liar;
+		const struct control_message *m;
+		bool drops = false;
+
+		scene_start(&s, ALL, 3);
+		liar = &s.w->apps[2];
+		assert_int_equal(app_attach(liar, 1, true), 0);
+		assert_int_equal(app_hello(liar, true, true), 0);
+		TAKE(m, liar, CONTROL_WELCOME);
+		switch (i) {
+		case 0: /* first, as the binder */
+			app_announce_link(liar, 1, UID, 3, TRANSPORT_ARGO, 1, 1);
+			break;
+		case 1: /* first, as the creator */
+			app_announce_link(liar, 1, UID, 2, TRANSPORT_ARGO, 0, 1);
+			break;
+		case 2: /* both ends of a link, one number */
+			app_announce_link(liar, 1, UID, 1, TRANSPORT_ARGO, 0, 1);
+			app_announce_link(liar, 1, UID, 1, TRANSPORT_ARGO, 1, 1);
+			drops = true;
+			break;
+		case 3: /* one end twice */
+			app_announce_link(liar, 1, UID, 2, TRANSPORT_ARGO, 0, 1);
+			app_announce_link(liar, 2, UID, 2, TRANSPORT_ARGO, 0, 1);
+			drops = true;
+			break;
+		case 4: /* a channel twice */
+			app_announce_link(liar, 1, UID, 2, TRANSPORT_ARGO, 0, 1);
+			app_announce_channel(liar, 1, 9, 0, 0, "db");
+			app_announce_channel(liar, 1, 9, 0, 0, "db");
+			drops = true;
+			break;
+		case 5: /* a channel on an end it has not */
+			app_announce_channel(liar, 40, 9, 0, 0, "db");
+			drops = true;
+			break;
+		}
+		assert_int_equal(liar->dropped, drops);
+		scene_announce(&s);
+		if (!drops)
+			assert_int_equal(app_announce_done(liar), 0);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		assert_false(broker_recovering(s.w->broker));
+		if (!drops)
+			TAKE(m, liar, CONTROL_LINK_DOWN);
+		TAKE_NOTHING(s.caller);
+		TAKE_NOTHING(s.holder);
+		world_check(s.w);
+		app_connect(s.caller, 6, "db", 0, 0);
+		TAKE(m, s.caller, CONTROL_CONNECTED);
+		world_free(s.w);
+	}
+}
+
+static void test_end_dies_in_between(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	scene_announce(&s);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	app_die(s.holder);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_int_equal(world_used(s.w, 2), 0);
+	world_free(s.w);
+
+	/* Lost before it could attach. */
+	scene_start(&s, ALL, 3);
+	assert_int_equal(app_announce_link(s.caller, 40, UID, 5, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	broker_record_lost(s.w->broker);
+	assert_false(broker_recovering(s.w->broker));
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	world_free(s.w);
+}
+
+static void test_quota(void **state)
+{
+	struct broker_limits limits;
+	const struct control_message *m;
+	struct scene s;
+	struct app *app;
+
+	broker_limits_default(&limits);
+	limits.ends = 2;
+	limits.links = 1;
+	limits.announced = 2;
+	limits.channels = 1;
+	s.w = world_new(ALL, &limits);
+	app = &s.w->apps[0];
+	assert_int_equal(app_attach(app, 3, true), 0);
+	assert_int_equal(app_hello(app, false, true), 0);
+	TAKE(m, app, CONTROL_WELCOME);
+	for (uint32_t i = 1; i <= 3; i++)
+		assert_int_equal(app_announce_link(app, i, i, 2, TRANSPORT_GRANT, 1, 1), 0);
+	TAKE(m, app, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 3);
+	assert_int_equal(m->link_down.error, EDQUOT);
+	for (uint32_t i = 1; i <= 3; i++)
+		assert_int_equal(app_announce_channel(app, 1, i, 1, 0, "db"), 0);
+	TAKE(m, app, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, 3);
+	/* On an end that was refused: ignored. */
+	assert_int_equal(app_announce_channel(app, 3, 1, 1, 0, "db"), 0);
+	TAKE_NOTHING(app);
+	assert_false(app->dropped);
+	world_check(s.w);
+	world_free(s.w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stands_again),
+		cmocka_unit_test(test_names_are_kept),
+		cmocka_unit_test(test_time_limit),
+		cmocka_unit_test(test_one_sided),
+		cmocka_unit_test(test_being_made),
+		cmocka_unit_test(test_policy_again),
+		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_end_dies_in_between),
+		cmocka_unit_test(test_quota),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

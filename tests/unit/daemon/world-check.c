@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's invariants, checked from outside of it by walking its objects: charges add up,
+ * back pointers agree, no object of a dead process is left.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/broker-object.h"
+#include "tests/unit/daemon/world.h"
+
+#define REQUIRE(condition)                                                                         \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: broken invariant: %s\n", __FILE__, __LINE__,       \
+				#condition);                                                       \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_DOMAINS 65536
+
+static uint32_t (*sums)[QUOTA_COUNT]; /* by domid */
+
+static void add(const struct charge *charge)
+{
+	if (charge->domain)
+		sums[charge->domain->info.domid][charge->quota]++;
+}
+
+static void check_process(const struct process *process)
+{
+	const struct listener *listener;
+	const struct request *request;
+	const struct link_end *end;
+
+	REQUIRE(process->state != PROCESS_GONE && process->peer);
+	REQUIRE(process->charge.domain == process->domain);
+	add(&process->charge);
+	for (listener = process->listeners; listener; listener = listener->hh.next) {
+		const struct channel *channel;
+		uint32_t n = 0;
+
+		REQUIRE(listener->process == process);
+		REQUIRE(listener_find(process->domain, listener->name) == listener);
+		LIST_FOREACH (channel, &listener->offered, offered) {
+			REQUIRE(channel->listener == listener);
+			n++;
+		}
+		REQUIRE(n == listener->n_offered);
+		add(&listener->charge);
+	}
+	for (request = process->requests; request; request = request->hh.next) {
+		REQUIRE(request->process == process);
+		REQUIRE(request->state == REQUEST_HELD || request->state == REQUEST_NAME ||
+			request->state == REQUEST_LINK);
+		REQUIRE(request->state != REQUEST_HELD || process->broker->recovering);
+		add(&request->charge);
+	}
+	for (end = process->ends; end; end = end->hh.next) {
+		REQUIRE(end->process == process && end->charge.domain == process->domain);
+		add(&end->charge);
+	}
+}
+
+static void check_link(const struct link *link)
+{
+	const struct channel *channel;
+
+	REQUIRE(link->state != LINK_GONE);
+	REQUIRE(link->ends[0].process || link->ends[1].process);
+	if (link->state != LINK_ANNOUNCED)
+		REQUIRE(link->ends[0].process && link->ends[1].process && link->charge.domain);
+	if (link->state == LINK_UP)
+		REQUIRE(TAILQ_EMPTY(&link->waiting));
+	add(&link->charge);
+	for (channel = link->channels; channel; channel = channel->hh.next) {
+		REQUIRE(channel->link == link && channel->state != CHANNEL_DONE);
+		REQUIRE(!(channel->confirmed[0] && channel->confirmed[1]));
+		REQUIRE(channel->state == CHANNEL_ANNOUNCED || link->state == LINK_UP);
+		add(&channel->charge);
+	}
+}
+
+void world_check(const struct world *world)
+{
+	const struct broker *broker = world->broker;
+	const struct domain *domain;
+	const struct link *link;
+	unsigned n_links = 0, n_channels = 0, n_unsettled = 0, n_tallied = 0;
+	const struct tally *tally;
+
+	if (!sums)
+		sums = calloc(CHECK_DOMAINS, sizeof(*sums));
+	REQUIRE(sums && TAILQ_EMPTY(&broker->retry) && !broker->settle);
+	for (domain = broker->domains; domain; domain = domain->hh.next)
+		memset(sums[domain->info.domid], 0, sizeof(*sums));
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		const struct process *process;
+
+		TAILQ_FOREACH (process, &domain->processes, entry) {
+			REQUIRE(process->domain == domain);
+			check_process(process);
+		}
+	}
+	for (link = broker->links; link; link = link->hh.next) {
+		check_link(link);
+		n_links++;
+		n_channels += HASH_COUNT(link->channels);
+		n_unsettled += link->state == LINK_ANNOUNCED;
+	}
+	REQUIRE(n_links == broker->n_links && n_channels == broker->n_channels);
+	REQUIRE(n_unsettled == broker->n_unsettled);
+	for (tally = broker->tallies; tally; tally = tally->hh.next)
+		n_tallied += tally->count;
+	REQUIRE(n_tallied <= n_channels);
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		for (int i = 0; i < QUOTA_COUNT; i++) {
+			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);
+			REQUIRE(domain->used[i] <= quota_limit(broker, i));
+		}
+	}
+}
+
+uint32_t world_used(const struct world *world, uint16_t domid)
+{
+	const struct domain *domain = domain_find(world->broker, domid);
+	uint32_t sum = 0;
+
+	for (int i = 0; domain && i < QUOTA_COUNT; i++)
+		sum += domain->used[i];
+	return sum;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A broker with fake applications around it: what the unit tests, the random test and the fuzz
+ * harness share. It keeps what the broker sends, and checks that nothing goes to the dead.
+ */
+#ifndef TESTS_UNIT_DAEMON_WORLD_H
+#define TESTS_UNIT_DAEMON_WORLD_H
+
+#include "daemon/broker.h"
+
+#define WORLD_APPS  32
+#define WORLD_QUEUE 512
+
+struct world;
+
+struct app {
+	struct world *world;	 /* borrowed */
+	struct process *process; /* borrowed: the broker's; NULL: not attached */
+	uint16_t domid;
+	uint32_t epoch;
+	bool congested;
+	bool dropped;
+	char reason[REASON_SIZE]; /* of the drop */
+	struct control_message queue[WORLD_QUEUE];
+	unsigned head, tail; /* modulo WORLD_QUEUE; what is not taken is overwritten when full */
+};
+
+struct world {
+	struct broker *broker;
+	struct policy *policy;
+	struct app *apps; /* WORLD_APPS */
+	struct broker_domain_info domains[WORLD_APPS];
+	size_t n_domains;
+	uint64_t now_ns, timer_ns;
+	char log[8192]; /* the last lines */
+	unsigned long n_sent;
+};
+
+/* Domains 0 "Domain-0", 1 "web", 2 "db", 3 "app", 4 "web" (again), 5 "vault". */
+struct world *world_new(const char *rules, const struct broker_limits *limits);
+/* Checks that every quota comes back. */
+void world_free(struct world *world);
+/* Starts a new broker, as after a restart of msgd; the applications' processes are forgotten. */
+void world_restart(struct world *world, const char *rules, const struct broker_limits *limits);
+void world_policy(struct world *world, const char *rules);
+void world_domains(struct world *world);
+void world_remove_domain(struct world *world, uint16_t domid);
+bool world_logged(const struct world *world, const char *text);
+
+/* Walks all objects: charges add up to what domains say, lists and states agree. Aborts if not. */
+void world_check(const struct world *world);
+/* Sum of everything that a domain holds. */
+uint32_t world_used(const struct world *world, uint16_t domid);
+
+/* Without HELLO. */
+int app_attach(struct app *app, uint16_t domid, bool found);
+/* With HELLO and WELCOME: ready. argo: the process says that Argo works for it. */
+struct app *app_new(struct world *world, unsigned slot, uint16_t domid, bool argo);
+int app_hello(struct app *app, bool argo, bool reattach);
+void app_die(struct app *app);
+int app_send(struct app *app, const struct control_message *message);
+/* The next message to it; NULL: none. */
+const struct control_message *app_take(struct app *app);
+void app_forget(struct app *app); /* all of them */
+
+/* Requests; app_listen returns the STATUS's error. */
+int app_listen(struct app *app, uint32_t handle, const char *name, uint32_t backlog);
+void app_connect(
+	struct app *app, uint32_t id, const char *address, uint32_t flags, uint32_t transport);
+void app_offer(struct app *app, uint32_t end, uint32_t aport);
+void app_ready(struct app *app, uint32_t end, uint32_t aport);
+void app_failed(struct app *app, uint32_t end, uint32_t error, const char *reason);
+void app_accepted(struct app *app, uint32_t end, uint32_t channel);
+void app_closed(struct app *app, uint32_t end, uint32_t channel);
+void app_cancel(struct app *app, uint32_t id);
+int app_announce_link(struct app *app, uint32_t end, uint64_t uid, uint16_t peer,
+	uint32_t transport, uint32_t role, uint32_t state);
+int app_announce_channel(struct app *app, uint32_t end, uint32_t channel, uint32_t listener,
+	uint32_t accepted, const char *name);
+int app_announce_done(struct app *app);
+
+#endif
