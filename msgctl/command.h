@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the commands share. Each prints one answer of msgd for people; main.c does --json for all.
+ */
+#ifndef MSGD_MSGCTL_COMMAND_H
+#define MSGD_MSGCTL_COMMAND_H
+
+#include <jansson.h>
+
+struct command {
+	const char *name; /* also the admin protocol's op */
+	void (*print)(const json_t *answer);
+	const char *help;
+};
+
+void status_print(const json_t *answer);
+void domains_print(const json_t *answer);
+void names_print(const json_t *answer);
+void links_print(const json_t *answer);
+void channels_print(const json_t *answer);
+void reload_print(const json_t *answer);
+
+/* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
+const char *field_text(const json_t *object, const char *key);
+long long field_number(const json_t *object, const char *key);
+/* "web(3)", "web(3) 1234 echo": a domain, or an application of it. ret_text: the caller's. */
+const char *party_text(const json_t *party, char *ret_text, size_t size);
+/* "5s", "3m", "2h", "4d". */
+const char *age_text(long long seconds, char *ret_text, size_t size);
+
+#define PARTY_SIZE 224
+#define AGE_SIZE   24
+
+#endif
