@@ -42,7 +42,7 @@ static void message_put(struct hv_ring *ring, uint32_t off, uint32_t len, const 
 static void test_every_offset(void **state)
 {
 	uint8_t payload[RING_LEN], out[RING_LEN];
-	struct argo_message message;
+	struct argo_message message = {};
 
 	for (uint32_t i = 0; i < RING_LEN; i++)
 		payload[i] = (uint8_t)(i ^ 0x5a);
