@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Chooses the backend. A backend is a file that is built or not; nothing else knows which are. */
+#include "hv/hv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hv/sim/client.h"
+
+/* The place of the Xen backend. */
+static int hv_open_xen(struct hv **ret_hv, const char **ret_reason)
+{
+	*ret_reason = "built without the Xen backend: name an emulator, as sim:PATH";
+	return -ENODEV;
+}
+
+int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)
+{
+	const char *reason = NULL;
+	int r;
+
+	if (!spec || !*spec)
+		spec = secure_getenv("MSG_HV");
+	if (!spec || !*spec)
+		spec = "xen";
+	if (strcmp(spec, "xen") == 0) {
+		r = hv_open_xen(ret_hv, &reason);
+	} else if (strncmp(spec, "sim:", 4) == 0) {
+		r = hv_open_sim(spec + 4, ret_hv, &reason);
+	} else {
+		reason = "no such backend: say xen, or sim:PATH";
+		r = -EINVAL;
+	}
+	if (r < 0 && ret_reason)
+		*ret_reason = reason ? reason : "the hypervisor cannot be reached";
+	return r;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * sendv (xen/common/argo.c): the one hypercall on the data path. Nothing here allocates or calls
+ * the system, and nothing is visible to the receiver before tx_ptr is published at the commit.
+ */
+#include "hv/sim/xen.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "hv/sim/journal.h"
+
+#define MESSAGE_MAX ((16U << 20) - 32U) /* MAX_ARGO_MESSAGE_SIZE */
+
+/* iov_count */
+static int iov_sum(const xen_argo_iov_t *iov, uint32_t n, uint32_t *ret_len)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (iov[i].pad || iov[i].iov_len > MESSAGE_MAX)
+			return -EINVAL;
+		sum += iov[i].iov_len;
+		if (sum > MESSAGE_MAX)
+			return -EMSGSIZE;
+	}
+	*ret_len = sum;
+	return 0;
+}
+
+/* Copies into the ring at *at, which wraps at the ring's length. src NULL ends nowhere. */
+static int ring_write(struct xen *xen, const struct sim_ring *ring, uint32_t *at, const void *src,
+	uint32_t len, bool trusted)
+{
+	while (len > 0) {
+		uint32_t chunk = min_u32(len, ring->len - *at), contiguous;
+		uint8_t *dst = argo_ring_at(
+			xen, ring, *at + (uint32_t)sizeof(xen_argo_ring_t), &contiguous);
+
+		chunk = min_u32(chunk, contiguous);
+		if (guest_read(xen, dst, src, chunk, trusted) < 0)
+			return -EFAULT;
+		src = (const uint8_t *)src + chunk;
+		len -= chunk;
+		*at += chunk;
+		if (*at == ring->len)
+			*at = 0;
+	}
+	return 0;
+}
+
+/* ringbuf_insert */
+static int ring_insert(struct xen *xen, uint32_t domain, uint32_t index, uint32_t sender_aport,
+	uint16_t sender, const xen_argo_iov_t *iov, uint32_t n, uint32_t type, uint32_t len,
+	bool trusted)
+{
+	struct sim_ring *ring = &domain_at(xen, domain)->rings[index];
+	struct xen_argo_ring_message_header header = {.len = len + 16,
+		.source = {.aport = sender_aport, .domain_id = sender},
+		.message_type = type};
+	uint32_t at = ring->tx_ptr, rx, space;
+
+	if (ring->len <= 16 + round_up16(len))
+		return -EMSGSIZE;
+	rx = argo_sanitized_rx(xen, ring);
+	space = rx == at ? ring->len : rx > at ? rx - at : ring->len - at + rx;
+	if (round_up16(len) + 16 >= space)
+		return -EAGAIN;
+	(void)ring_write(xen, ring, &at, &header, sizeof(header), true);
+	for (uint32_t i = 0; i < n; i++)
+		if (ring_write(xen, ring, &at, iov[i].iov_hnd, iov[i].iov_len, trusted) < 0)
+			return -EFAULT;
+	at = round_up16(at);
+	txn_set(xen, &ring->tx_ptr, at >= ring->len ? at - ring->len : at);
+	txn_redo(xen, SIM_REDO_TX_PTR, domain, index, 0);
+	return 0;
+}
+
+int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+{
+	uint16_t self = domain_at(xen, domain)->domid;
+	uint32_t target, index, len = 0;
+	struct sim_ring *ring;
+	int r;
+
+	if (addr->src.pad || addr->dst.pad)
+		return -EINVAL;
+	if (addr->src.domain_id != XEN_ARGO_DOMID_ANY && addr->src.domain_id != self)
+		return -EPERM;
+	target = domain_find(xen, addr->dst.domain_id);
+	if (target == DOMAIN_NONE)
+		return -ESRCH;
+	if (!domain_has_argo(domain_at(xen, domain)))
+		return -ENODEV;
+	if (!domain_has_argo(domain_at(xen, target)))
+		return -ECONNREFUSED;
+	ring = argo_match(xen, target, addr->dst.aport, self, &index);
+	if (!ring)
+		return -ECONNREFUSED;
+	r = iov_sum(iov, n_iov, &len);
+	if (r < 0)
+		return r;
+	r = ring_insert(
+		xen, target, index, addr->src.aport, self, iov, n_iov, message_type, len, trusted);
+	if (r == -EAGAIN) {
+		r = argo_requeue_locked(xen, ring, self, len);
+		if (r < 0)
+			return r;
+		/*
+		 * The receiver gives room without the lock and then looks for waiters without it
+		 * (guest_ring_consumed): either it saw this one, or its room is seen here. The
+		 * waiter stays queued: a needless wake-up at worst.
+		 */
+		atomic_thread_fence(memory_order_seq_cst);
+		r = ring_insert(xen, target, index, addr->src.aport, self, iov, n_iov, message_type,
+			len, trusted);
+	}
+	if (r < 0)
+		return r;
+	virq_argo_locked(xen, target);
+	return (int)len;
+}

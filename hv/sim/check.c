@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Looks at the whole segment and says what cannot be. Used after every test, and after every kill;
+ * must never change anything.
+ */
+#include "hv/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "hv/sim/guest.h"
+#include "hv/sim/journal.h"
+
+struct check {
+	struct xen *xen;
+	FILE *out;
+	int n_bad;
+	uint16_t *n_notify; /* [domain][port]: armed notifies that were found */
+	uint16_t *readers;  /* [domain][ref]: mappings that were found */
+	uint16_t *writers;
+};
+
+__attribute__((format(printf, 2, 3))) static void bad(struct check *c, const char *format, ...)
+{
+	va_list args;
+
+	c->n_bad++;
+	if (!c->out)
+		return;
+	va_start(args, format);
+	(void)fputs("sim_check: ", c->out);
+	(void)vfprintf(c->out, format, args);
+	(void)fputc('\n', c->out);
+	va_end(args);
+}
+
+static bool domain_exists(struct check *c, uint32_t index)
+{
+	return index < SIM_MAX_DOMAINS && domain_at(c->xen, index)->state != SIM_DOMAIN_FREE;
+}
+
+static bool slot_owns(struct check *c, uint32_t owner, uint32_t domain)
+{
+	return owner > 0 && owner <= SIM_MAX_SLOTS &&
+	       atomic_load(&slot_at(c->xen, owner - 1)->state) != SIM_SLOT_FREE &&
+	       slot_domain(c->xen, owner - 1) == domain;
+}
+
+/* ---- event channels ---------------------------------------------------------------------- */
+
+static void check_interdomain(struct check *c, uint32_t domain, uint32_t port)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain), *rd;
+	const struct sim_port *p = &d->ports[port], *r;
+
+	if (!domain_exists(c, p->remote_domain) || p->remote_port >= SIM_MAX_PORTS) {
+		bad(c, "d%u port %u: bound to nowhere", d->domid, port);
+		return;
+	}
+	rd = domain_at(c->xen, p->remote_domain);
+	r = &rd->ports[p->remote_port];
+	if (r->state != SIM_PORT_INTERDOMAIN || r->remote_domain != domain ||
+		r->remote_port != port || p->remote_domid != rd->domid)
+		bad(c, "d%u port %u: d%u port %u is not bound back", d->domid, port, rd->domid,
+			p->remote_port);
+}
+
+static void check_port(struct check *c, uint32_t domain, uint32_t port)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	const struct sim_port *p = &d->ports[port];
+
+	if (p->n_notify != c->n_notify[domain * SIM_MAX_PORTS + port])
+		bad(c, "d%u port %u: counts %u armed notifies, has %u", d->domid, port, p->n_notify,
+			c->n_notify[domain * SIM_MAX_PORTS + port]);
+	if (p->state == SIM_PORT_FREE) {
+		if (p->owner)
+			bad(c, "d%u port %u: free, but owned", d->domid, port);
+		return;
+	}
+	if (p->owner && p->owner != SIM_PORT_KERNEL_OWNER && p->owner != SIM_PORT_ORPHAN &&
+		!slot_owns(c, p->owner, domain))
+		bad(c, "d%u port %u: owned by slot %u, which is not there", d->domid, port,
+			p->owner - 1U);
+	if (p->owner == SIM_PORT_ORPHAN && !p->n_notify)
+		bad(c, "d%u port %u: an orphan without a notify", d->domid, port);
+	if (p->state == SIM_PORT_INTERDOMAIN)
+		check_interdomain(c, domain, port);
+	else if (p->state == SIM_PORT_VIRQ && (p->virq >= 24 || d->virq_port[p->virq] != port))
+		bad(c, "d%u port %u: virq %u is not there", d->domid, port, p->virq);
+	else if (p->state > SIM_PORT_VIRQ)
+		bad(c, "d%u port %u: state %u", d->domid, port, p->state);
+}
+
+static void check_ports(struct check *c, uint32_t domain)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	uint32_t n = 0;
+
+	for (uint32_t port = 0; port < SIM_MAX_PORTS; port++) {
+		if (d->ports[port].state != SIM_PORT_FREE) {
+			n++;
+			if (port >= d->n_valid_ports)
+				bad(c, "d%u port %u: beyond the valid ones", d->domid, port);
+		}
+		check_port(c, domain, port);
+	}
+	if (n != d->n_ports)
+		bad(c, "d%u: counts %u ports, has %u", d->domid, d->n_ports, n);
+	for (uint32_t virq = 0; virq < 24; virq++)
+		if (d->virq_port[virq] &&
+			(d->virq_port[virq] >= SIM_MAX_PORTS ||
+				d->ports[d->virq_port[virq]].state != SIM_PORT_VIRQ))
+			bad(c, "d%u: virq %u has no port", d->domid, virq);
+}
+
+/* ---- Argo -------------------------------------------------------------------------------- */
+
+static void check_ring(struct check *c, uint32_t domain, uint32_t i)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	const struct sim_ring *ring = &d->rings[i];
+	uint32_t contiguous, partner = domain_find(c->xen, ring->partner), found = SIM_MAX_RINGS;
+
+	if (ring->tx_ptr >= ring->len || (ring->tx_ptr & 15))
+		bad(c, "d%u ring %u: tx_ptr %u of %u", d->domid, i, ring->tx_ptr, ring->len);
+	if (!argo_find(c->xen, domain, ring->aport, ring->partner, &found) || found != i)
+		bad(c, "d%u ring %u: not in its hash chain", d->domid, i);
+	if (ring->owner && !slot_owns(c, ring->owner, domain))
+		bad(c, "d%u ring %u: owned by slot %u, which is not there", d->domid, i,
+			ring->owner - 1U);
+	if (ring->partner != XEN_ARGO_DOMID_ANY &&
+		(partner == DOMAIN_NONE || !domain_has_argo(domain_at(c->xen, partner))))
+		bad(c, "d%u ring %u: its partner d%u is gone", d->domid, i, ring->partner);
+	if (ring->n_waiters > SIM_MAX_WAITERS)
+		bad(c, "d%u ring %u: %u waiters", d->domid, i, ring->n_waiters);
+	for (uint32_t w = 0; w < ring->n_waiters && w < SIM_MAX_WAITERS; w++)
+		for (uint32_t v = 0; v < w; v++)
+			if (ring->waiters[v].domid == ring->waiters[w].domid)
+				bad(c, "d%u ring %u: d%u waits twice", d->domid, i,
+					ring->waiters[v].domid);
+	for (uint32_t page = 0; page < ring->n_pages; page++) {
+		const uint8_t *p = argo_ring_at(c->xen, ring, page * HV_PAGE_SIZE, &contiguous);
+		uint64_t gfn = (uint64_t)(p - c->xen->pool) / HV_PAGE_SIZE;
+
+		if (!page_is_owned(c->xen, gfn, domain))
+			bad(c, "d%u ring %u: page %lu is not its own", d->domid, i,
+				(unsigned long)gfn);
+	}
+}
+
+static void check_rings(struct check *c, uint32_t domain)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	uint32_t n = 0, n_waiting = 0, in_chains = 0;
+
+	for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
+		if (!d->rings[i].used) {
+			if (d->rings[i].owner || d->rings[i].len || d->rings[i].n_waiters)
+				bad(c, "d%u ring %u: free, but not empty", d->domid, i);
+			continue;
+		}
+		n++;
+		n_waiting += d->rings[i].n_waiters;
+		check_ring(c, domain, i);
+	}
+	for (uint32_t b = 0; b < SIM_RING_BUCKETS; b++)
+		for (uint32_t i = d->ring_bucket[b]; i && in_chains <= n; i = d->rings[i - 1].next)
+			in_chains++;
+	if (in_chains != n)
+		bad(c, "d%u: %u rings, but %u in the hash", d->domid, n, in_chains);
+	/* More is upstream's leak (argo_register_locked); fewer cannot be. */
+	if (d->n_argo < n)
+		bad(c, "d%u: counts %u rings, has %u", d->domid, d->n_argo, n);
+	if (d->n_waiting != n_waiting)
+		bad(c, "d%u: counts %u waiters, has %u", d->domid, d->n_waiting, n_waiting);
+	for (uint32_t i = 0; i < SIM_MAX_RINGS; i++)
+		if ((d->ring_watch[i / 64] >> i % 64 & 1) && !d->rings[i].owner)
+			bad(c, "d%u ring %u: watched by nobody", d->domid, i);
+}
+
+/* ---- grants and pages ----------------------------------------------------------------------- */
+
+static void check_notify(struct check *c, uint32_t domain, const struct sim_notify *notify)
+{
+	if (!notify->page)
+		return;
+	if (notify->page >= SIM_POOL_PAGES || notify->offset >= HV_PAGE_SIZE ||
+		notify->port >= SIM_MAX_PORTS || domain >= SIM_MAX_DOMAINS)
+		bad(c, "an armed notify makes no sense");
+	else if (domain_at(c->xen, domain)->state != SIM_DOMAIN_DYING)
+		c->n_notify[domain * SIM_MAX_PORTS + notify->port]++;
+}
+
+static void check_objects(struct check *c)
+{
+	struct sim_segment *seg = c->xen->seg;
+
+	for (uint32_t i = 0; i < SIM_MAX_SHARES; i++) {
+		const struct sim_share *share = &seg->shares[i];
+
+		if (!share->owner)
+			continue;
+		if (!slot_owns(c, share->owner, share->domain))
+			bad(c, "share %u: owned by nobody", i);
+		check_notify(c, share->domain, &share->notify);
+	}
+	for (uint32_t i = 0; i < SIM_MAX_MAPS; i++) {
+		const struct sim_map *map = &seg->maps[i];
+		uint32_t n = 0;
+
+		if (!map->owner)
+			continue;
+		if (!slot_owns(c, map->owner, map->domain))
+			bad(c, "map %u: owned by nobody", i);
+		check_notify(c, map->domain, &map->notify);
+		for (uint32_t t = map->first_track; t && n <= map->n_pages;
+			t = seg->tracks[t - 1].next)
+			n += seg->tracks[t - 1].mapper == map->domain + 1U ? 1 : SIM_MAX_TRACKS;
+		if (n != map->n_pages)
+			bad(c, "map %u: %u pages, %u handles", i, map->n_pages, n);
+	}
+}
+
+static void check_tracks(struct check *c)
+{
+	struct sim_segment *seg = c->xen->seg;
+	uint32_t n_used = 0, n_free = 0;
+
+	for (uint32_t i = 0; i < SIM_MAX_TRACKS; i++) {
+		const struct sim_track *t = &seg->tracks[i];
+
+		if (!t->mapper)
+			continue;
+		n_used++;
+		if (!domain_exists(c, t->mapper - 1U) || !domain_exists(c, t->granter) ||
+			t->ref >= SIM_MAX_GREFS) {
+			bad(c, "grant handle %u makes no sense", i);
+			continue;
+		}
+		if (t->flags & GNTMAP_readonly)
+			c->readers[t->granter * SIM_MAX_GREFS + t->ref]++;
+		else
+			c->writers[t->granter * SIM_MAX_GREFS + t->ref]++;
+	}
+	for (uint32_t i = seg->free_track; i && n_free <= SIM_MAX_TRACKS;
+		i = seg->tracks[i - 1].next)
+		n_free++;
+	if (n_used + n_free != SIM_MAX_TRACKS)
+		bad(c, "%u grant handles in use, %u free", n_used, n_free);
+}
+
+static void check_grants(struct check *c, uint32_t domain)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	uint32_t n_pinned = 0;
+
+	for (uint32_t ref = 0; ref < SIM_MAX_GREFS; ref++) {
+		const struct sim_active_grant *a = &d->active[ref];
+		uint32_t readers = c->readers[domain * SIM_MAX_GREFS + ref];
+		uint32_t writers = c->writers[domain * SIM_MAX_GREFS + ref];
+
+		n_pinned += readers + writers;
+		if (a->n_readers != readers || a->n_writers != writers)
+			bad(c, "d%u gref %u: pinned %u+%u, mapped %u+%u", d->domid, ref,
+				a->n_readers, a->n_writers, readers, writers);
+		if ((readers || writers) && !(d->grants[ref] & GTF_reading))
+			bad(c, "d%u gref %u: mapped, but its entry does not say so", d->domid, ref);
+	}
+	if (n_pinned != d->n_pinned)
+		bad(c, "d%u: counts %u mappings, has %u", d->domid, d->n_pinned, n_pinned);
+}
+
+static void check_pages(struct check *c)
+{
+	uint32_t shared[SIM_MAX_DOMAINS] = {0};
+	struct sim_segment *seg = c->xen->seg;
+
+	for (uint32_t page = 0; page < SIM_POOL_PAGES; page++) {
+		uint64_t info = seg->pages[page];
+
+		if (!info)
+			continue;
+		if (page == 0 || !domain_exists(c, SIM_PAGE_DOMAIN(info))) {
+			bad(c, "page %u: owned by nobody", page);
+			continue;
+		}
+		if (SIM_PAGE_TYPE(info) == SIM_PAGE_RING &&
+			!slot_owns(c, SIM_PAGE_TAG(info), SIM_PAGE_DOMAIN(info)))
+			bad(c, "page %u: a ring's, of a slot that is not there", page);
+		if (SIM_PAGE_TYPE(info) != SIM_PAGE_SHARE)
+			continue;
+		shared[SIM_PAGE_DOMAIN(info)]++;
+		if (SIM_PAGE_TAG(info) >= SIM_MAX_GREFS ||
+			domain_at(c->xen, SIM_PAGE_DOMAIN(info))->grants[SIM_PAGE_TAG(info)] >>
+					32 !=
+				page)
+			bad(c, "page %u: shared, but not by its reference", page);
+	}
+	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++)
+		if (domain_exists(c, i) && shared[i] != domain_at(c->xen, i)->n_shared)
+			bad(c, "d%u: counts %u shared pages, has %u", domain_at(c->xen, i)->domid,
+				domain_at(c->xen, i)->n_shared, shared[i]);
+}
+
+static void check_all(struct check *c)
+{
+	struct sim_segment *seg = c->xen->seg;
+
+	if (atomic_load(&seg->journal.n_undo) || atomic_load(&seg->journal.n_redo) ||
+		atomic_load(&seg->journal.committed))
+		bad(c, "the journal is not empty");
+	check_objects(c);
+	check_tracks(c);
+	check_pages(c);
+	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
+		if (!domain_exists(c, i))
+			continue;
+		if (domain_find(c->xen, domain_at(c->xen, i)->domid) != i)
+			bad(c, "d%u is not found by its domid", domain_at(c->xen, i)->domid);
+		check_ports(c, i);
+		check_rings(c, i);
+		check_grants(c, i);
+	}
+}
+
+int segment_check(struct xen *xen, FILE *out)
+{
+	struct check c = {
+		.xen = xen,
+		.out = out,
+		.n_notify = calloc(SIM_MAX_DOMAINS * SIM_MAX_PORTS, sizeof(uint16_t)),
+		.readers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
+		.writers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
+	};
+
+	if (c.n_notify && c.readers && c.writers) {
+		txn_begin(xen);
+		check_all(&c);
+		txn_abort(xen);
+	} else {
+		bad(&c, "no memory to look");
+	}
+	free(c.n_notify);
+	free(c.readers);
+	free(c.writers);
+	return c.n_bad;
+}

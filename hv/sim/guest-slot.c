@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Telling a process that it has events, at the price of a system call only if it may sleep.
+ *
+ * A slot has bits (ports, rings, flags) and `kick`: bit 0 says that its eventfd has been written
+ * since it was last drained, the bits above count the drains. Whoever raises does
+ *
+ *	set the bit; k = kick; if (!(k & 1)) { write(eventfd); cas(kick, k, k | 1); }
+ *
+ * and the owner, once it has taken all bits,
+ *
+ *	kick = (kick + 2) & ~1; read(eventfd); if (a bit is set) { write(eventfd); kick |= 1; }
+ *
+ * all of it sequentially consistent. Then "a bit is set" implies that the eventfd is readable or
+ * that somebody is about to write it:
+ *  - the raiser saw bit 0 set: that was before the owner cleared it, hence so was its own bit, and
+ *    the owner's last look sees it;
+ *  - the raiser saw it clear and writes before the owner's read: so its bit is seen, too. If its
+ *    cas comes later than that read, the epoch has changed, or the owner has written itself;
+ *  - it writes after the owner's read: the eventfd is readable.
+ * Two raisers may both write, which costs one of them a system call. One that dies before it
+ * writes is made up for by slots_kick_unseen; one that is stopped there delays only its own event,
+ * for the next raiser still sees bit 0 clear.
+ */
+#include "hv/sim/guest.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "hv/sim/journal.h"
+#include "hv/sim/lock.h"
+
+int guest_begin(struct xen *xen)
+{
+	struct sim_slot *s = slot_at(xen, xen->slot);
+
+	txn_begin(xen);
+	if (atomic_load_explicit(&s->state, memory_order_relaxed) == SIM_SLOT_LIVE &&
+		lock_word_of(xen->slot, atomic_load_explicit(&s->generation,
+						memory_order_relaxed)) == xen->lock_word)
+		return 0;
+	txn_abort(xen);
+	return -ENODEV;
+}
+
+void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+
+	atomic_fetch_or(&s->ports[port / 64], 1ULL << port % 64);
+	atomic_fetch_or(&s->port_words, 1ULL << port / 64);
+}
+
+void slot_set_ring(struct xen *xen, uint32_t slot, uint32_t ring)
+{
+	atomic_fetch_or(&slot_at(xen, slot)->rings[ring / 64], 1ULL << ring % 64);
+}
+
+void slot_set_flags(struct xen *xen, uint32_t slot, uint32_t flags)
+{
+	atomic_fetch_or(&slot_at(xen, slot)->flags, flags);
+}
+
+void kick_slot(struct xen *xen, uint32_t slot)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+	uint32_t generation = atomic_load(&s->generation);
+	uint32_t k = atomic_load(&s->kick);
+
+	if ((k & 1U) || !xen->ops || !xen->ops->kick)
+		return;
+	xen->ops->kick(xen, slot, generation);
+	atomic_compare_exchange_strong(&s->kick, &k, k | 1U);
+}
+
+bool slot_has_events(struct xen *xen, uint32_t slot)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+
+	return atomic_load(&s->port_words) || atomic_load(&s->rings[0]) ||
+	       atomic_load(&s->rings[1]) || atomic_load(&s->flags);
+}
+
+void slot_quiesce(struct xen *xen, int event_fd)
+{
+	struct sim_slot *s = slot_at(xen, xen->slot);
+	uint32_t k = atomic_load(&s->kick);
+	uint64_t count;
+
+	if (!(k & 1U) || slot_has_events(xen, xen->slot))
+		return;
+	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + 2U) & ~1U))
+		;
+	if (read(event_fd, &count, sizeof(count)) < 0)
+		count = 0; /* somebody's write is still to come: a spurious wake-up */
+	if (slot_has_events(xen, xen->slot)) {
+		count = 1;
+		if (write(event_fd, &count, sizeof(count)) == sizeof(count))
+			atomic_fetch_or(&s->kick, 1U);
+	}
+}
+
+/* After a death: whoever has events and an unwritten eventfd may have been waiting for the dead. */
+void slots_kick_unseen(struct xen *xen)
+{
+	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
+		if (atomic_load(&slot_at(xen, i)->state) == SIM_SLOT_LIVE &&
+			slot_has_events(xen, i))
+			kick_slot(xen, i);
+}
+
+void slot_release(struct xen *xen, uint32_t slot)
+{
+	guest_rings_release(xen, slot);
+	guest_grants_release(xen, slot);
+	guest_ports_release(xen, slot);
+}

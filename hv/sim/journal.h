@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Transactions: every change of the segment's state is made between txn_begin and txn_commit or
+ * txn_abort, under the lock, by txn_set, so that a process killed at any instant leaves a state
+ * that the next owner of the lock makes whole again:
+ *
+ *  - killed before the commit store: the undo records are put back, newest first;
+ *  - killed after it: what guests see (tx_ptr, pending bits, events) is published once more.
+ *    Publishing is idempotent, but for a spurious event.
+ *
+ * Payload is written outside the journal: it is invisible until tx_ptr is published. Only stores
+ * by one process matter for recovery, and a killed process' stores are seen in program order:
+ * compiler fences are all that is needed between a record, its count and the change itself.
+ */
+#ifndef MSGD_HV_SIM_JOURNAL_H
+#define MSGD_HV_SIM_JOURNAL_H
+
+#include "hv/sim/xen.h"
+
+void txn_begin(struct xen *xen);
+void txn_commit(struct xen *xen);
+void txn_abort(struct xen *xen);
+
+/* For whoever must not wait for a lock that a stopped process holds; false: it is held. */
+bool txn_try_begin(struct xen *xen);
+
+/* Sets n equal words (all *p now) to value. */
+void txn_fill(struct xen *xen, uint64_t *p, uint32_t n, uint64_t value);
+void txn_redo(struct xen *xen, enum sim_redo_kind kind, uint32_t domain, uint32_t a, uint32_t b);
+
+/* True if slot's process is known to be dead, or its slot given to another one. */
+bool lock_owner_is_dead(struct xen *xen, uint32_t word);
+uint64_t process_start_time(int32_t pid);
+
+static inline void txn_step(struct xen *xen)
+{
+	if (__builtin_expect(xen->step != NULL, 0))
+		xen->step(xen->step_arg);
+}
+
+static inline void txn_record(struct xen *xen, const void *p, uint32_t size, uint64_t old)
+{
+	struct sim_journal *j = &xen->seg->journal;
+	uint32_t n = atomic_load_explicit(&j->n_undo, memory_order_relaxed);
+
+	/* No operation is allowed to be that long; each has its bound where it is begun. */
+	assert(n < SIM_JOURNAL_UNDO);
+	j->undo[n].offset = (uint32_t)((const char *)p - (const char *)xen->seg);
+	j->undo[n].size = size;
+	j->undo[n].old = old;
+	atomic_store_explicit(&j->n_undo, n + 1, memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
+	txn_step(xen);
+}
+
+/* Sets *p, an integer of the segment of 1, 2, 4 or 8 bytes. */
+#define txn_set(xen, p, value)                                                                     \
+	do {                                                                                       \
+		static_assert(sizeof(*(p)) <= 8, "integers only");                                 \
+		txn_record((xen), (p), sizeof(*(p)), (uint64_t) * (p));                            \
+		*(p) = (__typeof__(*(p) + 0))(value);                                              \
+		atomic_signal_fence(memory_order_seq_cst);                                         \
+	} while (0)
+
+#endif

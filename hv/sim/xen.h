@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One participant's view of the emulated hypervisor, and the hypervisor's inner interface: the
+ * functions named *_locked run inside a transaction of their caller (journal.h) and return Xen's
+ * error numbers; whoever began the transaction aborts it when they fail. The hypercalls that others
+ * call are in sim.h. Must never hold anything that another process could not do without.
+ */
+#ifndef MSGD_HV_SIM_XEN_H
+#define MSGD_HV_SIM_XEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "hv/sim/segment.h"
+
+struct xen;
+
+/* What differs between the authority, a process attached to it, and the in-process emulator. */
+struct xen_ops {
+	/* Writes the eventfd of a slot of that generation. Must not block. Any thread. */
+	void (*kick)(struct xen *xen, uint32_t slot, uint32_t generation);
+	/* The lock's owner has not moved for waited_ms; called again and again. */
+	void (*stuck)(struct xen *xen, uint32_t slot, uint32_t waited_ms);
+};
+
+struct xen {
+	struct sim_segment *seg; /* borrowed by handles in one process, owned by whoever mapped */
+	uint8_t *pool;		 /* the page pool, inside seg */
+	uint32_t slot;
+	uint32_t lock_word; /* what this slot writes into the lock */
+	const struct xen_ops *ops;
+	void *ops_arg; /* borrowed */
+	/* For tests: called at each step of a transaction, so that it can be cut short there. */
+	void (*step)(void *arg);
+	void *step_arg;
+};
+
+/* segment.c */
+int segment_create(int *ret_fd, struct sim_segment **ret_seg);
+int segment_map(int fd, struct sim_segment **ret_seg);
+void segment_unmap(struct sim_segment *seg);
+uint64_t segment_pid_namespace(void);
+void xen_init(struct xen *xen, struct sim_segment *seg, uint32_t slot);
+
+static inline void *page_address(const struct xen *xen, uint32_t page)
+{
+	return xen->pool + (size_t)page * HV_PAGE_SIZE;
+}
+
+static inline bool page_is_owned(const struct xen *xen, uint64_t gfn, uint32_t domain)
+{
+	return gfn > 0 && gfn < SIM_POOL_PAGES && xen->seg->pages[gfn] &&
+	       SIM_PAGE_DOMAIN(xen->seg->pages[gfn]) == domain &&
+	       SIM_PAGE_TYPE(xen->seg->pages[gfn]) != SIM_PAGE_XEN;
+}
+
+/* page.c: contiguous runs. Zeroing is the caller's, and outside the lock. */
+int pages_alloc_locked(struct xen *xen, uint32_t domain, enum sim_page_type type, uint32_t tag,
+	uint32_t n, uint32_t *ret_first);
+void pages_free_locked(struct xen *xen, uint32_t first, uint32_t n);
+void pages_zero(struct xen *xen, uint32_t first, uint32_t n);
+
+/* guest-access.c: addresses of the calling process; a trusted caller's are not checked. */
+int guest_read(struct xen *xen, void *dst, const void *src, size_t len, bool trusted);
+int guest_write(struct xen *xen, void *dst, const void *src, size_t len);
+
+/* domain.c */
+#define DOMAIN_NONE UINT32_MAX
+static inline uint32_t domain_find(const struct xen *xen, uint16_t domid)
+{
+	return domid < 0x8000 ? (uint32_t)xen->seg->domain_index[domid] - 1U : DOMAIN_NONE;
+}
+
+/* rcu_lock_domain_by_any_id: DOMID_SELF is the caller. */
+static inline uint32_t domain_find_any(const struct xen *xen, uint32_t self, uint16_t domid)
+{
+	return domid == DOMID_SELF ? self : domain_find(xen, domid);
+}
+
+static inline struct sim_domain *domain_at(const struct xen *xen, uint32_t index)
+{
+	return &xen->seg->domains[index];
+}
+
+static inline bool domain_has_argo(const struct sim_domain *d)
+{
+	return d->flags & SIM_DOMAIN_ARGO;
+}
+
+static inline struct sim_domain *ring_domain(const struct xen *xen, const struct sim_ring *ring)
+{
+	size_t offset = (size_t)((const char *)ring - (const char *)xen->seg->domains);
+
+	return &xen->seg->domains[offset / sizeof(struct sim_domain)];
+}
+
+/* event.c: raising a port; what the emulated guest's interrupt handler does is in guest-slot.c */
+void port_raise_locked(struct xen *xen, uint32_t domain, uint32_t port);
+void virq_argo_locked(struct xen *xen, uint32_t domain);
+struct kick_set {
+	uint64_t slots[SIM_MAX_SLOTS / 64];
+};
+void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks);
+void kick_all(struct xen *xen, const struct kick_set *kicks);
+
+/* evtchn.c */
+int evtchn_alloc_unbound_locked(
+	struct xen *xen, uint32_t domain, uint16_t dom, uint16_t remote, uint32_t *ret_port);
+int evtchn_bind_interdomain_locked(struct xen *xen, uint32_t domain, uint16_t remote,
+	uint32_t remote_port, uint32_t *ret_port);
+int evtchn_bind_virq_locked(
+	struct xen *xen, uint32_t domain, uint32_t virq, uint32_t vcpu, uint32_t *ret_port);
+int evtchn_close_locked(struct xen *xen, uint32_t domain, uint32_t port);
+int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port);
+int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
+
+/* argo.c, argo-send.c. A frame list of NULL means n_pages from first_page on. */
+struct ring_request {
+	uint32_t aport;
+	uint16_t partner;
+	uint32_t len;
+	uint32_t n_pages;
+	uint32_t first_page;
+	const xen_argo_gfn_t *gfns; /* of this process, already read from the guest */
+	uint32_t flags;
+};
+int argo_register_locked(struct xen *xen, uint32_t domain, const struct ring_request *request,
+	uint32_t *ret_index, bool *ret_commit);
+int argo_unregister_locked(struct xen *xen, uint32_t domain, uint32_t aport, uint16_t partner);
+void argo_remove_locked(struct xen *xen, uint32_t domain, uint32_t index);
+struct sim_ring *argo_find(
+	struct xen *xen, uint32_t domain, uint32_t aport, uint16_t partner, uint32_t *ret_index);
+struct sim_ring *argo_match(
+	struct xen *xen, uint32_t domain, uint32_t aport, uint16_t sender, uint32_t *ret_index);
+uint8_t *argo_ring_at(
+	struct xen *xen, const struct sim_ring *ring, uint32_t offset, uint32_t *ret_contiguous);
+uint32_t argo_payload_space(struct xen *xen, const struct sim_ring *ring);
+uint32_t argo_sanitized_rx(struct xen *xen, const struct sim_ring *ring);
+int argo_requeue_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid, uint32_t len);
+void argo_check_waiters_locked(struct xen *xen, uint32_t domain);
+/* Returns the payload's length. Its changes are to be committed even when it fails (EAGAIN). */
+int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);
+
+/* grant.c: returns GNTST_*. */
+int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_t ref,
+	uint32_t flags, uint32_t *ret_handle, uint32_t *ret_page);
+int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle);
+
+#endif
