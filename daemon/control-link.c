@@ -128,11 +128,13 @@ void control_link_flush(struct control_link *link)
 	if (STAILQ_EMPTY(&link->outbox))
 		return;
 	outbox_move(link);
-	if (STAILQ_EMPTY(&link->outbox) || link->broken)
+	if (link->broken)
 		return;
 	/* Asked for before looking again: room that appears in between is not missed. */
-	doorbell_arm(&link->page->end[1].want_space);
-	outbox_move(link);
+	if (!STAILQ_EMPTY(&link->outbox)) {
+		doorbell_arm(&link->page->end[1].want_space);
+		outbox_move(link);
+	}
 	if (STAILQ_EMPTY(&link->outbox))
 		doorbell_disarm(&link->page->end[1].want_space);
 }

@@ -98,7 +98,7 @@ int admin_ask(const char *socket_path, const char *op, json_t **ret_answer)
 	const char *error;
 	char request[64];
 	json_t *answer;
-	size_t len;
+	size_t len = 0;
 	int r = admin_connect(socket_path, &fd);
 
 	if (r < 0)

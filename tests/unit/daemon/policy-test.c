@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The policy's grammar, line by line, and its matcher. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+#include "daemon/policy.h"
+#include "proto/control.h"
+#include "tests/unit/daemon/cmocka-all.h"
+
+static const uint8_t uuid_a[16] = {0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa,
+	0xaa, 0xaa, 0xaa, 0xaa, 0xaa};
+static const uint8_t uuid_b[16] = {0xbb};
+
+static const struct policy_subject dom0 = {"Domain-0", uuid_b, 0};
+static const struct policy_subject web = {"web", uuid_a, 1};
+static const struct policy_subject web2 = {"web-2", uuid_b, 2};
+
+static struct policy *parse(const char *text)
+{
+	char error[POLICY_ERROR_SIZE] = "";
+	struct policy *policy;
+
+	assert_int_equal(policy_new(&policy), 0);
+	if (policy_parse(policy, "p", text, strlen(text), error) < 0)
+		fail_msg("%s", error);
+	return policy;
+}
+
+static void test_errors(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{"permit listen a on any", "p:1: a rule starts with allow or deny, not 'permit'"},
+		{"# c\n\n allow", "p:3: 'allow listen NAME' or 'allow connect NAME' expected"},
+		{"allow speak a on any",
+			"p:1: 'allow listen NAME' or 'allow connect NAME' expected"},
+		{"allow listen a", "p:1: 'on WHO' expected after 'a'"},
+		{"allow listen a at any", "p:1: 'on WHO' expected after 'a'"},
+		{"allow listen a/b on any", "p:1: 'a/b' is not a name or a glob on names"},
+		{"allow connect a from any", "p:1: 'from WHO to WHO' expected after 'a'"},
+		{"allow connect a to any from any", "p:1: 'from WHO to WHO' expected after 'a'"},
+		{"allow listen a on same", "p:1: 'same' has no meaning here"},
+		{"allow listen a on tag:x", "p:1: 'tag:x': tags are not supported yet"},
+		{"allow listen a on domid:", "p:1: bad domid in 'domid:'"},
+		{"allow listen a on domid:32752", "p:1: bad domid in 'domid:32752'"},
+		{"allow listen a on domid:4294967297", "p:1: bad domid in 'domid:4294967297'"},
+		{"allow listen a on uuid:12", "p:1: bad uuid in 'uuid:12'"},
+		{"allow listen a on uuid:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaag",
+			"p:1: bad uuid in 'uuid:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaag'"},
+		{"allow listen a on x:1", "p:1: 'x:1' does not name domains"},
+		{"allow connect a from any to any target=web",
+			"p:1: 'target=' is not supported yet"},
+		{"allow connect a from any to any colour=red", "p:1: unknown key 'colour'"},
+		{"allow connect a from any to any loud", "p:1: 'loud' is not KEY=VALUE"},
+		{"allow connect a from any to any log=maybe", "p:1: log is yes or no, not 'maybe'"},
+		{"allow connect a from any to any max-channels=0",
+			"p:1: max-channels is 1 to 65536"},
+		{"allow connect a from any to any max-channels=65537",
+			"p:1: max-channels is 1 to 65536"},
+		{"allow connect a from any to any transport=tcp", "p:1: unknown transport 'tcp'"},
+		{"deny connect a from any to any max-channels=3",
+			"p:1: 'max-channels=' is for 'allow connect' only"},
+		{"allow listen a on any max-channels=3",
+			"p:1: 'max-channels=' is for 'allow connect' only"},
+		{"allow listen a on any a a a a a a a a a a a a", "p:1: too many words"},
+	};
+	static const char nul[] = "allow listen\0 a on any";
+	char error[POLICY_ERROR_SIZE], *line;
+	struct policy *policy;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(policy_new(&policy), 0);
+		assert_int_equal(
+			policy_parse(policy, "p", cases[i].text, strlen(cases[i].text), error),
+			-EINVAL);
+		assert_string_equal(error, cases[i].error);
+		policy_free(policy);
+	}
+	assert_int_equal(policy_new(&policy), 0);
+	assert_int_equal(policy_parse(policy, "p", nul, sizeof(nul) - 1, error), -EINVAL);
+	assert_string_equal(error, "p:1: a NUL byte");
+	line = malloc(600);
+	memset(line, ' ', 600);
+	assert_int_equal(policy_parse(policy, "p", line, 600, error), -EINVAL);
+	assert_string_equal(error, "p:1: the line is too long");
+	free(line);
+	policy_free(policy);
+	assert_int_equal(policy_new(&policy), 0);
+	for (unsigned i = 0; i < POLICY_RULES_MAX; i++)
+		assert_int_equal(policy_parse(policy, "p", "deny listen * on any", 20, error), 0);
+	assert_int_equal(policy_parse(policy, "p", "deny listen * on any", 20, error), -E2BIG);
+	assert_string_equal(error, "p:1: more than 4096 rules");
+	policy_free(policy);
+}
+
+static bool listens(const struct policy *policy, const char *name, const struct policy_subject *who)
+{
+	struct policy_verdict verdict;
+
+	policy_judge_listen(policy, name, who, &verdict);
+	return verdict.allow;
+}
+
+static bool connects(const struct policy *policy, const char *name,
+	const struct policy_subject *from, const struct policy_subject *to)
+{
+	struct policy_verdict verdict;
+
+	policy_judge_connect(policy, name, from, to, POLICY_EXACT, &verdict);
+	return verdict.allow;
+}
+
+static void test_who(void **state)
+{
+	struct policy *policy =
+		parse("allow listen any on any\n"
+		      "allow listen zero on dom0 # a comment\n"
+		      "allow\tlisten  glob on web*\r\n"
+		      "allow listen one on web\n"
+		      "allow listen q on we?\n"
+		      "allow listen id on domid:2\n"
+		      "allow listen u on uuid:AAAAAAAA-aaaa-aaaa-aaaa-aaaaaaaaaaaa");
+
+	assert_int_equal(policy_rules(policy), 7);
+	assert_true(listens(policy, "any", &dom0) && listens(policy, "any", &web2));
+	assert_true(listens(policy, "zero", &dom0) && !listens(policy, "zero", &web));
+	assert_true(listens(policy, "glob", &web) && listens(policy, "glob", &web2));
+	assert_false(listens(policy, "glob", &dom0));
+	assert_true(listens(policy, "one", &web) && !listens(policy, "one", &web2));
+	assert_true(listens(policy, "q", &web) && !listens(policy, "q", &web2));
+	assert_true(listens(policy, "id", &web2) && !listens(policy, "id", &web));
+	assert_true(listens(policy, "u", &web) && !listens(policy, "u", &web2));
+	assert_false(listens(policy, "other", &dom0)); /* default deny */
+	assert_false(
+		connects(policy, "any", &web, &dom0)); /* a listen rule is not a connect rule */
+	policy_free(policy);
+}
+
+static void test_connect(void **state)
+{
+	struct policy *policy = parse("deny connect db from web-2 to any log=no\n"
+				      "allow connect db from web* to dom0 max-channels=7 "
+				      "transport=argo log=yes\n"
+				      "allow connect own from any to same\n");
+	struct policy_verdict verdict;
+
+	policy_judge_connect(policy, "db", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_true(verdict.allow);
+	assert_int_equal(verdict.max_channels, 7);
+	assert_int_equal(verdict.transport, TRANSPORT_ARGO);
+	assert_int_equal(verdict.log, POLICY_LOG_YES);
+	assert_string_equal(verdict.file, "p");
+	assert_int_equal(verdict.line, 2);
+	policy_judge_connect(policy, "db", &web2, &dom0, POLICY_EXACT, &verdict);
+	assert_false(verdict.allow);
+	assert_int_equal(verdict.line, 1);
+	assert_int_equal(verdict.log, POLICY_LOG_NO);
+	policy_judge_connect(policy, "x", &web2, &dom0, POLICY_EXACT, &verdict);
+	assert_false(verdict.allow);
+	assert_null(verdict.file);
+	assert_true(connects(policy, "own", &web, &web));
+	assert_false(connects(policy, "own", &web, &web2));
+	policy_free(policy);
+}
+
+/* What is unknown never permits, unless the question is whether anything could be permitted. */
+static void test_modes(void **state)
+{
+	struct policy *policy =
+		parse("deny connect a from any to uuid:bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb\n"
+		      "allow connect a from web to w*\n"
+		      "allow connect b from any to same\n");
+	struct policy_subject named = {"w9", NULL, POLICY_DOMID_UNKNOWN};
+	struct policy_subject nobody = {NULL, NULL, POLICY_DOMID_UNKNOWN};
+	struct policy_verdict verdict;
+
+	/* The deny might have matched: refused, as the domain would be. */
+	policy_judge_connect(policy, "a", &web, &named, POLICY_ABSENT, &verdict);
+	assert_false(verdict.allow);
+	policy_judge_connect(policy, "a", &web, &nobody, POLICY_ANY, &verdict);
+	assert_true(verdict.allow);
+	policy_judge_connect(policy, "a", &web2, &nobody, POLICY_ANY, &verdict);
+	assert_false(verdict.allow);
+	policy_judge_connect(policy, "b", &web, &nobody, POLICY_ABSENT, &verdict);
+	assert_false(verdict.allow);
+	policy_judge_connect(policy, "b", &web, &nobody, POLICY_ANY, &verdict);
+	assert_true(verdict.allow);
+	policy_free(policy);
+}
+
+static void test_glob(void **state)
+{
+	static const struct {
+		const char *glob, *text;
+		bool matches;
+	} cases[] = {
+		{"", "", true},
+		{"", "a", false},
+		{"*", "", true},
+		{"*", "abc", true},
+		{"a*c", "abbc", true},
+		{"a*c", "abcd", false},
+		{"?", "", false},
+		{"?", "a", true},
+		{"a*b*c", "axbxbxc", true},
+		{"a*b*c", "axc", false},
+		{"*a*a*a*b", "aaaaaaaaaaaaaaaac", false},
+		{"**", "x", true},
+		{"a?", "a", false},
+		{"*a", "ba", true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (policy_glob(cases[i].glob, cases[i].text) != cases[i].matches)
+			fail_msg("'%s' on '%s'", cases[i].glob, cases[i].text);
+	}
+}
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+	char path[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void remove_file(const char *directory, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	assert_int_equal(unlink(path), 0);
+}
+
+static void test_load(void **state)
+{
+	char directory[] = "/tmp/msgd-policy-XXXXXX", error[POLICY_ERROR_SIZE], want[300];
+	const char *paths[2] = {directory, "/nonexistent/p"};
+	struct policy *policy = NULL;
+	struct policy_verdict verdict;
+
+	assert_non_null(mkdtemp(directory));
+	/* Name order, not creation order; other names are not policy. */
+	write_file(directory, "20-b.policy", "allow listen * on any\n");
+	write_file(directory, "10-a.policy", "deny listen secret on any\n");
+	write_file(directory, "00.policy.bak", "garbage\n");
+	assert_int_equal(policy_load(paths, 1, &policy, error), 0);
+	assert_int_equal(policy_rules(policy), 2);
+	policy_judge_listen(policy, "secret", &web, &verdict);
+	assert_false(verdict.allow);
+	assert_true(strstr(verdict.file, "10-a.policy") != NULL);
+	assert_true(listens(policy, "x", &web));
+	policy_free(policy);
+	policy = NULL;
+	write_file(directory, "30.policy", "\nallow\n");
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EINVAL);
+	assert_null(policy);
+	snprintf(want, sizeof(want), "%s/30.policy:2: ", directory);
+	assert_memory_equal(error, want, strlen(want));
+	assert_int_equal(policy_load(paths + 1, 1, &policy, error), -ENOENT);
+	assert_string_equal(error, "/nonexistent/p: No such file or directory");
+	remove_file(directory, "20-b.policy");
+	remove_file(directory, "10-a.policy");
+	remove_file(directory, "00.policy.bak");
+	remove_file(directory, "30.policy");
+	assert_int_equal(rmdir(directory), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_who),
+		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_glob),
+		cmocka_unit_test(test_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
