@@ -44,8 +44,8 @@ static inline void closedir_p(DIR **d)
 		(void)closedir(*d);
 }
 
-#define _cleanup_free_     _cleanup_(free_p)
-#define _cleanup_close_    _cleanup_(close_p)
+#define _cleanup_free_	   _cleanup_(free_p)
+#define _cleanup_close_	   _cleanup_(close_p)
 #define _cleanup_fclose_   _cleanup_(fclose_p)
 #define _cleanup_closedir_ _cleanup_(closedir_p)
 

@@ -15,11 +15,11 @@
 #include "base/macro.h"
 #include "hv/hv.h"
 
-#define ARGO_RING_HEADER_LEN    64U
+#define ARGO_RING_HEADER_LEN	64U
 #define ARGO_MESSAGE_HEADER_LEN 16U
-#define ARGO_RING_LEN_MIN       48U
-#define ARGO_RING_LEN_MAX       0xffffc0U
-#define ARGO_MAX_IOV            8U
+#define ARGO_RING_LEN_MIN	48U
+#define ARGO_RING_LEN_MAX	0xffffc0U
+#define ARGO_MAX_IOV		8U
 
 struct argo_message {
 	uint32_t len; /* payload bytes */

@@ -29,20 +29,20 @@
 #define HV_PAGE_SIZE 4096U
 
 /* DOMID_SELF and the first reserved domid (xen/include/public/xen.h). */
-#define HV_DOMID_SELF           0x7ff0U
+#define HV_DOMID_SELF		0x7ff0U
 #define HV_DOMID_FIRST_RESERVED 0x7ff0U
 
-#define HV_UUID_LEN        16
+#define HV_UUID_LEN	   16
 #define HV_DOMAIN_NAME_MAX 128 /* with the final NUL; libxl's own names are shorter */
 
-struct hv;       /* an open backend handle */
+struct hv;	 /* an open backend handle */
 struct hv_share; /* pages shared with another domain; see grant_share */
-struct hv_map;   /* another domain's pages, mapped; see grant_map */
+struct hv_map;	 /* another domain's pages, mapped; see grant_map */
 
 enum hv_event_type {
 	HV_EVENT_PORT = 1, /* .port is pending; it is masked until unmask */
-	HV_EVENT_RING,     /* .ring has data, or room where it had none; see argo_watch */
-	HV_EVENT_STORE,    /* records changed: call store_next until it returns 0 */
+	HV_EVENT_RING,	   /* .ring has data, or room where it had none; see argo_watch */
+	HV_EVENT_STORE,	   /* records changed: call store_next until it returns 0 */
 	HV_EVENT_DOMAINS,  /* domains changed: call domain_list */
 };
 
@@ -61,7 +61,7 @@ struct hv_event {
  * has the reader.
  */
 struct hv_ring {
-	void *mem;         /* owned by the backend; mapped until argo_unregister */
+	void *mem;	   /* owned by the backend; mapped until argo_unregister */
 	uint32_t ring_len; /* bytes, multiple of 16, without the 64 bytes of header */
 	uint32_t aport;
 	uint16_t partner; /* the only domain that may send to it */
@@ -83,13 +83,13 @@ struct hv_domain {
 	char name[HV_DOMAIN_NAME_MAX]; /* NUL-terminated; not unique by Xen's rules */
 };
 
-#define HV_STORE_KEY_MAX   40   /* with the final NUL; [A-Za-z0-9-]+ */
+#define HV_STORE_KEY_MAX   40	/* with the final NUL; [A-Za-z0-9-]+ */
 #define HV_STORE_VALUE_MAX 2048 /* bytes: xenstored's limit of a node */
 
 struct hv_record {
-	uint16_t domid;             /* whose record it is: the store vouches for it */
+	uint16_t domid;		    /* whose record it is: the store vouches for it */
 	char key[HV_STORE_KEY_MAX]; /* NUL-terminated */
-	size_t len;                 /* bytes of value; 0: the record is gone */
+	size_t len;		    /* bytes of value; 0: the record is gone */
 	uint8_t value[HV_STORE_VALUE_MAX];
 };
 
@@ -98,7 +98,7 @@ struct hv_record {
 /* What happens to the page when this side lets go of it, by unmapping, closing or dying. */
 struct hv_unmap_notify {
 	uint32_t offset; /* this byte of the page becomes 0; HV_NO_NOTIFY: nothing is armed */
-	uint32_t port;   /* then this local port is sent an event; it must be bound by then */
+	uint32_t port;	 /* then this local port is sent an event; it must be bound by then */
 };
 
 struct hv_ops {
@@ -255,7 +255,8 @@ struct hv_ops {
 	 */
 	int (*store_publish)(struct hv *hv, const char *key, const void *value, size_t len);
 
-	/* Removes a record of the caller's domain or, for the broker's, of any. ENOENT. May block. */
+	/* Removes a record of the caller's domain or, for the broker's, of any. ENOENT. May block.
+	 */
 	int (*store_remove)(struct hv *hv, uint16_t domid, const char *key);
 
 	/*

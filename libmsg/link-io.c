@@ -154,12 +154,13 @@ static int link_take_one(struct link *link)
 	channel = frame_channel(link);
 	if (link->state != LINK_UP || (!channel && link->sync))
 		return 0;
-	if (!channel) {
+	if (!channel && link->epoch == link->ctx->control.epoch) {
 		link_violation(link, "a frame for a channel that was never granted");
 		return 0;
 	}
 	link->synced = false;
-	r = channel_frame(channel, &link->frame, &reason);
+	/* Older than this msgd: the former may have died with CHANNEL unsaid (PROTOCOL.md 5.1). */
+	r = channel ? channel_frame(channel, &link->frame, &reason) : 0;
 	if (r < 0) {
 		link_violation(link, reason);
 		return 0;

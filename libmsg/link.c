@@ -79,6 +79,7 @@ static struct link *link_new(struct msg_ctx *ctx, uint32_t end, uint64_t uid, ui
 	link->ctx = ctx;
 	link->end = end;
 	link->uid = uid;
+	link->epoch = ctx->control.epoch;
 	link->peer_domid = peer_domid;
 	link->role = role;
 	link->transport = (enum transport)transport;

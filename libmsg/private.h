@@ -143,6 +143,7 @@ TAILQ_HEAD(channel_list, channel);
 struct link {
 	struct msg_ctx *ctx; /* borrowed */
 	uint32_t end;	     /* key in ctx->links */
+	uint32_t epoch;	     /* of the msgd that made it */
 	uint64_t uid;
 	uint16_t peer_domid;
 	uint8_t role; /* 0 creator, 1 binder: the index in the doorbell page */

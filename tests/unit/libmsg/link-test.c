@@ -399,6 +399,25 @@ static void test_channel_granted_late(void **state)
 	assert_non_null(channel_find(pair->sides[B].link, 77));
 }
 
+static void test_unknown_after_msgds_return(void **state)
+{
+	struct pair *pair = *state;
+	struct frame frame = {.channel = 77, .type = FRAME_CREDIT, .arg = 1};
+	struct control_message message, answer = {.type = CONTROL_STATUS};
+	uint8_t bytes[FRAME_HEADER_SIZE];
+
+	/* The former msgd may have died before it said CHANNEL: dropped, and the link stands. */
+	pair->sides[B].ctx->control.epoch++;
+	frame_encode(&frame, bytes);
+	pair_inject(pair, A, bytes, sizeof(bytes));
+	link_take(pair->sides[B].link, NULL);
+	assert_true(pair_control(&pair->sides[B], &message));
+	answer.request = message.request;
+	pair_say(&pair->sides[B], &answer);
+	assert_non_null(pair->sides[B].ctx->links);
+	transfer(state, A, 64, 1);
+}
+
 static void test_hostile_counters(void **state)
 {
 	static const uint32_t produced[] = {8, 4 * 4096 + 16, 0x80000000U, 0xfffffff0U};
@@ -450,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_frames),
 		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_after_msgds_return, setup, teardown),
 		cmocka_unit_test(test_hostile_counters),
 		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, teardown),
 	};
