@@ -151,7 +151,7 @@ void agent_free(struct agent *agent)
 void agent_drop(struct agent *agent, void (*drop)(void *arg, struct hv *hv), void *arg)
 {
 	for (uint32_t i = 0; i < AGENT_MAX_HANDLES; i++) {
-		if (agent->hv[i] && drop)
+		if (agent->hv[i])
 			drop(arg, agent->hv[i]);
 		agent->hv[i] = NULL;
 	}

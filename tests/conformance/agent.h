@@ -103,7 +103,7 @@ struct agent_link {
 
 struct agent *agent_new(agent_open_fn open_fn, void *arg);
 void agent_free(struct agent *agent);
-/* Drops every handle through this instead of hv_close (NULL: they are gone already), and frees. */
+/* Drops every handle through this instead of hv_close, and frees. */
 void agent_drop(struct agent *agent, void (*drop)(void *arg, struct hv *hv), void *arg);
 void agent_execute(
 	struct agent *agent, const struct agent_request *request, struct agent_reply *reply);

@@ -95,7 +95,7 @@ static void rings_not_for_successor(void)
 	destroy(x);
 	world_create("other", domid, true);
 	x = world_actor_in("other");
-	CHECK_OK(actor_ring_register(x, 0, a->domid, 4096, &rx));
+	CHECK_OK(actor_ring_register(x, 4711, a->domid, 4096, &rx));
 	CHECK_OK(actor_ring_peer(x, rx, aport));
 	CHECK_INT(actor_ring_send(x, rx, 1, 10, 0), -ECONNREFUSED);
 	CHECK_INT(actor_ring_send(a, ra, 1, 10, 0), -ECONNREFUSED);

@@ -36,8 +36,10 @@ static void record_none(struct actor *d)
 	struct hv_record record;
 
 	CHECK_INT(actor_store_next(d, &record), 0);
-	CHECK_QUIET(d, HV_EVENT_STORE, 0);
+	/* of a record that was taken before its event was */
+	(void)actor_take(d, HV_EVENT_STORE, 0, the_world->settle_ms);
 	CHECK_INT(actor_store_next(d, &record), 0);
+	CHECK_QUIET(d, HV_EVENT_STORE, 0);
 }
 
 static void publish_replace_remove(void)
@@ -141,13 +143,13 @@ static void keys(void)
 static void values(void)
 {
 	struct actor *d = world_actor(WORLD_BROKER), *a = world_actor(WORLD_A);
-	uint8_t big[HV_STORE_VALUE_MAX + 1];
+	static uint8_t big[60000];
 
 	pattern_fill(1, big, sizeof(big)); /* NULs and all */
 	CHECK_OK(actor_store_watch(d));
 	CHECK_INT(actor_publish(a, "k", big, 0), -EINVAL); /* 0 would mean gone */
+	CHECK_INT(actor_publish(a, "k", big, HV_STORE_VALUE_MAX + 1), -EINVAL);
 	CHECK_INT(actor_publish(a, "k", big, sizeof(big)), -EINVAL);
-	CHECK_INT(actor_publish(a, "k", big, 60000), -EINVAL);
 	record_none(d);
 	CHECK_OK(actor_publish(a, "k", big, 1));
 	record_expect(d, a->domid, "k", big, 1);
@@ -155,7 +157,8 @@ static void values(void)
 	record_expect(d, a->domid, "k", big, HV_STORE_VALUE_MAX);
 	CHECK_OK(actor_publish(a, "k", "\0\0\0", 3));
 	record_expect(d, a->domid, "k", "\0\0\0", 3);
-	CHECK_INT(actor_publish(a, "k", big, sizeof(big)), -EINVAL); /* leaves it alone */
+	CHECK_INT(
+		actor_publish(a, "k", big, HV_STORE_VALUE_MAX + 1), -EINVAL); /* leaves it alone */
 	record_none(d);
 }
 

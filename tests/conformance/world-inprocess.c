@@ -99,7 +99,8 @@ static void inprocess_drop(void *arg, struct hv *hv)
 
 static void inprocess_kill(struct world *world, struct agent_link *link, bool ended)
 {
-	agent_drop(link->direct, ended ? NULL : inprocess_drop, world->private);
+	/* also where its domain took it: the handle's object is there still */
+	agent_drop(link->direct, inprocess_drop, world->private);
 }
 
 const struct world_ops world_inprocess_ops = {
