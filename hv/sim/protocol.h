@@ -35,6 +35,7 @@ enum sim_message_type {
 	SIM_UNPAUSE,  /* name -> - */
 	SIM_SUSPEND,  /* name -> - */
 	SIM_RESUME,   /* name -> - */
+	SIM_CRASH,    /* name -> - */
 	SIM_LIST,     /* index -> domain; status 0, or -ENOENT past the last */
 	SIM_ADOPT,    /* name, with a pidfd -> - ; the process is of that domain */
 	SIM_SHUTDOWN, /* - -> - */
@@ -76,7 +77,9 @@ struct sim_create {
 	uint8_t no_argo;
 	uint8_t may_exist; /* else EEXIST */
 	uint8_t ephemeral; /* ends with this connection, if it was created by it */
-	uint8_t pad[5];
+	uint8_t pad;
+	uint16_t domid; /* 0: the next free one */
+	uint8_t pad2[2];
 };
 
 struct sim_domain_info {

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xen-sim PATH: the emulator itself. Between two things that happen it sleeps in its event loop,
+ * without a timer.
+ */
+#include "hv/sim/tool.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "hv/sim/server.h"
+
+#define BACKLOG 64
+
+static int say(const char *path, const char *what, int error)
+{
+	(void)fprintf(stderr, "xen-sim: %s: %s%s%s\n", path, what, error ? ": " : "",
+		error ? strerror(error) : "");
+	return -1;
+}
+
+/*
+ * Held as long as the emulator lives: two that start at once must not remove each other's socket.
+ * A lock on a file that its former holder has just removed is worth nothing: hence the second look.
+ */
+static int lock_take_path(const char *path, const char *name)
+{
+	for (;;) {
+		_cleanup_close_ int fd =
+			open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		struct stat locked, there;
+
+		if (fd < 0)
+			return say(name, "cannot be opened", errno);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return say(path, "an emulator runs there already", 0);
+		if (fstat(fd, &locked) == 0 && lstat(name, &there) == 0 &&
+			locked.st_ino == there.st_ino && locked.st_dev == there.st_dev)
+			return steal_fd(&fd);
+	}
+}
+
+/* Removes what a dead emulator left; whatever else is there stays. */
+static int path_clear(const char *path, const struct sockaddr_un *addr)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : say(path, "cannot be looked at", errno);
+	if (!S_ISSOCK(st.st_mode))
+		return say(path, "is taken by something that is not a socket", 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return say(path, "no socket can be made", errno);
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno != ECONNREFUSED)
+		return say(path, "a program listens there already", 0);
+	if (unlink(path) < 0)
+		return say(path, "is a dead emulator's and cannot be removed", errno);
+	return 0;
+}
+
+static int listen_at(const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return say(path, "is too long for a socket", 0);
+	strcpy(addr.sun_path, path); /* its length was checked */
+	if (path_clear(path, &addr) < 0)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return say(path, "no socket can be made", errno);
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	(void)umask(mask);
+	if (r < 0 || listen(fd, BACKLOG) < 0)
+		return say(path, "cannot be listened on", errno);
+	return steal_fd(&fd);
+}
+
+/*
+ * In the background: the first process waits for a byte, which the emulator writes when it can be
+ * reached. Returns the descriptor to write it to.
+ */
+static int detach(void)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return say("pipe", "failed", errno);
+	pid = fork();
+	if (pid < 0)
+		return say("fork", "failed", errno);
+	if (pid > 0) {
+		(void)close(ready[1]);
+		_exit(read(ready[0], &byte, 1) == 1 ? 0 : 1);
+	}
+	(void)close(ready[0]);
+	if (setsid() < 0)
+		return say("setsid", "failed", errno);
+	return ready[1];
+}
+
+/* Keeps stderr: it is where a stopped process is named. */
+static void streams_close(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	(void)dup2(null, STDIN_FILENO);
+	(void)dup2(null, STDOUT_FILENO);
+	(void)close(null);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	(void)event_base_loopbreak(arg);
+}
+
+static int loop(const char *path, int listen_fd, int ready_fd)
+{
+	struct event_base *base = event_base_new();
+	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
+	struct event *interrupt = base ? evsignal_new(base, SIGINT, on_signal, base) : NULL;
+	struct server *server = NULL;
+	int r = -ENOMEM;
+
+	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
+		r = server_new(base, listen_fd, &server);
+	if (r < 0)
+		(void)say(path, "the emulator cannot be set up", -r);
+	if (r == 0 && ready_fd >= 0) {
+		streams_close();
+		if (write(ready_fd, "", 1) != 1)
+			r = -errno;
+		(void)close(ready_fd);
+	}
+	if (r == 0 && event_base_dispatch(base) < 0)
+		r = -EIO;
+	/* First the name, then the rest: nobody finds an emulator that is ending. */
+	(void)unlink(path);
+	server_free(server);
+	if (!server)
+		(void)close(listen_fd);
+	if (term)
+		event_free(term);
+	if (interrupt)
+		event_free(interrupt);
+	if (base)
+		event_base_free(base);
+	return r < 0 ? 1 : 0;
+}
+
+int tool_serve(const char *path, int argc, char **argv)
+{
+	_cleanup_close_ int lock_fd = -1;
+	_cleanup_free_ char *lock_name = NULL;
+	int listen_fd, r = 1, ready_fd = -1;
+	bool background =
+		argc == 2 && (strcmp(argv[1], "-d") == 0 || strcmp(argv[1], "--daemonize") == 0);
+
+	if (argc > 2 || (argc == 2 && !background)) {
+		(void)fprintf(stderr, "xen-sim: no option %s; see xen-sim --help\n", argv[1]);
+		return 2;
+	}
+	if (background) {
+		ready_fd = detach();
+		if (ready_fd < 0)
+			return 1;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (asprintf(&lock_name, "%s.lock", path) < 0)
+		return 1;
+	lock_fd = lock_take_path(path, lock_name);
+	if (lock_fd < 0)
+		return 1;
+	listen_fd = listen_at(path);
+	if (listen_fd >= 0)
+		r = loop(path, listen_fd, ready_fd);
+	(void)unlink(lock_name);
+	return r;
+}
