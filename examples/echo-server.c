@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An echo server: many clients in one thread, with an event loop and non-blocking sockets.
+ *
+ *	echo-server NAME
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libmsg.h>
+
+/* One client. A message that could not be sent back yet waits here, and nothing more is read. */
+struct client {
+	struct msg_sock *sock;
+	ssize_t waiting; /* bytes of text, or -1: none */
+	char text[4096];
+};
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "echo-server: %s: %s (%s)\n", what, msg_reason(), strerror(errno));
+	exit(1);
+}
+
+static void client_add(struct msg_sock *listener)
+{
+	struct msg_peer peer = {.size = sizeof(peer)};
+	struct msg_sock *sock;
+	struct client *client;
+
+	while ((sock = msg_accept(listener, LIBMSG_NONBLOCK))) {
+		client = malloc(sizeof(*client));
+		if (!client)
+			fail("no memory");
+		client->sock = sock;
+		client->waiting = -1;
+		msg_set_userdata(sock, client);
+		if (msg_getpeer(sock, &peer) == 0)
+			printf("a client in domain %s\n", peer.domain);
+	}
+	if (errno != EAGAIN)
+		fail("accept");
+}
+
+/* Echoes until there is no message, or no room for an answer. Returns -1 when the client is done.
+ */
+static int client_serve(struct client *client)
+{
+	for (;;) {
+		if (client->waiting < 0)
+			client->waiting =
+				msg_recv(client->sock, client->text, sizeof(client->text), 0);
+		if (client->waiting <= 0) /* an empty message or the end, no news, or an error */
+			return client->waiting < 0 && errno == EAGAIN ? 0 : -1;
+		if (msg_send(client->sock, client->text, (size_t)client->waiting, 0) < 0)
+			return errno == EAGAIN ? 0 : -1;
+		client->waiting = -1;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct msg_event events[16];
+	struct msg_sock *listener;
+	struct msg_ctx *ctx;
+
+	if (argc != 2)
+		return fprintf(stderr, "usage: echo-server NAME\n"), 2;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ctx = msg_ctx_open(NULL, LIBMSG_ONE_THREAD, -1);
+	if (!ctx)
+		fail("cannot reach msgd");
+	listener = msg_listen(ctx, argv[1], LIBMSG_SEQPACKET, 16, LIBMSG_NONBLOCK);
+	if (!listener)
+		fail(argv[1]);
+	printf("listening on %s\n", argv[1]);
+
+	for (;;) {
+		struct pollfd pollfd = {.fd = msg_ctx_fd(ctx), .events = POLLIN};
+		int n = msg_ctx_dispatch(ctx, events, 16);
+
+		for (int i = 0; i < n; i++) {
+			struct client *client = msg_userdata(events[i].sock);
+
+			if (events[i].sock == listener) {
+				client_add(listener);
+			} else if (client_serve(client) < 0) {
+				msg_close(client->sock);
+				free(client);
+			}
+		}
+		if (n < 0 || (n == 0 && poll(&pollfd, 1, -1) < 0 && errno != EINTR))
+			fail("waiting");
+	}
+}
