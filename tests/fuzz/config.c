@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* msgd.conf: what is accepted is within its limits. */
+#include "daemon/config.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input input = {.data = data, .left = size};
+	char *text = fuzz_string(&input), error[CONFIG_ERROR_SIZE] = "";
+	struct config config;
+
+	config_init(&config);
+	if (config_parse(&config, "f", text, error) == 0) {
+		uint32_t pages = config.limits.ring_pages;
+
+		FUZZ_CHECK(pages >= 1 && pages <= LINK_RING_PAGES_MAX && !(pages & (pages - 1)));
+		FUZZ_CHECK(config.limits.backlog >= 1 && config.limits.backlog <= BACKLOG_MAX);
+		FUZZ_CHECK(config.limits.processes >= 1 && config.limits.requests >= 1);
+	} else {
+		FUZZ_CHECK(strncmp(error, "f:", 2) == 0);
+	}
+	config_fini(&config);
+	free(text);
+	return 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The policy's parser and matcher: nothing unknown permits, errors name file and line. */
+#include "daemon/policy.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const uint8_t uuid[16] = {1};
+	const struct policy_subject web = {"web", uuid, 1}, db = {"db", uuid, 2};
+	const struct policy_subject nobody = {NULL, NULL, POLICY_DOMID_UNKNOWN};
+	char error[POLICY_ERROR_SIZE] = "";
+	struct policy_verdict exact, absent, any;
+	struct policy *policy;
+
+	FUZZ_CHECK(policy_new(&policy) == 0);
+	if (policy_parse(policy, "f", (const char *)data, size, error) < 0) {
+		FUZZ_CHECK(strncmp(error, "f:", 2) == 0 && strchr(error + 2, ':'));
+		policy_free(policy);
+		return 0;
+	}
+	policy_judge_listen(policy, "name", &web, &exact);
+	policy_judge_connect(policy, "name", &web, &db, POLICY_EXACT, &exact);
+	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ABSENT, &absent);
+	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ANY, &any);
+	/* What is permitted to an unknown target is permitted to every one; and could be to some.
+	 */
+	FUZZ_CHECK(!absent.allow || exact.allow);
+	FUZZ_CHECK(!exact.allow || any.allow);
+	policy_free(policy);
+	return 0;
+}

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The applications here keep what a real one would keep (their links and channels), so that what
+ * they say is mostly right, now and then wrong, and what they announce after a restart is what they
+ * had.
+ */
+#include "tests/unit/daemon/world-random.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPS	 10
+#define LINKS	 24
+#define CHANNELS 64
+
+struct known_link {
+	bool used;
+	uint32_t end, transport, role, state;
+	uint64_t uid;
+	uint16_t peer;
+};
+
+struct known_channel {
+	bool used, accepted, closed;
+	uint32_t end, channel, listener;
+	char name[NAME_SIZE];
+};
+
+struct memory {
+	struct known_link links[LINKS];
+	struct known_channel channels[CHANNELS];
+	uint32_t next_request;
+	bool listens[4];
+	bool greeted;
+	unsigned announced; /* step of the announcements after a restart; 0: none under way */
+};
+
+struct chaos {
+	struct world *world;
+	uint32_t (*next)(void *arg);
+	void *arg;
+	struct memory memory[APPS];
+	struct chaos_counts counts;
+};
+
+static const char *const policies[] = {
+	"allow listen * on any\nallow connect * from any to any\n",
+	"deny connect n1 from web to any\nallow listen * on any\n"
+	"allow connect n2 from any to any max-channels=2 transport=grant\n"
+	"allow connect * from any to any\n",
+	"allow listen n0 on any\nallow connect n0 from any to same log=yes\n",
+};
+
+static const char *const names[] = {"n0", "n1", "n2", "n3"};
+static const char *const addresses[] = {"n0", "n1", "db/n2", "domid:3/n3", "web/n0", "nowhere/n0",
+	"uuid:11111111-1111-1111-1111-111111111111/n1", "app/n2"};
+
+static uint32_t pick(struct chaos *c, uint32_t n)
+{
+	return c->next(c->arg) % n;
+}
+
+static const struct broker_limits *small_limits(void)
+{
+	static struct broker_limits limits;
+
+	broker_limits_default(&limits);
+	limits.processes = 3;
+	limits.names = 3;
+	limits.channels = 12;
+	limits.links = 5;
+	limits.requests = 6;
+	limits.ends = 12;
+	limits.announced = 8;
+	limits.backlog = 4;
+	return &limits;
+}
+
+struct chaos *chaos_new(uint32_t (*next)(void *arg), void *arg)
+{
+	struct chaos *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		abort();
+	c->next = next;
+	c->arg = arg;
+	c->world = world_new(policies[0], small_limits());
+	return c;
+}
+
+void chaos_free(struct chaos *c)
+{
+	world_free(c->world);
+	free(c);
+}
+
+const struct chaos_counts *chaos_counts(const struct chaos *c)
+{
+	return &c->counts;
+}
+
+static void link_remember(struct memory *m, const struct known_link *link)
+{
+	for (unsigned i = 0; i < LINKS; i++) {
+		if (m->links[i].used)
+			continue;
+		m->links[i] = *link;
+		m->links[i].used = true;
+		return;
+	}
+}
+
+static struct known_link *link_of(struct memory *m, uint32_t end)
+{
+	for (unsigned i = 0; i < LINKS; i++) {
+		if (m->links[i].used && m->links[i].end == end)
+			return &m->links[i];
+	}
+	return NULL;
+}
+
+static void channel_remember(
+	struct memory *m, uint32_t end, uint32_t channel, uint32_t listener, const char *name)
+{
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		struct known_channel *k = &m->channels[i];
+
+		if (k->used)
+			continue;
+		*k = (struct known_channel){
+			.used = true, .end = end, .channel = channel, .listener = listener};
+		strcpy(k->name, name);
+		return;
+	}
+}
+
+static void channels_forget(struct memory *m, uint32_t end, uint32_t channel)
+{
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		struct known_channel *k = &m->channels[i];
+
+		if (k->used && k->end == end && (channel == 0 || k->channel == channel))
+			k->used = false;
+	}
+}
+
+/* The application takes what has come and answers as it should, or says that it cannot. */
+static void react(struct chaos *c, struct app *app, struct memory *m)
+{
+	const struct control_message *got = app_take(app);
+	struct known_link *link;
+
+	if (!got)
+		return;
+	switch (got->type) {
+	case CONTROL_STATUS:
+		c->counts.refused += got->status.error == EACCES;
+		c->counts.cancelled += got->status.error == ECANCELED;
+		c->counts.quota += got->status.error == EDQUOT;
+		return;
+	case CONTROL_CONNECTED:
+		c->counts.connected++;
+		channel_remember(
+			m, got->connected.end, got->connected.channel, 0, got->connected.name);
+		return;
+	case CONTROL_CHANNEL:
+		channel_remember(m, got->channel.end, got->channel.channel, got->channel.listener,
+			got->channel.name);
+		return;
+	case CONTROL_LINK_CREATE: {
+		uint32_t end = got->link_create.end;
+		bool argo = got->link_create.transport == TRANSPORT_ARGO;
+
+		if (pick(c, 8) == 0) {
+			app_failed(app, end, ENOSPC, "");
+			return;
+		}
+		link_remember(m, &(struct known_link){.end = end,
+					 .uid = got->link_create.uid,
+					 .transport = got->link_create.transport,
+					 .peer = got->link_create.peer_domid});
+		app_offer(app, end, argo ? 5 : 0);
+		return;
+	}
+	case CONTROL_LINK_BIND: {
+		uint32_t end = got->link_bind.end;
+		bool argo = got->link_bind.transport == TRANSPORT_ARGO;
+
+		if (pick(c, 6) == 0) {
+			c->counts.fallbacks += argo;
+			app_failed(app, end, EINVAL, "cannot map");
+			return;
+		}
+		link_remember(m, &(struct known_link){.end = end,
+					 .uid = got->link_bind.uid,
+					 .transport = got->link_bind.transport,
+					 .peer = got->link_bind.peer_domid,
+					 .role = 1,
+					 .state = 1});
+		app_ready(app, end, argo ? 6 : 0);
+		return;
+	}
+	case CONTROL_LINK_UP:
+		c->counts.links_up++;
+		link = link_of(m, got->link_up.end);
+		if (link)
+			link->state = 1;
+		return;
+	case CONTROL_LINK_DOWN:
+		c->counts.down++;
+		link = link_of(m, got->link_down.end);
+		if (link)
+			link->used = false;
+		channels_forget(m, got->link_down.end, 0);
+		return;
+	case CONTROL_CHANNEL_GONE:
+		c->counts.gone++;
+		channels_forget(m, got->channel_gone.end, got->channel_gone.channel);
+		return;
+	default:
+		return;
+	}
+}
+
+static void use_channel(struct chaos *c, struct app *app, struct memory *m)
+{
+	struct known_channel *k = &m->channels[pick(c, CHANNELS)];
+
+	if (!k->used)
+		return;
+	if (k->listener && !k->accepted && pick(c, 2)) {
+		k->accepted = true;
+		app_accepted(app, k->end, k->channel);
+		return;
+	}
+	k->used = false;
+	app_closed(app, k->end, k->channel);
+}
+
+static void reset_link(struct chaos *c, struct app *app, struct memory *m)
+{
+	struct known_link *link = &m->links[pick(c, LINKS)];
+
+	if (!link->used || pick(c, 4))
+		return;
+	link->used = false;
+	channels_forget(m, link->end, 0);
+	app_failed(app, link->end, EPROTO, "reset");
+}
+
+/* Numbers near those that are in use, in messages of every type. */
+static void misbehave(struct chaos *c, struct app *app)
+{
+	struct control_message message;
+	uint32_t *words = (uint32_t *)&message.hello;
+
+	memset(&message, 0, sizeof(message));
+	message.type = (uint8_t)(1 + pick(c, CONTROL_SYNC + 2));
+	message.request = pick(c, 3) ? 1 + pick(c, 50) : 0;
+	for (unsigned i = 0; i < 8; i++)
+		words[i] = pick(c, 6);
+	if (message.type == CONTROL_CONNECT)
+		strcpy(message.connect.address, addresses[pick(c, 8)]);
+	if (message.type == CONTROL_LISTEN) {
+		/* What the codec guarantees. */
+		strcpy(message.listen.name, names[pick(c, 4)]);
+		message.listen.type = 1 + pick(c, 3);
+		message.listen.listener = 1 + pick(c, 5);
+		message.listen.backlog = 1 + pick(c, 5);
+	}
+	if (message.type == CONTROL_ANNOUNCE_LINK) {
+		message.announce_link.role &= 1;
+		message.announce_link.transport = pick(c, 2) ? TRANSPORT_ARGO : TRANSPORT_GRANT;
+	}
+	if (message.type == CONTROL_ANNOUNCE_CHANNEL) {
+		message.announce_channel.type = 1 + pick(c, 3);
+		strcpy(message.announce_channel.name, names[pick(c, 4)]);
+	}
+	(void)broker_message(app->process, &message,
+		message.type > CONTROL_SYNC ? -EOPNOTSUPP
+		: pick(c, 10)		    ? 0
+					    : -EBADMSG);
+}
+
+static void forget(struct memory *m)
+{
+	uint32_t next_request = m->next_request;
+
+	memset(m, 0, sizeof(*m));
+	m->next_request = next_request;
+}
+
+/* The next of the announcements, in the order of PROTOCOL.md 5.1. */
+static void announce(struct chaos *c, struct app *app, struct memory *m)
+{
+	unsigned i = m->announced - 1;
+
+	if (i < LINKS) {
+		const struct known_link *link = &m->links[i];
+
+		if (link->used)
+			app_announce_link(app, link->end, link->uid, link->peer, link->transport,
+				link->role, link->state);
+	} else if (i < LINKS + CHANNELS) {
+		const struct known_channel *k = &m->channels[i - LINKS];
+
+		if (k->used && link_of(m, k->end))
+			app_announce_channel(
+				app, k->end, k->channel, k->listener, k->accepted, k->name);
+	} else if (i < LINKS + CHANNELS + 4) {
+		uint32_t handle = i - LINKS - CHANNELS;
+
+		if (m->listens[handle]) {
+			struct control_message message = {
+				.type = CONTROL_LISTEN, .request = ++m->next_request + 1000};
+
+			message.listen.listener = handle + 1;
+			message.listen.type = CHANNEL_SEQPACKET;
+			message.listen.backlog = 2;
+			strcpy(message.listen.name, names[handle]);
+			app_send(app, &message);
+		}
+	} else {
+		app_announce_done(app);
+		m->announced = 0;
+		return;
+	}
+	m->announced++;
+}
+
+static void talk(struct chaos *c, struct app *app, struct memory *m)
+{
+	struct control_message message;
+
+	if (m->announced) {
+		for (int i = 0; i < 16 && m->announced && app->process; i++)
+			announce(c, app, m);
+		return;
+	}
+	memset(&message, 0, sizeof(message));
+	switch (pick(c, 28)) {
+	case 0:
+	case 1: {
+		uint32_t handle = pick(c, 4);
+
+		message.type = CONTROL_LISTEN;
+		message.request = ++m->next_request + 1000;
+		message.listen.listener = handle + 1;
+		message.listen.type = CHANNEL_SEQPACKET;
+		message.listen.backlog = 2;
+		strcpy(message.listen.name, names[handle]);
+		m->listens[handle] = true;
+		app_send(app, &message);
+		return;
+	}
+	case 2:
+		message.type = CONTROL_UNLISTEN;
+		message.request = ++m->next_request + 1000;
+		message.unlisten.listener = 1 + pick(c, 4);
+		m->listens[message.unlisten.listener - 1] = false;
+		app_send(app, &message);
+		return;
+	case 3:
+	case 4:
+	case 5:
+	case 6:
+		app_connect(app, ++m->next_request + 1000, addresses[pick(c, 8)],
+			pick(c, 3) == 0 ? CONNECT_WAIT_NAME : 0,
+			pick(c, 4) == 0 ? pick(c, TRANSPORT_LIMIT) : TRANSPORT_ANY);
+		return;
+	case 7:
+		app_cancel(app, m->next_request + 1000 - pick(c, 6));
+		return;
+	case 8:
+	case 9:
+	case 10:
+		use_channel(c, app, m);
+		return;
+	case 11:
+		reset_link(c, app, m);
+		return;
+	case 12:
+		app->congested = pick(c, 3) == 0;
+		return;
+	default:
+		react(c, app, m);
+	}
+}
+
+static void come(struct chaos *c, struct app *app, struct memory *m)
+{
+	forget(m);
+	if (app_attach(app, (uint16_t)pick(c, 6), false) < 0) {
+		app->process = NULL;
+		return;
+	}
+	if (pick(c, 20))
+		(void)app_hello(app, pick(c, 3) != 0, false);
+}
+
+static void restart(struct chaos *c)
+{
+	bool had[APPS];
+	uint32_t n = 0;
+
+	c->counts.restarts++;
+	for (unsigned i = 0; i < APPS; i++) {
+		had[i] = c->world->apps[i].process != NULL;
+		n += had[i];
+		/* What msgd had still said is drained first. */
+		while (had[i] && c->world->apps[i].head != c->world->apps[i].tail) {
+			const struct control_message *got = app_take(&c->world->apps[i]);
+
+			if (got->type == CONTROL_LINK_UP) {
+				struct known_link *link = link_of(&c->memory[i], got->link_up.end);
+
+				if (link)
+					link->state = 1;
+			} else if (got->type == CONTROL_CHANNEL) {
+				channel_remember(&c->memory[i], got->channel.end,
+					got->channel.channel, got->channel.listener,
+					got->channel.name);
+			}
+		}
+	}
+	world_restart(c->world, policies[pick(c, 4) ? 0 : pick(c, 3)], small_limits());
+	broker_recover(c->world->broker, n);
+	for (unsigned i = 0; i < APPS; i++) {
+		struct app *app = &c->world->apps[i];
+
+		if (!had[i])
+			continue;
+		if (app_attach(app, app->domid, true) < 0) {
+			app->process = NULL;
+			broker_record_lost(c->world->broker);
+			continue;
+		}
+		if (pick(c, 12) == 0)
+			continue; /* busy elsewhere, for ever */
+		if (app_hello(app, pick(c, 3) != 0, true) == 0)
+			c->memory[i].announced = 1;
+	}
+}
+
+static void change_world(struct chaos *c)
+{
+	struct world *w = c->world;
+
+	switch (pick(c, 6)) {
+	case 0:
+		world_policy(w, policies[pick(c, 2) ? 0 : pick(c, 3)]);
+		return;
+	case 1: /* the same domid, another domain */
+		w->domains[pick(c, (uint32_t)w->n_domains)].generation++;
+		world_domains(w);
+		return;
+	case 2:
+		w->domains[pick(c, (uint32_t)w->n_domains)].state =
+			pick(c, 2) ? BROKER_DOMAIN_SUSPENDED : BROKER_DOMAIN_CRASHED;
+		world_domains(w);
+		return;
+	case 3:
+		for (size_t i = 0; i < w->n_domains; i++)
+			w->domains[i].state = BROKER_DOMAIN_RUNNING;
+		world_domains(w);
+		return;
+	case 4:
+		if (w->timer_ns) {
+			w->now_ns = w->timer_ns;
+			broker_set_now(w->broker, w->now_ns);
+			broker_tick(w->broker);
+		}
+		return;
+	default:
+		if (pick(c, 3) == 0)
+			restart(c);
+	}
+}
+
+void chaos_step(struct chaos *c)
+{
+	unsigned slot = pick(c, APPS);
+	struct app *app = &c->world->apps[slot];
+	struct memory *m = &c->memory[slot];
+	uint32_t what = pick(c, 1000);
+
+	c->world->now_ns += 1000;
+	broker_set_now(c->world->broker, c->world->now_ns);
+	if (!app->process)
+		come(c, app, m);
+	else if (what < 3)
+		change_world(c);
+	else if (what < 5) {
+		c->counts.deaths++;
+		app_die(app);
+	} else if (what < 9)
+		misbehave(c, app);
+	else
+		talk(c, app, m);
+	for (unsigned i = 0; i < APPS; i++) {
+		if (c->world->apps[i].dropped) {
+			c->counts.dropped++;
+			c->world->apps[i].dropped = false;
+		}
+	}
+	world_check(c->world);
+}
