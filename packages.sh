@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2034
+# Which Debian packages the tree needs, for quickstart and check to source; and how they are got.
+
+# To build and to try.
+packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsystemd-dev libjansson-dev
+	libinih-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
+# To test as well.
+packages_check='clang clang-format libclang-rt-14-dev mandoc shellcheck spin jq perl git'
+
+# packages_missing PACKAGE...: prints those that are not installed.
+packages_missing() {
+	local package status missing=
+
+	for package in "$@"; do
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
+		[ "$status" = installed ] || missing="$missing $package"
+	done
+	echo "${missing# }"
+}
+
+# packages_need PACKAGE...: installs what is missing, or says how and returns 1.
+packages_need() {
+	local missing log
+
+	if ! command -v dpkg-query >/dev/null; then
+		echo "This is not Debian: have these, or what they are called here: $*" >&2
+		return 0
+	fi
+	missing=$(packages_missing "$@")
+	[ -n "$missing" ] || return 0
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "These packages are missing. As root:  apt-get install $missing" >&2
+		return 1
+	fi
+	echo "Installing: $missing"
+	log=$(mktemp)
+	# shellcheck disable=SC2086 # a list
+	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+		--no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+		tail -20 "$log" >&2
+		rm -f "$log"
+		echo "apt-get failed; wanted: $missing" >&2
+		return 1
+	fi
+	rm -f "$log"
+}
