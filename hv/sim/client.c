@@ -53,7 +53,9 @@ static int connect_errno(const char *path, int error, const char **ret_reason)
 	if (error == ENOENT || error == ENOTDIR)
 		return fail(ret_reason, -ENOENT, "no emulator there: start xen-sim with this path");
 	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return fail(ret_reason, -EPROTO, "the path is not a socket, but something else");
+		return fail(ret_reason, -ENOENT,
+			"nothing listens there: the path is taken by something that is not a "
+			"socket");
 	if (error == ECONNREFUSED)
 		return fail(ret_reason, -ENOENT,
 			"a socket is there, but no emulator behind it: start xen-sim again");

@@ -2,25 +2,36 @@
 /*
  * Telling a process that it has events, at the price of a system call only if it may sleep.
  *
- * A slot has bits (ports, rings, flags) and `kick`: bit 0 says that its eventfd has been written
- * since it was last drained, the bits above count the drains. Whoever raises does
+ * A slot has bits (ports, rings, flags) and `kick`: WRITTEN says that its eventfd has been written
+ * since it was last drained, WRITING that this may be so, and what is above counts the drains.
+ * Whoever raises does
  *
- *	set the bit; k = kick; if (!(k & 1)) { write(eventfd); cas(kick, k, k | 1); }
+ *	set the bit; k = kick;
+ *	if (!(k & WRITTEN)) {
+ *		kick |= WRITING; write(eventfd);
+ *		cas(kick, k | WRITING, k | WRITING | WRITTEN) or else kick |= WRITING;
+ *	}
  *
  * and the owner, once it has taken all bits,
  *
- *	kick = (kick + 2) & ~1; read(eventfd); if (a bit is set) { write(eventfd); kick |= 1; }
+ *	if (kick & (WRITING | WRITTEN)) {
+ *		kick = next drain, neither; read(eventfd);
+ *		if (a bit is set) { write(eventfd); kick |= WRITTEN; }
+ *	}
  *
  * all of it sequentially consistent. Then "a bit is set" implies that the eventfd is readable or
  * that somebody is about to write it:
- *  - the raiser saw bit 0 set: that was before the owner cleared it, hence so was its own bit, and
+ *  - the raiser saw WRITTEN: that was before the owner cleared it, hence so was its own bit, and
  *    the owner's last look sees it;
- *  - the raiser saw it clear and writes before the owner's read: so its bit is seen, too. If its
- *    cas comes later than that read, the epoch has changed, or the owner has written itself;
+ *  - it did not, and writes before the owner's read: so its bit is seen, too. If its cas comes
+ *    later than that read, the count has changed, or the owner has written itself;
  *  - it writes after the owner's read: the eventfd is readable.
- * Two raisers may both write, which costs one of them a system call. One that dies before it
- * writes is made up for by slots_kick_unseen; one that is stopped there delays only its own event,
- * for the next raiser still sees bit 0 clear.
+ * And the eventfd is not readable for long without a bit: WRITING is set before the write, so that
+ * an owner that was woken by it, and perhaps has preempted the raiser, drains it; if a drain came
+ * between the two, the failed cas sets WRITING again; and an owner that finds nothing time and
+ * again looks at the eventfd all the same. Two raisers may both write, which costs one of them a
+ * system call. One that dies before it writes is made up for by slots_kick_unseen; one that is
+ * stopped there delays only its own event, for the next raiser still sees WRITTEN clear.
  */
 #include "hv/sim/guest.h"
 
@@ -29,6 +40,11 @@
 
 #include "hv/sim/journal.h"
 #include "hv/sim/lock.h"
+
+#define WRITTEN	    1U
+#define WRITING	    2U
+#define DRAIN	    4U
+#define EMPTY_LOOKS 16U
 
 int guest_begin(struct xen *xen)
 {
@@ -67,10 +83,12 @@ void kick_slot(struct xen *xen, uint32_t slot)
 	uint32_t generation = atomic_load(&s->generation);
 	uint32_t k = atomic_load(&s->kick);
 
-	if ((k & 1U) || !xen->ops || !xen->ops->kick)
+	if ((k & WRITTEN) || !xen->ops || !xen->ops->kick)
 		return;
+	k = atomic_fetch_or(&s->kick, WRITING) | WRITING;
 	xen->ops->kick(xen, slot, generation);
-	atomic_compare_exchange_strong(&s->kick, &k, k | 1U);
+	if ((k & WRITTEN) || !atomic_compare_exchange_strong(&s->kick, &k, k | WRITTEN))
+		atomic_fetch_or(&s->kick, WRITING);
 }
 
 bool slot_has_events(struct xen *xen, uint32_t slot)
@@ -87,16 +105,18 @@ void slot_quiesce(struct xen *xen, int event_fd)
 	uint32_t k = atomic_load(&s->kick);
 	uint64_t count;
 
-	if (!(k & 1U) || slot_has_events(xen, xen->slot))
+	if (slot_has_events(xen, xen->slot))
 		return;
-	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + 2U) & ~1U))
+	if (!(k & (WRITTEN | WRITING)) && ++xen->n_empty % EMPTY_LOOKS)
+		return;
+	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + DRAIN) & ~(WRITTEN | WRITING)))
 		;
 	if (read(event_fd, &count, sizeof(count)) < 0)
-		count = 0; /* somebody's write is still to come: a spurious wake-up */
+		count = 0; /* the write is still to come */
 	if (slot_has_events(xen, xen->slot)) {
 		count = 1;
 		if (write(event_fd, &count, sizeof(count)) == sizeof(count))
-			atomic_fetch_or(&s->kick, 1U);
+			atomic_fetch_or(&s->kick, WRITTEN);
 	}
 }
 

@@ -250,7 +250,7 @@ struct sim_slot {
 	_Atomic uint16_t domain;	  /* index */
 	_Atomic uint32_t watches_domains; /* any time; the owner writes */
 
-	_Alignas(64) _Atomic uint32_t kick; /* bit 0: the eventfd is written; above: an epoch */
+	_Alignas(64) _Atomic uint32_t kick; /* whether the eventfd is written: guest-slot.c */
 	_Atomic uint32_t flags;
 	_Atomic uint64_t rings[2];
 	_Atomic uint64_t port_words; /* which words of ports[] may be non-zero */

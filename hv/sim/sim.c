@@ -39,7 +39,7 @@ static void sim_kick_and_rearm(struct xen *xen, uint32_t slot, uint32_t generati
 {
 	sim_kick(xen, slot, generation);
 	if (slot == 0)
-		atomic_fetch_add(&slot_at(xen, 0)->kick, 2U);
+		atomic_fetch_add(&slot_at(xen, 0)->kick, 4U);
 }
 
 static const struct xen_ops sim_xen_ops = {

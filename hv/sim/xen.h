@@ -28,6 +28,7 @@ struct xen {
 	uint8_t *pool;		 /* the page pool, inside seg */
 	uint32_t slot;
 	uint32_t lock_word; /* what this slot writes into the lock */
+	uint32_t n_empty;   /* the owner's: polls that found nothing; see guest-slot.c */
 	const struct xen_ops *ops;
 	void *ops_arg; /* borrowed */
 	/* For tests: called at each step of a transaction, so that it can be cut short there. */
