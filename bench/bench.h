@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a benchmark consists of: a peer (a way to carry messages between two processes), a case
+ * (what is done with it) and a result. Every round runs each case over each peer in turn, each time
+ * in two new processes, so that only figures of one round are compared.
+ */
+#ifndef MSGD_BENCH_H
+#define MSGD_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define BENCH_MESSAGE_MAX 65536U
+
+/* What is made before the two processes are forked, and shared by both. */
+struct pair {
+	const char *hv;	 /* "sim:PATH": the domains left and right exist there */
+	const char *dir; /* for sockets */
+	int transport;	 /* peer->transport */
+	int socks[2];	 /* a socket pair, or a listener in [0] */
+	void *shared;	 /* a page */
+};
+
+/* One process' end. */
+struct end {
+	struct pair *pair; /* borrowed */
+	int role;	   /* 0: starts; 1: answers */
+	int sock;
+	uint32_t turn;
+	void *ctx, *listener, *channel;
+};
+
+enum peer_flag {
+	PEER_BASELINE =
+		1,	  /* carries no data: shown, and measured in round trips of 64 bytes only */
+	PEER_BATCHES = 2, /* knows `more` */
+};
+
+/* Functions end the process, with a message, when they fail. */
+struct peer {
+	const char *name;
+	unsigned flags;
+	int transport;
+	void (*prepare)(struct pair *pair); /* before the fork; may be NULL */
+	void (*open)(struct end *end);
+	void (*send)(struct end *end, const void *data, size_t len, bool more);
+	size_t (*recv)(struct end *end, void *data, size_t size);
+	void (*close)(struct end *end);
+	/* For the connect case, where there are any: one new connection, accepted, closed. */
+	void (*listen)(struct end *end);
+	void (*connect)(struct end *end);
+	void (*accept)(struct end *end);
+	void (*disconnect)(struct end *end);
+};
+
+extern const struct peer peer_seqpacket, peer_argo, peer_grant, peer_futex, peer_cache_line;
+
+enum pinning { PIN_NONE, PIN_ONE_CPU, PIN_TWO_CPUS };
+
+struct work {
+	size_t len; /* bytes of a message */
+	int batch;  /* messages of which all but the last are sent with `more`; 1: none */
+	uint64_t run_ns;
+};
+
+/* Written by the process with role 0; cpu_ns is both processes' by the end. */
+struct result {
+	uint64_t n; /* messages, round trips or connections */
+	uint64_t ns;
+	uint64_t cpu_ns;
+};
+
+/* What each side does, for work->run_ns. Role 0 fills *ret_result; contents are checked. */
+typedef void work_fn(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result);
+
+work_fn work_one_way, work_round_trip, work_connect;
+
+uint64_t now_ns(void);
+
+/* What the machine did between two looks. */
+struct machine {
+	uint64_t total, idle, steal; /* ticks, all CPUs */
+	uint64_t own;		     /* ticks of this process' children */
+};
+
+void machine_look(struct machine *ret_machine);
+void machine_print(const struct machine *since);
+
+#endif

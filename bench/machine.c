@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the machine did meanwhile: figures from a busy machine are to be read as such. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/times.h>
+
+#include "bench/bench.h"
+
+void machine_look(struct machine *ret_machine)
+{
+	uint64_t field[8] = {0};
+	struct tms times_now;
+	FILE *f = fopen("/proc/stat", "re");
+
+	*ret_machine = (struct machine){0};
+	(void)times(&times_now);
+	ret_machine->own = (uint64_t)(times_now.tms_cutime + times_now.tms_cstime);
+	if (!f)
+		return;
+	if (fscanf(f,
+		    "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
+		    " %" SCNu64 " %" SCNu64,
+		    &field[0], &field[1], &field[2], &field[3], &field[4], &field[5], &field[6],
+		    &field[7]) == 8) {
+		for (int i = 0; i < 8; i++)
+			ret_machine->total += field[i];
+		ret_machine->idle = field[3] + field[4];
+		ret_machine->steal = field[7];
+	}
+	(void)fclose(f);
+}
+
+void machine_print(const struct machine *since)
+{
+	struct machine now;
+	double total, load[1] = {0};
+
+	machine_look(&now);
+	total = (double)(now.total - since->total);
+	(void)getloadavg(load, 1);
+	if (total <= 0)
+		total = 1;
+	printf("the machine meanwhile: the benchmark itself %.0f %%, others %.0f %%, steal %.1f "
+	       "%%, "
+	       "idle %.0f %% of its CPUs; load %.1f\n",
+		100 * (double)(now.own - since->own) / total,
+		100 *
+			(total - (double)(now.idle - since->idle) -
+				(double)(now.steal - since->steal) -
+				(double)(now.own - since->own)) /
+			total,
+		100 * (double)(now.steal - since->steal) / total,
+		100 * (double)(now.idle - since->idle) / total, load[0]);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libmsg, each end in a domain of its own: left listens, right connects. One context a process, as
+ * in a program; a listener's name is kept until the process ends.
+ */
+#include <err.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/bench.h"
+#include "libmsg/libmsg.h"
+
+#define TIMEOUT_MS 10000
+
+static _Noreturn void fail(const char *what)
+{
+	err(1, "%s: %s", what, msg_reason());
+}
+
+static void context_open(struct end *end)
+{
+	char hv[256];
+
+	(void)snprintf(hv, sizeof(hv), "%s#%s", end->pair->hv, end->role ? "left" : "right");
+	end->ctx = msg_ctx_open(hv, LIBMSG_ONE_THREAD, TIMEOUT_MS);
+	if (!end->ctx)
+		fail(hv);
+	if (msg_ctx_set_transport(end->ctx, end->pair->transport) < 0)
+		fail("transport");
+}
+
+static void end_listen(struct end *end)
+{
+	context_open(end);
+	if (end->role == 0)
+		return;
+	end->listener = msg_listen(end->ctx, "bench", LIBMSG_SEQPACKET, 64, 0);
+	if (!end->listener)
+		fail("listen");
+}
+
+static void end_connect(struct end *end)
+{
+	end->channel =
+		msg_connect(end->ctx, "left/bench", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, TIMEOUT_MS);
+	if (!end->channel)
+		fail("connect");
+}
+
+static void end_accept(struct end *end)
+{
+	end->channel = msg_accept(end->listener, 0);
+	if (!end->channel)
+		fail("accept");
+}
+
+static void end_open(struct end *end)
+{
+	int64_t transport = 0;
+
+	end_listen(end);
+	if (end->role)
+		end_accept(end);
+	else
+		end_connect(end);
+	if (msg_getopt(end->channel, LIBMSG_TRANSPORT, &transport) < 0 ||
+		transport != end->pair->transport)
+		errx(1, "another transport than asked for: %d", (int)transport);
+}
+
+static void end_send(struct end *end, const void *data, size_t len, bool more)
+{
+	if (msg_send(end->channel, data, len, more ? MSG_MORE : 0) != (ssize_t)len)
+		fail("send");
+}
+
+static size_t end_recv(struct end *end, void *data, size_t size)
+{
+	ssize_t n = msg_recv(end->channel, data, size, 0);
+
+	if (n < 0)
+		fail("recv");
+	return (size_t)n;
+}
+
+static void end_disconnect(struct end *end)
+{
+	if (msg_close(end->channel) < 0)
+		fail("close");
+}
+
+static void end_close(struct end *end)
+{
+	end_disconnect(end);
+	msg_ctx_close(end->ctx);
+}
+
+#define OPERATIONS                                                                                 \
+	.flags = PEER_BATCHES, .open = end_open, .send = end_send, .recv = end_recv,               \
+	.close = end_close, .listen = end_listen, .connect = end_connect, .accept = end_accept,    \
+	.disconnect = end_disconnect
+
+const struct peer peer_argo = {.name = "argo", .transport = LIBMSG_TRANSPORT_ARGO, OPERATIONS};
+const struct peer peer_grant = {.name = "grant", .transport = LIBMSG_TRANSPORT_GRANT, OPERATIONS};

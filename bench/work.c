@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The work itself, the same over every peer. Each message carries its number; words that follow
+ * from the number are strewn over it, one in every line of a short message, and the receiver checks
+ * them all, and one more line that moves through the message: a message that is lost, doubled, cut,
+ * mixed up with another or stale ends the benchmark.
+ */
+#include <err.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/bench.h"
+
+#define WORDS_MAX (BENCH_MESSAGE_MAX / 8)
+#define LINE	  8 /* words */
+
+static uint64_t message[WORDS_MAX], received[WORDS_MAX];
+
+uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t pattern(uint64_t number, size_t word)
+{
+	return (number + word) * 0x9e3779b97f4a7c15U;
+}
+
+/* Every word of 64 bytes, one a line up to 4 KiB, one in eight lines above. */
+static size_t stride(size_t n_words)
+{
+	return n_words <= LINE ? 1 : n_words <= 512 ? LINE : 8 * LINE;
+}
+
+static void message_init(void)
+{
+	for (size_t i = 0; i < WORDS_MAX; i++)
+		message[i] = pattern(0, i);
+}
+
+static void message_fill(uint64_t number, size_t n_words)
+{
+	size_t step = stride(n_words);
+
+	for (size_t i = 0; i < n_words; i += step)
+		message[i] = pattern(number, i);
+}
+
+static void message_check(const uint64_t *got, uint64_t number, size_t n_words)
+{
+	size_t step = stride(n_words), line = (number * LINE) % n_words;
+	uint64_t wrong = 0;
+
+	for (size_t i = 0; i < n_words; i += step)
+		wrong |= got[i] ^ pattern(number, i);
+	if (step > 1) {
+		for (size_t i = line + 1; i < line + LINE; i++)
+			wrong |= got[i] ^ pattern(0, i);
+	}
+	if (wrong)
+		errx(1, "message %" PRIu64 " arrived wrong", number);
+}
+
+/* Both are there, and warm. */
+static void meet(const struct peer *peer, struct end *end)
+{
+	char hello[8] = "hello";
+
+	message_init();
+	if (end->role == 0)
+		peer->send(end, hello, sizeof(hello), false);
+	if (peer->recv(end, received, sizeof(received)) != sizeof(hello) &&
+		!(peer->flags & PEER_BASELINE))
+		errx(1, "no hello");
+	if (end->role == 1)
+		peer->send(end, hello, sizeof(hello), false);
+}
+
+/* The end is marked by a message of 8 bytes with the count; the receiver sends it back. */
+static void one_way_send(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	uint64_t start = now_ns(), n = 0;
+
+	do {
+		for (int i = 0; i < 32; i++) {
+			message_fill(n++, work->len / 8);
+			peer->send(end, message, work->len, (i + 1) % work->batch != 0);
+		}
+	} while (now_ns() - start < work->run_ns);
+	peer->send(end, &n, sizeof(n), false);
+	if (peer->recv(end, received, sizeof(received)) != 8 || received[0] != n)
+		errx(1, "%" PRIu64 " messages sent, %" PRIu64 " received", n, received[0]);
+	ret_result->n = n;
+	ret_result->ns = now_ns() - start;
+}
+
+void work_one_way(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	uint64_t n = 0;
+	size_t len;
+
+	meet(peer, end);
+	if (end->role == 0) {
+		one_way_send(peer, end, work, ret_result);
+		return;
+	}
+	while ((len = peer->recv(end, received, sizeof(received))) == work->len)
+		message_check(received, n++, work->len / 8);
+	if (len != 8 || received[0] != n)
+		errx(1, "%" PRIu64 " messages received, then one of %zu bytes", n, len);
+	peer->send(end, &n, sizeof(n), false);
+}
+
+void work_round_trip(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	bool data = !(peer->flags & PEER_BASELINE);
+	uint64_t start, n = 0, stop = UINT64_MAX;
+	size_t len;
+
+	meet(peer, end);
+	start = now_ns();
+	while (end->role == 0 && (n % 16 || now_ns() - start < work->run_ns)) {
+		if (data)
+			message_fill(n, work->len / 8);
+		peer->send(end, message, work->len, false);
+		len = peer->recv(end, received, sizeof(received));
+		if (data && len != work->len)
+			errx(1, "answer %" PRIu64 " has %zu bytes", n, len);
+		if (data)
+			message_check(received, n, work->len / 8);
+		n++;
+	}
+	if (end->role == 0) {
+		ret_result->n = n;
+		ret_result->ns = now_ns() - start;
+		peer->send(end, &stop, sizeof(stop), false);
+		return;
+	}
+	for (;; n++) {
+		len = peer->recv(end, received, sizeof(received));
+		if (len != work->len)
+			break;
+		if (data)
+			message_check(received, n, work->len / 8);
+		peer->send(end, received, work->len, false);
+	}
+	if (len != sizeof(stop) || received[0] != stop)
+		errx(1, "%" PRIu64 " messages received, then one of %zu bytes", n, len);
+}
+
+/* Connects, one byte there and back, closes; one at a time. */
+void work_connect(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	uint64_t start = now_ns(), n = 0;
+	char byte = 1;
+
+	while (end->role == 1 && byte) {
+		peer->accept(end);
+		if (peer->recv(end, &byte, 1) != 1)
+			errx(1, "connection %" PRIu64 " carries nothing", n);
+		peer->send(end, &byte, 1, false);
+		peer->disconnect(end);
+		n++;
+	}
+	while (end->role == 0 && byte) {
+		byte = now_ns() - start < work->run_ns;
+		peer->connect(end);
+		peer->send(end, &byte, 1, false);
+		if (peer->recv(end, &byte, 1) != 1)
+			errx(1, "connection %" PRIu64 " carries nothing", n);
+		peer->disconnect(end);
+		n++;
+	}
+	if (end->role == 0) {
+		ret_result->n = n;
+		ret_result->ns = now_ns() - start;
+	}
+}
