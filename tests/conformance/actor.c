@@ -35,6 +35,8 @@ static int64_t reply_get(struct actor *actor)
 /* Sends the request that was made by request_new, and the data behind it. */
 static int64_t call(struct actor *actor)
 {
+	if (actor->link->busy)
+		case_fail(__FILE__, __LINE__, "the case commands an actor that has a role");
 	if (actor->link->direct) {
 		request.handle = actor->handle;
 		agent_execute(actor->link->direct, &request, &reply);
@@ -574,6 +576,7 @@ void actor_start(struct actor *actor, enum agent_op op, const uint64_t *args, si
 {
 	struct role *role;
 
+	actor->link->busy = true;
 	request_new(op, 0, 0, 0);
 	memcpy(request.arg, args, n_args * sizeof(*args));
 	if (!actor->link->direct) {
@@ -595,6 +598,7 @@ int64_t actor_finish(struct actor *actor, uint64_t *ret_vals, size_t n_vals)
 	struct role *role = actor->link->role;
 	int64_t r;
 
+	actor->link->busy = false;
 	if (role) {
 		CHECK_OK(pthread_join(role->thread, NULL));
 		memcpy(&reply, &role->reply, AGENT_REPLY_HEADER);

@@ -98,7 +98,8 @@ struct agent_link {
 	struct agent *direct; /* owned */
 	int fd;		      /* owned; -1 when direct */
 	pid_t pid;	      /* 0 when direct */
-	void *role;	      /* a role that runs in a thread (actor.c); direct only */
+	bool busy;	      /* a role runs */
+	void *role;	      /* its thread (actor.c); direct only */
 };
 
 struct agent *agent_new(agent_open_fn open_fn, void *arg);

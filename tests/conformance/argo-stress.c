@@ -8,15 +8,15 @@
 
 #define N_SENDERS 5
 
-/* Starts a sender whose ring is connected to `to`, a ring of the receiver's. */
-static void sender_start(
-	struct actor *sender, struct actor *receiver, uint32_t to, uint32_t count, uint32_t max_len)
+/* Starts a sender to ring `aport` of the receiver, which may be at work already. */
+static void sender_start(struct actor *sender, const struct actor *receiver, uint32_t aport,
+	uint32_t count, uint32_t max_len)
 {
-	uint64_t args[4] = {0, count, max_len, (uint64_t)sender->domid << 8 | to};
+	uint64_t args[4] = {0, count, max_len, (uint64_t)sender->domid << 8};
 	uint32_t ring;
 
 	CHECK_OK(actor_ring_register(sender, 0, receiver->domid, 64, &ring));
-	CHECK_OK(actor_ring_peer(sender, ring, ring_aport(receiver, to)));
+	CHECK_OK(actor_ring_peer(sender, ring, aport));
 	args[0] = ring;
 	args[3] ^= (uint64_t)ring_aport(sender, ring) << 20;
 	actor_start(sender, AGENT_ROLE_ARGO_SEND, args, 4);
@@ -36,7 +36,7 @@ static void senders_run(uint32_t ring_len, uint32_t count, uint32_t max_len, boo
 	args[0] = from_b;
 	args[1] = from_d;
 	for (int i = 0; i < N_SENDERS; i++)
-		sender_start(senders[i], a, i < 3 ? from_b : from_d, count, max_len);
+		sender_start(senders[i], a, ring_aport(a, i < 3 ? from_b : from_d), count, max_len);
 	actor_start(a, AGENT_ROLE_ARGO_RECV, args, 3);
 	CHECK_OK(actor_finish(a, got, 3));
 	for (int i = 0; i < N_SENDERS; i++) {
@@ -69,18 +69,19 @@ static void senders_killed(void)
 {
 	struct actor *a = world_actor(WORLD_A), *steady = world_actor(WORLD_B), *victim;
 	uint64_t args[3] = {0, 0, 1}, got[3], sent[3], storm[2] = {UINT32_MAX, 3};
-	uint32_t from_b;
+	uint32_t from_b, aport;
 
 	CHECK_OK(actor_ring_register(a, 0, steady->domid, 4096, &from_b));
 	args[0] = from_b;
-	sender_start(steady, a, from_b, 6000, 500);
+	aport = ring_aport(a, from_b);
+	sender_start(steady, a, aport, 6000, 500);
 	actor_start(a, AGENT_ROLE_ARGO_RECV, args, 3);
 	for (int i = 0; i < 8; i++) {
 		victim = world_actor(WORLD_B);
 		if (i % 2)
 			actor_start(victim, AGENT_ROLE_STORM, storm, 2);
 		else
-			sender_start(victim, a, from_b, 1000000, 500);
+			sender_start(victim, a, aport, 1000000, 500);
 		for (int k = 0; k <= i; k++)
 			case_pause(); /* no synchronisation: any moment will do */
 		actor_kill(victim);

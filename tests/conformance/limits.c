@@ -147,11 +147,12 @@ static void shares(void)
 static void failures(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	struct census before = census_take(a);
 	uint32_t refs[16], out, pa, pb;
 	struct hv_unmap_notify notify;
+	struct census before;
 
 	actor_connect(b, a, &pb, &pa);
+	before = census_take(a);
 	notify = (struct hv_unmap_notify){0, pa};
 	for (int i = 0; i < 600; i++) {
 		CHECK_INT(actor_share(a, b->domid, 16, &notify, refs, &out), -EINVAL);
@@ -164,6 +165,31 @@ static void failures(void)
 		CHECK_OK(actor_share(a, b->domid, 16, NULL, refs, &out));
 	for (int i = 0; i < 128; i++)
 		CHECK_OK(actor_ring_register(a, 0, b->domid, 64, &out));
+}
+
+/* What a process keeps for a peer goes with the peer, sooner or later. */
+static void peers_come_and_go(void)
+{
+	struct actor *a = world_actor(WORLD_A);
+	struct census before = {0};
+
+	for (int i = 0; i < 60; i++) {
+		struct actor *b = world_actor(WORLD_B);
+		uint32_t pa, pb;
+
+		if (i == 10)
+			before = census_take(a);
+		actor_connect(a, b, &pa, &pb);
+		CHECK_OK(actor_send(a, pa));
+		CHECK_PORT(b, pb);
+		if (i & 1)
+			actor_kill(b);
+		else
+			actor_close(b);
+		CHECK_OK(actor_port_close(a, pa));
+	}
+	CHECK(actor_count_fds(a) <= before.fds + 10); /* it may forget them late */
+	CHECK(actor_count_mappings(a) <= before.maps + 12);
 }
 
 /* One that holds some of everything is closed, or killed, again and again. */
@@ -213,12 +239,13 @@ static void kills_come_back(void)
 
 static const struct test_case cases[] = {
 	{"handles", G, handles},
-	{"handles_run_out", G | WORLD_OPEN, handles_run_out},
+	{"handles_run_out", G | WORLD_SLOTS, handles_run_out},
 	{"ports", G, ports},
 	{"ports_with_events", G, ports_with_events},
 	{"rings", G | WORLD_ARGO, rings},
 	{"shares", G, shares},
 	{"failures", G | WORLD_ARGO, failures},
+	{"peers_come_and_go", G | WORLD_KILL, peers_come_and_go},
 	{"closes_come_back", G | WORLD_ARGO, closes_come_back},
 	{"kills_come_back", G | WORLD_ARGO | WORLD_KILL, kills_come_back},
 };

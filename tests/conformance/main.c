@@ -2,11 +2,13 @@
 /*
  * One conformance suite for every backend of hv.h.
  *
- *	conformance --hv=WORLD[:SPEC] [--list] [NAME...]
+ *	conformance --hv=WORLD[:SPEC] [--list] [--stop] [NAME...]
  *
  * prints TAP, one line a case, each run in a process and a world of its own: a backend that
- * crashes fails its case only. NAME picks cases by group, or group/name. `--agent SPEC` is how
- * a world makes actors: it opens SPEC on command and serves descriptor 0 (agent.h).
+ * crashes fails its case only. NAME picks cases by group, or group/name; --stop ends at the first
+ * failure. CONFORMANCE_WAIT_MS is how long an event may take, for machines slower than most.
+ *`--agent SPEC` is how a world makes actors: it opens SPEC on command and serves descriptor 0
+ *(agent.h).
  */
 #include <dirent.h>
 #include <signal.h>
@@ -113,9 +115,17 @@ static void dir_remove(const char *path)
 	(void)rmdir(path);
 }
 
+static int wait_ms(void)
+{
+	const char *env = getenv("CONFORMANCE_WAIT_MS");
+	int ms = env ? atoi(env) : 0;
+
+	return ms > 0 ? ms : 5000;
+}
+
 static bool case_passes(const struct world_ops *ops, const char *spec, const struct test_case *c)
 {
-	struct world world = {.ops = ops, .spec = spec, .wait_ms = 5000, .settle_ms = 0};
+	struct world world = {.ops = ops, .spec = spec, .wait_ms = wait_ms(), .settle_ms = 0};
 	int status;
 	pid_t pid;
 
@@ -178,12 +188,13 @@ static bool case_report(const struct world_ops *ops, const char *spec, size_t nu
 	return ok;
 }
 
-static int suite_run(const struct world_ops *ops, const char *spec, bool list, char **picks, int n)
+static int suite_run(
+	const struct world_ops *ops, const char *spec, bool list, bool stop, char **picks, int n)
 {
 	size_t number = 0, failed = 0;
 
 	for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
-		for (size_t i = 0; i < groups[g]->n_cases; i++) {
+		for (size_t i = 0; i < groups[g]->n_cases && !(stop && failed); i++) {
 			const struct test_case *c = &groups[g]->cases[i];
 
 			if (!case_picked(groups[g]->name, c->name, picks, n))
@@ -204,7 +215,7 @@ int main(int argc, char **argv)
 {
 	const struct world_ops *ops = NULL;
 	const char *spec = "";
-	bool list = false;
+	bool list = false, stop = false;
 	int i = 1;
 
 	if (argc == 3 && strcmp(argv[1], "--agent") == 0)
@@ -215,11 +226,14 @@ int main(int argc, char **argv)
 			spec = strchr(argv[i], ':') ? strchr(argv[i], ':') + 1 : "";
 		} else if (strcmp(argv[i], "--list") == 0) {
 			list = true;
+		} else if (strcmp(argv[i], "--stop") == 0) {
+			stop = true;
 		}
 	}
 	if (!ops) {
-		fprintf(stderr, "usage: conformance --hv=inprocess|sim [--list] [NAME...]\n");
+		fprintf(stderr,
+			"usage: conformance --hv=inprocess|sim [--list] [--stop] [NAME...]\n");
 		return 2;
 	}
-	return suite_run(ops, spec, list, argv + i, argc - i);
+	return suite_run(ops, spec, list, stop, argv + i, argc - i);
 }

@@ -107,7 +107,7 @@ const struct world_ops world_inprocess_ops = {
 	.name = "inprocess",
 	.can = WORLD_GUESTS | WORLD_CONCURRENT | WORLD_KILL | WORLD_LIFE | WORLD_REUSE |
 	       WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_ARGO | WORLD_NO_ARGO |
-	       WORLD_QUIET | WORLD_DYING,
+	       WORLD_QUIET | WORLD_DYING | WORLD_SLOTS,
 	.start = inprocess_start,
 	.stop = inprocess_stop,
 	.join = inprocess_join,

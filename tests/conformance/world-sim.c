@@ -168,7 +168,7 @@ const struct world_ops world_sim_ops = {
 	.name = "sim",
 	.can = WORLD_GUESTS | WORLD_CONCURRENT | WORLD_PROCESSES | WORLD_KILL | WORLD_LIFE |
 	       WORLD_REUSE | WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_ARGO |
-	       WORLD_NO_ARGO | WORLD_QUIET | WORLD_OPEN | WORLD_DYING,
+	       WORLD_NO_ARGO | WORLD_QUIET | WORLD_OPEN | WORLD_DYING | WORLD_SLOTS,
 	.start = sim_start,
 	.stop = sim_stop,
 	.join = sim_join,

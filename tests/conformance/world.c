@@ -22,6 +22,7 @@ static const char *const can_names[WORLD_N_CAN] = {
 	"hv_open specs to get wrong",
 	"zombie domains",
 	"processes of their own for actors",
+	"running out of handles",
 };
 
 const struct world_ops *world_ops_find(const char *hv)

@@ -32,7 +32,8 @@ enum world_can {
 	WORLD_OPEN = 1 << 11,	   /* hv_open can be tried with wrong specs ("sim:...") */
 	WORLD_DYING = 1 << 12,	   /* a dying domain stays in the list while its pages are mapped */
 	WORLD_PROCESSES = 1 << 13, /* each actor is a process: stop it, kill it at work */
-	WORLD_N_CAN = 14,
+	WORLD_SLOTS = 1 << 14,	   /* so few handles can be open that EUSERS is in reach */
+	WORLD_N_CAN = 15,
 };
 
 enum world_who {
