@@ -20,10 +20,12 @@
 
 /* How each message of the role starts; the rest is pattern(seq ^ aport). */
 struct role_header {
-	uint32_t aport; /* of the sender's own ring */
+	uint32_t sender; /* whom the case calls so: aports are reused after a death */
+	uint32_t aport;	 /* of the sender's own ring */
 	uint32_t seq;
 	uint32_t len; /* of the whole message */
 	uint32_t last;
+	uint32_t pad;
 	uint64_t sum; /* of what follows */
 };
 
@@ -105,7 +107,7 @@ static int role_send_one(struct hv *hv, struct object *o, const struct iovec *io
 	}
 }
 
-/* arg: ring, count, max_len, seed. val: sent, refused, woken. */
+/* arg: ring, count, max_len, the sender's number. val: sent, refused, woken. */
 static int64_t role_argo_send(
 	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
 {
@@ -121,7 +123,8 @@ static int64_t role_argo_send(
 	for (uint32_t seq = 0; seq < rq->arg[1] && r >= 0; seq++) {
 		uint32_t room = (uint32_t)rq->arg[2] - sizeof(struct role_header) + 1;
 		uint32_t body = (uint32_t)(role_random(&rng) % room);
-		struct role_header h = {.aport = o->ring->aport,
+		struct role_header h = {.sender = (uint32_t)rq->arg[3],
+			.aport = o->ring->aport,
 			.seq = seq,
 			.len = body + sizeof(h),
 			.last = seq + 1 == rq->arg[1]};
@@ -141,8 +144,7 @@ static int64_t role_argo_send(
 }
 
 struct role_sender {
-	uint32_t aport, next;
-	uint16_t domid;
+	uint32_t sender, next;
 };
 
 /* Whether the message is whole, from whom it says, and the next one of its sender. */
@@ -158,14 +160,13 @@ static int role_check(const struct hv_ring *ring, const struct argo_message *m, 
 	if (h.len != m->len || h.aport != m->aport || m->domid != ring->partner ||
 		m->type != h.seq || h.sum != pattern_sum(buf + sizeof(h), m->len - sizeof(h)))
 		return -EBADMSG;
-	while (i < ROLE_MAX_SENDERS && senders[i].next != 0 &&
-		(senders[i].aport != h.aport || senders[i].domid != m->domid))
+	while (i < ROLE_MAX_SENDERS && senders[i].next != 0 && senders[i].sender != h.sender)
 		i++;
 	if (i == ROLE_MAX_SENDERS)
 		return -EOVERFLOW;
 	if (senders[i].next != h.seq)
 		return -EILSEQ;
-	senders[i] = (struct role_sender){h.aport, h.seq + 1, m->domid};
+	senders[i] = (struct role_sender){h.sender, h.seq + 1};
 	*ret_last = h.last;
 	return 0;
 }

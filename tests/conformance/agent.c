@@ -347,12 +347,15 @@ static int64_t do_recv(struct agent *agent, const struct agent_request *rq, stru
 {
 	struct object *o = agent_object(agent, rq->arg[0], OBJECT_RING);
 	struct argo_message m;
-	uint8_t *buf = malloc(ARGO_RING_LEN_MAX);
-	int r;
+	uint8_t *buf;
+	int r = argo_ring_peek(o->ring, o->rx, &m);
 
+	if (r <= 0)
+		return r;
+	buf = malloc((size_t)m.len + 1);
 	if (!buf)
 		abort();
-	r = agent_ring_take(o, &m, buf, ARGO_RING_LEN_MAX);
+	r = agent_ring_take(o, &m, buf, m.len);
 	if (r == 1) {
 		re->val[0] = m.len;
 		re->val[1] = m.aport;

@@ -12,13 +12,13 @@
 static void sender_start(struct actor *sender, const struct actor *receiver, uint32_t aport,
 	uint32_t count, uint32_t max_len)
 {
-	uint64_t args[4] = {0, count, max_len, (uint64_t)sender->domid << 8};
+	static uint32_t n_senders;
+	uint64_t args[4] = {0, count, max_len, n_senders++};
 	uint32_t ring;
 
 	CHECK_OK(actor_ring_register(sender, 0, receiver->domid, 64, &ring));
 	CHECK_OK(actor_ring_peer(sender, ring, aport));
 	args[0] = ring;
-	args[3] ^= (uint64_t)ring_aport(sender, ring) << 20;
 	actor_start(sender, AGENT_ROLE_ARGO_SEND, args, 4);
 }
 

@@ -260,15 +260,16 @@ static void mapper_killed(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
 	uint32_t refs[16], first[16], share, map, before;
+	uint16_t domid = b->domid;
 
-	CHECK_OK(actor_share(a, b->domid, 16, NULL, first, &before));
+	CHECK_OK(actor_share(a, domid, 16, NULL, first, &before));
 	CHECK_OK(actor_map(b, a->domid, first, 16, true, NULL, &map));
-	while (actor_share(a, b->domid, 16, NULL, refs, &share) == 0)
+	while (actor_share(a, domid, 16, NULL, refs, &share) == 0)
 		;
 	actor_unshare(a, before);
-	CHECK_INT(actor_share(a, b->domid, 16, NULL, refs, &share), -ENOSPC);
+	CHECK_INT(actor_share(a, domid, 16, NULL, refs, &share), -ENOSPC);
 	actor_kill(b);
-	CHECK_SOON(actor_share(a, b->domid, 16, NULL, refs, &share), 0);
+	CHECK_SOON(actor_share(a, domid, 16, NULL, refs, &share), 0);
 }
 
 #define G WORLD_GUESTS
