@@ -131,6 +131,12 @@ void slots_kick_unseen(struct xen *xen)
 
 void slot_release(struct xen *xen, uint32_t slot)
 {
+	/*
+	 * If it died inside a transaction, that is ended now: what it holds is looked for without
+	 * the lock below.
+	 */
+	txn_begin(xen);
+	txn_abort(xen);
 	guest_rings_release(xen, slot);
 	guest_grants_release(xen, slot);
 	guest_ports_release(xen, slot);

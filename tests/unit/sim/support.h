@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the emulator's unit tests share: a small world (Domain-0, "a", "b", a handle in each guest),
+ * and the check of every invariant that each test ends with.
+ */
+#ifndef MSGD_TESTS_UNIT_SIM_SUPPORT_H
+#define MSGD_TESTS_UNIT_SIM_SUPPORT_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "hv/sim/sim.h"
+
+struct world {
+	struct sim *sim;
+	struct xen *xen;
+	uint16_t a, b; /* domids */
+	struct hv *hv_a, *hv_b;
+};
+
+static inline int world_setup(void **state)
+{
+	static struct world w;
+
+	w = (struct world){0};
+	assert_int_equal(sim_create(&w.sim), 0);
+	w.xen = sim_xen(w.sim);
+	assert_int_equal(
+		sim_domain_create(w.sim, &(struct sim_domain_config){.name = "a"}, &w.a), 0);
+	assert_int_equal(
+		sim_domain_create(w.sim, &(struct sim_domain_config){.name = "b"}, &w.b), 0);
+	assert_int_equal(sim_hv_open(w.sim, w.a, &w.hv_a), 0);
+	assert_int_equal(sim_hv_open(w.sim, w.b, &w.hv_b), 0);
+	*state = &w;
+	return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+	struct world *w = *state;
+	int bad = sim_check(w->sim, stderr);
+
+	hv_close(w->hv_a);
+	hv_close(w->hv_b);
+	bad += sim_check(w->sim, stderr);
+	sim_free(w->sim);
+	return bad;
+}
+
+#define SIM_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
+
+#endif

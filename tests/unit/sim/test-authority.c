@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xen-sim from outside: who gets in and with which error, what malformed packets do (end their
+ * sender's connection, and nothing else), and that nothing is left behind.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "hv/sim/client.h"
+#include "hv/sim/packet.h"
+#include "hv/sim/segment.h"
+#include "hv/sim/sim.h"
+#include "tests/unit/sim/process.h"
+
+static int setup(void **state)
+{
+	static struct emulator e;
+
+	*state = &e;
+	return emulator_start(&e) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	emulator_stop(*state);
+	return 0;
+}
+
+static int open_at(const struct emulator *e, const char *domain, struct hv **ret_hv)
+{
+	const char *reason = NULL;
+	char spec[256];
+	int r;
+
+	(void)snprintf(spec, sizeof(spec), "sim:%s%s", e->path, domain);
+	r = hv_open(spec, ret_hv, &reason);
+	if (r < 0)
+		assert_non_null(reason);
+	return r;
+}
+
+/* ---- attaching ------------------------------------------------------------------------------ */
+
+static void test_attach(void **state)
+{
+	const struct emulator *e = *state;
+	struct hv *hv, *again;
+
+	assert_int_equal(open_at(e, "#nobody", &hv), -EHOSTUNREACH);
+	assert_int_equal(open_at(e, "#", &hv), -EINVAL);
+	assert_int_equal(emulator_run(e, "create", "web", NULL, NULL), 0);
+	assert_int_equal(emulator_run(e, "create", "web", NULL, NULL), 1); /* taken */
+	assert_int_equal(open_at(e, "", &hv), 0);
+	assert_int_equal(hv->ops->domid(hv), 0);
+	hv_close(hv);
+	assert_int_equal(open_at(e, "#web", &hv), 0);
+	assert_int_equal(hv->ops->domid(hv), 1);
+	assert_int_equal(open_at(e, "#1", &again), 0); /* by domid; twice in one process */
+	assert_int_equal(again->ops->domid(again), 1);
+	hv_close(again);
+	hv_close(hv);
+	assert_int_equal(setenv("XEN_SIM_DOMAIN", "web", 1), 0);
+	assert_int_equal(open_at(e, "", &hv), 0);
+	assert_int_equal(hv->ops->domid(hv), 1);
+	hv_close(hv);
+	assert_int_equal(unsetenv("XEN_SIM_DOMAIN"), 0);
+}
+
+static void test_slots_run_out(void **state)
+{
+	const struct emulator *e = *state;
+	static struct hv *handles[SIM_MAX_SLOTS];
+	size_t n = 0;
+	int r = 0;
+
+	while (n < SIM_MAX_SLOTS && (r = open_at(e, "", &handles[n])) == 0)
+		n++;
+	assert_int_equal(r, -EUSERS);
+	assert_int_equal(n, SIM_MAX_SLOTS - 1);
+	hv_close(handles[17]);
+	assert_int_equal(open_at(e, "", &handles[17]), 0);
+	for (size_t i = 0; i < n; i++)
+		hv_close(handles[i]);
+}
+
+static void test_nobody_there(void **state)
+{
+	struct emulator e;
+	struct hv *hv;
+	int fd;
+
+	assert_true(emulator_dir(&e));
+	assert_int_equal(open_at(&e, "", &hv), -ENOENT);
+	/* A file: xen-sim leaves it alone. */
+	fd = open(e.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	assert_int_equal(open_at(&e, "", &hv), -ENOENT);
+	assert_int_equal(emulator_run(&e, "-d", NULL, NULL, NULL), 1);
+	assert_int_equal(access(e.path, F_OK), 0);
+	assert_int_equal(unlink(e.path), 0);
+	assert_int_equal(rmdir(e.dir), 0);
+}
+
+static int listen_on(const char *path, int type)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	return fd;
+}
+
+/* Something else listens there: refused, within a bounded time, and left alone by xen-sim. */
+static void test_something_else(void **state)
+{
+	struct emulator e;
+	struct hv *hv;
+	int fd;
+
+	assert_true(emulator_dir(&e));
+	fd = listen_on(e.path, SOCK_STREAM);
+	assert_int_equal(open_at(&e, "", &hv), -EPROTO);
+	assert_int_equal(emulator_run(&e, "-d", NULL, NULL, NULL), 1);
+	(void)close(fd);
+	assert_int_equal(unlink(e.path), 0);
+	fd = listen_on(e.path, SOCK_SEQPACKET); /* and never answers */
+	assert_int_equal(open_at(&e, "", &hv), -EPROTO);
+	(void)close(fd);
+	/* A dead one's socket is taken over. */
+	assert_int_equal(open_at(&e, "", &hv), -ENOENT);
+	assert_int_equal(emulator_run(&e, "-d", NULL, NULL, NULL), 0);
+	assert_int_equal(open_at(&e, "", &hv), 0);
+	hv_close(hv);
+	assert_int_equal(emulator_run(&e, "-d", NULL, NULL, NULL), 1); /* and one is enough */
+	emulator_stop(&e);
+}
+
+/* Answers a greeting with another one than this build's. */
+static void greet_wrongly(int listen_fd, uint16_t version, uint64_t layout, uint64_t namespace)
+{
+	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct sim_message m;
+	int fds[SIM_FDS_MAX];
+
+	if (packet_recv(fd, &m, fds, 0) <= 0)
+		_exit(1);
+	m.header.version = version;
+	m.hello.layout = layout;
+	m.hello.pid_namespace = namespace;
+	_exit(packet_send(fd, &m, SIM_MESSAGE_LEN(hello), NULL, 0, 0) == 0 ? 0 : 1);
+}
+
+static void test_another_build(void **state)
+{
+	uint64_t ns = segment_pid_namespace();
+	struct {
+		uint16_t version;
+		uint64_t layout, namespace;
+		int want;
+	} cases[] = {
+		{SIM_PROTOCOL_VERSION + 1, SIM_LAYOUT, ns, -EPROTONOSUPPORT},
+		{SIM_PROTOCOL_VERSION, SIM_LAYOUT + 1, ns, -EPROTONOSUPPORT},
+		{SIM_PROTOCOL_VERSION, SIM_LAYOUT, ns + 1, -EXDEV},
+	};
+	struct emulator e;
+	struct hv *hv;
+	int fd, status;
+
+	assert_true(emulator_dir(&e));
+	fd = listen_on(e.path, SOCK_SEQPACKET);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			greet_wrongly(fd, cases[i].version, cases[i].layout, cases[i].namespace);
+		assert_int_equal(open_at(&e, "", &hv), cases[i].want);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	(void)close(fd);
+	(void)unlink(e.path);
+	(void)rmdir(e.dir);
+}
+
+/* ---- malformed packets ------------------------------------------------------------------------
+ */
+
+/* True if the connection is closed, which is what each of these must lead to. */
+static bool is_ended(int fd)
+{
+	struct sim_message m;
+	int fds[SIM_FDS_MAX];
+	ssize_t n;
+
+	do {
+		n = packet_recv(fd, &m, fds, 0);
+		packet_close_fds(fds);
+	} while (n > 0);
+	return n == 0 || n == -ECONNRESET;
+}
+
+static struct sim_message message(uint16_t type)
+{
+	struct sim_message m;
+
+	memset(&m, 0xff, sizeof(m));
+	m.header = (struct sim_header){
+		.magic = SIM_PROTOCOL_MAGIC, .version = SIM_PROTOCOL_VERSION, .type = type};
+	return m;
+}
+
+static void send_and_be_ended(const struct emulator *e, const struct sim_message *m, size_t len)
+{
+	const char *reason;
+	int fd;
+
+	assert_int_equal(sim_connect(e->path, &fd, &reason), 0);
+	assert_int_equal(send(fd, m, len, MSG_NOSIGNAL), (ssize_t)len);
+	assert_true(is_ended(fd));
+	(void)close(fd);
+}
+
+static void test_malformed(void **state)
+{
+	const struct emulator *e = *state;
+	struct sim_message m = message(SIM_LIST);
+	struct hv *hv;
+	uint32_t port;
+
+	assert_int_equal(open_at(e, "", &hv), 0);
+	for (size_t len = 1; len < sizeof(m.header); len++)
+		send_and_be_ended(e, &m, len);
+	for (uint16_t type = 0; type < SIM_TYPES + 3; type++) {
+		m = message(type);
+		if (type == SIM_HELLO)
+			continue;
+		send_and_be_ended(e, &m, sizeof(m.header) + 1);
+		send_and_be_ended(e, &m, sizeof(m));
+	}
+	/* Requests of processes from somebody who has not attached. */
+	m = message(SIM_PUBLISH);
+	send_and_be_ended(e, &m, SIM_MESSAGE_LEN(record));
+	m = message(SIM_INTRODUCE);
+	send_and_be_ended(e, &m, SIM_MESSAGE_LEN(slot));
+	/* A string without its end. */
+	m = message(SIM_CREATE);
+	send_and_be_ended(e, &m, SIM_MESSAGE_LEN(create));
+	/* Another magic, another version after the greeting. */
+	m = message(SIM_LIST);
+	m.header.magic++;
+	send_and_be_ended(e, &m, SIM_MESSAGE_LEN(index));
+	m = message(SIM_LIST);
+	m.header.version++;
+	send_and_be_ended(e, &m, SIM_MESSAGE_LEN(index));
+	/* All the while, others are served. */
+	assert_int_equal(hv->ops->evtchn_alloc_unbound(hv, 0, &port), 0);
+	assert_int_equal(hv->ops->store_publish(hv, "key", "value", 5), 0);
+	hv_close(hv);
+}
+
+/* Too long, too many descriptors, no greeting, and random bytes. */
+static void test_garbage(void **state)
+{
+	const struct emulator *e = *state;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char bytes[6000];
+	unsigned int seed = 7;
+	struct hv *hv;
+
+	strcpy(addr.sun_path, e->path);
+	for (int round = 0; round < 300; round++) {
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		size_t len = (size_t)rand_r(&seed) % sizeof(bytes) + 1;
+
+		for (size_t i = 0; i < len; i++)
+			bytes[i] = (char)rand_r(&seed);
+		if (round % 2) { /* plausible, but for what follows */
+			struct sim_header h = {.magic = SIM_PROTOCOL_MAGIC,
+				.version = SIM_PROTOCOL_VERSION,
+				.type = (uint16_t)(SIM_ATTACH + round % (SIM_TYPES - 2))};
+
+			memcpy(bytes, &h, sizeof(h));
+		}
+		assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+		assert_true(send(fd, bytes, len, MSG_NOSIGNAL) > 0);
+		assert_true(is_ended(fd));
+		(void)close(fd);
+	}
+	assert_int_equal(open_at(e, "", &hv), 0);
+	hv_close(hv);
+}
+
+/* A pidfd is wanted for adopting; what else comes is refused and not leaked. */
+static void test_adopt(void **state)
+{
+	const struct emulator *e = *state;
+	struct sim_message m = message(SIM_ADOPT), reply;
+	const char *reason;
+	int fd;
+
+	assert_int_equal(sim_connect(e->path, &fd, &reason), 0);
+	strcpy(m.name.domain, "Domain-0");
+	assert_int_equal(sim_request(fd, &m, SIM_MESSAGE_LEN(name), -1, &reply), -EINVAL);
+	assert_int_equal(sim_request(fd, &m, SIM_MESSAGE_LEN(name), fd, &reply), -EINVAL);
+	strcpy(m.name.domain, "nobody");
+	assert_int_equal(sim_request(fd, &m, SIM_MESSAGE_LEN(name), fd, &reply), -ESRCH);
+	(void)close(fd);
+}
+
+/* ---- toolstack ------------------------------------------------------------------------------ */
+
+static void test_run(void **state)
+{
+	const struct emulator *e = *state;
+
+	assert_int_equal(emulator_run(e, "run", "job", "true", NULL), 0);
+	assert_int_equal(emulator_run(e, "run", "job", "false", NULL), 1);
+	assert_int_equal(emulator_run(e, "run", "job", "/nonexistent", NULL), 127);
+	assert_int_equal(emulator_run(e, "destroy", "job", NULL, NULL), 1); /* it has ended */
+	assert_int_equal(emulator_run(e, "run", "--keep", "job", "true"), 0);
+	assert_int_equal(emulator_run(e, "destroy", "job", NULL, NULL), 0);
+	assert_int_equal(emulator_run(e, "destroy", "Domain-0", NULL, NULL), 1);
+	assert_int_equal(emulator_run(e, "frobnicate", NULL, NULL, NULL), 2);
+	assert_int_equal(emulator_run(e, "run", "job", NULL, NULL), 2);
+}
+
+/* `xen-sim run` is killed: its command and its domain go, too. */
+static void test_run_killed(void **state)
+{
+	const struct emulator *e = *state;
+	int pipe_fds[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(pipe_fds[1], 1);
+		execl(getenv("XEN_SIM_EXE"), "xen-sim", e->path, "run", "job", "sh", "-c",
+			"echo; exec sleep 1000", NULL);
+		_exit(127);
+	}
+	(void)close(pipe_fds[1]);
+	assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* The end of the pipe is the end of the command. */
+	assert_int_equal(read(pipe_fds[0], &byte, 1), 0);
+	(void)close(pipe_fds[0]);
+	assert_int_equal(emulator_run(e, "destroy", "job", NULL, NULL), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slots_run_out, setup, teardown),
+		cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_something_else),
+		cmocka_unit_test(test_another_build),
+		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_run_killed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("sim-authority", tests, NULL, NULL);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Grants at the level of the hypercall, and the death of domains whose pages are mapped. */
+#include "tests/unit/sim/support.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "hv/sim/guest.h"
+
+/* A page of a's own, granted as a guest would: by writing the entry. */
+static uint64_t grant(struct world *w, uint16_t domid, uint32_t ref, uint16_t to, uint16_t flags)
+{
+	struct sim_domain *d = domain_at(w->xen, domain_find(w->xen, domid));
+	uint64_t gfn;
+
+	assert_int_equal(sim_pages_alloc(w->xen, domid, 1, &gfn), 0);
+	d->grants[ref] = (uint64_t)flags | (uint64_t)to << 16 | gfn << 32;
+	return gfn;
+}
+
+static int map(struct world *w, uint16_t who, uint16_t dom, uint32_t ref, uint32_t flags,
+	uint32_t *ret_handle)
+{
+	gnttab_map_grant_ref_t op = {.dom = dom, .ref = ref, .flags = flags};
+
+	assert_int_equal(grant_table_op(w->xen, who, GNTTABOP_map_grant_ref, &op, 1), 0);
+	*ret_handle = op.handle;
+	return op.status;
+}
+
+static int unmap(struct world *w, uint16_t who, uint32_t handle)
+{
+	gnttab_unmap_grant_ref_t op = {.handle = handle};
+
+	assert_int_equal(grant_table_op(w->xen, who, GNTTABOP_unmap_grant_ref, &op, 1), 0);
+	return op.status;
+}
+
+static void test_map(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	uint32_t h, h2, rw = GNTMAP_host_map, ro = GNTMAP_host_map | GNTMAP_readonly;
+
+	(void)grant(w, w->a, 100, w->b, GTF_permit_access);
+	(void)grant(w, w->a, 101, w->b, GTF_permit_access | GTF_readonly);
+	(void)grant(w, w->a, 102, w->b, GTF_accept_transfer);
+	assert_int_equal(map(w, w->b, w->a, 100, 0, &h), GNTST_bad_gntref);
+	assert_int_equal(map(w, w->b, 99, 100, rw, &h), GNTST_bad_domain);
+	assert_int_equal(map(w, w->b, DOMID_SELF, 100, rw, &h), GNTST_bad_domain);
+	assert_int_equal(map(w, w->b, w->a, 4096, rw, &h), GNTST_bad_gntref);
+	assert_int_equal(map(w, w->b, w->a, 103, rw, &h), GNTST_general_error);
+	assert_int_equal(map(w, w->b, w->a, 102, rw, &h), GNTST_general_error);
+	assert_int_equal(map(w, 0, w->a, 100, rw, &h), GNTST_general_error); /* another's */
+	assert_int_equal(map(w, w->b, w->a, 101, rw, &h), GNTST_general_error);
+	assert_int_equal(map(w, w->b, w->a, 101, ro, &h), GNTST_okay);
+	assert_int_equal(a->grants[101] & (GTF_reading | GTF_writing), GTF_reading);
+	assert_int_equal(unmap(w, w->b, h), GNTST_okay);
+	assert_int_equal(unmap(w, w->b, h), GNTST_bad_handle);
+	assert_int_equal(a->grants[101] & (GTF_reading | GTF_writing), 0);
+
+	assert_int_equal(map(w, w->b, w->a, 100, rw, &h), GNTST_okay);
+	assert_int_equal(unmap(w, w->a, h), GNTST_bad_handle); /* not its own */
+	assert_int_equal(map(w, w->b, w->a, 100, ro, &h2), GNTST_okay);
+	assert_int_equal(unmap(w, w->b, h), GNTST_okay);
+	assert_int_equal(a->grants[100] & (GTF_reading | GTF_writing), GTF_reading);
+	assert_int_equal(unmap(w, w->b, h2), GNTST_okay);
+	assert_int_equal(a->n_pinned, 0);
+	assert_int_equal(unmap(w, w->b, 0xffffffff), GNTST_bad_handle);
+}
+
+static void test_bad_page(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	uint64_t gfn;
+	uint32_t h;
+
+	/* b's page, granted by a */
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	a->grants[100] = GTF_permit_access | (uint64_t)w->b << 16 | gfn << 32;
+	assert_int_equal(map(w, w->b, w->a, 100, GNTMAP_host_map, &h), GNTST_bad_page);
+	a->grants[100] = GTF_permit_access | (uint64_t)w->b << 16 | 0xffffffffULL << 32;
+	assert_int_equal(map(w, w->b, w->a, 100, GNTMAP_host_map, &h), GNTST_bad_page);
+}
+
+static void test_calls(void **state)
+{
+	struct world *w = *state;
+	gnttab_query_size_t q = {.dom = DOMID_SELF};
+
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_query_size, &q, 1), 0);
+	assert_int_equal(q.status, GNTST_okay);
+	assert_int_equal(q.nr_frames, 8);
+	q.dom = w->b;
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_query_size, &q, 1), 0);
+	assert_int_equal(q.status, GNTST_permission_denied);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_query_size, &q, 2), -EINVAL);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, 1), -EFAULT);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, 0), 0);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, ~0U), -EINVAL);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_copy, &q, 1), -ENOSYS);
+}
+
+static uint32_t n_domains(struct world *w)
+{
+	struct hv_domain domains[8];
+	struct hv *dom0;
+	int n;
+
+	assert_int_equal(sim_hv_open(w->sim, 0, &dom0), 0);
+	n = dom0->ops->domain_list(dom0, domains, 8);
+	hv_close(dom0);
+	return (uint32_t)n;
+}
+
+/* A destroyed domain whose page somebody maps is a zombie until that is unmapped: no notify. */
+static void test_zombie(void **state)
+{
+	struct world *w = *state;
+	struct hv_unmap_notify notify;
+	struct hv_share *share;
+	struct hv_map *m;
+	uint32_t ref, port, peer;
+	uint8_t *shared, *mapped;
+	uint16_t again;
+	struct hv_event event;
+
+	assert_int_equal(w->hv_b->ops->evtchn_alloc_unbound(w->hv_b, w->a, &peer), 0);
+	assert_int_equal(w->hv_a->ops->evtchn_bind_interdomain(w->hv_a, w->b, peer, &port), 0);
+	notify = (struct hv_unmap_notify){.offset = 9, .port = port};
+	assert_int_equal(w->hv_a->ops->grant_share(
+				 w->hv_a, w->b, 1, &notify, &ref, (void **)&shared, &share),
+		0);
+	assert_int_equal(
+		w->hv_b->ops->grant_map(w->hv_b, w->a, &ref, 1, true, NULL, (void **)&mapped, &m),
+		0);
+	mapped[9] = 1;
+	assert_int_equal(sim_domain_destroy(w->sim, w->a), 0);
+	assert_int_equal(sim_check(w->sim, stderr), 0);
+	assert_int_equal(n_domains(w), 3);
+	assert_int_equal(sim_domain_destroy(w->sim, w->a), -ESRCH);
+	assert_int_equal(mapped[9], 1); /* not a process' death, but a domain's */
+	assert_int_equal(w->hv_b->ops->poll_events(w->hv_b, &event, 1), 0);
+	/* Its domid is not free yet. */
+	assert_int_equal(sim_domain_create(w->sim,
+				 &(struct sim_domain_config){.name = "a", .domid = w->a}, &again),
+		-EEXIST);
+	w->hv_b->ops->grant_unmap(w->hv_b, m);
+	assert_int_equal(n_domains(w), 2);
+	assert_int_equal(sim_domain_create(w->sim,
+				 &(struct sim_domain_config){.name = "a", .domid = w->a}, &again),
+		0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SIM_TEST(test_map),
+		SIM_TEST(test_bad_page),
+		SIM_TEST(test_calls),
+		SIM_TEST(test_zombie),
+	};
+
+	return cmocka_run_group_tests_name("sim-grant", tests, NULL, NULL);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A process that dies at any step of any operation, holding the lock: the next owner finds a whole
+ * state, either as before the operation or as after it. Each operation is cut short at its 1st,
+ * 2nd, 3rd... step until it goes through; a step is each record of the journal, each state change
+ * behind it, the commit, and each thing published.
+ */
+#include "tests/unit/sim/support.h"
+
+#include <string.h>
+
+#include "base/macro.h"
+#include "hv/argo-ring.h"
+#include "hv/sim/guest.h"
+
+struct cut {
+	jmp_buf jump;
+	int left;
+};
+
+static void on_step(void *arg)
+{
+	struct cut *cut = arg;
+
+	if (--cut->left == 0)
+		longjmp(cut->jump, 1);
+}
+
+/* What an operation works with; made afresh for each cut. */
+struct scene {
+	struct world *w;
+	struct hv *victim; /* of domain a */
+	struct xen *xen;   /* the victim's */
+	uint32_t port, peer_port, ring, ring_aport, ring_page, share, refs[8], map, map_pages[8];
+};
+
+struct operation {
+	const char *name;
+	void (*run)(struct scene *s);
+};
+
+/* Everything that an operation needs, so that its cuts meet full tables. */
+static void scene_make(struct world *w, struct scene *s)
+{
+	struct xen *b = sim_hv_xen(w->hv_b);
+	uint32_t first;
+
+	*s = (struct scene){.w = w};
+	assert_int_equal(sim_hv_open(w->sim, w->a, &s->victim), 0);
+	s->xen = sim_hv_xen(s->victim);
+	assert_int_equal(guest_port_alloc(b, w->a, &s->peer_port), 0);
+	assert_int_equal(guest_port_bind(s->xen, w->b, s->peer_port, &s->port), 0);
+	assert_int_equal(
+		guest_ring_register(s->xen, 0, w->b, 4096, &s->ring, &s->ring_aport, &s->ring_page),
+		0);
+	assert_int_equal(guest_share(s->xen, w->b, 1, &(struct hv_unmap_notify){5, s->port},
+				 s->refs, &first, &s->share),
+		0);
+	*((uint8_t *)page_address(s->xen, first) + 5) = 1;
+}
+
+static void run_alloc(struct scene *s)
+{
+	(void)guest_port_alloc(s->xen, s->w->b, &s->port);
+}
+
+static void run_bind(struct scene *s)
+{
+	uint32_t port = 0, mine = 0;
+
+	(void)guest_port_alloc(sim_hv_xen(s->w->hv_b), s->w->a, &port);
+	(void)guest_port_bind(s->xen, s->w->b, port, &mine);
+}
+
+static void run_close(struct scene *s)
+{
+	(void)guest_port_close(s->xen, s->port);
+}
+
+static void run_send(struct scene *s)
+{
+	(void)guest_port_send(s->xen, s->port);
+}
+
+static void run_unmask(struct scene *s)
+{
+	(void)guest_port_unmask(s->xen, &s->port, 1);
+}
+
+static void run_register(struct scene *s)
+{
+	uint32_t index, aport, page;
+
+	(void)guest_ring_register(s->xen, 77, s->w->b, 70000 / 16 * 16, &index, &aport, &page);
+}
+
+static void run_unregister(struct scene *s)
+{
+	(void)guest_ring_unregister(s->xen, s->ring, s->ring_page, 2);
+}
+
+static void run_watch(struct scene *s)
+{
+	(void)guest_ring_watch(s->xen, s->ring, true);
+}
+
+static void run_share(struct scene *s)
+{
+	uint32_t first, share;
+
+	(void)guest_share(s->xen, s->w->b, 8, NULL, s->refs, &first, &share);
+}
+
+static void run_unshare(struct scene *s)
+{
+	guest_unshare(s->xen, s->share);
+}
+
+/* Of itself: both halves belong to the victim. */
+static void run_map(struct scene *s)
+{
+	uint32_t first, share, map, refs[4], pages[4];
+
+	(void)guest_share(s->xen, DOMID_SELF, 4, NULL, refs, &first, &share);
+	(void)guest_map(s->xen, DOMID_SELF, refs, 4, true, NULL, pages, &map);
+	guest_unshare(s->xen, share);
+	guest_unmap(s->xen, map);
+}
+
+static void run_release(struct scene *s)
+{
+	slot_release(s->xen, s->xen->slot);
+}
+
+static const struct operation operations[] = {
+	{"alloc_unbound", run_alloc},
+	{"bind_interdomain", run_bind},
+	{"close", run_close},
+	{"send", run_send},
+	{"unmask", run_unmask},
+	{"register", run_register},
+	{"unregister", run_unregister},
+	{"watch", run_watch},
+	{"share", run_share},
+	{"unshare", run_unshare},
+	{"share, map, unshare, unmap", run_map},
+	{"release", run_release},
+};
+
+/* True: cut at step n. */
+static bool run_cut(struct scene *s, const struct operation *op, int n)
+{
+	struct cut cut = {.left = n};
+
+	if (setjmp(cut.jump) == 0) {
+		s->xen->step = on_step;
+		s->xen->step_arg = &cut;
+		op->run(s);
+		s->xen->step = NULL;
+		return false;
+	}
+	return true;
+}
+
+static void test_cut_anywhere(void **state)
+{
+	struct world *w = *state;
+	uint32_t recovered = atomic_load(&w->xen->seg->lock.n_recovered);
+
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
+		struct scene s;
+		bool was_cut;
+		int n = 1;
+
+		do {
+			uint32_t before = atomic_load(&w->xen->seg->lock.n_recovered);
+
+			scene_make(w, &s);
+			was_cut = run_cut(&s, &operations[i], n++);
+			if (was_cut)
+				assert_int_not_equal(atomic_load(&w->xen->seg->lock.word), 0);
+			sim_hv_kill(w->sim, s.victim);
+			if (sim_check(w->sim, stderr) != 0)
+				fail_msg("%s, cut at step %d", operations[i].name, n - 1);
+			if (was_cut)
+				assert_int_equal(
+					atomic_load(&w->xen->seg->lock.n_recovered), before + 1);
+			assert_int_equal(guest_port_close(sim_hv_xen(w->hv_b), s.peer_port), 0);
+			if (operations[i].run == run_bind) /* its port of b's */
+				slot_release(sim_hv_xen(w->hv_b), sim_hv_xen(w->hv_b)->slot);
+			assert_true(n < 500);
+		} while (was_cut);
+		/* Something was there to cut, in what changes the state. */
+		assert_true(n > 3 || operations[i].run == run_unmask);
+	}
+	assert_true(atomic_load(&w->xen->seg->lock.n_recovered) > recovered + 100);
+	assert_true(atomic_load(&w->xen->seg->lock.n_undone) > 50);
+	assert_true(atomic_load(&w->xen->seg->lock.n_redone) > 5);
+}
+
+/* sendv: the message is there as a whole, or not at all, and the ring works on. */
+static void test_cut_sendv(void **state)
+{
+	struct world *w = *state;
+	struct hv_ring *ring;
+	volatile uint32_t rx = 0;
+	volatile bool was_cut = true;
+	volatile int whole = 0;
+
+	assert_int_equal(w->hv_b->ops->argo_register(w->hv_b, 5, w->a, 65536, &ring), 0);
+	for (int n = 1; was_cut; n++) {
+		struct cut cut = {.left = n};
+		xen_argo_send_addr_t addr = {.src = {.aport = 9, .domain_id = w->a},
+			.dst = {.aport = 5, .domain_id = w->b}};
+		uint8_t payload[100];
+		xen_argo_iov_t iov = {.iov_hnd = payload, .iov_len = sizeof(payload)};
+		struct argo_message m;
+		struct hv *victim;
+		struct xen *xen;
+		int r;
+
+		memset(payload, n, sizeof(payload));
+		assert_int_equal(sim_hv_open(w->sim, w->a, &victim), 0);
+		assert_int_equal(w->hv_b->ops->argo_watch(w->hv_b, ring, true), 0);
+		xen = sim_hv_xen(victim);
+		was_cut = setjmp(cut.jump) != 0;
+		if (!was_cut) {
+			xen->step = on_step;
+			xen->step_arg = &cut;
+			assert_int_equal(guest_ring_send(xen, 100, &addr, &iov, 1, 3), 100);
+			xen->step = NULL;
+			was_cut = false;
+		}
+		sim_hv_kill(w->sim, victim);
+		assert_int_equal(sim_check(w->sim, stderr), 0);
+		r = argo_ring_peek(ring, rx, &m);
+		assert_true(r == 0 || r == 1);
+		if (r == 1) {
+			struct hv_event event = {0};
+			uint8_t got[100];
+
+			whole++;
+			assert_int_equal(m.len, sizeof(got));
+			argo_ring_copy(ring, m.data_off, got, m.len);
+			assert_memory_equal(got, payload, sizeof(got));
+			rx = argo_ring_advance(ring, rx, round_up16(m.len + 16));
+			argo_ring_release(ring, rx);
+			/* Published by the dead or by the recovery, the wake-up is there. */
+			assert_int_equal(w->hv_b->ops->poll_events(w->hv_b, &event, 1), 1);
+			assert_int_equal(event.type, HV_EVENT_RING);
+		}
+		assert_true(n < 50);
+	}
+	assert_true(whole >= 3); /* after the commit, at each redo, and uncut */
+	assert_int_equal(w->hv_b->ops->argo_unregister(w->hv_b, ring), 0);
+}
+
+/* An event whose sender died after the commit is not lost, whatever it had published. */
+static void test_cut_event(void **state)
+{
+	struct world *w = *state;
+	bool was_cut = true;
+	int delivered = 0;
+
+	for (int n = 1; was_cut; n++) {
+		struct hv_event event;
+		struct scene s;
+		uint32_t redone = atomic_load(&w->xen->seg->lock.n_redone);
+		int got;
+
+		scene_make(w, &s);
+		was_cut = run_cut(&s, &(struct operation){"send", run_send}, n);
+		/* Another process of the victim's domain takes the lock: no authority needed. */
+		if (was_cut)
+			atomic_store(&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_DEAD);
+		assert_int_equal(guest_port_unmask(sim_hv_xen(w->hv_b), &s.peer_port, 1), 0);
+		got = w->hv_b->ops->poll_events(w->hv_b, &event, 1);
+		if (!was_cut || atomic_load(&w->xen->seg->lock.n_redone) > redone) {
+			assert_int_equal(got, 1);
+			assert_int_equal(event.port, s.peer_port);
+			delivered++;
+		}
+		if (was_cut)
+			atomic_store(&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_LIVE);
+		sim_hv_kill(w->sim, s.victim);
+		while (w->hv_b->ops->poll_events(w->hv_b, &event, 1) > 0)
+			;
+		assert_int_equal(guest_port_close(sim_hv_xen(w->hv_b), s.peer_port), 0);
+		assert_true(n < 50);
+	}
+	assert_true(delivered >= 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SIM_TEST(test_cut_anywhere),
+		SIM_TEST(test_cut_sendv),
+		SIM_TEST(test_cut_event),
+	};
+
+	return cmocka_run_group_tests_name("sim-journal", tests, NULL, NULL);
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * kill -9 at any instant: processes that do nothing but hypercalls are killed at random, again and
+ * again, while two others exchange checked messages over the same emulator, which must never stop
+ * or err. After each kill every invariant of the segment is looked at. Takes about SECONDS.
+ */
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/macro.h"
+#include "hv/argo-ring.h"
+#include "hv/sim/sim.h"
+#include "tests/unit/sim/process.h"
+
+#define SECONDS	  8.0
+#define N_VICTIMS 3
+#define STALL_MS  10000 /* nobody may wait that long for anything */
+
+struct shared {
+	atomic_ulong n_messages;
+	atomic_uint stop;
+};
+
+static struct emulator emulator;
+static struct shared *shared;
+static int stop_fds[2]; /* a pipe, whose end is the survivors' */
+static uint64_t rng = 88172645463325252ULL;
+
+static void require(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	(void)fprintf(stderr, "test-kill: %d: %s\n", getpid(), what);
+	_exit(1);
+}
+
+static uint32_t random_below(uint32_t n)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return (uint32_t)(rng >> 16) % n;
+}
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static struct hv *open_in(const char *domain)
+{
+	const char *reason = "";
+	struct hv *hv = NULL;
+	char spec[160];
+
+	(void)snprintf(spec, sizeof(spec), "sim:%s#%s", emulator.path, domain);
+	require(hv_open(spec, &hv, &reason) == 0, reason);
+	return hv;
+}
+
+/* ---- the survivors -----------------------------------------------------------------------------
+ */
+
+static void wait_for_event(struct hv *hv, struct hv_ring *ring)
+{
+	struct pollfd p[2] = {
+		{.fd = hv->ops->fd(hv), .events = POLLIN}, {.fd = stop_fds[0], .events = POLLIN}};
+	struct hv_event events[4];
+
+	require(hv->ops->argo_watch(hv, ring, true) == 0, "watch");
+	require(poll(p, 2, STALL_MS) > 0, "stalled");
+	(void)hv->ops->poll_events(hv, events, 4);
+}
+
+static uint32_t fill(uint8_t *buf, uint32_t sequence)
+{
+	uint32_t len = 4 + sequence * 7919U % 3000U;
+
+	memcpy(buf, &sequence, 4);
+	for (uint32_t i = 4; i < len; i++)
+		buf[i] = (uint8_t)(sequence * 31U + i);
+	return len;
+}
+
+static void survivor_send(struct hv *hv, struct hv_ring *ring)
+{
+	uint8_t buf[4096];
+
+	for (uint32_t sequence = 0; !atomic_load(&shared->stop); sequence++) {
+		struct iovec iov = {.iov_base = buf, .iov_len = fill(buf, sequence)};
+		int r;
+
+		while ((r = hv->ops->argo_sendv(hv, ring, &iov, 1, sequence)) == -EAGAIN &&
+			!atomic_load(&shared->stop))
+			wait_for_event(hv, ring);
+		require(r == (int)iov.iov_len || atomic_load(&shared->stop), "sendv");
+	}
+}
+
+static void survivor_recv(struct hv *hv, struct hv_ring *ring)
+{
+	uint8_t want[4096], got[4096];
+	uint32_t rx = 0;
+
+	for (uint32_t sequence = 0; !atomic_load(&shared->stop); sequence++) {
+		struct argo_message m = {0};
+		int r;
+
+		while ((r = argo_ring_peek(ring, rx, &m)) == 0 && !atomic_load(&shared->stop))
+			wait_for_event(hv, ring);
+		if (r == 0)
+			break;
+		require(r == 1 && m.len == fill(want, sequence) && m.type == sequence, "message");
+		argo_ring_copy(ring, m.data_off, got, m.len);
+		require(memcmp(got, want, m.len) == 0, "content");
+		rx = argo_ring_advance(ring, rx, round_up16(m.len + ARGO_MESSAGE_HEADER_LEN));
+		argo_ring_release(ring, rx);
+		require(hv->ops->argo_consumed(hv) == 0, "consumed");
+		(void)atomic_fetch_add(&shared->n_messages, 1);
+	}
+}
+
+static pid_t survivor_start(const char *domain, uint16_t partner, bool sends, int ready_fd)
+{
+	struct hv_ring *ring;
+	struct hv *hv;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	(void)close(stop_fds[1]);
+	hv = open_in(domain);
+	require(hv->ops->argo_register(hv, sends ? 1 : 2, partner, 8192, &ring) == 0, "register");
+	require(hv->ops->argo_peer(hv, ring, sends ? 2 : 1) == 0, "peer");
+	require(write(ready_fd, "", 1) == 1, "ready");
+	if (sends)
+		survivor_send(hv, ring);
+	else
+		survivor_recv(hv, ring);
+	hv_close(hv);
+	_exit(0);
+}
+
+/* ---- the victims -------------------------------------------------------------------------------
+ */
+
+static void victim_events(struct hv *hv)
+{
+	struct hv_event events[16];
+	uint32_t port[2];
+
+	if (hv->ops->evtchn_alloc_unbound(hv, HV_DOMID_SELF, &port[0]) < 0)
+		return;
+	if (hv->ops->evtchn_bind_interdomain(hv, HV_DOMID_SELF, port[0], &port[1]) == 0) {
+		for (int i = 0; i < 10; i++) {
+			(void)hv->ops->evtchn_send(hv, port[i & 1]);
+			(void)hv->ops->poll_events(hv, events, 16);
+			(void)hv->ops->evtchn_unmask(hv, port, 2);
+		}
+		(void)hv->ops->evtchn_close(hv, port[1]);
+	}
+	(void)hv->ops->evtchn_close(hv, port[0]);
+}
+
+static void victim_ring(struct hv *hv)
+{
+	struct iovec iov = {.iov_base = &rng, .iov_len = sizeof(rng)};
+	struct hv_ring *ring;
+
+	if (hv->ops->argo_register(hv, 0, hv->ops->domid(hv), 256, &ring) < 0)
+		return;
+	(void)hv->ops->argo_peer(hv, ring, ring->aport);
+	for (int i = 0; i < 30; i++) {
+		(void)hv->ops->argo_watch(hv, ring, i & 1);
+		if (hv->ops->argo_sendv(hv, ring, &iov, 1, 0) == -EAGAIN) {
+			argo_ring_release(ring, atomic_load(argo_ring_tx(ring)));
+			(void)hv->ops->argo_consumed(hv);
+		}
+	}
+	(void)hv->ops->argo_unregister(hv, ring);
+}
+
+/* With unmap-notify on both sides. */
+static void victim_grants(struct hv *hv)
+{
+	struct hv_unmap_notify notify = {0};
+	struct hv_share *share;
+	struct hv_map *map;
+	uint32_t ref;
+	void *p;
+
+	if (hv->ops->evtchn_alloc_unbound(hv, HV_DOMID_SELF, &notify.port) < 0)
+		return;
+	if (hv->ops->grant_share(hv, HV_DOMID_SELF, 1, &notify, &ref, &p, &share) == 0) {
+		if (hv->ops->grant_map(hv, HV_DOMID_SELF, &ref, 1, true, &notify, &p, &map) == 0) {
+			if (random_below(2)) {
+				hv->ops->grant_unshare(hv, share);
+				share = NULL;
+			}
+			hv->ops->grant_unmap(hv, map);
+		}
+		if (share)
+			hv->ops->grant_unshare(hv, share);
+	}
+	(void)hv->ops->evtchn_close(hv, notify.port);
+}
+
+static _Noreturn void victim(uint64_t seed)
+{
+	struct hv *hv = open_in(seed % 2 ? "a" : "b");
+
+	rng ^= seed * 0x9e3779b97f4a7c15ULL;
+	for (;;) {
+		switch (random_below(4)) {
+		case 0:
+			victim_events(hv);
+			break;
+		case 1:
+			victim_ring(hv);
+			break;
+		case 2:
+			victim_grants(hv);
+			break;
+		default:
+			if (random_below(50) == 0)
+				(void)hv->ops->store_publish(hv, "victim", "x", 1);
+		}
+	}
+}
+
+static pid_t victim_start(uint64_t seed)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)close(stop_fds[1]);
+		victim(seed);
+	}
+	require(pid > 0, "fork");
+	return pid;
+}
+
+/* ---- the test ----------------------------------------------------------------------------------
+ */
+
+/* Any moment will do: this is the dice, not a synchronisation. */
+static void pause_us(uint32_t us)
+{
+	struct timespec ts = {.tv_nsec = (long)us * 1000L};
+
+	(void)nanosleep(&ts, NULL);
+}
+
+static void end(pid_t pid, const char *what)
+{
+	int status = -1;
+
+	require(waitpid(pid, &status, 0) == pid && status == 0, what);
+}
+
+/* Each opening and closing is a round trip through xen-sim, which sees the deaths meanwhile. */
+static uint32_t slots_left(struct hv *hv)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		struct sim_segment *seg = sim_hv_xen(hv)->seg;
+
+		n = 0;
+		for (uint32_t slot = 1; slot < SIM_MAX_SLOTS; slot++)
+			n += atomic_load(&seg->slots[slot].state) != SIM_SLOT_FREE;
+		if (n == 1)
+			break;
+		hv_close(open_in("Domain-0"));
+	}
+	return n;
+}
+
+static uint32_t kill_for(double seconds, struct hv *hv, pid_t survivors[2])
+{
+	pid_t victims[N_VICTIMS];
+	double until = now_s() + seconds;
+	uint64_t seed = (uint64_t)getpid();
+	uint32_t n_kills = 0;
+	int status;
+
+	for (int i = 0; i < N_VICTIMS; i++)
+		victims[i] = victim_start(seed++);
+	while (now_s() < until) {
+		int i = (int)random_below(N_VICTIMS);
+
+		pause_us(500 + random_below(8000));
+		require(waitpid(victims[i], &status, WNOHANG) == 0, "a victim ended by itself");
+		require(kill(victims[i], SIGKILL) == 0, "kill");
+		require(waitpid(victims[i], &status, 0) == victims[i], "wait");
+		n_kills++;
+		require(segment_check(sim_hv_xen(hv), stderr) == 0, "invariants");
+		for (int s = 0; s < 2; s++)
+			require(waitpid(survivors[s], &status, WNOHANG) == 0, "a survivor ended");
+		victims[i] = victim_start(seed++);
+	}
+	for (int i = 0; i < N_VICTIMS; i++) {
+		(void)kill(victims[i], SIGKILL);
+		(void)waitpid(victims[i], &status, 0);
+	}
+	return n_kills;
+}
+
+int main(void)
+{
+	struct sim_lock *lock;
+	pid_t survivors[2];
+	uint32_t n_kills;
+	struct hv *hv;
+	int ready[2];
+	char byte;
+
+	rng ^= (uint64_t)getpid() * 0x9e3779b97f4a7c15ULL;
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	require(shared != MAP_FAILED && pipe(ready) == 0 && pipe(stop_fds) == 0, "set-up");
+	require(emulator_start(&emulator), "xen-sim");
+	require(emulator_run(&emulator, "create", "a", NULL, NULL) == 0, "create a");
+	require(emulator_run(&emulator, "create", "b", NULL, NULL) == 0, "create b");
+	hv = open_in("Domain-0");
+	lock = &sim_hv_xen(hv)->seg->lock;
+	survivors[0] = survivor_start("b", 1, false, ready[1]);
+	require(read(ready[0], &byte, 1) == 1, "receiver");
+	survivors[1] = survivor_start("a", 2, true, ready[1]);
+	require(read(ready[0], &byte, 1) == 1, "sender");
+
+	n_kills = kill_for(SECONDS, hv, survivors);
+	atomic_store(&shared->stop, 1);
+	(void)close(stop_fds[1]);
+	end(survivors[0], "receiver");
+	end(survivors[1], "sender");
+	require(slots_left(hv) == 1, "slots left");
+	require(segment_check(sim_hv_xen(hv), stderr) == 0, "invariants at the end");
+	(void)printf("%u kills, %u with the lock held (%u undone, %u redone), %lu messages\n",
+		n_kills, atomic_load(&lock->n_recovered), atomic_load(&lock->n_undone),
+		atomic_load(&lock->n_redone), atomic_load(&shared->n_messages));
+	require(n_kills > 50 && atomic_load(&lock->n_recovered) > 0, "nothing was tried");
+	require(atomic_load(&shared->n_messages) > 1000, "the survivors stood still");
+	hv_close(hv);
+	emulator_stop(&emulator);
+	return 0;
+}
