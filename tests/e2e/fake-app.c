@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An application that lies to msgd, straight on hv.h and the protocol, one way for each argument;
+ * `liars` runs them and looks at what msgd says. Prints "ready" once the lie is told, then stays
+ *until it is killed, unless the lie is to go away.
+ *
+ *	fake-app SPEC LIE
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+#include "hv/hv.h"
+#include "proto/control.h"
+#include "proto/doorbell.h"
+#include "proto/grant-ring.h"
+#include "proto/record.h"
+
+#define RING_LEN (CONTROL_RING_PAGES * HV_PAGE_SIZE)
+
+#define REQUIRE(condition)                                                                         \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "fake-app: %s:%d: %s\n", __FILE__, __LINE__, #condition);  \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+struct fake {
+	struct hv *hv;
+	uint32_t port;
+	struct doorbell_page *page;
+	struct hv_share *page_share, *rings_share;
+	struct grant_ring out, in;
+	struct record record;
+	char key[HV_STORE_KEY_MAX];
+};
+
+static void fake_share(struct fake *f)
+{
+	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(0)};
+	void *page, *rings;
+
+	REQUIRE(f->hv->ops->evtchn_alloc_unbound(f->hv, HV_BROKER_DOMID, &f->port) == 0);
+	notify.port = f->port;
+	REQUIRE(f->hv->ops->grant_share(f->hv, HV_BROKER_DOMID, 1, &notify, f->record.refs, &page,
+			&f->page_share) == 0);
+	REQUIRE(f->hv->ops->grant_share(f->hv, HV_BROKER_DOMID, CONTROL_PAGES - 1, NULL,
+			f->record.refs + 1, &rings, &f->rings_share) == 0);
+	f->page = page;
+	f->out = (struct grant_ring){.data = rings,
+		.len = RING_LEN,
+		.produced = &f->page->end[0].produced,
+		.consumed = &f->page->end[1].consumed};
+	f->in = (struct grant_ring){.data = (uint8_t *)rings + RING_LEN,
+		.len = RING_LEN,
+		.produced = &f->page->end[1].produced,
+		.consumed = &f->page->end[0].consumed};
+}
+
+static void fake_fill(struct fake *f)
+{
+	struct record *record = &f->record;
+
+	REQUIRE(getrandom(record->nonce, sizeof(record->nonce), 0) == sizeof(record->nonce));
+	record->version_min = record->version_max = CONTROL_VERSION;
+	record->port = f->port;
+	f->page->magic = CONTROL_PAGE_MAGIC;
+	f->page->version_min = f->page->version_max = CONTROL_VERSION;
+	memcpy(f->page->nonce, record->nonce, sizeof(record->nonce));
+	f->page->port = f->port;
+	atomic_store(&f->page->end[0].alive, 1);
+	atomic_store(&f->page->end[0].sleeping, 1);
+	for (unsigned i = 0; i < sizeof(record->nonce); i++)
+		sprintf(f->key + 2 * i, "%02x", record->nonce[i]);
+}
+
+static void fake_publish_bytes(struct fake *f, const void *bytes, size_t len)
+{
+	REQUIRE(f->hv->ops->store_publish(f->hv, f->key, bytes, len) == 0);
+}
+
+static void fake_publish(struct fake *f)
+{
+	uint8_t bytes[RECORD_SIZE];
+
+	record_encode(&f->record, bytes);
+	fake_publish_bytes(f, bytes, sizeof(bytes));
+}
+
+static void fake_wait(struct fake *f)
+{
+	struct pollfd fd = {.fd = f->hv->ops->fd(f->hv), .events = POLLIN};
+	struct hv_event event;
+
+	REQUIRE(poll(&fd, 1, 10000) == 1);
+	while (f->hv->ops->poll_events(f->hv, &event, 1) == 1)
+		f->hv->ops->evtchn_unmask(f->hv, &event.port, 1);
+}
+
+static void fake_put(struct fake *f, const void *bytes, uint32_t len)
+{
+	grant_ring_write(&f->out, 0, bytes, len);
+	f->out.own += round_up16(len);
+	grant_ring_publish(&f->out);
+	if (doorbell_take(&f->page->end[1].sleeping))
+		f->hv->ops->evtchn_send(f->hv, f->port);
+}
+
+static void fake_put_frame(struct fake *f, const struct frame *frame, const void *body)
+{
+	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
+
+	frame_encode(frame, bytes);
+	memcpy(bytes + FRAME_HEADER_SIZE, body, frame->len);
+	fake_put(f, bytes, FRAME_HEADER_SIZE + frame->len);
+}
+
+static void fake_put_message(struct fake *f, const struct control_message *message)
+{
+	uint8_t body[CONTROL_MESSAGE_MAX];
+	uint32_t len = (uint32_t)control_encode(message, body);
+
+	fake_put_frame(f,
+		&(struct frame){.len = len, .type = message->type, .arg = message->request}, body);
+}
+
+/* Attached and greeted, as an honest application is; from there on the lies begin. */
+static void fake_attach(struct fake *f)
+{
+	struct control_message hello = {.type = CONTROL_HELLO, .request = 1};
+
+	fake_publish(f);
+	while (atomic_load(&f->page->epoch) == 0)
+		fake_wait(f);
+	hello.hello.epoch = atomic_load(&f->page->epoch);
+	hello.hello.version_min = hello.hello.version_max = CONTROL_VERSION;
+	hello.hello.pid = (uint32_t)getpid();
+	strcpy(hello.hello.comm, "fake-app");
+	fake_put_message(f, &hello);
+	while (grant_ring_avail(&f->in, 1) == 0) {
+		doorbell_arm(&f->page->end[0].sleeping);
+		if (grant_ring_avail(&f->in, 1) == 0)
+			fake_wait(f);
+	}
+}
+
+/* ---- lies in the record: nothing that it names may be touched ----------------------------------
+ */
+
+static void lie_magic(struct fake *f)
+{
+	uint8_t bytes[RECORD_SIZE];
+
+	record_encode(&f->record, bytes);
+	bytes[0] ^= 1;
+	fake_publish_bytes(f, bytes, sizeof(bytes));
+}
+
+static void lie_short(struct fake *f)
+{
+	fake_publish_bytes(f, "MSGD", 4);
+}
+
+static void lie_version(struct fake *f)
+{
+	f->record.version_min = f->record.version_max = 77;
+	fake_publish(f);
+}
+
+static void lie_port_zero(struct fake *f)
+{
+	uint8_t bytes[RECORD_SIZE];
+
+	record_encode(&f->record, bytes);
+	memset(bytes + 24, 0, 4);
+	fake_publish_bytes(f, bytes, sizeof(bytes));
+}
+
+static void lie_nonce(struct fake *f)
+{
+	f->record.nonce[3] ^= 1;
+	fake_publish(f);
+}
+
+static void lie_refs(struct fake *f)
+{
+	for (unsigned i = 0; i < CONTROL_PAGES; i++)
+		f->record.refs[i] = 900000 + i;
+	fake_publish(f);
+}
+
+static void lie_ring_refs(struct fake *f)
+{
+	f->record.refs[2] = 900000;
+	fake_publish(f);
+}
+
+static void lie_port(struct fake *f)
+{
+	f->record.port = f->page->port = 1000;
+	fake_publish(f);
+}
+
+/* The pages are withdrawn before msgd can look. */
+static void lie_vanish(struct fake *f)
+{
+	f->hv->ops->grant_unshare(f->hv, f->page_share);
+	fake_publish(f);
+}
+
+static void lie_dead(struct fake *f)
+{
+	atomic_store(&f->page->end[0].alive, 0);
+	fake_publish(f);
+}
+
+static void lie_old_counters(struct fake *f)
+{
+	atomic_store(&f->page->end[0].produced, 0x12345670);
+	fake_publish(f);
+}
+
+static void lie_flood(struct fake *f)
+{
+	uint8_t bytes[RECORD_SIZE];
+
+	/* All true but for the port: each waits its five seconds for it. */
+	f->record.port = f->page->port = 1000;
+	record_encode(&f->record, bytes);
+	for (unsigned i = 0; i < 2 * DOMAIN_PROCESSES_MAX + 1; i++) {
+		snprintf(f->key, sizeof(f->key), "flood-%u", i);
+		fake_publish_bytes(f, bytes, sizeof(bytes));
+	}
+}
+
+/* ---- lies on an attached control link -------------------------------------------------------- */
+
+static void lie_counters(struct fake *f)
+{
+	fake_attach(f);
+	atomic_store(&f->page->end[0].produced, 0xdeadbee0);
+	f->hv->ops->evtchn_send(f->hv, f->port);
+}
+
+static void lie_garbage_page(struct fake *f)
+{
+	fake_attach(f);
+	for (unsigned i = 0; i < HV_PAGE_SIZE; i++)
+		((volatile uint8_t *)f->page)[i] = 0xa5;
+	f->hv->ops->evtchn_send(f->hv, f->port);
+}
+
+static void lie_frame(struct fake *f)
+{
+	uint8_t garbage[64];
+
+	memset(garbage, 0xa5, sizeof(garbage));
+	fake_attach(f);
+	fake_put(f, garbage, sizeof(garbage));
+}
+
+static void lie_cut(struct fake *f)
+{
+	uint8_t bytes[FRAME_HEADER_SIZE];
+
+	fake_attach(f);
+	frame_encode(&(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, bytes);
+	fake_put(f, bytes, sizeof(bytes));
+}
+
+static void lie_malformed(struct fake *f)
+{
+	static const uint8_t body[76] = {1};
+
+	fake_attach(f);
+	fake_put_frame(f, &(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, body);
+}
+
+static void lie_state(struct fake *f)
+{
+	fake_attach(f);
+	fake_put_message(f, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
+}
+
+static void lie_end(struct fake *f)
+{
+	struct control_message ready = {.type = CONTROL_LINK_READY};
+
+	ready.link_ready.end = 4711;
+	fake_attach(f);
+	fake_put_message(f, &ready);
+}
+
+/*
+ * Asks and asks and reads no answer. msgd stops reading after a bounded number: then the ring to it
+ * stays full, which is what is waited for. Not a lie, so it is not dropped.
+ */
+static void lie_drain(struct fake *f)
+{
+	struct control_message sync = {.type = CONTROL_SYNC};
+	unsigned idle = 0;
+
+	fake_attach(f);
+	while (idle < 100) {
+		int64_t space = grant_ring_space(&f->out, FRAME_HEADER_SIZE);
+
+		REQUIRE(space >= 0);
+		if (space < FRAME_HEADER_SIZE) {
+			struct timespec pause = {.tv_nsec = 5000000};
+
+			idle++; /* half a second of a full ring */
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		idle = 0;
+		sync.request++;
+		fake_put_message(f, &sync);
+	}
+	printf("stopped after %u requests\n", sync.request);
+	/* Bytes of answers that msgd may keep: CONTROL_READ_STOP, and what one turn adds. */
+	REQUIRE(sync.request < 2000);
+}
+
+static void lie_leave(struct fake *f)
+{
+	fake_attach(f);
+	_exit(0);
+}
+
+static const struct {
+	const char *name;
+	void (*tell)(struct fake *fake);
+} lies[] = {
+	{"magic", lie_magic},
+	{"short", lie_short},
+	{"version", lie_version},
+	{"port-zero", lie_port_zero},
+	{"nonce", lie_nonce},
+	{"refs", lie_refs},
+	{"ring-refs", lie_ring_refs},
+	{"port", lie_port},
+	{"vanish", lie_vanish},
+	{"dead", lie_dead},
+	{"old-counters", lie_old_counters},
+	{"flood", lie_flood},
+	{"counters", lie_counters},
+	{"garbage-page", lie_garbage_page},
+	{"frame", lie_frame},
+	{"cut", lie_cut},
+	{"malformed", lie_malformed},
+	{"state", lie_state},
+	{"end", lie_end},
+	{"drain", lie_drain},
+	{"leave", lie_leave},
+};
+
+int main(int argc, char **argv)
+{
+	struct fake fake = {.port = 0};
+	const char *reason = "";
+
+	REQUIRE(argc == 3);
+	if (hv_open(argv[1], &fake.hv, &reason) < 0) {
+		fprintf(stderr, "fake-app: %s: %s\n", argv[1], reason);
+		return 1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		if (strcmp(argv[2], lies[i].name) != 0)
+			continue;
+		fake_share(&fake);
+		fake_fill(&fake);
+		lies[i].tell(&fake);
+		printf("ready\n");
+		fflush(stdout);
+		for (;;)
+			pause();
+	}
+	fprintf(stderr, "fake-app: no lie is called %s\n", argv[2]);
+	return 1;
+}
