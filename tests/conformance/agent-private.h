@@ -31,8 +31,7 @@ struct object {
 
 struct agent {
 	agent_open_fn open_fn;
-	void *arg;	    /* owned: malloc'ed */
-	int base_inherited; /* descriptors that were there before the first handle */
+	void *arg; /* owned: malloc'ed */
 	struct hv *hv[AGENT_MAX_HANDLES];
 	struct object objects[AGENT_MAX_OBJECTS];
 };

@@ -33,6 +33,8 @@ int probe_count_fds(bool inheritable)
 	return n;
 }
 
+int probe_base_inherited;
+
 int probe_count_mappings(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/maps", "re");

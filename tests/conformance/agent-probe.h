@@ -10,6 +10,8 @@ struct object;
 
 /* Open descriptors; inheritable: only those without close-on-exec, standard ones not counted. */
 int probe_count_fds(bool inheritable);
+/* What the program was given without close-on-exec when it began; main sets it. */
+extern int probe_base_inherited;
 int probe_count_mappings(void);
 /* 1 or 0; writes what it has read. */
 int probe_writable(void *addr);

@@ -250,6 +250,30 @@ static int64_t role_port_ping(
 	return r;
 }
 
+/* arg: how many events to send back, each on its port. val: sent back. */
+static int64_t role_port_echo(
+	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+{
+	struct hv *hv = agent_hv(agent, rq->handle);
+	struct hv_event events[4];
+	int r = 0;
+
+	while (re->val[0] < rq->arg[0] && r >= 0) {
+		int readable = agent_poll_fd(hv, ROLE_WAIT_MS);
+		int n = hv->ops->poll_events(hv, events, 4);
+
+		if (n < 0 || !readable)
+			return n < 0 ? n : n > 0 ? -EPROTO : -ETIMEDOUT;
+		for (int i = 0; i < n && r >= 0; i++) {
+			r = hv->ops->evtchn_unmask(hv, &events[i].port, 1);
+			if (r >= 0)
+				r = hv->ops->evtchn_send(hv, events[i].port);
+			re->val[0] += r >= 0;
+		}
+	}
+	return r;
+}
+
 static int role_ring_get(struct hv *hv, struct object *o, uint64_t want)
 {
 	struct argo_message m;
@@ -377,6 +401,8 @@ int64_t agent_role(struct agent *agent, const struct agent_request *rq, struct a
 		return role_argo_recv(agent, rq, re);
 	case AGENT_ROLE_PORT_PING:
 		return role_port_ping(agent, rq, re);
+	case AGENT_ROLE_PORT_ECHO:
+		return role_port_echo(agent, rq, re);
 	case AGENT_ROLE_RING_PING:
 		return role_ring_ping(agent, rq, re);
 	case AGENT_ROLE_STORM:

@@ -121,7 +121,6 @@ struct agent *agent_new(agent_open_fn open_fn, void *arg)
 		abort();
 	agent->open_fn = open_fn;
 	agent->arg = arg;
-	agent->base_inherited = probe_count_fds(true);
 	return agent;
 }
 
@@ -575,7 +574,7 @@ void agent_execute(struct agent *agent, const struct agent_request *rq, struct a
 		re->rc = probe_count_fds(false);
 		break;
 	case AGENT_COUNT_INHERITED:
-		re->rc = probe_count_fds(true) - agent->base_inherited;
+		re->rc = probe_count_fds(true) - probe_base_inherited;
 		break;
 	case AGENT_COUNT_MAPPINGS:
 		re->rc = probe_count_mappings();

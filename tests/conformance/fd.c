@@ -128,6 +128,30 @@ static void ping_pong_pairs(void)
 	}
 }
 
+/* Several peers raise events at one handle, and are each answered: none is lost for good. */
+static void many_raisers(void)
+{
+	struct actor *b = world_actor(WORLD_B), *a[3];
+	uint64_t args[3] = {0, 4000, 1}, all = 3 * 4000, n;
+	uint32_t ports[3], pb;
+
+	for (int i = 0; i < 3; i++) {
+		a[i] = world_actor(i == 2 ? WORLD_BROKER : WORLD_A);
+		actor_connect(a[i], b, &ports[i], &pb);
+	}
+	actor_start(b, AGENT_ROLE_PORT_ECHO, &all, 1);
+	for (int i = 0; i < 3; i++) {
+		args[0] = ports[i];
+		actor_start(a[i], AGENT_ROLE_PORT_PING, args, 3);
+	}
+	for (int i = 0; i < 3; i++) {
+		CHECK_OK(actor_finish(a[i], &n, 1));
+		CHECK_INT(n, 4000);
+	}
+	CHECK_OK(actor_finish(b, &n, 1));
+	CHECK_INT(n, all);
+}
+
 /* An event for one handle does not make another's descriptor readable. */
 static void descriptors_are_private(void)
 {
@@ -228,6 +252,7 @@ static const struct test_case cases[] = {
 	{"level_store_and_domains", G | WORLD_QUIET, level_store_and_domains},
 	{"ping_pong", G | WORLD_CONCURRENT, ping_pong},
 	{"ping_pong_pairs", G | WORLD_CONCURRENT, ping_pong_pairs},
+	{"many_raisers", G | WORLD_CONCURRENT, many_raisers},
 	{"descriptors_are_private", G, descriptors_are_private},
 	{"close_on_exec", G | WORLD_ARGO, close_on_exec},
 	{"fork_has_no_mappings", G | WORLD_ARGO, fork_has_no_mappings},

@@ -218,6 +218,7 @@ int main(int argc, char **argv)
 	bool list = false, stop = false;
 	int i = 1;
 
+	probe_base_inherited = probe_count_fds(true);
 	if (argc == 3 && strcmp(argv[1], "--agent") == 0)
 		return agent_main(argv[2]);
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
