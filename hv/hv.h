@@ -265,7 +265,10 @@ struct hv_ops {
 	 */
 	int (*store_watch)(struct hv *hv);
 
-	/* Fills ret_record with the next change and returns 1, or returns 0: none for now. */
+	/*
+	 * Fills ret_record with the next change and returns 1, or returns 0: none for now. May
+	 * block for one round trip to the store.
+	 */
 	int (*store_next)(struct hv *hv, struct hv_record *ret_record);
 
 	/* ---- domains -------------------------------------------------------------------- */

@@ -196,7 +196,7 @@ int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop,
 	if (cmd == GNTTABOP_query_size && count != 1)
 		return -EINVAL;
 	for (unsigned int i = 0; i < count; i++) {
-		uint8_t *p = (uint8_t *)uop + i * size;
+		void *p = (void *)((uintptr_t)uop + i * size);
 
 		if (guest_read(xen, &op, p, size, false) < 0)
 			return -EFAULT;

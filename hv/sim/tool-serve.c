@@ -136,7 +136,7 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)event_base_loopbreak(arg);
 }
 
-static int loop(const char *path, int listen_fd, int ready_fd)
+static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
@@ -158,6 +158,7 @@ static int loop(const char *path, int listen_fd, int ready_fd)
 		r = -EIO;
 	/* First the name, then the rest: nobody finds an emulator that is ending. */
 	(void)unlink(path);
+	(void)unlink(lock_name);
 	server_free(server);
 	if (!server)
 		(void)close(listen_fd);
@@ -174,7 +175,7 @@ int tool_serve(const char *path, int argc, char **argv)
 {
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_free_ char *lock_name = NULL;
-	int listen_fd, r = 1, ready_fd = -1;
+	int listen_fd, ready_fd = -1;
 	bool background =
 		argc == 2 && (strcmp(argv[1], "-d") == 0 || strcmp(argv[1], "--daemonize") == 0);
 
@@ -195,7 +196,7 @@ int tool_serve(const char *path, int argc, char **argv)
 		return 1;
 	listen_fd = listen_at(path);
 	if (listen_fd >= 0)
-		r = loop(path, listen_fd, ready_fd);
+		return loop(path, lock_name, listen_fd, ready_fd);
 	(void)unlink(lock_name);
-	return r;
+	return 1;
 }

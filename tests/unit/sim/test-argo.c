@@ -196,6 +196,16 @@ static void test_send_fault(void **state)
 	(void)munmap(hole, 4096);
 }
 
+/* get_sanitized_ring and ringbuf_insert, said once more. */
+static bool has_room(uint32_t rx, uint32_t tx, uint32_t len)
+{
+	uint64_t rounded = ((uint64_t)rx + 15) / 16 * 16;
+	uint32_t clean = (uint32_t)rounded >= RING_LEN ? 0 : (uint32_t)rounded;
+	uint32_t space = clean > tx ? clean - tx : RING_LEN - tx + clean;
+
+	return 16 + (len + 15) / 16 * 16 < space;
+}
+
 /* rx_ptr is the guest's: whatever stands there, Xen stays inside the ring, and has room or not. */
 static void test_hostile_rx(void **state)
 {
@@ -203,25 +213,47 @@ static void test_hostile_rx(void **state)
 		RING_LEN + 16, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff};
 	struct world *w = *state;
 	uint8_t data[512], *guard;
+	struct sim_ring *xen_ring;
 	struct ring ring;
 
 	memset(data, 0xaa, sizeof(data));
 	ring_memory(w, w->a, 2, &ring); /* the second page is a guard */
 	guard = sim_page(w->xen, ring.gfn + 1);
 	assert_int_equal(reg(w, w->a, 5, w->b, RING_LEN, ring.gfns, 1), 0);
+	xen_ring = argo_find(w->xen, domain_find(w->xen, w->a), 5, w->b, NULL);
 	for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
 		for (uint32_t len = 0; len < sizeof(data); len += 31) {
-			long r;
+			uint32_t tx = xen_ring->tx_ptr;
+			long want = has_room(values[v], tx, len) ? (long)len : -EAGAIN;
 
 			ring.header[0] = values[v];
 			ring.header[1] = values[v] ^ len; /* Xen keeps its own */
-			r = sendv(w, w->b, w->a, 5, data, len);
-			assert_true(r == (long)len || r == -EAGAIN);
-			assert_true(r < 0 || (ring.header[1] < RING_LEN && !(ring.header[1] & 15)));
+			assert_int_equal(sendv(w, w->b, w->a, 5, data, len), want);
+			assert_true(xen_ring->tx_ptr < RING_LEN && !(xen_ring->tx_ptr & 15));
+			assert_true(want < 0 || ring.header[1] == xen_ring->tx_ptr);
 			for (int i = 0; i < 4096; i += 64)
 				assert_int_equal(guard[i], 0);
 		}
 	}
+}
+
+/* One slot stays free: what would fill the ring to the last byte does not fit. */
+static void test_exact_fit(void **state)
+{
+	struct world *w = *state;
+	uint8_t data[1000] = {0};
+	struct ring ring;
+
+	ring_memory(w, w->a, 1, &ring);
+	assert_int_equal(reg(w, w->a, 5, w->b, 256, ring.gfns, 1), 0);
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 240), -EMSGSIZE);
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 225), -EMSGSIZE);
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 224), 224);
+	ring.header[0] = 240;
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 112), 112);     /* 128 of 256; at 112 now */
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 112), -EAGAIN); /* exactly the rest */
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 96), 96);
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 0), -EAGAIN); /* the last slot */
 }
 
 /* Frames that do not follow each other: the message is cut at page borders, and whole. */
@@ -341,6 +373,7 @@ int main(void)
 		SIM_TEST(test_send_order),
 		SIM_TEST(test_send_fault),
 		SIM_TEST(test_hostile_rx),
+		SIM_TEST(test_exact_fit),
 		SIM_TEST(test_scattered_frames),
 		SIM_TEST(test_notify),
 		SIM_TEST(test_partner_dies),

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/macro.h"
@@ -26,6 +27,7 @@ struct shared {
 
 static struct emulator emulator;
 static struct shared *shared;
+static pid_t main_pid;
 static int stop_fds[2]; /* a pipe, whose end is the survivors' */
 static uint64_t rng = 88172645463325252ULL;
 
@@ -34,7 +36,21 @@ static void require(bool ok, const char *what)
 	if (ok)
 		return;
 	(void)fprintf(stderr, "test-kill: %d: %s\n", getpid(), what);
+	/* The others are this one's children, and die with it; xen-sim is not. */
+	if (getpid() == main_pid && emulator.path[0])
+		emulator_stop(&emulator);
 	_exit(1);
+}
+
+static pid_t fork_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)close(stop_fds[1]);
+	}
+	return pid;
 }
 
 static uint32_t random_below(uint32_t n)
@@ -130,11 +146,10 @@ static pid_t survivor_start(const char *domain, uint16_t partner, bool sends, in
 {
 	struct hv_ring *ring;
 	struct hv *hv;
-	pid_t pid = fork();
+	pid_t pid = fork_child();
 
 	if (pid != 0)
 		return pid;
-	(void)close(stop_fds[1]);
 	hv = open_in(domain);
 	require(hv->ops->argo_register(hv, sends ? 1 : 2, partner, 8192, &ring) == 0, "register");
 	require(hv->ops->argo_peer(hv, ring, sends ? 2 : 1) == 0, "peer");
@@ -236,12 +251,10 @@ static _Noreturn void victim(uint64_t seed)
 
 static pid_t victim_start(uint64_t seed)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_child();
 
-	if (pid == 0) {
-		(void)close(stop_fds[1]);
+	if (pid == 0)
 		victim(seed);
-	}
 	require(pid > 0, "fork");
 	return pid;
 }
@@ -321,7 +334,8 @@ int main(void)
 	int ready[2];
 	char byte;
 
-	rng ^= (uint64_t)getpid() * 0x9e3779b97f4a7c15ULL;
+	main_pid = getpid();
+	rng ^= (uint64_t)main_pid * 0x9e3779b97f4a7c15ULL;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	require(shared != MAP_FAILED && pipe(ready) == 0 && pipe(stop_fds) == 0, "set-up");
 	require(emulator_start(&emulator), "xen-sim");
