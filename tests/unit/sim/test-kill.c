@@ -4,6 +4,7 @@
  * again, while two others exchange checked messages over the same emulator, which must never stop
  * or err. After each kill every invariant of the segment is looked at. Takes about SECONDS.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -337,7 +338,9 @@ int main(void)
 	main_pid = getpid();
 	rng ^= (uint64_t)main_pid * 0x9e3779b97f4a7c15ULL;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	require(shared != MAP_FAILED && pipe(ready) == 0 && pipe(stop_fds) == 0, "set-up");
+	require(shared != MAP_FAILED && pipe2(ready, O_CLOEXEC) == 0 &&
+			pipe2(stop_fds, O_CLOEXEC) == 0,
+		"set-up");
 	require(emulator_start(&emulator), "xen-sim");
 	require(emulator_run(&emulator, "create", "a", NULL, NULL) == 0, "create a");
 	require(emulator_run(&emulator, "create", "b", NULL, NULL) == 0, "create b");
