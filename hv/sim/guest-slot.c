@@ -15,7 +15,7 @@
  * and the owner, once it has taken all bits,
  *
  *	if (kick & (WRITING | WRITTEN)) {
- *		kick = next drain, neither; read(eventfd);
+ *		read(eventfd); kick = next drain, neither;
  *		if (a bit is set) { write(eventfd); kick |= WRITTEN; }
  *	}
  *
@@ -23,9 +23,12 @@
  * that somebody is about to write it:
  *  - the raiser saw WRITTEN: that was before the owner cleared it, hence so was its own bit, and
  *    the owner's last look sees it;
- *  - it did not, and writes before the owner's read: so its bit is seen, too. If its cas comes
- *    later than that read, the count has changed, or the owner has written itself;
+ *  - it did not, and writes before the owner's read: so its bit is seen, too, or was taken before;
  *  - it writes after the owner's read: the eventfd is readable.
+ * The read comes before the count, not after: WRITTEN then means that somebody wrote since this
+ * count began, and the one read of a count is at its end, followed by a look at the bits. The other
+ * way round, a raiser whose bit was taken already could write between the two and set WRITTEN after
+ * the read: the eventfd would be empty, and every later raiser silent.
  * And the eventfd is not readable for long without a bit: WRITING is set before the write, so that
  * an owner that was woken by it, and perhaps has preempted the raiser, drains it; if a drain came
  * between the two, the failed cas sets WRITING again; and an owner that finds nothing time and
@@ -109,10 +112,10 @@ void slot_quiesce(struct xen *xen, int event_fd)
 		return;
 	if (!(k & (WRITTEN | WRITING)) && ++xen->n_empty % EMPTY_LOOKS)
 		return;
-	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + DRAIN) & ~(WRITTEN | WRITING)))
-		;
 	if (read(event_fd, &count, sizeof(count)) < 0)
 		count = 0; /* the write is still to come */
+	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + DRAIN) & ~(WRITTEN | WRITING)))
+		;
 	if (slot_has_events(xen, xen->slot)) {
 		count = 1;
 		if (write(event_fd, &count, sizeof(count)) == sizeof(count))
