@@ -30,6 +30,7 @@
 static const struct test_group *const groups[] = {
 	&evtchn_group,
 	&argo_group,
+	&argo_watch_group,
 	&argo_stress_group,
 	&grant_group,
 	&notify_group,
