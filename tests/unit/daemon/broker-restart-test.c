@@ -156,6 +156,36 @@ static void test_time_limit(void **state)
 	world_free(s.w);
 }
 
+/* An application that is busy elsewhere when msgd returns keeps its link, however long it takes. */
+static void test_slow_end(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	s.w = world_new(ALL, NULL);
+	broker_recover(s.w->broker, 2);
+	s.caller = &s.w->apps[0];
+	s.holder = &s.w->apps[1];
+	assert_int_equal(app_attach(s.caller, 3, true), 0);
+	assert_int_equal(app_attach(s.holder, 2, true), 0);
+	assert_int_equal(app_hello(s.caller, true, true), 0);
+	TAKE(m, s.caller, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_channel(s.caller, 40, 9, 0, 0, "db"), 0);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	expire(s.w);
+	TAKE_NOTHING(s.caller);
+	/* It comes back after all. */
+	assert_int_equal(app_hello(s.holder, true, true), 0);
+	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
+	assert_int_equal(app_announce_channel(s.holder, 50, 9, 1, 1, "db"), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE_NOTHING(s.caller);
+	app_closed(s.caller, 40, 9);
+	assert_false(s.caller->dropped);
+	world_free(s.w);
+}
+
 static void test_one_sided(void **state)
 {
 	const struct control_message *m;
@@ -357,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_stands_again),
 		cmocka_unit_test(test_names_are_kept),
 		cmocka_unit_test(test_time_limit),
+		cmocka_unit_test(test_slow_end),
 		cmocka_unit_test(test_one_sided),
 		cmocka_unit_test(test_being_made),
 		cmocka_unit_test(test_policy_again),

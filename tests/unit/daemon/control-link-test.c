@@ -90,6 +90,8 @@ static void test_receive(void **state)
 	/* Often enough to wrap the ring. */
 	for (unsigned i = 0; i < 2000; i++) {
 		message.request = i + 1;
+		/* All room is back with each publish. */
+		assert_int_equal(grant_ring_space(&f->out, LEN), LEN);
 		put_message(f, &message);
 		assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 1);
 		assert_int_equal(decoded, 0);
@@ -99,7 +101,9 @@ static void test_receive(void **state)
 		(void)control_link_publish(&f->link);
 	}
 	/* A message that came before msgd fell asleep is seen. */
+	atomic_store(&f->page.end[1].sleeping, 0);
 	assert_false(control_link_sleep(&f->link));
+	assert_int_equal(atomic_load(&f->page.end[1].sleeping), 1);
 	put_message(f, &message);
 	assert_true(control_link_sleep(&f->link));
 	fixture_free(f);
