@@ -306,7 +306,7 @@ int main(int argc, char **argv)
 		log_notice("msgd " MSGD_VERSION " serves %s, admin socket %s", msgd.settings.hv,
 			msgd.settings.admin);
 		(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %s", msgd.settings.hv);
-		r = event_base_dispatch(msgd.base) < 0 ? -EIO : 0;
+		r = event_base_dispatch(msgd.base) < 0 || msgd.server->lost ? -EIO : 0;
 	}
 	msgd_fini(&msgd);
 	return r == 0 ? EXIT_SUCCESS : r == -EADDRINUSE ? EXIT_IN_USE : EXIT_FAILURE;

@@ -101,6 +101,19 @@ static void server_note(struct server *server, const struct hv_event *event)
 	}
 }
 
+/* -ENODEV: the emulator ended. A new msgd can serve a new one; this one's handle is dead. */
+static void server_error(struct server *server, const char *what, int error)
+{
+	if (server->lost)
+		return;
+	log_error("%s: %s", what, strerror(-error));
+	if (error != -ENODEV)
+		return;
+	log_error("the hypervisor is gone");
+	server->lost = true;
+	(void)event_base_loopbreak(server->base);
+}
+
 /* True: there may be more. */
 static bool server_poll(struct server *server)
 {
@@ -108,7 +121,7 @@ static bool server_poll(struct server *server)
 	int n = server->hv->ops->poll_events(server->hv, events, EVENTS_A_TURN);
 
 	if (n < 0)
-		log_error("the hypervisor's events: %s", strerror(-n));
+		server_error(server, "the hypervisor's events", n);
 	for (int i = 0; i < n; i++)
 		server_note(server, &events[i]);
 	return n == EVENTS_A_TURN;
@@ -174,7 +187,7 @@ static void server_domains(struct server *server)
 	server->domains_due = false;
 	r = server_list_domains(server);
 	if (r < 0)
-		log_error("the list of domains: %s", strerror(-r));
+		server_error(server, "the list of domains", r);
 }
 
 static void server_store(struct server *server)
@@ -185,7 +198,7 @@ static void server_store(struct server *server)
 		int r = server->hv->ops->store_next(server->hv, &record);
 
 		if (r < 0)
-			log_error("the store: %s", strerror(-r));
+			server_error(server, "the store", r);
 		if (r <= 0)
 			server->store_due = false;
 		else

@@ -31,6 +31,7 @@ struct server {
 	struct attach_list dirty;  /* borrowed: have something to publish */
 	struct attach_list dead;   /* owned: freed at the end of the turn */
 	bool store_due, domains_due;
+	bool lost; /* the hypervisor is gone: the loop was left, and nothing can be served */
 	uint32_t n_attached;
 };
 
