@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# A world for one end-to-end case: a directory, an emulated Xen, msgd, and guests in domains of their own.
+# Waiting is for lines in logs and for counters to move, with a limit; nothing sleeps and hopes.
+
+build=$1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/msgd-e2e.XXXXXX")
+hv=sim:$dir/xen
+msgd_pid=''
+
+fail() {
+	echo "FAIL: $*" >&2
+	exit 1
+}
+
+xen_sim() { "$build/hv/sim/xen-sim" "$dir/xen" "$@"; }
+msgctl() { "$build/msgctl/msgctl" "--hv=$hv" "$@"; }
+
+# Processes with our directory in their command line: all were started here.
+ours() {
+	local file pid
+
+	for file in /proc/[0-9]*/cmdline; do
+		pid=${file#/proc/}
+		pid=${pid%/cmdline}
+		[ "$pid" != $$ ] && grep -qsF "$dir/" "$file" && echo "$pid"
+	done
+	return 0
+}
+
+# The emulator's own process: the only one of ours that was started with -d.
+xen_sim_pid() {
+	local pid
+
+	for pid in $(ours); do
+		[ "$(tr '\0' ' ' <"/proc/$pid/cmdline")" != "$build/hv/sim/xen-sim $dir/xen -d " ] ||
+			echo "$pid"
+	done
+}
+
+world_end() {
+	local status=$? pid left='' log
+
+	trap - EXIT
+	set +e
+	exec 9>&-
+	xen_sim shutdown >/dev/null 2>&1
+	for pid in $(ours); do kill "$pid" 2>/dev/null; done
+	for _ in $(seq 200); do
+		left=$(ours)
+		[ -n "$left" ] || break
+		sleep 0.05
+	done
+	for pid in $left; do
+		echo "FAIL: did not end: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")" >&2
+		kill -9 "$pid" 2>/dev/null
+		status=1
+	done
+	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer' "$dir"/*.log "$dir"/*.out 2>/dev/null; then
+		status=1
+	fi
+	if [ $status -ne 0 ]; then
+		for log in "$dir"/*.log "$dir"/*.out; do
+			[ -s "$log" ] && echo "--- ${log##*/}" && tail -n 60 "$log"
+		done >&2
+	fi
+	rm -rf "$dir"
+	exit $status
+}
+trap world_end EXIT
+trap 'exit 130' INT TERM HUP
+
+# await FILE PATTERN [SECONDS]: until the file has a line like it.
+await() {
+	grep -qm1 -- "$2" < <(exec timeout "${3:-20}" tail -n +1 -s 0.02 -F "$1" 2>/dev/null) ||
+		fail "no \"$2\" in ${1##*/}"
+}
+
+# eventually COMMAND...: tries until it succeeds, ten seconds at most.
+eventually() {
+	for _ in $(seq 500); do
+		"$@" && return 0
+		sleep 0.02
+	done
+	fail "never came true: $*"
+}
+
+msgd_start() {
+	local log=$dir/msgd.$((++msgd_starts)).log
+
+	"$build/daemon/msgd" --hv="$hv" --policy="$dir/test.policy" >"$log" 2>&1 9>&- &
+	msgd_pid=$!
+	await "$log" 'serves sim:'
+}
+msgd_starts=0
+
+world_start() {
+	[ -f "$dir/test.policy" ] || printf '%s\n' 'deny connect secret from any to any' \
+		'allow listen * on any' 'allow connect * from any to any' >"$dir/test.policy"
+	xen_sim -d >"$dir/xen-sim.log" 2>&1 9>&-
+	msgd_start
+}
+
+# guest DOMAIN[:no-argo] LOG PROGRAM ARGUMENT...: in the background, stdin being what 9 holds open.
+guest() {
+	local domain=${1%:no-argo} option='' log=$dir/$2.out program=$3
+
+	[ "$1" = "$domain" ] || option=--no-argo
+	shift 3
+	case $program in
+	peer) program=$build/tests/e2e/peer ;;
+	*) program=$build/examples/$program ;;
+	esac
+	: >"$log"
+	# shellcheck disable=SC2086 # none or one
+	timeout 100 "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
+		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
+	guest_pid=$!
+}
+
+# The process of a peer, by what it said.
+peer_pid() {
+	await "$dir/$1.out" '^pid '
+	sed -n 's/^pid //p' "$dir/$1.out"
+}
+
+# expect LOG PATTERN: the last line is like it.
+expect() {
+	tail -n 1 "$dir/$1.out" | grep -q -- "$2" ||
+		fail "$1 said: $(tail -n 1 "$dir/$1.out"); expected: $2"
+}
+
+counter() { od -An -t u8 -N8 "$dir/$1.count" | tr -d ' '; }
+counter_past() { [ "$(counter "$1")" -gt "$2" ]; }
+counter_moves() { eventually counter_past "$1" $(($(counter "$1") + 1000)); }
+
+# A content-checked transfer between two domains: NAME.sink, NAME.source, NAME.count.
+transfer_start() { # NAME [SUFFIX-OF-SOURCE'S-DOMAIN]
+	: >"$dir/$1.count"
+	truncate -s 8 "$dir/$1.count"
+	guest "$1-sink" "$1.sink" peer sink "$1" "$dir/$1.count"
+	eval "$1_sink=$guest_pid"
+	guest "$1-source${2:-}" "$1.source" peer source "$1-sink/$1"
+	eval "$1_source=$guest_pid"
+	counter_moves "$1"
+}
+
+# It still runs, ends when told so, and every message was right.
+transfer_stop() {
+	local sink source
+
+	eval "sink=\$$1_sink source=\$$1_source"
+	counter_moves "$1"
+	kill -TERM "$(peer_pid "$1.source")"
+	wait "$source" || fail "the source of $1 failed"
+	wait "$sink" || fail "the sink of $1 failed"
+	[ "$(sed -n 's/^sent //p' "$dir/$1.source.out")" = \
+		"$(sed -n 's/^received //p' "$dir/$1.sink.out")" ] || fail "$1: counts differ"
+}
+
+# Voluntary and involuntary context switches of the processes so far.
+switches() {
+	local pid
+
+	for pid in "$@"; do
+		cat "/proc/$pid/status"
+	done | awk '/ctxt_switches/ {n += $2} END {print n + 0}'
+}
+
+# guest_stdin as a pipe that stays open until the case ends.
+stdin_hold() {
+	mkfifo "$dir/stdin"
+	exec 9<>"$dir/stdin"
+	guest_stdin=$dir/stdin
+}

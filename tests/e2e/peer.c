@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The applications of the end-to-end tests, a role each. Every one prints "pid N" first and what
+ * became of it last, errors by their names, so that a script can tell one errno from another.
+ *
+ *	peer sink NAME COUNTER       takes one channel, checks every message, counts them in COUNTER
+ *	peer source ADDRESS [N]      sends N checked messages, or until SIGTERM
+ *	peer try ADDRESS [LENGTH]    connects, and sends a message of that length
+ *	peer listen NAME [BACKLOG]   listens, never accepts
+ *	peer many-accept NAME N      N channels: one message each, then holds them until stdin ends
+ *	peer many-connect ADDRESS N
+ *	peer context TIMEOUT         attaches to msgd
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "libmsg/libmsg.h"
+
+#define WAIT_MS 15000
+
+static struct msg_ctx *ctx;
+static volatile sig_atomic_t stopped;
+static unsigned char want[8192], got[8192];
+
+static void on_term(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+static _Noreturn void end_error(const char *what, unsigned long n)
+{
+	const char *name = strerrorname_np(errno);
+
+	printf("error %s after %lu: %s: %s\n", name ? name : "unknown", n, what, msg_reason());
+	exit(3);
+}
+
+static void context_open(int timeout_ms)
+{
+	ctx = msg_ctx_open(NULL, 0, timeout_ms);
+	if (!ctx)
+		end_error("context", 0);
+}
+
+static struct msg_sock *listener_open(const char *name, int backlog)
+{
+	struct msg_sock *listener = msg_listen(ctx, name, LIBMSG_SEQPACKET, backlog, 0);
+
+	if (!listener)
+		end_error("listen", 0);
+	printf("listening\n");
+	return listener;
+}
+
+static struct msg_sock *channel_accept(struct msg_sock *listener)
+{
+	struct msg_sock *sock = msg_accept(listener, 0);
+
+	if (!sock)
+		end_error("accept", 0);
+	return sock;
+}
+
+static struct msg_sock *channel_connect(const char *address)
+{
+	struct msg_sock *sock =
+		msg_connect(ctx, address, LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, WAIT_MS);
+
+	if (!sock)
+		end_error("connect", 0);
+	return sock;
+}
+
+/* Message n: 8 to 8191 bytes, of which all follow from n. */
+static size_t message_make(unsigned long n)
+{
+	unsigned long x = n * 0x9e3779b97f4a7c15UL + 1;
+	size_t len = 8 + (n * 7919) % 8184;
+
+	for (size_t i = 0; i < len; i += 8) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		memcpy(want + i, &x, len - i < 8 ? len - i : 8);
+	}
+	return len;
+}
+
+static volatile unsigned long *counter_map(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	void *map = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, 8) == 0)
+		map = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		end_error(path, 0);
+	return map;
+}
+
+static int role_sink(char **args)
+{
+	volatile unsigned long *counter = counter_map(args[1]);
+	struct msg_sock *sock;
+	unsigned long n = 0;
+	size_t len;
+	ssize_t r;
+
+	context_open(WAIT_MS);
+	sock = channel_accept(listener_open(args[0], 1));
+	printf("accepted\n");
+	while ((r = msg_recv(sock, got, sizeof(got), MSG_TRUNC)) > 0) {
+		len = message_make(n);
+		if ((size_t)r != len || memcmp(got, want, len) != 0) {
+			printf("wrong: message %lu has %zd bytes, not %zu\n", n, r, len);
+			return 4;
+		}
+		*counter = ++n;
+	}
+	if (r < 0)
+		end_error("receive", n);
+	printf("received %lu\n", n);
+	(void)msg_close(sock); /* without it, the source would see a reset */
+	msg_ctx_close(ctx);
+	return 0;
+}
+
+static int role_source(char **args)
+{
+	unsigned long n = 0, limit = args[1] ? strtoul(args[1], NULL, 0) : 0;
+	struct sigaction action = {.sa_handler = on_term};
+	struct msg_sock *sock;
+
+	context_open(WAIT_MS);
+	sock = channel_connect(args[0]);
+	(void)sigaction(SIGTERM, &action, NULL);
+	printf("connected\n");
+	while (!stopped && (!limit || n < limit)) {
+		size_t len = message_make(n);
+
+		if (msg_send(sock, want, len, 0) == (ssize_t)len)
+			n++;
+		else if (errno != EINTR)
+			end_error("send", n);
+	}
+	/* The sink closes when it has read all. */
+	if (msg_shutdown(sock, SHUT_WR) < 0 || msg_recv(sock, got, sizeof(got), 0) != 0)
+		end_error("end", n);
+	printf("sent %lu\n", n);
+	return 0;
+}
+
+static int role_try(char **args)
+{
+	size_t len = args[1] ? strtoul(args[1], NULL, 0) : 0;
+	struct msg_sock *sock;
+	void *data;
+
+	context_open(WAIT_MS);
+	sock = msg_connect(ctx, args[0], LIBMSG_SEQPACKET, 0, WAIT_MS);
+	if (!sock)
+		end_error("connect", 0);
+	data = calloc(1, len + 1);
+	if (args[1] && msg_send(sock, data, len, 0) < 0)
+		end_error("send", 0);
+	free(data);
+	printf("connected\n");
+	return 0;
+}
+
+static void stdin_wait(void)
+{
+	char byte;
+
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+}
+
+/*
+ * Never accepts, but stays inside libmsg, where links are made and offers counted: it waits for
+ * somebody at a second name, which nobody knows.
+ */
+static int role_listen(char **args)
+{
+	context_open(WAIT_MS);
+	(void)listener_open(args[0], args[1] ? atoi(args[1]) : 1);
+	(void)channel_accept(listener_open("nobody-knows-it", 1));
+	return 0;
+}
+
+static int many(struct msg_sock *listener, const char *address, long n)
+{
+	struct msg_sock **socks = calloc((size_t)n, sizeof(struct msg_sock *));
+	long number;
+
+	for (long i = 0; i < n; i++) {
+		socks[i] = listener ? channel_accept(listener) : channel_connect(address);
+		if (!listener && msg_send(socks[i], &i, sizeof(i), 0) < 0)
+			end_error("send", (unsigned long)i);
+	}
+	for (long i = 0; i < n; i++) {
+		if (listener && (msg_recv(socks[i], &number, sizeof(number), 0) != 8 ||
+					msg_send(socks[i], &number, sizeof(number), 0) != 8))
+			end_error("echo", (unsigned long)i);
+		if (!listener && (msg_recv(socks[i], &number, 8, 0) != 8 || number != i))
+			end_error("answer", (unsigned long)i);
+	}
+	printf("open %ld\n", n);
+	stdin_wait();
+	free(socks);
+	return 0;
+}
+
+static int role_many_accept(char **args)
+{
+	context_open(WAIT_MS);
+	return many(listener_open(args[0], 4096), NULL, atol(args[1]));
+}
+
+static int role_many_connect(char **args)
+{
+	context_open(WAIT_MS);
+	return many(NULL, args[0], atol(args[1]));
+}
+
+static int role_context(char **args)
+{
+	context_open(atoi(args[0]));
+	printf("attached\n");
+	return 0;
+}
+
+static const struct role {
+	const char *name;
+	int args_min;
+	int (*fn)(char **args);
+} roles[] = {
+	{"sink", 2, role_sink},
+	{"source", 1, role_source},
+	{"try", 1, role_try},
+	{"listen", 1, role_listen},
+	{"many-accept", 2, role_many_accept},
+	{"many-connect", 2, role_many_connect},
+	{"context", 1, role_context},
+};
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("pid %d\n", (int)getpid());
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (argc >= 2 && strcmp(roles[i].name, argv[1]) == 0 &&
+			argc >= 2 + roles[i].args_min)
+			return roles[i].fn(argv + 2);
+	}
+	fprintf(stderr, "peer: see the head of peer.c for its roles\n");
+	return 2;
+}
