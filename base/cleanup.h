@@ -15,7 +15,7 @@
 
 /* Defines fn##_p(T **), the cleanup function for a pointer that fn(T *) frees. */
 #define DEFINE_CLEANUP(type, fn)                                                                   \
-	static inline void fn##_p(type *p)                                                         \
+	static inline __attribute__((unused)) void fn##_p(type *p)                                 \
 	{                                                                                          \
 		if (*p)                                                                            \
 			fn(*p);                                                                    \

@@ -77,7 +77,7 @@ int channel_send(
 	struct link *link = channel->link;
 
 	do {
-		uint32_t n;
+		uint32_t n = 0;
 		int r = send_fragment(channel, cursor, len, *done, more, &n);
 
 		if (r == -EAGAIN) {
