@@ -93,5 +93,6 @@ int main(int argc, char **argv)
 		fail("answer");
 	msg_close(sock); /* waits until the answer is on its way */
 	msg_ctx_close(ctx);
+	EVP_MD_CTX_free(sum);
 	return 0;
 }

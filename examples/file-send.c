@@ -80,6 +80,7 @@ int main(int argc, char **argv)
 		(double)total / (seconds() - start) / 1e6);
 	msg_close(sock);
 	msg_ctx_close(ctx);
+	EVP_MD_CTX_free(sum);
 	if (strcmp(hex, theirs) != 0) {
 		fprintf(stderr, "file-send: the receiver wrote something else: %s\n", theirs);
 		return 1;
