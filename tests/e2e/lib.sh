@@ -108,7 +108,7 @@ guest() {
 	[ "$1" = "$domain" ] || option=--no-argo
 	shift 3
 	case $program in
-	peer) program=$build/tests/e2e/peer ;;
+	peer | hostile) program=$build/tests/e2e/$program ;;
 	*) program=$build/examples/$program ;;
 	esac
 	: >"$log"

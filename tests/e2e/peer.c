@@ -42,11 +42,17 @@ static _Noreturn void end_error(const char *what, unsigned long n)
 	exit(3);
 }
 
+static void on_log(void *arg, int priority, const char *line)
+{
+	printf("log %d: %s\n", priority, line);
+}
+
 static void context_open(int timeout_ms)
 {
 	ctx = msg_ctx_open(NULL, 0, timeout_ms);
 	if (!ctx)
 		end_error("context", 0);
+	msg_ctx_set_log(ctx, on_log, NULL);
 }
 
 static struct msg_sock *listener_open(const char *name, int backlog)
