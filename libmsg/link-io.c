@@ -165,7 +165,7 @@ static int link_take_one(struct link *link)
 		link_violation(link, reason);
 		return 0;
 	}
-	if (link->state != LINK_UP)
+	if (link->state != LINK_UP || link->violated)
 		return 0;
 	link->ops->next(link);
 	link_release(link, false);
@@ -179,13 +179,17 @@ void link_take(struct link *link, struct channel *until)
 	if (link->busy || link->sync || link->state != LINK_UP)
 		return;
 	link->busy = true;
-	while (!served && link_take_one(link)) {
+	while (!served && !link->broken && link_take_one(link)) {
 		if (until && !link->dying)
 			served = !STAILQ_EMPTY(&until->in) || (read && !until->reader);
 	}
 	link->busy = false;
 	if (link->state != LINK_UP)
 		return;
+	if (link->violated) {
+		link_violation(link, link->violated);
+		return;
+	}
 	if (!served)
 		link_release(link, true);
 	link_push(link); /* credit that was given meanwhile */

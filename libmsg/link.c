@@ -374,11 +374,13 @@ void link_bury(struct msg_ctx *ctx)
 
 void link_violation(struct link *link, const char *reason)
 {
-	if (link->state == LINK_DEAD)
+	if (link->state == LINK_DEAD || link->broken)
 		return;
 	ctx_log(link->ctx, LOG_WARNING, "link %u to domain %u is reset: %s", link->end,
 		link->peer_domid, reason);
 	link_failed(link->ctx, link->end, EPROTO, reason);
-	link->busy = false;
+	/* Found while frames are taken in: link_take kills it, when nobody holds a channel of it.
+	 */
+	link->broken = true;
 	link_kill(link, false, reason);
 }

@@ -162,10 +162,12 @@ struct link {
 	bool armed;		     /* `sleeping` is set, or its event is on its way */
 	bool busy;		     /* frames are being taken in: do not recurse */
 	bool dying;		     /* to be killed when that is done */
-	uint32_t sync;		     /* the SYNC that it waits for before it goes on; 0: none */
-	bool synced;		     /* its answer came: an unknown number is a violation now */
-	bool unpushed;		     /* frames were put and not pushed */
-	uint32_t released;	     /* what `consumed` in the doorbell page says */
+	bool broken;	      /* the other side broke the protocol: nothing more is taken in */
+	const char *violated; /* static; NULL: not. To be reset when that is done */
+	uint32_t sync;	      /* the SYNC that it waits for before it goes on; 0: none */
+	bool synced;	      /* its answer came: an unknown number is a violation now */
+	bool unpushed;	      /* frames were put and not pushed */
+	uint32_t released;    /* what `consumed` in the doorbell page says */
 	union {
 		struct grant_end grant;
 		struct argo_end argo;
@@ -186,7 +188,10 @@ struct link *link_find(struct msg_ctx *ctx, uint32_t end);
 struct link *link_find_port(struct msg_ctx *ctx, uint32_t port);
 /* Resets every channel (after what lies in the ring was taken in, if `drain`) and frees it. */
 void link_kill(struct link *link, bool drain, const char *reason);
-/* The other side broke the protocol: tells msgd, then kills the link. */
+/*
+ * The other side broke the protocol: tells msgd, then kills the link, once nobody is inside
+ * link_take. reason: a static string.
+ */
 void link_violation(struct link *link, const char *reason);
 void link_bury(struct msg_ctx *ctx); /* frees the graveyard */
 void link_set_armed(struct link *link, bool armed);
