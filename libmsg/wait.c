@@ -37,20 +37,24 @@ static void timespec_from_ns(struct timespec *ret_ts, uint64_t ns)
 	ret_ts->tv_nsec = (long)(ns % 1000000000U);
 }
 
-void ctx_unlock(struct msg_ctx *ctx)
+static void unlock(struct msg_ctx *ctx, bool wake_driver)
 {
 	bool wake_waiters = ctx->kick && ctx->n_waiting;
-	bool wake_driver = ctx->kick && ctx->driver_asleep;
 
-	ctx->kick = false;
-	if (wake_waiters)
+	if (ctx->kick)
 		atomic_fetch_add(&ctx->wait_seq, 1);
+	ctx->kick = false;
 	if (!ctx->one_thread)
 		(void)pthread_mutex_unlock(&ctx->lock);
 	if (wake_waiters)
 		(void)futex(&ctx->wait_seq, FUTEX_WAKE, INT32_MAX, NULL);
 	if (wake_driver)
 		(void)eventfd_write(ctx->kick_fd, 1);
+}
+
+void ctx_unlock(struct msg_ctx *ctx)
+{
+	unlock(ctx, ctx->kick && ctx->driver_asleep);
 }
 
 /* Waits for the driver, or for anybody's change. */
@@ -127,7 +131,7 @@ static bool spin_on(
 static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 {
 	const _Atomic uint32_t *word;
-	uint32_t seen;
+	uint32_t seen, seq;
 	bool found;
 
 	if (!hot || !spin_worth(ctx, hot->link))
@@ -140,11 +144,15 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t dead
 	} else {
 		word = hot->link->ops->watch(hot->link, &seen);
 	}
+	/* Another thread that does not wait may take in what we spin for, and find nobody asleep. */
+	seq = atomic_load(&ctx->wait_seq) + ctx->kick;
 	ctx->spinning = true;
 	ctx_unlock(ctx);
 	found = spin_on(ctx, word, seen, deadline_ns);
 	ctx_lock(ctx);
 	ctx->spinning = false;
+	if (atomic_load(&ctx->wait_seq) != seq)
+		found = true;
 	if (found && ctx->spin_score < SPIN_SCORE_MAX)
 		ctx->spin_score++;
 	else if (!found)
@@ -182,7 +190,7 @@ static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
 		timeout = &ts;
 	}
 	ctx->driver_asleep = true;
-	ctx_unlock(ctx);
+	unlock(ctx, false); /* what it has changed itself does not wake it */
 	r = ppoll(fds, 2, timeout, NULL);
 	error = errno;
 	ctx_lock(ctx);

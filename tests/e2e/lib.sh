@@ -158,13 +158,14 @@ transfer_stop() {
 		"$(sed -n 's/^received //p' "$dir/$1.sink.out")" ] || fail "$1: counts differ"
 }
 
-# Voluntary and involuntary context switches of the processes so far.
-switches() {
+# What the processes have done so far: "context switches, CPU ticks". A busy loop need not switch.
+activity() {
 	local pid
 
 	for pid in "$@"; do
 		cat "/proc/$pid/status"
-	done | awk '/ctxt_switches/ {n += $2} END {print n + 0}'
+		sed 's/.*) //; s/^/stat /' "/proc/$pid/stat"
+	done | awk '/ctxt_switches/ {n += $2} /^stat / {t += $13 + $14} END {print n + 0 ", " t + 0}'
 }
 
 # guest_stdin as a pipe that stays open until the case ends.

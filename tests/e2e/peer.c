@@ -7,7 +7,7 @@
  *	peer source ADDRESS [N]      sends N checked messages, or until SIGTERM
  *	peer try ADDRESS [LENGTH]    connects, and sends a message of that length
  *	peer listen NAME [BACKLOG]   listens, never accepts
- *	peer many-accept NAME N      N channels: one message each, then holds them until stdin ends
+ *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
  */
@@ -181,14 +181,6 @@ static int role_try(char **args)
 	return 0;
 }
 
-static void stdin_wait(void)
-{
-	char byte;
-
-	while (read(STDIN_FILENO, &byte, 1) > 0)
-		continue;
-}
-
 /*
  * Never accepts, but stays inside libmsg, where links are made and offers counted: it waits for
  * somebody at a second name, which nobody knows.
@@ -218,8 +210,12 @@ static int many(struct msg_sock *listener, const char *address, long n)
 		if (!listener && (msg_recv(socks[i], &number, 8, 0) != 8 || number != i))
 			end_error("answer", (unsigned long)i);
 	}
+	/* What nobody waits for there must not keep the peer awake. */
+	if (!listener && n > 1 && msg_send(socks[n - 1], &n, sizeof(n), 0) < 0)
+		end_error("send", (unsigned long)n);
 	printf("open %ld\n", n);
-	stdin_wait();
+	if (msg_recv(socks[0], &number, sizeof(number), 0) < 0)
+		end_error("receive", (unsigned long)n);
 	free(socks);
 	return 0;
 }
