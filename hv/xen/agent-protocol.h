@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How an application without access to the store has its records written there: by msg-agent in a
+ * guest, by msgd in its own domain. A Unix SOCK_SEQPACKET socket; one packet is one message; both
+ * ends are on one machine, so integers are native, and every layout is free of padding.
+ *
+ * One reply to each request, in order. A connection owns the records that it published: when it is
+ * closed, by whatever means, they are removed. When the agent ends they stay: a record whose
+ * application is dead is deleted by msgd, which looks at the pages that it names.
+ *
+ * Between replies the agent may send GONE at any time: a record of this connection was removed from
+ * the store by somebody else, or did not come along when the domain was saved and restored.
+ *
+ * Refusals: the reply's error is a positive errno.
+ *   EPROTONOSUPPORT  another version; the reply's version says which one is spoken
+ *   EBADMSG          a packet that is no request: the connection is closed after this reply
+ *   EINVAL           key or length (hv.h: HV_STORE_KEY_MAX, HV_STORE_VALUE_MAX)
+ *   EEXIST           PUBLISH of a key that another connection holds
+ *   ENOENT           REMOVE of a key that this connection does not hold
+ *   EDQUOT           records of this connection, or of this user
+ *   ENOSPC           the domain's quota in the store
+ *   EHOSTDOWN        the store does not answer
+ * A connection over the limit (in all, or of this user) is closed at once: EOF in the place of the
+ * first reply. One that does not read its replies is closed.
+ */
+#ifndef MSGD_HV_XEN_AGENT_PROTOCOL_H
+#define MSGD_HV_XEN_AGENT_PROTOCOL_H
+
+#include <stdint.h>
+
+#include "hv/hv.h"
+
+/*
+ * Where to connect, in this order: the first that exists is the one (msgd in its own domain, the
+ * agent elsewhere). $MSG_AGENT (secure_getenv), if set, in the place of both.
+ */
+#define AGENT_SOCKET_MSGD "/run/msgd/attach"
+#define AGENT_SOCKET	  "/run/msg-agent.sock"
+
+#define AGENT_MAGIC   0x4147534dU /* the bytes MSGA on a little-endian machine */
+#define AGENT_VERSION 1U
+
+enum agent_op {
+	AGENT_PUBLISH = 1, /* key, value: writes, or replaces what this connection published */
+	AGENT_REMOVE,	   /* key */
+	AGENT_DOMID,	   /* no key; the reply's domid is that of this machine's own domain */
+	AGENT_GONE,	   /* from the agent, unasked: key */
+};
+
+/* A request: this, then len bytes of value (PUBLISH: 1 to HV_STORE_VALUE_MAX; else 0). */
+struct agent_request {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t op;
+	uint32_t len;		    /* the packet has exactly this many bytes after the header */
+	char key[HV_STORE_KEY_MAX]; /* NUL-padded; [A-Za-z0-9-]+; all NUL with DOMID */
+};
+
+/* What the agent sends: always exactly this. */
+struct agent_reply {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t op;		    /* of the request, or AGENT_GONE; 0 with EBADMSG */
+	uint32_t error;		    /* positive errno, 0: done */
+	uint32_t domid;		    /* with DOMID, else 0 */
+	char key[HV_STORE_KEY_MAX]; /* with GONE, else all NUL */
+};
+
+#define AGENT_PACKET_MAX (sizeof(struct agent_request) + HV_STORE_VALUE_MAX)
+
+_Static_assert(sizeof(struct agent_request) == 12 + HV_STORE_KEY_MAX, "no padding");
+_Static_assert(sizeof(struct agent_reply) == 16 + HV_STORE_KEY_MAX, "no padding");
+
+#endif
