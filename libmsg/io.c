@@ -138,12 +138,13 @@ static ssize_t send_locked(
 	cursor_init(&cursor, iov, n_iov);
 	for (;;) {
 		uint32_t want = 0, done = 0;
-		int r;
+		bool try = channel_can_send(channel, (uint32_t)len, &want);
 
 		if (send_state(channel) < 0)
 			return -1;
-		if (channel_can_send(channel, (uint32_t)len, &want)) {
-			r = channel_send(channel, &cursor, (uint32_t)len, &done, more);
+		if (try) {
+			int r = channel_send(channel, &cursor, (uint32_t)len, &done, more);
+
 			if (r == 0) {
 				if (!more)
 					link_push(channel->link);
@@ -151,14 +152,14 @@ static ssize_t send_locked(
 			}
 			if (r == -ECONNRESET)
 				continue; /* send_state names it */
-			if (done)
-				return send_rest(sock, &cursor, (uint32_t)len, done, deadline) < 0
-					       ? -1
-					       : (ssize_t)len;
 		}
 		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
 			deadline = ctx_deadline(sock->ctx, sock->sndtimeo_ms);
-		else if (tried && deadline == DEADLINE_NOW)
+		if (done)
+			return send_rest(sock, &cursor, (uint32_t)len, done, deadline) < 0
+				       ? -1
+				       : (ssize_t)len;
+		if (tried && deadline == DEADLINE_NOW)
 			return failure(EAGAIN, "no room at the receiver");
 		tried = true;
 		if (send_wait(sock, (uint32_t)len, want, deadline) < 0)
