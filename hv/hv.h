@@ -107,7 +107,10 @@ struct hv_ops {
 	/* Releases everything as said above, then frees the handle. NULL is not accepted. */
 	void (*close)(struct hv *hv);
 
-	/* The caller's own domid: never HV_DOMID_SELF, which Argo does not take. Any thread. */
+	/*
+	 * The caller's own domid: never HV_DOMID_SELF, which Argo does not take. Another one
+	 * after the domain was saved and restored, or migrated. Any thread.
+	 */
 	uint16_t (*domid)(struct hv *hv);
 
 	/* Nanoseconds of a monotonic clock; virtual in deterministic tests. Any thread. */
@@ -264,6 +267,13 @@ struct hv_ops {
 	 * present first. A record's changes coalesce; the last one is never lost. May block.
 	 */
 	int (*store_watch)(struct hv *hv);
+
+	/*
+	 * In any domain: from now on HV_EVENT_STORE tells of records that this handle published,
+	 * earlier or later, when somebody else removed them, or when they did not come along as
+	 * the domain was saved and restored; store_next returns each with len 0. May block.
+	 */
+	int (*store_watch_own)(struct hv *hv);
 
 	/*
 	 * Fills ret_record with the next change and returns 1, or returns 0: none for now. May

@@ -377,7 +377,7 @@ int authority_publish(
 	int r;
 
 	enter(a);
-	r = store_publish(&a->store, slot_domid(a, slot), key, value, len);
+	r = store_publish(&a->store, slot, slot_domid(a, slot), key, value, len);
 	if (r == 0)
 		store_changed(a);
 	leave(a);
@@ -394,7 +394,7 @@ int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const c
 	if (domid != slot_domid(a, slot) && slot_domid(a, slot) != HV_BROKER_DOMID)
 		r = -EACCES;
 	else
-		r = store_remove(&a->store, domid, key);
+		r = store_remove(&a->store, slot, domid, key);
 	if (r == 0)
 		store_changed(a);
 	leave(a);
@@ -411,6 +411,14 @@ int authority_watch(struct authority *a, uint32_t slot)
 		slot_set_flags(&a->xen, slot, SIM_SLOT_STORE);
 		kick_slot(&a->xen, slot);
 	}
+	leave(a);
+	return 0;
+}
+
+int authority_watch_own(struct authority *a, uint32_t slot)
+{
+	enter(a);
+	store_watch_own(&a->store, slot);
 	leave(a);
 	return 0;
 }

@@ -62,6 +62,7 @@ int authority_publish(
 int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const char *key);
 /* EACCES outside the broker's domain */
 int authority_watch(struct authority *a, uint32_t slot);
+int authority_watch_own(struct authority *a, uint32_t slot);
 int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_record);
 
 /* xen_ops of the authority's own view */

@@ -401,11 +401,18 @@ static int op_store_watch(struct hv *hv)
 	return h->domid == HV_BROKER_DOMID ? h->toolstack->watch(h) : -EACCES;
 }
 
+static int op_store_watch_own(struct hv *hv)
+{
+	struct sim_hv *h = sim_hv_of(hv);
+
+	return h->toolstack->watch_own(h);
+}
+
 static int op_store_next(struct hv *hv, struct hv_record *ret_record)
 {
 	struct sim_hv *h = sim_hv_of(hv);
 
-	return h->domid == HV_BROKER_DOMID ? h->toolstack->next(h, ret_record) : -EACCES;
+	return h->toolstack->next(h, ret_record);
 }
 
 static int op_domain_watch(struct hv *hv)
@@ -485,6 +492,7 @@ static const struct hv_ops sim_hv_ops = {
 	.store_publish = op_store_publish,
 	.store_remove = op_store_remove,
 	.store_watch = op_store_watch,
+	.store_watch_own = op_store_watch_own,
 	.store_next = op_store_next,
 	.domain_watch = op_domain_watch,
 	.domain_list = op_domain_list,

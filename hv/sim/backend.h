@@ -17,6 +17,7 @@ struct toolstack_ops {
 	int (*publish)(struct sim_hv *h, const char *key, const void *value, size_t len);
 	int (*remove)(struct sim_hv *h, uint16_t domid, const char *key);
 	int (*watch)(struct sim_hv *h);
+	int (*watch_own)(struct sim_hv *h);
 	int (*next)(struct sim_hv *h, struct hv_record *ret_record);
 	/* Makes the two slots able to kick each other. Best effort: a kick finds another way. */
 	void (*introduce)(struct sim_hv *h, uint32_t slot, uint32_t generation);

@@ -299,6 +299,13 @@ static int ts_watch(struct sim_hv *h)
 	return simple_request(h, SIM_WATCH, &message, sizeof(message.header), NULL);
 }
 
+static int ts_watch_own(struct sim_hv *h)
+{
+	struct sim_message message = {0};
+
+	return simple_request(h, SIM_WATCH_OWN, &message, sizeof(message.header), NULL);
+}
+
 static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
 {
 	struct sim_message message = {0}, reply;
@@ -357,6 +364,7 @@ static const struct toolstack_ops client_toolstack_ops = {
 	.publish = ts_publish,
 	.remove = ts_remove,
 	.watch = ts_watch,
+	.watch_own = ts_watch_own,
 	.next = ts_next,
 	.introduce = ts_introduce,
 	.detach = ts_detach,

@@ -13,7 +13,7 @@
 #include "hv/hv.h"
 
 #define SIM_PROTOCOL_MAGIC   0x316d6973U /* "sim1" */
-#define SIM_PROTOCOL_VERSION 1U
+#define SIM_PROTOCOL_VERSION 2U
 
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
@@ -27,6 +27,7 @@ enum sim_message_type {
 	SIM_PUBLISH,   /* record -> - */
 	SIM_REMOVE,    /* record -> - */
 	SIM_WATCH,     /* - -> - */
+	SIM_WATCH_OWN, /* - -> - */
 	SIM_NEXT,      /* - -> record; status 1 or 0 */
 	/* Of tools: */
 	SIM_CREATE,   /* create -> domain */

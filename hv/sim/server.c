@@ -187,6 +187,8 @@ static int store_request(
 		return authority_remove(a, c->slot, m->record.domid, m->record.key);
 	case SIM_WATCH:
 		return authority_watch(a, c->slot);
+	case SIM_WATCH_OWN:
+		return authority_watch_own(a, c->slot);
 	default:
 		r = authority_next(a, c->slot, &reply->record);
 		if (r == 1)
@@ -208,6 +210,7 @@ static size_t request_len(uint16_t type)
 		[SIM_PUBLISH] = SIM_MESSAGE_LEN(record),
 		[SIM_REMOVE] = SIM_MESSAGE_LEN(record),
 		[SIM_WATCH] = sizeof(struct sim_header),
+		[SIM_WATCH_OWN] = sizeof(struct sim_header),
 		[SIM_NEXT] = sizeof(struct sim_header),
 		[SIM_CREATE] = SIM_MESSAGE_LEN(create),
 		[SIM_DESTROY] = SIM_MESSAGE_LEN(name),
@@ -266,6 +269,7 @@ static bool handle(struct connection *c, struct sim_message *m, size_t len, int 
 	case SIM_PUBLISH:
 	case SIM_REMOVE:
 	case SIM_WATCH:
+	case SIM_WATCH_OWN:
 	case SIM_NEXT:
 		r = store_request(c, m, &reply, &reply_len);
 		break;

@@ -115,6 +115,13 @@ static int ts_watch(struct sim_hv *h)
 	return authority_watch(&sim->authority, h->xen.slot);
 }
 
+static int ts_watch_own(struct sim_hv *h)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	return authority_watch_own(&sim->authority, h->xen.slot);
+}
+
 static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
 {
 	struct sim *sim = h->toolstack_arg;
@@ -148,6 +155,7 @@ static const struct toolstack_ops sim_toolstack_ops = {
 	.publish = ts_publish,
 	.remove = ts_remove,
 	.watch = ts_watch,
+	.watch_own = ts_watch_own,
 	.next = ts_next,
 	.introduce = ts_introduce,
 	.detach = ts_detach,

@@ -55,15 +55,19 @@ static struct store_record *record_find(struct store *store, uint16_t domid, con
 	return NULL;
 }
 
-static bool is_wanted(const struct store_watcher *w, const struct store_record *r)
+static bool is_wanted(const struct store *store, uint32_t slot, const struct store_record *r)
 {
+	const struct store_watcher *w = &store->watchers[slot];
+
+	if (w->own && (r->record.len > 0 || r->publisher != slot))
+		return false;
 	return w->on && r->sequence > w->seen && (r->record.len > 0 || r->sequence > w->from);
 }
 
 static bool anybody_wants(const struct store *store, const struct store_record *r)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
-		if (is_wanted(&store->watchers[i], r))
+		if (is_wanted(store, i, r))
 			return true;
 	return false;
 }
@@ -97,8 +101,8 @@ static void record_touch(struct store *store, struct store_record *r)
 	TAILQ_INSERT_TAIL(&store->records, r, entries);
 }
 
-int store_publish(
-	struct store *store, uint16_t domid, const char *key, const void *value, size_t len)
+int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char *key,
+	const void *value, size_t len)
 {
 	struct store_record *r;
 
@@ -118,11 +122,12 @@ int store_publish(
 	}
 	memcpy(r->record.value, value, len);
 	r->record.len = len;
+	r->publisher = slot;
 	record_touch(store, r);
 	return 0;
 }
 
-int store_remove(struct store *store, uint16_t domid, const char *key)
+int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char *key)
 {
 	struct store_record *r;
 
@@ -132,6 +137,8 @@ int store_remove(struct store *store, uint16_t domid, const char *key)
 	if (!r || r->record.len == 0)
 		return -ENOENT;
 	r->record.len = 0;
+	if (r->publisher == slot)
+		r->publisher = 0;
 	record_touch(store, r);
 	store_sweep(store);
 	return 0;
@@ -161,8 +168,22 @@ void store_watch(struct store *store, uint32_t slot)
 	store->watchers[slot] = (struct store_watcher){.on = true, .from = store->sequence};
 }
 
+void store_watch_own(struct store *store, uint32_t slot)
+{
+	/* Who watches everything sees its own, too. */
+	if (store->watchers[slot].on)
+		return;
+	store_watch(store, slot);
+	store->watchers[slot].own = true;
+}
+
 void store_unwatch(struct store *store, uint32_t slot)
 {
+	struct store_record *r;
+
+	TAILQ_FOREACH (r, &store->records, entries)
+		if (r->publisher == slot)
+			r->publisher = 0;
 	store->watchers[slot].on = false;
 	store_sweep(store);
 }
@@ -173,7 +194,7 @@ int store_next(struct store *store, uint32_t slot, struct hv_record *ret_record)
 	struct store_record *r;
 
 	TAILQ_FOREACH (r, &store->records, entries) {
-		if (!is_wanted(w, r))
+		if (!is_wanted(store, slot, r))
 			continue;
 		*ret_record = r->record;
 		w->seen = r->sequence;

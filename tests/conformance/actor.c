@@ -489,6 +489,12 @@ int actor_store_watch(struct actor *actor)
 	return (int)call(actor);
 }
 
+int actor_store_watch_own(struct actor *actor)
+{
+	request_new(AGENT_STORE_WATCH_OWN, 0, 0, 0);
+	return (int)call(actor);
+}
+
 int actor_store_next(struct actor *actor, struct hv_record *ret_record)
 {
 	int64_t r;

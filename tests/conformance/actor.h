@@ -97,6 +97,7 @@ bool actor_mem_writable(struct actor *actor, uint32_t object);
 int actor_publish(struct actor *actor, const char *key, const void *value, size_t len);
 int actor_remove(struct actor *actor, uint16_t domid, const char *key);
 int actor_store_watch(struct actor *actor);
+int actor_store_watch_own(struct actor *actor);
 int actor_store_next(struct actor *actor, struct hv_record *ret_record);
 
 int actor_domain_watch(struct actor *actor);

@@ -451,6 +451,8 @@ static int64_t do_store(struct agent *agent, const struct agent_request *rq, str
 		return hv->ops->store_remove(hv, (uint16_t)rq->arg[0], key);
 	case AGENT_STORE_WATCH:
 		return hv->ops->store_watch(hv);
+	case AGENT_STORE_WATCH_OWN:
+		return hv->ops->store_watch_own(hv);
 	default:
 		memset(&record, 0, sizeof(record));
 		r = hv->ops->store_next(hv, &record);

@@ -264,6 +264,35 @@ static void domain_takes_records(void)
 	CHECK_SOON(actor_remove(d, domid, "l"), -ENOENT);
 }
 
+/* A guest learns that a record of its own was removed by the broker, and of nothing else. */
+static void watch_own(void)
+{
+	struct actor *d = world_actor(WORLD_BROKER), *a = world_actor(WORLD_A);
+	struct actor *a2 = world_actor(WORLD_A), *b = world_actor(WORLD_B);
+
+	CHECK_OK(actor_publish(a, "before", "x", 1));
+	CHECK_OK(actor_store_watch_own(a));
+	CHECK_OK(actor_publish(a, "after", "x", 1));
+	CHECK_OK(actor_publish(a, "mine", "x", 1));
+	CHECK_OK(actor_publish(a, "mine", "other", 5));
+	CHECK_OK(actor_remove(a, a->domid, "mine"));
+	CHECK_OK(actor_publish(a2, "sibling", "x", 1));
+	CHECK_OK(actor_publish(b, "after", "x", 1));
+	CHECK_OK(actor_remove(d, a2->domid, "sibling"));
+	CHECK_OK(actor_remove(d, b->domid, "after"));
+	record_none(a);
+	CHECK_OK(actor_remove(d, a->domid, "before"));
+	record_expect(a, a->domid, "before", "", 0);
+	record_none(a);
+	CHECK_OK(actor_remove(d, a->domid, "after"));
+	record_expect(a, a->domid, "after", "", 0);
+	record_none(a);
+	CHECK_OK(actor_publish(a, "after", "again", 5)); /* and its next life */
+	record_none(a);
+	CHECK_OK(actor_remove(d, a->domid, "after"));
+	record_expect(a, a->domid, "after", "", 0);
+}
+
 #define G WORLD_GUESTS
 
 static const struct test_case cases[] = {
@@ -274,6 +303,7 @@ static const struct test_case cases[] = {
 	{"values", G, values},
 	{"who_may", G, who_may},
 	{"two_watchers", G, two_watchers},
+	{"watch_own", G, watch_own},
 	{"quota", G, quota},
 	{"record_outlives_process", G | WORLD_KILL, record_outlives_process},
 	{"domain_takes_records", G | WORLD_LIFE | WORLD_KILL, domain_takes_records},
