@@ -238,7 +238,7 @@ static int receive_end(const struct channel *channel)
 /* Waits for more. 0: look again. */
 static int receive_wait(struct msg_sock *sock, uint64_t deadline)
 {
-	struct hot hot = {.link = sock->channel->link};
+	struct hot hot = {.link = sock->channel->link, .channel = sock->channel};
 	int r;
 
 	if (deadline == DEADLINE_NOW) {

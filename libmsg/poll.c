@@ -33,7 +33,7 @@ void ctx_look(struct msg_ctx *ctx)
 	bool more = true;
 
 	for (int i = 0; more && i < LOOK_ROUNDS; i++) {
-		ctx_drive(ctx);
+		ctx_drive(ctx, NULL);
 		/* Without an event loop that will sleep, nothing needs to be armed. */
 		more = ctx->epoll_fd >= 0 && ctx_arm(ctx);
 	}

@@ -473,7 +473,9 @@ uint64_t ctx_deadline(struct msg_ctx *ctx, int64_t timeout_ms);
 /* What a thread waits for that may come soon: frames on a link or, if want, room for one. */
 struct hot {
 	struct link *link;
-	uint32_t want; /* payload bytes to be sent; 0: frames are waited for */
+	struct channel
+		*channel; /* what comes for it is left in the ring once it is served; or NULL */
+	uint32_t want;	  /* payload bytes to be sent; 0: frames are waited for */
 };
 
 /*
@@ -483,8 +485,8 @@ struct hot {
 int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns);
 /* For calls that must not block and found nothing: does what waits, keeps msg_ctx_fd alive. */
 void ctx_look(struct msg_ctx *ctx);
-/* Does all that is waiting. */
-void ctx_drive(struct msg_ctx *ctx);
+/* Does all that is waiting; hot, or NULL: what its link may leave undone. */
+void ctx_drive(struct msg_ctx *ctx, const struct hot *hot);
 /* Arms every doorbell. True: something is there to be done first. */
 bool ctx_arm(struct msg_ctx *ctx);
 

@@ -144,7 +144,8 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t dead
 	} else {
 		word = hot->link->ops->watch(hot->link, &seen);
 	}
-	/* Another thread that does not wait may take in what we spin for, and find nobody asleep. */
+	/* Another thread that does not wait may take in what we spin for, and find nobody asleep.
+	 */
 	seq = atomic_load(&ctx->wait_seq) + ctx->kick;
 	ctx->spinning = true;
 	ctx_unlock(ctx);
@@ -205,9 +206,16 @@ static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
 	return r == 0 && until == deadline_ns ? -ETIMEDOUT : 0;
 }
 
-static void drive_port(struct msg_ctx *ctx, uint32_t port)
+/* A reader that has got its message comes back for the next one: it then needs no copy. */
+static void take(struct link *link, const struct hot *hot)
+{
+	link_take(link, hot && hot->link == link ? hot->channel : NULL);
+}
+
+static void drive_port(struct msg_ctx *ctx, uint32_t port, const struct hot *hot)
 {
 	struct link *link;
+	bool alive;
 
 	if (port == ctx->control.port) {
 		control_disarmed(ctx);
@@ -220,12 +228,12 @@ static void drive_port(struct msg_ctx *ctx, uint32_t port)
 	link_set_armed(link, false);
 	if (link->state != LINK_UP)
 		return;
-	link_take(link, NULL);
+	/* Before: all that a dying peer had published is taken in. */
+	alive = atomic_load_explicit(&link->them->alive, memory_order_acquire);
+	take(link, alive ? hot : NULL);
 	if (link->state == LINK_UP)
 		link_flush(link);
-	/* Only now: what a dying peer had published has been taken in. */
-	if (link->state == LINK_UP &&
-		!atomic_load_explicit(&link->them->alive, memory_order_acquire))
+	if (link->state == LINK_UP && !alive)
 		link_kill(link, true, "the other process is gone");
 }
 
@@ -243,7 +251,7 @@ static void retry_links(struct msg_ctx *ctx)
 	}
 }
 
-void ctx_drive(struct msg_ctx *ctx)
+void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 {
 	struct hv_event events[EVENT_BATCH];
 	struct link *link, *next;
@@ -262,12 +270,12 @@ void ctx_drive(struct msg_ctx *ctx)
 		if (n_ports)
 			(void)ctx->hv->ops->evtchn_unmask(ctx->hv, ports, n_ports);
 		for (size_t i = 0; i < n_ports; i++)
-			drive_port(ctx, ports[i]);
+			drive_port(ctx, ports[i], hot);
 	} while (n == EVENT_BATCH);
 	for (link = TAILQ_FIRST(&ctx->unarmed); link; link = next) {
 		next = TAILQ_NEXT(link, unarmed);
 		if (link->state == LINK_UP) {
-			link_take(link, NULL);
+			take(link, hot);
 			if (link->state == LINK_UP)
 				link_flush(link);
 		}
@@ -303,7 +311,7 @@ int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 	int r = 0;
 
 	if (deadline_ns == DEADLINE_NOW) {
-		ctx_drive(ctx);
+		ctx_drive(ctx, NULL);
 		return -ETIMEDOUT;
 	}
 	if (ctx->driving) {
@@ -313,15 +321,17 @@ int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 	}
 	ctx->driving = true;
 	if (drive_spin(ctx, hot, deadline_ns)) {
-		link_take(hot->link, NULL);
+		take(hot->link, hot);
 	} else if (!hot || !hot->want || hot->link->state != LINK_UP ||
 		   !link_want_room(hot->link, hot->want)) {
 		if (!ctx_arm(ctx))
 			r = drive_sleep(ctx, deadline_ns);
-		ctx_drive(ctx);
+		ctx_drive(ctx, hot);
 	}
 	ctx->driving = false;
 	link_bury(ctx);
+	if (ctx->epoll_fd >= 0)
+		ctx_look(ctx); /* msg_ctx_fd must tell of what is left and of what comes next */
 	/* Somebody else must drive, or has got what it waits for. */
 	ctx->kick = true;
 	return r;
