@@ -324,11 +324,12 @@ static bool close_linger(struct msg_sock *sock)
 static int close_channel(struct msg_sock *sock)
 {
 	struct channel *channel = sock->channel;
-	struct link *link = channel->link;
 	bool unread, flushed;
 
-	if (link)
-		link_push(link);
+	if (channel->link)
+		link_take(channel->link, NULL); /* what lies in the ring is unread, too */
+	if (channel->link)
+		link_push(channel->link);
 	flushed = close_linger(sock);
 	unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
 	/* A non-blocking socket's rest is sent by later calls. */
