@@ -47,10 +47,4 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	struct admin **ret_admin);
 void admin_free(struct admin *admin);
 
-/*
- * Creates and binds PATH, mode 0600, in the place of a socket that nobody serves any more.
- * -EADDRINUSE: somebody answers there. -EEXIST: it is something else than a socket.
- */
-int admin_listen(const char *path, int *ret_fd);
-
 #endif

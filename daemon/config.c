@@ -58,6 +58,7 @@ void config_fini(struct config *config)
 {
 	free(config->hv);
 	free(config->admin);
+	free(config->attach);
 	for (size_t i = 0; i < config->n_policy; i++)
 		free(config->policy[i]);
 	*config = (struct config){0};
@@ -130,6 +131,8 @@ static int broker_set(struct context *context, const char *name, const char *val
 		return string_set(context, &config->hv, value, line);
 	if (strcmp(name, "admin") == 0)
 		return string_set(context, &config->admin, value, line);
+	if (strcmp(name, "attach") == 0)
+		return string_set(context, &config->attach, value, line);
 	if (strcmp(name, "log") == 0)
 		return log_set(context, value, line);
 	if (strcmp(name, "policy") != 0)

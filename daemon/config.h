@@ -16,7 +16,7 @@
 struct config {
 	struct broker_limits limits;
 	char *hv;			 /* owned, or NULL: not said */
-	char *admin;			 /* owned, or NULL */
+	char *admin, *attach;		 /* owned, or NULL */
 	char *policy[CONFIG_POLICY_MAX]; /* owned */
 	size_t n_policy;
 	int log_level; /* as in <syslog.h> */

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/agent.h"
+#include "agent/listen.h"
 #include "base/cleanup.h"
 #include "daemon/admin.h"
 #include "daemon/log.h"
@@ -27,16 +29,20 @@
 #define EXIT_USAGE  2
 #define EXIT_IN_USE 3 /* another msgd is there */
 
+/* Connects that wait until the loop comes round. */
+#define SOCKET_BACKLOG 64
+
 struct msgd {
 	struct options options;
 	struct settings settings;
-	struct event_base *base;  /* owned */
-	struct server *server;	  /* owned */
-	struct admin *admin;	  /* owned */
-	struct event *signals[3]; /* owned */
-	struct event *watchdog;	  /* owned, or NULL */
-	int lock_fd;		  /* owned */
-	bool unlink_admin;	  /* the socket is ours, not systemd's */
+	struct event_base *base;	  /* owned */
+	struct server *server;		  /* owned */
+	struct admin *admin;		  /* owned */
+	struct event *signals[3];	  /* owned */
+	struct event *watchdog;		  /* owned, or NULL */
+	int lock_fd;			  /* owned */
+	struct agent *agent;		  /* owned: applications of our own domain */
+	bool unlink_admin, unlink_attach; /* the socket is ours, not systemd's */
 	uint64_t start_ns;
 };
 
@@ -59,8 +65,9 @@ static int msgd_reload(struct msgd *msgd, char ret_error[OPTIONS_ERROR_SIZE])
 		return r;
 	}
 	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
-		strcmp(settings.admin, msgd->settings.admin) != 0)
-		log_warning("reload: hv and admin change with a restart only");
+		strcmp(settings.admin, msgd->settings.admin) != 0 ||
+		strcmp(settings.attach, msgd->settings.attach) != 0)
+		log_warning("reload: hv, admin and attach change with a restart only");
 	log_open(settings.config.log_level);
 	server_set_limits(msgd->server, &settings.config.limits);
 	log_notice("reloaded: %zu policy rules", policy_rules(settings.policy));
@@ -106,33 +113,94 @@ static json_t *on_admin(void *arg, enum admin_op op)
 
 static const struct admin_ops admin_ops = {.answer = on_admin};
 
-/* systemd's socket if it gave one, else our own. */
+/* The socket of this type that systemd gave us, or -1. */
+static int socket_given(int type)
+{
+	int n = sd_listen_fds(0);
+
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+		if (sd_is_socket_unix(fd, type, 1, NULL, 0) <= 0)
+			continue;
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		return fd;
+	}
+	return -1;
+}
+
+/* Ours are told apart by their type: a stream for admin, packets for attach. */
+static int sockets_check(void)
+{
+	int n = sd_listen_fds(0), known = 0;
+
+	known += socket_given(SOCK_STREAM) >= 0;
+	known += socket_given(SOCK_SEQPACKET) >= 0;
+	if (n <= known)
+		return 0;
+	log_error("socket activation: at most one listening Unix stream socket and one "
+		  "SOCK_SEQPACKET socket expected");
+	return -EINVAL;
+}
+
+/* Systemd's socket if it gave one, else our own. */
+static int socket_get(
+	const char *what, const char *path, int type, mode_t mode, int *ret_fd, bool *ret_ours)
+{
+	int fd = socket_given(type), r;
+
+	if (fd >= 0) {
+		*ret_fd = fd;
+		return 0;
+	}
+	r = unix_listen(path, type, mode, SOCKET_BACKLOG, ret_fd);
+	if (r < 0) {
+		log_error("%s socket %s: %s", what, path,
+			r == -EADDRINUSE ? "another msgd answers there"
+			: r == -EEXIST	 ? "there is something that is not a socket"
+					 : strerror(-r));
+		return r;
+	}
+	*ret_ours = true;
+	return 0;
+}
+
 static int msgd_admin(struct msgd *msgd)
 {
-	const char *path = msgd->settings.admin;
-	int n = sd_listen_fds(1), fd, r;
+	int fd, r = socket_get(
+			"admin", msgd->settings.admin, SOCK_STREAM, 0600, &fd, &msgd->unlink_admin);
 
-	if (n > 0) {
-		fd = SD_LISTEN_FDS_START;
-		if (n > 1 || sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {
-			log_error("socket activation: one listening Unix stream socket expected");
-			return -EINVAL;
-		}
-		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	} else {
-		r = admin_listen(path, &fd);
-		if (r < 0) {
-			log_error("admin socket %s: %s", path,
-				r == -EADDRINUSE ? "another msgd answers there"
-				: r == -EEXIST	 ? "there is something that is not a socket"
-						 : strerror(-r));
-			return r;
-		}
-		msgd->unlink_admin = true;
-	}
+	if (r < 0)
+		return r;
 	r = admin_new(msgd->base, fd, &admin_ops, msgd, &msgd->admin);
 	if (r < 0)
 		(void)close(fd);
+	return r;
+}
+
+/* ---- applications of our own domain -------------------------------------------------------------
+ */
+
+static void on_agent_log(void *arg, int priority, const char *text)
+{
+	log_write(priority, "attach socket: %s", text);
+}
+
+static const struct agent_ops attach_ops = {.log = on_agent_log};
+
+/* What they publish goes into the store, under this domain: from there it comes to us as any does,
+ * and a msgd after us finds it. */
+static int msgd_agent(struct msgd *msgd)
+{
+	int fd, r = socket_get("attach", msgd->settings.attach, SOCK_SEQPACKET, 0660, &fd,
+			&msgd->unlink_attach);
+
+	if (r < 0)
+		return r;
+	r = agent_new(msgd->base, fd, msgd->server->hv, &attach_ops, msgd, &msgd->agent);
+	if (r < 0)
+		(void)close(fd);
+	else
+		msgd->server->agent = msgd->agent;
 	return r;
 }
 
@@ -247,7 +315,9 @@ static int msgd_start(struct msgd *msgd)
 	msgd->base = event_base_new();
 	if (!msgd->base)
 		return -ENOMEM;
-	r = msgd_admin(msgd);
+	r = sockets_check();
+	if (r == 0)
+		r = msgd_admin(msgd);
 	if (r < 0)
 		return r;
 	r = msgd_open_hv(&msgd->settings, &hv);
@@ -264,12 +334,15 @@ static int msgd_start(struct msgd *msgd)
 		return r;
 	}
 	msgd->settings.policy = NULL;
-	return msgd_signals(msgd);
+	r = msgd_agent(msgd);
+	(void)sd_listen_fds(1); /* nobody whom we start is to believe that they are its own */
+	return r < 0 ? r : msgd_signals(msgd);
 }
 
 static void msgd_fini(struct msgd *msgd)
 {
 	admin_free(msgd->admin);
+	agent_free(msgd->agent);
 	server_free(msgd->server);
 	for (int i = 0; i < 3; i++) {
 		if (msgd->signals[i])
@@ -281,6 +354,8 @@ static void msgd_fini(struct msgd *msgd)
 		event_base_free(msgd->base);
 	if (msgd->unlink_admin)
 		(void)unlink(msgd->settings.admin);
+	if (msgd->unlink_attach)
+		(void)unlink(msgd->settings.attach);
 	settings_fini(&msgd->settings);
 	if (msgd->lock_fd >= 0)
 		(void)close(msgd->lock_fd); /* last: then the next msgd may start */

@@ -15,17 +15,22 @@
 #define DEFAULT_CONFIG "/etc/msgd/msgd.conf"
 #define DEFAULT_POLICY "/etc/msgd/policy.d"
 #define DEFAULT_ADMIN  "/run/msgd/admin"
+#define DEFAULT_ATTACH "/run/msgd/attach"
 #define DEFAULT_LOCK   "/run/msgd/lock"
 
 static void usage(FILE *out)
 {
 	(void)fputs(
 		"usage: msgd [--hv=SPEC] [--config=FILE] [--policy=PATH]... [--admin=SOCKET]\n"
+		"            [--attach=SOCKET]\n"
 		"\n"
 		"  --hv=SPEC       xen, or sim:PATH for the emulator, started if it is not there\n"
 		"  --config=FILE   in the place of " DEFAULT_CONFIG "\n"
 		"  --policy=PATH   a policy file, or a directory of *.policy; may be repeated\n"
 		"  --admin=SOCKET  where msgctl finds msgd (sim:PATH: PATH.msgd)\n"
+		"  --attach=SOCKET where unprivileged applications of this domain publish "
+		"themselves\n"
+		"                  (sim:PATH: PATH.attach)\n"
 		"  --version, --help\n"
 		"\n"
 		"See msgd(8), msgd.conf(5), msgd.policy(5).\n",
@@ -39,6 +44,7 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 		{"config", required_argument, NULL, 'c'},
 		{"policy", required_argument, NULL, 'p'},
 		{"admin", required_argument, NULL, 'a'},
+		{"attach", required_argument, NULL, 't'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, '?' + 1},
 		{NULL, 0, NULL, 0},
@@ -56,6 +62,9 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 			break;
 		case 'a':
 			options.admin = optarg;
+			break;
+		case 't':
+			options.attach = optarg;
 			break;
 		case 'p':
 			if (options.n_policy == CONFIG_POLICY_MAX) {
@@ -155,6 +164,7 @@ static int set_paths(const struct options *options, struct settings *settings, b
 			 : env && *env	       ? env
 					       : "xen";
 	const char *admin = options->admin ? options->admin : settings->config.admin;
+	const char *attach = options->attach ? options->attach : settings->config.attach;
 	char path[400];
 
 	*ret_sim = hv_spec_sim_path(hv, path, sizeof(path));
@@ -165,13 +175,17 @@ static int set_paths(const struct options *options, struct settings *settings, b
 	(void)snprintf(settings->hv, sizeof(settings->hv), "%s", hv);
 	if (*ret_sim) {
 		(void)snprintf(settings->admin, sizeof(settings->admin), "%s.msgd", path);
+		(void)snprintf(settings->attach, sizeof(settings->attach), "%s.attach", path);
 		(void)snprintf(settings->lock, sizeof(settings->lock), "%s.msgd.lock", path);
 	} else {
 		strcpy(settings->admin, DEFAULT_ADMIN);
+		strcpy(settings->attach, DEFAULT_ATTACH);
 		strcpy(settings->lock, DEFAULT_LOCK);
 	}
 	if (admin)
 		(void)snprintf(settings->admin, sizeof(settings->admin), "%s", admin);
+	if (attach)
+		(void)snprintf(settings->attach, sizeof(settings->attach), "%s", attach);
 	return 0;
 }
 

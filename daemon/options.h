@@ -12,7 +12,7 @@
 
 struct options {
 	/* From the command line; borrowed from argv, or NULL. */
-	const char *hv, *config, *admin;
+	const char *hv, *config, *admin, *attach;
 	const char *policy[CONFIG_POLICY_MAX];
 	size_t n_policy;
 };
@@ -22,7 +22,8 @@ struct settings {
 	struct config config;  /* owned */
 	struct policy *policy; /* owned, or NULL once it was handed on */
 	char hv[512];
-	char admin[512]; /* the socket's path */
+	char admin[512];  /* the socket's path */
+	char attach[512]; /* the same, of the one for applications of msgd's own domain */
 	char lock[512];
 	bool policy_missing; /* nothing says where policy is: everything is refused */
 };

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/agent.h"
 #include "base/cleanup.h"
 #include "daemon/attach.h"
 #include "daemon/log.h"
@@ -190,6 +191,14 @@ static void server_domains(struct server *server)
 		server_error(server, "the list of domains", r);
 }
 
+static void server_record(struct server *server, const struct hv_record *record)
+{
+	attach_record(server, record, false);
+	if (server->agent && record->len == 0 &&
+		record->domid == server->hv->ops->domid(server->hv))
+		agent_record_gone(server->agent, record->key);
+}
+
 static void server_store(struct server *server)
 {
 	struct hv_record record;
@@ -202,7 +211,7 @@ static void server_store(struct server *server)
 		if (r <= 0)
 			server->store_due = false;
 		else
-			attach_record(server, &record, false);
+			server_record(server, &record);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/broker.h"
 #include "hv/hv.h"
 
+struct agent;
 struct attach;
 
 TAILQ_HEAD(attach_list, attach);
@@ -30,6 +31,7 @@ struct server {
 	struct attach_list ready;  /* borrowed: have something to do */
 	struct attach_list dirty;  /* borrowed: have something to publish */
 	struct attach_list dead;   /* owned: freed at the end of the turn */
+	struct agent *agent;	   /* borrowed, or NULL: told of own records that are gone */
 	bool store_due, domains_due;
 	bool lost; /* the hypervisor is gone: the loop was left, and nothing can be served */
 	uint32_t n_attached;

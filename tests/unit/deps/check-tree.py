@@ -24,12 +24,15 @@ MAY_INCLUDE = {
     'hv/sim': ['base', 'hv'],
     'hv/xen': ['base', 'hv'],
     'libmsg': ['base', 'proto', 'hv'],
-    'daemon': ['base', 'proto', 'hv'],
+    # the agent's protocol is hv/xen's, its records go through hv.h
+    'agent': ['base', 'hv', 'hv/xen/agent-protocol.h'],
+    'daemon': ['base', 'proto', 'hv', 'agent'],
     'msgctl': ['base', 'libmsg/libmsg.h'],
     'examples': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg'],
     'kmod': [],
-    'tests': ['base', 'proto', 'hv', 'hv/sim', 'hv/xen', 'libmsg', 'daemon', 'msgctl'],
+    'tests': ['base', 'proto', 'hv', 'hv/sim', 'hv/xen', 'libmsg', 'agent', 'daemon',
+              'msgctl'],
 }
 
 # Single files that may do what their part may not, each with its reason.

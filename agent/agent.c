@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * See agent.h. Each turn of the loop takes one packet of one client and answers it. What cannot be
+ * written at once is not kept: a client has one request under way, and room for its answer, or it
+ * does not follow the protocol and is closed.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "agent/ledger.h"
+#include "base/cleanup.h"
+
+struct client {
+	LIST_ENTRY(client) entry;
+	struct agent *agent;   /* borrowed: the owner */
+	struct holder *holder; /* owned */
+	int fd;		       /* owned */
+	struct event *event;   /* owned */
+};
+
+struct agent {
+	struct event_base *base;     /* borrowed */
+	struct hv *hv;		     /* borrowed */
+	const struct agent_ops *ops; /* borrowed */
+	void *arg;		     /* borrowed */
+	struct ledger *ledger;	     /* owned */
+	int fd;			     /* owned */
+	struct event *event;	     /* owned */
+	LIST_HEAD(, client) clients; /* owned */
+};
+
+__attribute__((format(printf, 3, 4))) static void agent_log(
+	const struct agent *agent, int priority, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	agent->ops->log(agent->arg, priority, text);
+}
+
+/* ---- the store --------------------------------------------------------------------------------
+ */
+
+/* Errors that a client can do something about are its own; the rest is told to the administrator.
+ */
+static int store_result(const struct agent *agent, const char *what, const char *key, int r)
+{
+	if (r == 0 || r == -ENOENT || r == -EINVAL)
+		return r;
+	agent_log(agent, LOG_ERR, "record %s: %s: %s", key, what, strerror(-r));
+	return r == -ENOSPC ? r : -EHOSTDOWN;
+}
+
+static int store_publish(void *arg, const char *key, const void *value, size_t len)
+{
+	const struct agent *agent = arg;
+
+	return store_result(agent, "cannot be written", key,
+		agent->hv->ops->store_publish(agent->hv, key, value, len));
+}
+
+static int store_remove(void *arg, const char *key)
+{
+	const struct agent *agent = arg;
+	struct hv *hv = agent->hv;
+
+	return store_result(agent, "cannot be removed", key,
+		hv->ops->store_remove(hv, hv->ops->domid(hv), key));
+}
+
+static uint16_t store_domid(void *arg)
+{
+	const struct agent *agent = arg;
+
+	return agent->hv->ops->domid(agent->hv);
+}
+
+static const struct ledger_store agent_store = {
+	.publish = store_publish,
+	.remove = store_remove,
+	.domid = store_domid,
+};
+
+/* ---- clients ----------------------------------------------------------------------------------
+ */
+
+static void client_free(struct client *client)
+{
+	LIST_REMOVE(client, entry);
+	if (client->event)
+		event_free(client->event);
+	(void)close(client->fd);
+	free(client);
+}
+
+static void client_leave(struct client *client)
+{
+	struct agent *agent = client->agent;
+
+	ledger_leave(client->holder);
+	client_free(client);
+	if (agent->ops->idle && LIST_EMPTY(&agent->clients))
+		agent->ops->idle(agent->arg, true);
+}
+
+/* False: it does not read. */
+static bool client_send(const struct client *client, const struct agent_reply *reply)
+{
+	return send(client->fd, reply, sizeof(*reply), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+	       (ssize_t)sizeof(*reply);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *client = arg;
+	/* One byte more than the longest: a longer packet is seen to be one. */
+	uint8_t packet[AGENT_PACKET_MAX + 1];
+	struct agent_reply reply;
+	ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+	bool stays;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_leave(client);
+		return;
+	}
+	stays = ledger_request(client->holder, packet, (size_t)n, &reply);
+	if (!client_send(client, &reply) || !stays)
+		client_leave(client);
+}
+
+static int client_new(struct agent *agent, int fd)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	struct ucred cred = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(cred);
+	int r;
+
+	if (!client)
+		return -ENOMEM;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+		free(client);
+		return -errno;
+	}
+	r = ledger_admit(agent->ledger, cred.uid, client, &client->holder);
+	if (r < 0) {
+		agent_log(agent, LOG_NOTICE, "user %u: %s", cred.uid,
+			r == -EUSERS ? "too many connections" : strerror(-r));
+		free(client);
+		return r;
+	}
+	client->agent = agent;
+	client->fd = fd;
+	LIST_INSERT_HEAD(&agent->clients, client, entry);
+	client->event = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_readable, client);
+	if (!client->event || event_add(client->event, NULL) < 0) {
+		ledger_leave(client->holder);
+		client->fd = -1; /* stays the caller's */
+		client_free(client);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
+{
+	struct agent *agent = arg;
+	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 || client_new(agent, fd) < 0)
+		return;
+	(void)steal_fd(&fd);
+	if (agent->ops->idle)
+		agent->ops->idle(agent->arg, false);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent_ops *ops,
+	void *arg, struct agent **ret_agent)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+
+	if (!agent)
+		return -ENOMEM;
+	agent->base = base;
+	agent->hv = hv;
+	agent->ops = ops;
+	agent->arg = arg;
+	agent->fd = -1;
+	LIST_INIT(&agent->clients);
+	agent->event = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, agent);
+	if (ledger_new(&agent_store, agent, &agent->ledger) < 0 || !agent->event ||
+		event_add(agent->event, NULL) < 0) {
+		agent_free(agent);
+		return -ENOMEM;
+	}
+	agent->fd = fd;
+	*ret_agent = agent;
+	return 0;
+}
+
+void agent_free(struct agent *agent)
+{
+	if (!agent)
+		return;
+	ledger_free(agent->ledger);
+	while (!LIST_EMPTY(&agent->clients))
+		client_free(LIST_FIRST(&agent->clients));
+	if (agent->event)
+		event_free(agent->event);
+	close_p(&agent->fd);
+	free(agent);
+}
+
+void agent_record_gone(struct agent *agent, const char *key)
+{
+	struct agent_reply gone;
+	struct client *client = ledger_gone(agent->ledger, key, &gone);
+
+	if (client && !client_send(client, &gone))
+		client_leave(client);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which connection holds which record of the store: the agent's core (hv/xen/agent-protocol.h). It
+ * decides what each may do and owns no descriptor; msg-agent and msgd run it, tests run it on a
+ * store of their own. It must never touch a record that its asker does not hold, and never hold
+ * more than its limits for anybody.
+ */
+#ifndef MSGD_AGENT_LEDGER_H
+#define MSGD_AGENT_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "hv/xen/agent-protocol.h"
+
+/*
+ * All limits are here. In all, as many connections as four domains may have applications by default
+ * (proto/limits.h, DOMAIN_PROCESSES_MAX): msgd refuses more of one domain anyway, and 256
+ * descriptors are far from a service's 1024.
+ */
+#define LEDGER_HOLDERS_MAX 256U
+/* One user must not keep all others out. */
+#define LEDGER_HOLDERS_PER_UID 64U
+/* libmsg publishes one record a context, over a connection of its own; the rest is for later. */
+#define LEDGER_RECORDS_PER_HOLDER 4U
+/* A record is one of the domain's 1000 nodes in xenstored, which its front ends live on, too. */
+#define LEDGER_RECORDS_MAX     256U
+#define LEDGER_RECORDS_PER_UID 64U
+/* Sizes are those of the store: HV_STORE_KEY_MAX, HV_STORE_VALUE_MAX. */
+
+struct ledger;
+struct holder; /* a connection */
+
+/* The store, as hv.h has it; all may block for a round trip to it. */
+struct ledger_store {
+	int (*publish)(void *arg, const char *key, const void *value, size_t len);
+	int (*remove)(void *arg, const char *key);
+	uint16_t (*domid)(void *arg);
+};
+
+/* store and arg are borrowed. -ENOMEM. */
+int ledger_new(const struct ledger_store *store, void *arg, struct ledger **ret_ledger);
+
+/* Forgets all holders; the records stay in the store: their applications live on. */
+void ledger_free(struct ledger *ledger);
+
+/* client: borrowed, for ledger_gone. -EUSERS: over a limit. -ENOMEM. */
+int ledger_admit(struct ledger *ledger, uid_t uid, void *client, struct holder **ret_holder);
+
+/* The connection is closed: what it published is removed from the store. Frees it. */
+void ledger_leave(struct holder *holder);
+
+/*
+ * One packet, a private copy. Fills in the reply to be sent. False: the connection is to be closed
+ * after it.
+ */
+bool ledger_request(
+	struct holder *holder, const void *packet, size_t len, struct agent_reply *ret_reply);
+
+/*
+ * The store says that this record is gone. Returns the client that held it, with what it is to be
+ * told, or NULL: it was nobody's, or its holder removed it.
+ */
+void *ledger_gone(struct ledger *ledger, const char *key, struct agent_reply *ret_reply);
+
+unsigned ledger_holders(const struct ledger *ledger);
+
+#endif

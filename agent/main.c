@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msg-agent: a guest's small root process between applications and the store. Started by systemd
+ * on the first connection, it ends when nobody has needed it for a while.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <syslog.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/listen.h"
+#include "base/cleanup.h"
+#include "hv/xen/agent-protocol.h"
+
+/* Activated and not needed: a root process less. Long enough for a service that restarts. */
+#define IDLE_EXIT_S 30
+
+#define EVENTS_A_TURN 16
+
+enum { EXIT_USAGE = 2 };
+
+struct daemon {
+	const char *hv_spec, *path;			  /* borrowed, or NULL */
+	struct event_base *base;			  /* owned */
+	struct hv *hv;					  /* owned */
+	struct agent *agent;				  /* owned */
+	struct event *hv_event, *idle_event, *signals[2]; /* owned */
+	bool activated;					  /* the socket is systemd's */
+	int result;
+};
+
+static void say(int priority, const char *text)
+{
+	/* sd-daemon(3): the journal takes <N> for the priority. */
+	if (getenv("JOURNAL_STREAM"))
+		(void)fprintf(stderr, "<%d>%s\n", priority, text);
+	else
+		(void)fprintf(stderr, "msg-agent: %s\n", text);
+}
+
+static int fail(const char *what, const char *why)
+{
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "%s: %s", what, why);
+	say(LOG_ERR, text);
+	return -1;
+}
+
+static void on_log(void *arg, int priority, const char *text)
+{
+	say(priority, text);
+}
+
+static void on_idle(void *arg, bool idle)
+{
+	struct daemon *daemon = arg;
+	struct timeval delay = {.tv_sec = IDLE_EXIT_S};
+
+	if (!daemon->activated)
+		return;
+	(void)evtimer_del(daemon->idle_event);
+	if (idle)
+		(void)evtimer_add(daemon->idle_event, &delay);
+}
+
+static const struct agent_ops agent_ops = {.log = on_log, .idle = on_idle};
+
+/* systemd keeps the socket: who connects now starts the next one. */
+static void on_idle_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	(void)event_base_loopbreak(daemon->base);
+}
+
+static void on_signal(evutil_socket_t signal, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	(void)event_base_loopbreak(daemon->base);
+}
+
+static void store_changed(struct daemon *daemon)
+{
+	struct hv_record record;
+
+	while (daemon->hv->ops->store_next(daemon->hv, &record) == 1) {
+		if (record.len == 0)
+			agent_record_gone(daemon->agent, record.key);
+	}
+}
+
+static void on_hv(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct hv_event events[EVENTS_A_TURN];
+	int n = daemon->hv->ops->poll_events(daemon->hv, events, EVENTS_A_TURN);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].type == HV_EVENT_STORE)
+			store_changed(daemon);
+	}
+	if (n >= 0)
+		return;
+	(void)fail("the hypervisor", strerror(-n));
+	daemon->result = EXIT_FAILURE;
+	(void)event_base_loopbreak(daemon->base);
+}
+
+static int daemon_socket(struct daemon *daemon, int *ret_fd)
+{
+	int n = sd_listen_fds(1), fd, r;
+
+	if (n > 0) {
+		fd = SD_LISTEN_FDS_START;
+		if (n > 1 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
+			return fail("socket activation",
+				"one listening Unix SOCK_SEQPACKET socket expected");
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		daemon->activated = true;
+		*ret_fd = fd;
+		return 0;
+	}
+	r = unix_listen(daemon->path, SOCK_SEQPACKET, 0660, SOMAXCONN, ret_fd);
+	if (r == -EADDRINUSE)
+		return fail(daemon->path, "another agent answers there");
+	return r < 0 ? fail(daemon->path, strerror(-r)) : 0;
+}
+
+static int daemon_start(struct daemon *daemon)
+{
+	_cleanup_close_ int fd = -1;
+	const char *reason = NULL;
+	int r;
+
+	if (daemon_socket(daemon, &fd) < 0)
+		return -1;
+	r = hv_open(daemon->hv_spec, &daemon->hv, &reason);
+	if (r < 0)
+		return fail("hypervisor", reason ? reason : strerror(-r));
+	r = daemon->hv->ops->store_watch_own(daemon->hv);
+	if (r < 0)
+		return fail("the store", strerror(-r));
+	daemon->base = event_base_new();
+	if (!daemon->base)
+		return fail("start", "out of memory");
+	daemon->hv_event = event_new(
+		daemon->base, daemon->hv->ops->fd(daemon->hv), EV_READ | EV_PERSIST, on_hv, daemon);
+	daemon->idle_event = evtimer_new(daemon->base, on_idle_over, daemon);
+	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
+	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
+	if (!daemon->hv_event || !daemon->idle_event || !daemon->signals[0] ||
+		!daemon->signals[1] || event_add(daemon->hv_event, NULL) < 0 ||
+		event_add(daemon->signals[0], NULL) < 0 ||
+		event_add(daemon->signals[1], NULL) < 0 ||
+		agent_new(daemon->base, fd, daemon->hv, &agent_ops, daemon, &daemon->agent) < 0)
+		return fail("start", "out of memory");
+	(void)steal_fd(&fd);
+	on_idle(daemon, true);
+	return 0;
+}
+
+static void daemon_fini(struct daemon *daemon)
+{
+	struct event *const events[] = {
+		daemon->hv_event, daemon->idle_event, daemon->signals[0], daemon->signals[1]};
+
+	agent_free(daemon->agent);
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		if (events[i])
+			event_free(events[i]);
+	}
+	if (daemon->base)
+		event_base_free(daemon->base);
+	hv_close(daemon->hv);
+	if (daemon->agent && !daemon->activated)
+		(void)unlink(daemon->path);
+}
+
+static void usage(FILE *out)
+{
+	(void)fputs("usage: msg-agent [--hv=SPEC] [--socket=PATH]\n"
+		    "\n"
+		    "  --hv=SPEC      xen, or sim:PATH#DOMAIN for the emulator\n"
+		    "  --socket=PATH  where applications connect (default " AGENT_SOCKET ")\n"
+		    "  --version, --help\n"
+		    "\n"
+		    "See msg-agent(8).\n",
+		out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option table[] = {
+		{"hv", required_argument, NULL, 'h'},
+		{"socket", required_argument, NULL, 's'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'u'},
+		{NULL, 0, NULL, 0},
+	};
+	struct daemon daemon = {.path = AGENT_SOCKET};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+		switch (c) {
+		case 'h':
+			daemon.hv_spec = optarg;
+			break;
+		case 's':
+			daemon.path = optarg;
+			break;
+		case 'v':
+			(void)puts("msg-agent " MSGD_VERSION);
+			return EXIT_SUCCESS;
+		case 'u':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	daemon.result = daemon_start(&daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (daemon.result == EXIT_SUCCESS) {
+		(void)sd_notify(0, "READY=1");
+		(void)event_base_dispatch(daemon.base);
+		(void)sd_notify(0, "STOPPING=1");
+	}
+	daemon_fini(&daemon);
+	return daemon.result;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who may write which record through the agent, and what is left behind: on a store of our own. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/ledger.h"
+
+#define STORE_MAX 300
+
+struct store {
+	struct {
+		char key[HV_STORE_KEY_MAX];
+		uint8_t value[HV_STORE_VALUE_MAX];
+		size_t len;
+	} records[STORE_MAX];
+	unsigned n_publish, n_remove;
+	int fail; /* what every call returns instead, if not 0 */
+};
+
+static int store_index(const struct store *store, const char *key)
+{
+	for (int i = 0; i < STORE_MAX; i++) {
+		if (store->records[i].len && strcmp(store->records[i].key, key) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static int fake_publish(void *arg, const char *key, const void *value, size_t len)
+{
+	struct store *store = arg;
+	int i = store_index(store, key);
+
+	store->n_publish++;
+	assert_true(len > 0 && len <= HV_STORE_VALUE_MAX);
+	if (store->fail)
+		return store->fail;
+	for (int free = 0; i < 0; free++) {
+		assert_true(free < STORE_MAX);
+		if (!store->records[free].len)
+			i = free;
+	}
+	strcpy(store->records[i].key, key);
+	memcpy(store->records[i].value, value, len);
+	store->records[i].len = len;
+	return 0;
+}
+
+static int fake_remove(void *arg, const char *key)
+{
+	struct store *store = arg;
+	int i = store_index(store, key);
+
+	store->n_remove++;
+	if (store->fail)
+		return store->fail;
+	if (i < 0)
+		return -ENOENT;
+	store->records[i].len = 0;
+	return 0;
+}
+
+static uint16_t fake_domid(void *arg)
+{
+	return 7;
+}
+
+static const struct ledger_store fake_store = {fake_publish, fake_remove, fake_domid};
+
+struct world {
+	struct store store;
+	struct ledger *ledger;
+};
+
+static int setup(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	*state = world;
+	return ledger_new(&fake_store, &world->store, &world->ledger);
+}
+
+static int teardown(void **state)
+{
+	struct world *world = *state;
+
+	ledger_free(world->ledger);
+	free(world);
+	return 0;
+}
+
+static struct holder *admit(struct world *world, uid_t uid)
+{
+	struct holder *holder;
+
+	assert_int_equal(ledger_admit(world->ledger, uid, world, &holder), 0);
+	return holder;
+}
+
+struct packet {
+	struct agent_request request;
+	uint8_t value[HV_STORE_VALUE_MAX + 100];
+};
+
+static struct packet packet_of(enum agent_op op, const char *key, size_t len)
+{
+	struct packet packet = {.request = {.magic = AGENT_MAGIC,
+					.version = AGENT_VERSION,
+					.op = (uint16_t)op,
+					.len = (uint32_t)len}};
+
+	memcpy(packet.request.key, key, strlen(key));
+	memset(packet.value, 'v', sizeof(packet.value));
+	return packet;
+}
+
+/* The error that an acceptable request is answered with. */
+static uint32_t ask(struct holder *holder, enum agent_op op, const char *key, size_t len)
+{
+	struct packet packet = packet_of(op, key, len);
+	struct agent_reply reply;
+
+	assert_true(ledger_request(holder, &packet, sizeof(packet.request) + len, &reply));
+	assert_int_equal(reply.magic, AGENT_MAGIC);
+	assert_int_equal(reply.version, AGENT_VERSION);
+	assert_int_equal(reply.op, op);
+	return reply.error;
+}
+
+static void publish_replace_remove(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+
+	assert_int_equal(ask(a, AGENT_PUBLISH, "k-1", 3), 0);
+	assert_int_equal(world->store.records[0].len, 3);
+	assert_memory_equal(world->store.records[0].value, "vvv", 3);
+	assert_int_equal(ask(a, AGENT_PUBLISH, "k-1", HV_STORE_VALUE_MAX), 0);
+	assert_int_equal(world->store.records[0].len, HV_STORE_VALUE_MAX);
+	assert_int_equal(ask(a, AGENT_REMOVE, "k-1", 0), 0);
+	assert_int_equal(store_index(&world->store, "k-1"), -1);
+	assert_int_equal(ask(a, AGENT_REMOVE, "k-1", 0), ENOENT);
+}
+
+/* Each connection has its own; nobody replaces, removes, or takes along another's. */
+static void strangers(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1), *b = admit(world, 1);
+
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 1), 0);
+	assert_int_equal(ask(b, AGENT_PUBLISH, "a", 2), EEXIST);
+	assert_int_equal(ask(b, AGENT_REMOVE, "a", 0), ENOENT);
+	assert_int_equal(world->store.records[0].len, 1);
+	assert_int_equal(ask(b, AGENT_PUBLISH, "b", 1), 0);
+	ledger_leave(b);
+	assert_true(store_index(&world->store, "a") >= 0);
+	assert_int_equal(store_index(&world->store, "b"), -1);
+	/* The key of one that left is free. */
+	assert_int_equal(ask(a, AGENT_PUBLISH, "b", 1), 0);
+	ledger_leave(a);
+	assert_int_equal(store_index(&world->store, "a"), -1);
+	assert_int_equal(store_index(&world->store, "b"), -1);
+	assert_int_equal(ledger_holders(world->ledger), 0);
+}
+
+/* The agent ends, its applications do not. */
+static void agent_ends(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 1), 0);
+	ledger_free(world->ledger);
+	assert_true(store_index(&world->store, "a") >= 0);
+	assert_int_equal(ledger_new(&fake_store, &world->store, &world->ledger), 0);
+}
+
+static void gone(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+	struct agent_reply reply;
+
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 1), 0);
+	assert_null(ledger_gone(world->ledger, "other", &reply));
+	assert_ptr_equal(ledger_gone(world->ledger, "a", &reply), world);
+	assert_int_equal(reply.op, AGENT_GONE);
+	assert_int_equal(reply.error, 0);
+	assert_string_equal(reply.key, "a");
+	assert_null(ledger_gone(world->ledger, "a", &reply)); /* told once */
+	assert_int_equal(ask(a, AGENT_REMOVE, "a", 0), ENOENT);
+	/* One that its holder removed itself is no news. */
+	assert_int_equal(ask(a, AGENT_PUBLISH, "b", 1), 0);
+	assert_int_equal(ask(a, AGENT_REMOVE, "b", 0), 0);
+	assert_null(ledger_gone(world->ledger, "b", &reply));
+}
+
+static void domid(void **state)
+{
+	struct packet packet = packet_of(AGENT_DOMID, "", 0);
+	struct agent_reply reply;
+
+	assert_true(ledger_request(admit(*state, 1), &packet, sizeof(packet.request), &reply));
+	assert_int_equal(reply.error, 0);
+	assert_int_equal(reply.domid, 7);
+}
+
+static void keys_and_lengths(void **state)
+{
+	static const char *const bad[] = {"", "a/b", "a.b", "a_b", "a b", "..", "k\xc3\xa4",
+		"0123456789012345678901234567890123456789"};
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+	struct packet packet = packet_of(AGENT_PUBLISH, "ab", 1);
+	struct agent_reply reply;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(ask(a, AGENT_PUBLISH, bad[i], 1), EINVAL);
+		assert_int_equal(ask(a, AGENT_REMOVE, bad[i], 0), EINVAL);
+	}
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 0), EINVAL);
+	packet.request.key[5] = 'x'; /* behind the NUL */
+	assert_true(ledger_request(a, &packet, sizeof(packet.request) + 1, &reply));
+	assert_int_equal(reply.error, EINVAL);
+	assert_int_equal(world->store.n_publish + world->store.n_remove, 0);
+	assert_int_equal(ask(a, AGENT_PUBLISH, "Zz09-5678901234567890123456789012345678", 1), 0);
+}
+
+/* What is no request is answered, and is the last. */
+static void garbage(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+	struct packet packet = packet_of(AGENT_PUBLISH, "a", 10);
+	struct packet bad;
+	struct agent_reply reply;
+	size_t whole = sizeof(packet.request) + 10;
+
+	for (size_t len = 0; len < whole + 3; len++) {
+		if (len == whole)
+			continue;
+		assert_false(ledger_request(a, &packet, len, &reply));
+		assert_int_equal(reply.error, EBADMSG);
+		assert_int_equal(reply.op, 0);
+	}
+	bad = packet;
+	bad.request.magic ^= 1;
+	assert_false(ledger_request(a, &bad, whole, &reply));
+	assert_int_equal(reply.error, EBADMSG);
+	bad = packet;
+	bad.request.version = 2;
+	assert_false(ledger_request(a, &bad, whole, &reply));
+	assert_int_equal(reply.error, EPROTONOSUPPORT);
+	assert_int_equal(reply.version, AGENT_VERSION);
+	for (unsigned op = 0; op < 70000; op += op < 20 ? 1 : 9999) {
+		bad = packet_of((enum agent_op)op, "a", 10);
+		if (op == AGENT_PUBLISH)
+			continue;
+		assert_false(ledger_request(a, &bad, whole, &reply));
+		assert_int_equal(reply.error, EBADMSG);
+	}
+	bad = packet_of(AGENT_PUBLISH, "a", HV_STORE_VALUE_MAX + 1);
+	assert_false(ledger_request(a, &bad, sizeof(bad.request) + HV_STORE_VALUE_MAX + 1, &reply));
+	assert_int_equal(reply.error, EBADMSG);
+	assert_int_equal(world->store.n_publish, 0);
+}
+
+static unsigned fill(struct world *world, struct holder *holder, unsigned *serial)
+{
+	unsigned n = 0;
+	char key[20];
+
+	for (;;) {
+		uint32_t error;
+
+		snprintf(key, sizeof(key), "k%u", (*serial)++);
+		error = ask(holder, AGENT_PUBLISH, key, 1);
+		if (error) {
+			assert_int_equal(error, EDQUOT);
+			return n;
+		}
+		n++;
+	}
+}
+
+static void quotas_of_records(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+	unsigned serial = 0, n, total;
+
+	assert_int_equal(fill(world, a, &serial), LEDGER_RECORDS_PER_HOLDER);
+	assert_int_equal(ask(a, AGENT_PUBLISH, "k0", 2), 0); /* replacing takes none */
+	assert_int_equal(ask(a, AGENT_REMOVE, "k0", 0), 0);
+	assert_int_equal(fill(world, a, &serial), 1);
+	total = LEDGER_RECORDS_PER_HOLDER;
+	for (n = 0; n < LEDGER_HOLDERS_PER_UID - 1; n++)
+		total += fill(world, admit(world, 1), &serial);
+	assert_int_equal(total, LEDGER_RECORDS_PER_UID);
+	/* Others have theirs, up to the limit of all. */
+	for (uid_t uid = 2; ledger_holders(world->ledger) < LEDGER_HOLDERS_MAX; uid++) {
+		for (n = 0; n < LEDGER_RECORDS_PER_UID / LEDGER_RECORDS_PER_HOLDER &&
+			    ledger_holders(world->ledger) < LEDGER_HOLDERS_MAX;
+			n++)
+			total += fill(world, admit(world, uid), &serial);
+	}
+	assert_int_equal(total, LEDGER_RECORDS_MAX);
+}
+
+static void quotas_of_connections(void **state)
+{
+	struct world *world = *state;
+	struct holder *holder = NULL;
+	unsigned n = 0;
+
+	while (ledger_admit(world->ledger, 1, NULL, &holder) == 0)
+		n++;
+	assert_int_equal(n, LEDGER_HOLDERS_PER_UID);
+	for (uid_t uid = 2; uid < 100; uid++) {
+		while (ledger_admit(world->ledger, uid, NULL, &holder) == 0)
+			n++;
+	}
+	assert_int_equal(n, LEDGER_HOLDERS_MAX);
+	ledger_leave(holder);
+	assert_int_equal(ledger_admit(world->ledger, 100, NULL, &holder), 0);
+	assert_int_equal(ledger_admit(world->ledger, 100, NULL, &holder), -EUSERS);
+}
+
+static void store_refuses(void **state)
+{
+	struct world *world = *state;
+	struct holder *a = admit(world, 1);
+	struct agent_reply reply;
+
+	world->store.fail = -ENOSPC;
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 1), ENOSPC);
+	assert_null(ledger_gone(world->ledger, "a", &reply)); /* not held */
+	world->store.fail = 0;
+	assert_int_equal(ask(a, AGENT_PUBLISH, "a", 1), 0);
+	world->store.fail = -EHOSTDOWN;
+	assert_int_equal(ask(a, AGENT_REMOVE, "a", 0), EHOSTDOWN);
+	world->store.fail = 0;
+	assert_int_equal(ask(a, AGENT_REMOVE, "a", 0), 0); /* still its own */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(publish_replace_remove, setup, teardown),
+		cmocka_unit_test_setup_teardown(strangers, setup, teardown),
+		cmocka_unit_test_setup_teardown(agent_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(domid, setup, teardown),
+		cmocka_unit_test_setup_teardown(keys_and_lengths, setup, teardown),
+		cmocka_unit_test_setup_teardown(garbage, setup, teardown),
+		cmocka_unit_test_setup_teardown(quotas_of_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(quotas_of_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(store_refuses, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
