@@ -7,13 +7,7 @@
 #include <string.h>
 
 #include "hv/sim/client.h"
-
-/* The place of the Xen backend. */
-static int hv_open_xen(struct hv **ret_hv, const char **ret_reason)
-{
-	*ret_reason = "built without the Xen backend: name an emulator, as sim:PATH";
-	return -ENODEV;
-}
+#include "hv/xen/xen.h"
 
 int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)
 {

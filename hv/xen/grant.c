@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Grants: gntalloc shares pages of the kernel's, gntdev maps others' (drivers/xen). Both drop a
+ * page when its last mapping goes, by munmap or with the process, and fire its notification then:
+ * nothing here has to run for a peer to hear of our death.
+ */
+#include "hv/xen/backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* gntdev's own limit of one mapping; gntalloc's is far below. Keeps n inside the libraries' int. */
+#define PAGES_MAX 65536U
+
+struct hv_share {
+	LIST_ENTRY(hv_share) entries;
+	void *addr;
+	uint32_t n;
+};
+
+struct hv_map {
+	LIST_ENTRY(hv_map) entries;
+	void *addr;
+	uint32_t n;
+};
+
+static bool notify_is_armed(const struct hv_unmap_notify *notify)
+{
+	return notify && notify->offset != HV_NO_NOTIFY;
+}
+
+/*
+ * The libraries take an offset beyond the page as "none", and the kernel a port of anybody's
+ * (evtchn_get), so both are looked at here.
+ */
+static int notify_check(const struct xen_hv *h, const struct hv_unmap_notify *notify, size_t n)
+{
+	if (!notify_is_armed(notify))
+		return 0;
+	if (n != 1 || notify->offset >= HV_PAGE_SIZE || !port_is_own(h, notify->port))
+		return -EINVAL;
+	return 0;
+}
+
+static int share_open(struct xen_hv *h)
+{
+	if (h->gntshr)
+		return 0;
+	h->gntshr = xengntshr_open(&xen_silence, 0);
+	if (h->gntshr)
+		return 0;
+	return errno == ENOENT || errno == ENXIO ? -ENODEV : -errno;
+}
+
+int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unmap_notify *notify,
+	uint32_t *ret_refs, void **ret_addr, struct hv_share **ret_share)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	_cleanup_free_ struct hv_share *share = calloc(1, sizeof(*share));
+	int r = notify_check(h, notify, n);
+
+	if (n == 0)
+		r = -EINVAL;
+	if (r == 0 && n > PAGES_MAX)
+		r = -ENOSPC;
+	if (r == 0 && !share)
+		r = -ENOMEM;
+	if (r == 0)
+		r = share_open(h);
+	if (r < 0)
+		return r;
+	remote = xen_hv_resolve(h, remote);
+	if (notify_is_armed(notify))
+		share->addr = xengntshr_share_page_notify(
+			h->gntshr, remote, ret_refs, 1, notify->offset, notify->port);
+	else
+		share->addr = xengntshr_share_pages(h->gntshr, remote, (int)n, ret_refs, 1);
+	if (!share->addr)
+		return -errno;
+	(void)madvise(share->addr, n * HV_PAGE_SIZE, MADV_DONTFORK);
+	share->n = (uint32_t)n;
+	LIST_INSERT_HEAD(&h->shares, share, entries);
+	*ret_addr = share->addr;
+	*ret_share = steal_ptr(share);
+	return 0;
+}
+
+/*
+ * Pages that the remote has mapped stay its: the kernel keeps grant and page on a list of its own
+ * and tries again (gnttab_end_foreign_access), and no longer counts them against gntalloc's limit.
+ */
+void op_grant_unshare(struct hv *hv, struct hv_share *share)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+
+	(void)xengntshr_unshare(h->gntshr, share->addr, share->n);
+	LIST_REMOVE(share, entries);
+	free(share);
+}
+
+/*
+ * gntdev answers EINVAL to whatever Xen says of a reference, a full table of mappings included
+ * (map_grant_pages). The library waits where Xen says EAGAIN, a page that is paged out: only
+ * the toolstack can page a guest out.
+ */
+int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
+	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	_cleanup_free_ struct hv_map *map = calloc(1, sizeof(*map));
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	int r = notify_check(h, notify, n);
+
+	/* The byte of a read-only page cannot be cleared (gntdev_ioctl_notify). */
+	if (n == 0 || (notify_is_armed(notify) && !writable))
+		r = -EINVAL;
+	if (r == 0 && n > PAGES_MAX)
+		r = -ENOSPC;
+	if (r == 0 && !map)
+		r = -ENOMEM;
+	if (r < 0)
+		return r;
+	remote = xen_hv_resolve(h, remote);
+	if (notify_is_armed(notify))
+		map->addr = xengnttab_map_grant_ref_notify(
+			h->gnttab, remote, refs[0], prot, notify->offset, notify->port);
+	else /* it does not write to refs, though it does not say so */
+		map->addr = xengnttab_map_domain_grant_refs(
+			h->gnttab, (uint32_t)n, remote, (uint32_t *)refs, prot);
+	if (!map->addr)
+		return -errno;
+	(void)madvise(map->addr, n * HV_PAGE_SIZE, MADV_DONTFORK);
+	map->n = (uint32_t)n;
+	LIST_INSERT_HEAD(&h->maps, map, entries);
+	*ret_addr = map->addr;
+	*ret_map = steal_ptr(map);
+	return 0;
+}
+
+void op_grant_unmap(struct hv *hv, struct hv_map *map)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+
+	(void)xengnttab_unmap(h->gnttab, map->addr, map->n);
+	LIST_REMOVE(map, entries);
+	free(map);
+}
+
+static int fail_open(const char **ret_reason, int error, const char *missing, const char *refused)
+{
+	if (error == ENOENT || error == ENODEV || error == ENXIO) {
+		*ret_reason = missing;
+		return -ENODEV;
+	}
+	*ret_reason = refused;
+	return error == EPERM ? -EACCES : -error;
+}
+
+/*
+ * gntalloc is opened by the first share, but looked for here, so that hv_open can say what is
+ * wrong. In the broker's domain it may be missing: msgd shares nothing.
+ */
+int grants_open(struct xen_hv *h, const char **ret_reason)
+{
+	h->gnttab = xengnttab_open(&xen_silence, 0);
+	if (!h->gnttab)
+		return fail_open(ret_reason, errno,
+			"no /dev/xen/gntdev: as root, modprobe xen-gntdev",
+			"no permission for /dev/xen/gntdev: join the group that owns it");
+	if (access("/dev/xen/gntalloc", R_OK | W_OK) < 0 &&
+		!(errno == ENOENT && h->domid == HV_BROKER_DOMID))
+		return fail_open(ret_reason, errno,
+			"no /dev/xen/gntalloc: as root, modprobe xen-gntalloc",
+			"no permission for /dev/xen/gntalloc: join the group that owns it");
+	return 0;
+}
+
+/* Mappings before shares, as hv.h says. The ports are still open: notifications find them. */
+void grants_close(struct xen_hv *h)
+{
+	struct hv_share *share;
+	struct hv_map *map;
+
+	while ((map = LIST_FIRST(&h->maps)))
+		op_grant_unmap(&h->hv, map);
+	while ((share = LIST_FIRST(&h->shares)))
+		op_grant_unshare(&h->hv, share);
+	if (h->gnttab)
+		(void)xengnttab_close(h->gnttab);
+	if (h->gntshr)
+		(void)xengntshr_close(h->gntshr);
+}

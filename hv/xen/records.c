@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's view of everybody's records: /local/domain/N/data/msgd/KEY.
+ *
+ * One watch a domain, not one on /local/domain: that one would fire for every write of every back
+ * end and guest on the machine. A watch event names a path; the path becomes a dirty key, once,
+ * however often it is written, and is read when the caller asks (store_next). So a guest that
+ * writes without pause costs one key, and one read a turn of the caller's loop.
+ *
+ * A guest chooses how many keys it touches, but not how many are remembered: beyond KEYS_MAX of a
+ * domain its directory is read again instead, after what is remembered was read.
+ *
+ * A watch fires once when it is made (docs/misc/xenstore.txt). The directory is read at once, so
+ * that "those present first" holds, and that first event, the only one which names the watched path
+ * itself before anything happened, is dropped.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+/* Where there is no memory the element is not added, and its hh.tbl is NULL. */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "base/cleanup.h"
+#include "hv/xen/store.h"
+
+/* xenstored gives a guest 1000 nodes. */
+#define KEYS_MAX 1024U
+
+struct record_key {
+	struct record_domain *domain; /* borrowed */
+	char key[HV_STORE_KEY_MAX];
+	bool known; /* the caller was told of it */
+	bool dirty;
+	TAILQ_ENTRY(record_key) entry;
+	UT_hash_handle hh;
+};
+
+struct record_domain {
+	uint16_t domid;
+	bool first_event_due;
+	bool seen; /* in the scan that runs */
+	bool gone; /* not watched; waits for its keys to be told as gone */
+	bool rescan;
+	TAILQ_ENTRY(record_domain) entry; /* of rescans */
+	struct record_key *keys;	  /* owned */
+	UT_hash_handle hh;
+};
+
+struct records {
+	struct xs_handle *xs;	       /* borrowed */
+	struct record_domain *domains; /* owned */
+	TAILQ_HEAD(, record_key) dirty;
+	TAILQ_HEAD(, record_domain) rescans;
+	bool scan;
+};
+
+struct records *records_new(struct xs_handle *xs)
+{
+	struct records *records = calloc(1, sizeof(*records));
+
+	if (!records)
+		return NULL;
+	records->xs = xs;
+	records->scan = true;
+	TAILQ_INIT(&records->dirty);
+	TAILQ_INIT(&records->rescans);
+	return records;
+}
+
+static void key_free(struct records *records, struct record_key *key)
+{
+	if (key->dirty)
+		TAILQ_REMOVE(&records->dirty, key, entry);
+	HASH_DEL(key->domain->keys, key);
+	free(key);
+}
+
+static void domain_free(struct records *records, struct record_domain *domain)
+{
+	struct record_key *key, *next;
+
+	HASH_ITER (hh, domain->keys, key, next)
+		key_free(records, key);
+	if (domain->rescan)
+		TAILQ_REMOVE(&records->rescans, domain, entry);
+	HASH_DEL(records->domains, domain);
+	free(domain);
+}
+
+void records_free(struct records *records)
+{
+	struct record_domain *domain, *next;
+
+	if (!records)
+		return;
+	HASH_ITER (hh, records->domains, domain, next)
+		domain_free(records, domain);
+	free(records);
+}
+
+void records_scan(struct records *records)
+{
+	records->scan = true;
+}
+
+static void domain_rescan(struct records *records, struct record_domain *domain)
+{
+	if (domain->rescan)
+		return;
+	domain->rescan = true;
+	TAILQ_INSERT_TAIL(&records->rescans, domain, entry);
+}
+
+static int key_mark(struct records *records, struct record_domain *domain, const char *name)
+{
+	struct record_key *key;
+
+	HASH_FIND_STR(domain->keys, name, key);
+	if (!key) {
+		if (HASH_COUNT(domain->keys) >= KEYS_MAX)
+			return -ENOSPC;
+		key = calloc(1, sizeof(*key));
+		if (!key)
+			return -ENOMEM;
+		key->domain = domain;
+		strcpy(key->key, name); /* record_key_is_valid has looked at its length */
+		HASH_ADD_STR(domain->keys, key, key);
+		if (!key->hh.tbl) {
+			free(key);
+			return -ENOMEM;
+		}
+	}
+	if (!key->dirty) {
+		key->dirty = true;
+		TAILQ_INSERT_TAIL(&records->dirty, key, entry);
+	}
+	return 0;
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+/* "/local/domain/5/data/msgd[/KEY[/more]]". False: another path, or a key that is none. */
+static bool path_parse(const char *path, unsigned *ret_domid, char ret_key[HV_STORE_KEY_MAX])
+{
+	const char *key;
+	size_t len;
+	int end = 0;
+
+	if (sscanf(path, "/local/domain/%5u/data/msgd%n", ret_domid, &end) != 1 || end == 0 ||
+		*ret_domid >= HV_DOMID_FIRST_RESERVED)
+		return false;
+	ret_key[0] = 0;
+	if (path[end] == 0)
+		return true;
+	key = path + end + 1;
+	len = strcspn(key, "/");
+	if (path[end] != '/' || len >= HV_STORE_KEY_MAX)
+		return false;
+	memcpy(ret_key, key, len);
+	ret_key[len] = 0;
+	return record_key_is_valid(ret_key);
+}
+
+bool records_event(struct records *records, const char *path)
+{
+	struct record_domain *domain;
+	char key[HV_STORE_KEY_MAX];
+	unsigned number;
+	uint16_t domid;
+
+	if (!path_parse(path, &number, key))
+		return false;
+	domid = (uint16_t)number;
+	HASH_FIND(hh, records->domains, &domid, sizeof(domid), domain);
+	if (!domain || domain->gone)
+		return false;
+	if (key[0]) {
+		if (key_mark(records, domain, key) < 0)
+			domain_rescan(records, domain);
+		return true;
+	}
+	if (domain->first_event_due) {
+		domain->first_event_due = false;
+		return false;
+	}
+	/* All of them at once: perhaps the domain itself. */
+	records->scan = true;
+	domain_rescan(records, domain);
+	return true;
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+/* Marks what is in a domain's directory, and what was and may not be any more. */
+static int domain_read(struct records *records, struct record_domain *domain)
+{
+	char path[STORE_PATH_MAX];
+	struct record_key *key, *next;
+	unsigned n = 0;
+	char **names;
+
+	store_path(path, domain->domid, NULL);
+	names = xs_directory(records->xs, XBT_NULL, path, &n);
+	if (!names && errno != ENOENT)
+		return -errno;
+	HASH_ITER (hh, domain->keys, key, next)
+		if (key->known)
+			(void)key_mark(records, domain, key->key);
+	for (unsigned i = 0; i < n; i++)
+		if (record_key_is_valid(names[i]))
+			(void)key_mark(records, domain, names[i]);
+	free(names);
+	return 0;
+}
+
+static int domain_add(struct records *records, uint16_t domid)
+{
+	struct record_domain *domain;
+	char path[STORE_PATH_MAX];
+
+	HASH_FIND(hh, records->domains, &domid, sizeof(domid), domain);
+	if (domain && !domain->gone) {
+		domain->seen = true;
+		return 0;
+	}
+	if (!domain) {
+		domain = calloc(1, sizeof(*domain));
+		if (!domain)
+			return -ENOMEM;
+		domain->domid = domid;
+		HASH_ADD(hh, records->domains, domid, sizeof(domain->domid), domain);
+		if (!domain->hh.tbl) {
+			free(domain);
+			return -ENOMEM;
+		}
+	}
+	domain->gone = true; /* until it is watched */
+	domain->seen = true;
+	store_path(path, domid, NULL);
+	if (!xs_watch(records->xs, path, "records"))
+		return -errno;
+	domain->gone = false;
+	domain->first_event_due = true;
+	domain_rescan(records, domain);
+	return 0;
+}
+
+static void domain_remove(struct records *records, struct record_domain *domain)
+{
+	struct record_key *key, *next;
+	char path[STORE_PATH_MAX];
+
+	if (!domain->gone) {
+		store_path(path, domain->domid, NULL);
+		(void)xs_unwatch(records->xs, path, "records");
+		domain->gone = true;
+	}
+	HASH_ITER (hh, domain->keys, key, next) {
+		if (key->known)
+			(void)key_mark(records, domain, key->key);
+		else
+			key_free(records, key);
+	}
+	if (!domain->keys)
+		domain_free(records, domain);
+}
+
+/* Which domains the store has. */
+static int scan(struct records *records)
+{
+	_cleanup_free_ char **names = NULL;
+	struct record_domain *domain, *next;
+	unsigned n = 0;
+	int r = 0;
+
+	names = xs_directory(records->xs, XBT_NULL, "/local/domain", &n);
+	if (!names)
+		return -errno;
+	HASH_ITER (hh, records->domains, domain, next)
+		domain->seen = false;
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		char *end;
+		unsigned long domid = strtoul(names[i], &end, 10);
+
+		if (!*end && domid < HV_DOMID_FIRST_RESERVED)
+			r = domain_add(records, (uint16_t)domid);
+	}
+	if (r < 0)
+		return r;
+	HASH_ITER (hh, records->domains, domain, next)
+		if (!domain->seen)
+			domain_remove(records, domain);
+	return 0;
+}
+
+/* 1, or 0: nothing to tell of this key. */
+static int key_read(struct records *records, struct record_key *key, struct hv_record *ret_record)
+{
+	_cleanup_free_ uint8_t *value = NULL;
+	struct record_domain *domain = key->domain;
+	char path[STORE_PATH_MAX];
+	unsigned len = 0;
+	bool known = key->known;
+
+	store_path(path, domain->domid, key->key);
+	value = xs_read(records->xs, XBT_NULL, path, &len);
+	if (!value && errno != ENOENT)
+		return -errno; /* it stays dirty */
+	/* An empty node, which a guest can write, is no record. */
+	key->known = value && len > 0;
+	if (known || key->known) {
+		ret_record->domid = domain->domid;
+		strcpy(ret_record->key, key->key);
+		/* One that is too long is cut: no record is that long, so it will be refused. */
+		ret_record->len = len < HV_STORE_VALUE_MAX ? len : HV_STORE_VALUE_MAX;
+		if (value)
+			memcpy(ret_record->value, value, ret_record->len);
+		known = true;
+	}
+	TAILQ_REMOVE(&records->dirty, key, entry);
+	key->dirty = false;
+	if (!key->known)
+		key_free(records, key);
+	if (domain->gone && !domain->keys)
+		domain_free(records, domain);
+	return known;
+}
+
+int records_next(struct records *records, struct hv_record *ret_record)
+{
+	struct record_domain *domain;
+	struct record_key *key;
+	int r = 0;
+
+	if (records->scan) {
+		r = scan(records);
+		if (r < 0)
+			return r;
+		records->scan = false;
+	}
+	for (;;) {
+		while ((key = TAILQ_FIRST(&records->dirty))) {
+			r = key_read(records, key, ret_record);
+			if (r != 0)
+				return r;
+		}
+		domain = TAILQ_FIRST(&records->rescans);
+		if (!domain)
+			return 0;
+		r = domain_read(records, domain);
+		if (r < 0)
+			return r;
+		TAILQ_REMOVE(&records->rescans, domain, entry);
+		domain->rescan = false;
+	}
+}
