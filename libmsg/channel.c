@@ -464,6 +464,16 @@ int channel_leave_reader(struct channel *channel)
 	return 0;
 }
 
+void channel_ignore(struct channel *channel)
+{
+	channel->rx_ignore = true;
+	channel->reader = NULL; /* its thread finds the end */
+	if (channel->partial)
+		channel->rx_held -= channel->partial->cost;
+	channel_drop_partial(channel);
+	channel_give_back(channel);
+}
+
 short channel_events(struct channel *channel)
 {
 	bool end = channel->rx_closed || channel->rx_shut || channel->rx_ignore;

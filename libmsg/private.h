@@ -314,6 +314,8 @@ void channel_close(struct channel *channel, enum close_reason reason);
 void channel_reset(struct channel *channel, int error); /* the link is gone */
 /* The reader leaves: what is being written straight into its memory moves to private memory. */
 int channel_leave_reader(struct channel *channel);
+/* SHUT_RD: a message under way is thrown away, and so is all that comes. */
+void channel_ignore(struct channel *channel);
 short channel_events(struct channel *channel);
 /* Something that a waiting thread or an event loop may want to know has changed. */
 void channel_changed(struct channel *channel);

@@ -294,7 +294,7 @@ PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 		r = failure(ENOTCONN, "no channel stands");
 	} else {
 		if (how != SHUT_WR)
-			channel->rx_ignore = true;
+			channel_ignore(channel);
 		if (how != SHUT_RD) {
 			channel->tx_shut = true;
 			if (channel_flush(channel) == -EAGAIN)

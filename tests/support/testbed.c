@@ -338,6 +338,34 @@ void worker_await_sleep(struct worker *worker)
 	}
 }
 
+static void pump_run(void *arg)
+{
+	static _Atomic unsigned n;
+	struct pump *pump = arg;
+	struct msg_sock *listener;
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "pump.%u", n++);
+	listener = msg_listen(pump->ctx, name, LIBMSG_SEQPACKET, 1, 0);
+	must(listener && msg_setopt(listener, LIBMSG_RCVTIMEO, 20) == 0);
+	while (!pump->stopped)
+		must_fail_null(msg_accept(listener, 0), EAGAIN);
+	must(msg_close(listener) == 0);
+}
+
+void pump_start(struct pump *pump, struct msg_ctx *ctx)
+{
+	pump->ctx = ctx;
+	pump->stopped = false;
+	worker_start(&pump->worker, pump_run, pump);
+}
+
+void pump_stop(struct pump *pump)
+{
+	pump->stopped = true;
+	worker_join(&pump->worker);
+}
+
 /* ---- messages ------------------------------------------------------------------------------- */
 
 static uint32_t next(uint32_t x)

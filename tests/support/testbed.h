@@ -89,6 +89,16 @@ void worker_join(struct worker *worker);
 /* Returns once the thread sleeps in the kernel, that is, what it calls blocks, or has ended. */
 void worker_await_sleep(struct worker *worker);
 
+/* Keeps a context inside libmsg, where links are made and frames taken in. */
+struct pump {
+	struct msg_ctx *ctx;
+	struct worker worker;
+	_Atomic bool stopped;
+};
+
+void pump_start(struct pump *pump, struct msg_ctx *ctx);
+void pump_stop(struct pump *pump);
+
 /* ---- messages whose contents follow from two numbers ------------------------------------------
  */
 
