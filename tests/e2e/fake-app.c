@@ -2,20 +2,25 @@
 /*
  * An application that lies to msgd, straight on hv.h and the protocol, one way for each argument;
  * `liars` runs them and looks at what msgd says. Prints "ready" once the lie is told, then stays
- *until it is killed, unless the lie is to go away.
+ * until it is killed, unless the lie is to go away. With SOCKET the record is published through an
+ * agent (`agents` runs that); then "gone KEY" is printed when the agent says so.
  *
- *	fake-app SPEC LIE
+ *	fake-app SPEC LIE [SOCKET]
  */
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/macro.h"
 #include "hv/hv.h"
+#include "hv/xen/agent-protocol.h"
 #include "proto/control.h"
 #include "proto/doorbell.h"
 #include "proto/grant-ring.h"
@@ -39,6 +44,7 @@ struct fake {
 	struct grant_ring out, in;
 	struct record record;
 	char key[HV_STORE_KEY_MAX];
+	int agent; /* its socket, or -1 */
 };
 
 static void fake_share(struct fake *f)
@@ -80,8 +86,50 @@ static void fake_fill(struct fake *f)
 		sprintf(f->key + 2 * i, "%02x", record->nonce[i]);
 }
 
+static void agent_connect(struct fake *f, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	REQUIRE(strlen(path) < sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	f->agent = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	REQUIRE(connect(f->agent, (struct sockaddr *)&address, sizeof(address)) == 0);
+}
+
+static void agent_publish(struct fake *f, const void *bytes, size_t len)
+{
+	struct agent_request request = {.magic = AGENT_MAGIC,
+		.version = AGENT_VERSION,
+		.op = AGENT_PUBLISH,
+		.len = (uint32_t)len};
+	struct iovec iov[] = {{&request, sizeof(request)}, {(void *)bytes, len}};
+	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+	struct agent_reply reply;
+
+	strcpy(request.key, f->key);
+	REQUIRE(sendmsg(f->agent, &message, 0) == (ssize_t)(sizeof(request) + len));
+	REQUIRE(recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply));
+	REQUIRE(reply.op == AGENT_PUBLISH && reply.error == 0);
+}
+
+/* Until the agent ends. */
+static void agent_wait(struct fake *f)
+{
+	struct agent_reply reply;
+
+	while (recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply)) {
+		REQUIRE(reply.op == AGENT_GONE);
+		printf("gone %s\n", reply.key);
+		fflush(stdout);
+	}
+}
+
 static void fake_publish_bytes(struct fake *f, const void *bytes, size_t len)
 {
+	if (f->agent >= 0) {
+		agent_publish(f, bytes, len);
+		return;
+	}
 	REQUIRE(f->hv->ops->store_publish(f->hv, f->key, bytes, len) == 0);
 }
 
@@ -327,6 +375,12 @@ static void lie_drain(struct fake *f)
 	REQUIRE(sync.request < 2000);
 }
 
+/* No lie at all. */
+static void lie_none(struct fake *f)
+{
+	fake_attach(f);
+}
+
 static void lie_leave(struct fake *f)
 {
 	fake_attach(f);
@@ -358,14 +412,15 @@ static const struct {
 	{"end", lie_end},
 	{"drain", lie_drain},
 	{"leave", lie_leave},
+	{"none", lie_none},
 };
 
 int main(int argc, char **argv)
 {
-	struct fake fake = {.port = 0};
+	struct fake fake = {.agent = -1};
 	const char *reason = "";
 
-	REQUIRE(argc == 3);
+	REQUIRE(argc == 3 || argc == 4);
 	if (hv_open(argv[1], &fake.hv, &reason) < 0) {
 		fprintf(stderr, "fake-app: %s: %s\n", argv[1], reason);
 		return 1;
@@ -373,11 +428,15 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		if (strcmp(argv[2], lies[i].name) != 0)
 			continue;
+		if (argc == 4)
+			agent_connect(&fake, argv[3]);
 		fake_share(&fake);
 		fake_fill(&fake);
 		lies[i].tell(&fake);
 		printf("ready\n");
 		fflush(stdout);
+		if (fake.agent >= 0)
+			agent_wait(&fake);
 		for (;;)
 			pause();
 	}
