@@ -152,6 +152,9 @@ static int link_end(struct agent_link *link)
 
 	if (link->direct) {
 		agent_free(link->direct);
+	} else if (!link->pid) {
+		status = the_world->ops->end(the_world, link);
+		(void)close(link->fd);
 	} else {
 		(void)close(link->fd);
 		while (waitpid(link->pid, &status, 0) < 0)
@@ -199,7 +202,10 @@ void actor_lost(struct actor *actor)
 
 void actor_signal(struct actor *actor, int sig)
 {
-	CHECK_OK(kill(actor->link->pid, sig));
+	if (the_world->ops->signal)
+		CHECK_OK(the_world->ops->signal(the_world, actor->link, sig));
+	else
+		CHECK_OK(kill(actor->link->pid, sig));
 }
 
 void actor_close_all(void)

@@ -99,9 +99,11 @@ typedef int (*agent_open_fn)(void *arg, struct hv **ret_hv);
 struct agent_link {
 	struct agent *direct; /* owned */
 	int fd;		      /* owned; -1 when direct */
-	pid_t pid;	      /* 0 when direct */
-	bool busy;	      /* a role runs */
-	void *role;	      /* its thread (actor.c); direct only */
+	pid_t pid;	      /* 0 when direct, or in a real guest */
+	int guest;	      /* in a real guest: which, and which of its agents (world-xen.c) */
+	uint16_t channel;
+	bool busy;  /* a role runs */
+	void *role; /* its thread (actor.c); direct only */
 };
 
 struct agent *agent_new(agent_open_fn open_fn, void *arg);

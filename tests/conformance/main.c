@@ -7,8 +7,8 @@
  * prints TAP, one line a case, each run in a process and a world of its own: a backend that
  * crashes fails its case only. NAME picks cases by group, or group/name; --stop ends at the first
  * failure. CONFORMANCE_WAIT_MS is how long an event may take, for machines slower than most.
- *`--agent SPEC` is how a world makes actors: it opens SPEC on command and serves descriptor 0
- *(agent.h).
+ * `--agent SPEC` is how a world makes actors: it opens SPEC on command and serves descriptor 0
+ * (agent.h). `--guest TERMINAL` serves agents in a guest of a real Xen (world-xen.c).
  */
 #include <dirent.h>
 #include <signal.h>
@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "tests/conformance/agent-probe.h"
 #include "tests/conformance/case.h"
+#include "tests/conformance/lane.h"
 
 #define CASE_LIMIT_S 25
 
@@ -92,7 +93,7 @@ __attribute__((noreturn)) static void case_run(struct world *world, const struct
 {
 	int fds = probe_count_fds(false), r;
 
-	(void)alarm(CASE_LIMIT_S);
+	(void)alarm((unsigned int)(world->ops->limit_s ? world->ops->limit_s : CASE_LIMIT_S));
 	(void)signal(SIGPIPE, SIG_IGN);
 	the_world = world;
 	r = world->ops->start(world);
@@ -126,7 +127,8 @@ static int wait_ms(void)
 
 static bool case_passes(const struct world_ops *ops, const char *spec, const struct test_case *c)
 {
-	struct world world = {.ops = ops, .spec = spec, .wait_ms = wait_ms(), .settle_ms = 0};
+	struct world world = {
+		.ops = ops, .spec = spec, .wait_ms = wait_ms(), .settle_ms = ops->settle_ms};
 	int status;
 	pid_t pid;
 
@@ -222,6 +224,8 @@ int main(int argc, char **argv)
 	probe_base_inherited = probe_count_fds(true);
 	if (argc == 3 && strcmp(argv[1], "--agent") == 0)
 		return agent_main(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "--guest") == 0)
+		return guest_main(argv[2]);
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
 		if (strncmp(argv[i], "--hv=", 5) == 0) {
 			ops = world_ops_find(argv[i] + 5);
@@ -233,8 +237,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!ops) {
-		fprintf(stderr,
-			"usage: conformance --hv=inprocess|sim [--list] [--stop] [NAME...]\n");
+		fprintf(stderr, "usage: conformance --hv=inprocess|sim|xen:A,B [--list] [--stop] "
+				"[NAME...]\n");
 		return 2;
 	}
 	return suite_run(ops, spec, list, stop, argv + i, argc - i);

@@ -5,7 +5,8 @@
 
 #include "tests/conformance/case.h"
 
-static const struct world_ops *const worlds[] = {&world_inprocess_ops, &world_sim_ops};
+static const struct world_ops *const worlds[] = {
+	&world_inprocess_ops, &world_sim_ops, &world_xen_ops};
 
 static const char *const can_names[WORLD_N_CAN] = {
 	"two guest domains",
@@ -28,9 +29,10 @@ static const char *const can_names[WORLD_N_CAN] = {
 const struct world_ops *world_ops_find(const char *hv)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(worlds); i++) {
-		size_t len = strlen(worlds[i]->name);
+		size_t len = worlds[i] ? strlen(worlds[i]->name) : 0;
 
-		if (strncmp(hv, worlds[i]->name, len) == 0 && (hv[len] == 0 || hv[len] == ':'))
+		if (len && strncmp(hv, worlds[i]->name, len) == 0 &&
+			(hv[len] == 0 || hv[len] == ':'))
 			return worlds[i];
 	}
 	return NULL;

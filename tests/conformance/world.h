@@ -50,6 +50,8 @@ struct world_ops {
 	const char *name; /* what --hv= says before the colon */
 	unsigned int can;
 	const char *why_not[WORLD_N_CAN]; /* for each bit that is missing: the reason, or NULL */
+	int settle_ms; /* how long to wait for what must not come; 0 where nothing is late */
+	int limit_s;   /* of a case; 0: as everywhere */
 
 	/* Brings up hypervisor and the domains of enum world_who; fills world->names. */
 	int (*start)(struct world *world);
@@ -65,6 +67,10 @@ struct world_ops {
 	 * has already ended, with its domain. The link is void then, but not freed.
 	 */
 	void (*kill)(struct world *world, struct agent_link *link, bool ended);
+
+	/* Of an actor without a pid: waits for the end that it was asked for; its exit status. */
+	int (*end)(struct world *world, struct agent_link *link);
+	int (*signal)(struct world *world, struct agent_link *link, int sig);
 
 	/* What hv_open takes for a process of that domain; NULL without WORLD_OPEN. */
 	void (*spec)(struct world *world, const char *domain, char *buf, size_t len);
@@ -88,6 +94,8 @@ struct world {
 };
 
 extern const struct world_ops world_inprocess_ops, world_sim_ops;
+/* Where Xen's libraries were there at build time. */
+extern const struct world_ops world_xen_ops __attribute__((weak));
 
 /* NULL: no such world. */
 const struct world_ops *world_ops_find(const char *hv);
