@@ -210,6 +210,10 @@ static const struct field channel_gone_fields[] = {
 	ID(channel_gone.channel),
 };
 
+static const struct field quiesce_fields[] = {
+	TEXT(quiesce.reason),
+};
+
 static bool hello_check(const struct control_message *message)
 {
 	return message->hello.version_min <= message->hello.version_max;
@@ -284,6 +288,7 @@ static const struct layout layouts[] = {
 	[CONTROL_LINK_DOWN] = LAYOUT("LINK_DOWN", REQUEST_NONE, link_down_fields, NULL),
 	[CONTROL_CHANNEL] = LAYOUT("CHANNEL", REQUEST_NONE, channel_fields, NULL),
 	[CONTROL_CHANNEL_GONE] = LAYOUT("CHANNEL_GONE", REQUEST_NONE, channel_gone_fields, NULL),
+	[CONTROL_QUIESCE] = LAYOUT("QUIESCE", REQUEST_NONE, quiesce_fields, NULL),
 };
 
 static const struct layout *layout_find(uint8_t type)

@@ -39,6 +39,7 @@ enum control_type {
 	CONTROL_LINK_DOWN,    /* the other process or its domain is gone, or the link was refused */
 	CONTROL_CHANNEL,      /* a channel for one of this application's listeners */
 	CONTROL_CHANNEL_GONE, /* after msgd's return: the other end does not know this channel */
+	CONTROL_QUIESCE,      /* give everything back: the domain is to be saved; PROTOCOL.md 5.5 */
 };
 
 /* Features, HELLO and WELCOME: what this side can do. */
@@ -208,6 +209,10 @@ struct control_channel_gone {
 	uint32_t end, channel;
 };
 
+struct control_quiesce {
+	char reason[REASON_SIZE];
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -232,6 +237,7 @@ struct control_message {
 		struct control_link_down link_down;
 		struct control_channel channel;
 		struct control_channel_gone channel_gone;
+		struct control_quiesce quiesce;
 	};
 };
 

@@ -11,6 +11,8 @@
 
 #define RECORD_MAGIC	    0x4447534dU /* "MSGD", little-endian */
 #define RECORD_SIZE	    (32U + 4U * CONTROL_PAGES)
+#define RECORD_PARKED_MAGIC 0x5147534dU /* "MSGQ" */
+#define RECORD_PARKED_SIZE  24U
 #define NONCE_SIZE	    16U
 #define CONTROL_VERSION	    1U
 #define CONTROL_VERSION_MIN 1U
@@ -32,5 +34,14 @@ void record_encode(const struct record *record, uint8_t ret_bytes[RECORD_SIZE]);
  * -EPROTONOSUPPORT: no version in common (or an empty range).
  */
 int record_decode(const void *bytes, size_t len, struct record *ret_record);
+
+/*
+ * What a quiesced application leaves in its place: only versions and nonce count. Writes exactly
+ * RECORD_PARKED_SIZE bytes.
+ */
+void record_parked_encode(const struct record *record, uint8_t ret_bytes[RECORD_PARKED_SIZE]);
+
+/* -EBADMSG, -EPROTONOSUPPORT as above. Sets versions and nonce, and nothing else. */
+int record_parked_decode(const void *bytes, size_t len, struct record *ret_record);
 
 #endif

@@ -17,7 +17,7 @@
 
 struct store_record {
 	TAILQ_ENTRY(store_record) entries;
-	uint64_t sequence; /* of its last change; the list is in this order */
+	uint64_t sequence;  /* of its last change; the list is in this order */
 	uint32_t publisher; /* the slot that wrote it; 0: gone, or the one that removed it */
 	struct hv_record record;
 };

@@ -30,6 +30,9 @@ static void texts_check(const struct control_message *message)
 	case CONTROL_LISTEN:
 		FUZZ_CHECK(name_check(message->listen.name) == 0);
 		break;
+	case CONTROL_QUIESCE:
+		text_check(message->quiesce.reason, REASON_SIZE);
+		break;
 	case CONTROL_CHANNEL:
 		text_check(message->channel.peer.domain, DOMAIN_NAME_SIZE);
 		FUZZ_CHECK(name_check(message->channel.name) == 0);

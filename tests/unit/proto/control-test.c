@@ -187,6 +187,8 @@ static const struct {
 	{"CHANNEL", 22, 1, 1, -EBADMSG},
 	{"CHANNEL", 168, 1, ' ', -EBADMSG},
 	{"CHANNEL_GONE", 4, 4, 0, -EBADMSG},
+	{"QUIESCE", 0, 1, '\n', -EBADMSG},
+	{"QUIESCE", 127, 1, 'x', -EBADMSG},
 };
 
 static void test_fields(void **state)
@@ -225,6 +227,7 @@ static void test_unterminated(void **state)
 		{"CONNECTED", 32, 128},
 		{"CONNECTED", 160, 64},
 		{"LINK_DOWN", 8, 128},
+		{"QUIESCE", 0, 128},
 		{"CHANNEL", 40, 128},
 		{"CHANNEL", 168, 64},
 	};
@@ -273,8 +276,7 @@ static void test_unknown_type(void **state)
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
 	assert_int_equal(
 		control_decode(CONTROL_SYNC + 1, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(
-		control_decode(CONTROL_CHANNEL_GONE + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(control_decode(CONTROL_QUIESCE + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");

@@ -24,6 +24,22 @@ static void test_record(void **state)
 	assert_memory_equal(&record, &record_sample, sizeof(record));
 }
 
+static void test_record_parked(void **state)
+{
+	const struct golden *golden = golden_find("RECORD_PARKED");
+	uint8_t bytes[RECORD_PARKED_SIZE];
+	struct record record;
+
+	record_parked_encode(&record_sample, bytes);
+	assert_int_equal(golden->len, RECORD_PARKED_SIZE);
+	assert_memory_equal(bytes, golden->bytes, RECORD_PARKED_SIZE);
+	assert_int_equal(record_parked_decode(golden->bytes, golden->len, &record), 0);
+	assert_int_equal(record.version_min, 1);
+	assert_int_equal(record.version_max, 1);
+	assert_memory_equal(record.nonce, record_sample.nonce, NONCE_SIZE);
+	assert_int_equal(record.port, 0);
+}
+
 static void frame_assert_equal(const struct frame *a, const struct frame *b)
 {
 	assert_int_equal(a->channel, b->channel);
@@ -86,7 +102,7 @@ static void test_complete(void **state)
 	size_t n, n_types = 0;
 
 	golden_load(&n);
-	assert_int_equal(n, 1 + n_frame_samples + n_control_samples);
+	assert_int_equal(n, 2 + n_frame_samples + n_control_samples);
 	for (unsigned type = 0; type < 256; type++)
 		n_types += strcmp(control_type_name((uint8_t)type), "?") != 0;
 	assert_int_equal(n_types, n_control_samples);
@@ -127,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_record_parked),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_complete),

@@ -95,12 +95,51 @@ static void test_canonical(void **state)
 	assert_true(n_accepted > 0 && n_refused > 0);
 }
 
+/* The two kinds are never taken for each other, and the short one is as strict. */
+static void test_parked(void **state)
+{
+	uint8_t bytes[RECORD_SIZE + 8] = {}, whole[RECORD_SIZE], again[RECORD_PARKED_SIZE];
+	struct record record, before;
+
+	record_encode(&record_sample, whole);
+	memset(&record, 0x5a, sizeof(record));
+	before = record;
+	assert_int_equal(record_parked_decode(whole, RECORD_SIZE, &record), -EBADMSG);
+	assert_int_equal(record_parked_decode(whole, RECORD_PARKED_SIZE, &record), -EBADMSG);
+	record_parked_encode(&record_sample, bytes);
+	assert_int_equal(decode_copy(bytes, RECORD_SIZE, &record), -EBADMSG);
+	for (size_t len = 0; len <= sizeof(bytes); len++) {
+		uint8_t *copy = malloc(len ? len : 1);
+
+		assert_non_null(copy);
+		memcpy(copy, bytes, len);
+		if (len != RECORD_PARKED_SIZE)
+			assert_int_equal(record_parked_decode(copy, len, &record), -EBADMSG);
+		free(copy);
+	}
+	assert_memory_equal(&record, &before, sizeof(record));
+	for (size_t c = 0; c < RECORD_PARKED_SIZE * 256; c++) {
+		uint8_t saved = bytes[c / 256];
+
+		bytes[c / 256] = (uint8_t)c;
+		if (record_parked_decode(bytes, RECORD_PARKED_SIZE, &record) == 0) {
+			record_parked_encode(&record, again);
+			assert_memory_equal(bytes, again, RECORD_PARKED_SIZE);
+		}
+		bytes[c / 256] = saved;
+	}
+	bytes[6] = 0;
+	assert_int_equal(
+		record_parked_decode(bytes, RECORD_PARKED_SIZE, &record), -EPROTONOSUPPORT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_canonical),
+		cmocka_unit_test(test_parked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,7 @@ const struct control_sample control_samples[] = {
 				    .peer = {.domid = 3, .uuid = UUID, .domain = "guest"},
 				    .name = "echo"}}},
 	{"CHANNEL_GONE", {.type = CONTROL_CHANNEL_GONE, .channel_gone = {.end = 2, .channel = 33}}},
+	{"QUIESCE", {.type = CONTROL_QUIESCE, .quiesce = {.reason = "domain guest is quiesced"}}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 

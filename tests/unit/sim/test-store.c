@@ -116,7 +116,8 @@ static void test_names(void **state)
 	assert_int_equal(store_publish(s, 1, 1, "k", value, sizeof(value)), -EINVAL);
 	assert_int_equal(store_publish(s, 1, 1, "k", value, 0), -EINVAL);
 	assert_int_equal(store_publish(s, 1, 1, "k", value, HV_STORE_VALUE_MAX), 0);
-	assert_int_equal(store_publish(s, 1, 1, "Az09-5678901234567890123456789012345678", "x", 1), 0);
+	assert_int_equal(
+		store_publish(s, 1, 1, "Az09-5678901234567890123456789012345678", "x", 1), 0);
 	drop(s);
 }
 
