@@ -196,6 +196,22 @@ static int create_resources(struct link *link, const struct control_link_create 
 	return 0;
 }
 
+/* A link without resources yet, or NULL: msgd was told why. */
+static struct link *link_begin(struct msg_ctx *ctx, uint32_t end, uint64_t uid, uint16_t peer_domid,
+	uint32_t transport, uint8_t role)
+{
+	struct link *link = NULL;
+
+	/* A returned msgd may ask again for a link that stands, or for one number twice. */
+	if (link_find(ctx, end))
+		link_failed(ctx, end, EEXIST, "the end number is in use");
+	else if (transport != TRANSPORT_GRANT && transport != TRANSPORT_ARGO)
+		link_failed(ctx, end, EOPNOTSUPP, "an unknown transport");
+	else if (!(link = link_new(ctx, end, uid, peer_domid, transport, role)))
+		link_failed(ctx, end, ENOMEM, "out of memory");
+	return link;
+}
+
 void link_create(struct msg_ctx *ctx, const struct control_link_create *request)
 {
 	struct control_message offer = {
@@ -203,21 +219,11 @@ void link_create(struct msg_ctx *ctx, const struct control_link_create *request)
 	_cleanup_(link_discard_p) struct link *link = NULL;
 	int r;
 
-	/* A returned msgd may ask again for a link that stands, or for one number twice. */
-	if (link_find(ctx, request->end)) {
-		link_failed(ctx, request->end, EEXIST, "the end number is in use");
-		return;
-	}
-	link = link_new(
+	link = link_begin(
 		ctx, request->end, request->uid, request->peer_domid, request->transport, 0);
-	if (!link) {
-		link_failed(ctx, request->end, ENOMEM, "out of memory");
+	if (!link)
 		return;
-	}
-	if (link->transport != TRANSPORT_GRANT && link->transport != TRANSPORT_ARGO)
-		r = -EOPNOTSUPP;
-	else
-		r = create_resources(link, request, &offer.link_offer);
+	r = create_resources(link, request, &offer.link_offer);
 	if (r < 0) {
 		link_failed(ctx, request->end, -r, strerrordesc_np(-r));
 		return;
@@ -289,20 +295,11 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 	_cleanup_(link_discard_p) struct link *link = NULL;
 	int r;
 
-	if (link_find(ctx, request->end)) {
-		link_failed(ctx, request->end, EEXIST, "the end number is in use");
-		return;
-	}
-	link = link_new(
+	link = link_begin(
 		ctx, request->end, request->uid, request->peer_domid, request->transport, 1);
-	if (!link) {
-		link_failed(ctx, request->end, ENOMEM, "out of memory");
+	if (!link)
 		return;
-	}
-	if (link->transport != TRANSPORT_GRANT && link->transport != TRANSPORT_ARGO)
-		r = -EOPNOTSUPP;
-	else
-		r = bind_resources(link, request, &ready.link_ready);
+	r = bind_resources(link, request, &ready.link_ready);
 	if (r < 0) {
 		link_failed(ctx, request->end, -r, strerrordesc_np(-r));
 		return;

@@ -13,19 +13,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/macro.h"
 #include "hv/sim/journal.h"
 
 #define SPINS	      200 /* about as long as a small sendv holds the lock */
 #define WAIT_ROUND_MS 50  /* then the owner is looked at */
-
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
 
 /* Field 22 of /proc/PID/stat, or 0 if there is no such process, or it is a zombie. */
 uint64_t process_start_time(int32_t pid)
