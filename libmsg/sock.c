@@ -245,6 +245,7 @@ static struct msg_sock *connect_wait(struct msg_sock *sock, const char *address,
 		return NULL;
 	}
 	request_free(ctx, request);
+	sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
 	return sock;
 }
 
