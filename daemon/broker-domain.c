@@ -132,6 +132,7 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	domain->info = *info;
 	domain->seen = true;
 	TAILQ_INIT(&domain->processes);
+	TAILQ_INIT(&domain->parted);
 	HASH_ADD(hh, broker->domains, info.domid, sizeof(domain->info.domid), domain);
 	return 0;
 }
@@ -150,6 +151,9 @@ void domain_free(struct domain *domain)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		assert(domain->used[i] == 0);
 	assert(!domain->listeners);
+	if (domain->quiesced)
+		domain->broker->ops->quiesced(domain->broker->arg, domain->info.domid);
+	domain_forget_quiesced(domain);
 	HASH_DELETE(hh, domain->broker->domains, domain);
 	free(domain);
 }
@@ -175,6 +179,7 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	}
 	domain->info = *info;
 	domain->seen = true;
+	domain_state_changed(domain);
 	if (domain_is_dead(info))
 		domain_drop_all(domain, info->state == BROKER_DOMAIN_CRASHED
 						? "its domain crashed"

@@ -56,6 +56,27 @@ static bool domain_matches(const struct domain *domain, const struct domain_addr
 	return false;
 }
 
+int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid)
+{
+	struct domain *domain, *next, *found = NULL;
+	struct domain_address address;
+	int r = domain_address_parse(text, &address);
+
+	if (r < 0)
+		return r;
+	HASH_ITER (hh, broker->domains, domain, next) {
+		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
+			continue;
+		if (found)
+			return -ENOTUNIQ;
+		found = domain;
+	}
+	if (!found)
+		return -ESRCH;
+	*ret_domid = found->info.domid;
+	return 0;
+}
+
 static void judge(struct broker *broker, const struct process *caller, const char *name,
 	const struct domain *target, struct policy_verdict *ret_verdict)
 {

@@ -44,6 +44,14 @@ struct charge {
 	enum quota quota;
 };
 
+/* An application that has let go since its domain was quiesced: for the report. */
+struct quiesced {
+	TAILQ_ENTRY(quiesced) entry; /* domain->parted */
+	bool confirmed;		     /* else it ended without */
+	uint32_t pid;
+	char comm[COMM_SIZE];
+};
+
 struct domain {
 	UT_hash_handle hh;     /* broker->domains, by domid */
 	struct broker *broker; /* borrowed */
@@ -52,6 +60,10 @@ struct domain {
 	struct listener *listeners;	 /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */
 	bool seen;			 /* by the broker_domains under way */
+	bool quiesced;			 /* PROTOCOL.md 5.5 */
+	bool suspended;			 /* and seen suspended since */
+	TAILQ_HEAD(, quiesced) parted;	 /* owned */
+	uint32_t n_parted;
 };
 
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
@@ -62,6 +74,9 @@ uint32_t quota_limit(const struct broker *broker, enum quota quota);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);
 bool domain_is_dead(const struct broker_domain_info *info);
+/* broker-quiesce.c: its state may have moved on. */
+void domain_state_changed(struct domain *domain);
+void domain_forget_quiesced(struct domain *domain);
 struct policy_subject domain_subject(const struct domain *domain);
 void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
 
@@ -92,6 +107,8 @@ enum process_state {
 	PROCESS_NEW,	    /* until HELLO with this epoch, everything is discarded */
 	PROCESS_ANNOUNCING, /* between HELLO with reattach and ANNOUNCE_DONE */
 	PROCESS_READY,
+	PROCESS_QUIESCING, /* QUIESCE was sent: everything is discarded */
+	PROCESS_PARKED,	   /* confirmed; about to be freed */
 	PROCESS_GONE,
 };
 
@@ -117,6 +134,12 @@ struct process {
 };
 
 void process_set_state(struct process *process, enum process_state state);
+/* Takes requests, names and links away; peers are told, but for `except`. */
+void process_strip(struct process *process, const struct process *except, const char *reason);
+/* broker-quiesce.c: strips it and sends QUIESCE. */
+void process_quiesce(struct process *process);
+/* broker-quiesce.c: it ended, or was dropped, without having confirmed. */
+void quiesce_process_gone(struct process *process);
 /* Tells peers, frees; ops->drop is the caller's affair. */
 void process_free(struct process *process, const char *reason);
 /* The same with ops->drop: for what is not the process's own message. */

@@ -19,9 +19,13 @@
 void process_set_state(struct process *process, enum process_state state)
 {
 	static const unsigned moves[] = {
-		[PROCESS_NEW] = BIT(PROCESS_ANNOUNCING) | BIT(PROCESS_READY) | BIT(PROCESS_GONE),
-		[PROCESS_ANNOUNCING] = BIT(PROCESS_READY) | BIT(PROCESS_GONE),
-		[PROCESS_READY] = BIT(PROCESS_GONE),
+		[PROCESS_NEW] = BIT(PROCESS_ANNOUNCING) | BIT(PROCESS_READY) |
+				BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
+		[PROCESS_ANNOUNCING] =
+			BIT(PROCESS_READY) | BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
+		[PROCESS_READY] = BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
+		[PROCESS_QUIESCING] = BIT(PROCESS_PARKED) | BIT(PROCESS_GONE),
+		[PROCESS_PARKED] = BIT(PROCESS_GONE),
 		[PROCESS_GONE] = 0,
 	};
 
@@ -74,19 +78,27 @@ void process_not_awaited(struct process *process)
 	recovery_one_less(process->broker);
 }
 
-void process_free(struct process *process, const char *reason)
+void process_strip(struct process *process, const struct process *except, const char *reason)
 {
 	struct listener *listener, *next_listener;
 	struct request *request, *next_request;
-	struct broker *broker = process->broker;
 
-	process_set_state(process, PROCESS_GONE);
 	HASH_ITER (hh, process->requests, request, next_request)
 		request_free(request);
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	while (process->ends)
-		link_down(process->ends->link, NULL, ECONNRESET, reason);
+		link_down(process->ends->link, except, ECONNRESET, reason);
+}
+
+void process_free(struct process *process, const char *reason)
+{
+	struct broker *broker = process->broker;
+
+	if (process->state != PROCESS_PARKED)
+		quiesce_process_gone(process);
+	process_set_state(process, PROCESS_GONE);
+	process_strip(process, NULL, reason);
 	process_not_awaited(process);
 	broker->settle = true;
 	TAILQ_REMOVE(&process->domain->processes, process, entry);
@@ -164,6 +176,10 @@ int process_hello(struct process *process, const struct control_message *message
 	if (version < hello->version_min || version < CONTROL_VERSION_MIN) {
 		process_status(process, message->request, EPROTONOSUPPORT,
 			"no protocol version in common with msgd");
+		return 0;
+	}
+	if (process->domain->quiesced) {
+		process_quiesce(process);
 		return 0;
 	}
 	process->features = hello->features & FEATURE_ARGO;

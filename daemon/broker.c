@@ -93,6 +93,10 @@ static bool ops_congested_never(void *arg, void *peer)
 	return false;
 }
 
+static void ops_domain_nothing(void *arg, uint16_t domid)
+{
+}
+
 static void ops_timer_nothing(void *arg, uint64_t at_ns)
 {
 }
@@ -107,6 +111,8 @@ void broker_free(struct broker *broker)
 		.send = ops_send_nothing,
 		.drop = ops_drop_nothing,
 		.congested = ops_congested_never,
+		.resumed = ops_domain_nothing,
+		.quiesced = ops_domain_nothing,
 		.timer = ops_timer_nothing,
 		.log = ops_log_nothing,
 	};
@@ -255,6 +261,9 @@ int broker_message(struct process *process, const struct control_message *messag
 	/* Left over from an earlier life of msgd, until HELLO: PROTOCOL.md 5.1. */
 	if (process->state == PROCESS_NEW && (decoded < 0 || message->type != CONTROL_HELLO ||
 						     message->hello.epoch != process->epoch))
+		return 0;
+	/* It was said before QUIESCE was read, and will be said again afterwards. */
+	if (process->state == PROCESS_QUIESCING)
 		return 0;
 	if (decoded == -EOPNOTSUPP) {
 		process_status(process, message->request, EOPNOTSUPP, "unknown message type");

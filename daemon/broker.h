@@ -59,6 +59,10 @@ struct broker_ops {
 	void (*drop)(void *arg, void *peer, const char *reason);
 	/* Whether so much waits for this application that nobody else may add to it. */
 	bool (*congested)(void *arg, void *peer);
+	/* A quiesced domain goes on: its applications' parked records are to be deleted. */
+	void (*resumed)(void *arg, uint16_t domid);
+	/* Of a quiesced domain an application has confirmed or gone; or it is quiesced no more. */
+	void (*quiesced)(void *arg, uint16_t domid);
 	/* Calls broker_tick at this time, instead of any time said before; 0: never. */
 	void (*timer)(void *arg, uint64_t at_ns);
 	/* One line for the log; priority as in <syslog.h>. */
@@ -118,6 +122,32 @@ int broker_message(struct process *process, const struct control_message *messag
 
 /* Something else than a message arrived (a bad frame, counters out of range). Always drops. */
 void broker_violation(struct process *process, const char *reason);
+
+/*
+ * PROTOCOL.md 5.5. Every application of the domain is told to give everything back, now and when
+ * it attaches later, until broker_resume or until the domain is seen running after it was seen
+ * suspended. -ESRCH; -EPERM: domain 0.
+ */
+int broker_quiesce(struct broker *broker, uint16_t domid);
+/* -ESRCH; -EALREADY: it is not quiesced. */
+int broker_resume(struct broker *broker, uint16_t domid);
+bool broker_is_quiesced(struct broker *broker, uint16_t domid);
+/*
+ * A quiesced domain is suspended: that it goes on, where it was, is told by no event of real Xen.
+ */
+bool broker_resume_expected(const struct broker *broker);
+/* Whether this application was told to: then its letting go is broker_parked, not broker_gone. */
+bool broker_is_quiescing(const struct process *process);
+/* It has given everything back. Frees process; ops->drop is not called. */
+void broker_parked(struct process *process);
+/* At start: a parked record. Its domain is taken for quiesced. */
+void broker_parked_found(struct broker *broker, uint16_t domid);
+
+/*
+ * The domain that a person names, as in addresses (PROTOCOL.md). -EINVAL: no such form; -ESRCH;
+ * -ENOTUNIQ: several have that name.
+ */
+int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid);
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);

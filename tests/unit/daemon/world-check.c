@@ -34,7 +34,13 @@ static void check_process(const struct process *process)
 	const struct request *request;
 	const struct link_end *end;
 
-	REQUIRE(process->state != PROCESS_GONE && process->peer);
+	REQUIRE(process->state != PROCESS_GONE && process->state != PROCESS_PARKED);
+	REQUIRE(process->peer);
+	if (process->state == PROCESS_QUIESCING)
+		REQUIRE(!process->ends && !process->listeners && !process->requests &&
+			!process->awaited);
+	else
+		REQUIRE(!process->domain->quiesced || process->state == PROCESS_NEW);
 	REQUIRE(process->charge.domain == process->domain);
 	add(&process->charge);
 	for (listener = process->listeners; listener; listener = listener->hh.next) {
@@ -102,6 +108,8 @@ void world_check(const struct world *world)
 			REQUIRE(process->domain == domain);
 			check_process(process);
 		}
+		REQUIRE(domain->n_parted <= broker->limits.processes);
+		REQUIRE(domain->quiesced || (!domain->suspended && !domain->n_parted));
 	}
 	for (link = broker->links; link; link = link->hh.next) {
 		check_link(link);

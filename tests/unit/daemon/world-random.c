@@ -146,6 +146,14 @@ static void channels_forget(struct memory *m, uint32_t end, uint32_t channel)
 	}
 }
 
+static void forget(struct memory *m)
+{
+	uint32_t next_request = m->next_request;
+
+	memset(m, 0, sizeof(*m));
+	m->next_request = next_request;
+}
+
 /* The application takes what has come and answers as it should, or says that it cannot. */
 static void react(struct chaos *c, struct app *app, struct memory *m)
 {
@@ -219,6 +227,14 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 		c->counts.gone++;
 		channels_forget(m, got->channel_gone.end, got->channel_gone.channel);
 		return;
+	case CONTROL_QUIESCE:
+		/* It confirms, goes on talking, or dies: later steps. */
+		if (pick(c, 4) == 0)
+			return;
+		c->counts.parked++;
+		forget(m);
+		app_park(app);
+		return;
 	default:
 		return;
 	}
@@ -282,14 +298,6 @@ static void misbehave(struct chaos *c, struct app *app)
 		message.type > CONTROL_SYNC ? -EOPNOTSUPP
 		: pick(c, 10)		    ? 0
 					    : -EBADMSG);
-}
-
-static void forget(struct memory *m)
-{
-	uint32_t next_request = m->next_request;
-
-	memset(m, 0, sizeof(*m));
-	m->next_request = next_request;
 }
 
 /* The next of the announcements, in the order of PROTOCOL.md 5.1. */
@@ -448,7 +456,7 @@ static void change_world(struct chaos *c)
 {
 	struct world *w = c->world;
 
-	switch (pick(c, 6)) {
+	switch (pick(c, 8)) {
 	case 0:
 		world_policy(w, policies[pick(c, 2) ? 0 : pick(c, 3)]);
 		return;
@@ -472,6 +480,12 @@ static void change_world(struct chaos *c)
 			broker_set_now(w->broker, w->now_ns);
 			broker_tick(w->broker);
 		}
+		return;
+	case 5:
+		(void)broker_quiesce(w->broker, (uint16_t)pick(c, 6));
+		return;
+	case 6:
+		(void)broker_resume(w->broker, (uint16_t)pick(c, 6));
 		return;
 	default:
 		if (pick(c, 3) == 0)

@@ -42,6 +42,16 @@ static bool on_congested(void *arg, void *peer)
 	return ((struct app *)peer)->congested;
 }
 
+static void on_resumed(void *arg, uint16_t domid)
+{
+	((struct world *)arg)->resumed |= 1U << domid;
+}
+
+static void on_quiesced(void *arg, uint16_t domid)
+{
+	((struct world *)arg)->n_reports++;
+}
+
 static void on_timer(void *arg, uint64_t at_ns)
 {
 	((struct world *)arg)->timer_ns = at_ns;
@@ -61,6 +71,8 @@ static const struct broker_ops ops = {
 	.send = on_send,
 	.drop = on_drop,
 	.congested = on_congested,
+	.resumed = on_resumed,
+	.quiesced = on_quiesced,
 	.timer = on_timer,
 	.log = on_log,
 };
@@ -212,6 +224,14 @@ void app_die(struct app *app)
 
 	app->process = NULL; /* on_send refuses from here on */
 	broker_gone(process, "its process ended");
+}
+
+void app_park(struct app *app)
+{
+	struct process *process = app->process;
+
+	app->process = NULL;
+	broker_parked(process);
 }
 
 int app_send(struct app *app, const struct control_message *message)

@@ -34,6 +34,8 @@ struct world {
 	uint64_t now_ns, timer_ns;
 	char log[8192]; /* the last lines */
 	unsigned long n_sent;
+	uint32_t resumed;   /* domids whose parked records were to go, as bits */
+	unsigned n_reports; /* how often ops->quiesced was called */
 };
 
 /* Domains 0 "Domain-0", 1 "web", 2 "db", 3 "app", 4 "web" (again), 5 "vault". */
@@ -58,6 +60,7 @@ int app_attach(struct app *app, uint16_t domid, bool found);
 struct app *app_new(struct world *world, unsigned slot, uint16_t domid, bool argo);
 int app_hello(struct app *app, bool argo, bool reattach);
 void app_die(struct app *app);
+void app_park(struct app *app); /* it has given everything back */
 int app_send(struct app *app, const struct control_message *message);
 /* The next message to it; NULL: none. */
 const struct control_message *app_take(struct app *app);

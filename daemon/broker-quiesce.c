@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Quiescing (PROTOCOL.md 5.5): before a domain is saved, its applications give back all that they
+ * hold of the hypervisor, and confirm. There is no time limit here: an application that is in no
+ * libmsg call cannot answer, and whoever asked decides how long to wait. What was confirmed is kept
+ * for the report, as many as the domain may have applications.
+ */
+#include "daemon/broker-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+
+static void quiesced_free(struct domain *domain, struct quiesced *quiesced)
+{
+	TAILQ_REMOVE(&domain->parted, quiesced, entry);
+	domain->n_parted--;
+	free(quiesced);
+}
+
+void domain_forget_quiesced(struct domain *domain)
+{
+	struct quiesced *quiesced;
+
+	while ((quiesced = TAILQ_FIRST(&domain->parted)))
+		quiesced_free(domain, quiesced);
+}
+
+/* Whoever waits for the report looks again. */
+static void domain_report_changed(const struct domain *domain)
+{
+	struct broker *broker = domain->broker;
+
+	broker->ops->quiesced(broker->arg, domain->info.domid);
+}
+
+static void quiesced_remember(const struct process *process, bool confirmed)
+{
+	struct domain *domain = process->domain;
+	struct quiesced *quiesced = calloc(1, sizeof(*quiesced));
+
+	if (!quiesced)
+		return; /* of a report, one line is missing */
+	quiesced->confirmed = confirmed;
+	quiesced->pid = process->pid;
+	memcpy(quiesced->comm, process->comm, sizeof(quiesced->comm));
+	TAILQ_INSERT_TAIL(&domain->parted, quiesced, entry);
+	if (++domain->n_parted > domain->broker->limits.processes)
+		quiesced_free(domain, TAILQ_FIRST(&domain->parted));
+}
+
+void process_quiesce(struct process *process)
+{
+	struct control_message message = {.type = CONTROL_QUIESCE};
+	struct broker *broker = process->broker;
+
+	if (process->state == PROCESS_QUIESCING)
+		return;
+	reason_set(message.quiesce.reason,
+		"domain %.80s is quiesced: it is to be saved or migrated",
+		process->domain->info.name);
+	/* Its peers are told before it is: they know the reason when they see it let go. */
+	process_strip(process, process, message.quiesce.reason);
+	process_set_state(process, PROCESS_QUIESCING);
+	process_not_awaited(process);
+	broker->settle = true;
+	process_send(process, &message);
+}
+
+void quiesce_process_gone(struct process *process)
+{
+	if (!process->domain->quiesced)
+		return;
+	quiesced_remember(process, false);
+	domain_report_changed(process->domain);
+}
+
+int broker_quiesce(struct broker *broker, uint16_t domid)
+{
+	struct domain *domain = domain_find(broker, domid);
+	struct process *process;
+
+	if (!domain || domain_is_dead(&domain->info))
+		return -ESRCH;
+	/* Whoever runs msgd cannot be saved: nobody would be there to restore it. */
+	if (domid == 0)
+		return -EPERM;
+	if (!domain->quiesced)
+		broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced", domain->info.name, domid);
+	domain->quiesced = true;
+	domain->suspended = domain->info.state == BROKER_DOMAIN_SUSPENDED;
+	TAILQ_FOREACH (process, &domain->processes, entry)
+		process_quiesce(process);
+	broker_settle(broker);
+	return 0;
+}
+
+static void domain_resume(struct domain *domain, const char *why)
+{
+	struct broker *broker = domain->broker;
+
+	broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
+		domain->info.domid, why);
+	domain->quiesced = domain->suspended = false;
+	domain_forget_quiesced(domain);
+	broker->ops->resumed(broker->arg, domain->info.domid);
+	domain_report_changed(domain);
+}
+
+int broker_resume(struct broker *broker, uint16_t domid)
+{
+	struct domain *domain = domain_find(broker, domid);
+
+	if (!domain)
+		return -ESRCH;
+	if (!domain->quiesced)
+		return -EALREADY;
+	domain_resume(domain, "msgctl");
+	return 0;
+}
+
+void domain_state_changed(struct domain *domain)
+{
+	if (!domain->quiesced)
+		return;
+	if (domain->info.state == BROKER_DOMAIN_SUSPENDED)
+		domain->suspended = true;
+	else if (domain->info.state == BROKER_DOMAIN_RUNNING && domain->suspended)
+		domain_resume(domain, "it runs again");
+}
+
+bool broker_is_quiesced(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	return domain && domain->quiesced;
+}
+
+bool broker_resume_expected(const struct broker *broker)
+{
+	const struct domain *domain;
+
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		if (domain->quiesced && domain->suspended)
+			return true;
+	}
+	return false;
+}
+
+bool broker_is_quiescing(const struct process *process)
+{
+	return process->state == PROCESS_QUIESCING;
+}
+
+void broker_parked(struct process *process)
+{
+	struct broker *broker = process->broker;
+	struct domain *domain = process->domain;
+	char text[PROCESS_TEXT_SIZE];
+
+	assert(process->state == PROCESS_QUIESCING);
+	process_describe(process, text, sizeof(text));
+	broker_log(broker, LOG_INFO, "%s has given everything back", text);
+	process_set_state(process, PROCESS_PARKED);
+	if (domain->quiesced)
+		quiesced_remember(process, true);
+	process_free(process, "its domain is quiesced");
+	if (domain->quiesced)
+		domain_report_changed(domain);
+	broker_settle(broker);
+}
+
+void broker_parked_found(struct broker *broker, uint16_t domid)
+{
+	struct domain *domain = domain_find(broker, domid);
+
+	if (!domain || domain->quiesced || domid == 0)
+		return;
+	domain->quiesced = true;
+	domain->suspended = domain->info.state == BROKER_DOMAIN_SUSPENDED;
+	broker_log(broker, LOG_NOTICE,
+		"%s(%u) was quiesced before msgd's restart: 'msgctl resume' ends it, if it runs",
+		domain->info.name, domid);
+}
