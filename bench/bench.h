@@ -13,14 +13,20 @@
 #include <sys/types.h>
 
 #define BENCH_MESSAGE_MAX 65536U
+#define ROUNDS_MAX	  99
 
 /* What is made before the two processes are forked, and shared by both. */
 struct pair {
-	const char *hv;	 /* "sim:PATH": the domains left and right exist there */
-	const char *dir; /* for sockets */
-	int transport;	 /* peer->transport */
-	int socks[2];	 /* a socket pair, or a listener in [0] */
-	void *shared;	 /* a page */
+	const char *hv;	     /* "sim:PATH": the domains left and right exist there; or "xen" */
+	const char *address; /* DOMAIN/NAME to connect to */
+	const char *dir;     /* for sockets */
+	int transport;	     /* peer->transport */
+	int socks[2];	     /* a socket pair, or a listener in [0] */
+	void *shared;	     /* a page */
+	/* Between domains of a real Xen. */
+	int peer_domid;	  /* whose other end it is */
+	const char *path; /* libxenvchan's */
+	size_t len;	  /* of the messages that are measured */
 };
 
 /* One process' end. */
@@ -55,7 +61,8 @@ struct peer {
 	void (*disconnect)(struct end *end);
 };
 
-extern const struct peer peer_seqpacket, peer_argo, peer_grant, peer_futex, peer_cache_line;
+extern const struct peer peer_seqpacket, peer_argo, peer_grant, peer_futex, peer_cache_line,
+	peer_vchan;
 
 enum pinning { PIN_NONE, PIN_ONE_CPU, PIN_TWO_CPUS };
 
@@ -79,6 +86,11 @@ typedef void work_fn(const struct peer *peer, struct end *end, const struct work
 work_fn work_one_way, work_round_trip, work_connect;
 
 uint64_t now_ns(void);
+
+/* Of n values, 1 to ROUNDS_MAX. */
+double median(const double *values, int n);
+double least(const double *values, int n);
+double most(const double *values, int n);
 
 /* What the machine did between two looks. */
 struct machine {

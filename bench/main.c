@@ -22,7 +22,6 @@
 
 #include "bench/bench.h"
 
-#define ROUNDS_MAX  99
 #define PEERS_MAX   4
 #define STUCK_AFTER 60 /* seconds */
 
@@ -104,7 +103,10 @@ static void measure(const struct options *options, const struct bench_case *benc
 	struct work work = {.len = bench->len,
 		.batch = bench->batch,
 		.run_ns = (uint64_t)options->ms * 1000000U};
-	struct pair pair = {.hv = options->hv, .dir = options->dir, .transport = peer->transport};
+	struct pair pair = {.hv = options->hv,
+		.address = "left/bench",
+		.dir = options->dir,
+		.transport = peer->transport};
 	struct end end = {.pair = &pair};
 	struct rusage usage;
 	pid_t pids[2];
@@ -140,22 +142,6 @@ static void measure(const struct options *options, const struct bench_case *benc
 
 /* ---- printing ------------------------------------------------------------------------ */
 
-static int double_compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(const double *values, int n)
-{
-	double sorted[ROUNDS_MAX];
-
-	memcpy(sorted, values, (size_t)n * sizeof(*values));
-	qsort(sorted, (size_t)n, sizeof(*sorted), double_compare);
-	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-}
-
 struct series {
 	double rate[ROUNDS_MAX], cpu_us[ROUNDS_MAX];
 };
@@ -165,17 +151,15 @@ static bool print_ratio(const struct bench_case *bench, const struct peer *peer,
 	const struct series *own, const struct series *other, int rounds)
 {
 	double goal = peer == &peer_argo ? bench->goal_argo : bench->goal_grant;
-	double ratio[ROUNDS_MAX], low = 1e30, high = 0, middle;
+	double ratio[ROUNDS_MAX], middle;
 	bool by_time = bench->baseline;
 
-	for (int i = 0; i < rounds; i++) {
+	for (int i = 0; i < rounds; i++)
 		ratio[i] = by_time ? other->rate[i] / own->rate[i] : own->rate[i] / other->rate[i];
-		low = ratio[i] < low ? ratio[i] : low;
-		high = ratio[i] > high ? ratio[i] : high;
-	}
 	middle = median(ratio, rounds);
 	printf("  %6.2fx %s [%.2f %.2f]", middle,
-		by_time ? "the time of the baseline" : "SEQPACKET's rate", low, high);
+		by_time ? "the time of the baseline" : "SEQPACKET's rate", least(ratio, rounds),
+		most(ratio, rounds));
 	if (goal > 0)
 		printf("  goal %s %g: %s", by_time ? "<=" : ">=", goal,
 			(by_time ? middle <= goal : middle >= goal) ? "reached" : "not reached");

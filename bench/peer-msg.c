@@ -22,7 +22,9 @@ static void context_open(struct end *end)
 {
 	char hv[256];
 
-	(void)snprintf(hv, sizeof(hv), "%s#%s", end->pair->hv, end->role ? "left" : "right");
+	/* The emulator must be told whose process this is. */
+	(void)snprintf(hv, sizeof(hv), strncmp(end->pair->hv, "sim:", 4) == 0 ? "%s#%s" : "%s",
+		end->pair->hv, end->role ? "left" : "right");
 	end->ctx = msg_ctx_open(hv, LIBMSG_ONE_THREAD, TIMEOUT_MS);
 	if (!end->ctx)
 		fail(hv);
@@ -35,15 +37,16 @@ static void end_listen(struct end *end)
 	context_open(end);
 	if (end->role == 0)
 		return;
-	end->listener = msg_listen(end->ctx, "bench", LIBMSG_SEQPACKET, 64, 0);
+	end->listener =
+		msg_listen(end->ctx, strchr(end->pair->address, '/') + 1, LIBMSG_SEQPACKET, 64, 0);
 	if (!end->listener)
 		fail("listen");
 }
 
 static void end_connect(struct end *end)
 {
-	end->channel =
-		msg_connect(end->ctx, "left/bench", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, TIMEOUT_MS);
+	end->channel = msg_connect(
+		end->ctx, end->pair->address, LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, TIMEOUT_MS);
 	if (!end->channel)
 		fail("connect");
 }
