@@ -55,6 +55,8 @@ void request_free(struct msg_ctx *ctx, struct request *request)
 void request_abandon(struct msg_ctx *ctx, struct request *request)
 {
 	struct control_message cancel = {.type = CONTROL_CANCEL, .request = request->id};
+	struct control_message unlisten = {.type = CONTROL_UNLISTEN,
+		.unlisten = {.listener = request->message.listen.listener}};
 
 	if (request->done) {
 		request_free(ctx, request);
@@ -65,6 +67,8 @@ void request_abandon(struct msg_ctx *ctx, struct request *request)
 	request->sock = NULL;
 	if (request->message.type == CONTROL_CONNECT)
 		control_send(ctx, &cancel);
+	else if (request->message.type == CONTROL_LISTEN)
+		(void)request_new(ctx, NULL, &unlisten); /* or msgd would keep the name for it */
 }
 
 void request_send_again(struct msg_ctx *ctx)
