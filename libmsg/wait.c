@@ -41,8 +41,10 @@ static void unlock(struct msg_ctx *ctx, bool wake_driver)
 {
 	bool wake_waiters = ctx->kick && ctx->n_waiting;
 
-	if (ctx->kick)
-		atomic_fetch_add(&ctx->wait_seq, 1);
+	if (ctx->kick) /* only under the lock: this need not be one atomic operation */
+		atomic_store_explicit(&ctx->wait_seq,
+			atomic_load_explicit(&ctx->wait_seq, memory_order_relaxed) + 1,
+			memory_order_release);
 	ctx->kick = false;
 	if (!ctx->one_thread)
 		(void)pthread_mutex_unlock(&ctx->lock);
