@@ -67,11 +67,13 @@ static void uuid_format(const uint8_t uuid[16], char ret_text[37])
 	}
 }
 
-static const char *domain_state_name(const struct broker_domain_info *info)
+static const char *domain_state_name(const struct domain *domain)
 {
+	const struct broker_domain_info *info = &domain->info;
+
 	switch (info->state) {
 	case BROKER_DOMAIN_RUNNING:
-		return info->paused ? "paused" : "running";
+		return domain->quiesced ? "quiesced" : info->paused ? "paused" : "running";
 	case BROKER_DOMAIN_SUSPENDED:
 		return "suspended";
 	case BROKER_DOMAIN_CRASHED:
@@ -97,7 +99,7 @@ static void view_domains(struct view *view, const struct broker *broker)
 		uuid_format(domain->info.uuid, uuid);
 		row = json_pack("{s:i, s:o, s:s, s:s, s:o}", "domid", (int)domain->info.domid,
 			"name", text_json(domain->info.name), "uuid", uuid, "state",
-			domain_state_name(&domain->info), "used", used);
+			domain_state_name(domain), "used", used);
 		view_add(view, row);
 	}
 }
@@ -247,4 +249,46 @@ json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_n
 		(void)json_object_set_new(
 			answer, "left_out", json_integer((json_int_t)view.n_left_out));
 	return answer;
+}
+
+/* Why an application that is still there has not confirmed. */
+static const char *unconfirmed_reason(const struct process *process)
+{
+	const struct broker_domain_info *info = &process->domain->info;
+
+	if (info->state != BROKER_DOMAIN_RUNNING || info->paused)
+		return "its domain does not run";
+	if (process->pid == 0 && process->state != PROCESS_READY)
+		return "it has attached and said nothing yet";
+	return "it has not answered: it is in no call of libmsg, or stopped, or busy";
+}
+
+static json_t *application_json(uint32_t pid, const char *comm, bool confirmed, const char *reason)
+{
+	return json_pack("{s:I, s:o, s:b, s:s}", "pid", (json_int_t)pid, "comm", text_json(comm),
+		"confirmed", confirmed, "reason", reason);
+}
+
+json_t *admin_view_quiesced(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+	const struct quiesced *quiesced;
+	const struct process *process;
+	json_t *rows;
+
+	if (!domain || !domain->quiesced)
+		return NULL;
+	rows = json_array();
+	if (!rows)
+		return NULL;
+	TAILQ_FOREACH (process, &domain->processes, entry)
+		(void)json_array_append_new(rows, application_json(process->pid, process->comm,
+							  false, unconfirmed_reason(process)));
+	TAILQ_FOREACH (quiesced, &domain->parted, entry)
+		(void)json_array_append_new(
+			rows, application_json(quiesced->pid, quiesced->comm, quiesced->confirmed,
+				      quiesced->confirmed ? "" : "it has ended"));
+	return json_pack("{s:s, s:o, s:i, s:b, s:o}", "op", admin_op_name(ADMIN_QUIESCE), "domain",
+		text_json(domain->info.name), "domid", (int)domid, "quiesced",
+		TAILQ_EMPTY(&domain->processes), "applications", rows);
 }

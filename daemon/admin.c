@@ -16,8 +16,8 @@
 #include "base/cleanup.h"
 #include "daemon/log.h"
 
-struct client {
-	LIST_ENTRY(client) entry;
+struct admin_client {
+	LIST_ENTRY(admin_client) entry;
 	struct admin *admin;			/* borrowed: the owner */
 	int fd;					/* owned */
 	struct event *read_event, *write_event; /* owned */
@@ -25,22 +25,25 @@ struct client {
 	char input[ADMIN_LINE_MAX + 1];
 	char *output; /* owned: the answer being written, or NULL */
 	size_t output_len, output_pos;
+	bool later; /* its answer is to come by admin_answer */
 };
 
 struct admin {
-	struct event_base *base;     /* borrowed */
-	const struct admin_ops *ops; /* borrowed */
-	void *arg;		     /* borrowed */
-	int fd;			     /* owned */
-	struct event *event;	     /* owned */
-	LIST_HEAD(, client) clients; /* owned */
+	struct event_base *base;	   /* borrowed */
+	const struct admin_ops *ops;	   /* borrowed */
+	void *arg;			   /* borrowed */
+	int fd;				   /* owned */
+	struct event *event;		   /* owned */
+	LIST_HEAD(, admin_client) clients; /* owned */
 	unsigned n_clients;
 };
 
-static void client_free(struct client *client)
+static void client_free(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
 
+	if (client->later)
+		admin->ops->gone(admin->arg, client);
 	LIST_REMOVE(client, entry);
 	/* Room again for one that waits in the socket's own backlog. */
 	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
@@ -55,7 +58,7 @@ static void client_free(struct client *client)
 }
 
 /* False: the client is gone. */
-static bool client_write(struct client *client)
+static bool client_write(struct admin_client *client)
 {
 	while (client->output_pos < client->output_len) {
 		ssize_t n = send(client->fd, client->output + client->output_pos,
@@ -80,17 +83,9 @@ static bool client_write(struct client *client)
 	return true;
 }
 
-static void client_answer(struct client *client, const char *line, size_t len)
+/* Takes the answer over. */
+static void client_set_output(struct admin_client *client, json_t *answer)
 {
-	struct admin *admin = client->admin;
-	const char *error;
-	enum admin_op op;
-	json_t *answer;
-
-	if (admin_request_parse(line, len, &op, &error) < 0)
-		answer = json_pack("{s:s}", "error", error);
-	else
-		answer = admin->ops->answer(admin->arg, op);
 	client->output = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
 	if (!client->output)
@@ -102,18 +97,34 @@ static void client_answer(struct client *client, const char *line, size_t len)
 	client->output[client->output_len++] = '\n'; /* in the place of the NUL */
 }
 
+static void client_answer(struct admin_client *client, const char *line, size_t len)
+{
+	struct admin *admin = client->admin;
+	struct admin_request request;
+	const char *error;
+	json_t *answer;
+
+	if (admin_request_parse(line, len, &request, &error) < 0)
+		answer = json_pack("{s:s}", "error", error);
+	else
+		answer = admin->ops->answer(admin->arg, &request, client, &client->later);
+	if (!client->later)
+		client_set_output(client, answer);
+}
+
 /* Serves the lines that are there; false: the client is gone. */
-static bool client_serve(struct client *client)
+static bool client_serve(struct admin_client *client)
 {
 	char *eol;
 
-	while (!client->output && (eol = memchr(client->input, '\n', client->n_input))) {
+	while (!client->output && !client->later &&
+		(eol = memchr(client->input, '\n', client->n_input))) {
 		size_t len = (size_t)(eol - client->input);
 
 		client_answer(client, client->input, len);
 		client->n_input -= len + 1;
 		memmove(client->input, eol + 1, client->n_input);
-		if (!client_write(client))
+		if (!client->later && !client_write(client))
 			return false;
 	}
 	if (!client->output && client->n_input > ADMIN_LINE_MAX) {
@@ -126,7 +137,7 @@ static bool client_serve(struct client *client)
 
 static void on_client_read(evutil_socket_t fd, short what, void *arg)
 {
-	struct client *client = arg;
+	struct admin_client *client = arg;
 	ssize_t n = recv(fd, client->input + client->n_input,
 		sizeof(client->input) - client->n_input, MSG_DONTWAIT);
 
@@ -142,7 +153,7 @@ static void on_client_read(evutil_socket_t fd, short what, void *arg)
 
 static void on_client_write(evutil_socket_t fd, short what, void *arg)
 {
-	struct client *client = arg;
+	struct admin_client *client = arg;
 
 	if (client_write(client) && !client->output)
 		(void)client_serve(client);
@@ -150,7 +161,7 @@ static void on_client_write(evutil_socket_t fd, short what, void *arg)
 
 static int client_new(struct admin *admin, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct admin_client *client = calloc(1, sizeof(*client));
 
 	if (!client)
 		return -ENOMEM;
@@ -183,6 +194,14 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	(void)steal_fd(&fd);
 	if (admin->n_clients == ADMIN_CLIENTS_MAX)
 		(void)event_del(admin->event);
+}
+
+void admin_answer(struct admin_client *client, json_t *answer)
+{
+	client->later = false;
+	client_set_output(client, answer);
+	if (client_write(client) && !client->output)
+		(void)client_serve(client);
 }
 
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,

@@ -23,24 +23,48 @@ enum admin_op {
 	ADMIN_LINKS,
 	ADMIN_CHANNELS,
 	ADMIN_RELOAD,
+	ADMIN_QUIESCE,
+	ADMIN_RESUME,
 	ADMIN_OP_COUNT,
 };
 
 const char *admin_op_name(enum admin_op op);
 
+/* How long quiesce waits: by default, and at most. */
+#define ADMIN_TIMEOUT_MS     10000U
+#define ADMIN_TIMEOUT_MAX_MS 3600000U
+
+struct admin_request {
+	enum admin_op op;
+	char domain[DOMAIN_NAME_SIZE]; /* quiesce, resume; else empty */
+	uint32_t timeout_ms;	       /* quiesce */
+};
+
 /* One line, without its newline: {"op":"..."}. -EINVAL with a sentence in static storage. Pure. */
 int admin_request_parse(
-	const char *line, size_t len, enum admin_op *ret_op, const char **ret_error);
+	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error);
 
-/* What the broker has to show, for all but reload; NULL: out of memory. admin-view.c, pure. */
+/* What the broker has to show, for the first five; NULL: out of memory. admin-view.c, pure. */
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns);
+/* Who has confirmed, and who has not, and why. NULL: the domain is not quiesced, or no memory. */
+json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
 
 struct admin;
+struct admin_client;
 
 struct admin_ops {
-	/* The answer: an object, owned by the caller; NULL: out of memory. */
-	json_t *(*answer)(void *arg, enum admin_op op);
+	/*
+	 * The answer: an object, owned by the caller; NULL: out of memory. NULL with *ret_later
+	 * set: admin_answer will give it; until then the client's further requests wait.
+	 */
+	json_t *(*answer)(void *arg, const struct admin_request *request,
+		struct admin_client *client, bool *ret_later);
+	/* A client whose answer was to come later is gone. */
+	void (*gone)(void *arg, const struct admin_client *client);
 };
+
+/* Takes the answer over (NULL: out of memory). Not from within ops->answer. */
+void admin_answer(struct admin_client *client, json_t *answer);
 
 /* Takes the listening socket over, on success. */
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,

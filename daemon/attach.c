@@ -31,7 +31,8 @@ static void attach_set_state(struct attach *attach, enum attach_state state)
 {
 	static const unsigned moves[] = {
 		[ATTACH_BINDING] = BIT(ATTACH_UP) | BIT(ATTACH_DEAD),
-		[ATTACH_UP] = BIT(ATTACH_DEAD),
+		[ATTACH_UP] = BIT(ATTACH_PARKED) | BIT(ATTACH_DEAD),
+		[ATTACH_PARKED] = BIT(ATTACH_DEAD),
 		[ATTACH_DEAD] = 0,
 	};
 
@@ -93,7 +94,8 @@ static void record_delete(struct server *server, uint16_t domid, const char *key
 			"record %s of domain %u: cannot be deleted: %s", key, domid, strerror(-r));
 }
 
-void attach_close(struct attach *attach, bool delete_record)
+/* Lets go of all but the record. */
+static void attach_strip(struct attach *attach)
 {
 	struct server *server = attach->server;
 
@@ -104,12 +106,19 @@ void attach_close(struct attach *attach, bool delete_record)
 	if (attach->dirty)
 		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
 	attach->ready = attach->dirty = false;
-	attach_set_state(attach, ATTACH_DEAD);
 	if (attach->retry)
 		event_free(attach->retry);
 	attach->retry = NULL;
 	control_link_fini(&attach->link);
 	attach_release(attach);
+}
+
+void attach_close(struct attach *attach, bool delete_record)
+{
+	struct server *server = attach->server;
+
+	attach_strip(attach);
+	attach_set_state(attach, ATTACH_DEAD);
 	HASH_DELETE(hh, server->by_key, attach);
 	if (delete_record)
 		record_delete(server, attach->id.domid, attach->id.key);
@@ -153,6 +162,34 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
 		broker_record_lost(attach->server->broker);
 	}
 	attach_close(attach, delete_record);
+}
+
+/*
+ * It was told to quiesce and has let go; or it died, which looks the same from here: its record
+ * stays until its agent, or the end of quiescing, removes it.
+ */
+static void attach_park(struct attach *attach)
+{
+	struct server *server = attach->server;
+	struct process *process = attach->process;
+
+	attach->process = NULL;
+	attach->found = false; /* nobody waits for it any more */
+	attach_strip(attach);
+	attach_set_state(attach, ATTACH_PARKED);
+	broker_parked(process);
+	if (!broker_is_quiesced(server->broker, attach->id.domid))
+		attach_close(attach, true);
+}
+
+void attach_unpark(struct server *server, uint16_t domid)
+{
+	struct attach *attach, *next;
+
+	HASH_ITER (hh, server->by_key, attach, next) {
+		if (attach->state == ATTACH_PARKED && attach->id.domid == domid)
+			attach_close(attach, true);
+	}
 }
 
 /* The record was not true, or cannot be served. */
@@ -349,44 +386,133 @@ static unsigned attach_count(const struct server *server, uint16_t domid)
 	return n;
 }
 
-static void attach_new(struct server *server, const struct hv_record *record, bool found)
+bool attach_is_parked_record(const struct hv_record *record)
+{
+	struct record parked;
+
+	return record_parked_decode(record->value, record->len, &parked) == 0;
+}
+
+static const char *refusal_text(int error)
+{
+	switch (error) {
+	case -EBADMSG:
+		return "it is malformed";
+	case -EPROTONOSUPPORT:
+		return "it is of another version";
+	case -EDQUOT:
+		return "its domain has too many records";
+	case -EALREADY:
+		return "its domain is not quiesced";
+	default:
+		return "msgd is out of memory";
+	}
+}
+
+/* A record that cannot be looked at any further. */
+static void record_refuse(
+	struct server *server, const struct hv_record *record, bool found, int error)
+{
+	log_warning("record %s of domain %u is deleted: %s", record->key, record->domid,
+		refusal_text(error));
+	record_delete(server, record->domid, record->key);
+	if (found)
+		broker_record_lost(server->broker);
+}
+
+/* Into the table; its bytes are those of the record. */
+static struct attach *attach_add(
+	struct server *server, const struct hv_record *record, const struct record *decoded)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
-	int r = attach ? 0 : -ENOMEM;
 
-	if (attach)
-		r = record_decode(record->value, record->len, &attach->record);
-	/* Twice the default quota: those that are still dying count too. */
-	if (r == 0 && attach_count(server, record->domid) >= 2 * DOMAIN_PROCESSES_MAX)
-		r = -EDQUOT;
-	if (r == 0) {
-		attach->retry = evtimer_new(server->base, on_retry, attach);
-		r = attach->retry ? 0 : -ENOMEM;
-	}
-	if (r < 0) {
-		log_warning("record %s of domain %u is deleted: %s", record->key, record->domid,
-			r == -EBADMSG		? "it is malformed"
-			: r == -EPROTONOSUPPORT ? "it is of another version"
-			: r == -EDQUOT		? "its domain has too many records"
-						: "msgd is out of memory");
-		record_delete(server, record->domid, record->key);
-		if (found)
-			broker_record_lost(server->broker);
-		free(attach);
-		return;
-	}
+	if (!attach)
+		return NULL;
 	attach->server = server;
-	attach->state = ATTACH_BINDING;
-	attach->found = found;
 	attach->id.domid = record->domid;
 	(void)snprintf(attach->id.key, sizeof(attach->id.key), "%s", record->key);
+	attach->record = *decoded;
 	attach->len = record->len;
-	memcpy(attach->bytes, record->value, record->len);
-	attach->delay_ms = BIND_DELAY_FIRST_MS;
-	attach->until_ns = server->hv->ops->now_ns(server->hv) + BIND_LIMIT_NS;
+	memcpy(attach->bytes, record->value, record->len); /* decoded, so it fits */
 	STAILQ_INIT(&attach->link.outbox);
 	HASH_ADD(hh, server->by_key, id, sizeof(attach->id), attach);
-	attach_try(attach);
+	return attach;
+}
+
+/* Twice the default quota: those that are still dying count too. */
+static bool attach_too_many(const struct server *server, uint16_t domid)
+{
+	return attach_count(server, domid) >= 2 * DOMAIN_PROCESSES_MAX;
+}
+
+/* A quiesced application's, of an earlier msgd; or it let go after its domain had been resumed. */
+static void attach_new_parked(
+	struct server *server, const struct hv_record *record, const struct record *decoded)
+{
+	struct attach *attach = NULL;
+	int r = attach_too_many(server, record->domid)		    ? -EDQUOT
+		: broker_is_quiesced(server->broker, record->domid) ? 0
+								    : -EALREADY;
+
+	if (r == 0) {
+		attach = attach_add(server, record, decoded);
+		r = attach ? 0 : -ENOMEM;
+	}
+	if (r < 0)
+		record_refuse(server, record, false, r);
+	else
+		attach->state = ATTACH_PARKED;
+}
+
+static void attach_new(struct server *server, const struct hv_record *record, bool found)
+{
+	struct attach *attach = NULL;
+	struct record decoded;
+	int r;
+
+	if (record_parked_decode(record->value, record->len, &decoded) == 0) {
+		attach_new_parked(server, record, &decoded);
+		return;
+	}
+	r = record_decode(record->value, record->len, &decoded);
+	if (r == 0 && attach_too_many(server, record->domid))
+		r = -EDQUOT;
+	if (r == 0) {
+		attach = attach_add(server, record, &decoded);
+		r = attach ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		record_refuse(server, record, found, r);
+		return;
+	}
+	attach->state = ATTACH_BINDING;
+	attach->found = found;
+	attach->delay_ms = BIND_DELAY_FIRST_MS;
+	attach->until_ns = server->hv->ops->now_ns(server->hv) + BIND_LIMIT_NS;
+	attach->retry = evtimer_new(server->base, on_retry, attach);
+	if (attach->retry)
+		attach_try(attach);
+	else
+		attach_refuse(attach, "msgd is out of memory");
+}
+
+/* True: it was dealt with. */
+static bool attach_record_parked(struct attach *attach, const struct hv_record *record)
+{
+	struct record parked;
+
+	if (record_parked_decode(record->value, record->len, &parked) < 0 ||
+		memcmp(parked.nonce, attach->record.nonce, NONCE_SIZE) != 0)
+		return false;
+	if (attach->state == ATTACH_UP && !broker_is_quiescing(attach->process))
+		return false;
+	if (attach->state != ATTACH_UP && attach->state != ATTACH_PARKED)
+		return false;
+	attach->len = record->len;
+	memcpy(attach->bytes, record->value, record->len);
+	if (attach->state == ATTACH_UP)
+		attach_park(attach);
+	return true;
 }
 
 void attach_record(struct server *server, const struct hv_record *record, bool found)
@@ -396,6 +522,8 @@ void attach_record(struct server *server, const struct hv_record *record, bool f
 	if (attach) {
 		if (record->len == attach->len &&
 			memcmp(record->value, attach->bytes, record->len) == 0)
+			return;
+		if (attach_record_parked(attach, record))
 			return;
 		attach_gone(attach,
 			record->len ? "its record was replaced" : "its record was withdrawn",
@@ -436,7 +564,10 @@ bool attach_run(struct attach *attach)
 	const struct doorbell_page *page = attach->link.page;
 
 	if (!atomic_load_explicit(&page->end[0].alive, memory_order_acquire)) {
-		attach_gone(attach, "its process ended", true);
+		if (broker_is_quiescing(attach->process))
+			attach_park(attach);
+		else
+			attach_gone(attach, "its process ended", true);
 		return false;
 	}
 	if (attach->link.broken) {

@@ -16,7 +16,8 @@
 enum attach_state {
 	ATTACH_BINDING, /* the port is still held by a process that is dying, perhaps */
 	ATTACH_UP,
-	ATTACH_DEAD, /* on server->dead */
+	ATTACH_PARKED, /* of a quiesced domain: nothing is held but the record's name */
+	ATTACH_DEAD,   /* on server->dead */
 };
 
 struct attach_key {
@@ -51,6 +52,12 @@ void attach_record(struct server *server, const struct hv_record *record, bool f
 
 /* Lets go of it all; deletes the record if asked to. The broker must have forgotten it. */
 void attach_close(struct attach *attach, bool delete_record);
+
+/* Whether the bytes are those of a quiesced application's record (PROTOCOL.md 2). */
+bool attach_is_parked_record(const struct hv_record *record);
+
+/* The domain is quiesced no more: deletes its parked records, which tells their applications. */
+void attach_unpark(struct server *server, uint16_t domid);
 
 /* The broker dropped it: the record goes, its memory at the end of the turn. */
 void attach_dropped(struct attach *attach, const char *reason);

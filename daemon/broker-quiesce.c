@@ -138,6 +138,13 @@ bool broker_is_quiesced(struct broker *broker, uint16_t domid)
 	return domain && domain->quiesced;
 }
 
+bool broker_quiesce_pending(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	return domain && domain->quiesced && !TAILQ_EMPTY(&domain->processes);
+}
+
 bool broker_resume_expected(const struct broker *broker)
 {
 	const struct domain *domain;

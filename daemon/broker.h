@@ -132,6 +132,8 @@ int broker_quiesce(struct broker *broker, uint16_t domid);
 /* -ESRCH; -EALREADY: it is not quiesced. */
 int broker_resume(struct broker *broker, uint16_t domid);
 bool broker_is_quiesced(struct broker *broker, uint16_t domid);
+/* It is, and an application of it has not confirmed yet. */
+bool broker_quiesce_pending(struct broker *broker, uint16_t domid);
 /*
  * A quiesced domain is suspended: that it goes on, where it was, is told by no event of real Xen.
  */

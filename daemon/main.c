@@ -22,6 +22,7 @@
 #include "daemon/admin.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
+#include "daemon/quiesce.h"
 #include "daemon/server.h"
 #include "daemon/sim-start.h"
 
@@ -41,6 +42,7 @@ struct msgd {
 	struct event *signals[3];	  /* owned */
 	struct event *watchdog;		  /* owned, or NULL */
 	int lock_fd;			  /* owned */
+	struct quiesce *quiesce;	  /* owned */
 	struct agent *agent;		  /* owned: applications of our own domain */
 	bool unlink_admin, unlink_attach; /* the socket is ours, not systemd's */
 	uint64_t start_ns;
@@ -90,15 +92,21 @@ static json_t *answer_reload(struct msgd *msgd)
 	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
 }
 
-static json_t *on_admin(void *arg, enum admin_op op)
+static json_t *on_admin(void *arg, const struct admin_request *request, struct admin_client *client,
+	bool *ret_later)
 {
 	struct msgd *msgd = arg;
 	struct hv *hv = msgd->server->hv;
 	uint64_t now = hv->ops->now_ns(hv);
+	enum admin_op op = request->op;
 	json_t *answer;
 
 	if (op == ADMIN_RELOAD)
 		return answer_reload(msgd);
+	if (op == ADMIN_QUIESCE)
+		return quiesce_begin(msgd->quiesce, request, client, ret_later);
+	if (op == ADMIN_RESUME)
+		return quiesce_resume(msgd->quiesce, request);
 	answer = admin_view(msgd->server->broker, op, now);
 	if (answer && op == ADMIN_STATUS) {
 		(void)json_object_set_new(answer, "version", json_string(MSGD_VERSION));
@@ -111,7 +119,14 @@ static json_t *on_admin(void *arg, enum admin_op op)
 	return answer;
 }
 
-static const struct admin_ops admin_ops = {.answer = on_admin};
+static void on_admin_gone(void *arg, const struct admin_client *client)
+{
+	struct msgd *msgd = arg;
+
+	quiesce_cancel(msgd->quiesce, client);
+}
+
+static const struct admin_ops admin_ops = {.answer = on_admin, .gone = on_admin_gone};
 
 /* The socket of this type that systemd gave us, or -1. */
 static int socket_given(int type)
@@ -334,6 +349,10 @@ static int msgd_start(struct msgd *msgd)
 		return r;
 	}
 	msgd->settings.policy = NULL;
+	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
+	if (r < 0)
+		return r;
+	msgd->server->quiesce = msgd->quiesce;
 	r = msgd_agent(msgd);
 	(void)sd_listen_fds(1); /* nobody whom we start is to believe that they are its own */
 	return r < 0 ? r : msgd_signals(msgd);
@@ -343,6 +362,9 @@ static void msgd_fini(struct msgd *msgd)
 {
 	admin_free(msgd->admin);
 	agent_free(msgd->agent);
+	if (msgd->server)
+		msgd->server->quiesce = NULL;
+	quiesce_free(msgd->quiesce);
 	server_free(msgd->server);
 	for (int i = 0; i < 3; i++) {
 		if (msgd->signals[i])

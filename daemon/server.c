@@ -16,9 +16,11 @@
 #include "base/cleanup.h"
 #include "daemon/attach.h"
 #include "daemon/log.h"
+#include "daemon/quiesce.h"
 
 #define EVENTS_A_TURN  64
 #define RECORDS_A_TURN 64
+#define RESCAN_S       1
 
 DEFINE_CLEANUP(struct server *, server_free)
 
@@ -46,6 +48,19 @@ static bool on_congested(void *arg, void *peer)
 	return attach->link.outbox_bytes > CONTROL_CONGESTED;
 }
 
+static void on_resumed(void *arg, uint16_t domid)
+{
+	attach_unpark(arg, domid);
+}
+
+static void on_quiesced(void *arg, uint16_t domid)
+{
+	struct server *server = arg;
+
+	if (server->quiesce)
+		quiesce_look(server->quiesce);
+}
+
 static void on_timer(void *arg, uint64_t at_ns)
 {
 	struct server *server = arg;
@@ -68,6 +83,8 @@ static const struct broker_ops server_broker_ops = {
 	.send = on_send,
 	.drop = on_drop,
 	.congested = on_congested,
+	.resumed = on_resumed,
+	.quiesced = on_quiesced,
 	.timer = on_timer,
 	.log = on_log,
 };
@@ -147,6 +164,26 @@ static void domain_info(const struct hv_domain *domain, struct broker_domain_inf
 	memcpy(ret_info->name, domain->name, sizeof(ret_info->name) - 1);
 }
 
+/*
+ * A domain that goes on where it was suspended (a checkpoint, a migration that failed) tells
+ * nobody on real Xen. The only polling there is: while a quiesced domain is suspended.
+ */
+static void server_rescan_later(struct server *server)
+{
+	struct timeval delay = {.tv_sec = RESCAN_S};
+
+	if (broker_resume_expected(server->broker) && !evtimer_pending(server->rescan_event, NULL))
+		(void)evtimer_add(server->rescan_event, &delay);
+}
+
+static void on_rescan(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->domains_due = true;
+	event_active(server->turn_event, EV_TIMEOUT, 1);
+}
+
 int server_list_domains(struct server *server)
 {
 	struct hv *hv = server->hv;
@@ -176,6 +213,7 @@ int server_list_domains(struct server *server)
 	for (size_t i = 0; i < n; i++)
 		domain_info(&domains[i], &infos[i]);
 	broker_domains(server->broker, infos, n);
+	server_rescan_later(server);
 	return 0;
 }
 
@@ -303,6 +341,12 @@ static int server_recover(struct server *server)
 				break;
 			continue;
 		}
+		if (attach_is_parked_record(&found->record)) {
+			/* First: the others of its domain are to be told QUIESCE. */
+			broker_parked_found(server->broker, found->record.domid);
+			STAILQ_INSERT_HEAD(&list, found, entry);
+			continue;
+		}
 		STAILQ_INSERT_TAIL(&list, found, entry);
 		n++;
 	}
@@ -359,7 +403,9 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 	server->hv_event = event_new(base, hv->ops->fd(hv), EV_READ | EV_PERSIST, on_turn, server);
 	server->turn_event = event_new(base, -1, 0, on_turn, server);
 	server->timer_event = evtimer_new(base, on_tick, server);
-	if (!server->hv_event || !server->turn_event || !server->timer_event)
+	server->rescan_event = evtimer_new(base, on_rescan, server);
+	if (!server->hv_event || !server->turn_event || !server->timer_event ||
+		!server->rescan_event)
 		return -ENOMEM;
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
@@ -403,6 +449,8 @@ void server_free(struct server *server)
 		event_free(server->turn_event);
 	if (server->timer_event)
 		event_free(server->timer_event);
+	if (server->rescan_event)
+		event_free(server->rescan_event);
 	/* Unmaps, which tells every application, then closes the ports; records stay (hv.h). */
 	hv_close(server->hv);
 	policy_free(server->policy);
@@ -416,6 +464,26 @@ void server_set_policy(struct server *server, struct policy *policy)
 	policy_free(server->policy);
 	server->policy = policy;
 	server_finish(server);
+}
+
+int server_quiesce(struct server *server, uint16_t domid)
+{
+	int r;
+
+	server_now(server);
+	r = broker_quiesce(server->broker, domid);
+	server_finish(server);
+	return r;
+}
+
+int server_resume(struct server *server, uint16_t domid)
+{
+	int r;
+
+	server_now(server);
+	r = broker_resume(server->broker, domid);
+	server_finish(server);
+	return r;
 }
 
 void server_set_limits(struct server *server, const struct broker_limits *limits)

@@ -15,23 +15,26 @@
 
 struct agent;
 struct attach;
+struct quiesce;
 
 TAILQ_HEAD(attach_list, attach);
 
 struct server {
-	struct hv *hv;		   /* owned */
-	struct event_base *base;   /* borrowed */
-	struct broker *broker;	   /* owned */
-	struct policy *policy;	   /* owned */
-	struct event *hv_event;	   /* owned: the hypervisor's descriptor */
-	struct event *turn_event;  /* owned: work is left for the next turn */
-	struct event *timer_event; /* owned: the broker's timer */
-	struct attach *by_key;	   /* owned; by domid and key */
-	struct attach *by_port;	   /* borrowed: the same; by local port */
-	struct attach_list ready;  /* borrowed: have something to do */
-	struct attach_list dirty;  /* borrowed: have something to publish */
-	struct attach_list dead;   /* owned: freed at the end of the turn */
-	struct agent *agent;	   /* borrowed, or NULL: told of own records that are gone */
+	struct hv *hv;		    /* owned */
+	struct event_base *base;    /* borrowed */
+	struct broker *broker;	    /* owned */
+	struct policy *policy;	    /* owned */
+	struct event *hv_event;	    /* owned: the hypervisor's descriptor */
+	struct event *turn_event;   /* owned: work is left for the next turn */
+	struct event *timer_event;  /* owned: the broker's timer */
+	struct event *rescan_event; /* owned: looks whether a suspended domain goes on */
+	struct attach *by_key;	    /* owned; by domid and key */
+	struct attach *by_port;	    /* borrowed: the same; by local port */
+	struct attach_list ready;   /* borrowed: have something to do */
+	struct attach_list dirty;   /* borrowed: have something to publish */
+	struct attach_list dead;    /* owned: freed at the end of the turn */
+	struct agent *agent;	    /* borrowed, or NULL: told of own records that are gone */
+	struct quiesce *quiesce;    /* borrowed, or NULL: told of every confirmation */
 	bool store_due, domains_due;
 	bool lost; /* the hypervisor is gone: the loop was left, and nothing can be served */
 	uint32_t n_attached;
@@ -48,6 +51,9 @@ void server_free(struct server *server);
 /* Takes policy over; judges anew. */
 void server_set_policy(struct server *server, struct policy *policy);
 void server_set_limits(struct server *server, const struct broker_limits *limits);
+/* As the broker's: they send what is to be sent. */
+int server_quiesce(struct server *server, uint16_t domid);
+int server_resume(struct server *server, uint16_t domid);
 /* Asks the hypervisor for its domains and tells the broker. */
 int server_list_domains(struct server *server);
 /* After the broker was given an event outside of a turn: publishes what it sent. */

@@ -5,10 +5,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	enum admin_op op = ADMIN_OP_COUNT;
+	struct admin_request request = {.op = ADMIN_OP_COUNT};
 	const char *error = NULL;
-	int r = admin_request_parse((const char *)data, size, &op, &error);
+	int r = admin_request_parse((const char *)data, size, &request, &error);
 
-	FUZZ_CHECK(r == 0 ? op < ADMIN_OP_COUNT : op == ADMIN_OP_COUNT && error);
+	FUZZ_CHECK(r == 0 ? request.op < ADMIN_OP_COUNT : request.op == ADMIN_OP_COUNT && error);
+	if (r == 0) {
+		FUZZ_CHECK(memchr(request.domain, '\0', sizeof(request.domain)));
+		FUZZ_CHECK(request.timeout_ms <= ADMIN_TIMEOUT_MAX_MS);
+	}
 	return 0;
 }

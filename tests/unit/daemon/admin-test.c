@@ -24,23 +24,42 @@ static void test_requests(void **state)
 		{"{\"op\":3}", "no op"},
 		{"{\"op\":\"stat\"}", "unknown op"},
 		{"{\"op\":\"links\",\"domain\":\"web\"}", "unknown key"},
+		{"{\"op\":\"quiesce\"}", "no domain"},
+		{"{\"op\":\"quiesce\",\"domain\":3}", "no domain"},
+		{"{\"op\":\"quiesce\",\"domain\":\"\"}", "no domain"},
+		{"{\"op\":\"quiesce\",\"domain\":\"w\",\"x\":1}", "unknown key"},
+		{"{\"op\":\"quiesce\",\"domain\":\"w\",\"timeout_ms\":-1}",
+			"timeout_ms is out of range"},
+		{"{\"op\":\"quiesce\",\"domain\":\"w\",\"timeout_ms\":3600001}",
+			"timeout_ms is out of range"},
+		{"{\"op\":\"quiesce\",\"domain\":\"w\",\"timeout_ms\":\"1\"}",
+			"timeout_ms is out of range"},
+		{"{\"op\":\"resume\",\"domain\":\"w\",\"timeout_ms\":1}", "unknown key"},
 	};
+	struct admin_request request;
 	const char *error;
-	enum admin_op op;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		assert_int_equal(admin_request_parse(bad[i].line, strlen(bad[i].line), &op, &error),
+		assert_int_equal(
+			admin_request_parse(bad[i].line, strlen(bad[i].line), &request, &error),
 			-EINVAL);
 		assert_string_equal(error, bad[i].error);
 	}
 	for (int i = 0; i < ADMIN_OP_COUNT; i++) {
-		json_t *request = json_pack("{s:s}", "op", admin_op_name(i));
-		char *line = json_dumps(request, 0);
+		json_t *object = json_pack("{s:s}", "op", admin_op_name(i));
+		bool domain = i == ADMIN_QUIESCE || i == ADMIN_RESUME;
+		char *line;
 
-		assert_int_equal(admin_request_parse(line, strlen(line), &op, &error), 0);
-		assert_int_equal(op, i);
+		if (domain)
+			json_object_set_new(object, "domain", json_string("web"));
+		line = json_dumps(object, 0);
+		assert_int_equal(admin_request_parse(line, strlen(line), &request, &error), 0);
+		assert_int_equal(request.op, i);
+		assert_string_equal(request.domain, domain ? "web" : "");
+		if (i == ADMIN_QUIESCE)
+			assert_int_equal(request.timeout_ms, ADMIN_TIMEOUT_MS);
 		free(line);
-		json_decref(request);
+		json_decref(object);
 	}
 }
 
@@ -118,11 +137,48 @@ static void test_views(void **state)
 	world_free(w);
 }
 
+/* Who has confirmed, and who has not, and why. */
+static void test_quiesced(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *parks = app_new(w, 0, 2, false), *dies = app_new(w, 1, 2, false);
+	struct app *stays = app_new(w, 2, 2, false);
+	json_t *answer, *rows;
+
+	assert_null(admin_view_quiesced(w->broker, 2));
+	assert_int_equal(broker_quiesce(w->broker, 2), 0);
+	assert_true(broker_quiesce_pending(w->broker, 2));
+	app_park(parks);
+	app_die(dies);
+	answer = admin_view_quiesced(w->broker, 2);
+	assert_string_equal(text_at(answer, "domain"), "db");
+	assert_true(json_is_false(json_object_get(answer, "quiesced")));
+	rows = json_object_get(answer, "applications");
+	assert_int_equal(json_array_size(rows), 3);
+	assert_true(json_is_false(json_object_get(json_array_get(rows, 0), "confirmed")));
+	assert_non_null(strstr(text_at(json_array_get(rows, 0), "reason"), "has not answered"));
+	assert_true(json_is_true(json_object_get(json_array_get(rows, 1), "confirmed")));
+	assert_true(json_is_false(json_object_get(json_array_get(rows, 2), "confirmed")));
+	assert_string_equal(text_at(json_array_get(rows, 2), "reason"), "it has ended");
+	json_decref(answer);
+	app_park(stays);
+	assert_false(broker_quiesce_pending(w->broker, 2));
+	answer = admin_view_quiesced(w->broker, 2);
+	assert_true(json_is_true(json_object_get(answer, "quiesced")));
+	json_decref(answer);
+	answer = admin_view(w->broker, ADMIN_DOMAINS, w->now_ns);
+	assert_string_equal(text_at(json_array_get(json_object_get(answer, "domains"), 2), "state"),
+		"quiesced");
+	json_decref(answer);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_quiesced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

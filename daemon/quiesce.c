@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See quiesce.h. One timer for each client that waits; there are few (ADMIN_CLIENTS_MAX). */
+#include "daemon/quiesce.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "daemon/server.h"
+
+struct wait {
+	LIST_ENTRY(wait) entry;
+	struct quiesce *quiesce;     /* borrowed: the owner */
+	struct admin_client *client; /* borrowed */
+	struct event *timer;	     /* owned */
+	uint16_t domid;
+};
+
+struct quiesce {
+	struct event_base *base;  /* borrowed */
+	struct server *server;	  /* borrowed */
+	struct event *look_event; /* owned */
+	LIST_HEAD(, wait) waits;  /* owned */
+};
+
+static void wait_free(struct wait *wait)
+{
+	LIST_REMOVE(wait, entry);
+	event_free(wait->timer);
+	free(wait);
+}
+
+/* What there is to say now, however much of it is missing. */
+static json_t *report(struct quiesce *quiesce, uint16_t domid)
+{
+	json_t *answer = admin_view_quiesced(quiesce->server->broker, domid);
+
+	if (!answer)
+		answer = json_pack(
+			"{s:s}", "error", "the domain was resumed, or is gone, while this waited");
+	return answer;
+}
+
+static void wait_end(struct wait *wait)
+{
+	struct admin_client *client = wait->client;
+	json_t *answer = report(wait->quiesce, wait->domid);
+
+	wait_free(wait);
+	admin_answer(client, answer);
+}
+
+static void on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	wait_end(arg);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct quiesce *quiesce = arg;
+	struct wait *wait, *next;
+
+	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
+		next = LIST_NEXT(wait, entry);
+		if (!broker_quiesce_pending(quiesce->server->broker, wait->domid))
+			wait_end(wait);
+	}
+}
+
+void quiesce_look(struct quiesce *quiesce)
+{
+	event_active(quiesce->look_event, EV_TIMEOUT, 1);
+}
+
+int quiesce_new(struct event_base *base, struct server *server, struct quiesce **ret_quiesce)
+{
+	struct quiesce *quiesce = calloc(1, sizeof(*quiesce));
+
+	if (!quiesce)
+		return -ENOMEM;
+	quiesce->base = base;
+	quiesce->server = server;
+	LIST_INIT(&quiesce->waits);
+	quiesce->look_event = event_new(base, -1, 0, on_look, quiesce);
+	if (!quiesce->look_event) {
+		free(quiesce);
+		return -ENOMEM;
+	}
+	*ret_quiesce = quiesce;
+	return 0;
+}
+
+void quiesce_free(struct quiesce *quiesce)
+{
+	if (!quiesce)
+		return;
+	while (!LIST_EMPTY(&quiesce->waits))
+		wait_free(LIST_FIRST(&quiesce->waits));
+	event_free(quiesce->look_event);
+	free(quiesce);
+}
+
+static json_t *refusal(int error)
+{
+	return json_pack("{s:s}", "error",
+		error == -ESRCH	     ? "no such domain"
+		: error == -ENOTUNIQ ? "several domains have that name: say domid:N or uuid:U"
+		: error == -EINVAL   ? "a domain is a name, domid:N or uuid:U"
+		: error == -EPERM    ? "domain 0 is not saved or migrated"
+		: error == -EALREADY ? "the domain is not quiesced"
+				     : "msgd is out of memory");
+}
+
+static int wait_new(
+	struct quiesce *quiesce, uint16_t domid, uint32_t timeout_ms, struct admin_client *client)
+{
+	struct timeval delay = {
+		.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
+	struct wait *wait = calloc(1, sizeof(*wait));
+
+	if (!wait)
+		return -ENOMEM;
+	wait->quiesce = quiesce;
+	wait->client = client;
+	wait->domid = domid;
+	wait->timer = evtimer_new(quiesce->base, on_timeout, wait);
+	if (!wait->timer || evtimer_add(wait->timer, &delay) < 0) {
+		if (wait->timer)
+			event_free(wait->timer);
+		free(wait);
+		return -ENOMEM;
+	}
+	LIST_INSERT_HEAD(&quiesce->waits, wait, entry);
+	return 0;
+}
+
+json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	struct server *server = quiesce->server;
+	uint16_t domid;
+	int r = broker_find_domain(server->broker, request->domain, &domid);
+
+	if (r == 0)
+		r = server_quiesce(server, domid);
+	if (r < 0)
+		return refusal(r);
+	if (!broker_quiesce_pending(server->broker, domid))
+		return report(quiesce, domid);
+	r = wait_new(quiesce, domid, request->timeout_ms, client);
+	if (r < 0)
+		return refusal(r);
+	*ret_later = true;
+	return NULL;
+}
+
+json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *request)
+{
+	struct server *server = quiesce->server;
+	uint16_t domid;
+	int r = broker_find_domain(server->broker, request->domain, &domid);
+
+	if (r == 0)
+		r = server_resume(server, domid);
+	if (r < 0)
+		return refusal(r);
+	return json_pack(
+		"{s:s, s:s, s:i}", "op", "resume", "domain", request->domain, "domid", (int)domid);
+}
+
+void quiesce_cancel(struct quiesce *quiesce, const struct admin_client *client)
+{
+	struct wait *wait;
+
+	LIST_FOREACH (wait, &quiesce->waits, entry) {
+		if (wait->client != client)
+			continue;
+		wait_free(wait);
+		return;
+	}
+}

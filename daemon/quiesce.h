@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msgctl quiesce and resume: the answer to quiesce waits until every application of the domain has
+ * confirmed, or as long as msgctl wants. The broker knows no such limit; it is kept here.
+ */
+#ifndef MSGD_DAEMON_QUIESCE_H
+#define MSGD_DAEMON_QUIESCE_H
+
+#include "daemon/admin.h"
+
+struct quiesce;
+struct server;
+
+/* Both are borrowed. -ENOMEM. */
+int quiesce_new(struct event_base *base, struct server *server, struct quiesce **ret_quiesce);
+void quiesce_free(struct quiesce *quiesce);
+
+/* The answer; or NULL with *ret_later: it will be given by admin_answer; or NULL: no memory. */
+json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later);
+
+json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *request);
+
+/* The client does not wait any more. */
+void quiesce_cancel(struct quiesce *quiesce, const struct admin_client *client);
+
+/* Something may have been confirmed. Called from within the broker: looks after it has returned. */
+void quiesce_look(struct quiesce *quiesce);
+
+#endif
