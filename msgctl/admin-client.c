@@ -91,20 +91,20 @@ static int admin_read(int fd, char **ret_text, size_t *ret_len)
 	}
 }
 
-int admin_ask(const char *socket_path, const char *op, json_t **ret_answer)
+int admin_ask(const char *socket_path, const json_t *request, json_t **ret_answer)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *line = json_dumps(request, JSON_COMPACT);
 	const char *error;
-	char request[64];
 	json_t *answer;
 	size_t len = 0;
 	int r = admin_connect(socket_path, &fd);
 
 	if (r < 0)
 		return r;
-	(void)snprintf(request, sizeof(request), "{\"op\":\"%s\"}\n", op);
-	r = admin_write(fd, request);
+	r = line ? admin_write(fd, line) : -ENOMEM;
+	if (r == 0)
+		r = admin_write(fd, "\n");
 	if (r == 0)
 		r = admin_read(fd, &text, &len);
 	if (r < 0) {

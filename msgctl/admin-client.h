@@ -10,6 +10,6 @@
  * Asks msgd on the socket for op; blocks until it answers. *ret_answer is an object that the caller
  * frees. Negative errno after a line on stderr.
  */
-int admin_ask(const char *socket_path, const char *op, json_t **ret_answer);
+int admin_ask(const char *socket_path, const json_t *request, json_t **ret_answer);
 
 #endif

@@ -5,11 +5,16 @@
 #define MSGD_MSGCTL_COMMAND_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 struct command {
 	const char *name; /* also the admin protocol's op */
 	void (*print)(const json_t *answer);
 	const char *help;
+	const char *argument; /* what it wants one of: "DOMAIN", sent as "domain"; or NULL */
+	bool waits;	      /* --timeout is for it */
+	/* Whether the answer, though it is one, is not what was wanted; or NULL. */
+	bool (*fell_short)(const json_t *answer);
 };
 
 void status_print(const json_t *answer);
@@ -18,6 +23,9 @@ void names_print(const json_t *answer);
 void links_print(const json_t *answer);
 void channels_print(const json_t *answer);
 void reload_print(const json_t *answer);
+void quiesce_print(const json_t *answer);
+bool quiesce_fell_short(const json_t *answer);
+void resume_print(const json_t *answer);
 
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
 const char *field_text(const json_t *object, const char *key);

@@ -15,6 +15,8 @@
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
 #define EXIT_USAGE     2
+#define EXIT_SHORT     3 /* an answer, but not what was wanted */
+#define TIMEOUT_MAX_S  3600
 
 static const struct command commands[] = {
 	{"status", status_print, "what msgd serves, and totals"},
@@ -23,18 +25,23 @@ static const struct command commands[] = {
 	{"links", links_print, "which applications are linked, over what, and why"},
 	{"channels", channels_print, "who talks to whom"},
 	{"reload", reload_print, "read configuration and policy again"},
+	{"quiesce", quiesce_print, "before DOMAIN is saved or migrated", "DOMAIN", true,
+		quiesce_fell_short},
+	{"resume", resume_print, "DOMAIN goes on: it was not saved, or runs again", "DOMAIN"},
 };
 
 static void usage(FILE *out)
 {
 	(void)fputs("usage: msgctl [--socket=PATH | --hv=SPEC] [--json] COMMAND\n\n", out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+		(void)fprintf(out, "  %-8s%-7s %s\n", commands[i].name,
+			commands[i].argument ? commands[i].argument : "", commands[i].help);
 	(void)fputs(
 		"\n  --socket=PATH  msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET
 		")\n"
 		"  --hv=sim:PATH  the msgd that serves this emulator: PATH.msgd\n"
 		"  --json         the answer as it came, for programs\n"
+		"  --timeout=N    quiesce: wait N seconds for the applications (10)\n"
 		"  --version, --help\n",
 		out);
 }
@@ -52,31 +59,81 @@ static bool socket_of_hv(const char *hv, char *ret_path, size_t size)
 	return true;
 }
 
-static int run(const struct command *command, const char *socket_path, bool json)
-{
-	json_t *answer;
+struct call {
+	const struct command *command;
+	const char *argument;
+	long timeout_s; /* -1: not said */
+	bool json;
+};
 
-	if (admin_ask(socket_path, command->name, &answer) < 0)
+static json_t *request_json(const struct call *call)
+{
+	json_t *request = json_pack("{s:s}", "op", call->command->name);
+
+	if (call->command->argument)
+		(void)json_object_set_new(request, "domain", json_string(call->argument));
+	if (call->timeout_s >= 0)
+		(void)json_object_set_new(
+			request, "timeout_ms", json_integer(call->timeout_s * 1000));
+	return request;
+}
+
+static int run(const struct call *call, const char *socket_path)
+{
+	const struct command *command = call->command;
+	json_t *request = request_json(call), *answer;
+	bool fell_short;
+	int r = admin_ask(socket_path, request, &answer);
+
+	json_decref(request);
+	if (r < 0)
 		return EXIT_FAILURE;
-	if (json) {
+	if (call->json) {
 		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
 		(void)putchar('\n');
 	} else {
 		command->print(answer);
 	}
+	fell_short = command->fell_short && command->fell_short(answer);
 	json_decref(answer);
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (fflush(stdout) != 0)
+		return EXIT_FAILURE;
+	return fell_short ? EXIT_SHORT : EXIT_SUCCESS;
 }
 
-static int run_named(const char *name, const char *socket_path, bool json)
+/* The command and its argument. */
+static int call_parse(struct call *call, int argc, char **argv)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(name, commands[i].name) == 0)
-			return run(&commands[i], socket_path, json);
+	for (size_t i = 0; argc > 0 && i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[0], commands[i].name) == 0)
+			call->command = &commands[i];
 	}
-	(void)fprintf(stderr, "msgctl: unknown command '%s'\n", name);
-	usage(stderr);
-	return EXIT_USAGE;
+	if (argc > 0 && !call->command) {
+		(void)fprintf(stderr, "msgctl: unknown command '%s'\n", argv[0]);
+		return -1;
+	}
+	if (argc == 0 || argc != (call->command->argument ? 2 : 1))
+		return -1;
+	if (call->timeout_s >= 0 && !call->command->waits) {
+		(void)fprintf(stderr, "msgctl: %s waits for nothing\n", argv[0]);
+		return -1;
+	}
+	call->argument = argv[1];
+	return 0;
+}
+
+static int timeout_parse(const char *text, long *ret_timeout_s)
+{
+	char *end;
+	long timeout_s = strtol(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || timeout_s > TIMEOUT_MAX_S) {
+		(void)fprintf(stderr, "msgctl: --timeout is 0 to %d seconds, not '%s'\n",
+			TIMEOUT_MAX_S, text);
+		return -1;
+	}
+	*ret_timeout_s = timeout_s;
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -85,13 +142,14 @@ int main(int argc, char **argv)
 		{"socket", required_argument, NULL, 's'},
 		{"hv", required_argument, NULL, 'h'},
 		{"json", no_argument, NULL, 'j'},
+		{"timeout", required_argument, NULL, 't'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'u'},
 		{NULL, 0, NULL, 0},
 	};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
 	char path[512] = DEFAULT_SOCKET;
-	bool json = false;
+	struct call call = {.timeout_s = -1};
 	int c;
 
 	if (env_socket && *env_socket)
@@ -111,7 +169,11 @@ int main(int argc, char **argv)
 			}
 			break;
 		case 'j':
-			json = true;
+			call.json = true;
+			break;
+		case 't':
+			if (timeout_parse(optarg, &call.timeout_s) < 0)
+				return EXIT_USAGE;
 			break;
 		case 'v':
 			(void)puts("msgctl " MSGD_VERSION);
@@ -124,9 +186,9 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (argc - optind != 1) {
+	if (call_parse(&call, argc - optind, argv + optind) < 0) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	return run_named(argv[optind], path, json);
+	return run(&call, path);
 }
