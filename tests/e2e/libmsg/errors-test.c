@@ -1,0 +1,837 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The table of errors of libmsg(3), row by row: each errno by real calls, through the real msgd,
+ * with the sentence that msg_reason gives. An errno that the manual lists and no row shows fails
+ * the test.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+#include "tests/support/testbed.h"
+
+static const char policy[] = "deny listen forbidden on any\n"
+			     "allow listen * on any\n"
+			     "deny connect secret from any to any\n"
+			     "allow connect few from any to any max-channels=2\n"
+			     "allow connect argo-only from any to any transport=argo\n"
+			     "allow connect * from any to any\n";
+static const char config[] = "[limits]\n"
+			     "names = 5\n"
+			     "channels = 20\n"
+			     "processes = 6\n"
+			     "requests = 4\n"
+			     "ring-pages = 256\n";
+
+/* What the call of a row did. */
+static struct {
+	bool called, failed;
+	int error;
+	char reason[256];
+} saw;
+
+static void see(bool failed)
+{
+	saw.called = true;
+	saw.failed = failed;
+	saw.error = errno;
+	(void)snprintf(saw.reason, sizeof(saw.reason), "%s", msg_reason());
+}
+
+#define SEE(call)      (errno = 0, see((call) < 0))
+#define SEE_NULL(call) (errno = 0, see(!(call)))
+
+/* ---- worlds that rows need
+ * ------------------------------------------------------------------------ */
+
+/* A listener in a domain, whose context is driven. */
+struct place {
+	struct msg_ctx *ctx;
+	struct msg_sock *listener;
+	struct pump pump;
+};
+
+static void place_open(struct place *place, const char *domain, const char *name)
+{
+	place->ctx = testbed_ctx(domain, 0);
+	place->listener = msg_listen(place->ctx, name, LIBMSG_SEQPACKET, 8, 0);
+	must(place->listener);
+	pump_start(&place->pump, place->ctx);
+}
+
+static void place_close(struct place *place)
+{
+	pump_stop(&place->pump);
+	msg_ctx_close(place->ctx);
+}
+
+static struct msg_sock *try_connect(struct msg_ctx *ctx, const char *address)
+{
+	return msg_connect(ctx, address, LIBMSG_SEQPACKET, 0, TESTBED_WAIT_MS);
+}
+
+static void see_connect(const char *address)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(try_connect(ctx, address));
+	msg_ctx_close(ctx);
+}
+
+static void see_listen(const char *name)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_listen(ctx, name, LIBMSG_SEQPACKET, 1, 0));
+	msg_ctx_close(ctx);
+}
+
+/* A channel of which row functions use an end: socks[0] is the caller's. */
+static struct msg_ctx *ctxs[2];
+static struct msg_sock *socks[2];
+
+static void channel_open(void)
+{
+	ctxs[0] = testbed_ctx("caller", 0);
+	ctxs[1] = testbed_ctx("called", 0);
+	testbed_channel(ctxs[0], ctxs[1], "called", socks);
+}
+
+static void channel_end(void)
+{
+	msg_ctx_close(ctxs[0]);
+	msg_ctx_close(ctxs[1]);
+}
+
+/* ---- attaching
+ * --------------------------------------------------------------------------------------- */
+
+static void no_emulator(void)
+{
+	SEE_NULL(msg_ctx_open("sim:/nonexistent/xen", 0, 1000));
+}
+
+static void no_emulator_behind_socket(void)
+{
+	char path[64] = "/tmp/msgd-testbed-XXXXXX", hv[80];
+	int fd = mkstemp(path);
+
+	must(fd >= 0);
+	(void)snprintf(hv, sizeof(hv), "sim:%s", path);
+	SEE_NULL(msg_ctx_open(hv, 0, 1000));
+	(void)close(fd);
+	(void)unlink(path);
+}
+
+static void no_xen(void)
+{
+	/* On a Xen machine there is nothing to be seen. */
+	if (access("/dev/xen/evtchn", F_OK) == 0 || access("/proc/xen", F_OK) == 0) {
+		errno = ENODEV;
+		see(true);
+		strcpy(saw.reason, "xen");
+		return;
+	}
+	SEE_NULL(msg_ctx_open("xen", 0, 1000));
+}
+
+static void unknown_hypervisor(void)
+{
+	SEE_NULL(msg_ctx_open("kvm", 0, 1000));
+}
+
+static void unknown_context_flag(void)
+{
+	SEE_NULL(msg_ctx_open(testbed_hv("caller"), 0x80, 1000));
+}
+
+/* Answers the first packet with what it was, but for `version`; or with text. */
+static void impostor(bool text)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char dir[] = "/tmp/msgd-testbed-XXXXXX", hv[120];
+	unsigned short version = 77;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	pid_t pid;
+
+	must(mkdtemp(dir) && fd >= 0);
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/xen", dir);
+	must(bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(fd, 4) == 0);
+	pid = fork();
+	if (pid == 0) {
+		char packet[4096] = "this is not it";
+		int c = accept(fd, NULL, NULL);
+		ssize_t n = recv(c, text ? NULL : packet, text ? 0 : sizeof(packet), 0);
+
+		if (text)
+			n = sizeof(packet);
+		else
+			memcpy(packet + 4, &version, sizeof(version));
+		(void)send(c, packet, (size_t)n, 0);
+		_exit(0);
+	}
+	(void)snprintf(hv, sizeof(hv), "sim:%s", addr.sun_path);
+	SEE_NULL(msg_ctx_open(hv, 0, 1000));
+	(void)close(fd);
+	must(waitpid(pid, NULL, 0) == pid);
+	(void)unlink(addr.sun_path);
+	(void)rmdir(dir);
+}
+
+static void another_version(void)
+{
+	impostor(false);
+}
+
+static void something_else(void)
+{
+	impostor(true);
+}
+
+static void no_msgd(void)
+{
+	testbed_domain("caller", true);
+	testbed_msgd_kill();
+	SEE_NULL(msg_ctx_open(testbed_hv("caller"), 0, 50));
+	testbed_msgd_start();
+}
+
+static void no_msgd_any_more(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	testbed_msgd_kill();
+	SEE_NULL(msg_connect(ctx, "called/name", LIBMSG_SEQPACKET, 0, 50));
+	testbed_msgd_start();
+	msg_ctx_close(ctx);
+}
+
+/* ---- names and arguments
+ * --------------------------------------------------------------------------- */
+
+static void bad_name(void)
+{
+	see_listen(".hidden");
+}
+
+static void long_name(void)
+{
+	char name[65];
+
+	memset(name, 'x', 64);
+	name[64] = '\0';
+	see_listen(name);
+}
+
+static void bad_address(void)
+{
+	see_connect("a/b/c");
+}
+
+static void bad_domain(void)
+{
+	see_connect("domid:abc/name");
+}
+
+static void bad_backlog(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_listen(ctx, "name", LIBMSG_SEQPACKET, 0, 0));
+	msg_ctx_close(ctx);
+}
+
+static void bad_type(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_listen(ctx, "name", 99, 1, 0));
+	msg_ctx_close(ctx);
+}
+
+static void bad_transport(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE(msg_ctx_set_transport(ctx, 99));
+	msg_ctx_close(ctx);
+}
+
+static void listen_forbidden(void)
+{
+	see_listen("forbidden");
+}
+
+static void connect_forbidden(void)
+{
+	struct place place;
+
+	place_open(&place, "called", "secret");
+	see_connect("called/secret");
+	place_close(&place);
+}
+
+static void connect_forbidden_and_absent(void)
+{
+	see_connect("nowhere/secret");
+}
+
+static void no_domain(void)
+{
+	see_connect("nowhere/name");
+}
+
+static void no_domid(void)
+{
+	see_connect("domid:30000/name");
+}
+
+static void no_uuid(void)
+{
+	see_connect("uuid:00112233-4455-6677-8899-aabbccddeeff/name");
+}
+
+static void no_name(void)
+{
+	testbed_domain("called", true);
+	see_connect("called/nobody");
+}
+
+static void no_name_anywhere(void)
+{
+	see_connect("nobody");
+}
+
+static void ambiguous(void)
+{
+	struct place one, other;
+
+	place_open(&one, "called", "twin");
+	place_open(&other, "called2", "twin");
+	see_connect("twin");
+	place_close(&one);
+	place_close(&other);
+}
+
+static void taken(void)
+{
+	struct place place;
+
+	place_open(&place, "caller", "taken");
+	see_listen("taken");
+	place_close(&place);
+}
+
+/* ---- what is used up
+ * ---------------------------------------------------------------------------------- */
+
+static void backlog_full(void)
+{
+	struct place place;
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	place_open(&place, "called", "full");
+	for (int i = 0; i < 8; i++)
+		must(try_connect(ctx, "called/full"));
+	SEE_NULL(try_connect(ctx, "called/full"));
+	place_close(&place);
+	msg_ctx_close(ctx);
+}
+
+static void no_argo_here(void)
+{
+	struct msg_ctx *ctx;
+	struct place place;
+
+	testbed_domain("no-argo", false);
+	place_open(&place, "called", "name");
+	ctx = testbed_ctx("no-argo", 0);
+	must(msg_ctx_set_transport(ctx, LIBMSG_TRANSPORT_ARGO) == 0);
+	SEE_NULL(try_connect(ctx, "called/name"));
+	must(msg_ctx_set_transport(ctx, LIBMSG_TRANSPORT_ANY) == 0);
+	must(try_connect(ctx, "called/name"));
+	msg_ctx_close(ctx);
+	place_close(&place);
+}
+
+static void no_argo_there(void)
+{
+	struct place place;
+
+	testbed_domain("no-argo", false);
+	place_open(&place, "no-argo", "argo-only"); /* which policy demands */
+	see_connect("no-argo/argo-only");
+	place_close(&place);
+}
+
+static void no_argo_strict(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	struct place place;
+
+	place_open(&place, "called", "name");
+	must(msg_ctx_set_transport(ctx, LIBMSG_TRANSPORT_ARGO_STRICT) == 0);
+	SEE_NULL(try_connect(ctx, "called/name"));
+	place_close(&place);
+	msg_ctx_close(ctx);
+}
+
+static void quota_names(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	char name[16];
+
+	for (int i = 0; i < 5; i++) {
+		(void)snprintf(name, sizeof(name), "name-%d", i);
+		must(msg_listen(ctx, name, LIBMSG_SEQPACKET, 1, 0));
+	}
+	SEE_NULL(msg_listen(ctx, "name-5", LIBMSG_SEQPACKET, 1, 0));
+	msg_ctx_close(ctx);
+}
+
+/* As many channels as the address allows, accepted as they come, then one more. */
+static void see_channel_too_many(const char *name, int n)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	struct place place;
+	char address[32];
+
+	place_open(&place, "called", name);
+	(void)snprintf(address, sizeof(address), "called/%s", name);
+	for (int i = 0; i < n; i++) {
+		must(try_connect(ctx, address));
+		must(msg_accept(place.listener, 0));
+	}
+	SEE_NULL(try_connect(ctx, address));
+	place_close(&place);
+	msg_ctx_close(ctx);
+}
+
+static void quota_channels(void)
+{
+	see_channel_too_many("many", 20);
+}
+
+static void quota_policy(void)
+{
+	see_channel_too_many("few", 2);
+}
+
+static void quota_requests(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	for (int i = 0; i < 4; i++)
+		must(msg_connect(ctx, "called/later", LIBMSG_SEQPACKET,
+			LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, 0));
+	SEE_NULL(msg_connect(
+		ctx, "called/later", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, TESTBED_WAIT_MS));
+	msg_ctx_close(ctx);
+}
+
+/* A kernel shares 1024 pages: two links of 512 each and a little more do not fit. */
+static void no_grants(void)
+{
+	struct place one, other;
+	struct msg_ctx *ctx;
+
+	testbed_domain("no-argo", false);
+	ctx = testbed_ctx("no-argo", 0);
+	place_open(&one, "called", "one");
+	place_open(&other, "called", "other");
+	must(try_connect(ctx, "called/one"));
+	SEE_NULL(try_connect(ctx, "called/other"));
+	msg_ctx_close(ctx);
+	place_close(&one);
+	place_close(&other);
+}
+
+/* ---- channels
+ * -------------------------------------------------------------------------------------------- */
+
+static void too_long_for_this_end(void)
+{
+	static char data[(1 << 20) + 1];
+
+	channel_open();
+	SEE(msg_send(socks[0], data, sizeof(data), 0));
+	channel_end();
+}
+
+static void too_long_for_the_peer(void)
+{
+	static char data[(1 << 20) + 1];
+
+	channel_open();
+	must(msg_setopt(socks[0], LIBMSG_SNDBUF, 2 << 20) == 0);
+	SEE(msg_send(socks[0], data, sizeof(data), 0));
+	channel_end();
+}
+
+static void would_block_receiving(void)
+{
+	char byte;
+
+	channel_open();
+	SEE(msg_recv(socks[0], &byte, 1, MSG_DONTWAIT));
+	channel_end();
+}
+
+static void would_block_sending(void)
+{
+	static const char data[1000];
+
+	channel_open();
+	while (msg_send(socks[0], data, sizeof(data), MSG_DONTWAIT) > 0)
+		;
+	SEE(msg_send(socks[0], data, sizeof(data), MSG_DONTWAIT));
+	channel_end();
+}
+
+static void nothing_to_accept(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_accept(
+		msg_listen(ctx, "name", LIBMSG_SEQPACKET, 1, LIBMSG_NONBLOCK), LIBMSG_NONBLOCK));
+	msg_ctx_close(ctx);
+}
+
+static void receive_limit(void)
+{
+	char byte;
+
+	channel_open();
+	must(msg_setopt(socks[0], LIBMSG_RCVTIMEO, 10) == 0);
+	SEE(msg_recv(socks[0], &byte, 1, 0));
+	channel_end();
+}
+
+static void connect_limit(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_connect(ctx, "called/later", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, 10));
+	msg_ctx_close(ctx);
+}
+
+static void linger_limit(void)
+{
+	static char data[1 << 20];
+
+	channel_open();
+	must(msg_setopt(socks[0], LIBMSG_LINGER, 10) == 0);
+	must(msg_send(socks[0], data, sizeof(data), MSG_DONTWAIT) > 0);
+	SEE(msg_close(socks[0]));
+	channel_end();
+}
+
+static void peer_closed_sending(void)
+{
+	char byte;
+
+	channel_open();
+	must(msg_close(socks[1]) == 0);
+	must(msg_recv(socks[0], &byte, 1, 0) == 0);
+	SEE(msg_send(socks[0], "x", 1, 0));
+	channel_end();
+}
+
+static void shut_down_sending(void)
+{
+	channel_open();
+	must(msg_shutdown(socks[0], SHUT_WR) == 0);
+	SEE(msg_send(socks[0], "x", 1, 0));
+	channel_end();
+}
+
+/* Its process is killed after a whole message and the start of another, which is never seen. */
+static void peer_died_of(bool domain_destroyed)
+{
+	struct msg_sock *listener, *sock;
+	char got[10];
+	pid_t pid;
+
+	ctxs[0] = testbed_ctx("caller", 0);
+	listener = msg_listen(ctxs[0], "dies", LIBMSG_SEQPACKET, 1, 0);
+	testbed_domain("mortal", true);
+	pid = fork();
+	must(pid >= 0);
+	if (pid == 0) {
+		static char data[1 << 20];
+
+		testbed_watchdog(30);
+		sock = try_connect(testbed_ctx("mortal", 0), "caller/dies");
+		must(sock && msg_send(sock, "whole", 5, 0) == 5);
+		must(msg_send(sock, data, sizeof(data), MSG_DONTWAIT) > 0);
+		must(msg_send(sock, "now", 3, MSG_DONTWAIT) < 0);
+		(void)pause();
+	}
+	sock = msg_accept(listener, 0);
+	must(sock && msg_recv(sock, got, sizeof(got), MSG_PEEK) == 5);
+	if (domain_destroyed)
+		must(testbed_sim("destroy", "mortal"));
+	else
+		must(kill(pid, SIGKILL) == 0);
+	must(waitpid(pid, NULL, 0) == pid);
+	/* The message that was whole stays. */
+	must(msg_recv(sock, got, sizeof(got), 0) == 5 && memcmp(got, "whole", 5) == 0);
+	must_fail(msg_recv(sock, got, sizeof(got), 0), ECONNRESET);
+	must_fail(msg_send(sock, "x", 1, 0), ECONNRESET);
+	SEE(msg_recv(sock, got, sizeof(got), MSG_DONTWAIT));
+	msg_ctx_close(ctxs[0]);
+}
+
+static void peer_process_died(void)
+{
+	peer_died_of(false);
+}
+
+static void peer_domain_died(void)
+{
+	peer_died_of(true);
+}
+
+static void peer_left_data_unread(void)
+{
+	char byte;
+
+	channel_open();
+	must(msg_send(socks[0], "unread", 6, 0) == 6);
+	must(msg_close(socks[1]) == 0);
+	SEE(msg_recv(socks[0], &byte, 1, 0));
+	channel_end();
+}
+
+static void not_connected(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	struct msg_sock *sock = msg_connect(
+		ctx, "called/later", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, 0);
+
+	must(sock);
+	SEE(msg_send(sock, "x", 1, 0));
+	msg_ctx_close(ctx);
+}
+
+static void no_such_option(void)
+{
+	channel_open();
+	SEE(msg_setopt(socks[0], 999, 0));
+	channel_end();
+}
+
+static void option_not_for_it(void)
+{
+	channel_open();
+	SEE(msg_setopt(socks[0], LIBMSG_TYPE, 0));
+	channel_end();
+}
+
+static void forked(void)
+{
+	int fds[2];
+	pid_t pid;
+
+	channel_open();
+	must(pipe(fds) == 0);
+	pid = fork();
+	if (pid == 0) {
+		SEE(msg_send(socks[0], "x", 1, 0));
+		_exit(write(fds[1], &saw, sizeof(saw)) != sizeof(saw));
+	}
+	must(read(fds[0], &saw, sizeof(saw)) == sizeof(saw));
+	must(waitpid(pid, NULL, 0) == pid);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	channel_end();
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static void receive_until_signal(void *arg)
+{
+	char byte;
+
+	SEE(msg_recv(socks[0], &byte, 1, 0));
+}
+
+static void interrupted(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	struct worker worker;
+
+	channel_open();
+	must(sigaction(SIGUSR1, &action, NULL) == 0);
+	worker_start(&worker, receive_until_signal, NULL);
+	worker_await_sleep(&worker);
+	must(pthread_kill(worker.thread, SIGUSR1) == 0);
+	worker_join(&worker);
+	channel_end();
+}
+
+/* ---- the table
+ * --------------------------------------------------------------------------------------------- */
+
+#define ROW(error, fn, reason)                                                                     \
+	{                                                                                          \
+		error, #error, #fn, fn, reason                                                     \
+	}
+
+static const struct row {
+	int error;
+	const char *error_name, *name;
+	void (*fn)(void);
+	const char *reason; /* what the sentence has in it */
+} rows[] = {
+	ROW(ENODEV, no_emulator, "no emulator"),
+	ROW(ENODEV, no_emulator_behind_socket, "not a socket"),
+	ROW(ENODEV, no_xen, "xen"),
+	ROW(EPROTONOSUPPORT, another_version, "version"),
+	ROW(EPROTONOSUPPORT, bad_type, "type 99"),
+	ROW(EPROTO, something_else, "another program"),
+	ROW(EHOSTDOWN, no_msgd, "no msgd"),
+	ROW(EHOSTDOWN, no_msgd_any_more, "msgd is away"),
+	ROW(EINVAL, unknown_hypervisor, "no such backend"),
+	ROW(EINVAL, unknown_context_flag, "flags"),
+	ROW(EINVAL, bad_name, "no name"),
+	ROW(EINVAL, long_name, "no name"),
+	ROW(EINVAL, bad_address, "no address"),
+	ROW(EINVAL, bad_domain, "address"),
+	ROW(EINVAL, bad_backlog, "backlog"),
+	ROW(EINVAL, bad_transport, "transport"),
+	ROW(EINVAL, no_such_option, "option"),
+	ROW(ENOPROTOOPT, option_not_for_it, "only be read"),
+	ROW(EACCES, listen_forbidden, "policy"),
+	ROW(EACCES, connect_forbidden, "policy"),
+	ROW(EACCES, connect_forbidden_and_absent, "policy"),
+	ROW(EHOSTUNREACH, no_domain, "no such domain"),
+	ROW(EHOSTUNREACH, no_domid, "no such domain"),
+	ROW(EHOSTUNREACH, no_uuid, "no such domain"),
+	ROW(ENOENT, no_name, "nobody"),
+	ROW(ENOENT, no_name_anywhere, "nobody"),
+	ROW(ENOTUNIQ, ambiguous, "twin"),
+	ROW(EADDRINUSE, taken, "taken"),
+	ROW(ECONNREFUSED, backlog_full, "backlog of full is full (8)"),
+	ROW(EOPNOTSUPP, no_argo_here, "no Argo in no-argo"),
+	ROW(EOPNOTSUPP, no_argo_there, "no Argo in no-argo"),
+	ROW(EOPNOTSUPP, no_argo_strict, "argo-strict"),
+	ROW(EDQUOT, quota_names, "names=5"),
+	ROW(EDQUOT, quota_channels, "channels=20"),
+	ROW(EDQUOT, quota_policy, "max-channels"),
+	ROW(EDQUOT, quota_requests, "requests=4"),
+	ROW(ENOBUFS, no_grants, ""),
+	ROW(EMSGSIZE, too_long_for_this_end, "LIBMSG_SNDBUF"),
+	ROW(EMSGSIZE, too_long_for_the_peer, "the peer takes 1048576"),
+	ROW(EAGAIN, would_block_receiving, "no message"),
+	ROW(EAGAIN, would_block_sending, "no room"),
+	ROW(EAGAIN, nothing_to_accept, "no channel"),
+	ROW(EAGAIN, receive_limit, "no message"),
+	ROW(ETIMEDOUT, connect_limit, "called/later"),
+	ROW(ETIMEDOUT, linger_limit, "did not take"),
+	ROW(EPIPE, peer_closed_sending, "the peer closed"),
+	ROW(EPIPE, shut_down_sending, "this end"),
+	ROW(ECONNRESET, peer_process_died, "gone"),
+	ROW(ECONNRESET, peer_domain_died, "gone"),
+	ROW(ECONNRESET, peer_left_data_unread, ""),
+	ROW(ENOTCONN, not_connected, "not connected"),
+	ROW(EBADFD, forked, "parent"),
+	ROW(EINTR, interrupted, "signal"),
+};
+
+/* Rows that no program can see yet: there is one channel type only. */
+static const char *const unseen[] = {"EPROTOTYPE"};
+
+static void test_rows(void **state)
+{
+	unsigned n_wrong = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *row = &rows[i];
+
+		testbed_watchdog(60);
+		saw.called = false;
+		row->fn();
+		if (saw.called && saw.failed && saw.error == row->error &&
+			strstr(saw.reason, row->reason) && strlen(saw.reason) > 5)
+			continue;
+		n_wrong++;
+		print_error("%s: %s, \"...%s...\" expected; %s, \"%s\"\n", row->name,
+			row->error_name, row->reason,
+			!saw.failed	 ? "success"
+			: saw.error == 0 ? "errno 0"
+					 : strerrorname_np(saw.error),
+			saw.reason);
+	}
+	testbed_watchdog(0);
+	assert_int_equal(n_wrong, 0);
+}
+
+static bool is_shown(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (strcmp(rows[i].error_name, name) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(unseen); i++) {
+		if (strcmp(unseen[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The manual and the rows name the same errors. */
+static void test_manual(void **state)
+{
+	bool listed[ARRAY_SIZE(rows)] = {false};
+	char line[256], name[32];
+	FILE *page = fopen(LIBMSG_3, "r");
+	unsigned n = 0;
+
+	assert_non_null(page);
+	while (fgets(line, sizeof(line), page)) {
+		if (sscanf(line, ".It Bq Er %31s", name) != 1)
+			continue;
+		n++;
+		if (!is_shown(name))
+			fail_msg("libmsg(3) lists %s; no row shows it", name);
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+			listed[i] |= strcmp(rows[i].error_name, name) == 0;
+	}
+	(void)fclose(page);
+	assert_in_range(n, 20, 100);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!listed[i])
+			fail_msg("libmsg(3) does not list %s", rows[i].error_name);
+	}
+}
+
+static int setup(void **state)
+{
+	testbed_start(policy, config);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_manual),
+	};
+
+	return cmocka_run_group_tests_name("errors", tests, setup, testbed_teardown);
+}
