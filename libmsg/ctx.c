@@ -9,12 +9,6 @@
 
 #include "libmsg/private.h"
 
-void ctx_lock(struct msg_ctx *ctx)
-{
-	if (!ctx->one_thread)
-		(void)pthread_mutex_lock(&ctx->lock);
-}
-
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
 {
 	char line[256];
@@ -50,6 +44,8 @@ static bool argo_works(struct hv *hv)
 
 static void ctx_free(struct msg_ctx *ctx)
 {
+	int error = errno; /* of the call that failed */
+
 	if (ctx->hv)
 		control_close(ctx);
 	hv_close(ctx->hv);
@@ -60,6 +56,7 @@ static void ctx_free(struct msg_ctx *ctx)
 		(void)munmap((void *)ctx->same_process, HV_PAGE_SIZE);
 	(void)pthread_mutex_destroy(&ctx->lock);
 	free(ctx);
+	errno = error;
 }
 DEFINE_CLEANUP(struct msg_ctx *, ctx_free)
 
@@ -129,7 +126,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 {
 	_cleanup_(ctx_free_p) struct msg_ctx *ctx = NULL;
 	const char *reason = NULL;
-	int r;
+	int before = errno, r;
 
 	if (flags & ~LIBMSG_ONE_THREAD)
 		return failure(EINVAL, "unknown flags 0x%x", flags), NULL;
@@ -154,6 +151,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		return failure(-r, "attaching to msgd: %s",
 			       ctx->control.error ? ctx->control.reason : strerrordesc_np(-r)),
 		       NULL;
+	errno = before;
 	return steal_ptr(ctx);
 }
 

@@ -466,6 +466,7 @@ static inline bool ctx_same_process(const struct msg_ctx *ctx)
 	return *ctx->same_process != 0;
 }
 
+/* For public functions. Between the two errno may be anything; then it is failure's, or as before. */
 void ctx_lock(struct msg_ctx *ctx);
 void ctx_unlock(struct msg_ctx *ctx); /* and wakes whom ctx->kick is for */
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
@@ -496,5 +497,8 @@ bool ctx_arm(struct msg_ctx *ctx);
 
 /* Sets errno and this thread's reason; returns -1. error is positive. */
 int failure(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Cleaning up after a failure, or success, may set errno: what the caller is to find there. */
+void errno_keep(void);
+void errno_restore(void);
 
 #endif

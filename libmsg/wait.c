@@ -54,9 +54,23 @@ static void unlock(struct msg_ctx *ctx, bool wake_driver)
 		(void)eventfd_write(ctx->kick_fd, 1);
 }
 
+/* Within a call, around waiting: errno is of no interest. */
+static void lock_again(struct msg_ctx *ctx)
+{
+	if (!ctx->one_thread)
+		(void)pthread_mutex_lock(&ctx->lock);
+}
+
+void ctx_lock(struct msg_ctx *ctx)
+{
+	errno_keep();
+	lock_again(ctx);
+}
+
 void ctx_unlock(struct msg_ctx *ctx)
 {
 	unlock(ctx, ctx->kick && ctx->driver_asleep);
+	errno_restore();
 }
 
 /* Waits for the driver, or for anybody's change. */
@@ -75,10 +89,10 @@ static int wait_for_driver(struct msg_ctx *ctx, uint64_t deadline_ns)
 		timeout = &ts;
 	}
 	ctx->n_waiting++;
-	ctx_unlock(ctx);
+	unlock(ctx, ctx->kick && ctx->driver_asleep);
 	r = futex(&ctx->wait_seq, FUTEX_WAIT, seq, timeout);
 	error = errno;
-	ctx_lock(ctx);
+	lock_again(ctx);
 	ctx->n_waiting--;
 	return r < 0 && error == EINTR ? -EINTR : 0;
 }
@@ -150,9 +164,9 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t dead
 	 */
 	seq = atomic_load(&ctx->wait_seq) + ctx->kick;
 	ctx->spinning = true;
-	ctx_unlock(ctx);
+	unlock(ctx, false);
 	found = spin_on(ctx, word, seen, deadline_ns);
-	ctx_lock(ctx);
+	lock_again(ctx);
 	ctx->spinning = false;
 	if (atomic_load(&ctx->wait_seq) != seq)
 		found = true;
@@ -196,7 +210,7 @@ static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
 	unlock(ctx, false); /* what it has changed itself does not wake it */
 	r = ppoll(fds, 2, timeout, NULL);
 	error = errno;
-	ctx_lock(ctx);
+	lock_again(ctx);
 	ctx->driver_asleep = false;
 	if (r < 0)
 		return error == EINTR ? -EINTR : -error;

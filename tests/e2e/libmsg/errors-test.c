@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -781,6 +782,60 @@ static void test_rows(void **state)
 	assert_int_equal(n_wrong, 0);
 }
 
+/* What is done after a failure, to clean up, changes nothing of it. */
+static void test_errno_is_kept(void **state)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	testbed_watchdog(60);
+	for (int i = 0; i < 100; i++)
+		must_fail_null(msg_connect(ctx, "called/later", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME,
+				       1 + i % 3),
+			ETIMEDOUT);
+	msg_ctx_close(ctx);
+	testbed_watchdog(0);
+}
+
+/* Succeeds, and leaves errno alone. */
+#define must_quietly(call)                                                                         \
+	do {                                                                                       \
+		errno = ENOTTY;                                                                    \
+		must(call);                                                                        \
+		must(errno == ENOTTY);                                                             \
+	} while (0)
+
+static void test_success_leaves_errno(void **state)
+{
+	static char data[200000], got[200000];
+	struct msg_sock *listener, *sock, *accepted;
+	struct msg_ctx *ctx;
+	struct place place;
+
+	testbed_watchdog(60);
+	testbed_domain("caller", true);
+	place_open(&place, "called", "echo");
+	must_quietly((ctx = msg_ctx_open(testbed_hv("caller"), 0, TESTBED_WAIT_MS)));
+	must_quietly((listener = msg_listen(ctx, "name", LIBMSG_SEQPACKET, 1, 0)));
+	must_quietly((sock = try_connect(ctx, "called/echo")));
+	must_quietly((accepted = msg_accept(place.listener, 0)));
+	for (int i = 0; i < 20; i++) {
+		must_quietly(msg_send(sock, data, sizeof(data), 0) == sizeof(data));
+		must_quietly(msg_recv(accepted, got, sizeof(got), 0) == sizeof(got));
+		must_quietly(
+			msg_poll(&(struct msg_pollfd){.sock = sock, .events = POLLIN}, 1, i) == 0);
+	}
+	must_quietly(msg_ctx_fd(ctx) >= 0);
+	must_quietly(msg_ctx_dispatch(ctx, &(struct msg_event){.sock = NULL}, 1) >= 0);
+	must_quietly(msg_shutdown(sock, SHUT_WR) == 0);
+	must_quietly(msg_recv(accepted, got, 1, 0) == 0);
+	must_quietly(msg_close(accepted) == 0);
+	must_quietly(msg_close(sock) == 0);
+	must_quietly(msg_close(listener) == 0);
+	must_quietly((msg_ctx_close(ctx), true));
+	place_close(&place);
+	testbed_watchdog(0);
+}
+
 static bool is_shown(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -830,6 +885,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_errno_is_kept),
+		cmocka_unit_test(test_success_leaves_errno),
 		cmocka_unit_test(test_manual),
 	};
 
