@@ -7,6 +7,8 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 	libinih-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
 packages_check='clang clang-format libclang-rt-14-dev mandoc shellcheck spin jq perl git'
+# For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen).
+packages_lab='qemu-system-x86'
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing() {
@@ -37,7 +39,7 @@ packages_need() {
 	log=$(mktemp)
 	# shellcheck disable=SC2086 # a list
 	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
-		--no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
+		-o DPkg::Lock::Timeout=300 --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
 		tail -20 "$log" >&2
 		rm -f "$log"
 		echo "apt-get failed; wanted: $missing" >&2

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
+#
+#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration)
+#   on DOMAIN COMMAND                 its output and status
+#   start TAG DOMAIN COMMAND          in the background
+#   await TAG PATTERN [SECONDS]       until it has said so
+#   output TAG                        what it has said so far
+#   finish TAG [SECONDS]              until it ends: its output and status
+#   signal TAG SIGNAL
+#   seen TEXT                         what the result line will say
+#   fail TEXT, skip TEXT              ends the case
+#
+# Waiting always has a limit; nothing sleeps and hopes.
+state=/run/lab
+mkdir -p $state/guests $state/tags
+
+seen() { echo "$*" >$state/seen; }
+fail() {
+	echo "FAIL: $*"
+	exit 1
+}
+skip() {
+	seen "$*"
+	exit 77
+}
+
+# eventually SECONDS COMMAND...: tries until it succeeds.
+eventually() {
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) limit=$1
+
+	shift
+	until "$@"; do
+		[ "${EPOCHREALTIME/./}" -lt $end ] || fail "not within $limit s: $*"
+		sleep 0.05
+	done
+}
+
+milliseconds_since() { echo $(((${EPOCHREALTIME/./} - $1) / 1000)); }
+
+# ---- guests -----------------------------------------------------------------------------------
+
+guest_console() { echo "/var/log/xen/console/guest-$1.log"; }
+guest_console_size() { stat -c %s "$(guest_console "$1")" 2>/dev/null || echo 0; }
+guest_domid() { xl domid "$1" 2>/dev/null; }
+
+# console_line NAME OFFSET PATTERN SECONDS: the first such line of its console from there on.
+console_line() {
+	local line log pid
+
+	log=$(guest_console "$1")
+	# shellcheck disable=SC2094 # created if it is not there yet
+	: >>"$log"
+	exec {console}< <(exec timeout "$4" tail -c "+$(($2 + 1))" -f "$log")
+	pid=$!
+	line=$(grep -am1 -- "$3" <&"$console") || line=
+	exec {console}<&-
+	kill "$pid" 2>/dev/null || true
+	[ -n "$line" ] || return 1
+	echo "${line%$'\r'}"
+}
+
+guest_config() { # NAME TYPE LINE...
+	local name=$1 type=$2
+
+	shift 2
+	cat <<-END
+		name = "$name"
+		type = "$type"
+		kernel = "/lab/vmlinux"
+		ramdisk = "/lab/guest.img"
+		extra = "console=hvc0 quiet panic=1 ${guest_kernel_options:-}"
+		memory = ${guest_memory:-160}
+		vcpus = 1
+		tsc_mode = "native"
+		on_crash = "destroy"
+	END
+	printf '%s\n' "$@"
+}
+
+# guest_up NAME OFFSET: it has answered, since then; its console is where commands go.
+guest_up() {
+	local pty
+
+	console_line "$1" "$2" '^@lab up' 60 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
+	pty=$(xenstore-read "/local/domain/$(guest_domid "$1")/console/tty")
+	echo "$pty" >"$state/guests/$1.pty"
+}
+
+guest_have() {
+	local name=$1 offset
+
+	if [ -f "$state/guests/$name.pty" ] && guest_domid "$name" >/dev/null; then
+		return
+	fi
+	guest_config "$@" >"$state/guests/$name.cfg"
+	offset=$(guest_console_size "$name")
+	xl create -q "$state/guests/$name.cfg" || fail "xl create $name"
+	guest_up "$name" "$offset"
+}
+
+guest_destroy() {
+	rm -f "$state/guests/$1.pty"
+	xl destroy "$1"
+}
+
+# Domains that are being destroyed and cannot end: somebody still maps their pages.
+zombies() { xl list | awk '$1 == "(null)" || $5 ~ /d/' | grep -v '^Name'; }
+no_zombies() { [ -z "$(zombies)" ]; }
+
+# ---- commands ----------------------------------------------------------------------------------
+
+# start TAG DOMAIN COMMAND. A tag may be used again.
+start() {
+	local tag=$1 domain=$2 id offset=0 coded
+
+	id=$tag.$((++start_count)).$$
+	coded=$(base64 -w 0 <<<"$3")
+	if [ "$domain" = dom0 ]; then
+		setsid execute "$id" "$coded" >/dev/null 2>&1 </dev/null &
+	else
+		offset=$(guest_console_size "$domain")
+		echo "$id $coded" >"$(cat "$state/guests/$domain.pty")"
+	fi
+	echo "$domain $id $offset" >"$state/tags/$tag"
+}
+start_count=0
+
+# in_tag TAG: sets domain, id, offset.
+in_tag() { read -r domain id offset <"$state/tags/$1" || fail "no command with the tag $1"; }
+
+finish() {
+	local domain id offset line status coded
+
+	in_tag "$1"
+	if [ "$domain" = dom0 ]; then
+		for _ in $(seq $((${2:-60} * 20))); do
+			[ ! -f "$state/$id.status" ] || break
+			sleep 0.05
+		done
+		[ -f "$state/$id.status" ] || fail "$1 in dom0 does not end: $(tail -n 3 "$state/$id.out")"
+		cat "$state/$id.out"
+		return "$(cat "$state/$id.status")"
+	fi
+	line=$(console_line "$domain" "$offset" "^@lab $id " "${2:-60}") ||
+		fail "$1 in $domain does not end; its console: $(tail -c 300 "$(guest_console "$domain")")"
+	read -r _ _ status coded <<<"$line"
+	base64 -d <<<"$coded"
+	return "$status"
+}
+
+on() {
+	start on "$1" "$2"
+	finish on "${3:-60}"
+}
+
+await() {
+	local domain id offset seconds=${3:-20}
+
+	in_tag "$1"
+	on "$domain" "await /run/lab/$id.out $(printf %q "$2") $seconds" $((seconds + 10)) || fail "$1 in $domain"
+}
+output() {
+	local domain id offset
+
+	in_tag "$1"
+	on "$domain" "cat /run/lab/$id.out"
+}
+signal() {
+	local domain id offset
+
+	in_tag "$1"
+	on "$domain" "kill -$2 \$(cat /run/lab/$id.pid)"
+}
+
+# ---- after a failure ------------------------------------------------------------------------------
+
+# What a person would look at first; it goes to dom0's console, which is the lab's log.
+autopsy() {
+	local file
+
+	xl list
+	dmesg | tail -n 20
+	for file in "$state"/*.out /var/log/xen/console/guest-*.log; do
+		[ -s "$file" ] && echo "--- $file" && tail -c 2000 "$file" | cut -c 1-300
+	done
+}
+
+# Guests and processes of a case that failed are of no use to the next.
+lab_reset() {
+	local domid file
+
+	for domid in $(xl list | awk 'NR > 1 && $2 != 0 {print $2}'); do
+		xl destroy "$domid"
+	done
+	for file in "$state"/*.pid; do
+		[ ! -f "$file" ] || [ -f "${file%.pid}.status" ] || kill -9 "$(cat "$file")" 2>/dev/null
+	done
+	rm -rf "$state"/guests/*.pty "$state"/tags/* "$state"/*.{pid,out,status}
+}

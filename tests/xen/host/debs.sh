@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Debian packages, unpacked into a cache and never installed: the hypervisor, its tools, the kernel.
+# For tests/xen/run to source. What is in the cache is named by the versions that it holds, and is made
+# again only when Debian has others.
+
+lab_cache=${XDG_CACHE_HOME:-$HOME/.cache}/msgd-lab
+
+# Xen's own tools carry its release in their names.
+xen_release=4.17
+lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils-common xenstore-utils libxenmisc$xen_release
+	libyajl2 libxenevtchn1 libxengnttab1 libxenstore4 libxencall1 libxenforeignmemory1
+	libxendevicemodel1 libxenhypfs1 libxentoolcore1 libxentoollog1
+	libc6 libgcc-s1 libtinfo6 libuuid1 libzstd1 liblzma5 zlib1g busybox-static bash coreutils
+	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5"
+
+# debs_kernel: the package behind linux-image-amd64.
+debs_kernel() {
+	LC_ALL=C apt-cache depends --important linux-image-amd64 2>/dev/null |
+		sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -1
+}
+
+# debs_versions PACKAGE...: "PACKAGE VERSION" of what apt would take; nothing for what it does not know.
+debs_versions() {
+	LC_ALL=C apt-cache show --no-all-versions "$@" 2>/dev/null |
+		awk '/^Package: / {p = $2} /^Version: / {print p, $2}' | sort
+}
+
+# debs_known: are the lists there, and complete?
+debs_known() {
+	local kernel packages
+
+	kernel=$(debs_kernel)
+	[ -n "$kernel" ] || return 1
+	# shellcheck disable=SC2086 # a list
+	packages=$(debs_versions $lab_packages "$kernel")
+	# shellcheck disable=SC2086
+	[ "$(wc -l <<<"$packages")" -eq $(($(wc -w <<<"$lab_packages") + 1)) ] || return 1
+	echo "$packages"
+}
+
+# debs_unpack VERSIONS DIRECTORY: into a new directory; published last.
+debs_unpack() {
+	local new file
+
+	new=$(mktemp -d "$lab_cache/new.XXXXXX") || return 1
+	mkdir "$new/debs" "$new/root"
+	echo "Fetching into $lab_cache (not installing): $(cut -d' ' -f1 <<<"$1" | tr '\n' ' ')"
+	if ! (cd "$new/debs" && awk '{print $1 "=" $2}' <<<"$1" |
+		xargs apt-get -q -o APT::Sandbox::User=root download) >"$new/log" 2>&1 </dev/null; then
+		tail -5 "$new/log" >&2
+		rm -rf "$new"
+		return 1
+	fi
+	for file in "$new"/debs/*.deb; do
+		dpkg-deb -x "$file" "$new/root" || return 1
+	done
+	rm -r "$new/debs"
+	"$lab_dir/host/vmlinux.py" "$new"/root/boot/vmlinuz-* "$new/vmlinux" || return 1
+	gunzip -c "$new/root/boot/xen-$xen_release-amd64.gz" >"$new/xen" || return 1
+	# Debug data of hundreds of drivers' worth that no image takes.
+	find "$new/root/lib/modules" -name '*.ko*' ! -path '*/drivers/xen/*' -delete
+	echo "$1" >"$new/versions"
+	mv "$new" "$2"
+}
+
+# debs_root: sets lab_debs to the directory with root/, vmlinux, xen. Call it with the lock held.
+debs_root() {
+	local versions key old
+
+	if ! versions=$(debs_known); then
+		if [ "$(id -u)" -eq 0 ]; then
+			echo "apt's lists are not there, or too old: apt-get update"
+			apt-get -q update >/dev/null 2>&1 </dev/null
+		fi
+		versions=$(debs_known) || versions=
+	fi
+	if [ -n "$versions" ]; then
+		key=$(sha256sum <<<"$versions" | cut -c1-12)
+		lab_debs=$lab_cache/debs-$key
+		[ ! -d "$lab_debs" ] || return 0
+		debs_unpack "$versions" "$lab_debs" ||
+			{ [ "$(id -u)" -eq 0 ] && apt-get -q update >/dev/null 2>&1 </dev/null &&
+				versions=$(debs_known) && key=$(sha256sum <<<"$versions" | cut -c1-12) &&
+				lab_debs=$lab_cache/debs-$key && debs_unpack "$versions" "$lab_debs"; } ||
+			lab_debs=
+	else
+		lab_debs=
+	fi
+	if [ -n "$lab_debs" ]; then
+		for old in "$lab_cache"/debs-*; do
+			[ "$old" = "$lab_debs" ] || rm -rf "$old"
+		done
+		return 0
+	fi
+	# shellcheck disable=SC2012 # names of our own making
+	lab_debs=$(ls -td "$lab_cache"/debs-* 2>/dev/null | head -1)
+	if [ -n "$lab_debs" ]; then
+		echo "Debian's packages cannot be got now; going on with those in $lab_debs"
+		return 0
+	fi
+	cat >&2 <<-END
+		The lab needs Debian 12's packages of Xen $xen_release and a kernel (unpacked into $lab_cache,
+		not installed), and apt cannot get them: is there a network? As root:  apt-get update
+	END
+	return 1
+}
