@@ -276,7 +276,7 @@ json_t *admin_view_quiesced(struct broker *broker, uint16_t domid)
 	const struct process *process;
 	json_t *rows;
 
-	if (!domain || !domain->quiesced)
+	if (!domain || !domain->quiesced || domain_is_dead(&domain->info))
 		return NULL;
 	rows = json_array();
 	if (!rows)

@@ -46,7 +46,9 @@ int admin_request_parse(
 
 /* What the broker has to show, for the first five; NULL: out of memory. admin-view.c, pure. */
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns);
-/* Who has confirmed, and who has not, and why. NULL: the domain is not quiesced, or no memory. */
+/* Who has confirmed, and who has not, and why. NULL: the domain is dead or not quiesced, or no
+ * memory.
+ */
 json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
 
 struct admin;

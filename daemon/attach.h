@@ -45,6 +45,7 @@ struct attach {
 	TAILQ_ENTRY(attach) entry; /* server->ready or ->dead */
 	TAILQ_ENTRY(attach) dirty_entry;
 	bool ready, dirty, masked;
+	bool event_due; /* while dirty: it sleeps, and has been told something */
 };
 
 /* What the store says has changed: a new record, another one under the key, or one gone. */

@@ -280,11 +280,18 @@ void server_finish(struct server *server)
 {
 	struct attach *attach;
 
+	/*
+	 * All is said before anybody is woken: who sees the other end of its link let go of it has
+	 * been told why.
+	 */
+	TAILQ_FOREACH (attach, &server->dirty, dirty_entry) {
+		control_link_flush(&attach->link);
+		attach->event_due = control_link_publish(&attach->link);
+	}
 	while ((attach = TAILQ_FIRST(&server->dirty))) {
 		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
 		attach->dirty = false;
-		control_link_flush(&attach->link);
-		if (control_link_publish(&attach->link))
+		if (attach->event_due)
 			(void)server->hv->ops->evtchn_send(server->hv, attach->port);
 	}
 	attach_reap(server);

@@ -98,6 +98,7 @@ void channel_free(struct channel *channel)
 		channel->ctx->held -= buf->len;
 	buf_queue_free(&channel->in);
 	buf_queue_free(&channel->out);
+	free(channel->why);
 	free(channel);
 }
 

@@ -65,6 +65,8 @@ static int control_publish(struct msg_ctx *ctx, const uint32_t refs[CONTROL_PAGE
 	control->page->version_max = CONTROL_VERSION;
 	memcpy(control->page->nonce, control->nonce, NONCE_SIZE);
 	control->page->port = control->port;
+	/* After quiescing: the next epoch must be one that requests were not sent under. */
+	atomic_store(&control->page->epoch, control->epoch);
 	atomic_store(&control->me->alive, 1);
 	doorbell_arm(&control->me->sleeping);
 	control->armed = true;
@@ -85,30 +87,44 @@ int control_open(struct msg_ctx *ctx)
 	return control_publish(ctx, refs);
 }
 
-void control_close(struct msg_ctx *ctx)
+void control_release(struct msg_ctx *ctx)
 {
 	struct control *control = &ctx->control;
 	const struct hv_ops *ops = ctx->hv->ops;
 	struct control_out *out;
 
-	/* First the record: a msgd that starts now must not find pages that go away. */
-	if (control->key[0])
-		(void)ops->store_remove(ctx->hv, ops->domid(ctx->hv), control->key);
 	while ((out = STAILQ_FIRST(&control->out))) {
 		STAILQ_REMOVE_HEAD(&control->out, entry);
 		free(out);
 	}
 	if (control->ring_share)
 		ops->grant_unshare(ctx->hv, control->ring_share);
+	/* Its notification needs the port. */
 	if (control->page_share)
 		ops->grant_unshare(ctx->hv, control->page_share);
 	if (control->port)
 		(void)ops->evtchn_close(ctx->hv, control->port);
+	control->ring_share = control->page_share = NULL;
+	control->page = NULL;
+	control->me = control->them = NULL;
+	control->port = 0;
+}
+
+void control_close(struct msg_ctx *ctx)
+{
+	const struct hv_ops *ops = ctx->hv->ops;
+
+	/* First the record: a msgd that starts now must not find pages that go away. */
+	if (ctx->control.key[0])
+		(void)ops->store_remove(ctx->hv, ops->domid(ctx->hv), ctx->control.key);
+	control_release(ctx);
 }
 
 bool control_broker_there(struct msg_ctx *ctx)
 {
-	return atomic_load_explicit(&ctx->control.them->alive, memory_order_acquire) != 0;
+	const struct doorbell_end *them = ctx->control.them;
+
+	return them && atomic_load_explicit(&them->alive, memory_order_acquire) != 0;
 }
 
 void control_disarmed(struct msg_ctx *ctx)
@@ -177,6 +193,9 @@ void control_send(struct msg_ctx *ctx, const struct control_message *message)
 	struct control_out *out;
 	uint32_t len;
 
+	if (!control->page)
+		return; /* quiesced: requests are sent again, the rest was about links that are gone
+			 */
 	frame.len = (uint32_t)control_encode(message, bytes + FRAME_HEADER_SIZE);
 	frame_encode(&frame, bytes);
 	len = FRAME_HEADER_SIZE + round_up16(frame.len);
@@ -310,7 +329,7 @@ void control_take(struct msg_ctx *ctx)
 	uint32_t epoch;
 	int r;
 
-	if (control->error)
+	if (control->error || !control->page)
 		return;
 	/*
 	 * The epoch is read before the ring: what a former msgd wrote is in the ring by then, so it
@@ -335,7 +354,7 @@ bool control_arm(struct msg_ctx *ctx)
 {
 	struct control *control = &ctx->control;
 
-	if (control->armed || control->error)
+	if (control->armed || control->error || !control->page)
 		return false;
 	doorbell_arm(&control->me->sleeping);
 	if (grant_ring_avail(&control->rx, FRAME_HEADER_SIZE) != 0) {

@@ -32,7 +32,7 @@ uint64_t ctx_deadline(struct msg_ctx *ctx, int64_t timeout_ms)
 }
 
 /* Whether this process may use Argo: registers a ring with its own domain and drops it. */
-static bool argo_works(struct hv *hv)
+bool ctx_argo_works(struct hv *hv)
 {
 	struct hv_ring *ring;
 
@@ -138,7 +138,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s",
 			       hv ? hv : "(default)", reason ? reason : strerrordesc_np(-r)),
 		       NULL;
-	ctx->argo = argo_works(ctx->hv);
+	ctx->argo = ctx_argo_works(ctx->hv);
 	r = control_open(ctx);
 	if (r < 0)
 		return failure(r == -ENOSPC ? ENOBUFS : -r,
@@ -146,7 +146,11 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		       NULL;
 	r = ctx_attach(ctx, ctx_deadline(ctx, timeout_ms));
 	if (r == -EHOSTDOWN)
-		return failure(EHOSTDOWN, "no msgd answered within %d ms", timeout_ms), NULL;
+		return failure(EHOSTDOWN, "%s within %d ms",
+			       ctx->control.parked ? "this domain is quiesced; it did not go on"
+						   : "no msgd answered",
+			       timeout_ms),
+		       NULL;
 	if (r < 0)
 		return failure(-r, "attaching to msgd: %s",
 			       ctx->control.error ? ctx->control.reason : strerrordesc_np(-r)),

@@ -30,10 +30,16 @@ static int channel_check(struct msg_sock *sock)
 
 /* ---- sending ---------------------------------------------------------------------------- */
 
+static int channel_failure(const struct channel *channel)
+{
+	return failure(channel->error, "%s",
+		channel->why ? channel->why : "the other process or the link is gone");
+}
+
 static int send_state(const struct channel *channel)
 {
 	if (channel->error)
-		return failure(channel->error, "the other process or the link is gone");
+		return channel_failure(channel);
 	if (channel->tx_shut)
 		return failure(EPIPE, "this end was shut down for sending");
 	if (channel->rx_closed)
@@ -231,7 +237,7 @@ PUBLIC int msg_flush(struct msg_sock *sock)
 static int receive_end(const struct channel *channel)
 {
 	if (channel->error)
-		return failure(channel->error, "the other process or the link is gone");
+		return channel_failure(channel);
 	return channel->rx_closed || channel->rx_shut || channel->rx_ignore ? 0 : 1;
 }
 

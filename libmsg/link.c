@@ -352,6 +352,8 @@ void link_kill(struct link *link, bool drain, const char *reason)
 	HASH_DELETE(hh, ctx->links, link);
 	HASH_DELETE(hh_port, ctx->links_by_port, link);
 	HASH_ITER (hh, link->channels, channel, next) {
+		if (!channel->error && !channel->why)
+			channel->why = strdup(reason);
 		channel_reset(channel, ECONNRESET);
 	}
 	TAILQ_INSERT_TAIL(&ctx->graveyard, link, grave);

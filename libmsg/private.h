@@ -246,6 +246,7 @@ struct channel {
 	struct control_peer peer;
 	enum transport transport; /* its link's, also when that is gone */
 	int error;		  /* positive errno, sticky: ECONNRESET */
+	char *why;		  /* owned: a sentence about it; or NULL */
 
 	/* receiving */
 	struct buf_queue in;	 /* whole messages */
@@ -393,12 +394,17 @@ struct control {
 	char key[HV_STORE_KEY_MAX];
 	uint8_t nonce[NONCE_SIZE];
 	STAILQ_HEAD(, control_out) out; /* frames that wait for room */
-	int error;			/* positive errno: attaching failed for good */
+	bool quiesce;			/* QUIESCE was read: everything is to be given back */
+	bool parked;   /* it was; the record that says so is in the store, page is NULL */
+	bool watching; /* the store tells of its end */
+	int error;     /* positive errno: attaching failed for good */
 	char reason[REASON_SIZE];
 };
 
 int control_open(struct msg_ctx *ctx);
 void control_close(struct msg_ctx *ctx);
+/* Gives pages and port back; the record stays. */
+void control_release(struct msg_ctx *ctx);
 /* Reads what msgd wrote, notices its coming and going. */
 void control_take(struct msg_ctx *ctx);
 void control_send(struct msg_ctx *ctx, const struct control_message *message);
@@ -407,6 +413,14 @@ bool control_broker_there(struct msg_ctx *ctx);
 bool control_arm(struct msg_ctx *ctx);
 /* Its event came: it is to be armed again. */
 void control_disarmed(struct msg_ctx *ctx);
+
+/* quiesce.c */
+/* QUIESCE was read: noted, for frames may be being taken in. */
+void control_quiesce(struct msg_ctx *ctx, const char *reason);
+/* Does it, if nobody is inside a link. To be called where nobody of this thread is. */
+void control_settle(struct msg_ctx *ctx);
+/* HV_EVENT_STORE */
+void control_store_changed(struct msg_ctx *ctx);
 
 /* request.c */
 struct request *request_new(
@@ -471,6 +485,8 @@ void ctx_lock(struct msg_ctx *ctx);
 void ctx_unlock(struct msg_ctx *ctx); /* and wakes whom ctx->kick is for */
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Whether this process may use Argo. */
+bool ctx_argo_works(struct hv *hv);
 uint64_t ctx_deadline(struct msg_ctx *ctx, int64_t timeout_ms);
 
 /* What a thread waits for that may come soon: frames on a link or, if want, room for one. */

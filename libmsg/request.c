@@ -290,6 +290,9 @@ void control_handle(struct msg_ctx *ctx, const struct control_message *message)
 	case CONTROL_CHANNEL:
 		handle_channel(ctx, &message->channel);
 		break;
+	case CONTROL_QUIESCE:
+		control_quiesce(ctx, message->quiesce.reason);
+		break;
 	case CONTROL_CHANNEL_GONE:
 		handle_channel_gone(ctx, &message->channel_gone);
 		break;

@@ -249,8 +249,11 @@ static void drive_port(struct msg_ctx *ctx, uint32_t port, const struct hot *hot
 	take(link, alive ? hot : NULL);
 	if (link->state == LINK_UP)
 		link_flush(link);
-	if (link->state == LINK_UP && !alive)
-		link_kill(link, true, "the other process is gone");
+	if (link->state == LINK_UP && !alive) {
+		control_take(ctx); /* msgd may have said why */
+		link_kill(link, true,
+			ctx->control.quiesce ? ctx->control.reason : "the other process is gone");
+	}
 }
 
 /* Links that the hypervisor refused for lack of room, although the peer's counter claimed some. */
@@ -281,6 +284,8 @@ void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 		for (int i = 0; i < n; i++) {
 			if (events[i].type == HV_EVENT_PORT)
 				ports[n_ports++] = events[i].port;
+			else if (events[i].type == HV_EVENT_STORE)
+				control_store_changed(ctx);
 		}
 		/* First unmask, then look: an event that comes while we look raises again. */
 		if (n_ports)
@@ -300,6 +305,7 @@ void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 		control_take(ctx);
 	retry_links(ctx);
 	link_bury(ctx);
+	control_settle(ctx);
 }
 
 bool ctx_arm(struct msg_ctx *ctx)
@@ -346,6 +352,7 @@ int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 	}
 	ctx->driving = false;
 	link_bury(ctx);
+	control_settle(ctx); /* what it had to put off while this thread spun */
 	if (ctx->epoll_fd >= 0)
 		ctx_look(ctx); /* msg_ctx_fd must tell of what is left and of what comes next */
 	/* Somebody else must drive, or has got what it waits for. */
