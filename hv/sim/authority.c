@@ -294,6 +294,25 @@ void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t sta
 	leave(a);
 }
 
+int authority_domain_restore(struct authority *a, uint32_t index)
+{
+	uint16_t old, domid;
+	int r;
+
+	enter(a);
+	old = domain_at(&a->xen, index)->domid;
+	domid = domid_next(a);
+	r = domain_restore(&a->xen, index, domid);
+	if (r == 0) {
+		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
+		if (store_remove_domain(&a->store, old))
+			store_changed(a);
+		domains_changed(a);
+	}
+	leave(a);
+	return r;
+}
+
 /* ---- processes ------------------------------------------------------------------------- */
 
 static void slot_clear(struct sim_slot *s)

@@ -47,6 +47,8 @@ void authority_domain_kill(struct authority *a, uint32_t index);
 /* Frees dying domains without processes that nobody maps. */
 void authority_domains_reap(struct authority *a);
 void authority_domain_set_paused(struct authority *a, uint32_t index, bool paused);
+/* domain_restore under the next free domid; its records in the store do not come along. */
+int authority_domain_restore(struct authority *a, uint32_t index);
 void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t state, uint8_t reason);
 /* By name, or by domid in decimal, or "uuid:U"; DOMAIN_NONE. */
 uint32_t authority_domain_find(struct authority *a, const char *name);

@@ -38,9 +38,15 @@ struct xen *sim_hv_xen(struct hv *hv)
 	return &sim_hv_of(hv)->xen;
 }
 
+/* Looked up each time: it changes when the domain is restored. */
+static uint16_t own_domid(struct sim_hv *h)
+{
+	return domain_at(&h->xen, slot_domain(&h->xen, h->xen.slot))->domid;
+}
+
 static uint16_t op_domid(struct hv *hv)
 {
-	return sim_hv_of(hv)->domid;
+	return own_domid(sim_hv_of(hv));
 }
 
 static uint64_t op_now_ns(struct hv *hv)
@@ -206,7 +212,7 @@ static int op_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uin
 	ring->pub.ring_len = ring_len;
 	ring->pub.partner = partner;
 	ring->addr.src.aport = ring->pub.aport;
-	ring->addr.src.domain_id = h->domid;
+	ring->addr.src.domain_id = own_domid(h);
 	ring->addr.dst.domain_id = partner;
 #ifdef MADV_POPULATE_WRITE
 	(void)madvise(ring->pub.mem, (size_t)ring->n_pages * HV_PAGE_SIZE, MADV_POPULATE_WRITE);
@@ -398,7 +404,7 @@ static int op_store_watch(struct hv *hv)
 {
 	struct sim_hv *h = sim_hv_of(hv);
 
-	return h->domid == HV_BROKER_DOMID ? h->toolstack->watch(h) : -EACCES;
+	return own_domid(h) == HV_BROKER_DOMID ? h->toolstack->watch(h) : -EACCES;
 }
 
 static int op_store_watch_own(struct hv *hv)
@@ -419,7 +425,7 @@ static int op_domain_watch(struct hv *hv)
 {
 	struct sim_hv *h = sim_hv_of(hv);
 
-	if (h->domid != HV_BROKER_DOMID)
+	if (own_domid(h) != HV_BROKER_DOMID)
 		return -EACCES;
 	atomic_store(&slot_at(&h->xen, h->xen.slot)->watches_domains, 1);
 	return 0;
@@ -429,7 +435,7 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 {
 	struct sim_hv *h = sim_hv_of(hv);
 
-	if (h->domid != HV_BROKER_DOMID)
+	if (own_domid(h) != HV_BROKER_DOMID)
 		return -EACCES;
 	return (int)domain_list(&h->xen, ret_domains, n);
 }
@@ -501,7 +507,6 @@ static const struct hv_ops sim_hv_ops = {
 void sim_hv_init(struct sim_hv *h)
 {
 	h->hv.ops = &sim_hv_ops;
-	h->domid = domain_at(&h->xen, slot_domain(&h->xen, h->xen.slot))->domid;
 	LIST_INIT(&h->shares);
 	LIST_INIT(&h->maps);
 }

@@ -41,7 +41,6 @@ struct sim_hv {
 	struct xen xen;
 	int memfd; /* owned by the toolstack's end, as are event_fd and the segment */
 	int event_fd;
-	uint16_t domid;
 	const struct toolstack_ops *toolstack;
 	void *toolstack_arg;
 	struct sim_hv_ring *rings[SIM_MAX_RINGS]; /* by the ring's index */

@@ -176,6 +176,38 @@ void domain_set_state(struct xen *xen, uint32_t index, uint8_t state, uint8_t re
 	txn_commit(xen);
 }
 
+/* Of a process, that is: the guest kernel gives its own up by itself. */
+static bool ports_held(struct xen *xen, uint32_t index)
+{
+	struct sim_domain *d = domain_at(xen, index);
+
+	for (uint32_t port = 1; port < d->n_valid_ports; port++) {
+		uint16_t owner = d->ports[port].owner;
+
+		if (d->ports[port].state != SIM_PORT_FREE && owner != SIM_PORT_KERNEL_OWNER &&
+			owner != SIM_PORT_NO_OWNER)
+			return true;
+	}
+	return false;
+}
+
+int domain_restore(struct xen *xen, uint32_t index, uint16_t domid)
+{
+	struct sim_domain *d = domain_at(xen, index);
+
+	if (ports_held(xen, index))
+		return -EBUSY;
+	argo_destroy(xen, index);
+	txn_begin(xen);
+	txn_set(xen, &xen->seg->domain_index[d->domid], 0);
+	txn_set(xen, &xen->seg->domain_index[domid], index + 1);
+	txn_set(xen, &d->domid, domid);
+	txn_set(xen, &d->state, SIM_DOMAIN_RUNNING);
+	txn_set(xen, &d->shutdown_reason, 0);
+	txn_commit(xen);
+	return 0;
+}
+
 void domain_set_paused(struct xen *xen, uint32_t index, bool paused)
 {
 	txn_begin(xen);

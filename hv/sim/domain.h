@@ -16,6 +16,12 @@ void domain_kill(struct xen *xen, uint32_t index);
 /* After its processes: frees a dying domain that nobody maps. False: somebody does. */
 bool domain_reap(struct xen *xen, uint32_t index);
 void domain_set_state(struct xen *xen, uint32_t index, uint8_t state, uint8_t reason);
+/*
+ * A suspended domain goes on under another domid, as one that was saved and restored: what it had
+ * of event channels and rings is gone. -EBUSY: a process of it still held a port; where a stock
+ * Linux kernel would crash.
+ */
+int domain_restore(struct xen *xen, uint32_t index, uint16_t domid);
 void domain_set_paused(struct xen *xen, uint32_t index, bool paused);
 void domain_describe(struct xen *xen, uint32_t index, struct hv_domain *ret_domain);
 /* Writes up to n and returns how many there are. */

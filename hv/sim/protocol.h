@@ -13,7 +13,7 @@
 #include "hv/hv.h"
 
 #define SIM_PROTOCOL_MAGIC   0x316d6973U /* "sim1" */
-#define SIM_PROTOCOL_VERSION 2U
+#define SIM_PROTOCOL_VERSION 3U
 
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
@@ -36,6 +36,7 @@ enum sim_message_type {
 	SIM_UNPAUSE,  /* name -> - */
 	SIM_SUSPEND,  /* name -> - */
 	SIM_RESUME,   /* name -> - */
+	SIM_RESTORE,  /* name -> - ; EBUSY: it crashed, for it held ports */
 	SIM_CRASH,    /* name -> - */
 	SIM_LIST,     /* index -> domain; status 0, or -ENOENT past the last */
 	SIM_ADOPT,    /* name, with a pidfd -> - ; the process is of that domain */

@@ -294,6 +294,23 @@ static int list(struct server *s, uint32_t nth, struct sim_message *reply)
 	return -ENOENT;
 }
 
+/* Stock Linux: drivers/xen/evtchn.c runs into a BUG when a port that was open is closed. */
+static int restore(struct server *s, uint32_t index)
+{
+	struct sim_domain *d = domain_at(&s->authority.xen, index);
+	int r;
+
+	if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
+		return -EINVAL;
+	r = authority_domain_restore(&s->authority, index);
+	if (r == -EBUSY)
+		authority_domain_set_state(
+			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
+	else if (r == 0 && !d->paused)
+		processes_continue(s, index);
+	return r;
+}
+
 static int set_state(struct server *s, uint32_t index, enum sim_message_type type)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
@@ -328,6 +345,8 @@ static int set_state(struct server *s, uint32_t index, enum sim_message_type typ
 		authority_domain_set_state(
 			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_suspend);
 		return 0;
+	case SIM_RESTORE:
+		return restore(s, index);
 	default: /* SIM_RESUME */
 		if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
 			return -EINVAL;

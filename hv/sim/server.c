@@ -218,6 +218,7 @@ static size_t request_len(uint16_t type)
 		[SIM_UNPAUSE] = SIM_MESSAGE_LEN(name),
 		[SIM_SUSPEND] = SIM_MESSAGE_LEN(name),
 		[SIM_RESUME] = SIM_MESSAGE_LEN(name),
+		[SIM_RESTORE] = SIM_MESSAGE_LEN(name),
 		[SIM_CRASH] = SIM_MESSAGE_LEN(name),
 		[SIM_LIST] = SIM_MESSAGE_LEN(index),
 		[SIM_ADOPT] = SIM_MESSAGE_LEN(name),

@@ -197,6 +197,7 @@ int tool_verb(const char *path, int argc, char **argv)
 		{"unpause", SIM_UNPAUSE},
 		{"suspend", SIM_SUSPEND},
 		{"resume", SIM_RESUME},
+		{"restore", SIM_RESTORE},
 		{"crash", SIM_CRASH},
 	};
 	struct sim_message m = {0}, reply;

@@ -27,7 +27,9 @@ static const struct command commands[] = {
 	{"pause", tool_verb, "DOMAIN", "stop a domain's processes"},
 	{"unpause", tool_verb, "DOMAIN", "let them go on"},
 	{"suspend", tool_verb, "DOMAIN", "shut a domain down with reason suspend"},
-	{"resume", tool_verb, "DOMAIN", "let it go on"},
+	{"resume", tool_verb, "DOMAIN", "let it go on where it was"},
+	{"restore", tool_verb, "DOMAIN",
+		"let it go on as after saving and restoring: another domid"},
 	{"crash", tool_verb, "DOMAIN", "shut a domain down with reason crash"},
 	{"shutdown", tool_shutdown, "", "end the emulator and every guest domain"},
 };
@@ -65,6 +67,7 @@ int tool_fail(const char *subject, int r)
 			   : r == -ENOSPC ? "the emulator has no room for another domain"
 			   : r == -EPERM  ? "not with Domain-0"
 			   : r == -EINVAL ? "not in this state, or not a valid name"
+			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
 			   : r == -ENODEV ? "the emulator has gone away"
 					  : strerror(-r);
 
