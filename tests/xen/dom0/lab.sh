@@ -8,7 +8,8 @@
 #   await TAG PATTERN [SECONDS]       until it has said so
 #   output TAG                        what it has said so far
 #   finish TAG [SECONDS]              until it ends: its output and status
-#   signal TAG SIGNAL
+#   signal TAG SIGNAL; stop TAG       the latter whatever became of it
+#   msgd_have                         msgd runs in dom0, and allows everything
 #   seen TEXT                         what the result line will say
 #   fail TEXT, skip TEXT              ends the case
 #
@@ -70,7 +71,7 @@ guest_config() { # NAME TYPE LINE...
 		type = "$type"
 		kernel = "/lab/vmlinux"
 		ramdisk = "/lab/guest.img"
-		extra = "console=hvc0 quiet panic=1 ${guest_kernel_options:-}"
+		extra = "console=hvc0 loglevel=2 panic=1 ${guest_kernel_options:-}"
 		memory = ${guest_memory:-160}
 		vcpus = 1
 		tsc_mode = "native"
@@ -115,7 +116,7 @@ no_zombies() { [ -z "$(zombies)" ]; }
 start() {
 	local tag=$1 domain=$2 id offset=0 coded
 
-	id=$tag.$((++start_count)).$$
+	id=$tag.${EPOCHREALTIME/./}
 	coded=$(base64 -w 0 <<<"$3")
 	if [ "$domain" = dom0 ]; then
 		setsid execute "$id" "$coded" >/dev/null 2>&1 </dev/null &
@@ -125,7 +126,6 @@ start() {
 	fi
 	echo "$domain $id $offset" >"$state/tags/$tag"
 }
-start_count=0
 
 # in_tag TAG: sets domain, id, offset.
 in_tag() { read -r domain id offset <"$state/tags/$1" || fail "no command with the tag $1"; }
@@ -174,6 +174,46 @@ signal() {
 	on "$domain" "kill -$2 \$(cat /run/lab/$id.pid)"
 }
 
+# stop TAG: whether it still runs or not.
+stop() {
+	local domain id offset
+
+	in_tag "$1"
+	on "$domain" "kill -9 \$(cat /run/lab/$id.pid) 2>/dev/null; true"
+	finish "$1" 10 >/dev/null || true
+}
+
+# ---- msgd ---------------------------------------------------------------------------------------
+
+# The name that msgd knows a domain of the lab by.
+domain_name() { [ "$1" = dom0 ] && echo Domain-0 || echo "$1"; }
+
+msgd_runs() { [ -f $state/msgd.pid ] && kill -0 "$(cat $state/msgd.pid)" 2>/dev/null; }
+
+msgd_start() {
+	local lines
+
+	mkdir -p /run/msgd
+	printf '%s\n' 'allow listen * on any' 'allow connect * from any to any' >$state/test.policy
+	lines=$(grep -c 'serves xen' $state/msgd.log 2>/dev/null) || lines=0
+	setsid msgd --policy=$state/test.policy >>$state/msgd.log 2>&1 </dev/null &
+	echo $! >$state/msgd.pid
+	for _ in $(seq 400); do
+		[ "$(grep -c 'serves xen' $state/msgd.log)" -le "$lines" ] || return 0
+		msgd_runs || break
+		sleep 0.05
+	done
+	fail "msgd does not come up: $(tail -n 3 $state/msgd.log)"
+}
+
+msgd_have() { msgd_runs || msgd_start; }
+
+# msgd_kill: at once; returns when it is gone.
+msgd_kill() {
+	kill -9 "$(cat $state/msgd.pid)"
+	while msgd_runs; do sleep 0.02; done
+}
+
 # ---- after a failure ------------------------------------------------------------------------------
 
 # What a person would look at first; it goes to dom0's console, which is the lab's log.
@@ -182,7 +222,7 @@ autopsy() {
 
 	xl list
 	dmesg | tail -n 20
-	for file in "$state"/*.out /var/log/xen/console/guest-*.log; do
+	for file in "$state"/msgd.log "$state"/*.out /var/log/xen/console/guest-*.log; do
 		[ -s "$file" ] && echo "--- $file" && tail -c 2000 "$file" | cut -c 1-300
 	done
 }
@@ -197,5 +237,6 @@ lab_reset() {
 	for file in "$state"/*.pid; do
 		[ ! -f "$file" ] || [ -f "${file%.pid}.status" ] || kill -9 "$(cat "$file")" 2>/dev/null
 	done
+	! msgd_runs || msgd_kill
 	rm -rf "$state"/guests/*.pty "$state"/tags/* "$state"/*.{pid,out,status}
 }

@@ -12,7 +12,7 @@ lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils
 	libyajl2 libxenevtchn1 libxengnttab1 libxenstore4 libxencall1 libxenforeignmemory1
 	libxendevicemodel1 libxenhypfs1 libxentoolcore1 libxentoollog1
 	libc6 libgcc-s1 libtinfo6 libuuid1 libzstd1 liblzma5 zlib1g busybox-static bash coreutils
-	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5"
+	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5 util-linux"
 
 # debs_kernel: the package behind linux-image-amd64.
 debs_kernel() {

@@ -6,7 +6,7 @@
 
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
-	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench'
+	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {
@@ -60,8 +60,8 @@ image_base() {
 	"$lab_debs/root/bin/busybox" --list | while read -r module; do
 		[ -e "$root/usr/bin/$module" ] || ln -s busybox "$root/usr/bin/$module"
 	done
-	# GNU's own where busybox's lack what scripts use: tail that wakes up, sub-second waits, modprobe.
-	image_gnu "$root" tail sleep timeout stat date
+	# GNU's own where busybox's lack what scripts use: tail that wakes up, sub-second waits, flock.
+	image_gnu "$root" tail sleep timeout stat date flock
 	modules=$(echo "$lab_debs"/root/lib/modules/*)
 	for module in xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs/xenfs; do
 		cp "$modules/kernel/drivers/xen/$module.ko" "$root/lab/modules/"
@@ -113,7 +113,7 @@ image_dom0() {
 		"$root/var/log/xen/console" "$root/var/lib/xenstored"
 	cp "$lab_debs/root/usr/lib/xen-$xen_release/bin/libxl-save-helper" "$root/usr/lib/xen-$xen_release/bin/"
 	cp "$lab_debs/root/etc/xen/oxenstored.conf" "$root/etc/xen/"
-		: >"$root/etc/xen/xl.conf"
+	: >"$root/etc/xen/xl.conf"
 	cp -r "$lab_dir"/{common,dom0}/* "$lab_dir/scenarios" "$root/lab/"
 	cp "$1/guest.img" "$lab_debs/vmlinux" "$root/lab/"
 	ln -s lab/init "$root/init"

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Every kind of domain talks to every kind: VERB-LISTENER-CONNECTOR.
+# boots: xenstored
+# limit: 120
+# cases: echo-dom0-dom0 echo-dom0-pv echo-dom0-pvh echo-pv-dom0 echo-pv-pv echo-pv-pvh echo-pvh-dom0
+# cases: echo-pvh-pv echo-pvh-pvh echo-self-self
+# cases: file-dom0-dom0 file-dom0-pv file-dom0-pvh file-pv-dom0 file-pv-pv file-pv-pvh file-pvh-dom0
+# cases: file-pvh-pv file-pvh-pvh file-self-self
+# cases: many-dom0-dom0 many-dom0-pv many-dom0-pvh many-pv-dom0 many-pv-pv many-pv-pvh many-pvh-dom0
+# cases: many-pvh-pv many-pvh-pvh many-self-self
+
+. /lab/lab.sh
+
+# domain_of KIND NUMBER: a running one.
+domain_of() {
+	case $1 in
+	dom0) domain=dom0 ;;
+	self) domain=pv1 ;;
+	*) domain=$1$2 ;;
+	esac
+	[ "$domain" = dom0 ] || guest_have "$domain" "${domain%[0-9]}"
+}
+
+case_any() { # VERB-LISTENER-CONNECTOR
+	local verb listener connector domain address
+
+	IFS=- read -r verb listener connector <<<"$1"
+	msgd_have
+	domain_of "$listener" 1
+	listener=$domain
+	domain_of "$connector" 2
+	connector=$domain
+	address=$(domain_name "$listener")
+	"pair_$verb" "$listener" "$connector" "$address"
+}
+
+pair_echo() { # by DOMAIN/NAME and by NAME alone
+	local address said
+
+	start server "$1" 'echo-server echo'
+	for address in "$3/echo" echo; do
+		said=$(on "$2" "printf 'one\ntwo words\n' | echo-client $address") || fail "$address: $said"
+		grep -q 'sent 9 bytes, got back: two words' <<<"$said" || fail "$address: $said"
+	done
+	stop server
+}
+
+pair_file() {
+	local sum said
+
+	start receiver "$1" 'file-receive files /tmp/copy'
+	sum=$(on "$2" 'head -c 8388608 /dev/urandom >/tmp/file; sha256sum </tmp/file')
+	said=$(on "$2" "file-send $3/files </tmp/file") || fail "sender: $said"
+	finish receiver >/tmp/received || fail "receiver: $(cat /tmp/received)"
+	[ "$(on "$1" 'sha256sum </tmp/copy; rm /tmp/copy')" = "$sum" ] || fail 'the sums differ'
+	grep -q "sha256 ${sum%% *}" /tmp/received || fail "the receiver's own sum: $(cat /tmp/received)"
+	on "$2" 'rm /tmp/file'
+	seen "$(tail -n 1 <<<"$said")"
+}
+
+# 200 channels at once, on one link.
+pair_many() {
+	local links
+
+	start accept "$1" 'peer many-accept many 200'
+	start connect "$2" "peer many-connect $3/many 200"
+	await accept '^open 200'
+	await connect '^open 200'
+	links=$(msgctl --json links)
+	[ "$(jq -c '[.links[].channels]' <<<"$links")" = '[200]' ] || fail "links: $links"
+	[ "$(msgctl --json channels | jq '.channels | length')" = 200 ] || fail 'channels'
+	stop connect
+	stop accept
+	seen "$(jq -r '.links[0] | .transport + ": " + .reason' <<<"$links")"
+}
