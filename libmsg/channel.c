@@ -180,7 +180,7 @@ static uint32_t credit_by_window(const struct channel *channel)
 /* What the rest of a message under way needs: it must be able to come, whatever the window is. */
 static uint32_t credit_by_message(const struct channel *channel)
 {
-	uint32_t rest, need;
+	uint32_t rest, need, least;
 
 	if (channel->direct)
 		rest = channel->direct_len - channel->direct_done;
@@ -189,9 +189,10 @@ static uint32_t credit_by_message(const struct channel *channel)
 	else
 		return 0;
 	need = min_u32(rest + FRAME_CHARGE * (rest / FRAGMENT_MIN + 2), REST_CREDIT_MAX);
-	return channel->rx_window < need / 2 + FRAME_CHARGE
-		       ? need + FRAME_CHARGE - channel->rx_window
-		       : 0;
+	/* A sender waits until it can send a fragment that is worth it (link_min_fragment). */
+	least = max_u32(need / 2, min_u32(rest, FRAGMENT_MIN));
+	return channel->rx_window < least + FRAME_CHARGE ? need + FRAME_CHARGE - channel->rx_window
+							 : 0;
 }
 
 uint32_t channel_credit(const struct channel *channel)

@@ -79,6 +79,37 @@ static void test_many(void **state)
 		transfer(state, i & 1, i % 300, i);
 }
 
+/*
+ * A message that no reader waits for counts as held, so the window gives nothing: whatever is left
+ * of it when the last fragments' turn has come, they can come.
+ */
+static void test_credit_for_the_last_fragment(void **state)
+{
+	uint8_t *bytes = calloc(1, 42000);
+	struct pair *pair = pair_new(16);
+
+	pair_free(*state);
+	*state = pair;
+	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_RCVBUF, 40000), 0);
+	for (unsigned i = 0; i < 20; i++) /* the window grows up to that */
+		transfer(state, A, 8000, i);
+	for (size_t used = 0; used < 9900; used += 330) {
+		for (size_t len = 30000; len < 42000; len += 50) {
+			transfer(state, A, used, 0);
+			assert_int_equal(msg_send(sock(state, A), bytes, len, 0), len);
+			for (int i = 0; msg_recv(sock(state, B), bytes, 1, MSG_PEEK) != 1; i++) {
+				if (i == 1000)
+					fail_msg("stuck: %zu bytes after %zu", len, used);
+				link_take(pair->sides[A].link, NULL);
+				link_flush(pair->sides[A].link);
+			}
+			assert_int_equal(msg_recv(sock(state, B), bytes, len, 0), len);
+			link_take(pair->sides[A].link, NULL);
+		}
+	}
+	free(bytes);
+}
+
 static void test_listening_end_is_silent_first(void **state)
 {
 	struct pair *pair = *state;
@@ -453,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_for_the_last_fragment, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_listening_end_is_silent_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_bounds_unread, setup, teardown),
