@@ -13,7 +13,7 @@
 #include "bench/bench.h"
 
 /* As much as a libmsg ring has, a direction. */
-#define RING_SIZE 65536U
+#define RING_SIZE 131072U
 #define SHORT	  8U
 #define MARK	  UINT64_MAX
 /* The server appears in the store within this time, looked for that often. */

@@ -29,10 +29,11 @@
 #define LINK_RING_PAGES_MAX 256U
 #define LINK_RING_PAGES_MIN 1U
 /*
- * 64 KiB a direction by default: a guest's kernel shares 1024 pages in all, so this leaves room
- * for some thirty links.
+ * 128 KiB a direction by default, as the Argo rings: a message of 64 KiB fits whole, with its
+ * headers. A stock guest's kernel shares 1024 pages in all, which is enough for fifteen such links;
+ * units/ has a module option that raises it.
  */
-#define LINK_RING_PAGES_DEFAULT 16U
+#define LINK_RING_PAGES_DEFAULT 32U
 /* The grant references of both rings: they fill half of the page that LINK_OFFER names. */
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
 /* An Argo ring of 128 KiB; the hypervisor pins it, the guest pays for it from its own memory. */
@@ -41,7 +42,7 @@
 #define LINK_ARGO_RING_LEN_MIN 48U
 #define LINK_ARGO_RING_LEN_MAX 0xffffc0U
 
-/* A frame's payload: a quarter of the default ring, so that copying in and out overlap. */
+/* A frame's payload: an eighth of the default ring, so that copying in and out overlap. */
 #define FRAME_PAYLOAD_MAX 16384U
 /* What each frame costs of a channel's credit beside its payload: bounds floods of empty ones. */
 #define FRAME_CHARGE 32U

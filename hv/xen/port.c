@@ -144,10 +144,12 @@ int ports_take(struct xen_hv *h, struct hv_event *ret_events, size_t n)
 {
 	size_t got = take_waiting(h, ret_events, n);
 	uint32_t ports[BATCH];
-	int r = 1;
+	int r = 0, asked = 0;
 
-	while (got < n && r > 0) {
-		r = driver_read(h, ports, n - got < BATCH ? n - got : BATCH);
+	/* Less than asked for: it is empty, and readable again with the next event. */
+	while (got < n && r == asked) {
+		asked = (int)(n - got < BATCH ? n - got : BATCH);
+		r = driver_read(h, ports, (size_t)asked);
 		for (int i = 0; i < r; i++)
 			if (port_is_own(h, ports[i]))
 				ret_events[got++] =
