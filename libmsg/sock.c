@@ -235,7 +235,9 @@ static struct msg_sock *connect_wait(struct msg_sock *sock, const char *address,
 
 	if (r < 0) {
 		(void)failure(-r, "connect to %s: %s", address,
-			r == -EHOSTDOWN ? "msgd is away" : strerrordesc_np(-r));
+			r != -EHOSTDOWN	      ? strerrordesc_np(-r)
+			: ctx->control.parked ? "this domain is quiesced"
+					      : "msgd is away");
 		sock_free(sock);
 		return NULL;
 	}
