@@ -747,7 +747,7 @@ static const struct row {
 	ROW(EPIPE, peer_closed_sending, "the peer closed"),
 	ROW(EPIPE, shut_down_sending, "this end"),
 	ROW(ECONNRESET, peer_process_died, "gone"),
-	/* Of its process, its record and its domain, whatever msgd or the doorbell hears of first. */
+	/* Its process, record or domain: whatever is heard of first. */
 	ROW(ECONNRESET, peer_domain_died, ""),
 	ROW(ECONNRESET, peer_left_data_unread, ""),
 	ROW(ENOTCONN, not_connected, "not connected"),
