@@ -480,7 +480,7 @@ static inline bool ctx_same_process(const struct msg_ctx *ctx)
 	return *ctx->same_process != 0;
 }
 
-/* For public functions. Between the two errno may be anything; then it is failure's, or as before. */
+/* For public functions. In between, errno may be anything; then it is failure's, or as before. */
 void ctx_lock(struct msg_ctx *ctx);
 void ctx_unlock(struct msg_ctx *ctx); /* and wakes whom ctx->kick is for */
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
