@@ -187,8 +187,7 @@ static void test_name_is_waited_for(void **state)
 	must(msg_close(sock) == 0 && msg_close(accepted) == 0 && msg_close(listener) == 0);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------- */
 
 /* One thread, one context, both ends. */
 static void test_to_itself(void **state)
@@ -283,8 +282,7 @@ static void test_name_taken(void **state)
 	msg_ctx_close(other);
 }
 
-/* ---- backlog
- * ---------------------------------------------------------------------------------------- */
+/* ---- backlog -------------------------------------------------------------------------- */
 
 static void test_backlog(void **state)
 {
@@ -347,8 +345,7 @@ static void test_listener_closes(void **state)
 	pump_stop(&pump);
 }
 
-/* ---- fork
- * --------------------------------------------------------------------------------------------- */
+/* ---- fork ----------------------------------------------------------------------------- */
 
 /* In the child, every call that touches the parent's context fails, and harms nothing. */
 static _Noreturn void child_of_fork(struct msg_sock *sock, struct msg_sock *listener)

@@ -53,8 +53,7 @@ static void see(bool failed)
 #define SEE(call)      (errno = 0, see((call) < 0))
 #define SEE_NULL(call) (errno = 0, see(!(call)))
 
-/* ---- worlds that rows need
- * ------------------------------------------------------------------------ */
+/* ---- worlds that rows need ------------------------------------------------------------ */
 
 /* A listener in a domain, whose context is driven. */
 struct place {
@@ -115,8 +114,7 @@ static void channel_end(void)
 	msg_ctx_close(ctxs[1]);
 }
 
-/* ---- attaching
- * --------------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------ */
 
 static void no_emulator(void)
 {
@@ -218,8 +216,7 @@ static void no_msgd_any_more(void)
 	msg_ctx_close(ctx);
 }
 
-/* ---- names and arguments
- * --------------------------------------------------------------------------- */
+/* ---- names and arguments -------------------------------------------------------------- */
 
 static void bad_name(void)
 {
@@ -334,8 +331,7 @@ static void taken(void)
 	place_close(&place);
 }
 
-/* ---- what is used up
- * ---------------------------------------------------------------------------------- */
+/* ---- what is used up ------------------------------------------------------------------ */
 
 static void backlog_full(void)
 {
@@ -458,8 +454,7 @@ static void no_grants(void)
 	place_close(&other);
 }
 
-/* ---- channels
- * -------------------------------------------------------------------------------------------- */
+/* ---- channels ------------------------------------------------------------------------- */
 
 static void too_long_for_this_end(void)
 {
@@ -685,8 +680,7 @@ static void interrupted(void)
 	channel_end();
 }
 
-/* ---- the table
- * --------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------ */
 
 #define ROW(error, fn, reason)                                                                     \
 	{                                                                                          \

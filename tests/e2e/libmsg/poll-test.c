@@ -457,8 +457,7 @@ static void test_fd_in_epoll(void **state)
 	(void)close(epoll_fd);
 }
 
-/* ---- libevent: an echo server
- * --------------------------------------------------------------------- */
+/* ---- libevent: an echo server --------------------------------------------------------- */
 
 #define N_CLIENTS 3
 #define N_ASKED	  500

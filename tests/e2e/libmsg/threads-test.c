@@ -232,8 +232,7 @@ static void test_one_channel_fragments(void **state)
 	run_shared(1, share_receive_in_order, 30, 400000);
 }
 
-/* ---- blocked threads, and others that end the wait
- * ------------------------------------------------ */
+/* ---- blocked threads, and others that end the wait ------------------------------------ */
 
 struct waiting {
 	struct msg_sock *sock;
@@ -415,16 +414,22 @@ static void test_driver_is_interrupted(void **state)
 /* Time limits hold for a thread that drives and for those that wait beside it. */
 static void test_time_limits(void **state)
 {
-	struct msg_sock *socks[N_THREADS][2];
-	struct worker workers[N_THREADS];
-	struct waiting waits[N_THREADS];
+	struct msg_sock *socks[N_THREADS][2], *other[2];
+	struct worker workers[N_THREADS], driver;
+	struct waiting waits[N_THREADS], drives;
 
 	for (unsigned i = 0; i < N_THREADS; i++) {
 		channel(socks[i]);
 		must(msg_setopt(socks[i][1], LIBMSG_RCVTIMEO, 50 + 50 * i) == 0);
 	}
-	/* The first has the shortest limit, then the longest. */
-	for (unsigned round = 0; round < 2; round++) {
+	channel(other);
+	/* The first has the shortest limit, then the longest; then none of them ever drives. */
+	for (unsigned round = 0; round < 3; round++) {
+		if (round == 2) {
+			drives = (struct waiting){.sock = other[1]};
+			worker_start(&driver, wait_receive, &drives);
+			worker_await_sleep(&driver);
+		}
 		for (unsigned i = 0; i < N_THREADS; i++) {
 			unsigned who = round ? N_THREADS - 1 - i : i;
 
@@ -440,6 +445,10 @@ static void test_time_limits(void **state)
 			must(waits[i].took_ms < 5000);
 		}
 	}
+	must(msg_send(other[0], "x", 1, 0) == 1);
+	worker_join(&driver);
+	must(drives.result == 1);
+	must(msg_close(other[0]) == 0 && msg_close(other[1]) == 0);
 	/* Nobody drives any more; the next one does. */
 	must(msg_send(socks[0][0], "x", 1, 0) == 1);
 	waits[0] = (struct waiting){.sock = socks[0][1]};
@@ -449,8 +458,7 @@ static void test_time_limits(void **state)
 		must(msg_close(socks[i / 2][i % 2]) == 0);
 }
 
-/* ---- connecting, accepting, closing
- * ----------------------------------------------------------------- */
+/* ---- connecting, accepting, closing --------------------------------------------------- */
 
 #define N_CONNECTS 100U
 
