@@ -8,7 +8,8 @@
  *  - any thread may call it, also several at once on one object (but see LIBMSG_ONE_THREAD);
  *    nothing may be used after, or during, the call that closes it;
  *  - it fails with EBADFD in a forked child: a context belongs to the process that opened it;
- *  - blocking calls return EINTR when a signal handler ran, as sockets do; they are not restarted;
+ *  - blocking calls return EINTR when a signal handler ran while they slept, as sockets do; they
+ *    are not restarted, whatever SA_RESTART says;
  *  - no signal is ever raised (no SIGPIPE), no thread started, no handler installed, nothing logged
  *    unless msg_ctx_set_log was called.
  *

@@ -740,7 +740,7 @@ static const struct row {
 	ROW(ETIMEDOUT, linger_limit, "did not take"),
 	ROW(EPIPE, peer_closed_sending, "the peer closed"),
 	ROW(EPIPE, shut_down_sending, "this end"),
-	ROW(ECONNRESET, peer_process_died, "gone"),
+	ROW(ECONNRESET, peer_process_died, "process"), /* msgd's sentence or its own */
 	/* Its process, record or domain: whatever is heard of first. */
 	ROW(ECONNRESET, peer_domain_died, ""),
 	ROW(ECONNRESET, peer_left_data_unread, ""),
