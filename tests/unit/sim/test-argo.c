@@ -57,13 +57,16 @@ static void test_register_order(void **state)
 	uint16_t off;
 
 	ring_memory(w, w->a, 2, &ring);
-	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, 1UL << 32, 0), -EINVAL);
+	/* What is valid but for bits that a 32-bit argument does not have. */
+	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, (1UL << 32) + 1, 0), -EINVAL);
+	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, 1, 1UL << 32), -EINVAL);
 	assert_int_equal(argo_op(w->xen, w->a, 9, &r, ring.gfns, 1, 0), -EOPNOTSUPP);
 	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, 4097, 0), -EINVAL);
 	assert_int_equal(argo_op(w->xen, w->a, 1, NULL, NULL, 1, 8), -EFAULT); /* frames first */
 	assert_int_equal(argo_op(w->xen, w->a, 1, NULL, ring.gfns, 1, 8), -EINVAL); /* then flags */
 	assert_int_equal(argo_op(w->xen, w->a, 1, NULL, ring.gfns, 1, 0), -EFAULT);
 	assert_int_equal(reg(w, w->a, 5, 99, 40, ring.gfns, 1), -EINVAL);   /* size, then partner */
+	assert_int_equal(reg(w, w->a, 5, 99, 32, ring.gfns, 1), -EINVAL);   /* below the least */
 	assert_int_equal(reg(w, w->a, 5, 99, 4040, ring.gfns, 1), -EINVAL); /* not of 16 */
 	assert_int_equal(reg(w, w->a, 5, 99, RING_LEN, ring.gfns, 2), -EINVAL);
 	assert_int_equal(reg(w, w->a, 5, 99, 16U << 20, ring.gfns, 4097), -EINVAL);
@@ -139,6 +142,7 @@ static void test_send_order(void **state)
 	uint8_t data[64] = "x";
 	xen_argo_iov_t iov[9] = {{.iov_hnd = data, .iov_len = 64}};
 	struct ring ring;
+	uint16_t off;
 
 	ring_memory(w, w->a, 1, &ring);
 	assert_int_equal(reg(w, w->a, 5, w->b, RING_LEN, ring.gfns, 1), 0);
@@ -172,6 +176,13 @@ static void test_send_order(void **state)
 	assert_int_equal(ring.header[1], 16);
 	assert_int_equal(argo_op(w->xen, w->b, 3, &addr, iov, 0, 0), 0);
 	assert_int_equal(ring.header[1], 32);
+	/* The destination is looked for before the caller's own Argo, and that before its ring. */
+	assert_int_equal(sim_domain_create(w->sim,
+				 &(struct sim_domain_config){.name = "off", .no_argo = true}, &off),
+		0);
+	assert_int_equal(sendv(w, off, 99, 5, data, 4), -ESRCH);
+	assert_int_equal(sendv(w, off, w->a, 5, data, 4), -ENODEV);
+	assert_int_equal(sendv(w, w->b, off, 5, data, 4), -ECONNREFUSED);
 	/* Another domain's messages are not for this ring. */
 	assert_int_equal(sendv(w, 0, w->a, 5, data, 4), -ECONNREFUSED);
 }
@@ -318,6 +329,8 @@ static void test_notify(void **state)
 	assert_int_equal(flags_of(w, w->b, w->a, 5, 1, &max),
 		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_SUFFICIENT | XEN_ARGO_RING_EMPTY);
 	assert_int_equal(max, RING_LEN - 32);
+	assert_int_equal(flags_of(w, w->b, w->a, 5, RING_LEN - 32, NULL),
+		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_SUFFICIENT | XEN_ARGO_RING_EMPTY);
 	assert_int_equal(flags_of(w, w->b, w->a, 5, RING_LEN - 31, NULL),
 		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_EMSGSIZE | XEN_ARGO_RING_EMPTY);
 	assert_int_equal(sendv(w, w->b, w->a, 5, data, 3000), 3000);
@@ -345,6 +358,33 @@ static void test_notify(void **state)
 	assert_int_equal(argo_op(w->xen, w->a, XEN_ARGO_OP_notify, NULL, &many, 0, 0), -EINVAL);
 	assert_int_equal(
 		argo_op(w->xen, w->a, XEN_ARGO_OP_notify, (void *)16, NULL, 0, 0), -EFAULT);
+}
+
+/* Only a ring that is open to all can have more waiting domains than a ring's table has places. */
+static void test_waiters_run_out(void **state)
+{
+	struct world *w = *state;
+	uint8_t data[3000] = {0};
+	struct ring ring;
+	char name[16];
+	uint16_t domid;
+
+	w->xen->seg->argo_mac_permissive = 1;
+	ring_memory(w, w->a, 1, &ring);
+	assert_int_equal(reg(w, w->a, 5, XEN_ARGO_DOMID_ANY, RING_LEN, ring.gfns, 1), 0);
+	assert_int_equal(flags_of(w, w->b, w->a, 5, 1, NULL),
+		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_SHARED | XEN_ARGO_RING_SUFFICIENT |
+			XEN_ARGO_RING_EMPTY);
+	assert_int_equal(sendv(w, w->b, w->a, 5, data, 3000), 3000);
+	for (int i = 0; i < 33; i++) {
+		(void)snprintf(name, sizeof(name), "waiter%d", i);
+		assert_int_equal(sim_domain_create(
+					 w->sim, &(struct sim_domain_config){.name = name}, &domid),
+			0);
+		assert_int_equal(sendv(w, domid, w->a, 5, data, 3000), i < 32 ? -EAGAIN : -EBUSY);
+	}
+	assert_int_equal(flags_of(w, domid, w->a, 5, 3000, NULL),
+		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_SHARED | XEN_ARGO_RING_EBUSY);
 }
 
 /* A domain's death takes its rings, and those that others have for it; nobody is told. */
@@ -376,6 +416,7 @@ int main(void)
 		SIM_TEST(test_exact_fit),
 		SIM_TEST(test_scattered_frames),
 		SIM_TEST(test_notify),
+		SIM_TEST(test_waiters_run_out),
 		SIM_TEST(test_partner_dies),
 	};
 

@@ -65,6 +65,32 @@ static void test_alloc(void **state)
 	assert_int_equal(evtchn_op(w->xen, 99, EVTCHNOP_alloc_unbound, &op), -ESRCH);
 }
 
+/* A zombie, whose page somebody still maps, gets no port any more. */
+static void test_dying(void **state)
+{
+	struct world *w = *state;
+	evtchn_alloc_unbound_t op = {.remote_dom = 0};
+	struct hv_share *share;
+	struct hv_map *map;
+	struct hv *hv;
+	uint32_t ref;
+	uint16_t domid;
+	void *addr;
+
+	assert_int_equal(
+		sim_domain_create(w->sim, &(struct sim_domain_config){.name = "dying"}, &domid), 0);
+	assert_int_equal(sim_hv_open(w->sim, domid, &hv), 0);
+	assert_int_equal(hv->ops->grant_share(hv, w->b, 1, NULL, &ref, &addr, &share), 0);
+	assert_int_equal(
+		w->hv_b->ops->grant_map(w->hv_b, domid, &ref, 1, true, NULL, &addr, &map), 0);
+	assert_int_equal(sim_domain_destroy(w->sim, domid), 0);
+	op.dom = domid;
+	assert_int_equal(evtchn_op(w->xen, 0, EVTCHNOP_alloc_unbound, &op), -EINVAL);
+	w->hv_b->ops->grant_unmap(w->hv_b, map);
+	assert_int_equal(evtchn_op(w->xen, 0, EVTCHNOP_alloc_unbound, &op), -ESRCH);
+	hv_close(hv);
+}
+
 static void test_ports_run_out(void **state)
 {
 	struct world *w = *state;
@@ -216,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SIM_TEST(test_alloc),
+		SIM_TEST(test_dying),
 		SIM_TEST(test_ports_run_out),
 		SIM_TEST(test_status_and_unbinding),
 		SIM_TEST(test_virq),
