@@ -20,14 +20,48 @@ int lane_make_raw(int fd)
 	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 0;
 }
 
+/*
+ * A byte 0x0f on the console that the kernel speaks on is the beginning of a magic SysRq (Linux,
+ * hvc_console.c: __hvc_poll), and never arrives.
+ */
+#define SYSRQ  0x0f
+#define ESCAPE 0x10
+#define MASK   0x40
+
 int lane_send(
 	struct lane *lane, enum lane_type type, uint16_t channel, const void *payload, uint32_t len)
 {
 	struct lane_frame frame = {.type = (uint16_t)type, .channel = channel, .len = len};
+	uint8_t out[2 * sizeof(frame)];
+	const uint8_t *in = (const uint8_t *)&frame;
+	size_t n = 0;
 
 	memcpy(frame.magic, magic, sizeof(magic));
 	memcpy(frame.payload, payload, len);
-	return agent_write_all(lane->fd, &frame, LANE_HEADER + len);
+	for (size_t i = 0; i < LANE_HEADER + len; i++) {
+		bool escape = in[i] == SYSRQ || in[i] == ESCAPE;
+
+		if (escape)
+			out[n++] = ESCAPE;
+		out[n++] = escape ? in[i] ^ MASK : in[i];
+	}
+	return agent_write_all(lane->fd, out, n);
+}
+
+/* In place; returns how many bytes there are then. */
+static size_t lane_unescape(struct lane *lane, uint8_t *buf, size_t n)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!lane->escaped && buf[i] == ESCAPE) {
+			lane->escaped = true;
+			continue;
+		}
+		buf[out++] = lane->escaped ? buf[i] ^ MASK : buf[i];
+		lane->escaped = false;
+	}
+	return out;
 }
 
 int lane_resync(struct lane *lane)
@@ -74,6 +108,7 @@ int lane_receive(
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : -EPIPE;
+	n = (ssize_t)lane_unescape(lane, buf, (size_t)n);
 	for (size_t off = 0; off < (size_t)n;) {
 		size_t part = lane_lacks(lane);
 

@@ -35,7 +35,8 @@ struct lane_frame {
 
 /* One end of a console. */
 struct lane {
-	int fd; /* borrowed */
+	int fd;	      /* borrowed */
+	bool escaped; /* the last byte was the escape */
 	size_t got;
 	struct lane_frame frame; /* being received */
 };
