@@ -107,6 +107,9 @@ static json_t *on_admin(void *arg, const struct admin_request *request, struct a
 		return quiesce_begin(msgd->quiesce, request, client, ret_later);
 	if (op == ADMIN_RESUME)
 		return quiesce_resume(msgd->quiesce, request);
+	/* Real Xen says nothing of a domain that is paused or goes on. */
+	if (op == ADMIN_DOMAINS)
+		(void)server_refresh_domains(msgd->server);
 	answer = admin_view(msgd->server->broker, op, now);
 	if (answer && op == ADMIN_STATUS) {
 		(void)json_object_set_new(answer, "version", json_string(MSGD_VERSION));

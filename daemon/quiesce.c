@@ -34,8 +34,11 @@ static void wait_free(struct wait *wait)
 /* What there is to say now, however much of it is missing. */
 static json_t *report(struct quiesce *quiesce, uint16_t domid)
 {
-	json_t *answer = admin_view_quiesced(quiesce->server->broker, domid);
+	json_t *answer;
 
+	/* A paused domain cannot confirm, and real Xen does not tell of it. */
+	(void)server_refresh_domains(quiesce->server);
+	answer = admin_view_quiesced(quiesce->server->broker, domid);
 	if (!answer)
 		answer = json_pack(
 			"{s:s}", "error", "the domain was resumed, or is gone, while this waited");

@@ -473,6 +473,16 @@ void server_set_policy(struct server *server, struct policy *policy)
 	server_finish(server);
 }
 
+int server_refresh_domains(struct server *server)
+{
+	int r;
+
+	server_now(server);
+	r = server_list_domains(server);
+	server_finish(server);
+	return r;
+}
+
 int server_quiesce(struct server *server, uint16_t domid)
 {
 	int r;

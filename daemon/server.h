@@ -56,6 +56,8 @@ int server_quiesce(struct server *server, uint16_t domid);
 int server_resume(struct server *server, uint16_t domid);
 /* Asks the hypervisor for its domains and tells the broker. */
 int server_list_domains(struct server *server);
+/* The same outside of a turn. */
+int server_refresh_domains(struct server *server);
 /* After the broker was given an event outside of a turn: publishes what it sent. */
 void server_finish(struct server *server);
 

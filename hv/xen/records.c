@@ -310,6 +310,8 @@ static int key_read(struct records *records, struct record_key *key, struct hv_r
 	value = xs_read(records->xs, XBT_NULL, path, &len);
 	if (!value && errno != ENOENT)
 		return -errno; /* it stays dirty */
+	if (!value)
+		len = 0; /* libxenstore leaves the length of the error's text there */
 	/* An empty node, which a guest can write, is no record. */
 	key->known = value && len > 0;
 	if (known || key->known) {
