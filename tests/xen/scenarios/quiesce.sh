@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Guests whose applications were quiesced are saved and restored, and live; so do their applications.
+# boots: xenstored oxenstored
+# limit: 180
+# cases: save-pv save-pvh twice-pv checkpoint-pv
+
+. /lab/lab.sh
+
+echoes() { # ADDRESS: asked from dom0, which waits for the name
+	local said
+
+	said=$(on dom0 "printf 'some words\n' | echo-client $1") || fail "$1: $said"
+	grep -q 'got back: some words' <<<"$said" || fail "$1: $said"
+}
+
+# quiesced NAME N: all of its N applications have let go.
+quiesced() {
+	msgctl --json quiesce "$1" >/tmp/quiesce.json || fail "quiesce: $(cat /tmp/quiesce.json)"
+	jq -e --argjson n "$2" '.quiesced and (.applications | length == $n and all(.confirmed))' \
+		/tmp/quiesce.json >/dev/null || fail "quiesce: $(cat /tmp/quiesce.json)"
+}
+
+# Its kernel is well, also when the files are closed that were open meanwhile: that is where it would die.
+healthy() {
+	stop server
+	on "$1" '! dmesg | grep -qE "BUG|Oops|Call Trace"' || fail "$1: $(on "$1" 'dmesg | tail -n 20')"
+}
+
+# Of the restored domain: it is another one than before.
+console_known() {
+	# shellcheck disable=SC2154 # lab.sh's
+	xenstore-read "/local/domain/$(guest_domid "$1")/console/tty" >"$state/guests/$1.pty" 2>/dev/null
+}
+
+guest_saved_restored() { # NAME
+	local domid
+
+	domid=$(guest_domid "$1")
+	xl save "$1" /tmp/saved >/tmp/save.out 2>&1 || fail "xl save: $(cat /tmp/save.out)"
+	xl restore /tmp/saved >/tmp/restore.out 2>&1 || fail "xl restore: $(cat /tmp/restore.out)"
+	rm /tmp/saved
+	[ "$(guest_domid "$1")" != "$domid" ] || fail 'the same domid'
+	eventually 20 console_known "$1"
+	on "$1" true
+}
+
+case_any() {
+	local verb=${1%-*} name=${1#*-}1 round
+
+	msgd_have
+	guest_have "$name" "${1#*-}"
+	start server "$name" 'echo-server echo'
+	echoes "$name/echo"
+	for round in 1 2; do
+		quiesced "$name" 1
+		if [ "$verb" = checkpoint ]; then
+			xl save -c "$name" /tmp/saved >/tmp/save.out 2>&1 || fail "xl save -c: $(cat /tmp/save.out)"
+			rm /tmp/saved
+		else
+			guest_saved_restored "$name"
+		fi
+		echoes "$name/echo"
+		[ "$verb" = twice ] || break
+	done
+	msgctl domains | grep -q " $name .* running" || fail "$(msgctl domains)"
+	healthy "$name"
+	seen "$round time(s), domid now $(guest_domid "$name")"
+}
