@@ -15,6 +15,6 @@ ln -sfn /proc/self/fd /dev/fd
 dmesg -n 1 # what the kernel says must not get between the lines of the console
 for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc; do
 	# shellcheck disable=SC2046 # options, or none
-	insmod "/lab/modules/$module.ko" $(sed -n "s/.*\b${module#xen-}\.\([a-z]*=[0-9]*\).*/\1/p" /proc/cmdline)
+	insmod "/lab/modules/$module.ko" $(sed -n "s/.*\blab\.${module#xen-}\.\([a-z]*=[0-9]*\).*/\1/p" /proc/cmdline)
 done
 mount -t xenfs xenfs /proc/xen

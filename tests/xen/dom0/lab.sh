@@ -80,11 +80,16 @@ guest_config() { # NAME TYPE LINE...
 	printf '%s\n' "$@"
 }
 
-# guest_up NAME OFFSET: it has answered, since then; its console is where commands go.
+# guest_up NAME OFFSET: it has answered, since then.
 guest_up() {
+	console_line "$1" "$2" '^@lab up' 60 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
+	guest_moved "$1"
+}
+
+# guest_moved NAME: it has a new domid, and a new console, where commands go.
+guest_moved() {
 	local pty
 
-	console_line "$1" "$2" '^@lab up' 60 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
 	pty=$(xenstore-read "/local/domain/$(guest_domid "$1")/console/tty")
 	echo "$pty" >"$state/guests/$1.pty"
 }

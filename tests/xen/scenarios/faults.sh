@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What dies, stops or comes back, in mid-transfer; what the other end sees; and whether ports and grants
+# come back. SOURCE is what sends, SINK what receives and checks every message.
+# boots: xenstored oxenstored
+# limit: 150
+# cases: kill-source kill-sink destroy-source destroy-sink destroy-ten pause msgd-restart
+# cases: quiesce-pv quiesce-pvh reboot stale-record gntalloc-limit gntalloc-raised
+
+. /lab/lab.sh
+
+# ---- a transfer: content-checked, endless ------------------------------------------------------
+
+# transfer_start NAME SINK SOURCE
+transfer_start() {
+	start "$1-sink" "$2" "peer sink $1 /tmp/$1.count"
+	await "$1-sink" '^listening'
+	start "$1-source" "$3" "peer source $(domain_name "$2")/$1"
+	counter_moves "$1" "$2"
+}
+
+counter() { on "$2" "od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
+counter_past() { [ "$(counter "$1" "$2")" -gt "$3" ]; }
+counter_moves() { eventually 20 counter_past "$1" "$2" $(($(counter "$1" "$2") + 500)); }
+
+# transfer_stop NAME: ends it in order; every message was right.
+transfer_stop() {
+	local sent received
+
+	signal "$1-source" TERM
+	finish "$1-source" >/tmp/source || fail "source: $(tail -n 1 /tmp/source)"
+	finish "$1-sink" >/tmp/sink || fail "sink: $(tail -n 1 /tmp/sink)"
+	sent=$(sed -n 's/^sent //p' /tmp/source)
+	received=$(sed -n 's/^received //p' /tmp/sink)
+	[ "$sent" = "$received" ] || fail "$sent sent, $received received"
+	echo "$received messages, all right"
+}
+
+# end_seen TAG: it ends by itself, with ECONNRESET, soon; prints what it said.
+end_seen() {
+	local said status=0
+
+	said=$(finish "$1" 10) || status=$?
+	[ $status -eq 3 ] || fail "$1 ended with $status: $(tail -n 1 <<<"$said")"
+	said=$(tail -n 1 <<<"$said")
+	[[ $said == 'error ECONNRESET after '[1-9]* ]] || fail "$1 said: $said"
+	echo "$said"
+}
+
+# ---- what Xen knows ------------------------------------------------------------------------------
+
+# Event channels of a domain: those between processes, of which the kernel's own keep their number.
+ports() { lsevtchn "$1" 2>/dev/null | grep -c .; }
+# Pages of a domain's that some domain maps. Its console and store pages are among them, always.
+grants_mapped() {
+	xl dmesg -c >/dev/null
+	xl debug-keys g
+	sleep 0.3 # Xen prints it in its own time
+	xl dmesg | awk -v want="d$1" '
+		/grant-table for remote/ {mine = 0; for (i = 1; i <= NF; i++) if ($i == want) mine = 1}
+		/\[0x[0-9a-f]+\]/ && mine {n++}
+		END {print n + 0}'
+}
+
+# resources GUEST...: "domain: ports grants" of dom0 and of these.
+resources() {
+	local guest domid
+
+	for guest in dom0 "$@"; do
+		domid=0
+		[ "$guest" = dom0 ] || domid=$(guest_domid "$guest")
+		echo "$guest: $(ports "$domid") ports, $(grants_mapped "$domid") grants"
+	done
+}
+resources_are() { # TEXT GUEST...
+	local want=$1
+
+	shift
+	[ "$(resources "$@")" = "$want" ]
+}
+
+guests_have() {
+	msgd_have
+	guest_have pv1 pv
+	guest_have pvh1 pvh
+}
+
+# ---- a process dies --------------------------------------------------------------------------------
+
+process_killed() { # VICTIM OTHER
+	local before began
+
+	guests_have
+	before=$(resources pv1 pvh1)
+	transfer_start t pvh1 pv1
+	began=${EPOCHREALTIME/./}
+	signal "t-$1" KILL
+	seen "the $2 says: $(end_seen "t-$2") ($(milliseconds_since "$began") ms);" \
+		"back to $(tr '\n' ' ' <<<"$before")"
+	finish "t-$1" >/dev/null || true
+	eventually 5 resources_are "$before" pv1 pvh1
+}
+case_kill_source() { process_killed source sink; }
+case_kill_sink() { process_killed sink source; }
+
+# ---- a domain dies -----------------------------------------------------------------------------------
+
+domain_destroyed() { # VICTIM OTHER GUEST-OF-VICTIM
+	local before began gone said
+
+	guests_have
+	before=$(resources pv1 pvh1)
+	transfer_start t pvh1 pv1
+	guest_destroy "$3"
+	gone=${EPOCHREALTIME/./}
+	eventually 1 no_zombies
+	gone=$(milliseconds_since "$gone")
+	said=$(end_seen "t-$2")
+	[ "$(msgctl --json links | jq '.links | length')" = 0 ] || fail "links: $(msgctl links)"
+	guests_have
+	seen "the $2 says: $said; no zombie $gone ms after xl destroy; back to $(tr '\n' ' ' <<<"$before")"
+	eventually 5 resources_are "$before" pv1 pvh1
+}
+case_destroy_source() { domain_destroyed source sink pv1; }
+case_destroy_sink() { domain_destroyed sink source pvh1; }
+
+# in_each GUEST N COMMAND: N commands at once, i being the number; their output in /tmp/each.i.out.
+in_each() { start "each-$1" "$1" "for i in \$(seq $2); do $3 >/tmp/each.\$i.out 2>&1 & done; wait"; }
+# each_said GUEST N PATTERN SECONDS: until all N have said so.
+each_said() {
+	on "$1" "for i in \$(seq $2); do await /tmp/each.\$i.out '$3' $4 || exit 1; done" $(($4 + 10)) ||
+		fail "in $1: $(on "$1" 'tail -qn 1 /tmp/each.*.out')"
+}
+
+# Ten processes with a link each to a domain that goes.
+case_destroy_ten() {
+	local before began
+
+	guests_have
+	before=$(resources pv1 pvh1)
+	in_each pvh1 10 "peer many-accept d\$i 1"
+	in_each pv1 10 "peer many-connect pvh1/d\$i 1"
+	each_said pvh1 10 '^open 1' 60
+	guest_destroy pv1
+	began=${EPOCHREALTIME/./}
+	eventually 1 no_zombies
+	seen "no zombie after $(milliseconds_since "$began") ms; all ten say ECONNRESET"
+	each_said pvh1 10 '^error ECONNRESET after 1' 20
+	finish each-pvh1 || true
+	guests_have
+	eventually 5 resources_are "$before" pv1 pvh1
+}
+
+# ---- a domain stops for a while -------------------------------------------------------------------------
+
+case_pause() {
+	local guest
+
+	guests_have
+	transfer_start t pvh1 pv1
+	for guest in pv1 pvh1; do
+		xl pause $guest
+		sleep 3 # the test itself: three seconds in which it does nothing
+		msgctl --json domains | jq -e ".domains[] | select(.name == \"$guest\")" >/dev/null ||
+			fail "msgd forgot $guest"
+		xl unpause $guest
+		counter_moves t pvh1
+	done
+	seen "$(transfer_stop t)"
+}
+
+# ---- msgd dies and comes back -------------------------------------------------------------------------------
+
+case_msgd_restart() {
+	local before round
+
+	guests_have
+	before=$(resources pv1 pvh1)
+	transfer_start a pvh1 pv1
+	for round in 1 2; do
+		msgd_kill
+		counter_moves a pvh1
+		msgd_start
+		counter_moves a pvh1
+		transfer_start "b$round" pv1 pvh1
+		transfer_start "c$round" dom0 pvh1
+		transfer_stop "b$round"
+		transfer_stop "c$round"
+	done
+	[ "$(msgctl --json channels | jq -c '[.channels[].name]')" = '["a"]' ] || fail "channels: $(msgctl channels)"
+	seen "$(transfer_stop a); back to $(tr '\n' ' ' <<<"$before")"
+	eventually 5 resources_are "$before" pv1 pvh1
+}
+
+# A new domain under the old one's name and uuid.
+case_reboot() {
+	local domid uuid offset
+
+	guests_have
+	domid=$(guest_domid pv1)
+	uuid=$(xenstore-read "/local/domain/$domid/vm")
+	start source pvh1 'peer source pv1/r'
+	start sink pv1 'peer sink r /tmp/r.count'
+	counter_moves r pv1
+	offset=$(guest_console_size pv1)
+	xl reboot pv1
+	end_seen source >/tmp/said
+	guest_up pv1 "$offset"
+	[ "$(guest_domid pv1)" != "$domid" ] || fail 'the same domid'
+	[ "$(xenstore-read "/local/domain/$(guest_domid pv1)/vm")" = "$uuid" ] || fail 'another uuid'
+	no_zombies || fail "zombies: $(zombies)"
+	start echo pv1 'echo-server echo'
+	on pvh1 'echo hello | echo-client pv1/echo' >/tmp/echo || fail "$(cat /tmp/echo)"
+	on pvh1 "echo hello | echo-client uuid:${uuid#/vm/}/echo" >/tmp/echo || fail "by uuid: $(cat /tmp/echo)"
+	stop echo
+	seen "the peer says: $(cat /tmp/said); domid $domid became $(guest_domid pv1), echo by name and by uuid"
+}
+
+# An application dies while msgd is down; the next one gets its port and its grants' numbers.
+case_stale_record() {
+	local before lines
+
+	guests_have
+	start old pv1 'peer listen old'
+	await old '^listening'
+	msgd_kill
+	stop old
+	before=$(on pv1 "xenstore-ls -f data/msgd")
+	[ -n "$before" ] || fail 'no record is left over: nothing to test'
+	start new pv1 'peer listen new'
+	eventually 10 test "$(on pv1 'xenstore-list data/msgd | wc -l')" = 2
+	lines=$(wc -l <$state/msgd.log)
+	msgd_start
+	await new '^listening'
+	msgctl --json names | jq -e '[.names[].name] | index("new") and (index("old") | not)' >/dev/null ||
+		fail "names: $(msgctl names)"
+	seen "$(tail -n "+$((lines + 1))" $state/msgd.log | grep -m1 'record .* is deleted')" || fail 'nothing was deleted'
+	on pvh1 'peer try pv1/new' >/tmp/try || fail "try: $(cat /tmp/try)"
+	stop new
+}
+
+# ---- a domain is saved and restored --------------------------------------------------------------------
+
+quiesced() { # GUEST OTHER
+	local offset said file=/run/lab/saved
+
+	guests_have
+	start echo "$1" 'echo-server echo'
+	start t-sink "$1" 'peer sink t /tmp/t.count'
+	start t-source "$2" "peer source $1/t"
+	counter_moves t "$1"
+	msgctl --json quiesce "$1" >/tmp/quiesce || fail "quiesce: $(cat /tmp/quiesce)"
+	said=$(end_seen t-source)
+	end_seen t-sink >/dev/null
+	offset=$(guest_console_size "$1")
+	xl save "$1" $file >/tmp/save 2>&1 || fail "xl save: $(tail -n 2 /tmp/save)"
+	on "$2" "peer try $1/echo" >/tmp/try && fail 'connected to a domain that is saved'
+	xl restore $file >/tmp/restore 2>&1 || fail "xl restore: $(tail -n 2 /tmp/restore)"
+	rm $file
+	guest_moved "$1"
+	on "$2" "echo hello | timeout 20 echo-client $1/echo" >/tmp/echo 30 || fail "echo: $(cat /tmp/echo)"
+	on "$1" 'dmesg | grep -E "BUG|Oops|Call Trace"' && fail 'its kernel complains'
+	stop echo
+	seen "the peer says: $said; after xl save and restore: $(cat /tmp/echo)"
+}
+case_quiesce_pv() { quiesced pv1 pvh1; }
+case_quiesce_pvh() { quiesced pvh1 pv1; }
+
+# ---- gntalloc's pages --------------------------------------------------------------------------------------
+
+# links_of GUEST N: N processes, a link each, to as many in pvh1: "LINKS links", and how others ended.
+links_of() {
+	in_each pvh1 "$2" "peer many-accept g\$i 1"
+	in_each "$1" "$2" "peer many-connect pvh1/g\$i 1"
+	each_said "$1" "$2" '^\(open\|error\)' 60
+	on "$1" "cat /tmp/each.*.out | sed -n 's/^\(open\|error [A-Z]*\) .*/\1/p' | sort | uniq -c"
+	on "$1" 'killall -9 peer; rm /tmp/each.*.out'
+	finish "each-$1" >/dev/null || true
+	on pvh1 'killall -9 peer 2>/dev/null; rm /tmp/each.*.out'
+	finish each-pvh1 >/dev/null || true
+}
+
+# Debian's default: who comes when the kernel has no pages left is told so, the others go on.
+case_gntalloc_limit() {
+	local said
+
+	guests_have
+	said=$(links_of pv1 20 | tr -s ' \n' ' ')
+	[[ $said =~ ^' '[0-9]+' error '(ENOBUFS|ENOSPC)' '1[0-9]' open' ]] || fail "$said"
+	seen "of 20:$said"
+	said=$(links_of pv1 10 | tr -s ' \n' ' ') # all came back
+	[ "$said" = ' 10 open ' ] || fail "afterwards, of 10:$said"
+}
+# With the option that units/ ships.
+case_gntalloc_raised() {
+	local said
+
+	guests_have
+	guest_kernel_options=lab.gntalloc.$(sed -n 's/^options xen-gntalloc //p' /usr/lib/modprobe.d/msgd.conf)
+	guest_have pv3 pv
+	said=$(links_of pv3 20 | tr -s ' \n' ' ')
+	[ "$said" = ' 20 open ' ] || fail "with $guest_kernel_options, of 20:$said"
+	seen "with $guest_kernel_options:$said"
+	guest_destroy pv3
+}
