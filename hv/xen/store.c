@@ -416,6 +416,8 @@ static int own_next(struct xen_hv *h, struct hv_record *ret_record)
 			return r;
 		if (!own->gone)
 			continue;
+		/* Perhaps because the domain was restored: under another number. */
+		(void)store_refresh_domid(h);
 		ret_record->domid = h->domid;
 		strcpy(ret_record->key, own->key);
 		ret_record->len = 0;
