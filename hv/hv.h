@@ -178,8 +178,9 @@ struct hv_ops {
 	 * Registers a receive ring for one partner domain, with zeroed memory. aport 0 takes a
 	 * free one. ring_len: 48 bytes to 0xffffc0, multiple of 16. EINVAL: size. ESRCH: no such
 	 * partner. ENODEV: Argo is off for this domain; ECONNREFUSED: off for the partner.
-	 * ENOSPC: the domain's 128 rings are in use. EEXIST: {aport, partner} is registered.
-	 * EOPNOTSUPP or ENOSYS: no Argo in this hypervisor, or no driver.
+	 * EPERM: refused by Xen's security module, or any partner (Xen's wildcard) without
+	 * mac-permissive. ENOSPC: the domain's 128 rings are in use. EEXIST: {aport, partner} is
+	 * registered. EOPNOTSUPP or ENOSYS: no Argo in this hypervisor, or no driver.
 	 */
 	int (*argo_register)(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 		struct hv_ring **ret_ring);
@@ -224,9 +225,11 @@ struct hv_ops {
 
 	/*
 	 * Shares n zeroed pages, contiguous in the caller's memory, with domain `remote` for
-	 * reading and writing. ret_refs gets n grant references; ret_addr the pages. notify (with
-	 * n == 1 only, else EINVAL; NULL for none) is armed on this side. ENOSPC: the domain's
-	 * pages for sharing are used up. The remote need not exist.
+	 * reading and writing. ret_refs gets n grant references; ret_addr the pages. notify (NULL
+	 * for none) is armed on this side; EINVAL with n != 1, an offset outside the page, or a
+	 * port that is not this handle's. EINVAL: n is 0. ENOSPC: the domain's pages for sharing
+	 * are used up (gntalloc's limit, or the grant table). ENODEV, EACCES: no gntalloc. The
+	 * remote need not exist.
 	 */
 	int (*grant_share)(struct hv *hv, uint16_t remote, size_t n,
 		const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
@@ -234,14 +237,17 @@ struct hv_ops {
 
 	/*
 	 * Withdraws and frees the object. Pages that the remote still maps stay its until it
-	 * unmaps them, and keep counting against the caller's limit until then.
+	 * unmaps them, and it may map them again until then, and a little longer: the granter's
+	 * kernel looks every second. They do not count against the limit any more, so a remote
+	 * that never unmaps costs the granter's domain memory without bound: pool pages by peer.
 	 */
 	void (*grant_unshare)(struct hv *hv, struct hv_share *share);
 
 	/*
 	 * Maps n pages that domain `remote` (HV_DOMID_SELF: the caller's) granted to the caller's
-	 * domain, contiguously. notify as in grant_share. EINVAL: a bad reference, one granted to
-	 * somebody else, no such domain. EINVAL with a notify and n != 1. ENOMEM, ENOSPC: limits.
+	 * domain, contiguously. notify as in grant_share, and EINVAL without writable. EINVAL: n is
+	 * 0, a bad reference, one granted to somebody else, no such domain; on Linux also a table
+	 * of mappings that is full. ENOMEM, ENOSPC: limits.
 	 */
 	int (*grant_map)(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 		bool writable, const struct hv_unmap_notify *notify, void **ret_addr,
@@ -258,7 +264,9 @@ struct hv_ops {
 	 */
 	int (*store_publish)(struct hv *hv, const char *key, const void *value, size_t len);
 
-	/* Removes a record of the caller's domain or, for the broker's, of any. ENOENT. May block.
+	/*
+	 * Removes a record of the caller's domain or, for the broker's, of any. ENOENT. EACCES:
+	 * another domain's, outside the broker's. EINVAL: key. May block.
 	 */
 	int (*store_remove)(struct hv *hv, uint16_t domid, const char *key);
 

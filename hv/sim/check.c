@@ -290,7 +290,7 @@ static void check_pages(struct check *c)
 			bad(c, "page %u: a ring's, of a slot that is not there", page);
 		if (SIM_PAGE_TYPE(info) != SIM_PAGE_SHARE)
 			continue;
-		shared[SIM_PAGE_DOMAIN(info)]++;
+		shared[SIM_PAGE_DOMAIN(info)] += !(SIM_PAGE_FLAGS(info) & SIM_PAGE_WITHDRAWN);
 		if (SIM_PAGE_TAG(info) >= SIM_MAX_GREFS ||
 			domain_at(c->xen, SIM_PAGE_DOMAIN(info))->grants[SIM_PAGE_TAG(info)] >>
 					32 !=

@@ -127,7 +127,6 @@ static void page_release_locked(struct xen *xen, uint32_t page)
 	struct sim_domain *d = domain_at(xen, SIM_PAGE_DOMAIN(info));
 
 	txn_set(xen, &d->grants[SIM_PAGE_TAG(info)], 0);
-	txn_set(xen, &d->n_shared, d->n_shared - 1);
 	pages_free_locked(xen, page, 1);
 }
 
@@ -141,7 +140,8 @@ void guest_page_unpinned_locked(struct xen *xen, uint32_t page)
 
 /*
  * gnttab_end_foreign_access: an entry in use stays, its page is freed with the last mapping. Xen
- * lets a domain that has it mapped map it again until then.
+ * lets a domain that has it mapped map it again until then. gntalloc counts none of it any more
+ * (__del_gref, since Linux 5.17).
  */
 static void unshare_locked(struct xen *xen, uint32_t index)
 {
@@ -149,6 +149,7 @@ static void unshare_locked(struct xen *xen, uint32_t index)
 	struct sim_domain *d = domain_at(xen, share->domain);
 
 	notify_fire_locked(xen, share->domain, &share->notify);
+	txn_set(xen, &d->n_shared, d->n_shared - share->n_pages);
 	for (uint32_t page = share->first_page; page < share->first_page + share->n_pages; page++) {
 		uint32_t ref = SIM_PAGE_TAG(xen->seg->pages[page]);
 

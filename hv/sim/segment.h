@@ -192,7 +192,7 @@ struct sim_domain {
 	uint32_t n_ports;	/* active_evtchns */
 	uint32_t virq_port[24]; /* virq_to_evtchn of vcpu 0 */
 
-	uint32_t n_shared; /* pages that gntalloc holds, withdrawn ones that are mapped included */
+	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 
 	_Atomic uint32_t n_waiting; /* waiters of all rings; looked at without the lock */

@@ -200,8 +200,8 @@ static void pages_run_out(void)
 	CHECK_INT(m, n);
 }
 
-/* hv.h, grant_unshare: what the remote still maps keeps counting against the limit. */
-static void mapped_pages_count(void)
+/* hv.h, grant_unshare: what the remote still maps counts no more, and is not used again either. */
+static void mapped_pages_uncounted(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
 	uint32_t refs[16], first[16], share, map, before;
@@ -209,13 +209,18 @@ static void mapped_pages_count(void)
 
 	CHECK_OK(actor_share(a, b->domid, 16, NULL, first, &before));
 	CHECK_OK(actor_map(b, a->domid, first, 16, true, NULL, &map));
+	page_pattern_write(b, map, 7, 3);
 	while ((r = actor_share(a, b->domid, 16, NULL, refs, &share)) == 0)
 		;
 	CHECK_INT(r, -ENOSPC);
 	actor_unshare(a, before);
+	CHECK_OK(actor_share(a, b->domid, 16, NULL, refs, &share));
+	for (int i = 0; i < 16; i++)
+		CHECK(page_is_zero(a, share, (size_t)i));
+	CHECK(page_is_pattern(b, map, 7, 3));
 	CHECK_INT(actor_share(a, b->domid, 16, NULL, refs, &share), -ENOSPC);
-	actor_unmap(b, map);
-	CHECK_SOON(actor_share(a, b->domid, 16, NULL, refs, &share), 0);
+	actor_unmap(b, map); /* gives nothing back a second time */
+	CHECK_INT(actor_share(a, b->domid, 16, NULL, refs, &share), -ENOSPC);
 }
 
 static void handle_close_gives_back(void)
@@ -234,7 +239,7 @@ static void handle_close_gives_back(void)
 	CHECK(page_is_pattern(b, map, 0, 1));
 	/* an entry in use stays usable for who uses it (Xen's map_grant_ref), no longer */
 	actor_unmap(b, map);
-	CHECK_INT(map_try(b, a->domid, ref), -EINVAL);
+	CHECK_SOON(map_try(b, a->domid, ref), -EINVAL);
 }
 
 /* A killed granter: its references are void (and may be reused), its pages stay mapped. */
@@ -255,21 +260,20 @@ static void granter_killed(void)
 	CHECK_SOON(map_try(b, domid, ref), -EINVAL);
 }
 
-/* A killed mapper's mappings go: the granter's limit comes back. */
+/* A killed mapper's mappings go: withdrawn references, which they kept usable, are void. */
 static void mapper_killed(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint32_t refs[16], first[16], share, map, before;
-	uint16_t domid = b->domid;
+	struct actor *b2 = world_actor(WORLD_B);
+	uint32_t refs[16], share, map;
 
-	CHECK_OK(actor_share(a, domid, 16, NULL, first, &before));
-	CHECK_OK(actor_map(b, a->domid, first, 16, true, NULL, &map));
-	while (actor_share(a, domid, 16, NULL, refs, &share) == 0)
-		;
-	actor_unshare(a, before);
-	CHECK_INT(actor_share(a, domid, 16, NULL, refs, &share), -ENOSPC);
+	CHECK_OK(actor_share(a, b->domid, 16, NULL, refs, &share));
+	CHECK_OK(actor_map(b, a->domid, refs, 16, true, NULL, &map));
+	actor_unshare(a, share);
+	CHECK_OK(map_try(b2, a->domid, refs[5])); /* Xen's map_grant_ref */
 	actor_kill(b);
-	CHECK_SOON(actor_share(a, domid, 16, NULL, refs, &share), 0);
+	for (int i = 0; i < 16; i++)
+		CHECK_SOON(map_try(b2, a->domid, refs[i]), -EINVAL);
 }
 
 #define G WORLD_GUESTS
@@ -283,7 +287,7 @@ static const struct test_case cases[] = {
 	{"share_with_nobody", G, share_with_nobody},
 	{"unshare_while_mapped", G, unshare_while_mapped},
 	{"pages_run_out", G | WORLD_QUIET, pages_run_out},
-	{"mapped_pages_count", G | WORLD_QUIET, mapped_pages_count},
+	{"mapped_pages_uncounted", G | WORLD_QUIET, mapped_pages_uncounted},
 	{"handle_close_gives_back", G | WORLD_QUIET, handle_close_gives_back},
 	{"granter_killed", G | WORLD_KILL | WORLD_QUIET, granter_killed},
 	{"mapper_killed", G | WORLD_KILL | WORLD_QUIET, mapper_killed},

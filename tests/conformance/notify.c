@@ -4,6 +4,8 @@
  * go: the byte becomes 0, then the event arrives, and only then the port closes (Linux's gntdev
  * and gntalloc).
  */
+#include <string.h>
+
 #include "tests/conformance/case.h"
 
 #define ALIVE 100 /* the byte's offset */
@@ -43,6 +45,7 @@ enum way {
 static void pair_arm(struct pair *p, enum side side, uint32_t offset)
 {
 	struct hv_unmap_notify notify;
+	uint8_t page[HV_PAGE_SIZE];
 	uint32_t ref;
 
 	p->goes = world_actor(WORLD_A);
@@ -58,8 +61,8 @@ static void pair_arm(struct pair *p, enum side side, uint32_t offset)
 		CHECK_OK(
 			actor_map(p->stays, p->goes->domid, &ref, 1, true, NULL, &p->stays_object));
 	}
-	for (size_t i = 0; i < HV_PAGE_SIZE; i += 4)
-		byte_set(p->stays, p->stays_object, i, 0x55);
+	memset(page, 0x55, sizeof(page));
+	actor_mem_write(p->stays, p->stays_object, 0, page, sizeof(page));
 	CHECK_PORT_QUIET(p->stays, p->stays_port);
 }
 
@@ -215,13 +218,13 @@ static void notify_one_page_only(void)
 	CHECK_PORT(a, pa);
 }
 
-/* Beyond the page, or through a port that is not the handle's: refused, whatever the errno. */
+/* Beyond the page, through a port that is not the handle's, or of a page that cannot be written. */
 static void notify_nonsense(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
 	struct actor *b2 = actor_sibling(b);
 	struct hv_unmap_notify beyond, foreign, nowhere;
-	uint32_t pa, pb, ref, share, map;
+	uint32_t pa, pb, ref, share, map, ref2, share2;
 
 	actor_connect(a, b, &pa, &pb);
 	beyond = (struct hv_unmap_notify){HV_PAGE_SIZE, pb};
@@ -229,9 +232,13 @@ static void notify_nonsense(void)
 	nowhere = (struct hv_unmap_notify){0, 900};
 	CHECK_OK(actor_share(a, b->domid, 1, NULL, &ref, &share));
 	byte_set(a, share, 0, 1);
-	CHECK(actor_map(b, a->domid, &ref, 1, true, &beyond, &map) < 0);
-	CHECK(actor_map(b2, a->domid, &ref, 1, true, &foreign, &map) < 0);
-	CHECK(actor_map(b, a->domid, &ref, 1, true, &nowhere, &map) < 0);
+	CHECK_INT(actor_map(b, a->domid, &ref, 1, true, &beyond, &map), -EINVAL);
+	CHECK_INT(actor_map(b2, a->domid, &ref, 1, true, &foreign, &map), -EINVAL);
+	CHECK_INT(actor_map(b, a->domid, &ref, 1, true, &nowhere, &map), -EINVAL);
+	CHECK_INT(actor_map(b, a->domid, &ref, 1, false, &foreign, &map), -EINVAL);
+	CHECK_INT(actor_share(b, a->domid, 1, &beyond, &ref2, &share2), -EINVAL);
+	CHECK_INT(actor_share(b2, a->domid, 1, &foreign, &ref2, &share2), -EINVAL);
+	CHECK_INT(actor_share(b, a->domid, 1, &nowhere, &ref2, &share2), -EINVAL);
 	CHECK_PORT_QUIET(a, pa);
 	CHECK_INT(byte_get(a, share, 0), 1);
 }
