@@ -82,7 +82,7 @@ guest_config() { # NAME TYPE LINE...
 
 # guest_up NAME OFFSET: it has answered, since then.
 guest_up() {
-	console_line "$1" "$2" '^@lab up' 60 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
+	console_line "$1" "$2" '^@lab up' 120 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
 	guest_moved "$1"
 }
 

@@ -12,7 +12,11 @@ lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils
 	libyajl2 libxenevtchn1 libxengnttab1 libxenstore4 libxencall1 libxenforeignmemory1
 	libxendevicemodel1 libxenhypfs1 libxentoolcore1 libxentoollog1
 	libc6 libgcc-s1 libtinfo6 libuuid1 libzstd1 liblzma5 zlib1g busybox-static bash coreutils
-	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5 util-linux"
+	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5 util-linux
+	systemd libsystemd0 libsystemd-shared udev libudev1 mount libmount1 libblkid1 libcap2 libcap-ng0
+	libcrypt1 libkmod2 libseccomp2 libapparmor1 libaudit1 libpam0g libip4tc2 libcryptsetup12 libfdisk1
+	libdevmapper1.02.1 libjson-c5 libargon2-1 libgcrypt20 libgpg-error0 liblz4-1 libevent-2.1-7
+	libevent-core-2.1-7 libjansson4 libinih1"
 
 # debs_kernel: the package behind linux-image-amd64.
 debs_kernel() {

@@ -13,6 +13,7 @@ image_libraries() {
 	local root=$1 file wanted
 	local search=$lab_debs/root/usr/lib/x86_64-linux-gnu:$lab_debs/root/lib/x86_64-linux-gnu
 	search+=:$product/usr/lib/x86_64-linux-gnu:$product/usr/lib
+	search+=:$lab_debs/root/usr/lib/x86_64-linux-gnu/systemd:$lab_debs/root/lib/x86_64-linux-gnu/systemd
 
 	mkdir -p "$root/usr/lib/x86_64-linux-gnu" "$root/lib64"
 	wanted=$(find "$root" -type f -perm -100 -print0 | LD_LIBRARY_PATH=$search xargs -0 -n1 ldd 2>/dev/null |

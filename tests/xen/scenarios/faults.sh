@@ -3,38 +3,13 @@
 # What dies, stops or comes back, in mid-transfer; what the other end sees; and whether ports and grants
 # come back. SOURCE is what sends, SINK what receives and checks every message.
 # boots: xenstored oxenstored
-# limit: 150
+# limit: 300
 # cases: kill-source kill-sink destroy-source destroy-sink destroy-ten pause msgd-restart
-# cases: quiesce-pv quiesce-pvh reboot stale-record gntalloc-limit gntalloc-raised
+# cases: quiesce reboot stale-record gntalloc-limit gntalloc-raised
+# cases-oxenstored: destroy-source destroy-sink msgd-restart quiesce reboot stale-record
 
 . /lab/lab.sh
-
-# ---- a transfer: content-checked, endless ------------------------------------------------------
-
-# transfer_start NAME SINK SOURCE
-transfer_start() {
-	start "$1-sink" "$2" "peer sink $1 /tmp/$1.count"
-	await "$1-sink" '^listening'
-	start "$1-source" "$3" "peer source $(domain_name "$2")/$1"
-	counter_moves "$1" "$2"
-}
-
-counter() { on "$2" "od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
-counter_past() { [ "$(counter "$1" "$2")" -gt "$3" ]; }
-counter_moves() { eventually 20 counter_past "$1" "$2" $(($(counter "$1" "$2") + 500)); }
-
-# transfer_stop NAME: ends it in order; every message was right.
-transfer_stop() {
-	local sent received
-
-	signal "$1-source" TERM
-	finish "$1-source" >/tmp/source || fail "source: $(tail -n 1 /tmp/source)"
-	finish "$1-sink" >/tmp/sink || fail "sink: $(tail -n 1 /tmp/sink)"
-	sent=$(sed -n 's/^sent //p' /tmp/source)
-	received=$(sed -n 's/^received //p' /tmp/sink)
-	[ "$sent" = "$received" ] || fail "$sent sent, $received received"
-	echo "$received messages, all right"
-}
+. /lab/transfer.sh
 
 # end_seen TAG: it ends by itself, with ECONNRESET, soon; prints what it said.
 end_seen() {
@@ -229,42 +204,40 @@ case_stale_record() {
 	[ -n "$before" ] || fail 'no record is left over: nothing to test'
 	start new pv1 'peer listen new'
 	eventually 10 test "$(on pv1 'xenstore-list data/msgd | wc -l')" = 2
-	lines=$(wc -l <$state/msgd.log)
+	lines=$(wc -l </run/lab/msgd.log)
 	msgd_start
 	await new '^listening'
 	msgctl --json names | jq -e '[.names[].name] | index("new") and (index("old") | not)' >/dev/null ||
 		fail "names: $(msgctl names)"
-	seen "$(tail -n "+$((lines + 1))" $state/msgd.log | grep -m1 'record .* is deleted')" || fail 'nothing was deleted'
+	seen "$(tail -n "+$((lines + 1))" /run/lab/msgd.log | grep -m1 'record .* is deleted')" || fail 'nothing was deleted'
 	on pvh1 'peer try pv1/new' >/tmp/try || fail "try: $(cat /tmp/try)"
 	stop new
 }
 
 # ---- a domain is saved and restored --------------------------------------------------------------------
 
-quiesced() { # GUEST OTHER
-	local offset said file=/run/lab/saved
+# Under traffic; scenario quiesce has more.
+case_quiesce() {
+	local said file=/run/lab/saved
 
 	guests_have
-	start echo "$1" 'echo-server echo'
-	start t-sink "$1" 'peer sink t /tmp/t.count'
-	start t-source "$2" "peer source $1/t"
-	counter_moves t "$1"
-	msgctl --json quiesce "$1" >/tmp/quiesce || fail "quiesce: $(cat /tmp/quiesce)"
+	start echo pvh1 'echo-server echo'
+	start t-sink pvh1 'peer sink t /tmp/t.count'
+	start t-source pv1 "peer source pvh1/t"
+	counter_moves t pvh1
+	msgctl --json quiesce pvh1 >/tmp/quiesce || fail "quiesce: $(cat /tmp/quiesce)"
 	said=$(end_seen t-source)
 	end_seen t-sink >/dev/null
-	offset=$(guest_console_size "$1")
-	xl save "$1" $file >/tmp/save 2>&1 || fail "xl save: $(tail -n 2 /tmp/save)"
-	on "$2" "peer try $1/echo" >/tmp/try && fail 'connected to a domain that is saved'
+	xl save pvh1 $file >/tmp/save 2>&1 || fail "xl save: $(tail -n 2 /tmp/save)"
+	on pv1 "peer try pvh1/echo" >/tmp/try && fail 'connected to a domain that is saved'
 	xl restore $file >/tmp/restore 2>&1 || fail "xl restore: $(tail -n 2 /tmp/restore)"
 	rm $file
-	guest_moved "$1"
-	on "$2" "echo hello | timeout 20 echo-client $1/echo" >/tmp/echo 30 || fail "echo: $(cat /tmp/echo)"
-	on "$1" 'dmesg | grep -E "BUG|Oops|Call Trace"' && fail 'its kernel complains'
+	guest_moved pvh1
+	on pv1 "echo hello | timeout 20 echo-client pvh1/echo" >/tmp/echo 30 || fail "echo: $(cat /tmp/echo)"
+	on pvh1 'dmesg | grep -E "BUG|Oops|Call Trace"' && fail 'its kernel complains'
 	stop echo
 	seen "the peer says: $said; after xl save and restore: $(cat /tmp/echo)"
 }
-case_quiesce_pv() { quiesced pv1 pvh1; }
-case_quiesce_pvh() { quiesced pvh1 pv1; }
 
 # ---- gntalloc's pages --------------------------------------------------------------------------------------
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# A transfer: content-checked, endless. For scenarios to source, after lab.sh.
+
+# transfer_start NAME SINK SOURCE
+transfer_start() {
+	start "$1-sink" "$2" "peer sink $1 /tmp/$1.count"
+	await "$1-sink" '^listening'
+	start "$1-source" "$3" "peer source $(domain_name "$2")/$1"
+	counter_moves "$1" "$2"
+}
+
+counter() { on "$2" "od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
+counter_past() { [ "$(counter "$1" "$2")" -gt "$3" ]; }
+counter_moves() { eventually 20 counter_past "$1" "$2" $(($(counter "$1" "$2") + 500)); }
+
+# transfer_stop NAME: ends it in order; every message was right.
+transfer_stop() {
+	local sent received
+
+	signal "$1-source" TERM
+	finish "$1-source" >/tmp/source || fail "source: $(tail -n 1 /tmp/source)"
+	finish "$1-sink" >/tmp/sink || fail "sink: $(tail -n 1 /tmp/sink)"
+	sent=$(sed -n 's/^sent //p' /tmp/source)
+	received=$(sed -n 's/^received //p' /tmp/sink)
+	[ "$sent" = "$received" ] || fail "$sent sent, $received received"
+	echo "$received messages, all right"
+}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Images whose init is Debian's systemd: a dom0, and guests. For tests/xen/run to source, after
+# images.sh, whose rules hold here too.
+# shellcheck disable=SC2154 # lab_debs, lab_dir, product
+
+# image_add_systemd ROOT: systemd, udev and the kernel's modules where modprobe looks, onto image_base.
+image_add_systemd() {
+	local root=$1 from=$lab_debs/root version file
+
+	for file in lib/systemd usr/lib/systemd lib/udev/rules.d usr/lib/udev/rules.d usr/lib/tmpfiles.d \
+		usr/lib/sysusers.d etc/systemd usr/lib/x86_64-linux-gnu/systemd lib/x86_64-linux-gnu/systemd; do
+		[ -d "$from/$file" ] || continue
+		mkdir -p "$root/$file"
+		cp -a "$from/$file/." "$root/$file/"
+	done
+	image_gnu "$root" systemctl journalctl systemd-sysusers systemd-tmpfiles systemd-run udevadm setpriv \
+		mount umount kmod id stat
+	ln -sf kmod "$root/usr/bin/modprobe"
+	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"
+	# What would ask for D-Bus, a seat or a network has nothing to do here.
+	rm -f "$root"/usr/lib/systemd/system/*.wants/{systemd-logind,systemd-networkd,systemd-resolved,systemd-timesyncd,systemd-ask-password*,getty*,systemd-update-utmp*,systemd-machine-id-commit,systemd-hwdb-update}*
+	cp -a "$product/etc/." "$root/etc/"
+	[ ! -d "$product/lib" ] || cp -a "$product/lib/." "$root/usr/lib/"
+	version=$(basename "$from"/lib/modules/*)
+	mkdir -p "$root/usr/lib/modules"
+	cp -a "$from/lib/modules/$version" "$root/usr/lib/modules/"
+	(exec -a depmod "$from/bin/kmod" -b "$root" "$version")
+	cp "$lab_dir"/systemd/*.{service,target} "$root/usr/lib/systemd/system/"
+	echo 'ID=lab' >"$root/etc/os-release"
+	: >"$root/etc/machine-id"
+	: >"$root/etc/fstab"
+	mkdir -p "$root"/{etc/msgd/policy.d,usr/lib/sysusers.d,var/log,var/tmp,home}
+	# An application's user: in the groups of the devices, and of the socket for records.
+	cat >"$root/usr/lib/sysusers.d/lab-application.conf" <<-END
+		u application - "An unprivileged application" /tmp
+		m application xen-evtchn
+		m application xen-gntalloc
+		m application xen-gntdev
+		m application msg-attach
+	END
+	ln -sf usr/lib/systemd/systemd "$root/init"
+}
+
+# images_systemd DIRECTORY: DIRECTORY/dom0-systemd, ready for image_pack; its guests are made the same way.
+images_systemd() {
+	local guest=$1/guest-systemd dom0=$1/dom0-systemd
+
+	rm -rf "$guest" "$dom0"
+	cp -a "$1/guest" "$guest"
+	rm "$guest/init"
+	image_add_systemd "$guest"
+	ln -s lab-guest.target "$guest/etc/systemd/system/default.target"
+	image_libraries "$guest"
+	image_pack "$guest" "$1/guest-systemd.img"
+
+	cp -a "$1/dom0" "$dom0"
+	rm "$dom0/init" "$dom0/lab/guest.img"
+	image_add_systemd "$dom0"
+	ln -s lab-dom0.target "$dom0/etc/systemd/system/default.target"
+	printf '%s\n' 'allow listen * on any' 'allow connect * from any to any' >"$dom0/etc/msgd/policy.d/lab.policy"
+	image_libraries "$dom0"
+	mv "$1/guest-systemd.img" "$dom0/lab/guest.img"
+}

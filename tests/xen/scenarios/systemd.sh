@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Dom0 and guests whose init is Debian's systemd, with the units, rules and groups that are installed.
+# boots: systemd
+# limit: 180
+# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged restart crash stop
+
+. /lab/lab.sh
+. /lab/transfer.sh
+
+# Runs a command as the unprivileged user, in that user's groups and no others.
+as_application='setpriv --reuid application --regid application --init-groups --inh-caps=-all'
+
+guests_have() {
+	# shellcheck disable=SC2034 # guest_have's
+	guest_memory=256
+	guest_have sys1 pv
+	guest_have sys2 pvh
+}
+msgd_property() { systemctl show --value -p "$1" msgd.service; }
+msgd_active() { [ "$(systemctl is-active msgd.service)" = active ]; }
+journal() { journalctl -q -o cat -u msgd.service; }
+journal_has() { journal | grep -q -- "$1"; }
+
+case_start() { # its answer is that the service is ready, not that it was started
+	local began=${EPOCHREALTIME/./}
+
+	systemctl start msgd || fail "$(systemctl status msgd.service 2>&1 | tail -n 5)"
+	seen "ready after $(milliseconds_since "$began") ms"
+	msgd_active || fail "$(systemctl is-active msgd.service)"
+	msgctl status >/tmp/status || fail "$(cat /tmp/status)"
+}
+case_status() {
+	systemctl start msgd
+	systemctl status msgd.service >/tmp/status || fail "$(cat /tmp/status)"
+	grep -q 'Active: active (running)' /tmp/status || fail "$(head -n 3 /tmp/status)"
+	[ "$(msgd_property StatusText)" ] || fail 'no status text'
+	seen "$(msgd_property StatusText)"
+}
+case_journal() { # who came and went, with what systemd adds
+	guests_have
+	systemctl start msgd
+	start server sys1 'echo-server journal'
+	on sys2 'echo hello | echo-client sys1/journal' >/dev/null
+	signal server KILL
+	finish server >/dev/null || true
+	eventually 10 journal_has 'sys1.*is gone'
+	journalctl -q -o json -u msgd.service | jq -es 'map(select(.PRIORITY)) | length > 0' >/dev/null ||
+		fail 'no priorities'
+	seen "$(journal | grep 'sys1' | tail -n 1)"
+}
+case_devices() { # who may open what, by the udev rules
+	local said expected
+
+	guests_have
+	expected='0660 root xen-evtchn
+0660 root xen-gntalloc
+0660 root xen-gntdev
+0600 root root'
+	for domain in sys1 sys2 dom0; do
+		said=$(on "$domain" 'cd /dev/xen && stat -c "0%a %U %G" evtchn gntalloc gntdev xenbus')
+		[ "$said" = "$expected" ] || fail "$domain: $said"
+	done
+	seen 'evtchn, gntalloc, gntdev: a group each; xenbus: root alone'
+}
+case_limit() { # of gntalloc, by our modprobe.d file
+	local limit
+
+	guests_have
+	limit=$(on sys1 'cat /sys/module/xen_gntalloc/parameters/limit')
+	[ "$limit" = 16384 ] || fail "$limit pages"
+	seen "$limit pages"
+}
+case_agent() { # is started by its first client
+	guests_have
+	[ "$(on sys1 'systemctl is-active msg-agent.socket')" = active ] || fail 'the socket'
+	seen "$(on sys1 'stat -c "%a %U %G" /run/msg-agent.sock')"
+}
+case_refused() { # the user has what it needs and no more
+	local said
+
+	guests_have
+	said=$(on sys1 "$as_application cat /dev/xen/xenbus 2>&1" || true)
+	grep -q 'Permission denied' <<<"$said" || fail "xenbus: $said"
+	said=$(on sys1 "setpriv --reuid nobody --regid nogroup --clear-groups echo-server refused 2>&1" || true)
+	grep -qi 'permission denied' <<<"$said" || fail "nobody: $said"
+	seen "$said"
+}
+case_unprivileged() { # listens in one guest, connects from the other
+	local said
+
+	guests_have
+	systemctl start msgd
+	start server sys1 "$as_application echo-server user"
+	said=$(on sys2 "printf 'one\ntwo words\n' | $as_application echo-client sys1/user") || fail "$said"
+	grep -q 'got back: two words' <<<"$said" || fail "$said"
+	[ "$(on sys1 'systemctl is-active msg-agent.service')" = active ] || fail 'msg-agent does not run'
+	on sys1 'systemctl stop msg-agent.socket msg-agent.service; systemctl start msg-agent.socket'
+	said=$(on sys2 "echo again | $as_application echo-client sys1/user") || fail "without the agent: $said"
+	signal server KILL
+	finish server >/dev/null || true
+	seen "$said"
+}
+case_dom0_unprivileged() { # in dom0 it is msgd's own socket
+	local said
+
+	guests_have
+	systemctl start msgd
+	start server dom0 "$as_application echo-server user"
+	await server 'listening'
+	said=$(on sys2 "echo hello | $as_application echo-client Domain-0/user") || fail "$said"
+	grep -q 'got back: hello' <<<"$said" || fail "$said"
+	signal server KILL
+	finish server >/dev/null || true
+	seen "$said"
+}
+case_restart() { # the transfer does not notice
+	local before after
+
+	guests_have
+	systemctl start msgd
+	transfer_start restart sys1 sys2
+	before=$(msgd_property MainPID)
+	systemctl restart msgd || fail "$(journal | tail -n 3)"
+	after=$(msgd_property MainPID)
+	[ "$before" != "$after" ] || fail 'the same process'
+	counter_moves restart sys1
+	systemctl restart msgd
+	counter_moves restart sys1
+	seen "$(transfer_stop restart)"
+}
+case_crash() { # systemd starts it again
+	local before
+
+	guests_have
+	systemctl start msgd
+	transfer_start crash sys1 sys2
+	before=$(msgd_property NRestarts)
+	systemctl kill -s KILL msgd.service
+	eventually 20 msgd_restarted "$before"
+	counter_moves crash sys1
+	seen "$(transfer_stop crash)"
+}
+msgd_restarted() { [ "$(msgd_property NRestarts)" -gt "$1" ] && msgd_active; }
+case_stop() {
+	systemctl start msgd
+	systemctl stop msgd || fail "$(systemctl status msgd.service | tail -n 3)"
+	[ "$(msgd_property Result)" = success ] || fail "$(msgd_property Result)"
+	seen "$(journal | tail -n 1)"
+}
