@@ -272,7 +272,8 @@ struct hv_ops {
 
 	/*
 	 * Broker's domain only (else EACCES): from now on HV_EVENT_STORE tells of records, those
-	 * present first. A record's changes coalesce; the last one is never lost. May block.
+	 * present first. A record's changes coalesce; the last one is never lost, and may be told
+	 * twice. May block.
 	 */
 	int (*store_watch)(struct hv *hv);
 

@@ -33,29 +33,49 @@ static int guest_of(const struct world *world, const char *domain)
 							    : -1;
 }
 
-/* The pseudo-terminal of a guest's console, as xenconsoled says. */
-static int console_find(struct xs_handle *xs, const char *name, char *ret_tty, size_t size)
+/* Of the domain of that name: 0, or -ENOENT. */
+static int path_find(struct xs_handle *xs, const char *name, const char *rest, char ret_path[80])
 {
 	_cleanup_free_ char **domids = NULL;
 	unsigned int n = 0;
 
 	domids = xs_directory(xs, XBT_NULL, "/local/domain", &n);
 	for (unsigned int i = 0; domids && i < n; i++) {
-		_cleanup_free_ char *this = NULL, *tty = NULL;
-		char path[64];
+		_cleanup_free_ char *this = NULL;
 
-		snprintf(path, sizeof(path), "/local/domain/%s/name", domids[i]);
-		this = xs_read(xs, XBT_NULL, path, NULL);
+		snprintf(ret_path, 80, "/local/domain/%s/name", domids[i]);
+		this = xs_read(xs, XBT_NULL, ret_path, NULL);
 		if (!this || strcmp(this, name) != 0)
 			continue;
-		snprintf(path, sizeof(path), "/local/domain/%s/console/tty", domids[i]);
-		tty = xs_read(xs, XBT_NULL, path, NULL);
-		if (!tty)
-			return -ENOTTY;
-		snprintf(ret_tty, size, "%s", tty);
+		snprintf(ret_path, 80, "/local/domain/%s/%s", domids[i], rest);
 		return 0;
 	}
 	return -ENOENT;
+}
+
+/* The pseudo-terminal of a guest's console, as xenconsoled says. */
+static int console_find(struct xs_handle *xs, const char *name, char *ret_tty, size_t size)
+{
+	_cleanup_free_ char *tty = NULL;
+	char path[80];
+	int r = path_find(xs, name, "console/tty", path);
+
+	if (r < 0)
+		return r;
+	tty = xs_read(xs, XBT_NULL, path, NULL);
+	if (!tty)
+		return -ENOTTY;
+	snprintf(ret_tty, size, "%s", tty);
+	return 0;
+}
+
+/* Records outlive processes, so those of an earlier case are still there. */
+static void records_clear(struct xs_handle *xs, const char *name)
+{
+	char path[80];
+
+	if (path_find(xs, name, "data/msgd", path) == 0)
+		(void)xs_rm(xs, XBT_NULL, path);
 }
 
 static int xen_start(struct world *world)
@@ -70,6 +90,8 @@ static int xen_start(struct world *world)
 	if (sscanf(world->spec, "%31[^,],%31[^,]", world->names[WORLD_A], world->names[WORLD_B]) !=
 		2)
 		r = -EINVAL;
+	for (int i = 0; i < WORLD_N_WHO && r == 0; i++)
+		records_clear(xs, world->names[i]);
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = console_find(xs, world->names[WORLD_A + i], ttys[i], sizeof(ttys[i]));
 	if (xs)
