@@ -210,7 +210,7 @@ static void bind_failure_takes_nothing(void)
 
 	CHECK_OK(actor_alloc_unbound(b, a->domid, &before));
 	CHECK_OK(actor_port_close(b, before));
-	for (int i = 0; i < 3000; i++) /* more than any 2-level or libxl limit would bear */
+	for (int i = 0; i < 2200; i++) /* more than twice what libxl lets a domain have */
 		if (actor_bind(b, a->domid, 900, &p) != -EINVAL)
 			CHECK_INT(i, -1);
 	CHECK_OK(actor_alloc_unbound(b, a->domid, &after));

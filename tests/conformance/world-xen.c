@@ -189,6 +189,7 @@ const struct world_ops world_xen_ops = {
 		},
 	.settle_ms = 60,
 	.limit_s = 240,
+	.slowness = 10, /* xenconsoled takes no more than 150 events a second of a guest */
 	.start = xen_start,
 	.stop = xen_stop,
 	.join = xen_join,

@@ -61,6 +61,16 @@ void world_manage(const char *verb, const char *domain)
 	CHECK_OK(the_world->ops->manage(the_world, verb, domain));
 }
 
+bool world_has(enum world_can can)
+{
+	return (the_world->ops->can & can) == can;
+}
+
+int world_rounds(int n)
+{
+	return the_world->ops->slowness ? n / the_world->ops->slowness : n;
+}
+
 uint16_t world_missing_domid(void)
 {
 	return 0x7fe0; /* the last but a few that a domain can have; no world counts up to it */

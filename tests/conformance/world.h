@@ -52,6 +52,7 @@ struct world_ops {
 	const char *why_not[WORLD_N_CAN]; /* for each bit that is missing: the reason, or NULL */
 	int settle_ms; /* how long to wait for what must not come; 0 where nothing is late */
 	int limit_s;   /* of a case; 0: as everywhere */
+	int slowness;  /* by how much to divide long loops; 0: not at all */
 
 	/* Brings up hypervisor and the domains of enum world_who; fills world->names. */
 	int (*start)(struct world *world);
@@ -112,6 +113,10 @@ struct actor *world_actor(enum world_who who);
 struct actor *world_actor_in(const char *domain);
 uint16_t world_create(const char *domain, uint16_t domid, bool argo);
 void world_manage(const char *verb, const char *domain);
+/* For what a case can leave out. */
+bool world_has(enum world_can can);
+/* How often to repeat what is repeated n times where nothing is slow. */
+int world_rounds(int n);
 /* A domid that no domain has. */
 uint16_t world_missing_domid(void);
 
