@@ -219,7 +219,10 @@ static void two_watchers(void)
 	record_expect(d, a->domid, "k", "3", 1);
 }
 
-/* ENOSPC at the domain's own quota; another domain's is its own; removing makes room. */
+/*
+ * ENOSPC at the domain's own quota; another domain's is its own; removing makes room. Keys are of
+ * one length: xenstored counts the bytes of a directory's names.
+ */
 static void quota(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
@@ -227,26 +230,26 @@ static void quota(void)
 	int n = 0, r;
 
 	do {
-		snprintf(key, sizeof(key), "k%d", n);
+		snprintf(key, sizeof(key), "k%04d", n);
 		r = actor_publish(a, key, key, sizeof(key));
 	} while (r == 0 && ++n < 5000);
 	CHECK_INT(r, -ENOSPC);
 	CHECK(n > 20);
-	CHECK_OK(actor_publish(a, "k1", "replaced", 8)); /* takes no more */
+	CHECK_OK(actor_publish(a, "k0001", "replaced", 8)); /* takes no more */
 	CHECK_OK(actor_publish(b, "k", "b", 1));
-	CHECK_OK(actor_remove(a, a->domid, "k0"));
+	CHECK_OK(actor_remove(a, a->domid, "k0000"));
 	CHECK_OK(actor_publish(a, "again", "x", 1));
-	CHECK_INT(actor_publish(a, "more", "x", 1), -ENOSPC);
+	CHECK_INT(actor_publish(a, "extra", "x", 1), -ENOSPC);
 	CHECK_OK(actor_remove(a, a->domid, "again"));
 	for (int i = 1; i < n; i++) {
-		snprintf(key, sizeof(key), "k%d", i);
+		snprintf(key, sizeof(key), "k%04d", i);
 		CHECK_OK(actor_remove(a, a->domid, key));
 	}
 	for (int i = 0; i < n; i++) {
-		snprintf(key, sizeof(key), "k%d", i);
+		snprintf(key, sizeof(key), "k%04d", i);
 		CHECK_OK(actor_publish(a, key, "x", 1));
 	}
-	CHECK_INT(actor_publish(a, "more", "x", 1), -ENOSPC);
+	CHECK_INT(actor_publish(a, "extra", "x", 1), -ENOSPC);
 }
 
 /* A record is its domain's: it outlives the process that wrote it. */

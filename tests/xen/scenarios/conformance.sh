@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# The suite of hv.h (tests/conformance) over its Xen backend: dom0 commands actors in a PV and a PVH guest,
+# over their consoles, which is slow.
+# boots: xenstored oxenstored
+# limit: 1500
+# cases: evtchn grant notify store domain fd limits open
+# cases-oxenstored: store domain
+
+. /lab/lab.sh
+
+case_any() {
+	local log=/run/lab/conformance failed
+
+	# shellcheck disable=SC2034 # guest_have reads it
+	guest_kernel_options=lab.run=conformance,--guest,/dev/hvc0
+	guest_have conf-pv pv
+	guest_have conf-pvh pvh
+	conformance --hv=xen:conf-pv,conf-pvh "$1" | tee "$log" || true
+	grep -q '^1\.\.[1-9]' "$log" || fail "it did not end: $(tail -n 1 "$log")"
+	failed=$(grep -c '^not ok' "$log") || true
+	seen "$(grep -c '^ok' "$log") ok, of which $(grep -c '# SKIP' "$log") skipped, $failed not ok"
+	[ "$failed" -eq 0 ] || fail "$(grep '^not ok' "$log" | cut -d- -f2- | tr '\n' ' ')"
+}
