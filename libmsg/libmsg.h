@@ -146,7 +146,8 @@ struct msg_sock *msg_connect(
 
 /*
  * SHUT_WR: the peer reads what was sent, then 0. SHUT_RD: nothing more is received here.
- * ENOTCONN; EINVAL.
+ * A blocking socket waits until the ring has taken it, up to LIBMSG_LINGER; what is left then, or
+ * on a non-blocking socket, is sent by later calls on the context. ENOTCONN; EINVAL.
  */
 int msg_shutdown(struct msg_sock *sock, int how);
 

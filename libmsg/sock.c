@@ -281,6 +281,18 @@ PUBLIC struct msg_sock *msg_connect(
 	return sock;
 }
 
+/* Nobody may call again to send what found no room: waits for it, up to LINGER. */
+static void shutdown_linger(struct msg_sock *sock)
+{
+	struct channel *channel = sock->channel;
+	uint64_t deadline = ctx_deadline(sock->ctx, sock->nonblock ? 0 : sock->linger_ms);
+	int r = 0;
+
+	while (r != -ETIMEDOUT && channel->state == CHANNEL_OPEN && !channel->rx_closed &&
+		!channel->error && (!channel->tx_shut_sent || channel->link->unpushed))
+		r = ctx_wait(sock->ctx, NULL, deadline);
+}
+
 PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 {
 	struct msg_ctx *ctx = sock->ctx;
@@ -302,11 +314,21 @@ PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 			channel->tx_shut = true;
 			if (channel_flush(channel) == -EAGAIN)
 				channel_block(channel);
+			shutdown_linger(sock);
 		}
 		channel_changed(channel);
 	}
 	ctx_unlock(ctx);
 	return r;
+}
+
+/* CLOSE would find no room. */
+static bool close_lacks_room(const struct channel *channel)
+{
+	struct link *link = channel->link;
+
+	return link && link->state == LINK_UP &&
+	       (link->unpushed || link->ops->room(link, 0) == -EAGAIN);
 }
 
 /* Waits until what was accepted for sending is in the ring. False: it is not. */
@@ -319,6 +341,11 @@ static bool close_linger(struct msg_sock *sock)
 	while (!STAILQ_EMPTY(&sock->channel->out)) {
 		if (r == -ETIMEDOUT)
 			return false;
+		r = ctx_wait(ctx, NULL, deadline);
+	}
+	/* If time is over now, nothing is lost: later calls send it. */
+	while (r != -ETIMEDOUT && close_lacks_room(sock->channel)) {
+		channel_block(sock->channel);
 		r = ctx_wait(ctx, NULL, deadline);
 	}
 	return true;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -559,6 +560,50 @@ static void test_linger_is_over(void **state)
 	}
 }
 
+static void count_until_end(void *arg)
+{
+	unsigned *ret_n = arg;
+
+	(void)poll(NULL, 0, 50); /* the other end finds the ring full, as a rule */
+	while (msg_recv(sock[FAR], got, sizeof(got), 0) > 0)
+		++*ret_n;
+}
+
+/* The end gets through a full ring although its application calls libmsg no more. */
+static void test_end_through_full_ring(void **state)
+{
+	unsigned n = 0, n_read;
+	struct worker worker;
+
+	for (int way = 0; way < 2; way++) {
+		/* The window grows beyond the ring. */
+		pump_start(&pump, ctx[FAR]);
+		for (int i = 0; i < 100; i++) {
+			must(msg_send(sock[NEAR], data, 8000, 0) == 8000);
+			must(msg_recv(sock[FAR], got, sizeof(got), 0) == 8000);
+		}
+		pump_stop(&pump);
+		for (n = 0; msg_send(sock[NEAR], data, n % 2 ? 1 : 5000, MSG_DONTWAIT) > 0; n++)
+			;
+		while (msg_send(sock[NEAR], data, 1, MSG_DONTWAIT) > 0)
+			n++;
+		n_read = 0;
+		worker_start(&worker, count_until_end, &n_read);
+		if (way == 0) {
+			must(msg_shutdown(sock[NEAR], SHUT_WR) == 0);
+		} else {
+			must(msg_close(sock[NEAR]) == 0);
+			sock[NEAR] = NULL;
+		}
+		worker_join(&worker);
+		must(n_read == n);
+		if (way == 0) {
+			must(msg_close(sock[NEAR]) == 0 && msg_close(sock[FAR]) == 0);
+			testbed_channel(ctx[NEAR], ctx[FAR], "far", sock);
+		}
+	}
+}
+
 /* A non-blocking socket's close does not wait; later calls send the rest. */
 static void test_linger_not(void **state)
 {
@@ -620,6 +665,7 @@ int main(void)
 		PUMPED(test_linger),
 		CASE(test_linger_is_over),
 		CASE(test_linger_not),
+		CASE(test_end_through_full_ring),
 		CASE(test_context_close),
 		CASE(test_version),
 	};
