@@ -58,13 +58,28 @@ static void buf_queue_free(struct buf_queue *queue)
 	}
 }
 
-/* Takes it out of its link's tables; what it received stays readable. */
+/* What it holds in private memory, and what it was told to expect there. */
+static uint64_t channel_held(const struct channel *channel)
+{
+	uint64_t held = channel->partial ? channel->partial->len : 0;
+	const struct msg_buf *buf;
+
+	STAILQ_FOREACH (buf, &channel->in, entry)
+		held += buf->len;
+	return held;
+}
+
+/*
+ * Takes it out of its link's tables; what it received stays readable, and counts no more: it cannot
+ * grow, and an application that wants it gone closes the socket.
+ */
 static void channel_unlink(struct channel *channel)
 {
 	struct link *link = channel->link;
 
 	if (!link)
 		return;
+	channel->ctx->held -= channel_held(channel);
 	if (channel->blocked)
 		TAILQ_REMOVE(&link->blocked, channel, entry_blocked);
 	channel->blocked = false;
@@ -77,7 +92,7 @@ static void channel_unlink(struct channel *channel)
 
 static void channel_drop_partial(struct channel *channel)
 {
-	if (channel->partial)
+	if (channel->partial && channel->link)
 		channel->ctx->held -= channel->partial->len;
 	free(channel->partial);
 	channel->partial = NULL;
@@ -86,16 +101,12 @@ static void channel_drop_partial(struct channel *channel)
 
 void channel_free(struct channel *channel)
 {
-	struct msg_buf *buf;
-
 	channel_unlink(channel);
 	if (channel->listener)
-		TAILQ_REMOVE(&channel->listener->pending, channel, entry_backlog);
+		backlog_remove(channel);
 	if (channel->sock)
 		channel->sock->channel = NULL;
 	channel_drop_partial(channel);
-	STAILQ_FOREACH (buf, &channel->in, entry)
-		channel->ctx->held -= buf->len;
 	buf_queue_free(&channel->in);
 	buf_queue_free(&channel->out);
 	free(channel->why);
@@ -234,6 +245,34 @@ void channel_read_done(struct channel *channel, uint32_t cost)
 
 /* ---- frames ------------------------------------------------------------------------- */
 
+/*
+ * Whether the context's budget has room for len bytes more. Where it has not, the link that holds
+ * most pays with its life, so that no peer can cost others their links.
+ */
+static bool budget_claim(struct channel *channel, uint32_t len)
+{
+	struct msg_ctx *ctx = channel->ctx;
+	struct link *most = channel->link;
+	uint64_t most_held = 0;
+
+	if (ctx->held + len <= CONTEXT_BUDGET)
+		return true;
+	for (struct link *link = ctx->links; link; link = link->hh.next) {
+		uint64_t held = link == channel->link ? len : 0;
+
+		for (const struct channel *c = link->channels; c; c = c->hh.next)
+			held += channel_held(c);
+		if (held > most_held) {
+			most = link;
+			most_held = held;
+		}
+	}
+	if (most == channel->link)
+		return false;
+	link_violation(most, "more unread data than this application holds");
+	return true;
+}
+
 static int message_begin(struct channel *channel, uint32_t len, const char **ret_reason)
 {
 	struct reader *reader = channel->reader;
@@ -250,7 +289,7 @@ static int message_begin(struct channel *channel, uint32_t len, const char **ret
 		channel->direct_done = channel->direct_cost = 0;
 		return 0;
 	}
-	if (ctx->held + len > CONTEXT_BUDGET) {
+	if (!budget_claim(channel, len)) {
 		*ret_reason = "more unread data than this application holds";
 		return -ENOBUFS;
 	}
@@ -367,7 +406,7 @@ static int frame_credit(struct channel *channel, const struct frame *frame, cons
 {
 	int r;
 
-	if (frame->arg > 2 * CREDIT_MAX || channel->tx_credit > 4 * CREDIT_MAX) {
+	if (channel->tx_credit + (uint64_t)frame->arg > CREDIT_BALANCE_MAX) {
 		*ret_reason = "credit beyond reason";
 		return -EBADMSG;
 	}

@@ -175,7 +175,7 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 	}
 	while ((sock = TAILQ_FIRST(&ctx->socks))) {
 		if (sock->channel)
-			channel_close(sock->channel, CLOSE_NORMAL);
+			channel_close(sock->channel, sock_close_reason(sock));
 		sock_free(sock);
 	}
 	HASH_ITER (hh, ctx->links, link, next) {

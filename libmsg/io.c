@@ -193,8 +193,8 @@ static int message_check(const struct msghdr *message, size_t *ret_len)
 	if (message->msg_name || message->msg_namelen || message->msg_control ||
 		message->msg_controllen)
 		return failure(EINVAL, "msg_name and msg_control must be empty");
-	if (message->msg_iovlen == 0 || message->msg_iovlen > IOV_MAX)
-		return failure(EINVAL, "%zu segments: 1 to %d", message->msg_iovlen, IOV_MAX);
+	if (message->msg_iovlen > IOV_MAX)
+		return failure(EINVAL, "%zu segments: %d at most", message->msg_iovlen, IOV_MAX);
 	for (size_t i = 0; i < message->msg_iovlen; i++) {
 		if (message->msg_iov[i].iov_len > SSIZE_MAX - len)
 			return failure(EINVAL, "more bytes than ssize_t counts");
@@ -302,7 +302,8 @@ static void buf_consume(struct channel *channel)
 	struct msg_buf *buf = STAILQ_FIRST(&channel->in);
 
 	STAILQ_REMOVE_HEAD(&channel->in, entry);
-	channel->ctx->held -= buf->len;
+	if (channel->link)
+		channel->ctx->held -= buf->len;
 	channel_read_done(channel, buf->cost);
 	if (channel->link)
 		link_push(channel->link);

@@ -48,7 +48,7 @@ enum libmsg_option {
 	LIBMSG_LINGER,	     /* ms that msg_close may block to flush; default 1000; 0: none */
 	LIBMSG_RCVBUF,	     /* bytes that may lie unread at this end; default 1 MiB */
 	LIBMSG_SNDBUF,	     /* bytes that may lie unsent at this end; default 1 MiB */
-	LIBMSG_MAXMSG,	     /* bytes of the longest message taken in; default and at most RCVBUF */
+	LIBMSG_MAXMSG, /* bytes of the longest message taken in; default 1 MiB, at most RCVBUF */
 	LIBMSG_NONBLOCK_OPT, /* 0 or 1: every call as if with MSG_DONTWAIT */
 	LIBMSG_CORK,	     /* 0 or 1: every send as if with MSG_MORE; 0 flushes */
 	LIBMSG_SPIN,	     /* context-wide: us to spin before sleeping; 0: never; -1: default */
@@ -94,11 +94,13 @@ typedef void msg_log_fn(void *arg, int priority, const char *line);
  * $XEN_SIM_DOMAIN's or Domain-0) or "sim:PATH#DOMAIN"; NULL: $MSG_HV, else Xen.
  * Blocks until msgd has answered, timeout_ms at most; -1 for ever, 0 not at all.
  * ENODEV no Xen and no emulator; EPROTONOSUPPORT another version; EHOSTDOWN no msgd within the
- * limit; EACCES devices not permitted; EINVAL; ENOMEM; ENOBUFS out of ports or grants.
+ * limit; EACCES devices not permitted; EINVAL; ENOMEM; ENOBUFS out of ports or grants; of the
+ * emulator: EPROTO something else listens there, EHOSTUNREACH no such domain, EUSERS it is full,
+ * EXDEV it runs in another PID namespace.
  */
 struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_ms);
 
-/* Closes every socket of the context without lingering, detaches, frees. NULL does nothing. */
+/* msg_close for every socket of the context, without lingering; detaches, frees. NULL: nothing. */
 void msg_ctx_close(struct msg_ctx *ctx);
 
 /*
@@ -139,7 +141,8 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  * Blocks until the channel stands, timeout_ms at most (-1 for ever). With LIBMSG_NONBLOCK it
  * returns at once; POLLOUT says that it is done, and LIBMSG_ERROR how.
  * EINVAL; EACCES; EHOSTUNREACH no such domain; ENOENT; ENOTUNIQ; EPROTOTYPE; ECONNREFUSED backlog
- * full; EOPNOTSUPP; EDQUOT; ENOBUFS; ETIMEDOUT; EHOSTDOWN.
+ * full; EOPNOTSUPP; EDQUOT; ENOBUFS; ETIMEDOUT; EHOSTDOWN; ECONNRESET the listener went away just
+ * then, also with LIBMSG_WAIT_NAME.
  */
 struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms);
@@ -193,8 +196,8 @@ void msg_buf_free(struct msg_buf *buf); /* NULL does nothing */
 int msg_flush(struct msg_sock *sock);
 
 /*
- * poll(2) for sockets of one context (EINVAL: of several). Returns how many entries have revents;
- * 0 when timeout_ms is over (-1: never).
+ * poll(2) for sockets of one context (EINVAL: of several, or none). Returns how many entries have
+ * revents; 0 when timeout_ms is over (-1: never).
  */
 int msg_poll(struct msg_pollfd *fds, size_t n, int timeout_ms);
 

@@ -26,19 +26,31 @@ static int set_size(uint32_t *field, int64_t value, int64_t min, int64_t max)
 	return 0;
 }
 
-static int set_receive(struct msg_sock *sock, int option, int64_t value)
+/* A longer one would not fit what may lie unread. */
+static uint32_t sock_maxmsg(const struct msg_sock *sock)
 {
-	uint32_t *field = option == LIBMSG_RCVBUF ? &sock->rcvbuf : &sock->maxmsg;
+	return min_u32(sock->maxmsg, sock->rcvbuf);
+}
 
+static int set_maxmsg(struct msg_sock *sock, int64_t value)
+{
 	if (sock->kind != SOCK_CHANNEL)
 		return failure(ENOPROTOOPT, "only a connected socket has it");
-	if (set_size(field, value, option == LIBMSG_RCVBUF ? RCVBUF_MIN : 1,
-		    option == LIBMSG_RCVBUF ? MESSAGE_MAX : sock->rcvbuf) < 0)
+	if (set_size(&sock->maxmsg, value, 1, sock->rcvbuf) < 0)
 		return -1;
-	if (option == LIBMSG_RCVBUF)
-		sock->channel->rx_max = min_u32(sock->rcvbuf, CREDIT_MAX);
-	else
-		channel_set_maxmsg(sock->channel, sock->maxmsg);
+	channel_set_maxmsg(sock->channel, sock->maxmsg);
+	return 0;
+}
+
+static int set_rcvbuf(struct msg_sock *sock, int64_t value)
+{
+	if (sock->kind != SOCK_CHANNEL)
+		return failure(ENOPROTOOPT, "only a connected socket has it");
+	if (set_size(&sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
+		return -1;
+	sock->channel->rx_max = min_u32(sock->rcvbuf, CREDIT_MAX);
+	if (sock_maxmsg(sock) != sock->channel->maxmsg)
+		channel_set_maxmsg(sock->channel, sock_maxmsg(sock));
 	return 0;
 }
 
@@ -65,8 +77,9 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		sock->linger_ms = (int)linger;
 		return 0;
 	case LIBMSG_RCVBUF:
+		return set_rcvbuf(sock, value);
 	case LIBMSG_MAXMSG:
-		return set_receive(sock, option, value);
+		return set_maxmsg(sock, value);
 	case LIBMSG_SNDBUF:
 		return set_size(&sock->sndbuf, value, SNDBUF_MIN, MESSAGE_MAX);
 	case LIBMSG_NONBLOCK_OPT:
@@ -132,7 +145,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		*ret_value = sock->sndbuf;
 		return 0;
 	case LIBMSG_MAXMSG:
-		*ret_value = sock->maxmsg;
+		*ret_value = sock_maxmsg(sock);
 		return 0;
 	case LIBMSG_NONBLOCK_OPT:
 		*ret_value = sock->nonblock;

@@ -30,8 +30,11 @@
 
 #define PUBLIC __attribute__((visibility("default")))
 
-/* Unread data that all peers of a context may make it hold. Past it, a link is reset. */
+/* Unread data that all peers of a context may make it hold. Past it, the link with most is reset.
+ */
 #define CONTEXT_BUDGET (256U << 20)
+/* A balance past this is a violation (PROTOCOL.md, section 4). */
+#define CREDIT_BALANCE_MAX (1U << 31)
 /* Where time limits are "never" and "not at all". */
 #define DEADLINE_NEVER UINT64_MAX
 #define DEADLINE_NOW   0
@@ -342,7 +345,8 @@ struct msg_sock {
 	uint32_t handle; /* key in ctx->listeners */
 	int backlog;
 	char name[NAME_SIZE];
-	struct channel_list pending; /* channels to be accepted */
+	struct channel_list pending; /* channels to be accepted, n_pending of them */
+	int n_pending;
 	/* channels */
 	struct channel *channel; /* owned */
 	struct request *request; /* borrowed: the connect or listen under way */
@@ -358,6 +362,11 @@ TAILQ_HEAD(sock_list, msg_sock);
 struct msg_sock *sock_new(struct msg_ctx *ctx, enum sock_kind kind, unsigned flags);
 void sock_free(struct msg_sock *sock);
 void sock_set_channel(struct msg_sock *sock, struct channel *channel);
+/* A listener's channels that wait to be accepted. */
+void backlog_add(struct msg_sock *listener, struct channel *channel);
+void backlog_remove(struct channel *channel);
+/* How an application that leaves now leaves: RESET if it has not read all that came. */
+enum close_reason sock_close_reason(struct msg_sock *sock);
 short sock_events(struct msg_sock *sock);
 /* It may have become ready: wakes whoever waits for that. */
 void sock_changed(struct msg_sock *sock);
@@ -456,7 +465,7 @@ struct msg_ctx {
 	TAILQ_HEAD(, link) graveyard;
 	struct sock_list socks; /* all; owned */
 	struct sock_list ready; /* those that may have events for msg_ctx_dispatch */
-	uint64_t held;		/* bytes in private buffers */
+	uint64_t held;		/* bytes in private buffers of channels whose link stands */
 	uint64_t promised;	/* sum of the channels' rx_limit */
 
 	/* waiting: see wait.c */

@@ -223,13 +223,15 @@ static void handle_channel(struct msg_ctx *ctx, const struct control_channel *me
 	channel->listener_handle = message->listener;
 	memcpy(channel->name, message->name, NAME_SIZE);
 	channel->peer = message->peer;
-	if (!listener) {
+	/*
+	 * msgd counts the living only. Those whose process is gone wait here too, with what it had
+	 * said, and must not pile up before a listener that accepts nobody.
+	 */
+	if (!listener || listener->n_pending >= listener->backlog) {
 		channel_close(channel, CLOSE_RESET);
 		return;
 	}
-	channel->listener = listener;
-	TAILQ_INSERT_TAIL(&listener->pending, channel, entry_backlog);
-	sock_changed(listener);
+	backlog_add(listener, channel);
 	ctx->kick = true;
 }
 

@@ -32,8 +32,7 @@ void sock_free(struct msg_sock *sock)
 	struct channel *channel;
 
 	while ((channel = TAILQ_FIRST(&sock->pending))) {
-		TAILQ_REMOVE(&sock->pending, channel, entry_backlog);
-		channel->listener = NULL;
+		backlog_remove(channel);
 		channel_close(channel, CLOSE_RESET);
 	}
 	if (sock->handle)
@@ -51,6 +50,21 @@ void sock_set_channel(struct msg_sock *sock, struct channel *channel)
 	sock->kind = SOCK_CHANNEL;
 	sock->channel = channel;
 	channel->sock = sock;
+}
+
+void backlog_add(struct msg_sock *listener, struct channel *channel)
+{
+	channel->listener = listener;
+	TAILQ_INSERT_TAIL(&listener->pending, channel, entry_backlog);
+	listener->n_pending++;
+	sock_changed(listener);
+}
+
+void backlog_remove(struct channel *channel)
+{
+	TAILQ_REMOVE(&channel->listener->pending, channel, entry_backlog);
+	channel->listener->n_pending--;
+	channel->listener = NULL;
 }
 
 short sock_events(struct msg_sock *sock)
@@ -183,8 +197,7 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 
 	if (!sock)
 		return failure(ENOMEM, "out of memory"), NULL;
-	TAILQ_REMOVE(&listener->pending, channel, entry_backlog);
-	channel->listener = NULL;
+	backlog_remove(channel);
 	sock_set_channel(sock, channel);
 	if (channel->link) {
 		struct control_message message = {.type = CONTROL_ACCEPTED,
@@ -351,21 +364,29 @@ static bool close_linger(struct msg_sock *sock)
 	return true;
 }
 
-static int close_channel(struct msg_sock *sock)
+enum close_reason sock_close_reason(struct msg_sock *sock)
 {
-	struct channel *channel = sock->channel;
-	bool unread, flushed;
+	const struct channel *channel = sock->channel;
+	bool unread;
 
 	if (channel->link)
 		link_take(channel->link, NULL); /* what lies in the ring is unread, too */
+	unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
+	return unread && !channel->rx_closed ? CLOSE_RESET : CLOSE_NORMAL;
+}
+
+static int close_channel(struct msg_sock *sock)
+{
+	struct channel *channel = sock->channel;
+	enum close_reason reason;
+	bool flushed;
+
 	if (channel->link)
 		link_push(channel->link);
 	flushed = close_linger(sock);
-	unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
+	reason = sock_close_reason(sock);
 	/* A non-blocking socket's rest is sent by later calls. */
-	channel_close(channel, (unread && !channel->rx_closed) || (!flushed && !sock->nonblock)
-				       ? CLOSE_RESET
-				       : CLOSE_NORMAL);
+	channel_close(channel, flushed || sock->nonblock ? reason : CLOSE_RESET);
 	if (flushed || sock->nonblock)
 		return 0;
 	return failure(ETIMEDOUT, "the peer did not take all that was sent");

@@ -98,9 +98,10 @@ static void lie_overdraw(void)
 
 static void lie_credit(void)
 {
-	struct frame frame = {.channel = channel->number, .type = FRAME_CREDIT, .arg = CREDIT_MAX};
+	struct frame frame = {
+		.channel = channel->number, .type = FRAME_CREDIT, .arg = CREDIT_GRANT_MAX};
 
-	for (int i = 0; i < 8; i++)
+	for (uint32_t i = 0; i <= CREDIT_BALANCE_MAX / CREDIT_GRANT_MAX; i++)
 		(void)tell(&frame);
 }
 

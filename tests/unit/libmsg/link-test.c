@@ -90,7 +90,7 @@ static void test_credit_for_the_last_fragment(void **state)
 
 	pair_free(*state);
 	*state = pair;
-	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_RCVBUF, 40000), 0);
+	pair->sides[B].channel->rx_max = 40000;
 	for (unsigned i = 0; i < 20; i++) /* the window grows up to that */
 		transfer(state, A, 8000, i);
 	for (size_t used = 0; used < 9900; used += 330) {
@@ -277,6 +277,74 @@ static void test_take(void **state)
 	msg_buf_free(buf);
 }
 
+/* As with sockets, a message need not have a segment. */
+static void test_no_segments(void **state)
+{
+	struct msghdr none = {0};
+
+	assert_int_equal(msg_sendmsg(sock(state, A), &none, 0), 0);
+	assert_int_equal(msg_recvmsg(sock(state, B), &none, 0), 0);
+	assert_int_equal(none.msg_flags, MSG_EOR);
+	assert_int_equal(msg_send(sock(state, A), "abc", 3, 0), 3);
+	assert_int_equal(msg_recvmsg(sock(state, B), &none, MSG_TRUNC), 3);
+	assert_int_equal(none.msg_flags, MSG_EOR | MSG_TRUNC);
+}
+
+static void test_rcvbuf_bounds_maxmsg(void **state)
+{
+	uint8_t bytes[10001] = {0};
+	int64_t value;
+
+	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_RCVBUF, 10000), 0);
+	assert_int_equal(msg_getopt(sock(state, B), LIBMSG_MAXMSG, &value), 0);
+	assert_int_equal(value, 10000);
+	transfer(state, A, 1, 1);
+	transfer(state, B, 1, 1);
+	assert_int_equal(msg_send(sock(state, A), bytes, 10001, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	transfer(state, A, 10000, 1);
+	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_RCVBUF, 2 << 20), 0);
+	assert_int_equal(msg_getopt(sock(state, B), LIBMSG_MAXMSG, &value), 0);
+	assert_int_equal(value, MESSAGE_MAX_DEFAULT); /* what nobody asked to change */
+}
+
+static void test_leaving_with_unread_data(void **state)
+{
+	char byte;
+
+	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_NORMAL);
+	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
+	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_RESET);
+	assert_int_equal(msg_recv(sock(state, B), &byte, 1, 0), 1);
+	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_NORMAL);
+}
+
+/* Channels whose process is gone count no more at msgd: the listener's own count bounds them. */
+static void test_backlog_is_bounded(void **state)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[B];
+	struct msg_sock *listener = sock_new(side->ctx, SOCK_LISTENER, LIBMSG_NONBLOCK), *taken;
+
+	listener->handle = 5;
+	listener->backlog = 2;
+	HASH_ADD(hh, side->ctx->listeners, handle, sizeof(listener->handle), listener);
+	for (uint32_t i = 0; i < 5; i++) {
+		struct control_message grant = {.type = CONTROL_CHANNEL,
+			.channel = {.listener = 5, .end = PAIR_END, .channel = 100 + i}};
+
+		pair_say(side, &grant);
+		assert_int_equal(channel_find(side->link, 100 + i)->state,
+			i < 2 ? CHANNEL_OPEN : CHANNEL_CLOSING);
+	}
+	assert_int_equal(listener->n_pending, 2);
+	taken = msg_accept(listener, 0);
+	assert_non_null(taken);
+	assert_int_equal(taken->channel->number, 100);
+	assert_int_equal(listener->n_pending, 1);
+	link_kill(side->link, false, "test");
+	assert_int_equal(listener->n_pending, 1);
+}
+
 /* ---- hostile peers -------------------------------------------------------------------------- */
 
 struct hostile {
@@ -391,6 +459,66 @@ static void test_hostile_frames(void **state)
 	}
 }
 
+static void test_credit_past_reason(void **state)
+{
+	struct frame frame = {
+		.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = CREDIT_GRANT_MAX};
+	struct pair *pair = *state;
+	uint8_t bytes[FRAME_HEADER_SIZE];
+
+	link_take(pair->sides[B].link, NULL);
+	frame_encode(&frame, bytes);
+	for (int i = 0; i < 255; i++) {
+		pair_inject(pair, A, bytes, sizeof(bytes));
+		link_take(pair->sides[B].link, NULL);
+	}
+	/* One page and 255 times 8 MiB; 2^31 is the limit. */
+	assert_non_null(pair->sides[B].ctx->links);
+	pair_inject(pair, A, bytes, sizeof(bytes));
+	link_take(pair->sides[B].link, NULL);
+	expect_reset(pair, "credit beyond reason");
+}
+
+/* A link of another peer, which has announced a message of len bytes. */
+static void hoard(struct msg_ctx *ctx, uint32_t len)
+{
+	struct link *link = calloc(1, sizeof(*link));
+	struct channel *channel;
+
+	*link = (struct link){.ctx = ctx, .end = 99, .port = 99, .state = LINK_UP, .armed = true};
+	TAILQ_INIT(&link->blocked);
+	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
+	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
+	channel = channel_new(link, 1, true);
+	channel->state = CHANNEL_CLOSING; /* it has no socket */
+	channel->partial = calloc(1, sizeof(*channel->partial));
+	channel->partial->len = len;
+	ctx->held += len;
+}
+
+static void test_who_hoards_pays(void **state)
+{
+	struct pair *pair = *state;
+	struct msg_ctx *ctx = pair->sides[B].ctx;
+	struct control_message message;
+	uint8_t bytes[64] = {0};
+
+	hoard(ctx, CONTEXT_BUDGET - 100);
+	assert_int_equal(msg_send(sock(state, A), bytes, 64, 0), 64);
+	link_take(pair->sides[B].link, NULL);
+	assert_non_null(link_find(ctx, 99));
+	assert_int_equal(msg_send(sock(state, A), bytes, 64, 0), 64);
+	link_take(pair->sides[B].link, NULL);
+	/* Not the one that asked for the last bytes, but the one that had taken the others. */
+	assert_null(link_find(ctx, 99));
+	assert_true(pair_control(&pair->sides[B], &message));
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	assert_int_equal(message.link_failed.end, 99);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 64, 0), 64);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 64, 0), 64);
+	assert_int_equal(ctx->held, 0);
+}
+
 static void test_channel_never_granted(void **state)
 {
 	struct pair *pair = *state;
@@ -498,7 +626,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_is_held_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_segments, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rcvbuf_bounds_maxmsg, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_leaving_with_unread_data, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backlog_is_bounded, setup, teardown),
 		cmocka_unit_test(test_hostile_frames),
+		cmocka_unit_test_setup_teardown(test_credit_past_reason, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_hoards_pays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_after_msgds_return, setup, teardown),
