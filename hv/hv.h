@@ -294,12 +294,16 @@ struct hv_ops {
 
 	/* ---- domains -------------------------------------------------------------------- */
 
-	/* Broker's domain only (else EACCES): from now on HV_EVENT_DOMAINS tells of changes. */
+	/*
+	 * Broker's domain only (else EACCES): from now on HV_EVENT_DOMAINS tells of changes. Real
+	 * Xen says nothing of pausing and unpausing, of a suspended domain that goes on, and of
+	 * the end of a zombie: such a change comes with the next one that it does tell. May block.
+	 */
 	int (*domain_watch)(struct hv *hv);
 
 	/*
 	 * Writes up to n domains, the caller's own included, and returns how many there are.
-	 * EACCES outside the broker's domain.
+	 * EACCES outside the broker's domain. May block: the names are in the store.
 	 */
 	int (*domain_list)(struct hv *hv, struct hv_domain *ret_domains, size_t n);
 };
