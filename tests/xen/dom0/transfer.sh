@@ -10,9 +10,10 @@ transfer_start() {
 	counter_moves "$1" "$2"
 }
 
-counter() { on "$2" "od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
-counter_past() { [ "$(counter "$1" "$2")" -gt "$3" ]; }
-counter_moves() { eventually 20 counter_past "$1" "$2" $(($(counter "$1" "$2") + 500)); }
+# counter NAME SINK: how many have arrived.
+counter() { on "$2" "[ ! -s /tmp/$1.count ] || od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
+counter_past() { [ "$((10#0$(counter "$1" "$2")))" -gt "$3" ]; }
+counter_moves() { eventually 60 counter_past "$1" "$2" $((10#0$(counter "$1" "$2") + 500)); }
 
 # transfer_stop NAME: ends it in order; every message was right.
 transfer_stop() {
