@@ -38,6 +38,52 @@ static bool is_broker(const struct xen_hv *h)
 	return h->domid == HV_BROKER_DOMID;
 }
 
+/* ---- through the agent -------------------------------------------------------------------- */
+
+static struct own_record *own_find(struct store *store, const char *key)
+{
+	struct own_record *own;
+
+	LIST_FOREACH (own, &store->own, entry)
+		if (strcmp(own->key, key) == 0)
+			return own;
+	return NULL;
+}
+
+static void agent_events(struct xen_hv *h)
+{
+	struct store *store = h->store;
+	char key[HV_STORE_KEY_MAX];
+
+	while (store_agent_gone(store->agent, key) > 0) {
+		struct own_record *own = own_find(store, key);
+
+		if (!own)
+			continue;
+		own->gone = true;
+		h->store_due = true;
+	}
+	/* Ended: a record whose agent ended stays. The closed descriptor has left the epoll set. */
+}
+
+/*
+ * A request may have made a new connection, and what came with its reply does not come again: both
+ * matter to who waits for records to be gone.
+ */
+static int agent_call(struct xen_hv *h, enum agent_op op, const char *key, const void *value,
+	size_t len, struct agent_reply *ret_reply)
+{
+	struct store *store = h->store;
+	int r = store_agent_request(store->agent, op, key, value, len, ret_reply);
+
+	if (store->watches_own && store_agent_fd(store->agent) >= 0) {
+		(void)xen_hv_watch_fd(h, store_agent_fd(store->agent)); /* EEXIST: the same */
+		agent_events(h);
+		xen_hv_update_wake(h);
+	}
+	return r;
+}
+
 /* ---- who and how ------------------------------------------------------------------------- */
 
 /* The domain that Xen started. xenfs may not be mounted; the back ends' device is built in. */
@@ -52,15 +98,16 @@ static bool is_initial_domain(void)
 }
 
 /* The store, and the agent, know the domain's number; it changes when the domain is restored. */
-static int store_read_domid(struct store *store, uint16_t *ret_domid)
+static int store_read_domid(struct xen_hv *h, uint16_t *ret_domid)
 {
+	struct store *store = h->store;
 	_cleanup_free_ char *text = NULL;
 	struct agent_reply reply;
 	unsigned long domid;
 	int r;
 
 	if (store->agent) {
-		r = store_agent_request(store->agent, AGENT_DOMID, NULL, NULL, 0, &reply);
+		r = agent_call(h, AGENT_DOMID, NULL, NULL, 0, &reply);
 		if (r < 0)
 			return r;
 		domid = reply.domid;
@@ -83,7 +130,7 @@ static int store_refresh_domid(struct xen_hv *h)
 
 	if (is_initial_domain())
 		return 0;
-	r = store_read_domid(h->store, &domid);
+	r = store_read_domid(h, &domid);
 	if (r == 0)
 		atomic_store_explicit(&h->domid, domid, memory_order_relaxed);
 	return r;
@@ -134,16 +181,6 @@ void store_close(struct xen_hv *h)
 
 /* ---- publishing -------------------------------------------------------------------------- */
 
-static struct own_record *own_find(struct store *store, const char *key)
-{
-	struct own_record *own;
-
-	LIST_FOREACH (own, &store->own, entry)
-		if (strcmp(own->key, key) == 0)
-			return own;
-	return NULL;
-}
-
 /*
  * Key and length were looked at, so EINVAL is oxenstored's EQUOTA, which libxenstore does not know
  * (xs.c, get_error). E2BIG: larger than xenstored lets a node be.
@@ -160,7 +197,7 @@ static int publish(struct xen_hv *h, const char *key, const void *value, size_t 
 	char path[STORE_PATH_MAX];
 
 	if (store->agent)
-		return store_agent_request(store->agent, AGENT_PUBLISH, key, value, len, &reply);
+		return agent_call(h, AGENT_PUBLISH, key, value, len, &reply);
 	store_path(path, h->domid, key);
 	return xs_write(store->xs, XBT_NULL, path, value, (unsigned)len) ? 0 : publish_errno(errno);
 }
@@ -224,7 +261,7 @@ int op_store_remove(struct hv *hv, uint16_t domid, const char *key)
 		free(own);
 	}
 	if (h->store->agent)
-		return store_agent_request(h->store->agent, AGENT_REMOVE, key, NULL, 0, &reply);
+		return agent_call(h, AGENT_REMOVE, key, NULL, 0, &reply);
 	return direct_remove(h->store, domid, key);
 }
 
@@ -240,7 +277,7 @@ static int store_make_polled(struct xen_hv *h)
 	if (store->agent && store_agent_fd(store->agent) < 0) {
 		struct agent_reply reply; /* connects */
 
-		r = store_agent_request(store->agent, AGENT_DOMID, NULL, NULL, 0, &reply);
+		r = agent_call(h, AGENT_DOMID, NULL, NULL, 0, &reply);
 		if (r < 0)
 			return r;
 	}
@@ -344,25 +381,6 @@ static void store_event(struct xen_hv *h, const char *path, const char *token)
 			h->store_due = true;
 		}
 	}
-}
-
-static void agent_events(struct xen_hv *h)
-{
-	struct store *store = h->store;
-	char key[HV_STORE_KEY_MAX];
-	int r, fd = store_agent_fd(store->agent);
-
-	while ((r = store_agent_gone(store->agent, key)) > 0) {
-		struct own_record *own = own_find(store, key);
-
-		if (!own)
-			continue;
-		own->gone = true;
-		h->store_due = true;
-	}
-	/* Ended: a record whose agent ended stays. The closed descriptor has left the epoll set. */
-	if (r < 0 && fd >= 0)
-		store->polled = false;
 }
 
 void store_poll(struct xen_hv *h)
