@@ -89,9 +89,12 @@ static void record_delete(struct server *server, uint16_t domid, const char *key
 {
 	int r = server->hv->ops->store_remove(server->hv, domid, key);
 
-	if (r < 0 && r != -ENOENT)
-		log_error(
-			"record %s of domain %u: cannot be deleted: %s", key, domid, strerror(-r));
+	char what[80];
+
+	if (r >= 0 || r == -ENOENT)
+		return;
+	(void)snprintf(what, sizeof(what), "deleting record %s of domain %u", key, domid);
+	server_error(server, what, r);
 }
 
 /* Lets go of all but the record. */
@@ -519,6 +522,12 @@ void attach_record(struct server *server, const struct hv_record *record, bool f
 {
 	struct attach *attach = attach_find(server, record->domid, record->key);
 
+	/*
+	 * A domain that is destroyed loses its records before its death is told (libxl). Dying it
+	 * is already: its applications' peers hear of that, and not of records.
+	 */
+	if (attach && record->len == 0 && server_list_domains(server) == 0)
+		attach = attach_find(server, record->domid, record->key);
 	if (attach) {
 		if (record->len == attach->len &&
 			memcmp(record->value, attach->bytes, record->len) == 0)

@@ -182,7 +182,7 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	domain_state_changed(domain);
 	if (domain_is_dead(info))
 		domain_drop_all(domain, info->state == BROKER_DOMAIN_CRASHED
-						? "its domain crashed"
+						? "its domain shut down or crashed"
 						: "its domain is being destroyed");
 }
 

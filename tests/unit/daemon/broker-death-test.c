@@ -134,7 +134,7 @@ static void test_domain_states(void **state)
 	assert_false(app->dropped);
 	w->domains[3].state = BROKER_DOMAIN_CRASHED;
 	world_domains(w);
-	assert_string_equal(app->reason, "its domain crashed");
+	assert_string_equal(app->reason, "its domain shut down or crashed");
 	assert_int_equal(app_attach(app, 3, false), -ESRCH);
 	/* The same domid, another domain. */
 	app = app_new(w, 1, 2, false);
