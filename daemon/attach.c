@@ -89,12 +89,9 @@ static void record_delete(struct server *server, uint16_t domid, const char *key
 {
 	int r = server->hv->ops->store_remove(server->hv, domid, key);
 
-	char what[80];
-
-	if (r >= 0 || r == -ENOENT)
-		return;
-	(void)snprintf(what, sizeof(what), "deleting record %s of domain %u", key, domid);
-	server_error(server, what, r);
+	if (r < 0 && r != -ENOENT)
+		log_error(
+			"record %s of domain %u: cannot be deleted: %s", key, domid, strerror(-r));
 }
 
 /* Lets go of all but the record. */
