@@ -89,9 +89,12 @@ static void record_delete(struct server *server, uint16_t domid, const char *key
 {
 	int r = server->hv->ops->store_remove(server->hv, domid, key);
 
-	if (r < 0 && r != -ENOENT)
-		log_error(
-			"record %s of domain %u: cannot be deleted: %s", key, domid, strerror(-r));
+	char what[80];
+
+	if (r >= 0 || r == -ENOENT)
+		return;
+	(void)snprintf(what, sizeof(what), "deleting record %s of domain %u", key, domid);
+	server_error(server, what, r);
 }
 
 /* Lets go of all but the record. */

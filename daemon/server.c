@@ -120,7 +120,7 @@ static void server_note(struct server *server, const struct hv_event *event)
 }
 
 /* -ENODEV: the emulator ended. A new msgd can serve a new one; this one's handle is dead. */
-static void server_error(struct server *server, const char *what, int error)
+void server_error(struct server *server, const char *what, int error)
 {
 	if (server->lost)
 		return;

@@ -58,6 +58,8 @@ int server_resume(struct server *server, uint16_t domid);
 int server_list_domains(struct server *server);
 /* The same outside of a turn. */
 int server_refresh_domains(struct server *server);
+/* Logs that a call of the hypervisor failed; leaves the loop if there is none any more (ENODEV). */
+void server_error(struct server *server, const char *what, int error);
 /* After the broker was given an event outside of a turn: publishes what it sent. */
 void server_finish(struct server *server);
 

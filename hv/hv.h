@@ -132,7 +132,7 @@ struct hv_ops {
 	 * Moves up to n events into ret_events and returns how many (0: nothing). A port that was
 	 * returned is masked: more events on it coalesce, silently, until unmask. Every local port
 	 * has one event waiting right after evtchn_bind_interdomain (Xen's rule), and
-	 * possibly spurious ones at any time.
+	 * possibly spurious ones at any time. ENODEV: the emulator has ended.
 	 */
 	int (*poll_events)(struct hv *hv, struct hv_event *ret_events, size_t n);
 

@@ -375,6 +375,7 @@ void authority_detach(struct authority *a, uint32_t slot)
 	store_unwatch(&a->store, slot);
 	/* A new generation before the slot is free: a late kick must not reach the next owner. */
 	atomic_fetch_add(&s->generation, 1);
+	authority_kick(&a->xen, slot, 0); /* if it lives, it is to learn that it is out */
 	(void)close(a->event_fds[slot]);
 	a->event_fds[slot] = -1;
 	atomic_store(&s->state, SIM_SLOT_FREE);

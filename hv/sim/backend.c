@@ -145,8 +145,16 @@ static size_t take_ports(struct sim_hv *h, struct hv_event *ret, size_t n)
 static int op_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 {
 	struct sim_hv *h = sim_hv_of(hv);
-	size_t got = take_flags(h, ret_events, n);
+	uint64_t count;
+	size_t got;
 
+	/* xen-sim has ended: it took the slot back, and said so by the last kick. */
+	if (atomic_load_explicit(&slot_at(&h->xen, h->xen.slot)->state, memory_order_acquire) !=
+		SIM_SLOT_LIVE) {
+		(void)!read(h->event_fd, &count, sizeof(count));
+		return -ENODEV;
+	}
+	got = take_flags(h, ret_events, n);
 	got += take_rings(h, ret_events + got, n - got);
 	got += take_ports(h, ret_events + got, n - got);
 	slot_quiesce(&h->xen, h->event_fd);
