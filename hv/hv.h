@@ -83,8 +83,9 @@ struct hv_domain {
 	char name[HV_DOMAIN_NAME_MAX]; /* NUL-terminated; not unique by Xen's rules */
 };
 
-#define HV_STORE_KEY_MAX   40	/* with the final NUL; [A-Za-z0-9-]+ */
-#define HV_STORE_VALUE_MAX 2048 /* bytes: xenstored's limit of a node */
+#define HV_STORE_KEY_MAX 40 /* with the final NUL; [A-Za-z0-9-]+ */
+/* Bytes. xenstored refuses a guest a node of 2048, counting permissions and children's names. */
+#define HV_STORE_VALUE_MAX 1024
 
 struct hv_record {
 	uint16_t domid;		    /* whose record it is: the store vouches for it */

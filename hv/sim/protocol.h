@@ -13,7 +13,7 @@
 #include "hv/hv.h"
 
 #define SIM_PROTOCOL_MAGIC   0x316d6973U /* "sim1" */
-#define SIM_PROTOCOL_VERSION 3U
+#define SIM_PROTOCOL_VERSION 4U
 
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
