@@ -7,6 +7,7 @@
 #include "hv/xen/backend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,9 +53,11 @@ static int share_open(struct xen_hv *h)
 	if (h->gntshr)
 		return 0;
 	h->gntshr = xengntshr_open(&xen_silence, 0);
-	if (h->gntshr)
-		return 0;
-	return errno == ENOENT || errno == ENXIO ? -ENODEV : -errno;
+	if (!h->gntshr)
+		return errno == ENOENT || errno == ENXIO ? -ENODEV : -errno;
+	/* The one device that the library opens without (osdep_gntshr_open, Xen 4.17). */
+	(void)fcntl(xengntshr_fd(h->gntshr), F_SETFD, FD_CLOEXEC);
+	return 0;
 }
 
 int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unmap_notify *notify,
