@@ -89,7 +89,8 @@ static void level_store_and_domains(void)
 static void ping_pong(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint64_t args_a[3] = {0, 10000, 1}, args_b[3] = {0, 10000, 0}, n;
+	uint64_t rounds = (uint64_t)world_rounds(10000), n;
+	uint64_t args_a[3] = {0, rounds, 1}, args_b[3] = {0, rounds, 0};
 	uint32_t pa, pb;
 
 	actor_connect(a, b, &pa, &pb);
@@ -98,19 +99,19 @@ static void ping_pong(void)
 	actor_start(b, AGENT_ROLE_PORT_PING, args_b, 3);
 	actor_start(a, AGENT_ROLE_PORT_PING, args_a, 3);
 	CHECK_OK(actor_finish(a, &n, 1));
-	CHECK_INT(n, 10000);
+	CHECK_INT(n, rounds);
 	CHECK_OK(actor_finish(b, &n, 1));
-	CHECK_INT(n, 10000);
+	CHECK_INT(n, rounds);
 }
 
 /* Two pairs between the same two domains, four handles: each wakes its own. */
 static void ping_pong_pairs(void)
 {
 	struct actor *a[2], *b[2];
-	uint64_t n;
+	uint64_t rounds = (uint64_t)world_rounds(3000), n;
 
 	for (int i = 0; i < 2; i++) {
-		uint64_t args_a[3] = {0, 3000, 1}, args_b[3] = {0, 3000, 0};
+		uint64_t args_a[3] = {0, rounds, 1}, args_b[3] = {0, rounds, 0};
 		uint32_t pa, pb;
 
 		a[i] = world_actor(WORLD_A);
@@ -124,7 +125,7 @@ static void ping_pong_pairs(void)
 	for (int i = 0; i < 2; i++) {
 		CHECK_OK(actor_finish(a[i], &n, 1));
 		CHECK_OK(actor_finish(b[i], &n, 1));
-		CHECK_INT(n, 3000);
+		CHECK_INT(n, rounds);
 	}
 }
 
@@ -132,7 +133,8 @@ static void ping_pong_pairs(void)
 static void many_raisers(void)
 {
 	struct actor *b = world_actor(WORLD_B), *a[3];
-	uint64_t args[3] = {0, 4000, 1}, all = 3 * 4000, n;
+	uint64_t rounds = (uint64_t)world_rounds(4000), all = 3 * rounds, n;
+	uint64_t args[3] = {0, rounds, 1};
 	uint32_t ports[3], pb;
 
 	for (int i = 0; i < 3; i++) {
@@ -146,7 +148,7 @@ static void many_raisers(void)
 	}
 	for (int i = 0; i < 3; i++) {
 		CHECK_OK(actor_finish(a[i], &n, 1));
-		CHECK_INT(n, 4000);
+		CHECK_INT(n, rounds);
 	}
 	CHECK_OK(actor_finish(b, &n, 1));
 	CHECK_INT(n, all);
