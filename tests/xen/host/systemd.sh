@@ -17,6 +17,7 @@ image_add_systemd() {
 	image_gnu "$root" systemctl journalctl systemd-sysusers systemd-tmpfiles systemd-run udevadm setpriv \
 		mount umount kmod id stat
 	ln -sf kmod "$root/usr/bin/modprobe"
+	ln -sf ../bin/kmod "$root/usr/sbin/modprobe" # what the kernel calls
 	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"
 	# What would ask for D-Bus, a seat or a network has nothing to do here.
 	rm -f "$root"/usr/lib/systemd/system/*.wants/{systemd-logind,systemd-networkd,systemd-resolved,systemd-timesyncd,systemd-ask-password*,getty*,systemd-update-utmp*,systemd-machine-id-commit,systemd-hwdb-update}*

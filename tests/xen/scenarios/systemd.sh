@@ -17,6 +17,7 @@ guests_have() {
 	guest_have sys1 pv
 	guest_have sys2 pvh
 }
+msgd_started() { systemctl start msgd || fail "$(journal | tail -n 4 | tr '\n' ' ')"; }
 msgd_property() { systemctl show --value -p "$1" msgd.service; }
 msgd_active() { [ "$(systemctl is-active msgd.service)" = active ]; }
 journal() { journalctl -q -o cat -u msgd.service; }
@@ -25,13 +26,13 @@ journal_has() { journal | grep -q -- "$1"; }
 case_start() { # its answer is that the service is ready, not that it was started
 	local began=${EPOCHREALTIME/./}
 
-	systemctl start msgd || fail "$(systemctl status msgd.service 2>&1 | tail -n 5)"
+	msgd_started
 	seen "ready after $(milliseconds_since "$began") ms"
 	msgd_active || fail "$(systemctl is-active msgd.service)"
 	msgctl status >/tmp/status || fail "$(cat /tmp/status)"
 }
 case_status() {
-	systemctl start msgd
+	msgd_started
 	systemctl status msgd.service >/tmp/status || fail "$(cat /tmp/status)"
 	grep -q 'Active: active (running)' /tmp/status || fail "$(head -n 3 /tmp/status)"
 	[ "$(msgd_property StatusText)" ] || fail 'no status text'
@@ -39,7 +40,7 @@ case_status() {
 }
 case_journal() { # who came and went, with what systemd adds
 	guests_have
-	systemctl start msgd
+	msgd_started
 	start server sys1 'echo-server journal'
 	on sys2 'echo hello | echo-client sys1/journal' >/dev/null
 	signal server KILL
@@ -90,7 +91,7 @@ case_unprivileged() { # listens in one guest, connects from the other
 	local said
 
 	guests_have
-	systemctl start msgd
+	msgd_started
 	start server sys1 "$as_application echo-server user"
 	said=$(on sys2 "printf 'one\ntwo words\n' | $as_application echo-client sys1/user") || fail "$said"
 	grep -q 'got back: two words' <<<"$said" || fail "$said"
@@ -105,7 +106,7 @@ case_dom0_unprivileged() { # in dom0 it is msgd's own socket
 	local said
 
 	guests_have
-	systemctl start msgd
+	msgd_started
 	start server dom0 "$as_application echo-server user"
 	await server 'listening'
 	said=$(on sys2 "echo hello | $as_application echo-client Domain-0/user") || fail "$said"
@@ -118,7 +119,7 @@ case_restart() { # the transfer does not notice
 	local before after
 
 	guests_have
-	systemctl start msgd
+	msgd_started
 	transfer_start restart sys1 sys2
 	before=$(msgd_property MainPID)
 	systemctl restart msgd || fail "$(journal | tail -n 3)"
@@ -133,7 +134,7 @@ case_crash() { # systemd starts it again
 	local before
 
 	guests_have
-	systemctl start msgd
+	msgd_started
 	transfer_start crash sys1 sys2
 	before=$(msgd_property NRestarts)
 	systemctl kill -s KILL msgd.service
@@ -143,7 +144,7 @@ case_crash() { # systemd starts it again
 }
 msgd_restarted() { [ "$(msgd_property NRestarts)" -gt "$1" ] && msgd_active; }
 case_stop() {
-	systemctl start msgd
+	msgd_started
 	systemctl stop msgd || fail "$(systemctl status msgd.service | tail -n 3)"
 	[ "$(msgd_property Result)" = success ] || fail "$(msgd_property Result)"
 	seen "$(journal | tail -n 1)"
