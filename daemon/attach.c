@@ -522,20 +522,16 @@ void attach_record(struct server *server, const struct hv_record *record, bool f
 {
 	struct attach *attach = attach_find(server, record->domid, record->key);
 
-	/*
-	 * A domain that is destroyed loses its records before its death is told (libxl). Dying it
-	 * is already: its applications' peers hear of that, and not of records.
-	 */
-	if (attach && record->len == 0 && server_list_domains(server) == 0)
-		attach = attach_find(server, record->domid, record->key);
 	if (attach) {
 		if (record->len == attach->len &&
 			memcmp(record->value, attach->bytes, record->len) == 0)
 			return;
 		if (attach_record_parked(attach, record))
 			return;
+		/* libxl removes a domain's part of the store first, then the domain. */
 		attach_gone(attach,
-			record->len ? "its record was replaced" : "its record was withdrawn",
+			record->len ? "its record was replaced"
+				    : "its record is gone, as when its domain is destroyed",
 			false);
 	}
 	if (record->len)
