@@ -234,16 +234,18 @@ static bool channel_judge(struct channel *channel)
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
 	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
 	struct policy_verdict verdict;
+	char rule[128] = "no rule";
 
 	policy_judge_connect(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
 	if (verdict.allow &&
 		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
 		return true;
+	if (verdict.file)
+		(void)snprintf(rule, sizeof(rule), "%.110s:%u", verdict.file, verdict.line);
 	broker_log(broker, LOG_NOTICE,
-		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s:%u)",
+		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
-		caller->info.domid, holder->info.name, channel->name,
-		verdict.file ? verdict.file : "no rule", verdict.line);
+		caller->info.domid, holder->info.name, channel->name, rule);
 	channel_gone(channel, 3);
 	return false;
 }

@@ -158,13 +158,18 @@ static int transport_parse(const struct parser *parser, const char *value, struc
 	return parser_fail(parser, "unknown transport '%s'", value);
 }
 
-static int key_parse(const struct parser *parser, char *word, struct policy_rule *rule)
+/* words: the rule's keys so far; each may be said once. */
+static int key_parse(
+	const struct parser *parser, char **words, int n, char *word, struct policy_rule *rule)
 {
 	char *value = strchr(word, '=');
 
 	if (!value)
 		return parser_fail(parser, "'%s' is not KEY=VALUE", word);
-	*value++ = '\0';
+	*value++ = '\0'; /* as it was done to those before */
+	for (int i = 0; i < n; i++)
+		if (strcmp(words[i], word) == 0)
+			return parser_fail(parser, "'%s=' twice", word);
 	if (strcmp(word, "log") == 0) {
 		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
 			return parser_fail(parser, "log is yes or no, not '%s'", value);
@@ -257,7 +262,7 @@ static int line_parse(struct parser *parser, char *line)
 	if (used < 0)
 		return used;
 	for (int i = used; i < n; i++) {
-		r = key_parse(parser, words[i], &rule);
+		r = key_parse(parser, words + used, i - used, words[i], &rule);
 		if (r < 0)
 			return r;
 	}

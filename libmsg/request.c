@@ -242,10 +242,15 @@ static void handle_channel_gone(struct msg_ctx *ctx, const struct control_channe
 
 	if (!channel)
 		return;
-	if (channel->state == CHANNEL_CLOSING)
+	if (channel->state == CHANNEL_CLOSING) {
 		channel_free(channel);
-	else if (!channel->rx_closed)
+	} else if (!channel->rx_closed) {
+		if (!channel->why)
+			channel->why =
+				strdup("msgd ended the channel: it is not permitted any more, "
+				       "or the other end does not know it");
 		channel_reset(channel, ECONNRESET);
+	}
 }
 
 static void handle_link_down(struct msg_ctx *ctx, const struct control_link_down *message)

@@ -258,7 +258,7 @@ static void test_policy_again(void **state)
 	assert_int_equal(m->link_down.error, EACCES);
 	TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
 	TAKE(m, s.holder, CONTROL_LINK_DOWN);
-	assert_true(world_logged(s.w, "app(3) to db/db: no longer permitted"));
+	assert_true(world_logged(s.w, "app(3) to db/db: no longer permitted (no rule)"));
 	world_free(s.w);
 }
 

@@ -57,6 +57,8 @@ static void test_errors(void **state)
 		{"allow connect a from any to any target=web",
 			"p:1: 'target=' is not supported yet"},
 		{"allow connect a from any to any colour=red", "p:1: unknown key 'colour'"},
+		{"allow connect a from any to any log=yes max-channels=3 log=no",
+			"p:1: 'log=' twice"},
 		{"allow connect a from any to any loud", "p:1: 'loud' is not KEY=VALUE"},
 		{"allow connect a from any to any log=maybe", "p:1: log is yes or no, not 'maybe'"},
 		{"allow connect a from any to any max-channels=0",
