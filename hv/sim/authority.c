@@ -318,7 +318,7 @@ int authority_domain_restore(struct authority *a, uint32_t index)
 static void slot_clear(struct sim_slot *s)
 {
 	atomic_store(&s->watches_domains, 0);
-	atomic_store(&s->kick, 0);
+	slot_kick_reset(s);
 	atomic_store(&s->flags, 0);
 	atomic_store(&s->rings[0], 0);
 	atomic_store(&s->rings[1], 0);

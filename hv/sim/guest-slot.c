@@ -35,6 +35,9 @@
  * again looks at the eventfd all the same. Two raisers may both write, which costs one of them a
  * system call. One that dies before it writes is made up for by slots_kick_unseen; one that is
  * stopped there delays only its own event, for the next raiser still sees WRITTEN clear.
+ * One that is stopped there while the slot changes hands, which gives it another generation and
+ * then another count, must not say WRITTEN of the next owner's eventfd: either it sees the other
+ * generation, or its `kick |= WRITING` came before that, and its cas fails by the count.
  */
 #include "hv/sim/guest.h"
 
@@ -89,9 +92,16 @@ void kick_slot(struct xen *xen, uint32_t slot)
 	if ((k & WRITTEN) || !xen->ops || !xen->ops->kick)
 		return;
 	k = atomic_fetch_or(&s->kick, WRITING) | WRITING;
+	if (atomic_load(&s->generation) != generation)
+		return;
 	xen->ops->kick(xen, slot, generation);
 	if ((k & WRITTEN) || !atomic_compare_exchange_strong(&s->kick, &k, k | WRITTEN))
 		atomic_fetch_or(&s->kick, WRITING);
+}
+
+void slot_kick_reset(struct sim_slot *s)
+{
+	atomic_store(&s->kick, (atomic_load(&s->kick) + DRAIN) & ~(WRITTEN | WRITING));
 }
 
 bool slot_has_events(struct xen *xen, uint32_t slot)

@@ -31,6 +31,8 @@ void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port);
 void slot_set_ring(struct xen *xen, uint32_t slot, uint32_t ring);
 void slot_set_flags(struct xen *xen, uint32_t slot, uint32_t flags);
 void kick_slot(struct xen *xen, uint32_t slot);
+/* For a slot's next owner, whose eventfd is new. Not while it is live. */
+void slot_kick_reset(struct sim_slot *s);
 bool slot_has_events(struct xen *xen, uint32_t slot);
 /* The owner's: drains the eventfd if nothing is left, without losing a wake-up. */
 void slot_quiesce(struct xen *xen, int event_fd);
