@@ -7,6 +7,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
 
@@ -41,13 +43,35 @@ uint32_t quota_limit(const struct broker *broker, enum quota quota)
 	return values[quota];
 }
 
+void domain_log(struct domain *domain, int priority, const char *format, ...)
+{
+	struct broker *broker = domain->broker;
+	uint64_t now = broker->now_ns, due = domain->log_due_ns;
+	char text[512];
+	va_list args;
+
+	due = due > now ? due : now;
+	if (due - now > (DOMAIN_LOG_BURST - 1) * DOMAIN_LOG_LINE_NS) {
+		domain->log_left_out++;
+		return;
+	}
+	domain->log_due_ns = due + DOMAIN_LOG_LINE_NS;
+	if (domain->log_left_out)
+		broker_log(broker, LOG_WARNING, "%s(%u): %u lines about it were left out",
+			domain->info.name, domain->info.domid, domain->log_left_out);
+	domain->log_left_out = 0;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	broker_log(broker, priority, "%s", text);
+}
+
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota)
 {
 	assert(!charge->domain);
 	if (domain->used[quota] >= quota_limit(domain->broker, quota)) {
-		broker_log(domain->broker, LOG_NOTICE, "%s(%u): limit %s=%u is reached",
-			domain->info.name, domain->info.domid, quota_name(quota),
-			quota_limit(domain->broker, quota));
+		domain_log(domain, LOG_NOTICE, "%s(%u): limit %s=%u is reached", domain->info.name,
+			domain->info.domid, quota_name(quota), quota_limit(domain->broker, quota));
 		return -EDQUOT;
 	}
 	domain->used[quota]++;

@@ -312,7 +312,7 @@ static int link_failed(struct link_end *end, const struct control_link_failed *f
 	/* Copied: it is shown, and the sender chose it. */
 	reason_set(reason, "%s", failed->reason[0] ? failed->reason : strerrordesc_np(error));
 	process_describe(process, text, sizeof(text));
-	broker_log(broker, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
+	domain_log(process->domain, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
 		(unsigned long long)link->id.uid, text, reason, strerrorname_np(error));
 	if (link->state == LINK_CREATING || link->state == LINK_BINDING) {
 		link_failed_making(end, error, reason, process);

@@ -35,10 +35,10 @@ static void listen_refused(
 		return;
 	process_describe(process, text, sizeof(text));
 	if (verdict->file)
-		broker_log(process->broker, LOG_NOTICE, "refused: %s listens as %s (%s:%u)", text,
+		domain_log(process->domain, LOG_NOTICE, "refused: %s listens as %s (%s:%u)", text,
 			name, verdict->file, verdict->line);
 	else
-		broker_log(process->broker, LOG_NOTICE, "refused: %s listens as %s (no rule)", text,
+		domain_log(process->domain, LOG_NOTICE, "refused: %s listens as %s (no rule)", text,
 			name);
 }
 
@@ -63,7 +63,7 @@ static int listen_check(
 		char text[PROCESS_TEXT_SIZE];
 
 		process_describe(process, text, sizeof(text));
-		broker_log(process->broker, LOG_INFO, "permitted: %s listens as %s (%s:%u)", text,
+		domain_log(process->domain, LOG_INFO, "permitted: %s listens as %s (%s:%u)", text,
 			listen->name, verdict.file, verdict.line);
 	}
 	if (listener_find(process->domain, listen->name)) {

@@ -64,6 +64,8 @@ struct domain {
 	bool suspended;			 /* and seen suspended since */
 	TAILQ_HEAD(, quiesced) parted;	 /* owned */
 	uint32_t n_parted;
+	uint64_t log_due_ns; /* when the lines logged about it are paid for; see domain_log */
+	uint32_t log_left_out;
 };
 
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
@@ -77,6 +79,9 @@ bool domain_is_dead(const struct broker_domain_info *info);
 /* broker-quiesce.c: its state may have moved on. */
 void domain_state_changed(struct domain *domain);
 void domain_forget_quiesced(struct domain *domain);
+/* A line about what its applications do: they can make us write so many and no more. */
+__attribute__((format(printf, 3, 4))) void domain_log(
+	struct domain *domain, int priority, const char *format, ...);
 struct policy_subject domain_subject(const struct domain *domain);
 void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
 

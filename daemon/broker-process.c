@@ -112,7 +112,7 @@ void process_drop(struct process *process, const char *reason)
 	char text[PROCESS_TEXT_SIZE];
 
 	process_describe(process, text, sizeof(text));
-	broker_log(broker, LOG_WARNING, "%s is dropped: %s", text, reason);
+	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
 	broker->stats.dropped++;
 	broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;

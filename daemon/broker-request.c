@@ -158,11 +158,12 @@ static void request_log_refusal(const struct request *request, const struct poli
 		return;
 	process_describe(request->process, text, sizeof(text));
 	if (verdict->file)
-		broker_log(broker, LOG_NOTICE, "refused: %s connects to %s (%s:%u)", text,
-			request->connect.address, verdict->file, verdict->line);
+		domain_log(request->process->domain, LOG_NOTICE,
+			"refused: %s connects to %s (%s:%u)", text, request->connect.address,
+			verdict->file, verdict->line);
 	else
-		broker_log(broker, LOG_NOTICE, "refused: %s connects to %s (no rule)", text,
-			request->connect.address);
+		domain_log(request->process->domain, LOG_NOTICE,
+			"refused: %s connects to %s (no rule)", text, request->connect.address);
 }
 
 static void request_refuse(struct request *request, int error, const struct policy_verdict *verdict,
@@ -279,7 +280,7 @@ static void request_connected(struct request *request, struct link *link, struct
 	broker->stats.connected++;
 	if (verdict->log == POLICY_LOG_YES) {
 		process_describe(process, text, sizeof(text));
-		broker_log(broker, LOG_INFO, "permitted: %s connects to %s (%s:%u)", text,
+		domain_log(process->domain, LOG_INFO, "permitted: %s connects to %s (%s:%u)", text,
 			request->connect.address, verdict->file, verdict->line);
 	}
 	process_send(process, &message);

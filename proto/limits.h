@@ -69,4 +69,8 @@
 #define DOMAIN_LINKS_MAX     256U
 #define DOMAIN_REQUESTS_MAX  1024U
 
+/* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
+#define DOMAIN_LOG_BURST   100U
+#define DOMAIN_LOG_LINE_NS 100000000ULL
+
 #endif

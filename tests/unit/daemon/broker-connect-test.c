@@ -199,6 +199,33 @@ static void test_errors(void **state)
 	world_free(w);
 }
 
+/* One domain's refusals neither fill the log nor keep others' lines out of it. */
+static void test_log_is_bounded(void **state)
+{
+	struct world *w = world_new("", NULL);
+	struct app *web = app_new(w, 0, 1, false), *db = app_new(w, 1, 2, false);
+	char name[16];
+
+	for (uint32_t i = 1; i <= DOMAIN_LOG_BURST + 50; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(app_listen(web, i, name, 1), EACCES);
+	}
+	assert_true(world_logged(w, "listens as n100 "));
+	assert_false(world_logged(w, "listens as n101 "));
+	assert_int_equal(app_listen(db, 1, "other", 1), EACCES);
+	assert_true(world_logged(w, "listens as other "));
+	w->now_ns += 2 * DOMAIN_LOG_LINE_NS;
+	broker_set_now(w->broker, w->now_ns);
+	for (uint32_t i = 1; i <= 3; i++) {
+		(void)snprintf(name, sizeof(name), "late%u", i);
+		assert_int_equal(app_listen(web, 200 + i, name, 1), EACCES);
+	}
+	assert_true(world_logged(w, "web(1): 50 lines about it were left out"));
+	assert_true(world_logged(w, "listens as late2 "));
+	assert_false(world_logged(w, "listens as late3 "));
+	world_free(w);
+}
+
 /* A domain that is not there and one that is forbidden look the same, however it is named. */
 static void test_refused_learns_nothing(void **state)
 {
@@ -403,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_transport),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_refused_learns_nothing),
+		cmocka_unit_test(test_log_is_bounded),
 		cmocka_unit_test(test_listen_policy),
 		cmocka_unit_test(test_wait_name),
 		cmocka_unit_test(test_backlog),
