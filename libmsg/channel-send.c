@@ -92,8 +92,9 @@ int channel_send(
 			return -ECONNRESET;
 		}
 		*done += n;
+		/* One that is awake may take it; one that sleeps is woken once, by link_push. */
 		if (*done < len)
-			link_push(link);
+			(void)link->ops->push(link);
 	} while (*done < len);
 	return 0;
 }

@@ -9,7 +9,7 @@
 
 uint32_t link_min_fragment(const struct link *link, uint32_t rest)
 {
-	/* A waiting sender is woken when a quarter of the ring is free. */
+	/* A waiting sender is woken when a half of the ring is free, or all. */
 	return min_u32(rest, min_u32(FRAGMENT_MIN, link->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
 }
 
@@ -31,14 +31,20 @@ void link_push(struct link *link)
 	link_bell(link, &link->them->sleeping);
 }
 
+/* Room shows as soon as a quarter of the ring is free; a sleeping sender is woken for half of it.
+ */
 void link_release(struct link *link, bool all)
 {
 	uint32_t unreleased = link->ops->unreleased(link);
 
-	if (!unreleased || (!all && unreleased < link->ring_len / 4))
-		return;
-	link->ops->release(link);
-	link_bell(link, &link->them->want_space);
+	if (unreleased >= link->ring_len / 4 || (all && unreleased)) {
+		link->ops->release(link);
+		link->untold += unreleased;
+	}
+	if (link->untold >= link->ring_len / 2 || (all && link->untold)) {
+		link->untold = 0;
+		link_bell(link, &link->them->want_space);
+	}
 }
 
 bool link_want_room(struct link *link, uint32_t want)

@@ -171,6 +171,7 @@ struct link {
 	bool synced;	      /* its answer came: an unknown number is a violation now */
 	bool unpushed;	      /* frames were put and not pushed */
 	uint32_t released;    /* what `consumed` in the doorbell page says */
+	uint32_t untold;      /* bytes of it since the sender was last woken */
 	union {
 		struct grant_end grant;
 		struct argo_end argo;
