@@ -212,7 +212,7 @@ void link_synced(struct msg_ctx *ctx, uint32_t request);
 void link_flush(struct link *link);
 /* push, then an event if the other side sleeps. */
 void link_push(struct link *link);
-/* Gives room back; an event if the other side waits for room and a quarter is free, or `all`. */
+/* Gives room back; an event if the other side waits for it and a half is free, or `all`. */
 void link_release(struct link *link, bool all);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);

@@ -15,7 +15,7 @@
  * Event channels: events coalesce; a port that raised is masked until unmask, and remembers one
  * more event meanwhile. Spurious events come at any time, SPURIOUS in all.
  *
- * Not modelled: that libmsg tells of room only from a quarter of the ring on, and timers, which
+ * Not modelled: that libmsg tells of room only from a half of the ring on, and timers, which
  * would hide what is looked for here.
  */
 #ifndef MESSAGES
