@@ -108,8 +108,7 @@ static void request_done(
 
 	request->done = true;
 	request->error = (int)error;
-	memcpy(request->reason, reason, sizeof(request->reason));
-	request->reason[sizeof(request->reason) - 1] = '\0';
+	(void)snprintf(request->reason, sizeof(request->reason), "%s", reason);
 	ctx->kick = true;
 	if (!sock) {
 		request_free(ctx, request);
@@ -203,7 +202,7 @@ static void handle_connected(struct msg_ctx *ctx, const struct control_message *
 	sock_set_channel(request->sock, channel);
 	channel_flush(channel); /* the first credit, which lets the other end speak */
 	link_push(link);
-	request_done(ctx, request, 0, (const char[REASON_SIZE]){""});
+	request_done(ctx, request, 0, "");
 }
 
 static void handle_channel(struct msg_ctx *ctx, const struct control_channel *message)

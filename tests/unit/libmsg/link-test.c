@@ -345,6 +345,26 @@ static void test_backlog_is_bounded(void **state)
 	assert_int_equal(listener->n_pending, 1);
 }
 
+/* The listener's process dies as msgd answers: the link is gone when CONNECTED is read. */
+static void test_connected_too_late(void **state)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[A];
+	struct control_message connect = {.type = CONTROL_CONNECT};
+	struct control_message connected = {
+		.type = CONTROL_CONNECTED, .connected = {.end = 55, .channel = 9}};
+	struct msg_sock *late = sock_new(side->ctx, SOCK_CONNECTING, LIBMSG_NONBLOCK);
+	int64_t error;
+
+	connect.connect.type = CHANNEL_SEQPACKET;
+	strcpy(connect.connect.address, "a/b");
+	connected.request = request_new(side->ctx, late, &connect)->id;
+	pair_say(side, &connected);
+	assert_int_equal(msg_getopt(late, LIBMSG_ERROR, &error), 0);
+	assert_int_equal(error, ECONNRESET);
+	assert_string_equal(msg_reason(), "the other process went away");
+	assert_int_equal(msg_close(late), 0);
+}
+
 /* ---- hostile peers -------------------------------------------------------------------------- */
 
 struct hostile {
@@ -630,6 +650,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rcvbuf_bounds_maxmsg, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_leaving_with_unread_data, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backlog_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connected_too_late, setup, teardown),
 		cmocka_unit_test(test_hostile_frames),
 		cmocka_unit_test_setup_teardown(test_credit_past_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_hoards_pays, setup, teardown),
