@@ -65,7 +65,7 @@ static int send_fragment(struct channel *channel, struct iov_cursor *cursor, uin
 	r = link->ops->put(link, &frame, cursor, more);
 	if (r < 0)
 		return r;
-	link->unpushed = true;
+	link->unpushed = link->bell_due = true;
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
 	*ret_len = frame.len;
 	return 0;

@@ -213,16 +213,33 @@ uint32_t channel_credit(const struct channel *channel)
 	return max_u32(credit_by_window(channel), credit_by_message(channel));
 }
 
-/* Gives what credit is due, now or when there is room for the frame. */
+/*
+ * Whether the other end may be asleep for want of credit. If it is, all that it sent lies in our
+ * ring, so once that is taken in, rx_window is what it had left when it fell asleep, and what it
+ * was not told of since: frame_data looks again with every frame.
+ */
+static bool credit_is_low(const struct channel *channel)
+{
+	return channel->rx_window < channel->rx_untold + FRAGMENT_MIN + FRAME_CHARGE;
+}
+
+/*
+ * Gives what credit is due, now or when there is room for the frame. An end that has enough is not
+ * woken for more: it finds the frame before it sleeps, or when it next wakes.
+ */
 static void channel_give(struct channel *channel)
 {
 	uint32_t bytes = channel_credit(channel);
+	struct link *link = channel->link;
+	bool bell_due;
 
-	if (!bytes || !channel->link || channel->tx_closed || channel->credit_due)
+	if (!bytes || !link || channel->tx_closed || channel->credit_due)
 		return;
-	if (channel->tx_open &&
-		link_put_bare(channel->link, channel->number, FRAME_CREDIT, bytes) == 0) {
+	bell_due = link->bell_due || credit_is_low(channel);
+	if (channel->tx_open && link_put_bare(link, channel->number, FRAME_CREDIT, bytes) == 0) {
+		link->bell_due = bell_due;
 		channel->rx_window += bytes;
+		channel->rx_untold = bell_due ? 0 : channel->rx_untold + bytes;
 		return;
 	}
 	channel->credit_due = true;
@@ -384,6 +401,10 @@ static int frame_data(struct channel *channel, const struct frame *frame, const 
 		return -EBADMSG;
 	}
 	channel->rx_window -= cost;
+	if (channel->rx_untold && credit_is_low(channel)) {
+		channel->rx_untold = 0;
+		channel->link->bell_due = true;
+	}
 	if (channel->rx_ignore) {
 		channel_give_back(channel);
 		return 0;

@@ -23,11 +23,14 @@ static void link_bell(struct link *link, _Atomic uint32_t *flag)
 
 void link_push(struct link *link)
 {
-	if (!link->unpushed || link->state != LINK_UP)
+	if (link->state != LINK_UP)
 		return;
-	if (link->ops->push(link) == -EAGAIN)
+	if (link->unpushed && link->ops->push(link) == -EAGAIN)
 		return; /* argo: staged; retry_links tries again */
 	link->unpushed = false;
+	if (!link->bell_due)
+		return;
+	link->bell_due = false;
 	link_bell(link, &link->them->sleeping);
 }
 
@@ -74,7 +77,7 @@ int link_put_bare(struct link *link, uint32_t channel, enum frame_type type, uin
 	cursor_init(&cursor, &none, 1);
 	r = link->ops->put(link, &frame, &cursor, false);
 	if (r == 0)
-		link->unpushed = true;
+		link->unpushed = link->bell_due = true;
 	else if (r != -EAGAIN)
 		link_kill(link, true, "the other process's ring is gone");
 	return r;

@@ -170,6 +170,7 @@ struct link {
 	uint32_t sync;	      /* the SYNC that it waits for before it goes on; 0: none */
 	bool synced;	      /* its answer came: an unknown number is a violation now */
 	bool unpushed;	      /* frames were put and not pushed */
+	bool bell_due;	      /* and the other end must not sleep over what was put */
 	uint32_t released;    /* what `consumed` in the doorbell page says */
 	uint32_t untold;      /* bytes of it since the sender was last woken */
 	union {
@@ -210,7 +211,7 @@ void link_take(struct link *link, struct channel *until);
 void link_synced(struct msg_ctx *ctx, uint32_t request);
 /* Sends what is kept back for lack of room. */
 void link_flush(struct link *link);
-/* push, then an event if the other side sleeps. */
+/* push, then an event if one is due and the other side sleeps. */
 void link_push(struct link *link);
 /* Gives room back; an event if the other side waits for it and a half is free, or `all`. */
 void link_release(struct link *link, bool all);
@@ -262,6 +263,7 @@ struct channel {
 	uint32_t direct_cost;
 	bool direct;
 	uint32_t rx_window;   /* credit that the other end still has */
+	uint32_t rx_untold;   /* of that: given without waking it, so that it may not know */
 	uint32_t rx_held;     /* credit in messages that nobody has read */
 	uint32_t rx_limit;    /* what both may add up to; grows */
 	uint32_t rx_max;      /* RCVBUF: what rx_limit may grow to */

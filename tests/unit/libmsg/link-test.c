@@ -253,6 +253,31 @@ static void test_events_only_for_sleepers(void **state)
 	assert_int_equal(pair->sides[A].n_events, before + 1);
 }
 
+/* A sender that sleeps for other reasons has credit enough: it is not woken for more. */
+static void test_credit_wakes_when_low(void **state)
+{
+	struct pair *pair = *state;
+	struct link *sender = pair->sides[A].link;
+	unsigned before;
+	char bytes[64] = {0};
+
+	for (int i = 0; i < 100; i++)
+		transfer(state, A, 4096, 1); /* the window grows */
+	link_take(sender, NULL);
+	before = pair->sides[B].n_events;
+	doorbell_arm(&sender->me->sleeping);
+	for (int i = 0; i < 100; i++)
+		transfer(state, A, 64, 1);
+	assert_int_equal(pair->sides[B].n_events, before);
+	for (int i = 0; pair->sides[B].n_events == before; i++) {
+		assert_in_range(i, 0, 100000);
+		assert_true(pair->sides[A].channel->tx_credit >= FRAGMENT_MIN);
+		assert_int_equal(msg_send(sock(state, A), bytes, sizeof(bytes), 0), sizeof(bytes));
+		assert_int_equal(msg_recv(sock(state, B), bytes, sizeof(bytes), 0), sizeof(bytes));
+	}
+	assert_in_range(pair->sides[A].channel->tx_credit, 0, 2 * FRAGMENT_MIN);
+}
+
 static void test_more_is_held_back(void **state)
 {
 	char bytes[8];
@@ -644,6 +669,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shutdown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_after_whole_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_wakes_when_low, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_more_is_held_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_segments, setup, teardown),
