@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # libmsg over grants against libxenvchan, in one boot, between two PV guests. Under emulation only the
-# ratio says something. A case fails where libmsg is the slower one.
+# ratio says something, and only on a machine with nothing else to do: a slow libmsg fails no case.
 # boots: xenstored
 # limit: 120
 # cases: one-way-64 one-way-4096 one-way-65536 round-trip-64 round-trip-4096 round-trip-65536
@@ -9,7 +9,7 @@
 . /lab/lab.sh
 
 case_any() {
-	local common=(--rounds=5 --ms=500 "--case=$1") ratio
+	local common=(--rounds=5 --ms=500 "--case=$1")
 
 	msgd_have
 	guest_have pv1 pv
@@ -20,7 +20,5 @@ case_any() {
 	finish begin 100 >/tmp/begin || fail "the one that starts: $(cat /tmp/begin)"
 	finish answer >/tmp/answer || fail "the one that answers: $(cat /tmp/answer)"
 	cat /tmp/begin
-	ratio=$(sed -n 's/^BENCH .* ratio=\([0-9.]*\) .*/\1/p' /tmp/begin)
 	seen "$(sed -n 's/^BENCH [^ ]* //p' /tmp/begin)"
-	awk -v ratio="$ratio" 'BEGIN {exit !(ratio > 1)}' || fail "$(tr "\n" " " </run/lab/seen)"
 }
