@@ -165,10 +165,13 @@ void channel_reset(struct channel *channel, int error)
 
 /* ---- credit ------------------------------------------------------------------------- */
 
-/* A reader that keeps up is worth more: the window doubles while the context can promise it. */
-static void channel_grow(struct channel *channel)
+/*
+ * A reader that keeps up is worth more: the window doubles, to two of its messages at least, while
+ * the context can promise it.
+ */
+static void channel_grow(struct channel *channel, uint32_t read)
 {
-	uint32_t limit = min_u32(channel->rx_max, 2 * channel->rx_limit);
+	uint32_t limit = min_u32(channel->rx_max, 2 * max_u32(channel->rx_limit, read));
 	struct msg_ctx *ctx = channel->ctx;
 
 	if (limit <= channel->rx_limit ||
@@ -247,17 +250,17 @@ static void channel_give(struct channel *channel)
 }
 
 /* What was read goes back, and more. */
-static void channel_give_back(struct channel *channel)
+static void channel_give_back(struct channel *channel, uint32_t read)
 {
 	if (credit_by_window(channel))
-		channel_grow(channel);
+		channel_grow(channel, read);
 	channel_give(channel);
 }
 
 void channel_read_done(struct channel *channel, uint32_t cost)
 {
 	channel->rx_held -= cost;
-	channel_give_back(channel);
+	channel_give_back(channel, cost);
 }
 
 /* ---- frames ------------------------------------------------------------------------- */
@@ -327,7 +330,7 @@ static void message_end_direct(struct channel *channel)
 	channel->reader = NULL;
 	channel->direct = false;
 	channel->ctx->kick = true;
-	channel_give_back(channel);
+	channel_give_back(channel, channel->direct_cost);
 }
 
 static void message_end_private(struct channel *channel)
@@ -406,7 +409,7 @@ static int frame_data(struct channel *channel, const struct frame *frame, const 
 		channel->link->bell_due = true;
 	}
 	if (channel->rx_ignore) {
-		channel_give_back(channel);
+		channel_give_back(channel, 0);
 		return 0;
 	}
 	if (under_way == !!(frame->flags & FRAME_FIRST)) {
@@ -533,7 +536,7 @@ void channel_ignore(struct channel *channel)
 	if (channel->partial)
 		channel->rx_held -= channel->partial->cost;
 	channel_drop_partial(channel);
-	channel_give_back(channel);
+	channel_give_back(channel, 0);
 }
 
 short channel_events(struct channel *channel)
