@@ -126,21 +126,12 @@ static struct ledger_record *record_find(struct ledger *ledger, const char *key)
 	return NULL;
 }
 
-/* hv.h: [A-Za-z0-9-]+; here also NULs up to the end. */
+/* NULs up to the end. */
 static bool key_is_valid(const char key[HV_STORE_KEY_MAX])
 {
-	size_t n = strnlen(key, HV_STORE_KEY_MAX);
-
-	if (n == 0 || n == HV_STORE_KEY_MAX)
+	if (!hv_store_key_is_valid(key))
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = key[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			    c == '-'))
-			return false;
-	}
-	for (size_t i = n; i < HV_STORE_KEY_MAX; i++) {
+	for (size_t i = strlen(key); i < HV_STORE_KEY_MAX; i++) {
 		if (key[i])
 			return false;
 	}

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #define HV_PAGE_SIZE 4096U
@@ -86,6 +87,15 @@ struct hv_domain {
 #define HV_STORE_KEY_MAX 40 /* with the final NUL; [A-Za-z0-9-]+ */
 /* Bytes. xenstored refuses a guest a node of 2048, counting permissions and children's names. */
 #define HV_STORE_VALUE_MAX 1024
+
+/* What store_publish takes as a key. Reads HV_STORE_KEY_MAX bytes at most. */
+static inline bool hv_store_key_is_valid(const char *key)
+{
+	size_t n = strnlen(key, HV_STORE_KEY_MAX);
+
+	return n > 0 && n < HV_STORE_KEY_MAX &&
+	       strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
 
 struct hv_record {
 	uint16_t domid;		    /* whose record it is: the store vouches for it */

@@ -29,22 +29,6 @@ void store_clear(struct store *store)
 		record_free(store, r);
 }
 
-bool store_key_is_valid(const char *key)
-{
-	size_t n = strnlen(key, HV_STORE_KEY_MAX);
-
-	if (n == 0 || n == HV_STORE_KEY_MAX)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = key[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-			    c == '-'))
-			return false;
-	}
-	return true;
-}
-
 static struct store_record *record_find(struct store *store, uint16_t domid, const char *key)
 {
 	struct store_record *r;
@@ -106,7 +90,7 @@ int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char
 {
 	struct store_record *r;
 
-	if (!store_key_is_valid(key) || len == 0 || len > HV_STORE_VALUE_MAX)
+	if (!hv_store_key_is_valid(key) || len == 0 || len > HV_STORE_VALUE_MAX)
 		return -EINVAL;
 	r = record_find(store, domid, key);
 	if (!r) {
@@ -131,7 +115,7 @@ int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char 
 {
 	struct store_record *r;
 
-	if (!store_key_is_valid(key))
+	if (!hv_store_key_is_valid(key))
 		return -EINVAL;
 	r = record_find(store, domid, key);
 	if (!r || r->record.len == 0)

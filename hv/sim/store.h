@@ -37,7 +37,6 @@ struct store {
 
 void store_init(struct store *store);
 void store_clear(struct store *store);
-bool store_key_is_valid(const char *key);
 /* By slot. EINVAL, ENOSPC, ENOMEM */
 int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char *key,
 	const void *value, size_t len);

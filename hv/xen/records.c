@@ -127,7 +127,7 @@ static int key_mark(struct records *records, struct record_domain *domain, const
 		if (!key)
 			return -ENOMEM;
 		key->domain = domain;
-		strcpy(key->key, name); /* record_key_is_valid has looked at its length */
+		strcpy(key->key, name); /* hv_store_key_is_valid has looked at its length */
 		HASH_ADD_STR(domain->keys, key, key);
 		if (!key->hh.tbl) {
 			free(key);
@@ -162,7 +162,7 @@ static bool path_parse(const char *path, unsigned *ret_domid, char ret_key[HV_ST
 		return false;
 	memcpy(ret_key, key, len);
 	ret_key[len] = 0;
-	return record_key_is_valid(ret_key);
+	return hv_store_key_is_valid(ret_key);
 }
 
 bool records_event(struct records *records, const char *path)
@@ -211,7 +211,7 @@ static int domain_read(struct records *records, struct record_domain *domain)
 		if (key->known)
 			(void)key_mark(records, domain, key->key);
 	for (unsigned i = 0; i < n; i++)
-		if (record_key_is_valid(names[i]))
+		if (hv_store_key_is_valid(names[i]))
 			(void)key_mark(records, domain, names[i]);
 	free(names);
 	return 0;

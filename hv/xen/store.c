@@ -20,13 +20,6 @@
 /* Watch events taken in one turn; the rest keeps the descriptor readable. */
 #define EVENTS_A_TURN 128
 
-bool record_key_is_valid(const char *key)
-{
-	size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
-
-	return len > 0 && len < HV_STORE_KEY_MAX && !key[len];
-}
-
 void store_path(char ret_path[STORE_PATH_MAX], uint16_t domid, const char *key)
 {
 	(void)snprintf(ret_path, STORE_PATH_MAX, "/local/domain/%u/data/msgd%s%s", domid,
@@ -208,7 +201,7 @@ int op_store_publish(struct hv *hv, const char *key, const void *value, size_t l
 	struct own_record *own, *new = NULL;
 	int r;
 
-	if (!record_key_is_valid(key) || len == 0 || len > HV_STORE_VALUE_MAX)
+	if (!hv_store_key_is_valid(key) || len == 0 || len > HV_STORE_VALUE_MAX)
 		return -EINVAL;
 	r = store_refresh_domid(h);
 	if (r < 0)
@@ -250,7 +243,7 @@ int op_store_remove(struct hv *hv, uint16_t domid, const char *key)
 	struct own_record *own;
 	struct agent_reply reply;
 
-	if (!record_key_is_valid(key))
+	if (!hv_store_key_is_valid(key))
 		return -EINVAL;
 	domid = xen_hv_resolve(h, domid);
 	if (domid != h->domid && (!is_broker(h) || h->store->agent))

@@ -38,8 +38,6 @@ struct store {
 
 #define STORE_PATH_MAX 96
 
-/* [A-Za-z0-9-]+, shorter than HV_STORE_KEY_MAX. */
-bool record_key_is_valid(const char *key);
 /* Writes the path of a domain's record, or of the directory of them (key NULL). */
 void store_path(char ret_path[STORE_PATH_MAX], uint16_t domid, const char *key);
 
