@@ -137,10 +137,9 @@ static int flush_credit(struct channel *channel)
 		return 0;
 	bytes = channel_credit(channel);
 	if (bytes) {
-		r = link_put_bare(channel->link, channel->number, FRAME_CREDIT, bytes);
+		r = channel_put_credit(channel, bytes, true);
 		if (r < 0)
 			return r;
-		channel->rx_window += bytes;
 	}
 	channel->credit_due = false;
 	return 0;

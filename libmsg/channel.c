@@ -226,6 +226,20 @@ static bool credit_is_low(const struct channel *channel)
 	return channel->rx_window < channel->rx_untold + FRAGMENT_MIN + FRAME_CHARGE;
 }
 
+int channel_put_credit(struct channel *channel, uint32_t bytes, bool wake)
+{
+	struct link *link = channel->link;
+	bool bell_due = link->bell_due || wake;
+	int r = link_put_bare(link, channel->number, FRAME_CREDIT, bytes);
+
+	if (r < 0)
+		return r;
+	link->bell_due = bell_due;
+	channel->rx_window += bytes;
+	channel->rx_untold = bell_due ? 0 : channel->rx_untold + bytes;
+	return 0;
+}
+
 /*
  * Gives what credit is due, now or when there is room for the frame. An end that has enough is not
  * woken for more: it finds the frame before it sleeps, or when it next wakes.
@@ -233,18 +247,11 @@ static bool credit_is_low(const struct channel *channel)
 static void channel_give(struct channel *channel)
 {
 	uint32_t bytes = channel_credit(channel);
-	struct link *link = channel->link;
-	bool bell_due;
 
-	if (!bytes || !link || channel->tx_closed || channel->credit_due)
+	if (!bytes || !channel->link || channel->tx_closed || channel->credit_due)
 		return;
-	bell_due = link->bell_due || credit_is_low(channel);
-	if (channel->tx_open && link_put_bare(link, channel->number, FRAME_CREDIT, bytes) == 0) {
-		link->bell_due = bell_due;
-		channel->rx_window += bytes;
-		channel->rx_untold = bell_due ? 0 : channel->rx_untold + bytes;
+	if (channel->tx_open && channel_put_credit(channel, bytes, credit_is_low(channel)) == 0)
 		return;
-	}
 	channel->credit_due = true;
 	channel_block(channel);
 }

@@ -302,6 +302,8 @@ int channel_frame(struct channel *channel, const struct frame *frame, const char
 void channel_closed(struct channel *channel);
 /* The credit that is due to the other end, 0: not worth a frame. */
 uint32_t channel_credit(const struct channel *channel);
+/* Puts a CREDIT frame. wake: the other end is not to sleep over it. As link_put_bare. */
+int channel_put_credit(struct channel *channel, uint32_t bytes, bool wake);
 /* A message was read: its credit goes back, and the window grows. */
 void channel_read_done(struct channel *channel, uint32_t cost);
 /* Sends what waits: queued messages, credit, SHUTDOWN, CLOSE. 0: nothing is left; -EAGAIN. */
