@@ -37,10 +37,14 @@ static void timespec_from_ns(struct timespec *ret_ts, uint64_t ns)
 	ret_ts->tv_nsec = (long)(ns % 1000000000U);
 }
 
-static void unlock(struct msg_ctx *ctx, bool wake_driver)
+/* falls_asleep: this thread is the driver. What it has changed itself is no reason to wake it. */
+static void unlock(struct msg_ctx *ctx, bool falls_asleep)
 {
 	bool wake_waiters = ctx->kick && ctx->n_waiting;
+	bool wake_driver = ctx->kick && ctx->driver_asleep;
 
+	if (falls_asleep)
+		ctx->driver_asleep = true;
 	if (ctx->kick) /* only under the lock: this need not be one atomic operation */
 		atomic_store_explicit(&ctx->wait_seq,
 			atomic_load_explicit(&ctx->wait_seq, memory_order_relaxed) + 1,
@@ -69,7 +73,7 @@ void ctx_lock(struct msg_ctx *ctx)
 
 void ctx_unlock(struct msg_ctx *ctx)
 {
-	unlock(ctx, ctx->kick && ctx->driver_asleep);
+	unlock(ctx, false);
 	errno_restore();
 }
 
@@ -89,7 +93,7 @@ static int wait_for_driver(struct msg_ctx *ctx, uint64_t deadline_ns)
 		timeout = &ts;
 	}
 	ctx->n_waiting++;
-	unlock(ctx, ctx->kick && ctx->driver_asleep);
+	unlock(ctx, false);
 	r = futex(&ctx->wait_seq, FUTEX_WAIT, seq, timeout);
 	error = errno;
 	lock_again(ctx);
@@ -206,8 +210,7 @@ static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
 		timespec_from_ns(&ts, until > now ? until - now : 0);
 		timeout = &ts;
 	}
-	ctx->driver_asleep = true;
-	unlock(ctx, false); /* what it has changed itself does not wake it */
+	unlock(ctx, true);
 	r = ppoll(fds, 2, timeout, NULL);
 	error = errno;
 	lock_again(ctx);
