@@ -95,15 +95,6 @@ void txn_begin(struct xen *xen)
 		recover_and_kick(xen);
 }
 
-bool txn_try_begin(struct xen *xen)
-{
-	enum lock_result result = lock_try(xen);
-
-	if (result == LOCK_OWNER_DIED)
-		recover_and_kick(xen);
-	return result != LOCK_HELD;
-}
-
 void txn_commit(struct xen *xen)
 {
 	struct sim_journal *j = &xen->seg->journal;

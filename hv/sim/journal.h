@@ -21,9 +21,6 @@ void txn_begin(struct xen *xen);
 void txn_commit(struct xen *xen);
 void txn_abort(struct xen *xen);
 
-/* For whoever must not wait for a lock that a stopped process holds; false: it is held. */
-bool txn_try_begin(struct xen *xen);
-
 /* Sets n equal words (all *p now) to value. */
 void txn_fill(struct xen *xen, uint64_t *p, uint32_t n, uint64_t value);
 void txn_redo(struct xen *xen, enum sim_redo_kind kind, uint32_t domain, uint32_t a, uint32_t b);

@@ -104,18 +104,6 @@ static bool take_over(struct xen *xen, uint32_t word)
 		xen->lock_word | LOCK_SLEEPERS, memory_order_acquire, memory_order_relaxed);
 }
 
-enum lock_result lock_try(struct xen *xen)
-{
-	uint32_t word = 0;
-
-	if (atomic_compare_exchange_strong_explicit(&xen->seg->lock.word, &word, xen->lock_word,
-		    memory_order_acquire, memory_order_relaxed))
-		return LOCK_TAKEN;
-	if (lock_owner_is_dead(xen, word) && take_over(xen, word))
-		return LOCK_OWNER_DIED;
-	return LOCK_HELD;
-}
-
 static bool lock_spin(struct xen *xen)
 {
 	for (int i = 0; i < SPINS; i++) {

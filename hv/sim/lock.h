@@ -13,7 +13,6 @@
 enum lock_result {
 	LOCK_TAKEN = 0,
 	LOCK_OWNER_DIED, /* taken, and the state is to be recovered first */
-	LOCK_HELD,	 /* lock_try only */
 };
 
 #define LOCK_SLEEPERS (1U << 31)
@@ -26,7 +25,6 @@ static inline uint32_t lock_word_of(uint32_t slot, uint32_t generation)
 
 enum lock_result lock_take_slow(struct xen *xen);
 void lock_wake(struct xen *xen);
-enum lock_result lock_try(struct xen *xen);
 
 static inline enum lock_result lock_take(struct xen *xen)
 {
