@@ -480,8 +480,9 @@ struct msg_ctx {
 	bool driver_asleep; /* and sleeps in poll */
 	bool kick;	    /* waiting threads are to look again when the lock is dropped */
 	unsigned n_waiting;
-	int spin_us;	/* -1: by itself */
-	int spin_score; /* how recent spins paid off */
+	int spin_us;	  /* -1: by itself */
+	int spin_score;	  /* how recent spins paid off */
+	uint32_t spin_ns; /* how long recent sleeps lasted */
 	int n_cpus;
 	int kick_fd;  /* eventfd: wakes the driver */
 	int epoll_fd; /* msg_ctx_fd; -1 until asked for */

@@ -20,8 +20,12 @@
 
 /* Events taken from the hypervisor at once. */
 #define EVENT_BATCH 64
-/* A spin's limit: what waking a sleeper on another CPU costs both sides, about. */
-#define SPIN_NS 50000
+/*
+ * A spin lasts as long as recent sleeps did, about: what falling asleep and being woken costs
+ * differs by a factor of ten between machines, and he who spins that long loses no more than he
+ * would by sleeping at once. This bounds it.
+ */
+#define SPIN_MAX_NS 500000U
 /* Where the score starts and ends; below 0, only every SPIN_PROBE-th wait spins. */
 #define SPIN_SCORE_MAX 8
 #define SPIN_PROBE     32
@@ -102,60 +106,72 @@ static int wait_for_driver(struct msg_ctx *ctx, uint64_t deadline_ns)
 }
 
 /*
- * Whether the answer is worth spinning for. Where both physical CPUs are known, the peer's must be
- * another one than ours: on one CPU, spinning keeps the peer from answering. Where they are not,
- * only recent success justifies it.
+ * Whether the answer is worth spinning for: never on the CPU that the peer needs to answer. Where
+ * physical CPUs are known, that is the one that it ran on last. Where they are not, a peer in our
+ * own domain may need our only CPU; one in another domain has its own, for all that we know.
  */
-static bool spin_worth(struct msg_ctx *ctx, struct link *link)
+static bool spin_may(struct msg_ctx *ctx, struct link *link)
 {
-	int cpu = ctx->hv->ops->cpu(ctx->hv);
+	struct hv *hv = ctx->hv;
+	int cpu = hv->ops->cpu(hv);
 	uint32_t peer_cpu;
 
 	if (link->state != LINK_UP || link->sync || ctx->spin_us == 0)
 		return false;
 	atomic_store_explicit(&link->me->cpu, (uint32_t)(cpu + 1), memory_order_relaxed);
-	if (ctx->n_cpus < 2)
+	if (ctx->n_cpus < 2 && (cpu >= 0 || link->peer_domid == hv->ops->domid(hv)))
 		return false;
 	peer_cpu = atomic_load_explicit(&link->them->cpu, memory_order_relaxed);
-	if (cpu >= 0 && peer_cpu == (uint32_t)cpu + 1)
-		return false;
+	return cpu < 0 || peer_cpu != (uint32_t)cpu + 1;
+}
+
+/* How long; 0: not at all. Only recent success justifies it. */
+static uint64_t spin_time(struct msg_ctx *ctx)
+{
+	if (ctx->spin_us > 0)
+		return (uint64_t)ctx->spin_us * 1000U;
 	if (ctx->spin_score >= 0)
-		return true;
+		return ctx->spin_ns;
 	if (--ctx->spin_score > -SPIN_PROBE)
-		return false;
+		return 0;
 	ctx->spin_score = -1;
-	return true;
+	return ctx->spin_ns;
+}
+
+static void spin_done(struct msg_ctx *ctx, bool found)
+{
+	if (found && ctx->spin_score < SPIN_SCORE_MAX)
+		ctx->spin_score++;
+	else if (!found)
+		ctx->spin_score--;
+}
+
+/* A moving average over the last eight, about. */
+static void sleep_done(struct msg_ctx *ctx, uint64_t ns)
+{
+	ctx->spin_ns = (7 * ctx->spin_ns + (uint32_t)min_u64(ns, SPIN_MAX_NS)) / 8;
 }
 
 /* True: the word changed. Without the lock: ctx->spinning keeps the link from its grave. */
 static bool spin_on(
-	struct msg_ctx *ctx, const _Atomic uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+	struct msg_ctx *ctx, const _Atomic uint32_t *word, uint32_t seen, uint64_t until_ns)
 {
-	uint64_t limit = ctx->spin_us > 0 ? (uint64_t)ctx->spin_us * 1000U : SPIN_NS;
-	uint64_t start = ctx->hv->ops->now_ns(ctx->hv);
-
-	for (;;) {
-		uint64_t now;
-
+	do {
 		for (int i = 0; i < 64; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) != seen)
 				return true;
 			cpu_relax();
 		}
-		now = ctx->hv->ops->now_ns(ctx->hv);
-		if (now - start >= limit || now >= deadline_ns)
-			return false;
-	}
+	} while (ctx->hv->ops->now_ns(ctx->hv) < until_ns);
+	return false;
 }
 
-static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
+static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t until_ns)
 {
 	const _Atomic uint32_t *word;
 	uint32_t seen, seq;
 	bool found;
 
-	if (!hot || !spin_worth(ctx, hot->link))
-		return false;
 	if (hot->want) {
 		word = &hot->link->them->consumed;
 		seen = atomic_load_explicit(word, memory_order_acquire);
@@ -169,15 +185,11 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t dead
 	seq = atomic_load(&ctx->wait_seq) + ctx->kick;
 	ctx->spinning = true;
 	unlock(ctx, false);
-	found = spin_on(ctx, word, seen, deadline_ns);
+	found = spin_on(ctx, word, seen, until_ns);
 	lock_again(ctx);
 	ctx->spinning = false;
-	if (atomic_load(&ctx->wait_seq) != seq)
-		found = true;
-	if (found && ctx->spin_score < SPIN_SCORE_MAX)
-		ctx->spin_score++;
-	else if (!found)
-		ctx->spin_score--;
+	found = found || atomic_load(&ctx->wait_seq) != seq;
+	spin_done(ctx, found);
 	return found;
 }
 
@@ -331,9 +343,36 @@ bool ctx_arm(struct msg_ctx *ctx)
 	return more;
 }
 
+/* The driver's turn, if no spin was enough. */
+static int drive_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
+{
+	struct hv *hv = ctx->hv;
+	uint64_t began = 0, spin = 0;
+	bool may = hot && spin_may(ctx, hot->link);
+	int r = 0;
+
+	if (may) {
+		began = hv->ops->now_ns(hv);
+		spin = spin_time(ctx);
+	}
+	if (spin && drive_spin(ctx, hot, min_u64(began + spin, deadline_ns))) {
+		take(hot->link, hot);
+		return 0;
+	}
+	if (hot && hot->want && hot->link->state == LINK_UP && link_want_room(hot->link, hot->want))
+		return 0;
+	if (!ctx_arm(ctx)) {
+		r = drive_sleep(ctx, deadline_ns);
+		if (may)
+			sleep_done(ctx, hv->ops->now_ns(hv) - began);
+	}
+	ctx_drive(ctx, hot);
+	return r;
+}
+
 int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 {
-	int r = 0;
+	int r;
 
 	if (deadline_ns == DEADLINE_NOW) {
 		ctx_drive(ctx, NULL);
@@ -345,14 +384,7 @@ int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns)
 		return wait_for_driver(ctx, deadline_ns);
 	}
 	ctx->driving = true;
-	if (drive_spin(ctx, hot, deadline_ns)) {
-		take(hot->link, hot);
-	} else if (!hot || !hot->want || hot->link->state != LINK_UP ||
-		   !link_want_room(hot->link, hot->want)) {
-		if (!ctx_arm(ctx))
-			r = drive_sleep(ctx, deadline_ns);
-		ctx_drive(ctx, hot);
-	}
+	r = drive_wait(ctx, hot, deadline_ns);
 	ctx->driving = false;
 	link_bury(ctx);
 	control_settle(ctx); /* what it had to put off while this thread spun */
