@@ -19,7 +19,7 @@ mkdir -p $state/guests $state/tags
 
 seen() { echo "$*" >$state/seen; }
 fail() {
-	echo "FAIL: $*"
+	echo "FAIL: $*" >&2 # also from within $(...)
 	exit 1
 }
 skip() {
@@ -119,7 +119,7 @@ no_zombies() { [ -z "$(zombies)" ]; }
 
 # start TAG DOMAIN COMMAND. A tag may be used again.
 start() {
-	local tag=$1 domain=$2 id offset=0 coded
+	local tag=$1 domain=$2 id offset=0 coded pty
 
 	id=$tag.${EPOCHREALTIME/./}
 	coded=$(base64 -w 0 <<<"$3")
@@ -127,7 +127,9 @@ start() {
 		setsid execute "$id" "$coded" >/dev/null 2>&1 </dev/null &
 	else
 		offset=$(guest_console_size "$domain")
-		echo "$id $coded" >"$(cat "$state/guests/$domain.pty")"
+		pty=$(cat "$state/guests/$domain.pty")
+		[ -c "$pty" ] || fail "$domain is gone; its console: $(tail -n 5 "$(guest_console "$domain")")"
+		echo "$id $coded" >"$pty"
 	fi
 	echo "$domain $id $offset" >"$state/tags/$tag"
 }
@@ -226,6 +228,7 @@ autopsy() {
 	local file
 
 	xl list
+	xl dmesg | tail -n 20
 	dmesg | tail -n 20
 	for file in "$state"/msgd.log "$state"/*.out /var/log/xen/console/guest-*.log; do
 		[ -s "$file" ] && echo "--- $file" && tail -c 2000 "$file" | cut -c 1-300
