@@ -27,8 +27,7 @@ bool channel_can_send(struct channel *channel, uint32_t len, uint32_t *ret_want)
 	uint32_t least;
 
 	*ret_want = 0;
-	if (!link || link->state != LINK_UP || !channel->tx_open || channel->tx_partial ||
-		!STAILQ_EMPTY(&channel->out))
+	if (!channel_may_send(channel))
 		return false;
 	least = link_min_fragment(link, len);
 	if (channel_allowance(channel) < (int64_t)least)
@@ -46,26 +45,24 @@ static int send_fragment(struct channel *channel, struct iov_cursor *cursor, uin
 	struct link *link = channel->link;
 	struct frame frame = {.channel = channel->number, .type = FRAME_DATA};
 	uint32_t rest = len - done, least = link_min_fragment(link, rest);
-	int64_t allowance = channel_allowance(channel), room;
+	int64_t allowance = channel_allowance(channel);
 	int r;
 
 	if (allowance < (int64_t)least)
 		return -EAGAIN;
 	frame.len = min_u32(min_u32(rest, FRAME_PAYLOAD_MAX), (uint32_t)allowance);
-	room = link->ops->room(link, frame.len);
-	if (room < (int64_t)least)
-		return room < 0 ? (int)room : -EAGAIN;
-	frame.len = min_u32(frame.len, (uint32_t)room);
 	if (done == 0) {
 		frame.flags |= FRAME_FIRST;
 		frame.arg = len;
 	}
 	if (frame.len == rest)
 		frame.flags |= FRAME_LAST;
-	r = link->ops->put(link, &frame, cursor, more);
+	r = link->ops->put(link, &frame, least, cursor, more && frame.len == rest);
 	if (r < 0)
 		return r;
-	link->unpushed = link->bell_due = true;
+	link->unpushed = r > 0;
+	/* One that is awake may take it; one that sleeps is woken once a message, by link_push. */
+	link->bell_due = true;
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
 	*ret_len = frame.len;
 	return 0;
@@ -85,16 +82,10 @@ int channel_send(
 			return r;
 		}
 		if (r < 0) {
-			if (r == -EBADMSG)
-				link_violation(link, "a counter that makes no sense");
-			else
-				link_kill(link, true, "the other process's ring is gone");
+			link_put_failed(link, r);
 			return -ECONNRESET;
 		}
 		*done += n;
-		/* One that is awake may take it; one that sleeps is woken once, by link_push. */
-		if (*done < len)
-			(void)link->ops->push(link);
 	} while (*done < len);
 	return 0;
 }

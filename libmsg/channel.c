@@ -261,6 +261,8 @@ static void channel_give_back(struct channel *channel, uint32_t read)
 {
 	if (credit_by_window(channel))
 		channel_grow(channel, read);
+	else if (!channel->partial && !channel->direct)
+		return;
 	channel_give(channel);
 }
 

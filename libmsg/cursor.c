@@ -4,28 +4,6 @@
 
 #include "libmsg/private.h"
 
-void cursor_init(struct iov_cursor *cursor, const struct iovec *iov, size_t n)
-{
-	*cursor = (struct iov_cursor){.iov = iov, .n = n};
-}
-
-void *cursor_next(struct iov_cursor *cursor, size_t len, size_t *ret_len)
-{
-	size_t left;
-	void *piece;
-
-	while (cursor->off == cursor->iov->iov_len && cursor->n > 1) {
-		cursor->iov++;
-		cursor->n--;
-		cursor->off = 0;
-	}
-	left = cursor->iov->iov_len - cursor->off;
-	piece = (uint8_t *)cursor->iov->iov_base + cursor->off;
-	*ret_len = left < len ? left : len;
-	cursor->off += *ret_len;
-	return piece;
-}
-
 void cursor_read(struct iov_cursor *cursor, void *dst, size_t len)
 {
 	while (len) {

@@ -107,12 +107,16 @@ static int send_length_check(const struct msg_sock *sock, size_t len)
 }
 
 /* Lacks room or credit: waits, or says EAGAIN. 0: try again. */
-static int send_wait(struct msg_sock *sock, uint32_t len, uint32_t want, uint64_t deadline)
+static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline)
 {
 	struct channel *channel = sock->channel;
-	struct hot hot = {.link = channel->link, .want = want};
+	struct hot hot = {.link = channel->link};
+	uint32_t want;
 	int r;
 
+	if (channel_can_send(channel, len, &want))
+		return 0;
+	hot.want = want;
 	if (deadline == DEADLINE_NOW) {
 		sock->out_edge = true;
 		if (want)
@@ -143,22 +147,20 @@ static ssize_t send_locked(
 	channel = sock->channel;
 	cursor_init(&cursor, iov, n_iov);
 	for (;;) {
-		uint32_t want = 0, done = 0;
-		bool try = channel_can_send(channel, (uint32_t)len, &want);
+		uint32_t done = 0;
+		int r = -EAGAIN;
 
 		if (send_state(channel) < 0)
 			return -1;
-		if (try) {
-			int r = channel_send(channel, &cursor, (uint32_t)len, &done, more);
-
-			if (r == 0) {
-				if (!more)
-					link_push(channel->link);
-				return (ssize_t)len;
-			}
-			if (r == -ECONNRESET)
-				continue; /* send_state names it */
+		if (channel_may_send(channel))
+			r = channel_send(channel, &cursor, (uint32_t)len, &done, more);
+		if (r == 0) {
+			if (!more)
+				link_push(channel->link);
+			return (ssize_t)len;
 		}
+		if (r == -ECONNRESET)
+			continue; /* send_state names it */
 		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
 			deadline = ctx_deadline(sock->ctx, sock->sndtimeo_ms);
 		if (done)
@@ -168,7 +170,7 @@ static ssize_t send_locked(
 		if (tried && deadline == DEADLINE_NOW)
 			return failure(EAGAIN, "no room at the receiver");
 		tried = true;
-		if (send_wait(sock, (uint32_t)len, want, deadline) < 0)
+		if (send_wait(sock, (uint32_t)len, deadline) < 0)
 			return -1;
 	}
 }

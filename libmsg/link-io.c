@@ -7,12 +7,6 @@
 
 #include "libmsg/private.h"
 
-uint32_t link_min_fragment(const struct link *link, uint32_t rest)
-{
-	/* A waiting sender is woken when a half of the ring is free, or all. */
-	return min_u32(rest, min_u32(FRAGMENT_MIN, link->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
-}
-
 static void link_bell(struct link *link, _Atomic uint32_t *flag)
 {
 	struct hv *hv = link->ctx->hv;
@@ -38,11 +32,10 @@ void link_push(struct link *link)
  */
 void link_release(struct link *link, bool all)
 {
-	uint32_t unreleased = link->ops->unreleased(link);
-
-	if (unreleased >= link->ring_len / 4 || (all && unreleased)) {
+	if (link->unreleased >= link->ring_len / 4 || (all && link->unreleased)) {
 		link->ops->release(link);
-		link->untold += unreleased;
+		link->untold += link->unreleased;
+		link->unreleased = 0;
 	}
 	if (link->untold >= link->ring_len / 2 || (all && link->untold)) {
 		link->untold = 0;
@@ -61,26 +54,31 @@ bool link_want_room(struct link *link, uint32_t want)
 	return true;
 }
 
+void link_put_failed(struct link *link, int error)
+{
+	if (error == -EBADMSG)
+		link_violation(link, "a counter that makes no sense");
+	else
+		link_kill(link, true, "the other process's ring is gone");
+}
+
 int link_put_bare(struct link *link, uint32_t channel, enum frame_type type, uint32_t arg)
 {
 	struct frame frame = {.channel = channel, .type = (uint8_t)type, .arg = arg};
 	struct iovec none = {0};
 	struct iov_cursor cursor;
-	int64_t room = link->ops->room(link, 0);
 	int r;
 
-	if (room < 0) {
-		if (room != -EAGAIN)
-			link_violation(link, "a counter that makes no sense");
-		return (int)room;
-	}
 	cursor_init(&cursor, &none, 1);
-	r = link->ops->put(link, &frame, &cursor, false);
-	if (r == 0)
-		link->unpushed = link->bell_due = true;
-	else if (r != -EAGAIN)
-		link_kill(link, true, "the other process's ring is gone");
-	return r;
+	r = link->ops->put(link, &frame, 0, &cursor, false);
+	if (r < 0) {
+		if (r != -EAGAIN)
+			link_put_failed(link, r);
+		return r;
+	}
+	link->unpushed = r > 0;
+	link->bell_due = true;
+	return 0;
 }
 
 void link_flush(struct link *link)
@@ -108,16 +106,13 @@ void link_flush(struct link *link)
 		 link_want_room(link, link_min_fragment(link, FRAGMENT_MIN)));
 }
 
-/* The frame's channel, or NULL: not known (yet, if link->sync). */
-static struct channel *frame_channel(struct link *link)
+/* The frame's channel, which was not the last frame's; NULL: not known (yet, if link->sync). */
+static struct channel *frame_find_channel(struct link *link)
 {
 	struct control_message sync = {.type = CONTROL_SYNC};
-	struct channel *channel = link->last;
+	struct channel *channel = channel_find(link, link->frame.channel);
 	struct request *request;
 
-	if (channel && channel->number == link->frame.channel)
-		return channel;
-	channel = channel_find(link, link->frame.channel);
 	if (!channel) {
 		/* msgd wrote of it before the other end could know its number. */
 		control_take(link->ctx);
@@ -160,7 +155,9 @@ static int link_take_one(struct link *link)
 		link_violation(link, reason);
 		return 0;
 	}
-	channel = frame_channel(link);
+	channel = link->last;
+	if (!channel || channel->number != link->frame.channel)
+		channel = frame_find_channel(link);
 	if (link->state != LINK_UP || (!channel && link->sync))
 		return 0;
 	if (!channel && link->epoch == link->ctx->control.epoch) {
@@ -177,7 +174,8 @@ static int link_take_one(struct link *link)
 	if (link->state != LINK_UP || link->violated)
 		return 0;
 	link->ops->next(link);
-	link_release(link, false);
+	if (link->unreleased >= link->ring_len / 4)
+		link_release(link, false);
 	return 1;
 }
 
@@ -201,7 +199,8 @@ void link_take(struct link *link, struct channel *until)
 	}
 	if (!served)
 		link_release(link, true);
-	link_push(link); /* credit that was given meanwhile */
+	if (link->unpushed || link->bell_due)
+		link_push(link); /* credit that was given meanwhile */
 	if (link->dying) {
 		link->dying = false;
 		link_kill(link, false, "the other process is gone");

@@ -7,6 +7,7 @@
 #ifndef LIBMSG_PRIVATE_H
 #define LIBMSG_PRIVATE_H
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -61,12 +62,31 @@ struct iov_cursor {
 	size_t off; /* in iov[0] */
 };
 
-void cursor_init(struct iov_cursor *cursor, const struct iovec *iov, size_t n);
+static inline void cursor_init(struct iov_cursor *cursor, const struct iovec *iov, size_t n)
+{
+	*cursor = (struct iov_cursor){.iov = iov, .n = n};
+}
+
 /* Copies len bytes to (from) dst and moves on; len is within what is left. */
 void cursor_read(struct iov_cursor *cursor, void *dst, size_t len);
 void cursor_write(struct iov_cursor *cursor, const void *src, size_t len);
 /* The next piece, at most len bytes, contiguous; moves on. */
-void *cursor_next(struct iov_cursor *cursor, size_t len, size_t *ret_len);
+static inline void *cursor_next(struct iov_cursor *cursor, size_t len, size_t *ret_len)
+{
+	size_t left;
+	void *piece;
+
+	while (cursor->off == cursor->iov->iov_len && cursor->n > 1) {
+		cursor->iov++;
+		cursor->n--;
+		cursor->off = 0;
+	}
+	left = cursor->iov->iov_len - cursor->off;
+	piece = (uint8_t *)cursor->iov->iov_base + cursor->off;
+	*ret_len = left < len ? left : len;
+	cursor->off += *ret_len;
+	return piece;
+}
 
 /* ---- links --------------------------------------------------------------------------- */
 
@@ -88,22 +108,23 @@ struct ring_ops {
 	 */
 	int64_t (*room)(struct link *link, uint32_t want);
 	/*
-	 * Appends a frame whose payload, within room, is taken from the cursor. With `more` it may
-	 * be kept back until push. -EAGAIN: nothing was appended, the cursor did not move.
+	 * Appends a frame with as much as there is room for of frame->len bytes of payload, which
+	 * it takes from the cursor; frame->len becomes what went in, and a frame that was cut is
+	 * not FRAME_LAST. With `more` it may be kept back until push. 0: the other side sees it. 1:
+	 * it is kept back. -EAGAIN: there is no room for `least` bytes; nothing was appended, the
+	 * cursor did not move. -EBADMSG: violation. Else: the other end's ring is gone.
 	 */
-	int (*put)(struct link *link, const struct frame *frame, struct iov_cursor *payload,
-		bool more);
-	/* Makes what put appended visible to the other side. -EAGAIN: try again later. */
+	int (*put)(struct link *link, struct frame *frame, uint32_t least,
+		struct iov_cursor *payload, bool more);
+	/* Makes what put kept back visible to the other side. -EAGAIN: try again later. */
 	int (*push)(struct link *link);
 	/* Reads the next frame's header. 1; 0: none; negative: violation. */
 	int (*peek)(struct link *link, struct frame *ret_frame);
 	/* Copies out of the payload of the frame last peeked. */
 	void (*read)(struct link *link, uint32_t off, void *dst, uint32_t len);
-	/* Moves past the frame last peeked; its room is given back by release. */
+	/* Moves past the frame last peeked, and adds what it took to link->unreleased. */
 	void (*next)(struct link *link);
-	/* Bytes moved past and not given back yet. */
-	uint32_t (*unreleased)(struct link *link);
-	/* Gives them back. */
+	/* Gives that room back. */
 	void (*release)(struct link *link);
 	/* Whether there is something that was not peeked at yet. */
 	bool (*pending)(struct link *link);
@@ -169,9 +190,9 @@ struct link {
 	const char *violated; /* static; NULL: not. To be reset when that is done */
 	uint32_t sync;	      /* the SYNC that it waits for before it goes on; 0: none */
 	bool synced;	      /* its answer came: an unknown number is a violation now */
-	bool unpushed;	      /* frames were put and not pushed */
+	bool unpushed;	      /* frames were put and kept back */
 	bool bell_due;	      /* and the other end must not sleep over what was put */
-	uint32_t released;    /* what `consumed` in the doorbell page says */
+	uint32_t unreleased;  /* bytes moved past and not given back yet */
 	uint32_t untold;      /* bytes of it since the sender was last woken */
 	union {
 		struct grant_end grant;
@@ -218,7 +239,13 @@ void link_release(struct link *link, bool all);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
 /* The least payload that is worth a frame, of a message of which `rest` bytes are left. */
-uint32_t link_min_fragment(const struct link *link, uint32_t rest);
+static inline uint32_t link_min_fragment(const struct link *link, uint32_t rest)
+{
+	/* A waiting sender is woken when a half of the ring is free, or all. */
+	return min_u32(rest, min_u32(FRAGMENT_MIN, link->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
+}
+/* What ring_ops.put said, and was not -EAGAIN: the link ends. */
+void link_put_failed(struct link *link, int error);
 /* One frame without payload. -EAGAIN: no room. */
 int link_put_bare(struct link *link, uint32_t channel, enum frame_type type, uint32_t arg);
 
@@ -314,6 +341,12 @@ int channel_flush(struct channel *channel);
  */
 int channel_send(struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done,
 	bool more);
+/* Whether a message may begin now, but for credit and room. */
+static inline bool channel_may_send(const struct channel *channel)
+{
+	return channel->link && channel->link->state == LINK_UP && channel->tx_open &&
+	       !channel->tx_partial && STAILQ_EMPTY(&channel->out);
+}
 /* Whether a send of len bytes would be accepted now; ret_want: payload for which room lacks. */
 bool channel_can_send(struct channel *channel, uint32_t len, uint32_t *ret_want);
 /* Tells the other end how long a message may be. */
@@ -495,9 +528,6 @@ static inline bool ctx_same_process(const struct msg_ctx *ctx)
 	return *ctx->same_process != 0;
 }
 
-/* For public functions. In between, errno may be anything; then it is failure's, or as before. */
-void ctx_lock(struct msg_ctx *ctx);
-void ctx_unlock(struct msg_ctx *ctx); /* and wakes whom ctx->kick is for */
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Whether this process may use Argo. */
@@ -528,8 +558,43 @@ bool ctx_arm(struct msg_ctx *ctx);
 
 /* Sets errno and this thread's reason; returns -1. error is positive. */
 int failure(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Cleaning up after a failure, or success, may set errno: what the caller is to find there. */
-void errno_keep(void);
-void errno_restore(void);
+/*
+ * Cleaning up after a failure, or success, may set errno: what the caller is to find there. (The
+ * model of this variable spares every call two calls of the linker; it is small enough for it.)
+ */
+extern _Thread_local int kept_errno __attribute__((tls_model("initial-exec")));
+static inline void errno_keep(void)
+{
+	kept_errno = errno;
+}
+static inline void errno_restore(void)
+{
+	errno = kept_errno;
+}
+
+/* ---- the lock ------------------------------------------------------------------------------ */
+
+/* What ctx_unlock does if ctx->kick is set and somebody waits: wakes whom it is for. */
+void ctx_unlock_waking(struct msg_ctx *ctx);
+
+/* For public functions. In between, errno may be anything; then it is failure's, or as before. */
+static inline void ctx_lock(struct msg_ctx *ctx)
+{
+	errno_keep();
+	if (!ctx->one_thread)
+		(void)pthread_mutex_lock(&ctx->lock);
+}
+
+static inline void ctx_unlock(struct msg_ctx *ctx)
+{
+	if (ctx->kick && (ctx->n_waiting || ctx->spinning || ctx->driver_asleep)) {
+		ctx_unlock_waking(ctx);
+	} else {
+		ctx->kick = false;
+		if (!ctx->one_thread)
+			(void)pthread_mutex_unlock(&ctx->lock);
+	}
+	errno_restore();
+}
 
 #endif

@@ -6,7 +6,7 @@
 #include "libmsg/private.h"
 
 static _Thread_local char last_reason[256] = "no failure so far";
-static _Thread_local int kept_errno;
+_Thread_local int kept_errno;
 
 int failure(int error, const char *format, ...)
 {
@@ -17,16 +17,6 @@ int failure(int error, const char *format, ...)
 	va_end(args);
 	errno = kept_errno = error;
 	return -1;
-}
-
-void errno_keep(void)
-{
-	kept_errno = errno;
-}
-
-void errno_restore(void)
-{
-	errno = kept_errno;
 }
 
 PUBLIC const char *msg_reason(void)

@@ -132,9 +132,7 @@ static int argo_put_direct(struct link *link, const struct frame *frame, struct 
 	if (left) { /* too scattered for one call */
 		*payload = start;
 		r = argo_stage(link, frame, payload);
-		if (r == 0)
-			(void)argo_push(link); /* if not now, with the next push */
-		return r;
+		return r < 0 ? r : argo_push(link) < 0;
 	}
 	r = argo_sendv(link, iov, n, FRAME_HEADER_SIZE + frame->len);
 	if (r < 0)
@@ -142,13 +140,18 @@ static int argo_put_direct(struct link *link, const struct frame *frame, struct 
 	return r;
 }
 
-static int argo_put(
-	struct link *link, const struct frame *frame, struct iov_cursor *payload, bool more)
+static int argo_put(struct link *link, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
 {
 	struct argo_end *argo = &link->argo;
-	uint32_t size = FRAME_HEADER_SIZE + round_up16(frame->len);
+	int64_t room = argo_room(link, frame->len);
+	uint32_t size;
 	int r;
 
+	if (room < (int64_t)least)
+		return room < 0 ? (int)room : -EAGAIN;
+	frame_cut(frame, (uint32_t)room);
+	size = FRAME_HEADER_SIZE + round_up16(frame->len);
 	if (argo->staged + size > ARGO_STAGE_SIZE) {
 		r = argo_push(link);
 		if (r < 0)
@@ -157,9 +160,9 @@ static int argo_put(
 	if (!argo->staged && !more)
 		return argo_put_direct(link, frame, payload);
 	r = argo_stage(link, frame, payload);
-	if (r == 0 && !more)
-		(void)argo_push(link); /* refused: it stays staged until the next push */
-	return r;
+	if (r < 0)
+		return r;
+	return more || argo_push(link) < 0; /* refused: it stays staged until the next push */
 }
 
 /* Finds the next message from the introduced source; strangers' are dropped, uncounted. */
@@ -222,12 +225,8 @@ static void argo_next(struct link *link)
 		return;
 	argo->rx = argo_ring_advance(argo->ring, argo->rx, argo_charge(argo->message_len));
 	argo->consumed += argo_charge(argo->message_len);
+	link->unreleased += argo_charge(argo->message_len);
 	argo->message_len = 0;
-}
-
-static uint32_t argo_unreleased(struct link *link)
-{
-	return link->argo.consumed - link->released;
 }
 
 /* rx_ptr before `consumed`: a sender that sees the room claimed is not refused it. */
@@ -236,7 +235,6 @@ static void argo_release(struct link *link)
 	struct argo_end *argo = &link->argo;
 
 	argo_ring_release(argo->ring, argo->rx);
-	link->released = argo->consumed;
 	atomic_store_explicit(&link->me->consumed, argo->consumed, memory_order_release);
 }
 
@@ -270,7 +268,6 @@ const struct ring_ops ring_argo_ops = {
 	.peek = argo_peek,
 	.read = argo_read,
 	.next = argo_next,
-	.unreleased = argo_unreleased,
 	.release = argo_release,
 	.pending = argo_pending,
 	.watch = argo_watch,

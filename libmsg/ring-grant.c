@@ -17,15 +17,18 @@ static int64_t grant_room(struct link *link, uint32_t want)
 	return space < (int64_t)FRAME_HEADER_SIZE ? -EAGAIN : space - FRAME_HEADER_SIZE;
 }
 
-static int grant_put(
-	struct link *link, const struct frame *frame, struct iov_cursor *payload, bool more)
+static int grant_put(struct link *link, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
 {
 	struct grant_ring *tx = &link->grant.tx;
-	uint8_t head[FRAME_HEADER_SIZE];
-	uint32_t off = FRAME_HEADER_SIZE, left = frame->len;
+	int64_t space = grant_ring_space(tx, FRAME_HEADER_SIZE + round_up16(frame->len));
+	uint32_t off = FRAME_HEADER_SIZE, left;
 
-	frame_encode(frame, head);
-	grant_ring_write(tx, 0, head, sizeof(head));
+	if (space < (int64_t)(FRAME_HEADER_SIZE + least))
+		return space < 0 ? (int)space : -EAGAIN;
+	frame_cut(frame, (uint32_t)space - FRAME_HEADER_SIZE);
+	frame_encode(frame, grant_ring_slot(tx));
+	left = frame->len;
 	while (left) {
 		size_t n;
 		const void *piece = cursor_next(payload, left, &n);
@@ -35,6 +38,9 @@ static int grant_put(
 		left -= (uint32_t)n;
 	}
 	tx->own += FRAME_HEADER_SIZE + round_up16(frame->len);
+	if (more)
+		return 1;
+	grant_ring_publish(tx);
 	return 0;
 }
 
@@ -55,7 +61,7 @@ static int grant_peek(struct link *link, struct frame *ret_frame)
 	avail = grant_ring_avail(rx, FRAME_HEADER_SIZE);
 	if (avail <= 0)
 		return (int)avail;
-	grant_ring_read(rx, 0, head, sizeof(head)); /* counters are multiples of 16: it is there */
+	memcpy(head, grant_ring_slot(rx), sizeof(head));
 	r = frame_decode(head, ret_frame);
 	if (r < 0)
 		return r;
@@ -71,17 +77,14 @@ static void grant_read(struct link *link, uint32_t off, void *dst, uint32_t len)
 
 static void grant_next(struct link *link)
 {
-	link->grant.rx.own += FRAME_HEADER_SIZE + round_up16(link->frame.len);
-}
+	uint32_t size = FRAME_HEADER_SIZE + round_up16(link->frame.len);
 
-static uint32_t grant_unreleased(struct link *link)
-{
-	return link->grant.rx.own - link->released;
+	link->grant.rx.own += size;
+	link->unreleased += size;
 }
 
 static void grant_release(struct link *link)
 {
-	link->released = link->grant.rx.own;
 	grant_ring_release(&link->grant.rx);
 }
 
@@ -115,7 +118,6 @@ const struct ring_ops ring_grant_ops = {
 	.peek = grant_peek,
 	.read = grant_read,
 	.next = grant_next,
-	.unreleased = grant_unreleased,
 	.release = grant_release,
 	.pending = grant_pending,
 	.watch = grant_watch,

@@ -4,9 +4,10 @@
  * arrives; the others sleep on a futex word that is bumped whenever the driver, or anybody else,
  * changed something that a waiter may want. No thread is ever started.
  *
- * No wake-up is lost: every waiter looks at its condition and reads wait_seq under the lock;
- * whoever changes a condition does so under the lock and sets ctx->kick; dropping the lock with
- * kick set bumps wait_seq before it wakes, so a waiter that has not slept yet finds another value.
+ * No wake-up is lost: every waiter looks at its condition, reads wait_seq and says that it waits
+ * (n_waiting, spinning) under the lock; whoever changes a condition does so under the lock and sets
+ * ctx->kick; dropping the lock with kick set, while somebody waits, bumps wait_seq before it wakes,
+ * so a waiter that has not slept yet finds another value.
  * The driver is woken through kick_fd, which stays readable until the driver has read it.
  */
 #include <errno.h>
@@ -49,7 +50,8 @@ static void unlock(struct msg_ctx *ctx, bool falls_asleep)
 
 	if (falls_asleep)
 		ctx->driver_asleep = true;
-	if (ctx->kick) /* only under the lock: this need not be one atomic operation */
+	/* Only under the lock: this need not be one atomic operation. */
+	if (wake_waiters || (ctx->kick && ctx->spinning))
 		atomic_store_explicit(&ctx->wait_seq,
 			atomic_load_explicit(&ctx->wait_seq, memory_order_relaxed) + 1,
 			memory_order_release);
@@ -69,16 +71,9 @@ static void lock_again(struct msg_ctx *ctx)
 		(void)pthread_mutex_lock(&ctx->lock);
 }
 
-void ctx_lock(struct msg_ctx *ctx)
-{
-	errno_keep();
-	lock_again(ctx);
-}
-
-void ctx_unlock(struct msg_ctx *ctx)
+void ctx_unlock_waking(struct msg_ctx *ctx)
 {
 	unlock(ctx, false);
-	errno_restore();
 }
 
 /* Waits for the driver, or for anybody's change. */

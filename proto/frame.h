@@ -48,6 +48,15 @@ static inline void frame_encode(const struct frame *frame, uint8_t *ret_bytes)
 	memcpy(ret_bytes, words, sizeof(words));
 }
 
+/* Leaves it no more than `room` bytes of payload. */
+static inline void frame_cut(struct frame *frame, uint32_t room)
+{
+	if (frame->len <= room)
+		return;
+	frame->len = room;
+	frame->flags &= (uint8_t)~FRAME_LAST;
+}
+
 /*
  * Decodes a private copy of a link frame's header. Checks form only: the type, and the length,
  * flags and arg that it allows. -EBADMSG.

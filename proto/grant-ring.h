@@ -57,6 +57,12 @@ static inline int64_t grant_ring_avail(struct grant_ring *ring, uint32_t want)
 	return avail;
 }
 
+/* Where the next frame's header is or goes: counters are multiples of 16, so it does not wrap. */
+static inline uint8_t *grant_ring_slot(const struct grant_ring *ring)
+{
+	return ring->data + (ring->own & (ring->len - 1));
+}
+
 /* Copies into the ring at the sender's counter + off, wrapping. */
 static inline void grant_ring_write(
 	struct grant_ring *ring, uint32_t off, const void *src, uint32_t len)

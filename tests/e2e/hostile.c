@@ -31,15 +31,13 @@ static void ring(void)
 }
 
 /* False: the ring is full. */
-static bool tell(const struct frame *frame)
+static bool tell(struct frame *frame)
 {
 	struct iovec iov = {.iov_base = payload, .iov_len = frame->len};
 	struct iov_cursor cursor;
 
-	if (link_to->ops->room(link_to, frame->len) < (int64_t)frame->len)
-		return false;
 	cursor_init(&cursor, &iov, 1);
-	if (link_to->ops->put(link_to, frame, &cursor, false) < 0)
+	if (link_to->ops->put(link_to, frame, frame->len, &cursor, false) < 0)
 		return false;
 	ring();
 	return true;
