@@ -78,7 +78,7 @@ enum hv_domain_state {
 struct hv_domain {
 	uint16_t domid;
 	enum hv_domain_state state;
-	bool paused;
+	bool paused;	     /* and running otherwise */
 	uint64_t generation; /* changes when a domid is used again; 0 where Xen cannot tell */
 	uint8_t uuid[HV_UUID_LEN];
 	char name[HV_DOMAIN_NAME_MAX]; /* NUL-terminated; not unique by Xen's rules */

@@ -231,7 +231,7 @@ void domain_describe(struct xen *xen, uint32_t index, struct hv_domain *ret_doma
 	*ret_domain = (struct hv_domain){
 		.domid = d->domid,
 		.state = hv_state(d),
-		.paused = d->paused,
+		.paused = d->paused && hv_state(d) == HV_DOMAIN_RUNNING,
 		.generation = d->generation,
 	};
 	memcpy(ret_domain->uuid, d->uuid, sizeof(d->uuid));

@@ -145,7 +145,9 @@ static int domains_list(struct xen_hv *h, struct hv_domain *ret_domains, size_t 
 		memset(domain, 0, sizeof(*domain));
 		domain->domid = infos[i].domain;
 		domain->state = state_of(&infos[i]);
-		domain->paused = infos[i].flags & XEN_DOMINF_paused;
+		/* A toolstack pauses what it destroys. */
+		domain->paused =
+			domain->state == HV_DOMAIN_RUNNING && (infos[i].flags & XEN_DOMINF_paused);
 		domain->generation = h->domains->lives[i].generation;
 		memcpy(domain->uuid, infos[i].handle, HV_UUID_LEN);
 		store_domain_name(h, domain->domid, domain->name);

@@ -59,16 +59,14 @@ void check_int(const char *file, int line, const char *what, int64_t got, int64_
  */
 #define CHECK_SOON(expr, want)                                                                     \
 	do {                                                                                       \
-		int _left = the_world->wait_ms;                                                    \
-		int64_t _got;                                                                      \
-		while ((_got = (expr)) != (want) && _left > 0) {                                   \
+		int64_t _until = case_now_ms() + the_world->wait_ms, _got;                         \
+		while ((_got = (expr)) != (want) && case_now_ms() < _until)                        \
 			case_pause();                                                              \
-			_left -= 2;                                                                \
-		}                                                                                  \
 		check_int(__FILE__, __LINE__, #expr " (in time)", _got, want);                     \
 	} while (0)
 
 /* Two milliseconds. */
 void case_pause(void);
+int64_t case_now_ms(void);
 
 #endif

@@ -35,18 +35,17 @@ static struct hv_domain domain_must(struct actor *d, uint16_t domid)
 /* Waits for an event; whatever else it was about, the list is right by then or at a later one. */
 static void domain_wait(struct actor *d, uint16_t domid, enum hv_domain_state state, bool paused)
 {
-	struct hv_domain domain;
+	struct hv_domain domain = {0};
 
-	for (int i = 0; i < 100; i++) {
-		CHECK_EVENT(d, HV_EVENT_DOMAINS, 0);
-		if (!domain_get(d, domid, &domain)) {
-			if (state == 0)
-				return;
-		} else if (domain.state == state && domain.paused == paused) {
-			return;
-		}
-	}
-	case_fail(__FILE__, __LINE__, "domain %u never came to state %d", domid, state);
+	do {
+		if (actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms) != 1)
+			case_fail(__FILE__, __LINE__,
+				"domain %u: no event any more in state %d%s, not in %d%s", domid,
+				domain.state, domain.paused ? ", paused" : "", state,
+				paused ? ", paused" : "");
+		if (!domain_get(d, domid, &domain))
+			domain = (struct hv_domain){0};
+	} while (domain.state != state || domain.paused != paused);
 }
 
 static void drain(struct actor *d)
@@ -157,7 +156,7 @@ static void suspended(void)
 	domain_wait(d, domid, HV_DOMAIN_SUSPENDED, false);
 	drain(d);
 	world_manage("resume", "extra");
-	domain_wait(d, domid, HV_DOMAIN_RUNNING, false);
+	CHECK_SOON(domain_must(d, domid).state, HV_DOMAIN_RUNNING);
 	after = domain_must(d, domid);
 	CHECK_INT(after.generation, before.generation);
 	CHECK(memcmp(after.uuid, before.uuid, HV_UUID_LEN) == 0);
@@ -218,6 +217,7 @@ static void changes_coalesce(void)
 static void zombie(void)
 {
 	struct actor *d = world_actor(WORLD_BROKER), *x;
+	struct hv_domain domain;
 	uint16_t domid = world_create("extra", 0, true);
 	uint32_t ref, share, map;
 	uint8_t byte = 77;
@@ -227,6 +227,7 @@ static void zombie(void)
 	CHECK_OK(actor_share(x, d->domid, 1, NULL, &ref, &share));
 	CHECK_OK(actor_map(d, domid, &ref, 1, true, NULL, &map));
 	actor_mem_write(x, share, 5, &byte, 1);
+	world_manage("pause", "extra");
 	drain(d);
 	world_manage("destroy", "extra");
 	actor_lost(x);
@@ -235,9 +236,8 @@ static void zombie(void)
 	CHECK_INT(byte, 77);
 	actor_mem_write(d, map, 6, &byte, 1);
 	CHECK_INT(actor_domain_list(d, NULL, 0) > 0, true);
-	drain(d);
 	actor_unmap(d, map);
-	domain_wait(d, domid, 0, false);
+	CHECK_SOON(domain_get(d, domid, &domain), false);
 }
 
 #define L WORLD_LIFE

@@ -64,13 +64,12 @@ int guest_main(const char *device);
 /* In dom0, a process beside the case: see switch.c. */
 struct switch_request {
 	enum { SWITCH_JOIN = 1, SWITCH_END, SWITCH_SIGNAL } op;
-	int guest;	  /* which of the consoles */
 	uint16_t channel; /* END, SIGNAL */
 	int sig;
 };
 
-/* Starts it for n consoles; ret_fd takes switch_call. Waits until every guest is ready. */
-int switch_start(const char *const *ttys, size_t n, int *ret_fd);
+/* Starts it for a console; ret_fd takes switch_call. Waits until the guest is ready. */
+int switch_start(const char *tty, int *ret_fd);
 /* JOIN takes the descriptor to serve (it stays the caller's) and returns a channel. */
 int switch_call(int fd, const struct switch_request *request, int join_fd);
 

@@ -52,6 +52,14 @@ void case_pause(void)
 	(void)nanosleep(&two_ms, NULL);
 }
 
+int64_t case_now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* No cleaning up: the runner ends the world, and actors end when their descriptor does. */
 void case_fail(const char *file, int line, const char *format, ...)
 {
@@ -162,20 +170,12 @@ static bool case_picked(const char *group, const char *name, char **picks, int n
 	return n_picks == 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* Returns whether the case did not fail. */
 static bool case_report(const struct world_ops *ops, const char *spec, size_t number,
 	const char *group, const struct test_case *c)
 {
 	const char *why = world_why_not(ops, c->needs);
-	int64_t start = now_ms();
+	int64_t start = case_now_ms();
 	bool ok;
 
 	if (why) {
@@ -185,8 +185,8 @@ static bool case_report(const struct world_ops *ops, const char *spec, size_t nu
 	}
 	ok = case_passes(ops, spec, c);
 	printf("%s %zu - %s/%s\n", ok ? "ok" : "not ok", number, group, c->name);
-	if (now_ms() - start > 2000)
-		printf("# %s/%s took %ld ms\n", group, c->name, (long)(now_ms() - start));
+	if (case_now_ms() - start > 2000)
+		printf("# %s/%s took %ld ms\n", group, c->name, (long)(case_now_ms() - start));
 	fflush(stdout);
 	return ok;
 }
@@ -237,8 +237,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!ops) {
-		fprintf(stderr, "usage: conformance --hv=inprocess|sim|xen:A,B [--list] [--stop] "
-				"[NAME...]\n");
+		fprintf(stderr,
+			"usage: conformance --hv=inprocess|sim|xen:A,B,PROGRAM [--list] [--stop] "
+			"[NAME...]\n");
 		return 2;
 	}
 	return suite_run(ops, spec, list, stop, argv + i, argc - i);

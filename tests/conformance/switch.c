@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Between the case, which reads and writes an ordinary descriptor for each of its agents, and the
- * consoles of the guests that they live in. A process of its own, so that the case may block; it
+ * console of the guest that they live in. A process of its own, so that the case may block; it
  * ends with the case, and what it holds open in the guests is ended by the next one's RESET.
  */
 #include <errno.h>
@@ -13,14 +13,14 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/conformance/agent.h"
+#include "tests/conformance/case.h"
 #include "tests/conformance/lane.h"
 
-#define GUESTS_MAX     4
-#define RESET_LIMIT_MS 20000
+#define RESET_LIMIT_MS 60000
+#define RESET_AGAIN_MS 1000
 
 struct console {
 	struct lane lane;
@@ -34,11 +34,10 @@ struct console {
 
 struct switchboard {
 	int control;
-	size_t n;
-	struct console consoles[GUESTS_MAX];
-	struct console *asked; /* whose answer the case waits for, of channel asked_channel */
-	uint16_t asked_channel;
+	struct console console;
+	bool asked; /* the case waits for an answer, of this type, of asked_channel */
 	enum lane_type asked_type;
+	uint16_t asked_channel;
 };
 
 static void answer(struct switchboard *board, int rc)
@@ -54,15 +53,10 @@ static void channel_free(struct console *console, uint16_t channel)
 	console->channels[channel].used = false;
 }
 
-struct frame_arg {
-	struct switchboard *board;
-	struct console *console;
-};
-
 static void on_frame(void *arg, const struct lane_frame *frame)
 {
-	struct switchboard *board = ((struct frame_arg *)arg)->board;
-	struct console *console = ((struct frame_arg *)arg)->console;
+	struct switchboard *board = arg;
+	struct console *console = &board->console;
 	uint16_t channel = frame->channel % LANE_CHANNELS;
 	int status = -1;
 
@@ -79,16 +73,18 @@ static void on_frame(void *arg, const struct lane_frame *frame)
 	if (frame->type == LANE_END) {
 		memcpy(&status, frame->payload, sizeof(status));
 		channel_free(console, channel);
+		if (!board->asked)
+			fprintf(stderr, "# an agent in the guest ended with status 0x%x\n", status);
 	}
-	if (board->asked == console && board->asked_channel == channel &&
-		board->asked_type == frame->type) {
+	if (board->asked && board->asked_channel == channel && board->asked_type == frame->type) {
 		answer(board, frame->type == LANE_END ? status : 0);
-		board->asked = NULL;
+		board->asked = false;
 	}
 }
 
-static void on_join(struct switchboard *board, struct console *console, int fd)
+static void on_join(struct switchboard *board, int fd)
 {
+	struct console *console = &board->console;
 	uint16_t channel = 0;
 
 	while (channel < LANE_CHANNELS && console->channels[channel].used)
@@ -126,22 +122,21 @@ static int receive_request(struct switchboard *board, struct switch_request *ret
 /* False: the case has ended. */
 static bool on_control(struct switchboard *board)
 {
+	struct console *console = &board->console;
 	struct switch_request request;
-	struct console *console;
 	int fd;
 
 	if (receive_request(board, &request, &fd) < 0)
 		return false;
-	console = &board->consoles[(size_t)request.guest % board->n];
 	if (request.op == SWITCH_JOIN) {
-		on_join(board, console, fd);
+		on_join(board, fd);
 		return true;
 	}
 	if (!console->channels[request.channel % LANE_CHANNELS].used) {
 		answer(board, -ESRCH); /* it ended by itself */
 		return true;
 	}
-	board->asked = console;
+	board->asked = true;
 	board->asked_channel = request.channel;
 	board->asked_type = LANE_END;
 	if (request.op == SWITCH_SIGNAL) {
@@ -168,28 +163,19 @@ static void on_channel(struct console *console, uint16_t channel)
 	}
 }
 
-struct source {
-	struct console *console; /* NULL: the case */
-	int channel;		 /* -1: the console itself */
-};
-
-static nfds_t sources(struct switchboard *board, struct pollfd *fds, struct source *from)
+/* The case, the console, then channels, whose numbers are in `numbers`. */
+static nfds_t sources(struct switchboard *board, struct pollfd *fds, uint16_t *numbers)
 {
+	struct console *console = &board->console;
 	nfds_t n = 0;
 
-	fds[n] = (struct pollfd){.fd = board->control, .events = POLLIN};
-	from[n++] = (struct source){NULL, -1};
-	for (size_t g = 0; g < board->n; g++) {
-		struct console *console = &board->consoles[g];
-
-		fds[n] = (struct pollfd){.fd = console->lane.fd, .events = POLLIN};
-		from[n++] = (struct source){console, -1};
-		for (int i = 0; i < (int)LANE_CHANNELS; i++) {
-			if (!console->channels[i].used || console->channels[i].fd < 0)
-				continue;
-			fds[n] = (struct pollfd){.fd = console->channels[i].fd, .events = POLLIN};
-			from[n++] = (struct source){console, i};
-		}
+	fds[n++] = (struct pollfd){.fd = board->control, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = console->lane.fd, .events = POLLIN};
+	for (uint16_t i = 0; i < LANE_CHANNELS; i++) {
+		if (!console->channels[i].used || console->channels[i].fd < 0)
+			continue;
+		numbers[n] = i;
+		fds[n++] = (struct pollfd){.fd = console->channels[i].fd, .events = POLLIN};
 	}
 	return n;
 }
@@ -197,88 +183,90 @@ static nfds_t sources(struct switchboard *board, struct pollfd *fds, struct sour
 /* False: over. */
 static bool turn(struct switchboard *board, int timeout_ms)
 {
-	static struct pollfd fds[1 + GUESTS_MAX * (1 + LANE_CHANNELS)];
-	static struct source from[1 + GUESTS_MAX * (1 + LANE_CHANNELS)];
-	nfds_t n = sources(board, fds, from);
+	static struct pollfd fds[2 + LANE_CHANNELS];
+	static uint16_t numbers[2 + LANE_CHANNELS];
+	struct console *console = &board->console;
+	nfds_t n = sources(board, fds, numbers);
 
 	if (poll(fds, n, timeout_ms) < 0)
 		return errno == EINTR;
 	/* The channels first: what the case wrote before it asked for an agent's end. */
-	for (nfds_t i = n; i-- > 1;) {
-		struct frame_arg arg = {board, from[i].console};
-
-		if (!fds[i].revents)
-			continue;
-		if (from[i].channel < 0) {
-			if (lane_receive(&from[i].console->lane, on_frame, &arg) < 0)
-				return false;
-		} else if (from[i].console->channels[from[i].channel].used &&
-			   from[i].console->channels[from[i].channel].fd == fds[i].fd) {
-			on_channel(from[i].console, (uint16_t)from[i].channel);
-		}
-	}
+	for (nfds_t i = n; i-- > 2;)
+		if (fds[i].revents && console->channels[numbers[i]].used &&
+			console->channels[numbers[i]].fd == fds[i].fd)
+			on_channel(console, numbers[i]);
+	if (fds[1].revents && lane_receive(&console->lane, on_frame, board) < 0)
+		return false;
 	return !fds[0].revents || on_control(board);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* An earlier case's switch may be about to end: the lock is its, until it has. */
-static int console_open(struct console *console, const char *tty, uint64_t nonce)
+static int console_open(struct console *console, const char *tty)
 {
 	console->lane.fd = open(tty, O_RDWR | O_CLOEXEC | O_NOCTTY);
 	if (console->lane.fd < 0 || flock(console->lane.fd, LOCK_EX) < 0)
 		return -errno;
-	console->nonce = nonce;
-	if (lane_make_raw(console->lane.fd) < 0 || lane_resync(&console->lane) < 0)
-		return -EIO;
-	return lane_send(&console->lane, LANE_RESET, 0, &nonce, sizeof(nonce));
+	console->nonce = (uint64_t)case_now_ms() << 20 | (uint32_t)getpid();
+	return lane_make_raw(console->lane.fd);
 }
 
-__attribute__((noreturn)) static void switch_main(int control, const char *const *ttys, size_t n)
+static int console_reset(struct console *console)
+{
+	if (lane_resync(&console->lane) < 0)
+		return -EIO;
+	return lane_send(&console->lane, LANE_RESET, 0, &console->nonce, sizeof(console->nonce));
+}
+
+/* A guest that is still coming up may miss it, so it is said again. */
+static int console_ready(struct switchboard *board)
+{
+	struct console *console = &board->console;
+	int64_t now = case_now_ms(), until = now + RESET_LIMIT_MS, again = now;
+
+	for (; !console->ready; now = case_now_ms()) {
+		int r = now >= again ? console_reset(console) : 0;
+
+		if (r < 0 || now > until)
+			return r < 0 ? r : -ETIMEDOUT;
+		if (now >= again)
+			again = now + RESET_AGAIN_MS;
+		if (!turn(board, RESET_AGAIN_MS))
+			_exit(0);
+	}
+	return 0;
+}
+
+__attribute__((noreturn)) static void switch_main(int control, const char *tty)
 {
 	static struct switchboard board;
-	int64_t until = now_ms() + RESET_LIMIT_MS;
-	int r = 0;
+	int r;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)alarm(0);
-	board.control = control;
-	board.n = n;
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = console_open(&board.consoles[i], ttys[i], (uint64_t)now_ms() << 20 | i);
-	for (size_t i = 0; i < n && r == 0; i++) {
-		while (r == 0 && !board.consoles[i].ready) {
-			if (!turn(&board, 1000))
-				_exit(0);
-			r = now_ms() > until ? -ETIMEDOUT : 0;
-		}
-	}
+	/* Copies of the case's descriptors would keep its agents from seeing their ends. */
+	board.control = dup2(control, 3);
+	(void)close_range(4, ~0U, 0);
+	r = console_open(&board.console, tty);
+	if (r == 0)
+		r = console_ready(&board);
 	answer(&board, r);
 	while (r == 0 && turn(&board, -1))
 		;
 	_exit(0);
 }
 
-int switch_start(const char *const *ttys, size_t n, int *ret_fd)
+int switch_start(const char *tty, int *ret_fd)
 {
 	int fds[2], rc = -EIO;
 	pid_t pid;
 
-	if (n > GUESTS_MAX)
-		return -EINVAL;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	pid = fork();
 	if (pid == 0) {
 		(void)close(fds[0]);
-		switch_main(fds[1], ttys, n);
+		switch_main(fds[1], tty);
 	}
 	(void)close(fds[1]);
 	*ret_fd = fds[0];

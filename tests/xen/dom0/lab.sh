@@ -75,7 +75,7 @@ guest_config() { # NAME TYPE LINE...
 		memory = ${guest_memory:-160}
 		vcpus = 1
 		tsc_mode = "native"
-		on_crash = "destroy"
+		on_crash = "${guest_on_crash:-destroy}"
 	END
 	printf '%s\n' "$@"
 }
@@ -228,7 +228,6 @@ autopsy() {
 	local file
 
 	xl list
-	xl dmesg | tail -n 20
 	dmesg | tail -n 20
 	for file in "$state"/msgd.log "$state"/*.out /var/log/xen/console/guest-*.log; do
 		[ -s "$file" ] && echo "--- $file" && tail -c 2000 "$file" | cut -c 1-300

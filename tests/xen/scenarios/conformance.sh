@@ -4,7 +4,7 @@
 # over their consoles, which is slow.
 # boots: xenstored oxenstored
 # limit: 1500
-# cases: evtchn grant notify store domain fd limits open
+# cases: evtchn grant notify store domain death fd limits open
 # cases-oxenstored: store domain
 
 . /lab/lab.sh
@@ -17,7 +17,7 @@ case_any() {
 	guest_kernel_options=lab.run=conformance,--guest,/dev/hvc0
 	guest_have conf-pv pv
 	guest_have conf-pvh pvh
-	conformance --hv=xen:conf-pv,conf-pvh "$1" | tee "$log" || true
+	conformance --hv=xen:conf-pv,conf-pvh,/lab/life "$1" | tee "$log" || true
 	grep -q '^1\.\.[1-9]' "$log" || fail "it did not end: $(tail -n 1 "$log")"
 	failed=$(grep -c '^not ok' "$log") || true
 	seen "$(grep -c '^ok' "$log") ok, of which $(grep -c '# SKIP' "$log") skipped, $failed not ok"
