@@ -21,6 +21,7 @@ struct pair {
 	const char *address; /* DOMAIN/NAME to connect to */
 	const char *dir;     /* for sockets */
 	int transport;	     /* peer->transport */
+	int spin_us;	     /* libmsg's LIBMSG_SPIN */
 	int socks[2];	     /* a socket pair, or a listener in [0] */
 	void *shared;	     /* a page */
 	/* Between domains of a real Xen. */

@@ -104,6 +104,7 @@ static void measure(const struct options *options, const struct bench_case *benc
 		.batch = bench->batch,
 		.run_ns = (uint64_t)options->ms * 1000000U};
 	struct pair pair = {.hv = options->hv,
+		.spin_us = -1,
 		.address = "left/bench",
 		.dir = options->dir,
 		.transport = peer->transport};

@@ -2,14 +2,16 @@
 /*
  * libmsg against libxenvchan between two domains of a real Xen: one process in each, the same
  * command but for the role. Every round runs each case over both, in turn, so that figures of one
- *round are compared.
+ * round are compared.
  *
- *	msgbench-xen [--rounds=N] [--ms=N] [--case=TEXT] start|answer ADDRESS DOMID PATH
+ *	msgbench-xen [--rounds=N] [--ms=N] [--case=TEXT] [--spin=US]
+ *		start|answer ADDRESS DOMID PATH
  *
  * ADDRESS: where libmsg connects to, as DOMAIN/NAME; the answering side listens on NAME. DOMID: the
- * other domain. PATH: libxenvchan's, in the store of the answering domain. The starting side prints
- *a line a case and library; "events" are notifications that this side sent (hypercalls), "reads"
- * its reads (one an event received, about), each per message or round trip.
+ * other domain. PATH: libxenvchan's, in the store of the answering domain. --spin: LIBMSG_SPIN at
+ * both ends; 0 shows libmsg where spinning does not pay. The starting side prints a line a case
+ * and library; "events" are notifications that this side sent (hypercalls), "reads" its reads (one
+ * an event received, about), "cpu" its us of CPU time, each per message or round trip.
  */
 #include <dlfcn.h>
 #include <err.h>
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <xenevtchn.h>
 
@@ -44,7 +47,7 @@ static const struct peer *const peers[] = {&peer_grant, &peer_vchan};
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]), N_PEERS = sizeof(peers) / sizeof(peers[0]) };
 
 struct series {
-	double rate[ROUNDS_MAX], events[ROUNDS_MAX], reads[ROUNDS_MAX];
+	double rate[ROUNDS_MAX], events[ROUNDS_MAX], reads[ROUNDS_MAX], cpu[ROUNDS_MAX];
 };
 
 /* ---- what is counted ---------------------------------------------------------------------- */
@@ -79,6 +82,14 @@ static uint64_t count_reads(void)
 	return n;
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec used;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * 1000000000U + (uint64_t)used.tv_nsec;
+}
+
 /* ---- rounds --------------------------------------------------------------------------------- */
 
 static void measure(struct pair *pair, const struct bench_case *bench, const struct peer *peer,
@@ -87,7 +98,7 @@ static void measure(struct pair *pair, const struct bench_case *bench, const str
 	struct work work = {.len = bench->len, .batch = 1, .run_ns = run_ns};
 	struct end end = {.pair = pair, .role = role};
 	struct result result = {0};
-	uint64_t events, reads;
+	uint64_t events, reads, cpu;
 
 	(void)alarm(STUCK_AFTER);
 	pair->len = bench->len;
@@ -95,7 +106,9 @@ static void measure(struct pair *pair, const struct bench_case *bench, const str
 	peer->open(&end);
 	events = n_events;
 	reads = count_reads();
+	cpu = cpu_ns();
 	bench->work(peer, &end, &work, &result);
+	cpu = cpu_ns() - cpu;
 	events = n_events - events;
 	reads = count_reads() - reads;
 	peer->close(&end);
@@ -106,6 +119,7 @@ static void measure(struct pair *pair, const struct bench_case *bench, const str
 	series->rate[round] = (double)result.n * 1e9 / (double)result.ns;
 	series->events[round] = (double)events / (double)result.n;
 	series->reads[round] = (double)reads / (double)result.n;
+	series->cpu[round] = (double)cpu / 1e3 / (double)result.n;
 }
 
 static void print_case(const struct bench_case *bench, const struct series *series, int rounds)
@@ -115,9 +129,10 @@ static void print_case(const struct bench_case *bench, const struct series *seri
 	for (int i = 0; i < rounds; i++)
 		ratio[i] = series[0].rate[i] / series[1].rate[i];
 	for (int p = 0; p < N_PEERS; p++)
-		printf("BENCH %s %s rate=%.0f events=%.4f reads=%.4f\n", bench->name,
+		printf("BENCH %s %s rate=%.0f events=%.4f reads=%.4f cpu=%.1f\n", bench->name,
 			peers[p]->name, median(series[p].rate, rounds),
-			median(series[p].events, rounds), median(series[p].reads, rounds));
+			median(series[p].events, rounds), median(series[p].reads, rounds),
+			median(series[p].cpu, rounds));
 	printf("BENCH %s ratio=%.2f least=%.2f most=%.2f rounds=%d\n", bench->name,
 		median(ratio, rounds), least(ratio, rounds), most(ratio, rounds), rounds);
 	(void)fflush(stdout);
@@ -125,18 +140,19 @@ static void print_case(const struct bench_case *bench, const struct series *seri
 
 static _Noreturn void usage(void)
 {
-	errx(2, "usage: msgbench-xen [--rounds=N] [--ms=N] [--case=TEXT] start|answer ADDRESS "
-		"DOMID PATH");
+	errx(2, "usage: msgbench-xen [--rounds=N] [--ms=N] [--case=TEXT] [--spin=US] "
+		"start|answer ADDRESS DOMID PATH");
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
-		{"ms", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'}, {0}};
+		{"ms", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
+		{"spin", required_argument, NULL, 's'}, {0}};
 	static struct series series[N_CASES][N_PEERS];
 	int c, rounds = 5, ms = 500, role;
 	const char *only = "";
-	struct pair pair = {.hv = "xen"};
+	struct pair pair = {.hv = "xen", .spin_us = -1};
 
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'r')
@@ -145,6 +161,8 @@ int main(int argc, char **argv)
 			ms = atoi(optarg);
 		else if (c == 'c')
 			only = optarg;
+		else if (c == 's')
+			pair.spin_us = atoi(optarg);
 		else
 			usage();
 	}

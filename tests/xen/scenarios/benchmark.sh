@@ -5,12 +5,14 @@
 # boots: xenstored
 # limit: 120
 # cases: one-way-64 one-way-4096 one-way-65536 round-trip-64 round-trip-4096 round-trip-65536
+# cases: sleeping-round-trip-64
 
 . /lab/lab.sh
 
 case_any() {
-	local common=(--rounds=5 --ms=500 "--case=$1")
+	local common=(--rounds=5 --ms=500 "--case=${1#sleeping-}")
 
+	[ "$1" = "${1#sleeping-}" ] || common+=(--spin=0)
 	msgd_have
 	guest_have pv1 pv
 	guest_have pv2 pv
