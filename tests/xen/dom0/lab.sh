@@ -63,9 +63,11 @@ console_line() {
 }
 
 guest_config() { # NAME TYPE LINE...
-	local name=$1 type=$2
+	local name=$1 type=$2 on_reboot=restart
 
 	shift 2
+	# What the emulated CPU loses ("Triple fault") counts as a reboot: it must not come back by itself.
+	[ "$type" != pvh ] || on_reboot=destroy
 	cat <<-END
 		name = "$name"
 		type = "$type"
@@ -76,6 +78,7 @@ guest_config() { # NAME TYPE LINE...
 		vcpus = 1
 		tsc_mode = "native"
 		on_crash = "${guest_on_crash:-destroy}"
+		on_reboot = "$on_reboot"
 	END
 	printf '%s\n' "$@"
 }
