@@ -147,16 +147,23 @@ static void sleep_done(struct msg_ctx *ctx, uint64_t ns)
 	ctx->spin_ns = (7 * ctx->spin_ns + (uint32_t)min_u64(ns, SPIN_MAX_NS)) / 8;
 }
 
-/* True: the word changed. Without the lock: ctx->spinning keeps the link from its grave. */
+/*
+ * Whether the word changed in time. (After more time it may have: then this thread was not running,
+ * and the peer perhaps on the CPU that it wanted.) Without the lock: ctx->spinning keeps the link
+ * from its grave.
+ */
 static bool spin_on(
 	struct msg_ctx *ctx, const _Atomic uint32_t *word, uint32_t seen, uint64_t until_ns)
 {
+	bool first = true;
+
 	do {
 		for (int i = 0; i < 64; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) != seen)
-				return true;
+				return first || ctx->hv->ops->now_ns(ctx->hv) < until_ns;
 			cpu_relax();
 		}
+		first = false;
 	} while (ctx->hv->ops->now_ns(ctx->hv) < until_ns);
 	return false;
 }
