@@ -8,12 +8,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "hv/sim/domain.h"
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 #include "hv/sim/lock.h"
+#include "hv/sim/process.h"
 
 #define DOMID_LAST 0x7fefU
 
@@ -42,29 +45,60 @@ void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 		return; /* EAGAIN: full, hence readable */
 }
 
+/* "process 12 (name) of domain web is stopped inside the emulator's lock" */
+static void owner_say(struct xen *xen, uint32_t slot, char *ret_text, size_t size)
+{
+	int32_t pid = atomic_load(&slot_at(xen, slot)->pid);
+	struct process process, tracer;
+	char how[128];
+
+	if (!process_look(pid, &process))
+		process = (struct process){.name = "?", .state = '?'};
+	if (process.tracer && process_look(process.tracer, &tracer))
+		(void)snprintf(how, sizeof(how), "is stopped by process %d (%s)", process.tracer,
+			tracer.name);
+	else if (process.state == 'T')
+		(void)snprintf(how, sizeof(how), "is stopped");
+	else
+		(void)snprintf(how, sizeof(how), "does not move (state %c)", process.state);
+	(void)snprintf(ret_text, size, "process %d (%s) of domain %s %s inside the emulator's lock",
+		pid, process.name, domain_at(xen, slot_domain(xen, slot))->name, how);
+}
+
+/* By pidfd, and its age is compared after that is open: pids are reused. */
+static void owner_kill(struct xen *xen, uint32_t slot)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+	int32_t pid = atomic_load(&s->pid);
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd >= 0 && pid != getpid() && process_start_time(pid) == atomic_load(&s->start_time))
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+}
+
 /*
- * Everybody stands still, this process too: so it may as well wait here. The limits are above; a
- * domain that the toolstack pauses never gets here, since pausing waits for the lock.
+ * Everybody stands still, this process too: so it may as well wait here. A domain that the
+ * toolstack pauses never gets here, since pausing waits for the lock.
  */
-void authority_stuck(struct xen *xen, uint32_t slot, uint32_t waited_ms)
+void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
 {
 	struct authority *a = xen->ops_arg;
-	int32_t pid = atomic_load(&slot_at(xen, slot)->pid);
+	uint32_t limit_ms = a->stopped_limit_ms;
+	char text[512];
 
-	if (waited_ms >= AUTHORITY_STUCK_REPORT_MS && a->stuck_slot != slot + 1) {
-		a->stuck_slot = slot + 1;
-		(void)fprintf(stderr,
-			"xen-sim: process %d of domain %s is stopped inside the emulator's lock; "
-			"it is killed if it does not go on within %u ms\n",
-			pid, domain_at(xen, slot_domain(xen, slot))->name,
-			AUTHORITY_STUCK_KILL_MS - AUTHORITY_STUCK_REPORT_MS);
+	if (before_ms < LOCK_REPORT_MS && waited_ms >= LOCK_REPORT_MS) {
+		owner_say(xen, slot, text, sizeof(text));
+		if (!limit_ms)
+			(void)fprintf(stderr, "xen-sim: %s; everybody waits for it\n", text);
+		else if (waited_ms < limit_ms)
+			(void)fprintf(stderr,
+				"xen-sim: %s; it is killed if it does not go on within %u ms\n",
+				text, limit_ms - waited_ms);
 	}
-	/* Checked once more, since pids are reused; xen-sim's own never is. */
-	if (waited_ms >= AUTHORITY_STUCK_KILL_MS && pid > 1 && pid != getpid() &&
-		process_start_time(pid) == atomic_load(&slot_at(xen, slot)->start_time)) {
-		(void)fprintf(stderr, "xen-sim: killing process %d\n", pid);
-		(void)kill(pid, SIGKILL);
-		a->stuck_slot = 0;
+	if (limit_ms && before_ms < limit_ms && waited_ms >= limit_ms) {
+		owner_say(xen, slot, text, sizeof(text));
+		(void)fprintf(stderr, "xen-sim: %s for %u ms; killing it\n", text, waited_ms);
+		owner_kill(xen, slot);
 	}
 }
 
@@ -74,7 +108,7 @@ int authority_init(struct authority *a)
 	struct sim_slot *self;
 	int r;
 
-	*a = (struct authority){.memfd = -1, .next_domid = 1};
+	*a = (struct authority){.memfd = -1, .next_domid = 1, .stopped_limit_ms = LOCK_LIMIT_MS};
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
 		a->event_fds[i] = -1;
 	r = segment_create(&a->memfd, &a->xen.seg);

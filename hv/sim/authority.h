@@ -14,18 +14,13 @@
 #include "hv/sim/store.h"
 #include "hv/sim/xen.h"
 
-/* A process that does not move while it holds the lock is named after this, */
-#define AUTHORITY_STUCK_REPORT_MS 1000U
-/* and killed after this: everybody waits for it. */
-#define AUTHORITY_STUCK_KILL_MS 3000U
-
 struct authority {
 	struct xen xen; /* as slot 0 */
 	int memfd;
 	pthread_mutex_t mutex; /* recursive: a kick of slot 0 may come from within */
 	struct store store;
 	int event_fds[SIM_MAX_SLOTS]; /* owned; -1: none */
-	uint32_t stuck_slot;	      /* reported last; 0: none */
+	uint32_t stopped_limit_ms;    /* see lock.h; 0: never killed */
 	uint16_t next_domid;
 };
 
@@ -69,6 +64,6 @@ int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_rec
 
 /* xen_ops of the authority's own view */
 void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation);
-void authority_stuck(struct xen *xen, uint32_t slot, uint32_t waited_ms);
+void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms);
 
 #endif

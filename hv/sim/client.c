@@ -20,6 +20,7 @@
 #include "hv/sim/backend.h"
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
+#include "hv/sim/lock.h"
 #include "hv/sim/packet.h"
 
 /* What is not xen-sim is not waited for any longer than this. */
@@ -263,10 +264,13 @@ static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 		tell(c, SIM_KICK, slot, generation);
 }
 
-static void client_stuck(struct xen *xen, uint32_t slot, uint32_t waited_ms)
+/*
+ * Once: xen-sim tries the lock itself then, reports the owner, and ends it (lock.h). More would
+ * fill its queue, and kicks wait there, too.
+ */
+static void client_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
 {
-	/* xen-sim tries the lock itself then, reports the owner, and ends it: authority.h. */
-	if (waited_ms >= 500)
+	if (before_ms < LOCK_TELL_MS && waited_ms >= LOCK_TELL_MS)
 		tell(xen->ops_arg, SIM_STUCK, slot, atomic_load(&slot_at(xen, slot)->generation));
 }
 

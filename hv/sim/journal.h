@@ -27,7 +27,6 @@ void txn_redo(struct xen *xen, enum sim_redo_kind kind, uint32_t domain, uint32_
 
 /* True if slot's process is known to be dead, or its slot given to another one. */
 bool lock_owner_is_dead(struct xen *xen, uint32_t word);
-uint64_t process_start_time(int32_t pid);
 
 static inline void txn_step(struct xen *xen)
 {

@@ -3,49 +3,16 @@
 #include "hv/sim/lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/macro.h"
 #include "hv/sim/journal.h"
+#include "hv/sim/process.h"
 
-#define SPINS	      200 /* about as long as a small sendv holds the lock */
-#define WAIT_ROUND_MS 50  /* then the owner is looked at */
-
-/* Field 22 of /proc/PID/stat, or 0 if there is no such process, or it is a zombie. */
-uint64_t process_start_time(int32_t pid)
-{
-	_cleanup_close_ int fd = -1;
-	char path[32], text[512], *p;
-	unsigned long long start = 0;
-	char state = 0;
-	ssize_t n;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return 0;
-	text[n] = 0;
-	p = strrchr(text, ')'); /* the command's name may hold anything */
-	if (!p)
-		return 0;
-	if (sscanf(p + 1,
-		    " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-		    "%llu",
-		    &state, &start) != 2)
-		return 0;
-	return state == 'Z' || state == 'X' || state == 'x' ? 0 : start;
-}
+#define SPINS 200 /* about as long as a small sendv holds the lock */
 
 /* What the authority says of the owner: it sees every death first. */
 static bool slot_is_gone(struct xen *xen, uint32_t word)
@@ -118,6 +85,34 @@ static bool lock_spin(struct xen *xen)
 	return false;
 }
 
+/* How long one and the same holding of the lock has been waited for. */
+struct wait {
+	uint32_t word, n_taken;
+	uint64_t looked_ms;
+	uint32_t waited_ms;
+};
+
+/*
+ * The owner is alive and holds the lock still. An owner that lets go and takes the lock again is
+ * told by n_taken. A round counts for two at most: when this process did not run either, as in a
+ * virtual machine that was stopped as a whole, that is not the owner's fault.
+ */
+static void wait_count(struct xen *xen, struct wait *w, uint32_t word)
+{
+	uint32_t n_taken = atomic_load_explicit(&xen->seg->lock.n_taken, memory_order_relaxed);
+	uint32_t before_ms = w->waited_ms;
+	uint64_t now = now_ms();
+
+	if (w->word != word || w->n_taken != n_taken) {
+		*w = (struct wait){.word = word, .n_taken = n_taken, .looked_ms = now};
+		return;
+	}
+	w->waited_ms += min_u32((uint32_t)(now - w->looked_ms), 2 * LOCK_ROUND_MS);
+	w->looked_ms = now;
+	if (xen->ops && xen->ops->stuck)
+		xen->ops->stuck(xen, (word & 0xffffU) - 1U, before_ms, w->waited_ms);
+}
+
 /*
  * Whoever slept takes the lock with the sleepers' bit set, since there may be others: at worst one
  * needless wake-up at the release.
@@ -125,8 +120,7 @@ static bool lock_spin(struct xen *xen)
 enum lock_result lock_take_slow(struct xen *xen)
 {
 	_Atomic uint32_t *lock = &xen->seg->lock.word;
-	uint32_t last = 0;
-	uint64_t since = 0;
+	struct wait wait = {0};
 
 	if (lock_spin(xen))
 		return LOCK_TAKEN;
@@ -146,7 +140,7 @@ enum lock_result lock_take_slow(struct xen *xen)
 			word |= LOCK_SLEEPERS;
 		}
 		if (!slot_is_gone(xen, word)) {
-			futex_wait_ms(lock, word, WAIT_ROUND_MS);
+			futex_wait_ms(lock, word, LOCK_ROUND_MS);
 			if (atomic_load_explicit(lock, memory_order_relaxed) != word)
 				continue;
 		}
@@ -155,11 +149,6 @@ enum lock_result lock_take_slow(struct xen *xen)
 				return LOCK_OWNER_DIED;
 			continue;
 		}
-		if (last != word) {
-			last = word;
-			since = now_ms();
-		} else if (xen->ops && xen->ops->stuck) {
-			xen->ops->stuck(xen, (word & 0xffffU) - 1U, (uint32_t)(now_ms() - since));
-		}
+		wait_count(xen, &wait, word);
 	}
 }

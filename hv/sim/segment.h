@@ -24,7 +24,7 @@
 #include "hv/hv.h"
 
 #define SIM_MAGIC   0x6d69736e65785fd7ULL
-#define SIM_VERSION 1U
+#define SIM_VERSION 2U
 
 #define SIM_MAX_DOMAINS	 64U
 #define SIM_MAX_SLOTS	 256U /* slot 0 is the authority's */
@@ -54,6 +54,7 @@ static_assert(sizeof(struct xen_argo_ring_message_header) == 16, "and messages w
 struct sim_lock {
 	/* 0: free; else who: slot + 1 in bits 0..15, its generation in 16..30, 31: sleepers. */
 	_Alignas(64) _Atomic uint32_t word;
+	_Atomic uint32_t n_taken;     /* how often; the owner writes: lock_count */
 	_Atomic uint32_t n_recovered; /* owners that died inside */
 	_Atomic uint32_t n_undone;    /* of those: had not committed, and had changed something */
 	_Atomic uint32_t n_redone;    /* of those: had committed, but not finished publishing */

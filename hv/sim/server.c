@@ -351,7 +351,8 @@ static void on_kicked(evutil_socket_t fd, short what, void *arg)
 	authority_domains_reap(&s->authority);
 }
 
-int server_new(struct event_base *base, int listen_fd, struct server **ret_server)
+int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
+	struct server **ret_server)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	int r;
@@ -363,6 +364,7 @@ int server_new(struct event_base *base, int listen_fd, struct server **ret_serve
 		free(s);
 		return r;
 	}
+	s->authority.stopped_limit_ms = stopped_limit_ms;
 	s->base = base;
 	s->listen_fd = listen_fd;
 	LIST_INIT(&s->connections);

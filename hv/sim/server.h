@@ -14,8 +14,9 @@ struct event;
 struct event_base;
 struct server;
 
-/* Takes the listening socket over. */
-int server_new(struct event_base *base, int listen_fd, struct server **ret_server);
+/* Takes the listening socket over. stopped_limit_ms: see lock.h; 0: never. */
+int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
+	struct server **ret_server);
 void server_free(struct server *server);
 
 /* ---- between server.c and its parts -------------------------------------------------------- */

@@ -16,7 +16,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{NULL, tool_serve, "[-d|--daemonize]",
+	{NULL, tool_serve, "[-d|--daemonize] [--stopped-limit=MS]",
 		"be the emulator; -d: in the background, once it can be reached"},
 	{"run", tool_run, "[--keep] [--no-argo] [--uuid=U] [--name] NAME [--] COMMAND...",
 		"run a command as a process of domain NAME, made and destroyed for it"},

@@ -19,9 +19,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "hv/sim/lock.h"
 #include "hv/sim/server.h"
 
-#define BACKLOG 64
+#define BACKLOG		     64
+#define STOPPED_LIMIT_MAX_MS 86400000UL
 
 static int say(const char *path, const char *what, int error)
 {
@@ -136,7 +138,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)event_base_loopbreak(arg);
 }
 
-static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd)
+static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd,
+	uint32_t stopped_limit_ms)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
@@ -145,7 +148,7 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	int r = -ENOMEM;
 
 	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
-		r = server_new(base, listen_fd, &server);
+		r = server_new(base, listen_fd, stopped_limit_ms, &server);
 	if (r < 0)
 		(void)say(path, "the emulator cannot be set up", -r);
 	if (r == 0 && ready_fd >= 0) {
@@ -171,19 +174,55 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	return r < 0 ? 1 : 0;
 }
 
+struct options {
+	bool background;
+	uint32_t stopped_limit_ms;
+};
+
+static bool options_parse(int argc, char **argv, struct options *ret)
+{
+	static const char limit[] = "--stopped-limit=";
+	struct options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
+
+	for (int i = 1; i < argc; i++) {
+		const char *value;
+		unsigned long ms;
+		char *end;
+
+		if (strcmp(argv[i], "-d") == 0 || strcmp(argv[i], "--daemonize") == 0) {
+			options.background = true;
+			continue;
+		}
+		if (strncmp(argv[i], limit, sizeof(limit) - 1) != 0) {
+			(void)fprintf(
+				stderr, "xen-sim: no option %s; see xen-sim --help\n", argv[i]);
+			return false;
+		}
+		value = argv[i] + sizeof(limit) - 1;
+		errno = 0;
+		ms = strtoul(value, &end, 10);
+		if (*value < '0' || *value > '9' || *end || errno || ms > STOPPED_LIMIT_MAX_MS) {
+			(void)fprintf(stderr,
+				"xen-sim: %s: not a number of milliseconds up to %lu\n", argv[i],
+				STOPPED_LIMIT_MAX_MS);
+			return false;
+		}
+		options.stopped_limit_ms = (uint32_t)ms;
+	}
+	*ret = options;
+	return true;
+}
+
 int tool_serve(const char *path, int argc, char **argv)
 {
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_free_ char *lock_name = NULL;
 	int listen_fd, ready_fd = -1;
-	bool background =
-		argc == 2 && (strcmp(argv[1], "-d") == 0 || strcmp(argv[1], "--daemonize") == 0);
+	struct options options;
 
-	if (argc > 2 || (argc == 2 && !background)) {
-		(void)fprintf(stderr, "xen-sim: no option %s; see xen-sim --help\n", argv[1]);
+	if (!options_parse(argc, argv, &options))
 		return 2;
-	}
-	if (background) {
+	if (options.background) {
 		ready_fd = detach();
 		if (ready_fd < 0)
 			return 1;
@@ -196,7 +235,7 @@ int tool_serve(const char *path, int argc, char **argv)
 		return 1;
 	listen_fd = listen_at(path);
 	if (listen_fd >= 0)
-		return loop(path, lock_name, listen_fd, ready_fd);
+		return loop(path, lock_name, listen_fd, ready_fd, options.stopped_limit_ms);
 	(void)unlink(lock_name);
 	return 1;
 }

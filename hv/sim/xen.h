@@ -19,8 +19,11 @@ struct xen;
 struct xen_ops {
 	/* Writes the eventfd of a slot of that generation. Must not block. Any thread. */
 	void (*kick)(struct xen *xen, uint32_t slot, uint32_t generation);
-	/* The lock's owner has not moved for waited_ms; called again and again. */
-	void (*stuck)(struct xen *xen, uint32_t slot, uint32_t waited_ms);
+	/*
+	 * The lock's owner, a slot, has held it for waited_ms without a break; called again and
+	 * again, the last time with before_ms.
+	 */
+	void (*stuck)(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms);
 };
 
 struct xen {

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A process that is stopped, by a signal or by a debugger, while it holds the emulator's lock: the
+ * others go on within the limit of lock.h, and xen-sim's log names it within a second. One that is
+ * stopped elsewhere, that goes on in time, or that merely takes the lock all the time is left
+ * alone.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "hv/sim/sim.h"
+#include "tests/unit/sim/process.h"
+
+#define LIMIT	   "1000"
+#define LIMIT_MS   1000
+#define REPORT_MS  1000 /* what is promised */
+#define SLACK_MS   1000 /* half a second is promised; a busy machine may take more */
+#define WAIT_MAX_S 20	/* the test's own patience */
+
+struct scene {
+	struct emulator emulator;
+	char log[128];
+	struct hv *other; /* of the test's own process */
+};
+
+static double now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec * 1e-6;
+}
+
+/* xen-sim keeps its stderr. */
+static bool emulator_start_logged(struct scene *s, const char *option)
+{
+	int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0), log, r;
+
+	(void)snprintf(s->log, sizeof(s->log), "%s/log", s->emulator.dir);
+	log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (keep < 0 || log < 0 || dup2(log, STDERR_FILENO) < 0)
+		return false;
+	r = emulator_run(&s->emulator, "-d", option, NULL, NULL);
+	(void)dup2(keep, STDERR_FILENO);
+	(void)close(keep);
+	(void)close(log);
+	return r == 0;
+}
+
+static struct hv *open_web(struct scene *s)
+{
+	const char *reason;
+	char spec[160];
+	struct hv *hv;
+
+	(void)snprintf(spec, sizeof(spec), "sim:%s#web", s->emulator.path);
+	assert_int_equal(hv_open(spec, &hv, &reason), 0);
+	return hv;
+}
+
+static void setup(struct scene *s, const char *option)
+{
+	*s = (struct scene){0};
+	assert_true(emulator_dir(&s->emulator));
+	assert_true(emulator_start_logged(s, option));
+	assert_int_equal(emulator_run(&s->emulator, "create", "web", NULL, NULL), 0);
+	s->other = open_web(s);
+	(void)alarm(WAIT_MAX_S);
+}
+
+static void teardown(struct scene *s)
+{
+	(void)alarm(0);
+	assert_int_equal(segment_check(sim_hv_xen(s->other), stderr), 0);
+	hv_close(s->other);
+	(void)unlink(s->log);
+	emulator_stop(&s->emulator);
+}
+
+static void log_read(const struct scene *s, char *ret_text, size_t size)
+{
+	int fd = open(s->log, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
+
+	ret_text[n > 0 ? n : 0] = 0;
+	(void)close(fd);
+}
+
+/* ---- the victim ------------------------------------------------------------------------------ */
+
+struct victim {
+	pid_t pid;
+	uint32_t slot;
+};
+
+struct stop {
+	struct xen *xen;
+	int sig;
+	bool committed; /* stop after the commit: else at the first change */
+};
+
+static void on_step(void *arg)
+{
+	struct stop *stop = arg;
+
+	if (atomic_load(&stop->xen->seg->journal.committed) != stop->committed)
+		return;
+	stop->xen->step = NULL;
+	(void)raise(stop->sig);
+}
+
+static void use(struct hv *hv)
+{
+	uint32_t port;
+
+	if (hv->ops->evtchn_alloc_unbound(hv, HV_DOMID_SELF, &port) < 0 ||
+		hv->ops->evtchn_close(hv, port) < 0)
+		_exit(3);
+}
+
+/* Ends with 0 if it is continued. Stops by itself inside the lock (but sig 0: outside, and again
+ * and again goes on by itself). */
+static struct victim victim_start(struct scene *s, int sig, bool committed)
+{
+	struct victim v;
+	int slot[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, slot), 0);
+	v.pid = fork();
+	assert_true(v.pid >= 0);
+	if (v.pid == 0) {
+		struct hv *hv = open_web(s);
+		struct stop stop = {.xen = sim_hv_xen(hv), .sig = sig, .committed = committed};
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)prctl(PR_SET_NAME, "the (victim) x");
+		(void)signal(SIGUSR1, SIG_IGN); /* a debugger sees it all the same */
+		if (write(slot[1], &stop.xen->slot, 4) != 4 || read(slot[1], &v.slot, 1) != 1)
+			_exit(2);
+		if (sig) {
+			stop.xen->step_arg = &stop;
+			stop.xen->step = on_step;
+		} else {
+			(void)raise(SIGSTOP);
+		}
+		use(hv);
+		hv_close(hv);
+		_exit(0);
+	}
+	(void)close(slot[1]);
+	assert_int_equal(read(slot[0], &v.slot, 4), 4);
+	if (sig == SIGUSR1)
+		assert_int_equal(ptrace(PTRACE_SEIZE, v.pid, NULL, NULL), 0);
+	assert_int_equal(write(slot[0], "", 1), 1);
+	(void)close(slot[0]);
+	return v;
+}
+
+static void victim_await_stop(const struct scene *s, const struct victim *v, bool inside)
+{
+	uint32_t word;
+	int status;
+
+	assert_int_equal(waitpid(v->pid, &status, WUNTRACED), v->pid);
+	assert_true(WIFSTOPPED(status));
+	word = atomic_load(&sim_hv_xen(s->other)->seg->lock.word) & 0xffffU;
+	assert_int_equal(word == v->slot + 1, inside);
+}
+
+static int victim_end(const struct victim *v)
+{
+	int status;
+
+	assert_int_equal(waitpid(v->pid, &status, 0), v->pid);
+	return status;
+}
+
+/* ---- somebody who waits -----------------------------------------------------------------------
+ */
+
+struct waiter {
+	pid_t pid;
+	int fd; /* owned: a byte each way, then how long it took */
+};
+
+static struct waiter waiter_start(struct scene *s)
+{
+	struct waiter w;
+	int fds[2];
+	char byte;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	w.pid = fork();
+	assert_true(w.pid >= 0);
+	if (w.pid == 0) {
+		struct hv *hv = open_web(s);
+		double start;
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (write(fds[1], "", 1) != 1 || read(fds[1], &byte, 1) != 1)
+			_exit(2);
+		start = now_ms();
+		use(hv);
+		start = now_ms() - start;
+		if (write(fds[1], &start, sizeof(start)) != sizeof(start))
+			_exit(2);
+		hv_close(hv);
+		_exit(0);
+	}
+	(void)close(fds[1]);
+	w.fd = fds[0];
+	assert_int_equal(read(w.fd, &byte, 1), 1);
+	return w;
+}
+
+static double waiter_end(const struct waiter *w)
+{
+	double ms = -1;
+	int status;
+
+	assert_int_equal(read(w->fd, &ms, sizeof(ms)), sizeof(ms));
+	assert_int_equal(waitpid(w->pid, &status, 0), w->pid);
+	assert_int_equal(status, 0);
+	(void)close(w->fd);
+	return ms;
+}
+
+/* Until the log names the victim; its line is in ret_line. Returns how long that took. */
+static double await_report(
+	const struct scene *s, const struct victim *v, char *ret_text, size_t size)
+{
+	double start = now_ms();
+	char who[64];
+
+	(void)snprintf(who, sizeof(who), "process %d (the (victim) x) of domain web ", v->pid);
+	do {
+		(void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		log_read(s, ret_text, size);
+	} while (!strstr(ret_text, who) && now_ms() - start < 5 * REPORT_MS);
+	assert_non_null(strstr(ret_text, who));
+	return now_ms() - start;
+}
+
+/* ---- the tests ------------------------------------------------------------------------------- */
+
+static void stop_inside(int sig, bool committed, const char *how)
+{
+	struct waiter waiter;
+	struct victim victim;
+	double report_ms, ms;
+	struct scene s;
+	char text[2048];
+	int status;
+
+	setup(&s, "--stopped-limit=" LIMIT);
+	waiter = waiter_start(&s);
+	victim = victim_start(&s, sig, committed);
+	victim_await_stop(&s, &victim, true);
+	assert_int_equal(write(waiter.fd, "", 1), 1);
+	report_ms = await_report(&s, &victim, text, sizeof(text));
+	assert_non_null(strstr(text, how));
+	ms = waiter_end(&waiter);
+	print_message("named after %.0f ms; the others stood still for %.0f ms\n", report_ms, ms);
+	assert_true(report_ms < REPORT_MS);
+	assert_true(ms >= LIMIT_MS && ms < LIMIT_MS + SLACK_MS);
+	status = victim_end(&victim);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	log_read(&s, text, sizeof(text));
+	assert_non_null(strstr(text, "killing it"));
+	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->lock.n_recovered), 1);
+	teardown(&s);
+}
+
+static void test_stopped(void **state)
+{
+	stop_inside(SIGSTOP, false, " is stopped inside the emulator's lock");
+	stop_inside(SIGSTOP, true, " is stopped inside the emulator's lock");
+}
+
+static void test_debugged(void **state)
+{
+	char how[64];
+
+	(void)snprintf(how, sizeof(how), " is stopped by process %d (", getpid());
+	stop_inside(SIGUSR1, false, how);
+}
+
+/* It is continued: nobody is killed. So is one that xen-sim must not kill at all. */
+static void goes_on(const char *option, const char *says)
+{
+	struct waiter waiter;
+	struct victim victim;
+	struct scene s;
+	char text[2048];
+
+	setup(&s, option);
+	waiter = waiter_start(&s);
+	victim = victim_start(&s, SIGSTOP, true);
+	victim_await_stop(&s, &victim, true);
+	assert_int_equal(write(waiter.fd, "", 1), 1);
+	assert_true(await_report(&s, &victim, text, sizeof(text)) < REPORT_MS);
+	assert_non_null(strstr(text, says));
+	assert_int_equal(kill(victim.pid, SIGCONT), 0);
+	(void)waiter_end(&waiter);
+	assert_int_equal(victim_end(&victim), 0);
+	log_read(&s, text, sizeof(text));
+	assert_null(strstr(text, "killing"));
+	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->lock.n_recovered), 0);
+	teardown(&s);
+}
+
+static void test_goes_on(void **state)
+{
+	goes_on("--stopped-limit=10000", "it is killed if it does not go on within 9");
+	goes_on("--stopped-limit=0", "everybody waits for it");
+}
+
+/* Beyond the limit, while others use the emulator without a break. */
+static void test_stopped_outside(void **state)
+{
+	struct victim victim;
+	struct scene s;
+	char text[2048];
+	double start;
+
+	setup(&s, "--stopped-limit=" LIMIT);
+	victim = victim_start(&s, 0, false);
+	victim_await_stop(&s, &victim, false);
+	for (start = now_ms(); now_ms() - start < LIMIT_MS + SLACK_MS;)
+		use(s.other);
+	log_read(&s, text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_int_equal(kill(victim.pid, SIGCONT), 0);
+	assert_int_equal(victim_end(&victim), 0);
+	teardown(&s);
+}
+
+static void hold_for_a_while(void *arg)
+{
+	(void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+}
+
+/* Whoever waits finds the same owner at every look, but it is another holding each time. */
+static void test_hog(void **state)
+{
+	struct scene s;
+	char text[2048];
+	double start;
+	int status;
+	pid_t pid;
+
+	setup(&s, "--stopped-limit=" LIMIT);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct hv *hv = open_web(&s);
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sim_hv_xen(hv)->step = hold_for_a_while;
+		for (start = now_ms(); now_ms() - start < 2 * LIMIT_MS;)
+			use(hv);
+		sim_hv_xen(hv)->step = NULL;
+		hv_close(hv);
+		_exit(0);
+	}
+	for (start = now_ms(); now_ms() - start < 2 * LIMIT_MS;)
+		use(s.other);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	log_read(&s, text, sizeof(text));
+	assert_string_equal(text, "");
+	teardown(&s);
+}
+
+static void test_option(void **state)
+{
+	struct emulator e;
+
+	assert_true(emulator_dir(&e));
+	assert_int_equal(emulator_run(&e, "--stopped-limit=", NULL, NULL, NULL), 2);
+	assert_int_equal(emulator_run(&e, "--stopped-limit=-1", NULL, NULL, NULL), 2);
+	assert_int_equal(emulator_run(&e, "--stopped-limit=1s", NULL, NULL, NULL), 2);
+	assert_int_equal(emulator_run(&e, "--stopped-limit=99999999999", NULL, NULL, NULL), 2);
+	assert_int_equal(emulator_run(&e, "--stopped", NULL, NULL, NULL), 2);
+	assert_int_equal(rmdir(e.dir), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_debugged),
+		cmocka_unit_test(test_goes_on),
+		cmocka_unit_test(test_stopped_outside),
+		cmocka_unit_test(test_hog),
+		cmocka_unit_test(test_option),
+	};
+
+	return cmocka_run_group_tests_name("sim-stopped", tests, NULL, NULL);
+}
