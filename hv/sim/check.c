@@ -50,25 +50,55 @@ static bool slot_owns(struct check *c, uint32_t owner, uint32_t domain)
 
 static void check_interdomain(struct check *c, uint32_t domain, uint32_t port)
 {
-	const struct sim_domain *d = domain_at(c->xen, domain), *rd;
-	const struct sim_port *p = &d->ports[port], *r;
+	struct sim_domain *d = domain_at(c->xen, domain), *rd;
+	const struct sim_port *p = port_entry(c->xen, d, port), *r;
 
-	if (!domain_exists(c, p->remote_domain) || p->remote_port >= SIM_MAX_PORTS) {
+	rd = domain_exists(c, p->remote_domain) ? domain_at(c->xen, p->remote_domain) : NULL;
+	r = rd ? port_at(c->xen, rd, p->remote_port) : NULL;
+	if (!r) {
 		bad(c, "d%u port %u: bound to nowhere", d->domid, port);
 		return;
 	}
-	rd = domain_at(c->xen, p->remote_domain);
-	r = &rd->ports[p->remote_port];
 	if (r->state != SIM_PORT_INTERDOMAIN || r->remote_domain != domain ||
 		r->remote_port != port || p->remote_domid != rd->domid)
 		bad(c, "d%u port %u: d%u port %u is not bound back", d->domid, port, rd->domid,
 			p->remote_port);
 }
 
+/* What a bound port is registered with has it in return. */
+static void check_binding(struct check *c, uint32_t domain, uint32_t port)
+{
+	struct sim_domain *d = domain_at(c->xen, domain);
+	const struct sim_port *p = port_entry(c->xen, d, port);
+	const struct sim_vcpu *v;
+
+	switch ((enum sim_port_state)p->state) {
+	case SIM_PORT_INTERDOMAIN:
+		check_interdomain(c, domain, port);
+		return;
+	case SIM_PORT_PIRQ:
+		if (p->remote_port >= SIM_MAX_PIRQS || d->pirqs[p->remote_port].port != port ||
+			!(d->pirqs[p->remote_port].flags & SIM_PIRQ_ASSIGNED))
+			bad(c, "d%u port %u: pirq %u is not there", d->domid, port, p->remote_port);
+		return;
+	case SIM_PORT_VIRQ:
+		v = &d->vcpus[virq_is_global(p->virq) ? 0 : p->vcpu];
+		if (p->virq >= NR_VIRQS || v->virq_port[p->virq] != port)
+			bad(c, "d%u port %u: virq %u is not there", d->domid, port, p->virq);
+		return;
+	case SIM_PORT_FREE:
+	case SIM_PORT_RESERVED:
+	case SIM_PORT_UNBOUND:
+	case SIM_PORT_IPI:
+		return;
+	}
+	bad(c, "d%u port %u: state %u", d->domid, port, p->state);
+}
+
 static void check_port(struct check *c, uint32_t domain, uint32_t port)
 {
-	const struct sim_domain *d = domain_at(c->xen, domain);
-	const struct sim_port *p = &d->ports[port];
+	struct sim_domain *d = domain_at(c->xen, domain);
+	const struct sim_port *p = port_entry(c->xen, d, port);
 
 	if (p->n_notify != c->n_notify[domain * SIM_MAX_PORTS + port])
 		bad(c, "d%u port %u: counts %u armed notifies, has %u", d->domid, port, p->n_notify,
@@ -76,6 +106,8 @@ static void check_port(struct check *c, uint32_t domain, uint32_t port)
 	if (p->state == SIM_PORT_FREE) {
 		if (p->owner)
 			bad(c, "d%u port %u: free, but owned", d->domid, port);
+		if (p->vcpu || p->xen_consumer)
+			bad(c, "d%u port %u: free, but bound to vcpu %u", d->domid, port, p->vcpu);
 		return;
 	}
 	if (p->owner && p->owner != SIM_PORT_KERNEL_OWNER && p->owner != SIM_PORT_ORPHAN &&
@@ -84,34 +116,60 @@ static void check_port(struct check *c, uint32_t domain, uint32_t port)
 			p->owner - 1U);
 	if (p->owner == SIM_PORT_ORPHAN && !p->n_notify)
 		bad(c, "d%u port %u: an orphan without a notify", d->domid, port);
-	if (p->state == SIM_PORT_INTERDOMAIN)
-		check_interdomain(c, domain, port);
-	else if (p->state == SIM_PORT_VIRQ && (p->virq >= 24 || d->virq_port[p->virq] != port))
-		bad(c, "d%u port %u: virq %u is not there", d->domid, port, p->virq);
-	else if (p->state > SIM_PORT_VIRQ)
-		bad(c, "d%u port %u: state %u", d->domid, port, p->state);
+	if (p->vcpu >= d->n_vcpus) {
+		bad(c, "d%u port %u: bound to vcpu %u", d->domid, port, p->vcpu);
+		return;
+	}
+	if (p->xen_consumer && p->owner)
+		bad(c, "d%u port %u: both Xen's and a guest's", d->domid, port);
+	check_binding(c, domain, port);
+}
+
+static bool port_is(struct check *c, struct sim_domain *d, uint32_t port, enum sim_port_state state)
+{
+	const struct sim_port *p = port_at(c->xen, d, port);
+
+	return p && p->state == state;
+}
+
+/* The other way round. */
+static void check_irqs(struct check *c, struct sim_domain *d)
+{
+	for (uint32_t vcpu = 0; vcpu < SIM_MAX_VCPUS; vcpu++)
+		for (uint32_t virq = 0; virq < NR_VIRQS; virq++) {
+			uint32_t port = d->vcpus[vcpu].virq_port[virq];
+
+			if (port && !port_is(c, d, port, SIM_PORT_VIRQ))
+				bad(c, "d%u: virq %u of vcpu %u has no port", d->domid, virq, vcpu);
+			if (port && vcpu && (vcpu >= d->n_vcpus || virq_is_global(virq)))
+				bad(c, "d%u: virq %u is bound to vcpu %u", d->domid, virq, vcpu);
+		}
+	for (uint32_t pirq = 0; pirq < SIM_MAX_PIRQS; pirq++)
+		if (d->pirqs[pirq].port && !port_is(c, d, d->pirqs[pirq].port, SIM_PORT_PIRQ))
+			bad(c, "d%u: pirq %u has no port", d->domid, pirq);
 }
 
 static void check_ports(struct check *c, uint32_t domain)
 {
-	const struct sim_domain *d = domain_at(c->xen, domain);
-	uint32_t n = 0;
+	struct sim_domain *d = domain_at(c->xen, domain);
+	uint32_t n = 0, n_xen = 0;
 
-	for (uint32_t port = 0; port < SIM_MAX_PORTS; port++) {
-		if (d->ports[port].state != SIM_PORT_FREE) {
-			n++;
-			if (port >= d->n_valid_ports)
-				bad(c, "d%u port %u: beyond the valid ones", d->domid, port);
-		}
+	if (d->n_vcpus == 0 || d->n_vcpus > SIM_MAX_VCPUS || d->n_valid_ports > SIM_MAX_PORTS) {
+		bad(c, "d%u: %u vcpus, %u valid ports", d->domid, d->n_vcpus, d->n_valid_ports);
+		return;
+	}
+	for (uint32_t port = 0; port < d->n_valid_ports; port++) {
+		n += port_entry(c->xen, d, port)->state != SIM_PORT_FREE;
+		n_xen += port_entry(c->xen, d, port)->xen_consumer != 0;
 		check_port(c, domain, port);
 	}
-	if (n != d->n_ports)
-		bad(c, "d%u: counts %u ports, has %u", d->domid, d->n_ports, n);
-	for (uint32_t virq = 0; virq < 24; virq++)
-		if (d->virq_port[virq] &&
-			(d->virq_port[virq] >= SIM_MAX_PORTS ||
-				d->ports[d->virq_port[virq]].state != SIM_PORT_VIRQ))
-			bad(c, "d%u: virq %u has no port", d->domid, virq);
+	for (uint32_t port = d->n_valid_ports; port < SIM_MAX_PORTS; port++)
+		if (d->ports[port].state != SIM_PORT_FREE)
+			bad(c, "d%u port %u: beyond the valid ones", d->domid, port);
+	if (n != d->n_ports || n_xen != d->n_xen_ports)
+		bad(c, "d%u: counts %u ports (%u of Xen), has %u (%u)", d->domid, d->n_ports,
+			d->n_xen_ports, n, n_xen);
+	check_irqs(c, d);
 }
 
 /* ---- Argo -------------------------------------------------------------------------------- */

@@ -14,7 +14,8 @@
 #include "hv/sim/journal.h"
 
 /* The index is free, hence nobody looks at it: no journal is needed before the state is set. */
-static int domain_init(struct xen *xen, uint32_t index, uint8_t flags)
+static int domain_init(
+	struct xen *xen, uint32_t index, uint8_t flags, const struct domain_limits *limits)
 {
 	struct sim_domain *d = domain_at(xen, index);
 	uint32_t port;
@@ -24,7 +25,8 @@ static int domain_init(struct xen *xen, uint32_t index, uint8_t flags)
 	memset(d->grants, 0, sizeof(d->grants));
 	memset(d->active, 0, sizeof(d->active));
 	memset(&d->info, 0, sizeof(d->info));
-	memset(d->virq_port, 0, sizeof(d->virq_port));
+	memset(d->vcpus, 0, sizeof(d->vcpus));
+	memset(d->pirqs, 0, sizeof(d->pirqs));
 	memset(d->ring_bucket, 0, sizeof(d->ring_bucket));
 	d->n_argo = 0;
 	d->n_shared = d->n_pinned = 0;
@@ -33,23 +35,27 @@ static int domain_init(struct xen *xen, uint32_t index, uint8_t flags)
 	d->paused = 0;
 	d->shutdown_reason = 0;
 	d->flags = flags;
-	d->max_port = SIM_PORT_LIMIT;
+	d->n_vcpus = limits->n_vcpus ? limits->n_vcpus : 1;
+	d->max_port = limits->max_port ? limits->max_port : SIM_PORT_LIMIT;
 	/* evtchn_init: port 0 is reserved, and its bucket is there. */
 	d->n_valid_ports = SIM_PORT_BUCKET;
 	d->n_ports = 1;
+	d->n_xen_ports = 0;
+	d->resetting = 0;
 	d->ports[0].state = SIM_PORT_RESERVED;
 	if ((flags & SIM_DOMAIN_GUEST_KERNEL) && (flags & SIM_DOMAIN_ARGO)) {
 		int r = evtchn_bind_virq_locked(xen, index, VIRQ_ARGO, 0, &port);
 
 		if (r < 0)
 			return r;
-		txn_set(xen, &d->ports[port].owner, SIM_PORT_KERNEL_OWNER);
+		txn_set(xen, &port_entry(xen, d, port)->owner, SIM_PORT_KERNEL_OWNER);
 	}
 	return 0;
 }
 
 int domain_create(struct xen *xen, uint16_t domid, const char *name,
-	const uint8_t uuid[HV_UUID_LEN], uint8_t flags, uint32_t *ret_index)
+	const uint8_t uuid[HV_UUID_LEN], uint8_t flags, const struct domain_limits *limits,
+	uint32_t *ret_index)
 {
 	struct sim_segment *seg = xen->seg;
 	uint32_t index = 0;
@@ -61,7 +67,7 @@ int domain_create(struct xen *xen, uint16_t domid, const char *name,
 		index++;
 	r = index == SIM_MAX_DOMAINS ? -ENOSPC : seg->domain_index[domid] ? -EEXIST : 0;
 	if (r == 0)
-		r = domain_init(xen, index, flags);
+		r = domain_init(xen, index, flags, limits);
 	if (r < 0) {
 		txn_abort(xen);
 		return r;
@@ -113,10 +119,10 @@ static void ports_destroy(struct xen *xen, uint32_t index)
 	struct sim_domain *d = domain_at(xen, index);
 
 	for (uint32_t port = 1; port < d->n_valid_ports; port++) {
-		if (d->ports[port].state == SIM_PORT_FREE)
+		if (port_entry(xen, d, port)->state == SIM_PORT_FREE)
 			continue;
 		txn_begin(xen);
-		(void)evtchn_close_locked(xen, index, port);
+		evtchn_destroy_locked(xen, index, port);
 		txn_commit(xen);
 	}
 }
@@ -131,6 +137,9 @@ void domain_kill(struct xen *xen, uint32_t index)
 	txn_commit(xen);
 	argo_destroy(xen, index);
 	ports_destroy(xen, index);
+	txn_begin(xen);
+	virq_dom_exc_locked(xen);
+	txn_commit(xen);
 }
 
 static void pages_reap(struct xen *xen, uint32_t index)
@@ -164,6 +173,7 @@ bool domain_reap(struct xen *xen, uint32_t index)
 	txn_begin(xen);
 	txn_set(xen, &xen->seg->domain_index[d->domid], 0);
 	txn_set(xen, &d->state, SIM_DOMAIN_FREE);
+	virq_dom_exc_locked(xen);
 	txn_commit(xen);
 	return true;
 }
@@ -173,6 +183,8 @@ void domain_set_state(struct xen *xen, uint32_t index, uint8_t state, uint8_t re
 	txn_begin(xen);
 	txn_set(xen, &domain_at(xen, index)->state, state);
 	txn_set(xen, &domain_at(xen, index)->shutdown_reason, reason);
+	if (state == SIM_DOMAIN_SHUTDOWN)
+		virq_dom_exc_locked(xen);
 	txn_commit(xen);
 }
 
@@ -182,9 +194,10 @@ static bool ports_held(struct xen *xen, uint32_t index)
 	struct sim_domain *d = domain_at(xen, index);
 
 	for (uint32_t port = 1; port < d->n_valid_ports; port++) {
-		uint16_t owner = d->ports[port].owner;
+		const struct sim_port *p = port_entry(xen, d, port);
+		uint16_t owner = p->owner;
 
-		if (d->ports[port].state != SIM_PORT_FREE && owner != SIM_PORT_KERNEL_OWNER &&
+		if (p->state != SIM_PORT_FREE && owner != SIM_PORT_KERNEL_OWNER &&
 			owner != SIM_PORT_NO_OWNER)
 			return true;
 	}

@@ -9,8 +9,13 @@
 #include "hv/sim/xen.h"
 
 /* ENOSPC: 64 domains. EEXIST: the domid is in use, a zombie's included. */
+struct domain_limits {
+	uint32_t n_vcpus;  /* 0: 1; at most SIM_MAX_VCPUS */
+	uint32_t max_port; /* the highest; 0: SIM_PORT_LIMIT */
+};
 int domain_create(struct xen *xen, uint16_t domid, const char *name,
-	const uint8_t uuid[HV_UUID_LEN], uint8_t flags, uint32_t *ret_index);
+	const uint8_t uuid[HV_UUID_LEN], uint8_t flags, const struct domain_limits *limits,
+	uint32_t *ret_index);
 /* From now on nothing new begins in it; its Argo rings and ports are gone, silently. */
 void domain_kill(struct xen *xen, uint32_t index);
 /* After its processes: frees a dying domain that nobody maps. False: somebody does. */

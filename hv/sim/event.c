@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Raising events: what is decided under the journal, and what is published after the commit. The
- * published part must be idempotent, but for a spurious event.
+ * Raising events (event_2l.c): what is decided under the journal, and what is published after the
+ * commit. The published part must be idempotent, but for a spurious event; and it changes what the
+ * guest changes as well, without the lock: bit by bit, never whole words.
  */
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 
 static bool bit_test(const _Atomic uint64_t *words, uint32_t bit)
 {
-	return atomic_load_explicit(&words[bit / 64], memory_order_relaxed) >> bit % 64 & 1;
+	return atomic_load(&words[bit / 64]) >> bit % 64 & 1;
 }
 
 static void bit_set(_Atomic uint64_t *words, uint32_t bit)
 {
-	atomic_fetch_or_explicit(&words[bit / 64], 1ULL << bit % 64, memory_order_relaxed);
+	atomic_fetch_or(&words[bit / 64], 1ULL << bit % 64);
+}
+
+static void bit_clear(_Atomic uint64_t *words, uint32_t bit)
+{
+	atomic_fetch_and(&words[bit / 64], ~(1ULL << bit % 64));
 }
 
 /*
@@ -23,54 +29,74 @@ static void bit_set(_Atomic uint64_t *words, uint32_t bit)
 void port_raise_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
 	struct sim_domain *d = domain_at(xen, domain);
+	const struct sim_port *p = port_entry(xen, d, port);
 
+	if (p->xen_consumer || p->state <= SIM_PORT_RESERVED)
+		return; /* evtchn_usable */
 	if (bit_test(d->info.pending, port))
 		return; /* guest_test_and_set_bit in event_2l.c: it coalesces */
 	txn_redo(xen, bit_test(d->info.mask, port) ? SIM_REDO_PEND : SIM_REDO_DELIVER, domain, port,
 		0);
 }
 
-/* send_guest_global_virq(d, VIRQ_ARGO) */
-void virq_argo_locked(struct xen *xen, uint32_t domain)
+/* evtchn_2l_unmask: clears the mask; what became pending meanwhile is raised now. */
+void port_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
 	struct sim_domain *d = domain_at(xen, domain);
-	uint32_t port = d->virq_port[VIRQ_ARGO];
 
-	if (!port)
-		return;
-	if (d->ports[port].owner != SIM_PORT_KERNEL_OWNER)
-		port_raise_locked(xen, domain, port);
-	else if (d->ring_watch[0] | d->ring_watch[1])
-		txn_redo(xen, SIM_REDO_VIRQ_ARGO, domain, 0, 0);
-	/* else the driver has its interrupt off, for nobody polls */
+	if (bit_test(d->info.mask, port))
+		txn_redo(xen, SIM_REDO_UNMASK, domain, port, bit_test(d->info.pending, port));
 }
 
-static void kick_later(struct kick_set *kicks, uint32_t slot)
+void port_closed_locked(struct xen *xen, uint32_t domain, uint32_t port, bool unmask)
 {
-	kicks->slots[slot / 64] |= 1ULL << slot % 64;
+	txn_redo(xen, SIM_REDO_CLOSED, domain, port, unmask);
 }
 
 /*
- * With a guest kernel, its handler runs here and now: it masks the port, takes the pending bit,
- * and marks the port in the owner's slot (evtchn_interrupt in drivers/xen/evtchn.c). Without one,
- * the guest sees what Xen writes (evtchn_2l_set_pending, vcpu_mark_events_pending).
+ * What Xen writes (evtchn_2l_set_pending, vcpu_mark_events_pending); with a guest kernel, its
+ * upcall runs here and now. Once its handler has masked the port, the owner's slot has the event;
+ * whoever runs this again after a crash finds it so, and only has to kick.
  */
 static void deliver(struct xen *xen, uint32_t domain, uint32_t port, struct kick_set *kicks)
 {
 	struct sim_domain *d = domain_at(xen, domain);
-	uint16_t owner = d->ports[port].owner;
+	const struct sim_port *p = port_entry(xen, d, port);
+	struct sim_vcpu_info *v = &d->info.vcpu[p->vcpu];
+	uint64_t selected = 1ULL << port / 64;
 
-	if (owner == SIM_PORT_NO_OWNER) {
-		bit_set(d->info.pending, port);
-		atomic_fetch_or(&d->info.selector, 1ULL << port / 64);
-		atomic_store(&d->info.upcall_pending, 1);
+	bit_set(d->info.pending, port);
+	if (bit_test(d->info.mask, port))
 		return;
+	/* Only a selector bit that was clear brings the upcall: also before, for the redo. */
+	if (!(atomic_load(&v->selector) & selected)) {
+		atomic_store(&v->upcall_pending, 1);
+		atomic_fetch_or(&v->selector, selected);
+		atomic_store(&v->upcall_pending, 1);
 	}
-	if (owner > SIM_MAX_SLOTS)
-		return; /* an orphan's events go nowhere */
-	bit_set(d->info.mask, port);
-	slot_set_port(xen, owner - 1U, port);
-	kick_later(kicks, owner - 1U);
+	if (p->owner != SIM_PORT_NO_OWNER)
+		guest_interrupt(xen, domain, p->vcpu, kicks);
+}
+
+static void kick_owner(struct xen *xen, uint32_t domain, uint32_t port, struct kick_set *kicks)
+{
+	uint16_t owner = port_entry(xen, domain_at(xen, domain), port)->owner;
+
+	if (owner != SIM_PORT_NO_OWNER && owner <= SIM_MAX_SLOTS)
+		kick_later(kicks, owner - 1U);
+}
+
+/* A guest that polls may have cleared what was pending; an owner's handler is the only one to. */
+static void unmask(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks)
+{
+	struct sim_domain *d = domain_at(xen, redo->domain);
+	bool owned = port_entry(xen, d, redo->a)->owner != SIM_PORT_NO_OWNER;
+
+	bit_clear(d->info.mask, redo->a);
+	if (!redo->b || (!owned && !bit_test(d->info.pending, redo->a)))
+		return;
+	deliver(xen, redo->domain, redo->a, kicks);
+	kick_owner(xen, redo->domain, redo->a, kicks);
 }
 
 void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks)
@@ -87,9 +113,19 @@ void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kic
 		break;
 	case SIM_REDO_DELIVER:
 		deliver(xen, redo->domain, redo->a, kicks);
+		kick_owner(xen, redo->domain, redo->a, kicks);
 		break;
 	case SIM_REDO_PEND:
-		bit_set(d->info.pending, redo->a);
+		/* or not masked any more: such a guest looks at what is pending after that only */
+		deliver(xen, redo->domain, redo->a, kicks);
+		break;
+	case SIM_REDO_UNMASK:
+		unmask(xen, redo, kicks);
+		break;
+	case SIM_REDO_CLOSED:
+		bit_clear(d->info.pending, redo->a);
+		if (redo->b)
+			bit_clear(d->info.mask, redo->a);
 		break;
 	case SIM_REDO_VIRQ_ARGO:
 		guest_virq_argo(xen, redo->domain, kicks);

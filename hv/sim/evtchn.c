@@ -9,14 +9,18 @@
 #include <errno.h>
 
 #include "hv/sim/journal.h"
+#include "hv/sim/lock.h"
 
-/* get_free_port, evtchn_allocate_port: the lowest that is free; ports become valid by buckets. */
+/*
+ * get_free_port, evtchn_allocate_port: the lowest that is free; ports become valid by buckets, up
+ * to the domain's limit and to the ABI's (max_evtchns).
+ */
 static int port_get_free(struct xen *xen, struct sim_domain *d, uint32_t *ret_port)
 {
 	if (d->state == SIM_DOMAIN_DYING)
 		return -EINVAL;
-	for (uint32_t port = 0; port <= d->max_port; port++) {
-		if (port < d->n_valid_ports && d->ports[port].state != SIM_PORT_FREE)
+	for (uint32_t port = 0; port <= d->max_port && port < SIM_MAX_PORTS; port++) {
+		if (port < d->n_valid_ports && port_entry(xen, d, port)->state != SIM_PORT_FREE)
 			continue;
 		if (port >= d->n_valid_ports)
 			txn_set(xen, &d->n_valid_ports, d->n_valid_ports + SIM_PORT_BUCKET);
@@ -26,37 +30,66 @@ static int port_get_free(struct xen *xen, struct sim_domain *d, uint32_t *ret_po
 	return -ENOSPC;
 }
 
-static struct sim_port *port_at(struct sim_domain *d, uint32_t port)
+/* The vcpu of a port that nobody has bound to another one is 0. */
+static struct sim_port *port_open(
+	struct xen *xen, struct sim_domain *d, uint32_t port, enum sim_port_state state)
 {
-	return port < d->n_valid_ports ? &d->ports[port] : NULL;
+	struct sim_port *p = port_entry(xen, d, port);
+
+	txn_set(xen, &p->state, (uint8_t)state);
+	txn_set(xen, &d->n_ports, d->n_ports + 1);
+	return p;
 }
 
-/* Xen has no write for the mask here: a port's mask bit is the guest's. */
-static void port_open(struct xen *xen, struct sim_domain *d, uint32_t port, uint8_t state)
+static int vcpu_check(const struct sim_domain *d, uint32_t vcpu)
 {
-	txn_set(xen, &d->ports[port].state, state);
-	txn_set(xen, &d->n_ports, d->n_ports + 1);
+	return vcpu < d->n_vcpus ? 0 : -ENOENT;
 }
+
+/* XSM_TARGET: only the control domain acts for another one. */
+static int target_check(struct xen *xen, uint32_t domain, uint32_t target)
+{
+	return target == domain || domain_at(xen, domain)->domid == 0 ? 0 : -EPERM;
+}
+
+/* ---- opening ----------------------------------------------------------------------------- */
 
 int evtchn_alloc_unbound_locked(
 	struct xen *xen, uint32_t domain, uint16_t dom, uint16_t remote, uint32_t *ret_port)
 {
 	uint32_t target = domain_find_any(xen, domain, dom);
+	struct sim_port *p;
 	uint32_t port;
 	int r;
 
 	if (target == DOMAIN_NONE)
 		return -ESRCH;
 	r = port_get_free(xen, domain_at(xen, target), &port);
+	if (r == 0)
+		r = target_check(xen, domain, target);
 	if (r < 0)
 		return r;
-	/* xsm_evtchn_unbound(XSM_TARGET, ...): only the control domain acts for another one. */
-	if (target != domain && domain_at(xen, domain)->domid != 0)
-		return -EPERM;
-	port_open(xen, domain_at(xen, target), port, SIM_PORT_UNBOUND);
-	txn_set(xen, &domain_at(xen, target)->ports[port].remote_domid,
+	p = port_open(xen, domain_at(xen, target), port, SIM_PORT_UNBOUND);
+	txn_set(xen, &p->remote_domid,
 		remote == DOMID_SELF ? domain_at(xen, domain)->domid : remote);
 	*ret_port = port;
+	return 0;
+}
+
+int evtchn_alloc_xen_locked(
+	struct xen *xen, uint32_t domain, uint32_t vcpu, uint16_t remote, uint32_t *ret_port)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p;
+	int r = port_get_free(xen, d, ret_port);
+
+	if (r < 0)
+		return r;
+	p = port_open(xen, d, *ret_port, SIM_PORT_UNBOUND);
+	txn_set(xen, &p->remote_domid, remote);
+	txn_set(xen, &p->vcpu, (uint8_t)vcpu);
+	txn_set(xen, &p->xen_consumer, 1);
+	txn_set(xen, &d->n_xen_ports, d->n_xen_ports + 1);
 	return 0;
 }
 
@@ -75,12 +108,11 @@ int evtchn_bind_interdomain_locked(
 	r = port_get_free(xen, ld, &port);
 	if (r < 0)
 		return r;
-	rp = port_at(rd, remote_port);
+	rp = port_at(xen, rd, remote_port);
 	if (!rp || rp->state != SIM_PORT_UNBOUND || rp->remote_domid != ld->domid)
 		return -EINVAL;
 
-	lp = &ld->ports[port];
-	port_open(xen, ld, port, SIM_PORT_INTERDOMAIN);
+	lp = port_open(xen, ld, port, SIM_PORT_INTERDOMAIN);
 	txn_set(xen, &lp->remote_domid, rd->domid);
 	txn_set(xen, &lp->remote_domain, target);
 	txn_set(xen, &lp->remote_port, remote_port);
@@ -93,18 +125,11 @@ int evtchn_bind_interdomain_locked(
 	return 0;
 }
 
-/* virq_is_global for those that x86 has */
-static bool virq_is_global(uint32_t virq)
-{
-	return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF &&
-	       virq != VIRQ_XENPMU;
-}
-
-/* A domain has one vcpu here. */
 int evtchn_bind_virq_locked(
 	struct xen *xen, uint32_t domain, uint32_t virq, uint32_t vcpu, uint32_t *ret_port)
 {
 	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p;
 	uint32_t port;
 	int r;
 
@@ -112,105 +137,238 @@ int evtchn_bind_virq_locked(
 		return -EINVAL;
 	if (virq_is_global(virq) && vcpu != 0)
 		return -EINVAL;
-	if (vcpu != 0)
-		return -ENOENT;
-	if (d->virq_port[virq])
+	r = vcpu_check(d, vcpu);
+	if (r < 0)
+		return r;
+	if (d->vcpus[vcpu].virq_port[virq])
 		return -EEXIST;
 	r = port_get_free(xen, d, &port);
 	if (r < 0)
 		return r;
-	port_open(xen, d, port, SIM_PORT_VIRQ);
-	txn_set(xen, &d->ports[port].virq, virq);
-	txn_set(xen, &d->virq_port[virq], port);
+	p = port_open(xen, d, port, SIM_PORT_VIRQ);
+	txn_set(xen, &p->vcpu, (uint8_t)vcpu);
+	txn_set(xen, &p->virq, (uint8_t)virq);
+	txn_set(xen, &d->vcpus[vcpu].virq_port[virq], port);
 	*ret_port = port;
 	return 0;
 }
 
-/* evtchn_free: "Clear pending event to avoid unexpected behavior on re-bind." */
-static void port_free(struct xen *xen, struct sim_domain *d, uint32_t port)
+static int evtchn_bind_ipi_locked(struct xen *xen, uint32_t domain, evtchn_bind_ipi_t *bind)
 {
-	struct sim_port *p = &d->ports[port];
-	_Atomic uint64_t *pending = &d->info.pending[port / 64];
-	_Atomic uint64_t *mask = &d->info.mask[port / 64];
+	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p;
+	uint32_t port;
+	int r = vcpu_check(d, bind->vcpu);
 
-	txn_set(xen, pending, *pending & ~(1ULL << port % 64));
-	/* A Linux guest unmasks a port when it binds it; the emulated one by leaving none masked.
-	 */
-	if (p->owner != SIM_PORT_NO_OWNER)
-		txn_set(xen, mask, *mask & ~(1ULL << port % 64));
+	if (r == 0)
+		r = port_get_free(xen, d, &port);
+	if (r < 0)
+		return r;
+	p = port_open(xen, d, port, SIM_PORT_IPI);
+	txn_set(xen, &p->vcpu, (uint8_t)bind->vcpu);
+	bind->port = port;
+	return 0;
+}
+
+/* pirq_guest_bind: an interrupt that is mapped, and one domain's alone unless all share it. */
+static int pirq_check(struct xen *xen, uint32_t domain, uint32_t pirq, bool share)
+{
+	if (!(domain_at(xen, domain)->pirqs[pirq].flags & SIM_PIRQ_ASSIGNED))
+		return -EINVAL;
+	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
+		const struct sim_domain *d = domain_at(xen, i);
+
+		if (d->state != SIM_DOMAIN_FREE && d->pirqs[pirq].port &&
+			(!share || !(d->pirqs[pirq].flags & SIM_PIRQ_SHARED)))
+			return -EBUSY;
+	}
+	return 0;
+}
+
+/* A domain is as a PV guest: it needs permission, which the control domain has for all. */
+static int evtchn_bind_pirq_locked(struct xen *xen, uint32_t domain, evtchn_bind_pirq_t *bind)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	bool share = bind->flags & BIND_PIRQ__WILL_SHARE;
+	struct sim_pirq *pirq;
+	struct sim_port *p;
+	uint32_t port;
+	int r;
+
+	if (bind->pirq >= SIM_MAX_PIRQS)
+		return -EINVAL;
+	pirq = &d->pirqs[bind->pirq];
+	if (d->domid != 0 && !(pirq->flags & SIM_PIRQ_ASSIGNED))
+		return -EPERM;
+	if (pirq->port)
+		return -EEXIST;
+	r = port_get_free(xen, d, &port);
+	if (r == 0)
+		r = pirq_check(xen, domain, bind->pirq, share);
+	if (r < 0)
+		return r;
+	p = port_open(xen, d, port, SIM_PORT_PIRQ);
+	txn_set(xen, &p->remote_port, bind->pirq);
+	txn_set(xen, &pirq->port, port);
+	txn_set(xen, &pirq->flags, SIM_PIRQ_ASSIGNED | (share ? SIM_PIRQ_SHARED : 0U));
+	bind->port = port;
+	return 0;
+}
+
+/* ---- closing ----------------------------------------------------------------------------- */
+
+/*
+ * evtchn_free: what is pending is cleared, for whoever binds the port next. A Linux guest unmasks a
+ * port when it binds it; the emulated one by leaving none masked. Armed unmap-notifies keep naming
+ * the port, unless their domain is gone: it is the guest kernel's business what its number means.
+ */
+static void port_free(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p = port_entry(xen, d, port);
+
+	port_closed_locked(xen, domain, port, p->owner != SIM_PORT_NO_OWNER);
+	if (p->xen_consumer)
+		txn_set(xen, &d->n_xen_ports, d->n_xen_ports - 1);
 	txn_set(xen, &p->state, SIM_PORT_FREE);
+	txn_set(xen, &p->vcpu, 0);
+	txn_set(xen, &p->xen_consumer, 0);
 	txn_set(xen, &p->owner, SIM_PORT_NO_OWNER);
-	txn_set(xen, &p->n_notify, 0);
+	if (d->state == SIM_DOMAIN_DYING)
+		txn_set(xen, &p->n_notify, 0);
 	txn_set(xen, &d->n_ports, d->n_ports - 1);
+}
+
+/* The other end returns to unbound for the closer, and is told nothing. */
+static void remote_unbind(struct xen *xen, const struct sim_domain *d, const struct sim_port *p)
+{
+	struct sim_port *remote = port_entry(xen, domain_at(xen, p->remote_domain), p->remote_port);
+
+	txn_set(xen, &remote->state, SIM_PORT_UNBOUND);
+	txn_set(xen, &remote->remote_domid, d->domid);
+}
+
+static int port_close(struct xen *xen, uint32_t domain, uint32_t port, bool guest)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p = port_at(xen, d, port);
+
+	if (!p || (guest && p->xen_consumer))
+		return -EINVAL;
+	switch ((enum sim_port_state)p->state) {
+	case SIM_PORT_FREE:
+	case SIM_PORT_RESERVED:
+		return -EINVAL;
+	case SIM_PORT_PIRQ:
+		txn_set(xen, &d->pirqs[p->remote_port].port, 0);
+		txn_set(xen, &d->pirqs[p->remote_port].flags, SIM_PIRQ_ASSIGNED);
+		break;
+	case SIM_PORT_VIRQ:
+		txn_set(xen, &d->vcpus[virq_is_global(p->virq) ? 0 : p->vcpu].virq_port[p->virq],
+			0);
+		break;
+	case SIM_PORT_INTERDOMAIN:
+		remote_unbind(xen, d, p);
+		break;
+	case SIM_PORT_UNBOUND:
+	case SIM_PORT_IPI:
+		break;
+	}
+	port_free(xen, domain, port);
+	return 0;
 }
 
 int evtchn_close_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
-	struct sim_domain *d = domain_at(xen, domain);
-	struct sim_port *p = port_at(d, port), *remote;
-
-	if (!p || p->state == SIM_PORT_FREE || p->state == SIM_PORT_RESERVED)
-		return -EINVAL;
-	if (p->state == SIM_PORT_VIRQ) {
-		txn_set(xen, &d->virq_port[p->virq], 0);
-	} else if (p->state == SIM_PORT_INTERDOMAIN) {
-		/* The other end returns to unbound for the closer, and is told nothing. */
-		remote = &domain_at(xen, p->remote_domain)->ports[p->remote_port];
-		txn_set(xen, &remote->state, SIM_PORT_UNBOUND);
-		txn_set(xen, &remote->remote_domid, d->domid);
-	}
-	port_free(xen, d, port);
-	return 0;
+	return port_close(xen, domain, port, true);
 }
+
+void evtchn_destroy_locked(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	(void)port_close(xen, domain, port, false);
+}
+
+/* ---- using ------------------------------------------------------------------------------- */
 
 int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
-	struct sim_port *p = port_at(domain_at(xen, domain), port);
+	struct sim_port *p = port_at(xen, domain_at(xen, domain), port);
+
+	if (!p || p->xen_consumer)
+		return -EINVAL;
+	switch ((enum sim_port_state)p->state) {
+	case SIM_PORT_INTERDOMAIN:
+		port_raise_locked(xen, p->remote_domain, p->remote_port);
+		return 0;
+	case SIM_PORT_IPI:
+		port_raise_locked(xen, domain, port);
+		return 0;
+	case SIM_PORT_UNBOUND: /* silently dropped */
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	const struct sim_port *p = port_at(xen, domain_at(xen, domain), port);
 
 	if (!p)
 		return -EINVAL;
-	if (p->state == SIM_PORT_INTERDOMAIN)
-		port_raise_locked(xen, p->remote_domain, p->remote_port);
-	else if (p->state != SIM_PORT_UNBOUND) /* there it is silently dropped */
-		return -EINVAL;
+	if (!p->xen_consumer && p->state > SIM_PORT_RESERVED) /* evtchn_usable */
+		port_unmask_locked(xen, domain, port);
 	return 0;
 }
 
-/* evtchn_2l_unmask: clears the mask; what became pending meanwhile is raised now. */
-int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port)
+static int evtchn_bind_vcpu_locked(struct xen *xen, uint32_t domain, uint32_t port, uint32_t vcpu)
 {
 	struct sim_domain *d = domain_at(xen, domain);
-	uint64_t bit = 1ULL << port % 64;
+	struct sim_port *p = port_at(xen, d, port);
+	int r = vcpu_check(d, vcpu);
 
-	if (!port_at(d, port))
+	if (r < 0)
+		return r;
+	if (!p || p->xen_consumer)
 		return -EINVAL;
-	if (!(d->info.mask[port / 64] & bit))
-		return 0;
-	if (!(d->info.pending[port / 64] & bit)) {
-		txn_set(xen, &d->info.mask[port / 64], d->info.mask[port / 64] & ~bit);
-		return 0;
+	switch ((enum sim_port_state)p->state) {
+	case SIM_PORT_VIRQ:
+		if (!virq_is_global(p->virq))
+			return -EINVAL;
+		break;
+	case SIM_PORT_UNBOUND:
+	case SIM_PORT_INTERDOMAIN:
+	case SIM_PORT_PIRQ:
+		break;
+	default:
+		return -EINVAL;
 	}
-	/* A guest kernel's handler would mask it again at once; see deliver in event.c. */
-	if (d->ports[port].owner == SIM_PORT_NO_OWNER)
-		txn_set(xen, &d->info.mask[port / 64], d->info.mask[port / 64] & ~bit);
-	else
-		txn_set(xen, &d->info.pending[port / 64], d->info.pending[port / 64] & ~bit);
-	txn_redo(xen, SIM_REDO_DELIVER, domain, port, 0);
+	txn_set(xen, &p->vcpu, (uint8_t)vcpu);
 	return 0;
+}
+
+/* The 2-level ABI has no operation for it. */
+static int evtchn_set_priority_locked(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	return port_at(xen, domain_at(xen, domain), port) ? -ENOSYS : -EINVAL;
 }
 
 static int evtchn_status_locked(struct xen *xen, uint32_t domain, evtchn_status_t *status)
 {
 	uint32_t target = domain_find_any(xen, domain, status->dom);
 	struct sim_port *p;
+	int r;
 
 	if (target == DOMAIN_NONE)
 		return -ESRCH;
-	p = port_at(domain_at(xen, target), status->port);
+	p = port_at(xen, domain_at(xen, target), status->port);
 	if (!p)
 		return -EINVAL;
-	if (target != domain && domain_at(xen, domain)->domid != 0)
-		return -EPERM;
+	if (p->xen_consumer)
+		return -EACCES;
+	r = target_check(xen, domain, target);
+	if (r < 0)
+		return r;
 	switch ((enum sim_port_state)p->state) {
 	case SIM_PORT_FREE:
 	case SIM_PORT_RESERVED:
@@ -225,19 +383,103 @@ static int evtchn_status_locked(struct xen *xen, uint32_t domain, evtchn_status_
 		status->u.interdomain.dom = domain_at(xen, p->remote_domain)->domid;
 		status->u.interdomain.port = p->remote_port;
 		break;
+	case SIM_PORT_PIRQ:
+		status->status = EVTCHNSTAT_pirq;
+		status->u.pirq = p->remote_port;
+		break;
 	case SIM_PORT_VIRQ:
 		status->status = EVTCHNSTAT_virq;
 		status->u.virq = p->virq;
 		break;
+	case SIM_PORT_IPI:
+		status->status = EVTCHNSTAT_ipi;
+		break;
 	}
-	status->vcpu = 0;
+	status->vcpu = p->vcpu;
 	return 0;
 }
+
+/* ---- reset ------------------------------------------------------------------------------- */
+
+/* The checks of evtchn_reset; then the reset is under way. */
+static int reset_begin_locked(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target)
+{
+	uint32_t target = domain_find_any(xen, domain, dom);
+	struct sim_domain *d;
+	int r;
+
+	if (target == DOMAIN_NONE)
+		return -ESRCH;
+	r = target_check(xen, domain, target);
+	if (r < 0)
+		return r;
+	d = domain_at(xen, target);
+	if (target != domain && !d->paused)
+		return -EINVAL;
+	/* Whoever was killed in the middle of one is not under way any more. */
+	if (d->resetting && !lock_owner_is_dead(xen, d->resetting))
+		return -EBUSY;
+	txn_set(xen, &d->resetting, xen->lock_word);
+	*ret_target = target;
+	return 0;
+}
+
+/* Every port by itself: others go on meanwhile, and may open ports behind our back. */
+static bool reset_port(struct xen *xen, uint32_t target, uint64_t generation, uint32_t port)
+{
+	struct sim_domain *d = domain_at(xen, target);
+	bool more;
+
+	txn_begin(xen);
+	more = d->generation == generation && port < d->n_valid_ports &&
+	       d->n_ports - 1 > d->n_xen_ports;
+	if (more)
+		(void)evtchn_close_locked(xen, target, port);
+	txn_commit(xen);
+	return more;
+}
+
+/* Not one transaction: it has as many as there are ports. */
+static int evtchn_reset(struct xen *xen, uint16_t domid, uint16_t dom)
+{
+	struct sim_domain *d;
+	uint32_t domain, target;
+	uint64_t generation;
+	int r = -ESRCH;
+
+	txn_begin(xen);
+	domain = domain_find(xen, domid);
+	if (domain != DOMAIN_NONE)
+		r = reset_begin_locked(xen, domain, dom, &target);
+	if (r < 0) {
+		txn_abort(xen);
+		return r;
+	}
+	d = domain_at(xen, target);
+	generation = d->generation;
+	txn_commit(xen);
+	for (uint32_t port = 1; reset_port(xen, target, generation, port); port++)
+		;
+	txn_begin(xen);
+	if (d->generation == generation) {
+		txn_set(xen, &d->resetting, 0);
+		r = d->n_ports - 1 > d->n_xen_ports ? -EAGAIN : 0;
+	}
+	txn_commit(xen);
+	return r;
+}
+
+/* ---- the hypercall ----------------------------------------------------------------------- */
 
 union evtchn_arg {
 	evtchn_alloc_unbound_t alloc_unbound;
 	evtchn_bind_interdomain_t bind_interdomain;
 	evtchn_bind_virq_t bind_virq;
+	evtchn_bind_pirq_t bind_pirq;
+	evtchn_bind_ipi_t bind_ipi;
+	evtchn_bind_vcpu_t bind_vcpu;
+	evtchn_reset_t reset;
+	evtchn_set_priority_t set_priority;
 	evtchn_close_t close;
 	evtchn_send_t send;
 	evtchn_status_t status;
@@ -256,6 +498,15 @@ static int evtchn_dispatch(struct xen *xen, uint32_t domain, int cmd, union evtc
 	case EVTCHNOP_bind_virq:
 		return evtchn_bind_virq_locked(xen, domain, arg->bind_virq.virq,
 			arg->bind_virq.vcpu, &arg->bind_virq.port);
+	case EVTCHNOP_bind_pirq:
+		return evtchn_bind_pirq_locked(xen, domain, &arg->bind_pirq);
+	case EVTCHNOP_bind_ipi:
+		return evtchn_bind_ipi_locked(xen, domain, &arg->bind_ipi);
+	case EVTCHNOP_bind_vcpu:
+		return evtchn_bind_vcpu_locked(
+			xen, domain, arg->bind_vcpu.port, arg->bind_vcpu.vcpu);
+	case EVTCHNOP_set_priority:
+		return evtchn_set_priority_locked(xen, domain, arg->set_priority.port);
 	case EVTCHNOP_close:
 		return evtchn_close_locked(xen, domain, arg->close.port);
 	case EVTCHNOP_send:
@@ -267,37 +518,48 @@ static int evtchn_dispatch(struct xen *xen, uint32_t domain, int cmd, union evtc
 	}
 }
 
+static const struct {
+	size_t size;
+	bool out; /* there is something to copy out */
+} operations[] = {
+	[EVTCHNOP_alloc_unbound] = {sizeof(evtchn_alloc_unbound_t), true},
+	[EVTCHNOP_bind_interdomain] = {sizeof(evtchn_bind_interdomain_t), true},
+	[EVTCHNOP_bind_virq] = {sizeof(evtchn_bind_virq_t), true},
+	[EVTCHNOP_bind_pirq] = {sizeof(evtchn_bind_pirq_t), true},
+	[EVTCHNOP_bind_ipi] = {sizeof(evtchn_bind_ipi_t), true},
+	[EVTCHNOP_close] = {sizeof(evtchn_close_t), false},
+	[EVTCHNOP_send] = {sizeof(evtchn_send_t), false},
+	[EVTCHNOP_status] = {sizeof(evtchn_status_t), true},
+	[EVTCHNOP_bind_vcpu] = {sizeof(evtchn_bind_vcpu_t), false},
+	[EVTCHNOP_unmask] = {sizeof(evtchn_unmask_t), false},
+	[EVTCHNOP_reset] = {sizeof(evtchn_reset_t), false},
+	[EVTCHNOP_set_priority] = {sizeof(evtchn_set_priority_t), false},
+};
+
 /* do_event_channel_op: the argument is copied in, then the operation done, then copied out. */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 {
-	static const size_t sizes[] = {
-		[EVTCHNOP_alloc_unbound] = sizeof(evtchn_alloc_unbound_t),
-		[EVTCHNOP_bind_interdomain] = sizeof(evtchn_bind_interdomain_t),
-		[EVTCHNOP_bind_virq] = sizeof(evtchn_bind_virq_t),
-		[EVTCHNOP_close] = sizeof(evtchn_close_t),
-		[EVTCHNOP_send] = sizeof(evtchn_send_t),
-		[EVTCHNOP_status] = sizeof(evtchn_status_t),
-		[EVTCHNOP_unmask] = sizeof(evtchn_unmask_t),
-	};
 	union evtchn_arg copy = {0};
 	uint32_t domain;
 	int r;
 
-	if (cmd < 0 || (size_t)cmd >= sizeof(sizes) / sizeof(sizes[0]) || !sizes[cmd])
-		return -ENOSYS; /* Xen's answer to an unknown one; the others are not built yet */
-	if (guest_read(xen, &copy, arg, sizes[cmd], false) < 0)
+	if (cmd < 0 || (size_t)cmd >= sizeof(operations) / sizeof(operations[0]) ||
+		!operations[cmd].size)
+		return -ENOSYS; /* Xen's answer to an unknown one; FIFO is not built yet */
+	if (guest_read(xen, &copy, arg, operations[cmd].size, false) < 0)
 		return -EFAULT;
+	if (cmd == EVTCHNOP_reset)
+		return evtchn_reset(xen, domid, copy.reset.dom);
 	txn_begin(xen);
 	domain = domain_find(xen, domid);
 	r = domain == DOMAIN_NONE ? -ESRCH : evtchn_dispatch(xen, domain, cmd, &copy);
-	if (r < 0) {
-		txn_abort(xen);
-		return r;
-	}
+	/* Also where it failed: a bucket that became valid for it stays so; nothing else changed.
+	 */
 	txn_commit(xen);
+	if (r < 0)
+		return r;
 	/* As in Xen, where a port that the guest was not told of stays allocated. */
-	if (cmd != EVTCHNOP_close && cmd != EVTCHNOP_send && cmd != EVTCHNOP_unmask &&
-		guest_write(xen, arg, &copy, sizes[cmd]) < 0)
+	if (operations[cmd].out && guest_write(xen, arg, &copy, operations[cmd].size) < 0)
 		return -EFAULT;
 	return 0;
 }

@@ -10,6 +10,8 @@
 
 #include "hv/sim/journal.h"
 
+#define UNMASK_BATCH SIM_JOURNAL_REDO /* ports in a transaction */
+
 static struct sim_domain *my_domain(struct xen *xen, uint32_t *ret_index)
 {
 	*ret_index = slot_domain(xen, xen->slot);
@@ -18,10 +20,9 @@ static struct sim_domain *my_domain(struct xen *xen, uint32_t *ret_index)
 
 bool guest_port_is_mine(struct xen *xen, uint32_t slot, uint32_t port)
 {
-	struct sim_domain *d = domain_at(xen, slot_domain(xen, slot));
+	struct sim_port *p = port_at(xen, domain_at(xen, slot_domain(xen, slot)), port);
 
-	return port > 0 && port < SIM_MAX_PORTS &&
-	       atomic_load_explicit(&d->ports[port].owner, memory_order_relaxed) == slot + 1;
+	return port > 0 && p && atomic_load_explicit(&p->owner, memory_order_relaxed) == slot + 1;
 }
 
 static int finish(struct xen *xen, int r, uint32_t domain, uint32_t port, uint32_t *ret_port)
@@ -30,7 +31,7 @@ static int finish(struct xen *xen, int r, uint32_t domain, uint32_t port, uint32
 		txn_abort(xen);
 		return r;
 	}
-	txn_set(xen, &domain_at(xen, domain)->ports[port].owner, xen->slot + 1);
+	txn_set(xen, &port_entry(xen, domain_at(xen, domain), port)->owner, xen->slot + 1);
 	txn_commit(xen);
 	*ret_port = port;
 	return 0;
@@ -63,12 +64,14 @@ int guest_port_bind(struct xen *xen, uint16_t remote, uint32_t remote_port, uint
 uint32_t guest_port_peer(struct xen *xen, uint16_t remote, uint32_t port, uint32_t *ret_generation)
 {
 	uint32_t domain, target, owner = 0;
+	const struct sim_port *p;
 
 	txn_begin(xen);
 	(void)my_domain(xen, &domain);
 	target = domain_find_any(xen, domain, remote);
-	if (target != DOMAIN_NONE && port < SIM_MAX_PORTS)
-		owner = domain_at(xen, target)->ports[port].owner;
+	p = target == DOMAIN_NONE ? NULL : port_at(xen, domain_at(xen, target), port);
+	if (p)
+		owner = p->owner;
 	if (owner == 0 || owner > SIM_MAX_SLOTS)
 		owner = 1; /* slot 0: the authority, which holds no ports */
 	*ret_generation = atomic_load(&slot_at(xen, owner - 1)->generation);
@@ -79,7 +82,7 @@ uint32_t guest_port_peer(struct xen *xen, uint16_t remote, uint32_t port, uint32
 /* The owner lets go; the port itself waits for armed notifies. */
 static void port_close_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
-	struct sim_port *p = &domain_at(xen, domain)->ports[port];
+	struct sim_port *p = port_entry(xen, domain_at(xen, domain), port);
 
 	if (p->n_notify)
 		txn_set(xen, &p->owner, SIM_PORT_ORPHAN);
@@ -126,7 +129,7 @@ int guest_port_unmask(struct xen *xen, const uint32_t *ports, size_t n)
 
 	for (size_t i = 0; i < n;) {
 		/* The journal's redo records bound how many may go into one transaction. */
-		size_t end = i + SIM_JOURNAL_REDO < n ? i + SIM_JOURNAL_REDO : n;
+		size_t end = i + UNMASK_BATCH < n ? i + UNMASK_BATCH : n;
 
 		if (guest_begin(xen) < 0)
 			return -ENODEV;
@@ -143,7 +146,7 @@ void guest_ports_release(struct xen *xen, uint32_t slot)
 {
 	uint32_t domain = slot_domain(xen, slot);
 
-	for (uint32_t port = 1; port < SIM_MAX_PORTS; port++) {
+	for (uint32_t port = 1; port < domain_at(xen, domain)->n_valid_ports; port++) {
 		if (!guest_port_is_mine(xen, slot, port))
 			continue;
 		txn_begin(xen);
@@ -165,7 +168,7 @@ int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct si
 	}
 	if (notify->offset >= HV_PAGE_SIZE || !guest_port_is_mine(xen, slot, notify->port))
 		return -EINVAL;
-	p = &domain_at(xen, domain)->ports[notify->port];
+	p = port_entry(xen, domain_at(xen, domain), notify->port);
 	txn_set(xen, &p->n_notify, p->n_notify + 1);
 	txn_set(xen, &dst->page, page);
 	txn_set(xen, &dst->offset, notify->offset);
@@ -176,10 +179,11 @@ int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct si
 /* The byte first, then the event: whoever gets the event finds the byte cleared. */
 void notify_fire_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify)
 {
-	struct sim_port *p = &domain_at(xen, domain)->ports[notify->port];
+	struct sim_port *p;
 
 	if (!notify->page)
 		return;
+	p = port_entry(xen, domain_at(xen, domain), notify->port);
 	/* A destroyed domain's kernel does not run any more, and its ports are closed. */
 	if (domain_at(xen, domain)->state == SIM_DOMAIN_DYING) {
 		txn_set(xen, &notify->page, 0);

@@ -52,6 +52,17 @@ bool guest_port_is_mine(struct xen *xen, uint32_t slot, uint32_t port);
 uint32_t guest_port_peer(struct xen *xen, uint16_t remote, uint32_t port, uint32_t *ret_generation);
 void guest_ports_release(struct xen *xen, uint32_t slot);
 
+/*
+ * guest-upcall.c: the guest's half of the event ABI. Calls `handle` for what is pending and not
+ * masked, on the vcpu whose upcall flag is set; a port whose handler leaves it pending is not
+ * looked at again before the next upcall.
+ */
+typedef void (*upcall_handler)(struct xen *xen, uint32_t domain, uint32_t port, void *arg);
+void guest_upcall(
+	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg);
+/* The emulated kernel's own, after a commit. */
+void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks);
+
 /* Unmap-notify of both drivers. notify->page is set by the caller. */
 int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct sim_notify *dst,
 	const struct hv_unmap_notify *notify, uint32_t page);

@@ -221,6 +221,8 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 		.domid = config->domid,
 		.flags = (uint8_t)((config->no_argo ? 0U : SIM_DOMAIN_ARGO) |
 				   (config->no_guest_kernel ? 0U : SIM_DOMAIN_GUEST_KERNEL)),
+		.n_vcpus = config->n_vcpus,
+		.max_port = config->max_port,
 	};
 	uint32_t index;
 	int r = authority_domain_create(&sim->authority, &c, &index);
@@ -309,6 +311,7 @@ void sim_clock_virtual(struct sim *sim, uint64_t now_ns)
 void sim_clock_advance(struct sim *sim, uint64_t ns)
 {
 	atomic_fetch_add(&sim->authority.xen.seg->now_ns, ns);
+	timers_expire(&sim->authority.xen);
 }
 
 struct xen *sim_xen(struct sim *sim)

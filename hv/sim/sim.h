@@ -41,6 +41,8 @@ struct sim_domain_config {
 	uint16_t domid;	      /* 0: the next free one */
 	bool no_argo;	      /* Argo is off for this domain */
 	bool no_guest_kernel; /* the caller makes the hypercalls itself: VIRQ_ARGO is unbound */
+	uint32_t n_vcpus;     /* 0: 1; at most 8 */
+	uint32_t max_port;    /* the highest event channel; 0: 1023, as libxl has it */
 };
 
 /* EEXIST: domid or name taken. ENOSPC: 64 domains. EINVAL: domid or name. */
@@ -83,15 +85,34 @@ void *sim_page(struct xen *xen, uint64_t gfn);
 
 /*
  * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that
- * is not mapped gives -EFAULT. Now: alloc_unbound, bind_interdomain, bind_virq, close, send,
- * status, unmask; register_ring, unregister_ring, sendv, notify; map_grant_ref,
- * unmap_grant_ref, query_size. The rest gives -ENOSYS (Argo: -EOPNOTSUPP).
+ * is not mapped gives -EFAULT. Now: every event channel operation but init_control, expand_array
+ * (set_priority answers as on the 2-level ABI); register_ring, unregister_ring, sendv, notify;
+ * map_grant_ref, unmap_grant_ref, query_size. The rest gives -ENOSYS (Argo: -EOPNOTSUPP).
  */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);
 long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
 	unsigned long arg3, unsigned long arg4);
 int grant_table_op(
 	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count);
+
+/*
+ * What no hypercall does: events that come from the machine, or from the hypervisor itself. ESRCH:
+ * no such domain. ENOENT: no such vcpu. EINVAL: virq, pirq.
+ */
+/* VIRQ_DEBUG, VIRQ_CONSOLE, ... as Xen raises them; the global ones go to vcpu 0's binding. */
+int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu);
+/*
+ * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time of a virtual clock, when
+ * sim_clock_advance gets there; 0: off. Where the clock runs by itself, only a deadline that has
+ * passed is raised, at once.
+ */
+int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadline_ns);
+/* Lets a domain bind a physical interrupt, as libxl does for a device that it passes through. */
+int sim_pirq_assign(struct xen *xen, uint16_t domid, uint32_t pirq);
+/* The device interrupts. Returns how many domains have bound it. */
+int sim_pirq_raise(struct xen *xen, uint32_t pirq);
+/* A port that `remote` may bind, and whose near end is the hypervisor's, as a device model's. */
+int sim_xen_port_alloc(struct xen *xen, uint16_t domid, uint16_t remote, uint32_t *ret_port);
 
 /* The same as sim_check, without an emulator in this process. */
 int segment_check(struct xen *xen, FILE *out);

@@ -8,7 +8,7 @@
 
 struct objects {
 	struct sim_domain *a, *b;
-	uint32_t port, ring, share, map, ref, page;
+	uint32_t port, ipi, pirq, ring, share, map, ref, page;
 };
 
 static struct objects make(struct world *w)
@@ -16,10 +16,17 @@ static struct objects make(struct world *w)
 	struct xen *xa = sim_hv_xen(w->hv_a), *xb = sim_hv_xen(w->hv_b);
 	struct objects o = {.a = domain_at(w->xen, domain_find(w->xen, w->a)),
 		.b = domain_at(w->xen, domain_find(w->xen, w->b))};
+	evtchn_bind_ipi_t ipi = {0};
+	evtchn_bind_pirq_t pirq = {.pirq = 9};
 	uint32_t remote, aport, page;
 
 	assert_int_equal(guest_port_alloc(xb, w->a, &remote), 0);
 	assert_int_equal(guest_port_bind(xa, w->b, remote, &o.port), 0);
+	assert_int_equal(evtchn_op(xa, w->a, EVTCHNOP_bind_ipi, &ipi), 0);
+	assert_int_equal(sim_pirq_assign(xa, w->a, 9), 0);
+	assert_int_equal(evtchn_op(xa, w->a, EVTCHNOP_bind_pirq, &pirq), 0);
+	o.ipi = ipi.port;
+	o.pirq = pirq.port;
 	assert_int_equal(guest_ring_register(xa, 0, w->b, 1024, &o.ring, &aport, &page), 0);
 	assert_int_equal(guest_share(xa, w->b, 1, &(struct hv_unmap_notify){0, o.port}, &o.ref,
 				 &o.page, &o.share),
@@ -51,7 +58,19 @@ static void test_planted(void **state)
 	PLANT(&o.a->ports[o.port].owner, 200);
 	PLANT(&o.a->ports[o.port].n_notify, 0);
 	PLANT(&o.a->n_ports, 1);
-	PLANT(&o.a->virq_port[VIRQ_ARGO], 0);
+	PLANT(&o.a->ports[o.port].vcpu, 1);
+	PLANT(&o.a->ports[o.port].xen_consumer, 1);
+	PLANT(&o.a->ports[77].state, SIM_PORT_IPI);
+	PLANT(&o.a->ports[2000].state, SIM_PORT_IPI);
+	PLANT(&o.a->ports[o.ipi].state, 9);
+	PLANT(&o.a->ports[o.pirq].remote_port, SIM_MAX_PIRQS);
+	PLANT(&o.a->pirqs[9].port, 0);
+	PLANT(&o.a->pirqs[9].flags, 0);
+	PLANT(&o.a->pirqs[10].port, o.port);
+	PLANT(&o.a->n_xen_ports, 1);
+	PLANT(&o.a->n_vcpus, 0);
+	PLANT(&o.a->vcpus[0].virq_port[VIRQ_ARGO], 0);
+	PLANT(&o.a->vcpus[0].virq_port[VIRQ_TIMER], o.port);
 	PLANT(&o.a->rings[o.ring].tx_ptr, 1024);
 	PLANT(&o.a->rings[o.ring].tx_ptr, 8);
 	PLANT(&o.a->rings[o.ring].partner, 99);

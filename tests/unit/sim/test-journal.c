@@ -87,6 +87,27 @@ static void run_unmask(struct scene *s)
 	(void)guest_port_unmask(s->xen, &s->port, 1);
 }
 
+/* Every kind of port that only a hypercall makes, and its end. */
+static void run_hypercalls(struct scene *s)
+{
+	evtchn_bind_ipi_t ipi = {0};
+	evtchn_bind_virq_t virq = {.virq = VIRQ_TIMER};
+	evtchn_bind_pirq_t pirq = {.pirq = 3};
+	evtchn_bind_vcpu_t vcpu = {0};
+
+	(void)sim_pirq_assign(s->xen, s->w->a, 3);
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_bind_ipi, &ipi);
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_bind_virq, &virq);
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_bind_pirq, &pirq);
+	vcpu.port = pirq.port;
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_bind_vcpu, &vcpu);
+	(void)sim_timer_set(s->xen, s->w->a, 0, 1);
+	(void)sim_pirq_raise(s->xen, 3);
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_close, &(evtchn_close_t){pirq.port});
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_close, &(evtchn_close_t){virq.port});
+	(void)evtchn_op(s->xen, s->w->a, EVTCHNOP_close, &(evtchn_close_t){ipi.port});
+}
+
 static void run_register(struct scene *s)
 {
 	uint32_t index, aport, page;
@@ -138,6 +159,7 @@ static const struct operation operations[] = {
 	{"close", run_close},
 	{"send", run_send},
 	{"unmask", run_unmask},
+	{"bind_ipi, bind_virq, bind_pirq, bind_vcpu, close", run_hypercalls},
 	{"register", run_register},
 	{"unregister", run_unregister},
 	{"watch", run_watch},
