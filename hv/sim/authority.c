@@ -257,7 +257,8 @@ int authority_domain_create(
 	uint16_t domid;
 	int r;
 
-	if (config->domid > DOMID_LAST || (config->name && !name_is_valid(config->name)))
+	if (config->domid > DOMID_LAST || config->n_vcpus > SIM_MAX_VCPUS ||
+		(config->name && !name_is_valid(config->name)))
 		return -EINVAL;
 	if (config->uuid)
 		memcpy(uuid, config->uuid, sizeof(uuid));
@@ -270,7 +271,10 @@ int authority_domain_create(
 		r = -EEXIST;
 	else
 		r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
-			config->flags, ret_index);
+			config->flags,
+			&(struct domain_limits){
+				.n_vcpus = config->n_vcpus, .max_port = config->max_port},
+			ret_index);
 	if (r == 0 && !dom0 && !config->domid)
 		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
 	if (r == 0)

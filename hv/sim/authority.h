@@ -31,7 +31,9 @@ struct domain_config {
 	const char *name;
 	const uint8_t *uuid;
 	uint16_t domid;
-	uint8_t flags; /* SIM_DOMAIN_* */
+	uint8_t flags;	   /* SIM_DOMAIN_* */
+	uint32_t n_vcpus;  /* 0: one */
+	uint32_t max_port; /* 0: libxl's default */
 };
 
 /* EEXIST, ENOSPC, EINVAL */

@@ -31,7 +31,9 @@
 #define SIM_MAX_PORTS	 4096U
 #define SIM_PORT_LIMIT	 1023U /* libxl's default of max_event_channels: the highest port */
 #define SIM_PORT_BUCKET	 64U   /* EVTCHNS_PER_BUCKET: ports become valid in such steps */
-#define SIM_MAX_RINGS	 128U  /* MAX_RINGS_PER_DOMAIN */
+#define SIM_MAX_VCPUS	 8U
+#define SIM_MAX_PIRQS	 64U  /* nr_pirqs of every domain */
+#define SIM_MAX_RINGS	 128U /* MAX_RINGS_PER_DOMAIN */
 #define SIM_RING_BUCKETS 64U
 #define SIM_MAX_WAITERS	 32U   /* MAX_PENDING_PER_RING */
 #define SIM_MAX_GREFS	 4096U /* 8 frames of version 1 entries */
@@ -68,8 +70,10 @@ struct sim_undo {
 
 enum sim_redo_kind {
 	SIM_REDO_TX_PTR = 1, /* domain, a: ring index */
-	SIM_REDO_DELIVER,    /* domain, a: port: tell the port's owner; the port becomes masked */
-	SIM_REDO_PEND,	     /* domain, a: port: it is masked: leave it pending */
+	SIM_REDO_DELIVER,    /* domain, a: port: it is pending, and not masked: the upcall */
+	SIM_REDO_PEND,	     /* domain, a: port: it is pending; it was masked */
+	SIM_REDO_UNMASK,     /* domain, a: port, b: it was pending */
+	SIM_REDO_CLOSED,     /* domain, a: port, b: it is not masked any more */
 	SIM_REDO_VIRQ_ARGO,  /* domain: look at the watched rings */
 	SIM_REDO_CLEAR_BYTE, /* a: pool page, b: offset */
 	SIM_REDO_ZOMBIE,     /* the last mapping of a dying domain is gone: tell the authority */
@@ -97,7 +101,9 @@ enum sim_port_state { /* ECS_* of xen/include/xen/sched.h */
 	SIM_PORT_RESERVED,
 	SIM_PORT_UNBOUND,
 	SIM_PORT_INTERDOMAIN,
+	SIM_PORT_PIRQ,
 	SIM_PORT_VIRQ,
+	SIM_PORT_IPI,
 };
 
 /* Port owners (guest kernel's) that are not a slot + 1. */
@@ -111,8 +117,11 @@ struct sim_port {
 	uint16_t remote_domid;	/* unbound: who may bind; interdomain: who has */
 	uint16_t remote_domain; /* interdomain: its index */
 	_Atomic uint16_t owner; /* guest kernel's; read any time */
-	uint32_t remote_port;
-	uint32_t n_notify; /* guest kernel's: armed unmap-notifies that name this port */
+	uint32_t remote_port;	/* interdomain: the other end; pirq: its number */
+	uint32_t n_notify;	/* guest kernel's: armed unmap-notifies that name this port */
+	uint8_t vcpu;		/* notify_vcpu_id */
+	uint8_t xen_consumer;	/* the hypervisor's own end: not the guest's to touch */
+	uint16_t pad;
 };
 
 struct sim_waiter {
@@ -168,13 +177,40 @@ enum sim_domain_state {
 #define SIM_DOMAIN_ARGO		1U /* Argo is on for it */
 #define SIM_DOMAIN_GUEST_KERNEL 2U /* has the emulated guest kernel */
 
-/* Xen's shared info page, as far as 2-level events need it (xen/include/public/xen.h). */
-struct sim_shared_info {
-	_Atomic uint64_t pending[64];
-	_Atomic uint64_t mask[64];
+/* struct vcpu_info (xen/include/public/xen.h), as far as events need it. */
+struct sim_vcpu_info {
 	_Atomic uint64_t selector;
 	_Atomic uint8_t upcall_pending;
 	_Atomic uint8_t upcall_mask;
+};
+
+/* Xen's shared info page, likewise. Xen and the guest change single bits of it, any time. */
+struct sim_shared_info {
+	_Atomic uint64_t pending[64];
+	_Atomic uint64_t mask[64];
+	union {
+		struct sim_vcpu_info vcpu[SIM_MAX_VCPUS];
+		struct { /* of vcpu 0 */
+			_Atomic uint64_t selector;
+			_Atomic uint8_t upcall_pending;
+			_Atomic uint8_t upcall_mask;
+		};
+	};
+};
+
+/* What Xen keeps of a vcpu. */
+struct sim_vcpu {
+	uint32_t virq_port[NR_VIRQS]; /* virq_to_evtchn; the global ones are vcpu 0's */
+	uint64_t timer_ns;	      /* the singleshot timer's deadline; 0: it is off */
+};
+
+/* Of one physical interrupt, in a domain. */
+#define SIM_PIRQ_ASSIGNED 1U /* the domain may bind it, and it is mapped */
+#define SIM_PIRQ_SHARED	  2U /* bound with BIND_PIRQ__WILL_SHARE */
+
+struct sim_pirq {
+	uint32_t port; /* 0: not bound */
+	uint32_t flags;
 };
 
 struct sim_domain {
@@ -189,9 +225,12 @@ struct sim_domain {
 	char name[HV_DOMAIN_NAME_MAX];
 
 	uint32_t max_port;
-	uint32_t n_valid_ports; /* valid_evtchns */
-	uint32_t n_ports;	/* active_evtchns */
-	uint32_t virq_port[24]; /* virq_to_evtchn of vcpu 0 */
+	_Atomic uint32_t n_valid_ports; /* valid_evtchns; read any time */
+	uint32_t n_ports;		/* active_evtchns, and port 0 */
+	uint32_t n_xen_ports;		/* xen_evtchns: of n_ports, those of the hypervisor */
+	uint32_t resetting;		/* the lock's word of who resets them; 0: nobody */
+	uint32_t n_vcpus;
+	struct sim_pirq pirqs[SIM_MAX_PIRQS];
 
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
@@ -201,6 +240,7 @@ struct sim_domain {
 	uint8_t ring_bucket[SIM_RING_BUCKETS]; /* index + 1 */
 
 	struct sim_shared_info info;
+	struct sim_vcpu vcpus[SIM_MAX_VCPUS];
 	struct sim_ring rings[SIM_MAX_RINGS];
 	struct sim_port ports[SIM_MAX_PORTS];
 	uint64_t grants[SIM_MAX_GREFS]; /* grant_entry_v1, written by one store */

@@ -86,6 +86,20 @@ static inline struct sim_domain *domain_at(const struct xen *xen, uint32_t index
 	return &xen->seg->domains[index];
 }
 
+/* evtchn_from_port: of a port that is valid. */
+static inline struct sim_port *port_entry(
+	const struct xen *xen, struct sim_domain *d, uint32_t port)
+{
+	(void)xen;
+	return &d->ports[port];
+}
+
+/* _evtchn_from_port: NULL: its bucket is not there. */
+static inline struct sim_port *port_at(const struct xen *xen, struct sim_domain *d, uint32_t port)
+{
+	return port < d->n_valid_ports ? port_entry(xen, d, port) : NULL;
+}
+
 static inline bool domain_has_argo(const struct sim_domain *d)
 {
 	return d->flags & SIM_DOMAIN_ARGO;
@@ -98,12 +112,18 @@ static inline struct sim_domain *ring_domain(const struct xen *xen, const struct
 	return &xen->seg->domains[offset / sizeof(struct sim_domain)];
 }
 
-/* event.c: raising a port; what the emulated guest's interrupt handler does is in guest-slot.c */
+/* event.c: raising a port; what the emulated guest does then is in guest-upcall.c */
 void port_raise_locked(struct xen *xen, uint32_t domain, uint32_t port);
-void virq_argo_locked(struct xen *xen, uint32_t domain);
+void port_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
+/* Its state is about to be free; unmask: so is its mask bit, which is the guest kernel's. */
+void port_closed_locked(struct xen *xen, uint32_t domain, uint32_t port, bool unmask);
 struct kick_set {
 	uint64_t slots[SIM_MAX_SLOTS / 64];
 };
+static inline void kick_later(struct kick_set *kicks, uint32_t slot)
+{
+	kicks->slots[slot / 64] |= 1ULL << slot % 64;
+}
 void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks);
 void kick_all(struct xen *xen, const struct kick_set *kicks);
 
@@ -115,8 +135,22 @@ int evtchn_bind_interdomain_locked(struct xen *xen, uint32_t domain, uint16_t re
 int evtchn_bind_virq_locked(
 	struct xen *xen, uint32_t domain, uint32_t virq, uint32_t vcpu, uint32_t *ret_port);
 int evtchn_close_locked(struct xen *xen, uint32_t domain, uint32_t port);
+/* The same by the hypervisor, which may close its own ports as well. */
+void evtchn_destroy_locked(struct xen *xen, uint32_t domain, uint32_t port);
+/* alloc_unbound_xen_event_channel: an end of which Xen itself is the consumer. */
+int evtchn_alloc_xen_locked(
+	struct xen *xen, uint32_t domain, uint32_t vcpu, uint16_t remote, uint32_t *ret_port);
 int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port);
 int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
+
+/* virq.c: interrupts that are no other domain's event. */
+bool virq_is_global(uint32_t virq);
+void virq_raise_locked(struct xen *xen, uint32_t domain, uint32_t vcpu, uint32_t virq);
+void virq_argo_locked(struct xen *xen, uint32_t domain);
+/* VIRQ_DOM_EXC of Domain-0, if it is bound: some domain has shut down, or is gone. */
+void virq_dom_exc_locked(struct xen *xen);
+/* Raises VIRQ_TIMER for every timer whose deadline the clock has passed. */
+void timers_expire(struct xen *xen);
 
 /* argo.c, argo-send.c. A frame list of NULL means n_pages from first_page on. */
 struct ring_request {
