@@ -107,7 +107,8 @@ static void waiter_remove(struct xen *xen, struct sim_ring *ring, uint32_t i)
 	txn_set(xen, &d->n_waiting, d->n_waiting - 1);
 }
 
-static void waiters_cancel(struct xen *xen, struct sim_ring *ring, uint16_t domid)
+/* pending_cancel */
+void argo_waiter_cancel_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid)
 {
 	for (uint32_t i = ring->n_waiters; i-- > 0;)
 		if (ring->waiters[i].domid == domid)
@@ -368,7 +369,7 @@ static int ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_e
 	if (ent->space_required > ent->max_message_size) {
 		ent->flags |= XEN_ARGO_RING_EMSGSIZE;
 	} else if (space >= ent->space_required) {
-		waiters_cancel(xen, ring, self);
+		argo_waiter_cancel_locked(xen, ring, self);
 		ent->flags |= XEN_ARGO_RING_SUFFICIENT;
 	} else if (argo_requeue_locked(xen, ring, self, ent->space_required) == -EBUSY) {
 		ent->flags |= XEN_ARGO_RING_EBUSY;

@@ -85,7 +85,7 @@ int domain_create(struct xen *xen, uint16_t domid, const char *name,
 	return 0;
 }
 
-/* argo_destroy: its own rings, then those of others that it was the partner of. */
+/* argo_destroy: its own rings, those of others that it was the partner of, its waiting. */
 static void argo_destroy(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *dead = domain_at(xen, index);
@@ -104,7 +104,11 @@ static void argo_destroy(struct xen *xen, uint32_t index)
 			continue;
 		txn_begin(xen);
 		for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
-			if (!d->rings[i].used || d->rings[i].partner != dead->domid)
+			if (!d->rings[i].used)
+				continue;
+			/* wildcard_rings_pending_remove; none but those has it waiting */
+			argo_waiter_cancel_locked(xen, &d->rings[i], dead->domid);
+			if (d->rings[i].partner != dead->domid)
 				continue;
 			argo_remove_locked(xen, other, i);
 			txn_set(xen, &d->n_argo, d->n_argo - 1);
@@ -167,6 +171,10 @@ bool domain_reap(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, index);
 
+	if (d->state != SIM_DOMAIN_DYING)
+		return false;
+	grant_mappings_release(xen, index);
+	/* Looked at again: where this was its own last mapping, it may have been freed by that. */
 	if (d->state != SIM_DOMAIN_DYING || d->n_pinned)
 		return false;
 	pages_reap(xen, index);

@@ -15,10 +15,25 @@
 #define ENTRY_DOMID(e) ((uint16_t)((e) >> 16))
 #define ENTRY_FRAME(e) ((uint32_t)((e) >> 32))
 
-/* _set_status_v1 and get_paged_frame, for an entry that is not pinned for such a use yet */
-static int entry_pin_check(
+#define PINS_MAX 128U /* of one kind: GNTPIN_incr2oflow_mask, with counters of 8 bits */
+
+static_assert(SIM_POOL_PAGES <= 1U << 16, "sim_active_grant.frame");
+
+static void entry_set(struct xen *xen, uint64_t *entry, uint64_t value)
+{
+	if (*entry != value)
+		txn_set(xen, entry, value);
+}
+
+/*
+ * _set_status_v1 and get_paged_frame, for an entry that is not pinned for such a use yet. The
+ * entry is the granter's to write at any time: what counts while it is pinned is what was seen
+ * when it was.
+ */
+static int entry_pin(
 	struct xen *xen, uint32_t granter, uint32_t ref, uint16_t mapper, bool writable)
 {
+	uint64_t in_use = GTF_reading | (writable ? GTF_writing : 0U);
 	struct sim_domain *rd = domain_at(xen, granter);
 	uint64_t entry = rd->grants[ref];
 	struct sim_active_grant *active = &rd->active[ref];
@@ -30,12 +45,20 @@ static int entry_pin_check(
 		return GNTST_general_error;
 	if (writable && (ENTRY_FLAGS(entry) & GTF_readonly))
 		return GNTST_general_error;
-	if (!pinned &&
-		(rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, ENTRY_FRAME(entry), granter)))
+	if (!pinned && (rd->state == SIM_DOMAIN_DYING ||
+			       !page_is_owned(xen, ENTRY_FRAME(entry), granter))) {
+		entry_set(xen, &rd->grants[ref], entry & ~in_use); /* reduce_status_for_pin */
 		return GNTST_bad_page;
+	}
+	entry_set(xen, &rd->grants[ref], entry | in_use);
+	if (!pinned) {
+		txn_set(xen, &active->domid, mapper);
+		txn_set(xen, &active->frame, (uint16_t)ENTRY_FRAME(entry));
+	}
 	return GNTST_okay;
 }
 
+/* Where it fails, all that it may have changed is the entry, as in Xen. */
 int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_t ref,
 	uint32_t flags, uint32_t *ret_handle, uint32_t *ret_page)
 {
@@ -58,18 +81,15 @@ int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_
 	if (ref >= SIM_MAX_GREFS)
 		return GNTST_bad_gntref;
 	active = &rd->active[ref];
-	if ((active->n_readers || active->n_writers) && active->domid != self)
+	if ((active->n_readers || active->n_writers) &&
+		(active->domid != self ||
+			(writable ? active->n_writers : active->n_readers) >= PINS_MAX))
 		return GNTST_general_error;
 	if (!(active->n_readers || active->n_writers) || (writable && !active->n_writers)) {
-		r = entry_pin_check(xen, target, ref, self, writable);
+		r = entry_pin(xen, target, ref, self, writable);
 		if (r != GNTST_okay)
 			return r;
-		txn_set(xen, &rd->grants[ref],
-			rd->grants[ref] | GTF_reading | (writable ? GTF_writing : 0U));
-		txn_set(xen, &active->domid, self);
 	}
-	if (active->n_readers == UINT16_MAX || active->n_writers == UINT16_MAX)
-		return GNTST_general_error; /* GNTPIN_incr2oflow_mask */
 	if (writable)
 		txn_set(xen, &active->n_writers, active->n_writers + 1);
 	else
@@ -85,7 +105,7 @@ int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_
 	txn_set(xen, &track->flags, flags);
 	txn_set(xen, &track->next, 0);
 	*ret_handle = index;
-	*ret_page = ENTRY_FRAME(rd->grants[ref]);
+	*ret_page = active->frame;
 	return GNTST_okay;
 }
 
@@ -95,7 +115,7 @@ int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle)
 	struct sim_active_grant *active;
 	struct sim_track *track;
 	struct sim_domain *rd;
-	uint64_t entry;
+	uint64_t unused = 0;
 	uint32_t ref;
 
 	if (handle >= SIM_MAX_TRACKS || seg->tracks[handle].mapper != domain + 1)
@@ -109,22 +129,31 @@ int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle)
 	else
 		txn_set(xen, &active->n_writers, active->n_writers - 1);
 	txn_set(xen, &rd->n_pinned, rd->n_pinned - 1);
-	entry = rd->grants[ref];
 	/* reduce_status_for_pin */
-	if (!active->n_writers)
-		entry &= ~(uint64_t)GTF_writing;
+	if (!(track->flags & GNTMAP_readonly) && !active->n_writers)
+		unused |= GTF_writing;
 	if (!active->n_writers && !active->n_readers)
-		entry &= ~(uint64_t)GTF_reading;
-	if (entry != rd->grants[ref])
-		txn_set(xen, &rd->grants[ref], entry);
-	if (!active->n_writers && !active->n_readers && ENTRY_FRAME(entry))
-		guest_page_unpinned_locked(xen, ENTRY_FRAME(entry));
+		unused |= GTF_reading;
+	entry_set(xen, &rd->grants[ref], rd->grants[ref] & ~unused);
+	if (!active->n_writers && !active->n_readers)
+		guest_page_unpinned_locked(xen, active->frame);
 	if (rd->state == SIM_DOMAIN_DYING && rd->n_pinned == 0)
 		txn_redo(xen, SIM_REDO_ZOMBIE, track->granter, 0, 0);
 	txn_set(xen, &track->mapper, 0);
 	txn_set(xen, &track->next, seg->free_track);
 	txn_set(xen, &seg->free_track, handle + 1);
 	return GNTST_okay;
+}
+
+void grant_mappings_release(struct xen *xen, uint32_t domain)
+{
+	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
+		if (xen->seg->tracks[handle].mapper != domain + 1)
+			continue;
+		txn_begin(xen);
+		(void)grant_unmap_locked(xen, domain, handle);
+		txn_commit(xen);
+	}
 }
 
 static int op_map(struct xen *xen, uint16_t domid, gnttab_map_grant_ref_t *op)
@@ -136,11 +165,9 @@ static int op_map(struct xen *xen, uint16_t domid, gnttab_map_grant_ref_t *op)
 	op->status = (int16_t)(domain == DOMAIN_NONE ? GNTST_bad_domain
 						     : grant_map_locked(xen, domain, op->dom,
 							       op->ref, op->flags, &handle, &page));
-	if (op->status != GNTST_okay) {
-		txn_abort(xen);
-		return 0;
-	}
 	txn_commit(xen);
+	if (op->status != GNTST_okay)
+		return 0;
 	op->handle = handle;
 	op->dev_bus_addr = (uint64_t)page * HV_PAGE_SIZE;
 	return 0;

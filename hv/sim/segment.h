@@ -150,12 +150,12 @@ struct sim_ring {
 	struct sim_waiter waiters[SIM_MAX_WAITERS];
 };
 
-/* Xen's private half of a grant (struct active_grant_entry); domid is valid while pinned. */
+/* Xen's private half of a grant (struct active_grant_entry); the rest is valid while pinned. */
 struct sim_active_grant {
 	uint16_t n_readers;
 	uint16_t n_writers;
 	uint16_t domid;
-	uint16_t pad;
+	uint16_t frame;
 };
 
 /* One mapping by grant handle: Xen's maptrack. */

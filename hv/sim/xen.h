@@ -175,6 +175,7 @@ uint8_t *argo_ring_at(
 uint32_t argo_payload_space(struct xen *xen, const struct sim_ring *ring);
 uint32_t argo_sanitized_rx(struct xen *xen, const struct sim_ring *ring);
 int argo_requeue_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid, uint32_t len);
+void argo_waiter_cancel_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid);
 void argo_check_waiters_locked(struct xen *xen, uint32_t domain);
 /* Returns the payload's length. Its changes are to be committed even when it fails (EAGAIN). */
 int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
@@ -184,5 +185,7 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_t ref,
 	uint32_t flags, uint32_t *ret_handle, uint32_t *ret_page);
 int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle);
+/* gnttab_release_mappings: those that a dying domain has made by hypercalls. Takes the lock. */
+void grant_mappings_release(struct xen *xen, uint32_t domain);
 
 #endif
