@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "base/macro.h"
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 
@@ -180,6 +181,9 @@ static void check_ring(struct check *c, uint32_t domain, uint32_t i)
 	const struct sim_ring *ring = &d->rings[i];
 	uint32_t contiguous, partner = domain_find(c->xen, ring->partner), found = SIM_MAX_RINGS;
 
+	if ((ring->len & 15) ||
+		ring->len + sizeof(xen_argo_ring_t) > (uint64_t)ring->n_pages * HV_PAGE_SIZE)
+		bad(c, "d%u ring %u: %u bytes in %u pages", d->domid, i, ring->len, ring->n_pages);
 	if (ring->tx_ptr >= ring->len || (ring->tx_ptr & 15))
 		bad(c, "d%u ring %u: tx_ptr %u of %u", d->domid, i, ring->tx_ptr, ring->len);
 	if (!argo_find(c->xen, domain, ring->aport, ring->partner, &found) || found != i)
@@ -250,15 +254,51 @@ static void check_notify(struct check *c, uint32_t domain, const struct sim_noti
 		c->n_notify[domain * SIM_MAX_PORTS + notify->port]++;
 }
 
+static void check_share(struct check *c, uint32_t i)
+{
+	struct sim_segment *seg = c->xen->seg;
+	const struct sim_share *share = &seg->shares[i];
+
+	for (uint32_t n = 0; n < share->n_pages; n++) {
+		uint64_t page = (uint64_t)share->first_page + n;
+
+		if (page >= SIM_POOL_PAGES || SIM_PAGE_TYPE(seg->pages[page]) != SIM_PAGE_SHARE ||
+			SIM_PAGE_DOMAIN(seg->pages[page]) != share->domain ||
+			(SIM_PAGE_FLAGS(seg->pages[page]) & SIM_PAGE_WITHDRAWN)) {
+			bad(c, "share %u: page %lu is not its own", i, (unsigned long)page);
+			return;
+		}
+	}
+}
+
+/* Each entry is in use, or in the free list, once. */
+#define CHECK_FREE_LIST(c, name, entries, head, max)                                               \
+	do {                                                                                       \
+		uint32_t n_used = 0, n_free = 0;                                                   \
+                                                                                                   \
+		for (uint32_t i = 0; i < (max); i++)                                               \
+			n_used += (entries)[i].owner != 0;                                         \
+		for (uint32_t i = (head); i && i <= (max) && n_free <= (max);                      \
+			i = (entries)[i - 1].next)                                                 \
+			n_free++;                                                                  \
+		if (n_used + n_free != (max))                                                      \
+			bad((c), "%u %s in use, %u free", n_used, (name), n_free);                 \
+	} while (0)
+
 static void check_objects(struct check *c)
 {
 	struct sim_segment *seg = c->xen->seg;
 
+	CHECK_FREE_LIST(c, "shares", seg->shares, seg->free_share, SIM_MAX_SHARES);
+	CHECK_FREE_LIST(c, "maps", seg->maps, seg->free_map, SIM_MAX_MAPS);
 	for (uint32_t i = 0; i < SIM_MAX_SHARES; i++) {
 		const struct sim_share *share = &seg->shares[i];
 
 		if (!share->owner)
 			continue;
+		if (share->domain < SIM_MAX_DOMAINS &&
+			domain_at(c->xen, share->domain)->state != SIM_DOMAIN_DYING)
+			check_share(c, i);
 		if (!slot_owns(c, share->owner, share->domain))
 			bad(c, "share %u: owned by nobody", i);
 		check_notify(c, share->domain, &share->notify);
@@ -272,7 +312,7 @@ static void check_objects(struct check *c)
 		if (!slot_owns(c, map->owner, map->domain))
 			bad(c, "map %u: owned by nobody", i);
 		check_notify(c, map->domain, &map->notify);
-		for (uint32_t t = map->first_track; t && n <= map->n_pages;
+		for (uint32_t t = map->first_track; t && t <= SIM_MAX_TRACKS && n <= map->n_pages;
 			t = seg->tracks[t - 1].next)
 			n += seg->tracks[t - 1].mapper == map->domain + 1U ? 1 : SIM_MAX_TRACKS;
 		if (n != map->n_pages)
@@ -370,6 +410,11 @@ static void check_all(struct check *c)
 	if (atomic_load(&seg->journal.n_undo) || atomic_load(&seg->journal.n_redo) ||
 		atomic_load(&seg->journal.committed))
 		bad(c, "the journal is not empty");
+	for (uint32_t domid = 0; domid < ARRAY_SIZE(seg->domain_index); domid++)
+		if (seg->domain_index[domid] &&
+			(!domain_exists(c, seg->domain_index[domid] - 1U) ||
+				domain_at(c->xen, seg->domain_index[domid] - 1U)->domid != domid))
+			bad(c, "domid %u is found, but is not there", domid);
 	check_objects(c);
 	check_tracks(c);
 	check_pages(c);

@@ -36,12 +36,15 @@ static struct objects make(struct world *w)
 	return o;
 }
 
+static unsigned int n_planted;
+
 #define PLANT(p, wrong)                                                                            \
 	do {                                                                                       \
 		__typeof__(*(p) + 0) right = *(p);                                                 \
 		*(p) = (wrong);                                                                    \
 		if (sim_check(w->sim, NULL) == 0)                                                  \
 			fail_msg("not found: %s = %s", #p, #wrong);                                \
+		n_planted++;                                                                       \
 		*(p) = right;                                                                      \
 		assert_int_equal(sim_check(w->sim, stderr), 0);                                    \
 	} while (0)
@@ -78,6 +81,11 @@ static void test_planted(void **state)
 	PLANT(&o.a->rings[o.ring].owner, 200);
 	PLANT(&o.a->rings[o.ring].n_waiters, 1);
 	PLANT(&o.a->rings[o.ring].first_page, 1000);
+	PLANT(&o.a->rings[o.ring].len, 8192);
+	PLANT(&o.a->rings[o.ring].len, 1016);
+	PLANT(&o.a->rings[o.ring].n_pages, 0);
+	PLANT(&o.a->rings[o.ring].used, 0);
+	PLANT(&o.a->n_waiting, 1);
 	PLANT(&o.a->n_argo, 0);
 	PLANT(&o.a->ring_watch[1], 1ULL << 63);
 	PLANT(&o.a->n_shared, 0);
@@ -89,10 +97,20 @@ static void test_planted(void **state)
 	PLANT(&seg->pages[60000], SIM_PAGE(63, SIM_PAGE_RAM, 0, 0));
 	PLANT(&seg->shares[o.share].owner, 200);
 	PLANT(&seg->shares[o.share].notify.page, 0);
+	PLANT(&seg->shares[o.share].first_page, 60000);
+	PLANT(&seg->shares[o.share].n_pages, 2);
 	PLANT(&seg->maps[o.map].n_pages, 2);
+	PLANT(&seg->maps[o.map].first_track, 0);
+	PLANT(&seg->maps[o.map].first_track, 1U << 31);
+	PLANT(&seg->free_share, 0);
+	PLANT(&seg->free_map, 0);
 	PLANT(&seg->free_track, 0);
 	PLANT(&seg->domain_index[w->a], 0);
+	PLANT(&seg->domain_index[500], 1);
+	PLANT(&seg->domain_index[500], 60);
 	PLANT(&seg->journal.committed, 1);
+	PLANT(&seg->journal.n_redo, 1);
+	print_message("%u planted corruptions found\n", n_planted);
 }
 
 int main(void)
