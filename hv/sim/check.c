@@ -323,7 +323,7 @@ static void check_objects(struct check *c)
 static void check_tracks(struct check *c)
 {
 	struct sim_segment *seg = c->xen->seg;
-	uint32_t n_used = 0, n_free = 0;
+	uint32_t n_used = 0, n_free = 0, n_parts;
 
 	for (uint32_t i = 0; i < SIM_MAX_TRACKS; i++) {
 		const struct sim_track *t = &seg->tracks[i];
@@ -336,10 +336,11 @@ static void check_tracks(struct check *c)
 			bad(c, "grant handle %u makes no sense", i);
 			continue;
 		}
+		n_parts = !!(t->flags & GNTMAP_host_map) + !!(t->flags & GNTMAP_device_map);
 		if (t->flags & GNTMAP_readonly)
-			c->readers[t->granter * SIM_MAX_GREFS + t->ref]++;
+			c->readers[t->granter * SIM_MAX_GREFS + t->ref] += n_parts;
 		else
-			c->writers[t->granter * SIM_MAX_GREFS + t->ref]++;
+			c->writers[t->granter * SIM_MAX_GREFS + t->ref] += n_parts;
 	}
 	for (uint32_t i = seg->free_track; i && n_free <= SIM_MAX_TRACKS;
 		i = seg->tracks[i - 1].next)

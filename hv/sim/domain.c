@@ -29,6 +29,8 @@ static int domain_init(
 	memset(d->pirqs, 0, sizeof(d->pirqs));
 	memset(d->ring_bucket, 0, sizeof(d->ring_bucket));
 	d->n_argo = 0;
+	/* grant_table_init: one frame. The emulated guest kernel has all that there can be. */
+	d->n_grant_frames = flags & SIM_DOMAIN_GUEST_KERNEL ? SIM_TABLE_FRAMES : 1;
 	d->n_shared = d->n_pinned = 0;
 	d->n_waiting = 0;
 	d->ring_watch[0] = d->ring_watch[1] = 0;

@@ -37,12 +37,15 @@
 #define SIM_RING_BUCKETS 64U
 #define SIM_MAX_WAITERS	 32U   /* MAX_PENDING_PER_RING */
 #define SIM_MAX_GREFS	 4096U /* 8 frames of version 1 entries */
+#define SIM_GREFS_FRAME	 512U  /* in one of them */
+#define SIM_TABLE_FRAMES (SIM_MAX_GREFS / SIM_GREFS_FRAME)
 #define SIM_SHARE_LIMIT	 1024U /* gntalloc's default limit: pages a domain */
 #define SIM_MAX_SHARES	 8192U
 #define SIM_MAX_MAPS	 8192U
 #define SIM_MAX_TRACKS	 65536U
-#define SIM_POOL_PAGES	 65536U /* 256 MiB, sparse; page 0 is never given out */
-#define SIM_NONE	 0U	/* in fields that hold an index plus one */
+#define SIM_POOL_PAGES	 65536U		/* 256 MiB, sparse; page 0 is never given out */
+#define SIM_TABLE_FRAME	 SIM_POOL_PAGES /* the grant tables', as setup_table tells them */
+#define SIM_NONE	 0U		/* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
 #define SIM_JOURNAL_REDO 128U
@@ -152,10 +155,13 @@ struct sim_ring {
 
 /* Xen's private half of a grant (struct active_grant_entry); the rest is valid while pinned. */
 struct sim_active_grant {
-	uint16_t n_readers;
+	uint16_t n_readers; /* a mapping for the host and for a device is two */
 	uint16_t n_writers;
+	uint8_t n_device_readers; /* of these */
+	uint8_t n_device_writers;
 	uint16_t domid;
 	uint16_t frame;
+	uint16_t pad;
 };
 
 /* One mapping by grant handle: Xen's maptrack. */
@@ -163,8 +169,9 @@ struct sim_track {
 	uint16_t mapper;  /* domain index + 1; 0: free */
 	uint16_t granter; /* domain index */
 	uint32_t ref;
-	uint32_t flags;
-	uint32_t next; /* of the free list, or of the same gntdev object: index + 1 */
+	uint32_t flags;	    /* GNTMAP_*: what of it is still mapped */
+	uint32_t next;	    /* of the free list, or of the same gntdev object: index + 1 */
+	uint64_t host_addr; /* as the hypercall gave it; 0: the guest kernel's */
 };
 
 enum sim_domain_state {
@@ -232,6 +239,7 @@ struct sim_domain {
 	uint32_t n_vcpus;
 	struct sim_pirq pirqs[SIM_MAX_PIRQS];
 
+	uint32_t n_grant_frames; /* nr_grant_frames: the table grows, and never shrinks */
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 

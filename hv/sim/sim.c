@@ -345,5 +345,12 @@ int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_g
 
 void *sim_page(struct xen *xen, uint64_t gfn)
 {
-	return gfn > 0 && gfn < SIM_POOL_PAGES ? page_address(xen, (uint32_t)gfn) : NULL;
+	uint64_t table = gfn - SIM_TABLE_FRAME;
+
+	if (gfn > 0 && gfn < SIM_POOL_PAGES)
+		return page_address(xen, (uint32_t)gfn);
+	if (gfn < SIM_TABLE_FRAME || table >= SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
+		return NULL;
+	return &xen->seg->domains[table / SIM_TABLE_FRAMES]
+			.grants[table % SIM_TABLE_FRAMES * SIM_GREFS_FRAME];
 }

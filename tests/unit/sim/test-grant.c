@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Grants at the level of the hypercall, and the death of domains whose pages are mapped. */
+#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__ /* all operations */
 #include "tests/unit/sim/support.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
 #include "hv/sim/guest.h"
+
+#define VA 0x100000U /* where a guest would have it */
 
 /* A page of a's own, granted as a guest would: by writing the entry. */
 static uint64_t grant(struct world *w, uint16_t domid, uint32_t ref, uint16_t to, uint16_t flags)
@@ -21,7 +24,7 @@ static uint64_t grant(struct world *w, uint16_t domid, uint32_t ref, uint16_t to
 static int map(struct world *w, uint16_t who, uint16_t dom, uint32_t ref, uint32_t flags,
 	uint32_t *ret_handle)
 {
-	gnttab_map_grant_ref_t op = {.dom = dom, .ref = ref, .flags = flags};
+	gnttab_map_grant_ref_t op = {.host_addr = VA, .dom = dom, .ref = ref, .flags = flags};
 
 	assert_int_equal(grant_table_op(w->xen, who, GNTTABOP_map_grant_ref, &op, 1), 0);
 	*ret_handle = op.handle;
@@ -30,7 +33,7 @@ static int map(struct world *w, uint16_t who, uint16_t dom, uint32_t ref, uint32
 
 static int unmap(struct world *w, uint16_t who, uint32_t handle)
 {
-	gnttab_unmap_grant_ref_t op = {.handle = handle};
+	gnttab_unmap_grant_ref_t op = {.host_addr = VA, .handle = handle};
 
 	assert_int_equal(grant_table_op(w->xen, who, GNTTABOP_unmap_grant_ref, &op, 1), 0);
 	return op.status;
@@ -99,7 +102,166 @@ static void test_calls(void **state)
 	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, 1), -EFAULT);
 	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, 0), 0);
 	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_map_grant_ref, NULL, ~0U), -EINVAL);
-	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_copy, &q, 1), -ENOSYS);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_dump_table, &q, 1), -ENOSYS);
+	assert_int_equal(
+		grant_table_op(w->xen, w->a, GNTTABOP_dump_table | 1U << 12, &q, 1), -EINVAL);
+}
+
+/* What is named by an address is unmapped, nothing else. */
+static void test_parts(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	gnttab_map_grant_ref_t m = {.host_addr = VA,
+		.dom = w->a,
+		.ref = 100,
+		.flags = GNTMAP_host_map | GNTMAP_device_map};
+	gnttab_unmap_grant_ref_t u = {0};
+	gnttab_unmap_and_replace_t replace;
+	uint32_t h;
+
+	(void)grant(w, w->a, 100, w->b, GTF_permit_access);
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_map_grant_ref, &m, 1), 0);
+	assert_int_equal(m.status, GNTST_okay);
+	assert_int_equal(a->n_pinned, 2);
+	u.handle = m.handle;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_grant_ref, &u, 1), 0);
+	assert_int_equal(u.status, GNTST_okay);
+	assert_int_equal(a->n_pinned, 2); /* no address */
+	u.host_addr = VA + 4096;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_grant_ref, &u, 1), 0);
+	assert_int_equal(u.status, GNTST_general_error);
+	u.host_addr = 0;
+	u.dev_bus_addr = m.dev_bus_addr + 4096;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_grant_ref, &u, 1), 0);
+	assert_int_equal(u.status, GNTST_bad_dev_addr);
+	u.dev_bus_addr = m.dev_bus_addr;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_grant_ref, &u, 1), 0);
+	assert_int_equal(u.status, GNTST_okay);
+	assert_int_equal(a->n_pinned, 1);
+	assert_int_equal(sim_check(w->sim, stderr), 0);
+	assert_int_equal(unmap(w, w->b, m.handle), GNTST_okay);
+	assert_int_equal(unmap(w, w->b, m.handle), GNTST_bad_handle);
+	assert_int_equal(a->grants[100] & (GTF_reading | GTF_writing), 0);
+
+	m.host_addr = 0; /* no guest has it there: nothing stays */
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_map_grant_ref, &m, 1), 0);
+	assert_int_equal(m.status, GNTST_general_error);
+	assert_int_equal(a->n_pinned, 0);
+	assert_int_equal(map(w, w->b, w->a, 100, GNTMAP_host_map, &h), GNTST_okay);
+	replace =
+		(gnttab_unmap_and_replace_t){.host_addr = VA, .new_addr = 1ULL << 47, .handle = h};
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_and_replace, &replace, 1), 0);
+	assert_int_equal(replace.status, GNTST_general_error);
+	replace.new_addr = VA + 4096;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_unmap_and_replace, &replace, 1), 0);
+	assert_int_equal(replace.status, GNTST_okay);
+	assert_int_equal(a->n_pinned, 0);
+}
+
+/* One frame at first, for a guest whose kernel is the test. */
+static void test_table(void **state)
+{
+	struct world *w = *state;
+	gnttab_get_version_t get = {.dom = DOMID_SELF};
+	gnttab_set_version_t set = {.version = 2};
+	xen_pfn_t frames[9] = {0};
+	gnttab_setup_table_t setup = {.dom = DOMID_SELF, .nr_frames = 9};
+	gnttab_query_size_t q = {.dom = DOMID_SELF};
+	struct sim_domain *d;
+	uint16_t domid;
+	uint32_t h;
+
+	assert_int_equal(
+		sim_domain_create(w->sim,
+			&(struct sim_domain_config){.name = "bare", .no_guest_kernel = true},
+			&domid),
+		0);
+	d = domain_at(w->xen, domain_find(w->xen, domid));
+	setup.frame_list.p = frames;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_query_size, &q, 1), 0);
+	assert_int_equal(q.nr_frames, 1);
+	assert_int_equal(q.max_nr_frames, 8);
+	assert_int_equal(map(w, w->b, domid, 512, GNTMAP_host_map, &h), GNTST_bad_gntref);
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_setup_table, &setup, 1), 0);
+	assert_int_equal(setup.status, GNTST_general_error);
+	setup.nr_frames = 2;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_setup_table, &setup, 1), 0);
+	assert_int_equal(setup.status, GNTST_okay);
+	assert_ptr_equal(sim_page(w->xen, frames[0]), d->grants);
+	assert_ptr_equal(sim_page(w->xen, frames[1]), &d->grants[512]);
+	assert_int_equal(frames[2], 0);
+	assert_int_equal(map(w, w->b, domid, 512, GNTMAP_host_map, &h), GNTST_general_error);
+	setup.frame_list.p = (xen_pfn_t *)8;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_setup_table, &setup, 1), 0);
+	assert_int_equal(setup.status, GNTST_bad_virt_addr);
+	setup.dom = w->a;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_setup_table, &setup, 1), 0);
+	assert_int_equal(setup.status, GNTST_permission_denied);
+
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_get_version, &get, 1), 0);
+	assert_int_equal(get.version, 1);
+	get.dom = w->a;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_get_version, &get, 1), -EPERM);
+	get.dom = 99;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_get_version, &get, 1), -ESRCH);
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_set_version, &set, 1), -ENOSYS);
+	assert_int_equal(set.version, 1);
+	set.version = 3;
+	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_set_version, &set, 1), -EINVAL);
+}
+
+static int copy(struct world *w, uint16_t dom, uint32_t ref, uint64_t gfn, uint16_t offset)
+{
+	gnttab_copy_t op = {.source = {.u.ref = ref, .domid = dom, .offset = offset},
+		.dest = {.u.gmfn = gfn, .domid = DOMID_SELF},
+		.len = 100,
+		.flags = GNTCOPY_source_gref};
+
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_copy, &op, 1), 0);
+	return op.status;
+}
+
+static void test_copy(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	gnttab_copy_t back = {.source = {.domid = DOMID_SELF},
+		.dest = {.u.ref = 100, .domid = w->a},
+		.len = 1,
+		.flags = GNTCOPY_dest_gref};
+	gnttab_swap_grant_ref_t swap = {.ref_a = 100, .ref_b = 101};
+	uint64_t from, to;
+	uint32_t h;
+
+	from = grant(w, w->a, 100, w->b, GTF_permit_access | GTF_readonly);
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &to), 0);
+	memset(sim_page(w->xen, from), 7, 4096);
+	assert_int_equal(copy(w, w->a, 100, to, 0), GNTST_okay);
+	assert_int_equal(((uint8_t *)sim_page(w->xen, to))[99], 7);
+	assert_int_equal(((uint8_t *)sim_page(w->xen, to))[100], 0);
+	assert_int_equal(a->grants[100] & (GTF_reading | GTF_writing), 0);
+	assert_int_equal(copy(w, w->a, 100, to, 3997), GNTST_bad_copy_arg);
+	assert_int_equal(copy(w, w->a, 101, to, 0), GNTST_general_error);
+	assert_int_equal(copy(w, w->a, 4096, to, 0), GNTST_bad_gntref);
+	assert_int_equal(copy(w, 99, 100, to, 0), GNTST_bad_domain);
+	assert_int_equal(copy(w, w->a, 100, from, 0), GNTST_bad_page); /* not its own */
+	back.source.u.gmfn = to;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_copy, &back, 1), 0);
+	assert_int_equal(back.status, GNTST_general_error); /* read-only */
+	back.source.domid = w->b;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_copy, &back, 1), 0);
+	assert_int_equal(back.status, GNTST_permission_denied);
+
+	assert_int_equal(
+		map(w, w->b, w->a, 100, GNTMAP_host_map | GNTMAP_readonly, &h), GNTST_okay);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_swap_grant_ref, &swap, 1), 0);
+	assert_int_equal(swap.status, GNTST_eagain);
+	assert_int_equal(unmap(w, w->b, h), GNTST_okay);
+	assert_int_equal(grant_table_op(w->xen, w->a, GNTTABOP_swap_grant_ref, &swap, 1), 0);
+	assert_int_equal(swap.status, GNTST_okay);
+	assert_int_equal(copy(w, w->a, 101, to, 0), GNTST_okay);
+	assert_int_equal(copy(w, w->a, 100, to, 0), GNTST_general_error);
 }
 
 static uint32_t n_domains(struct world *w)
@@ -159,6 +321,9 @@ int main(void)
 		SIM_TEST(test_map),
 		SIM_TEST(test_bad_page),
 		SIM_TEST(test_calls),
+		SIM_TEST(test_parts),
+		SIM_TEST(test_table),
+		SIM_TEST(test_copy),
 		SIM_TEST(test_zombie),
 	};
 

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the grant table hypercall (grant-op.c) needs of pins and mappings (grant.c). */
+#ifndef MSGD_HV_SIM_GRANT_H
+#define MSGD_HV_SIM_GRANT_H
+
+/* All operations, those of the table's versions among them. */
+#ifndef __XEN_INTERFACE_VERSION__
+#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__
+#endif
+
+#include "hv/sim/xen.h"
+
+/* struct grant_entry_v1, as the one word that the table holds. */
+#define ENTRY_FLAGS(e) ((uint16_t)(e))
+#define ENTRY_DOMID(e) ((uint16_t)((e) >> 16))
+#define ENTRY_FRAME(e) ((uint32_t)((e) >> 32))
+
+/* reduce_status_for_pin: the entry says no more than what it is pinned for. */
+void grant_status_reduce_locked(
+	struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable);
+/* NULL: no mapping of this domain's. */
+struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle);
+/* GNTMAP_host_map, GNTMAP_device_map, both or none of what is mapped; with the last, the handle. */
+void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts);
+
+/* grant-copy.c: one GNTTABOP_copy, its status. Takes the lock. */
+int16_t grant_copy(struct xen *xen, uint32_t domain, const gnttab_copy_t *op);
+
+#endif
