@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What each domain should see of Xen: a reference model of event channels (2-level), Argo and
+ * grants (version 1), written from Xen's own rules and not from the emulator. Each function is one
+ * hypercall of domain `self` (an index of `domains`): it returns what Xen returns and changes the
+ * model as Xen changes the world. Plain and slow where it can be: it must never share code, tables
+ * or ideas of representation with hv/sim.
+ */
+#ifndef MSGD_TESTS_RANDOM_MODEL_H
+#define MSGD_TESTS_RANDOM_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <xen/xen.h>
+#include <xen/argo.h>
+#include <xen/event_channel.h>
+#include <xen/grant_table.h>
+
+#define MODEL_DOMAINS	  64U
+#define MODEL_PORTS	  1024U /* libxl's default: 1023 is the highest */
+#define MODEL_BUCKET	  64U
+#define MODEL_VIRQS	  24U
+#define MODEL_RINGS	  128U
+#define MODEL_RING_PAGES  4U /* the largest ring that is tried */
+#define MODEL_WAITERS	  32U
+#define MODEL_GREFS	  4096U
+#define MODEL_HANDLES	  65536U
+#define MODEL_PINS	  128U /* GNTPIN_incr2oflow_mask: of one kind, of one entry */
+#define MODEL_GFNS	  65536U
+#define MODEL_PAGES	  16U /* of RAM, a domain */
+#define MODEL_PAGE_SIZE	  4096U
+#define MODEL_NONE	  UINT32_MAX
+#define MODEL_TOUCHED_MAX 32U
+
+struct m_port {
+	uint8_t state; /* EVTCHNSTAT_* */
+	uint8_t virq;
+	uint16_t remote_domid;
+	uint32_t remote; /* interdomain: index of domains */
+	uint32_t remote_port;
+};
+
+struct m_waiter {
+	uint16_t domid;
+	uint32_t len;
+};
+
+struct m_ring {
+	bool used;
+	uint32_t aport;
+	uint16_t partner;
+	uint32_t len;
+	uint32_t tx;
+	uint32_t n_pages;
+	uint32_t gfns[MODEL_RING_PAGES];
+	uint32_t n_waiters;
+	struct m_waiter waiters[MODEL_WAITERS];
+};
+
+struct m_active {
+	uint16_t n_readers;
+	uint16_t n_writers;
+	uint16_t domid;
+	uint32_t frame;
+};
+
+enum m_life { M_GONE = 0, M_ALIVE, M_DYING };
+
+struct m_domain {
+	enum m_life life;
+	uint16_t domid;
+	bool argo;
+	bool kernel_virq; /* its kernel takes VIRQ_ARGO: nothing is seen of it */
+	uint32_t n_argo;  /* what Xen counts against 128, its leak included */
+	uint32_t n_pinned;
+	uint32_t n_valid; /* ports */
+	struct m_port ports[MODEL_PORTS];
+	uint32_t virq_port[MODEL_VIRQS];
+	uint64_t pending[MODEL_PORTS / 64];
+	uint64_t mask[MODEL_PORTS / 64];
+	uint64_t selector;
+	uint8_t upcall;
+	struct m_ring rings[MODEL_RINGS];
+	uint64_t grants[MODEL_GREFS];
+	struct m_active active[MODEL_GREFS];
+	uint32_t n_pages;
+	uint32_t pages[MODEL_PAGES];
+};
+
+struct m_handle {
+	uint32_t mapper; /* MODEL_NONE: free */
+	uint32_t granter;
+	uint32_t ref;
+	bool readonly;
+};
+
+struct model {
+	bool no_argo;	     /* as without argo=1 */
+	bool mac_permissive; /* wildcard rings */
+	bool no_memory;	     /* nothing can be allocated */
+	struct m_domain domains[MODEL_DOMAINS];
+	uint16_t by_domid[0x8000]; /* index + 1 */
+	struct m_handle handles[MODEL_HANDLES];
+	uint32_t n_handles;
+	uint8_t *memory[MODEL_GFNS]; /* owned; NULL: not a domain's */
+	uint8_t owner[MODEL_GFNS];   /* index + 1 */
+	/* What the last call may have changed, for the comparison. */
+	uint64_t touched_domains; /* shared info */
+	uint32_t n_touched_pages;
+	uint32_t touched_pages[MODEL_TOUCHED_MAX];
+	uint32_t touched_granter; /* MODEL_NONE: no entry */
+	uint32_t touched_ref;
+};
+
+struct model *model_new(void);
+void model_free(struct model *m);
+void model_untouch(struct model *m);
+
+uint32_t model_find(const struct model *m, uint16_t domid); /* MODEL_NONE */
+void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool argo);
+void model_domain_destroy(struct model *m, uint32_t index);
+void model_page_add(struct model *m, uint32_t index, uint32_t gfn);
+uint8_t *model_page_touch(struct model *m, uint32_t gfn);
+
+/* model-evtchn.c */
+void model_raise(struct model *m, uint32_t domain, uint32_t port);
+int model_alloc_unbound(
+	struct model *m, uint32_t self, uint16_t dom, uint16_t remote, uint32_t *ret_port);
+int model_bind_interdomain(
+	struct model *m, uint32_t self, uint16_t remote, uint32_t remote_port, uint32_t *ret_port);
+int model_bind_virq(
+	struct model *m, uint32_t self, uint32_t virq, uint32_t vcpu, uint32_t *ret_port);
+int model_close(struct model *m, uint32_t self, uint32_t port);
+int model_send(struct model *m, uint32_t self, uint32_t port);
+int model_unmask(struct model *m, uint32_t self, uint32_t port);
+int model_status(struct model *m, uint32_t self, evtchn_status_t *status);
+void model_ports_destroy(struct model *m, uint32_t index);
+
+/* model-argo.c; a pointer of NULL stands for one that cannot be read */
+struct m_iov {
+	const uint8_t *data;
+	uint32_t len;
+	uint32_t pad;
+};
+long model_register(struct model *m, uint32_t self, const xen_argo_register_ring_t *reg,
+	const xen_argo_gfn_t *gfns, uint64_t n_gfns, uint64_t flags);
+long model_unregister(struct model *m, uint32_t self, const xen_argo_unregister_ring_t *unreg,
+	const void *arg2, uint64_t arg3, uint64_t arg4);
+long model_sendv(struct model *m, uint32_t self, const xen_argo_send_addr_t *addr,
+	const struct m_iov *iov, uint64_t n_iov, uint64_t type);
+/* `no_data`: a NULL that is meant. Answers in `entries`, which hold the questions. */
+long model_notify(struct model *m, uint32_t self, bool no_data, const uint32_t *nent,
+	xen_argo_ring_data_ent_t *entries, const void *arg2, uint64_t arg3, uint64_t arg4);
+uint32_t model_ring_rx(const struct model *m, const struct m_ring *ring);
+uint32_t model_ring_space(const struct model *m, const struct m_ring *ring);
+void model_ring_read(
+	const struct model *m, const struct m_ring *ring, uint32_t offset, void *dst, uint32_t len);
+void model_ring_write(
+	struct model *m, const struct m_ring *ring, uint32_t offset, const void *src, uint32_t len);
+void model_argo_destroy(struct model *m, uint32_t index);
+
+/* model-grant.c: GNTST_* */
+int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32_t flags,
+	uint32_t *ret_granter, uint32_t *ret_frame);
+/* The handle is whatever Xen says; false: it cannot be that one. */
+bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t ref,
+	uint32_t flags, uint32_t handle);
+int model_unmap(struct model *m, uint32_t self, uint32_t handle);
+int model_query_size(struct model *m, uint32_t self, uint16_t dom);
+void model_mappings_release(struct model *m, uint32_t index);
+void model_reap(struct model *m, uint32_t index);
+
+#endif

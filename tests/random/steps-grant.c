@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One grant-table hypercall. */
+#include "tests/random/random.h"
+
+#include <errno.h>
+
+#define BAD	((void *)16)
+#define HOST_VA 0x100000U /* where the emulator does not look, and Xen would map */
+
+void do_map(struct run *run, uint32_t self, uint16_t dom, uint32_t ref, uint32_t flags)
+{
+	gnttab_map_grant_ref_t *a = (gnttab_map_grant_ref_t *)(void *)run->arg1;
+	uint32_t granter = 0, frame = 0;
+	int predicted, actual;
+
+	*a = (gnttab_map_grant_ref_t){.host_addr = HOST_VA, .dom = dom, .ref = ref, .flags = flags};
+	CALL(run, OP_MAP, self, dom, ref, flags);
+	predicted = model_map(run->m, self, dom, ref, flags, &granter, &frame);
+	actual =
+		grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_map_grant_ref, a, 1);
+	if (actual != 0)
+		fail(run, "the call as a whole gives %d", actual);
+	if (predicted == GNTST_okay && a->status == GNTST_okay) {
+		if (!model_map_handle(run->m, self, granter, ref, flags, a->handle))
+			fail(run, "handle %u is in use", a->handle);
+		if (a->dev_bus_addr != (uint64_t)frame * MODEL_PAGE_SIZE)
+			fail(run, "frame %lu, not %u",
+				(unsigned long)(a->dev_bus_addr / MODEL_PAGE_SIZE), frame);
+	}
+	call_end_grant(run, predicted, a->status);
+}
+
+void do_unmap(struct run *run, uint32_t self, uint32_t handle)
+{
+	gnttab_unmap_grant_ref_t *a = (gnttab_unmap_grant_ref_t *)(void *)run->arg1;
+	int predicted, actual;
+
+	*a = (gnttab_unmap_grant_ref_t){.host_addr = HOST_VA, .handle = handle};
+	CALL(run, OP_UNMAP, self, handle);
+	predicted = model_unmap(run->m, self, handle);
+	actual = grant_table_op(
+		run->xen, run->m->domains[self].domid, GNTTABOP_unmap_grant_ref, a, 1);
+	if (actual != 0)
+		fail(run, "the call as a whole gives %d", actual);
+	call_end_grant(run, predicted, a->status);
+}
+
+/* An entry that somebody was given, mostly. */
+static void step_map(struct run *run)
+{
+	uint32_t self = some_live(run), granter = 0, ref = 0;
+	uint32_t flags = GNTMAP_host_map | (chance(run, 400) ? GNTMAP_readonly : 0U);
+	uint16_t dom;
+
+	for (uint32_t i = 0; i < 24; i++) {
+		uint64_t e;
+		uint32_t mapper;
+
+		granter = some_live(run);
+		ref = 8 + pick(run, 24);
+		e = run->m->domains[granter].grants[ref];
+		mapper = model_find(run->m, (uint16_t)(e >> 16));
+		if ((e & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
+			run->m->domains[mapper].life != M_ALIVE)
+			continue;
+		self = mapper;
+		flags |= (e & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
+		break;
+	}
+	if (chance(run, 40))
+		self = some_live(run);
+	if (chance(run, 30))
+		granter = some_zombie(run) == MODEL_NONE ? granter : some_zombie(run);
+	dom = run->m->domains[granter].domid;
+	if (chance(run, 20))
+		dom = chance(run, 500) ? DOMID_SELF : some_bad_domid(run);
+	if (chance(run, 20))
+		ref = chance(run, 500) ? MODEL_GREFS + pick(run, 8) : (uint32_t)draw(run);
+	if (chance(run, 20))
+		flags &= ~GNTMAP_host_map;
+	do_map(run, self, dom, ref, flags);
+}
+
+static void step_unmap(struct run *run)
+{
+	uint32_t from = pick(run, MODEL_HANDLES), handle = 0, self;
+
+	/* The emulator's handles are small numbers, most of them used again. */
+	for (uint32_t i = 0; i < 256; i++) {
+		handle = pick(run, run->m->n_handles * 2 + 16);
+		if (handle < MODEL_HANDLES && run->m->handles[handle].mapper != MODEL_NONE)
+			break;
+	}
+	if (chance(run, 30))
+		handle = chance(run, 500) ? from : (uint32_t)draw(run);
+	self = handle < MODEL_HANDLES && run->m->handles[handle].mapper != MODEL_NONE &&
+			       chance(run, 970)
+		       ? run->m->handles[handle].mapper
+		       : some_live(run);
+	do_unmap(run, self, handle);
+}
+
+static void step_query_size(struct run *run)
+{
+	gnttab_query_size_t *a = (gnttab_query_size_t *)(void *)run->arg1;
+	uint32_t self = chance(run, 200) ? 0 : some_live(run);
+	uint16_t dom = chance(run, 600) ? DOMID_SELF : some_domid(run);
+	uint32_t count = chance(run, 50) ? 2 * pick(run, 2) : 1;
+	int predicted, actual;
+
+	if (chance(run, 50))
+		dom = some_bad_domid(run);
+	*a = (gnttab_query_size_t){.dom = dom};
+	CALL(run, OP_QUERY_SIZE, self, dom, count);
+	actual = grant_table_op(
+		run->xen, run->m->domains[self].domid, GNTTABOP_query_size, a, count);
+	if (count != 1) {
+		call_end(run, -EINVAL, actual);
+		return;
+	}
+	predicted = model_query_size(run->m, self, dom);
+	if (actual != 0 || (predicted == GNTST_okay && a->nr_frames > a->max_nr_frames))
+		fail(run, "%d, %u of %u frames", actual, a->nr_frames, a->max_nr_frames);
+	call_end_grant(run, predicted, a->status);
+}
+
+static void step_grant_odd(struct run *run)
+{
+	uint32_t self = some_live(run);
+	uint16_t domid = run->m->domains[self].domid;
+
+	switch (pick(run, 5)) {
+	case 0:
+		CALL(run, OP_GRANT_OTHER, self, 100);
+		call_end(run, -ENOSYS, grant_table_op(run->xen, domid, 100, run->arg1, 1));
+		break;
+	case 1:
+		CALL(run, OP_MAP, self, 16);
+		call_end(run, -EFAULT,
+			grant_table_op(run->xen, domid, GNTTABOP_map_grant_ref, BAD, 1));
+		break;
+	case 2:
+		CALL(run, OP_UNMAP, self, 16);
+		call_end(run, -EFAULT,
+			grant_table_op(run->xen, domid, GNTTABOP_unmap_grant_ref, NULL, 1));
+		break;
+	case 3:
+		CALL(run, OP_MAP, self, 0, 0, 0, ~0U);
+		call_end(run, -EINVAL,
+			grant_table_op(run->xen, domid, GNTTABOP_map_grant_ref, run->arg1, ~0U));
+		break;
+	default:
+		CALL(run, OP_QUERY_SIZE, self, 16);
+		call_end(
+			run, -EFAULT, grant_table_op(run->xen, domid, GNTTABOP_query_size, BAD, 1));
+	}
+}
+
+void step_grant(struct run *run)
+{
+	uint32_t what = pick(run, 100);
+
+	if (what < 45)
+		step_map(run);
+	else if (what < 92)
+		step_unmap(run);
+	else if (what < 97)
+		step_query_size(run);
+	else
+		step_grant_odd(run);
+}
