@@ -6,7 +6,8 @@
 
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
-	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen'
+	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen
+	tests/listing/listing tests/listing/listing-guest'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {
