@@ -207,8 +207,12 @@ static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame)
 	return false;
 }
 
-/* _cache_flush, where the caches are coherent: nothing is done, but an invalidation is refused. */
-static int cache_flush(struct xen *xen, uint32_t domain, const gnttab_cache_flush_t *op)
+/*
+ * _cache_flush, where the caches are coherent: nothing is done, but an invalidation is refused.
+ * ref: where an earlier call was cut short.
+ */
+static int cache_flush(
+	struct xen *xen, uint32_t domain, const gnttab_cache_flush_t *op, uint32_t ref)
 {
 	uint64_t frame = op->a.dev_bus_addr / HV_PAGE_SIZE;
 
@@ -217,7 +221,7 @@ static int cache_flush(struct xen *xen, uint32_t domain, const gnttab_cache_flus
 		(op->op & ~(uint32_t)(GNTTAB_CACHE_INVAL | GNTTAB_CACHE_CLEAN)))
 		return -EINVAL;
 	if (op->length == 0 || op->op == 0)
-		return 0;
+		return ref ? -EILSEQ : 0;
 	if (!page_is_owned(xen, frame, domain) && !frame_is_mapped(xen, domain, frame))
 		return -EINVAL;
 	return op->op == GNTTAB_CACHE_INVAL ? -EOPNOTSUPP : 0;
@@ -265,15 +269,19 @@ static int16_t one_locked(struct xen *xen, uint32_t domain, unsigned int cmd, un
 	}
 }
 
-static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop)
+static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop, uint32_t *cursor)
 {
 	union grant_arg arg;
 	int16_t status;
 
 	if (guest_read(xen, &arg, uop, many[cmd].size, false) < 0)
 		return -EFAULT;
-	if (cmd == GNTTABOP_cache_flush)
-		return cache_flush(xen, domain, &arg.cache);
+	if (cmd == GNTTABOP_cache_flush) {
+		int r = cache_flush(xen, domain, &arg.cache, *cursor);
+
+		*cursor = 0;
+		return r;
+	}
 	if (cmd == GNTTABOP_copy) {
 		status = grant_copy(xen, domain, &arg.copy);
 	} else {
@@ -291,17 +299,17 @@ static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop)
 int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
 {
 	uint32_t domain = domain_find(xen, domid);
-	bool has_argument = cmd >> CMD_BITS;
+	uint32_t argument = cmd >> CMD_BITS;
 	int r = 0;
 
 	if (domain == DOMAIN_NONE)
 		return -ESRCH;
 	cmd &= (1U << CMD_BITS) - 1;
-	if ((int)count < 0 || (has_argument && cmd != GNTTABOP_cache_flush))
+	if ((int)count < 0 || (argument && cmd != GNTTABOP_cache_flush))
 		return -EINVAL;
 	if (cmd < sizeof(many) / sizeof(many[0]) && many[cmd].size) {
 		for (unsigned int i = 0; i < count && r == 0; i++)
-			r = one(xen, domain, cmd, (uint8_t *)uop + i * many[cmd].size);
+			r = one(xen, domain, cmd, (uint8_t *)uop + i * many[cmd].size, &argument);
 		return r;
 	}
 	if (cmd == GNTTABOP_get_version)

@@ -215,6 +215,17 @@ static void run_cache(void)
 		put_result(shell_grant_op(GNTTABOP_cache_flush, &op, 1));
 		line_end();
 	}
+	/* a reference to go on from, which a finished flush has not */
+	for (uint16_t length = 0; length <= 64; length += 64) {
+		gnttab_cache_flush_t op = {.length = length, .op = GNTTAB_CACHE_CLEAN};
+
+		op.a.dev_bus_addr = shell_frame(1) << 12;
+		line_begin("cache_flush");
+		put(" with an argument");
+		put_field("length", length);
+		put_result(shell_grant_op(GNTTABOP_cache_flush | 16U << 12, &op, 1));
+		line_end();
+	}
 	fault_lines("cache_flush", GNTTABOP_cache_flush, true);
 }
 

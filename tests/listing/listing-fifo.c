@@ -262,6 +262,21 @@ static void run_control(void)
 	call_control("none", ~0ULL, 0, 0);
 }
 
+/* The array has an end, of which the guest need not have the ports. */
+static void expand_all(void)
+{
+	evtchn_expand_array_t op = {.array_gfn = shell_frame(2)};
+	unsigned int n = 0;
+	long r = 0;
+
+	while (n < 1000 && (r = shell_evtchn_op(EVTCHNOP_expand_array, &op)) == 0)
+		n++;
+	line_begin("expand_array until it fails");
+	put_field("times", n);
+	put_result(r);
+	line_end();
+}
+
 static void run_fifo(void)
 {
 	volatile event_word_t *words = shell_page(1);
@@ -335,6 +350,7 @@ static void run_fifo(void)
 	(void)call_alloc(DOMID_SELF, DOMID_SELF); /* at d */
 	call_priority(d, 0);
 	call_status(DOMID_SELF, d);
+	expand_all();
 	(void)call_reset(DOMID_SELF);
 	call_priority(shell_store_port, 7);
 	call_expand("page1", shell_frame(1));

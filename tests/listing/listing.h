@@ -88,7 +88,7 @@ struct section {
 extern const struct section event_sections[], fifo_sections[], grant_sections[], map_sections[],
 	copy_sections[], grow_sections[], argo_sections[];
 
-/* Calls with a line each; a port or 0 */
+/* listing-calls.c. With a line each; a port or 0 */
 uint32_t call_alloc(domid_t dom, domid_t remote);
 uint32_t call_bind(domid_t remote, uint32_t remote_port);
 uint32_t call_virq(uint32_t virq, uint32_t vcpu);
@@ -99,6 +99,7 @@ void call_unmask(uint32_t port);
 void call_status(domid_t dom, uint32_t port);
 /* Without a line, unless it fails. */
 uint32_t quiet_alloc(domid_t remote);
+uint32_t quiet_bind(uint32_t port);
 void quiet_close(uint32_t port);
 void port_clear(uint32_t port);
 void port_mask(uint32_t port, bool masked);

@@ -264,6 +264,33 @@ static void test_copy(void **state)
 	assert_int_equal(copy(w, w->a, 100, to, 0), GNTST_general_error);
 }
 
+static int flush(struct world *w, uint16_t domid, uint64_t gfn, uint16_t length, uint32_t flags)
+{
+	gnttab_cache_flush_t op = {
+		.a.dev_bus_addr = gfn * HV_PAGE_SIZE, .length = length, .op = flags};
+
+	return grant_table_op(w->xen, domid, GNTTABOP_cache_flush, &op, 1);
+}
+
+static void test_cache_flush(void **state)
+{
+	struct world *w = *state;
+	gnttab_cache_flush_t none = {0};
+	uint64_t gfn = grant(w, w->a, 100, w->b, GTF_permit_access);
+	uint32_t h;
+
+	assert_int_equal(flush(w, w->a, gfn, 64, GNTTAB_CACHE_CLEAN), 0);
+	assert_int_equal(flush(w, w->a, gfn, 64, GNTTAB_CACHE_INVAL), -EOPNOTSUPP);
+	assert_int_equal(flush(w, w->a, gfn, 4097, GNTTAB_CACHE_CLEAN), -EINVAL);
+	assert_int_equal(flush(w, w->a, gfn, 64, 4), -EINVAL);
+	assert_int_equal(flush(w, w->b, gfn, 64, GNTTAB_CACHE_CLEAN), -EINVAL); /* another's */
+	assert_int_equal(map(w, w->b, w->a, 100, GNTMAP_host_map, &h), GNTST_okay);
+	assert_int_equal(flush(w, w->b, gfn, 64, GNTTAB_CACHE_CLEAN), 0);
+	assert_int_equal(unmap(w, w->b, h), GNTST_okay);
+	assert_int_equal(
+		grant_table_op(w->xen, w->a, GNTTABOP_cache_flush | 1U << 12, &none, 1), -EILSEQ);
+}
+
 static uint32_t n_domains(struct world *w)
 {
 	struct hv_domain domains[8];
@@ -324,6 +351,7 @@ int main(void)
 		SIM_TEST(test_parts),
 		SIM_TEST(test_table),
 		SIM_TEST(test_copy),
+		SIM_TEST(test_cache_flush),
 		SIM_TEST(test_zombie),
 	};
 
