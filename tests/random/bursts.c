@@ -20,11 +20,12 @@ static void burst_ports(struct run *run)
 	for (uint32_t i = 0; i < N_FULL; i++) {
 		uint32_t virq = pick(run, MODEL_VIRQS);
 
-		while (d->virq_port[virq])
+		while (d->virq_port[0][virq])
 			virq = (virq + 1) % MODEL_VIRQS;
 		do_alloc_unbound(run, self, DOMID_SELF, remote);
 		do_bind_interdomain(run, self, remote, pick(run, 64)); /* ENOSPC comes first */
 		do_bind_virq(run, self, virq, 0);
+		do_bind_ipi(run, self, 0);
 		do_status(run, self, DOMID_SELF, pick(run, MODEL_PORTS));
 	}
 	for (uint32_t port = 1; port < MODEL_PORTS; port++)

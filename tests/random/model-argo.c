@@ -145,8 +145,8 @@ static void signal_argo(struct model *m, uint32_t domain)
 {
 	struct m_domain *d = &m->domains[domain];
 
-	if (d->virq_port[VIRQ_ARGO] && !d->kernel_virq)
-		model_raise(m, domain, d->virq_port[VIRQ_ARGO]);
+	if (d->virq_port[0][VIRQ_ARGO] && !d->kernel_virq)
+		model_raise(m, domain, d->virq_port[0][VIRQ_ARGO]);
 }
 
 static void waiters_wake(struct model *m, struct m_ring *ring)

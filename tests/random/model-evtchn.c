@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Event channels: see model.h. One vcpu a domain, 2-level ports. */
+/* Event channels: see model.h. 2-level ports. */
 #include "tests/random/model.h"
 
 #include <errno.h>
@@ -9,7 +9,18 @@ static uint32_t find_any(const struct model *m, uint32_t self, uint16_t domid)
 	return domid == DOMID_SELF ? self : model_find(m, domid);
 }
 
-/* An event: it coalesces; a masked one only waits; the selector's bit brings the upcall. */
+/* The selector's bit brings the upcall, of the vcpu that the port is bound to. */
+static void notify(struct m_domain *d, uint32_t port)
+{
+	uint8_t vcpu = d->ports[port].vcpu;
+
+	if (d->selector[vcpu] >> port / 64 & 1)
+		return;
+	d->selector[vcpu] |= 1ULL << port / 64;
+	d->upcall[vcpu] = 1;
+}
+
+/* An event: it coalesces; a masked one only waits. */
 void model_raise(struct model *m, uint32_t domain, uint32_t port)
 {
 	struct m_domain *d = &m->domains[domain];
@@ -19,10 +30,8 @@ void model_raise(struct model *m, uint32_t domain, uint32_t port)
 	if (d->pending[port / 64] & bit)
 		return;
 	d->pending[port / 64] |= bit;
-	if ((d->mask[port / 64] & bit) || (d->selector >> port / 64 & 1))
-		return;
-	d->selector |= 1ULL << port / 64;
-	d->upcall = 1;
+	if (!(d->mask[port / 64] & bit))
+		notify(d, port);
 }
 
 /* The lowest free one. Its bucket stays valid, even if the call fails after all. */
@@ -107,16 +116,68 @@ int model_bind_virq(
 
 	if (virq >= MODEL_VIRQS || (!virq_is_local(virq) && vcpu != 0))
 		return -EINVAL;
-	if (vcpu != 0)
+	if (vcpu >= d->n_vcpus)
 		return -ENOENT;
-	if (d->virq_port[virq])
+	if (d->virq_port[vcpu][virq])
 		return -EEXIST;
 	r = free_port(d, &port);
 	if (r < 0)
 		return r;
-	d->ports[port] = (struct m_port){.state = EVTCHNSTAT_virq, .virq = (uint8_t)virq};
-	d->virq_port[virq] = port;
+	d->ports[port] = (struct m_port){
+		.state = EVTCHNSTAT_virq, .virq = (uint8_t)virq, .vcpu = (uint8_t)vcpu};
+	d->virq_port[vcpu][virq] = port;
 	*ret_port = port;
+	return 0;
+}
+
+int model_bind_ipi(struct model *m, uint32_t self, uint32_t vcpu, uint32_t *ret_port)
+{
+	struct m_domain *d = &m->domains[self];
+	int r;
+
+	if (vcpu >= d->n_vcpus)
+		return -ENOENT;
+	r = free_port(d, ret_port);
+	if (r == 0)
+		d->ports[*ret_port] =
+			(struct m_port){.state = EVTCHNSTAT_ipi, .vcpu = (uint8_t)vcpu};
+	return r;
+}
+
+int model_bind_vcpu(struct model *m, uint32_t self, uint32_t port, uint32_t vcpu)
+{
+	struct m_domain *d = &m->domains[self];
+	struct m_port *p;
+
+	if (vcpu >= d->n_vcpus)
+		return -ENOENT;
+	if (port >= d->n_valid)
+		return -EINVAL;
+	p = &d->ports[port];
+	if (p->state != EVTCHNSTAT_unbound && p->state != EVTCHNSTAT_interdomain &&
+		(p->state != EVTCHNSTAT_virq || virq_is_local(p->virq)))
+		return -EINVAL;
+	p->vcpu = (uint8_t)vcpu;
+	return 0;
+}
+
+/* 2-level ports have none. */
+int model_set_priority(struct model *m, uint32_t self, uint32_t port)
+{
+	return port < m->domains[self].n_valid ? -ENOSYS : -EINVAL;
+}
+
+int model_reset(struct model *m, uint32_t self, uint16_t dom)
+{
+	uint32_t target = find_any(m, self, dom);
+
+	if (target == MODEL_NONE)
+		return -ESRCH;
+	if (target != self && m->domains[self].domid != 0)
+		return -EPERM;
+	if (target != self && !m->domains[target].paused)
+		return -EINVAL;
+	model_ports_destroy(m, target);
 	return 0;
 }
 
@@ -129,13 +190,14 @@ int model_close(struct model *m, uint32_t self, uint32_t port)
 		return -EINVAL;
 	p = &d->ports[port];
 	if (p->state == EVTCHNSTAT_virq)
-		d->virq_port[p->virq] = 0;
+		d->virq_port[virq_is_local(p->virq) ? p->vcpu : 0][p->virq] = 0;
 	if (p->state == EVTCHNSTAT_interdomain) {
 		rp = &m->domains[p->remote].ports[p->remote_port];
 		rp->state = EVTCHNSTAT_unbound;
 		rp->remote_domid = d->domid;
 	}
 	p->state = EVTCHNSTAT_closed;
+	p->vcpu = 0;
 	d->pending[port / 64] &= ~(1ULL << port % 64);
 	m->touched_domains |= 1ULL << self;
 	return 0;
@@ -149,6 +211,10 @@ int model_send(struct model *m, uint32_t self, uint32_t port)
 		return -EINVAL;
 	if (d->ports[port].state == EVTCHNSTAT_unbound)
 		return 0;
+	if (d->ports[port].state == EVTCHNSTAT_ipi) {
+		model_raise(m, self, port);
+		return 0;
+	}
 	if (d->ports[port].state != EVTCHNSTAT_interdomain)
 		return -EINVAL;
 	model_raise(m, d->ports[port].remote, d->ports[port].remote_port);
@@ -167,10 +233,8 @@ int model_unmask(struct model *m, uint32_t self, uint32_t port)
 	if (d->ports[port].state == EVTCHNSTAT_closed || !(d->mask[port / 64] & bit))
 		return 0;
 	d->mask[port / 64] &= ~bit;
-	if ((d->pending[port / 64] & bit) && !(d->selector >> port / 64 & 1)) {
-		d->selector |= 1ULL << port / 64;
-		d->upcall = 1;
-	}
+	if (d->pending[port / 64] & bit)
+		notify(d, port);
 	return 0;
 }
 
@@ -187,7 +251,7 @@ int model_status(struct model *m, uint32_t self, evtchn_status_t *status)
 		return -EPERM;
 	p = &m->domains[target].ports[status->port];
 	status->status = p->state;
-	status->vcpu = 0;
+	status->vcpu = p->vcpu;
 	if (p->state == EVTCHNSTAT_unbound) {
 		status->u.unbound.dom = p->remote_domid;
 	} else if (p->state == EVTCHNSTAT_interdomain) {

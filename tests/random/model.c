@@ -38,7 +38,8 @@ uint32_t model_find(const struct model *m, uint16_t domid)
 	return domid < 0x8000 && m->by_domid[domid] ? m->by_domid[domid] - 1U : MODEL_NONE;
 }
 
-void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool argo)
+void model_domain_create(
+	struct model *m, uint32_t index, uint16_t domid, bool argo, uint32_t n_vcpus)
 {
 	struct m_domain *d = &m->domains[index];
 
@@ -46,6 +47,7 @@ void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool a
 	d->life = M_ALIVE;
 	d->domid = domid;
 	d->argo = argo;
+	d->n_vcpus = n_vcpus;
 	d->n_valid = MODEL_BUCKET; /* port 0 is reserved, which makes its bucket */
 	m->by_domid[domid] = (uint16_t)(index + 1);
 	m->touched_domains |= 1ULL << index;
@@ -54,7 +56,7 @@ void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool a
 /* The control domain is told of each death twice: when it begins to be dead, when it is gone. */
 static void tell_of_death(struct model *m)
 {
-	uint32_t port = m->domains[0].virq_port[VIRQ_DOM_EXC];
+	uint32_t port = m->domains[0].virq_port[0][VIRQ_DOM_EXC];
 
 	if (port)
 		model_raise(m, 0, port);

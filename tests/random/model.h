@@ -21,6 +21,7 @@
 #define MODEL_PORTS	  1024U /* libxl's default: 1023 is the highest */
 #define MODEL_BUCKET	  64U
 #define MODEL_VIRQS	  24U
+#define MODEL_VCPUS	  2U
 #define MODEL_RINGS	  128U
 #define MODEL_RING_PAGES  4U /* the largest ring that is tried */
 #define MODEL_WAITERS	  32U
@@ -36,6 +37,7 @@
 struct m_port {
 	uint8_t state; /* EVTCHNSTAT_* */
 	uint8_t virq;
+	uint8_t vcpu; /* that is notified */
 	uint16_t remote_domid;
 	uint32_t remote; /* interdomain: index of domains */
 	uint32_t remote_port;
@@ -71,16 +73,18 @@ struct m_domain {
 	enum m_life life;
 	uint16_t domid;
 	bool argo;
+	bool paused;	  /* by its controller */
 	bool kernel_virq; /* its kernel takes VIRQ_ARGO: nothing is seen of it */
 	uint32_t n_argo;  /* what Xen counts against 128, its leak included */
 	uint32_t n_pinned;
 	uint32_t n_valid; /* ports */
 	struct m_port ports[MODEL_PORTS];
-	uint32_t virq_port[MODEL_VIRQS];
+	uint32_t n_vcpus;
+	uint32_t virq_port[MODEL_VCPUS][MODEL_VIRQS]; /* the domain's own: of vcpu 0 */
 	uint64_t pending[MODEL_PORTS / 64];
 	uint64_t mask[MODEL_PORTS / 64];
-	uint64_t selector;
-	uint8_t upcall;
+	uint64_t selector[MODEL_VCPUS];
+	uint8_t upcall[MODEL_VCPUS];
 	struct m_ring rings[MODEL_RINGS];
 	uint64_t grants[MODEL_GREFS];
 	struct m_active active[MODEL_GREFS];
@@ -118,7 +122,8 @@ void model_free(struct model *m);
 void model_untouch(struct model *m);
 
 uint32_t model_find(const struct model *m, uint16_t domid); /* MODEL_NONE */
-void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool argo);
+void model_domain_create(
+	struct model *m, uint32_t index, uint16_t domid, bool argo, uint32_t n_vcpus);
 void model_domain_destroy(struct model *m, uint32_t index);
 void model_page_add(struct model *m, uint32_t index, uint32_t gfn);
 uint8_t *model_page_touch(struct model *m, uint32_t gfn);
@@ -131,6 +136,10 @@ int model_bind_interdomain(
 	struct model *m, uint32_t self, uint16_t remote, uint32_t remote_port, uint32_t *ret_port);
 int model_bind_virq(
 	struct model *m, uint32_t self, uint32_t virq, uint32_t vcpu, uint32_t *ret_port);
+int model_bind_ipi(struct model *m, uint32_t self, uint32_t vcpu, uint32_t *ret_port);
+int model_bind_vcpu(struct model *m, uint32_t self, uint32_t port, uint32_t vcpu);
+int model_set_priority(struct model *m, uint32_t self, uint32_t port);
+int model_reset(struct model *m, uint32_t self, uint16_t dom);
 int model_close(struct model *m, uint32_t self, uint32_t port);
 int model_send(struct model *m, uint32_t self, uint32_t port);
 int model_unmask(struct model *m, uint32_t self, uint32_t port);

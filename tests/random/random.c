@@ -37,6 +37,10 @@ static const char *const op_names[N_OPS] = {
 	[OP_SEND] = "send",
 	[OP_STATUS] = "status",
 	[OP_UNMASK] = "unmask",
+	[OP_BIND_IPI] = "bind_ipi",
+	[OP_BIND_VCPU] = "bind_vcpu",
+	[OP_SET_PRIORITY] = "set_priority",
+	[OP_RESET] = "reset",
 	[OP_EVTCHN_OTHER] = "evtchn, no such call",
 	[OP_REGISTER] = "register_ring",
 	[OP_UNREGISTER] = "unregister_ring",
@@ -54,8 +58,8 @@ static const char *const op_names[N_OPS] = {
 
 /*
  * What Xen may answer and this interface can bring about. Not: EACCES of status (no port is Xen's
- * own), EAGAIN of register_ring (no migration), ENOMEM of alloc_unbound and sendv (only with
- * faults), ENOSYS of Argo (it is built in).
+ * own), EBUSY and EAGAIN of reset (nobody else is at it), EAGAIN of register_ring (no migration),
+ * ENOMEM of alloc_unbound and sendv (only with faults), ENOSYS of Argo (it is built in).
  */
 static const struct {
 	enum op op;
@@ -92,6 +96,22 @@ static const struct {
 	{OP_UNMASK, 0},
 	{OP_UNMASK, EINVAL},
 	{OP_UNMASK, EFAULT},
+	{OP_BIND_IPI, 0},
+	{OP_BIND_IPI, ENOENT},
+	{OP_BIND_IPI, ENOSPC},
+	{OP_BIND_IPI, EFAULT},
+	{OP_BIND_VCPU, 0},
+	{OP_BIND_VCPU, ENOENT},
+	{OP_BIND_VCPU, EINVAL},
+	{OP_BIND_VCPU, EFAULT},
+	{OP_SET_PRIORITY, EINVAL},
+	{OP_SET_PRIORITY, ENOSYS},
+	{OP_SET_PRIORITY, EFAULT},
+	{OP_RESET, 0},
+	{OP_RESET, ESRCH},
+	{OP_RESET, EINVAL},
+	{OP_RESET, EPERM},
+	{OP_RESET, EFAULT},
 	{OP_EVTCHN_OTHER, ENOSYS},
 	{OP_REGISTER, 0},
 	{OP_REGISTER, EINVAL},
@@ -406,7 +426,12 @@ static int run_jobs(const struct options *o, struct counts *counts)
 		}
 	}
 	for (uint64_t i = 0; i < o->n_jobs; i++)
-		n_bad += wait(&status) < 0 || status != 0;
+		if (wait(&status) < 0 || status != 0) {
+			if (WIFSIGNALED(status))
+				(void)fprintf(
+					stderr, "a job died: %s\n", strsignal(WTERMSIG(status)));
+			n_bad++;
+		}
 	return n_bad;
 }
 

@@ -17,6 +17,10 @@ enum op {
 	OP_SEND,
 	OP_STATUS,
 	OP_UNMASK,
+	OP_BIND_IPI,
+	OP_BIND_VCPU,
+	OP_SET_PRIORITY,
+	OP_RESET,
 	OP_EVTCHN_OTHER,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -104,6 +108,7 @@ void step_evtchn(struct run *run);
 void do_alloc_unbound(struct run *run, uint32_t self, uint16_t dom, uint16_t remote);
 void do_bind_interdomain(struct run *run, uint32_t self, uint16_t remote, uint32_t port);
 void do_bind_virq(struct run *run, uint32_t self, uint32_t virq, uint32_t vcpu);
+void do_bind_ipi(struct run *run, uint32_t self, uint32_t vcpu);
 void do_close(struct run *run, uint32_t self, uint32_t port);
 void do_status(struct run *run, uint32_t self, uint16_t dom, uint32_t port);
 void step_argo(struct run *run);

@@ -76,6 +76,21 @@ void do_bind_virq(struct run *run, uint32_t self, uint32_t virq, uint32_t vcpu)
 	call_end(run, predicted, actual);
 }
 
+void do_bind_ipi(struct run *run, uint32_t self, uint32_t vcpu)
+{
+	evtchn_bind_ipi_t *a = (evtchn_bind_ipi_t *)(void *)run->arg1;
+	uint32_t port = 0;
+	long predicted, actual;
+
+	a->vcpu = vcpu;
+	CALL(run, OP_BIND_IPI, self, vcpu);
+	predicted = model_bind_ipi(run->m, self, vcpu, &port);
+	actual = evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_bind_ipi, a);
+	if (actual == 0 && predicted == 0 && a->port != port)
+		fail(run, "port %u, not %u", a->port, port);
+	call_end(run, predicted, actual);
+}
+
 void do_close(struct run *run, uint32_t self, uint32_t port)
 {
 	evtchn_close_t *a = (evtchn_close_t *)(void *)run->arg1;
@@ -150,9 +165,9 @@ static void step_bind_virq(struct run *run)
 {
 	uint32_t self = some_live(run), virq = pick(run, MODEL_VIRQS), vcpu = 0;
 
-	for (uint32_t i = 0; i < 4 && run->m->domains[self].virq_port[virq]; i++)
+	for (uint32_t i = 0; i < 4 && run->m->domains[self].virq_port[0][virq]; i++)
 		virq = pick(run, MODEL_VIRQS);
-	if (!run->m->domains[self].virq_port[VIRQ_ARGO])
+	if (!run->m->domains[self].virq_port[0][VIRQ_ARGO])
 		virq = VIRQ_ARGO;
 	if (chance(run, 50))
 		virq = MODEL_VIRQS + pick(run, 8);
@@ -212,15 +227,76 @@ static void step_status(struct run *run)
 		chance(run, 100) ? pick(run, MODEL_PORTS) : port_some(run, target, 0));
 }
 
+static void step_bind_ipi(struct run *run)
+{
+	uint32_t self = some_live(run);
+
+	do_bind_ipi(run, self,
+		pick(run, run->m->domains[self].n_vcpus) +
+			(chance(run, 60) ? 2 + pick(run, 200) : 0));
+}
+
+static void step_bind_vcpu(struct run *run)
+{
+	evtchn_bind_vcpu_t *a = (evtchn_bind_vcpu_t *)(void *)run->arg1;
+	uint32_t self = some_live(run);
+
+	a->port = port_some(run, self, EVTCHNSTAT_closed);
+	a->vcpu = pick(run, run->m->domains[self].n_vcpus);
+	if (chance(run, 60))
+		a->vcpu = chance(run, 500) ? 1 : (uint32_t)draw(run);
+	if (self == 0 && a->port == 1)
+		a->port = 2;
+	CALL(run, OP_BIND_VCPU, self, a->port, a->vcpu);
+	call_end(run, model_bind_vcpu(run->m, self, a->port, a->vcpu),
+		evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_bind_vcpu, a));
+}
+
+static void step_set_priority(struct run *run)
+{
+	evtchn_set_priority_t *a = (evtchn_set_priority_t *)(void *)run->arg1;
+	uint32_t self = some_live(run);
+
+	a->port = chance(run, 500) ? port_odd(run) : port_some(run, self, EVTCHNSTAT_closed);
+	a->priority = pick(run, 20);
+	CALL(run, OP_SET_PRIORITY, self, a->port, a->priority);
+	call_end(run, model_set_priority(run->m, self, a->port),
+		evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_set_priority, a));
+}
+
+/* Domain-0 itself is spared: its kernel holds a port. */
+static void step_reset(struct run *run)
+{
+	evtchn_reset_t *a = (evtchn_reset_t *)(void *)run->arg1;
+	uint32_t self = run->live[1 + pick(run, run->n_live - 1)], target = self;
+
+	if (chance(run, 500))
+		target = run->live[1 + pick(run, run->n_live - 1)];
+	if (target != self && chance(run, 700))
+		self = 0;
+	a->dom = target == self ? DOMID_SELF : run->m->domains[target].domid;
+	if (chance(run, 150))
+		a->dom = some_bad_domid(run);
+	if (chance(run, 500))
+		run->m->domains[target].paused =
+			sim_domain_pause(run->sim, run->m->domains[target].domid, true) == 0;
+	CALL(run, OP_RESET, self, a->dom);
+	call_end(run, model_reset(run->m, self, a->dom),
+		evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_reset, a));
+	run->m->domains[target].paused = false;
+	(void)sim_domain_pause(run->sim, run->m->domains[target].domid, false);
+}
+
 /* No such call, and arguments that are not there. */
 static void step_evtchn_odd(struct run *run)
 {
 	static const int cmds[] = {EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
-		EVTCHNOP_bind_virq, EVTCHNOP_close, EVTCHNOP_send, EVTCHNOP_status,
-		EVTCHNOP_unmask};
+		EVTCHNOP_bind_virq, EVTCHNOP_close, EVTCHNOP_send, EVTCHNOP_status, EVTCHNOP_unmask,
+		EVTCHNOP_bind_ipi, EVTCHNOP_bind_vcpu, EVTCHNOP_set_priority, EVTCHNOP_reset};
 	static const enum op ops[] = {OP_ALLOC_UNBOUND, OP_BIND_INTERDOMAIN, OP_BIND_VIRQ, OP_CLOSE,
-		OP_SEND, OP_STATUS, OP_UNMASK};
-	uint32_t self = some_live(run), i = pick(run, 10);
+		OP_SEND, OP_STATUS, OP_UNMASK, OP_BIND_IPI, OP_BIND_VCPU, OP_SET_PRIORITY,
+		OP_RESET};
+	uint32_t self = some_live(run), i = pick(run, 13);
 	uint16_t domid = run->m->domains[self].domid;
 	int cmd = chance(run, 500) ? 14 + (int)pick(run, 1000) : -1 - (int)pick(run, 5);
 
@@ -247,7 +323,11 @@ void step_evtchn(struct run *run)
 		{130, step_send},
 		{60, step_status},
 		{50, step_unmask},
-		{20, step_evtchn_odd},
+		{10, step_bind_ipi},
+		{20, step_bind_vcpu},
+		{5, step_set_priority},
+		{2, step_reset},
+		{25, step_evtchn_odd},
 	};
 	uint32_t total = 0, at;
 

@@ -33,10 +33,12 @@ static void compare_info(struct run *run, uint32_t index)
 			fail(run, "d%u: mask[%u] is %lx, not %lx", d->domid, i,
 				(unsigned long)info->mask[i], (unsigned long)d->mask[i]);
 	}
-	if (info->selector != d->selector || info->upcall_pending != d->upcall)
-		fail(run, "d%u: selector %lx, upcall %u, not %lx, %u", d->domid,
-			(unsigned long)info->selector, info->upcall_pending,
-			(unsigned long)d->selector, d->upcall);
+	for (uint32_t i = 0; i < MODEL_VCPUS; i++)
+		if (info->vcpu[i].selector != d->selector[i] ||
+			info->vcpu[i].upcall_pending != d->upcall[i])
+			fail(run, "d%u, vcpu %u: selector %lx, upcall %u, not %lx, %u", d->domid, i,
+				(unsigned long)info->vcpu[i].selector, info->vcpu[i].upcall_pending,
+				(unsigned long)d->selector[i], d->upcall[i]);
 }
 
 static void compare_page(struct run *run, uint32_t gfn)
@@ -173,7 +175,7 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 {
 	uint16_t domid =
 		chance(run, 50) ? some_domid(run) : (uint16_t)(1 + pick(run, N_DOMIDS - 1));
-	uint32_t index = 0;
+	uint32_t index = 0, n_vcpus = 1 + pick(run, MODEL_VCPUS);
 	uint16_t ret_domid;
 	uint64_t gfn;
 	long predicted;
@@ -183,16 +185,18 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		index++;
 	if (domid == 0)
 		domid = 1;
-	CALL(run, OP_CREATE, 0, domid, argo);
+	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus);
 	predicted = index == MODEL_DOMAINS		      ? -ENOSPC
 		    : model_find(run->m, domid) != MODEL_NONE ? -EEXIST
 							      : 0;
 	r = sim_domain_create(run->sim,
-		&(struct sim_domain_config){
-			.domid = domid, .no_argo = !argo, .no_guest_kernel = true},
+		&(struct sim_domain_config){.domid = domid,
+			.no_argo = !argo,
+			.no_guest_kernel = true,
+			.n_vcpus = n_vcpus},
 		&ret_domid);
 	if (predicted == 0 && r == 0) {
-		model_domain_create(run->m, index, domid, argo);
+		model_domain_create(run->m, index, domid, argo, n_vcpus);
 		run->live[run->n_live++] = index;
 	}
 	call_end(run, predicted, r);
@@ -271,10 +275,10 @@ void world_begin(struct run *run)
 	run->xen->seg->argo_mac_permissive = 1;
 	sim_clock_virtual(run->sim, 1);
 	/* Domain-0 has a guest kernel, which has bound VIRQ_ARGO. */
-	model_domain_create(m, 0, 0, true);
+	model_domain_create(m, 0, 0, true, 1);
 	m->domains[0].kernel_virq = true;
 	m->domains[0].ports[1] = (struct m_port){.state = EVTCHNSTAT_virq, .virq = VIRQ_ARGO};
-	m->domains[0].virq_port[VIRQ_ARGO] = 1;
+	m->domains[0].virq_port[0][VIRQ_ARGO] = 1;
 	run->live[run->n_live++] = 0;
 	if (sim_pages_alloc(run->xen, 0, N_ARGS, &gfn) < 0)
 		fail(run, "no pages");
@@ -368,12 +372,12 @@ static void guest_takes_events(struct run *run, uint32_t domain)
 {
 	struct sim_shared_info *info = &sim_of(run, domain)->info;
 	struct m_domain *d = &run->m->domains[domain];
-	uint32_t word = pick(run, d->n_valid / 64);
+	uint32_t word = pick(run, d->n_valid / 64), vcpu = pick(run, d->n_vcpus);
 
 	if (chance(run, 800))
-		info->upcall_pending = d->upcall = 0;
+		info->vcpu[vcpu].upcall_pending = d->upcall[vcpu] = 0;
 	if (chance(run, 800))
-		info->selector = d->selector = 0;
+		info->vcpu[vcpu].selector = d->selector[vcpu] = 0;
 	if (chance(run, 700))
 		info->pending[word] = d->pending[word] = 0;
 	if (chance(run, 500))
