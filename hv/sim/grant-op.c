@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The grant table hypercall: do_grant_table_op of xen/common/grant_table.c, for a PV guest of a
- * toolstack that allows it version 1 only. Transfers are missing. Of a host address all that counts
+ * toolstack that allows it version 1 only. Of a host address all that counts
  * is that it can be a guest's, and that unmapping names the same.
  */
 #include "hv/sim/grant.h"
@@ -231,6 +231,7 @@ union grant_arg {
 	gnttab_map_grant_ref_t map;
 	gnttab_unmap_grant_ref_t unmap;
 	gnttab_unmap_and_replace_t replace;
+	gnttab_transfer_t transfer;
 	gnttab_swap_grant_ref_t swap;
 	gnttab_copy_t copy;
 	gnttab_cache_flush_t cache;
@@ -247,6 +248,7 @@ static const struct {
 	[GNTTABOP_map_grant_ref] = MANY(gnttab_map_grant_ref_t),
 	[GNTTABOP_unmap_grant_ref] = MANY(gnttab_unmap_grant_ref_t),
 	[GNTTABOP_unmap_and_replace] = MANY(gnttab_unmap_and_replace_t),
+	[GNTTABOP_transfer] = MANY(gnttab_transfer_t),
 	[GNTTABOP_swap_grant_ref] = MANY(gnttab_swap_grant_ref_t),
 	[GNTTABOP_copy] = MANY(gnttab_copy_t),
 	[GNTTABOP_cache_flush] = {sizeof(gnttab_cache_flush_t), 0},
@@ -264,6 +266,8 @@ static int16_t one_locked(struct xen *xen, uint32_t domain, unsigned int cmd, un
 	case GNTTABOP_unmap_and_replace:
 		return unmap_locked(xen, domain, arg->replace.handle, arg->replace.host_addr, 0,
 			arg->replace.new_addr);
+	case GNTTABOP_transfer:
+		return grant_transfer_locked(xen, domain, &arg->transfer);
 	default:
 		return swap_locked(xen, domain, arg->swap.ref_a, arg->swap.ref_b);
 	}

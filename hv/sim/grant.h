@@ -23,6 +23,9 @@ struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle)
 /* GNTMAP_host_map, GNTMAP_device_map, both or none of what is mapped; with the last, the handle. */
 void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts);
 
+/* grant-transfer.c: one GNTTABOP_transfer, its status. */
+int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_transfer_t *op);
+
 /* grant-copy.c: one GNTTABOP_copy, its status. Takes the lock. */
 int16_t grant_copy(struct xen *xen, uint32_t domain, const gnttab_copy_t *op);
 

@@ -87,7 +87,7 @@ void *sim_page(struct xen *xen, uint64_t gfn);
  * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that
  * is not mapped gives -EFAULT. Now: every event channel operation but init_control, expand_array
  * (set_priority answers as on the 2-level ABI); register_ring, unregister_ring, sendv, notify;
- * every grant table operation but transfer, for version 1 entries. The rest gives -ENOSYS (Argo:
+ * every grant table operation, for version 1 entries. The rest gives -ENOSYS (Argo:
  * -EOPNOTSUPP).
  */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);

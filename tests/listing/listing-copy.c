@@ -229,9 +229,60 @@ static void run_cache(void)
 	fault_lines("cache_flush", GNTTABOP_cache_flush, true);
 }
 
+static long probe_transfer(void)
+{
+	return grant_probe(GNTTABOP_transfer);
+}
+
+static void call_transfer(const char *page, uint64_t frame, domid_t to, grant_ref_t ref)
+{
+	gnttab_transfer_t op = {.mfn = frame, .domid = to, .ref = ref, .status = 99};
+	long r = shell_grant_op(GNTTABOP_transfer, &op, 1);
+
+	line_begin("transfer");
+	put(" page=");
+	put(page);
+	put_domid("to", to);
+	put_field("ref", ref);
+	put_result(r);
+	put_status(op.status);
+	if (ref < 512) {
+		put_field("flags", shell_entry(ref)->flags);
+		put_field("same", shell_entry(ref)->frame == (uint32_t)frame);
+	}
+	line_end();
+}
+
+/* To oneself, which keeps the page, but for the last two: they cost one each. */
+static void run_transfer(void)
+{
+	uint64_t spare0 = shell_spare(0), spare1 = shell_spare(1);
+	gnttab_transfer_t op = {.mfn = 0xffffffffffULL};
+	struct mapped m;
+
+	call_transfer("none", 0xffffffffffULL, listing_self, REF);
+	call_transfer("none", ~0ULL, MISSING, REF);
+	entry_set(REF, GTF_permit_access, listing_self, spare0);
+	m = call_map(listing_self, REF, GNTMAP_device_map, 0);
+	call_transfer("granted", spare0, listing_self, REF);
+	call_unmap(&m, 0, m.bus, REF);
+	entry_set(REF, GTF_accept_transfer, listing_self, 0);
+	call_transfer("spare", spare0, listing_self, REF);
+	entry_set(REF, GTF_accept_transfer, listing_self, 0);
+	call_transfer("spare", spare0, listing_self, REF); /* is its own again */
+	call_transfer("spare", spare0, listing_self, REF); /* is taken already */
+	call_transfer("lost", spare0, listing_self, REF);
+	entry_set(REF, 0, 0, 0);
+	call_transfer("spare", spare1, MISSING, 0xffffffff);
+	call_transfer("lost", spare1, MISSING, 0xffffffff);
+	fault_lines("transfer", GNTTABOP_transfer, true);
+	readonly_grant("transfer", GNTTABOP_transfer, &op, sizeof(op));
+}
+
 const struct section copy_sections[] = {
 	{"swap_grant_ref", probe_swap, run_swap},
 	{"grant-copy", probe_copy, run_copy},
 	{"cache_flush", probe_cache, run_cache},
+	{"transfer", probe_transfer, run_transfer},
 	{NULL, NULL, NULL},
 };

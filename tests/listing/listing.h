@@ -51,6 +51,8 @@ uint64_t shell_frame(unsigned int i);
 /* Addresses where a grant may be mapped; not to be touched. */
 #define SHELL_WINDOWS 2U
 uint64_t shell_window(unsigned int i);
+/* Pages that are mapped nowhere, once something else has been mapped at the windows. */
+uint64_t shell_spare(unsigned int i);
 /* These bytes, where they can be read but not written. */
 void *shell_readonly(const void *data, size_t len);
 /* The grant table's first frame is this one, says Xen. */

@@ -70,6 +70,11 @@ uint64_t shell_window(unsigned int i)
 	return (uint64_t)(uintptr_t)windows + (uint64_t)i * 4096;
 }
 
+uint64_t shell_spare(unsigned int i)
+{
+	return pages + SHELL_PAGES + i;
+}
+
 void *shell_readonly(const void *data, size_t len)
 {
 	check(mprotect(readonly_page, 4096, PROT_READ | PROT_WRITE), "mprotect");
@@ -116,7 +121,7 @@ int main(void)
 		.selector = &domain->info.selector,
 		.upcall = &domain->info.upcall_pending,
 	};
-	check(sim_pages_alloc(xen, domid, SHELL_PAGES, &pages), "sim_pages_alloc");
+	check(sim_pages_alloc(xen, domid, SHELL_PAGES + SHELL_WINDOWS, &pages), "sim_pages_alloc");
 	windows = mmap(NULL, (size_t)(SHELL_WINDOWS + 1) * 4096, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (windows == MAP_FAILED)

@@ -172,6 +172,11 @@ uint64_t shell_window(unsigned int i)
 	return address(window_pages[i]);
 }
 
+uint64_t shell_spare(unsigned int i)
+{
+	return frame_of(window_pages[i]);
+}
+
 void *shell_readonly(const void *data, size_t len)
 {
 	uint64_t machine = frame_of(readonly_page) * PAGE;

@@ -264,6 +264,42 @@ static void test_copy(void **state)
 	assert_int_equal(copy(w, w->a, 100, to, 0), GNTST_general_error);
 }
 
+static void test_transfer(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	gnttab_transfer_t op = {.domid = w->a, .ref = 100};
+	uint64_t gfn;
+	uint32_t h;
+
+	gfn = grant(w, w->b, 100, w->a, GTF_permit_access);
+	op.mfn = gfn;
+	a->grants[100] = GTF_accept_transfer | (uint64_t)w->b << 16;
+	assert_int_equal(map(w, w->a, w->b, 100, GNTMAP_host_map, &h), GNTST_okay);
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	assert_int_equal(op.status, GNTST_bad_page); /* mapped */
+	assert_int_equal(unmap(w, w->a, h), GNTST_okay);
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	assert_int_equal(op.status, GNTST_okay);
+	assert_true(page_is_owned(w->xen, gfn, domain_find(w->xen, w->a)));
+	assert_int_equal(a->grants[100] >> 32, gfn);
+	assert_int_equal(a->grants[100] & 0xffff,
+		GTF_accept_transfer | GTF_transfer_committed | GTF_transfer_completed);
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	assert_int_equal(op.status, GNTST_bad_page); /* no more its own */
+
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	op.mfn = gfn;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	assert_int_equal(op.status, GNTST_general_error); /* the entry was used */
+	assert_false(page_is_owned(w->xen, gfn, domain_find(w->xen, w->b)));
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	op.mfn = gfn;
+	op.domid = 99;
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	assert_int_equal(op.status, GNTST_bad_domain);
+}
+
 static int flush(struct world *w, uint16_t domid, uint64_t gfn, uint16_t length, uint32_t flags)
 {
 	gnttab_cache_flush_t op = {
@@ -351,6 +387,7 @@ int main(void)
 		SIM_TEST(test_parts),
 		SIM_TEST(test_table),
 		SIM_TEST(test_copy),
+		SIM_TEST(test_transfer),
 		SIM_TEST(test_cache_flush),
 		SIM_TEST(test_zombie),
 	};
