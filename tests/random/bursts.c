@@ -64,7 +64,7 @@ static void burst_waiters(struct run *run)
 	do_register(run, self, aport, XEN_ARGO_DOMID_ANY, 512, &gfn, 1, 0);
 	do_send(run, some_argo(run, true), d->domid, aport, 400);
 	for (uint32_t i = 0; i < 2 * run->n_live; i++)
-		if (chance(run, 800))
+		if (chance(run, 650))
 			do_send(run, run->live[(from + i) % run->n_live], d->domid, aport,
 				100 + pick(run, 300));
 		else

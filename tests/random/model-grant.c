@@ -9,14 +9,41 @@
 #define DOMID(e) ((uint16_t)((e) >> 16))
 #define FRAME(e) ((uint32_t)((e) >> 32))
 
+static bool is_written(const struct m_active *a)
+{
+	return a->pins[M_HOST_WRITE] || a->pins[M_DEVICE_WRITE];
+}
+
+static bool is_pinned(const struct m_active *a)
+{
+	return is_written(a) || a->pins[M_HOST_READ] || a->pins[M_DEVICE_READ];
+}
+
+static enum m_pin kind_of(uint32_t part, uint32_t flags)
+{
+	bool readonly = flags & GNTMAP_readonly;
+
+	if (part == GNTMAP_host_map)
+		return readonly ? M_HOST_READ : M_HOST_WRITE;
+	return readonly ? M_DEVICE_READ : M_DEVICE_WRITE;
+}
+
+static bool is_full(const struct m_active *a, uint32_t flags)
+{
+	return ((flags & GNTMAP_host_map) &&
+		       a->pins[kind_of(GNTMAP_host_map, flags)] >= MODEL_PINS) ||
+	       ((flags & GNTMAP_device_map) &&
+		       a->pins[kind_of(GNTMAP_device_map, flags)] >= MODEL_PINS);
+}
+
 static void entry_clear(struct model *m, uint32_t granter, uint32_t ref, bool readonly)
 {
 	struct m_domain *rd = &m->domains[granter];
 	const struct m_active *a = &rd->active[ref];
 
-	if (!a->n_readers && !a->n_writers)
+	if (!is_pinned(a))
 		rd->grants[ref] &= ~(uint64_t)GTF_reading;
-	if (!readonly && !a->n_writers)
+	if (!readonly && !is_written(a))
 		rd->grants[ref] &= ~(uint64_t)GTF_writing;
 	m->touched_granter = granter;
 	m->touched_ref = ref;
@@ -29,7 +56,7 @@ static int entry_pin(
 	struct m_domain *rd = &m->domains[granter];
 	struct m_active *a = &rd->active[ref];
 	uint64_t *e = &rd->grants[ref];
-	bool pinned = a->n_readers || a->n_writers;
+	bool pinned = is_pinned(a);
 
 	if (!pinned && ((FLAGS(*e) & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
 			       DOMID(*e) != mapper))
@@ -69,18 +96,17 @@ int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32
 	if (ref >= MODEL_GREFS)
 		return GNTST_bad_gntref;
 	a = &m->domains[granter].active[ref];
-	if ((a->n_readers || a->n_writers) &&
-		(a->domid != domid || (readonly ? a->n_readers : a->n_writers) >= MODEL_PINS))
+	if (is_pinned(a) && (a->domid != domid || is_full(a, flags)))
 		return GNTST_general_error;
-	if (!(a->n_readers || a->n_writers) || (!readonly && !a->n_writers)) {
+	if (!is_pinned(a) || (!readonly && !is_written(a))) {
 		status = entry_pin(m, granter, ref, domid, readonly);
 		if (status != GNTST_okay)
 			return status;
 	}
-	if (readonly)
-		a->n_readers++;
-	else
-		a->n_writers++;
+	if (flags & GNTMAP_host_map)
+		a->pins[kind_of(GNTMAP_host_map, flags)]++;
+	if (flags & GNTMAP_device_map)
+		a->pins[kind_of(GNTMAP_device_map, flags)]++;
 	m->domains[granter].n_pinned++;
 	*ret_granter = granter;
 	*ret_frame = a->frame;
@@ -92,32 +118,42 @@ bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t
 {
 	if (handle >= MODEL_HANDLES || m->handles[handle].mapper != MODEL_NONE)
 		return false;
-	m->handles[handle] = (struct m_handle){.mapper = self,
-		.granter = granter,
-		.ref = ref,
-		.readonly = flags & GNTMAP_readonly};
+	m->handles[handle] =
+		(struct m_handle){.mapper = self, .granter = granter, .ref = ref, .flags = flags};
 	m->n_handles++;
 	return true;
 }
 
-int model_unmap(struct model *m, uint32_t self, uint32_t handle)
+/* By address: 0 leaves that part mapped, and the last part gives the handle back. */
+int model_unmap(
+	struct model *m, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t dev_bus_addr)
 {
 	struct m_active *a;
-	struct m_handle h;
+	struct m_handle *h;
+	uint32_t done = 0;
 
 	if (handle >= MODEL_HANDLES || m->handles[handle].mapper != self)
 		return GNTST_bad_handle;
-	h = m->handles[handle];
-	m->handles[handle].mapper = MODEL_NONE;
+	h = &m->handles[handle];
+	a = &m->domains[h->granter].active[h->ref];
+	done |= host_addr ? h->flags & GNTMAP_host_map : 0;
+	done |= dev_bus_addr ? h->flags & GNTMAP_device_map : 0;
+	if ((done & GNTMAP_device_map) && dev_bus_addr != (uint64_t)a->frame * MODEL_PAGE_SIZE)
+		return GNTST_bad_dev_addr;
+	if (!done)
+		return GNTST_okay;
+	if (done & GNTMAP_host_map)
+		a->pins[kind_of(GNTMAP_host_map, h->flags)]--;
+	if (done & GNTMAP_device_map)
+		a->pins[kind_of(GNTMAP_device_map, h->flags)]--;
+	entry_clear(m, h->granter, h->ref, h->flags & GNTMAP_readonly);
+	h->flags &= ~done;
+	if (h->flags & (GNTMAP_host_map | GNTMAP_device_map))
+		return GNTST_okay;
+	h->mapper = MODEL_NONE;
 	m->n_handles--;
-	a = &m->domains[h.granter].active[h.ref];
-	if (h.readonly)
-		a->n_readers--;
-	else
-		a->n_writers--;
-	m->domains[h.granter].n_pinned--;
-	entry_clear(m, h.granter, h.ref, h.readonly);
-	model_reap(m, h.granter);
+	m->domains[h->granter].n_pinned--;
+	model_reap(m, h->granter);
 	return GNTST_okay;
 }
 
@@ -135,5 +171,9 @@ void model_mappings_release(struct model *m, uint32_t index)
 {
 	for (uint32_t handle = 0; handle < MODEL_HANDLES; handle++)
 		if (m->handles[handle].mapper == index)
-			(void)model_unmap(m, index, handle);
+			(void)model_unmap(m, index, handle, 1,
+				(uint64_t)m->domains[m->handles[handle].granter]
+						.active[m->handles[handle].ref]
+						.frame *
+					MODEL_PAGE_SIZE);
 }

@@ -60,9 +60,11 @@ struct m_ring {
 	struct m_waiter waiters[MODEL_WAITERS];
 };
 
+/* Pins by kind: for the host, for a device; of a reader, of a writer. */
+enum m_pin { M_HOST_READ, M_HOST_WRITE, M_DEVICE_READ, M_DEVICE_WRITE, M_PINS };
+
 struct m_active {
-	uint16_t n_readers;
-	uint16_t n_writers;
+	uint16_t pins[M_PINS];
 	uint16_t domid;
 	uint32_t frame;
 };
@@ -96,7 +98,7 @@ struct m_handle {
 	uint32_t mapper; /* MODEL_NONE: free */
 	uint32_t granter;
 	uint32_t ref;
-	bool readonly;
+	uint32_t flags; /* what of it is still mapped */
 };
 
 struct model {
@@ -175,7 +177,8 @@ int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32
 /* The handle is whatever Xen says; false: it cannot be that one. */
 bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t ref,
 	uint32_t flags, uint32_t handle);
-int model_unmap(struct model *m, uint32_t self, uint32_t handle);
+int model_unmap(
+	struct model *m, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t dev_bus_addr);
 int model_query_size(struct model *m, uint32_t self, uint16_t dom);
 void model_mappings_release(struct model *m, uint32_t index);
 void model_reap(struct model *m, uint32_t index);

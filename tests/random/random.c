@@ -166,6 +166,7 @@ static const struct {
 	{OP_UNMAP, 0},
 	{OP_UNMAP, EFAULT},
 	{OP_UNMAP, CODE_GNTST - GNTST_bad_handle},
+	{OP_UNMAP, CODE_GNTST - GNTST_bad_dev_addr},
 	{OP_QUERY_SIZE, 0},
 	{OP_QUERY_SIZE, EFAULT},
 	{OP_QUERY_SIZE, EINVAL},
@@ -263,7 +264,7 @@ static void step(struct run *run)
 
 	if (chance(run, 250))
 		guest_acts(run);
-	if (what < 1)
+	if (what < 2)
 		step_domain(run);
 	else if (what < 400)
 		step_evtchn(run);
@@ -309,6 +310,7 @@ static const char *code_name(uint32_t code)
 		[2] = "bad_domain",
 		[3] = "bad_gntref",
 		[4] = "bad_handle",
+		[6] = "bad_dev_addr",
 		[7] = "no_space",
 		[8] = "permission_denied",
 		[9] = "bad_page"};

@@ -119,7 +119,7 @@ void do_send(struct run *run, uint32_t self, uint16_t to, uint32_t aport, uint32
 void do_notify_one(struct run *run, uint32_t self, uint16_t to, uint32_t aport, uint32_t space);
 void step_grant(struct run *run);
 void do_map(struct run *run, uint32_t self, uint16_t dom, uint32_t ref, uint32_t flags);
-void do_unmap(struct run *run, uint32_t self, uint32_t handle);
+void do_unmap(struct run *run, uint32_t self, uint32_t handle); /* all of it */
 
 /* bursts.c: what chance alone would never fill up */
 void burst(struct run *run);

@@ -165,7 +165,7 @@ static void step_bind_virq(struct run *run)
 {
 	uint32_t self = some_live(run), virq = pick(run, MODEL_VIRQS), vcpu = 0;
 
-	for (uint32_t i = 0; i < 4 && run->m->domains[self].virq_port[0][virq]; i++)
+	for (uint32_t i = 0; i < 2 && run->m->domains[self].virq_port[0][virq]; i++)
 		virq = pick(run, MODEL_VIRQS);
 	if (!run->m->domains[self].virq_port[0][VIRQ_ARGO])
 		virq = VIRQ_ARGO;
@@ -233,7 +233,7 @@ static void step_bind_ipi(struct run *run)
 
 	do_bind_ipi(run, self,
 		pick(run, run->m->domains[self].n_vcpus) +
-			(chance(run, 60) ? 2 + pick(run, 200) : 0));
+			(chance(run, 150) ? 2 + pick(run, 200) : 0));
 }
 
 static void step_bind_vcpu(struct run *run)
@@ -272,7 +272,7 @@ static void step_reset(struct run *run)
 
 	if (chance(run, 500))
 		target = run->live[1 + pick(run, run->n_live - 1)];
-	if (target != self && chance(run, 700))
+	if (target != self && chance(run, 500))
 		self = 0;
 	a->dom = target == self ? DOMID_SELF : run->m->domains[target].domid;
 	if (chance(run, 150))
@@ -326,7 +326,7 @@ void step_evtchn(struct run *run)
 		{10, step_bind_ipi},
 		{20, step_bind_vcpu},
 		{5, step_set_priority},
-		{2, step_reset},
+		{6, step_reset},
 		{25, step_evtchn_odd},
 	};
 	uint32_t total = 0, at;

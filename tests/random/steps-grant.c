@@ -30,19 +30,40 @@ void do_map(struct run *run, uint32_t self, uint16_t dom, uint32_t ref, uint32_t
 	call_end_grant(run, predicted, a->status);
 }
 
-void do_unmap(struct run *run, uint32_t self, uint32_t handle)
+static void unmap_call(
+	struct run *run, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t dev_bus_addr)
 {
 	gnttab_unmap_grant_ref_t *a = (gnttab_unmap_grant_ref_t *)(void *)run->arg1;
 	int predicted, actual;
 
-	*a = (gnttab_unmap_grant_ref_t){.host_addr = HOST_VA, .handle = handle};
-	CALL(run, OP_UNMAP, self, handle);
-	predicted = model_unmap(run->m, self, handle);
+	*a = (gnttab_unmap_grant_ref_t){
+		.host_addr = host_addr, .dev_bus_addr = dev_bus_addr, .handle = handle};
+	CALL(run, OP_UNMAP, self, handle, host_addr, dev_bus_addr);
+	predicted = model_unmap(run->m, self, handle, host_addr, dev_bus_addr);
 	actual = grant_table_op(
 		run->xen, run->m->domains[self].domid, GNTTABOP_unmap_grant_ref, a, 1);
 	if (actual != 0)
 		fail(run, "the call as a whole gives %d", actual);
 	call_end_grant(run, predicted, a->status);
+}
+
+/* Where the handle's page is for a device; 0: not mapped for one. */
+static uint64_t bus_addr_of(const struct run *run, uint32_t handle)
+{
+	const struct m_handle *h;
+
+	if (handle >= MODEL_HANDLES || run->m->handles[handle].mapper == MODEL_NONE)
+		return 0;
+	h = &run->m->handles[handle];
+	return h->flags & GNTMAP_device_map
+		       ? (uint64_t)run->m->domains[h->granter].active[h->ref].frame *
+				 MODEL_PAGE_SIZE
+		       : 0;
+}
+
+void do_unmap(struct run *run, uint32_t self, uint32_t handle)
+{
+	unmap_call(run, self, handle, HOST_VA, bus_addr_of(run, handle));
 }
 
 /* An entry that somebody was given, mostly. */
@@ -67,6 +88,10 @@ static void step_map(struct run *run)
 		flags |= (e & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
 		break;
 	}
+	if (chance(run, 250))
+		flags |= GNTMAP_device_map;
+	if (chance(run, 100))
+		flags &= ~GNTMAP_host_map;
 	if (chance(run, 40))
 		self = some_live(run);
 	if (chance(run, 30))
@@ -77,7 +102,7 @@ static void step_map(struct run *run)
 	if (chance(run, 20))
 		ref = chance(run, 500) ? MODEL_GREFS + pick(run, 8) : (uint32_t)draw(run);
 	if (chance(run, 20))
-		flags &= ~GNTMAP_host_map;
+		flags &= ~(GNTMAP_host_map | GNTMAP_device_map);
 	do_map(run, self, dom, ref, flags);
 }
 
@@ -97,7 +122,16 @@ static void step_unmap(struct run *run)
 			       chance(run, 970)
 		       ? run->m->handles[handle].mapper
 		       : some_live(run);
-	do_unmap(run, self, handle);
+	if (bus_addr_of(run, handle) && chance(run, 100))
+		unmap_call(run, self, handle, HOST_VA, bus_addr_of(run, handle) + MODEL_PAGE_SIZE);
+	else if (chance(run, 850))
+		do_unmap(run, self, handle);
+	else if (chance(run, 400))
+		unmap_call(run, self, handle, HOST_VA, 0);
+	else if (chance(run, 500))
+		unmap_call(run, self, handle, 0, bus_addr_of(run, handle));
+	else
+		unmap_call(run, self, handle, 0, chance(run, 500) ? 0 : 4096 * (1 + draw(run) % 8));
 }
 
 static void step_query_size(struct run *run)
