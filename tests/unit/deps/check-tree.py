@@ -39,6 +39,8 @@ MAY_INCLUDE = {
 EXCEPTIONS = {
     # picks the backend at run time
     'hv/open.c': ['hv/sim', 'hv/xen'],
+    # measures the emulator itself
+    'bench/sim-scale.c': ['hv/sim'],
 }
 
 # Who may include Xen's headers: hv, and the tests that speak to it at the level of its ABI.
