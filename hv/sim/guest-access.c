@@ -39,8 +39,6 @@ int guest_write(struct xen *xen, void *dst, const void *src, size_t len)
 	struct iovec local = {.iov_base = (void *)(uintptr_t)src, .iov_len = len};
 	struct iovec remote = {.iov_base = dst, .iov_len = len};
 
-	if (len == 0)
-		return 0;
 	if (in_pool(xen, dst, len)) {
 		memcpy(dst, src, len);
 		return 0;

@@ -300,6 +300,70 @@ static void test_transfer(void **state)
 	assert_int_equal(op.status, GNTST_bad_domain);
 }
 
+static int transfer(struct world *w, uint64_t gfn, uint16_t to, uint32_t ref)
+{
+	gnttab_transfer_t op = {.mfn = gfn, .domid = to, .ref = ref};
+
+	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
+	return op.status;
+}
+
+/* What a grant or a ring of the hypervisor's has stays; a page that is off the way is lost. */
+static void test_transfer_refused(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	xen_argo_register_ring_t whole = {.aport = 5, .partner_id = w->a};
+	xen_argo_register_ring_t parts = {.aport = 6, .partner_id = w->a};
+	xen_argo_gfn_t gfns[4], swapped[2];
+	uint64_t gfn;
+	uint16_t dying;
+	uint32_t h;
+
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 4, &gfn), 0);
+	for (uint32_t i = 0; i < 4; i++)
+		gfns[i] = gfn + i;
+	swapped[0] = gfns[3];
+	swapped[1] = gfns[2];
+	whole.len = parts.len = 2 * 4096 - 64;
+	assert_int_equal(argo_op(w->xen, w->b, XEN_ARGO_OP_register_ring, &whole, gfns, 2, 0), 0);
+	assert_int_equal(
+		argo_op(w->xen, w->b, XEN_ARGO_OP_register_ring, &parts, swapped, 2, 0), 0);
+	a->grants[100] = GTF_accept_transfer | (uint64_t)w->b << 16;
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(transfer(w, gfns[i], w->a, 100), GNTST_bad_page);
+		assert_true(page_is_owned(w->xen, gfns[i], domain_find(w->xen, w->b)));
+	}
+	assert_int_equal(transfer(w, 0, w->a, 100), GNTST_bad_page);
+	assert_int_equal(transfer(w, UINT64_MAX, w->a, 100), GNTST_bad_page);
+	assert_int_equal(transfer(w, grant(w, w->a, 101, w->b, 0), w->a, 100), GNTST_bad_page);
+	gfn = grant(w, w->b, 102, w->a, GTF_permit_access | GTF_readonly);
+	assert_int_equal(
+		map(w, w->a, w->b, 102, GNTMAP_host_map | GNTMAP_readonly, &h), GNTST_okay);
+	assert_int_equal(transfer(w, gfn, w->a, 100), GNTST_bad_page);
+	assert_int_equal(unmap(w, w->a, h), GNTST_okay);
+	assert_int_equal(transfer(w, gfn, w->a, 1U << 30), GNTST_general_error);
+
+	a->grants[103] = GTF_accept_transfer; /* from Domain-0 */
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	assert_int_equal(transfer(w, gfn, w->a, 103), GNTST_general_error);
+	a->grants[103] = GTF_permit_access | (uint64_t)w->b << 16;
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	assert_int_equal(transfer(w, gfn, w->a, 103), GNTST_general_error);
+
+	/* A zombie takes nothing any more. */
+	assert_int_equal(
+		sim_domain_create(w->sim, &(struct sim_domain_config){.name = "c"}, &dying), 0);
+	(void)grant(w, dying, 100, w->a, GTF_permit_access);
+	domain_at(w->xen, domain_find(w->xen, dying))->grants[101] =
+		GTF_accept_transfer | (uint64_t)w->b << 16;
+	assert_int_equal(map(w, w->a, dying, 100, GNTMAP_host_map, &h), GNTST_okay);
+	assert_int_equal(sim_domain_destroy(w->sim, dying), 0);
+	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
+	assert_int_equal(transfer(w, gfn, dying, 101), GNTST_general_error);
+	assert_int_equal(unmap(w, w->a, h), GNTST_okay);
+}
+
 static int flush(struct world *w, uint16_t domid, uint64_t gfn, uint16_t length, uint32_t flags)
 {
 	gnttab_cache_flush_t op = {
@@ -388,6 +452,7 @@ int main(void)
 		SIM_TEST(test_table),
 		SIM_TEST(test_copy),
 		SIM_TEST(test_transfer),
+		SIM_TEST(test_transfer_refused),
 		SIM_TEST(test_cache_flush),
 		SIM_TEST(test_zombie),
 	};
