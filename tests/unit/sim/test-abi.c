@@ -54,15 +54,17 @@ static long ring_unregister(uint32_t aport)
 /* What Xen says of a ring: flags; the room in *ret_max. */
 static uint16_t ring_query(uint32_t aport, uint32_t space, uint32_t *ret_max)
 {
-	struct {
-		xen_argo_ring_data_t head;
-		xen_argo_ring_data_ent_t entry;
-	} query = {.head.nent = 1,
-		.entry = {.ring = {.aport = aport, .domain_id = SELF}, .space_required = space}};
+	_Alignas(8) uint8_t bytes[sizeof(xen_argo_ring_data_t) + sizeof(xen_argo_ring_data_ent_t)];
+	xen_argo_ring_data_t *query = (xen_argo_ring_data_t *)bytes;
 
-	EXPECT(hypercall_argo_op(XEN_ARGO_OP_notify, &query, NULL, 0, 0), 0);
-	*ret_max = query.entry.max_message_size;
-	return query.entry.flags;
+	memset(bytes, 0, sizeof(bytes));
+	query->nent = 1;
+	query->data[0].ring.aport = aport;
+	query->data[0].ring.domain_id = SELF;
+	query->data[0].space_required = space;
+	EXPECT(hypercall_argo_op(XEN_ARGO_OP_notify, query, NULL, 0, 0), 0);
+	*ret_max = query->data[0].max_message_size;
+	return query->data[0].flags;
 }
 
 static long message_send(uint32_t aport)
