@@ -106,11 +106,13 @@ int authority_init(struct authority *a)
 {
 	pthread_mutexattr_t attr;
 	struct sim_slot *self;
+	const char *fifo = secure_getenv("XEN_SIM_FIFO_EVENTS");
 	int r;
 
 	*a = (struct authority){.memfd = -1, .next_domid = 1, .stopped_limit_ms = LOCK_LIMIT_MS};
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
 		a->event_fds[i] = -1;
+	a->domain_flags = fifo && strcmp(fifo, "1") == 0 ? SIM_DOMAIN_FIFO : 0;
 	r = segment_create(&a->memfd, &a->xen.seg);
 	if (r < 0)
 		return r;
@@ -271,7 +273,7 @@ int authority_domain_create(
 		r = -EEXIST;
 	else
 		r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
-			config->flags,
+			config->flags | a->domain_flags,
 			&(struct domain_limits){
 				.n_vcpus = config->n_vcpus, .max_port = config->max_port},
 			ret_index);
@@ -362,7 +364,8 @@ static void slot_clear(struct sim_slot *s)
 	atomic_store(&s->rings[1], 0);
 	atomic_store(&s->port_words, 0);
 	for (uint32_t i = 0; i < SIM_MAX_PORTS / 64; i++)
-		atomic_store(&s->ports[i], 0);
+		if (atomic_load(&s->ports[i])) /* else its page may not even be there */
+			atomic_store(&s->ports[i], 0);
 }
 
 int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t *ret_slot)

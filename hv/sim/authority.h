@@ -22,6 +22,7 @@ struct authority {
 	int event_fds[SIM_MAX_SLOTS]; /* owned; -1: none */
 	uint32_t stopped_limit_ms;    /* see lock.h; 0: never killed */
 	uint16_t next_domid;
+	uint8_t domain_flags; /* SIM_DOMAIN_*, of every domain: from the environment */
 };
 
 int authority_init(struct authority *a);

@@ -108,15 +108,12 @@ static size_t take_rings(struct sim_hv *h, struct hv_event *ret, size_t n)
 	return got;
 }
 
-/* The word's bit before the word: who raises sets them the other way round. */
 static size_t take_port_word(struct sim_hv *h, uint32_t word, struct hv_event *ret, size_t n)
 {
 	struct sim_slot *s = slot_at(&h->xen, h->xen.slot);
+	uint64_t bits = atomic_exchange(&s->ports[word], 0);
 	size_t got = 0;
-	uint64_t bits;
 
-	atomic_fetch_and(&s->port_words, ~(1ULL << word));
-	bits = atomic_exchange(&s->ports[word], 0);
 	for (; bits && got < n; bits &= bits - 1) {
 		uint32_t port = word * 64 + (uint32_t)__builtin_ctzll(bits);
 
@@ -126,8 +123,25 @@ static size_t take_port_word(struct sim_hv *h, uint32_t word, struct hv_event *r
 	}
 	if (bits) {
 		atomic_fetch_or(&s->ports[word], bits);
-		atomic_fetch_or(&s->port_words, 1ULL << word);
+		atomic_fetch_or(&s->port_words, 1ULL << word % 64);
 	}
+	return got;
+}
+
+/*
+ * Every 64th word, up to the last that the domain has ports for. Their bit before the words: who
+ * raises sets them the other way round.
+ */
+static size_t take_port_words(struct sim_hv *h, uint32_t first, struct hv_event *ret, size_t n)
+{
+	struct sim_slot *s = slot_at(&h->xen, h->xen.slot);
+	uint32_t n_ports = domain_at(&h->xen, slot_domain(&h->xen, h->xen.slot))->n_valid_ports;
+	size_t got = 0;
+
+	atomic_fetch_and(&s->port_words, ~(1ULL << first));
+	for (uint32_t word = first; word * 64 < n_ports; word += 64)
+		if (atomic_load(&s->ports[word]))
+			got += take_port_word(h, word, ret + got, n - got);
 	return got;
 }
 
@@ -138,7 +152,7 @@ static size_t take_ports(struct sim_hv *h, struct hv_event *ret, size_t n)
 	size_t got = 0;
 
 	for (; words && got < n; words &= words - 1)
-		got += take_port_word(h, (uint32_t)__builtin_ctzll(words), ret + got, n - got);
+		got += take_port_words(h, (uint32_t)__builtin_ctzll(words), ret + got, n - got);
 	return got;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/macro.h"
 #include "hv/sim/guest.h"
@@ -133,6 +134,81 @@ static bool port_is(struct check *c, struct sim_domain *d, uint32_t port, enum s
 	return p && p->state == state;
 }
 
+static bool page_is(struct check *c, uint32_t page, uint32_t domain, enum sim_page_type type)
+{
+	uint64_t info = page > 0 && page < SIM_POOL_PAGES ? c->xen->seg->pages[page] : 0;
+
+	return info && SIM_PAGE_DOMAIN(info) == domain && SIM_PAGE_TYPE(info) == type;
+}
+
+/* Where they are not, nothing else of the ports can be looked at. */
+static bool check_port_pages(struct check *c, uint32_t domain)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+
+	for (uint32_t port = SIM_2L_PORTS; port < d->n_valid_ports; port += SIM_PORTS_PAGE)
+		if (!page_is(c, d->port_page[(port - SIM_2L_PORTS) / SIM_PORTS_PAGE], domain,
+			    SIM_PAGE_XEN)) {
+			bad(c, "d%u port %u: its page is not Xen's", d->domid, port);
+			return false;
+		}
+	return true;
+}
+
+/* ---- FIFO -------------------------------------------------------------------------------- */
+
+static bool check_fifo_pages(struct check *c, uint32_t domain)
+{
+	const struct sim_domain *d = domain_at(c->xen, domain);
+	int before = c->n_bad;
+
+	if (d->n_words > SIM_MAX_PORTS || d->n_words % SIM_WORDS_PAGE || (d->n_words && !d->fifo)) {
+		bad(c, "d%u: %u event words", d->domid, d->n_words);
+		return false;
+	}
+	for (uint32_t i = 0; i < d->n_words / SIM_WORDS_PAGE; i++)
+		if (!page_is(c, d->array_page[i], domain, SIM_PAGE_RAM))
+			bad(c, "d%u: page %u of the event array is not its own", d->domid, i);
+	for (uint32_t i = 0; i < SIM_MAX_VCPUS; i++) {
+		const struct sim_vcpu *v = &d->vcpus[i];
+
+		if (v->control_page &&
+			(!d->fifo || i >= d->n_vcpus ||
+				!page_is(c, v->control_page, domain, SIM_PAGE_RAM) ||
+				v->control_offset >
+					HV_PAGE_SIZE - sizeof(evtchn_fifo_control_block_t)))
+			bad(c, "d%u vcpu %u: its control block makes no sense", d->domid, i);
+		for (uint32_t q = 0; q < EVTCHN_FIFO_MAX_QUEUES; q++)
+			if (v->tail[q] && (!v->control_page || v->tail[q] >= d->n_words))
+				bad(c, "d%u vcpu %u: queue %u ends in port %u", d->domid, i, q,
+					v->tail[q]);
+	}
+	return c->n_bad == before;
+}
+
+/* The emulated kernel leaves no event of a process behind that is not masked. */
+static void check_fifo(struct check *c, uint32_t domain)
+{
+	struct sim_domain *d = domain_at(c->xen, domain);
+
+	if (!check_fifo_pages(c, domain))
+		return;
+	for (uint32_t port = 0; port < d->n_words && port < d->n_valid_ports; port++) {
+		const struct sim_port *p = port_entry(c->xen, d, port);
+		uint32_t word = atomic_load(fifo_word(c->xen, d, port));
+
+		if (word & 1U << EVTCHN_FIFO_BUSY)
+			bad(c, "d%u port %u: busy for ever", d->domid, port);
+		if (p->priority > EVTCHN_FIFO_PRIORITY_MIN ||
+			p->last_priority > EVTCHN_FIFO_PRIORITY_MIN || p->last_vcpu >= d->n_vcpus)
+			bad(c, "d%u port %u: no such queue", d->domid, port);
+		if (p->owner && ((word & 1U << EVTCHN_FIFO_LINKED) ||
+					((word & 1U << EVTCHN_FIFO_PENDING) &&
+						!(word & 1U << EVTCHN_FIFO_MASKED))))
+			bad(c, "d%u port %u: its event is lost: %x", d->domid, port, word);
+	}
+}
+
 /* The other way round. */
 static void check_irqs(struct check *c, struct sim_domain *d)
 {
@@ -159,17 +235,22 @@ static void check_ports(struct check *c, uint32_t domain)
 		bad(c, "d%u: %u vcpus, %u valid ports", d->domid, d->n_vcpus, d->n_valid_ports);
 		return;
 	}
+	if (!check_port_pages(c, domain))
+		return;
 	for (uint32_t port = 0; port < d->n_valid_ports; port++) {
 		n += port_entry(c->xen, d, port)->state != SIM_PORT_FREE;
 		n_xen += port_entry(c->xen, d, port)->xen_consumer != 0;
 		check_port(c, domain, port);
 	}
-	for (uint32_t port = d->n_valid_ports; port < SIM_MAX_PORTS; port++)
+	for (uint32_t port = d->n_valid_ports; port < SIM_2L_PORTS; port++)
 		if (d->ports[port].state != SIM_PORT_FREE)
 			bad(c, "d%u port %u: beyond the valid ones", d->domid, port);
 	if (n != d->n_ports || n_xen != d->n_xen_ports)
 		bad(c, "d%u: counts %u ports (%u of Xen), has %u (%u)", d->domid, d->n_ports,
 			d->n_xen_ports, n, n_xen);
+	for (uint32_t port = 0; port < d->next_port && port < d->n_valid_ports; port++)
+		if (port_entry(c->xen, d, port)->state == SIM_PORT_FREE)
+			bad(c, "d%u port %u: free, and not looked for", d->domid, port);
 	check_irqs(c, d);
 }
 
@@ -425,29 +506,36 @@ static void check_all(struct check *c)
 		if (domain_find(c->xen, domain_at(c->xen, i)->domid) != i)
 			bad(c, "d%u is not found by its domid", domain_at(c->xen, i)->domid);
 		check_ports(c, i);
+		check_fifo(c, i);
 		check_rings(c, i);
 		check_grants(c, i);
 	}
 }
+
+/* 16 MiB of which next to nothing is touched: calloc would clear it all, from the second time on.
+ */
+#define N_NOTIFY_LEN ((size_t)SIM_MAX_DOMAINS * SIM_MAX_PORTS * sizeof(uint16_t))
 
 int segment_check(struct xen *xen, FILE *out)
 {
 	struct check c = {
 		.xen = xen,
 		.out = out,
-		.n_notify = calloc(SIM_MAX_DOMAINS * SIM_MAX_PORTS, sizeof(uint16_t)),
+		.n_notify = mmap(NULL, N_NOTIFY_LEN, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
 		.readers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
 		.writers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
 	};
 
-	if (c.n_notify && c.readers && c.writers) {
+	if (c.n_notify != MAP_FAILED && c.readers && c.writers) {
 		txn_begin(xen);
 		check_all(&c);
 		txn_abort(xen);
 	} else {
 		bad(&c, "no memory to look");
 	}
-	free(c.n_notify);
+	if (c.n_notify != MAP_FAILED)
+		(void)munmap(c.n_notify, N_NOTIFY_LEN);
 	free(c.readers);
 	free(c.writers);
 	return c.n_bad;

@@ -11,6 +11,7 @@
 
 #include <xen/sched.h>
 
+#include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 
 /* The index is free, hence nobody looks at it: no journal is needed before the state is set. */
@@ -19,6 +20,7 @@ static int domain_init(
 {
 	struct sim_domain *d = domain_at(xen, index);
 	uint32_t port;
+	int r = 0;
 
 	memset(d->rings, 0, sizeof(d->rings));
 	memset(d->ports, 0, sizeof(d->ports));
@@ -44,10 +46,17 @@ static int domain_init(
 	d->n_ports = 1;
 	d->n_xen_ports = 0;
 	d->resetting = 0;
+	d->next_port = 1;
+	d->fifo = d->n_words = 0;
+	memset(d->array_page, 0, sizeof(d->array_page));
+	memset(d->port_page, 0, sizeof(d->port_page));
 	d->ports[0].state = SIM_PORT_RESERVED;
+	if ((flags & SIM_DOMAIN_GUEST_KERNEL) && (flags & SIM_DOMAIN_FIFO))
+		r = guest_fifo_init_locked(xen, index);
+	if (r < 0)
+		return r;
 	if ((flags & SIM_DOMAIN_GUEST_KERNEL) && (flags & SIM_DOMAIN_ARGO)) {
-		int r = evtchn_bind_virq_locked(xen, index, VIRQ_ARGO, 0, &port);
-
+		r = evtchn_bind_virq_locked(xen, index, VIRQ_ARGO, 0, &port);
 		if (r < 0)
 			return r;
 		txn_set(xen, &port_entry(xen, d, port)->owner, SIM_PORT_KERNEL_OWNER);

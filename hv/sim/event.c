@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Raising events (event_2l.c): what is decided under the journal, and what is published after the
- * commit. The published part must be idempotent, but for a spurious event; and it changes what the
- * guest changes as well, without the lock: bit by bit, never whole words.
+ * Raising events (event_2l.c; for event_fifo.c see fifo.c): what is decided under the journal, and
+ * what is published after the commit. The published part must be idempotent, but for a spurious
+ * event; and it changes what the guest changes as well, without the lock: bit by bit, never whole
+ * words.
  */
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
@@ -33,6 +34,10 @@ void port_raise_locked(struct xen *xen, uint32_t domain, uint32_t port)
 
 	if (p->xen_consumer || p->state <= SIM_PORT_RESERVED)
 		return; /* evtchn_usable */
+	if (d->fifo) {
+		fifo_raise_locked(xen, domain, port);
+		return;
+	}
 	if (bit_test(d->info.pending, port))
 		return; /* guest_test_and_set_bit in event_2l.c: it coalesces */
 	txn_redo(xen, bit_test(d->info.mask, port) ? SIM_REDO_PEND : SIM_REDO_DELIVER, domain, port,
@@ -44,7 +49,9 @@ void port_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
 	struct sim_domain *d = domain_at(xen, domain);
 
-	if (bit_test(d->info.mask, port))
+	if (d->fifo)
+		fifo_unmask_locked(xen, domain, port);
+	else if (bit_test(d->info.mask, port))
 		txn_redo(xen, SIM_REDO_UNMASK, domain, port, bit_test(d->info.pending, port));
 }
 
@@ -92,6 +99,10 @@ static void unmask(struct xen *xen, const struct sim_redo *redo, struct kick_set
 	struct sim_domain *d = domain_at(xen, redo->domain);
 	bool owned = port_entry(xen, d, redo->a)->owner != SIM_PORT_NO_OWNER;
 
+	if (d->fifo) {
+		atomic_fetch_and(fifo_word(xen, d, redo->a), ~(1U << EVTCHN_FIFO_MASKED));
+		return;
+	}
 	bit_clear(d->info.mask, redo->a);
 	if (!redo->b || (!owned && !bit_test(d->info.pending, redo->a)))
 		return;
@@ -99,7 +110,37 @@ static void unmask(struct xen *xen, const struct sim_redo *redo, struct kick_set
 	kick_owner(xen, redo->domain, redo->a, kicks);
 }
 
-void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks)
+/* Linked once more, after a crash that came behind this, it would be told of once more. */
+static void link_event(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks)
+{
+	struct sim_domain *d = domain_at(xen, redo->domain);
+	const struct sim_port *p = port_entry(xen, d, redo->a);
+
+	fifo_link(xen, redo);
+	if (p->owner != SIM_PORT_NO_OWNER)
+		guest_interrupt(xen, redo->domain, p->vcpu, kicks);
+	redo->kind = SIM_REDO_KICK;
+	kick_owner(xen, redo->domain, redo->a, kicks);
+}
+
+static void closed(struct xen *xen, const struct sim_redo *redo)
+{
+	struct sim_domain *d = domain_at(xen, redo->domain);
+	_Atomic uint32_t *word;
+
+	if (d->fifo) {
+		word = fifo_word(xen, d, redo->a);
+		if (word)
+			atomic_fetch_and(word, ~(1U << EVTCHN_FIFO_PENDING |
+						       (redo->b ? 1U << EVTCHN_FIFO_MASKED : 0U)));
+	} else if (redo->a < SIM_2L_PORTS) {
+		bit_clear(d->info.pending, redo->a);
+		if (redo->b)
+			bit_clear(d->info.mask, redo->a);
+	}
+}
+
+void redo_run(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks)
 {
 	struct sim_domain *d = domain_at(xen, redo->domain);
 	uint32_t contiguous;
@@ -117,15 +158,22 @@ void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kic
 		break;
 	case SIM_REDO_PEND:
 		/* or not masked any more: such a guest looks at what is pending after that only */
-		deliver(xen, redo->domain, redo->a, kicks);
+		if (d->fifo)
+			atomic_fetch_or(fifo_word(xen, d, redo->a), 1U << EVTCHN_FIFO_PENDING);
+		else
+			deliver(xen, redo->domain, redo->a, kicks);
 		break;
 	case SIM_REDO_UNMASK:
 		unmask(xen, redo, kicks);
 		break;
 	case SIM_REDO_CLOSED:
-		bit_clear(d->info.pending, redo->a);
-		if (redo->b)
-			bit_clear(d->info.mask, redo->a);
+		closed(xen, redo);
+		break;
+	case SIM_REDO_FIFO_LINK:
+		link_event(xen, redo, kicks);
+		break;
+	case SIM_REDO_KICK:
+		kick_owner(xen, redo->domain, redo->a, kicks);
 		break;
 	case SIM_REDO_VIRQ_ARGO:
 		guest_virq_argo(xen, redo->domain, kicks);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Event channels: xen/common/event_channel.c and event_2l.c, each check where Xen has it. What the
+ * Event channels: xen/common/event_channel.c, each check where Xen has it. What the
  * guest kernel keeps about a port (owner, n_notify) is none of this file's business, except that a
  * freed port has none.
  */
@@ -12,20 +12,51 @@
 #include "hv/sim/lock.h"
 
 /*
+ * alloc_evtchn_bucket. Those beyond the first are in pages of the pool; a page has two. Zeroed
+ * before it can be seen.
+ */
+static int bucket_add(struct xen *xen, struct sim_domain *d)
+{
+	uint32_t first = d->n_valid_ports, *page;
+	int r;
+
+	if (first >= SIM_2L_PORTS && (first - SIM_2L_PORTS) % SIM_PORTS_PAGE == 0) {
+		page = &d->port_page[(first - SIM_2L_PORTS) / SIM_PORTS_PAGE];
+		r = pages_alloc_locked(
+			xen, (uint32_t)(d - xen->seg->domains), SIM_PAGE_XEN, 0, 1, &first);
+		if (r < 0)
+			return r;
+		pages_zero(xen, first, 1);
+		txn_set(xen, page, first);
+	}
+	txn_set(xen, &d->n_valid_ports, d->n_valid_ports + SIM_PORT_BUCKET);
+	return 0;
+}
+
+/* evtchn_is_busy: the guest has it on a queue yet, from before it was closed. */
+static bool port_is_busy(struct xen *xen, struct sim_domain *d, uint32_t port)
+{
+	_Atomic uint32_t *word = d->fifo ? fifo_word(xen, d, port) : NULL;
+
+	return word && (atomic_load(word) & 1U << EVTCHN_FIFO_LINKED);
+}
+
+/*
  * get_free_port, evtchn_allocate_port: the lowest that is free; ports become valid by buckets, up
  * to the domain's limit and to the ABI's (max_evtchns).
  */
 static int port_get_free(struct xen *xen, struct sim_domain *d, uint32_t *ret_port)
 {
+	uint32_t max = d->fifo ? SIM_MAX_PORTS : SIM_2L_PORTS;
+
 	if (d->state == SIM_DOMAIN_DYING)
 		return -EINVAL;
-	for (uint32_t port = 0; port <= d->max_port && port < SIM_MAX_PORTS; port++) {
-		if (port < d->n_valid_ports && port_entry(xen, d, port)->state != SIM_PORT_FREE)
+	for (uint32_t port = d->next_port; port <= d->max_port && port < max; port++) {
+		if (port < d->n_valid_ports && (port_entry(xen, d, port)->state != SIM_PORT_FREE ||
+						       port_is_busy(xen, d, port)))
 			continue;
-		if (port >= d->n_valid_ports)
-			txn_set(xen, &d->n_valid_ports, d->n_valid_ports + SIM_PORT_BUCKET);
 		*ret_port = port;
-		return 0;
+		return port < d->n_valid_ports ? 0 : bucket_add(xen, d);
 	}
 	return -ENOSPC;
 }
@@ -38,6 +69,10 @@ static struct sim_port *port_open(
 
 	txn_set(xen, &p->state, (uint8_t)state);
 	txn_set(xen, &d->n_ports, d->n_ports + 1);
+	if (d->next_port == port)
+		txn_set(xen, &d->next_port, port + 1);
+	if (d->fifo && p->priority != EVTCHN_FIFO_PRIORITY_DEFAULT)
+		txn_set(xen, &p->priority, EVTCHN_FIFO_PRIORITY_DEFAULT);
 	return p;
 }
 
@@ -237,6 +272,8 @@ static void port_free(struct xen *xen, uint32_t domain, uint32_t port)
 	if (d->state == SIM_DOMAIN_DYING)
 		txn_set(xen, &p->n_notify, 0);
 	txn_set(xen, &d->n_ports, d->n_ports - 1);
+	if (port < d->next_port)
+		txn_set(xen, &d->next_port, port);
 }
 
 /* The other end returns to unbound for the closer, and is told nothing. */
@@ -347,10 +384,23 @@ static int evtchn_bind_vcpu_locked(struct xen *xen, uint32_t domain, uint32_t po
 	return 0;
 }
 
-/* The 2-level ABI has no operation for it. */
-static int evtchn_set_priority_locked(struct xen *xen, uint32_t domain, uint32_t port)
+/* Of its next event: one that is on a queue stays there. 2-level has no operation for it. */
+static int evtchn_set_priority_locked(
+	struct xen *xen, uint32_t domain, uint32_t port, uint32_t priority)
 {
-	return port_at(xen, domain_at(xen, domain), port) ? -ENOSYS : -EINVAL;
+	struct sim_domain *d = domain_at(xen, domain);
+	struct sim_port *p = port_at(xen, d, port);
+
+	if (!p)
+		return -EINVAL;
+	if (!d->fifo)
+		return -ENOSYS;
+	if (p->xen_consumer || p->state <= SIM_PORT_RESERVED) /* evtchn_usable */
+		return -EACCES;
+	if (priority > EVTCHN_FIFO_PRIORITY_MIN)
+		return -EINVAL;
+	txn_set(xen, &p->priority, (uint8_t)priority);
+	return 0;
 }
 
 static int evtchn_status_locked(struct xen *xen, uint32_t domain, evtchn_status_t *status)
@@ -464,6 +514,8 @@ static int evtchn_reset(struct xen *xen, uint16_t domid, uint16_t dom)
 	if (d->generation == generation) {
 		txn_set(xen, &d->resetting, 0);
 		r = d->n_ports - 1 > d->n_xen_ports ? -EAGAIN : 0;
+		if (r == 0 && d->fifo)
+			fifo_destroy_locked(xen, target);
 	}
 	txn_commit(xen);
 	return r;
@@ -480,6 +532,8 @@ union evtchn_arg {
 	evtchn_bind_vcpu_t bind_vcpu;
 	evtchn_reset_t reset;
 	evtchn_set_priority_t set_priority;
+	evtchn_init_control_t init_control;
+	evtchn_expand_array_t expand_array;
 	evtchn_close_t close;
 	evtchn_send_t send;
 	evtchn_status_t status;
@@ -506,7 +560,12 @@ static int evtchn_dispatch(struct xen *xen, uint32_t domain, int cmd, union evtc
 		return evtchn_bind_vcpu_locked(
 			xen, domain, arg->bind_vcpu.port, arg->bind_vcpu.vcpu);
 	case EVTCHNOP_set_priority:
-		return evtchn_set_priority_locked(xen, domain, arg->set_priority.port);
+		return evtchn_set_priority_locked(
+			xen, domain, arg->set_priority.port, arg->set_priority.priority);
+	case EVTCHNOP_init_control:
+		return fifo_init_control_locked(xen, domain, &arg->init_control);
+	case EVTCHNOP_expand_array:
+		return fifo_expand_array_locked(xen, domain, arg->expand_array.array_gfn);
 	case EVTCHNOP_close:
 		return evtchn_close_locked(xen, domain, arg->close.port);
 	case EVTCHNOP_send:
@@ -533,6 +592,8 @@ static const struct {
 	[EVTCHNOP_bind_vcpu] = {sizeof(evtchn_bind_vcpu_t), false},
 	[EVTCHNOP_unmask] = {sizeof(evtchn_unmask_t), false},
 	[EVTCHNOP_reset] = {sizeof(evtchn_reset_t), false},
+	[EVTCHNOP_init_control] = {sizeof(evtchn_init_control_t), true},
+	[EVTCHNOP_expand_array] = {sizeof(evtchn_expand_array_t), false},
 	[EVTCHNOP_set_priority] = {sizeof(evtchn_set_priority_t), false},
 };
 
@@ -545,7 +606,7 @@ int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 
 	if (cmd < 0 || (size_t)cmd >= sizeof(operations) / sizeof(operations[0]) ||
 		!operations[cmd].size)
-		return -ENOSYS; /* Xen's answer to an unknown one; FIFO is not built yet */
+		return -ENOSYS;
 	if (guest_read(xen, &copy, arg, operations[cmd].size, false) < 0)
 		return -EFAULT;
 	if (cmd == EVTCHNOP_reset)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Giving a page away: gnttab_transfer of xen/common/grant_table.c. What a guest's page tables map
- * is not known here: a page is in use if a grant or a ring of the hypervisor's has it.
+ * is not known here: a page is in use if a grant, a ring of the hypervisor's or FIFO has it.
  */
 #include "hv/sim/grant.h"
 
@@ -25,6 +25,8 @@ static bool page_is_in_ring(struct xen *xen, const struct sim_ring *ring, uint32
 static bool page_is_in_use(struct xen *xen, const struct sim_domain *d, uint32_t page)
 {
 	if (SIM_PAGE_TYPE(xen->seg->pages[page]) != SIM_PAGE_RAM)
+		return true;
+	if (fifo_has_page(d, page))
 		return true;
 	for (uint32_t ref = 0; ref < SIM_MAX_GREFS; ref++)
 		if ((d->active[ref].n_readers || d->active[ref].n_writers) &&

@@ -10,7 +10,7 @@
 
 #include "hv/sim/journal.h"
 
-#define UNMASK_BATCH SIM_JOURNAL_REDO /* ports in a transaction */
+#define UNMASK_BATCH 128U /* ports in a transaction: each may need a redo record */
 
 static struct sim_domain *my_domain(struct xen *xen, uint32_t *ret_index)
 {
@@ -27,6 +27,8 @@ bool guest_port_is_mine(struct xen *xen, uint32_t slot, uint32_t port)
 
 static int finish(struct xen *xen, int r, uint32_t domain, uint32_t port, uint32_t *ret_port)
 {
+	if (r == 0)
+		r = guest_array_expand_locked(xen, domain, port);
 	if (r < 0) {
 		txn_abort(xen);
 		return r;
@@ -128,7 +130,6 @@ int guest_port_unmask(struct xen *xen, const uint32_t *ports, size_t n)
 	uint32_t domain;
 
 	for (size_t i = 0; i < n;) {
-		/* The journal's redo records bound how many may go into one transaction. */
 		size_t end = i + UNMASK_BATCH < n ? i + UNMASK_BATCH : n;
 
 		if (guest_begin(xen) < 0)

@@ -70,7 +70,7 @@ void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port)
 	struct sim_slot *s = slot_at(xen, slot);
 
 	atomic_fetch_or(&s->ports[port / 64], 1ULL << port % 64);
-	atomic_fetch_or(&s->port_words, 1ULL << port / 64);
+	atomic_fetch_or(&s->port_words, 1ULL << port / 64 % 64);
 }
 
 void slot_set_ring(struct xen *xen, uint32_t slot, uint32_t ring)

@@ -25,22 +25,79 @@ static void scan_2l(
 	}
 }
 
+/* Unlinks a port, and returns the one behind it. */
+static uint32_t word_unlink(_Atomic uint32_t *word)
+{
+	uint32_t old = atomic_load(word);
+
+	while (!atomic_compare_exchange_weak(
+		word, &old, old & ~(1U << EVTCHN_FIFO_LINKED | EVTCHN_FIFO_LINK_MASK)))
+		;
+	return old & EVTCHN_FIFO_LINK_MASK;
+}
+
+static bool word_is_deliverable(_Atomic uint32_t *word)
+{
+	uint32_t bits = atomic_load(word);
+
+	return (bits & 1U << EVTCHN_FIFO_PENDING) && !(bits & 1U << EVTCHN_FIFO_MASKED);
+}
+
+/*
+ * The walk: the highest priority that is ready, one event of it, and again. The head of a queue is
+ * the guest's own until the queue is empty; then the control block has the next one.
+ */
+static void walk_fifo(
+	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	struct evtchn_fifo_control_block *control = fifo_control(xen, d, vcpu);
+	uint32_t heads[EVTCHN_FIFO_MAX_QUEUES] = {0}, ready = 0;
+
+	if (!control)
+		return;
+	while ((ready |= atomic_exchange((_Atomic uint32_t *)&control->ready, 0))) {
+		uint32_t q = (uint32_t)__builtin_ctz(ready), port = heads[q];
+		_Atomic uint32_t *word;
+
+		if (q >= EVTCHN_FIFO_MAX_QUEUES)
+			return; /* the guest's own doing */
+		if (!port)
+			port = atomic_load((_Atomic uint32_t *)&control->head[q]);
+		word = fifo_word(xen, d, port);
+		heads[q] = word ? word_unlink(word) : 0;
+		if (!heads[q])
+			ready &= ~(1U << q);
+		if (word && word_is_deliverable(word))
+			handle(xen, domain, port, arg);
+	}
+}
+
 void guest_upcall(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg)
 {
 	struct sim_vcpu_info *v = &domain_at(xen, domain)->info.vcpu[vcpu];
 
 	while (atomic_exchange(&v->upcall_pending, 0))
-		scan_2l(xen, domain, vcpu, handle, arg);
+		if (domain_at(xen, domain)->fifo)
+			walk_fifo(xen, domain, vcpu, handle, arg);
+		else
+			scan_2l(xen, domain, vcpu, handle, arg);
 }
 
-static void port_clear_pending(struct sim_domain *d, uint32_t port)
+static void port_clear_pending(struct xen *xen, struct sim_domain *d, uint32_t port)
 {
-	atomic_fetch_and(&d->info.pending[port / 64], ~(1ULL << port % 64));
+	if (d->fifo)
+		atomic_fetch_and(fifo_word(xen, d, port), ~(1U << EVTCHN_FIFO_PENDING));
+	else
+		atomic_fetch_and(&d->info.pending[port / 64], ~(1ULL << port % 64));
 }
 
-static void port_mask(struct sim_domain *d, uint32_t port)
+static void port_mask(struct xen *xen, struct sim_domain *d, uint32_t port)
 {
-	atomic_fetch_or(&d->info.mask[port / 64], 1ULL << port % 64);
+	if (d->fifo)
+		atomic_fetch_or(fifo_word(xen, d, port), 1U << EVTCHN_FIFO_MASKED);
+	else
+		atomic_fetch_or(&d->info.mask[port / 64], 1ULL << port % 64);
 }
 
 /*
@@ -60,9 +117,9 @@ static void handle_port(struct xen *xen, uint32_t domain, uint32_t port, void *a
 	} else if (owner <= SIM_MAX_SLOTS) {
 		slot_set_port(xen, owner - 1U, port);
 		kick_later(arg, owner - 1U);
-		port_mask(d, port);
+		port_mask(xen, d, port);
 	}
-	port_clear_pending(d, port);
+	port_clear_pending(xen, d, port);
 }
 
 /* Whatever the flag says: a test may poll the same words. */
@@ -70,4 +127,45 @@ void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kic
 {
 	atomic_store(&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1);
 	guest_upcall(xen, domain, vcpu, handle_port, kicks);
+}
+
+/* A zeroed page of the domain's own: no port is masked. Nobody sees it before the commit. */
+static int kernel_page(struct xen *xen, uint32_t domain, uint32_t *ret_page)
+{
+	int r = pages_alloc_locked(xen, domain, SIM_PAGE_RAM, 0, 1, ret_page);
+
+	if (r == 0)
+		pages_zero(xen, *ret_page, 1);
+	return r;
+}
+
+int guest_array_expand_locked(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t page;
+	int r = 0;
+
+	while (r == 0 && d->fifo && port >= d->n_words) {
+		r = kernel_page(xen, domain, &page);
+		if (r == 0)
+			r = fifo_expand_array_locked(xen, domain, page);
+	}
+	return r;
+}
+
+int guest_fifo_init_locked(struct xen *xen, uint32_t domain)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t page;
+	int r = 0;
+
+	for (uint32_t vcpu = 0; vcpu < d->n_vcpus && r == 0; vcpu++) {
+		evtchn_init_control_t init = {.vcpu = vcpu};
+
+		r = kernel_page(xen, domain, &page);
+		init.control_gfn = page;
+		if (r == 0)
+			r = fifo_init_control_locked(xen, domain, &init);
+	}
+	return r < 0 ? r : guest_array_expand_locked(xen, domain, 0);
 }

@@ -60,6 +60,10 @@ void guest_ports_release(struct xen *xen, uint32_t slot);
 typedef void (*upcall_handler)(struct xen *xen, uint32_t domain, uint32_t port, void *arg);
 void guest_upcall(
 	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg);
+/* Gives a FIFO domain's event array the pages that the port needs. ENOMEM. */
+int guest_array_expand_locked(struct xen *xen, uint32_t domain, uint32_t port);
+/* Switches the domain to FIFO, as a kernel does when it boots. ENOMEM. */
+int guest_fifo_init_locked(struct xen *xen, uint32_t domain);
 /* The emulated kernel's own, after a commit. */
 void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks);
 

@@ -27,10 +27,13 @@
 #define SIM_VERSION 2U
 
 #define SIM_MAX_DOMAINS	 64U
-#define SIM_MAX_SLOTS	 256U /* slot 0 is the authority's */
-#define SIM_MAX_PORTS	 4096U
-#define SIM_PORT_LIMIT	 1023U /* libxl's default of max_event_channels: the highest port */
-#define SIM_PORT_BUCKET	 64U   /* EVTCHNS_PER_BUCKET: ports become valid in such steps */
+#define SIM_MAX_SLOTS	 256U	 /* slot 0 is the authority's */
+#define SIM_MAX_PORTS	 131072U /* FIFO */
+#define SIM_2L_PORTS	 4096U	 /* 2-level */
+#define SIM_PORTS_PAGE	 128U	 /* struct sim_port in a page, for those beyond */
+#define SIM_WORDS_PAGE	 1024U	 /* event words in a page of a FIFO event array */
+#define SIM_PORT_LIMIT	 1023U	 /* libxl's default of max_event_channels: the highest port */
+#define SIM_PORT_BUCKET	 64U	 /* EVTCHNS_PER_BUCKET: ports become valid in such steps */
 #define SIM_MAX_VCPUS	 8U
 #define SIM_MAX_PIRQS	 64U  /* nr_pirqs of every domain */
 #define SIM_MAX_RINGS	 128U /* MAX_RINGS_PER_DOMAIN */
@@ -48,9 +51,10 @@
 #define SIM_NONE	 0U		/* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
-#define SIM_JOURNAL_REDO 128U
+#define SIM_JOURNAL_REDO 1152U /* a page of events that become deliverable at once, and more */
 
-static_assert(SIM_MAX_PORTS == EVTCHN_2L_NR_CHANNELS, "2-level ports");
+static_assert(SIM_2L_PORTS == EVTCHN_2L_NR_CHANNELS, "2-level ports");
+static_assert(SIM_MAX_PORTS == EVTCHN_FIFO_NR_CHANNELS, "FIFO ports");
 static_assert(sizeof(xen_argo_ring_t) == 64, "hv/argo-ring.h reads rings with this header");
 static_assert(sizeof(struct xen_argo_ring_message_header) == 16, "and messages with this one");
 
@@ -77,6 +81,8 @@ enum sim_redo_kind {
 	SIM_REDO_PEND,	     /* domain, a: port: it is pending; it was masked */
 	SIM_REDO_UNMASK,     /* domain, a: port, b: it was pending */
 	SIM_REDO_CLOSED,     /* domain, a: port, b: it is not masked any more */
+	SIM_REDO_FIFO_LINK,  /* domain, a: port, b: where to: fifo.c */
+	SIM_REDO_KICK,	     /* domain, a: port: wake its owner */
 	SIM_REDO_VIRQ_ARGO,  /* domain: look at the watched rings */
 	SIM_REDO_CLEAR_BYTE, /* a: pool page, b: offset */
 	SIM_REDO_ZOMBIE,     /* the last mapping of a dying domain is gone: tell the authority */
@@ -124,8 +130,14 @@ struct sim_port {
 	uint32_t n_notify;	/* guest kernel's: armed unmap-notifies that name this port */
 	uint8_t vcpu;		/* notify_vcpu_id */
 	uint8_t xen_consumer;	/* the hypervisor's own end: not the guest's to touch */
+	uint8_t priority;	/* FIFO: of its next event */
+	uint8_t last_priority;	/* FIFO: the queue that it was on last */
+	uint8_t last_vcpu;	/* FIFO: of that queue */
+	uint8_t pending;	/* FIFO: it was raised while its event word was missing */
 	uint16_t pad;
 };
+
+static_assert(SIM_PORTS_PAGE * sizeof(struct sim_port) <= HV_PAGE_SIZE, "ports in a page");
 
 struct sim_waiter {
 	uint16_t domid;
@@ -183,6 +195,7 @@ enum sim_domain_state {
 
 #define SIM_DOMAIN_ARGO		1U /* Argo is on for it */
 #define SIM_DOMAIN_GUEST_KERNEL 2U /* has the emulated guest kernel */
+#define SIM_DOMAIN_FIFO		4U /* which takes its events by FIFO */
 
 /* struct vcpu_info (xen/include/public/xen.h), as far as events need it. */
 struct sim_vcpu_info {
@@ -207,8 +220,11 @@ struct sim_shared_info {
 
 /* What Xen keeps of a vcpu. */
 struct sim_vcpu {
-	uint32_t virq_port[NR_VIRQS]; /* virq_to_evtchn; the global ones are vcpu 0's */
-	uint64_t timer_ns;	      /* the singleshot timer's deadline; 0: it is off */
+	uint32_t virq_port[NR_VIRQS];	       /* virq_to_evtchn; the global ones are vcpu 0's */
+	uint64_t timer_ns;		       /* the singleshot timer's deadline; 0: it is off */
+	uint32_t control_page;		       /* FIFO: of the control block; 0: there is none */
+	uint32_t control_offset;	       /* in that page, bytes */
+	uint32_t tail[EVTCHN_FIFO_MAX_QUEUES]; /* FIFO: the port queued last; 0: none */
 };
 
 /* Of one physical interrupt, in a domain. */
@@ -237,6 +253,12 @@ struct sim_domain {
 	uint32_t n_xen_ports;		/* xen_evtchns: of n_ports, those of the hypervisor */
 	uint32_t resetting;		/* the lock's word of who resets them; 0: nobody */
 	uint32_t n_vcpus;
+	uint32_t next_port; /* every one below is in use */
+	uint32_t fifo;	    /* the event ABI: 0: 2-level, 1: FIFO */
+	uint32_t n_words;   /* num_evtchns: event words that there are */
+	uint32_t array_page[SIM_MAX_PORTS / SIM_WORDS_PAGE]; /* of the event words */
+	/* of ports[] beyond SIM_2L_PORTS; they stay until the domain is gone */
+	uint32_t port_page[(SIM_MAX_PORTS - SIM_2L_PORTS) / SIM_PORTS_PAGE];
 	struct sim_pirq pirqs[SIM_MAX_PIRQS];
 
 	uint32_t n_grant_frames; /* nr_grant_frames: the table grows, and never shrinks */
@@ -250,8 +272,8 @@ struct sim_domain {
 	struct sim_shared_info info;
 	struct sim_vcpu vcpus[SIM_MAX_VCPUS];
 	struct sim_ring rings[SIM_MAX_RINGS];
-	struct sim_port ports[SIM_MAX_PORTS];
-	uint64_t grants[SIM_MAX_GREFS]; /* grant_entry_v1, written by one store */
+	struct sim_port ports[SIM_2L_PORTS]; /* see port_entry */
+	uint64_t grants[SIM_MAX_GREFS];	     /* grant_entry_v1, written by one store */
 	struct sim_active_grant active[SIM_MAX_GREFS];
 };
 
@@ -302,7 +324,7 @@ struct sim_slot {
 	_Alignas(64) _Atomic uint32_t kick; /* whether the eventfd is written: guest-slot.c */
 	_Atomic uint32_t flags;
 	_Atomic uint64_t rings[2];
-	_Atomic uint64_t port_words; /* which words of ports[] may be non-zero */
+	_Atomic uint64_t port_words; /* bit i: ports[i], [i + 64], [i + 128]... may be non-zero */
 	_Atomic uint64_t ports[SIM_MAX_PORTS / 64];
 };
 

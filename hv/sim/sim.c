@@ -220,7 +220,8 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 		.uuid = config->uuid,
 		.domid = config->domid,
 		.flags = (uint8_t)((config->no_argo ? 0U : SIM_DOMAIN_ARGO) |
-				   (config->no_guest_kernel ? 0U : SIM_DOMAIN_GUEST_KERNEL)),
+				   (config->no_guest_kernel ? 0U : SIM_DOMAIN_GUEST_KERNEL) |
+				   (config->fifo ? SIM_DOMAIN_FIFO : 0U)),
 		.n_vcpus = config->n_vcpus,
 		.max_port = config->max_port,
 	};

@@ -90,8 +90,12 @@ static inline struct sim_domain *domain_at(const struct xen *xen, uint32_t index
 static inline struct sim_port *port_entry(
 	const struct xen *xen, struct sim_domain *d, uint32_t port)
 {
-	(void)xen;
-	return &d->ports[port];
+	uint32_t i = port - SIM_2L_PORTS;
+
+	if (port < SIM_2L_PORTS)
+		return &d->ports[port];
+	return (struct sim_port *)page_address(xen, d->port_page[i / SIM_PORTS_PAGE]) +
+	       i % SIM_PORTS_PAGE;
 }
 
 /* _evtchn_from_port: NULL: its bucket is not there. */
@@ -124,7 +128,8 @@ static inline void kick_later(struct kick_set *kicks, uint32_t slot)
 {
 	kicks->slots[slot / 64] |= 1ULL << slot % 64;
 }
-void redo_run(struct xen *xen, const struct sim_redo *redo, struct kick_set *kicks);
+/* May note in the record how far it got. */
+void redo_run(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks);
 void kick_all(struct xen *xen, const struct kick_set *kicks);
 
 /* evtchn.c */
@@ -142,6 +147,23 @@ int evtchn_alloc_xen_locked(
 	struct xen *xen, uint32_t domain, uint32_t vcpu, uint16_t remote, uint32_t *ret_port);
 int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port);
 int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
+
+/* fifo.c: the other event ABI */
+/* The port's event word, which the guest changes as well, any time; NULL: there is none yet. */
+_Atomic uint32_t *fifo_word(const struct xen *xen, const struct sim_domain *d, uint32_t port);
+/* NULL: the vcpu has none. */
+struct evtchn_fifo_control_block *fifo_control(
+	const struct xen *xen, const struct sim_domain *d, uint32_t vcpu);
+void fifo_raise_locked(struct xen *xen, uint32_t domain, uint32_t port);
+void fifo_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
+/* The rest of raising, after the commit: puts the port on its queue. */
+void fifo_link(struct xen *xen, const struct sim_redo *redo);
+int fifo_init_control_locked(struct xen *xen, uint32_t domain, evtchn_init_control_t *init);
+int fifo_expand_array_locked(struct xen *xen, uint32_t domain, uint64_t gfn);
+/* Xen writes to that page: it is a control block's, or the event array's. */
+bool fifo_has_page(const struct sim_domain *d, uint32_t page);
+/* Back to 2-level; every port is closed. */
+void fifo_destroy_locked(struct xen *xen, uint32_t domain);
 
 /* virq.c: interrupts that are no other domain's event. */
 bool virq_is_global(uint32_t virq);

@@ -649,7 +649,6 @@ static void test_bad_addresses(void **state)
 	assert_int_equal(evtchn_op(w->xen, w->a, EVTCHNOP_send, hole), -EFAULT);
 	assert_int_equal(evtchn_op(w->xen, w->a, 77, &op), -ENOSYS);
 	assert_int_equal(evtchn_op(w->xen, w->a, -1, &op), -ENOSYS);
-	assert_int_equal(evtchn_op(w->xen, w->a, EVTCHNOP_init_control, &op), -ENOSYS);
 	/* Half of the argument in the hole. */
 	assert_int_equal(mprotect(hole, 4096, PROT_READ | PROT_WRITE), 0);
 	assert_int_equal(
