@@ -8,8 +8,8 @@
 
 . /lab/lab.sh
 
-# What one of the two may lack: Argo is not in Debian's hypervisor, ports in FIFO mode are not in the emulator yet.
-listing_may_lack='argo-unknown argo-register argo-sendv fifo'
+# What one of the two may lack: Argo is not in Debian's hypervisor.
+listing_may_lack='argo-unknown argo-register argo-sendv'
 
 listing_config() {
 	cat <<-END
