@@ -284,9 +284,7 @@ static int attach_introduce(struct attach *attach, uint32_t epoch, const char **
 		r = broker_attach(server->broker, attach->id.domid, epoch, attach, attach->found,
 			&attach->process);
 	}
-	*ret_reason = r == -EDQUOT  ? "its domain has as many applications as it may"
-		      : r == -ESRCH ? "there is no such domain"
-				    : "msgd is out of memory";
+	*ret_reason = r == -ESRCH ? "there is no such domain" : "msgd is out of memory";
 	return r;
 }
 
@@ -442,7 +440,8 @@ static struct attach *attach_add(
 	return attach;
 }
 
-/* Twice the default quota: those that are still dying count too. */
+/* Twice the default quota: those that are still dying, or told at HELLO that they are too many,
+ * count too. */
 static bool attach_too_many(const struct server *server, uint16_t domid)
 {
 	return attach_count(server, domid) >= 2 * DOMAIN_PROCESSES_MAX;

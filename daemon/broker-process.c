@@ -44,18 +44,12 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 {
 	struct domain *domain = domain_find(broker, domid);
 	struct process *process;
-	int r;
 
 	if (!domain || domain_is_dead(&domain->info))
 		return -ESRCH;
 	process = calloc(1, sizeof(*process));
 	if (!process)
 		return -ENOMEM;
-	r = charge_take(&process->charge, domain, QUOTA_PROCESSES);
-	if (r < 0) {
-		free(process);
-		return r;
-	}
 	process->broker = broker;
 	process->domain = domain;
 	process->peer = peer;
@@ -180,6 +174,12 @@ int process_hello(struct process *process, const struct control_message *message
 	}
 	if (process->domain->quiesced) {
 		process_quiesce(process);
+		return 0;
+	}
+	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES) < 0) {
+		process_status(process, message->request, EDQUOT,
+			"its domain has as many applications as it may");
+		process_not_awaited(process);
 		return 0;
 	}
 	process->features = hello->features & FEATURE_ARGO;

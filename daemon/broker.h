@@ -106,7 +106,8 @@ void broker_record_lost(struct broker *broker);
 
 /*
  * An application's control pages are mapped. epoch is what its HELLO must say. found: it is one of
- * those counted by broker_recover. -ESRCH: no such domain; -EDQUOT; -ENOMEM.
+ * those counted by broker_recover. Quotas are a matter of its HELLO. -ESRCH: no such domain;
+ * -ENOMEM.
  */
 int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *peer, bool found,
 	struct process **ret_process);

@@ -94,9 +94,9 @@ typedef void msg_log_fn(void *arg, int priority, const char *line);
  * $XEN_SIM_DOMAIN's or Domain-0) or "sim:PATH#DOMAIN"; NULL: $MSG_HV, else Xen.
  * Blocks until msgd has answered, timeout_ms at most; -1 for ever, 0 not at all.
  * ENODEV no Xen and no emulator; EPROTONOSUPPORT another version; EHOSTDOWN no msgd within the
- * limit; EACCES devices not permitted; EINVAL; ENOMEM; ENOBUFS out of ports or grants; of the
- * emulator: EPROTO something else listens there, EHOSTUNREACH no such domain, EUSERS it is full,
- * EXDEV it runs in another PID namespace.
+ * limit; EACCES devices not permitted; EINVAL; ENOMEM; ENOBUFS out of ports or grants; EDQUOT this
+ * domain has as many contexts as it may; of the emulator: EPROTO something else listens there,
+ * EHOSTUNREACH no such domain, EUSERS it is full, EXDEV it runs in another PID namespace.
  */
 struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_ms);
 

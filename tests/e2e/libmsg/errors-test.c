@@ -384,6 +384,17 @@ static void no_argo_strict(void)
 	msg_ctx_close(ctx);
 }
 
+static void quota_processes(void)
+{
+	struct msg_ctx *all[6];
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		all[i] = testbed_ctx("caller", 0);
+	SEE_NULL(msg_ctx_open(testbed_hv("caller"), 0, TESTBED_WAIT_MS));
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		msg_ctx_close(all[i]);
+}
+
 static void quota_names(void)
 {
 	struct msg_ctx *ctx = testbed_ctx("caller", 0);
@@ -725,6 +736,7 @@ static const struct row {
 	ROW(EOPNOTSUPP, no_argo_here, "no Argo in no-argo"),
 	ROW(EOPNOTSUPP, no_argo_there, "no Argo in no-argo"),
 	ROW(EOPNOTSUPP, no_argo_strict, "argo-strict"),
+	ROW(EDQUOT, quota_processes, "as many applications as it may"),
 	ROW(EDQUOT, quota_names, "names=5"),
 	ROW(EDQUOT, quota_channels, "channels=20"),
 	ROW(EDQUOT, quota_policy, "max-channels"),

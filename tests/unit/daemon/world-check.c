@@ -41,7 +41,9 @@ static void check_process(const struct process *process)
 			!process->awaited);
 	else
 		REQUIRE(!process->domain->quiesced || process->state == PROCESS_NEW);
-	REQUIRE(process->charge.domain == process->domain);
+	REQUIRE(process->charge.domain
+			? process->charge.domain == process->domain
+			: process->state == PROCESS_NEW || process->state == PROCESS_QUIESCING);
 	add(&process->charge);
 	for (listener = process->listeners; listener; listener = listener->hh.next) {
 		const struct channel *channel;
