@@ -83,10 +83,16 @@ guest_config() { # NAME TYPE LINE...
 	printf '%s\n' "$@"
 }
 
-# guest_up NAME OFFSET: it has answered, since then.
+# guest_up NAME OFFSET: it has answered, since then, within 120 s.
 guest_up() {
-	console_line "$1" "$2" '^@lab up' 120 >/dev/null || fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
-	guest_moved "$1"
+	for _ in {1..24}; do
+		if console_line "$1" "$2" '^@lab up' 5 >/dev/null; then
+			guest_moved "$1"
+			return
+		fi
+		guest_domid "$1" >/dev/null || fail "$1 died: $(tail -n 3 "$(guest_console "$1")")"
+	done
+	fail "$1 did not come up: $(tail -n 3 "$(guest_console "$1")")"
 }
 
 # guest_moved NAME: it has a new domid, and a new console, where commands go.
