@@ -302,8 +302,44 @@ int actor_bind(struct actor *actor, uint16_t remote, uint32_t port, uint32_t *re
 
 int actor_port_close(struct actor *actor, uint32_t port)
 {
-	request_new(AGENT_PORT_CLOSE, port, 0, 0);
+	request_new(AGENT_PORT_CLOSE, 0, 0, 0);
+	request_data(&port, sizeof(port));
 	return (int)call(actor);
+}
+
+/* The request that was made, many times. */
+static int call_n(struct actor *actor, size_t times, size_t *ret_n)
+{
+	int64_t r;
+
+	request.times = (uint32_t)times;
+	r = call(actor);
+	*ret_n = reply.val[AGENT_VAL_TIMES];
+	return (int)r;
+}
+
+int actor_alloc_unbound_n(
+	struct actor *actor, uint16_t remote, size_t times, uint32_t *ret_ports, size_t *ret_n)
+{
+	int r;
+
+	request_new(AGENT_ALLOC_UNBOUND, remote, 0, 0);
+	r = call_n(actor, times, ret_n);
+	memcpy(ret_ports, reply.data, reply.len);
+	return r;
+}
+
+int actor_bind_n(struct actor *actor, uint16_t remote, uint32_t port, size_t times, size_t *ret_n)
+{
+	request_new(AGENT_BIND, remote, port, 0);
+	return call_n(actor, times, ret_n);
+}
+
+int actor_port_close_n(struct actor *actor, const uint32_t *ports, size_t times, size_t *ret_n)
+{
+	request_new(AGENT_PORT_CLOSE, 0, 0, 0);
+	request_data(ports, times * sizeof(*ports));
+	return call_n(actor, times, ret_n);
 }
 
 int actor_send(struct actor *actor, uint32_t port)
@@ -466,6 +502,20 @@ void actor_mem_write(struct actor *actor, uint32_t object, size_t off, const voi
 	CHECK_OK(call(actor));
 }
 
+void actor_mem_fill(struct actor *actor, uint32_t object, size_t off, size_t len, uint64_t seed)
+{
+	request_new(AGENT_MEM_FILL, object, off, len);
+	request.arg[3] = seed;
+	CHECK_OK(call(actor));
+}
+
+uint64_t actor_mem_sum(struct actor *actor, uint32_t object, size_t off, size_t len)
+{
+	request_new(AGENT_MEM_SUM, object, off, len);
+	CHECK_OK(call(actor));
+	return reply.val[0];
+}
+
 bool actor_mem_writable(struct actor *actor, uint32_t object)
 {
 	request_new(AGENT_MEM_WRITABLE, object, 0, 0);
@@ -480,6 +530,23 @@ int actor_publish(struct actor *actor, const char *key, const void *value, size_
 	request_data(key, strlen(key) + 1);
 	request_data(value, len);
 	return (int)call(actor);
+}
+
+int actor_publish_n(struct actor *actor, const char *key, unsigned first, const void *value,
+	size_t len, size_t times, size_t *ret_n)
+{
+	request_new(AGENT_STORE_PUBLISH, len, first, 0);
+	request_data(key, strlen(key) + 1);
+	request_data(value, len);
+	return call_n(actor, times, ret_n);
+}
+
+int actor_remove_n(struct actor *actor, uint16_t domid, const char *key, unsigned first,
+	size_t times, size_t *ret_n)
+{
+	request_new(AGENT_STORE_REMOVE, domid, first, 0);
+	request_data(key, strlen(key) + 1);
+	return call_n(actor, times, ret_n);
 }
 
 int actor_remove(struct actor *actor, uint16_t domid, const char *key)

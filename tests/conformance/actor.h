@@ -53,6 +53,20 @@ int actor_send(struct actor *actor, uint32_t port);
 int actor_unmask(struct actor *actor, uint32_t port);
 int actor_unmask_n(struct actor *actor, const uint32_t *ports, size_t n);
 
+/*
+ * The same in one request: up to `times` times, while each returns what the first one did. The last
+ * result; *ret_n of them were like the first. Keys are KEY and a number of four digits, from
+ * `first`.
+ */
+int actor_alloc_unbound_n(
+	struct actor *actor, uint16_t remote, size_t times, uint32_t *ret_ports, size_t *ret_n);
+int actor_bind_n(struct actor *actor, uint16_t remote, uint32_t port, size_t times, size_t *ret_n);
+int actor_port_close_n(struct actor *actor, const uint32_t *ports, size_t times, size_t *ret_n);
+int actor_publish_n(struct actor *actor, const char *key, unsigned first, const void *value,
+	size_t len, size_t times, size_t *ret_n);
+int actor_remove_n(struct actor *actor, uint16_t domid, const char *key, unsigned first,
+	size_t times, size_t *ret_n);
+
 /* Rings, shares and maps are the agent's numbers, never 0. */
 int actor_ring_register(struct actor *actor, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	uint32_t *ret_ring);
@@ -91,6 +105,9 @@ void actor_unmap(struct actor *actor, uint32_t map);
 /* Bytes of a share's or a map's pages; len up to AGENT_DATA_MAX. */
 void actor_mem_read(struct actor *actor, uint32_t object, size_t off, void *buf, size_t len);
 void actor_mem_write(struct actor *actor, uint32_t object, size_t off, const void *buf, size_t len);
+/* pattern_fill and pattern_sum of them, done where they are. */
+void actor_mem_fill(struct actor *actor, uint32_t object, size_t off, size_t len, uint64_t seed);
+uint64_t actor_mem_sum(struct actor *actor, uint32_t object, size_t off, size_t len);
 /* Whether the first byte can be written, without dying of it. */
 bool actor_mem_writable(struct actor *actor, uint32_t object);
 

@@ -34,6 +34,7 @@ struct agent {
 	void *arg; /* owned: malloc'ed */
 	struct hv *hv[AGENT_MAX_HANDLES];
 	struct object objects[AGENT_MAX_OBJECTS];
+	uint32_t turn; /* of a request that is made many times: 0, 1, ... */
 };
 
 /* -EBADF as an answer would be mistaken for the backend's: a wrong number aborts the agent. */

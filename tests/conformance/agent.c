@@ -199,13 +199,18 @@ static int64_t do_evtchn(
 	switch (rq->op) {
 	case AGENT_ALLOC_UNBOUND:
 		r = hv->ops->evtchn_alloc_unbound(hv, (uint16_t)rq->arg[0], &port);
+		if (r == 0 && rq->times) {
+			memcpy(re->data + agent->turn * sizeof(port), &port, sizeof(port));
+			re->len = (agent->turn + 1) * sizeof(port);
+		}
 		break;
 	case AGENT_BIND:
 		r = hv->ops->evtchn_bind_interdomain(
 			hv, (uint16_t)rq->arg[0], (uint32_t)rq->arg[1], &port);
 		break;
 	case AGENT_PORT_CLOSE:
-		return hv->ops->evtchn_close(hv, (uint32_t)rq->arg[0]);
+		memcpy(&port, rq->data + agent->turn * sizeof(port), sizeof(port));
+		return hv->ops->evtchn_close(hv, port);
 	case AGENT_SEND:
 		return hv->ops->evtchn_send(hv, (uint32_t)rq->arg[0]);
 	default:
@@ -419,17 +424,27 @@ static int64_t do_memory(
 {
 	struct object *o = agent_object(agent, rq->arg[0], OBJECT_FREE);
 	size_t off = rq->arg[1];
-	size_t len = rq->op == AGENT_MEM_READ ? rq->arg[2] : rq->len;
+	size_t len = rq->op == AGENT_MEM_WRITE ? rq->len : rq->arg[2];
+	uint8_t *at = (uint8_t *)o->addr + off;
 
 	if (rq->op == AGENT_MEM_WRITABLE)
 		return probe_writable(o->addr);
 	if (off > o->len || len > o->len - off || len > AGENT_DATA_MAX)
 		abort();
-	if (rq->op == AGENT_MEM_READ) {
-		memcpy(re->data, (uint8_t *)o->addr + off, len);
+	switch (rq->op) {
+	case AGENT_MEM_READ:
+		memcpy(re->data, at, len);
 		re->len = (uint32_t)len;
-	} else {
-		memcpy((uint8_t *)o->addr + off, rq->data, len);
+		break;
+	case AGENT_MEM_WRITE:
+		memcpy(at, rq->data, len);
+		break;
+	case AGENT_MEM_FILL:
+		pattern_fill(rq->arg[3], at, len);
+		break;
+	default:
+		re->val[0] = pattern_sum(at, len);
+		break;
 	}
 	return 0;
 }
@@ -442,8 +457,14 @@ static int64_t do_store(struct agent *agent, const struct agent_request *rq, str
 	const char *key = (const char *)rq->data; /* with its NUL, then the value */
 	size_t key_len = rq->op <= AGENT_STORE_REMOVE ? strlen(key) + 1 : 0;
 	struct hv_record record;
+	char numbered[16];
 	int r;
 
+	if (rq->times) {
+		(void)snprintf(numbered, sizeof(numbered), "%.5s%04u", key,
+			(uint32_t)rq->arg[1] + agent->turn);
+		key = numbered;
+	}
 	switch (rq->op) {
 	case AGENT_STORE_PUBLISH:
 		return hv->ops->store_publish(hv, key, rq->data + key_len, rq->arg[0]);
@@ -480,9 +501,9 @@ static int64_t do_domain(
 	return r;
 }
 
-void agent_execute(struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+static void execute_once(
+	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
 {
-	memset(re, 0, AGENT_REPLY_HEADER);
 	switch (rq->op) {
 	case AGENT_OPEN:
 		re->rc = do_open(agent, rq, re);
@@ -534,6 +555,20 @@ void agent_execute(struct agent *agent, const struct agent_request *rq, struct a
 		re->rc = agent_role(agent, rq, re);
 		break;
 	}
+}
+
+void agent_execute(struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+{
+	int64_t first;
+
+	memset(re, 0, AGENT_REPLY_HEADER);
+	agent->turn = 0;
+	execute_once(agent, rq, re);
+	first = re->rc;
+	while (re->rc == first && ++agent->turn < rq->times)
+		execute_once(agent, rq, re);
+	if (rq->times)
+		re->val[AGENT_VAL_TIMES] = agent->turn;
 }
 
 int agent_serve(struct agent *agent, int fd)

@@ -39,6 +39,8 @@ enum agent_op {
 	AGENT_UNMAP,
 	AGENT_MEM_READ,
 	AGENT_MEM_WRITE,
+	AGENT_MEM_FILL,
+	AGENT_MEM_SUM,
 	AGENT_MEM_WRITABLE,
 	AGENT_STORE_PUBLISH,
 	AGENT_STORE_REMOVE,
@@ -65,17 +67,24 @@ enum agent_op {
 #define AGENT_DATA_MAX 65536U
 #define AGENT_N_ARGS   8
 
+/*
+ * A request costs as much as the way to its agent, which to a real guest is its console. So a few
+ * operations can be asked for many times at once (those with an actor_*_n); the agent goes on while
+ * each returns what the first one did.
+ */
 struct agent_request {
 	uint32_t op;
 	uint32_t handle;
 	uint64_t arg[AGENT_N_ARGS];
-	uint32_t len; /* bytes used of data */
-	uint32_t pad;
+	uint32_t len;	/* bytes used of data */
+	uint32_t times; /* 0 is 1 */
 	uint8_t data[AGENT_DATA_MAX];
 };
 
+#define AGENT_VAL_TIMES 7 /* of a reply's val: how many returned what the first did */
+
 struct agent_reply {
-	int64_t rc; /* what the operation returned */
+	int64_t rc; /* what the operation returned, the last one */
 	uint64_t val[AGENT_N_ARGS];
 	uint32_t len;
 	uint32_t pad;

@@ -207,12 +207,14 @@ static void bind_failure_takes_nothing(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
 	uint32_t before, after, p;
+	size_t n;
 
 	CHECK_OK(actor_alloc_unbound(b, a->domid, &before));
 	CHECK_OK(actor_port_close(b, before));
-	for (int i = 0; i < 2200; i++) /* more than twice what libxl lets a domain have */
-		if (actor_bind(b, a->domid, 900, &p) != -EINVAL)
-			CHECK_INT(i, -1);
+	CHECK_INT(actor_bind(b, a->domid, 900, &p), -EINVAL);
+	/* more than twice what libxl lets a domain have */
+	CHECK_INT(actor_bind_n(b, a->domid, 900, 2200, &n), -EINVAL);
+	CHECK_INT(n, 2200);
 	CHECK_OK(actor_alloc_unbound(b, a->domid, &after));
 	CHECK_INT(after, before);
 }
@@ -387,13 +389,11 @@ static void handle_close_frees_ports(void)
 static void ports_run_out(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint32_t ports[4200], pb, p;
-	int n = 0, m = 0, r;
+	uint32_t ports[4200], others[4200], pb, p;
+	size_t n, m;
 
 	CHECK_OK(actor_alloc_unbound(b, a->domid, &pb));
-	while ((r = actor_alloc_unbound(a, b->domid, &p)) == 0 && n < 4200)
-		ports[n++] = p;
-	CHECK_INT(r, -ENOSPC);
+	CHECK_INT(actor_alloc_unbound_n(a, b->domid, 4200, ports, &n), -ENOSPC);
 	CHECK(n > 900);
 	CHECK_INT(actor_bind(a, b->domid, pb, &p), -ENOSPC);
 	CHECK_INT(actor_bind(a, b->domid, 900, &p), -ENOSPC);		/* before EINVAL */
@@ -401,13 +401,9 @@ static void ports_run_out(void)
 	CHECK_OK(actor_port_close(a, ports[n / 2]));
 	CHECK_OK(actor_bind(a, b->domid, pb, &p));
 	CHECK_INT(p, ports[n / 2]);
-	CHECK_OK(actor_port_close(a, p));
-	for (int i = 0; i < n; i++)
-		if (i != n / 2)
-			CHECK_OK(actor_port_close(a, ports[i]));
-	while ((r = actor_alloc_unbound(a, b->domid, &p)) == 0)
-		m++;
-	CHECK_INT(r, -ENOSPC);
+	CHECK_OK(actor_port_close_n(a, ports, n, &m)); /* ports[n / 2] is p, too */
+	CHECK_INT(m, n);
+	CHECK_INT(actor_alloc_unbound_n(a, b->domid, 4200, others, &m), -ENOSPC);
 	CHECK_INT(m, n);
 }
 

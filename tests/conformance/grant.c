@@ -6,27 +6,24 @@
 
 static void page_pattern_write(struct actor *actor, uint32_t object, size_t page, uint64_t seed)
 {
-	uint8_t bytes[HV_PAGE_SIZE];
-
-	pattern_fill(seed, bytes, sizeof(bytes));
-	actor_mem_write(actor, object, page * HV_PAGE_SIZE, bytes, sizeof(bytes));
+	actor_mem_fill(actor, object, page * HV_PAGE_SIZE, HV_PAGE_SIZE, seed);
 }
 
 static bool page_is_pattern(struct actor *actor, uint32_t object, size_t page, uint64_t seed)
 {
-	uint8_t bytes[HV_PAGE_SIZE], want[HV_PAGE_SIZE];
+	uint8_t want[HV_PAGE_SIZE];
 
 	pattern_fill(seed, want, sizeof(want));
-	actor_mem_read(actor, object, page * HV_PAGE_SIZE, bytes, sizeof(bytes));
-	return memcmp(bytes, want, sizeof(want)) == 0;
+	return actor_mem_sum(actor, object, page * HV_PAGE_SIZE, HV_PAGE_SIZE) ==
+	       pattern_sum(want, sizeof(want));
 }
 
 static bool page_is_zero(struct actor *actor, uint32_t object, size_t page)
 {
-	uint8_t bytes[HV_PAGE_SIZE], want[HV_PAGE_SIZE] = {0};
+	static const uint8_t want[HV_PAGE_SIZE];
 
-	actor_mem_read(actor, object, page * HV_PAGE_SIZE, bytes, sizeof(bytes));
-	return memcmp(bytes, want, sizeof(want)) == 0;
+	return actor_mem_sum(actor, object, page * HV_PAGE_SIZE, HV_PAGE_SIZE) ==
+	       pattern_sum(want, sizeof(want));
 }
 
 /* Whether the reference can be mapped now: 0 or the errno, with nothing left mapped. */

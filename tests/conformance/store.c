@@ -226,14 +226,9 @@ static void two_watchers(void)
 static void quota(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	char key[16];
-	int n = 0, r;
+	size_t n, m;
 
-	do {
-		snprintf(key, sizeof(key), "k%04d", n);
-		r = actor_publish(a, key, key, sizeof(key));
-	} while (r == 0 && ++n < 5000);
-	CHECK_INT(r, -ENOSPC);
+	CHECK_INT(actor_publish_n(a, "k", 0, "0123456789abcdef", 16, 5000, &n), -ENOSPC);
 	CHECK(n > 20);
 	CHECK_OK(actor_publish(a, "k0001", "replaced", 8)); /* takes no more */
 	CHECK_OK(actor_publish(b, "k", "b", 1));
@@ -241,14 +236,10 @@ static void quota(void)
 	CHECK_OK(actor_publish(a, "again", "x", 1));
 	CHECK_INT(actor_publish(a, "extra", "x", 1), -ENOSPC);
 	CHECK_OK(actor_remove(a, a->domid, "again"));
-	for (int i = 1; i < n; i++) {
-		snprintf(key, sizeof(key), "k%04d", i);
-		CHECK_OK(actor_remove(a, a->domid, key));
-	}
-	for (int i = 0; i < n; i++) {
-		snprintf(key, sizeof(key), "k%04d", i);
-		CHECK_OK(actor_publish(a, key, "x", 1));
-	}
+	CHECK_OK(actor_remove_n(a, a->domid, "k", 1, n - 1, &m));
+	CHECK_INT(m, n - 1);
+	CHECK_OK(actor_publish_n(a, "k", 0, "x", 1, n, &m));
+	CHECK_INT(m, n);
 	CHECK_INT(actor_publish(a, "extra", "x", 1), -ENOSPC);
 }
 
