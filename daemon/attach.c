@@ -158,7 +158,8 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
 		char text[PROCESS_TEXT_SIZE];
 
 		process_describe(process, text, sizeof(text));
-		log_info("%s is gone: %s", text, reason);
+		broker_log_about(attach->server->broker, attach->id.domid, LOG_INFO,
+			"%s is gone: %s", text, reason);
 		attach->process = NULL;
 		broker_gone(process, reason);
 	} else if (attach->found) {
@@ -195,11 +196,17 @@ void attach_unpark(struct server *server, uint16_t domid)
 	}
 }
 
+static void log_deleted(
+	const struct server *server, uint16_t domid, const char *key, const char *reason)
+{
+	broker_log_about(server->broker, domid, LOG_WARNING,
+		"record %s of domain %u is deleted: %s", key, domid, reason);
+}
+
 /* The record was not true, or cannot be served. */
 static void attach_refuse(struct attach *attach, const char *reason)
 {
-	log_warning(
-		"record %s of domain %u is deleted: %s", attach->id.key, attach->id.domid, reason);
+	log_deleted(attach->server, attach->id.domid, attach->id.key, reason);
 	attach_gone(attach, reason, true);
 }
 
@@ -318,7 +325,8 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
 	/* After a rebind events sent meanwhile are lost: both sides look at their rings. */
 	(void)server->hv->ops->evtchn_send(server->hv, attach->port);
-	log_info("domain %u: application attached (record %s, epoch %u)", attach->id.domid,
+	broker_log_about(server->broker, attach->id.domid, LOG_INFO,
+		"domain %u: application attached (record %s, epoch %u)", attach->id.domid,
 		attach->id.key, epoch);
 	attach_make_ready(attach);
 	return 0;
@@ -414,8 +422,7 @@ static const char *refusal_text(int error)
 static void record_refuse(
 	struct server *server, const struct hv_record *record, bool found, int error)
 {
-	log_warning("record %s of domain %u is deleted: %s", record->key, record->domid,
-		refusal_text(error));
+	log_deleted(server, record->domid, record->key, refusal_text(error));
 	record_delete(server, record->domid, record->key);
 	if (found)
 		broker_record_lost(server->broker);

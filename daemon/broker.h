@@ -96,6 +96,10 @@ void broker_set_limits(struct broker *broker, const struct broker_limits *limits
 /* All domains that there are now. Applications of domains gone, crashed or dying are dropped. */
 void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n);
 
+/* A line about a domain: of those that are there, each has only so many in a time (limits.h). */
+__attribute__((format(printf, 4, 5))) void broker_log_about(
+	struct broker *broker, uint16_t domid, int priority, const char *format, ...);
+
 /*
  * msgd has just started and found n records of applications that were there before it: lookups
  * and first LISTENs wait for each of them to announce, be gone, or be lost; 2 s at most.

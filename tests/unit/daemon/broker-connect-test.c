@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "base/macro.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -223,6 +224,11 @@ static void test_log_is_bounded(void **state)
 	assert_true(world_logged(w, "web(1): 50 lines about it were left out"));
 	assert_true(world_logged(w, "listens as late2 "));
 	assert_false(world_logged(w, "listens as late3 "));
+	/* What the shell around the broker says is of the same account. */
+	broker_log_about(w->broker, 1, LOG_INFO, "the shell's line");
+	assert_false(world_logged(w, "the shell's line"));
+	broker_log_about(w->broker, 99, LOG_INFO, "of nobody");
+	assert_true(world_logged(w, "of nobody"));
 	world_free(w);
 }
 
