@@ -172,7 +172,7 @@ on() {
 }
 
 await() {
-	local domain id offset seconds=${3:-20}
+	local domain id offset seconds=${3:-60}
 
 	in_tag "$1"
 	on "$domain" "await /run/lab/$id.out $(printf %q "$2") $seconds" $((seconds + 10)) || fail "$1 in $domain"

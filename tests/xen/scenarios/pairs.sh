@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Every kind of domain talks to every kind: VERB-LISTENER-CONNECTOR.
 # boots: xenstored
-# limit: 120
+# limit: 240
 # cases: echo-dom0-dom0 echo-dom0-pv echo-dom0-pvh echo-pv-dom0 echo-pv-pv echo-pv-pvh echo-pvh-dom0
 # cases: echo-pvh-pv echo-pvh-pvh echo-self-self
 # cases: file-dom0-dom0 file-dom0-pv file-dom0-pvh file-pv-dom0 file-pv-pv file-pv-pvh file-pvh-dom0
