@@ -77,48 +77,75 @@ static int ring_insert(struct xen *xen, uint32_t domain, uint32_t index, uint32_
 	return 0;
 }
 
-int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+/* The checks up to the ring, which is in ret_index of domain ret_target. */
+static int sendv_check(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t *ret_target, uint32_t *ret_index,
+	uint32_t *ret_len)
 {
 	uint16_t self = domain_at(xen, domain)->domid;
-	uint32_t target, index, len = 0;
-	struct sim_ring *ring;
-	int r;
 
 	if (addr->src.pad || addr->dst.pad)
 		return -EINVAL;
 	if (addr->src.domain_id != XEN_ARGO_DOMID_ANY && addr->src.domain_id != self)
 		return -EPERM;
-	target = domain_find(xen, addr->dst.domain_id);
-	if (target == DOMAIN_NONE)
+	*ret_target = domain_find(xen, addr->dst.domain_id);
+	if (*ret_target == DOMAIN_NONE)
 		return -ESRCH;
 	if (!domain_has_argo(domain_at(xen, domain)))
 		return -ENODEV;
-	if (!domain_has_argo(domain_at(xen, target)))
+	if (!domain_has_argo(domain_at(xen, *ret_target)))
 		return -ECONNREFUSED;
-	ring = argo_match(xen, target, addr->dst.aport, self, &index);
-	if (!ring)
+	if (!argo_match(xen, *ret_target, addr->dst.aport, self, ret_index))
 		return -ECONNREFUSED;
-	r = iov_sum(iov, n_iov, &len);
-	if (r < 0)
-		return r;
-	r = ring_insert(
-		xen, target, index, addr->src.aport, self, iov, n_iov, message_type, len, trusted);
-	if (r == -EAGAIN) {
-		r = argo_requeue_locked(xen, ring, self, len);
-		if (r < 0)
-			return r;
-		/*
-		 * The receiver gives room without the lock and then looks for waiters without it
-		 * (guest_ring_consumed): either it saw this one, or its room is seen here. The
-		 * waiter stays queued: a needless wake-up at worst.
-		 */
-		atomic_thread_fence(memory_order_seq_cst);
-		r = ring_insert(xen, target, index, addr->src.aport, self, iov, n_iov, message_type,
-			len, trusted);
-	}
+	return iov_sum(iov, n_iov, ret_len);
+}
+
+bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn)
+{
+	uint32_t target = domain_find(xen, destination);
+
+	if (target == DOMAIN_NONE)
+		return false;
+	txn_begin_domain(xen, target, ret_txn);
+	if (domain_find(ret_txn, destination) == target)
+		return true;
+	txn_abort(ret_txn); /* it is gone */
+	return false;
+}
+
+int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+{
+	uint32_t target, index, len;
+	int r = sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
+
+	if (r == 0)
+		r = ring_insert(xen, target, index, addr->src.aport, domain_at(xen, domain)->domid,
+			iov, n_iov, message_type, len, trusted);
 	if (r < 0)
 		return r;
 	virq_argo_locked(xen, target);
 	return (int)len;
+}
+
+int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+{
+	uint32_t target, index, len;
+	int r = argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
+
+	if (r != -EAGAIN)
+		return r;
+	(void)sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
+	r = argo_requeue_locked(xen, &domain_at(xen, target)->rings[index],
+		domain_at(xen, domain)->domid, len);
+	if (r < 0)
+		return r;
+	/*
+	 * The receiver gives room without a lock and then looks for waiters without one
+	 * (guest_ring_consumed): either it saw this one, or its room is seen here. The waiter stays
+	 * queued: a needless wake-up at worst.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	return argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
 }

@@ -89,7 +89,7 @@ uint32_t argo_payload_space(struct xen *xen, const struct sim_ring *ring)
 
 	if (!ring->len)
 		return 0;
-	space = (int32_t)argo_sanitized_rx(xen, ring) - (int32_t)ring->tx_ptr;
+	space = (int32_t)argo_sanitized_rx(xen, ring) - (int32_t)peek(&ring->tx_ptr);
 	if (space <= 0)
 		space += (int32_t)ring->len;
 	space -= 16 + 16;
@@ -446,19 +446,39 @@ static long op_unregister(struct xen *xen, uint32_t domain, const void *arg1, co
 	return argo_unregister_locked(xen, domain, unreg.aport, unreg.partner_id);
 }
 
-static long op_sendv(struct xen *xen, uint32_t domain, const void *arg1, const void *arg2,
+/* Its own transaction: under every lock only where the sender has to wait for room. */
+static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const void *arg2,
 	uint32_t n_iov, uint32_t message_type)
 {
-	xen_argo_send_addr_t addr;
 	xen_argo_iov_t iov[XEN_ARGO_MAXIOV];
+	xen_argo_send_addr_t addr;
+	uint32_t domain = domain_find(xen, domid);
+	struct xen txn;
+	int r = -EAGAIN;
 
+	if (domain == DOMAIN_NONE)
+		return -ESRCH;
 	if (guest_read(xen, &addr, arg1, sizeof(addr), false) < 0)
 		return -EFAULT;
 	if (n_iov > XEN_ARGO_MAXIOV)
 		return -EINVAL;
 	if (guest_read(xen, iov, arg2, n_iov * sizeof(iov[0]), false) < 0)
 		return -EFAULT;
-	return argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
+	if (argo_begin_sendv(xen, addr.dst.domain_id, &txn)) {
+		r = -ESRCH;
+		if (domain_find(&txn, domid) == domain)
+			r = argo_sendv_now_locked(
+				&txn, domain, &addr, iov, n_iov, message_type, false);
+		txn_commit(&txn);
+	}
+	if (r != -EAGAIN)
+		return r;
+	txn_begin(xen);
+	r = -ESRCH;
+	if (domain_find(xen, domid) == domain)
+		r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
+	txn_commit(xen);
+	return r;
 }
 
 /*
@@ -476,6 +496,8 @@ long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void
 		return -EINVAL;
 	if (xen->seg->argo_off)
 		return -EOPNOTSUPP;
+	if (cmd == XEN_ARGO_OP_sendv)
+		return op_sendv(xen, domid, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4);
 	txn_begin(xen);
 	domain = domain_find(xen, domid);
 	if (domain == DOMAIN_NONE)
@@ -484,8 +506,6 @@ long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void
 		r = op_register(xen, domain, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4, &commit);
 	else if (cmd == XEN_ARGO_OP_unregister_ring)
 		r = op_unregister(xen, domain, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4);
-	else if (cmd == XEN_ARGO_OP_sendv)
-		r = op_sendv(xen, domain, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4);
 	else if (cmd == XEN_ARGO_OP_notify)
 		r = arg2 || arg3 || arg4 ? -EINVAL : notify(xen, domain, arg1);
 	else

@@ -485,13 +485,26 @@ static void check_pages(struct check *c)
 				domain_at(c->xen, i)->n_shared, shared[i]);
 }
 
+/* Every lock is held by this check. */
+static void check_guard(struct check *c, uint32_t i)
+{
+	const struct sim_guard *g = &c->xen->seg->guards[i];
+	uint32_t n = atomic_load(&c->xen->seg->n_domains);
+
+	if (atomic_load(&g->n_undo) || atomic_load(&g->n_redo) || atomic_load(&g->committed))
+		bad(c, "journal %u is not empty", i);
+	if (i != SIM_GUARD_ALL && (atomic_load(&g->word) != 0) != (i < SIM_GUARD_DOMAIN(n)))
+		bad(c, "lock %u of %u domains' is %x", i, n, atomic_load(&g->word));
+	if (i >= SIM_GUARD_DOMAIN(n) && domain_exists(c, i - SIM_GUARD_DOMAIN(0)))
+		bad(c, "the lock of domain %u is not taken with all", i - SIM_GUARD_DOMAIN(0));
+}
+
 static void check_all(struct check *c)
 {
 	struct sim_segment *seg = c->xen->seg;
 
-	if (atomic_load(&seg->journal.n_undo) || atomic_load(&seg->journal.n_redo) ||
-		atomic_load(&seg->journal.committed))
-		bad(c, "the journal is not empty");
+	for (uint32_t i = 0; i < SIM_GUARDS; i++)
+		check_guard(c, i);
 	for (uint32_t domid = 0; domid < ARRAY_SIZE(seg->domain_index); domid++)
 		if (seg->domain_index[domid] &&
 			(!domain_exists(c, seg->domain_index[domid] - 1U) ||

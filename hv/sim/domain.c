@@ -64,18 +64,43 @@ static int domain_init(
 	return 0;
 }
 
+static uint32_t index_free(const struct sim_segment *seg)
+{
+	uint32_t index = 0;
+
+	while (index < SIM_MAX_DOMAINS && seg->domains[index].state != SIM_DOMAIN_FREE)
+		index++;
+	return index;
+}
+
+/*
+ * From now on whoever takes all the locks takes this domain's as well: before anybody can find the
+ * domain. Nobody but the authority, one thread of it at a time, creates any.
+ */
+static void lock_add(struct xen *xen)
+{
+	struct sim_segment *seg = xen->seg;
+	uint32_t index;
+
+	txn_begin(xen);
+	index = index_free(seg);
+	if (index < SIM_MAX_DOMAINS && index >= atomic_load(&seg->n_domains))
+		atomic_store(&seg->n_domains, index + 1);
+	txn_abort(xen);
+}
+
 int domain_create(struct xen *xen, uint16_t domid, const char *name,
 	const uint8_t uuid[HV_UUID_LEN], uint8_t flags, const struct domain_limits *limits,
 	uint32_t *ret_index)
 {
 	struct sim_segment *seg = xen->seg;
-	uint32_t index = 0;
 	struct sim_domain *d;
+	uint32_t index;
 	int r;
 
+	lock_add(xen);
 	txn_begin(xen);
-	while (index < SIM_MAX_DOMAINS && seg->domains[index].state != SIM_DOMAIN_FREE)
-		index++;
+	index = index_free(seg);
 	r = index == SIM_MAX_DOMAINS ? -ENOSPC : seg->domain_index[domid] ? -EEXIST : 0;
 	if (r == 0)
 		r = domain_init(xen, index, flags, limits);

@@ -327,6 +327,33 @@ void evtchn_destroy_locked(struct xen *xen, uint32_t domain, uint32_t port)
 
 /* ---- using ------------------------------------------------------------------------------- */
 
+/* The domain whose state a send through this port changes, if any. */
+static uint32_t send_target(struct xen *xen, uint32_t domain, uint32_t port)
+{
+	const struct sim_port *p = port_at(xen, domain_at(xen, domain), port);
+	uint32_t target;
+
+	if (!p || peek(&p->state) != SIM_PORT_INTERDOMAIN)
+		return domain;
+	target = peek(&p->remote_domain);
+	/* Seen without a lock, it may be anything: its page may be another one's. */
+	return target < atomic_load_explicit(&xen->seg->n_domains, memory_order_relaxed) ? target
+											  : domain;
+}
+
+/* What is read without the lock may be out of date: then once more. */
+void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct xen *ret_txn)
+{
+	for (;;) {
+		uint32_t target = send_target(xen, domain, port);
+
+		txn_begin_domain(xen, target, ret_txn);
+		if (send_target(ret_txn, domain, port) == target)
+			return;
+		txn_abort(ret_txn);
+	}
+}
+
 int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port)
 {
 	struct sim_port *p = port_at(xen, domain_at(xen, domain), port);
@@ -597,6 +624,25 @@ static const struct {
 	[EVTCHNOP_set_priority] = {sizeof(evtchn_set_priority_t), false},
 };
 
+/* The two that change nothing but what is pending, in one domain. */
+static int evtchn_use(struct xen *xen, uint16_t domid, int cmd, union evtchn_arg *arg)
+{
+	uint32_t domain = domain_find(xen, domid);
+	struct xen txn;
+	int r = -ESRCH;
+
+	if (domain == DOMAIN_NONE)
+		return -ESRCH;
+	if (cmd == EVTCHNOP_send)
+		evtchn_begin_send(xen, domain, arg->send.port, &txn);
+	else
+		txn_begin_domain(xen, domain, &txn);
+	if (domain_find(&txn, domid) == domain)
+		r = evtchn_dispatch(&txn, domain, cmd, arg);
+	txn_commit(&txn);
+	return r;
+}
+
 /* do_event_channel_op: the argument is copied in, then the operation done, then copied out. */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 {
@@ -611,6 +657,8 @@ int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 		return -EFAULT;
 	if (cmd == EVTCHNOP_reset)
 		return evtchn_reset(xen, domid, copy.reset.dom);
+	if (cmd == EVTCHNOP_send || cmd == EVTCHNOP_unmask)
+		return evtchn_use(xen, domid, cmd, &copy);
 	txn_begin(xen);
 	domain = domain_find(xen, domid);
 	r = domain == DOMAIN_NONE ? -ESRCH : evtchn_dispatch(xen, domain, cmd, &copy);

@@ -52,7 +52,7 @@ static bool under_lock(const struct sim_domain *d)
 /* Linked by this very transaction, which its word does not show yet. */
 static bool is_being_linked(const struct xen *xen, uint32_t domain, uint32_t port)
 {
-	const struct sim_journal *j = &xen->seg->journal;
+	const struct sim_guard *j = xen->guard;
 
 	for (uint32_t i = 0; i < j->n_redo; i++)
 		if (j->redo[i].kind == SIM_REDO_FIFO_LINK && j->redo[i].domain == domain &&

@@ -111,34 +111,34 @@ int guest_port_close(struct xen *xen, uint32_t port)
 int guest_port_send(struct xen *xen, uint32_t port)
 {
 	uint32_t domain;
+	struct xen txn;
 	int r = -ENOTCONN;
 
-	if (guest_begin(xen) < 0)
-		return -ENODEV;
 	(void)my_domain(xen, &domain);
-	if (guest_port_is_mine(xen, xen->slot, port))
-		r = evtchn_send_locked(xen, domain, port);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
+	evtchn_begin_send(xen, domain, port, &txn);
+	if (!guest_is_live(&txn))
+		r = -ENODEV;
+	else if (guest_port_is_mine(&txn, xen->slot, port))
+		r = evtchn_send_locked(&txn, domain, port);
+	txn_commit(&txn); /* where it failed, nothing has changed */
 	return r;
 }
 
 int guest_port_unmask(struct xen *xen, const uint32_t *ports, size_t n)
 {
+	struct xen txn;
 	uint32_t domain;
 
+	(void)my_domain(xen, &domain);
 	for (size_t i = 0; i < n;) {
 		size_t end = i + UNMASK_BATCH < n ? i + UNMASK_BATCH : n;
 
-		if (guest_begin(xen) < 0)
+		if (guest_begin_own(xen, &txn) < 0)
 			return -ENODEV;
-		(void)my_domain(xen, &domain);
 		for (; i < end; i++)
-			if (guest_port_is_mine(xen, xen->slot, ports[i]))
-				(void)evtchn_unmask_locked(xen, domain, ports[i]);
-		txn_commit(xen);
+			if (guest_port_is_mine(&txn, xen->slot, ports[i]))
+				(void)evtchn_unmask_locked(&txn, domain, ports[i]);
+		txn_commit(&txn);
 	}
 	return 0;
 }

@@ -108,7 +108,10 @@ static bool ring_has_data(struct xen *xen, const struct sim_ring *ring)
 	return atomic_load_explicit(header, memory_order_acquire) != ring->tx_ptr;
 }
 
-/* Room for what got EAGAIN last; also when the destination is gone, which sending will tell. */
+/*
+ * Room for what got EAGAIN last; also when the destination is gone, which sending will tell. Others
+ * may be sending there meanwhile, under another lock: that takes room away only.
+ */
 static bool ring_has_room(struct xen *xen, uint32_t domain, const struct sim_ring *ring)
 {
 	uint32_t target = domain_find(xen, ring->partner);
@@ -140,7 +143,7 @@ void guest_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks)
 				continue;
 			slot_set_ring(xen, ring->owner - 1U, i);
 			kicks->slots[(ring->owner - 1U) / 64] |= 1ULL << (ring->owner - 1U) % 64;
-			ring->want = 0;
+			txn_store(&ring->want, sizeof(ring->want), 0);
 			d->ring_watch[word] &= ~WATCH_BIT(i);
 		}
 	}
@@ -152,30 +155,29 @@ int guest_ring_watch(struct xen *xen, uint32_t index, bool on)
 	struct sim_domain *d = domain_at(xen, domain);
 	struct sim_ring *ring = &d->rings[index];
 	uint64_t watch;
-	int r = 0;
+	struct xen txn;
 
-	if (guest_begin(xen) < 0)
+	if (guest_begin_own(xen, &txn) < 0)
 		return -ENODEV;
 	watch = d->ring_watch[index / 64] & ~WATCH_BIT(index);
 	if (!ring->used || ring->owner != xen->slot + 1) {
-		r = on ? -ESTALE : 0; /* it vanished with its partner */
-		txn_abort(xen);
-		return r;
+		txn_abort(&txn);
+		return on ? -ESTALE : 0; /* it vanished with its partner */
 	}
-	txn_set(xen, &d->ring_watch[index / 64], on ? watch | WATCH_BIT(index) : watch);
+	txn_set(&txn, &d->ring_watch[index / 64], on ? watch | WATCH_BIT(index) : watch);
 	/* What is there already is found by the handler, as if the interrupt came now. */
-	if (on && (ring_has_data(xen, ring) || ring_has_room(xen, domain, ring)))
-		txn_redo(xen, SIM_REDO_VIRQ_ARGO, domain, 0, 0);
-	txn_commit(xen);
+	if (on && (ring_has_data(&txn, ring) || ring_has_room(&txn, domain, ring)))
+		txn_redo(&txn, SIM_REDO_VIRQ_ARGO, domain, 0, 0);
+	txn_commit(&txn);
 	return 0;
 }
 
-/* addr's source is stamped by whoever registered the ring: one process cannot speak as another. */
-int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type)
+/* Under every lock: what to wait for is noted in the own ring, and in the destination's. */
+static int ring_send_all(struct xen *xen, struct sim_ring *ring, uint32_t domain,
+	const xen_argo_send_addr_t *addr, const xen_argo_iov_t *iov, uint32_t n_iov,
+	uint32_t message_type)
 {
-	uint32_t domain = slot_domain(xen, xen->slot), len = 0;
-	struct sim_ring *ring = &domain_at(xen, domain)->rings[index];
+	uint32_t len = 0;
 	int r;
 
 	if (guest_begin(xen) < 0)
@@ -192,6 +194,27 @@ int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t 
 		txn_set(xen, &ring->want, 0);
 	}
 	txn_commit(xen);
+	return r;
+}
+
+/* addr's source is stamped by whoever registered the ring: one process cannot speak as another. */
+int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type)
+{
+	uint32_t domain = slot_domain(xen, xen->slot);
+	struct sim_ring *ring = &domain_at(xen, domain)->rings[index];
+	int r = -EAGAIN;
+	struct xen txn;
+
+	if (!peek(&ring->want) && argo_begin_sendv(xen, addr->dst.domain_id, &txn)) {
+		r = -ENODEV;
+		if (guest_is_live(&txn))
+			r = argo_sendv_now_locked(
+				&txn, domain, addr, iov, n_iov, message_type, true);
+		txn_commit(&txn);
+	}
+	if (r == -EAGAIN)
+		r = ring_send_all(xen, ring, domain, addr, iov, n_iov, message_type);
 	return r;
 }
 

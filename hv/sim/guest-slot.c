@@ -52,16 +52,30 @@
 #define DRAIN	    4U
 #define EMPTY_LOOKS 16U
 
-int guest_begin(struct xen *xen)
+bool guest_is_live(struct xen *xen)
 {
 	struct sim_slot *s = slot_at(xen, xen->slot);
 
+	return atomic_load_explicit(&s->state, memory_order_relaxed) == SIM_SLOT_LIVE &&
+	       lock_word_of(xen->slot, atomic_load_explicit(&s->generation,
+					       memory_order_relaxed)) == xen->lock_word;
+}
+
+int guest_begin(struct xen *xen)
+{
 	txn_begin(xen);
-	if (atomic_load_explicit(&s->state, memory_order_relaxed) == SIM_SLOT_LIVE &&
-		lock_word_of(xen->slot, atomic_load_explicit(&s->generation,
-						memory_order_relaxed)) == xen->lock_word)
+	if (guest_is_live(xen))
 		return 0;
 	txn_abort(xen);
+	return -ENODEV;
+}
+
+int guest_begin_own(struct xen *xen, struct xen *ret_txn)
+{
+	txn_begin_domain(xen, slot_domain(xen, xen->slot), ret_txn);
+	if (guest_is_live(ret_txn))
+		return 0;
+	txn_abort(ret_txn);
 	return -ENODEV;
 }
 

@@ -25,6 +25,13 @@ static inline uint32_t slot_domain(const struct xen *xen, uint32_t slot)
  * nothing has begun.
  */
 int guest_begin(struct xen *xen);
+/* The same under the lock of its domain alone (txn_begin_domain). */
+int guest_begin_own(struct xen *xen, struct xen *ret_txn);
+/*
+ * Under any lock, and as long as it is held: before the authority gives back what a dead one had,
+ * it takes them all.
+ */
+bool guest_is_live(struct xen *xen);
 
 /* guest-slot.c: telling a slot's owner. Bits first, then kick_slot: see there. */
 void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port);

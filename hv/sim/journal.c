@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Commit, abort and recovery; see journal.h. Must never allocate, and block only on the lock. */
+/* Commit, abort and recovery; see journal.h. Must never allocate, and block only on the locks. */
 #include "hv/sim/journal.h"
 
 #include <string.h>
@@ -10,41 +10,28 @@ static void undo_one(struct xen *xen, const struct sim_undo *undo)
 {
 	uint8_t *p = (uint8_t *)xen->seg + undo->offset;
 
-	switch (undo->size) {
-	case 1:
-		*p = (uint8_t)undo->old;
-		break;
-	case 2:
-		*(uint16_t *)p = (uint16_t)undo->old;
-		break;
-	case 4:
-		*(uint32_t *)p = (uint32_t)undo->old;
-		break;
-	case 8:
-		*(uint64_t *)p = undo->old;
-		break;
-	default:
-		for (uint32_t i = 0; i < undo->size / 16; i++)
-			((uint64_t *)p)[i] = undo->old;
-	}
+	if (undo->size <= 8)
+		txn_store(p, undo->size, undo->old);
+	for (uint32_t i = 0; i < undo->size / 16; i++)
+		((uint64_t *)p)[i] = undo->old;
 }
 
-static void undo_all(struct xen *xen)
+static void undo_all(struct xen *xen, struct sim_guard *j)
 {
-	struct sim_journal *j = &xen->seg->journal;
 	uint32_t n = atomic_load_explicit(&j->n_undo, memory_order_relaxed);
 
-	while (n > 0)
+	while (n > 0) {
 		undo_one(xen, &j->undo[--n]);
+		txn_step(xen);
+	}
 	atomic_signal_fence(memory_order_seq_cst);
 	atomic_store_explicit(&j->n_redo, 0, memory_order_relaxed);
 	atomic_store_explicit(&j->n_undo, 0, memory_order_release);
 }
 
 /* Publishes what was committed and empties the journal. May be run again from the start. */
-static void redo_all(struct xen *xen, struct kick_set *kicks)
+static void redo_all(struct xen *xen, struct sim_guard *j, struct kick_set *kicks)
 {
-	struct sim_journal *j = &xen->seg->journal;
 	uint32_t n = atomic_load_explicit(&j->n_redo, memory_order_relaxed);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -59,45 +46,63 @@ static void redo_all(struct xen *xen, struct kick_set *kicks)
 	atomic_store_explicit(&j->committed, 0, memory_order_release);
 }
 
-/* The lock was taken from a dead owner: makes the state whole. Killed in here: starts over. */
-static void recover(struct xen *xen, struct kick_set *kicks)
+static void recover(
+	struct xen *xen, struct sim_guard *j, struct sim_recovered *recovered, struct kick_set *kicks)
 {
-	struct sim_journal *j = &xen->seg->journal;
-	struct sim_lock *lock = &xen->seg->lock;
-
 	if (atomic_load_explicit(&j->committed, memory_order_acquire)) {
 		if (atomic_load_explicit(&j->n_redo, memory_order_relaxed))
-			atomic_fetch_add_explicit(&lock->n_redone, 1, memory_order_relaxed);
-		redo_all(xen, kicks);
+			atomic_fetch_add_explicit(&recovered->n_redone, 1, memory_order_relaxed);
+		redo_all(xen, j, kicks);
 	} else {
 		if (atomic_load_explicit(&j->n_undo, memory_order_relaxed))
-			atomic_fetch_add_explicit(&lock->n_undone, 1, memory_order_relaxed);
-		undo_all(xen);
+			atomic_fetch_add_explicit(&recovered->n_undone, 1, memory_order_relaxed);
+		undo_all(xen, j);
 	}
-	atomic_fetch_add_explicit(&lock->n_recovered, 1, memory_order_relaxed);
 }
 
 /*
- * Kicks that recovery found are given before the lock is: a recovery is rare, and whoever waits
- * for it already waits for a dead process.
+ * Somebody died with a lock: makes the state whole. Whoever is killed in here leaves the rest to
+ * the next one, as it has all the locks. Their order does not matter: lock.h.
  */
-static void recover_and_kick(struct xen *xen)
+static void recover_all(struct xen *xen, struct kick_set *kicks)
 {
-	struct kick_set kicks = {0};
+	struct sim_segment *seg = xen->seg;
+	uint32_t n = atomic_load_explicit(&seg->n_domains, memory_order_relaxed);
 
-	recover(xen, &kicks);
-	kick_all(xen, &kicks);
+	recover(xen, &seg->guards[SIM_GUARD_ALL], &seg->recovered_all, kicks);
+	for (uint32_t i = 0; i < n; i++)
+		recover(xen, &seg->guards[SIM_GUARD_DOMAIN(i)], &seg->recovered_domain, kicks);
 }
 
 void txn_begin(struct xen *xen)
 {
-	if (lock_take(xen) == LOCK_OWNER_DIED)
-		recover_and_kick(xen);
+	while (lock_take_all(xen)) {
+		struct kick_set kicks = {0};
+
+		recover_all(xen, &kicks);
+		lock_release_all(xen);
+		kick_all(xen, &kicks);
+	}
+}
+
+void txn_begin_domain(struct xen *xen, uint32_t domain, struct xen *ret_txn)
+{
+	lock_take_domain(xen, SIM_GUARD_DOMAIN(domain));
+	*ret_txn = *xen;
+	ret_txn->guard = &xen->seg->guards[SIM_GUARD_DOMAIN(domain)];
+}
+
+static void release(struct xen *xen)
+{
+	if (xen->guard == &xen->seg->guards[SIM_GUARD_ALL])
+		lock_release_all(xen);
+	else
+		lock_release(xen, (uint32_t)(xen->guard - xen->seg->guards));
 }
 
 void txn_commit(struct xen *xen)
 {
-	struct sim_journal *j = &xen->seg->journal;
+	struct sim_guard *j = xen->guard;
 	struct kick_set kicks = {0};
 
 	txn_step(xen);
@@ -106,9 +111,9 @@ void txn_commit(struct xen *xen)
 		atomic_store_explicit(&j->committed, 1, memory_order_release);
 		atomic_signal_fence(memory_order_seq_cst);
 		txn_step(xen);
-		redo_all(xen, &kicks);
+		redo_all(xen, j, &kicks);
 	}
-	lock_release(xen);
+	release(xen);
 	/*
 	 * After the release: a wake-up may well put the woken on this CPU, and it would find the
 	 * lock held by us. If we die here, the authority, which notices every death, kicks all
@@ -119,8 +124,8 @@ void txn_commit(struct xen *xen)
 
 void txn_abort(struct xen *xen)
 {
-	undo_all(xen);
-	lock_release(xen);
+	undo_all(xen, xen->guard);
+	release(xen);
 }
 
 void txn_fill(struct xen *xen, uint64_t *p, uint32_t n, uint64_t value)
@@ -133,7 +138,7 @@ void txn_fill(struct xen *xen, uint64_t *p, uint32_t n, uint64_t value)
 
 void txn_redo(struct xen *xen, enum sim_redo_kind kind, uint32_t domain, uint32_t a, uint32_t b)
 {
-	struct sim_journal *j = &xen->seg->journal;
+	struct sim_guard *j = xen->guard;
 	uint32_t n = atomic_load_explicit(&j->n_redo, memory_order_relaxed);
 
 	assert(n < SIM_JOURNAL_REDO);

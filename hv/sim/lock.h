@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The robust lock: a futex word that names its owner (slot and generation), so that whoever waits
- * can find out that the owner is dead and take the lock over. One for the whole segment now;
- * nothing but journal.c takes it, so that it can be split there. Must never be held over anything
- * that blocks.
+ * The robust locks: each a futex word that names its owner (slot and generation), so that whoever
+ * waits can find out that the owner is dead. Nothing but journal.c takes them. Must never be held
+ * over anything that blocks.
+ *
+ * There is one for each domain, and one for all. Who has the lock of a domain changes what is marked
+ * "domain's" in segment.h, reads whatever it likes, and takes no other lock. Who changes anything
+ * else takes the lock for all, then that of every domain, in the order of their indexes. So:
+ *
+ *  - nobody deadlocks: whoever waits holds nothing, or those before what it waits for;
+ *  - a dead owner's lock is taken over by an owner of the lock for all only, on its way to all
+ *    of them, and nobody else gets on before it has made whole what the dead have left. Whoever
+ *    finds a dead owner of a domain's lock does that first (lock_take_domain);
+ *  - of a domain's journal and the one for all, one is empty: as long as the latter is not, its owner,
+ *    or whoever recovers, holds every lock. And two domains' journals have nothing in common. So
+ *    the order in which journals are recovered does not matter.
+ *
+ * tests/model/locks.pml has that model-checked.
  */
 #ifndef MSGD_HV_SIM_LOCK_H
 #define MSGD_HV_SIM_LOCK_H
 
 #include "hv/sim/xen.h"
 
-enum lock_result {
-	LOCK_TAKEN = 0,
-	LOCK_OWNER_DIED, /* taken, and the state is to be recovered first */
-};
-
-#define LOCK_SLEEPERS (1U << 31)
+#define LOCK_SLOT      0x7fffU	  /* slot + 1 */
+#define LOCK_WITH_ALL  (1U << 15) /* a domain's, and its owner has the lock for all as well */
+#define LOCK_SLEEPERS  (1U << 31) /* in between: the slot's generation */
 
 /*
  * An owner that lives, but does not run, for it is stopped or in a debugger, stops everybody. It
@@ -35,38 +45,51 @@ static inline uint32_t lock_word_of(uint32_t slot, uint32_t generation)
 	return (slot + 1U) | (generation & 0x7fffU) << 16;
 }
 
-enum lock_result lock_take_slow(struct xen *xen);
-void lock_wake(struct xen *xen);
+void lock_take_domain_slow(struct xen *xen, uint32_t guard);
+/* Waits until the lock for all is free, or is another holding. */
+void lock_let_pass(struct xen *xen);
+void lock_wake(struct xen *xen, uint32_t guard);
 
 /* The owner says that it is another holding of the lock, though the word is the same. */
-static inline void lock_count(struct xen *xen)
+static inline void lock_count(struct sim_guard *g)
 {
-	_Atomic uint32_t *n = &xen->seg->lock.n_taken;
+	uint32_t n = atomic_load_explicit(&g->n_taken, memory_order_relaxed);
 
-	atomic_store_explicit(
-		n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(&g->n_taken, n + 1, memory_order_relaxed);
 }
 
-static inline enum lock_result lock_take(struct xen *xen)
+/*
+ * Nobody needs to let the lock for all pass; but with many processes on few CPUs each of the locks
+ * that its owner waits for may be held by one that is preempted, and would be again when its turn
+ * comes.
+ */
+static inline void lock_take_domain(struct xen *xen, uint32_t guard)
 {
-	enum lock_result result = LOCK_TAKEN;
-	uint32_t free = 0;
+	struct sim_guard *g = &xen->seg->guards[guard];
+	uint32_t word = 0;
 
-	if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&xen->seg->lock.word, &free,
+	if (__builtin_expect(atomic_load_explicit(&xen->seg->guards[SIM_GUARD_ALL].word,
+				     memory_order_relaxed) != 0,
+		    0))
+		lock_let_pass(xen);
+	if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&g->word, &word,
 				     xen->lock_word, memory_order_acquire, memory_order_relaxed),
 		    0))
-		result = lock_take_slow(xen);
-	lock_count(xen);
-	return result;
+		lock_take_domain_slow(xen, guard);
+	lock_count(g);
 }
 
-static inline void lock_release(struct xen *xen)
+static inline void lock_release(struct xen *xen, uint32_t guard)
 {
-	if (__builtin_expect(
-		    atomic_exchange_explicit(&xen->seg->lock.word, 0, memory_order_release) &
-			    LOCK_SLEEPERS,
+	if (__builtin_expect(atomic_exchange_explicit(&xen->seg->guards[guard].word, 0,
+				     memory_order_release) &
+				     LOCK_SLEEPERS,
 		    0))
-		lock_wake(xen);
+		lock_wake(xen, guard);
 }
+
+/* True: somebody died in one of them; the state is to be recovered first. */
+bool lock_take_all(struct xen *xen);
+void lock_release_all(struct xen *xen);
 
 #endif

@@ -123,5 +123,6 @@ void xen_init(struct xen *xen, struct sim_segment *seg, uint32_t slot)
 		.pool = (uint8_t *)seg + pool_offset(),
 		.slot = slot,
 		.lock_word = lock_word_of(slot, atomic_load(&seg->slots[slot].generation)),
+		.guard = &seg->guards[SIM_GUARD_ALL],
 	};
 }

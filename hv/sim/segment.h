@@ -6,8 +6,10 @@
  * between two reads unless the lock is held. A change of any struct changes SIM_LAYOUT; attaching
  * refuses another one.
  *
- * Everything is guarded by the lock and changed through the journal (journal.h), but for what is
- * marked "any time": that is _Atomic, and says who writes it.
+ * Everything is guarded by locks and changed through their journals (journal.h), but for what is
+ * marked "any time": that is _Atomic, and says who writes it. What is marked "domain's" changes under
+ * its domain's lock alone; all else only while every lock is held, so that holding any one of them
+ * is enough to read it.
  */
 #ifndef MSGD_HV_SIM_SEGMENT_H
 #define MSGD_HV_SIM_SEGMENT_H
@@ -24,7 +26,7 @@
 #include "hv/hv.h"
 
 #define SIM_MAGIC   0x6d69736e65785fd7ULL
-#define SIM_VERSION 2U
+#define SIM_VERSION 3U
 
 #define SIM_MAX_DOMAINS	 64U
 #define SIM_MAX_SLOTS	 256U	 /* slot 0 is the authority's */
@@ -58,16 +60,7 @@ static_assert(SIM_MAX_PORTS == EVTCHN_FIFO_NR_CHANNELS, "FIFO ports");
 static_assert(sizeof(xen_argo_ring_t) == 64, "hv/argo-ring.h reads rings with this header");
 static_assert(sizeof(struct xen_argo_ring_message_header) == 16, "and messages with this one");
 
-/* ---- the lock and its journal -------------------------------------------------------- */
-
-struct sim_lock {
-	/* 0: free; else who: slot + 1 in bits 0..15, its generation in 16..30, 31: sleepers. */
-	_Alignas(64) _Atomic uint32_t word;
-	_Atomic uint32_t n_taken;     /* how often; the owner writes: lock_count */
-	_Atomic uint32_t n_recovered; /* owners that died inside */
-	_Atomic uint32_t n_undone;    /* of those: had not committed, and had changed something */
-	_Atomic uint32_t n_redone;    /* of those: had committed, but not finished publishing */
-};
+/* ---- the locks and their journals ------------------------------------------------------ */
 
 struct sim_undo {
 	uint32_t offset; /* of the first byte, in the segment */
@@ -95,12 +88,30 @@ struct sim_redo {
 	uint32_t b;
 };
 
-struct sim_journal {
-	_Alignas(64) _Atomic uint32_t n_undo;
+/*
+ * A lock, and the journal of what its owner changes: lock.h, journal.h. The journal's head and its
+ * first redo records share the lock's cache line, which is all that sending an event needs.
+ */
+struct sim_guard {
+	/* 0: free; else who: lock_word_of */
+	_Alignas(64) _Atomic uint32_t word;
+	_Atomic uint32_t n_taken; /* how often; the owner writes: lock_count */
+	_Atomic uint32_t n_undo;
 	_Atomic uint32_t n_redo;
 	_Atomic uint32_t committed;
 	struct sim_redo redo[SIM_JOURNAL_REDO];
-	struct sim_undo undo[SIM_JOURNAL_UNDO];
+	_Alignas(64) struct sim_undo undo[SIM_JOURNAL_UNDO];
+};
+
+#define SIM_GUARD_ALL	      0U /* of seg->guards: with it, its owner takes every other one */
+#define SIM_GUARD_DOMAIN(index) (1U + (index))
+#define SIM_GUARDS	      SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS)
+
+/* Of each kind of guard; whoever holds them all writes. */
+struct sim_recovered {
+	_Atomic uint32_t n_recovered; /* owners that died inside */
+	_Atomic uint32_t n_undone;    /* of those: had not committed, and had changed something */
+	_Atomic uint32_t n_redone;    /* of those: had committed, but not finished publishing */
 };
 
 /* ---- the hypervisor's own state ------------------------------------------------------- */
@@ -367,8 +378,11 @@ struct sim_segment {
 	_Atomic uint64_t now_ns;	/* then this is the time */
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
 
-	struct sim_lock lock;
-	struct sim_journal journal;
+	/* Indexes of domains below this are, or were, in use. It only grows, outside the journal. */
+	_Atomic uint32_t n_domains;
+	_Atomic uint32_t waits_for; /* the guard that the owner of all waits for; 0: none */
+	struct sim_recovered recovered_all, recovered_domain;
+	struct sim_guard guards[SIM_GUARDS];
 
 	uint64_t next_generation;
 	uint32_t free_track, free_share, free_map; /* index + 1 */

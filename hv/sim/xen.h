@@ -20,8 +20,8 @@ struct xen_ops {
 	/* Writes the eventfd of a slot of that generation. Must not block. Any thread. */
 	void (*kick)(struct xen *xen, uint32_t slot, uint32_t generation);
 	/*
-	 * The lock's owner, a slot, has held it for waited_ms without a break; called again and
-	 * again, the last time with before_ms.
+	 * A lock's owner, a slot, has been in the way for waited_ms without a break; called again
+	 * and again, the last time with before_ms.
 	 */
 	void (*stuck)(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms);
 };
@@ -30,7 +30,9 @@ struct xen {
 	struct sim_segment *seg; /* borrowed by handles in one process, owned by whoever mapped */
 	uint8_t *pool;		 /* the page pool, inside seg */
 	uint32_t slot;
-	uint32_t lock_word; /* what this slot writes into the lock */
+	uint32_t lock_word; /* what this slot writes into a lock */
+	/* Of the transaction: that for all, but in what txn_begin_domain returns. */
+	struct sim_guard *guard;
 	uint32_t n_empty;   /* the owner's: polls that found nothing; see guest-slot.c */
 	const struct xen_ops *ops;
 	void *ops_arg; /* borrowed */
@@ -38,6 +40,9 @@ struct xen {
 	void (*step)(void *arg);
 	void *step_arg;
 };
+
+/* A look at a field without a lock that keeps it as it is. */
+#define peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 
 /* segment.c */
 int segment_create(int *ret_fd, struct sim_segment **ret_seg);
@@ -72,7 +77,7 @@ int guest_write(struct xen *xen, void *dst, const void *src, size_t len);
 #define DOMAIN_NONE UINT32_MAX
 static inline uint32_t domain_find(const struct xen *xen, uint16_t domid)
 {
-	return domid < 0x8000 ? (uint32_t)xen->seg->domain_index[domid] - 1U : DOMAIN_NONE;
+	return domid < 0x8000 ? (uint32_t)peek(&xen->seg->domain_index[domid]) - 1U : DOMAIN_NONE;
 }
 
 /* rcu_lock_domain_by_any_id: DOMID_SELF is the caller. */
@@ -94,7 +99,7 @@ static inline struct sim_port *port_entry(
 
 	if (port < SIM_2L_PORTS)
 		return &d->ports[port];
-	return (struct sim_port *)page_address(xen, d->port_page[i / SIM_PORTS_PAGE]) +
+	return (struct sim_port *)page_address(xen, peek(&d->port_page[i / SIM_PORTS_PAGE])) +
 	       i % SIM_PORTS_PAGE;
 }
 
@@ -145,6 +150,8 @@ void evtchn_destroy_locked(struct xen *xen, uint32_t domain, uint32_t port);
 /* alloc_unbound_xen_event_channel: an end of which Xen itself is the consumer. */
 int evtchn_alloc_xen_locked(
 	struct xen *xen, uint32_t domain, uint32_t vcpu, uint16_t remote, uint32_t *ret_port);
+/* Begins a transaction under the lock of the domain that a port of `domain` sends to. */
+void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct xen *ret_txn);
 int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port);
 int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
 
@@ -199,7 +206,18 @@ uint32_t argo_sanitized_rx(struct xen *xen, const struct sim_ring *ring);
 int argo_requeue_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid, uint32_t len);
 void argo_waiter_cancel_locked(struct xen *xen, struct sim_ring *ring, uint16_t domid);
 void argo_check_waiters_locked(struct xen *xen, uint32_t domain);
-/* Returns the payload's length. Its changes are to be committed even when it fails (EAGAIN). */
+/*
+ * Begins a transaction under the lock of the destination's domain. False: none has begun, for
+ * there is no such domain.
+ */
+bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn);
+/*
+ * In that. Returns the payload's length. EAGAIN: nothing has changed; argo_sendv_locked is to be
+ * called, under every lock, which lets the sender wait for room. What that changes is to be
+ * committed even when it fails (EAGAIN).
+ */
+int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);
 int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
 	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);
 

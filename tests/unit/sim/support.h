@@ -51,6 +51,19 @@ static inline int world_teardown(void **state)
 	return bad;
 }
 
+/* Owners that died with a lock of either kind; of those, the ones whose publishing was finished. */
+static inline uint32_t n_recovered(const struct world *w)
+{
+	return atomic_load(&w->xen->seg->recovered_all.n_recovered) +
+	       atomic_load(&w->xen->seg->recovered_domain.n_recovered);
+}
+
+static inline uint32_t n_redone(const struct world *w)
+{
+	return atomic_load(&w->xen->seg->recovered_all.n_redone) +
+	       atomic_load(&w->xen->seg->recovered_domain.n_redone);
+}
+
 #define SIM_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 
 #endif

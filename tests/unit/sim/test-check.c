@@ -108,8 +108,12 @@ static void test_planted(void **state)
 	PLANT(&seg->domain_index[w->a], 0);
 	PLANT(&seg->domain_index[500], 1);
 	PLANT(&seg->domain_index[500], 60);
-	PLANT(&seg->journal.committed, 1);
-	PLANT(&seg->journal.n_redo, 1);
+	PLANT(&seg->guards[SIM_GUARD_ALL].committed, 1);
+	PLANT(&seg->guards[SIM_GUARD_ALL].n_redo, 1);
+	PLANT(&seg->guards[SIM_GUARD_DOMAIN(0)].n_undo, 1);
+	PLANT(&seg->guards[SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS - 1)].n_redo, 1);
+	PLANT(&seg->guards[SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS - 1)].word, 1);
+	PLANT(&seg->n_domains, 2);
 	print_message("%u planted corruptions found\n", n_planted);
 }
 

@@ -442,7 +442,7 @@ static void test_cut_send(void **state)
 	for (uint32_t port = FIRST; port <= THIRD; port++)
 		assert_int_equal(bind_ipi(&f, 0), port);
 	for (int n = 1; was_cut; n++) {
-		uint32_t before = atomic_load(&w->xen->seg->lock.n_redone);
+		uint32_t before = n_redone(w);
 		struct seen seen = {0};
 
 		assert_int_equal(send_port(&f, FIRST), 0);
@@ -451,7 +451,7 @@ static void test_cut_send(void **state)
 		guest_upcall(w->xen, f.domain, 0, see, &seen);
 		assert_int_equal(seen.ports[0], FIRST);
 		assert_true(saw(&seen, THIRD));
-		if (!was_cut || atomic_load(&w->xen->seg->lock.n_redone) > before) {
+		if (!was_cut || n_redone(w) > before) {
 			assert_true(saw(&seen, SECOND));
 			redone++;
 		}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A process that dies at any step of any operation, holding the lock: the next owner finds a whole
+ * A process that dies at any step of any operation, holding a lock: the next owner finds a whole
  * state, either as before the operation or as after it. Each operation is cut short at its 1st,
- * 2nd, 3rd... step until it goes through; a step is each record of the journal, each state change
- * behind it, the commit, and each thing published.
+ * 2nd, 3rd... step until it goes through; a step is each lock but the first, each record of the
+ * journal, each state change behind it, the commit, each thing published, and each thing undone. So
+ * is the recovery of what is left.
  */
 #include "tests/unit/sim/support.h"
 
@@ -12,6 +13,8 @@
 #include "base/macro.h"
 #include "hv/argo-ring.h"
 #include "hv/sim/guest.h"
+
+#define INBOX 40U /* aport */
 
 struct cut {
 	jmp_buf jump;
@@ -32,6 +35,7 @@ struct scene {
 	struct hv *victim; /* of domain a */
 	struct xen *xen;   /* the victim's */
 	uint32_t port, peer_port, ring, ring_aport, ring_page, share, refs[8], map, map_pages[8];
+	struct hv_ring *inbox; /* b's, for a */
 };
 
 struct operation {
@@ -57,6 +61,14 @@ static void scene_make(struct world *w, struct scene *s)
 				 s->refs, &first, &s->share),
 		0);
 	*((uint8_t *)page_address(s->xen, first) + 5) = 1;
+	assert_int_equal(w->hv_b->ops->argo_register(w->hv_b, INBOX, w->a, 256, &s->inbox), 0);
+	assert_int_equal(w->hv_b->ops->argo_watch(w->hv_b, s->inbox, true), 0);
+}
+
+static void scene_end(struct scene *s)
+{
+	assert_int_equal(guest_port_close(sim_hv_xen(s->w->hv_b), s->peer_port), 0);
+	assert_int_equal(s->w->hv_b->ops->argo_unregister(s->w->hv_b, s->inbox), 0);
 }
 
 static void run_alloc(struct scene *s)
@@ -125,6 +137,32 @@ static void run_watch(struct scene *s)
 	(void)guest_ring_watch(s->xen, s->ring, true);
 }
 
+static int send_to_inbox(struct scene *s)
+{
+	static uint8_t payload[100];
+	xen_argo_send_addr_t addr = {.src = {.aport = s->ring_aport, .domain_id = s->w->a},
+		.dst = {.aport = INBOX, .domain_id = s->w->b}};
+	xen_argo_iov_t iov = {.iov_hnd = payload, .iov_len = sizeof(payload)};
+
+	return guest_ring_send(s->xen, s->ring, &addr, &iov, 1, 3);
+}
+
+static void run_sendv(struct scene *s)
+{
+	(void)send_to_inbox(s);
+}
+
+/* The second finds no room, and waits for it; the receiver gives some. */
+static void run_sendv_full(struct scene *s)
+{
+	(void)send_to_inbox(s);
+	(void)send_to_inbox(s);
+	(void)guest_ring_watch(s->xen, s->ring, true);
+	argo_ring_release(s->inbox, atomic_load(argo_ring_tx(s->inbox)));
+	(void)argo_op(s->xen, s->w->b, XEN_ARGO_OP_notify, NULL, NULL, 0, 0);
+	(void)send_to_inbox(s);
+}
+
 static void run_share(struct scene *s)
 {
 	uint32_t first, share;
@@ -163,6 +201,8 @@ static const struct operation operations[] = {
 	{"register", run_register},
 	{"unregister", run_unregister},
 	{"watch", run_watch},
+	{"sendv", run_sendv},
+	{"sendv without room", run_sendv_full},
 	{"share", run_share},
 	{"unshare", run_unshare},
 	{"share, map, unshare, unmap", run_map},
@@ -184,10 +224,19 @@ static bool run_cut(struct scene *s, const struct operation *op, int n)
 	return true;
 }
 
+static bool any_lock_is_held(const struct world *w)
+{
+	for (uint32_t i = 0; i < SIM_GUARDS; i++)
+		if (atomic_load(&w->xen->seg->guards[i].word))
+			return true;
+	return false;
+}
+
 static void test_cut_anywhere(void **state)
 {
 	struct world *w = *state;
-	uint32_t recovered = atomic_load(&w->xen->seg->lock.n_recovered);
+	struct sim_segment *seg = w->xen->seg;
+	uint32_t n_cuts = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
 		struct scene s;
@@ -195,29 +244,83 @@ static void test_cut_anywhere(void **state)
 		int n = 1;
 
 		do {
-			uint32_t before = atomic_load(&w->xen->seg->lock.n_recovered);
+			uint32_t before = n_recovered(w);
 
 			scene_make(w, &s);
 			was_cut = run_cut(&s, &operations[i], n++);
-			if (was_cut)
-				assert_int_not_equal(atomic_load(&w->xen->seg->lock.word), 0);
+			n_cuts += was_cut;
+			assert_int_equal(any_lock_is_held(w), was_cut);
 			sim_hv_kill(w->sim, s.victim);
 			if (sim_check(w->sim, stderr) != 0)
 				fail_msg("%s, cut at step %d", operations[i].name, n - 1);
-			if (was_cut)
-				assert_int_equal(
-					atomic_load(&w->xen->seg->lock.n_recovered), before + 1);
-			assert_int_equal(guest_port_close(sim_hv_xen(w->hv_b), s.peer_port), 0);
+			assert_int_equal(n_recovered(w), before + was_cut);
+			scene_end(&s);
 			if (operations[i].run == run_bind) /* its port of b's */
 				slot_release(sim_hv_xen(w->hv_b), sim_hv_xen(w->hv_b)->slot);
-			assert_true(n < 500);
+			assert_true(n < 1000);
 		} while (was_cut);
 		/* Something was there to cut, in what changes the state. */
 		assert_true(n > 3 || operations[i].run == run_unmask);
 	}
-	assert_true(atomic_load(&w->xen->seg->lock.n_recovered) > recovered + 100);
-	assert_true(atomic_load(&w->xen->seg->lock.n_undone) > 50);
-	assert_true(atomic_load(&w->xen->seg->lock.n_redone) > 5);
+	print_message("%u cuts: %u with all locks (%u undone, %u redone), %u with one (%u, %u)\n",
+		n_cuts, atomic_load(&seg->recovered_all.n_recovered),
+		atomic_load(&seg->recovered_all.n_undone),
+		atomic_load(&seg->recovered_all.n_redone),
+		atomic_load(&seg->recovered_domain.n_recovered),
+		atomic_load(&seg->recovered_domain.n_undone),
+		atomic_load(&seg->recovered_domain.n_redone));
+	assert_true(atomic_load(&seg->recovered_all.n_recovered) > 100);
+	assert_true(atomic_load(&seg->recovered_all.n_undone) > 50);
+	assert_true(atomic_load(&seg->recovered_all.n_redone) > 5);
+	assert_true(atomic_load(&seg->recovered_domain.n_recovered) > 10);
+	assert_true(atomic_load(&seg->recovered_domain.n_undone) > 2);
+	assert_true(atomic_load(&seg->recovered_domain.n_redone) > 2);
+}
+
+/* Whoever recovers dies, too, at any step of that; a third process of the same domain goes on. */
+static void test_cut_recovery(void **state)
+{
+	static const struct operation twice[] = {
+		{"send", run_send}, {"sendv", run_sendv}, {"close", run_close}};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(twice); i++) {
+		bool was_cut = true, again;
+
+		for (int n = 1; was_cut; n++) {
+			again = true;
+			for (int m = 1; again; m++) {
+				struct scene s, second;
+				uint32_t before = n_recovered(w);
+
+				scene_make(w, &s);
+				second = (struct scene){.w = w};
+				assert_int_equal(sim_hv_open(w->sim, w->a, &second.victim), 0);
+				second.xen = sim_hv_xen(second.victim);
+				was_cut = run_cut(&s, &twice[i], n);
+				if (was_cut)
+					atomic_store(
+						&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_DEAD);
+				again = run_cut(&second, &(struct operation){"alloc", run_alloc}, m);
+				if (again)
+					atomic_store(&slot_at(w->xen, second.xen->slot)->state,
+						SIM_SLOT_DEAD);
+				if (sim_check(w->sim, stderr) != 0)
+					fail_msg("%s, cut at step %d, its recovery at %d",
+						twice[i].name, n, m);
+				assert_int_equal(n_recovered(w), before + was_cut + again);
+				atomic_store(
+					&slot_at(w->xen, second.xen->slot)->state, SIM_SLOT_LIVE);
+				atomic_store(&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_LIVE);
+				sim_hv_kill(w->sim, second.victim);
+				sim_hv_kill(w->sim, s.victim);
+				assert_int_equal(sim_check(w->sim, stderr), 0);
+				scene_end(&s);
+				assert_true(m < 100);
+			}
+			assert_true(n < 100);
+		}
+	}
 }
 
 /* sendv: the message is there as a whole, or not at all, and the ring works on. */
@@ -287,7 +390,7 @@ static void test_cut_event(void **state)
 	for (int n = 1; was_cut; n++) {
 		struct hv_event event;
 		struct scene s;
-		uint32_t redone = atomic_load(&w->xen->seg->lock.n_redone);
+		uint32_t redone = n_redone(w);
 		int got;
 
 		scene_make(w, &s);
@@ -297,7 +400,7 @@ static void test_cut_event(void **state)
 			atomic_store(&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_DEAD);
 		assert_int_equal(guest_port_unmask(sim_hv_xen(w->hv_b), &s.peer_port, 1), 0);
 		got = w->hv_b->ops->poll_events(w->hv_b, &event, 1);
-		if (!was_cut || atomic_load(&w->xen->seg->lock.n_redone) > redone) {
+		if (!was_cut || n_redone(w) > redone) {
 			assert_int_equal(got, 1);
 			assert_int_equal(event.port, s.peer_port);
 			delivered++;
@@ -307,7 +410,7 @@ static void test_cut_event(void **state)
 		sim_hv_kill(w->sim, s.victim);
 		while (w->hv_b->ops->poll_events(w->hv_b, &event, 1) > 0)
 			;
-		assert_int_equal(guest_port_close(sim_hv_xen(w->hv_b), s.peer_port), 0);
+		scene_end(&s);
 		assert_true(n < 50);
 	}
 	assert_true(delivered >= 2);
@@ -317,6 +420,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SIM_TEST(test_cut_anywhere),
+		SIM_TEST(test_cut_recovery),
 		SIM_TEST(test_cut_sendv),
 		SIM_TEST(test_cut_event),
 	};

@@ -324,7 +324,7 @@ static uint32_t slots_left(struct hv *hv)
 /* Which victim holds the lock now; N_VICTIMS: none. */
 static int owner(struct sim_segment *seg, const pid_t victims[N_VICTIMS])
 {
-	uint32_t word = atomic_load(&seg->lock.word) & 0xffffU;
+	uint32_t word = atomic_load(&seg->guards[SIM_GUARD_ALL].word) & 0xffffU;
 	int i = 0;
 
 	if (word == 0 || word > SIM_MAX_SLOTS)
@@ -359,7 +359,7 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 
 	for (int i = 0; i < N_VICTIMS; i++)
 		victims[i] = victim_start(seed++);
-	while ((n_kills < N_KILLS || atomic_load(&seg->lock.n_recovered) < N_INSIDE) &&
+	while ((n_kills < N_KILLS || atomic_load(&seg->recovered_all.n_recovered) < N_INSIDE) &&
 		now_s() < until) {
 		int i = choose(seg, victims, n_kills % 2);
 
@@ -382,7 +382,7 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 
 int main(void)
 {
-	struct sim_lock *lock;
+	struct sim_recovered *lock;
 	pid_t survivors[2];
 	uint32_t n_kills;
 	struct hv *hv;
@@ -400,7 +400,7 @@ int main(void)
 	require(emulator_run(&emulator, "create", "a", NULL, NULL) == 0, "create a");
 	require(emulator_run(&emulator, "create", "b", NULL, NULL) == 0, "create b");
 	hv = open_in("Domain-0");
-	lock = &sim_hv_xen(hv)->seg->lock;
+	lock = &sim_hv_xen(hv)->seg->recovered_all;
 	survivors[0] = survivor_start("b", 1, false, ready[1]);
 	require(read(ready[0], &byte, 1) == 1, "receiver");
 	survivors[1] = survivor_start("a", 2, true, ready[1]);

@@ -112,7 +112,7 @@ static void on_step(void *arg)
 {
 	struct stop *stop = arg;
 
-	if (atomic_load(&stop->xen->seg->journal.committed) != stop->committed)
+	if (atomic_load(&stop->xen->seg->guards[SIM_GUARD_ALL].committed) != stop->committed)
 		return;
 	stop->xen->step = NULL;
 	(void)raise(stop->sig);
@@ -172,7 +172,7 @@ static void victim_await_stop(const struct scene *s, const struct victim *v, boo
 
 	assert_int_equal(waitpid(v->pid, &status, WUNTRACED), v->pid);
 	assert_true(WIFSTOPPED(status));
-	word = atomic_load(&sim_hv_xen(s->other)->seg->lock.word) & 0xffffU;
+	word = atomic_load(&sim_hv_xen(s->other)->seg->guards[SIM_GUARD_ALL].word) & 0xffffU;
 	assert_int_equal(word == v->slot + 1, inside);
 }
 
@@ -276,7 +276,7 @@ static void stop_inside(int sig, bool committed, const char *how)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	log_read(&s, text, sizeof(text));
 	assert_non_null(strstr(text, "killing it"));
-	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->lock.n_recovered), 1);
+	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->recovered_all.n_recovered), 1);
 	teardown(&s);
 }
 
@@ -314,7 +314,7 @@ static void goes_on(const char *option, const char *says)
 	assert_int_equal(victim_end(&victim), 0);
 	log_read(&s, text, sizeof(text));
 	assert_null(strstr(text, "killing"));
-	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->lock.n_recovered), 0);
+	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->recovered_all.n_recovered), 0);
 	teardown(&s);
 }
 
