@@ -137,8 +137,8 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 	if (r != -EAGAIN)
 		return r;
 	(void)sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
-	r = argo_requeue_locked(xen, &domain_at(xen, target)->rings[index],
-		domain_at(xen, domain)->domid, len);
+	r = argo_requeue_locked(
+		xen, &domain_at(xen, target)->rings[index], domain_at(xen, domain)->domid, len);
 	if (r < 0)
 		return r;
 	/*

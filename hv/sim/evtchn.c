@@ -338,7 +338,7 @@ static uint32_t send_target(struct xen *xen, uint32_t domain, uint32_t port)
 	target = peek(&p->remote_domain);
 	/* Seen without a lock, it may be anything: its page may be another one's. */
 	return target < atomic_load_explicit(&xen->seg->n_domains, memory_order_relaxed) ? target
-											  : domain;
+											 : domain;
 }
 
 /* What is read without the lock may be out of date: then once more. */

@@ -46,8 +46,8 @@ static void redo_all(struct xen *xen, struct sim_guard *j, struct kick_set *kick
 	atomic_store_explicit(&j->committed, 0, memory_order_release);
 }
 
-static void recover(
-	struct xen *xen, struct sim_guard *j, struct sim_recovered *recovered, struct kick_set *kicks)
+static void recover(struct xen *xen, struct sim_guard *j, struct sim_recovered *recovered,
+	struct kick_set *kicks)
 {
 	if (atomic_load_explicit(&j->committed, memory_order_acquire)) {
 		if (atomic_load_explicit(&j->n_redo, memory_order_relaxed))

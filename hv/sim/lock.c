@@ -83,7 +83,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000U + (uint64_t)ts.tv_nsec / 1000000U;
 }
 
-/* ---- who is in the way ------------------------------------------------------------------------ */
+/* ---- who is in the way --------------------------------------------------------------------- */
 
 /* How long one and the same holding of a lock has been in the way. */
 struct wait {
@@ -133,7 +133,7 @@ static void wait_count(struct xen *xen, struct wait *w, uint32_t guard)
 		xen->ops->stuck(xen, (word & LOCK_SLOT) - 1U, before_ms, w->waited_ms);
 }
 
-/* ---- taking ----------------------------------------------------------------------------------- */
+/* ---- taking -------------------------------------------------------------------------------- */
 
 static bool lock_try(struct xen *xen, uint32_t guard, uint32_t mine)
 {
@@ -154,14 +154,14 @@ static bool lock_spin(struct xen *xen, uint32_t guard, uint32_t mine)
 }
 
 /*
- * Sleeps until the lock looks another way than `word`. True: it does not, and its owner is dead, which
- * the authority has said, or /proc.
+ * Sleeps until the lock looks another way than `word`. True: it does not, and its owner is dead,
+ * which the authority has said, or /proc.
  */
 static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct wait *wait)
 {
 	if (!(word & LOCK_SLEEPERS)) {
-		if (!atomic_compare_exchange_strong(word_at(xen, guard), &word,
-			    word | LOCK_SLEEPERS))
+		if (!atomic_compare_exchange_strong(
+			    word_at(xen, guard), &word, word | LOCK_SLEEPERS))
 			return false;
 		word |= LOCK_SLEEPERS;
 	}
@@ -234,9 +234,11 @@ static uint32_t take_or_take_over(struct xen *xen, uint32_t guard, uint32_t mine
 		atomic_store_explicit(&xen->seg->waits_for, guard, memory_order_relaxed);
 	do
 		dead = lock_take_slow(xen, guard, mine);
-	while (dead && !atomic_compare_exchange_strong_explicit(word_at(xen, guard), &(uint32_t){dead},
-			       mine | LOCK_SLEEPERS, memory_order_acquire, memory_order_relaxed));
-	atomic_store_explicit(&xen->seg->waits_for, 0, memory_order_relaxed); /* also a dead one's */
+	while (dead &&
+		!atomic_compare_exchange_strong_explicit(word_at(xen, guard), &(uint32_t){dead},
+			mine | LOCK_SLEEPERS, memory_order_acquire, memory_order_relaxed));
+	atomic_store_explicit(
+		&xen->seg->waits_for, 0, memory_order_relaxed); /* also a dead one's */
 	return dead;
 }
 

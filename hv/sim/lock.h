@@ -4,17 +4,18 @@
  * waits can find out that the owner is dead. Nothing but journal.c takes them. Must never be held
  * over anything that blocks.
  *
- * There is one for each domain, and one for all. Who has the lock of a domain changes what is marked
- * "domain's" in segment.h, reads whatever it likes, and takes no other lock. Who changes anything
- * else takes the lock for all, then that of every domain, in the order of their indexes. So:
+ * There is one for each domain, and one for all. Who has the lock of a domain changes what is
+ * marked "domain's" in segment.h, reads whatever it likes, and takes no other lock. Who changes
+ * anything else takes the lock for all, then that of every domain, in the order of their indexes.
+ * So:
  *
  *  - nobody deadlocks: whoever waits holds nothing, or those before what it waits for;
  *  - a dead owner's lock is taken over by an owner of the lock for all only, on its way to all
  *    of them, and nobody else gets on before it has made whole what the dead have left. Whoever
  *    finds a dead owner of a domain's lock does that first (lock_take_domain);
- *  - of a domain's journal and the one for all, one is empty: as long as the latter is not, its owner,
- *    or whoever recovers, holds every lock. And two domains' journals have nothing in common. So
- *    the order in which journals are recovered does not matter.
+ *  - of a domain's journal and the one for all, one is empty: as long as the latter is not, its
+ * owner, or whoever recovers, holds every lock. And two domains' journals have nothing in common.
+ * So the order in which journals are recovered does not matter.
  *
  * tests/model/locks.pml has that model-checked.
  */
@@ -23,9 +24,9 @@
 
 #include "hv/sim/xen.h"
 
-#define LOCK_SLOT      0x7fffU	  /* slot + 1 */
-#define LOCK_WITH_ALL  (1U << 15) /* a domain's, and its owner has the lock for all as well */
-#define LOCK_SLEEPERS  (1U << 31) /* in between: the slot's generation */
+#define LOCK_SLOT     0x7fffU	 /* slot + 1 */
+#define LOCK_WITH_ALL (1U << 15) /* a domain's, and its owner has the lock for all as well */
+#define LOCK_SLEEPERS (1U << 31) /* in between: the slot's generation */
 
 /*
  * An owner that lives, but does not run, for it is stopped or in a debugger, stops everybody. It
@@ -81,8 +82,8 @@ static inline void lock_take_domain(struct xen *xen, uint32_t guard)
 
 static inline void lock_release(struct xen *xen, uint32_t guard)
 {
-	if (__builtin_expect(atomic_exchange_explicit(&xen->seg->guards[guard].word, 0,
-				     memory_order_release) &
+	if (__builtin_expect(atomic_exchange_explicit(
+				     &xen->seg->guards[guard].word, 0, memory_order_release) &
 				     LOCK_SLEEPERS,
 		    0))
 		lock_wake(xen, guard);

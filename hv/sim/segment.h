@@ -7,9 +7,9 @@
  * refuses another one.
  *
  * Everything is guarded by locks and changed through their journals (journal.h), but for what is
- * marked "any time": that is _Atomic, and says who writes it. What is marked "domain's" changes under
- * its domain's lock alone; all else only while every lock is held, so that holding any one of them
- * is enough to read it.
+ * marked "any time": that is _Atomic, and says who writes it. What is marked "domain's" changes
+ * under its domain's lock alone; all else only while every lock is held, so that holding any one of
+ * them is enough to read it.
  */
 #ifndef MSGD_HV_SIM_SEGMENT_H
 #define MSGD_HV_SIM_SEGMENT_H
@@ -103,9 +103,9 @@ struct sim_guard {
 	_Alignas(64) struct sim_undo undo[SIM_JOURNAL_UNDO];
 };
 
-#define SIM_GUARD_ALL	      0U /* of seg->guards: with it, its owner takes every other one */
+#define SIM_GUARD_ALL		0U /* of seg->guards: with it, its owner takes every other one */
 #define SIM_GUARD_DOMAIN(index) (1U + (index))
-#define SIM_GUARDS	      SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS)
+#define SIM_GUARDS		SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS)
 
 /* Of each kind of guard; whoever holds them all writes. */
 struct sim_recovered {
@@ -378,7 +378,8 @@ struct sim_segment {
 	_Atomic uint64_t now_ns;	/* then this is the time */
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
 
-	/* Indexes of domains below this are, or were, in use. It only grows, outside the journal. */
+	/* Indexes of domains below this are, or were, in use. It only grows, outside the journal.
+	 */
 	_Atomic uint32_t n_domains;
 	_Atomic uint32_t waits_for; /* the guard that the owner of all waits for; 0: none */
 	struct sim_recovered recovered_all, recovered_domain;

@@ -33,7 +33,7 @@ struct xen {
 	uint32_t lock_word; /* what this slot writes into a lock */
 	/* Of the transaction: that for all, but in what txn_begin_domain returns. */
 	struct sim_guard *guard;
-	uint32_t n_empty;   /* the owner's: polls that found nothing; see guest-slot.c */
+	uint32_t n_empty; /* the owner's: polls that found nothing; see guest-slot.c */
 	const struct xen_ops *ops;
 	void *ops_arg; /* borrowed */
 	/* For tests: called at each step of a transaction, so that it can be cut short there. */

@@ -299,9 +299,10 @@ static void test_cut_recovery(void **state)
 				second.xen = sim_hv_xen(second.victim);
 				was_cut = run_cut(&s, &twice[i], n);
 				if (was_cut)
-					atomic_store(
-						&slot_at(w->xen, s.xen->slot)->state, SIM_SLOT_DEAD);
-				again = run_cut(&second, &(struct operation){"alloc", run_alloc}, m);
+					atomic_store(&slot_at(w->xen, s.xen->slot)->state,
+						SIM_SLOT_DEAD);
+				again = run_cut(
+					&second, &(struct operation){"alloc", run_alloc}, m);
 				if (again)
 					atomic_store(&slot_at(w->xen, second.xen->slot)->state,
 						SIM_SLOT_DEAD);

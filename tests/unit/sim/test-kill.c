@@ -3,9 +3,9 @@
  * kill -9 at any instant: processes that do nothing but hypercalls are killed, again and again,
  * while two others exchange checked messages over the same emulator, which must never stop or err.
  * After each kill every invariant of the segment is looked at. Half of the kills are at random, and
- * then hardly ever meet a victim in the lock, where it is for 0.1 us at a time; the other half
- * waits for one that is seen there. Goes on until N_KILLS are done and N_INSIDE of the dead held
- * the lock.
+ * then hardly ever meet a victim in a lock, where it is for 0.1 us at a time; the other half
+ * waits for one that is seen there: with all locks, and with a domain's alone, in turn. Goes on
+ * until N_KILLS are done and N_INSIDE of the dead had each of the two.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +17,7 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
+#include "hv/sim/lock.h"
 #include "hv/sim/sim.h"
 #include "tests/unit/sim/process.h"
 
@@ -32,9 +33,10 @@
 #endif
 
 #define N_KILLS	  (SANITIZED ? 400U : 2000U)
-#define N_INSIDE  (SANITIZED ? 100U : 500U)
+#define N_INSIDE  (SANITIZED ? 60U : 300U)
 #define SECONDS	  60.0 /* it must be done by then */
 #define N_VICTIMS 3
+#define N_DOMAINS 3U
 #define STALL_MS  10000 /* nobody may wait that long for anything */
 
 struct shared {
@@ -321,31 +323,41 @@ static uint32_t slots_left(struct hv *hv)
 	return n;
 }
 
-/* Which victim holds the lock now; N_VICTIMS: none. */
-static int owner(struct sim_segment *seg, const pid_t victims[N_VICTIMS])
+enum inside { ANYWHERE, WITH_ALL, WITH_DOMAIN };
+
+/* Which victim holds such a lock now; N_VICTIMS: none. */
+static int owner(struct sim_segment *seg, const pid_t victims[N_VICTIMS], enum inside inside)
 {
-	uint32_t word = atomic_load(&seg->guards[SIM_GUARD_ALL].word) & 0xffffU;
+	uint32_t guard =
+		inside == WITH_ALL ? SIM_GUARD_ALL : SIM_GUARD_DOMAIN(random_below(N_DOMAINS));
+	uint32_t word = atomic_load(&seg->guards[guard].word);
 	int i = 0;
 
-	if (word == 0 || word > SIM_MAX_SLOTS)
+	if ((word & LOCK_SLOT) == 0 || (word & LOCK_SLOT) > SIM_MAX_SLOTS || (word & LOCK_WITH_ALL))
 		return N_VICTIMS;
-	while (i < N_VICTIMS && victims[i] != atomic_load(&seg->slots[word - 1].pid))
+	while (i < N_VICTIMS && victims[i] != atomic_load(&seg->slots[(word & LOCK_SLOT) - 1].pid))
 		i++;
 	return i;
 }
 
 /* Whom to kill, and when: on return. */
-static int choose(struct sim_segment *seg, const pid_t victims[N_VICTIMS], bool inside)
+static int choose(struct sim_segment *seg, const pid_t victims[N_VICTIMS], enum inside inside)
 {
 	int i = N_VICTIMS;
 	double until;
 
 	pause_us(100 + random_below(1000));
 	until = now_s() + 0.004;
-	while (inside && i == N_VICTIMS && now_s() < until)
+	while (inside != ANYWHERE && i == N_VICTIMS && now_s() < until)
 		for (int n = 0; n < 100 && i == N_VICTIMS; n++)
-			i = owner(seg, victims);
+			i = owner(seg, victims, inside);
 	return i < N_VICTIMS ? i : (int)random_below(N_VICTIMS);
+}
+
+static bool enough(const struct sim_segment *seg, uint32_t n_kills)
+{
+	return n_kills >= N_KILLS && atomic_load(&seg->recovered_all.n_recovered) >= N_INSIDE &&
+	       atomic_load(&seg->recovered_domain.n_recovered) >= N_INSIDE;
 }
 
 static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
@@ -359,9 +371,9 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 
 	for (int i = 0; i < N_VICTIMS; i++)
 		victims[i] = victim_start(seed++);
-	while ((n_kills < N_KILLS || atomic_load(&seg->recovered_all.n_recovered) < N_INSIDE) &&
-		now_s() < until) {
-		int i = choose(seg, victims, n_kills % 2);
+	while (!enough(seg, n_kills) && now_s() < until) {
+		static const enum inside where[] = {ANYWHERE, WITH_ALL, ANYWHERE, WITH_DOMAIN};
+		int i = choose(seg, victims, where[n_kills % ARRAY_SIZE(where)]);
 
 		require(kill(victims[i], SIGKILL) == 0, "kill");
 		require(waitpid(victims[i], &status, 0) == victims[i] && WIFSIGNALED(status) &&
@@ -380,9 +392,21 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 	return n_kills;
 }
 
+static void print_and_check(const char *name, const struct sim_recovered *recovered)
+{
+	uint32_t n = atomic_load(&recovered->n_recovered),
+		 undone = atomic_load(&recovered->n_undone),
+		 redone = atomic_load(&recovered->n_redone);
+
+	(void)printf("%u with %s (%u undone, %u redone)\n", n, name, undone, redone);
+	require(n >= N_INSIDE, "too few of them inside a lock");
+	require(undone >= N_INSIDE / 10, "too few of them in a change");
+	require(redone >= N_INSIDE / 50, "too few of them in publishing");
+}
+
 int main(void)
 {
-	struct sim_recovered *lock;
+	struct sim_segment *seg;
 	pid_t survivors[2];
 	uint32_t n_kills;
 	struct hv *hv;
@@ -400,7 +424,7 @@ int main(void)
 	require(emulator_run(&emulator, "create", "a", NULL, NULL) == 0, "create a");
 	require(emulator_run(&emulator, "create", "b", NULL, NULL) == 0, "create b");
 	hv = open_in("Domain-0");
-	lock = &sim_hv_xen(hv)->seg->recovered_all;
+	seg = sim_hv_xen(hv)->seg;
 	survivors[0] = survivor_start("b", 1, false, ready[1]);
 	require(read(ready[0], &byte, 1) == 1, "receiver");
 	survivors[1] = survivor_start("a", 2, true, ready[1]);
@@ -415,14 +439,11 @@ int main(void)
 	end(survivors[1], "sender");
 	require(slots_left(hv) == 1, "slots left");
 	require(segment_check(sim_hv_xen(hv), stderr) == 0, "invariants at the end");
-	(void)printf("%u kills in %.1f s, %u with the lock held (%u undone, %u redone), %lu "
-		     "messages\n",
-		n_kills, start, atomic_load(&lock->n_recovered), atomic_load(&lock->n_undone),
-		atomic_load(&lock->n_redone), atomic_load(&shared->n_messages));
+	(void)printf("%u kills in %.1f s, %lu messages\n", n_kills, start,
+		atomic_load(&shared->n_messages));
 	require(n_kills >= N_KILLS, "too few kills");
-	require(atomic_load(&lock->n_recovered) >= N_INSIDE, "too few of them inside the lock");
-	require(atomic_load(&lock->n_undone) >= N_INSIDE / 10, "too few of them in a change");
-	require(atomic_load(&lock->n_redone) >= N_INSIDE / 50, "too few of them in publishing");
+	print_and_check("all locks", &seg->recovered_all);
+	print_and_check("a domain's lock", &seg->recovered_domain);
 	require(atomic_load(&shared->n_messages) > 1000, "the survivors stood still");
 	hv_close(hv);
 	emulator_stop(&emulator);
