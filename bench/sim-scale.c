@@ -7,9 +7,11 @@
  *
  * First one sender to one awake receiver in another domain and process: the sender's time for one
  * call, beside a memcpy of the same size into the same kind of memory. Then 1, 2, 4, ..., 64
- *domains that send at once, each to the next one's ring, beside as many processes that only copy.
- *There the sender gives the ring's space back itself, in the receiver's place, so that nothing is
- *measured but sending. Best of the rounds for costs, medians for rates.
+ * domains that send at once, each to the next one's ring, beside as many processes that only copy:
+ * how much all together do, and how much CPU time each call takes, which says the same on a machine
+ * that has other things to do. There the sender gives the ring's space back itself, in the
+ * receiver's place, so that nothing is measured but sending. Best of the rounds for costs, medians
+ * for rates.
  */
 #include <err.h>
 #include <errno.h>
@@ -48,6 +50,7 @@ struct shared {
 	uint32_t ports[N_PORTS];
 	double cost_ns[KINDS];
 	uint64_t n[DOMAINS]; /* operations of each process */
+	uint64_t cpu_ns[DOMAINS];
 };
 
 static struct shared *shared;
@@ -254,6 +257,14 @@ static void print_costs(void)
 
 enum what { SENDV, EVENT, COPY };
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
 /* Takes what is in the next one's ring, in its place. */
 static void release_for_receiver(struct xen *xen, struct sim_ring *ring)
 {
@@ -292,6 +303,7 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 		argo_match(xen, domain_find(xen, shared->domids[next]), 1, shared->domids[i], NULL);
 	meet(n);
 	wait_for(&shared->go, 1);
+	shared->cpu_ns[i] = cpu_ns();
 	while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
 		if (what == EVENT) {
 			check(hv->ops->evtchn_send(hv, port), "send");
@@ -305,14 +317,19 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 		}
 		count++;
 	}
+	shared->cpu_ns[i] = cpu_ns() - shared->cpu_ns[i];
 	shared->n[i] = count;
 	meet(n);
 	hv_close(hv);
 }
 
-static double rate(uint32_t n, enum what what, uint32_t len)
+struct rate {
+	double each_s, cpu_ns; /* calls a second, all together; of one call */
+};
+
+static struct rate rate(uint32_t n, enum what what, uint32_t len)
 {
-	uint64_t start, total = 0;
+	uint64_t start, total = 0, cpu = 0;
 
 	memset(shared, 0, sizeof(*shared));
 	for (uint32_t i = 0; i < n; i++) {
@@ -330,34 +347,44 @@ static double rate(uint32_t n, enum what what, uint32_t len)
 	atomic_store(&shared->stop, 1);
 	start = now_ns() - start;
 	reap(n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		total += shared->n[i];
-	return (double)total * 1e9 / (double)start;
+		cpu += shared->cpu_ns[i];
+	}
+	return (struct rate){
+		(double)total * 1e9 / (double)start, (double)cpu / (double)(total ? total : 1)};
 }
 
-static double middle_rate(uint32_t n, enum what what, uint32_t len)
+static struct rate middle_rate(uint32_t n, enum what what, uint32_t len)
 {
-	double values[ROUNDS_MAX];
+	double each_s[ROUNDS_MAX], cpu[ROUNDS_MAX];
 
-	for (int i = 0; i < rounds; i++)
-		values[i] = rate(n, what, len);
-	return median(values, rounds);
+	for (int i = 0; i < rounds; i++) {
+		struct rate r = rate(n, what, len);
+
+		each_s[i] = r.each_s;
+		cpu[i] = r.cpu_ns;
+	}
+	return (struct rate){median(each_s, rounds), median(cpu, rounds)};
 }
 
 static void print_curve(const char *name, enum what what, uint32_t len)
 {
-	double first = 0;
+	struct rate own, first = {0}, copy;
 
-	printf("%s: thousands a second, all together\n%8s %12s %8s %12s\n", name, "domains",
-		what == EVENT ? "events" : "sendv", "to one", what == EVENT ? "" : "memcpy");
+	printf("%s: thousands a second, all together, and ns of CPU for each\n", name);
+	printf("%8s %12s %8s %8s %s\n", "domains", what == EVENT ? "events" : "sendv", "to one",
+		"CPU", what == EVENT ? "" : "      memcpy      CPU");
 	for (uint32_t n = 1; n <= most_domains; n *= 2) {
-		double own = middle_rate(n, what, len) / 1e3;
-
+		own = middle_rate(n, what, len);
 		first = n == 1 ? own : first;
-		printf("%8u %12.1f %8.2f ", n, own, own / first);
-		if (what == SENDV)
-			printf("%12.1f ", middle_rate(n, COPY, len) / 1e3);
-		for (int bar = (int)(own / first * 20 + 0.5); bar > 0; bar--)
+		printf("%8u %12.1f %8.2f %8.0f ", n, own.each_s / 1e3, own.each_s / first.each_s,
+			own.cpu_ns);
+		if (what == SENDV) {
+			copy = middle_rate(n, COPY, len);
+			printf("%12.1f %8.0f ", copy.each_s / 1e3, copy.cpu_ns);
+		}
+		for (int bar = (int)(own.each_s / first.each_s * 20 + 0.5); bar > 0; bar--)
 			(void)putchar('#');
 		printf("\n");
 		(void)fflush(stdout);

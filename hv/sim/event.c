@@ -75,11 +75,14 @@ static void deliver(struct xen *xen, uint32_t domain, uint32_t port, struct kick
 	bit_set(d->info.pending, port);
 	if (bit_test(d->info.mask, port))
 		return;
-	/* Only a selector bit that was clear brings the upcall: also before, for the redo. */
+	/*
+	 * Only a selector bit that was clear brings the upcall: also before, for the redo. Whoever
+	 * sees the flag sees the bit; nothing is read after it here that would have to wait for it.
+	 */
 	if (!(atomic_load(&v->selector) & selected)) {
-		atomic_store(&v->upcall_pending, 1);
+		atomic_store_explicit(&v->upcall_pending, 1, memory_order_release);
 		atomic_fetch_or(&v->selector, selected);
-		atomic_store(&v->upcall_pending, 1);
+		atomic_store_explicit(&v->upcall_pending, 1, memory_order_release);
 	}
 	if (p->owner != SIM_PORT_NO_OWNER)
 		guest_interrupt(xen, domain, p->vcpu, kicks);

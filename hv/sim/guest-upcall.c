@@ -77,7 +77,7 @@ void guest_upcall(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handle
 {
 	struct sim_vcpu_info *v = &domain_at(xen, domain)->info.vcpu[vcpu];
 
-	while (atomic_exchange(&v->upcall_pending, 0))
+	while (atomic_load(&v->upcall_pending) && atomic_exchange(&v->upcall_pending, 0))
 		if (domain_at(xen, domain)->fifo)
 			walk_fifo(xen, domain, vcpu, handle, arg);
 		else
@@ -125,7 +125,8 @@ static void handle_port(struct xen *xen, uint32_t domain, uint32_t port, void *a
 /* Whatever the flag says: a test may poll the same words. */
 void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks)
 {
-	atomic_store(&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1);
+	atomic_store_explicit(&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1,
+		memory_order_release);
 	guest_upcall(xen, domain, vcpu, handle_port, kicks);
 }
 

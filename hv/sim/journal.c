@@ -103,16 +103,19 @@ static void release(struct xen *xen)
 void txn_commit(struct xen *xen)
 {
 	struct sim_guard *j = xen->guard;
-	struct kick_set kicks = {0};
+	struct kick_set kicks;
 
 	txn_step(xen);
-	if (atomic_load_explicit(&j->n_undo, memory_order_relaxed) ||
-		atomic_load_explicit(&j->n_redo, memory_order_relaxed)) {
-		atomic_store_explicit(&j->committed, 1, memory_order_release);
-		atomic_signal_fence(memory_order_seq_cst);
-		txn_step(xen);
-		redo_all(xen, j, &kicks);
+	if (!atomic_load_explicit(&j->n_undo, memory_order_relaxed) &&
+		!atomic_load_explicit(&j->n_redo, memory_order_relaxed)) {
+		release(xen);
+		return;
 	}
+	kicks = (struct kick_set){0};
+	atomic_store_explicit(&j->committed, 1, memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
+	txn_step(xen);
+	redo_all(xen, j, &kicks);
 	release(xen);
 	/*
 	 * After the release: a wake-up may well put the woken on this CPU, and it would find the
