@@ -45,26 +45,6 @@ void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 		return; /* EAGAIN: full, hence readable */
 }
 
-/* "process 12 (name) of domain web is stopped inside the emulator's lock" */
-static void owner_say(struct xen *xen, uint32_t slot, char *ret_text, size_t size)
-{
-	int32_t pid = atomic_load(&slot_at(xen, slot)->pid);
-	struct process process, tracer;
-	char how[128];
-
-	if (!process_look(pid, &process))
-		process = (struct process){.name = "?", .state = '?'};
-	if (process.tracer && process_look(process.tracer, &tracer))
-		(void)snprintf(how, sizeof(how), "is stopped by process %d (%s)", process.tracer,
-			tracer.name);
-	else if (process.state == 'T')
-		(void)snprintf(how, sizeof(how), "is stopped");
-	else
-		(void)snprintf(how, sizeof(how), "does not move (state %c)", process.state);
-	(void)snprintf(ret_text, size, "process %d (%s) of domain %s %s inside the emulator's lock",
-		pid, process.name, domain_at(xen, slot_domain(xen, slot))->name, how);
-}
-
 /* By pidfd, and its age is compared after that is open: pids are reused. */
 static void owner_kill(struct xen *xen, uint32_t slot)
 {
@@ -87,7 +67,7 @@ void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_
 	char text[512];
 
 	if (before_ms < LOCK_REPORT_MS && waited_ms >= LOCK_REPORT_MS) {
-		owner_say(xen, slot, text, sizeof(text));
+		lock_owner_describe(xen, slot, text, sizeof(text));
 		if (!limit_ms)
 			(void)fprintf(stderr, "xen-sim: %s; everybody waits for it\n", text);
 		else if (waited_ms < limit_ms)
@@ -96,7 +76,7 @@ void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_
 				text, limit_ms - waited_ms);
 	}
 	if (limit_ms && before_ms < limit_ms && waited_ms >= limit_ms) {
-		owner_say(xen, slot, text, sizeof(text));
+		lock_owner_describe(xen, slot, text, sizeof(text));
 		(void)fprintf(stderr, "xen-sim: %s for %u ms; killing it\n", text, waited_ms);
 		owner_kill(xen, slot);
 	}

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -266,10 +267,18 @@ static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 
 /*
  * Once: xen-sim tries the lock itself then, reports the owner, and ends it (lock.h). More would
- * fill its queue, and kicks wait there, too.
+ * fill its queue, and kicks wait there, too. If xen-sim is the one that is stopped, nobody ends it,
+ * for the emulator would end with it; and nobody is left to say so but whoever waits.
  */
 static void client_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
 {
+	char text[512];
+
+	if (slot == 0 && before_ms < LOCK_REPORT_MS && waited_ms >= LOCK_REPORT_MS) {
+		lock_owner_describe(xen, slot, text, sizeof(text));
+		(void)fprintf(
+			stderr, "xen-sim: %s; every process of the emulator waits for it\n", text);
+	}
 	if (before_ms < LOCK_TELL_MS && waited_ms >= LOCK_TELL_MS)
 		tell(xen->ops_arg, SIM_STUCK, slot, atomic_load(&slot_at(xen, slot)->generation));
 }

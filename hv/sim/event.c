@@ -193,7 +193,7 @@ void redo_run(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks)
 
 void kick_all(struct xen *xen, const struct kick_set *kicks)
 {
-	for (uint32_t i = 0; i < SIM_MAX_SLOTS / 64; i++)
+	for (uint32_t i = 0; kicks->any && i < SIM_MAX_SLOTS / 64; i++)
 		for (uint64_t word = kicks->slots[i]; word; word &= word - 1)
 			kick_slot(xen, i * 64 + (uint32_t)__builtin_ctzll(word));
 }

@@ -142,7 +142,7 @@ void guest_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks)
 				(!ring_has_data(xen, ring) && !ring_has_room(xen, domain, ring)))
 				continue;
 			slot_set_ring(xen, ring->owner - 1U, i);
-			kicks->slots[(ring->owner - 1U) / 64] |= 1ULL << (ring->owner - 1U) % 64;
+			kick_later(kicks, ring->owner - 1U);
 			txn_store(&ring->want, sizeof(ring->want), 0);
 			d->ring_watch[word] &= ~WATCH_BIT(i);
 		}

@@ -125,8 +125,8 @@ static void handle_port(struct xen *xen, uint32_t domain, uint32_t port, void *a
 /* Whatever the flag says: a test may poll the same words. */
 void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks)
 {
-	atomic_store_explicit(&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1,
-		memory_order_release);
+	atomic_store_explicit(
+		&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1, memory_order_release);
 	guest_upcall(xen, domain, vcpu, handle_port, kicks);
 }
 

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/macro.h"
+#include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 #include "hv/sim/process.h"
 
@@ -131,6 +133,25 @@ static void wait_count(struct xen *xen, struct wait *w, uint32_t guard)
 	w->looked_ms = now;
 	if (xen->ops && xen->ops->stuck)
 		xen->ops->stuck(xen, (word & LOCK_SLOT) - 1U, before_ms, w->waited_ms);
+}
+
+void lock_owner_describe(struct xen *xen, uint32_t slot, char *ret_text, size_t size)
+{
+	int32_t pid = atomic_load(&slot_at(xen, slot)->pid);
+	struct process process, tracer;
+	char how[128];
+
+	if (!process_look(pid, &process))
+		process = (struct process){.name = "?", .state = '?'};
+	if (process.tracer && process_look(process.tracer, &tracer))
+		(void)snprintf(how, sizeof(how), "is stopped by process %d (%s)", process.tracer,
+			tracer.name);
+	else if (process.state == 'T')
+		(void)snprintf(how, sizeof(how), "is stopped");
+	else
+		(void)snprintf(how, sizeof(how), "does not move (state %c)", process.state);
+	(void)snprintf(ret_text, size, "process %d (%s) of domain %s %s inside the emulator's lock",
+		pid, process.name, domain_at(xen, slot_domain(xen, slot))->name, how);
 }
 
 /* ---- taking -------------------------------------------------------------------------------- */

@@ -46,6 +46,9 @@ static inline uint32_t lock_word_of(uint32_t slot, uint32_t generation)
 	return (slot + 1U) | (generation & 0x7fffU) << 16;
 }
 
+/* "process 12 (name) of domain web is stopped inside the emulator's lock" */
+void lock_owner_describe(struct xen *xen, uint32_t slot, char *ret_text, size_t size);
+
 void lock_take_domain_slow(struct xen *xen, uint32_t guard);
 /* Waits until the lock for all is free, or is another holding. */
 void lock_let_pass(struct xen *xen);

@@ -128,10 +128,12 @@ void port_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port);
 void port_closed_locked(struct xen *xen, uint32_t domain, uint32_t port, bool unmask);
 struct kick_set {
 	uint64_t slots[SIM_MAX_SLOTS / 64];
+	bool any;
 };
 static inline void kick_later(struct kick_set *kicks, uint32_t slot)
 {
 	kicks->slots[slot / 64] |= 1ULL << slot % 64;
+	kicks->any = true;
 }
 /* May note in the record how far it got. */
 void redo_run(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks);

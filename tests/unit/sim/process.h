@@ -16,12 +16,11 @@ struct emulator {
 	char path[96];
 };
 
-/* Runs xen-sim PATH with up to four words; returns its exit status. */
-static inline int emulator_run(
+/* Starts xen-sim PATH with up to four words. */
+static inline pid_t emulator_spawn(
 	const struct emulator *e, const char *a, const char *b, const char *c, const char *d)
 {
 	const char *argv[] = {getenv("XEN_SIM_EXE"), e->path, a, b, c, d, NULL};
-	int status;
 	pid_t pid;
 
 	if (!argv[0]) {
@@ -36,6 +35,16 @@ static inline int emulator_run(
 		execv(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
+	return pid;
+}
+
+/* The same; returns its exit status. */
+static inline int emulator_run(
+	const struct emulator *e, const char *a, const char *b, const char *c, const char *d)
+{
+	pid_t pid = emulator_spawn(e, a, b, c, d);
+	int status;
+
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -1;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A process that is stopped, by a signal or by a debugger, while it holds the emulator's lock: the
- * others go on within the limit of lock.h, and xen-sim's log names it within a second. One that is
- * stopped elsewhere, that goes on in time, or that merely takes the lock all the time is left
- * alone.
+ * A process that is stopped, by a signal or by a debugger, while it holds one of the emulator's
+ * locks: the others go on within the limit of lock.h, and xen-sim's log names it within a second.
+ * One that is stopped elsewhere, that goes on in time, that merely takes the lock all the time, or
+ * that waits for the stopped one with locks of its own, is left alone. A stopped xen-sim is named
+ * by whoever waits for it.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -17,6 +18,7 @@
 #include <time.h>
 #include <cmocka.h>
 
+#include "hv/sim/lock.h"
 #include "hv/sim/sim.h"
 #include "tests/unit/sim/process.h"
 
@@ -86,6 +88,15 @@ static void teardown(struct scene *s)
 	emulator_stop(&s->emulator);
 }
 
+/* What a participant has to say goes where xen-sim's messages go. */
+static void say_to_log(const struct scene *s)
+{
+	int fd = open(s->log, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		_exit(2);
+}
+
 static void log_read(const struct scene *s, char *ret_text, size_t size)
 {
 	int fd = open(s->log, O_RDONLY | O_CLOEXEC);
@@ -102,34 +113,60 @@ struct victim {
 	uint32_t slot;
 };
 
+enum where {
+	OUTSIDE,    /* and again and again goes on by itself */
+	TAKING,	    /* the lock for all, and not all of the others yet */
+	CHANGING,   /* with all locks, before the commit */
+	PUBLISHING, /* and after it */
+	IN_DOMAIN,  /* with the lock of its domain, after the commit */
+};
+
 struct stop {
 	struct xen *xen;
-	int sig;
-	bool committed; /* stop after the commit: else at the first change */
+	int sig; /* 0: it has stopped already */
+	enum where where;
 };
+
+/* The lock that it is in then. */
+static struct sim_guard *guard_of(struct xen *xen, enum where where)
+{
+	uint32_t domain = atomic_load(&xen->seg->slots[xen->slot].domain);
+
+	return &xen->seg->guards[where == IN_DOMAIN ? SIM_GUARD_DOMAIN(domain) : SIM_GUARD_ALL];
+}
 
 static void on_step(void *arg)
 {
 	struct stop *stop = arg;
+	const struct sim_guard *g = guard_of(stop->xen, stop->where);
+	int sig = stop->sig;
 
-	if (atomic_load(&stop->xen->seg->guards[SIM_GUARD_ALL].committed) != stop->committed)
+	if (!sig)
 		return;
-	stop->xen->step = NULL;
-	(void)raise(stop->sig);
+	if (stop->where == CHANGING ? atomic_load(&g->n_undo) == 0
+				    : stop->where != TAKING && !atomic_load(&g->committed))
+		return;
+	stop->sig = 0;
+	(void)raise(sig);
 }
 
+/* Takes all locks, and takes one. */
 static void use(struct hv *hv)
 {
-	uint32_t port;
+	struct hv_event event;
+	uint32_t port, other;
 
 	if (hv->ops->evtchn_alloc_unbound(hv, HV_DOMID_SELF, &port) < 0 ||
+		hv->ops->evtchn_bind_interdomain(hv, HV_DOMID_SELF, port, &other) < 0 ||
+		hv->ops->evtchn_send(hv, port) < 0 || hv->ops->evtchn_close(hv, other) < 0 ||
 		hv->ops->evtchn_close(hv, port) < 0)
 		_exit(3);
+	while (hv->ops->poll_events(hv, &event, 1) > 0)
+		;
 }
 
-/* Ends with 0 if it is continued. Stops by itself inside the lock (but sig 0: outside, and again
- * and again goes on by itself). */
-static struct victim victim_start(struct scene *s, int sig, bool committed)
+/* Ends with 0 if it is continued. Stops by itself there. */
+static struct victim victim_start(struct scene *s, int sig, enum where where)
 {
 	struct victim v;
 	int slot[2];
@@ -139,14 +176,15 @@ static struct victim victim_start(struct scene *s, int sig, bool committed)
 	assert_true(v.pid >= 0);
 	if (v.pid == 0) {
 		struct hv *hv = open_web(s);
-		struct stop stop = {.xen = sim_hv_xen(hv), .sig = sig, .committed = committed};
+		struct stop stop = {.xen = sim_hv_xen(hv), .sig = sig, .where = where};
 
+		say_to_log(s);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)prctl(PR_SET_NAME, "the (victim) x");
 		(void)signal(SIGUSR1, SIG_IGN); /* a debugger sees it all the same */
 		if (write(slot[1], &stop.xen->slot, 4) != 4 || read(slot[1], &v.slot, 1) != 1)
 			_exit(2);
-		if (sig) {
+		if (where != OUTSIDE) {
 			stop.xen->step_arg = &stop;
 			stop.xen->step = on_step;
 		} else {
@@ -165,15 +203,15 @@ static struct victim victim_start(struct scene *s, int sig, bool committed)
 	return v;
 }
 
-static void victim_await_stop(const struct scene *s, const struct victim *v, bool inside)
+static void victim_await_stop(const struct scene *s, const struct victim *v, enum where where)
 {
 	uint32_t word;
 	int status;
 
 	assert_int_equal(waitpid(v->pid, &status, WUNTRACED), v->pid);
 	assert_true(WIFSTOPPED(status));
-	word = atomic_load(&sim_hv_xen(s->other)->seg->guards[SIM_GUARD_ALL].word) & 0xffffU;
-	assert_int_equal(word == v->slot + 1, inside);
+	word = atomic_load(&guard_of(sim_hv_xen(s->other), where)->word) & LOCK_SLOT;
+	assert_int_equal(word == v->slot + 1, where != OUTSIDE);
 }
 
 static int victim_end(const struct victim *v)
@@ -205,6 +243,7 @@ static struct waiter waiter_start(struct scene *s)
 		struct hv *hv = open_web(s);
 		double start;
 
+		say_to_log(s);
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (write(fds[1], "", 1) != 1 || read(fds[1], &byte, 1) != 1)
 			_exit(2);
@@ -252,38 +291,45 @@ static double await_report(
 
 /* ---- the tests ------------------------------------------------------------------------------- */
 
-static void stop_inside(int sig, bool committed, const char *how)
+static void stop_inside(int sig, enum where where, const char *how)
 {
-	struct waiter waiter;
+	struct waiter waiters[3];
 	struct victim victim;
 	double report_ms, ms;
+	struct sim_segment *seg;
 	struct scene s;
 	char text[2048];
 	int status;
 
 	setup(&s, "--stopped-limit=" LIMIT);
-	waiter = waiter_start(&s);
-	victim = victim_start(&s, sig, committed);
-	victim_await_stop(&s, &victim, true);
-	assert_int_equal(write(waiter.fd, "", 1), 1);
+	seg = sim_hv_xen(s.other)->seg;
+	for (int i = 0; i < 3; i++)
+		waiters[i] = waiter_start(&s);
+	victim = victim_start(&s, sig, where);
+	victim_await_stop(&s, &victim, where);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(write(waiters[i].fd, "", 1), 1);
 	report_ms = await_report(&s, &victim, text, sizeof(text));
 	assert_non_null(strstr(text, how));
-	ms = waiter_end(&waiter);
+	for (int i = 0; i < 3; i++) {
+		ms = waiter_end(&waiters[i]);
+		assert_true(ms >= LIMIT_MS && ms < LIMIT_MS + SLACK_MS);
+	}
 	print_message("named after %.0f ms; the others stood still for %.0f ms\n", report_ms, ms);
 	assert_true(report_ms < REPORT_MS);
-	assert_true(ms >= LIMIT_MS && ms < LIMIT_MS + SLACK_MS);
 	status = victim_end(&victim);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	log_read(&s, text, sizeof(text));
 	assert_non_null(strstr(text, "killing it"));
-	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->recovered_all.n_recovered), 1);
+	assert_int_equal(atomic_load(&seg->recovered_all.n_recovered), where != IN_DOMAIN);
+	assert_int_equal(atomic_load(&seg->recovered_domain.n_recovered), where == IN_DOMAIN);
 	teardown(&s);
 }
 
 static void test_stopped(void **state)
 {
-	stop_inside(SIGSTOP, false, " is stopped inside the emulator's lock");
-	stop_inside(SIGSTOP, true, " is stopped inside the emulator's lock");
+	for (enum where where = TAKING; where <= IN_DOMAIN; where++)
+		stop_inside(SIGSTOP, where, " is stopped inside the emulator's lock");
 }
 
 static void test_debugged(void **state)
@@ -291,11 +337,11 @@ static void test_debugged(void **state)
 	char how[64];
 
 	(void)snprintf(how, sizeof(how), " is stopped by process %d (", getpid());
-	stop_inside(SIGUSR1, false, how);
+	stop_inside(SIGUSR1, CHANGING, how);
 }
 
 /* It is continued: nobody is killed. So is one that xen-sim must not kill at all. */
-static void goes_on(const char *option, const char *says)
+static void goes_on(const char *option, const char *says, enum where where)
 {
 	struct waiter waiter;
 	struct victim victim;
@@ -304,8 +350,8 @@ static void goes_on(const char *option, const char *says)
 
 	setup(&s, option);
 	waiter = waiter_start(&s);
-	victim = victim_start(&s, SIGSTOP, true);
-	victim_await_stop(&s, &victim, true);
+	victim = victim_start(&s, SIGSTOP, where);
+	victim_await_stop(&s, &victim, where);
 	assert_int_equal(write(waiter.fd, "", 1), 1);
 	assert_true(await_report(&s, &victim, text, sizeof(text)) < REPORT_MS);
 	assert_non_null(strstr(text, says));
@@ -315,13 +361,60 @@ static void goes_on(const char *option, const char *says)
 	log_read(&s, text, sizeof(text));
 	assert_null(strstr(text, "killing"));
 	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->recovered_all.n_recovered), 0);
+	assert_int_equal(atomic_load(&sim_hv_xen(s.other)->seg->recovered_domain.n_recovered), 0);
 	teardown(&s);
 }
 
 static void test_goes_on(void **state)
 {
-	goes_on("--stopped-limit=10000", "it is killed if it does not go on within 9");
-	goes_on("--stopped-limit=0", "everybody waits for it");
+	goes_on("--stopped-limit=10000", "it is killed if it does not go on within 9", PUBLISHING);
+	goes_on("--stopped-limit=0", "everybody waits for it", IN_DOMAIN);
+}
+
+/*
+ * xen-sim is stopped with the lock for all, on its way to the others: a victim makes it wait there,
+ * and then lets it have them, when it is stopped. Who waits for it names it, on the own stderr.
+ */
+static void test_authority(void **state)
+{
+	struct waiter waiter;
+	struct victim victim;
+	struct scene s;
+	struct sim_guard *all;
+	char text[2048], who[64];
+	double start, report_ms;
+	pid_t xen_sim, create;
+	int status;
+
+	setup(&s, "--stopped-limit=0");
+	all = &sim_hv_xen(s.other)->seg->guards[SIM_GUARD_ALL];
+	xen_sim = atomic_load(&sim_hv_xen(s.other)->seg->slots[0].pid);
+	waiter = waiter_start(&s);
+	victim = victim_start(&s, SIGSTOP, IN_DOMAIN);
+	victim_await_stop(&s, &victim, IN_DOMAIN);
+	create = emulator_spawn(&s.emulator, "create", "db", NULL, NULL);
+	while ((atomic_load(&all->word) & LOCK_SLOT) != 1)
+		(void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_int_equal(kill(xen_sim, SIGSTOP), 0);
+	assert_int_equal(kill(victim.pid, SIGCONT), 0);
+	assert_int_equal(write(waiter.fd, "", 1), 1);
+	start = now_ms();
+	(void)snprintf(who, sizeof(who),
+		"process %d (xen-sim) of domain Domain-0 is stopped inside", xen_sim);
+	do {
+		(void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		log_read(&s, text, sizeof(text));
+	} while (!strstr(text, who) && now_ms() - start < 5 * REPORT_MS);
+	report_ms = now_ms() - start;
+	print_message("named after %.0f ms\n", report_ms);
+	assert_non_null(strstr(text, who));
+	assert_true(report_ms < REPORT_MS);
+	assert_int_equal(kill(xen_sim, SIGCONT), 0);
+	(void)waiter_end(&waiter);
+	assert_int_equal(victim_end(&victim), 0);
+	assert_int_equal(waitpid(create, &status, 0), create);
+	assert_int_equal(status, 0);
+	teardown(&s);
 }
 
 /* Beyond the limit, while others use the emulator without a break. */
@@ -333,8 +426,8 @@ static void test_stopped_outside(void **state)
 	double start;
 
 	setup(&s, "--stopped-limit=" LIMIT);
-	victim = victim_start(&s, 0, false);
-	victim_await_stop(&s, &victim, false);
+	victim = victim_start(&s, SIGSTOP, OUTSIDE);
+	victim_await_stop(&s, &victim, OUTSIDE);
 	for (start = now_ms(); now_ms() - start < LIMIT_MS + SLACK_MS;)
 		use(s.other);
 	log_read(&s, text, sizeof(text));
@@ -400,6 +493,7 @@ int main(void)
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_debugged),
 		cmocka_unit_test(test_goes_on),
+		cmocka_unit_test(test_authority),
 		cmocka_unit_test(test_stopped_outside),
 		cmocka_unit_test(test_hog),
 		cmocka_unit_test(test_option),
