@@ -27,10 +27,15 @@ struct sim_ring *argo_find(
 	struct xen *xen, uint32_t domain, uint32_t aport, uint16_t partner, uint32_t *ret_index)
 {
 	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t n = 0;
 
 	for (uint32_t i = d->ring_bucket[bucket_of(aport)]; i; i = d->rings[i - 1].next) {
 		struct sim_ring *ring = &d->rings[i - 1];
 
+		if (i > SIM_MAX_RINGS || n++ == SIM_MAX_RINGS) {
+			segment_is_corrupt(xen);
+			return NULL;
+		}
 		if (ring->aport != aport || ring->partner != partner)
 			continue;
 		if (ret_index)
@@ -174,16 +179,30 @@ static void frames_drop(struct xen *xen, struct sim_ring *ring)
 	txn_set(xen, &ring->frame_list, 0);
 }
 
+/* What points to it in its hash chain; NULL: nothing does. */
+static uint8_t *chain_link(struct sim_domain *d, uint32_t index)
+{
+	uint8_t *link = &d->ring_bucket[bucket_of(d->rings[index].aport)];
+
+	for (uint32_t n = 0; n<SIM_MAX_RINGS && * link> 0 && *link <= SIM_MAX_RINGS; n++) {
+		if (*link == index + 1)
+			return link;
+		link = &d->rings[*link - 1].next;
+	}
+	return NULL;
+}
+
 /* ring_remove_info: waiters are dropped without a signal. ring_count is the caller's. */
 void argo_remove_locked(struct xen *xen, uint32_t domain, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, domain);
 	struct sim_ring *ring = &d->rings[index];
-	uint8_t *link = &d->ring_bucket[bucket_of(ring->aport)];
+	uint8_t *link = chain_link(d, index);
 
-	while (*link != index + 1)
-		link = &d->rings[*link - 1].next;
-	txn_set(xen, link, ring->next);
+	if (link)
+		txn_set(xen, link, ring->next);
+	else
+		segment_is_corrupt(xen);
 	frames_drop(xen, ring);
 	txn_set(xen, &ring->used, 0);
 	txn_set(xen, &ring->len, 0);

@@ -505,6 +505,8 @@ static void check_all(struct check *c)
 
 	for (uint32_t i = 0; i < SIM_GUARDS; i++)
 		check_guard(c, i);
+	if (atomic_load(&seg->corrupt))
+		bad(c, "a list was found that does not end");
 	for (uint32_t domid = 0; domid < ARRAY_SIZE(seg->domain_index); domid++)
 		if (seg->domain_index[domid] &&
 			(!domain_exists(c, seg->domain_index[domid] - 1U) ||

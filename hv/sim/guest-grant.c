@@ -237,10 +237,14 @@ int guest_map(struct xen *xen, uint16_t granter, const uint32_t *refs, uint32_t 
 static void unmap_locked(struct xen *xen, uint32_t index)
 {
 	struct sim_map *map = &xen->seg->maps[index];
-	uint32_t next;
+	uint32_t next, n = 0;
 
 	notify_fire_locked(xen, map->domain, &map->notify);
 	for (uint32_t i = map->first_track; i; i = next) {
+		if (i > SIM_MAX_TRACKS || n++ == map->n_pages) {
+			segment_is_corrupt(xen);
+			break;
+		}
 		next = xen->seg->tracks[i - 1].next;
 		(void)grant_unmap_locked(xen, map->domain, i - 1);
 	}

@@ -81,6 +81,13 @@ int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint3
 	return 0;
 }
 
+/* A ring that is there, by its name. */
+static void unregister_locked(struct xen *xen, uint32_t domain, const struct sim_ring *ring)
+{
+	if (argo_unregister_locked(xen, domain, ring->aport, ring->partner) == -ENOENT)
+		segment_is_corrupt(xen);
+}
+
 /*
  * Unregisters and gives the pages back. The ring may be gone already, by the partner's death: the
  * pages are still the caller's then, and nobody writes to them.
@@ -94,7 +101,7 @@ int guest_ring_unregister(struct xen *xen, uint32_t index, uint32_t first_page, 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
 	if (ring->used && ring->owner == xen->slot + 1 && ring->first_page == first_page)
-		(void)argo_unregister_locked(xen, domain, ring->aport, ring->partner);
+		unregister_locked(xen, domain, ring);
 	pages_free_locked(xen, first_page, n_pages);
 	txn_commit(xen);
 	return 0;
@@ -269,7 +276,7 @@ void guest_rings_release(struct xen *xen, uint32_t slot)
 			continue;
 		txn_begin(xen);
 		if (ring->used && ring->owner == slot + 1)
-			(void)argo_unregister_locked(xen, domain, ring->aport, ring->partner);
+			unregister_locked(xen, domain, ring);
 		txn_commit(xen);
 	}
 	ring_pages_release(xen, slot);

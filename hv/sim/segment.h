@@ -377,6 +377,7 @@ struct sim_segment {
 	_Atomic uint64_t virtual_clock; /* non-zero: the clock stands still */
 	_Atomic uint64_t now_ns;	/* then this is the time */
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
+	_Atomic uint32_t corrupt; /* any time: who set it has met what cannot be; xen-sim ends */
 
 	/* Indexes of domains below this are, or were, in use. It only grows, outside the journal.
 	 */

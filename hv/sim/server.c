@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,9 +51,22 @@ void connection_end(struct connection *c)
 	free(c);
 }
 
+/* After all that looks at processes' lists. The emulator cannot go on, and nobody waits for it. */
+static void look_for_corruption(struct server *s)
+{
+	if (!server_is_corrupt(s))
+		return;
+	(void)fprintf(stderr,
+		"xen-sim: a process has overwritten the emulator's memory; the emulator ends\n");
+	(void)event_base_loopbreak(s->base);
+}
+
 static void on_died(evutil_socket_t fd, short what, void *arg)
 {
+	struct server *s = ((struct connection *)arg)->server;
+
 	connection_end(arg);
+	look_for_corruption(s);
 }
 
 /* ---- requests of processes ------------------------------------------------------------------ */
@@ -289,6 +303,7 @@ static bool handle(struct connection *c, struct sim_message *m, size_t len, int 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct connection *c = arg;
+	struct server *s = c->server;
 	struct sim_message m;
 	int fds[SIM_FDS_MAX];
 	ssize_t n = packet_recv(c->fd, &m, fds, MSG_DONTWAIT);
@@ -300,6 +315,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	packet_close_fds(fds);
 	if (!ok)
 		connection_end(c);
+	look_for_corruption(s);
 }
 
 /* ---- life -------------------------------------------------------------------------------- */
@@ -349,6 +365,7 @@ static void on_kicked(evutil_socket_t fd, short what, void *arg)
 	atomic_store(&slot_at(&s->authority.xen, 0)->flags, 0);
 	slot_quiesce(&s->authority.xen, fd);
 	authority_domains_reap(&s->authority);
+	look_for_corruption(s);
 }
 
 int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
@@ -379,6 +396,11 @@ int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms
 	}
 	*ret_server = s;
 	return 0;
+}
+
+bool server_is_corrupt(const struct server *s)
+{
+	return atomic_load(&s->authority.xen.seg->corrupt);
 }
 
 /* Every guest domain ends, with its processes; Domain-0's lose their sockets. */

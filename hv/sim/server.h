@@ -18,6 +18,8 @@ struct server;
 int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
 	struct server **ret_server);
 void server_free(struct server *server);
+/* The event loop was left because some process has overwritten the emulator's memory. */
+bool server_is_corrupt(const struct server *server);
 
 /* ---- between server.c and its parts -------------------------------------------------------- */
 

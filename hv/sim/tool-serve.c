@@ -159,6 +159,8 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	}
 	if (r == 0 && event_base_dispatch(base) < 0)
 		r = -EIO;
+	if (r == 0 && server_is_corrupt(server))
+		r = -EIO;
 	/* First the name, then the rest: nobody finds an emulator that is ending. */
 	(void)unlink(path);
 	(void)unlink(lock_name);

@@ -44,6 +44,12 @@ struct xen {
 /* A look at a field without a lock that keeps it as it is. */
 #define peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 
+/* A list that does not end, or the like: some process has written where it must not. */
+static inline void segment_is_corrupt(const struct xen *xen)
+{
+	atomic_store(&xen->seg->corrupt, 1);
+}
+
 /* segment.c */
 int segment_create(int *ret_fd, struct sim_segment **ret_seg);
 int segment_map(int fd, struct sim_segment **ret_seg);

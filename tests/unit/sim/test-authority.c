@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <cmocka.h>
@@ -18,6 +19,7 @@
 #include "base/cleanup.h"
 #include "hv/sim/client.h"
 #include "hv/sim/packet.h"
+#include "hv/sim/process.h"
 #include "hv/sim/segment.h"
 #include "hv/sim/sim.h"
 #include "tests/unit/sim/process.h"
@@ -364,6 +366,59 @@ static void test_run_killed(void **state)
 	assert_int_equal(emulator_run(e, "destroy", "job", NULL, NULL), 1);
 }
 
+/* ---- a process that writes where it must not ---------------------------------------------------
+ */
+
+static int start_logged(struct emulator *e, int log_fd)
+{
+	int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0), r;
+
+	if (keep < 0 || dup2(log_fd, STDERR_FILENO) < 0)
+		return -1;
+	r = emulator_start(e) ? 0 : -1;
+	(void)dup2(keep, STDERR_FILENO);
+	(void)close(keep);
+	return r;
+}
+
+/* Two rings in one hash chain, of which the first follows itself, or leads nowhere. */
+static void corrupt_chain(uint8_t next)
+{
+	struct hv_ring *first, *second;
+	struct sim_domain *d;
+	struct emulator e;
+	char text[256] = {0};
+	struct hv *hv;
+	pid_t pid;
+	int log = memfd_create("log", MFD_CLOEXEC);
+
+	assert_true(log >= 0);
+	assert_int_equal(start_logged(&e, log), 0);
+	assert_int_equal(open_at(&e, "", &hv), 0);
+	d = &sim_hv_xen(hv)->seg->domains[0];
+	pid = atomic_load(&sim_hv_xen(hv)->seg->slots[0].pid);
+	assert_int_equal(hv->ops->argo_register(hv, 1, 0, 4096, &first), 0);
+	assert_int_equal(hv->ops->argo_register(hv, 65, 0, 4096, &second), 0);
+	assert_int_equal(d->rings[1].next, 1);
+	d->rings[1].next = next;
+	hv_close(hv); /* xen-sim unregisters both */
+	for (int i = 0; i < 1000 && process_start_time(pid); i++)
+		(void)poll(NULL, 0, 10);
+	assert_int_equal(process_start_time(pid), 0);
+	assert_true(pread(log, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "has overwritten the emulator's memory"));
+	assert_int_not_equal(access(e.path, F_OK), 0);
+	assert_int_equal(rmdir(e.dir), 0);
+	(void)close(log);
+}
+
+static void test_corrupt(void **state)
+{
+	corrupt_chain(2);
+	corrupt_chain(0);
+	corrupt_chain(255);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +432,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_killed, setup, teardown),
+		cmocka_unit_test(test_corrupt),
 	};
 
 	return cmocka_run_group_tests_name("sim-authority", tests, NULL, NULL);

@@ -114,6 +114,7 @@ static void test_planted(void **state)
 	PLANT(&seg->guards[SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS - 1)].n_redo, 1);
 	PLANT(&seg->guards[SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS - 1)].word, 1);
 	PLANT(&seg->n_domains, 2);
+	PLANT(&seg->corrupt, 1);
 	print_message("%u planted corruptions found\n", n_planted);
 }
 
