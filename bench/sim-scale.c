@@ -8,10 +8,10 @@
  * First one sender to one awake receiver in another domain and process: the sender's time for one
  * call, beside a memcpy of the same size into the same kind of memory. Then 1, 2, 4, ..., 64
  * domains that send at once, each to the next one's ring, beside as many processes that only copy:
- * how much all together do, and how much CPU time each call takes, which says the same on a machine
- * that has other things to do. There the sender gives the ring's space back itself, in the
- * receiver's place, so that nothing is measured but sending. Best of the rounds for costs, medians
- * for rates.
+ * how much all together do, and how much CPU time each call takes, which says the same on a
+ * machine that has other things to do. Last all send to one domain. There the sender gives the
+ * ring's space back itself, in the receiver's place, so that nothing is measured but sending. Best
+ * of the rounds for costs, medians for rates.
  */
 #include <err.h>
 #include <errno.h>
@@ -255,7 +255,7 @@ static void print_costs(void)
 /* ---- many at once -----------------------------------------------------------------------------
  */
 
-enum what { SENDV, EVENT, COPY };
+enum what { SENDV, SENDV_TO_ONE, EVENT, COPY };
 
 static uint64_t cpu_ns(void)
 {
@@ -277,7 +277,8 @@ static void release_for_receiver(struct xen *xen, struct sim_ring *ring)
 static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 {
 	struct iovec iov = {.iov_base = payload, .iov_len = len};
-	uint32_t next = (i + 1) % n, previous = (i + n - 1) % n, port = 0, at = 0;
+	bool to_one = what == SENDV_TO_ONE;
+	uint32_t next = to_one ? 0 : (i + 1) % n, previous = (i + n - 1) % n, port = 0, at = 0;
 	struct hv *hv = open_in(i);
 	struct xen *xen = sim_hv_xen(hv);
 	struct hv_ring *in, *out;
@@ -290,15 +291,19 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 		err(1, "mmap");
 	memset(memory, 1, RING_LEN);
 	meet(n);
-	check(hv->ops->argo_register(hv, 1, shared->domids[previous], RING_LEN, &in), "register");
+	for (uint32_t from = 0; from < n; from++)
+		if (to_one ? i == 0 : from == previous)
+			check(hv->ops->argo_register(hv, 1, shared->domids[from], RING_LEN, &in),
+				"register");
 	check(hv->ops->argo_register(hv, 2, shared->domids[next], SENDER_RING, &out), "register");
 	check(hv->ops->argo_peer(hv, out, 1), "peer");
 	check(hv->ops->evtchn_alloc_unbound(hv, shared->domids[previous], &shared->ports[i]),
 		"alloc");
 	meet(n);
-	check(hv->ops->evtchn_bind_interdomain(
-		      hv, shared->domids[next], shared->ports[next], &port),
-		"bind");
+	if (what == EVENT)
+		check(hv->ops->evtchn_bind_interdomain(
+			      hv, shared->domids[next], shared->ports[next], &port),
+			"bind");
 	target =
 		argo_match(xen, domain_find(xen, shared->domids[next]), 1, shared->domids[i], NULL);
 	meet(n);
@@ -307,7 +312,7 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 	while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
 		if (what == EVENT) {
 			check(hv->ops->evtchn_send(hv, port), "send");
-		} else if (what == SENDV) {
+		} else if (what != COPY) {
 			check(hv->ops->argo_sendv(hv, out, &iov, 1, 0), "sendv");
 			release_for_receiver(xen, target);
 		} else {
@@ -380,7 +385,7 @@ static void print_curve(const char *name, enum what what, uint32_t len)
 		first = n == 1 ? own : first;
 		printf("%8u %12.1f %8.2f %8.0f ", n, own.each_s / 1e3, own.each_s / first.each_s,
 			own.cpu_ns);
-		if (what == SENDV) {
+		if (what != EVENT) {
 			copy = middle_rate(n, COPY, len);
 			printf("%12.1f %8.0f ", copy.each_s / 1e3, copy.cpu_ns);
 		}
@@ -423,6 +428,8 @@ int main(int argc, char **argv)
 	print_curve("64 B", SENDV, 64);
 	print_curve("4 KiB", SENDV, 4096);
 	print_curve("64 KiB", SENDV, 65536);
+	print_curve("64 B, all to one domain, each to a ring of its own", SENDV_TO_ONE, 64);
+	print_curve("64 KiB, all to one domain, each to a ring of its own", SENDV_TO_ONE, 65536);
 	printf("%ld CPUs, %d rounds of %d ms\n", sysconf(_SC_NPROCESSORS_ONLN), rounds, run_ms);
 	machine_print(&machine);
 	return 0;

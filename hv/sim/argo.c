@@ -501,7 +501,7 @@ static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const vo
 }
 
 /*
- * do_argo_op. The arguments are read under the lock, which is no loss for what tests call; the
+ * do_argo_op. The arguments are read under the locks, which is no loss for what tests call; the
  * guest kernel goes to the *_locked functions with what it has read itself.
  */
 long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,

@@ -58,7 +58,7 @@ static void owner_kill(struct xen *xen, uint32_t slot)
 
 /*
  * Everybody stands still, this process too: so it may as well wait here. A domain that the
- * toolstack pauses never gets here, since pausing waits for the lock.
+ * toolstack pauses never gets here, since pausing waits for the locks.
  */
 void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
 {
@@ -391,7 +391,7 @@ void authority_detach(struct authority *a, uint32_t slot)
 		leave(a);
 		return;
 	}
-	atomic_store(&s->state, SIM_SLOT_DEAD); /* if it held the lock, it is taken over now */
+	atomic_store(&s->state, SIM_SLOT_DEAD); /* if it held a lock, it is taken over now */
 	slot_release(&a->xen, slot);
 	store_unwatch(&a->store, slot);
 	/* A new generation before the slot is free: a late kick must not reach the next owner. */

@@ -2,7 +2,7 @@
 /*
  * Raising events (event_2l.c; for event_fifo.c see fifo.c): what is decided under the journal, and
  * what is published after the commit. The published part must be idempotent, but for a spurious
- * event; and it changes what the guest changes as well, without the lock: bit by bit, never whole
+ * event; and it changes what the guest changes as well, without a lock: bit by bit, never whole
  * words.
  */
 #include "hv/sim/guest.h"

@@ -341,7 +341,7 @@ static uint32_t send_target(struct xen *xen, uint32_t domain, uint32_t port)
 											 : domain;
 }
 
-/* What is read without the lock may be out of date: then once more. */
+/* What is read without a lock may be out of date: then once more. */
 void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct xen *ret_txn)
 {
 	for (;;) {

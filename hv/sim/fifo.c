@@ -4,7 +4,7 @@
  * of one is a single atomic operation, never undone. So a raise sets PENDING before it decides, as
  * Xen does, which is harmless if it is never committed; the queue's tail goes through the journal;
  * and the link, the head and the upcall are published after the commit. The emulated guest kernel
- * changes them under the lock only, and for it everything is published after the commit.
+ * changes them under its lock only, and for it everything is published after the commit.
  */
 #include <errno.h>
 

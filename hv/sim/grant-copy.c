@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Copying by grant: gnttab_copy_one of xen/common/grant_table.c. A grant is pinned for the time of
- * the copying only, which is all within the lock.
+ * the copying only, which is all within the locks.
  */
 #include "hv/sim/grant.h"
 

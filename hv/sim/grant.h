@@ -26,7 +26,7 @@ void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts);
 /* grant-transfer.c: one GNTTABOP_transfer, its status. */
 int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_transfer_t *op);
 
-/* grant-copy.c: one GNTTABOP_copy, its status. Takes the lock. */
+/* grant-copy.c: one GNTTABOP_copy, its status. Takes the locks. */
 int16_t grant_copy(struct xen *xen, uint32_t domain, const gnttab_copy_t *op);
 
 #endif

@@ -134,7 +134,7 @@ static bool ring_has_room(struct xen *xen, uint32_t domain, const struct sim_rin
 
 /*
  * Runs after the commit, and again after a crash: hence the bit in the slot first, then the watch,
- * and all plain stores, which nobody else makes without the lock.
+ * and no more than stores, which nobody else makes without the domain's lock.
  */
 void guest_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks)
 {

@@ -160,7 +160,7 @@ void slot_release(struct xen *xen, uint32_t slot)
 {
 	/*
 	 * If it died inside a transaction, that is ended now: what it holds is looked for without
-	 * the lock below.
+	 * a lock below.
 	 */
 	txn_begin(xen);
 	txn_abort(xen);

@@ -87,6 +87,7 @@ void txn_begin(struct xen *xen)
 
 void txn_begin_domain(struct xen *xen, uint32_t domain, struct xen *ret_txn)
 {
+	txn_step(xen); /* what was found without a lock may change now */
 	lock_take_domain(xen, SIM_GUARD_DOMAIN(domain));
 	*ret_txn = *xen;
 	ret_txn->guard = &xen->seg->guards[SIM_GUARD_DOMAIN(domain)];

@@ -23,7 +23,7 @@ enum sim_message_type {
 	SIM_BYE,       /* - -> - */
 	SIM_INTRODUCE, /* slot -> - ; both get PEER */
 	SIM_KICK,      /* slot; no reply: writes its eventfd, and introduces */
-	SIM_STUCK,     /* slot; no reply: it holds the lock, and does not move */
+	SIM_STUCK,     /* slot; no reply: it holds a lock, and does not move */
 	SIM_PUBLISH,   /* record -> - */
 	SIM_REMOVE,    /* record -> - */
 	SIM_WATCH,     /* - -> - */

@@ -3,7 +3,7 @@
  * The layout of the emulator's one shared memory segment: the emulated hypervisor's state, what the
  * emulated guest kernels keep, and the pages of every domain. Every participant maps it, at an
  * address of its own: nothing in here may be a pointer, and nothing may be trusted to be unchanged
- * between two reads unless the lock is held. A change of any struct changes SIM_LAYOUT; attaching
+ * between two reads unless a lock is held. A change of any struct changes SIM_LAYOUT; attaching
  * refuses another one.
  *
  * Everything is guarded by locks and changed through their journals (journal.h), but for what is
@@ -142,9 +142,9 @@ struct sim_port {
 	uint8_t vcpu;		/* notify_vcpu_id */
 	uint8_t xen_consumer;	/* the hypervisor's own end: not the guest's to touch */
 	uint8_t priority;	/* FIFO: of its next event */
-	uint8_t last_priority;	/* FIFO: the queue that it was on last */
-	uint8_t last_vcpu;	/* FIFO: of that queue */
-	uint8_t pending;	/* FIFO: it was raised while its event word was missing */
+	uint8_t last_priority;	/* domain's. FIFO: the queue that it was on last */
+	uint8_t last_vcpu;	/* domain's. FIFO: of that queue */
+	uint8_t pending;	/* domain's. FIFO: it was raised while its event word was missing */
 	uint16_t pad;
 };
 
@@ -160,9 +160,9 @@ struct sim_ring {
 	uint32_t aport;
 	uint16_t partner;
 	uint8_t used;
-	uint8_t next; /* in its hash chain: index + 1 */
-	uint32_t len; /* 0 while not registered */
-	uint32_t tx_ptr;
+	uint8_t next;	 /* in its hash chain: index + 1 */
+	uint32_t len;	 /* 0 while not registered */
+	uint32_t tx_ptr; /* domain's */
 	uint32_t n_pages;
 	uint32_t first_page; /* of the pool, if contiguous; else 0 */
 	uint32_t frame_list; /* first of the pages that list the frames, if not */
@@ -172,7 +172,7 @@ struct sim_ring {
 	uint8_t has_peer;
 	uint8_t pad;
 	uint32_t peer_aport;
-	uint32_t want; /* payload bytes that got EAGAIN last, plus one; 0: none */
+	uint32_t want; /* domain's. Payload bytes that got EAGAIN last, plus one; 0: none */
 	struct sim_waiter waiters[SIM_MAX_WAITERS];
 };
 
@@ -231,11 +231,12 @@ struct sim_shared_info {
 
 /* What Xen keeps of a vcpu. */
 struct sim_vcpu {
-	uint32_t virq_port[NR_VIRQS];	       /* virq_to_evtchn; the global ones are vcpu 0's */
-	uint64_t timer_ns;		       /* the singleshot timer's deadline; 0: it is off */
-	uint32_t control_page;		       /* FIFO: of the control block; 0: there is none */
-	uint32_t control_offset;	       /* in that page, bytes */
-	uint32_t tail[EVTCHN_FIFO_MAX_QUEUES]; /* FIFO: the port queued last; 0: none */
+	uint32_t virq_port[NR_VIRQS]; /* virq_to_evtchn; the global ones are vcpu 0's */
+	uint64_t timer_ns;	      /* the singleshot timer's deadline; 0: it is off */
+	uint32_t control_page;	      /* FIFO: of the control block; 0: there is none */
+	uint32_t control_offset;      /* in that page, bytes */
+	/* domain's. FIFO: the port queued last; 0: none */
+	uint32_t tail[EVTCHN_FIFO_MAX_QUEUES];
 };
 
 /* Of one physical interrupt, in a domain. */
@@ -276,8 +277,8 @@ struct sim_domain {
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 
-	_Atomic uint32_t n_waiting; /* waiters of all rings; looked at without the lock */
-	uint64_t ring_watch[2];	    /* guest kernel's: rings whose owner waits */
+	_Atomic uint32_t n_waiting; /* waiters of all rings; looked at without a lock */
+	uint64_t ring_watch[2];	    /* domain's. The guest kernel's: rings whose owner waits */
 	uint8_t ring_bucket[SIM_RING_BUCKETS]; /* index + 1 */
 
 	struct sim_shared_info info;
@@ -321,8 +322,8 @@ enum sim_slot_state {
 #define SIM_SLOT_DOMAINS 2U
 
 /*
- * One handle of one process. Who sets bits holds the lock (flags: the authority); the owner takes
- * them without it. See guest-slot.c for the order in which bits and `kick` change.
+ * One handle of one process. Who sets bits holds a lock (flags: the authority); the owner takes
+ * them without one. See guest-slot.c for the order in which bits and `kick` change.
  */
 struct sim_slot {
 	_Alignas(64) _Atomic uint32_t state; /* any time; the authority writes */

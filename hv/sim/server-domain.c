@@ -116,7 +116,7 @@ void server_domain_destroy(struct server *s, uint32_t index)
 	authority_domains_reap(&s->authority);
 }
 
-/* ---- pause: not inside the lock ------------------------------------------------------------- */
+/* ---- pause: not inside a lock -------------------------------------------------------------- */
 
 /* A small file of /proc, NUL-terminated; false: not there. */
 static bool proc_read(const char *path, char *ret_text, size_t size)
@@ -159,7 +159,7 @@ static void wait_for_stop(int pid_fd, void *arg)
 		(void)sched_yield();
 }
 
-/* With the lock held here, none of them can hold it when it stops. */
+/* With the locks held here, none of them can hold one when it stops. */
 static void processes_stop(struct server *s, uint32_t index)
 {
 	int sig = SIGSTOP;

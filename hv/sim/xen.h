@@ -69,7 +69,7 @@ static inline bool page_is_owned(const struct xen *xen, uint64_t gfn, uint32_t d
 	       SIM_PAGE_TYPE(xen->seg->pages[gfn]) != SIM_PAGE_XEN;
 }
 
-/* page.c: contiguous runs. Zeroing is the caller's, and outside the lock. */
+/* page.c: contiguous runs. Zeroing is the caller's, and outside the locks. */
 int pages_alloc_locked(struct xen *xen, uint32_t domain, enum sim_page_type type, uint32_t tag,
 	uint32_t n, uint32_t *ret_first);
 void pages_free_locked(struct xen *xen, uint32_t first, uint32_t n);
@@ -233,7 +233,7 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_t ref,
 	uint32_t flags, uint32_t *ret_handle, uint32_t *ret_page);
 int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle);
-/* gnttab_release_mappings: those that a dying domain has made by hypercalls. Takes the lock. */
+/* gnttab_release_mappings: those that a dying domain has made by hypercalls. Takes the locks. */
 void grant_mappings_release(struct xen *xen, uint32_t domain);
 
 #endif
