@@ -139,43 +139,58 @@ static void destroy_b(struct seen *seen)
 	assert_int_equal(sim_domain_destroy(seen->w->sim, seen->w->b), 0);
 }
 
-/* The destination is gone, and another domain in its place. */
-static void destroy_and_create(struct seen *seen)
+/* Its domid is another domain's now, with a ring, and its place a third one's. */
+static void replace_b(struct seen *seen)
 {
+	struct world *w = seen->w;
+	struct hv_ring *inbox;
 	uint16_t domid;
 
 	destroy_b(seen);
 	assert_int_equal(
-		sim_domain_create(seen->w->sim, &(struct sim_domain_config){.name = "c"}, &domid),
-		0);
-	assert_int_not_equal(domid, seen->w->b);
+		sim_domain_create(w->sim, &(struct sim_domain_config){.name = "third"}, &domid), 0);
+	assert_int_not_equal(domid, w->b);
+	assert_int_equal(
+		sim_domain_create(w->sim, &(struct sim_domain_config){.domid = w->b}, &domid), 0);
+	assert_int_equal(sim_hv_open(w->sim, w->b, &seen->third), 0);
+	assert_int_equal(seen->third->ops->argo_register(seen->third, 5, w->a, 256, &inbox), 0);
 }
 
-static void sendv_to_gone(struct world *w, void (*between)(struct seen *seen))
+static int sendv_while(struct world *w, struct seen *seen, void (*between)(struct seen *seen))
 {
 	struct xen *a = sim_hv_xen(w->hv_a);
 	struct iovec iov = {.iov_base = (uint8_t[100]){0}, .iov_len = 100};
 	struct hv_ring *inbox, *ring;
-	struct seen seen;
+	int r;
 
 	assert_int_equal(w->hv_b->ops->argo_register(w->hv_b, 5, w->a, 256, &inbox), 0);
 	assert_int_equal(w->hv_a->ops->argo_register(w->hv_a, 6, w->b, 256, &ring), 0);
 	assert_int_equal(w->hv_a->ops->argo_peer(w->hv_a, ring, 5), 0);
-	watch_begin(&seen, w, a);
-	seen.between = between;
-	assert_int_equal(w->hv_a->ops->argo_sendv(w->hv_a, ring, &iov, 1, 0), -ESRCH);
+	watch_begin(seen, w, a);
+	seen->between = between;
+	r = w->hv_a->ops->argo_sendv(w->hv_a, ring, &iov, 1, 0);
 	a->step = NULL;
 	assert_int_equal(sim_check(w->sim, stderr), 0);
+	return r;
 }
 
 static void test_gone(void **state)
 {
-	sendv_to_gone(*state, destroy_b);
+	struct seen seen;
+
+	assert_int_equal(sendv_while(*state, &seen, destroy_b), -ESRCH);
 }
 
 static void test_replaced(void **state)
 {
-	sendv_to_gone(*state, destroy_and_create);
+	struct world *w = *state;
+	uint64_t before = only(w, w->b);
+	struct seen seen;
+
+	assert_int_equal(sendv_while(w, &seen, replace_b), 100);
+	assert_int_not_equal(only(w, w->b), before);
+	assert_true(seen.held & 1ULL << 63 || seen.held == only(w, w->b));
+	hv_close(seen.third);
 }
 
 /* The sender's own slot dies in the authority's eyes: it must not touch a thing. */
