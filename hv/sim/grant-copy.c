@@ -15,24 +15,27 @@ struct copy_end {
 	bool by_ref;
 };
 
-/* gnttab_copy_lock_domain */
+/* gnttab_copy_lock_domain: only DOMID_SELF may go by frame. */
 static int end_find(
 	struct xen *xen, uint32_t self, uint16_t domid, bool by_ref, struct copy_end *ret_end)
 {
+	if (domid != DOMID_SELF && !by_ref)
+		return GNTST_permission_denied;
 	ret_end->by_ref = by_ref;
 	ret_end->domain = domain_find_any(xen, self, domid);
-	if (ret_end->domain == DOMAIN_NONE)
-		return GNTST_bad_domain;
-	return domid == DOMID_SELF || by_ref ? GNTST_okay : GNTST_permission_denied;
+	return ret_end->domain == DOMAIN_NONE ? GNTST_bad_domain : GNTST_okay;
 }
 
-/* acquire_grant_for_copy */
+/*
+ * acquire_grant_for_copy. Of a grant that is pinned for such a use already, the entry does not
+ * count; where only its writing is new, the entry's frame is looked at, and the pinned one copied.
+ */
 static int end_acquire(
 	struct xen *xen, uint32_t self, struct copy_end *end, uint32_t ref, bool writable)
 {
 	struct sim_domain *rd = domain_at(xen, end->domain);
-	const struct sim_active_grant *active;
 	uint16_t mapper = domain_at(xen, self)->domid;
+	const struct sim_active_grant *active;
 	uint64_t entry;
 	bool pinned;
 
@@ -41,20 +44,22 @@ static int end_acquire(
 	active = &rd->active[ref];
 	entry = rd->grants[ref];
 	pinned = active->n_readers || active->n_writers;
-	if (pinned && active->domid != mapper)
+	if (pinned && (active->domid != mapper ||
+			      grant_pins_overflow(active,
+				      GNTMAP_host_map | (writable ? 0U : GNTMAP_readonly))))
 		return GNTST_general_error;
-	end->page = active->frame;
+	end->page = pinned ? active->frame : ENTRY_FRAME(entry);
 	if (pinned && (!writable || active->n_writers))
-		return GNTST_okay;
+		return rd->state == SIM_DOMAIN_DYING ? GNTST_bad_domain : GNTST_okay;
 	if (!pinned && ((ENTRY_FLAGS(entry) & GTF_type_mask) != GTF_permit_access ||
 			       ENTRY_DOMID(entry) != mapper))
 		return GNTST_general_error;
 	if (writable && (ENTRY_FLAGS(entry) & GTF_readonly))
 		return GNTST_general_error;
-	/* Set and taken back again, as far as nobody sees: it is not set. */
+	/* In use, and out of it when the copying is done: nobody sees what is between. */
+	grant_status_set_locked(xen, rd, ref, writable);
 	grant_status_reduce_locked(xen, rd, ref, writable);
-	end->page = ENTRY_FRAME(entry);
-	if (rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, end->page, end->domain))
+	if (rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, ENTRY_FRAME(entry), end->domain))
 		return GNTST_bad_page;
 	return GNTST_okay;
 }

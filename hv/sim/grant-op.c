@@ -195,13 +195,14 @@ static int set_version(struct xen *xen, void *uop)
 	return guest_write(xen, uop, &op, sizeof(op)) < 0 ? -EFAULT : r;
 }
 
-/* grant_map_exists: whether the domain has that frame of another one mapped */
-static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame)
+/* grant_map_exists: whether the domain has that frame of another one mapped, by `ref` or behind. */
+static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame, uint32_t ref)
 {
 	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
 		const struct sim_track *t = grant_track(xen, domain, handle);
 
-		if (t && domain_at(xen, t->granter)->active[t->ref].frame == frame)
+		if (t && t->ref >= ref &&
+			domain_at(xen, t->granter)->active[t->ref].frame == frame)
 			return true;
 	}
 	return false;
@@ -214,7 +215,7 @@ static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame)
 static int cache_flush(
 	struct xen *xen, uint32_t domain, const gnttab_cache_flush_t *op, uint32_t ref)
 {
-	uint64_t frame = op->a.dev_bus_addr / HV_PAGE_SIZE;
+	uint64_t frame = op->a.dev_bus_addr / HV_PAGE_SIZE, info;
 
 	if (op->offset >= HV_PAGE_SIZE || op->length > HV_PAGE_SIZE ||
 		op->offset + op->length > HV_PAGE_SIZE ||
@@ -222,7 +223,12 @@ static int cache_flush(
 		return -EINVAL;
 	if (op->length == 0 || op->op == 0)
 		return ref ? -EILSEQ : 0;
-	if (!page_is_owned(xen, frame, domain) && !frame_is_mapped(xen, domain, frame))
+	if (frame >= SIM_POOL_PAGES)
+		return -EINVAL;
+	info = xen->seg->pages[frame];
+	if (!info || SIM_PAGE_TYPE(info) == SIM_PAGE_XEN)
+		return -EPERM; /* nobody's */
+	if (SIM_PAGE_DOMAIN(info) != domain && !frame_is_mapped(xen, domain, frame, ref))
 		return -EINVAL;
 	return op->op == GNTTAB_CACHE_INVAL ? -EOPNOTSUPP : 0;
 }

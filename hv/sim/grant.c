@@ -30,7 +30,6 @@ static void entry_set(struct xen *xen, uint64_t *entry, uint64_t value)
 static int entry_pin(
 	struct xen *xen, uint32_t granter, uint32_t ref, uint16_t mapper, bool writable)
 {
-	uint64_t in_use = GTF_reading | (writable ? GTF_writing : 0U);
 	struct sim_domain *rd = domain_at(xen, granter);
 	uint64_t entry = rd->grants[ref];
 	struct sim_active_grant *active = &rd->active[ref];
@@ -44,10 +43,10 @@ static int entry_pin(
 		return GNTST_general_error;
 	if (!pinned && (rd->state == SIM_DOMAIN_DYING ||
 			       !page_is_owned(xen, ENTRY_FRAME(entry), granter))) {
-		entry_set(xen, &rd->grants[ref], entry & ~in_use); /* reduce_status_for_pin */
+		grant_status_reduce_locked(xen, rd, ref, writable);
 		return GNTST_bad_page;
 	}
-	entry_set(xen, &rd->grants[ref], entry | in_use);
+	grant_status_set_locked(xen, rd, ref, writable);
 	if (!pinned) {
 		txn_set(xen, &active->domid, mapper);
 		txn_set(xen, &active->frame, (uint16_t)ENTRY_FRAME(entry));
@@ -55,7 +54,7 @@ static int entry_pin(
 	return GNTST_okay;
 }
 
-static bool pins_overflow(const struct sim_active_grant *a, uint32_t flags)
+bool grant_pins_overflow(const struct sim_active_grant *a, uint32_t flags)
 {
 	uint32_t n = flags & GNTMAP_readonly ? a->n_readers : a->n_writers;
 	uint32_t n_device = flags & GNTMAP_readonly ? a->n_device_readers : a->n_device_writers;
@@ -105,7 +104,7 @@ int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_
 		return GNTST_bad_gntref;
 	active = &rd->active[ref];
 	if ((active->n_readers || active->n_writers) &&
-		(active->domid != self || pins_overflow(active, flags)))
+		(active->domid != self || grant_pins_overflow(active, flags)))
 		return GNTST_general_error;
 	if (!(active->n_readers || active->n_writers) || (writable && !active->n_writers)) {
 		r = entry_pin(xen, target, ref, self, writable);
@@ -133,6 +132,12 @@ struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle)
 	if (handle >= SIM_MAX_TRACKS || xen->seg->tracks[handle].mapper != domain + 1)
 		return NULL;
 	return &xen->seg->tracks[handle];
+}
+
+void grant_status_set_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)
+{
+	entry_set(xen, &rd->grants[ref],
+		rd->grants[ref] | GTF_reading | (writable ? GTF_writing : 0U));
 }
 
 void grant_status_reduce_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)

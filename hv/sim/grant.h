@@ -15,6 +15,10 @@
 #define ENTRY_DOMID(e) ((uint16_t)((e) >> 16))
 #define ENTRY_FRAME(e) ((uint32_t)((e) >> 32))
 
+/* The counters of pins have 8 bits, of which Xen keeps the highest free. */
+bool grant_pins_overflow(const struct sim_active_grant *active, uint32_t flags);
+/* _set_status: the entry says that it is in use. */
+void grant_status_set_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable);
 /* reduce_status_for_pin: the entry says no more than what it is pinned for. */
 void grant_status_reduce_locked(
 	struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable);
