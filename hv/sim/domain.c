@@ -140,6 +140,9 @@ static void ports_destroy(struct xen *xen, uint32_t index)
 		evtchn_destroy_locked(xen, index, port);
 		txn_commit(xen);
 	}
+	txn_begin(xen);
+	fifo_destroy_locked(xen, index);
+	txn_commit(xen);
 }
 
 void domain_kill(struct xen *xen, uint32_t index)

@@ -262,9 +262,10 @@ static void port_free(struct xen *xen, uint32_t domain, uint32_t port)
 	struct sim_domain *d = domain_at(xen, domain);
 	struct sim_port *p = port_entry(xen, d, port);
 
-	port_closed_locked(xen, domain, port, p->owner != SIM_PORT_NO_OWNER);
-	if (p->xen_consumer)
+	if (p->xen_consumer) /* no guest's, hence not evtchn_usable: its event is left alone */
 		txn_set(xen, &d->n_xen_ports, d->n_xen_ports - 1);
+	else
+		port_closed_locked(xen, domain, port, p->owner != SIM_PORT_NO_OWNER);
 	txn_set(xen, &p->state, SIM_PORT_FREE);
 	txn_set(xen, &p->vcpu, 0);
 	txn_set(xen, &p->xen_consumer, 0);

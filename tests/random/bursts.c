@@ -15,7 +15,7 @@ static void burst_ports(struct run *run)
 	struct m_domain *d = &run->m->domains[self];
 	uint16_t remote = some_domid(run);
 
-	for (uint32_t i = 0; i < MODEL_PORTS; i++)
+	for (uint32_t i = 0; i <= d->max_port; i++)
 		do_alloc_unbound(run, self, DOMID_SELF, remote);
 	for (uint32_t i = 0; i < N_FULL; i++) {
 		uint32_t virq = pick(run, MODEL_VIRQS);
@@ -28,9 +28,27 @@ static void burst_ports(struct run *run)
 		do_bind_ipi(run, self, 0);
 		do_status(run, self, DOMID_SELF, pick(run, MODEL_PORTS));
 	}
-	for (uint32_t port = 1; port < MODEL_PORTS; port++)
+	for (uint32_t port = 1; port < d->n_valid; port++)
 		if (d->ports[port].state == EVTCHNSTAT_unbound && chance(run, 980))
 			do_close(run, self, port);
+}
+
+/* The event array up to its end; the last pages are one, and are no port's. */
+static void burst_array(struct run *run)
+{
+	uint32_t self = some_fifo(run, true), next;
+	struct m_domain *d = &run->m->domains[self];
+
+	if (self == MODEL_NONE || d->n_fifo_pages < MODEL_FIFO_PAGES)
+		return;
+	while (d->n_arrays < MODEL_ARRAY_PAGES) {
+		next = MODEL_VCPUS + d->n_arrays;
+		next = next < MODEL_FIFO_PAGES ? next : MODEL_FIFO_PAGES - 1;
+		guest_page_zero(run, d->fifo_pages[next]);
+		do_expand_array(run, self, d->fifo_pages[next]);
+	}
+	for (uint32_t i = 0; i < 4 * N_FULL; i++)
+		do_expand_array(run, self, d->fifo_pages[i % MODEL_FIFO_PAGES]);
 }
 
 static void burst_rings(struct run *run)
@@ -92,6 +110,8 @@ static void burst_pins(struct run *run)
 	while (n++ < MODEL_PINS + N_FULL)
 		do_map(run, self, d->domid, ref, flags);
 	do_map(run, self, d->domid, ref, flags ^ GNTMAP_readonly);
+	for (uint32_t i = 0; i < 4; i++)
+		do_copy_from(run, self, d->domid, ref);
 	for (uint32_t handle = 0; handle < MODEL_HANDLES; handle++)
 		if (run->m->handles[handle].mapper == self &&
 			run->m->handles[handle].granter == granter &&
@@ -145,8 +165,10 @@ void burst(struct run *run)
 {
 	uint32_t what = pick(run, 10000);
 
-	if (what < 1000)
+	if (what < 800)
 		burst_ports(run);
+	else if (what < 1000)
+		burst_array(run);
 	else if (what < 2500)
 		burst_rings(run);
 	else if (what < 8500)

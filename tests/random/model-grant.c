@@ -5,6 +5,8 @@
  */
 #include "tests/random/model.h"
 
+#include <errno.h>
+
 #define FLAGS(e) ((uint32_t)((e)&0xffffU))
 #define DOMID(e) ((uint16_t)((e) >> 16))
 #define FRAME(e) ((uint32_t)((e) >> 32))
@@ -45,8 +47,7 @@ static void entry_clear(struct model *m, uint32_t granter, uint32_t ref, bool re
 		rd->grants[ref] &= ~(uint64_t)GTF_reading;
 	if (!readonly && !is_written(a))
 		rd->grants[ref] &= ~(uint64_t)GTF_writing;
-	m->touched_granter = granter;
-	m->touched_ref = ref;
+	model_grant_touch(m, granter, ref);
 }
 
 /* The first pin, or the first writer's. */
@@ -64,12 +65,11 @@ static int entry_pin(
 	if (!readonly && (FLAGS(*e) & GTF_readonly))
 		return GNTST_general_error;
 	*e |= GTF_reading | (readonly ? 0U : GTF_writing);
-	m->touched_granter = granter;
-	m->touched_ref = ref;
+	model_grant_touch(m, granter, ref);
 	if (pinned)
 		return GNTST_okay;
 	/* A dying domain's memory is being given back; what is not its own cannot be granted. */
-	if (rd->life == M_DYING || FRAME(*e) >= MODEL_GFNS || m->owner[FRAME(*e)] != granter + 1) {
+	if (rd->life == M_DYING || !model_page_is(m, granter, FRAME(*e))) {
 		entry_clear(m, granter, ref, readonly);
 		return GNTST_bad_page;
 	}
@@ -93,7 +93,7 @@ int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32
 		return GNTST_bad_domain;
 	if (m->n_handles == MODEL_HANDLES)
 		return GNTST_no_space;
-	if (ref >= MODEL_GREFS)
+	if (ref >= m->domains[granter].n_frames * MODEL_GREFS_FRAME)
 		return GNTST_bad_gntref;
 	a = &m->domains[granter].active[ref];
 	if (is_pinned(a) && (a->domid != domid || is_full(a, flags)))
@@ -122,6 +122,12 @@ bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t
 		(struct m_handle){.mapper = self, .granter = granter, .ref = ref, .flags = flags};
 	m->n_handles++;
 	return true;
+}
+
+/* What a page table can have there: not NULL, nor anything that is not the guest's. */
+static bool address_is_guest(uint64_t address)
+{
+	return address && address < 1ULL << 47;
 }
 
 /* By address: 0 leaves that part mapped, and the last part gives the handle back. */
@@ -157,13 +163,74 @@ int model_unmap(
 	return GNTST_okay;
 }
 
-int model_query_size(struct model *m, uint32_t self, uint16_t dom)
+int model_unmap_replace(
+	struct model *m, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t new_addr)
 {
-	uint32_t target = dom == DOMID_SELF ? self : model_find(m, dom);
+	if (handle < MODEL_HANDLES && m->handles[handle].mapper == self && host_addr &&
+		(m->handles[handle].flags & GNTMAP_host_map) && new_addr &&
+		!address_is_guest(new_addr))
+		return GNTST_general_error;
+	return model_unmap(m, self, handle, host_addr, 0);
+}
 
-	if (target == MODEL_NONE)
+/* Whose table is asked about: only the control domain may ask for another one's. */
+static int table_of(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_target)
+{
+	*ret_target = dom == DOMID_SELF ? self : model_find(m, dom);
+	if (*ret_target == MODEL_NONE)
 		return GNTST_bad_domain;
-	return target == self || m->domains[self].domid == 0 ? GNTST_okay : GNTST_permission_denied;
+	return *ret_target == self || m->domains[self].domid == 0 ? GNTST_okay
+								  : GNTST_permission_denied;
+}
+
+int model_query_size(
+	struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_n, uint32_t *ret_max)
+{
+	uint32_t target;
+	int r = table_of(m, self, dom, &target);
+
+	if (r != GNTST_okay)
+		return r;
+	*ret_n = m->domains[target].n_frames;
+	*ret_max = MODEL_FRAMES;
+	return GNTST_okay;
+}
+
+/* Grown before the list of frames turns out not to be there. */
+int model_setup_table(
+	struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable, uint32_t *ret_domain)
+{
+	int r = table_of(m, self, dom, ret_domain);
+
+	if (r != GNTST_okay)
+		return r;
+	if (n > MODEL_FRAMES)
+		return GNTST_general_error;
+	if (n > m->domains[*ret_domain].n_frames)
+		m->domains[*ret_domain].n_frames = n;
+	return readable || n == 0 ? GNTST_okay : GNTST_bad_virt_addr;
+}
+
+/* Version 1 has none. */
+int model_status_frames(const struct model *m, uint32_t self, uint16_t dom, uint32_t n)
+{
+	uint32_t target;
+	int r = table_of(m, self, dom, &target);
+
+	return r == GNTST_okay && n > 0 ? GNTST_general_error : r;
+}
+
+int model_get_version(const struct model *m, uint32_t self, uint16_t dom)
+{
+	uint32_t target;
+	int r = table_of(m, self, dom, &target);
+
+	return r == GNTST_okay ? 0 : r == GNTST_bad_domain ? -ESRCH : -EPERM;
+}
+
+int model_set_version(uint32_t version)
+{
+	return version == 1 ? 0 : version == 2 ? -ENOSYS : -EINVAL;
 }
 
 /* gnttab_release_mappings */

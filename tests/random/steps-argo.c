@@ -275,11 +275,9 @@ static void send_call(struct run *run, const struct send_call *c)
 
 	*addr = c->addr;
 	for (uint64_t i = 0; i < c->n && i <= XEN_ARGO_MAXIOV; i++) {
-		iov[i] = (xen_argo_iov_t){.iov_hnd = c->iov[i].data
-							     ? (uint8_t *)(uintptr_t)c->iov[i].data
-							     : (uint8_t *)BAD,
-			.iov_len = c->iov[i].len,
-			.pad = c->iov[i].pad};
+		iov[i] = (xen_argo_iov_t){.iov_len = c->iov[i].len, .pad = c->iov[i].pad};
+		set_xen_guest_handle(iov[i].iov_hnd,
+			c->iov[i].data ? (uint8_t *)(uintptr_t)c->iov[i].data : (uint8_t *)BAD);
 		len += c->iov[i].len;
 	}
 	CALL(run, OP_SENDV, c->self, c->addr.dst.domain_id, c->addr.dst.aport, c->n, len, c->type,

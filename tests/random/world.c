@@ -25,7 +25,7 @@ static void compare_info(struct run *run, uint32_t index)
 	const struct m_domain *d = &run->m->domains[index];
 	const struct sim_shared_info *info = &sim_of(run, index)->info;
 
-	for (uint32_t i = 0; i < MODEL_PORTS / 64; i++) {
+	for (uint32_t i = 0; i < d->n_valid / 64 && i < MODEL_2L_PORTS / 64; i++) {
 		if (info->pending[i] != d->pending[i])
 			fail(run, "d%u: pending[%u] is %lx, not %lx", d->domid, i,
 				(unsigned long)info->pending[i], (unsigned long)d->pending[i]);
@@ -75,8 +75,10 @@ void world_compare(struct run *run)
 	}
 	for (uint32_t i = 0; i < m->n_touched_pages; i++)
 		compare_page(run, m->touched_pages[i]);
-	if (m->touched_granter != MODEL_NONE && m->domains[m->touched_granter].life != M_GONE)
-		compare_grant(run, m->touched_granter, m->touched_ref);
+	for (uint32_t i = 0; i < m->n_touched_grants; i++)
+		if (m->domains[m->touched_grants[i].granter].life != M_GONE)
+			compare_grant(
+				run, m->touched_grants[i].granter, m->touched_grants[i].ref);
 }
 
 /* Who exists, everything that its guest sees, and the segment's own invariants. */
@@ -95,6 +97,12 @@ void world_compare_all(struct run *run)
 			compare_info(run, i);
 		for (uint32_t k = 0; k < m->domains[i].n_pages; k++)
 			compare_page(run, m->domains[i].pages[k]);
+		for (uint32_t k = 0; k < m->domains[i].n_fifo_pages; k++)
+			compare_page(run, m->domains[i].fifo_pages[k]);
+		if (m->domains[i].life == M_ALIVE && guest_is_honest(run, i))
+			check_queues(run, i);
+		else
+			guest_repents(run, i);
 		for (uint32_t ref = 0; ref < MODEL_GREFS; ref++)
 			compare_grant(run, i, ref);
 	}
@@ -152,6 +160,19 @@ uint32_t some_argo(struct run *run, bool on)
 	return MODEL_NONE;
 }
 
+uint32_t some_fifo(struct run *run, bool on)
+{
+	uint32_t from = pick(run, run->n_live);
+
+	for (uint32_t i = 0; i < run->n_live; i++) {
+		uint32_t index = run->live[(from + i) % run->n_live];
+
+		if (index != 0 && run->m->domains[index].fifo == on)
+			return index;
+	}
+	return MODEL_NONE;
+}
+
 struct m_ring *some_ring(struct run *run, uint32_t *ret_domain)
 {
 	for (uint32_t tries = 0; tries < 64; tries++) {
@@ -176,6 +197,8 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 	uint16_t domid =
 		chance(run, 50) ? some_domid(run) : (uint16_t)(1 + pick(run, N_DOMIDS - 1));
 	uint32_t index = 0, n_vcpus = 1 + pick(run, MODEL_VCPUS);
+	/* libxl's, mostly; more than 2-level has */
+	uint32_t max_port = chance(run, 900) ? 1023 : MODEL_PORTS - 200 + pick(run, 200);
 	uint16_t ret_domid;
 	uint64_t gfn;
 	long predicted;
@@ -185,7 +208,7 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		index++;
 	if (domid == 0)
 		domid = 1;
-	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus);
+	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus, max_port);
 	predicted = index == MODEL_DOMAINS		      ? -ENOSPC
 		    : model_find(run->m, domid) != MODEL_NONE ? -EEXIST
 							      : 0;
@@ -193,10 +216,11 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		&(struct sim_domain_config){.domid = domid,
 			.no_argo = !argo,
 			.no_guest_kernel = true,
-			.n_vcpus = n_vcpus},
+			.n_vcpus = n_vcpus,
+			.max_port = max_port},
 		&ret_domid);
 	if (predicted == 0 && r == 0) {
-		model_domain_create(run->m, index, domid, argo, n_vcpus);
+		model_domain_create(run->m, index, domid, argo, n_vcpus, max_port);
 		run->live[run->n_live++] = index;
 	}
 	call_end(run, predicted, r);
@@ -204,6 +228,11 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		if (sim_pages_alloc(run->xen, domid, 1, &gfn) < 0)
 			fail(run, "no page for d%u", domid);
 		model_page_add(run->m, index, (uint32_t)gfn);
+	}
+	for (uint32_t i = 0; r == 0 && n_pages && i < MODEL_FIFO_PAGES; i++) {
+		if (sim_pages_alloc(run->xen, domid, 1, &gfn) < 0)
+			fail(run, "no page for d%u", domid);
+		model_fifo_page_add(run->m, index, (uint32_t)gfn);
 	}
 	*ret_index = index;
 	return r == 0;
@@ -275,8 +304,10 @@ void world_begin(struct run *run)
 	run->xen->seg->argo_mac_permissive = 1;
 	sim_clock_virtual(run->sim, 1);
 	/* Domain-0 has a guest kernel, which has bound VIRQ_ARGO. */
-	model_domain_create(m, 0, 0, true, 1);
+	model_domain_create(m, 0, 0, true, 1, 1023);
+	m->now_ns = 1;
 	m->domains[0].kernel_virq = true;
+	m->domains[0].n_frames = MODEL_FRAMES;
 	m->domains[0].ports[1] = (struct m_port){.state = EVTCHNSTAT_virq, .virq = VIRQ_ARGO};
 	m->domains[0].virq_port[0][VIRQ_ARGO] = 1;
 	run->live[run->n_live++] = 0;
@@ -312,6 +343,12 @@ void guest_word(struct run *run, uint32_t gfn, uint32_t offset, uint32_t value)
 {
 	memcpy((uint8_t *)sim_page(run->xen, gfn) + offset, &value, sizeof(value));
 	memcpy(run->m->memory[gfn] + offset, &value, sizeof(value));
+}
+
+void guest_page_zero(struct run *run, uint32_t gfn)
+{
+	memset(sim_page(run->xen, gfn), 0, MODEL_PAGE_SIZE);
+	memset(run->m->memory[gfn], 0, MODEL_PAGE_SIZE);
 }
 
 uint64_t grant_entry(uint32_t flags, uint16_t domid, uint32_t frame)
@@ -372,8 +409,13 @@ static void guest_takes_events(struct run *run, uint32_t domain)
 {
 	struct sim_shared_info *info = &sim_of(run, domain)->info;
 	struct m_domain *d = &run->m->domains[domain];
-	uint32_t word = pick(run, d->n_valid / 64), vcpu = pick(run, d->n_vcpus);
+	uint32_t word = pick(run, d->n_valid / 64) % (MODEL_2L_PORTS / 64);
+	uint32_t vcpu = pick(run, d->n_vcpus);
 
+	if (d->fifo) {
+		guest_takes_fifo_events(run, domain);
+		return;
+	}
 	if (chance(run, 800))
 		info->vcpu[vcpu].upcall_pending = d->upcall[vcpu] = 0;
 	if (chance(run, 800))
@@ -395,6 +437,10 @@ static void guest_grants_something(struct run *run, uint32_t domain)
 		flags |= GTF_readonly;
 	if (chance(run, 60))
 		flags = (uint32_t)draw(run) & 0xffffU;
+	else if (chance(run, 60)) /* waits for a page */
+		flags = GTF_accept_transfer;
+	if (chance(run, 50) && !guest_is_honest(run, domain) && d->n_fifo_pages)
+		frame = d->fifo_pages[pick(run, d->n_fifo_pages)];
 	if (chance(run, 60))
 		frame = chance(run, 500) ? (uint32_t)draw(run)
 					 : run->m->domains[some_live(run)].pages[0];
