@@ -26,6 +26,9 @@ static void burst_ports(struct run *run)
 		do_bind_interdomain(run, self, remote, pick(run, 64)); /* ENOSPC comes first */
 		do_bind_virq(run, self, virq, 0);
 		do_bind_ipi(run, self, 0);
+		if (sim_pirq_assign(run->xen, d->domid, N_FULL) == 0)
+			d->pirqs[N_FULL].assigned = true;
+		do_bind_pirq(run, self, N_FULL, 0);
 		do_status(run, self, DOMID_SELF, pick(run, MODEL_PORTS));
 	}
 	for (uint32_t port = 1; port < d->n_valid; port++)
@@ -140,6 +143,20 @@ static void burst_handles(struct run *run)
 	domain_end(run, self);
 }
 
+/* A domain with so many ports that there is a page to be had for the next one; MODEL_NONE. */
+static uint32_t ports_make(struct run *run)
+{
+	uint32_t index, tries = 0;
+
+	while (!domain_make(run, true, MODEL_PAGES, MODEL_PORTS - 1, &index))
+		if (tries++ == 8)
+			return MODEL_NONE;
+	do_init_control(run, index, 0, run->m->domains[index].fifo_pages[0], 0);
+	for (uint32_t i = 1; i < MODEL_2L_PORTS; i++)
+		do_alloc_unbound(run, index, DOMID_SELF, 0);
+	return index;
+}
+
 /* Somebody has all the memory: a ring of frames that are not contiguous needs some. */
 static void burst_memory(struct run *run)
 {
@@ -149,7 +166,9 @@ static void burst_memory(struct run *run)
 	xen_argo_gfn_t gfns[2] = {d->pages[0], d->pages[0]};
 	uint64_t gfn;
 
-	if (!domain_make(run, true, 0, &hog))
+	uint32_t many = ports_make(run);
+
+	if (!domain_make(run, true, 0, 0, &hog))
 		return;
 	for (uint32_t n = MODEL_GFNS / 2; n > 0; n /= 2)
 		while (sim_pages_alloc(run->xen, run->m->domains[hog].domid, n, &gfn) == 0)
@@ -157,8 +176,12 @@ static void burst_memory(struct run *run)
 	run->m->no_memory = true;
 	for (uint32_t i = 0; i < 300; i++)
 		do_register(run, self, 7000 + pick(run, 8), partner, 8128, gfns, 2, 0);
+	for (uint32_t i = 0; i < 300 && many != MODEL_NONE; i++)
+		do_alloc_unbound(run, many, DOMID_SELF, partner);
 	run->m->no_memory = false;
 	domain_end(run, hog);
+	if (many != MODEL_NONE)
+		domain_end(run, many);
 }
 
 void burst(struct run *run)
@@ -173,9 +196,9 @@ void burst(struct run *run)
 		burst_rings(run);
 	else if (what < 8500)
 		burst_waiters(run);
-	else if (what < 9750)
+	else if (what < 9690)
 		burst_pins(run);
-	else if (what < 9875)
+	else if (what < 9790)
 		burst_handles(run);
 	else
 		burst_memory(run);

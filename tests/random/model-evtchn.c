@@ -52,6 +52,10 @@ static int free_port(const struct model *m, struct m_domain *d, uint32_t *ret_po
 		if (d->ports[port].state != EVTCHNSTAT_closed ||
 			(port < d->n_valid && model_word(m, d, port) >> EVTCHN_FIFO_LINKED & 1))
 			continue;
+		/* The emulator's own: beyond 2-level's, two buckets are in a page. */
+		if (m->no_memory && port >= d->n_valid && port >= MODEL_2L_PORTS &&
+			port % (2 * MODEL_BUCKET) == 0)
+			return -ENOMEM;
 		if (port >= d->n_valid)
 			d->n_valid += MODEL_BUCKET;
 		*ret_port = port;

@@ -124,7 +124,9 @@ struct m_ring *some_ring(struct run *run, uint32_t *ret_domain);
 uint32_t some_fifo(struct run *run, bool on); /* a live domain, not Domain-0; MODEL_NONE */
 uint32_t port_some(struct run *run, uint32_t domain, uint8_t state);
 void step_domain(struct run *run);
-bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_index);
+/* max_port: 0: any. Without pages: also without those for FIFO. */
+bool domain_make(
+	struct run *run, bool argo, uint32_t n_pages, uint32_t max_port, uint32_t *ret_index);
 void domain_end(struct run *run, uint32_t index);
 void guest_acts(struct run *run);
 void guest_consumes(struct run *run, uint32_t domain, struct m_ring *ring);
@@ -142,14 +144,16 @@ void do_bind_ipi(struct run *run, uint32_t self, uint32_t vcpu);
 void do_close(struct run *run, uint32_t self, uint32_t port);
 void do_status(struct run *run, uint32_t self, uint16_t dom, uint32_t port);
 void step_fifo(struct run *run);
+void do_init_control(struct run *run, uint32_t self, uint32_t vcpu, uint64_t gfn, uint32_t offset);
 void do_expand_array(struct run *run, uint32_t self, uint64_t gfn);
 void guest_takes_fifo_events(struct run *run, uint32_t domain);
 /* A guest that never writes where it must not: what must be true of its queues then. */
 bool guest_is_honest(const struct run *run, uint32_t domain);
 void check_queues(struct run *run, uint32_t domain);
-void guest_repents(struct run *run, uint32_t domain);
 void step_machine(struct run *run);
+void do_bind_pirq(struct run *run, uint32_t self, uint32_t pirq, uint32_t flags);
 void step_argo(struct run *run);
+uint32_t hostile_index(struct run *run, uint32_t len, uint32_t near);
 void do_register(struct run *run, uint32_t self, uint32_t aport, uint16_t partner, uint32_t len,
 	const xen_argo_gfn_t *gfns, uint32_t n, uint32_t flags);
 void do_unregister(struct run *run, uint32_t self, uint32_t aport, uint16_t partner);

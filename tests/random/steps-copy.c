@@ -204,7 +204,7 @@ static void step_swap(struct run *run)
 static void step_cache_flush(struct run *run)
 {
 	gnttab_cache_flush_t *op = (gnttab_cache_flush_t *)(void *)run->arg1;
-	uint32_t self = some_live(run), from = chance(run, 900) ? 0 : pick(run, 40);
+	uint32_t self = some_live(run), from = chance(run, 700) ? 0 : pick(run, 40);
 	uint32_t owner = chance(run, 700) ? self : some_live(run);
 	long predicted;
 
@@ -214,13 +214,13 @@ static void step_cache_flush(struct run *run)
 	op->a.dev_bus_addr = (uint64_t)run->m->domains[owner].pages[0] * MODEL_PAGE_SIZE;
 	if (chance(run, 50))
 		op->a.dev_bus_addr = (MODEL_GFNS + draw(run) % (1U << 20)) * MODEL_PAGE_SIZE;
-	else if (chance(run, 20))
+	else if (chance(run, 60))
 		op->a.dev_bus_addr = 0;
 	if (chance(run, 50))
 		op->length = (uint16_t)draw(run);
 	if (chance(run, 50))
 		op->op = pick(run, 8);
-	if (chance(run, 20))
+	if (chance(run, 200))
 		op->length = 0;
 	CALL(run, OP_CACHE_FLUSH, self, op->a.dev_bus_addr, op->offset, op->length, op->op, from);
 	predicted = model_cache_flush(run->m, self, op, from);
@@ -283,7 +283,7 @@ static void check_frames(struct run *run, uint32_t domain, const xen_pfn_t *list
 static void step_setup_table(struct run *run, uint32_t self, uint16_t dom)
 {
 	gnttab_setup_table_t *a = (gnttab_setup_table_t *)(void *)run->arg1;
-	uint32_t n = pick(run, chance(run, 900) ? 3 : MODEL_FRAMES + 2), target = 0;
+	uint32_t n = pick(run, chance(run, 300) ? 3 : MODEL_FRAMES + 2), target = 0;
 	bool readable = chance(run, 900);
 	int predicted;
 
@@ -329,7 +329,7 @@ static void step_version(struct run *run, uint32_t self, uint16_t dom)
 		call_end(run, model_get_version(run->m, self, dom), actual);
 		return;
 	}
-	set->version = chance(run, 800) ? 1 : pick(run, 4);
+	set->version = chance(run, 600) ? 1 : pick(run, 4);
 	CALL(run, OP_SET_VERSION, self, set->version);
 	predicted = model_set_version(set->version);
 	actual = grant_table_op(

@@ -122,7 +122,7 @@ static void step_unmap(struct run *run)
 			       chance(run, 970)
 		       ? run->m->handles[handle].mapper
 		       : some_live(run);
-	if (bus_addr_of(run, handle) && chance(run, 100))
+	if (bus_addr_of(run, handle) && chance(run, 150))
 		unmap_call(run, self, handle, HOST_VA, bus_addr_of(run, handle) + MODEL_PAGE_SIZE);
 	else if (chance(run, 850))
 		do_unmap(run, self, handle);
@@ -141,7 +141,7 @@ static void step_unmap_replace(struct run *run)
 	uint32_t handle = pick(run, run->m->n_handles * 2 + 16), self = some_live(run);
 	int predicted, actual;
 
-	for (uint32_t i = 0; i < 64; i++) {
+	for (uint32_t i = 0; i < 256; i++) {
 		if (handle < MODEL_HANDLES && run->m->handles[handle].mapper != MODEL_NONE)
 			break;
 		handle = pick(run, run->m->n_handles * 2 + 16);
@@ -150,7 +150,7 @@ static void step_unmap_replace(struct run *run)
 		chance(run, 950))
 		self = run->m->handles[handle].mapper;
 	*a = (gnttab_unmap_and_replace_t){.host_addr = chance(run, 900) ? HOST_VA : 0,
-		.new_addr = chance(run, 900)   ? 2 * HOST_VA
+		.new_addr = chance(run, 600)   ? 2 * HOST_VA
 			    : chance(run, 300) ? 0
 					       : 1ULL << 47,
 		.handle = handle};
@@ -194,15 +194,15 @@ void step_grant(struct run *run)
 {
 	uint32_t what = pick(run, 100);
 
-	if (what < 34)
+	if (what < 31)
 		step_map(run);
-	else if (what < 69)
+	else if (what < 61)
 		step_unmap(run);
-	else if (what < 72)
+	else if (what < 66)
 		step_unmap_replace(run);
-	else if (what < 92)
+	else if (what < 86)
 		step_copy(run);
-	else if (what < 98)
+	else if (what < 97)
 		step_table(run);
 	else
 		step_grant_odd(run);

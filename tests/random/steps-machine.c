@@ -9,26 +9,32 @@
 
 #define N_PIRQS 12U /* few: they are shared */
 
-static void step_bind_pirq(struct run *run)
+void do_bind_pirq(struct run *run, uint32_t self, uint32_t pirq, uint32_t flags)
 {
 	evtchn_bind_pirq_t *a = (evtchn_bind_pirq_t *)(void *)run->arg1;
-	uint32_t self = chance(run, 100) ? 0 : some_live(run), pirq = pick(run, N_PIRQS), port = 0;
+	uint32_t port = 0;
+	long predicted, actual;
+
+	*a = (evtchn_bind_pirq_t){.pirq = pirq, .flags = flags};
+	CALL(run, OP_BIND_PIRQ, self, pirq, flags);
+	predicted = model_bind_pirq(run->m, self, pirq, flags, &port);
+	actual = evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_bind_pirq, a);
+	if (actual == 0 && predicted == 0 && a->port != port)
+		fail(run, "port %u, not %u", a->port, port);
+	call_end(run, predicted, actual);
+}
+
+static void step_bind_pirq(struct run *run)
+{
+	uint32_t self = chance(run, 100) ? 0 : some_live(run), pirq = pick(run, N_PIRQS);
 	uint16_t domid = run->m->domains[self].domid;
 	struct m_domain *d = &run->m->domains[self];
-	long predicted, actual;
 
 	if (chance(run, 900) && sim_pirq_assign(run->xen, domid, pirq) == 0)
 		d->pirqs[pirq].assigned = true;
 	if (chance(run, 50))
 		pirq = chance(run, 500) ? MODEL_PIRQS : (uint32_t)draw(run) | MODEL_PIRQS;
-	*a = (evtchn_bind_pirq_t){
-		.pirq = pirq, .flags = chance(run, 700) ? BIND_PIRQ__WILL_SHARE : 0};
-	CALL(run, OP_BIND_PIRQ, self, pirq, a->flags);
-	predicted = model_bind_pirq(run->m, self, pirq, a->flags, &port);
-	actual = evtchn_op(run->xen, domid, EVTCHNOP_bind_pirq, a);
-	if (actual == 0 && predicted == 0 && a->port != port)
-		fail(run, "port %u, not %u", a->port, port);
-	call_end(run, predicted, actual);
+	do_bind_pirq(run, self, pirq, chance(run, 700) ? BIND_PIRQ__WILL_SHARE : 0);
 }
 
 static void step_pirq_raise(struct run *run)

@@ -101,8 +101,6 @@ void world_compare_all(struct run *run)
 			compare_page(run, m->domains[i].fifo_pages[k]);
 		if (m->domains[i].life == M_ALIVE && guest_is_honest(run, i))
 			check_queues(run, i);
-		else
-			guest_repents(run, i);
 		for (uint32_t ref = 0; ref < MODEL_GREFS; ref++)
 			compare_grant(run, i, ref);
 	}
@@ -192,13 +190,12 @@ struct m_ring *some_ring(struct run *run, uint32_t *ret_domain)
 
 /* ---- domains come and go ------------------------------------------------------------------ */
 
-bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_index)
+bool domain_make(
+	struct run *run, bool argo, uint32_t n_pages, uint32_t max_port, uint32_t *ret_index)
 {
 	uint16_t domid =
 		chance(run, 50) ? some_domid(run) : (uint16_t)(1 + pick(run, N_DOMIDS - 1));
 	uint32_t index = 0, n_vcpus = 1 + pick(run, MODEL_VCPUS);
-	/* libxl's, mostly; more than 2-level has */
-	uint32_t max_port = chance(run, 900) ? 1023 : MODEL_PORTS - 200 + pick(run, 200);
 	uint16_t ret_domid;
 	uint64_t gfn;
 	long predicted;
@@ -208,6 +205,8 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		index++;
 	if (domid == 0)
 		domid = 1;
+	if (!max_port) /* libxl's, mostly; more than 2-level has */
+		max_port = chance(run, 900) ? 1023 : MODEL_PORTS - 200 + pick(run, 200);
 	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus, max_port);
 	predicted = index == MODEL_DOMAINS		      ? -ENOSPC
 		    : model_find(run->m, domid) != MODEL_NONE ? -EEXIST
@@ -280,14 +279,30 @@ static void zombie_release(struct run *run, uint32_t index)
 			do_unmap(run, run->m->handles[handle].mapper, handle);
 }
 
+/* Shut down, to be run again or destroyed; the hypercalls that it makes meanwhile are Xen's to judge. */
+static void domain_stop(struct run *run, uint32_t index)
+{
+	uint16_t domid = run->m->domains[index].domid;
+
+	CALL(run, OP_SHUTDOWN, 0, domid);
+	if (chance(run, 300)) {
+		call_end(run, 0, sim_domain_resume(run->sim, domid));
+		return;
+	}
+	model_domain_shutdown(run->m);
+	call_end(run, 0, sim_domain_shutdown(run->sim, domid, (uint8_t)pick(run, 5)));
+}
+
 void step_domain(struct run *run)
 {
 	uint32_t index;
 
-	if (n_zombies(run) > N_ZOMBIES_MAX)
+	if (chance(run, 200))
+		domain_stop(run, run->live[1 + pick(run, run->n_live - 1)]);
+	else if (n_zombies(run) > N_ZOMBIES_MAX)
 		zombie_release(run, some_zombie(run));
 	else if (run->n_live < N_LIVE_MIN || (run->n_live < N_LIVE_MAX && chance(run, 500)))
-		(void)domain_make(run, n_without_argo(run) >= 3, MODEL_PAGES, &index);
+		(void)domain_make(run, n_without_argo(run) >= 3, MODEL_PAGES, 0, &index);
 	else
 		domain_end(run, run->live[1 + pick(run, run->n_live - 1)]);
 }
@@ -324,7 +339,7 @@ void world_begin(struct run *run)
 		model_page_add(m, 0, (uint32_t)gfn);
 	}
 	while (run->n_live < N_LIVE_MAX)
-		(void)domain_make(run, run->n_live > 3, MODEL_PAGES, &index);
+		(void)domain_make(run, run->n_live > 3, MODEL_PAGES, 0, &index);
 }
 
 void world_end(struct run *run)
@@ -384,19 +399,15 @@ static void guest_spoils(struct run *run, struct m_ring *ring)
 	switch (pick(run, 8)) {
 	case 0:
 	case 1:
-		guest_word(run, ring->gfns[0], 0, (uint32_t)draw(run));
+	case 2:
+	case 3:
+		guest_word(run, ring->gfns[0], 0, hostile_index(run, ring->len, ring->tx));
 		break;
-	case 2: /* in range, but nowhere in particular */
+	case 4: /* in range, but nowhere in particular */
 		guest_word(run, ring->gfns[0], 0, pick(run, ring->len + 32));
 		break;
-	case 3:
-		guest_word(run, ring->gfns[0], 0, ring->len - 15 + pick(run, 32));
-		break;
-	case 4:
-		guest_word(run, ring->gfns[0], 0, UINT32_MAX - pick(run, 32));
-		break;
 	case 5: /* Xen keeps its own */
-		guest_word(run, ring->gfns[0], 4, (uint32_t)draw(run));
+		guest_word(run, ring->gfns[0], 4, hostile_index(run, ring->len, ring->tx));
 		break;
 	default:
 		guest_word(run, gfn, pick(run, MODEL_PAGE_SIZE - 4), (uint32_t)draw(run));
@@ -439,8 +450,6 @@ static void guest_grants_something(struct run *run, uint32_t domain)
 		flags = (uint32_t)draw(run) & 0xffffU;
 	else if (chance(run, 60)) /* waits for a page */
 		flags = GTF_accept_transfer;
-	if (chance(run, 50) && !guest_is_honest(run, domain) && d->n_fifo_pages)
-		frame = d->fifo_pages[pick(run, d->n_fifo_pages)];
 	if (chance(run, 60))
 		frame = chance(run, 500) ? (uint32_t)draw(run)
 					 : run->m->domains[some_live(run)].pages[0];
