@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 #include "hv/sim/lock.h"
 
@@ -515,7 +516,9 @@ static int evtchn_reset(struct xen *xen, uint16_t domid, uint16_t dom)
 	if (d->generation == generation) {
 		txn_set(xen, &d->resetting, 0);
 		r = d->n_ports - 1 > d->n_xen_ports ? -EAGAIN : 0;
-		if (r == 0 && d->fifo)
+		if (r == 0 && (d->flags & SIM_DOMAIN_GUEST_KERNEL))
+			guest_kernel_restart_locked(xen, target);
+		else if (r == 0 && d->fifo)
 			fifo_destroy_locked(xen, target);
 	}
 	txn_commit(xen);

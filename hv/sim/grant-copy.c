@@ -45,8 +45,8 @@ static int end_acquire(
 	entry = rd->grants[ref];
 	pinned = active->n_readers || active->n_writers;
 	if (pinned && (active->domid != mapper ||
-			      grant_pins_overflow(active,
-				      GNTMAP_host_map | (writable ? 0U : GNTMAP_readonly))))
+			      grant_pins_overflow(
+				      active, GNTMAP_host_map | (writable ? 0U : GNTMAP_readonly))))
 		return GNTST_general_error;
 	end->page = pinned ? active->frame : ENTRY_FRAME(entry);
 	if (pinned && (!writable || active->n_writers))

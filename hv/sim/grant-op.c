@@ -201,8 +201,7 @@ static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame, ui
 	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
 		const struct sim_track *t = grant_track(xen, domain, handle);
 
-		if (t && t->ref >= ref &&
-			domain_at(xen, t->granter)->active[t->ref].frame == frame)
+		if (t && t->ref >= ref && domain_at(xen, t->granter)->active[t->ref].frame == frame)
 			return true;
 	}
 	return false;

@@ -167,7 +167,7 @@ void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts)
 	if (!active->n_writers && !active->n_readers)
 		guest_page_unpinned_locked(xen, active->frame);
 	if (rd->state == SIM_DOMAIN_DYING && rd->n_pinned == 0)
-		txn_redo(xen, SIM_REDO_ZOMBIE, track->granter, 0, 0);
+		txn_redo(xen, SIM_REDO_AUTHORITY, track->granter, SIM_SLOT_DOMAINS, 0);
 	txn_set(xen, &track->flags, track->flags & ~parts);
 	if (track->flags & PARTS)
 		return;

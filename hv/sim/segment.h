@@ -85,7 +85,7 @@ enum sim_redo_kind {
 	SIM_REDO_KICK,	     /* domain, a: port: wake its owner */
 	SIM_REDO_VIRQ_ARGO,  /* domain: look at the watched rings */
 	SIM_REDO_CLEAR_BYTE, /* a: pool page, b: offset */
-	SIM_REDO_ZOMBIE,     /* the last mapping of a dying domain is gone: tell the authority */
+	SIM_REDO_AUTHORITY,  /* a: SIM_SLOT_*: what it has to look at */
 };
 
 struct sim_redo {
@@ -307,7 +307,8 @@ enum sim_slot_state {
 };
 
 #define SIM_SLOT_STORE	 1U
-#define SIM_SLOT_DOMAINS 2U
+#define SIM_SLOT_DOMAINS 2U /* slot 0: a dying one lost its last mapping */
+#define SIM_SLOT_TIMERS	 4U /* slot 0: one was set */
 
 /*
  * One handle of one process. Who sets bits holds the lock (flags: the authority); the owner takes
@@ -365,6 +366,7 @@ struct sim_segment {
 	uint32_t argo_off;		/* as without argo=1 on Xen's command line */
 	_Atomic uint64_t virtual_clock; /* non-zero: the clock stands still */
 	_Atomic uint64_t now_ns;	/* then this is the time */
+	uint32_t has_timers;		/* else the authority waits for deadlines */
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
 
 	struct sim_lock lock;

@@ -103,9 +103,10 @@ int grant_table_op(
 /* VIRQ_DEBUG, VIRQ_CONSOLE, ... as Xen raises them; the global ones go to vcpu 0's binding. */
 int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu);
 /*
- * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time of a virtual clock, when
- * sim_clock_advance gets there; 0: off. Where the clock runs by itself, only a deadline that has
- * passed is raised, at once.
+ * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time, at once if it has passed;
+ * 0: off. Of a virtual clock that is when sim_clock_advance gets there. The clock that runs by
+ * itself is CLOCK_MONOTONIC: xen-sim waits for the deadline; the emulator within one process has
+ * nobody who could, EOPNOTSUPP.
  */
 int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadline_ns);
 /* Lets a domain bind a physical interrupt, as libxl does for a device that it passes through. */

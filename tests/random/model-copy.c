@@ -41,8 +41,7 @@ static int grant_use(struct model *m, uint32_t self, uint32_t granter, uint32_t 
 	/* Pinned for this already: the entry is not asked. */
 	if (n_writers(a) || (n_pins(a) && !write))
 		return rd->life == M_DYING ? GNTST_bad_domain : GNTST_okay;
-	if (!n_pins(a) &&
-		((FLAGS(*e) & GTF_type_mask) != GTF_permit_access || DOMID(*e) != domid))
+	if (!n_pins(a) && ((FLAGS(*e) & GTF_type_mask) != GTF_permit_access || DOMID(*e) != domid))
 		return GNTST_general_error;
 	if (write && (FLAGS(*e) & GTF_readonly))
 		return GNTST_general_error;
@@ -146,7 +145,8 @@ int model_transfer(struct model *m, uint32_t self, uint64_t gfn, uint16_t dom, u
 	target = model_find(m, dom);
 	rd = target == MODEL_NONE ? NULL : &m->domains[target];
 	e = rd && ref < rd->n_frames * MODEL_GREFS_FRAME ? &rd->grants[ref] : NULL;
-	if (!e || rd->life == M_DYING || FLAGS(*e) != GTF_accept_transfer || DOMID(*e) != d->domid) {
+	if (!e || rd->life == M_DYING || FLAGS(*e) != GTF_accept_transfer ||
+		DOMID(*e) != d->domid) {
 		model_page_free(m, (uint32_t)gfn);
 		return rd ? GNTST_general_error : GNTST_bad_domain;
 	}

@@ -197,8 +197,8 @@ int model_query_size(
 }
 
 /* Grown before the list of frames turns out not to be there. */
-int model_setup_table(
-	struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable, uint32_t *ret_domain)
+int model_setup_table(struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable,
+	uint32_t *ret_domain)
 {
 	int r = table_of(m, self, dom, ret_domain);
 

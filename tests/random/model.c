@@ -69,8 +69,8 @@ void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool a
 }
 
 /*
- * The control domain is told when a domain shuts down; and of each death twice: when it begins to be
- * dead, when it is gone.
+ * The control domain is told when a domain shuts down; and of each death twice: when it begins to
+ * be dead, when it is gone.
  */
 static void tell_of_death(struct model *m)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What each domain should see of Xen: a reference model of event channels (2-level and FIFO), Argo
- * and grants (version 1), written from Xen's own rules and not from the emulator. Each function is one
- * hypercall of domain `self` (an index of `domains`): it returns what Xen returns and changes the
- * model as Xen changes the world. Plain and slow where it can be: it must never share code, tables
- * or ideas of representation with hv/sim.
+ * and grants (version 1), written from Xen's own rules and not from the emulator. Each function is
+ * one hypercall of domain `self` (an index of `domains`): it returns what Xen returns and changes
+ * the model as Xen changes the world. Plain and slow where it can be: it must never share code,
+ * tables or ideas of representation with hv/sim.
  */
 #ifndef MSGD_TESTS_RANDOM_MODEL_H
 #define MSGD_TESTS_RANDOM_MODEL_H
@@ -52,7 +52,7 @@ struct m_port {
 	uint8_t virq;
 	uint8_t vcpu; /* that is notified */
 	uint16_t remote_domid;
-	uint32_t remote; /* interdomain: index of domains */
+	uint32_t remote;      /* interdomain: index of domains */
 	uint32_t remote_port; /* pirq: its number */
 	bool xens;	      /* Xen is the consumer */
 	/* FIFO's, and older than the binding: */
@@ -252,8 +252,8 @@ int model_unmap_replace(
 	struct model *m, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t new_addr);
 int model_query_size(
 	struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_n, uint32_t *ret_max);
-int model_setup_table(
-	struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable, uint32_t *ret_domain);
+int model_setup_table(struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable,
+	uint32_t *ret_domain);
 int model_status_frames(const struct model *m, uint32_t self, uint16_t dom, uint32_t n);
 /* 0 or an errno */
 int model_get_version(const struct model *m, uint32_t self, uint16_t dom);

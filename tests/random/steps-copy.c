@@ -195,9 +195,8 @@ static void step_swap(struct run *run)
 		op->ref_b = chance(run, 500) ? MODEL_GREFS : (uint32_t)draw(run);
 	CALL(run, OP_SWAP, self, op->ref_a, op->ref_b);
 	predicted = model_swap(run->m, self, op->ref_a, op->ref_b);
-	whole(run,
-		grant_table_op(
-			run->xen, run->m->domains[self].domid, GNTTABOP_swap_grant_ref, op, 1));
+	whole(run, grant_table_op(
+			   run->xen, run->m->domains[self].domid, GNTTABOP_swap_grant_ref, op, 1));
 	call_end_grant(run, predicted, op->status);
 }
 
@@ -307,9 +306,8 @@ static void step_status_frames(struct run *run, uint32_t self, uint16_t dom)
 	*a = (gnttab_get_status_frames_t){.dom = dom, .nr_frames = n};
 	set_xen_guest_handle(a->frame_list, (uint64_t *)(void *)run->arg2);
 	CALL(run, OP_STATUS_FRAMES, self, dom, n);
-	whole(run,
-		grant_table_op(
-			run->xen, run->m->domains[self].domid, GNTTABOP_get_status_frames, a, 1));
+	whole(run, grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_get_status_frames,
+			   a, 1));
 	call_end_grant(run, predicted, a->status);
 }
 
@@ -332,8 +330,8 @@ static void step_version(struct run *run, uint32_t self, uint16_t dom)
 	set->version = chance(run, 600) ? 1 : pick(run, 4);
 	CALL(run, OP_SET_VERSION, self, set->version);
 	predicted = model_set_version(set->version);
-	actual = grant_table_op(
-		run->xen, run->m->domains[self].domid, GNTTABOP_set_version, set, 1);
+	actual =
+		grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_set_version, set, 1);
 	call_end(run, predicted, actual);
 	if (set->version != 1)
 		fail(run, "says that version %u is in use", set->version);

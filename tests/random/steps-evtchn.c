@@ -298,8 +298,8 @@ static void step_evtchn_odd(struct run *run)
 		EVTCHNOP_bind_ipi, EVTCHNOP_bind_vcpu, EVTCHNOP_set_priority, EVTCHNOP_reset,
 		EVTCHNOP_init_control, EVTCHNOP_expand_array, EVTCHNOP_bind_pirq};
 	static const enum op ops[] = {OP_ALLOC_UNBOUND, OP_BIND_INTERDOMAIN, OP_BIND_VIRQ, OP_CLOSE,
-		OP_SEND, OP_STATUS, OP_UNMASK, OP_BIND_IPI, OP_BIND_VCPU, OP_SET_PRIORITY,
-		OP_RESET, OP_INIT_CONTROL, OP_EXPAND_ARRAY, OP_BIND_PIRQ};
+		OP_SEND, OP_STATUS, OP_UNMASK, OP_BIND_IPI, OP_BIND_VCPU, OP_SET_PRIORITY, OP_RESET,
+		OP_INIT_CONTROL, OP_EXPAND_ARRAY, OP_BIND_PIRQ};
 	uint32_t self = some_live(run), i = pick(run, 16);
 	uint16_t domid = run->m->domains[self].domid;
 	int cmd = chance(run, 500) ? 14 + (int)pick(run, 1000) : -1 - (int)pick(run, 5);

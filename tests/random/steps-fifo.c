@@ -237,7 +237,8 @@ void check_queues(struct run *run, uint32_t domain)
 	for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++)
 		for (uint32_t q = 0; d->controls[vcpu].gfn && q < MODEL_QUEUES; q++)
 			n_queued += queue_check(run, domain, vcpu, q);
-	for (uint32_t port = 0; port < d->n_arrays * MODEL_WORDS_PAGE && port < d->n_valid; port++) {
+	for (uint32_t port = 0; port < d->n_arrays * MODEL_WORDS_PAGE && port < d->n_valid;
+		port++) {
 		uint32_t word = model_word(run->m, d, port);
 
 		n_linked += word >> EVTCHN_FIFO_LINKED & 1;

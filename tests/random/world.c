@@ -77,8 +77,7 @@ void world_compare(struct run *run)
 		compare_page(run, m->touched_pages[i]);
 	for (uint32_t i = 0; i < m->n_touched_grants; i++)
 		if (m->domains[m->touched_grants[i].granter].life != M_GONE)
-			compare_grant(
-				run, m->touched_grants[i].granter, m->touched_grants[i].ref);
+			compare_grant(run, m->touched_grants[i].granter, m->touched_grants[i].ref);
 }
 
 /* Who exists, everything that its guest sees, and the segment's own invariants. */
@@ -279,7 +278,8 @@ static void zombie_release(struct run *run, uint32_t index)
 			do_unmap(run, run->m->handles[handle].mapper, handle);
 }
 
-/* Shut down, to be run again or destroyed; the hypercalls that it makes meanwhile are Xen's to judge. */
+/* Shut down, to be run again or destroyed; the hypercalls that it makes meanwhile are Xen's to
+ * judge. */
 static void domain_stop(struct run *run, uint32_t index)
 {
 	uint16_t domid = run->m->domains[index].domid;

@@ -4,8 +4,8 @@
  * while two others exchange checked messages over the same emulator, which must never stop or err.
  * After each kill every invariant of the segment is looked at. Half of the kills are at random, and
  * then hardly ever meet a victim in the lock, where it is for 0.1 us at a time; the other half
- * waits for one that is seen there. Goes on until N_KILLS are done and N_INSIDE of the dead held
- * the lock.
+ * waits for one that is seen there. Goes on until enough kills are done, and a quarter of the dead
+ * held the lock.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -31,9 +31,8 @@
 #define SANITIZED 0
 #endif
 
-#define N_KILLS	  (SANITIZED ? 400U : 2000U)
-#define N_INSIDE  (SANITIZED ? 100U : 500U)
-#define SECONDS	  60.0 /* it must be done by then */
+#define N_KILLS	  (SANITIZED ? 400U : 2000U) /* divided by the argument, if there is one */
+#define SECONDS	  60.0			     /* it must be done by then */
 #define N_VICTIMS 3
 #define STALL_MS  10000 /* nobody may wait that long for anything */
 
@@ -45,6 +44,7 @@ struct shared {
 static struct emulator emulator;
 static struct shared *shared;
 static pid_t main_pid;
+static uint32_t kills_least = N_KILLS, inside_least = N_KILLS / 4;
 static int stop_fds[2]; /* a pipe, whose end is the survivors' */
 static uint64_t rng = 88172645463325252ULL;
 
@@ -359,7 +359,7 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 
 	for (int i = 0; i < N_VICTIMS; i++)
 		victims[i] = victim_start(seed++);
-	while ((n_kills < N_KILLS || atomic_load(&seg->lock.n_recovered) < N_INSIDE) &&
+	while ((n_kills < kills_least || atomic_load(&seg->lock.n_recovered) < inside_least) &&
 		now_s() < until) {
 		int i = choose(seg, victims, n_kills % 2);
 
@@ -380,7 +380,7 @@ static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
 	return n_kills;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sim_lock *lock;
 	pid_t survivors[2];
@@ -391,6 +391,10 @@ int main(void)
 	char byte;
 
 	main_pid = getpid();
+	if (argc > 1) {
+		kills_least /= (uint32_t)atoi(argv[1]);
+		inside_least /= (uint32_t)atoi(argv[1]);
+	}
 	rng ^= (uint64_t)main_pid * 0x9e3779b97f4a7c15ULL;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	require(shared != MAP_FAILED && pipe2(ready, O_CLOEXEC) == 0 &&
@@ -419,10 +423,10 @@ int main(void)
 		     "messages\n",
 		n_kills, start, atomic_load(&lock->n_recovered), atomic_load(&lock->n_undone),
 		atomic_load(&lock->n_redone), atomic_load(&shared->n_messages));
-	require(n_kills >= N_KILLS, "too few kills");
-	require(atomic_load(&lock->n_recovered) >= N_INSIDE, "too few of them inside the lock");
-	require(atomic_load(&lock->n_undone) >= N_INSIDE / 10, "too few of them in a change");
-	require(atomic_load(&lock->n_redone) >= N_INSIDE / 50, "too few of them in publishing");
+	require(n_kills >= kills_least, "too few kills");
+	require(atomic_load(&lock->n_recovered) >= inside_least, "too few of them inside the lock");
+	require(atomic_load(&lock->n_undone) >= inside_least / 10, "too few of them in a change");
+	require(atomic_load(&lock->n_redone) >= inside_least / 50, "too few of them in publishing");
 	require(atomic_load(&shared->n_messages) > 1000, "the survivors stood still");
 	hv_close(hv);
 	emulator_stop(&emulator);
