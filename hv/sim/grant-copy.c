@@ -15,15 +15,15 @@ struct copy_end {
 	bool by_ref;
 };
 
-/* gnttab_copy_lock_domain: only DOMID_SELF may go by frame. */
+/* gnttab_copy_lock_domain, in the order that Debian's 4.17.7 has; only SELF may go by frame. */
 static int end_find(
 	struct xen *xen, uint32_t self, uint16_t domid, bool by_ref, struct copy_end *ret_end)
 {
-	if (domid != DOMID_SELF && !by_ref)
-		return GNTST_permission_denied;
 	ret_end->by_ref = by_ref;
 	ret_end->domain = domain_find_any(xen, self, domid);
-	return ret_end->domain == DOMAIN_NONE ? GNTST_bad_domain : GNTST_okay;
+	if (ret_end->domain == DOMAIN_NONE)
+		return GNTST_bad_domain;
+	return domid == DOMID_SELF || by_ref ? GNTST_okay : GNTST_permission_denied;
 }
 
 /*

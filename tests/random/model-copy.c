@@ -59,10 +59,10 @@ static int grant_use(struct model *m, uint32_t self, uint32_t granter, uint32_t 
 static int end_find(
 	const struct model *m, uint32_t self, uint16_t dom, bool by_ref, uint32_t *ret_domain)
 {
-	if (dom != DOMID_SELF && !by_ref)
-		return GNTST_permission_denied;
 	*ret_domain = dom == DOMID_SELF ? self : model_find(m, dom);
-	return *ret_domain == MODEL_NONE ? GNTST_bad_domain : GNTST_okay;
+	if (*ret_domain == MODEL_NONE)
+		return GNTST_bad_domain;
+	return dom == DOMID_SELF || by_ref ? GNTST_okay : GNTST_permission_denied;
 }
 
 static int end_use(struct model *m, uint32_t self, uint32_t domain, bool by_ref, uint64_t what,

@@ -465,6 +465,12 @@ static void test_left_busy(void **state)
 	assert_int_equal(send_port(&f, second), 0);
 	assert_int_equal(word(&f, first), 0);
 	EXPECT_WALK(&f, 0, second);
+	/* or one that is on its queue still */
+	assert_int_equal(send_port(&f, first), 0);
+	atomic_fetch_or(fifo_word(w->xen, f.d, first), BUSY);
+	assert_int_equal(send_port(&f, second), 0);
+	assert_int_equal(word(&f, first), PENDING | LINKED | second);
+	EXPECT_WALK(&f, 0, first, second);
 }
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
