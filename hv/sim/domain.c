@@ -23,6 +23,8 @@ static int domain_init(
 	memset(d->rings, 0, sizeof(d->rings));
 	memset(d->ports, 0, sizeof(d->ports));
 	memset(d->grants, 0, sizeof(d->grants));
+	memset(d->grant_status, 0, sizeof(d->grant_status));
+	d->grant_version = 1;
 	memset(d->active, 0, sizeof(d->active));
 	memset(&d->info, 0, sizeof(d->info));
 	memset(d->vcpus, 0, sizeof(d->vcpus));

@@ -40,14 +40,16 @@
 #define SIM_RING_BUCKETS 64U
 #define SIM_MAX_WAITERS	 32U   /* MAX_PENDING_PER_RING */
 #define SIM_MAX_GREFS	 4096U /* 8 frames of version 1 entries */
-#define SIM_GREFS_FRAME	 512U  /* in one of them */
+#define SIM_GREFS_FRAME	 512U  /* in one of them; of version 2: half */
 #define SIM_TABLE_FRAMES (SIM_MAX_GREFS / SIM_GREFS_FRAME)
+#define SIM_MAX_GREFS_V2 (SIM_MAX_GREFS / 2U) /* whose status fits in one page */
 #define SIM_SHARE_LIMIT	 1024U /* gntalloc's default limit: pages a domain */
 #define SIM_MAX_SHARES	 8192U
 #define SIM_MAX_MAPS	 8192U
 #define SIM_MAX_TRACKS	 65536U
 #define SIM_POOL_PAGES	 65536U		/* 256 MiB, sparse; page 0 is never given out */
 #define SIM_TABLE_FRAME	 SIM_POOL_PAGES /* the grant tables', as setup_table tells them */
+#define SIM_STATUS_FRAME (SIM_TABLE_FRAME + SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
 #define SIM_NONE	 0U		/* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
@@ -196,6 +198,7 @@ enum sim_domain_state {
 #define SIM_DOMAIN_ARGO		1U /* Argo is on for it */
 #define SIM_DOMAIN_GUEST_KERNEL 2U /* has the emulated guest kernel */
 #define SIM_DOMAIN_FIFO		4U /* which takes its events by FIFO */
+#define SIM_DOMAIN_GRANT_V2	8U /* may switch its grant table to version 2 */
 
 /* struct vcpu_info (xen/include/public/xen.h), as far as events need it. */
 struct sim_vcpu_info {
@@ -262,6 +265,7 @@ struct sim_domain {
 	struct sim_pirq pirqs[SIM_MAX_PIRQS];
 
 	uint32_t n_grant_frames; /* nr_grant_frames: the table grows, and never shrinks */
+	uint32_t grant_version;	 /* 1, or 2 */
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 
@@ -273,7 +277,9 @@ struct sim_domain {
 	struct sim_vcpu vcpus[SIM_MAX_VCPUS];
 	struct sim_ring rings[SIM_MAX_RINGS];
 	struct sim_port ports[SIM_2L_PORTS]; /* see port_entry */
-	uint64_t grants[SIM_MAX_GREFS];	     /* grant_entry_v1, written by one store */
+	/* grant_entry_v1, written by one store; or grant_entry_v2, two words each */
+	uint64_t grants[SIM_MAX_GREFS];
+	uint16_t grant_status[SIM_MAX_GREFS_V2]; /* of version 2: GTF_reading, GTF_writing */
 	struct sim_active_grant active[SIM_MAX_GREFS];
 };
 

@@ -214,6 +214,7 @@ bool domain_make(
 		&(struct sim_domain_config){.domid = domid,
 			.no_argo = !argo,
 			.no_guest_kernel = true,
+			.grant_v1 = true, /* the model knows no other */
 			.n_vcpus = n_vcpus,
 			.max_port = max_port},
 		&ret_domid);
