@@ -43,14 +43,14 @@
 #define SIM_GREFS_FRAME	 512U  /* in one of them; of version 2: half */
 #define SIM_TABLE_FRAMES (SIM_MAX_GREFS / SIM_GREFS_FRAME)
 #define SIM_MAX_GREFS_V2 (SIM_MAX_GREFS / 2U) /* whose status fits in one page */
-#define SIM_SHARE_LIMIT	 1024U /* gntalloc's default limit: pages a domain */
+#define SIM_SHARE_LIMIT	 1024U		      /* gntalloc's default limit: pages a domain */
 #define SIM_MAX_SHARES	 8192U
 #define SIM_MAX_MAPS	 8192U
 #define SIM_MAX_TRACKS	 65536U
 #define SIM_POOL_PAGES	 65536U		/* 256 MiB, sparse; page 0 is never given out */
 #define SIM_TABLE_FRAME	 SIM_POOL_PAGES /* the grant tables', as setup_table tells them */
 #define SIM_STATUS_FRAME (SIM_TABLE_FRAME + SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
-#define SIM_NONE	 0U		/* in fields that hold an index plus one */
+#define SIM_NONE	 0U /* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
 #define SIM_JOURNAL_REDO 1152U /* a page of events that become deliverable at once, and more */
