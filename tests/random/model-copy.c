@@ -5,10 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define FLAGS(e) ((uint32_t)((e)&0xffffU))
-#define DOMID(e) ((uint16_t)((e) >> 16))
-#define FRAME(e) ((uint32_t)((e) >> 32))
-
 static uint32_t n_writers(const struct m_active *a)
 {
 	return a->pins[M_HOST_WRITE] + a->pins[M_DEVICE_WRITE];
@@ -21,39 +17,69 @@ static uint32_t n_pins(const struct m_active *a)
 
 /* ---- copying ------------------------------------------------------------------------------ */
 
+struct end {
+	uint32_t frame, from, to; /* bytes of it */
+};
+
+static int grant_use(struct model *m, uint16_t domid, uint32_t granter, uint32_t ref, bool write,
+	bool transitive, struct end *end);
+
+/* In the name of the domain in between; nothing of it is pinned, or the two would not agree. */
+static int grant_use_behind(struct model *m, uint32_t granter, const struct m_entry *e, bool pinned,
+	bool write, struct end *end)
+{
+	uint32_t next = model_find(m, e->trans_domid);
+
+	if (e->trans_domid == m->domains[granter].domid || next == MODEL_NONE || pinned)
+		return GNTST_general_error;
+	return grant_use(m, m->domains[granter].domid, next, e->trans_ref, write, false, end);
+}
+
 /* What the end's grant allows: GNTST_*, and the frame. */
-static int grant_use(struct model *m, uint32_t self, uint32_t granter, uint32_t ref, bool write,
-	uint32_t *ret_frame)
+static int grant_use(struct model *m, uint16_t domid, uint32_t granter, uint32_t ref, bool write,
+	bool transitive, struct end *end)
 {
 	struct m_domain *rd = &m->domains[granter];
-	uint16_t domid = m->domains[self].domid;
+	bool pinned, behind;
 	struct m_active *a;
-	uint64_t *e;
+	struct m_entry e;
+	int r = GNTST_okay;
 
-	if (ref >= rd->n_frames * MODEL_GREFS_FRAME)
+	if (ref >= model_n_entries(rd))
 		return GNTST_bad_gntref;
 	a = &rd->active[ref];
-	e = &rd->grants[ref];
-	if (n_pins(a) &&
+	e = model_entry(rd, ref);
+	pinned = n_pins(a);
+	behind = rd->version == 2 && (e.flags & GTF_type_mask) == GTF_transitive;
+	if (pinned &&
 		(a->domid != domid || a->pins[write ? M_HOST_WRITE : M_HOST_READ] >= MODEL_PINS))
 		return GNTST_general_error;
-	*ret_frame = n_pins(a) ? a->frame : FRAME(*e);
+	end->frame = pinned ? a->frame : (uint32_t)e.frame;
 	/* Pinned for this already: the entry is not asked. */
-	if (n_writers(a) || (n_pins(a) && !write))
+	if (n_writers(a) || (pinned && !write))
 		return rd->life == M_DYING ? GNTST_bad_domain : GNTST_okay;
-	if (!n_pins(a) && ((FLAGS(*e) & GTF_type_mask) != GTF_permit_access || DOMID(*e) != domid))
+	if (!pinned &&
+		(((e.flags & GTF_type_mask) != GTF_permit_access && !behind) || e.domid != domid))
 		return GNTST_general_error;
-	if (write && (FLAGS(*e) & GTF_readonly))
+	if (write && (e.flags & GTF_readonly))
 		return GNTST_general_error;
+	if (behind)
+		r = transitive ? grant_use_behind(m, granter, &e, pinned, write, end)
+			       : GNTST_general_error;
+	else if (rd->life == M_DYING || !model_page_is(m, granter, e.frame))
+		r = GNTST_bad_page;
+	if (!pinned && !behind && rd->version == 2 && (e.flags & GTF_sub_page)) {
+		end->from = e.offset;
+		end->to = (uint32_t)e.offset + e.len;
+	}
 	/* In use for the time of the call. */
-	*e |= GTF_reading;
+	model_status_set(m, granter, ref, GTF_reading);
 	if (write)
-		*e &= ~(uint64_t)GTF_writing;
-	if (!n_pins(a))
-		*e &= ~(uint64_t)GTF_reading;
+		model_status_clear(m, granter, ref, GTF_writing);
+	if (!pinned)
+		model_status_clear(m, granter, ref, GTF_reading);
 	model_grant_touch(m, granter, ref);
-	return rd->life == M_DYING || !model_page_is(m, granter, FRAME(*e)) ? GNTST_bad_page
-									    : GNTST_okay;
+	return r;
 }
 
 static int end_find(
@@ -66,18 +92,20 @@ static int end_find(
 }
 
 static int end_use(struct model *m, uint32_t self, uint32_t domain, bool by_ref, uint64_t what,
-	bool write, uint32_t *ret_frame)
+	bool write, struct end *end)
 {
+	*end = (struct end){.frame = (uint32_t)what, .to = MODEL_PAGE_SIZE};
 	if (by_ref)
-		return grant_use(m, self, domain, (uint32_t)what, write, ret_frame);
-	*ret_frame = (uint32_t)what;
+		return grant_use(
+			m, m->domains[self].domid, domain, (uint32_t)what, write, true, end);
 	return model_page_is(m, domain, what) ? GNTST_okay : GNTST_bad_page;
 }
 
 int model_copy(struct model *m, uint32_t self, const gnttab_copy_t *op)
 {
 	bool from_ref = op->flags & GNTCOPY_source_gref, to_ref = op->flags & GNTCOPY_dest_gref;
-	uint32_t from, to, source, dest;
+	struct end source, dest;
+	uint32_t from, to;
 	int r;
 
 	r = end_find(m, self, op->source.domid, from_ref, &from);
@@ -94,8 +122,11 @@ int model_copy(struct model *m, uint32_t self, const gnttab_copy_t *op)
 	if (op->source.offset + op->len > MODEL_PAGE_SIZE ||
 		op->dest.offset + op->len > MODEL_PAGE_SIZE)
 		return GNTST_bad_copy_arg;
-	memmove(model_page_touch(m, dest) + op->dest.offset, m->memory[source] + op->source.offset,
-		op->len);
+	if (op->source.offset < source.from || op->source.offset + op->len > source.to ||
+		op->dest.offset < dest.from || op->dest.offset + op->len > dest.to)
+		return GNTST_general_error;
+	memmove(model_page_touch(m, dest.frame) + op->dest.offset,
+		m->memory[source.frame] + op->source.offset, op->len);
 	return GNTST_okay;
 }
 
@@ -134,8 +165,9 @@ static bool list_remove(uint32_t *list, uint32_t *n, uint32_t gfn)
 int model_transfer(struct model *m, uint32_t self, uint64_t gfn, uint16_t dom, uint32_t ref)
 {
 	struct m_domain *d = &m->domains[self], *rd;
+	struct m_entry e;
 	uint32_t target;
-	uint64_t *e;
+	uint64_t *word;
 
 	if (!model_page_is(m, self, gfn) || page_is_in_use(d, (uint32_t)gfn))
 		return GNTST_bad_page;
@@ -144,14 +176,20 @@ int model_transfer(struct model *m, uint32_t self, uint64_t gfn, uint16_t dom, u
 	m->owner[gfn] = 0;
 	target = model_find(m, dom);
 	rd = target == MODEL_NONE ? NULL : &m->domains[target];
-	e = rd && ref < rd->n_frames * MODEL_GREFS_FRAME ? &rd->grants[ref] : NULL;
-	if (!e || rd->life == M_DYING || FLAGS(*e) != GTF_accept_transfer ||
-		DOMID(*e) != d->domid) {
+	if (rd && ref < model_n_entries(rd))
+		e = model_entry(rd, ref);
+	else
+		e.flags = 0;
+	if (!rd || rd->life == M_DYING || e.flags != GTF_accept_transfer || e.domid != d->domid) {
 		model_page_free(m, (uint32_t)gfn);
 		return rd ? GNTST_general_error : GNTST_bad_domain;
 	}
-	*e |= GTF_transfer_committed | GTF_transfer_completed;
-	*e = (*e & UINT32_MAX) | gfn << 32;
+	word = &rd->grants[rd->version == 2 ? 2 * ref : ref];
+	*word |= GTF_transfer_committed | GTF_transfer_completed;
+	if (rd->version == 2)
+		word[1] = gfn;
+	else
+		*word = (*word & UINT32_MAX) | gfn << 32;
 	model_grant_touch(m, target, ref);
 	m->owner[gfn] = (uint8_t)(target + 1);
 	rd->pages[rd->n_pages++] = (uint32_t)gfn;
@@ -164,17 +202,25 @@ int model_transfer(struct model *m, uint32_t self, uint64_t gfn, uint16_t dom, u
 int model_swap(struct model *m, uint32_t self, uint32_t a, uint32_t b)
 {
 	struct m_domain *d = &m->domains[self];
-	uint64_t entry;
+	uint16_t status;
 
-	if (a >= d->n_frames * MODEL_GREFS_FRAME || b >= d->n_frames * MODEL_GREFS_FRAME)
+	if (a >= model_n_entries(d) || b >= model_n_entries(d))
 		return GNTST_bad_gntref;
 	if (a == b)
 		return GNTST_okay;
 	if (n_pins(&d->active[a]) || n_pins(&d->active[b]))
 		return GNTST_eagain;
-	entry = d->grants[a];
-	d->grants[a] = d->grants[b];
-	d->grants[b] = entry;
+	for (uint32_t i = 0; i < d->version; i++) {
+		uint64_t word = d->grants[d->version * a + i];
+
+		d->grants[d->version * a + i] = d->grants[d->version * b + i];
+		d->grants[d->version * b + i] = word;
+	}
+	if (d->version == 2) {
+		status = d->status[a];
+		d->status[a] = d->status[b];
+		d->status[b] = status;
+	}
 	model_grant_touch(m, self, a);
 	model_grant_touch(m, self, b);
 	return GNTST_okay;

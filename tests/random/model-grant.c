@@ -7,10 +7,6 @@
 
 #include <errno.h>
 
-#define FLAGS(e) ((uint32_t)((e)&0xffffU))
-#define DOMID(e) ((uint16_t)((e) >> 16))
-#define FRAME(e) ((uint32_t)((e) >> 32))
-
 static bool is_written(const struct m_active *a)
 {
 	return a->pins[M_HOST_WRITE] || a->pins[M_DEVICE_WRITE];
@@ -40,13 +36,12 @@ static bool is_full(const struct m_active *a, uint32_t flags)
 
 static void entry_clear(struct model *m, uint32_t granter, uint32_t ref, bool readonly)
 {
-	struct m_domain *rd = &m->domains[granter];
-	const struct m_active *a = &rd->active[ref];
+	const struct m_active *a = &m->domains[granter].active[ref];
 
 	if (!is_pinned(a))
-		rd->grants[ref] &= ~(uint64_t)GTF_reading;
+		model_status_clear(m, granter, ref, GTF_reading);
 	if (!readonly && !is_written(a))
-		rd->grants[ref] &= ~(uint64_t)GTF_writing;
+		model_status_clear(m, granter, ref, GTF_writing);
 	model_grant_touch(m, granter, ref);
 }
 
@@ -55,25 +50,25 @@ static int entry_pin(
 	struct model *m, uint32_t granter, uint32_t ref, uint16_t mapper, bool readonly)
 {
 	struct m_domain *rd = &m->domains[granter];
+	struct m_entry e = model_entry(rd, ref);
 	struct m_active *a = &rd->active[ref];
-	uint64_t *e = &rd->grants[ref];
 	bool pinned = is_pinned(a);
 
-	if (!pinned && ((FLAGS(*e) & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
-			       DOMID(*e) != mapper))
+	if (!pinned && ((e.flags & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
+			       e.domid != mapper))
 		return GNTST_general_error;
-	if (!readonly && (FLAGS(*e) & GTF_readonly))
+	if (!readonly && (e.flags & GTF_readonly))
 		return GNTST_general_error;
-	*e |= GTF_reading | (readonly ? 0U : GTF_writing);
+	model_status_set(m, granter, ref, GTF_reading | (readonly ? 0U : GTF_writing));
 	model_grant_touch(m, granter, ref);
 	if (pinned)
 		return GNTST_okay;
 	/* A dying domain's memory is being given back; what is not its own cannot be granted. */
-	if (rd->life == M_DYING || !model_page_is(m, granter, FRAME(*e))) {
+	if (rd->life == M_DYING || !model_page_is(m, granter, e.frame)) {
 		entry_clear(m, granter, ref, readonly);
 		return GNTST_bad_page;
 	}
-	a->frame = FRAME(*e);
+	a->frame = (uint32_t)e.frame;
 	a->domid = mapper;
 	return GNTST_okay;
 }
@@ -93,7 +88,7 @@ int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32
 		return GNTST_bad_domain;
 	if (m->n_handles == MODEL_HANDLES)
 		return GNTST_no_space;
-	if (ref >= m->domains[granter].n_frames * MODEL_GREFS_FRAME)
+	if (ref >= model_n_entries(&m->domains[granter]))
 		return GNTST_bad_gntref;
 	a = &m->domains[granter].active[ref];
 	if (is_pinned(a) && (a->domid != domid || is_full(a, flags)))
@@ -211,26 +206,26 @@ int model_setup_table(struct model *m, uint32_t self, uint16_t dom, uint32_t n, 
 	return readable || n == 0 ? GNTST_okay : GNTST_bad_virt_addr;
 }
 
-/* Version 1 has none. */
-int model_status_frames(const struct model *m, uint32_t self, uint16_t dom, uint32_t n)
+/* Version 1 has none, and all of version 2 are in one. */
+int model_status_frames(
+	const struct model *m, uint32_t self, uint16_t dom, uint32_t n, uint32_t *ret_domain)
+{
+	int r = table_of(m, self, dom, ret_domain);
+
+	if (r != GNTST_okay)
+		return r;
+	return n < m->domains[*ret_domain].version ? GNTST_okay : GNTST_general_error;
+}
+
+int model_get_version(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_version)
 {
 	uint32_t target;
 	int r = table_of(m, self, dom, &target);
 
-	return r == GNTST_okay && n > 0 ? GNTST_general_error : r;
-}
-
-int model_get_version(const struct model *m, uint32_t self, uint16_t dom)
-{
-	uint32_t target;
-	int r = table_of(m, self, dom, &target);
-
-	return r == GNTST_okay ? 0 : r == GNTST_bad_domain ? -ESRCH : -EPERM;
-}
-
-int model_set_version(uint32_t version)
-{
-	return version == 1 ? 0 : version == 2 ? -ENOSYS : -EINVAL;
+	if (r != GNTST_okay)
+		return r == GNTST_bad_domain ? -ESRCH : -EPERM;
+	*ret_version = m->domains[target].version;
+	return 0;
 }
 
 /* gnttab_release_mappings */

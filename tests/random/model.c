@@ -62,7 +62,7 @@ void model_domain_create(struct model *m, uint32_t index, uint16_t domid, bool a
 	d->argo = argo;
 	d->n_vcpus = n_vcpus;
 	d->max_port = max_port;
-	d->n_frames = 1;
+	d->n_frames = d->version = 1;
 	d->n_valid = MODEL_BUCKET; /* port 0 is reserved, which makes its bucket */
 	m->by_domid[domid] = (uint16_t)(index + 1);
 	m->touched_domains |= 1ULL << index;

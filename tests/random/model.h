@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What each domain should see of Xen: a reference model of event channels (2-level and FIFO), Argo
- * and grants (version 1), written from Xen's own rules and not from the emulator. Each function is
- * one hypercall of domain `self` (an index of `domains`): it returns what Xen returns and changes
- * the model as Xen changes the world. Plain and slow where it can be: it must never share code,
- * tables or ideas of representation with hv/sim.
+ * and grants (both versions), written from Xen's own rules and not from the emulator. Each function
+ * is one hypercall of domain `self` (an index of `domains`): it returns what Xen returns and
+ * changes the model as Xen changes the world. Plain and slow where it can be: it must never share
+ * code, tables or ideas of representation with hv/sim.
  */
 #ifndef MSGD_TESTS_RANDOM_MODEL_H
 #define MSGD_TESTS_RANDOM_MODEL_H
@@ -125,7 +125,10 @@ struct m_domain {
 	uint8_t upcall[MODEL_VCPUS];
 	struct m_ring rings[MODEL_RINGS];
 	uint32_t n_frames; /* of the grant table */
-	uint64_t grants[MODEL_GREFS];
+	bool may_v2;
+	uint32_t version;
+	uint64_t grants[MODEL_GREFS]; /* of version 2: two words each */
+	uint16_t status[MODEL_GREFS / 2];
 	struct m_active active[MODEL_GREFS];
 	uint32_t n_pages;
 	uint32_t pages[MODEL_PAGES]; /* nobody gives one to whom has so many */
@@ -240,6 +243,20 @@ void model_ring_write(
 	struct model *m, const struct m_ring *ring, uint32_t offset, const void *src, uint32_t len);
 void model_argo_destroy(struct model *m, uint32_t index);
 
+/* What an entry says, of either version. */
+struct m_entry {
+	uint16_t flags, domid;
+	uint64_t frame;
+	uint16_t offset, len; /* GTF_sub_page */
+	uint16_t trans_domid; /* GTF_transitive */
+	uint32_t trans_ref;
+};
+struct m_entry model_entry(const struct m_domain *d, uint32_t ref);
+uint32_t model_n_entries(const struct m_domain *d);
+/* In use: of version 1 in the entry, of version 2 apart. */
+void model_status_set(struct model *m, uint32_t domain, uint32_t ref, uint16_t bits);
+void model_status_clear(struct model *m, uint32_t domain, uint32_t ref, uint16_t bits);
+
 /* model-grant.c: GNTST_* */
 int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32_t flags,
 	uint32_t *ret_granter, uint32_t *ret_frame);
@@ -254,10 +271,11 @@ int model_query_size(
 	struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_n, uint32_t *ret_max);
 int model_setup_table(struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable,
 	uint32_t *ret_domain);
-int model_status_frames(const struct model *m, uint32_t self, uint16_t dom, uint32_t n);
+int model_status_frames(
+	const struct model *m, uint32_t self, uint16_t dom, uint32_t n, uint32_t *ret_domain);
 /* 0 or an errno */
-int model_get_version(const struct model *m, uint32_t self, uint16_t dom);
-int model_set_version(uint32_t version);
+int model_get_version(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_version);
+int model_set_version(struct model *m, uint32_t self, uint32_t version);
 void model_mappings_release(struct model *m, uint32_t index);
 void model_reap(struct model *m, uint32_t index);
 

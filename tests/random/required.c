@@ -13,7 +13,7 @@
  *   calls that is not there
  * - grants: GNTST_no_device_space (there is no IOMMU), GNTST_address_too_big (all frames are
  *   low), GNTST_eagain but of a swap (nothing is paged out), permission_denied of map and transfer
- *   (it is XSM's), EBUSY and ERANGE of set_version (there is no version 2), ENODEV of cache_flush
+ *   (it is XSM's), EBUSY of set_version for a mapped status frame (page tables are unknown)
  */
 #include "tests/random/random.h"
 
@@ -185,7 +185,9 @@ const struct pair required[] = {
 	{OP_GET_VERSION, EFAULT},
 	{OP_SET_VERSION, 0},
 	{OP_SET_VERSION, EFAULT},
+	{OP_SET_VERSION, EBUSY},
 	{OP_SET_VERSION, EINVAL},
+	{OP_SET_VERSION, ERANGE},
 	{OP_SET_VERSION, ENOSYS},
 	{OP_GRANT_OTHER, ENOSYS},
 	{OP_CREATE, 0},

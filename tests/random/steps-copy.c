@@ -21,12 +21,12 @@ static bool some_grant(struct run *run, uint32_t self, uint16_t *ret_domid, uint
 {
 	for (uint32_t i = 0; i < 64; i++) {
 		uint32_t granter = some_live(run), ref = REF_FIRST + pick(run, N_REFS);
-		uint64_t e = run->m->domains[granter].grants[ref];
+		struct m_entry e = model_entry(&run->m->domains[granter], ref);
 
 		*ret_domid = run->m->domains[granter].domid;
 		*ret_ref = ref;
-		if ((e & GTF_type_mask) == GTF_permit_access &&
-			(uint16_t)(e >> 16) == run->m->domains[self].domid)
+		if ((e.flags & GTF_permit_access) && /* transitive ones as well */
+			e.domid == run->m->domains[self].domid)
 			return true;
 	}
 	return false;
@@ -301,40 +301,66 @@ static void step_status_frames(struct run *run, uint32_t self, uint16_t dom)
 {
 	gnttab_get_status_frames_t *a = (gnttab_get_status_frames_t *)(void *)run->arg1;
 	uint32_t n = chance(run, 700) ? 0 : 1 + pick(run, 3);
-	int predicted = model_status_frames(run->m, self, dom, n);
+	uint32_t target = 0;
+	int predicted = model_status_frames(run->m, self, dom, n, &target);
+	const uint64_t *frame = (const uint64_t *)(const void *)run->arg2;
 
 	*a = (gnttab_get_status_frames_t){.dom = dom, .nr_frames = n};
 	set_xen_guest_handle(a->frame_list, (uint64_t *)(void *)run->arg2);
 	CALL(run, OP_STATUS_FRAMES, self, dom, n);
 	whole(run, grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_get_status_frames,
 			   a, 1));
+	if (predicted == GNTST_okay && a->status == GNTST_okay && n > 0 &&
+		memcmp(sim_page(run->xen, *frame), run->m->domains[target].status,
+			sizeof(run->m->domains[target].status)) != 0)
+		fail(run, "that is not the status");
 	call_end_grant(run, predicted, a->status);
+}
+
+static void set_version(struct run *run, uint32_t self, uint32_t version)
+{
+	gnttab_set_version_t *a = (gnttab_set_version_t *)(void *)run->arg1;
+	int predicted, actual;
+
+	a->version = version;
+	CALL(run, OP_SET_VERSION, self, version);
+	predicted = model_set_version(run->m, self, version);
+	actual = grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_set_version, a, 1);
+	call_end(run, predicted, actual);
+	if (a->version != run->m->domains[self].version)
+		fail(run, "says that version %u is in use", a->version);
+}
+
+static void step_get_version(struct run *run, uint32_t self, uint16_t dom)
+{
+	gnttab_get_version_t *a = (gnttab_get_version_t *)(void *)run->arg1;
+	uint32_t version = 0;
+	int predicted, actual;
+
+	*a = (gnttab_get_version_t){.dom = dom};
+	CALL(run, OP_GET_VERSION, self, dom);
+	predicted = model_get_version(run->m, self, dom, &version);
+	actual = grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_get_version, a, 1);
+	if (actual == 0 && predicted == 0 && a->version != version)
+		fail(run, "version %u, not %u", a->version, version);
+	call_end(run, predicted, actual);
 }
 
 static void step_version(struct run *run, uint32_t self, uint16_t dom)
 {
-	gnttab_get_version_t *get = (gnttab_get_version_t *)(void *)run->arg1;
-	gnttab_set_version_t *set = (gnttab_set_version_t *)(void *)run->arg2;
-	int predicted, actual;
+	uint32_t version = chance(run, 850) ? 1 + pick(run, 2) : pick(run, 4);
 
-	if (chance(run, 500)) {
-		*get = (gnttab_get_version_t){.dom = dom};
-		CALL(run, OP_GET_VERSION, self, dom);
-		actual = grant_table_op(
-			run->xen, run->m->domains[self].domid, GNTTABOP_get_version, get, 1);
-		if (actual == 0 && get->version != 1)
-			fail(run, "version %u", get->version);
-		call_end(run, model_get_version(run->m, self, dom), actual);
-		return;
+	if (chance(run, 300)) {
+		step_get_version(run, self, dom);
+	} else if (version == 1 && run->m->domains[self].version == 2 && chance(run, 500)) {
+		/* Not while it has granted what version 1 cannot say. */
+		guest_grants(run, self, 2, grant_entry(GTF_transitive, 0, 0));
+		for (uint32_t i = 0; i < 12; i++)
+			set_version(run, self, version);
+		guest_grants(run, self, 2, 0);
+	} else {
+		set_version(run, self, version);
 	}
-	set->version = chance(run, 600) ? 1 : pick(run, 4);
-	CALL(run, OP_SET_VERSION, self, set->version);
-	predicted = model_set_version(set->version);
-	actual =
-		grant_table_op(run->xen, run->m->domains[self].domid, GNTTABOP_set_version, set, 1);
-	call_end(run, predicted, actual);
-	if (set->version != 1)
-		fail(run, "says that version %u is in use", set->version);
 }
 
 /* Those that take one argument, and say so if they are given more, or one that is not there. */

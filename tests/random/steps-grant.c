@@ -74,18 +74,18 @@ static void step_map(struct run *run)
 	uint16_t dom;
 
 	for (uint32_t i = 0; i < 24; i++) {
-		uint64_t e;
+		struct m_entry e;
 		uint32_t mapper;
 
 		granter = some_live(run);
 		ref = 8 + pick(run, 24);
-		e = run->m->domains[granter].grants[ref];
-		mapper = model_find(run->m, (uint16_t)(e >> 16));
-		if ((e & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
+		e = model_entry(&run->m->domains[granter], ref);
+		mapper = model_find(run->m, e.domid);
+		if ((e.flags & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
 			run->m->domains[mapper].life != M_ALIVE)
 			continue;
 		self = mapper;
-		flags |= (e & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
+		flags |= (e.flags & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
 		break;
 	}
 	if (chance(run, 250))
@@ -150,7 +150,7 @@ static void step_unmap_replace(struct run *run)
 		chance(run, 950))
 		self = run->m->handles[handle].mapper;
 	*a = (gnttab_unmap_and_replace_t){.host_addr = chance(run, 900) ? HOST_VA : 0,
-		.new_addr = chance(run, 600)   ? 2 * HOST_VA
+		.new_addr = chance(run, 500)   ? 2 * HOST_VA
 			    : chance(run, 300) ? 0
 					       : 1ULL << 47,
 		.handle = handle};

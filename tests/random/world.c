@@ -56,11 +56,16 @@ static void compare_page(struct run *run, uint32_t gfn)
 
 static void compare_grant(struct run *run, uint32_t index, uint32_t ref)
 {
-	uint64_t is = sim_of(run, index)->grants[ref], want = run->m->domains[index].grants[ref];
+	const struct m_domain *d = &run->m->domains[index];
+	const struct sim_domain *sim = sim_of(run, index);
 
-	if (is != want)
-		fail(run, "d%u: grant %u is %lx, not %lx", run->m->domains[index].domid, ref,
-			(unsigned long)is, (unsigned long)want);
+	for (uint32_t i = ref * d->version; i < (ref + 1) * d->version; i++)
+		if (sim->grants[i] != d->grants[i])
+			fail(run, "d%u: grant %u is %lx, not %lx", d->domid, ref,
+				(unsigned long)sim->grants[i], (unsigned long)d->grants[i]);
+	if (d->version == 2 && sim->grant_status[ref] != d->status[ref])
+		fail(run, "d%u: grant %u is in use by %x, not %x", d->domid, ref,
+			sim->grant_status[ref], d->status[ref]);
 }
 
 void world_compare(struct run *run)
@@ -100,7 +105,7 @@ void world_compare_all(struct run *run)
 			compare_page(run, m->domains[i].fifo_pages[k]);
 		if (m->domains[i].life == M_ALIVE && guest_is_honest(run, i))
 			check_queues(run, i);
-		for (uint32_t ref = 0; ref < MODEL_GREFS; ref++)
+		for (uint32_t ref = 0; ref < MODEL_GREFS / m->domains[i].version; ref++)
 			compare_grant(run, i, ref);
 	}
 	run->counts->n_checks++;
@@ -195,6 +200,7 @@ bool domain_make(
 	uint16_t domid =
 		chance(run, 50) ? some_domid(run) : (uint16_t)(1 + pick(run, N_DOMIDS - 1));
 	uint32_t index = 0, n_vcpus = 1 + pick(run, MODEL_VCPUS);
+	bool may_v2 = chance(run, 800);
 	uint16_t ret_domid;
 	uint64_t gfn;
 	long predicted;
@@ -214,12 +220,13 @@ bool domain_make(
 		&(struct sim_domain_config){.domid = domid,
 			.no_argo = !argo,
 			.no_guest_kernel = true,
-			.grant_v1 = true, /* the model knows no other */
+			.grant_v1 = !may_v2,
 			.n_vcpus = n_vcpus,
 			.max_port = max_port},
 		&ret_domid);
 	if (predicted == 0 && r == 0) {
 		model_domain_create(run->m, index, domid, argo, n_vcpus, max_port);
+		run->m->domains[index].may_v2 = may_v2;
 		run->live[run->n_live++] = index;
 	}
 	call_end(run, predicted, r);
@@ -372,10 +379,50 @@ uint64_t grant_entry(uint32_t flags, uint16_t domid, uint32_t frame)
 	return (uint64_t)(uint16_t)flags | (uint64_t)domid << 16 | (uint64_t)frame << 32;
 }
 
+static void grant_words(struct run *run, uint32_t domain, uint32_t ref, uint64_t a, uint64_t b)
+{
+	struct m_domain *d = &run->m->domains[domain];
+	uint64_t *sim = sim_of(run, domain)->grants;
+
+	sim[ref * d->version] = d->grants[ref * d->version] = a;
+	if (d->version == 2)
+		sim[ref * 2 + 1] = d->grants[ref * 2 + 1] = b;
+}
+
+/* As grant_entry makes it; of version 2 a whole page. */
 void guest_grants(struct run *run, uint32_t domain, uint32_t ref, uint64_t entry)
 {
-	sim_of(run, domain)->grants[ref] = entry;
-	run->m->domains[domain].grants[ref] = entry;
+	if (run->m->domains[domain].version == 1)
+		grant_words(run, domain, ref, entry, 0);
+	else
+		grant_words(run, domain, ref, entry & UINT32_MAX, entry >> 32);
+}
+
+/* Version 2: a part of a page, or what another domain has granted; and what it writes as in use. */
+static void guest_grants_more(struct run *run, uint32_t domain, uint32_t ref, uint64_t entry)
+{
+	uint64_t header = entry & UINT32_MAX, frame = entry >> 32;
+	uint16_t status = (uint16_t)(draw(run) & (GTF_reading | GTF_writing));
+	uint32_t other = some_live(run), behind = REF_FIRST + pick(run, N_REFS);
+
+	if (chance(run, 500)) {
+		header |= GTF_sub_page | (uint64_t)pick(run, 2048) << 32 |
+			  (uint64_t)pick(run, 4096) << 48;
+		grant_words(run, domain, ref, header, frame);
+	} else {
+		header = (header & ~(uint64_t)GTF_type_mask) | GTF_transitive |
+			 (uint64_t)run->m->domains[other].domid << 32;
+		if (chance(run, 900)) /* which that has done */
+			guest_grants(run, other, behind,
+				grant_entry(GTF_permit_access, run->m->domains[domain].domid,
+					run->m->domains[other].pages[0]));
+		grant_words(run, domain, ref, header, behind);
+	}
+	if (chance(run, 100))
+		grant_words(run, domain, ref, header, draw(run));
+	if (chance(run, 50))
+		run->m->domains[domain].status[ref] = sim_of(run, domain)->grant_status[ref] =
+			status;
 }
 
 /* Takes the first message, or all of them; what is no message ends it. */
@@ -455,8 +502,14 @@ static void guest_grants_something(struct run *run, uint32_t domain)
 		frame = chance(run, 500) ? (uint32_t)draw(run)
 					 : run->m->domains[some_live(run)].pages[0];
 	if (frame > 0 && frame < MODEL_GFNS && run->m->owner[frame] == 0)
-		frame = 0; /* not to meet the emulator's own pages, or the arguments' */
-	guest_grants(run, domain, ref, chance(run, 50) ? 0 : grant_entry(flags, domid, frame));
+		frame = 0;   /* not to meet the emulator's own pages, or the arguments' */
+	if (chance(run, 50)) /* of those that a switch of versions leaves */
+		ref = pick(run, REF_FIRST);
+	if (d->version == 2 && chance(run, 300))
+		guest_grants_more(run, domain, ref, grant_entry(flags, domid, frame));
+	else
+		guest_grants(
+			run, domain, ref, chance(run, 50) ? 0 : grant_entry(flags, domid, frame));
 }
 
 void guest_acts(struct run *run)
