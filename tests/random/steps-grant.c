@@ -78,7 +78,7 @@ static void step_map(struct run *run)
 		uint32_t mapper;
 
 		granter = some_live(run);
-		ref = 8 + pick(run, 24);
+		ref = chance(run, 900) ? 8 + pick(run, 24) : pick(run, 8);
 		e = model_entry(&run->m->domains[granter], ref);
 		mapper = model_find(run->m, e.domid);
 		if ((e.flags & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
@@ -100,7 +100,9 @@ static void step_map(struct run *run)
 	if (chance(run, 20))
 		dom = chance(run, 500) ? DOMID_SELF : some_bad_domid(run);
 	if (chance(run, 20))
-		ref = chance(run, 500) ? MODEL_GREFS + pick(run, 8) : (uint32_t)draw(run);
+		ref = chance(run, 300)	 ? MODEL_GREFS + pick(run, 8)
+		      : chance(run, 300) ? (uint32_t)draw(run)
+					 : 128 + pick(run, 512);
 	if (chance(run, 20))
 		flags &= ~(GNTMAP_host_map | GNTMAP_device_map);
 	do_map(run, self, dom, ref, flags);

@@ -187,6 +187,7 @@ static void test_transitive(void **state)
 	/* not twice, not of nobody's, not of its own */
 	pass_on(&between, REF, reader.domid, owner.domid, REF);
 	pass_on(&owner, REF, between.domid, reader.domid, REF);
+	reader.d->grants[REF] = GTF_permit_access | (uint64_t)owner.domid << 16 | reader.gfn << 32;
 	assert_int_equal(copy(w, &reader, &between, REF, 0, 8, false), GNTST_general_error);
 	pass_on(&between, REF, reader.domid, 999, REF);
 	assert_int_equal(copy(w, &reader, &between, REF, 0, 8, false), GNTST_general_error);
