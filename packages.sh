@@ -6,7 +6,7 @@
 packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsystemd-dev libjansson-dev
 	libinih-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
-packages_check='clang clang-format libclang-rt-14-dev mandoc shellcheck spin jq perl git'
+packages_check='clang clang-format libclang-rt-14-dev gcovr mandoc shellcheck spin jq perl git'
 # For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen).
 packages_lab='qemu-system-x86'
 

@@ -19,12 +19,12 @@ static int domain_init(
 	struct xen *xen, uint32_t index, uint8_t flags, const struct domain_limits *limits)
 {
 	struct sim_domain *d = domain_at(xen, index);
-	uint32_t port;
-	int r = 0;
 
 	memset(d->rings, 0, sizeof(d->rings));
 	memset(d->ports, 0, sizeof(d->ports));
 	memset(d->grants, 0, sizeof(d->grants));
+	memset(d->grant_status, 0, sizeof(d->grant_status));
+	d->grant_version = 1;
 	memset(d->active, 0, sizeof(d->active));
 	memset(&d->info, 0, sizeof(d->info));
 	memset(d->vcpus, 0, sizeof(d->vcpus));
@@ -51,17 +51,7 @@ static int domain_init(
 	memset(d->array_page, 0, sizeof(d->array_page));
 	memset(d->port_page, 0, sizeof(d->port_page));
 	d->ports[0].state = SIM_PORT_RESERVED;
-	if ((flags & SIM_DOMAIN_GUEST_KERNEL) && (flags & SIM_DOMAIN_FIFO))
-		r = guest_fifo_init_locked(xen, index);
-	if (r < 0)
-		return r;
-	if ((flags & SIM_DOMAIN_GUEST_KERNEL) && (flags & SIM_DOMAIN_ARGO)) {
-		r = evtchn_bind_virq_locked(xen, index, VIRQ_ARGO, 0, &port);
-		if (r < 0)
-			return r;
-		txn_set(xen, &port_entry(xen, d, port)->owner, SIM_PORT_KERNEL_OWNER);
-	}
-	return 0;
+	return flags & SIM_DOMAIN_GUEST_KERNEL ? guest_kernel_start_locked(xen, index) : 0;
 }
 
 static uint32_t index_free(const struct sim_segment *seg)
@@ -165,6 +155,9 @@ static void ports_destroy(struct xen *xen, uint32_t index)
 		evtchn_destroy_locked(xen, index, port);
 		txn_commit(xen);
 	}
+	txn_begin(xen);
+	fifo_destroy_locked(xen, index);
+	txn_commit(xen);
 }
 
 void domain_kill(struct xen *xen, uint32_t index)

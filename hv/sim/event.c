@@ -184,8 +184,8 @@ void redo_run(struct xen *xen, struct sim_redo *redo, struct kick_set *kicks)
 	case SIM_REDO_CLEAR_BYTE:
 		atomic_store((_Atomic uint8_t *)page_address(xen, redo->a) + redo->b, 0);
 		break;
-	case SIM_REDO_ZOMBIE:
-		slot_set_flags(xen, 0, SIM_SLOT_DOMAINS);
+	case SIM_REDO_AUTHORITY:
+		slot_set_flags(xen, 0, redo->a);
 		kick_later(kicks, 0);
 		break;
 	}

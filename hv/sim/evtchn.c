@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
 #include "hv/sim/lock.h"
 
@@ -262,9 +263,10 @@ static void port_free(struct xen *xen, uint32_t domain, uint32_t port)
 	struct sim_domain *d = domain_at(xen, domain);
 	struct sim_port *p = port_entry(xen, d, port);
 
-	port_closed_locked(xen, domain, port, p->owner != SIM_PORT_NO_OWNER);
-	if (p->xen_consumer)
+	if (p->xen_consumer) /* no guest's, hence not evtchn_usable: its event is left alone */
 		txn_set(xen, &d->n_xen_ports, d->n_xen_ports - 1);
+	else
+		port_closed_locked(xen, domain, port, p->owner != SIM_PORT_NO_OWNER);
 	txn_set(xen, &p->state, SIM_PORT_FREE);
 	txn_set(xen, &p->vcpu, 0);
 	txn_set(xen, &p->xen_consumer, 0);
@@ -541,7 +543,9 @@ static int evtchn_reset(struct xen *xen, uint16_t domid, uint16_t dom)
 	if (d->generation == generation) {
 		txn_set(xen, &d->resetting, 0);
 		r = d->n_ports - 1 > d->n_xen_ports ? -EAGAIN : 0;
-		if (r == 0 && d->fifo)
+		if (r == 0 && (d->flags & SIM_DOMAIN_GUEST_KERNEL))
+			guest_kernel_restart_locked(xen, target);
+		else if (r == 0 && d->fifo)
 			fifo_destroy_locked(xen, target);
 	}
 	txn_commit(xen);

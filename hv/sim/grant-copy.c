@@ -11,11 +11,12 @@
 
 struct copy_end {
 	uint32_t domain;
-	uint32_t page;
 	bool by_ref;
+	uint32_t page;
+	uint32_t from, to; /* bytes of it that may be copied */
 };
 
-/* gnttab_copy_lock_domain */
+/* gnttab_copy_lock_domain, in the order that Debian's 4.17.7 has; only SELF may go by frame. */
 static int end_find(
 	struct xen *xen, uint32_t self, uint16_t domid, bool by_ref, struct copy_end *ret_end)
 {
@@ -26,37 +27,79 @@ static int end_find(
 	return domid == DOMID_SELF || by_ref ? GNTST_okay : GNTST_permission_denied;
 }
 
-/* acquire_grant_for_copy */
-static int end_acquire(
-	struct xen *xen, uint32_t self, struct copy_end *end, uint32_t ref, bool writable)
+static int end_acquire(struct xen *xen, uint16_t mapper, struct copy_end *end, uint32_t ref,
+	bool writable, bool transitive);
+
+/* Version 2 has grants that stand for others. */
+static bool type_is_copied(const struct sim_domain *rd, const struct grant_entry *entry)
+{
+	uint16_t type = entry->flags & GTF_type_mask;
+
+	return type == GTF_permit_access || (rd->grant_version == 2 && type == GTF_transitive);
+}
+
+/*
+ * acquire_grant_for_copy, of a grant that stands for another domain's. Behind a grant that is
+ * mapped it would be tried again and again, as the entry and the mapping do not agree: refused.
+ */
+static int transitive_acquire(struct xen *xen, struct copy_end *end, uint32_t ref, bool writable)
+{
+	struct sim_domain *rd = domain_at(xen, end->domain);
+	struct grant_entry entry = grant_entry_read(rd, ref);
+	uint32_t next = domain_find(xen, entry.trans_domid);
+
+	if (entry.trans_domid == rd->domid || next == DOMAIN_NONE || rd->active[ref].n_readers ||
+		rd->active[ref].n_writers)
+		return GNTST_general_error;
+	end->domain = next;
+	return end_acquire(xen, rd->domid, end, entry.trans_ref, writable, false);
+}
+
+/*
+ * acquire_grant_for_copy. Of a grant that is pinned for such a use already, the entry does not
+ * count; where only its writing is new, the entry's frame is looked at, and the pinned one copied.
+ */
+static int end_acquire(struct xen *xen, uint16_t mapper, struct copy_end *end, uint32_t ref,
+	bool writable, bool transitive)
 {
 	struct sim_domain *rd = domain_at(xen, end->domain);
 	const struct sim_active_grant *active;
-	uint16_t mapper = domain_at(xen, self)->domid;
-	uint64_t entry;
+	struct grant_entry entry;
 	bool pinned;
+	int r;
 
-	if (ref >= rd->n_grant_frames * SIM_GREFS_FRAME)
+	if (ref >= grant_n_entries(rd))
 		return GNTST_bad_gntref;
 	active = &rd->active[ref];
-	entry = rd->grants[ref];
+	entry = grant_entry_read(rd, ref);
 	pinned = active->n_readers || active->n_writers;
-	if (pinned && active->domid != mapper)
+	if (pinned && (active->domid != mapper ||
+			      grant_pins_overflow(
+				      active, GNTMAP_host_map | (writable ? 0U : GNTMAP_readonly))))
 		return GNTST_general_error;
-	end->page = active->frame;
+	end->page = pinned ? active->frame : (uint32_t)entry.frame;
 	if (pinned && (!writable || active->n_writers))
-		return GNTST_okay;
-	if (!pinned && ((ENTRY_FLAGS(entry) & GTF_type_mask) != GTF_permit_access ||
-			       ENTRY_DOMID(entry) != mapper))
+		return rd->state == SIM_DOMAIN_DYING ? GNTST_bad_domain : GNTST_okay;
+	if (!pinned && (!type_is_copied(rd, &entry) || entry.domid != mapper))
 		return GNTST_general_error;
-	if (writable && (ENTRY_FLAGS(entry) & GTF_readonly))
+	if (writable && (entry.flags & GTF_readonly))
 		return GNTST_general_error;
-	/* Set and taken back again, as far as nobody sees: it is not set. */
+	/* In use, and out of it when the copying is done: nobody sees what is between. */
+	grant_status_set_locked(xen, rd, ref, writable);
+	if (rd->grant_version == 2 && (entry.flags & GTF_type_mask) == GTF_transitive)
+		r = transitive ? transitive_acquire(xen, end, ref, writable) : GNTST_general_error;
+	else if (rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, entry.frame, end->domain))
+		r = GNTST_bad_page;
+	else
+		r = GNTST_okay;
+	if (!pinned && rd->grant_version == 2 &&
+		(entry.flags & (GTF_type_mask | GTF_sub_page)) ==
+			(GTF_permit_access | GTF_sub_page)) {
+		end->from = entry.page_off;
+		end->to = (uint32_t)entry.page_off + entry.length;
+	}
 	grant_status_reduce_locked(xen, rd, ref, writable);
-	end->page = ENTRY_FRAME(entry);
-	if (rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, end->page, end->domain))
-		return GNTST_bad_page;
-	return GNTST_okay;
+	return r;
 }
 
 /* gnttab_copy_claim_buf */
@@ -66,9 +109,11 @@ static int end_claim(
 	uint64_t frame;
 	uint32_t ref;
 
+	end->from = 0;
+	end->to = HV_PAGE_SIZE;
 	if (end->by_ref) {
 		memcpy(&ref, what, sizeof(ref));
-		return end_acquire(xen, self, end, ref, writable);
+		return end_acquire(xen, domain_at(xen, self)->domid, end, ref, writable, true);
 	}
 	memcpy(&frame, what, sizeof(frame));
 	if (!page_is_owned(xen, frame, end->domain))
@@ -93,6 +138,9 @@ static int copy_locked(struct xen *xen, uint32_t domain, const gnttab_copy_t *op
 		return r;
 	if (op->source.offset + op->len > HV_PAGE_SIZE || op->dest.offset + op->len > HV_PAGE_SIZE)
 		return GNTST_bad_copy_arg;
+	if (op->source.offset < source.from || op->source.offset + op->len > source.to ||
+		op->dest.offset < dest.from || op->dest.offset + op->len > dest.to)
+		return GNTST_general_error;
 	memmove((uint8_t *)page_address(xen, dest.page) + op->dest.offset,
 		(const uint8_t *)page_address(xen, source.page) + op->source.offset, op->len);
 	return GNTST_okay;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The grant table hypercall: do_grant_table_op of xen/common/grant_table.c, for a PV guest of a
- * toolstack that allows it version 1 only. Of a host address all that counts
- * is that it can be a guest's, and that unmapping names the same.
+ * The grant table hypercall: do_grant_table_op of xen/common/grant_table.c, for a PV guest. Of a
+ * host address all that counts is that it can be a guest's, and that unmapping names the same.
  */
 #include "hv/sim/grant.h"
 
@@ -69,8 +68,7 @@ static int16_t unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle, u
 static int16_t swap_locked(struct xen *xen, uint32_t domain, uint32_t a, uint32_t b)
 {
 	struct sim_domain *d = domain_at(xen, domain);
-	uint32_t n = d->n_grant_frames * SIM_GREFS_FRAME;
-	uint64_t entry;
+	uint32_t n = grant_n_entries(d);
 
 	if (a >= n || b >= n)
 		return GNTST_bad_gntref;
@@ -79,9 +77,7 @@ static int16_t swap_locked(struct xen *xen, uint32_t domain, uint32_t a, uint32_
 	if (d->active[a].n_readers || d->active[a].n_writers || d->active[b].n_readers ||
 		d->active[b].n_writers)
 		return GNTST_eagain;
-	entry = d->grants[a];
-	txn_set(xen, &d->grants[a], d->grants[b]);
-	txn_set(xen, &d->grants[b], entry);
+	grant_entry_swap_locked(xen, d, a, b);
 	return GNTST_okay;
 }
 
@@ -152,17 +148,25 @@ static int setup_table(struct xen *xen, uint32_t domain, void *uop)
 		sizeof(op.status));
 }
 
-/* There are none with version 1. */
+/* Version 1 has none; of version 2 all fit in one. */
 static int get_status_frames(struct xen *xen, uint32_t domain, void *uop)
 {
 	gnttab_get_status_frames_t op;
 	uint32_t target;
+	uint64_t frame;
+	uint8_t *list;
 
 	if (guest_read(xen, &op, uop, sizeof(op), false) < 0)
 		return -EFAULT;
+	memcpy(&list, &op.frame_list, sizeof(list));
 	op.status = status_of(target_find(xen, domain, op.dom, &target));
-	if (op.status == GNTST_okay && op.nr_frames > 0)
+	if (op.status == GNTST_okay && op.nr_frames > domain_at(xen, target)->grant_version - 1) {
 		op.status = GNTST_general_error;
+	} else if (op.status == GNTST_okay && op.nr_frames > 0) {
+		frame = SIM_STATUS_FRAME + (uint64_t)target;
+		if (guest_write(xen, list, &frame, sizeof(frame)) < 0)
+			op.status = GNTST_bad_virt_addr;
+	}
 	return guest_write(xen, (uint8_t *)uop + offsetof(gnttab_get_status_frames_t, status),
 		&op.status, sizeof(op.status));
 }
@@ -178,30 +182,38 @@ static int get_version(struct xen *xen, uint32_t domain, void *uop)
 	r = target_find(xen, domain, op.dom, &target);
 	if (r < 0)
 		return r;
-	op.version = 1;
+	op.version = domain_at(xen, target)->grant_version;
 	return guest_write(xen, (uint8_t *)uop + offsetof(gnttab_get_version_t, version),
 		&op.version, sizeof(op.version));
 }
 
-static int set_version(struct xen *xen, void *uop)
+static int set_version(struct xen *xen, uint32_t domain, void *uop)
 {
+	struct sim_domain *d = domain_at(xen, domain);
 	gnttab_set_version_t op;
-	int r;
+	int r = 0;
 
 	if (guest_read(xen, &op, uop, sizeof(op), false) < 0)
 		return -EFAULT;
-	r = op.version == 1 ? 0 : op.version == 2 ? -ENOSYS : -EINVAL;
-	op.version = 1;
+	txn_begin(xen);
+	if (op.version != 1 && op.version != 2)
+		r = -EINVAL;
+	else if (op.version == 2 && !(d->flags & SIM_DOMAIN_GRANT_V2))
+		r = -ENOSYS;
+	else if (op.version != d->grant_version)
+		r = grant_version_set_locked(xen, d, op.version);
+	txn_commit(xen);
+	op.version = d->grant_version;
 	return guest_write(xen, uop, &op, sizeof(op)) < 0 ? -EFAULT : r;
 }
 
-/* grant_map_exists: whether the domain has that frame of another one mapped */
-static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame)
+/* grant_map_exists: whether the domain has that frame of another one mapped, by `ref` or behind. */
+static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame, uint32_t ref)
 {
 	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
 		const struct sim_track *t = grant_track(xen, domain, handle);
 
-		if (t && domain_at(xen, t->granter)->active[t->ref].frame == frame)
+		if (t && t->ref >= ref && domain_at(xen, t->granter)->active[t->ref].frame == frame)
 			return true;
 	}
 	return false;
@@ -214,7 +226,7 @@ static bool frame_is_mapped(struct xen *xen, uint32_t domain, uint64_t frame)
 static int cache_flush(
 	struct xen *xen, uint32_t domain, const gnttab_cache_flush_t *op, uint32_t ref)
 {
-	uint64_t frame = op->a.dev_bus_addr / HV_PAGE_SIZE;
+	uint64_t frame = op->a.dev_bus_addr / HV_PAGE_SIZE, info;
 
 	if (op->offset >= HV_PAGE_SIZE || op->length > HV_PAGE_SIZE ||
 		op->offset + op->length > HV_PAGE_SIZE ||
@@ -222,7 +234,12 @@ static int cache_flush(
 		return -EINVAL;
 	if (op->length == 0 || op->op == 0)
 		return ref ? -EILSEQ : 0;
-	if (!page_is_owned(xen, frame, domain) && !frame_is_mapped(xen, domain, frame))
+	if (frame >= SIM_POOL_PAGES)
+		return -EINVAL;
+	info = xen->seg->pages[frame];
+	if (!info || SIM_PAGE_TYPE(info) == SIM_PAGE_XEN)
+		return -EPERM; /* nobody's */
+	if (SIM_PAGE_DOMAIN(info) != domain && !frame_is_mapped(xen, domain, frame, ref))
 		return -EINVAL;
 	return op->op == GNTTAB_CACHE_INVAL ? -EOPNOTSUPP : 0;
 }
@@ -319,7 +336,7 @@ int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop,
 	if (cmd == GNTTABOP_get_version)
 		return get_version(xen, domain, uop);
 	if (cmd == GNTTABOP_set_version)
-		return set_version(xen, uop);
+		return set_version(xen, domain, uop);
 	if (cmd != GNTTABOP_query_size && cmd != GNTTABOP_setup_table &&
 		cmd != GNTTABOP_get_status_frames)
 		return -ENOSYS;

@@ -43,7 +43,7 @@ int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_tra
 {
 	struct sim_domain *d = domain_at(xen, domain), *rd;
 	uint32_t page = (uint32_t)op->mfn, target;
-	uint64_t entry;
+	struct grant_entry entry;
 
 	if (!page_is_owned(xen, op->mfn, domain) || page_is_in_use(xen, d, page))
 		return GNTST_bad_page;
@@ -53,14 +53,12 @@ int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_tra
 		return GNTST_bad_domain;
 	rd = domain_at(xen, target);
 	/* gnttab_prepare_for_transfer */
-	if (rd->state == SIM_DOMAIN_DYING || op->ref >= rd->n_grant_frames * SIM_GREFS_FRAME)
+	if (rd->state == SIM_DOMAIN_DYING || op->ref >= grant_n_entries(rd))
 		return GNTST_general_error;
-	entry = rd->grants[op->ref];
-	if (ENTRY_FLAGS(entry) != GTF_accept_transfer || ENTRY_DOMID(entry) != d->domid)
+	entry = grant_entry_read(rd, op->ref);
+	if (entry.flags != GTF_accept_transfer || entry.domid != d->domid)
 		return GNTST_general_error;
 	txn_set(xen, &xen->seg->pages[page], SIM_PAGE(target, SIM_PAGE_RAM, 0, 0));
-	txn_set(xen, &rd->grants[op->ref],
-		(entry & 0xffffffffU) | GTF_transfer_committed | GTF_transfer_completed |
-			(uint64_t)page << 32);
+	grant_entry_complete_locked(xen, rd, op->ref, page);
 	return GNTST_okay;
 }

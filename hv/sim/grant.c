@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Grant tables, version 1 entries: xen/common/grant_table.c. A mapping here is a pin and a handle;
+ * Grant tables: xen/common/grant_table.c. A mapping here is a pin and a handle;
  * who has the pages in its address space is the guest kernel's business. The hypercall, and what
  * keeps no pin, is in grant-op.c.
  */
@@ -16,46 +16,38 @@ static_assert(SIM_POOL_PAGES <= 1U << 16, "sim_active_grant.frame");
 /* Parts of a mapping: each of them is a pin. */
 #define PARTS (GNTMAP_host_map | GNTMAP_device_map)
 
-static void entry_set(struct xen *xen, uint64_t *entry, uint64_t value)
-{
-	if (*entry != value)
-		txn_set(xen, entry, value);
-}
-
 /*
- * _set_status_v1 and get_paged_frame, for an entry that is not pinned for such a use yet. The
+ * _set_status and get_paged_frame, for an entry that is not pinned for such a use yet. The
  * entry is the granter's to write at any time: what counts while it is pinned is what was seen
  * when it was.
  */
 static int entry_pin(
 	struct xen *xen, uint32_t granter, uint32_t ref, uint16_t mapper, bool writable)
 {
-	uint64_t in_use = GTF_reading | (writable ? GTF_writing : 0U);
 	struct sim_domain *rd = domain_at(xen, granter);
-	uint64_t entry = rd->grants[ref];
+	struct grant_entry entry = grant_entry_read(rd, ref);
 	struct sim_active_grant *active = &rd->active[ref];
 	bool pinned = active->n_readers || active->n_writers;
 
+	if (!pinned && ((entry.flags & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
+			       entry.domid != mapper))
+		return GNTST_general_error;
+	if (writable && (entry.flags & GTF_readonly))
+		return GNTST_general_error;
 	if (!pinned &&
-		((ENTRY_FLAGS(entry) & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
-			ENTRY_DOMID(entry) != mapper))
-		return GNTST_general_error;
-	if (writable && (ENTRY_FLAGS(entry) & GTF_readonly))
-		return GNTST_general_error;
-	if (!pinned && (rd->state == SIM_DOMAIN_DYING ||
-			       !page_is_owned(xen, ENTRY_FRAME(entry), granter))) {
-		entry_set(xen, &rd->grants[ref], entry & ~in_use); /* reduce_status_for_pin */
+		(rd->state == SIM_DOMAIN_DYING || !page_is_owned(xen, entry.frame, granter))) {
+		grant_status_reduce_locked(xen, rd, ref, writable);
 		return GNTST_bad_page;
 	}
-	entry_set(xen, &rd->grants[ref], entry | in_use);
+	grant_status_set_locked(xen, rd, ref, writable);
 	if (!pinned) {
 		txn_set(xen, &active->domid, mapper);
-		txn_set(xen, &active->frame, (uint16_t)ENTRY_FRAME(entry));
+		txn_set(xen, &active->frame, (uint16_t)entry.frame);
 	}
 	return GNTST_okay;
 }
 
-static bool pins_overflow(const struct sim_active_grant *a, uint32_t flags)
+bool grant_pins_overflow(const struct sim_active_grant *a, uint32_t flags)
 {
 	uint32_t n = flags & GNTMAP_readonly ? a->n_readers : a->n_writers;
 	uint32_t n_device = flags & GNTMAP_readonly ? a->n_device_readers : a->n_device_writers;
@@ -101,11 +93,11 @@ int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_
 	rd = domain_at(xen, target);
 	if (!xen->seg->free_track)
 		return GNTST_no_space;
-	if (ref >= rd->n_grant_frames * SIM_GREFS_FRAME)
+	if (ref >= grant_n_entries(rd))
 		return GNTST_bad_gntref;
 	active = &rd->active[ref];
 	if ((active->n_readers || active->n_writers) &&
-		(active->domid != self || pins_overflow(active, flags)))
+		(active->domid != self || grant_pins_overflow(active, flags)))
 		return GNTST_general_error;
 	if (!(active->n_readers || active->n_writers) || (writable && !active->n_writers)) {
 		r = entry_pin(xen, target, ref, self, writable);
@@ -135,16 +127,22 @@ struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle)
 	return &xen->seg->tracks[handle];
 }
 
+void grant_status_set_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)
+{
+	grant_status_change_locked(
+		xen, rd, ref, (uint16_t)(GTF_reading | (writable ? GTF_writing : 0U)), 0);
+}
+
 void grant_status_reduce_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)
 {
 	const struct sim_active_grant *active = &rd->active[ref];
-	uint64_t unused = 0;
+	uint16_t unused = 0;
 
 	if (writable && !active->n_writers)
 		unused |= GTF_writing;
 	if (!active->n_writers && !active->n_readers)
 		unused |= GTF_reading;
-	entry_set(xen, &rd->grants[ref], rd->grants[ref] & ~unused);
+	grant_status_change_locked(xen, rd, ref, 0, unused);
 }
 
 void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts)
@@ -162,7 +160,7 @@ void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts)
 	if (!active->n_writers && !active->n_readers)
 		guest_page_unpinned_locked(xen, active->frame);
 	if (rd->state == SIM_DOMAIN_DYING && rd->n_pinned == 0)
-		txn_redo(xen, SIM_REDO_ZOMBIE, track->granter, 0, 0);
+		txn_redo(xen, SIM_REDO_AUTHORITY, track->granter, SIM_SLOT_DOMAINS, 0);
 	txn_set(xen, &track->flags, track->flags & ~parts);
 	if (track->flags & PARTS)
 		return;

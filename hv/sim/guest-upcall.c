@@ -154,7 +154,7 @@ int guest_array_expand_locked(struct xen *xen, uint32_t domain, uint32_t port)
 	return r;
 }
 
-int guest_fifo_init_locked(struct xen *xen, uint32_t domain)
+static int fifo_init_locked(struct xen *xen, uint32_t domain)
 {
 	struct sim_domain *d = domain_at(xen, domain);
 	uint32_t page;
@@ -169,4 +169,56 @@ int guest_fifo_init_locked(struct xen *xen, uint32_t domain)
 			r = fifo_init_control_locked(xen, domain, &init);
 	}
 	return r < 0 ? r : guest_array_expand_locked(xen, domain, 0);
+}
+
+static int virq_argo_bind_locked(struct xen *xen, uint32_t domain)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t port;
+	int r;
+
+	if (!domain_has_argo(d))
+		return 0;
+	r = evtchn_bind_virq_locked(xen, domain, VIRQ_ARGO, 0, &port);
+	if (r == 0)
+		txn_set(xen, &port_entry(xen, d, port)->owner, SIM_PORT_KERNEL_OWNER);
+	return r;
+}
+
+int guest_kernel_start_locked(struct xen *xen, uint32_t domain)
+{
+	int r = 0;
+
+	if (domain_at(xen, domain)->flags & SIM_DOMAIN_FIFO)
+		r = fifo_init_locked(xen, domain);
+	return r < 0 ? r : virq_argo_bind_locked(xen, domain);
+}
+
+/*
+ * evtchn_fifo_resume in drivers/xen/events/events_fifo.c. The pages were accepted before, and ports
+ * are free: nothing can fail. That they are zeroed before the commit harms nobody: no port is left.
+ */
+void guest_kernel_restart_locked(struct xen *xen, uint32_t domain)
+{
+	uint32_t pages[SIM_MAX_PORTS / SIM_WORDS_PAGE], n = 0;
+	evtchn_init_control_t init[SIM_MAX_VCPUS] = {0};
+	struct sim_domain *d = domain_at(xen, domain);
+
+	if (d->fifo && (d->flags & SIM_DOMAIN_FIFO)) {
+		for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++) {
+			init[vcpu].vcpu = vcpu;
+			init[vcpu].control_gfn = d->vcpus[vcpu].control_page;
+			pages_zero(xen, d->vcpus[vcpu].control_page, 1);
+		}
+		for (; n < d->n_words / SIM_WORDS_PAGE; n++) {
+			pages[n] = d->array_page[n];
+			pages_zero(xen, pages[n], 1);
+		}
+		fifo_destroy_locked(xen, domain);
+		for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++)
+			(void)fifo_init_control_locked(xen, domain, &init[vcpu]);
+		for (uint32_t i = 0; i < n; i++)
+			(void)fifo_expand_array_locked(xen, domain, pages[i]);
+	}
+	(void)virq_argo_bind_locked(xen, domain);
 }

@@ -69,8 +69,13 @@ void guest_upcall(
 	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg);
 /* Gives a FIFO domain's event array the pages that the port needs. ENOMEM. */
 int guest_array_expand_locked(struct xen *xen, uint32_t domain, uint32_t port);
-/* Switches the domain to FIFO, as a kernel does when it boots. ENOMEM. */
-int guest_fifo_init_locked(struct xen *xen, uint32_t domain);
+/* The kernel boots: switches to FIFO, if it uses that, and binds VIRQ_ARGO. ENOMEM, ENOSPC. */
+int guest_kernel_start_locked(struct xen *xen, uint32_t domain);
+/*
+ * Its event channels were reset (EVTCHNOP_reset, as in a soft reset): the next kernel boots, in the
+ * memory of the last one. One that ran on would be deaf.
+ */
+void guest_kernel_restart_locked(struct xen *xen, uint32_t domain);
 /* The emulated kernel's own, after a commit. */
 void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks);
 

@@ -42,15 +42,17 @@
 #define SIM_RING_BUCKETS 64U
 #define SIM_MAX_WAITERS	 32U   /* MAX_PENDING_PER_RING */
 #define SIM_MAX_GREFS	 4096U /* 8 frames of version 1 entries */
-#define SIM_GREFS_FRAME	 512U  /* in one of them */
+#define SIM_GREFS_FRAME	 512U  /* in one of them; of version 2: half */
 #define SIM_TABLE_FRAMES (SIM_MAX_GREFS / SIM_GREFS_FRAME)
-#define SIM_SHARE_LIMIT	 1024U /* gntalloc's default limit: pages a domain */
+#define SIM_MAX_GREFS_V2 (SIM_MAX_GREFS / 2U) /* whose status fits in one page */
+#define SIM_SHARE_LIMIT	 1024U		      /* gntalloc's default limit: pages a domain */
 #define SIM_MAX_SHARES	 8192U
 #define SIM_MAX_MAPS	 8192U
 #define SIM_MAX_TRACKS	 65536U
 #define SIM_POOL_PAGES	 65536U		/* 256 MiB, sparse; page 0 is never given out */
 #define SIM_TABLE_FRAME	 SIM_POOL_PAGES /* the grant tables', as setup_table tells them */
-#define SIM_NONE	 0U		/* in fields that hold an index plus one */
+#define SIM_STATUS_FRAME (SIM_TABLE_FRAME + SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
+#define SIM_NONE	 0U /* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
 #define SIM_JOURNAL_REDO 1152U /* a page of events that become deliverable at once, and more */
@@ -78,7 +80,7 @@ enum sim_redo_kind {
 	SIM_REDO_KICK,	     /* domain, a: port: wake its owner */
 	SIM_REDO_VIRQ_ARGO,  /* domain: look at the watched rings */
 	SIM_REDO_CLEAR_BYTE, /* a: pool page, b: offset */
-	SIM_REDO_ZOMBIE,     /* the last mapping of a dying domain is gone: tell the authority */
+	SIM_REDO_AUTHORITY,  /* a: SIM_SLOT_*: what it has to look at */
 };
 
 struct sim_redo {
@@ -207,6 +209,7 @@ enum sim_domain_state {
 #define SIM_DOMAIN_ARGO		1U /* Argo is on for it */
 #define SIM_DOMAIN_GUEST_KERNEL 2U /* has the emulated guest kernel */
 #define SIM_DOMAIN_FIFO		4U /* which takes its events by FIFO */
+#define SIM_DOMAIN_GRANT_V2	8U /* may switch its grant table to version 2 */
 
 /* struct vcpu_info (xen/include/public/xen.h), as far as events need it. */
 struct sim_vcpu_info {
@@ -274,6 +277,7 @@ struct sim_domain {
 	struct sim_pirq pirqs[SIM_MAX_PIRQS];
 
 	uint32_t n_grant_frames; /* nr_grant_frames: the table grows, and never shrinks */
+	uint32_t grant_version;	 /* 1, or 2 */
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 
@@ -285,7 +289,9 @@ struct sim_domain {
 	struct sim_vcpu vcpus[SIM_MAX_VCPUS];
 	struct sim_ring rings[SIM_MAX_RINGS];
 	struct sim_port ports[SIM_2L_PORTS]; /* see port_entry */
-	uint64_t grants[SIM_MAX_GREFS];	     /* grant_entry_v1, written by one store */
+	/* grant_entry_v1, written by one store; or grant_entry_v2, two words each */
+	uint64_t grants[SIM_MAX_GREFS];
+	uint16_t grant_status[SIM_MAX_GREFS_V2]; /* of version 2: GTF_reading, GTF_writing */
 	struct sim_active_grant active[SIM_MAX_GREFS];
 };
 
@@ -319,7 +325,8 @@ enum sim_slot_state {
 };
 
 #define SIM_SLOT_STORE	 1U
-#define SIM_SLOT_DOMAINS 2U
+#define SIM_SLOT_DOMAINS 2U /* slot 0: a dying one lost its last mapping */
+#define SIM_SLOT_TIMERS	 4U /* slot 0: one was set */
 
 /*
  * One handle of one process. Who sets bits holds a lock (flags: the authority); the owner takes
@@ -377,6 +384,7 @@ struct sim_segment {
 	uint32_t argo_off;		/* as without argo=1 on Xen's command line */
 	_Atomic uint64_t virtual_clock; /* non-zero: the clock stands still */
 	_Atomic uint64_t now_ns;	/* then this is the time */
+	uint32_t has_timers;		/* else the authority waits for deadlines */
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
 	_Atomic uint32_t corrupt; /* any time: who set it has met what cannot be; xen-sim ends */
 

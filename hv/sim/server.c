@@ -357,15 +357,29 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 		(void)close(fd);
 }
 
-/* A dying domain lost its last mapping. */
+/* Timers of vcpus: those that are due, then the wait for the next one. */
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+	uint64_t left_us = (timers_expire(&s->authority.xen) + 999U) / 1000U;
+	struct timeval tv = {.tv_sec = (time_t)(left_us / 1000000U),
+		.tv_usec = (suseconds_t)(left_us % 1000000U)};
+
+	if (left_us)
+		(void)evtimer_add(s->timer, &tv);
+}
+
+/* A dying domain lost its last mapping, or a timer was set. */
 static void on_kicked(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *s = arg;
+	uint32_t flags = atomic_exchange(&slot_at(&s->authority.xen, 0)->flags, 0);
 
-	atomic_store(&slot_at(&s->authority.xen, 0)->flags, 0);
 	slot_quiesce(&s->authority.xen, fd);
 	authority_domains_reap(&s->authority);
 	look_for_corruption(s);
+	if (flags & SIM_SLOT_TIMERS)
+		on_timer(-1, 0, s);
 }
 
 int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
@@ -388,7 +402,9 @@ int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms
 	LIST_INIT(&s->adopted);
 	s->acceptable = event_new(base, listen_fd, EV_READ | EV_PERSIST, on_acceptable, s);
 	s->kicked = event_new(base, s->authority.event_fds[0], EV_READ | EV_PERSIST, on_kicked, s);
-	if (!s->acceptable || !s->kicked || event_add(s->acceptable, NULL) < 0 ||
+	s->timer = evtimer_new(base, on_timer, s);
+	s->authority.xen.seg->has_timers = 1;
+	if (!s->acceptable || !s->kicked || !s->timer || event_add(s->acceptable, NULL) < 0 ||
 		event_add(s->kicked, NULL) < 0) {
 		s->listen_fd = -1;
 		server_free(s);
@@ -422,6 +438,8 @@ void server_free(struct server *s)
 		event_free(s->acceptable);
 	if (s->kicked)
 		event_free(s->kicked);
+	if (s->timer)
+		event_free(s->timer);
 	if (s->listen_fd >= 0)
 		(void)close(s->listen_fd);
 	authority_fini(&s->authority);

@@ -61,6 +61,7 @@ struct server {
 	int listen_fd;		 /* owned */
 	struct event *acceptable;
 	struct event *kicked; /* slot 0's eventfd */
+	struct event *timer;  /* the next deadline of a vcpu */
 	LIST_HEAD(, connection) connections;
 	LIST_HEAD(, adopted) adopted;
 	uint32_t n_connections;

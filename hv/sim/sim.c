@@ -221,7 +221,10 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 		.domid = config->domid,
 		.flags = (uint8_t)((config->no_argo ? 0U : SIM_DOMAIN_ARGO) |
 				   (config->no_guest_kernel ? 0U : SIM_DOMAIN_GUEST_KERNEL) |
-				   (config->fifo ? SIM_DOMAIN_FIFO : 0U)),
+				   (config->fifo ? SIM_DOMAIN_FIFO : 0U) |
+				   (config->grant_v1 || !config->no_guest_kernel
+						   ? 0U
+						   : SIM_DOMAIN_GRANT_V2)),
 		.n_vcpus = config->n_vcpus,
 		.max_port = config->max_port,
 	};
@@ -346,8 +349,10 @@ int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_g
 
 void *sim_page(struct xen *xen, uint64_t gfn)
 {
-	uint64_t table = gfn - SIM_TABLE_FRAME;
+	uint64_t table = gfn - SIM_TABLE_FRAME, status = gfn - SIM_STATUS_FRAME;
 
+	if (status < SIM_MAX_DOMAINS)
+		return xen->seg->domains[status].grant_status;
 	if (gfn > 0 && gfn < SIM_POOL_PAGES)
 		return page_address(xen, (uint32_t)gfn);
 	if (gfn < SIM_TABLE_FRAME || table >= SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)

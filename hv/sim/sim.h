@@ -42,8 +42,9 @@ struct sim_domain_config {
 	bool no_argo;	      /* Argo is off for this domain */
 	bool no_guest_kernel; /* the caller makes the hypercalls itself: VIRQ_ARGO is unbound */
 	bool fifo;	      /* the guest kernel takes its events by FIFO, not by 2-level */
-	uint32_t n_vcpus;     /* 0: 1; at most 8 */
-	uint32_t max_port;    /* the highest event channel; 0: 1023, as libxl has it */
+	bool grant_v1;	   /* max_grant_version of xl.cfg is 1; always so with the guest kernel */
+	uint32_t n_vcpus;  /* 0: 1; at most 8 */
+	uint32_t max_port; /* the highest event channel; 0: 1023, as libxl has it */
 };
 
 /* EEXIST: domid or name taken. ENOSPC: 64 domains. EINVAL: domid or name. */
@@ -87,7 +88,7 @@ void *sim_page(struct xen *xen, uint64_t gfn);
 /*
  * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that
  * is not mapped gives -EFAULT. Now: every event channel operation; register_ring, unregister_ring,
- * sendv, notify; every grant table operation, for version 1 entries. The rest gives -ENOSYS (Argo:
+ * sendv, notify; every grant table operation, of both versions. The rest gives -ENOSYS (Argo:
  * -EOPNOTSUPP).
  */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);
@@ -103,9 +104,10 @@ int grant_table_op(
 /* VIRQ_DEBUG, VIRQ_CONSOLE, ... as Xen raises them; the global ones go to vcpu 0's binding. */
 int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu);
 /*
- * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time of a virtual clock, when
- * sim_clock_advance gets there; 0: off. Where the clock runs by itself, only a deadline that has
- * passed is raised, at once.
+ * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time, at once if it has passed;
+ * 0: off. Of a virtual clock that is when sim_clock_advance gets there. The clock that runs by
+ * itself is CLOCK_MONOTONIC: xen-sim waits for the deadline; the emulator within one process has
+ * nobody who could, EOPNOTSUPP.
  */
 int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadline_ns);
 /* Lets a domain bind a physical interrupt, as libxl does for a device that it passes through. */

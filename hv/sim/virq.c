@@ -92,18 +92,25 @@ static void timer_expire_locked(struct xen *xen, uint32_t domain, uint32_t vcpu,
 	virq_raise_locked(xen, domain, vcpu, VIRQ_TIMER);
 }
 
-void timers_expire(struct xen *xen)
+uint64_t timers_expire(struct xen *xen)
 {
+	uint64_t now = now_ns(xen), left = 0, deadline;
+
 	for (uint32_t domain = 0; domain < SIM_MAX_DOMAINS; domain++) {
 		struct sim_domain *d = domain_at(xen, domain);
 
 		if (d->state == SIM_DOMAIN_FREE || d->state == SIM_DOMAIN_DYING)
 			continue;
 		txn_begin(xen);
-		for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++)
-			timer_expire_locked(xen, domain, vcpu, now_ns(xen));
+		for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++) {
+			timer_expire_locked(xen, domain, vcpu, now);
+			deadline = d->vcpus[vcpu].timer_ns;
+			if (deadline && (!left || deadline - now < left))
+				left = deadline - now;
+		}
 		txn_commit(xen);
 	}
+	return left;
 }
 
 /* do_set_timer_op */
@@ -121,9 +128,14 @@ int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadl
 		r = -ESRCH;
 	} else if (vcpu >= domain_at(xen, domain)->n_vcpus) {
 		r = -ENOENT;
+	} else if (deadline_ns > now && !atomic_load(&xen->seg->virtual_clock) &&
+		   !xen->seg->has_timers) {
+		r = -EOPNOTSUPP;
 	} else {
 		txn_set(xen, &domain_at(xen, domain)->vcpus[vcpu].timer_ns, deadline_ns);
 		timer_expire_locked(xen, domain, vcpu, now);
+		if (deadline_ns > now)
+			txn_redo(xen, SIM_REDO_AUTHORITY, domain, SIM_SLOT_TIMERS, 0);
 	}
 	txn_commit(xen);
 	return r;

@@ -186,8 +186,11 @@ void virq_raise_locked(struct xen *xen, uint32_t domain, uint32_t vcpu, uint32_t
 void virq_argo_locked(struct xen *xen, uint32_t domain);
 /* VIRQ_DOM_EXC of Domain-0, if it is bound: some domain has shut down, or is gone. */
 void virq_dom_exc_locked(struct xen *xen);
-/* Raises VIRQ_TIMER for every timer whose deadline the clock has passed. */
-void timers_expire(struct xen *xen);
+/*
+ * Raises VIRQ_TIMER for every timer whose deadline the clock has passed. Returns how long it is to
+ * the next one, in ns; 0: there is none. One that is set meanwhile comes with a kick of slot 0.
+ */
+uint64_t timers_expire(struct xen *xen);
 
 /* argo.c, argo-send.c. A frame list of NULL means n_pages from first_page on. */
 struct ring_request {

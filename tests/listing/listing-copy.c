@@ -7,7 +7,7 @@ static long probe_swap(void)
 	return grant_probe(GNTTABOP_swap_grant_ref);
 }
 
-static void call_swap(grant_ref_t a, grant_ref_t b)
+void call_swap(grant_ref_t a, grant_ref_t b)
 {
 	gnttab_swap_grant_ref_t op = {.ref_a = a, .ref_b = b, .status = 99};
 	long r = shell_grant_op(GNTTABOP_swap_grant_ref, &op, 1);
@@ -17,10 +17,8 @@ static void call_swap(grant_ref_t a, grant_ref_t b)
 	put_field("b", b);
 	put_result(r);
 	put_status(op.status);
-	if (a < 512)
-		put_entry(a);
-	if (b < 512)
-		put_entry(b);
+	put_entry(a);
+	put_entry(b);
 	line_end();
 }
 
@@ -51,13 +49,6 @@ static long probe_copy(void)
 	return grant_probe(GNTTABOP_copy);
 }
 
-struct copy_end {
-	bool by_ref;
-	domid_t domid;
-	uint64_t what; /* reference or frame */
-	uint16_t offset;
-};
-
 static void put_end(const char *name, const struct copy_end *end)
 {
 	put(" ");
@@ -69,7 +60,7 @@ static void put_end(const char *name, const struct copy_end *end)
 	put_field("offset", end->offset);
 }
 
-static void call_copy(struct copy_end from, struct copy_end to, uint16_t len, uint16_t more_flags)
+void call_copy(struct copy_end from, struct copy_end to, uint16_t len, uint16_t more_flags)
 {
 	gnttab_copy_t op = {.len = len, .status = 99, .flags = more_flags};
 	uint8_t *source = shell_page(1), *dest = shell_page(2);

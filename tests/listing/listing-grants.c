@@ -16,10 +16,17 @@ void put_status(int16_t status)
 		put_number((uint16_t)status);
 }
 
+bool listing_version_2;
+
 void put_entry(grant_ref_t ref)
 {
-	uint16_t flags = shell_entry(ref)->flags;
+	uint16_t flags;
 
+	if (ref >= (listing_version_2 ? 256 : 512))
+		return;
+	flags = shell_entry(ref)->flags;
+	if (listing_version_2)
+		flags = shell_entry_v2(ref)->hdr.flags | *shell_status_of(ref);
 	put(" entry=");
 	put_number(flags & GTF_type_mask);
 	put(flags & GTF_readonly ? "r" : "-");
@@ -195,7 +202,7 @@ static void run_grow(void)
 	(void)call_setup(DOMID_SELF, 9, 1, shell_page(0));
 }
 
-static void call_get_version(domid_t dom, unsigned int count)
+void call_get_version(domid_t dom, unsigned int count)
 {
 	gnttab_get_version_t op = {.dom = dom, .version = 99};
 	long r = shell_grant_op(GNTTABOP_get_version, &op, count);
@@ -208,7 +215,7 @@ static void call_get_version(domid_t dom, unsigned int count)
 	line_end();
 }
 
-static void call_set_version(uint32_t version)
+void call_set_version(uint32_t version)
 {
 	gnttab_set_version_t op = {.version = version};
 	long r = shell_grant_op(GNTTABOP_set_version, &op, 1);
@@ -220,7 +227,7 @@ static void call_set_version(uint32_t version)
 	line_end();
 }
 
-static void call_status_frames(domid_t dom, uint32_t n_frames, unsigned int count)
+uint64_t call_status_frames(domid_t dom, uint32_t n_frames, unsigned int count)
 {
 	gnttab_get_status_frames_t op = {.dom = dom, .nr_frames = n_frames, .status = 99};
 	long r;
@@ -234,6 +241,7 @@ static void call_status_frames(domid_t dom, uint32_t n_frames, unsigned int coun
 	put_result(r);
 	put_status(op.status);
 	line_end();
+	return *(uint64_t *)shell_page(0);
 }
 
 static long probe_version(void)
@@ -258,17 +266,18 @@ static void run_version(void)
 	for (unsigned int i = 0; i < N_OTHER_DOMIDS; i++)
 		call_get_version(other_domids[i], 1);
 	for (uint32_t version = 0; version < 4; version++)
-		call_set_version(version);
+		if (version != 2)
+			call_set_version(version);
 	call_set_version(0xffffffff);
 	call_get_version(DOMID_SELF, 1);
-	call_status_frames(DOMID_SELF, 0, 1);
-	call_status_frames(DOMID_SELF, 1, 1);
-	call_status_frames(DOMID_SELF, 0xffffffff, 1);
-	call_status_frames(listing_self, 0, 1);
+	(void)call_status_frames(DOMID_SELF, 0, 1);
+	(void)call_status_frames(DOMID_SELF, 1, 1);
+	(void)call_status_frames(DOMID_SELF, 0xffffffff, 1);
+	(void)call_status_frames(listing_self, 0, 1);
 	for (unsigned int i = 0; i < N_OTHER_DOMIDS; i++)
-		call_status_frames(other_domids[i], 1, 1);
-	call_status_frames(DOMID_SELF, 0, 0);
-	call_status_frames(DOMID_SELF, 0, 2);
+		(void)call_status_frames(other_domids[i], 1, 1);
+	(void)call_status_frames(DOMID_SELF, 0, 0);
+	(void)call_status_frames(DOMID_SELF, 0, 2);
 	fault_lines("get_version", GNTTABOP_get_version, true);
 	fault_lines("set_version", GNTTABOP_set_version, true);
 	fault_lines("get_status_frames", GNTTABOP_get_status_frames, true);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts about grants have in common: version 1, of the guest to itself, mostly. */
+/* What the parts about grants have in common: version 1, but for listing-version.c, and of the
+ * guest to itself, mostly. */
 #ifndef MSGD_TESTS_LISTING_LISTING_GRANTS_H
 #define MSGD_TESTS_LISTING_LISTING_GRANTS_H
 
@@ -13,11 +14,26 @@
 /* listing-grants.c */
 #define N_OTHER_DOMIDS 10U
 extern const domid_t other_domids[N_OTHER_DOMIDS];
+extern bool listing_version_2; /* what entries are */
 void put_status(int16_t status);
+void call_get_version(domid_t dom, unsigned int count);
+void call_set_version(uint32_t version);
+/* The first frame's number. */
+uint64_t call_status_frames(domid_t dom, uint32_t n_frames, unsigned int count);
 void put_entry(grant_ref_t ref);
 void entry_set(grant_ref_t ref, uint16_t flags, domid_t domid, uint64_t frame);
 long grant_probe(unsigned int cmd);
 void readonly_grant(const char *operation, unsigned int cmd, const void *arg, size_t len);
+
+/* listing-copy.c */
+struct copy_end {
+	bool by_ref;
+	domid_t domid;
+	uint64_t what; /* reference or frame */
+	uint16_t offset;
+};
+void call_copy(struct copy_end from, struct copy_end to, uint16_t len, uint16_t more_flags);
+void call_swap(grant_ref_t a, grant_ref_t b);
 
 /* listing-map.c */
 struct mapped {

@@ -34,8 +34,7 @@ struct mapped call_map(domid_t dom, grant_ref_t ref, uint32_t flags, uint64_t ad
 		for (unsigned int i = 0; i < SHELL_PAGES; i++)
 			if (op.dev_bus_addr == shell_frame(i) << 12)
 				put_field("page", i);
-	if (ref < 512)
-		put_entry(ref);
+	put_entry(ref);
 	line_end();
 	return (struct mapped){op.status, op.handle, op.dev_bus_addr};
 }

@@ -167,6 +167,7 @@ void listing_run(void)
 	sections_run(grant_sections);
 	sections_run(map_sections);
 	sections_run(copy_sections);
+	sections_run(version_sections);
 	sections_run(grow_sections);
 	sections_run(argo_sections);
 	sections_run(fifo_sections); /* these reset */

@@ -58,6 +58,12 @@ void *shell_readonly(const void *data, size_t len);
 /* The grant table's first frame is this one, says Xen. */
 void shell_table(uint64_t frame);
 grant_entry_v1_t *shell_entry(grant_ref_t ref);
+/* The same as version 2 has it; and its status, once Xen has said where that is. */
+grant_entry_v2_t *shell_entry_v2(grant_ref_t ref);
+void shell_status(uint64_t frame);
+/* Nothing is left of the mapping: else the table stays as it is. */
+void shell_status_gone(void);
+_Atomic uint16_t *shell_status_of(grant_ref_t ref);
 
 /* ---- the listing ---------------------------------------------------------------------------- */
 
@@ -88,7 +94,7 @@ struct section {
 	void (*run)(void);
 };
 extern const struct section event_sections[], fifo_sections[], grant_sections[], map_sections[],
-	copy_sections[], grow_sections[], argo_sections[];
+	copy_sections[], grow_sections[], version_sections[], argo_sections[];
 
 /* listing-calls.c. With a line each; a port or 0 */
 uint32_t call_alloc(domid_t dom, domid_t remote);

@@ -18,6 +18,7 @@ static struct sim_domain *domain;
 static uint16_t domid;
 static uint64_t pages;
 static char *windows, *readonly_page;
+static _Atomic uint16_t *status;
 static int failed;
 
 static void check(int r, const char *what)
@@ -90,6 +91,25 @@ void shell_table(uint64_t frame)
 grant_entry_v1_t *shell_entry(grant_ref_t ref)
 {
 	return (grant_entry_v1_t *)&domain->grants[ref];
+}
+
+grant_entry_v2_t *shell_entry_v2(grant_ref_t ref)
+{
+	return (grant_entry_v2_t *)&domain->grants[2 * ref];
+}
+
+void shell_status(uint64_t frame)
+{
+	status = sim_page(xen, frame);
+}
+
+void shell_status_gone(void)
+{
+}
+
+_Atomic uint16_t *shell_status_of(grant_ref_t ref)
+{
+	return &status[ref];
 }
 
 /* As libxl does for xenstored and xenconsoled, which then bind it. */

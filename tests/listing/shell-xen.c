@@ -62,7 +62,8 @@ uint32_t shell_store_port, shell_console_port;
 static _Alignas(4096) uint8_t own_pages[SHELL_PAGES][PAGE];
 static _Alignas(4096) uint8_t window_pages[SHELL_WINDOWS][PAGE];
 /* Their own frames are given up for what is mapped there. */
-static _Alignas(4096) uint8_t shared_info_page[PAGE], table_page[PAGE], readonly_page[PAGE];
+static _Alignas(4096) uint8_t shared_info_page[PAGE], table_page[PAGE], readonly_page[PAGE],
+	status_page[PAGE];
 static const unsigned long *frames; /* by page of the guest */
 static struct xencons_interface *console;
 static char log_text[1 << 17];
@@ -195,6 +196,26 @@ void shell_table(uint64_t frame)
 grant_entry_v1_t *shell_entry(grant_ref_t ref)
 {
 	return &((grant_entry_v1_t *)table_page)[ref];
+}
+
+grant_entry_v2_t *shell_entry_v2(grant_ref_t ref)
+{
+	return &((grant_entry_v2_t *)table_page)[ref];
+}
+
+void shell_status(uint64_t frame)
+{
+	map(status_page, frame * PAGE, true);
+}
+
+void shell_status_gone(void)
+{
+	map(status_page, frame_of(status_page) * PAGE, true);
+}
+
+_Atomic uint16_t *shell_status_of(grant_ref_t ref)
+{
+	return &((_Atomic uint16_t *)status_page)[ref];
 }
 
 /* ---- the console -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ static void burst_ports(struct run *run)
 	struct m_domain *d = &run->m->domains[self];
 	uint16_t remote = some_domid(run);
 
-	for (uint32_t i = 0; i < MODEL_PORTS; i++)
+	for (uint32_t i = 0; i <= d->max_port; i++)
 		do_alloc_unbound(run, self, DOMID_SELF, remote);
 	for (uint32_t i = 0; i < N_FULL; i++) {
 		uint32_t virq = pick(run, MODEL_VIRQS);
@@ -26,11 +26,32 @@ static void burst_ports(struct run *run)
 		do_bind_interdomain(run, self, remote, pick(run, 64)); /* ENOSPC comes first */
 		do_bind_virq(run, self, virq, 0);
 		do_bind_ipi(run, self, 0);
+		if (sim_pirq_assign(run->xen, d->domid, N_FULL) == 0)
+			d->pirqs[N_FULL].assigned = true;
+		do_bind_pirq(run, self, N_FULL, 0);
 		do_status(run, self, DOMID_SELF, pick(run, MODEL_PORTS));
 	}
-	for (uint32_t port = 1; port < MODEL_PORTS; port++)
+	for (uint32_t port = 1; port < d->n_valid; port++)
 		if (d->ports[port].state == EVTCHNSTAT_unbound && chance(run, 980))
 			do_close(run, self, port);
+}
+
+/* The event array up to its end; the last pages are one, and are no port's. */
+static void burst_array(struct run *run)
+{
+	uint32_t self = some_fifo(run, true), next;
+	struct m_domain *d = &run->m->domains[self];
+
+	if (self == MODEL_NONE || d->n_fifo_pages < MODEL_FIFO_PAGES)
+		return;
+	while (d->n_arrays < MODEL_ARRAY_PAGES) {
+		next = MODEL_VCPUS + d->n_arrays;
+		next = next < MODEL_FIFO_PAGES ? next : MODEL_FIFO_PAGES - 1;
+		guest_page_zero(run, d->fifo_pages[next]);
+		do_expand_array(run, self, d->fifo_pages[next]);
+	}
+	for (uint32_t i = 0; i < 4 * N_FULL; i++)
+		do_expand_array(run, self, d->fifo_pages[i % MODEL_FIFO_PAGES]);
 }
 
 static void burst_rings(struct run *run)
@@ -92,6 +113,8 @@ static void burst_pins(struct run *run)
 	while (n++ < MODEL_PINS + N_FULL)
 		do_map(run, self, d->domid, ref, flags);
 	do_map(run, self, d->domid, ref, flags ^ GNTMAP_readonly);
+	for (uint32_t i = 0; i < 4; i++)
+		do_copy_from(run, self, d->domid, ref);
 	for (uint32_t handle = 0; handle < MODEL_HANDLES; handle++)
 		if (run->m->handles[handle].mapper == self &&
 			run->m->handles[handle].granter == granter &&
@@ -120,6 +143,20 @@ static void burst_handles(struct run *run)
 	domain_end(run, self);
 }
 
+/* A domain with so many ports that there is a page to be had for the next one; MODEL_NONE. */
+static uint32_t ports_make(struct run *run)
+{
+	uint32_t index, tries = 0;
+
+	while (!domain_make(run, true, MODEL_PAGES, MODEL_PORTS - 1, &index))
+		if (tries++ == 8)
+			return MODEL_NONE;
+	do_init_control(run, index, 0, run->m->domains[index].fifo_pages[0], 0);
+	for (uint32_t i = 1; i < MODEL_2L_PORTS; i++)
+		do_alloc_unbound(run, index, DOMID_SELF, 0);
+	return index;
+}
+
 /* Somebody has all the memory: a ring of frames that are not contiguous needs some. */
 static void burst_memory(struct run *run)
 {
@@ -129,7 +166,9 @@ static void burst_memory(struct run *run)
 	xen_argo_gfn_t gfns[2] = {d->pages[0], d->pages[0]};
 	uint64_t gfn;
 
-	if (!domain_make(run, true, 0, &hog))
+	uint32_t many = ports_make(run);
+
+	if (!domain_make(run, true, 0, 0, &hog))
 		return;
 	for (uint32_t n = MODEL_GFNS / 2; n > 0; n /= 2)
 		while (sim_pages_alloc(run->xen, run->m->domains[hog].domid, n, &gfn) == 0)
@@ -137,23 +176,29 @@ static void burst_memory(struct run *run)
 	run->m->no_memory = true;
 	for (uint32_t i = 0; i < 300; i++)
 		do_register(run, self, 7000 + pick(run, 8), partner, 8128, gfns, 2, 0);
+	for (uint32_t i = 0; i < 300 && many != MODEL_NONE; i++)
+		do_alloc_unbound(run, many, DOMID_SELF, partner);
 	run->m->no_memory = false;
 	domain_end(run, hog);
+	if (many != MODEL_NONE)
+		domain_end(run, many);
 }
 
 void burst(struct run *run)
 {
 	uint32_t what = pick(run, 10000);
 
-	if (what < 1000)
+	if (what < 800)
 		burst_ports(run);
+	else if (what < 1000)
+		burst_array(run);
 	else if (what < 2500)
 		burst_rings(run);
 	else if (what < 8500)
 		burst_waiters(run);
-	else if (what < 9750)
+	else if (what < 9690)
 		burst_pins(run);
-	else if (what < 9875)
+	else if (what < 9790)
 		burst_handles(run);
 	else
 		burst_memory(run);

@@ -5,9 +5,7 @@
  */
 #include "tests/random/model.h"
 
-#define FLAGS(e) ((uint32_t)((e)&0xffffU))
-#define DOMID(e) ((uint16_t)((e) >> 16))
-#define FRAME(e) ((uint32_t)((e) >> 32))
+#include <errno.h>
 
 static bool is_written(const struct m_active *a)
 {
@@ -38,15 +36,13 @@ static bool is_full(const struct m_active *a, uint32_t flags)
 
 static void entry_clear(struct model *m, uint32_t granter, uint32_t ref, bool readonly)
 {
-	struct m_domain *rd = &m->domains[granter];
-	const struct m_active *a = &rd->active[ref];
+	const struct m_active *a = &m->domains[granter].active[ref];
 
 	if (!is_pinned(a))
-		rd->grants[ref] &= ~(uint64_t)GTF_reading;
+		model_status_clear(m, granter, ref, GTF_reading);
 	if (!readonly && !is_written(a))
-		rd->grants[ref] &= ~(uint64_t)GTF_writing;
-	m->touched_granter = granter;
-	m->touched_ref = ref;
+		model_status_clear(m, granter, ref, GTF_writing);
+	model_grant_touch(m, granter, ref);
 }
 
 /* The first pin, or the first writer's. */
@@ -54,26 +50,25 @@ static int entry_pin(
 	struct model *m, uint32_t granter, uint32_t ref, uint16_t mapper, bool readonly)
 {
 	struct m_domain *rd = &m->domains[granter];
+	struct m_entry e = model_entry(rd, ref);
 	struct m_active *a = &rd->active[ref];
-	uint64_t *e = &rd->grants[ref];
 	bool pinned = is_pinned(a);
 
-	if (!pinned && ((FLAGS(*e) & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
-			       DOMID(*e) != mapper))
+	if (!pinned && ((e.flags & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
+			       e.domid != mapper))
 		return GNTST_general_error;
-	if (!readonly && (FLAGS(*e) & GTF_readonly))
+	if (!readonly && (e.flags & GTF_readonly))
 		return GNTST_general_error;
-	*e |= GTF_reading | (readonly ? 0U : GTF_writing);
-	m->touched_granter = granter;
-	m->touched_ref = ref;
+	model_status_set(m, granter, ref, GTF_reading | (readonly ? 0U : GTF_writing));
+	model_grant_touch(m, granter, ref);
 	if (pinned)
 		return GNTST_okay;
 	/* A dying domain's memory is being given back; what is not its own cannot be granted. */
-	if (rd->life == M_DYING || FRAME(*e) >= MODEL_GFNS || m->owner[FRAME(*e)] != granter + 1) {
+	if (rd->life == M_DYING || !model_page_is(m, granter, e.frame)) {
 		entry_clear(m, granter, ref, readonly);
 		return GNTST_bad_page;
 	}
-	a->frame = FRAME(*e);
+	a->frame = (uint32_t)e.frame;
 	a->domid = mapper;
 	return GNTST_okay;
 }
@@ -93,7 +88,7 @@ int model_map(struct model *m, uint32_t self, uint16_t dom, uint32_t ref, uint32
 		return GNTST_bad_domain;
 	if (m->n_handles == MODEL_HANDLES)
 		return GNTST_no_space;
-	if (ref >= MODEL_GREFS)
+	if (ref >= model_n_entries(&m->domains[granter]))
 		return GNTST_bad_gntref;
 	a = &m->domains[granter].active[ref];
 	if (is_pinned(a) && (a->domid != domid || is_full(a, flags)))
@@ -122,6 +117,12 @@ bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t
 		(struct m_handle){.mapper = self, .granter = granter, .ref = ref, .flags = flags};
 	m->n_handles++;
 	return true;
+}
+
+/* What a page table can have there: not NULL, nor anything that is not the guest's. */
+static bool address_is_guest(uint64_t address)
+{
+	return address && address < 1ULL << 47;
 }
 
 /* By address: 0 leaves that part mapped, and the last part gives the handle back. */
@@ -157,13 +158,74 @@ int model_unmap(
 	return GNTST_okay;
 }
 
-int model_query_size(struct model *m, uint32_t self, uint16_t dom)
+int model_unmap_replace(
+	struct model *m, uint32_t self, uint32_t handle, uint64_t host_addr, uint64_t new_addr)
 {
-	uint32_t target = dom == DOMID_SELF ? self : model_find(m, dom);
+	if (handle < MODEL_HANDLES && m->handles[handle].mapper == self && host_addr &&
+		(m->handles[handle].flags & GNTMAP_host_map) && new_addr &&
+		!address_is_guest(new_addr))
+		return GNTST_general_error;
+	return model_unmap(m, self, handle, host_addr, 0);
+}
 
-	if (target == MODEL_NONE)
+/* Whose table is asked about: only the control domain may ask for another one's. */
+static int table_of(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_target)
+{
+	*ret_target = dom == DOMID_SELF ? self : model_find(m, dom);
+	if (*ret_target == MODEL_NONE)
 		return GNTST_bad_domain;
-	return target == self || m->domains[self].domid == 0 ? GNTST_okay : GNTST_permission_denied;
+	return *ret_target == self || m->domains[self].domid == 0 ? GNTST_okay
+								  : GNTST_permission_denied;
+}
+
+int model_query_size(
+	struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_n, uint32_t *ret_max)
+{
+	uint32_t target;
+	int r = table_of(m, self, dom, &target);
+
+	if (r != GNTST_okay)
+		return r;
+	*ret_n = m->domains[target].n_frames;
+	*ret_max = MODEL_FRAMES;
+	return GNTST_okay;
+}
+
+/* Grown before the list of frames turns out not to be there. */
+int model_setup_table(struct model *m, uint32_t self, uint16_t dom, uint32_t n, bool readable,
+	uint32_t *ret_domain)
+{
+	int r = table_of(m, self, dom, ret_domain);
+
+	if (r != GNTST_okay)
+		return r;
+	if (n > MODEL_FRAMES)
+		return GNTST_general_error;
+	if (n > m->domains[*ret_domain].n_frames)
+		m->domains[*ret_domain].n_frames = n;
+	return readable || n == 0 ? GNTST_okay : GNTST_bad_virt_addr;
+}
+
+/* Version 1 has none, and all of version 2 are in one. */
+int model_status_frames(
+	const struct model *m, uint32_t self, uint16_t dom, uint32_t n, uint32_t *ret_domain)
+{
+	int r = table_of(m, self, dom, ret_domain);
+
+	if (r != GNTST_okay)
+		return r;
+	return n < m->domains[*ret_domain].version ? GNTST_okay : GNTST_general_error;
+}
+
+int model_get_version(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_version)
+{
+	uint32_t target;
+	int r = table_of(m, self, dom, &target);
+
+	if (r != GNTST_okay)
+		return r == GNTST_bad_domain ? -ESRCH : -EPERM;
+	*ret_version = m->domains[target].version;
+	return 0;
 }
 
 /* gnttab_release_mappings */

@@ -6,8 +6,9 @@
 #ifndef MSGD_TESTS_RANDOM_RANDOM_H
 #define MSGD_TESTS_RANDOM_RANDOM_H
 
-#include "hv/sim/sim.h"
 #include "tests/random/model.h"
+/* after it, which asks for all of Xen's interface */
+#include "hv/sim/sim.h"
 
 enum op {
 	OP_ALLOC_UNBOUND,
@@ -21,6 +22,9 @@ enum op {
 	OP_BIND_VCPU,
 	OP_SET_PRIORITY,
 	OP_RESET,
+	OP_INIT_CONTROL,
+	OP_EXPAND_ARRAY,
+	OP_BIND_PIRQ,
 	OP_EVTCHN_OTHER,
 	OP_REGISTER,
 	OP_UNREGISTER,
@@ -29,10 +33,25 @@ enum op {
 	OP_ARGO_OTHER,
 	OP_MAP,
 	OP_UNMAP,
+	OP_UNMAP_REPLACE,
+	OP_COPY,
+	OP_TRANSFER,
+	OP_SWAP,
+	OP_CACHE_FLUSH,
 	OP_QUERY_SIZE,
+	OP_SETUP_TABLE,
+	OP_STATUS_FRAMES,
+	OP_GET_VERSION,
+	OP_SET_VERSION,
 	OP_GRANT_OTHER,
+	/* No hypercalls: the toolstack, the machine, Xen itself. */
 	OP_CREATE,
 	OP_DESTROY,
+	OP_SHUTDOWN,
+	OP_VIRQ,
+	OP_PIRQ,
+	OP_TIMER,
+	OP_XEN_PORT,
 	OP_NOTIFY_ENTRY, /* no step: what notify says of one ring */
 	N_OPS,
 };
@@ -43,6 +62,14 @@ enum op {
 #define CODE_FLAG   220U
 #define CODE_QUEUED 230U
 #define N_CODES	    232U
+
+struct pair {
+	enum op op;
+	uint32_t code;
+};
+/* required.c: what must have been met often enough, and what cannot be. */
+extern const struct pair required[];
+extern const uint32_t n_required;
 
 struct counts {
 	uint64_t n_steps;
@@ -94,12 +121,17 @@ uint16_t some_domid(struct run *run);  /* a live one's */
 uint16_t some_bad_domid(struct run *run);
 uint32_t some_argo(struct run *run, bool on); /* a live domain; MODEL_NONE */
 struct m_ring *some_ring(struct run *run, uint32_t *ret_domain);
+uint32_t some_fifo(struct run *run, bool on); /* a live domain, not Domain-0; MODEL_NONE */
+uint32_t port_some(struct run *run, uint32_t domain, uint8_t state);
 void step_domain(struct run *run);
-bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_index);
+/* max_port: 0: any. Without pages: also without those for FIFO. */
+bool domain_make(
+	struct run *run, bool argo, uint32_t n_pages, uint32_t max_port, uint32_t *ret_index);
 void domain_end(struct run *run, uint32_t index);
 void guest_acts(struct run *run);
 void guest_consumes(struct run *run, uint32_t domain, struct m_ring *ring);
 void guest_word(struct run *run, uint32_t gfn, uint32_t offset, uint32_t value);
+void guest_page_zero(struct run *run, uint32_t gfn);
 void guest_grants(struct run *run, uint32_t domain, uint32_t ref, uint64_t entry);
 uint64_t grant_entry(uint32_t flags, uint16_t domid, uint32_t frame);
 
@@ -111,7 +143,17 @@ void do_bind_virq(struct run *run, uint32_t self, uint32_t virq, uint32_t vcpu);
 void do_bind_ipi(struct run *run, uint32_t self, uint32_t vcpu);
 void do_close(struct run *run, uint32_t self, uint32_t port);
 void do_status(struct run *run, uint32_t self, uint16_t dom, uint32_t port);
+void step_fifo(struct run *run);
+void do_init_control(struct run *run, uint32_t self, uint32_t vcpu, uint64_t gfn, uint32_t offset);
+void do_expand_array(struct run *run, uint32_t self, uint64_t gfn);
+void guest_takes_fifo_events(struct run *run, uint32_t domain);
+/* A guest that never writes where it must not: what must be true of its queues then. */
+bool guest_is_honest(const struct run *run, uint32_t domain);
+void check_queues(struct run *run, uint32_t domain);
+void step_machine(struct run *run);
+void do_bind_pirq(struct run *run, uint32_t self, uint32_t pirq, uint32_t flags);
 void step_argo(struct run *run);
+uint32_t hostile_index(struct run *run, uint32_t len, uint32_t near);
 void do_register(struct run *run, uint32_t self, uint32_t aport, uint16_t partner, uint32_t len,
 	const xen_argo_gfn_t *gfns, uint32_t n, uint32_t flags);
 void do_unregister(struct run *run, uint32_t self, uint32_t aport, uint16_t partner);
@@ -120,6 +162,9 @@ void do_notify_one(struct run *run, uint32_t self, uint16_t to, uint32_t aport, 
 void step_grant(struct run *run);
 void do_map(struct run *run, uint32_t self, uint16_t dom, uint32_t ref, uint32_t flags);
 void do_unmap(struct run *run, uint32_t self, uint32_t handle); /* all of it */
+void step_copy(struct run *run);
+void do_copy_from(struct run *run, uint32_t self, uint16_t domid, uint32_t ref);
+void step_table(struct run *run);
 
 /* bursts.c: what chance alone would never fill up */
 void burst(struct run *run);

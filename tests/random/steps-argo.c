@@ -210,6 +210,17 @@ static void unregister_some(struct run *run)
 		do_unregister(run, some_live(run), 1, some_domid(run));
 }
 
+/* Of rx_ptr and tx_ptr: what is no offset in the ring, is not aligned, or wraps when rounded up. */
+uint32_t hostile_index(struct run *run, uint32_t len, uint32_t near)
+{
+	const uint32_t odd[] = {0, 1, 15, 16, len - 16, len - 15, len - 1, len, len + 1, len + 16,
+		near, near + 1, near + 15, near + 16, near - 1, near - 16, 1U << 31, UINT32_MAX,
+		UINT32_MAX - 14, UINT32_MAX - 15, UINT32_MAX - 16};
+	uint32_t i = pick(run, sizeof(odd) / sizeof(odd[0]) + 2);
+
+	return i < sizeof(odd) / sizeof(odd[0]) ? odd[i] : (uint32_t)draw(run);
+}
+
 static void step_register(struct run *run)
 {
 	uint32_t n = chance(run, 700) ? 1 : 2 + pick(run, 2);
@@ -231,6 +242,10 @@ static void step_register(struct run *run)
 		register_spoil_request(run, &c);
 	else if (chance(run, 120))
 		register_spoil_world(run, &c);
+	if (chance(run, 150) && model_page_is(run->m, c.self, c.gfns[0])) /* from an older life */
+		for (uint32_t word = 0; word < 2; word++)
+			guest_word(run, (uint32_t)c.gfns[0], 4 * word,
+				hostile_index(run, c.reg.len, pick(run, c.reg.len)));
 	switches_set(run, false);
 	register_call(run, &c);
 	switches_set(run, true);
@@ -275,11 +290,9 @@ static void send_call(struct run *run, const struct send_call *c)
 
 	*addr = c->addr;
 	for (uint64_t i = 0; i < c->n && i <= XEN_ARGO_MAXIOV; i++) {
-		iov[i] = (xen_argo_iov_t){.iov_hnd = c->iov[i].data
-							     ? (uint8_t *)(uintptr_t)c->iov[i].data
-							     : (uint8_t *)BAD,
-			.iov_len = c->iov[i].len,
-			.pad = c->iov[i].pad};
+		iov[i] = (xen_argo_iov_t){.iov_len = c->iov[i].len, .pad = c->iov[i].pad};
+		set_xen_guest_handle(iov[i].iov_hnd,
+			c->iov[i].data ? (uint8_t *)(uintptr_t)c->iov[i].data : (uint8_t *)BAD);
 		len += c->iov[i].len;
 	}
 	CALL(run, OP_SENDV, c->self, c->addr.dst.domain_id, c->addr.dst.aport, c->n, len, c->type,

@@ -15,7 +15,7 @@ static uint32_t port_odd(struct run *run)
 }
 
 /* A port that is open, mostly; in `state` if that is not closed. */
-static uint32_t port_some(struct run *run, uint32_t domain, uint8_t state)
+uint32_t port_some(struct run *run, uint32_t domain, uint8_t state)
 {
 	const struct m_domain *d = &run->m->domains[domain];
 	uint32_t port = 0;
@@ -117,7 +117,8 @@ void do_status(struct run *run, uint32_t self, uint16_t dom, uint32_t port)
 			(want.status == EVTCHNSTAT_interdomain &&
 				(a->u.interdomain.dom != want.u.interdomain.dom ||
 					a->u.interdomain.port != want.u.interdomain.port)) ||
-			(want.status == EVTCHNSTAT_virq && a->u.virq != want.u.virq)))
+			(want.status == EVTCHNSTAT_virq && a->u.virq != want.u.virq) ||
+			(want.status == EVTCHNSTAT_pirq && a->u.pirq != want.u.pirq)))
 		fail(run, "status %u (%u), not %u", a->status, a->vcpu, want.status);
 	call_end(run, predicted, actual);
 }
@@ -257,10 +258,12 @@ static void step_set_priority(struct run *run)
 	evtchn_set_priority_t *a = (evtchn_set_priority_t *)(void *)run->arg1;
 	uint32_t self = some_live(run);
 
-	a->port = chance(run, 500) ? port_odd(run) : port_some(run, self, EVTCHNSTAT_closed);
-	a->priority = pick(run, 20);
+	if (chance(run, 700) && some_fifo(run, true) != MODEL_NONE)
+		self = some_fifo(run, true);
+	a->port = chance(run, 100) ? port_odd(run) : port_some(run, self, EVTCHNSTAT_closed);
+	a->priority = pick(run, chance(run, 900) ? 16 : 20);
 	CALL(run, OP_SET_PRIORITY, self, a->port, a->priority);
-	call_end(run, model_set_priority(run->m, self, a->port),
+	call_end(run, model_set_priority(run->m, self, a->port, a->priority),
 		evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_set_priority, a));
 }
 
@@ -292,11 +295,12 @@ static void step_evtchn_odd(struct run *run)
 {
 	static const int cmds[] = {EVTCHNOP_alloc_unbound, EVTCHNOP_bind_interdomain,
 		EVTCHNOP_bind_virq, EVTCHNOP_close, EVTCHNOP_send, EVTCHNOP_status, EVTCHNOP_unmask,
-		EVTCHNOP_bind_ipi, EVTCHNOP_bind_vcpu, EVTCHNOP_set_priority, EVTCHNOP_reset};
+		EVTCHNOP_bind_ipi, EVTCHNOP_bind_vcpu, EVTCHNOP_set_priority, EVTCHNOP_reset,
+		EVTCHNOP_init_control, EVTCHNOP_expand_array, EVTCHNOP_bind_pirq};
 	static const enum op ops[] = {OP_ALLOC_UNBOUND, OP_BIND_INTERDOMAIN, OP_BIND_VIRQ, OP_CLOSE,
-		OP_SEND, OP_STATUS, OP_UNMASK, OP_BIND_IPI, OP_BIND_VCPU, OP_SET_PRIORITY,
-		OP_RESET};
-	uint32_t self = some_live(run), i = pick(run, 13);
+		OP_SEND, OP_STATUS, OP_UNMASK, OP_BIND_IPI, OP_BIND_VCPU, OP_SET_PRIORITY, OP_RESET,
+		OP_INIT_CONTROL, OP_EXPAND_ARRAY, OP_BIND_PIRQ};
+	uint32_t self = some_live(run), i = pick(run, 16);
 	uint16_t domid = run->m->domains[self].domid;
 	int cmd = chance(run, 500) ? 14 + (int)pick(run, 1000) : -1 - (int)pick(run, 5);
 
@@ -325,8 +329,10 @@ void step_evtchn(struct run *run)
 		{50, step_unmask},
 		{10, step_bind_ipi},
 		{20, step_bind_vcpu},
-		{5, step_set_priority},
+		{20, step_set_priority},
 		{6, step_reset},
+		{12, step_fifo},
+		{30, step_machine},
 		{25, step_evtchn_odd},
 	};
 	uint32_t total = 0, at;

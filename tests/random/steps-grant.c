@@ -74,18 +74,18 @@ static void step_map(struct run *run)
 	uint16_t dom;
 
 	for (uint32_t i = 0; i < 24; i++) {
-		uint64_t e;
+		struct m_entry e;
 		uint32_t mapper;
 
 		granter = some_live(run);
-		ref = 8 + pick(run, 24);
-		e = run->m->domains[granter].grants[ref];
-		mapper = model_find(run->m, (uint16_t)(e >> 16));
-		if ((e & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
+		ref = chance(run, 900) ? 8 + pick(run, 24) : pick(run, 8);
+		e = model_entry(&run->m->domains[granter], ref);
+		mapper = model_find(run->m, e.domid);
+		if ((e.flags & GTF_type_mask) != GTF_permit_access || mapper == MODEL_NONE ||
 			run->m->domains[mapper].life != M_ALIVE)
 			continue;
 		self = mapper;
-		flags |= (e & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
+		flags |= (e.flags & GTF_readonly) && chance(run, 900) ? GNTMAP_readonly : 0U;
 		break;
 	}
 	if (chance(run, 250))
@@ -100,7 +100,9 @@ static void step_map(struct run *run)
 	if (chance(run, 20))
 		dom = chance(run, 500) ? DOMID_SELF : some_bad_domid(run);
 	if (chance(run, 20))
-		ref = chance(run, 500) ? MODEL_GREFS + pick(run, 8) : (uint32_t)draw(run);
+		ref = chance(run, 300)	 ? MODEL_GREFS + pick(run, 8)
+		      : chance(run, 300) ? (uint32_t)draw(run)
+					 : 128 + pick(run, 512);
 	if (chance(run, 20))
 		flags &= ~(GNTMAP_host_map | GNTMAP_device_map);
 	do_map(run, self, dom, ref, flags);
@@ -122,7 +124,7 @@ static void step_unmap(struct run *run)
 			       chance(run, 970)
 		       ? run->m->handles[handle].mapper
 		       : some_live(run);
-	if (bus_addr_of(run, handle) && chance(run, 100))
+	if (bus_addr_of(run, handle) && chance(run, 150))
 		unmap_call(run, self, handle, HOST_VA, bus_addr_of(run, handle) + MODEL_PAGE_SIZE);
 	else if (chance(run, 850))
 		do_unmap(run, self, handle);
@@ -134,27 +136,32 @@ static void step_unmap(struct run *run)
 		unmap_call(run, self, handle, 0, chance(run, 500) ? 0 : 4096 * (1 + draw(run) % 8));
 }
 
-static void step_query_size(struct run *run)
+/* The page that is mapped gives way to what is mapped at another address. */
+static void step_unmap_replace(struct run *run)
 {
-	gnttab_query_size_t *a = (gnttab_query_size_t *)(void *)run->arg1;
-	uint32_t self = chance(run, 200) ? 0 : some_live(run);
-	uint16_t dom = chance(run, 600) ? DOMID_SELF : some_domid(run);
-	uint32_t count = chance(run, 50) ? 2 * pick(run, 2) : 1;
+	gnttab_unmap_and_replace_t *a = (gnttab_unmap_and_replace_t *)(void *)run->arg1;
+	uint32_t handle = pick(run, run->m->n_handles * 2 + 16), self = some_live(run);
 	int predicted, actual;
 
-	if (chance(run, 50))
-		dom = some_bad_domid(run);
-	*a = (gnttab_query_size_t){.dom = dom};
-	CALL(run, OP_QUERY_SIZE, self, dom, count);
-	actual = grant_table_op(
-		run->xen, run->m->domains[self].domid, GNTTABOP_query_size, a, count);
-	if (count != 1) {
-		call_end(run, -EINVAL, actual);
-		return;
+	for (uint32_t i = 0; i < 256; i++) {
+		if (handle < MODEL_HANDLES && run->m->handles[handle].mapper != MODEL_NONE)
+			break;
+		handle = pick(run, run->m->n_handles * 2 + 16);
 	}
-	predicted = model_query_size(run->m, self, dom);
-	if (actual != 0 || (predicted == GNTST_okay && a->nr_frames > a->max_nr_frames))
-		fail(run, "%d, %u of %u frames", actual, a->nr_frames, a->max_nr_frames);
+	if (handle < MODEL_HANDLES && run->m->handles[handle].mapper != MODEL_NONE &&
+		chance(run, 950))
+		self = run->m->handles[handle].mapper;
+	*a = (gnttab_unmap_and_replace_t){.host_addr = chance(run, 900) ? HOST_VA : 0,
+		.new_addr = chance(run, 500)   ? 2 * HOST_VA
+			    : chance(run, 300) ? 0
+					       : 1ULL << 47,
+		.handle = handle};
+	CALL(run, OP_UNMAP_REPLACE, self, handle, a->host_addr, a->new_addr);
+	predicted = model_unmap_replace(run->m, self, handle, a->host_addr, a->new_addr);
+	actual = grant_table_op(
+		run->xen, run->m->domains[self].domid, GNTTABOP_unmap_and_replace, a, 1);
+	if (actual != 0)
+		fail(run, "the call as a whole gives %d", actual);
 	call_end_grant(run, predicted, a->status);
 }
 
@@ -163,7 +170,7 @@ static void step_grant_odd(struct run *run)
 	uint32_t self = some_live(run);
 	uint16_t domid = run->m->domains[self].domid;
 
-	switch (pick(run, 5)) {
+	switch (pick(run, 4)) {
 	case 0:
 		CALL(run, OP_GRANT_OTHER, self, 100);
 		call_end(run, -ENOSYS, grant_table_op(run->xen, domid, 100, run->arg1, 1));
@@ -178,15 +185,10 @@ static void step_grant_odd(struct run *run)
 		call_end(run, -EFAULT,
 			grant_table_op(run->xen, domid, GNTTABOP_unmap_grant_ref, NULL, 1));
 		break;
-	case 3:
+	default:
 		CALL(run, OP_MAP, self, 0, 0, 0, ~0U);
 		call_end(run, -EINVAL,
 			grant_table_op(run->xen, domid, GNTTABOP_map_grant_ref, run->arg1, ~0U));
-		break;
-	default:
-		CALL(run, OP_QUERY_SIZE, self, 16);
-		call_end(
-			run, -EFAULT, grant_table_op(run->xen, domid, GNTTABOP_query_size, BAD, 1));
 	}
 }
 
@@ -194,12 +196,16 @@ void step_grant(struct run *run)
 {
 	uint32_t what = pick(run, 100);
 
-	if (what < 45)
+	if (what < 31)
 		step_map(run);
-	else if (what < 92)
+	else if (what < 61)
 		step_unmap(run);
+	else if (what < 66)
+		step_unmap_replace(run);
+	else if (what < 86)
+		step_copy(run);
 	else if (what < 97)
-		step_query_size(run);
+		step_table(run);
 	else
 		step_grant_odd(run);
 }

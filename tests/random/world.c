@@ -25,7 +25,7 @@ static void compare_info(struct run *run, uint32_t index)
 	const struct m_domain *d = &run->m->domains[index];
 	const struct sim_shared_info *info = &sim_of(run, index)->info;
 
-	for (uint32_t i = 0; i < MODEL_PORTS / 64; i++) {
+	for (uint32_t i = 0; i < d->n_valid / 64 && i < MODEL_2L_PORTS / 64; i++) {
 		if (info->pending[i] != d->pending[i])
 			fail(run, "d%u: pending[%u] is %lx, not %lx", d->domid, i,
 				(unsigned long)info->pending[i], (unsigned long)d->pending[i]);
@@ -56,11 +56,16 @@ static void compare_page(struct run *run, uint32_t gfn)
 
 static void compare_grant(struct run *run, uint32_t index, uint32_t ref)
 {
-	uint64_t is = sim_of(run, index)->grants[ref], want = run->m->domains[index].grants[ref];
+	const struct m_domain *d = &run->m->domains[index];
+	const struct sim_domain *sim = sim_of(run, index);
 
-	if (is != want)
-		fail(run, "d%u: grant %u is %lx, not %lx", run->m->domains[index].domid, ref,
-			(unsigned long)is, (unsigned long)want);
+	for (uint32_t i = ref * d->version; i < (ref + 1) * d->version; i++)
+		if (sim->grants[i] != d->grants[i])
+			fail(run, "d%u: grant %u is %lx, not %lx", d->domid, ref,
+				(unsigned long)sim->grants[i], (unsigned long)d->grants[i]);
+	if (d->version == 2 && sim->grant_status[ref] != d->status[ref])
+		fail(run, "d%u: grant %u is in use by %x, not %x", d->domid, ref,
+			sim->grant_status[ref], d->status[ref]);
 }
 
 void world_compare(struct run *run)
@@ -75,8 +80,9 @@ void world_compare(struct run *run)
 	}
 	for (uint32_t i = 0; i < m->n_touched_pages; i++)
 		compare_page(run, m->touched_pages[i]);
-	if (m->touched_granter != MODEL_NONE && m->domains[m->touched_granter].life != M_GONE)
-		compare_grant(run, m->touched_granter, m->touched_ref);
+	for (uint32_t i = 0; i < m->n_touched_grants; i++)
+		if (m->domains[m->touched_grants[i].granter].life != M_GONE)
+			compare_grant(run, m->touched_grants[i].granter, m->touched_grants[i].ref);
 }
 
 /* Who exists, everything that its guest sees, and the segment's own invariants. */
@@ -95,7 +101,11 @@ void world_compare_all(struct run *run)
 			compare_info(run, i);
 		for (uint32_t k = 0; k < m->domains[i].n_pages; k++)
 			compare_page(run, m->domains[i].pages[k]);
-		for (uint32_t ref = 0; ref < MODEL_GREFS; ref++)
+		for (uint32_t k = 0; k < m->domains[i].n_fifo_pages; k++)
+			compare_page(run, m->domains[i].fifo_pages[k]);
+		if (m->domains[i].life == M_ALIVE && guest_is_honest(run, i))
+			check_queues(run, i);
+		for (uint32_t ref = 0; ref < MODEL_GREFS / m->domains[i].version; ref++)
 			compare_grant(run, i, ref);
 	}
 	run->counts->n_checks++;
@@ -152,6 +162,19 @@ uint32_t some_argo(struct run *run, bool on)
 	return MODEL_NONE;
 }
 
+uint32_t some_fifo(struct run *run, bool on)
+{
+	uint32_t from = pick(run, run->n_live);
+
+	for (uint32_t i = 0; i < run->n_live; i++) {
+		uint32_t index = run->live[(from + i) % run->n_live];
+
+		if (index != 0 && run->m->domains[index].fifo == on)
+			return index;
+	}
+	return MODEL_NONE;
+}
+
 struct m_ring *some_ring(struct run *run, uint32_t *ret_domain)
 {
 	for (uint32_t tries = 0; tries < 64; tries++) {
@@ -171,11 +194,13 @@ struct m_ring *some_ring(struct run *run, uint32_t *ret_domain)
 
 /* ---- domains come and go ------------------------------------------------------------------ */
 
-bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_index)
+bool domain_make(
+	struct run *run, bool argo, uint32_t n_pages, uint32_t max_port, uint32_t *ret_index)
 {
 	uint16_t domid =
 		chance(run, 50) ? some_domid(run) : (uint16_t)(1 + pick(run, N_DOMIDS - 1));
 	uint32_t index = 0, n_vcpus = 1 + pick(run, MODEL_VCPUS);
+	bool may_v2 = chance(run, 800);
 	uint16_t ret_domid;
 	uint64_t gfn;
 	long predicted;
@@ -185,7 +210,9 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		index++;
 	if (domid == 0)
 		domid = 1;
-	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus);
+	if (!max_port) /* libxl's, mostly; more than 2-level has */
+		max_port = chance(run, 900) ? 1023 : MODEL_PORTS - 200 + pick(run, 200);
+	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus, max_port);
 	predicted = index == MODEL_DOMAINS		      ? -ENOSPC
 		    : model_find(run->m, domid) != MODEL_NONE ? -EEXIST
 							      : 0;
@@ -193,10 +220,13 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		&(struct sim_domain_config){.domid = domid,
 			.no_argo = !argo,
 			.no_guest_kernel = true,
-			.n_vcpus = n_vcpus},
+			.grant_v1 = !may_v2,
+			.n_vcpus = n_vcpus,
+			.max_port = max_port},
 		&ret_domid);
 	if (predicted == 0 && r == 0) {
-		model_domain_create(run->m, index, domid, argo, n_vcpus);
+		model_domain_create(run->m, index, domid, argo, n_vcpus, max_port);
+		run->m->domains[index].may_v2 = may_v2;
 		run->live[run->n_live++] = index;
 	}
 	call_end(run, predicted, r);
@@ -204,6 +234,11 @@ bool domain_make(struct run *run, bool argo, uint32_t n_pages, uint32_t *ret_ind
 		if (sim_pages_alloc(run->xen, domid, 1, &gfn) < 0)
 			fail(run, "no page for d%u", domid);
 		model_page_add(run->m, index, (uint32_t)gfn);
+	}
+	for (uint32_t i = 0; r == 0 && n_pages && i < MODEL_FIFO_PAGES; i++) {
+		if (sim_pages_alloc(run->xen, domid, 1, &gfn) < 0)
+			fail(run, "no page for d%u", domid);
+		model_fifo_page_add(run->m, index, (uint32_t)gfn);
 	}
 	*ret_index = index;
 	return r == 0;
@@ -251,14 +286,31 @@ static void zombie_release(struct run *run, uint32_t index)
 			do_unmap(run, run->m->handles[handle].mapper, handle);
 }
 
+/* Shut down, to be run again or destroyed; the hypercalls that it makes meanwhile are Xen's to
+ * judge. */
+static void domain_stop(struct run *run, uint32_t index)
+{
+	uint16_t domid = run->m->domains[index].domid;
+
+	CALL(run, OP_SHUTDOWN, 0, domid);
+	if (chance(run, 300)) {
+		call_end(run, 0, sim_domain_resume(run->sim, domid));
+		return;
+	}
+	model_domain_shutdown(run->m);
+	call_end(run, 0, sim_domain_shutdown(run->sim, domid, (uint8_t)pick(run, 5)));
+}
+
 void step_domain(struct run *run)
 {
 	uint32_t index;
 
-	if (n_zombies(run) > N_ZOMBIES_MAX)
+	if (chance(run, 200))
+		domain_stop(run, run->live[1 + pick(run, run->n_live - 1)]);
+	else if (n_zombies(run) > N_ZOMBIES_MAX)
 		zombie_release(run, some_zombie(run));
 	else if (run->n_live < N_LIVE_MIN || (run->n_live < N_LIVE_MAX && chance(run, 500)))
-		(void)domain_make(run, n_without_argo(run) >= 3, MODEL_PAGES, &index);
+		(void)domain_make(run, n_without_argo(run) >= 3, MODEL_PAGES, 0, &index);
 	else
 		domain_end(run, run->live[1 + pick(run, run->n_live - 1)]);
 }
@@ -275,8 +327,10 @@ void world_begin(struct run *run)
 	run->xen->seg->argo_mac_permissive = 1;
 	sim_clock_virtual(run->sim, 1);
 	/* Domain-0 has a guest kernel, which has bound VIRQ_ARGO. */
-	model_domain_create(m, 0, 0, true, 1);
+	model_domain_create(m, 0, 0, true, 1, 1023);
+	m->now_ns = 1;
 	m->domains[0].kernel_virq = true;
+	m->domains[0].n_frames = MODEL_FRAMES;
 	m->domains[0].ports[1] = (struct m_port){.state = EVTCHNSTAT_virq, .virq = VIRQ_ARGO};
 	m->domains[0].virq_port[0][VIRQ_ARGO] = 1;
 	run->live[run->n_live++] = 0;
@@ -293,7 +347,7 @@ void world_begin(struct run *run)
 		model_page_add(m, 0, (uint32_t)gfn);
 	}
 	while (run->n_live < N_LIVE_MAX)
-		(void)domain_make(run, run->n_live > 3, MODEL_PAGES, &index);
+		(void)domain_make(run, run->n_live > 3, MODEL_PAGES, 0, &index);
 }
 
 void world_end(struct run *run)
@@ -314,15 +368,61 @@ void guest_word(struct run *run, uint32_t gfn, uint32_t offset, uint32_t value)
 	memcpy(run->m->memory[gfn] + offset, &value, sizeof(value));
 }
 
+void guest_page_zero(struct run *run, uint32_t gfn)
+{
+	memset(sim_page(run->xen, gfn), 0, MODEL_PAGE_SIZE);
+	memset(run->m->memory[gfn], 0, MODEL_PAGE_SIZE);
+}
+
 uint64_t grant_entry(uint32_t flags, uint16_t domid, uint32_t frame)
 {
 	return (uint64_t)(uint16_t)flags | (uint64_t)domid << 16 | (uint64_t)frame << 32;
 }
 
+static void grant_words(struct run *run, uint32_t domain, uint32_t ref, uint64_t a, uint64_t b)
+{
+	struct m_domain *d = &run->m->domains[domain];
+	uint64_t *sim = sim_of(run, domain)->grants;
+
+	sim[ref * d->version] = d->grants[ref * d->version] = a;
+	if (d->version == 2)
+		sim[ref * 2 + 1] = d->grants[ref * 2 + 1] = b;
+}
+
+/* As grant_entry makes it; of version 2 a whole page. */
 void guest_grants(struct run *run, uint32_t domain, uint32_t ref, uint64_t entry)
 {
-	sim_of(run, domain)->grants[ref] = entry;
-	run->m->domains[domain].grants[ref] = entry;
+	if (run->m->domains[domain].version == 1)
+		grant_words(run, domain, ref, entry, 0);
+	else
+		grant_words(run, domain, ref, entry & UINT32_MAX, entry >> 32);
+}
+
+/* Version 2: a part of a page, or what another domain has granted; and what it writes as in use. */
+static void guest_grants_more(struct run *run, uint32_t domain, uint32_t ref, uint64_t entry)
+{
+	uint64_t header = entry & UINT32_MAX, frame = entry >> 32;
+	uint16_t status = (uint16_t)(draw(run) & (GTF_reading | GTF_writing));
+	uint32_t other = some_live(run), behind = REF_FIRST + pick(run, N_REFS);
+
+	if (chance(run, 500)) {
+		header |= GTF_sub_page | (uint64_t)pick(run, 2048) << 32 |
+			  (uint64_t)pick(run, 4096) << 48;
+		grant_words(run, domain, ref, header, frame);
+	} else {
+		header = (header & ~(uint64_t)GTF_type_mask) | GTF_transitive |
+			 (uint64_t)run->m->domains[other].domid << 32;
+		if (chance(run, 900)) /* which that has done */
+			guest_grants(run, other, behind,
+				grant_entry(GTF_permit_access, run->m->domains[domain].domid,
+					run->m->domains[other].pages[0]));
+		grant_words(run, domain, ref, header, behind);
+	}
+	if (chance(run, 100))
+		grant_words(run, domain, ref, header, draw(run));
+	if (chance(run, 50))
+		run->m->domains[domain].status[ref] = sim_of(run, domain)->grant_status[ref] =
+			status;
 }
 
 /* Takes the first message, or all of them; what is no message ends it. */
@@ -347,19 +447,15 @@ static void guest_spoils(struct run *run, struct m_ring *ring)
 	switch (pick(run, 8)) {
 	case 0:
 	case 1:
-		guest_word(run, ring->gfns[0], 0, (uint32_t)draw(run));
+	case 2:
+	case 3:
+		guest_word(run, ring->gfns[0], 0, hostile_index(run, ring->len, ring->tx));
 		break;
-	case 2: /* in range, but nowhere in particular */
+	case 4: /* in range, but nowhere in particular */
 		guest_word(run, ring->gfns[0], 0, pick(run, ring->len + 32));
 		break;
-	case 3:
-		guest_word(run, ring->gfns[0], 0, ring->len - 15 + pick(run, 32));
-		break;
-	case 4:
-		guest_word(run, ring->gfns[0], 0, UINT32_MAX - pick(run, 32));
-		break;
 	case 5: /* Xen keeps its own */
-		guest_word(run, ring->gfns[0], 4, (uint32_t)draw(run));
+		guest_word(run, ring->gfns[0], 4, hostile_index(run, ring->len, ring->tx));
 		break;
 	default:
 		guest_word(run, gfn, pick(run, MODEL_PAGE_SIZE - 4), (uint32_t)draw(run));
@@ -372,8 +468,13 @@ static void guest_takes_events(struct run *run, uint32_t domain)
 {
 	struct sim_shared_info *info = &sim_of(run, domain)->info;
 	struct m_domain *d = &run->m->domains[domain];
-	uint32_t word = pick(run, d->n_valid / 64), vcpu = pick(run, d->n_vcpus);
+	uint32_t word = pick(run, d->n_valid / 64) % (MODEL_2L_PORTS / 64);
+	uint32_t vcpu = pick(run, d->n_vcpus);
 
+	if (d->fifo) {
+		guest_takes_fifo_events(run, domain);
+		return;
+	}
 	if (chance(run, 800))
 		info->vcpu[vcpu].upcall_pending = d->upcall[vcpu] = 0;
 	if (chance(run, 800))
@@ -395,12 +496,20 @@ static void guest_grants_something(struct run *run, uint32_t domain)
 		flags |= GTF_readonly;
 	if (chance(run, 60))
 		flags = (uint32_t)draw(run) & 0xffffU;
+	else if (chance(run, 60)) /* waits for a page */
+		flags = GTF_accept_transfer;
 	if (chance(run, 60))
 		frame = chance(run, 500) ? (uint32_t)draw(run)
 					 : run->m->domains[some_live(run)].pages[0];
 	if (frame > 0 && frame < MODEL_GFNS && run->m->owner[frame] == 0)
-		frame = 0; /* not to meet the emulator's own pages, or the arguments' */
-	guest_grants(run, domain, ref, chance(run, 50) ? 0 : grant_entry(flags, domid, frame));
+		frame = 0;   /* not to meet the emulator's own pages, or the arguments' */
+	if (chance(run, 50)) /* of those that a switch of versions leaves */
+		ref = pick(run, REF_FIRST);
+	if (d->version == 2 && chance(run, 300))
+		guest_grants_more(run, domain, ref, grant_entry(flags, domid, frame));
+	else
+		guest_grants(
+			run, domain, ref, chance(run, 50) ? 0 : grant_entry(flags, domid, frame));
 }
 
 void guest_acts(struct run *run)

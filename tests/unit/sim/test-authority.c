@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/cleanup.h"
@@ -419,6 +420,67 @@ static void test_corrupt(void **state)
 	corrupt_chain(255);
 }
 
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+/* Timers of two vcpus, the later one first: each fires at its time, once, and without any call. */
+static void test_timers(void **state)
+{
+	const struct emulator *e = *state;
+	evtchn_bind_virq_t first = {.virq = VIRQ_TIMER}, second = {.virq = VIRQ_TIMER};
+	uint16_t domid_a, domid_b;
+	struct hv *a, *b;
+	struct xen *xen;
+	uint64_t start, one, two, until;
+	_Atomic uint64_t *pending_a, *pending_b;
+
+	assert_int_equal(emulator_run(e, "create", "a", NULL, NULL), 0);
+	assert_int_equal(emulator_run(e, "create", "b", NULL, NULL), 0);
+	assert_int_equal(open_at(e, "#a", &a), 0);
+	assert_int_equal(open_at(e, "#b", &b), 0);
+	domid_a = a->ops->domid(a);
+	domid_b = b->ops->domid(b);
+	xen = sim_hv_xen(a);
+	assert_int_equal(evtchn_op(xen, domid_a, EVTCHNOP_bind_virq, &first), 0);
+	assert_int_equal(evtchn_op(xen, domid_b, EVTCHNOP_bind_virq, &second), 0);
+	pending_a = domain_at(xen, domain_find(xen, domid_a))->info.pending;
+	pending_b = domain_at(xen, domain_find(xen, domid_b))->info.pending;
+	start = monotonic_ns();
+	assert_int_equal(sim_timer_set(xen, domid_b, 0, start + 1500000000), 0);
+	assert_int_equal(sim_timer_set(xen, domid_a, 0, start + 50000000), 0);
+	for (one = 0, two = 0, until = start + 20000000000U; !two && monotonic_ns() < until;) {
+		if (!one && (atomic_load(pending_a) >> first.port & 1)) {
+			one = monotonic_ns();
+			assert_int_equal(atomic_load(pending_b), 0);
+		}
+		if (!two && (atomic_load(pending_b) >> second.port & 1))
+			two = monotonic_ns();
+		(void)usleep(1000);
+	}
+	assert_true(one >= start + 50000000);
+	assert_true(two >= start + 1500000000);
+	/* and none comes of a timer that is off */
+	atomic_store(pending_a, 0);
+	assert_int_equal(sim_timer_set(xen, domid_a, 0, monotonic_ns() + 20000000), 0);
+	assert_int_equal(sim_timer_set(xen, domid_a, 0, 0), 0);
+	assert_int_equal(sim_timer_set(xen, domid_b, 0, monotonic_ns() + 40000000), 0);
+	atomic_store(pending_b, 0);
+	for (until = monotonic_ns() + 20000000000U;
+		!(atomic_load(pending_b) >> second.port & 1) && monotonic_ns() < until;)
+		(void)usleep(1000);
+	assert_int_equal(atomic_load(pending_b) >> second.port & 1, 1);
+	assert_int_equal(atomic_load(pending_a) >> first.port & 1, 0);
+	hv_close(a);
+	hv_close(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +495,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_killed, setup, teardown),
 		cmocka_unit_test(test_corrupt),
+		cmocka_unit_test_setup_teardown(test_timers, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("sim-authority", tests, NULL, NULL);

@@ -150,6 +150,43 @@ static void test_init_control(void **state)
 	assert_int_equal(f.d->n_words, 1024);
 }
 
+/*
+ * map_guest_page: the domain's own, writable memory. What Xen has put there for itself is neither;
+ * of a driver's pages, which its kernel would give to others, see page_check.
+ */
+static void test_pages(void **state)
+{
+	struct world *w = *state;
+	struct fifo f = fifo_bare(w, 10000);
+	struct fifo a = {.w = w, .domid = w->a, .domain = domain_find(w->xen, w->a)};
+	uint32_t refs[1], shared, share, xen_page, port = 0;
+	gnttab_transfer_t gift = {.domid = 99};
+	uint64_t gone;
+
+	a.d = domain_at(w->xen, a.domain);
+	assert_int_equal(init_control(&f, 0, page_of(w, f.domid), 0), 0);
+	while (port < SIM_2L_PORTS)
+		port = bind_ipi(&f, 0);
+	xen_page = f.d->port_page[0];
+	assert_int_not_equal(xen_page, 0);
+	assert_int_equal(expand(&f, xen_page), -EINVAL);
+	assert_int_equal(init_control(&f, 1, xen_page, 0), -EINVAL);
+	gift.mfn = gone = page_of(w, f.domid);
+	assert_int_equal(grant_table_op(w->xen, f.domid, GNTTABOP_transfer, &gift, 1), 0);
+	assert_int_equal(expand(&f, gone), -EINVAL); /* nobody's */
+	assert_int_equal(expand(&f, SIM_POOL_PAGES - 1), -EINVAL);
+	assert_int_equal(expand(&f, SIM_POOL_PAGES), -EINVAL);
+	assert_int_equal(f.d->n_words, 0);
+	/* one page as often as the guest likes */
+	gone = page_of(w, f.domid);
+	assert_int_equal(expand(&f, gone), 0);
+	assert_int_equal(expand(&f, gone), 0);
+
+	assert_int_equal(guest_share(sim_hv_xen(w->hv_a), w->b, 1, NULL, refs, &shared, &share), 0);
+	assert_int_equal(init_control(&a, 0, shared, 0), -EINVAL);
+	guest_unshare(sim_hv_xen(w->hv_a), share);
+}
+
 /* A page that Xen writes events to is not given away. */
 static void test_pages_stay(void **state)
 {
@@ -336,6 +373,61 @@ static void test_reset(void **state)
 	EXPECT_WALK(&f, 0, port);
 }
 
+/* With the emulated kernel: it boots again, in the pages that it has, and its processes start over.
+ */
+static void test_reset_kernel(void **state)
+{
+	struct world *w = *state;
+	struct sim_domain_config config = {.name = "f", .fifo = true, .n_vcpus = 2};
+	evtchn_reset_t op = {.dom = DOMID_SELF};
+	uint32_t ports[3], mine, control, array;
+	struct hv_event event;
+	struct hv *f;
+	struct sim_domain *d;
+	struct hv_ring *ring;
+	uint16_t domid;
+
+	assert_int_equal(sim_domain_create(w->sim, &config, &domid), 0);
+	assert_int_equal(sim_hv_open(w->sim, domid, &f), 0);
+	d = domain_at(w->xen, domain_find(w->xen, domid));
+	control = d->vcpus[1].control_page;
+	array = d->array_page[0];
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(f->ops->evtchn_alloc_unbound(f, w->b, &ports[i]), 0);
+	assert_int_equal(w->hv_b->ops->evtchn_bind_interdomain(w->hv_b, domid, ports[0], &mine), 0);
+	assert_int_equal(w->hv_b->ops->evtchn_send(w->hv_b, mine), 0);
+	assert_int_equal(evtchn_op(w->xen, domid, EVTCHNOP_reset, &op), 0);
+	assert_int_equal(d->fifo, 1);
+	assert_int_equal(d->vcpus[1].control_page, control);
+	assert_int_equal(d->array_page[0], array);
+	assert_int_equal(d->n_words, SIM_WORDS_PAGE);
+	assert_int_equal(d->n_ports, 2);
+	assert_int_equal(*fifo_word(w->xen, d, ports[0]), 0);
+	assert_int_equal(f->ops->evtchn_send(f, ports[0]), -ENOTCONN);
+	hv_close(f);
+
+	/* Events and rings as ever. */
+	assert_int_equal(sim_hv_open(w->sim, domid, &f), 0);
+	assert_int_equal(f->ops->evtchn_alloc_unbound(f, w->b, &ports[0]), 0);
+	assert_int_equal(w->hv_b->ops->evtchn_bind_interdomain(w->hv_b, domid, ports[0], &mine), 0);
+	assert_int_equal(w->hv_b->ops->evtchn_send(w->hv_b, mine), 0);
+	assert_int_equal(f->ops->poll_events(f, &event, 1), 1);
+	assert_int_equal(event.port, ports[0]);
+	assert_int_equal(f->ops->argo_register(f, 5, w->b, 4096, &ring), 0);
+	assert_int_equal(f->ops->argo_watch(f, ring, true), 0);
+	assert_int_equal(
+		guest_ring_register(sim_hv_xen(w->hv_b), 9, domid, 4096, &mine, &ports[1], &array),
+		0);
+	assert_int_equal(guest_ring_send(sim_hv_xen(w->hv_b), mine,
+				 &(xen_argo_send_addr_t){.src = {.aport = 9, .domain_id = w->b},
+					 .dst = {.aport = 5, .domain_id = domid}},
+				 NULL, 0, 0),
+		0);
+	assert_int_equal(f->ops->poll_events(f, &event, 1), 1);
+	assert_int_equal(event.type, HV_EVENT_RING);
+	hv_close(f);
+}
+
 /* All ports that there can be; the last is as good as any. */
 static void test_all_ports(void **state)
 {
@@ -373,6 +465,12 @@ static void test_left_busy(void **state)
 	assert_int_equal(send_port(&f, second), 0);
 	assert_int_equal(word(&f, first), 0);
 	EXPECT_WALK(&f, 0, second);
+	/* or one that is on its queue still */
+	assert_int_equal(send_port(&f, first), 0);
+	atomic_fetch_or(fifo_word(w->xen, f.d, first), BUSY);
+	assert_int_equal(send_port(&f, second), 0);
+	assert_int_equal(word(&f, first), PENDING | LINKED | second);
+	EXPECT_WALK(&f, 0, first, second);
 }
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
@@ -594,6 +692,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SIM_TEST(test_init_control),
+		SIM_TEST(test_pages),
 		SIM_TEST(test_pages_stay),
 		SIM_TEST(test_words),
 		SIM_TEST(test_queue),
@@ -601,6 +700,7 @@ int main(void)
 		SIM_TEST(test_busy),
 		SIM_TEST(test_late_page),
 		SIM_TEST(test_reset),
+		SIM_TEST(test_reset_kernel),
 		SIM_TEST(test_all_ports),
 		SIM_TEST(test_left_busy),
 		SIM_TEST(test_cut_send),

@@ -172,10 +172,10 @@ static void test_table(void **state)
 	uint16_t domid;
 	uint32_t h;
 
-	assert_int_equal(
-		sim_domain_create(w->sim,
-			&(struct sim_domain_config){.name = "bare", .no_guest_kernel = true},
-			&domid),
+	assert_int_equal(sim_domain_create(w->sim,
+				 &(struct sim_domain_config){
+					 .name = "bare", .no_guest_kernel = true, .grant_v1 = true},
+				 &domid),
 		0);
 	d = domain_at(w->xen, domain_find(w->xen, domid));
 	setup.frame_list.p = frames;

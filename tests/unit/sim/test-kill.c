@@ -5,7 +5,7 @@
  * After each kill every invariant of the segment is looked at. Half of the kills are at random, and
  * then hardly ever meet a victim in a lock, where it is for 0.1 us at a time; the other half
  * waits for one that is seen there: with all locks, and with a domain's alone, in turn. Goes on
- * until N_KILLS are done and N_INSIDE of the dead had each of the two.
+ * until enough kills are done, and an eighth of the dead had each of the two.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -32,9 +32,8 @@
 #define SANITIZED 0
 #endif
 
-#define N_KILLS	  (SANITIZED ? 400U : 2000U)
-#define N_INSIDE  (SANITIZED ? 50U : 250U) /* of each kind of lock */
-#define SECONDS	  60.0			   /* it must be done by then */
+#define N_KILLS	  (SANITIZED ? 400U : 2000U) /* divided by the argument, if there is one */
+#define SECONDS	  60.0			     /* it must be done by then */
 #define N_VICTIMS 3
 #define N_DOMAINS 3U
 #define STALL_MS  10000 /* nobody may wait that long for anything */
@@ -47,6 +46,7 @@ struct shared {
 static struct emulator emulator;
 static struct shared *shared;
 static pid_t main_pid;
+static uint32_t kills_least = N_KILLS, inside_least = N_KILLS / 8; /* of each kind of lock */
 static int stop_fds[2]; /* a pipe, whose end is the survivors' */
 static uint64_t rng = 88172645463325252ULL;
 
@@ -356,8 +356,9 @@ static int choose(struct sim_segment *seg, const pid_t victims[N_VICTIMS], enum 
 
 static bool enough(const struct sim_segment *seg, uint32_t n_kills)
 {
-	return n_kills >= N_KILLS && atomic_load(&seg->recovered_all.n_recovered) >= N_INSIDE &&
-	       atomic_load(&seg->recovered_domain.n_recovered) >= N_INSIDE;
+	return n_kills >= kills_least &&
+	       atomic_load(&seg->recovered_all.n_recovered) >= inside_least &&
+	       atomic_load(&seg->recovered_domain.n_recovered) >= inside_least;
 }
 
 static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
@@ -399,12 +400,12 @@ static void print_and_check(const char *name, const struct sim_recovered *recove
 		 redone = atomic_load(&recovered->n_redone);
 
 	(void)printf("%u with %s (%u undone, %u redone)\n", n, name, undone, redone);
-	require(n >= N_INSIDE, "too few of them inside a lock");
-	require(undone >= N_INSIDE / 10, "too few of them in a change");
-	require(redone >= N_INSIDE / 50, "too few of them in publishing");
+	require(n >= inside_least, "too few of them inside a lock");
+	require(undone >= inside_least / 10, "too few of them in a change");
+	require(redone >= inside_least / 50, "too few of them in publishing");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sim_segment *seg;
 	pid_t survivors[2];
@@ -415,6 +416,10 @@ int main(void)
 	char byte;
 
 	main_pid = getpid();
+	if (argc > 1) {
+		kills_least /= (uint32_t)atoi(argv[1]);
+		inside_least /= (uint32_t)atoi(argv[1]);
+	}
 	rng ^= (uint64_t)main_pid * 0x9e3779b97f4a7c15ULL;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	require(shared != MAP_FAILED && pipe2(ready, O_CLOEXEC) == 0 &&
@@ -441,7 +446,7 @@ int main(void)
 	require(segment_check(sim_hv_xen(hv), stderr) == 0, "invariants at the end");
 	(void)printf("%u kills in %.1f s, %lu messages\n", n_kills, start,
 		atomic_load(&shared->n_messages));
-	require(n_kills >= N_KILLS, "too few kills");
+	require(n_kills >= kills_least, "too few kills");
 	print_and_check("all locks", &seg->recovered_all);
 	print_and_check("a domain's lock", &seg->recovered_domain);
 	require(atomic_load(&shared->n_messages) > 1000, "the survivors stood still");

@@ -19,7 +19,7 @@ listing_config() {
 		memory = 32
 		vcpus = 1
 		max_grant_frames = 8
-		max_grant_version = 1
+		max_grant_version = 2
 		on_crash = "destroy"
 	END
 }
