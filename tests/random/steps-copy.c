@@ -355,7 +355,7 @@ static void step_version(struct run *run, uint32_t self, uint16_t dom)
 	} else if (version == 1 && run->m->domains[self].version == 2 && chance(run, 500)) {
 		/* Not while it has granted what version 1 cannot say. */
 		guest_grants(run, self, 2, grant_entry(GTF_transitive, 0, 0));
-		for (uint32_t i = 0; i < 12; i++)
+		for (uint32_t i = 0; i < 40; i++)
 			set_version(run, self, version);
 		guest_grants(run, self, 2, 0);
 	} else {
