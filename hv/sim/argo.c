@@ -30,12 +30,13 @@ struct sim_ring *argo_find(
 	uint32_t n = 0;
 
 	for (uint32_t i = d->ring_bucket[bucket_of(aport)]; i; i = d->rings[i - 1].next) {
-		struct sim_ring *ring = &d->rings[i - 1];
+		struct sim_ring *ring;
 
 		if (i > SIM_MAX_RINGS || n++ == SIM_MAX_RINGS) {
 			segment_is_corrupt(xen);
 			return NULL;
 		}
+		ring = &d->rings[i - 1];
 		if (ring->aport != aport || ring->partner != partner)
 			continue;
 		if (ret_index)

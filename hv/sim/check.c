@@ -308,7 +308,8 @@ static void check_rings(struct check *c, uint32_t domain)
 		check_ring(c, domain, i);
 	}
 	for (uint32_t b = 0; b < SIM_RING_BUCKETS; b++)
-		for (uint32_t i = d->ring_bucket[b]; i && in_chains <= n; i = d->rings[i - 1].next)
+		for (uint32_t i = d->ring_bucket[b]; i && i <= SIM_MAX_RINGS && in_chains <= n;
+			i = d->rings[i - 1].next)
 			in_chains++;
 	if (in_chains != n)
 		bad(c, "d%u: %u rings, but %u in the hash", d->domid, n, in_chains);

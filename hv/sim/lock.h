@@ -6,16 +6,16 @@
  *
  * There is one for each domain, and one for all. Who has the lock of a domain changes what is
  * marked "domain's" in segment.h, reads whatever it likes, and takes no other lock. Who changes
- * anything else takes the lock for all, then that of every domain, in the order of their indexes.
- * So:
+ * anything else takes the lock for all, then that of every domain. So:
  *
- *  - nobody deadlocks: whoever waits holds nothing, or those before what it waits for;
- *  - a dead owner's lock is taken over by an owner of the lock for all only, on its way to all
- *    of them, and nobody else gets on before it has made whole what the dead have left. Whoever
- *    finds a dead owner of a domain's lock does that first (lock_take_domain);
+ *  - nobody deadlocks: only the owner of the lock for all waits with a lock in its hands, and those
+ *    that it waits for wait for nothing;
+ *  - a dead owner's lock is taken over by an owner of the lock for all only, on its way to all of
+ *    them, and nobody gets on before it has made whole what the dead have left. Whoever finds a
+ *    dead owner of a domain's lock does that first (lock_take_domain);
  *  - of a domain's journal and the one for all, one is empty: as long as the latter is not, its
- * owner, or whoever recovers, holds every lock. And two domains' journals have nothing in common.
- * So the order in which journals are recovered does not matter.
+ *    owner, or whoever recovers, holds every lock. And two domains' journals have nothing in
+ *    common. So the order in which journals are recovered does not matter.
  *
  * tests/model/locks.pml has that model-checked.
  */

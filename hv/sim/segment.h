@@ -388,8 +388,7 @@ struct sim_segment {
 	_Atomic uint32_t n_free_slots;	/* for a glance only */
 	_Atomic uint32_t corrupt; /* any time: who set it has met what cannot be; xen-sim ends */
 
-	/* Indexes of domains below this are, or were, in use. It only grows, outside the journal.
-	 */
+	/* Domains below this index are, or were, in use. Only grows; not through the journal. */
 	_Atomic uint32_t n_domains;
 	_Atomic uint32_t waits_for; /* the guard that the owner of all waits for; 0: none */
 	struct sim_recovered recovered_all, recovered_domain;

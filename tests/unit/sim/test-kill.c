@@ -33,7 +33,7 @@
 #endif
 
 #define N_KILLS	  (SANITIZED ? 400U : 2000U) /* divided by the argument, if there is one */
-#define SECONDS	  60.0			     /* it must be done by then */
+#define SECONDS	  100.0			     /* it must be done by then */
 #define N_VICTIMS 3
 #define N_DOMAINS 3U
 #define STALL_MS  10000 /* nobody may wait that long for anything */
