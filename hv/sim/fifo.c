@@ -160,8 +160,9 @@ void fifo_link(struct xen *xen, const struct sim_redo *redo)
  */
 
 /*
- * map_guest_page. Only memory that stays the domain's until it is gone: Xen holds a reference to
- * any, but what the emulated kernel's drivers free is given to others at once.
+ * map_guest_page: the domain's own, and writable, which all of its memory is here. Only what stays
+ * its own until it is gone: Xen holds a reference to any, but what the emulated kernel's drivers
+ * free is given to others at once. Nor frames of its grant table, which Xen would take as well.
  */
 static int page_check(const struct xen *xen, uint32_t domain, uint64_t gfn)
 {
