@@ -313,6 +313,7 @@ struct channel {
 	bool tx_closed;	   /* CLOSE went out */
 	bool tx_partial;   /* a blocking sender is between the frames of one message */
 	enum close_reason close_reason;
+	bool tx_inside;	   /* the last frame was not the last of its message */
 	bool blocked; /* in link->blocked */
 
 	TAILQ_ENTRY(channel) entry_blocked;
