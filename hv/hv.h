@@ -151,7 +151,7 @@ struct hv_ops {
 
 	/*
 	 * Allocates a port that domain `remote` (HV_DOMID_SELF: the caller's) may bind. The
-	 * remote need not exist. ENOSPC: no free port.
+	 * remote need not exist. ENOSPC: no free port. ENOMEM.
 	 */
 	int (*evtchn_alloc_unbound)(struct hv *hv, uint16_t remote, uint32_t *ret_port);
 
@@ -191,8 +191,8 @@ struct hv_ops {
 	 * 48 bytes to 0xffffc0, multiple of 16. EINVAL: size. ESRCH: no such partner. ENODEV: Argo
 	 * is off for this domain; ECONNREFUSED: off for the partner. EPERM: refused by Xen's
 	 * security module, or any partner (Xen's wildcard) without mac-permissive. ENOSPC: the
-	 * domain's 128 rings are in use. EEXIST: {aport, partner} is registered. EOPNOTSUPP or
-	 * ENOSYS: no Argo in this hypervisor, or no driver.
+	 * domain's 128 rings are in use. EEXIST: {aport, partner} is registered. ENOMEM. EOPNOTSUPP
+	 * or ENOSYS: no Argo in this hypervisor, or no driver.
 	 */
 	int (*argo_register)(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 		struct hv_ring **ret_ring);

@@ -77,6 +77,30 @@ static int ring_insert(struct xen *xen, uint32_t domain, uint32_t index, uint32_
 	return 0;
 }
 
+/*
+ * Deterministic mode: as if a message that nobody sees lay in the ring, and were read a little
+ * later. What Xen looks at before it looks for room comes first here, too.
+ */
+static int send_refused(
+	struct xen *xen, uint32_t target, struct sim_ring *ring, uint16_t sender, uint32_t len)
+{
+	int r;
+
+	if (ring->len <= 16 + round_up16(len))
+		return 0;
+	if (ring->partner == XEN_ARGO_DOMID_ANY && xen_fault(xen, SIM_FAULT_SENDV_EBUSY))
+		return -EBUSY;
+	if (xen_fault(xen, SIM_FAULT_SENDV_ENOMEM))
+		return -ENOMEM;
+	if (!xen_fault(xen, SIM_FAULT_SENDV_EAGAIN))
+		return 0;
+	r = argo_requeue_locked(xen, ring, sender, len);
+	if (r < 0)
+		return r;
+	xen->choices->room_later(xen, target);
+	return -EAGAIN;
+}
+
 int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
 	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
 {
@@ -100,6 +124,8 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 	if (!ring)
 		return -ECONNREFUSED;
 	r = iov_sum(iov, n_iov, &len);
+	if (r == 0 && xen->choices)
+		r = send_refused(xen, target, ring, self, len);
 	if (r < 0)
 		return r;
 	r = ring_insert(

@@ -126,6 +126,8 @@ static void handle_port(struct xen *xen, uint32_t domain, uint32_t port, void *a
 void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks)
 {
 	atomic_store(&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1);
+	if (xen->choices && xen->choices->hold(xen, domain, vcpu))
+		return;
 	guest_upcall(xen, domain, vcpu, handle_port, kicks);
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "hv/sim/fault.h"
 #include "hv/sim/segment.h"
 
 struct xen;
@@ -37,7 +38,13 @@ struct xen {
 	/* For tests: called at each step of a transaction, so that it can be cut short there. */
 	void (*step)(void *arg);
 	void *step_arg;
+	const struct xen_choices *choices; /* NULL but in deterministic mode */
 };
+
+static inline bool xen_fault(struct xen *xen, enum sim_fault fault)
+{
+	return __builtin_expect(xen->choices != NULL, 0) && xen->choices->fault(xen, fault);
+}
 
 /* segment.c */
 int segment_create(int *ret_fd, struct sim_segment **ret_seg);
