@@ -95,8 +95,7 @@ static int w_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 	return (int)done(hv, r, "poll_events(%zu)%s", n, text);
 }
 
-/* ---- event channels ----------------------------------------------------------------------------
- */
+/* ---- event channels ------------------------------------------------------------------------- */
 
 static int w_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 {
@@ -136,8 +135,7 @@ static int w_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 		n ? ports[0] : 0, n);
 }
 
-/* ---- Argo
- * ---------------------------------------------------------------------------------------- */
+/* ---- Argo ----------------------------------------------------------------------------------- */
 
 static int w_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring)
@@ -186,8 +184,7 @@ static int w_argo_unregister(struct hv *hv, struct hv_ring *ring)
 	return (int)done(hv, sim_hv_ops.argo_unregister(hv, ring), "argo_unregister(%u)", aport);
 }
 
-/* ---- grants
- * -------------------------------------------------------------------------------------- */
+/* ---- grants --------------------------------------------------------------------------------- */
 
 static int w_grant_share(struct hv *hv, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
@@ -225,8 +222,7 @@ static void w_grant_unmap(struct hv *hv, struct hv_map *map)
 	(void)done(hv, 0, "grant_unmap()");
 }
 
-/* ---- the store and the domains
- * -------------------------------------------------------------------- */
+/* ---- the store and the domains -------------------------------------------------------------- */
 
 static int w_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {

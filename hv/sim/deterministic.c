@@ -42,7 +42,7 @@ const char *sim_fault_name(enum sim_fault fault)
 	return fault_names[fault];
 }
 
-/* ---- the seed ------------------------------------------------------------------------------ */
+/* ---- the seed ------------------------------------------------------------------------------- */
 
 /* splitmix64 */
 uint64_t det_draw(struct deterministic *det)
@@ -83,7 +83,7 @@ void sim_random(struct sim *sim, void *data, size_t len)
 		det_trace(sim, det_task_name(sim), "random %zu bytes", len);
 }
 
-/* ---- the trace ----------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------ */
 
 static void trace_line(struct sim *sim, const char *who, const char *format, va_list args)
 {
@@ -122,7 +122,7 @@ void sim_trace(struct sim *sim, const char *format, ...)
 	va_end(args);
 }
 
-/* ---- what the emulator asks ------------------------------------------------------------------ */
+/* ---- what the emulator asks ----------------------------------------------------------------- */
 
 static struct sim *sim_of(struct xen *xen)
 {
@@ -216,7 +216,7 @@ void det_preempt(struct sim *sim)
 	sim_task_yield(sim);
 }
 
-/* ---- events -------------------------------------------------------------------------------- */
+/* ---- events --------------------------------------------------------------------------------- */
 
 /* The domain's index may have been given to another one: to that it is an interrupt for nothing. */
 static void interrupt_deliver(struct sim *sim, uint32_t domain, uint32_t vcpu)
@@ -385,7 +385,7 @@ uint64_t det_next_event(struct sim *sim)
 	return first;
 }
 
-/* ---- the mode ------------------------------------------------------------------------------ */
+/* ---- the mode ------------------------------------------------------------------------------- */
 
 int sim_deterministic(struct sim *sim, const struct sim_choices *config)
 {

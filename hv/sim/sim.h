@@ -75,7 +75,7 @@ void sim_clock_advance(struct sim *sim, uint64_t ns);
 /*
  * Every choice that the emulator makes comes from one seed, the clock is virtual, and several
  * domains run in this one thread as tasks: whose turn it is is such a choice, too. The same seed
- *and the same program give the same trace, byte by byte.
+ * and the same program give the same trace, byte by byte.
  *
  *	sim_create(&sim);
  *	sim_deterministic(sim, &(struct sim_choices){.seed = 1, .late_one_in = 4, ...});
@@ -85,7 +85,7 @@ void sim_clock_advance(struct sim *sim, uint64_t ns);
  *	r = sim_run(sim, 100000);                               // until both have returned
  *
  * A failure that is brought about is one that Xen may answer at that point (hv/sim/fault.h), and
- *has no effect. Events may come late (several sends are then one event) and may come unsent. The
+ * has no effect. Events may come late (several sends are then one event) and may come unsent. The
  * toolstack's part, which the functions above are, never fails.
  */
 struct sim_choices {

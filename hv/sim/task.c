@@ -101,8 +101,7 @@ void det_tasks_free(struct sim *sim)
 	free(sim->det->main_context);
 }
 
-/* ---- switching ---------------------------------------------------------------------------------
- */
+/* ---- switching ------------------------------------------------------------------------------ */
 
 /* The running one's and the others' change places. */
 static void locals_swap(struct deterministic *det, struct sim_task *task)
@@ -163,8 +162,7 @@ static void task_main(unsigned int high, unsigned int low)
 	task_leave(det);
 }
 
-/* ---- the life of a task -------------------------------------------------------------------------
- */
+/* ---- the life of a task --------------------------------------------------------------------- */
 
 static int task_stack(struct sim_task *task, struct deterministic *det)
 {
@@ -256,8 +254,7 @@ int sim_task_poll(struct sim *sim, struct pollfd *fds, size_t n, uint64_t until_
 	return poll(fds, (nfds_t)n, 0);
 }
 
-/* ---- running ------------------------------------------------------------------------------------
- */
+/* ---- running -------------------------------------------------------------------------------- */
 
 static bool domain_runs(const struct sim *sim, uint16_t domid)
 {
