@@ -759,6 +759,51 @@ static void test_unknown_after_msgds_return(void **state)
 	transfer(state, A, 64, 1);
 }
 
+/*
+ * msgd has granted a name, was replaced, and only then does the listener look: the next msgd must
+ * hear of the name. One that was refused is nobody's.
+ */
+static void granted_before_msgds_return(void **state, int error)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[A];
+	struct msg_ctx *ctx = side->ctx;
+	struct control_message listen = {.type = CONTROL_LISTEN,
+		.listen = {.listener = 5, .type = CHANNEL_SEQPACKET, .backlog = 1}};
+	struct control_message answer = {.type = CONTROL_STATUS}, message = {0};
+	struct msg_sock *listener = sock_new(ctx, SOCK_LISTENER, 0);
+	bool announced = false;
+
+	strcpy(side->channel->name, "other"); /* which is announced, too */
+	strcpy(listener->name, "name");
+	strcpy(listen.listen.name, "name");
+	listener->handle = 5;
+	listener->backlog = 1;
+	HASH_ADD(hh, ctx->listeners, handle, sizeof(listener->handle), listener);
+	ctx->control.epoch = 1;
+	answer.request = request_new(ctx, listener, &listen)->id;
+	answer.status.error = (uint32_t)error;
+	pair_say(side, &answer);
+	while (pair_control(side, &message))
+		;
+	atomic_store(&ctx->control.them->alive, 1);
+	atomic_store(&side->control_page->epoch, 2);
+	control_take(ctx);
+	while (pair_control(side, &message))
+		announced |= message.type == CONTROL_LISTEN && message.listen.listener == 5;
+	assert_int_equal(announced, error == 0);
+	sock_free(listener);
+}
+
+static void test_granted_before_msgds_return(void **state)
+{
+	granted_before_msgds_return(state, 0);
+}
+
+static void test_refused_before_msgds_return(void **state)
+{
+	granted_before_msgds_return(state, EACCES);
+}
+
 static void test_hostile_counters(void **state)
 {
 	static const uint32_t produced[] = {8, 4 * 4096 + 16, 0x80000000U, 0xfffffff0U};
@@ -826,6 +871,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_after_msgds_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_granted_before_msgds_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_before_msgds_return, setup, teardown),
 		cmocka_unit_test(test_hostile_counters),
 		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, teardown),
 	};
