@@ -336,42 +336,73 @@ static void attach_retry_later(struct attach *attach)
 {
 	struct timeval delay = {.tv_usec = attach->delay_ms * 1000};
 
-	if (evtimer_add(attach->retry, &delay) < 0)
-		attach_refuse(attach, "msgd is out of memory");
 	attach->delay_ms *= 2;
 	if (attach->delay_ms > BIND_DELAY_MAX_MS)
 		attach->delay_ms = BIND_DELAY_MAX_MS;
+	if (evtimer_add(attach->retry, &delay) < 0)
+		attach_refuse(attach, "msgd is out of memory");
+}
+
+/* What passes: ports, mappings or memory that others hold now. */
+static bool is_shortage(int error)
+{
+	return error == -ENOSPC || error == -ENOMEM;
+}
+
+/*
+ * For as long as the record is there: whoever published it knows how long it wants to wait, and
+ * one that was attached to an earlier msgd would have no other way back.
+ */
+static void attach_wait_for_room(struct attach *attach, const char *reason)
+{
+	if (attach->delay_ms == BIND_DELAY_FIRST_MS)
+		broker_log_about(attach->server->broker, attach->id.domid, LOG_WARNING,
+			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
+			reason);
+	control_link_fini(&attach->link);
+	attach_release(attach);
+	attach_retry_later(attach);
+}
+
+/* The port is bound, or -EINVAL: perhaps its last holder is still dying. */
+static int attach_bind(struct attach *attach, const char **ret_reason)
+{
+	struct server *server = attach->server;
+	struct hv *hv = server->hv;
+	uint32_t port;
+	int r = hv->ops->evtchn_bind_interdomain(hv, attach->id.domid, attach->record.port, &port);
+
+	if (r < 0) {
+		*ret_reason = r == -EINVAL   ? "its port is not for us to bind"
+			      : r == -ENOSPC ? "msgd is out of event channels"
+					     : "its port cannot be bound";
+		return r;
+	}
+	attach->port = port;
+	attach->masked = false;
+	HASH_ADD(hh_port, server->by_port, port, sizeof(attach->port), attach);
+	return 0;
 }
 
 /* Each try verifies first: during the wait the pages may have become somebody else's. */
 static void attach_try(struct attach *attach)
 {
-	struct server *server = attach->server;
-	struct hv *hv = server->hv;
+	struct hv *hv = attach->server->hv;
 	const char *reason;
-	uint32_t port;
 	int r = attach_verify(attach, &reason);
 
-	if (r < 0) {
-		attach_refuse(attach, reason);
-		return;
+	if (r == 0) {
+		r = attach_bind(attach, &reason);
+		if (r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns) {
+			attach_retry_later(attach);
+			return;
+		}
 	}
-	r = hv->ops->evtchn_bind_interdomain(hv, attach->id.domid, attach->record.port, &port);
-	if (r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns) {
-		attach_retry_later(attach);
-		return;
-	}
-	if (r < 0) {
-		attach_refuse(attach, r == -EINVAL   ? "its port is not for us to bind"
-				      : r == -ENOSPC ? "msgd is out of event channels"
-						     : "its port cannot be bound");
-		return;
-	}
-	attach->port = port;
-	attach->masked = false;
-	HASH_ADD(hh_port, server->by_port, port, sizeof(attach->port), attach);
-	r = attach_go_up(attach, &reason);
-	if (r < 0)
+	if (r == 0)
+		r = attach_go_up(attach, &reason);
+	if (is_shortage(r))
+		attach_wait_for_room(attach, reason);
+	else if (r < 0)
 		attach_refuse(attach, reason);
 }
 

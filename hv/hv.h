@@ -151,7 +151,7 @@ struct hv_ops {
 
 	/*
 	 * Allocates a port that domain `remote` (HV_DOMID_SELF: the caller's) may bind. The
-	 * remote need not exist. ENOSPC: no free port.
+	 * remote need not exist. ENOSPC: no free port. ENOMEM.
 	 */
 	int (*evtchn_alloc_unbound)(struct hv *hv, uint16_t remote, uint32_t *ret_port);
 
@@ -187,11 +187,12 @@ struct hv_ops {
 
 	/*
 	 * Registers a receive ring for one partner domain, with zeroed memory. aport 0 takes a
-	 * free one. ring_len: 48 bytes to 0xffffc0, multiple of 16. EINVAL: size. ESRCH: no such
-	 * partner. ENODEV: Argo is off for this domain; ECONNREFUSED: off for the partner.
-	 * EPERM: refused by Xen's security module, or any partner (Xen's wildcard) without
-	 * mac-permissive. ENOSPC: the domain's 128 rings are in use. EEXIST: {aport, partner} is
-	 * registered. EOPNOTSUPP or ENOSYS: no Argo in this hypervisor, or no driver.
+	 * free one, and none that was taken so lately that somebody may still send to it. ring_len:
+	 * 48 bytes to 0xffffc0, multiple of 16. EINVAL: size. ESRCH: no such partner. ENODEV: Argo
+	 * is off for this domain; ECONNREFUSED: off for the partner. EPERM: refused by Xen's
+	 * security module, or any partner (Xen's wildcard) without mac-permissive. ENOSPC: the
+	 * domain's 128 rings are in use. EEXIST: {aport, partner} is registered. ENOMEM. EOPNOTSUPP
+	 * or ENOSYS: no Argo in this hypervisor, or no driver.
 	 */
 	int (*argo_register)(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 		struct hv_ring **ret_ring);

@@ -61,6 +61,7 @@ static int send_fragment(struct channel *channel, struct iov_cursor *cursor, uin
 	if (r < 0)
 		return r;
 	link->unpushed = r > 0;
+	channel->tx_inside = !(frame.flags & FRAME_LAST);
 	/* One that is awake may take it; one that sleeps is woken once a message, by link_push. */
 	link->bell_due = true;
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
@@ -161,9 +162,11 @@ void channel_set_maxmsg(struct channel *channel, uint32_t maxmsg)
 static int flush_close(struct channel *channel)
 {
 	bool closing = channel->state == CHANNEL_CLOSING;
+	/* The peer closed in the middle of a message, whose rest was thrown away. */
+	enum close_reason reason = channel->tx_inside ? CLOSE_RESET : channel->close_reason;
 	int r;
 
-	if (channel->tx_shut && !channel->tx_shut_sent && !closing) {
+	if (channel->tx_shut && !channel->tx_shut_sent && !closing && !channel->tx_inside) {
 		r = link_put_bare(channel->link, channel->number, FRAME_SHUTDOWN, 0);
 		if (r < 0)
 			return r;
@@ -171,7 +174,7 @@ static int flush_close(struct channel *channel)
 	}
 	if (!closing || channel->tx_closed)
 		return 0;
-	r = link_put_bare(channel->link, channel->number, FRAME_CLOSE, channel->close_reason);
+	r = link_put_bare(channel->link, channel->number, FRAME_CLOSE, reason);
 	if (r < 0)
 		return r;
 	channel->tx_closed = true;

@@ -452,9 +452,15 @@ static int frame_credit(struct channel *channel, const struct frame *frame, cons
 	return 0;
 }
 
+/* Once closed here, the rest of a message has been dropped: it is not missing. */
+static bool inside_message(const struct channel *channel)
+{
+	return channel->state == CHANNEL_OPEN && (channel->direct || channel->partial);
+}
+
 static int frame_shutdown(struct channel *channel, const char **ret_reason)
 {
-	if (channel->rx_shut || channel->direct || channel->partial) {
+	if (channel->rx_shut || inside_message(channel)) {
 		*ret_reason = "a shutdown inside a message or after the end";
 		return -EBADMSG;
 	}
@@ -465,7 +471,7 @@ static int frame_shutdown(struct channel *channel, const char **ret_reason)
 
 static int frame_close(struct channel *channel, const struct frame *frame, const char **ret_reason)
 {
-	if (frame->arg == CLOSE_NORMAL && (channel->direct || channel->partial)) {
+	if (frame->arg == CLOSE_NORMAL && inside_message(channel)) {
 		*ret_reason = "a close inside a message";
 		return -EBADMSG;
 	}

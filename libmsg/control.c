@@ -246,8 +246,11 @@ static void announce_listener(struct msg_ctx *ctx, const struct msg_sock *sock)
 			.type = CHANNEL_SEQPACKET,
 			.backlog = (uint32_t)sock->backlog}};
 
-	/* One that was never answered is sent again as the request that it is. */
-	if (sock->request)
+	/*
+	 * One that was never answered is sent again as the request that it is; one that was, by the
+	 * msgd that is gone, may not have been looked at yet by whoever waits for it.
+	 */
+	if (sock->request && (!sock->request->done || sock->request->error))
 		return;
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	(void)request_new(ctx, NULL, &message);

@@ -52,6 +52,7 @@ static void ctx_free(struct msg_ctx *ctx)
 	close_p(&ctx->kick_fd);
 	close_p(&ctx->epoll_fd);
 	close_p(&ctx->ready_fd);
+	close_p(&ctx->timer_fd);
 	if (ctx->same_process)
 		(void)munmap((void *)ctx->same_process, HV_PAGE_SIZE);
 	(void)pthread_mutex_destroy(&ctx->lock);
@@ -86,7 +87,7 @@ static int ctx_new(unsigned flags, struct msg_ctx **ret_ctx)
 
 	if (!ctx)
 		return -ENOMEM;
-	ctx->epoll_fd = ctx->ready_fd = ctx->kick_fd = -1;
+	ctx->epoll_fd = ctx->ready_fd = ctx->timer_fd = ctx->kick_fd = -1;
 	ctx->one_thread = flags & LIBMSG_ONE_THREAD;
 	ctx->spin_us = -1;
 	ctx->n_cpus = get_nprocs();

@@ -106,6 +106,18 @@ static int send_length_check(const struct msg_sock *sock, size_t len)
 	return 0;
 }
 
+/* EAGAIN is about to be said: an event loop is owed POLLOUT. */
+static void send_owe_pollout(struct msg_sock *sock, uint32_t len)
+{
+	uint32_t want;
+
+	sock->out_edge = true;
+	if (channel_can_send(sock->channel, len, &want))
+		sock_changed(sock);
+	else if (want)
+		channel_block(sock->channel);
+}
+
 /* Lacks room or credit: waits, or says EAGAIN. 0: try again. */
 static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline)
 {
@@ -118,9 +130,7 @@ static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline)
 		return 0;
 	hot.want = want;
 	if (deadline == DEADLINE_NOW) {
-		sock->out_edge = true;
-		if (want)
-			channel_block(channel);
+		send_owe_pollout(sock, len);
 		ctx_look(sock->ctx);
 		r = -ETIMEDOUT;
 	} else {
@@ -167,8 +177,11 @@ static ssize_t send_locked(
 			return send_rest(sock, &cursor, (uint32_t)len, done, deadline) < 0
 				       ? -1
 				       : (ssize_t)len;
-		if (tried && deadline == DEADLINE_NOW)
+		if (tried && deadline == DEADLINE_NOW) {
+			/* Refused once more, although there was room. */
+			send_owe_pollout(sock, (uint32_t)len);
 			return failure(EAGAIN, "no room at the receiver");
+		}
 		tried = true;
 		if (send_wait(sock, (uint32_t)len, deadline) < 0)
 			return -1;
@@ -333,6 +346,7 @@ static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_
 		return -1;
 	channel = sock->channel;
 	r = receive_message(sock, flags & MSG_PEEK ? NULL : &reader, receive_deadline(sock, flags));
+	channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
 	if (r <= 0)
 		return r;
 	*ret_flags |= MSG_EOR;
@@ -392,8 +406,10 @@ PUBLIC ssize_t msg_recv_take(
 	r = channel_check(sock);
 	if (r == 0)
 		r = receive_message(sock, NULL, receive_deadline(sock, flags));
-	if (r == 0)
+	if (r == 0) {
 		*ret_buf = NULL;
+		sock->channel->rx_end_read = true;
+	}
 	if (r > 0) {
 		buf = STAILQ_FIRST(&sock->channel->in);
 		buf_consume(sock->channel);

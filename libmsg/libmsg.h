@@ -112,7 +112,8 @@ int msg_ctx_fd(struct msg_ctx *ctx);
 /*
  * Does what is waiting and writes up to n sockets that became, or still are, ready into
  * ret_events. Never blocks. Returns how many; there may be more if it returns n. A socket is
- * reported again and again until what made it ready was taken; but POLLOUT only once after a send
+ * reported again and again until what made it ready was taken (the end of what comes, by a receive
+ * that returned 0); but POLLOUT only once after a send
  * that failed with EAGAIN, or a non-blocking connect, can go on.
  */
 int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n);

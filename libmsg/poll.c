@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include "libmsg/private.h"
 
@@ -28,15 +29,48 @@ static void ready_update(struct msg_ctx *ctx, bool more)
 		(void)eventfd_read(ctx->ready_fd, &count);
 }
 
+void ctx_retry_later(struct msg_ctx *ctx, uint64_t retry_ns)
+{
+	struct itimerspec spec = {0};
+	uint64_t now, wait;
+
+	if (retry_ns == DEADLINE_NEVER)
+		return;
+	if (ctx->driver_asleep)
+		ctx->kick = true; /* it does not know of it yet */
+	if (ctx->timer_fd < 0 || (ctx->timer_ns && ctx->timer_ns <= retry_ns))
+		return;
+	now = ctx->hv->ops->now_ns(ctx->hv);
+	wait = retry_ns > now ? retry_ns - now : 1;
+	spec.it_value.tv_sec = (time_t)(wait / 1000000000U);
+	spec.it_value.tv_nsec = (long)(wait % 1000000000U);
+	(void)timerfd_settime(ctx->timer_fd, 0, &spec, NULL);
+	ctx->timer_ns = retry_ns;
+}
+
+/* What it was for is looked at now; it is set again for what is left. */
+static void retry_timer_clear(struct msg_ctx *ctx)
+{
+	const struct itimerspec off = {0};
+
+	if (!ctx->timer_ns || ctx->timer_ns > ctx->hv->ops->now_ns(ctx->hv))
+		return;
+	(void)timerfd_settime(ctx->timer_fd, 0, &off, NULL);
+	ctx->timer_ns = 0;
+}
+
 void ctx_look(struct msg_ctx *ctx)
 {
 	bool more = true;
 
+	retry_timer_clear(ctx);
 	for (int i = 0; more && i < LOOK_ROUNDS; i++) {
 		ctx_drive(ctx, NULL);
 		/* Without an event loop that will sleep, nothing needs to be armed. */
 		more = ctx->epoll_fd >= 0 && ctx_arm(ctx);
 	}
+	if (ctx->timer_fd >= 0)
+		ctx_retry_later(ctx, ctx_retry_time(ctx));
 	ready_update(ctx, more);
 }
 
@@ -51,17 +85,21 @@ static int fd_open(struct msg_ctx *ctx)
 {
 	_cleanup_close_ int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	_cleanup_close_ int ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	_cleanup_close_ int timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int r;
 
-	if (epoll_fd < 0 || ready_fd < 0)
+	if (epoll_fd < 0 || ready_fd < 0 || timer_fd < 0)
 		return -errno;
 	r = epoll_add(epoll_fd, ready_fd);
+	if (r == 0)
+		r = epoll_add(epoll_fd, timer_fd);
 	if (r == 0)
 		r = epoll_add(epoll_fd, ctx->hv->ops->fd(ctx->hv));
 	if (r < 0)
 		return r;
 	ctx->epoll_fd = steal_fd(&epoll_fd);
 	ctx->ready_fd = steal_fd(&ready_fd);
+	ctx->timer_fd = steal_fd(&timer_fd);
 	ctx_look(ctx);
 	return 0;
 }
@@ -81,10 +119,27 @@ PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
 	return r < 0 ? failure(-r, "no descriptor for event loops") : r;
 }
 
+/* Owed POLLOUT, and room in the link is all that it waits for. */
+static bool waits_for_room(struct msg_sock *sock)
+{
+	uint32_t want;
+
+	return sock->out_edge && sock->channel &&
+	       !channel_can_send(sock->channel, FRAGMENT_MIN, &want) && want;
+}
+
 static short dispatch_events(struct msg_sock *sock)
 {
 	short events = sock_events(sock);
 
+	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
+	if (!(events & POLLOUT) && waits_for_room(sock)) {
+		channel_block(sock->channel);
+		events = sock_events(sock);
+	}
+	/* An end that was read: who goes on sending is not to be woken for it again and again. */
+	if (sock->channel && sock->channel->rx_end_read && !(events & ALWAYS_EVENTS))
+		events &= (short)~(POLLIN | POLLRDHUP);
 	if (!sock->out_edge)
 		events &= (short)~POLLOUT;
 	return events;

@@ -300,6 +300,7 @@ struct channel {
 	bool rx_closed;	      /* CLOSE came */
 	bool rx_shut;	      /* SHUTDOWN came: no more data */
 	bool rx_ignore;	      /* SHUT_RD here */
+	bool rx_end_read;     /* a receive has returned 0 */
 	bool credit_due;      /* a CREDIT frame waits for room */
 
 	/* sending */
@@ -312,6 +313,7 @@ struct channel {
 	bool tx_shut_sent; /* SHUTDOWN went out */
 	bool tx_closed;	   /* CLOSE went out */
 	bool tx_partial;   /* a blocking sender is between the frames of one message */
+	bool tx_inside;	   /* the last frame was not the last of its message */
 	enum close_reason close_reason;
 	bool blocked; /* in link->blocked */
 
@@ -517,9 +519,11 @@ struct msg_ctx {
 	int spin_score;	  /* how recent spins paid off */
 	uint32_t spin_ns; /* how long recent sleeps lasted */
 	int n_cpus;
-	int kick_fd;  /* eventfd: wakes the driver */
-	int epoll_fd; /* msg_ctx_fd; -1 until asked for */
-	int ready_fd; /* eventfd in it: the ready list is not empty */
+	int kick_fd;	   /* eventfd: wakes the driver */
+	int epoll_fd;	   /* msg_ctx_fd; -1 until asked for */
+	int ready_fd;	   /* eventfd in it: the ready list is not empty */
+	int timer_fd;	   /* timerfd in it: a refused link is to be tried again */
+	uint64_t timer_ns; /* when; 0: it is off */
 	bool ready_set;
 };
 
@@ -549,6 +553,10 @@ struct hot {
 int ctx_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadline_ns);
 /* For calls that must not block and found nothing: does what waits, keeps msg_ctx_fd alive. */
 void ctx_look(struct msg_ctx *ctx);
+/* When the first link that the hypervisor refused is to be tried again; DEADLINE_NEVER. */
+uint64_t ctx_retry_time(struct msg_ctx *ctx);
+/* A link was refused: whoever sleeps on msg_ctx_fd must wake for it. */
+void ctx_retry_later(struct msg_ctx *ctx, uint64_t retry_ns);
 /* Does all that is waiting; hot, or NULL: what its link may leave undone. */
 void ctx_drive(struct msg_ctx *ctx, const struct hot *hot);
 /* Arms every doorbell. True: something is there to be done first. */

@@ -200,7 +200,9 @@ static void handle_connected(struct msg_ctx *ctx, const struct control_message *
 		return;
 	}
 	sock_set_channel(request->sock, channel);
-	channel_flush(channel); /* the first credit, which lets the other end speak */
+	/* The first credit, which lets the other end speak. */
+	if (channel_flush(channel) == -EAGAIN)
+		channel_block(channel);
 	link_push(link);
 	request_done(ctx, request, 0, "");
 }

@@ -67,6 +67,7 @@ static int argo_sendv(struct link *link, const struct iovec *iov, size_t n, uint
 
 	if (r == -EAGAIN || r == -EBUSY || r == -ENOMEM) {
 		link->argo.retry_ns = hv->ops->now_ns(hv) + ARGO_RETRY_NS;
+		ctx_retry_later(link->ctx, link->argo.retry_ns);
 		return -EAGAIN;
 	}
 	if (r < 0)

@@ -195,18 +195,19 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t unti
 	return found;
 }
 
-/* When a link that the hypervisor refused for lack of room is to be tried again. */
-static uint64_t retry_time(struct msg_ctx *ctx)
+static uint64_t link_retry_time(const struct link *link)
+{
+	if (link->state != LINK_UP || link->transport != TRANSPORT_ARGO || !link->argo.retry_ns)
+		return DEADLINE_NEVER;
+	return link->argo.retry_ns;
+}
+
+uint64_t ctx_retry_time(struct msg_ctx *ctx)
 {
 	uint64_t first = DEADLINE_NEVER;
 
-	for (struct link *link = ctx->links; link; link = link->hh.next) {
-		bool waits = link->unpushed || !TAILQ_EMPTY(&link->blocked);
-
-		if (link->transport == TRANSPORT_ARGO && link->argo.retry_ns && waits &&
-			link->argo.retry_ns < first)
-			first = link->argo.retry_ns;
-	}
+	for (struct link *link = ctx->links; link; link = link->hh.next)
+		first = min_u64(first, link_retry_time(link));
 	return first;
 }
 
@@ -214,7 +215,7 @@ static int drive_sleep(struct msg_ctx *ctx, uint64_t deadline_ns)
 {
 	struct pollfd fds[2] = {{.fd = ctx->hv->ops->fd(ctx->hv), .events = POLLIN},
 		{.fd = ctx->kick_fd, .events = POLLIN}};
-	uint64_t retry = retry_time(ctx), until = retry < deadline_ns ? retry : deadline_ns;
+	uint64_t retry = ctx_retry_time(ctx), until = retry < deadline_ns ? retry : deadline_ns;
 	struct timespec ts, *timeout = NULL;
 	int r, error;
 
@@ -273,17 +274,23 @@ static void drive_port(struct msg_ctx *ctx, uint32_t port, const struct hot *hot
 	}
 }
 
-/* Links that the hypervisor refused for lack of room, although the peer's counter claimed some. */
+/*
+ * Links that the hypervisor refused for lack of room, although the peer's counter claimed some:
+ * what is blocked is tried again, and so does whoever waits in a send.
+ */
 static void retry_links(struct msg_ctx *ctx)
 {
-	uint64_t first = retry_time(ctx);
+	uint64_t first = ctx_retry_time(ctx), now;
 	struct link *link, *next;
 
-	if (first == DEADLINE_NEVER || first > ctx->hv->ops->now_ns(ctx->hv))
+	if (first == DEADLINE_NEVER)
 		return;
+	now = ctx->hv->ops->now_ns(ctx->hv);
 	HASH_ITER (hh, ctx->links, link, next) {
-		if (link->state == LINK_UP && (link->unpushed || !TAILQ_EMPTY(&link->blocked)))
-			link_flush(link);
+		if (link_retry_time(link) > now)
+			continue;
+		link->argo.retry_ns = 0;
+		link_flush(link);
 	}
 }
 

@@ -77,6 +77,30 @@ static int ring_insert(struct xen *xen, uint32_t domain, uint32_t index, uint32_
 	return 0;
 }
 
+/*
+ * Deterministic mode: as if a message that nobody sees lay in the ring, and were read a little
+ * later. What Xen looks at before it looks for room comes first here, too.
+ */
+static int send_refused(
+	struct xen *xen, uint32_t target, struct sim_ring *ring, uint16_t sender, uint32_t len)
+{
+	int r;
+
+	if (ring->len <= 16 + round_up16(len))
+		return 0;
+	if (ring->partner == XEN_ARGO_DOMID_ANY && xen_fault(xen, SIM_FAULT_SENDV_EBUSY))
+		return -EBUSY;
+	if (xen_fault(xen, SIM_FAULT_SENDV_ENOMEM))
+		return -ENOMEM;
+	if (!xen_fault(xen, SIM_FAULT_SENDV_EAGAIN))
+		return 0;
+	r = argo_requeue_locked(xen, ring, sender, len);
+	if (r < 0)
+		return r;
+	xen->choices->room_later(xen, target);
+	return -EAGAIN;
+}
+
 /* The checks up to the ring, which is in ret_index of domain ret_target. */
 static int sendv_check(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
 	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t *ret_target, uint32_t *ret_index,
@@ -104,7 +128,8 @@ bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn
 {
 	uint32_t target = domain_find(xen, destination);
 
-	if (target == DOMAIN_NONE)
+	/* In deterministic mode a refusal makes a waiter, for which every lock is needed. */
+	if (target == DOMAIN_NONE || xen->choices)
 		return false;
 	txn_begin_domain(xen, target, ret_txn);
 	if (domain_find(ret_txn, destination) == target)
@@ -132,8 +157,17 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
 {
 	uint32_t target, index, len;
-	int r = argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
+	int r = 0;
 
+	if (xen->choices) {
+		r = sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
+		if (r == 0)
+			r = send_refused(xen, target, &domain_at(xen, target)->rings[index],
+				domain_at(xen, domain)->domid, len);
+		if (r < 0)
+			return r;
+	}
+	r = argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
 	if (r != -EAGAIN)
 		return r;
 	(void)sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);

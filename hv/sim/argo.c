@@ -324,16 +324,20 @@ int argo_register_locked(struct xen *xen, uint32_t domain, const struct ring_req
 		if (partner == DOMAIN_NONE)
 			return -ESRCH;
 	}
+	if (xen_fault(xen, SIM_FAULT_REGISTER_ENOMEM))
+		return -ENOMEM;
 	if (!domain_has_argo(d))
 		return -ENODEV;
 	if (partner != DOMAIN_NONE && !domain_has_argo(domain_at(xen, partner)))
 		return -ECONNREFUSED;
-	if (d->n_argo >= SIM_MAX_RINGS)
+	if (d->n_argo >= SIM_MAX_RINGS || xen_fault(xen, SIM_FAULT_REGISTER_ENOSPC))
 		return -ENOSPC;
 	ring = argo_find(xen, domain, req->aport, req->partner, &index);
 	existed = ring != NULL;
 	if (existed && ((req->flags & XEN_ARGO_REGISTER_FLAG_FAIL_EXIST) || ring->len != req->len))
 		return -EEXIST;
+	if (req->gfns && !existed && xen_fault(xen, SIM_FAULT_REGISTER_EAGAIN))
+		return -EAGAIN;
 	if (!existed) {
 		r = ring_new(xen, d, req, &index);
 		if (r < 0)
@@ -505,7 +509,7 @@ static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const vo
  * do_argo_op. The arguments are read under the locks, which is no loss for what tests call; the
  * guest kernel goes to the *_locked functions with what it has read itself.
  */
-long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
+static long argo_do(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
 	unsigned long arg3, unsigned long arg4)
 {
 	uint32_t domain;
@@ -534,5 +538,18 @@ long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void
 		txn_abort(xen);
 	else
 		txn_commit(xen);
+	return r;
+}
+
+long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
+	unsigned long arg3, unsigned long arg4)
+{
+	long r;
+
+	if (xen->choices)
+		xen->choices->enter(xen);
+	r = argo_do(xen, domid, cmd, arg1, arg2, arg3, arg4);
+	if (xen->choices)
+		xen->choices->leave(xen, domid, "argo_op", cmd, r);
 	return r;
 }

@@ -494,7 +494,7 @@ static void op_close(struct hv *hv)
 	free(h);
 }
 
-static const struct hv_ops sim_hv_ops = {
+const struct hv_ops sim_hv_ops = {
 	.name = "sim",
 	.close = op_close,
 	.domid = op_domid,

@@ -48,6 +48,8 @@ struct sim_hv {
 	LIST_HEAD(, hv_map) maps;
 };
 
+extern const struct hv_ops sim_hv_ops;
+
 /* The caller has filled in all but hv, rings, shares, maps. */
 void sim_hv_init(struct sim_hv *h);
 /* Frees the objects, but gives nothing back: the process "died". */

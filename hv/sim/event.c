@@ -90,8 +90,11 @@ static void deliver(struct xen *xen, uint32_t domain, uint32_t port, struct kick
 
 static void kick_owner(struct xen *xen, uint32_t domain, uint32_t port, struct kick_set *kicks)
 {
-	uint16_t owner = port_entry(xen, domain_at(xen, domain), port)->owner;
+	const struct sim_port *p = port_entry(xen, domain_at(xen, domain), port);
+	uint16_t owner = p->owner;
 
+	if (xen->choices && xen->choices->held(xen, domain, p->vcpu))
+		return;
 	if (owner != SIM_PORT_NO_OWNER && owner <= SIM_MAX_SLOTS)
 		kick_later(kicks, owner - 1U);
 }

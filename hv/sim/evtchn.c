@@ -52,6 +52,10 @@ static int port_get_free(struct xen *xen, struct sim_domain *d, uint32_t *ret_po
 
 	if (d->state == SIM_DOMAIN_DYING)
 		return -EINVAL;
+	if (xen_fault(xen, SIM_FAULT_PORT_ENOSPC))
+		return -ENOSPC;
+	if (xen_fault(xen, SIM_FAULT_PORT_ENOMEM))
+		return -ENOMEM;
 	for (uint32_t port = d->next_port; port <= d->max_port && port < max; port++) {
 		if (port < d->n_valid_ports && (port_entry(xen, d, port)->state != SIM_PORT_FREE ||
 						       port_is_busy(xen, d, port)))
@@ -496,7 +500,8 @@ static int reset_begin_locked(struct xen *xen, uint32_t domain, uint16_t dom, ui
 	if (target != domain && !d->paused)
 		return -EINVAL;
 	/* Whoever was killed in the middle of one is not under way any more. */
-	if (d->resetting && !lock_owner_is_dead(xen, d->resetting))
+	if ((d->resetting && !lock_owner_is_dead(xen, d->resetting)) ||
+		xen_fault(xen, SIM_FAULT_RESET_EBUSY))
 		return -EBUSY;
 	txn_set(xen, &d->resetting, xen->lock_word);
 	*ret_target = target;
@@ -648,7 +653,7 @@ static int evtchn_use(struct xen *xen, uint16_t domid, int cmd, union evtchn_arg
 }
 
 /* do_event_channel_op: the argument is copied in, then the operation done, then copied out. */
-int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
+static int evtchn_do(struct xen *xen, uint16_t domid, int cmd, void *arg)
 {
 	union evtchn_arg copy = {0};
 	uint32_t domain;
@@ -675,4 +680,16 @@ int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 	if (operations[cmd].out && guest_write(xen, arg, &copy, operations[cmd].size) < 0)
 		return -EFAULT;
 	return 0;
+}
+
+int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
+{
+	int r;
+
+	if (xen->choices)
+		xen->choices->enter(xen);
+	r = evtchn_do(xen, domid, cmd, arg);
+	if (xen->choices)
+		xen->choices->leave(xen, domid, "evtchn_op", (unsigned int)cmd, r);
+	return r;
 }

@@ -136,6 +136,8 @@ static int copy_locked(struct xen *xen, uint32_t domain, const gnttab_copy_t *op
 		r = end_claim(xen, domain, &dest, &op->dest.u, true);
 	if (r != GNTST_okay)
 		return r;
+	if (xen_fault(xen, SIM_FAULT_COPY_EAGAIN)) /* get_paged_frame, of either */
+		return GNTST_eagain;
 	if (op->source.offset + op->len > HV_PAGE_SIZE || op->dest.offset + op->len > HV_PAGE_SIZE)
 		return GNTST_bad_copy_arg;
 	if (op->source.offset < source.from || op->source.offset + op->len > source.to ||

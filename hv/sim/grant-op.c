@@ -40,6 +40,36 @@ static int16_t map_locked(struct xen *xen, uint32_t domain, gnttab_map_grant_ref
 	return GNTST_okay;
 }
 
+/* Deterministic mode: as if it had not been done. What is mapped already is not paged out. */
+static int16_t map_refused(struct xen *xen, uint32_t handle)
+{
+	const struct sim_track *track = &xen->seg->tracks[handle];
+	const struct sim_active_grant *active = &domain_at(xen, track->granter)->active[track->ref];
+
+	if (xen_fault(xen, SIM_FAULT_MAP_NO_SPACE))
+		return GNTST_no_space;
+	if (active->n_readers + active->n_writers == 1 && xen_fault(xen, SIM_FAULT_MAP_EAGAIN))
+		return GNTST_eagain;
+	return GNTST_okay;
+}
+
+static int16_t map_one(struct xen *xen, uint32_t domain, gnttab_map_grant_ref_t *op)
+{
+	gnttab_map_grant_ref_t done = *op;
+	int16_t refused, status;
+
+	txn_begin(xen);
+	status = map_locked(xen, domain, &done);
+	refused = status == GNTST_okay ? map_refused(xen, done.handle) : GNTST_okay;
+	if (refused != GNTST_okay) {
+		txn_abort(xen);
+		return refused;
+	}
+	txn_commit(xen);
+	*op = done;
+	return status;
+}
+
 /* unmap_common: with an address of 0, what is mapped there stays. */
 static int16_t unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle, uint64_t host_addr,
 	uint64_t bus_addr, uint64_t new_addr)
@@ -275,8 +305,6 @@ static const struct {
 static int16_t one_locked(struct xen *xen, uint32_t domain, unsigned int cmd, union grant_arg *arg)
 {
 	switch (cmd) {
-	case GNTTABOP_map_grant_ref:
-		return map_locked(xen, domain, &arg->map);
 	case GNTTABOP_unmap_grant_ref:
 		return unmap_locked(xen, domain, arg->unmap.handle, arg->unmap.host_addr,
 			arg->unmap.dev_bus_addr, 0);
@@ -305,6 +333,8 @@ static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop,
 	}
 	if (cmd == GNTTABOP_copy) {
 		status = grant_copy(xen, domain, &arg.copy);
+	} else if (cmd == GNTTABOP_map_grant_ref) {
+		status = map_one(xen, domain, &arg.map);
 	} else {
 		txn_begin(xen);
 		status = one_locked(xen, domain, cmd, &arg);
@@ -317,7 +347,8 @@ static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop,
 	return guest_write(xen, uop + many[cmd].status_offset, &status, sizeof(status));
 }
 
-int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
+static int grant_do(
+	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
 {
 	uint32_t domain = domain_find(xen, domid);
 	uint32_t argument = cmd >> CMD_BITS;
@@ -345,4 +376,16 @@ int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop,
 	return cmd == GNTTABOP_query_size    ? query_size(xen, domain, uop)
 	       : cmd == GNTTABOP_setup_table ? setup_table(xen, domain, uop)
 					     : get_status_frames(xen, domain, uop);
+}
+
+int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
+{
+	int r;
+
+	if (xen->choices)
+		xen->choices->enter(xen);
+	r = grant_do(xen, domid, cmd, uop, count);
+	if (xen->choices)
+		xen->choices->leave(xen, domid, "grant_table_op", cmd, r);
+	return r;
 }

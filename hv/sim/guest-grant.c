@@ -74,7 +74,7 @@ static int share_pages(struct xen *xen, uint32_t domain, uint32_t n, uint32_t *r
 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
-	r = d->n_shared + n > SIM_SHARE_LIMIT
+	r = d->n_shared + n > SIM_SHARE_LIMIT || xen_fault(xen, SIM_FAULT_SHARE_ENOSPC)
 		    ? -ENOSPC
 		    : pages_alloc_locked(xen, domain, SIM_PAGE_RING, xen->slot + 1, n, ret_first);
 	if (r < 0)
@@ -199,6 +199,8 @@ static int map_locked(struct xen *xen, uint32_t domain, uint16_t granter, const 
 		txn_set(xen, &seg->tracks[handle].next, chain);
 		chain = handle + 1;
 	}
+	if (xen_fault(xen, SIM_FAULT_MAP_NO_SPACE))
+		return -ENOSPC;
 	*ret_map = seg->free_map - 1;
 	map = &seg->maps[*ret_map];
 	txn_set(xen, &seg->free_map, map->next);

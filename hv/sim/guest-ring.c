@@ -13,12 +13,19 @@
 #define ANY_APORT_FIRST 0x80000000U /* given out for aport 0, so that chosen ones stay clear */
 #define WATCH_BIT(i)	(1ULL << (i) % 64)
 
+/*
+ * None that was given lately: whoever sends to a ring that is gone is to be refused, instead of
+ * being taken for a new ring's peer, whose own number may have been given again, too.
+ */
 static uint32_t aport_free(struct xen *xen, uint32_t domain, uint16_t partner)
 {
-	uint32_t aport = ANY_APORT_FIRST;
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t aport;
 
-	while (argo_find(xen, domain, aport, partner, NULL)) /* 128 rings: it ends */
-		aport++;
+	do { /* 128 rings: it ends */
+		aport = ANY_APORT_FIRST | d->next_aport;
+		txn_set(xen, &d->next_aport, (d->next_aport + 1) & (ANY_APORT_FIRST - 1));
+	} while (argo_find(xen, domain, aport, partner, NULL));
 	return aport;
 }
 

@@ -127,6 +127,8 @@ void guest_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kic
 {
 	atomic_store_explicit(
 		&domain_at(xen, domain)->info.vcpu[vcpu].upcall_pending, 1, memory_order_release);
+	if (xen->choices && xen->choices->hold(xen, domain, vcpu))
+		return;
 	guest_upcall(xen, domain, vcpu, handle_port, kicks);
 }
 

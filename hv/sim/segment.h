@@ -281,6 +281,7 @@ struct sim_domain {
 	uint32_t n_shared; /* pages that gntalloc counts: withdrawn ones are not, mapped or no */
 	uint32_t n_pinned; /* mappings of this domain's pages by anybody: it stays until 0 */
 
+	uint32_t next_aport;	    /* guest kernel's: to be given next, but for its high bit */
 	_Atomic uint32_t n_waiting; /* waiters of all rings; looked at without a lock */
 	uint64_t ring_watch[2];	    /* domain's. The guest kernel's: rings whose owner waits */
 	uint8_t ring_bucket[SIM_RING_BUCKETS]; /* index + 1 */

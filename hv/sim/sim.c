@@ -9,17 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
-#include "hv/sim/authority.h"
-#include "hv/sim/backend.h"
+#include "hv/sim/deterministic.h"
 #include "hv/sim/domain.h"
 #include "hv/sim/guest.h"
 #include "hv/sim/journal.h"
-
-struct sim {
-	struct authority authority;
-	struct sim_hv *handles[SIM_MAX_SLOTS]; /* borrowed: those that are open */
-	unsigned int n_ref;		       /* sim_free, and each handle */
-};
 
 /* A kick of slot 0 means that a dying domain may have lost its last mapping. */
 static void sim_kick(struct xen *xen, uint32_t slot, uint32_t generation)
@@ -66,6 +59,7 @@ static void sim_unref(struct sim *sim)
 	leave(sim);
 	if (left)
 		return;
+	det_free(sim);
 	authority_fini(&sim->authority);
 	free(sim);
 }
@@ -98,6 +92,8 @@ static int ts_publish(struct sim_hv *h, const char *key, const void *value, size
 {
 	struct sim *sim = h->toolstack_arg;
 
+	if (xen_fault(&h->xen, SIM_FAULT_PUBLISH_ENOSPC))
+		return -ENOSPC;
 	return authority_publish(&sim->authority, h->xen.slot, key, value, len);
 }
 
@@ -183,6 +179,9 @@ int sim_hv_open(struct sim *sim, uint16_t domid, struct hv **ret_hv)
 		h->toolstack = &sim_toolstack_ops;
 		h->toolstack_arg = sim;
 		sim_hv_init(h);
+		det_attach(sim, &h->xen);
+		if (sim->det)
+			det_wrap_handle(h);
 		sim->handles[slot] = h;
 		sim->n_ref++;
 		*ret_hv = &steal_ptr(h)->hv;
@@ -228,9 +227,19 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 		.n_vcpus = config->n_vcpus,
 		.max_port = config->max_port,
 	};
+	uint8_t uuid[HV_UUID_LEN];
 	uint32_t index;
-	int r = authority_domain_create(&sim->authority, &c, &index);
+	int r;
 
+	if (sim->det) {
+		sim_random(sim, uuid, sizeof(uuid));
+		if (!c.uuid)
+			c.uuid = uuid;
+		sim->det->no_faults++;
+	}
+	r = authority_domain_create(&sim->authority, &c, &index);
+	if (sim->det)
+		sim->det->no_faults--;
 	if (r == 0)
 		*ret_domid = domain_at(&sim->authority.xen, index)->domid;
 	return r;
@@ -262,6 +271,10 @@ int sim_domain_destroy(struct sim *sim, uint16_t domid)
 		for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++)
 			if (sim->handles[i] && slot_domain(&sim->authority.xen, i) == index)
 				handle_die(sim, sim->handles[i]);
+		if (sim->det) {
+			det_trace(sim, "main", "domain %u is destroyed", domid);
+			det_tasks_of_domain_end(sim, domid);
+		}
 	}
 	leave(sim);
 	return r;

@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #include "hv/hv.h"
+#include "hv/sim/fault.h"
 #include "hv/sim/xen.h"
 
 struct sim;
@@ -69,6 +70,101 @@ void sim_hv_kill(struct sim *sim, struct hv *hv);
 /* From then on the clock stands still but for sim_clock_advance. */
 void sim_clock_virtual(struct sim *sim, uint64_t now_ns);
 void sim_clock_advance(struct sim *sim, uint64_t ns);
+
+/* ---- deterministic mode -------------------------------------------------------------------- */
+
+/*
+ * Every choice that the emulator makes comes from one seed, the clock is virtual, and several
+ * domains run in this one thread as tasks: whose turn it is is such a choice, too. The same seed
+ * and the same program give the same trace, byte by byte.
+ *
+ *	sim_create(&sim);
+ *	sim_deterministic(sim, &(struct sim_choices){.seed = 1, .late_one_in = 4, ...});
+ *	sim_domain_create(...);
+ *	sim_task_start(sim, domid, "server", server, &a, NULL); // sim_hv_open in it, or before
+ *	sim_task_start(sim, other, "client", client, &b, NULL);
+ *	r = sim_run(sim, 100000);                               // until both have returned
+ *
+ * A failure that is brought about is one that Xen may answer at that point (hv/sim/fault.h), and
+ * has no effect. Events may come late (several sends are then one event) and may come unsent. The
+ * toolstack's part, which the functions above are, never fails.
+ */
+struct sim_choices {
+	uint64_t seed;
+	uint64_t now_ns;		     /* where the clock begins; 0: at 1 s */
+	uint64_t step_ns;		     /* the longest that a step takes; 0: no time */
+	uint32_t fault_one_in[SIM_N_FAULTS]; /* 0: never; 1: each time; n: about each n-th */
+	uint32_t late_one_in;		     /* interrupts of the emulated kernels; likewise */
+	uint64_t late_ns;		     /* by how much at most */
+	uint32_t spurious_one_in;	     /* steps: an event that nobody sent, or a wake-up */
+	uint32_t preempt_one_in;	     /* calls of hv.h and hypercalls: others run first */
+	/* Gets a line, without its end, for each choice, call, result and event; or NULL. */
+	void (*trace)(void *arg, const char *line);
+	void *trace_arg;
+	/* sim_destroy_at's step has come, and the domain is gone; or NULL. */
+	void (*destroyed)(void *arg, uint16_t domid);
+	void *destroyed_arg;
+};
+
+/*
+ * Right after sim_create, before anything else: no other thread may use this emulator, and
+ * sim_hv's `cpu` is -1. EBUSY: something else came first.
+ */
+int sim_deterministic(struct sim *sim, const struct sim_choices *choices);
+
+/* The rest is for an emulator in this mode. From now on, as fault_one_in. */
+void sim_set_fault(struct sim *sim, enum sim_fault fault, uint32_t one_in);
+
+/* 0 to n - 1, n > 0; `what` is for the trace. */
+uint32_t sim_choose(struct sim *sim, const char *what, uint32_t n);
+/* A nonce, or what else getrandom would give. */
+void sim_random(struct sim *sim, void *data, size_t len);
+/* A line of the program's own in the trace. */
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * The domain is destroyed, as by sim_domain_destroy, before that step. Its tasks do not go on: what
+ * their processes had in memory is the caller's to abandon, and sim_hv_kill takes their handles.
+ * ENOSPC: 16 are waiting.
+ */
+int sim_destroy_at(struct sim *sim, uint16_t domid, uint64_t step);
+
+struct sim_stats {
+	uint64_t steps, calls, preempted;
+	uint64_t faults[SIM_N_FAULTS];
+	uint64_t interrupts, late, coalesced; /* of these; those that joined a late one */
+	uint64_t spurious;
+	uint64_t destroyed;
+};
+void sim_get_stats(struct sim *sim, struct sim_stats *ret_stats);
+const char *sim_fault_name(enum sim_fault fault);
+
+struct sim_task;
+struct pollfd;
+
+/* Thread-local memory of the code that tasks run: each task gets its own. `memory` is borrowed. */
+int sim_task_local(struct sim *sim, void *memory, size_t len);
+/*
+ * A task runs in its domain until fn returns, on a stack of its own (1 MiB); not while the domain
+ * is paused or shut down. Valid until it ends, or its domain. ENOMEM. ESRCH.
+ */
+int sim_task_start(struct sim *sim, uint16_t domid, const char *name, void (*fn)(void *arg),
+	void *arg, struct sim_task **ret_task);
+/* sim_run does not wait for it. */
+void sim_task_set_background(struct sim_task *task);
+/* It does not go on, wherever it is. Not by itself. */
+void sim_task_kill(struct sim *sim, struct sim_task *task);
+/*
+ * A task's own: others may run first; or it waits as poll(2) does, on the virtual clock: until a
+ * descriptor is ready, or until_ns (UINT64_MAX: for ever). Returns what poll does.
+ */
+void sim_task_yield(struct sim *sim);
+int sim_task_poll(struct sim *sim, struct pollfd *fds, size_t n, uint64_t until_ns);
+/*
+ * Runs tasks, a step each time, until all have ended (0), n_steps have been made (-ETIME), or
+ * nothing can ever happen any more (-EDEADLK). The clock leaps where nobody can run.
+ */
+int sim_run(struct sim *sim, uint64_t n_steps);
 
 /*
  * Looks at the whole segment. Returns the number of broken invariants, each of which is a line on

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "hv/sim/fault.h"
 #include "hv/sim/segment.h"
 
 struct xen;
@@ -39,6 +40,7 @@ struct xen {
 	/* For tests: called at each step of a transaction, so that it can be cut short there. */
 	void (*step)(void *arg);
 	void *step_arg;
+	const struct xen_choices *choices; /* NULL but in deterministic mode */
 };
 
 /* A look at a field without a lock that keeps it as it is. */
@@ -48,6 +50,11 @@ struct xen {
 static inline void segment_is_corrupt(const struct xen *xen)
 {
 	atomic_store(&xen->seg->corrupt, 1);
+}
+
+static inline bool xen_fault(struct xen *xen, enum sim_fault fault)
+{
+	return __builtin_expect(xen->choices != NULL, 0) && xen->choices->fault(xen, fault);
 }
 
 /* segment.c */
@@ -219,7 +226,7 @@ void argo_waiter_cancel_locked(struct xen *xen, struct sim_ring *ring, uint16_t 
 void argo_check_waiters_locked(struct xen *xen, uint32_t domain);
 /*
  * Begins a transaction under the lock of the destination's domain. False: none has begun, for
- * there is no such domain.
+ * there is no such domain, or in deterministic mode.
  */
 bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn);
 /*

@@ -96,7 +96,7 @@ static void side_init(struct pair *pair, unsigned role)
 	ctx->hv = &side->hv;
 	ctx->one_thread = true;
 	ctx->same_process = &same_process;
-	ctx->epoll_fd = ctx->ready_fd = ctx->kick_fd = -1;
+	ctx->epoll_fd = ctx->ready_fd = ctx->timer_fd = ctx->kick_fd = -1;
 	TAILQ_INIT(&ctx->unarmed);
 	TAILQ_INIT(&ctx->graveyard);
 	TAILQ_INIT(&ctx->socks);

@@ -225,6 +225,143 @@ static void test_shutdown(void **state)
 	assert_int_equal(msg_recv(sock(state, A), bytes, 8, 0), 6);
 }
 
+/* The sockets that msg_ctx_dispatch reports for a side, which has one: its events. */
+static short dispatch(void **state, unsigned side)
+{
+	struct msg_event event = {0};
+
+	(void)msg_ctx_dispatch(((struct pair *)*state)->sides[side].ctx, &event, 1);
+	return event.revents;
+}
+
+/* Who has read the end and goes on sending waits for room, and is not woken for the end again. */
+static void test_end_is_reported_until_read(void **state)
+{
+	char bytes[8];
+
+	assert_int_equal(msg_shutdown(sock(state, A), SHUT_WR), 0);
+	assert_int_equal(dispatch(state, B), POLLIN | POLLRDHUP);
+	assert_int_equal(dispatch(state, B), POLLIN | POLLRDHUP);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 0);
+	assert_int_equal(dispatch(state, B), 0);
+	assert_int_equal(msg_close(sock(state, A)), 0);
+	assert_true(dispatch(state, B) & POLLHUP);
+}
+
+/* An event for another reason does not make POLLOUT forgotten. */
+static void test_pollout_survives_other_events(void **state)
+{
+	struct pair *pair = *state;
+	uint8_t bytes[2000] = {0};
+	ssize_t n;
+
+	transfer(state, A, 1, 0); /* so that B may send, and A has credit for more than the ring */
+	for (unsigned i = 0; i < 40; i++)
+		transfer(state, B, 8000, i);
+	while ((n = msg_send(sock(state, B), bytes, sizeof(bytes), 0)) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(dispatch(state, B), 0);
+	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
+	link_take(pair->sides[B].link, NULL);
+	link_flush(pair->sides[B].link);
+	assert_int_equal(dispatch(state, B), POLLIN);
+	assert_int_equal(msg_recv(sock(state, B), bytes, 1, 0), 1);
+	assert_int_equal(dispatch(state, B), 0);
+	while (msg_recv(sock(state, A), bytes, sizeof(bytes), 0) > 0)
+		;
+	link_take(pair->sides[B].link, NULL);
+	link_flush(pair->sides[B].link);
+	assert_int_equal(dispatch(state, B), POLLOUT);
+}
+
+/* Closed in the middle of what the other side sends: neither may take the other for a violator. */
+static void test_close_in_the_middle(void **state)
+{
+	static uint8_t bytes[60000];
+	struct pair *pair = *state;
+	struct link *a = pair->sides[A].link, *b = pair->sides[B].link;
+	struct frame frame = {0};
+
+	assert_int_equal(msg_send(sock(state, A), bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(msg_recv(sock(state, B), bytes, 1, 0), -1);
+	assert_non_null(pair->sides[B].channel->partial);
+	link_take(a, NULL);
+	link_flush(a); /* more of it is in the ring */
+	assert_int_equal(msg_close(sock(state, B)), 0);
+	link_take(a, NULL);
+	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(msg_close(sock(state, A)), 0);
+	/* What cannot be finished is said to be cut. */
+	while (b->ops->peek(b, &frame) > 0 && frame.type == FRAME_DATA) {
+		b->frame = frame;
+		b->ops->next(b);
+	}
+	assert_int_equal(frame.type, FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_RESET);
+	link_take(b, NULL);
+	assert_int_equal(a->state, LINK_UP);
+	assert_int_equal(b->state, LINK_UP);
+	assert_null(a->channels);
+	assert_null(b->channels);
+}
+
+/* An older sender's, whose CLOSE does not say so; and the end of one that could still finish. */
+static void test_closed_end_judges_nothing(void **state)
+{
+	struct pair *pair = *state;
+	struct link *b = pair->sides[B].link;
+	uint8_t raw[3 * FRAME_HEADER_SIZE + 16] = {0};
+
+	frame_encode(&(struct frame){.channel = PAIR_CHANNEL,
+			     .type = FRAME_DATA,
+			     .flags = FRAME_FIRST,
+			     .len = 16,
+			     .arg = 40},
+		raw);
+	pair_inject(pair, A, raw, FRAME_HEADER_SIZE + 16);
+	link_take(b, NULL);
+	assert_non_null(pair->sides[B].channel->partial);
+	assert_int_equal(msg_close(sock(state, B)), 0);
+	frame_encode(&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_SHUTDOWN}, raw);
+	frame_encode(&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CLOSE},
+		raw + FRAME_HEADER_SIZE);
+	pair_inject(pair, A, raw, 2 * FRAME_HEADER_SIZE);
+	link_take(b, NULL);
+	assert_int_equal(b->state, LINK_UP);
+	assert_null(b->channels);
+}
+
+/* The ring is full when CONNECTED comes: the first credit waits for room, and then goes. */
+static void test_first_credit_waits_for_room(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *side = &pair->sides[A];
+	struct control_message connect = {.type = CONTROL_CONNECT};
+	struct control_message connected = {
+		.type = CONTROL_CONNECTED, .connected = {.end = PAIR_END, .channel = 9}};
+	struct msg_sock *late = sock_new(side->ctx, SOCK_CONNECTING, LIBMSG_NONBLOCK);
+	struct channel *channel;
+
+	while (link_put_bare(side->link, PAIR_CHANNEL, FRAME_LIMIT, MESSAGE_MAX_DEFAULT) == 0)
+		;
+	connect.connect.type = CHANNEL_SEQPACKET;
+	strcpy(connect.connect.address, "a/b");
+	connected.request = request_new(side->ctx, late, &connect)->id;
+	pair_say(side, &connected);
+	channel = channel_find(side->link, 9);
+	assert_non_null(channel);
+	assert_true(channel->blocked);
+	link_take(pair->sides[B].link, NULL);
+	link_flush(side->link);
+	assert_false(channel->blocked);
+	assert_false(channel->credit_due);
+	channel_free(channel);
+	late->channel = NULL;
+	sock_free(late);
+}
+
 static void test_death_after_whole_messages(void **state)
 {
 	struct pair *pair = *state;
@@ -622,6 +759,51 @@ static void test_unknown_after_msgds_return(void **state)
 	transfer(state, A, 64, 1);
 }
 
+/*
+ * msgd has granted a name, was replaced, and only then does the listener look: the next msgd must
+ * hear of the name. One that was refused is nobody's.
+ */
+static void granted_before_msgds_return(void **state, int error)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[A];
+	struct msg_ctx *ctx = side->ctx;
+	struct control_message listen = {.type = CONTROL_LISTEN,
+		.listen = {.listener = 5, .type = CHANNEL_SEQPACKET, .backlog = 1}};
+	struct control_message answer = {.type = CONTROL_STATUS}, message = {0};
+	struct msg_sock *listener = sock_new(ctx, SOCK_LISTENER, 0);
+	bool announced = false;
+
+	strcpy(side->channel->name, "other"); /* which is announced, too */
+	strcpy(listener->name, "name");
+	strcpy(listen.listen.name, "name");
+	listener->handle = 5;
+	listener->backlog = 1;
+	HASH_ADD(hh, ctx->listeners, handle, sizeof(listener->handle), listener);
+	ctx->control.epoch = 1;
+	answer.request = request_new(ctx, listener, &listen)->id;
+	answer.status.error = (uint32_t)error;
+	pair_say(side, &answer);
+	while (pair_control(side, &message))
+		;
+	atomic_store(&ctx->control.them->alive, 1);
+	atomic_store(&side->control_page->epoch, 2);
+	control_take(ctx);
+	while (pair_control(side, &message))
+		announced |= message.type == CONTROL_LISTEN && message.listen.listener == 5;
+	assert_int_equal(announced, error == 0);
+	sock_free(listener);
+}
+
+static void test_granted_before_msgds_return(void **state)
+{
+	granted_before_msgds_return(state, 0);
+}
+
+static void test_refused_before_msgds_return(void **state)
+{
+	granted_before_msgds_return(state, EACCES);
+}
+
 static void test_hostile_counters(void **state)
 {
 	static const uint32_t produced[] = {8, 4 * 4096 + 16, 0x80000000U, 0xfffffff0U};
@@ -667,6 +849,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_close_with_unread_data_resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_shutdown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_is_reported_until_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pollout_survives_other_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_end_judges_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_first_credit_waits_for_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_after_whole_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_wakes_when_low, setup, teardown),
@@ -683,6 +871,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_after_msgds_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_granted_before_msgds_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_before_msgds_return, setup, teardown),
 		cmocka_unit_test(test_hostile_counters),
 		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, teardown),
 	};

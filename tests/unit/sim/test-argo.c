@@ -404,6 +404,24 @@ static void test_partner_dies(void **state)
 	assert_int_equal(reg(w, w->a, 5, c, RING_LEN, ring.gfns, 1), -ESRCH);
 }
 
+/* Whoever still sends to the one that is gone must not reach the next. */
+static void test_aport_is_not_given_again(void **state)
+{
+	struct world *w = *state;
+	const struct hv_ops *ops = w->hv_a->ops;
+	struct hv_ring *ring;
+	uint32_t aport;
+
+	assert_int_equal(ops->argo_register(w->hv_a, 0, w->b, 4096, &ring), 0);
+	aport = ring->aport;
+	assert_int_equal(ops->argo_unregister(w->hv_a, ring), 0);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(ops->argo_register(w->hv_a, 0, w->b, 4096, &ring), 0);
+		assert_int_not_equal(ring->aport, aport);
+		assert_int_equal(ops->argo_unregister(w->hv_a, ring), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +436,7 @@ int main(void)
 		SIM_TEST(test_notify),
 		SIM_TEST(test_waiters_run_out),
 		SIM_TEST(test_partner_dies),
+		SIM_TEST(test_aport_is_not_given_again),
 	};
 
 	return cmocka_run_group_tests_name("sim-argo", tests, NULL, NULL);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msgd in a task: daemon/server.c, attach.c and the broker as they are, on as much of libevent's
+ * interface as they use, which is here: a loop on the virtual clock. What of msgd is not here:
+ * main.c, the admin and attach sockets, systemd.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "agent/agent.h"
+#include "daemon/log.h"
+#include "daemon/quiesce.h"
+#include "daemon/server.h"
+#include "tests/simulate/simulate.h"
+
+struct event {
+	TAILQ_ENTRY(event) entry; /* in base->active, while active */
+	LIST_ENTRY(event) all;
+	struct event_base *base; /* borrowed */
+	evutil_socket_t fd;	 /* -1: none */
+	short events;
+	event_callback_fn fn;
+	void *arg;
+	bool active, added;
+	uint64_t due_ns; /* 0: no timer */
+};
+
+struct event_base {
+	struct world *world; /* borrowed */
+	LIST_HEAD(, event) events;
+	TAILQ_HEAD(, event) active;
+	bool inside; /* a callback runs */
+	bool stop;
+};
+
+struct msgd {
+	struct world *world; /* borrowed */
+	struct sim_task *task;
+	struct event_base base;
+	struct hv *hv;
+	struct server *server; /* owned */
+	bool up;
+	struct msgd *next_dead;
+};
+
+static const char policy_text[] = "allow listen * on any\n"
+				  "allow connect * from any to any\n";
+
+/* ---- libevent ------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(const struct world *w)
+{
+	return atomic_load(&sim_xen(w->sim)->seg->now_ns);
+}
+
+struct event *event_new(
+	struct event_base *base, evutil_socket_t fd, short events, event_callback_fn fn, void *arg)
+{
+	struct event *event = calloc(1, sizeof(*event));
+
+	if (!event)
+		return NULL;
+	*event = (struct event){.base = base, .fd = fd, .events = events, .fn = fn, .arg = arg};
+	LIST_INSERT_HEAD(&base->events, event, all);
+	return event;
+}
+
+int event_add(struct event *event, const struct timeval *timeout)
+{
+	event->added = true;
+	if (timeout)
+		event->due_ns = now_ns(event->base->world) + 1 +
+				(uint64_t)timeout->tv_sec * 1000000000U +
+				(uint64_t)timeout->tv_usec * 1000U;
+	return 0;
+}
+
+int event_del(struct event *event)
+{
+	event->added = false;
+	event->due_ns = 0;
+	if (event->active)
+		TAILQ_REMOVE(&event->base->active, event, entry);
+	event->active = false;
+	return 0;
+}
+
+void event_free(struct event *event)
+{
+	(void)event_del(event);
+	LIST_REMOVE(event, all);
+	free(event);
+}
+
+void event_active(struct event *event, int what, short n_calls)
+{
+	if (!event->active)
+		TAILQ_INSERT_TAIL(&event->base->active, event, entry);
+	event->active = true;
+}
+
+int event_pending(const struct event *event, short events, struct timeval *timeout)
+{
+	return event->added && event->due_ns;
+}
+
+int event_base_loopbreak(struct event_base *base)
+{
+	base->stop = true;
+	return 0;
+}
+
+/* The timer that is due first, or NULL. */
+static struct event *timer_first(struct event_base *base)
+{
+	struct event *event, *first = NULL;
+
+	LIST_FOREACH (event, &base->events, all)
+		if (event->due_ns && (!first || event->due_ns < first->due_ns))
+			first = event;
+	return first;
+}
+
+static void event_run(struct event *event, short what)
+{
+	struct event_base *base = event->base;
+
+	if (!(event->events & EV_PERSIST))
+		(void)event_del(event);
+	base->inside = true;
+	event->fn(event->fd, what, event->arg); /* may free the event */
+	base->inside = false;
+}
+
+/* One event, or sleep. There is one descriptor: the hypervisor's. */
+static void loop_once(struct event_base *base)
+{
+	struct event *event = TAILQ_FIRST(&base->active), *timer = timer_first(base);
+	struct pollfd pollfd = {.fd = -1, .events = POLLIN};
+
+	if (event) {
+		TAILQ_REMOVE(&base->active, event, entry);
+		event->active = false;
+		event_run(event, EV_TIMEOUT);
+		return;
+	}
+	if (timer && timer->due_ns <= now_ns(base->world)) {
+		event_run(timer, EV_TIMEOUT);
+		return;
+	}
+	LIST_FOREACH (event, &base->events, all) {
+		if (event->fd < 0 || !event->added)
+			continue;
+		pollfd.fd = event->fd;
+		if (sim_task_poll(
+			    base->world->sim, &pollfd, 1, timer ? timer->due_ns : UINT64_MAX) > 0)
+			event_run(event, EV_READ);
+		return;
+	}
+}
+
+/* ---- what else the server calls ------------------------------------------------------------- */
+
+static bool logs;
+
+void log_write(int priority, const char *format, ...)
+{
+	va_list args;
+
+	if (!logs)
+		return;
+	va_start(args, format);
+	(void)fputs("msgd: ", stderr);
+	(void)vfprintf(stderr, format, args);
+	(void)fputc('\n', stderr);
+	va_end(args);
+}
+
+/* server->agent and server->quiesce are NULL here. */
+void agent_record_gone(struct agent *agent, const char *key)
+{
+	abort();
+}
+
+void quiesce_look(struct quiesce *quiesce)
+{
+	abort();
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+static void msgd_main(void *arg)
+{
+	struct msgd *msgd = arg;
+	struct world *w = msgd->world;
+	char error[POLICY_ERROR_SIZE];
+	struct broker_limits limits;
+	struct policy *policy;
+	const char *reason;
+	int r;
+
+	if (sim_hv_open(w->sim, 0, &msgd->hv) < 0 || policy_new(&policy) < 0 ||
+		policy_parse(policy, "policy", policy_text, strlen(policy_text), error) < 0)
+		fail(w, "msgd cannot begin");
+	broker_limits_default(&limits);
+	r = server_new(&msgd->base, msgd->hv, &limits, policy, &msgd->server, &reason);
+	if (r < 0)
+		fail(w, "msgd cannot start: %s: %s", reason, strerror(-r));
+	msgd->up = true;
+	while (!msgd->base.stop)
+		loop_once(&msgd->base);
+	fail(w, "msgd has left its loop");
+}
+
+void msgd_start(struct world *w)
+{
+	struct msgd *msgd = calloc(1, sizeof(*msgd));
+
+	logs = w->log;
+	if (!msgd)
+		abort();
+	msgd->world = w;
+	msgd->base.world = w;
+	LIST_INIT(&msgd->base.events);
+	TAILQ_INIT(&msgd->base.active);
+	w->msgd = msgd;
+	if (sim_task_start(w->sim, 0, "msgd", msgd_main, msgd, &msgd->task) < 0)
+		abort();
+	sim_task_set_background(msgd->task);
+}
+
+/* A process that was killed frees nothing: what msgd had stays where it was, for nobody. */
+void msgd_end(struct world *w, bool kill)
+{
+	struct msgd *msgd = w->msgd;
+
+	w->msgd = NULL;
+	w->msgd_ended = true;
+	sim_task_kill(w->sim, msgd->task);
+	/* Only between two callbacks is there a server that can be asked to stop. */
+	if (kill || !msgd->up || msgd->base.inside) {
+		if (msgd->hv)
+			sim_hv_kill(w->sim, msgd->hv);
+		msgd->next_dead = w->dead_msgds;
+		w->dead_msgds = msgd;
+		return;
+	}
+	server_free(msgd->server);
+	free(msgd);
+}
+
+void msgd_stopped(struct world *w)
+{
+	if (w->msgd->server->n_attached)
+		fail(w, "msgd believes that %u applications are there",
+			w->msgd->server->n_attached);
+	msgd_end(w, false);
+}
