@@ -3,6 +3,7 @@
  * The life of a link: made as msgd directs (PROTOCOL.md, section 5.3), ended by the other process's
  * death, by msgd or by a violation (5.4). What travels on it is in link-io.c.
  */
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,6 +170,25 @@ static int register_argo_ring(struct link *link, uint32_t ring_len)
 	return 0;
 }
 
+static void page_name(struct doorbell_page *page, uint64_t uid, uint32_t port)
+{
+	page->magic = LINK_PAGE_MAGIC;
+	uid = htole64(uid);
+	memcpy(page->nonce, &uid, sizeof(uid));
+	page->port = port;
+}
+
+/* What the page says, copied once: the creator can write it at any time. */
+static bool page_is_named(const struct doorbell_page *page, uint64_t uid, uint32_t port)
+{
+	struct doorbell_page want = {0};
+	uint8_t head[offsetof(struct doorbell_page, port) + sizeof(want.port)];
+
+	page_name(&want, uid, port);
+	memcpy(head, (const void *)page, sizeof(head));
+	return memcmp(head, &want, sizeof(head)) == 0;
+}
+
 static int create_resources(struct link *link, const struct control_link_create *request,
 	struct control_link_offer *ret)
 {
@@ -186,6 +206,7 @@ static int create_resources(struct link *link, const struct control_link_create 
 	if (r < 0)
 		return r;
 	link_set_page(link, page);
+	page_name(page, link->uid, link->port);
 	atomic_store(&link->me->alive, 1);
 	if (link->transport == TRANSPORT_GRANT)
 		return share_grant_rings(link, request->ring_pages, &ret->refs_ref);
@@ -258,6 +279,27 @@ static int map_grant_rings(struct link *link, const struct control_link_bind *re
 	return 0;
 }
 
+/*
+ * The offer may be old: its creator dead, and its port and references another process's. That one's
+ * port must not be bound, for its own peer could not any more.
+ */
+static int verify_offer(struct link *link, const struct control_link_bind *request)
+{
+	struct hv *hv = link->ctx->hv;
+	struct hv_map *map;
+	void *page;
+	bool named;
+	int r;
+
+	r = hv->ops->grant_map(
+		hv, link->peer_domid, &request->doorbell_ref, 1, false, NULL, &page, &map);
+	if (r < 0)
+		return r;
+	named = page_is_named(page, request->uid, request->port);
+	hv->ops->grant_unmap(hv, map);
+	return named ? 0 : -ECONNRESET;
+}
+
 static int bind_resources(
 	struct link *link, const struct control_link_bind *request, struct control_link_ready *ret)
 {
@@ -266,6 +308,9 @@ static int bind_resources(
 	void *page;
 	int r;
 
+	r = verify_offer(link, request);
+	if (r < 0)
+		return r;
 	r = hv->ops->evtchn_bind_interdomain(hv, link->peer_domid, request->port, &link->port);
 	if (r < 0)
 		return r;
@@ -275,6 +320,8 @@ static int bind_resources(
 	if (r < 0)
 		return r;
 	link_set_page(link, page);
+	if (!page_is_named(page, request->uid, request->port))
+		return -ECONNRESET;
 	if (link->transport == TRANSPORT_GRANT)
 		return map_grant_rings(link, request);
 	r = register_argo_ring(link, request->ring_len);
@@ -300,6 +347,8 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 	if (!link)
 		return;
 	r = bind_resources(link, request, &ready.link_ready);
+	if (r == -EINVAL || r == -ESRCH)
+		r = -ECONNRESET; /* what was offered is gone, and whoever did so */
 	if (r < 0) {
 		link_failed(ctx, request->end, -r, strerrordesc_np(-r));
 		return;

@@ -150,9 +150,11 @@ struct argo_end {
 	uint32_t consumed;	/* bytes moved past, of messages from the peer */
 	uint32_t produced;	/* bytes sent */
 	uint32_t peer_consumed; /* as last read and checked */
-	uint64_t retry_ns;	/* the hypervisor found no room: not before this time */
-	uint8_t *stage;		/* owned: frames kept back by `more`, ARGO_STAGE_SIZE bytes */
-	uint32_t staged;	/* bytes in it */
+	/* 0, or: the hypervisor found no room; not before this time, and then retry_links, which
+	 * alone sets it back: somebody may be blocked though others find room by now. */
+	uint64_t retry_ns;
+	uint8_t *stage;	 /* owned: frames kept back by `more`, ARGO_STAGE_SIZE bytes */
+	uint32_t staged; /* bytes in it */
 };
 
 struct grant_end {

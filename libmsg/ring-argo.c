@@ -47,13 +47,8 @@ static int64_t argo_room(struct link *link, uint32_t want)
 	uint32_t before = argo->staged + FRAME_HEADER_SIZE;
 	int64_t room;
 
-	if (argo->retry_ns) {
-		struct hv *hv = link->ctx->hv;
-
-		if (hv->ops->now_ns(hv) < argo->retry_ns)
-			return -EAGAIN;
-		argo->retry_ns = 0;
-	}
+	if (argo->retry_ns && link->ctx->hv->ops->now_ns(link->ctx->hv) < argo->retry_ns)
+		return -EAGAIN;
 	room = argo_free_bytes(link, before + round_up16(want));
 	if (room < 0)
 		return room;
@@ -73,6 +68,8 @@ static int argo_sendv(struct link *link, const struct iovec *iov, size_t n, uint
 	if (r < 0)
 		return r;
 	link->argo.produced += argo_charge(len);
+	if (link->argo.retry_ns)
+		link->argo.retry_ns = 1; /* at once: others may be blocked still */
 	return 0;
 }
 
@@ -88,7 +85,6 @@ static int argo_push(struct link *link)
 	if (r < 0)
 		return r;
 	argo->staged = 0;
-	argo->retry_ns = 0;
 	return 0;
 }
 

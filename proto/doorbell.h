@@ -42,12 +42,13 @@ struct doorbell_end {
 };
 
 #define CONTROL_PAGE_MAGIC 0x4347534dU /* "MSGC" */
+#define LINK_PAGE_MAGIC	   0x4c47534dU /* "MSGL" */
 
 struct doorbell_page {
-	/* Control pages only; zero on links. Written by the application before it publishes. */
+	/* Written by the creator before it tells of the page; versions are 0 on links. */
 	uint32_t magic;
 	uint16_t version_min, version_max;
-	uint8_t nonce[16];
+	uint8_t nonce[16]; /* on links: its uid, little-endian, then 0 */
 	uint32_t port;
 	/* Control pages only; written by msgd: one more at each attach of a msgd. */
 	_Alignas(DOORBELL_LINE) _Atomic uint32_t epoch;
