@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -360,6 +361,102 @@ static void test_first_credit_waits_for_room(void **state)
 	channel_free(channel);
 	late->channel = NULL;
 	sock_free(late);
+}
+
+/* ---- what a hypervisor refuses ------------------------------------------------------------- */
+
+static int refuse_sendv(
+	struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n, uint32_t type)
+{
+	return -EAGAIN;
+}
+
+/* Who finds room by looking must not make those forgotten that were refused and wait. */
+static void test_refused_is_tried_again(void **state)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[A];
+	struct link *link = side->link;
+	static struct hv_ops ops;
+	struct grant_end grant = link->grant;
+
+	ops = *side->hv.ops;
+	ops.argo_sendv = refuse_sendv;
+	side->hv.ops = &ops;
+	link->transport = TRANSPORT_ARGO;
+	link->ops = &ring_argo_ops;
+	memset(&link->argo, 0, sizeof(link->argo));
+	link->argo.peer_len = link->ring_len;
+	assert_int_equal(link_put_bare(link, PAIR_CHANNEL, FRAME_LIMIT, 1), -EAGAIN);
+	assert_int_equal(link->ops->room(link, 0), -EAGAIN);
+	link->argo.retry_ns = 1; /* it is time */
+	assert_true(link->ops->room(link, 0) > 0);
+	assert_int_equal(ctx_retry_time(side->ctx), 1);
+	link->sync = 1; /* it has no ring to read */
+	ctx_drive(side->ctx, NULL);
+	assert_int_equal(ctx_retry_time(side->ctx), DEADLINE_NEVER); /* nobody was blocked */
+	link->transport = TRANSPORT_GRANT;
+	link->ops = &ring_grant_ops;
+	link->grant = grant;
+}
+
+static struct {
+	struct doorbell_page page;
+	unsigned n_bound;
+} offered;
+
+static int map_offered(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
+	bool writable, const struct hv_unmap_notify *notify, void **ret_addr,
+	struct hv_map **ret_map)
+{
+	*ret_addr = &offered.page;
+	return 0;
+}
+
+static void unmap_offered(struct hv *hv, struct hv_map *map)
+{
+}
+
+static int bind_offered(struct hv *hv, uint16_t remote, uint32_t port, uint32_t *ret_port)
+{
+	offered.n_bound++;
+	return -ENOSPC;
+}
+
+static uint32_t bind_error(struct pair_side *side, const struct control_link_bind *request)
+{
+	struct control_message message = {0};
+
+	link_bind(side->ctx, request);
+	assert_true(pair_control(side, &message));
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	return message.link_failed.error;
+}
+
+/* The creator has died, and its page and port are another link's by now: that is not touched. */
+static void test_offer_of_the_dead(void **state)
+{
+	struct pair_side *side = &((struct pair *)*state)->sides[B];
+	struct control_link_bind request = {.end = 50, .transport = TRANSPORT_GRANT, .port = 5};
+	static struct hv_ops ops;
+	uint64_t uid = htole64(0x1122334455667788);
+
+	ops = *side->hv.ops;
+	ops.grant_map = map_offered;
+	ops.grant_unmap = unmap_offered;
+	ops.evtchn_bind_interdomain = bind_offered;
+	side->hv.ops = &ops;
+	offered.page.magic = LINK_PAGE_MAGIC;
+	offered.page.port = 5;
+	memcpy(offered.page.nonce, &uid, sizeof(uid));
+	request.uid = 0x1122334455667789;
+	assert_int_equal(bind_error(side, &request), ECONNRESET);
+	request.uid--;
+	request.port = 6;
+	assert_int_equal(bind_error(side, &request), ECONNRESET);
+	assert_int_equal(offered.n_bound, 0);
+	request.port = 5;
+	assert_int_equal(bind_error(side, &request), ENOSPC);
+	assert_int_equal(offered.n_bound, 1);
 }
 
 static void test_death_after_whole_messages(void **state)
@@ -855,6 +952,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_end_judges_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_first_credit_waits_for_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_is_tried_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_offer_of_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_after_whole_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_wakes_when_low, setup, teardown),
