@@ -495,13 +495,19 @@ static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const vo
 				&txn, domain, &addr, iov, n_iov, message_type, false);
 		txn_commit(&txn);
 	}
-	if (r != -EAGAIN)
-		return r;
-	txn_begin(xen);
-	r = -ESRCH;
-	if (domain_find(xen, domid) == domain)
-		r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
-	txn_commit(xen);
+	if (r == -EAGAIN) {
+		txn_begin(xen);
+		r = -ESRCH;
+		if (domain_find(xen, domid) == domain)
+			r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
+		txn_commit(xen);
+	}
+	/*
+	 * Xen's sendv ends with `ret < 0 ? ret : len`, whose type is that of len: what fails once
+	 * both domains are known reaches its caller as a large positive number.
+	 */
+	if (r < 0 && !addr.src.pad && !addr.dst.pad && r != -EPERM && r != -ESRCH)
+		return (long)(uint32_t)r;
 	return r;
 }
 

@@ -73,7 +73,7 @@ static long message_send(uint32_t aport)
 		.dst = {.aport = aport, .domain_id = SELF}};
 	xen_argo_iov_t iov = {.iov_hnd = (uint8_t *)(uintptr_t)MESSAGE, .iov_len = sizeof(MESSAGE)};
 
-	return hypercall_argo_op(XEN_ARGO_OP_sendv, &address, &iov, 1, TYPE);
+	return (int)hypercall_argo_op(XEN_ARGO_OP_sendv, &address, &iov, 1, TYPE);
 }
 
 static void round_trip(void)

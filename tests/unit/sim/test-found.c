@@ -142,7 +142,7 @@ static void test_waiter_dies(void **state)
 	w->xen->seg->argo_mac_permissive = 1;
 	assert_int_equal(argo_op(w->xen, w->a, XEN_ARGO_OP_register_ring, &reg, &gfn, 1, 0), 0);
 	assert_int_equal(argo_op(w->xen, w->b, XEN_ARGO_OP_sendv, &addr, &iov, 1, 0), 3000);
-	assert_int_equal(argo_op(w->xen, w->b, XEN_ARGO_OP_sendv, &addr, &iov, 1, 0), -EAGAIN);
+	assert_int_equal((int)argo_op(w->xen, w->b, XEN_ARGO_OP_sendv, &addr, &iov, 1, 0), -EAGAIN);
 	ring = argo_find(w->xen, domain_find(w->xen, w->a), 5, XEN_ARGO_DOMID_ANY, &(uint32_t){0});
 	assert_int_equal(ring->n_waiters, 1);
 	assert_int_equal(sim_domain_destroy(w->sim, w->b), 0);
