@@ -13,7 +13,7 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/lab /run/lock /run/xen
 ln -sfn /proc/self/fd /dev/fd
 dmesg -n 1 # what the kernel says must not get between the lines of the console
-for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc; do
+for module in xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-argo; do
 	# shellcheck disable=SC2046 # options, or none
 	insmod "/lab/modules/$module.ko" $(sed -n "s/.*\blab\.${module#xen-}\.\([a-z]*=[0-9]*\).*/\1/p" /proc/cmdline)
 done

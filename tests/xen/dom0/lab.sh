@@ -3,6 +3,7 @@
 # What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
 #
 #   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration)
+#   guest_saved_restored NAME         and goes on, under another domid
 #   on DOMAIN COMMAND                 its output and status
 #   start TAG DOMAIN COMMAND          in the background
 #   await TAG PATTERN [SECONDS]       until it has said so
@@ -113,6 +114,24 @@ guest_have() {
 	offset=$(guest_console_size "$name")
 	xl create -q "$state/guests/$name.cfg" || fail "xl create $name"
 	guest_up "$name" "$offset"
+}
+
+# Of the restored domain: it is another one than before.
+console_known() {
+	xenstore-read "/local/domain/$(guest_domid "$1")/console/tty" >"$state/guests/$1.pty" 2>/dev/null
+}
+
+# guest_saved_restored NAME: it goes on under another domid.
+guest_saved_restored() {
+	local domid
+
+	domid=$(guest_domid "$1")
+	xl save "$1" /tmp/saved >/tmp/save.out 2>&1 || fail "xl save: $(cat /tmp/save.out)"
+	xl restore /tmp/saved >/tmp/restore.out 2>&1 || fail "xl restore: $(cat /tmp/restore.out)"
+	rm /tmp/saved
+	[ "$(guest_domid "$1")" != "$domid" ] || fail 'the same domid'
+	eventually 20 console_known "$1"
+	on "$1" true
 }
 
 guest_destroy() {

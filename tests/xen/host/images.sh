@@ -7,7 +7,7 @@
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
 	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen
-	tests/listing/listing tests/listing/listing-guest'
+	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {
@@ -68,6 +68,7 @@ image_base() {
 	for module in xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs/xenfs; do
 		cp "$modules/kernel/drivers/xen/$module.ko" "$root/lab/modules/"
 	done
+	cp "$1/../kmod/xen-argo.ko" "$root/lab/modules/"
 	cp -a "$product/usr" "$root/"
 	cp "$product"/lab/* "$root/lab/bin/"
 }

@@ -27,24 +27,6 @@ healthy() {
 	on "$1" '! dmesg | grep -qE "BUG|Oops|Call Trace"' || fail "$1: $(on "$1" 'dmesg | tail -n 20')"
 }
 
-# Of the restored domain: it is another one than before.
-console_known() {
-	# shellcheck disable=SC2154 # lab.sh's
-	xenstore-read "/local/domain/$(guest_domid "$1")/console/tty" >"$state/guests/$1.pty" 2>/dev/null
-}
-
-guest_saved_restored() { # NAME
-	local domid
-
-	domid=$(guest_domid "$1")
-	xl save "$1" /tmp/saved >/tmp/save.out 2>&1 || fail "xl save: $(cat /tmp/save.out)"
-	xl restore /tmp/saved >/tmp/restore.out 2>&1 || fail "xl restore: $(cat /tmp/restore.out)"
-	rm /tmp/saved
-	[ "$(guest_domid "$1")" != "$domid" ] || fail 'the same domid'
-	eventually 20 console_known "$1"
-	on "$1" true
-}
-
 case_any() {
 	local verb=${1%-*} name=${1#*-}1 round
 

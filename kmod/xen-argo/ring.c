@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A file's ring: its memory, its life in Xen, its mapping. The one rule that nothing here may
+ * break: a page that Xen has in a ring is that ring's and nothing else's. It is unregistered before
+ * it is freed, and where Xen does not say that it let go, the page is never freed.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <xen/page.h>
+
+#include "xen-argo.h"
+
+/* Given out for aport 0, so that chosen ones stay clear. */
+#define ANY_APORT_FIRST 0x80000000U
+/* A domain has 128 rings: so many of them at most are in the way. */
+#define ANY_APORT_TRIES 129
+
+/* Xen has 128 at most; some may have vanished with their partners. All can be asked for at once. */
+#define MAX_RINGS ARGO_MAX_NOTIFY
+
+static ulong limit = (64UL << 20) >> PAGE_SHIFT;
+module_param(limit, ulong, 0644);
+MODULE_PARM_DESC(limit, "Pages that all rings, and messages being copied, may take");
+
+static atomic_long_t n_charged;
+
+static DEFINE_MUTEX(rings_lock);
+/* Under rings_lock. */
+static LIST_HEAD(rings);
+static unsigned int n_rings;
+static u32 next_aport;
+static bool ended;
+
+int argo_pages_charge(unsigned long n)
+{
+	if (atomic_long_add_return(n, &n_charged) <= READ_ONCE(limit))
+		return 0;
+	atomic_long_sub(n, &n_charged);
+	return -ENOMEM;
+}
+
+void argo_pages_uncharge(unsigned long n)
+{
+	atomic_long_sub(n, &n_charged);
+}
+
+unsigned long argo_pages_charged(void)
+{
+	return atomic_long_read(&n_charged);
+}
+
+static void ring_free(struct argo_ring *ring)
+{
+	if (ring->leaked) {
+		/* The charge stays as well. */
+		pr_err("%u pages of ring %u for domain %u are lost: Xen did not let go of them\n",
+		       ring->n_pages, ring->aport, ring->partner);
+		return;
+	}
+	for (unsigned int i = 0; i < ring->n_pages; i++)
+		if (ring->pages[i])
+			put_page(ring->pages[i]);
+	argo_pages_uncharge(ring->n_pages);
+	kvfree(ring->pages);
+	kfree(ring);
+}
+
+static struct argo_ring *ring_new(u32 len, u16 partner)
+{
+	struct argo_ring *ring;
+	unsigned int n = DIV_ROUND_UP(len + sizeof(struct argo_ring_header), PAGE_SIZE);
+	int err = argo_pages_charge(n);
+
+	if (err)
+		return ERR_PTR(err);
+	ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
+	if (!ring) {
+		argo_pages_uncharge(n);
+		return ERR_PTR(-ENOMEM);
+	}
+	ring->len = len;
+	ring->partner = partner;
+	ring->n_pages = n;
+	err = -ENOMEM;
+	ring->pages = kvcalloc(n, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
+	if (!ring->pages) {
+		ring->n_pages = 0;
+		argo_pages_uncharge(n);
+		goto fail;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		ring->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+		if (!ring->pages[i])
+			goto fail;
+		if (fatal_signal_pending(current)) {
+			err = -EINTR;
+			goto fail;
+		}
+		cond_resched();
+	}
+	ring->header = page_address(ring->pages[0]);
+	return ring;
+fail:
+	ring_free(ring);
+	return ERR_PTR(err);
+}
+
+/* Xen's frames are of 4 KiB, whatever the kernel's pages are. */
+static u64 *ring_gfns(const struct argo_ring *ring, unsigned int *ret_n)
+{
+	unsigned int n = DIV_ROUND_UP(ring->len + sizeof(struct argo_ring_header), XEN_PAGE_SIZE);
+	u64 *gfns = kvmalloc_array(n, sizeof(*gfns), GFP_KERNEL);
+
+	for (unsigned int i = 0; gfns && i < n; i++)
+		gfns[i] = pfn_to_gfn(page_to_xen_pfn(ring->pages[i / XEN_PFN_PER_PAGE]) +
+				     i % XEN_PFN_PER_PAGE);
+	*ret_n = n;
+	return gfns;
+}
+
+/* Tells Xen; rings_lock is held. An aport is chosen if none was asked for. */
+static int ring_announce(struct argo_ring *ring, u32 aport, const u64 *gfns, unsigned int n_gfns)
+{
+	struct argo_register reg = {
+		.aport = aport,
+		.partner = ring->partner,
+		.len = ring->len,
+	};
+	int err = -EEXIST;
+
+	for (unsigned int i = 0; err == -EEXIST && i < (aport ? 1 : ANY_APORT_TRIES); i++) {
+		if (!aport)
+			reg.aport = ANY_APORT_FIRST | next_aport++;
+		err = argo_register_ring(&reg, gfns, n_gfns);
+	}
+	ring->aport = reg.aport;
+	return err;
+}
+
+static void ring_end(struct argo_ring *ring)
+{
+	WRITE_ONCE(ring->dead, true);
+	list_del(&ring->link);
+	n_rings--;
+	argo_wait_died(ring->file);
+}
+
+/* Xen lets go of the ring, or has already; rings_lock is held. */
+static void ring_unregister(struct argo_ring *ring)
+{
+	struct argo_unregister unreg = {
+		.aport = ring->aport,
+		.partner = ring->partner,
+	};
+	int err = argo_unregister_ring(&unreg);
+
+	/* ENOENT: the partner died, and Xen took its rings away. */
+	if (err && err != -ENOENT)
+		ring->leaked = true;
+	ring_end(ring);
+}
+
+/*
+ * Xen took the new ring, so it had none of that name any more: one that is in the list vanished
+ * with an earlier domain of that domid. It must not be unregistered any more, for that would end
+ * the new one.
+ */
+static void ring_supersede(const struct argo_ring *new)
+{
+	struct argo_ring *ring, *next;
+
+	list_for_each_entry_safe(ring, next, &rings, link)
+		if (ring->aport == new->aport && ring->partner == new->partner)
+			ring_end(ring);
+}
+
+static int ring_register(struct argo_file *file, struct argo_ring *ring, u32 aport)
+{
+	unsigned int n_gfns;
+	u64 *gfns = ring_gfns(ring, &n_gfns);
+	int err;
+
+	if (!gfns)
+		return -ENOMEM;
+	mutex_lock(&rings_lock);
+	if (ended)
+		err = -ESHUTDOWN;
+	else if (n_rings == MAX_RINGS)
+		err = -ENOSPC;
+	else
+		err = ring_announce(ring, aport, gfns, n_gfns);
+	if (!err) {
+		ring_supersede(ring);
+		list_add(&ring->link, &rings);
+		n_rings++;
+		/* Pairs with argo_ring_get: who sees the ring sees all of it. */
+		smp_store_release(&file->ring, ring);
+	}
+	mutex_unlock(&rings_lock);
+	kvfree(gfns);
+	return err;
+}
+
+int argo_ring_register(struct argo_file *file, struct argodev_register *reg)
+{
+	struct argo_ring *ring;
+	int err;
+
+	if (reg->pad[0] || reg->pad[1] || reg->pad[2])
+		return -EINVAL;
+	if (reg->len < ARGODEV_RING_LEN_MIN || reg->len > ARGODEV_RING_LEN_MAX || reg->len % 16)
+		return -EINVAL;
+	/* Nor with mac-permissive: a ring has one partner, whose word its source is. */
+	if (reg->partner == ARGO_DOMID_ANY)
+		return -EPERM;
+	if (test_and_set_bit(0, &file->registering))
+		return -EBUSY;
+	ring = ring_new(reg->len, reg->partner);
+	if (IS_ERR(ring)) {
+		err = PTR_ERR(ring);
+		goto fail;
+	}
+	ring->file = file;
+	err = ring_register(file, ring, reg->aport);
+	if (err) {
+		ring_free(ring);
+		goto fail;
+	}
+	reg->aport = ring->aport;
+	return 0;
+fail:
+	clear_bit(0, &file->registering);
+	return err;
+}
+
+int argo_ring_mmap(struct argo_file *file, struct vm_area_struct *vma)
+{
+	struct argo_ring *ring = argo_ring_alive(file);
+
+	if (IS_ERR(ring))
+		return PTR_ERR(ring);
+	/* A private mapping would show its own copies of pages that Xen writes. */
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	/* Each mapping holds the file, and so the ring. */
+	return vm_map_pages(vma, ring->pages, ring->n_pages);
+}
+
+void argo_ring_release(struct argo_file *file)
+{
+	struct argo_ring *ring = file->ring;
+
+	if (!ring)
+		return;
+	mutex_lock(&rings_lock);
+	if (!ring->dead)
+		ring_unregister(ring);
+	mutex_unlock(&rings_lock);
+	ring_free(ring);
+}
+
+void argo_rings_end(bool final)
+{
+	struct argo_ring *ring, *next;
+
+	mutex_lock(&rings_lock);
+	if (final)
+		ended = true;
+	list_for_each_entry_safe(ring, next, &rings, link)
+		ring_unregister(ring);
+	mutex_unlock(&rings_lock);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* REGISTER, PEER, INFO and mmap: what they refuse, and in which state. */
+#include "tests/kmod/selftest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+
+#define BAD ((void *)8)
+
+static void unknown_requests(void)
+{
+	int fd = ring_open();
+
+	EXPECT(call(fd, _IO('A', 0xc5), NULL), -ENOTTY);
+	EXPECT(call(fd, _IOR('A', 0xc1, struct argodev_peer), NULL), -ENOTTY);
+	EXPECT(call(fd, _IOWR('A', 0xc0, uint32_t), BAD), -ENOTTY);
+	EXPECT(call(fd, 0, NULL), -ENOTTY);
+}
+
+static void without_ring(void)
+{
+	struct argodev_info info;
+	int fd = ring_open();
+	char byte;
+
+	EXPECT(ring_peer(fd, 5), -ENOTCONN);
+	EXPECT(ring_send(fd, "x", 1), -ENOTCONN);
+	EXPECT(call(fd, ARGODEV_CONSUMED, NULL), 0);
+	EXPECT(ring_map(fd, 4096 - 64) == NULL && errno == ENOTCONN, true);
+	info = ring_info(fd);
+	EXPECT(info.flags, 0);
+	EXPECT(info.aport | info.len | info.partner | info.peer_aport, 0);
+	EXPECT(call(fd, ARGODEV_INFO, BAD), -EFAULT);
+	EXPECT(read(fd, &byte, 1) < 0 && errno == EINVAL, true);
+	EXPECT(write(fd, &byte, 1) < 0 && errno == EINVAL, true);
+}
+
+static void register_arguments(void)
+{
+	static const uint32_t bad[] = {0, 16, 32, 47, 49, 56, 63, 0xffffc1, 0xffffd0, 0x1000000,
+		0x80000000U, 0xfffffff0U, UINT32_MAX};
+	struct argodev_register reg = {.partner = self, .len = 4032};
+	int fd = ring_open();
+
+	EXPECT(call(fd, ARGODEV_REGISTER, BAD), -EFAULT);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		EXPECT(ring_register(fd, 5, self, bad[i]), -EINVAL);
+	for (int i = 0; i < 3; i++) {
+		reg.pad[i] = 1;
+		EXPECT(call(fd, ARGODEV_REGISTER, &reg), -EINVAL);
+		reg.pad[i] = 0;
+	}
+	EXPECT(ring_register(fd, 5, 0x7ff4, 4032), -EPERM);
+	EXPECT(ring_register(fd, 5, 0x7ff4, 4031), -EINVAL);
+	EXPECT(ring_register(fd, 5, 0x7ff0, 4032), -ESRCH);
+	EXPECT(ring_register(fd, 5, MISSING, 4032), -ESRCH);
+	EXPECT(ring_register(fd, 5, self, 4032), 0); /* the failures left nothing behind */
+	EXPECT(ring_register(fd, 6, self, 4032), -EBUSY);
+	EXPECT(call(fd, ARGODEV_REGISTER, BAD), -EFAULT);
+}
+
+static void register_sizes(void)
+{
+	static const uint32_t good[] = {48, 64, 4032, 4048, 65536, ARGODEV_RING_LEN_MAX};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		uint64_t pages = (good[i] + 64 + 4095) / 4096, before;
+		int fd = ring_open();
+		uint32_t *map, sum = 0;
+
+		before = ring_info(fd).n_pages;
+		EXPECT(ring_register(fd, 5, self, good[i]), 0);
+		EXPECT((long)(ring_info(fd).n_pages - before), (long)pages);
+		map = ring_map(fd, good[i]);
+		EXPECT(map != NULL, true);
+		for (uint32_t k = 0; k < (good[i] + 64) / 4; k++)
+			sum |= map[k];
+		EXPECT(sum, 0);
+		EXPECT(munmap(map, good[i] + 64), 0);
+		EXPECT(close(fd), 0);
+		fd = ring_open();
+		EXPECT((long)ring_info(fd).n_pages, (long)before);
+		EXPECT(close(fd), 0);
+	}
+}
+
+static void register_names(void)
+{
+	struct argodev_info info;
+	int a = ring_open(), b = ring_open();
+
+	EXPECT(ring_register(a, 77, self, 4032), 0);
+	EXPECT(ring_register(b, 77, self, 4032), -EEXIST);
+	EXPECT(ring_register(b, 77, self, 64), -EEXIST);
+	EXPECT(ring_register(b, 0, self, 64), 0);
+	info = ring_info(b);
+	EXPECT(info.aport != 0 && info.aport != 77, true);
+	EXPECT(info.flags, ARGODEV_INFO_REGISTERED);
+	EXPECT(info.len, 64);
+	EXPECT(info.partner, self);
+	EXPECT(close(a), 0);
+	a = ring_open();
+	EXPECT(ring_register(a, 77, self, 64), 0); /* free again */
+	EXPECT(ring_info(a).aport, 77);
+}
+
+/* Two threads' or processes' open files have nothing to do with each other but Xen's limit. */
+static void register_limit(void)
+{
+	int fds[128], fd = ring_open();
+
+	for (int i = 0; i < 128; i++) {
+		fds[i] = ring_open();
+		EXPECT(ring_register(fds[i], 0, self, 48), 0);
+	}
+	EXPECT(ring_register(fd, 0, self, 48), -ENOSPC);
+	EXPECT(ring_register(fd, 5, self, 48), -ENOSPC);
+	EXPECT(close(fds[77]), 0);
+	EXPECT(ring_register(fd, 5, self, 48), 0);
+}
+
+/* The module's limit is on all memory together; needs root. */
+static void register_memory(void)
+{
+	static const char limit[] = "/sys/module/xen_argo/parameters/limit";
+	FILE *file = fopen(limit, "r+");
+	int fd = ring_open();
+	char before[32] = "";
+
+	EXPECT(file != NULL, true);
+	EXPECT(fgets(before, sizeof(before), file) != NULL, true);
+	EXPECT(fseek(file, 0, SEEK_SET), 0);
+	EXPECT(fprintf(file, "%lu", (unsigned long)ring_info(fd).n_pages + 2) > 0, true);
+	EXPECT(fclose(file), 0);
+	EXPECT(ring_register(fd, 0, self, 4 * 4096), -ENOMEM);
+	EXPECT(ring_register(fd, 0, self, 2 * 4096 - 64), 0);
+	file = fopen(limit, "w");
+	EXPECT(fputs(before, file) > 0, true);
+	EXPECT(fclose(file), 0);
+}
+
+static void peer_once(void)
+{
+	struct argodev_peer peer = {.aport = 6, .pad = 1};
+	int fd = ring_open();
+
+	EXPECT(ring_register(fd, 5, self, 64), 0);
+	EXPECT(call(fd, ARGODEV_PEER, BAD), -EFAULT);
+	EXPECT(call(fd, ARGODEV_PEER, &peer), -EINVAL);
+	EXPECT(ring_send(fd, "x", 1), -ENOTCONN); /* neither set it */
+	EXPECT(ring_peer(fd, 0), 0);		  /* 0 is an aport as good as any */
+	EXPECT(ring_peer(fd, 0), -EISCONN);
+	EXPECT(ring_peer(fd, 6), -EISCONN);
+	EXPECT(ring_info(fd).flags, ARGODEV_INFO_REGISTERED | ARGODEV_INFO_PEER);
+	EXPECT(ring_info(fd).peer_aport, 0);
+}
+
+static void map_arguments(void)
+{
+	int fd = ring_open();
+	void *at;
+
+	EXPECT(ring_register(fd, 0, self, 3 * 4096 - 64), 0);
+	at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	EXPECT(at == MAP_FAILED && errno == EINVAL, true);
+	at = mmap(NULL, 4 * 4096, PROT_READ, MAP_SHARED, fd, 0);
+	EXPECT(at == MAP_FAILED && errno == ENXIO, true);
+	at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 3 * 4096);
+	EXPECT(at == MAP_FAILED && errno == ENXIO, true);
+	at = mmap(NULL, 2 * 4096, PROT_READ, MAP_SHARED, fd, 4096); /* a part, read-only */
+	EXPECT(at != MAP_FAILED, true);
+	EXPECT(munmap(at, 2 * 4096), 0);
+}
+
+/* A mapping keeps the ring, though the file is closed; the last of both ends it. */
+static void map_keeps(void)
+{
+	struct pair pair;
+	uint32_t aport;
+	char got[8];
+	int fd;
+
+	pair_make(&pair, 4032);
+	aport = ring_info(pair.b).aport;
+	EXPECT(close(pair.b), 0);
+	EXPECT(ring_send(pair.a, "kept", 5), 5);
+	EXPECT(ring_take(pair.map_b, 4032, got, sizeof(got)), 5);
+	EXPECT(strcmp(got, "kept"), 0);
+	fd = ring_open();
+	EXPECT(ring_register(fd, aport, self, 4032), -EEXIST);
+	EXPECT(munmap(pair.map_b, 4096), 0);
+	EXPECT(ring_send(pair.a, "lost", 5), -ECONNREFUSED);
+	EXPECT(ring_register(fd, aport, self, 4032), 0);
+}
+
+const struct test ring_tests[] = {
+	{"unknown_requests", unknown_requests},
+	{"without_ring", without_ring},
+	{"register_arguments", register_arguments},
+	{"register_sizes", register_sizes},
+	{"register_names", register_names},
+	{"register_limit", register_limit},
+	{"register_memory", register_memory},
+	{"peer_once", peer_once},
+	{"map_arguments", map_arguments},
+	{"map_keeps", map_keeps},
+	{0},
+};

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* poll and epoll: for messages, for room; and that nobody is interrupted who does not wait. */
+#include "tests/kmod/selftest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SHORT_MS 30 /* for what must not come */
+
+static int short_sender;
+
+/* Until that process sleeps. */
+static void asleep_await(pid_t pid)
+{
+	char path[40], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (state != 'S') {
+		FILE *file = fopen(path, "r");
+
+		if (!file)
+			_exit(1);
+		if (fscanf(file, "%*d %*s %c", &state) != 1)
+			_exit(1);
+		(void)fclose(file);
+	}
+}
+
+/* A process that does something once this one sleeps. */
+static pid_t helper_start(void (*run)(const struct pair *), const struct pair *pair)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		asleep_await(parent);
+		run(pair);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void helper_end(pid_t pid)
+{
+	int status = -1;
+
+	EXPECT(waitpid(pid, &status, 0), pid);
+	EXPECT(status, 0);
+}
+
+static void poll_states(void)
+{
+	int fd = ring_open();
+	struct pair pair;
+
+	EXPECT(ring_poll(fd, POLLIN | POLLOUT, LONG_MS), POLLERR);
+	pair_make(&pair, 4032);
+	EXPECT(ring_poll(pair.a, POLLIN | POLLOUT, LONG_MS), POLLOUT);
+	EXPECT(ring_poll(pair.a, POLLIN, 0), 0);
+	EXPECT(ring_poll(pair.a, POLLIN, SHORT_MS), 0);
+	EXPECT(ring_send(pair.b, "x", 1), 1);
+	EXPECT(ring_poll(pair.a, POLLIN | POLLOUT, 0), POLLIN | POLLOUT);
+	EXPECT(ring_poll(pair.a, POLLIN | POLLRDNORM, LONG_MS), POLLIN | POLLRDNORM);
+	EXPECT(ring_poll(pair.b, POLLIN, 0), 0);
+	EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+	EXPECT(ring_poll(pair.a, POLLIN, 0), 0);
+}
+
+static void one_send(const struct pair *pair)
+{
+	EXPECT(ring_send(pair->b, "x", 1), 1);
+}
+
+static void poll_wakes_for_data(void)
+{
+	struct pair pair;
+
+	pair_make(&pair, 4032);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = helper_start(one_send, &pair);
+
+		EXPECT(ring_poll(pair.a, i & 1 ? POLLIN : POLLRDNORM, LONG_MS),
+			i & 1 ? POLLIN : POLLRDNORM);
+		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+		helper_end(pid);
+	}
+	EXPECT(ring_info(pair.a).n_virqs >= 1, true);
+}
+
+/* To the last byte: what is sent then is refused. */
+static void ring_fill(struct pair *pair)
+{
+	static char data[1000];
+
+	while (ring_send(pair->a, data, sizeof(data)) > 0)
+		;
+	EXPECT(ring_send(pair->a, data, sizeof(data)), -EAGAIN);
+}
+
+static void take_one_quietly(const struct pair *pair)
+{
+	EXPECT(ring_take(pair->map_b, pair->len, NULL, 0), 1000);
+}
+
+static void take_one(const struct pair *pair)
+{
+	take_one_quietly(pair);
+	EXPECT(call(pair->b, ARGODEV_CONSUMED, NULL), 0);
+}
+
+static void poll_wakes_for_room(void)
+{
+	struct pair pair;
+	pid_t pid;
+
+	pair_make(&pair, 8 * 4096 - 64);
+	for (int i = 0; i < 10; i++) {
+		ring_fill(&pair);
+		EXPECT(ring_poll(pair.a, POLLOUT, 0), 0);
+		EXPECT(ring_poll(pair.a, POLLOUT | POLLIN, SHORT_MS), 0);
+		pid = helper_start(take_one, &pair);
+		EXPECT(ring_poll(pair.a, POLLOUT, LONG_MS), POLLOUT);
+		helper_end(pid);
+	}
+	/* What is consumed without a word is seen by whoever looks. */
+	ring_fill(&pair);
+	take_one_quietly(&pair);
+	EXPECT(ring_poll(pair.a, POLLOUT, 0), POLLOUT);
+	/* A destination that has gone has no room to wait for. */
+	ring_fill(&pair);
+	EXPECT(ring_poll(pair.a, POLLOUT, 0), 0);
+	EXPECT(munmap(pair.map_b, pair.len + 64), 0);
+	EXPECT(close(pair.b), 0);
+	EXPECT(ring_poll(pair.a, POLLOUT, LONG_MS), POLLOUT);
+	EXPECT(ring_send(pair.a, "x", 1), -ECONNREFUSED);
+}
+
+/* In another process: a look finds room for the short message, which cancels Xen's wake-up. */
+static void take_and_look(const struct pair *pair)
+{
+	take_one_quietly(pair);
+	EXPECT(ring_poll(short_sender, POLLOUT, 0), POLLOUT);
+	for (int i = 0; i < 7; i++)
+		take_one_quietly(pair);
+	EXPECT(call(pair->b, ARGODEV_CONSUMED, NULL), 0);
+}
+
+/*
+ * Two senders of one domain to one ring: Xen has one wake-up for both, and cancels it when it tells
+ * one of them that there is room for him. The other waits on.
+ */
+static void poll_room_for_two(void)
+{
+	static char data[8000];
+	struct pair pair;
+	pid_t pid;
+
+	pair_make(&pair, 8 * 4096 - 64);
+	short_sender = ring_open();
+	EXPECT(ring_register(short_sender, 0, self, 64), 0);
+	EXPECT(ring_peer(short_sender, ring_info(pair.b).aport), 0);
+	ring_fill(&pair);
+	while (ring_send(pair.a, data, 16) > 0)
+		;
+	EXPECT(ring_send(pair.a, data, sizeof(data)), -EAGAIN);
+	EXPECT(ring_send(short_sender, data, 500), -EAGAIN);
+	pid = helper_start(take_and_look, &pair);
+	EXPECT(ring_poll(pair.a, POLLOUT, LONG_MS), POLLOUT);
+	helper_end(pid);
+}
+
+/* Messages interrupt nobody while nobody waits in poll; what a poll had armed ends with one more.
+ */
+static void no_virq_unless_awaited(void)
+{
+	uint64_t before;
+	struct pair pair;
+
+	pair_make(&pair, 4032);
+	before = ring_info(pair.a).n_virqs;
+	for (int i = 0; i < 200; i++) {
+		EXPECT(ring_poll(pair.a, POLLIN, 0), 0);
+		EXPECT(ring_send(pair.b, "x", 1), 1);
+		EXPECT(ring_poll(pair.a, POLLIN, LONG_MS), POLLIN);
+		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+	}
+	EXPECT((long)(ring_info(pair.a).n_virqs - before), 0);
+	EXPECT(ring_poll(pair.a, POLLIN, SHORT_MS), 0);
+	for (int i = 0; i < 200; i++) {
+		EXPECT(ring_send(pair.b, "x", 1), 1);
+		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+	}
+	/* one that had been pending while it was off, and one more */
+	EXPECT(ring_info(pair.a).n_virqs - before <= 2, true);
+}
+
+static void epoll_tells(void)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+	struct pair pair;
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	pair_make(&pair, 4032);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, pair.a, &event), 0);
+	for (int i = 0; i < 10; i++) {
+		pid_t pid = helper_start(one_send, &pair);
+
+		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+		EXPECT(event.events, EPOLLIN);
+		helper_end(pid);
+		EXPECT(ring_send(pair.b, "y", 1), 1);
+		EXPECT(epoll_wait(ep, &event, 1, SHORT_MS), 0); /* once */
+		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+		event.events = EPOLLIN | EPOLLONESHOT;
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event), 0); /* what is there is told */
+		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event), 0);
+		event.events = EPOLLIN | EPOLLONESHOT;
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event), 0);
+	}
+}
+
+const struct test wait_tests[] = {
+	{"poll_states", poll_states},
+	{"poll_wakes_for_data", poll_wakes_for_data},
+	{"poll_wakes_for_room", poll_wakes_for_room},
+	{"poll_room_for_two", poll_room_for_two},
+	{"no_virq_unless_awaited", no_virq_unless_awaited},
+	{"epoll_tells", epoll_tells},
+	{0},
+};
