@@ -208,7 +208,8 @@ struct hv_ops {
 	 * fit the destination ring. EAGAIN: does not fit now; a wake-up is queued, and comes as
 	 * HV_EVENT_RING if the ring is watched. EBUSY, ENOMEM: does not fit now and no wake-up
 	 * will come: use a timer. ECONNREFUSED: no such ring there, or Argo is off there. ESRCH: no
-	 * such domain. Any thread.
+	 * such domain. ESTALE: the own domain was suspended since the ring was registered; it is
+	 * dead, and shows no events but one. Any thread.
 	 */
 	int (*argo_sendv)(struct hv *hv, struct hv_ring *ring, const struct iovec *iov,
 		size_t n_iov, uint32_t message_type);

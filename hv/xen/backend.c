@@ -73,8 +73,15 @@ static int op_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 		ret_events[got++] = (struct hv_event){.type = HV_EVENT_DOMAINS};
 	}
 	r = ports_take(h, ret_events + got, n - got);
+	if (r > 0)
+		got += (size_t)r;
+	if (r >= 0) {
+		r = rings_take(h, ret_events + got, n - got);
+		if (r > 0)
+			got += (size_t)r;
+	}
 	xen_hv_update_wake(h);
-	return r < 0 && !got ? r : (int)got + (r > 0 ? r : 0);
+	return r < 0 && !got ? r : (int)got;
 }
 
 /* ---- what needs no file of its own ------------------------------------------------------- */
@@ -110,6 +117,7 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 
 static void xen_hv_free(struct xen_hv *h)
 {
+	rings_close(h);
 	grants_close(h);
 	ports_close(h);
 	store_close(h);
@@ -185,7 +193,8 @@ int hv_open_xen(struct hv **ret_hv, const char **ret_reason)
 		return -ENOMEM;
 	}
 	h->hv.ops = &xen_hv_ops;
-	h->epoll_fd = h->wake_fd = -1;
+	h->epoll_fd = h->wake_fd = h->argo_fd = h->rings_fd = -1;
+	LIST_INIT(&h->rings);
 	LIST_INIT(&h->shares);
 	LIST_INIT(&h->maps);
 	r = xen_hv_open(h, ret_reason);

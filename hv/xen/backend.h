@@ -37,6 +37,9 @@ struct xen_hv {
 	xengnttab_handle *gnttab;
 	xengntshr_handle *gntshr; /* NULL until the first grant_share */
 	struct port_sets ports;
+	int argo_fd;  /* -1 until the first argo_register */
+	int rings_fd; /* likewise: readable while a watched ring has an event */
+	LIST_HEAD(, ring) rings;
 	LIST_HEAD(, hv_share) shares;
 	LIST_HEAD(, hv_map) maps;
 	struct store *store;
@@ -85,7 +88,10 @@ int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map);
 void op_grant_unmap(struct hv *hv, struct hv_map *map);
 
-/* no-argo.c */
+/* argo.c */
+void rings_close(struct xen_hv *h);
+/* Writes up to n events of watched rings, or -errno. */
+int rings_take(struct xen_hv *h, struct hv_event *ret_events, size_t n);
 int op_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring);
 int op_argo_peer(struct hv *hv, struct hv_ring *ring, uint32_t aport);

@@ -51,7 +51,7 @@ static void senders_run(uint32_t ring_len, uint32_t count, uint32_t max_len, boo
 
 static void senders_small(void)
 {
-	senders_run(1024, 4000, 200, true);
+	senders_run(1024, (uint32_t)world_rounds(4000), 200, true);
 }
 
 static void senders_large(void)
@@ -61,7 +61,7 @@ static void senders_large(void)
 
 static void senders_roomy(void)
 {
-	senders_run(1 << 20, 2000, 2000, false);
+	senders_run(1 << 20, (uint32_t)world_rounds(2000), 2000, false);
 }
 
 /* Two senders that are killed in the middle of it; the others' messages all come. */
@@ -121,7 +121,7 @@ static void storms_killed(void)
 static void storm_alone(void)
 {
 	struct actor *a = world_actor(WORLD_A);
-	uint64_t args[2] = {1500, 7}, done;
+	uint64_t args[2] = {(uint64_t)world_rounds(1500), 7}, done;
 	int fds, maps;
 
 	actor_start(a, AGENT_ROLE_STORM, (uint64_t[]){10, 7}, 2);
@@ -130,7 +130,7 @@ static void storm_alone(void)
 	maps = actor_count_mappings(a);
 	actor_start(a, AGENT_ROLE_STORM, args, 2);
 	CHECK_OK(actor_finish(a, &done, 1));
-	CHECK_INT(done, 1500);
+	CHECK_INT(done, args[0]);
 	CHECK_INT(actor_count_fds(a), fds);
 	CHECK(actor_count_mappings(a) <= maps + 8); /* malloc's own may grow a little */
 }
@@ -139,7 +139,8 @@ static void storm_alone(void)
 static void ring_ping_pong(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint64_t args_a[3] = {0, 8000, 1}, args_b[3] = {0, 8000, 0}, n;
+	uint64_t rounds = (uint64_t)world_rounds(8000), n;
+	uint64_t args_a[3] = {0, rounds, 1}, args_b[3] = {0, rounds, 0};
 	uint32_t ra, rb;
 
 	rings_connect(a, 256, b, 256, &ra, &rb);
@@ -148,9 +149,9 @@ static void ring_ping_pong(void)
 	actor_start(b, AGENT_ROLE_RING_PING, args_b, 3);
 	actor_start(a, AGENT_ROLE_RING_PING, args_a, 3);
 	CHECK_OK(actor_finish(a, &n, 1));
-	CHECK_INT(n, 8000);
+	CHECK_INT(n, rounds);
 	CHECK_OK(actor_finish(b, &n, 1));
-	CHECK_INT(n, 8000);
+	CHECK_INT(n, rounds);
 }
 
 /* A killed receiver's rings go; its sender, who has been refused room, is told so. */

@@ -343,19 +343,19 @@ static void send_room_to_the_byte(void)
 	}
 }
 
-/* Every length at every position of rings of several sizes; what wraps is whole. */
+/* Every length (where that is not slow) at every position of rings of several sizes. */
 static void wrap_everywhere(void)
 {
 	static const uint32_t sizes[] = {48, 64, 112, 176};
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint32_t ra, rb, seed = 0;
+	uint32_t ra, rb, seed = 0, step = world_rounds(13) == 13 ? 1 : 13;
 	struct actor_ring_state s;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		uint32_t slots = sizes[i] / 16, at = 0;
 
 		rings_connect(a, 48, b, sizes[i], &ra, &rb);
-		for (uint32_t len = 0; len <= sizes[i] - 32; len++) {
+		for (uint32_t len = 0; len <= sizes[i] - 32; len += step) {
 			for (uint32_t k = 0; k < slots; k++) {
 				/* a filler brings the message to slot k */
 				uint32_t fill = (k * 16 + sizes[i] - at) % sizes[i];

@@ -237,9 +237,9 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!ops) {
-		fprintf(stderr,
-			"usage: conformance --hv=inprocess|sim|xen:A,B,PROGRAM [--list] [--stop] "
-			"[NAME...]\n");
+		fprintf(stderr, "usage: conformance "
+				"--hv=inprocess|sim|xen:A,B,PROGRAM|xen-argo:... [--list] [--stop] "
+				"[NAME...]\n");
 		return 2;
 	}
 	return suite_run(ops, spec, list, stop, argv + i, argc - i);

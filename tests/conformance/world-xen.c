@@ -4,7 +4,8 @@
  * them `conformance --guest /dev/hvc0`: --hv=xen:NAME,NAME,PROGRAM. PROGRAM makes and ends more of
  * the kind: "create NAME", "destroy NAME", "pause NAME", "unpause NAME", and "clear", which ends
  * all that it made. Actors in dom0 are local processes, actors in guests are reached over their
- * consoles (lane.h), for anything else would be what is being tested.
+ * consoles (lane.h), for anything else would be what is being tested. xen-argo:... is a Xen that
+ * has Argo.
  */
 #include <errno.h>
 #include <signal.h>
@@ -300,25 +301,35 @@ static void xen_kill(struct world *world, struct agent_link *link, bool ended)
 	(void)close(link->fd);
 }
 
+#define XEN_CAN                                                                                    \
+	(WORLD_GUESTS | WORLD_CONCURRENT | WORLD_PROCESSES | WORLD_KILL | WORLD_LIFE |             \
+		WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_DYING | WORLD_QUIET)
+/* xenconsoled takes no more than 150 events a second of a guest: hence the slowness. */
+#define XEN_WORLD                                                                                  \
+	.settle_ms = 60, .limit_s = 240, .slowness = 10, .start = xen_start, .stop = xen_stop,     \
+	.join = xen_join, .end = xen_end, .signal = xen_signal, .kill = xen_kill,                  \
+	.create = xen_create, .manage = xen_manage
+
 const struct world_ops world_xen_ops = {
 	.name = "xen",
-	.can = WORLD_GUESTS | WORLD_CONCURRENT | WORLD_PROCESSES | WORLD_KILL | WORLD_LIFE |
-	       WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_DYING | WORLD_QUIET,
+	.can = XEN_CAN,
 	.why_not =
 		{
 			[4] = "xl takes no domid",
 			[8] = "stock Xen has no Argo",
 			[11] = "there is one Xen",
 		},
-	.settle_ms = 60,
-	.limit_s = 240,
-	.slowness = 10, /* xenconsoled takes no more than 150 events a second of a guest */
-	.start = xen_start,
-	.stop = xen_stop,
-	.join = xen_join,
-	.end = xen_end,
-	.signal = xen_signal,
-	.kill = xen_kill,
-	.create = xen_create,
-	.manage = xen_manage,
+	XEN_WORLD,
+};
+
+const struct world_ops world_xen_argo_ops = {
+	.name = "xen-argo",
+	.can = XEN_CAN | WORLD_ARGO,
+	.why_not =
+		{
+			[4] = "xl takes no domid",
+			[9] = "argo=1 is for all domains",
+			[11] = "there is one Xen",
+		},
+	XEN_WORLD,
 };

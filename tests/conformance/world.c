@@ -6,7 +6,7 @@
 #include "tests/conformance/case.h"
 
 static const struct world_ops *const worlds[] = {
-	&world_inprocess_ops, &world_sim_ops, &world_xen_ops};
+	&world_inprocess_ops, &world_sim_ops, &world_xen_ops, &world_xen_argo_ops};
 
 static const char *const can_names[WORLD_N_CAN] = {
 	"two guest domains",

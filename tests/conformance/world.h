@@ -97,6 +97,7 @@ struct world {
 extern const struct world_ops world_inprocess_ops, world_sim_ops;
 /* Where Xen's libraries were there at build time. */
 extern const struct world_ops world_xen_ops __attribute__((weak));
+extern const struct world_ops world_xen_argo_ops __attribute__((weak));
 
 /* NULL: no such world. */
 const struct world_ops *world_ops_find(const char *hv);

@@ -120,6 +120,7 @@ static void no_argo(void)
 const struct test life_tests[] = {
 	{"kills", kills},
 	{"unload_refused", unload_refused},
+	{"fuzz", fuzz},
 	{"suspended", suspended, true},
 	{"no_argo", no_argo, true},
 	{0},

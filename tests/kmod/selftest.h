@@ -44,6 +44,8 @@ void pair_end(struct pair *pair);
 /* What has arrived: its payload's length, copied; or -1. */
 long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size);
 
+void fuzz(void);
+
 struct test {
 	const char *name;
 	void (*run)(void);

@@ -4,10 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <xen/grant_table.h> /* for the next ones */
+#include <xen/sys/gntalloc.h>
+#include <xen/sys/gntdev.h>
 
 #include "base/macro.h"
 
@@ -96,6 +102,54 @@ static void send_absent_memory(void)
 	EXPECT((long)ring_info(pair.a).n_bounced, 0);
 }
 
+/* A page that this domain has granted to itself and mapped: it is as another domain's. */
+static char *granted_page(void)
+{
+	struct ioctl_gntalloc_alloc_gref alloc = {
+		.domid = self, .flags = GNTALLOC_FLAG_WRITABLE, .count = 1};
+	struct ioctl_gntdev_map_grant_ref grant = {.count = 1};
+	int gntalloc = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+	int gntdev = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+	char *page;
+
+	EXPECT(call(gntalloc, IOCTL_GNTALLOC_ALLOC_GREF, &alloc), 0);
+	grant.refs[0] = (struct ioctl_gntdev_grant_ref){.domid = self, .ref = alloc.gref_ids[0]};
+	EXPECT(call(gntdev, IOCTL_GNTDEV_MAP_GRANT_REF, &grant), 0);
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, gntdev, (off_t)grant.index);
+	EXPECT(page != MAP_FAILED, true);
+	return page;
+}
+
+/* Xen does not read a PVH guest's mappings of grants for it: the kernel copies. */
+static void send_granted_memory(void)
+{
+	FILE *file = fopen("/sys/hypervisor/guest_type", "r");
+	char type[8] = "", got[PAGE], *page = granted_page();
+	struct argodev_segment segments[2] = {
+		{.addr = (uintptr_t) "abc", .len = 3}, {.addr = (uintptr_t)page, .len = PAGE}};
+	struct pair pair;
+
+	EXPECT(file && fgets(type, sizeof(type), file), true);
+	for (uint32_t i = 0; i < PAGE; i++)
+		page[i] = (char)(i * 7);
+	pair_make(&pair, RING);
+	EXPECT(ring_sendv(pair.a, segments, 2), PAGE + 3);
+	EXPECT(ring_take(pair.map_b, RING, got, sizeof(got)), PAGE + 3);
+	EXPECT(memcmp(got, "abc", 3), 0);
+	EXPECT(memcmp(got + 3, page, PAGE - 3), 0);
+	EXPECT((long)ring_info(pair.a).n_bounced, strncmp(type, "PVH", 3) == 0);
+	EXPECT((long)ring_info(pair.a).n_pages, 2 * 64);
+	/* In the copy's way as well: no room, no ring. */
+	EXPECT(ring_send(pair.a, page, PAGE), PAGE);
+	while (ring_send(pair.a, page, PAGE) == PAGE)
+		;
+	EXPECT(ring_send(pair.a, page, PAGE), -EAGAIN);
+	EXPECT(ring_poll(pair.a, POLLOUT, 0), 0);
+	EXPECT(munmap(pair.map_b, RING + 64), 0);
+	EXPECT(close(pair.b), 0);
+	EXPECT(ring_send(pair.a, page, PAGE), -ECONNREFUSED);
+}
+
 static void send_empty(void)
 {
 	struct argodev_segment segments[3] = {
@@ -168,6 +222,7 @@ const struct test send_tests[] = {
 	{"send_arguments", send_arguments},
 	{"send_foreign_memory", send_foreign_memory},
 	{"send_absent_memory", send_absent_memory},
+	{"send_granted_memory", send_granted_memory},
 	{"send_empty", send_empty},
 	{"send_sizes", send_sizes},
 	{"send_refused", send_refused},

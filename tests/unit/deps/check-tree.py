@@ -45,7 +45,7 @@ EXCEPTIONS = {
 
 # Who may include Xen's headers: hv, and the tests that speak to it at the level of its ABI.
 XEN_USERS = ['bench/xen.c', 'bench/peer-vchan.c', 'hv', 'kmod', 'tests/conformance', 'tests/unit/hv',
-             'tests/random', 'tests/unit/sim', 'tests/xen', 'tests/listing']
+             'tests/random', 'tests/unit/sim', 'tests/xen', 'tests/listing', 'tests/kmod']
 
 # The installed header stands alone.
 ALONE = ['libmsg/libmsg.h']

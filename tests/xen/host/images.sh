@@ -132,7 +132,7 @@ images_build() {
 	rm -rf "$product"
 	mkdir -p "$product/lab"
 	DESTDIR=$product meson install -C "$2" --no-rebuild --quiet --skip-subprojects >"$1/install.log" 2>&1
-	rm -rf "$product/usr/share/man" "$product/usr/include"
+	rm -rf "$product/usr/share/man" "$product/usr/include" "$product/usr/src"
 	for program in $lab_programs; do
 		cp "$2/$program" "$product/lab/"
 	done

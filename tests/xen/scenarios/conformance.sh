@@ -2,12 +2,17 @@
 # shellcheck shell=bash
 # The suite of hv.h (tests/conformance) over its Xen backend: dom0 commands actors in a PV and a PVH guest,
 # over their consoles, which is slow.
-# boots: xenstored oxenstored
+# boots: xenstored oxenstored argo
 # limit: 1500
 # cases: evtchn grant notify store domain death fd limits open
 # cases-oxenstored: store domain
+# cases-argo: argo argo-watch argo-stress
 
+boot=''
 . /lab/lab.sh
+. /lab/boot
+world=xen
+[ "$boot" != argo ] || world=xen-argo
 
 case_any() {
 	local log=/run/lab/conformance failed
@@ -17,7 +22,7 @@ case_any() {
 	guest_kernel_options=lab.run=conformance,--guest,/dev/hvc0
 	guest_have conf-pv pv
 	guest_have conf-pvh pvh
-	conformance --hv=xen:conf-pv,conf-pvh,/lab/life "$1" | tee "$log" || true
+	conformance "--hv=$world:conf-pv,conf-pvh,/lab/life" "$1" | tee "$log" || true
 	grep -q '^1\.\.[1-9]' "$log" || fail "it did not end: $(tail -n 1 "$log")"
 	failed=$(grep -c '^not ok' "$log") || true
 	seen "$(grep -c '^ok' "$log") ok, of which $(grep -c '# SKIP' "$log") skipped, $failed not ok"

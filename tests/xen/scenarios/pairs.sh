@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Every kind of domain talks to every kind: VERB-LISTENER-CONNECTOR.
-# boots: xenstored
+# Every kind of domain talks to every kind: VERB-LISTENER-CONNECTOR. Over Argo where the hypervisor has it.
+# boots: xenstored argo
 # limit: 240
 # cases: echo-dom0-dom0 echo-dom0-pv echo-dom0-pvh echo-pv-dom0 echo-pv-pv echo-pv-pvh echo-pvh-dom0
 # cases: echo-pvh-pv echo-pvh-pvh echo-self-self
@@ -10,7 +10,11 @@
 # cases: many-dom0-dom0 many-dom0-pv many-dom0-pvh many-pv-dom0 many-pv-pv many-pv-pvh many-pvh-dom0
 # cases: many-pvh-pv many-pvh-pvh many-self-self
 
+boot=''
 . /lab/lab.sh
+. /lab/boot
+transport=grant
+[ "$boot" != argo ] || transport=argo
 
 # domain_of KIND NUMBER: a running one.
 domain_of() {
@@ -70,6 +74,7 @@ pair_many() {
 	links=$(msgctl --json links)
 	[ "$(jq -c '[.links[].channels]' <<<"$links")" = '[200]' ] || fail "links: $links"
 	[ "$(msgctl --json channels | jq '.channels | length')" = 200 ] || fail 'channels'
+	[ "$(jq -r '.links[0].transport' <<<"$links")" = $transport ] || fail "not $transport: $links"
 	stop connect
 	stop accept
 	seen "$(jq -r '.links[0] | .transport + ": " + .reason' <<<"$links")"

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Random requests from several processes and threads at once, right and wrong, on files that they
+ * share, while mappings come and go and processes are killed. Nothing is expected of the answers:
+ * the kernel must have nothing to say about it (the lab looks at its log), and rings and memory
+ * must come back. SELFTEST_SECONDS says how long.
+ */
+#include "tests/kmod/selftest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+
+#define FILES	  12
+#define THREADS	  3
+#define PROCESSES 2
+#define AREA	  (64U << 10)
+
+static int files[FILES];
+static uint8_t *area; /* with a hole, and a part that cannot be written */
+
+static uint32_t draw(unsigned int *seed)
+{
+	return ((uint32_t)rand_r(seed) << 16) ^ (uint32_t)rand_r(seed);
+}
+
+/* Mostly in the area; else anything, the kernel's addresses among it. */
+static uint64_t address(unsigned int *seed)
+{
+	switch (draw(seed) % 12) {
+	case 0:
+		return draw(seed);
+	case 1:
+		return 0xffff888000000000 + draw(seed);
+	case 2:
+		return 0x7ffffffff000 - draw(seed) % 8192;
+	case 3:
+		return ~(uint64_t)(draw(seed) % 64);
+	default:
+		return (uintptr_t)area + draw(seed) % AREA;
+	}
+}
+
+static uint32_t length(unsigned int *seed)
+{
+	static const uint32_t some[] = {0, 1, 15, 16, 17, 4096, 16384, 0xffffe0, UINT32_MAX};
+
+	return draw(seed) % 4 ? draw(seed) % 3000 : some[draw(seed) % ARRAY_SIZE(some)];
+}
+
+static void fuzz_register(int fd, unsigned int *seed)
+{
+	static const uint32_t lens[] = {48, 64, 4032, 8128, 65536, 65537, 0};
+	struct argodev_register reg = {
+		.aport = draw(seed) % 8,
+		.partner = draw(seed) % 4 ? self : (uint16_t)draw(seed),
+		.len = draw(seed) % 8 ? lens[draw(seed) % ARRAY_SIZE(lens)] : draw(seed),
+		.pad = {draw(seed) % 32 == 0},
+	};
+
+	(void)ioctl(fd, ARGODEV_REGISTER, draw(seed) % 32 ? (uintptr_t)&reg : address(seed));
+}
+
+static void fuzz_sendv(int fd, unsigned int *seed)
+{
+	struct argodev_segment segments[9];
+	struct argodev_sendv sendv = {
+		.segments = draw(seed) % 16 ? (uintptr_t)segments : address(seed),
+		.n_segments = draw(seed) % 16 ? draw(seed) % 9 : draw(seed),
+		.message_type = draw(seed),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)
+		segments[i] = (struct argodev_segment){
+			.addr = address(seed), .len = length(seed), .pad = draw(seed) % 64 == 0};
+	(void)ioctl(fd, ARGODEV_SENDV, draw(seed) % 32 ? (uintptr_t)&sendv : address(seed));
+}
+
+/* Any length, any part of it; what is written there is the process's own misfortune. */
+static void fuzz_map(int fd, unsigned int *seed)
+{
+	size_t len = (1 + draw(seed) % 20) * 4096;
+	uint32_t *at = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		draw(seed) % 8 ? MAP_SHARED : MAP_PRIVATE, fd, draw(seed) % 4 ? 0 : 4096);
+
+	if (at == MAP_FAILED)
+		return;
+	at[draw(seed) % 2] = draw(seed) % 2 ? draw(seed) : 0;
+	(void)munmap(at, len);
+}
+
+static void fuzz_area(unsigned int *seed)
+{
+	uint8_t *page = area + draw(seed) % (AREA / 4096) * 4096;
+
+	if (draw(seed) % 2)
+		(void)madvise(page, 4096, MADV_DONTNEED);
+	else
+		(void)mprotect(page, 4096, draw(seed) % 4 ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+static void fuzz_once(unsigned int *seed)
+{
+	uint32_t i = draw(seed) % FILES;
+	int fd = files[i];
+	struct pollfd p = {.fd = fd, .events = (short)(draw(seed) % 2 ? POLLIN : POLLIN | POLLOUT)};
+	struct argodev_peer peer = {.aport = draw(seed) % 8};
+
+	switch (draw(seed) % 16) {
+	case 0:
+		fuzz_register(fd, seed);
+		break;
+	case 1:
+		(void)ioctl(fd, ARGODEV_PEER, draw(seed) % 16 ? (uintptr_t)&peer : address(seed));
+		break;
+	case 2:
+		(void)ioctl(fd, ARGODEV_INFO, address(seed));
+		break;
+	case 3:
+		(void)ioctl(fd, draw(seed), address(seed));
+		break;
+	case 4:
+		fuzz_map(fd, seed);
+		break;
+	case 5:
+		(void)poll(&p, 1, (int)(draw(seed) % 3));
+		break;
+	case 6: /* whoever uses the old one holds it until he is done */
+		fd = ring_open();
+		if (fd >= 0 && dup2(fd, files[i]) >= 0)
+			(void)close(fd);
+		break;
+	case 7:
+		fuzz_area(seed);
+		break;
+	case 8:
+		(void)ioctl(fd, ARGODEV_CONSUMED);
+		break;
+	default:
+		fuzz_sendv(fd, seed);
+	}
+}
+
+static void *fuzz_thread(void *arg)
+{
+	unsigned int seed = (unsigned int)(uintptr_t)arg;
+
+	for (;;)
+		fuzz_once(&seed);
+	return NULL;
+}
+
+static void fuzz_process(unsigned int seed)
+{
+	pthread_t thread;
+
+	area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < FILES; i++)
+		files[i] = ring_open();
+	for (uintptr_t i = 1; i < THREADS; i++)
+		(void)pthread_create(&thread, NULL, fuzz_thread, (void *)(seed + i));
+	fuzz_thread((void *)(uintptr_t)seed);
+}
+
+/* Some hundred milliseconds of it, to the middle of whatever it is doing. */
+static void fuzz_round(unsigned int *seed)
+{
+	struct timespec ts = {.tv_nsec = draw(seed) % 400000000};
+	pid_t pids[PROCESSES];
+
+	for (int i = 0; i < PROCESSES; i++) {
+		unsigned int theirs = draw(seed);
+
+		pids[i] = fork();
+		if (pids[i] == 0)
+			fuzz_process(theirs);
+	}
+	(void)nanosleep(&ts, NULL);
+	for (int i = 0; i < PROCESSES; i++) {
+		EXPECT(kill(pids[i], SIGKILL), 0);
+		EXPECT(waitpid(pids[i], NULL, 0), pids[i]);
+	}
+}
+
+void fuzz(void)
+{
+	const char *seconds = getenv("SELFTEST_SECONDS");
+	time_t end = time(NULL) + (seconds ? atoi(seconds) : 5);
+	unsigned int seed = (unsigned int)time(NULL);
+	int fds[128], fd = ring_open();
+	uint64_t pages = ring_info(fd).n_pages;
+
+	alarm(0);
+	while (time(NULL) < end)
+		fuzz_round(&seed);
+	EXPECT((long)ring_info(fd).n_pages, (long)pages);
+	for (int i = 0; i < 128; i++) {
+		fds[i] = ring_open();
+		EXPECT(ring_register(fds[i], 0, self, 48), 0);
+	}
+	EXPECT(ring_register(fd, 0, self, 48), -ENOSPC);
+}
