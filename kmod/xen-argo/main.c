@@ -194,6 +194,7 @@ static int __init argo_init(void)
 	/* Without Argo in the hypervisor it is loaded all the same: ARGODEV_REGISTER says so. */
 	if (!xen_domain())
 		return -ENODEV;
+	argo_rings_init();
 	err = argo_wait_init();
 	if (err)
 		return err;

@@ -7,6 +7,8 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
@@ -24,9 +26,9 @@
 /* Xen has 128 at most; some may have vanished with their partners. All can be asked for at once. */
 #define MAX_RINGS ARGO_MAX_NOTIFY
 
-static ulong limit = (64UL << 20) >> PAGE_SHIFT;
+static ulong limit;
 module_param(limit, ulong, 0644);
-MODULE_PARM_DESC(limit, "Pages that all rings, and messages being copied, may take");
+MODULE_PARM_DESC(limit, "Pages for rings and bounces (default: a quarter of memory, or 64 MiB)");
 
 static atomic_long_t n_charged;
 
@@ -36,6 +38,12 @@ static LIST_HEAD(rings);
 static unsigned int n_rings;
 static u32 next_aport;
 static bool ended;
+
+void __init argo_rings_init(void)
+{
+	if (!limit)
+		limit = min(totalram_pages() / 4, (64UL << 20) >> PAGE_SHIFT);
+}
 
 int argo_pages_charge(unsigned long n)
 {
@@ -95,7 +103,9 @@ static struct argo_ring *ring_new(u32 len, u16 partner)
 		goto fail;
 	}
 	for (unsigned int i = 0; i < n; i++) {
-		ring->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN);
+		/* Rather none than another process's end. */
+		ring->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+					    __GFP_RETRY_MAYFAIL);
 		if (!ring->pages[i])
 			goto fail;
 		if (fatal_signal_pending(current)) {

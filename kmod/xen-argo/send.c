@@ -123,7 +123,7 @@ static int message_bounce(struct argo_file *file, const struct message *message)
 	r = argo_pages_charge(n_pages);
 	if (r)
 		return r;
-	buffer = kvmalloc(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	buffer = kvmalloc(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!buffer) {
 		r = -ENOMEM;
 		goto out;

@@ -72,6 +72,7 @@ static inline struct argo_ring *argo_ring_alive(struct argo_file *file)
 }
 
 /* ring.c */
+void argo_rings_init(void);
 int argo_pages_charge(unsigned long n);
 void argo_pages_uncharge(unsigned long n);
 unsigned long argo_pages_charged(void);

@@ -185,6 +185,7 @@ static void fuzz_round(unsigned int *seed)
 		pids[i] = fork();
 		if (pids[i] == 0)
 			fuzz_process(theirs);
+		EXPECT(pids[i] > 0, true);
 	}
 	(void)nanosleep(&ts, NULL);
 	for (int i = 0; i < PROCESSES; i++) {

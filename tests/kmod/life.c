@@ -55,6 +55,7 @@ static void kills(void)
 
 		if (pid == 0)
 			busy();
+		EXPECT(pid > 0, true);
 		(void)nanosleep(&ts, NULL);
 		EXPECT(kill(pid, SIGKILL), 0);
 		EXPECT(waitpid(pid, NULL, 0), pid);

@@ -173,6 +173,7 @@ static void send_sizes(void)
 	struct argodev_segment two[2] = {
 		{.addr = (uintptr_t)data, .len = 0xffffe0}, {.addr = (uintptr_t)data, .len = 1}};
 	struct pair pair;
+	int small, large;
 
 	pair_make(&pair, 256);
 	EXPECT(ring_send(pair.a, data, 0xffffe1), -EINVAL);
@@ -184,9 +185,12 @@ static void send_sizes(void)
 	EXPECT(ring_take(pair.map_b, 256, data, 256), 224);
 	EXPECT(ring_send(pair.a, data, 0), 0);
 	pair_end(&pair);
-	pair_make(&pair, ARGODEV_RING_LEN_MAX);
-	EXPECT(ring_send(pair.a, data, ARGODEV_RING_LEN_MAX - 32), ARGODEV_RING_LEN_MAX - 32);
-	pair_end(&pair);
+	small = ring_open();
+	large = ring_open();
+	EXPECT(ring_register(small, 5, self, 48), 0);
+	EXPECT(ring_register(large, 6, self, ARGODEV_RING_LEN_MAX), 0);
+	EXPECT(ring_peer(small, 6), 0);
+	EXPECT(ring_send(small, data, ARGODEV_RING_LEN_MAX - 32), ARGODEV_RING_LEN_MAX - 32);
 	free(data);
 }
 
