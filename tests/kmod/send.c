@@ -102,25 +102,44 @@ static void send_absent_memory(void)
 	EXPECT((long)ring_info(pair.a).n_bounced, 0);
 }
 
-/* A page that this domain has granted to itself and mapped: it is as another domain's. */
-static char *granted_page(void)
+/* The number in the environment, of the other side. */
+static uint32_t told(const char *name)
+{
+	const char *text = getenv(name);
+
+	EXPECT(text != NULL, true);
+	return (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* Grants a page to domain $TO, says its reference, and waits to be killed. */
+static void grant_page(void)
 {
 	struct ioctl_gntalloc_alloc_gref alloc = {
-		.domid = self, .flags = GNTALLOC_FLAG_WRITABLE, .count = 1};
-	struct ioctl_gntdev_map_grant_ref grant = {.count = 1};
-	int gntalloc = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
-	int gntdev = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
+		.domid = (uint16_t)told("TO"), .flags = GNTALLOC_FLAG_WRITABLE, .count = 1};
+	int fd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+
+	EXPECT(call(fd, IOCTL_GNTALLOC_ALLOC_GREF, &alloc), 0);
+	printf("gref %u\n", alloc.gref_ids[0]);
+	fflush(stdout);
+	alarm(0);
+	(void)pause();
+}
+
+/* Maps the page $GREF of domain $FROM. */
+static char *granted_page(void)
+{
+	struct ioctl_gntdev_map_grant_ref grant = {
+		.count = 1, .refs = {{.domid = told("FROM"), .ref = told("GREF")}}};
+	int fd = open("/dev/xen/gntdev", O_RDWR | O_CLOEXEC);
 	char *page;
 
-	EXPECT(call(gntalloc, IOCTL_GNTALLOC_ALLOC_GREF, &alloc), 0);
-	grant.refs[0] = (struct ioctl_gntdev_grant_ref){.domid = self, .ref = alloc.gref_ids[0]};
-	EXPECT(call(gntdev, IOCTL_GNTDEV_MAP_GRANT_REF, &grant), 0);
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, gntdev, (off_t)grant.index);
+	EXPECT(call(fd, IOCTL_GNTDEV_MAP_GRANT_REF, &grant), 0);
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)grant.index);
 	EXPECT(page != MAP_FAILED, true);
 	return page;
 }
 
-/* Xen does not read a PVH guest's mappings of grants for it: the kernel copies. */
+/* Another domain's page. Xen does not read a PVH guest's mappings of grants: the kernel copies. */
 static void send_granted_memory(void)
 {
 	FILE *file = fopen("/sys/hypervisor/guest_type", "r");
@@ -226,7 +245,8 @@ const struct test send_tests[] = {
 	{"send_arguments", send_arguments},
 	{"send_foreign_memory", send_foreign_memory},
 	{"send_absent_memory", send_absent_memory},
-	{"send_granted_memory", send_granted_memory},
+	{"grant_page", grant_page, true},
+	{"send_granted_memory", send_granted_memory, true},
 	{"send_empty", send_empty},
 	{"send_sizes", send_sizes},
 	{"send_refused", send_refused},

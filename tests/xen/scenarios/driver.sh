@@ -4,7 +4,7 @@
 # saved while it has rings. Where the hypervisor has no Argo, the driver says so.
 # boots: xenstored argo
 # limit: 300
-# cases: dom0 pv pvh suspend-pv suspend-pvh
+# cases: dom0 pv pvh granted suspend-pv suspend-pvh
 # cases-xenstored: no-argo
 
 . /lab/lab.sh
@@ -44,6 +44,21 @@ case_suspend_pv() {
 case_suspend_pvh() {
 	guest_have pvh1 pvh
 	driver_suspend pvh1
+}
+
+# Memory that another domain has granted is sent as well.
+case_granted() {
+	local name gref
+
+	for name in pv1 pvh1; do
+		guest_have "$name" "${name%1}"
+		start granter dom0 "TO=$(guest_domid "$name") argo-selftest 0 grant_page"
+		await granter '^gref'
+		gref=$(output granter | sed -n 's/^gref //p')
+		on "$name" "FROM=0 GREF=$gref argo-selftest $(guest_domid "$name") send_granted_memory" >/tmp/said ||
+			fail "$name: $(cat /tmp/said)"
+		stop granter
+	done
 }
 
 case_no_argo() {
