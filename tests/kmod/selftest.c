@@ -84,7 +84,7 @@ long ring_send(int fd, const void *data, uint32_t len)
 
 struct argodev_info ring_info(int fd)
 {
-	struct argodev_info info;
+	struct argodev_info info = {0};
 
 	EXPECT(call(fd, ARGODEV_INFO, &info), 0);
 	return info;
