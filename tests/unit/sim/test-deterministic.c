@@ -114,7 +114,7 @@ static long send(struct det *d, uint32_t len)
 		.src = {.aport = 1, .domain_id = d->a}, .dst = {.aport = APORT, .domain_id = d->b}};
 	xen_argo_iov_t iov = {.iov_hnd = data, .iov_len = len};
 
-	return argo_op(d->xen, d->a, XEN_ARGO_OP_sendv, &addr, &iov, 1, 5);
+	return (int)argo_op(d->xen, d->a, XEN_ARGO_OP_sendv, &addr, &iov, 1, 5);
 }
 
 static int call_send(struct det *d)
