@@ -150,12 +150,12 @@ static void send_is_received(void)
 static void send_in_order(void)
 {
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint32_t ra, rb, sent = 0, got = 0;
+	uint32_t ra, rb, sent = 0, got = 0, n = (uint32_t)world_rounds(400);
 
 	rings_connect(a, 64, b, 2048, &ra, &rb);
-	while (got < 400) {
+	while (got < n) {
 		uint32_t len = sent * 37 % 600;
-		int r = sent < 400 ? actor_ring_send(a, ra, sent, len, sent) : -EAGAIN;
+		int r = sent < n ? actor_ring_send(a, ra, sent, len, sent) : -EAGAIN;
 
 		if (r >= 0) {
 			CHECK_INT(r, len);
@@ -324,7 +324,8 @@ static void send_room_to_the_byte(void)
 	uint32_t ra, rb;
 
 	rings_connect(a, 48, b, 256, &ra, &rb);
-	for (uint32_t start = 0; start < 40; start++) { /* from every slot */
+	/* from every slot */
+	for (uint32_t start = 0; start < 12U + (uint32_t)world_rounds(28); start++) {
 		uint32_t first = start % 12 * 16 + 1, room;
 
 		CHECK_SENT(a, ra, start, first);
@@ -348,7 +349,7 @@ static void wrap_everywhere(void)
 {
 	static const uint32_t sizes[] = {48, 64, 112, 176};
 	struct actor *a = world_actor(WORLD_A), *b = world_actor(WORLD_B);
-	uint32_t ra, rb, seed = 0, step = world_rounds(13) == 13 ? 1 : 13;
+	uint32_t ra, rb, seed = 0, step = world_rounds(37) == 37 ? 1 : 37;
 	struct actor_ring_state s;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
