@@ -210,24 +210,16 @@ static void attach_refuse(struct attach *attach, const char *reason)
 	attach_gone(attach, reason, true);
 }
 
-/* What the page says, copied once, against the record. */
 static bool page_matches(const struct doorbell_page *page, const struct record *record)
 {
-	struct {
-		uint32_t magic;
-		uint16_t version_min, version_max;
-		uint8_t nonce[NONCE_SIZE];
-		uint32_t port;
-	} head;
+	struct doorbell_head want = {.magic = CONTROL_PAGE_MAGIC,
+		.version_min = record->version_min,
+		.version_max = record->version_max,
+		.port = record->port};
 
-	memcpy(&head, (const void *)page, sizeof(head));
-	return head.magic == CONTROL_PAGE_MAGIC && head.version_min == record->version_min &&
-	       head.version_max == record->version_max && head.port == record->port &&
-	       memcmp(head.nonce, record->nonce, sizeof(head.nonce)) == 0;
+	memcpy(want.nonce, record->nonce, sizeof(want.nonce));
+	return doorbell_head_is(page, &want);
 }
-
-_Static_assert(offsetof(struct doorbell_page, nonce) == 8, "PROTOCOL.md 3.1");
-_Static_assert(offsetof(struct doorbell_page, port) == 24, "PROTOCOL.md 3.1");
 
 /* 0, or a sentence in ret_reason. Writes nothing anywhere. */
 static int attach_verify(struct attach *attach, const char **ret_reason)

@@ -60,11 +60,11 @@ static int control_publish(struct msg_ctx *ctx, const uint32_t refs[CONTROL_PAGE
 		return -EIO;
 	memcpy(record.nonce, control->nonce, NONCE_SIZE);
 	memcpy(record.refs, refs, sizeof(record.refs));
-	control->page->magic = CONTROL_PAGE_MAGIC;
-	control->page->version_min = CONTROL_VERSION_MIN;
-	control->page->version_max = CONTROL_VERSION;
-	memcpy(control->page->nonce, control->nonce, NONCE_SIZE);
-	control->page->port = control->port;
+	control->page->head = (struct doorbell_head){.magic = CONTROL_PAGE_MAGIC,
+		.version_min = CONTROL_VERSION_MIN,
+		.version_max = CONTROL_VERSION,
+		.port = control->port};
+	memcpy(control->page->head.nonce, control->nonce, NONCE_SIZE);
 	/* After quiescing: the next epoch must be one that requests were not sent under. */
 	atomic_store(&control->page->epoch, control->epoch);
 	atomic_store(&control->me->alive, 1);

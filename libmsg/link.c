@@ -170,23 +170,14 @@ static int register_argo_ring(struct link *link, uint32_t ring_len)
 	return 0;
 }
 
-static void page_name(struct doorbell_page *page, uint64_t uid, uint32_t port)
+/* Whose page it is: the link's, not that of another between the same two domains. */
+static struct doorbell_head page_head(uint64_t uid, uint32_t port)
 {
-	page->magic = LINK_PAGE_MAGIC;
+	struct doorbell_head head = {.magic = LINK_PAGE_MAGIC, .port = port};
+
 	uid = htole64(uid);
-	memcpy(page->nonce, &uid, sizeof(uid));
-	page->port = port;
-}
-
-/* What the page says, copied once: the creator can write it at any time. */
-static bool page_is_named(const struct doorbell_page *page, uint64_t uid, uint32_t port)
-{
-	struct doorbell_page want = {0};
-	uint8_t head[offsetof(struct doorbell_page, port) + sizeof(want.port)];
-
-	page_name(&want, uid, port);
-	memcpy(head, (const void *)page, sizeof(head));
-	return memcmp(head, &want, sizeof(head)) == 0;
+	memcpy(head.nonce, &uid, sizeof(uid));
+	return head;
 }
 
 static int create_resources(struct link *link, const struct control_link_create *request,
@@ -206,7 +197,7 @@ static int create_resources(struct link *link, const struct control_link_create 
 	if (r < 0)
 		return r;
 	link_set_page(link, page);
-	page_name(page, link->uid, link->port);
+	link->page->head = page_head(link->uid, link->port);
 	atomic_store(&link->me->alive, 1);
 	if (link->transport == TRANSPORT_GRANT)
 		return share_grant_rings(link, request->ring_pages, &ret->refs_ref);
@@ -283,21 +274,22 @@ static int map_grant_rings(struct link *link, const struct control_link_bind *re
  * The offer may be old: its creator dead, and its port and references another process's. That one's
  * port must not be bound, for its own peer could not any more.
  */
-static int verify_offer(struct link *link, const struct control_link_bind *request)
+static int verify_offer(struct link *link, const struct control_link_bind *request,
+	const struct doorbell_head *head)
 {
 	struct hv *hv = link->ctx->hv;
 	struct hv_map *map;
 	void *page;
-	bool named;
+	bool same;
 	int r;
 
 	r = hv->ops->grant_map(
 		hv, link->peer_domid, &request->doorbell_ref, 1, false, NULL, &page, &map);
 	if (r < 0)
 		return r;
-	named = page_is_named(page, request->uid, request->port);
+	same = doorbell_head_is(page, head);
 	hv->ops->grant_unmap(hv, map);
-	return named ? 0 : -ECONNRESET;
+	return same ? 0 : -ECONNRESET;
 }
 
 static int bind_resources(
@@ -305,10 +297,11 @@ static int bind_resources(
 {
 	struct hv *hv = link->ctx->hv;
 	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(1)};
+	struct doorbell_head head = page_head(request->uid, request->port);
 	void *page;
 	int r;
 
-	r = verify_offer(link, request);
+	r = verify_offer(link, request, &head);
 	if (r < 0)
 		return r;
 	r = hv->ops->evtchn_bind_interdomain(hv, link->peer_domid, request->port, &link->port);
@@ -320,7 +313,7 @@ static int bind_resources(
 	if (r < 0)
 		return r;
 	link_set_page(link, page);
-	if (!page_is_named(page, request->uid, request->port))
+	if (!doorbell_head_is(page, &head))
 		return -ECONNRESET;
 	if (link->transport == TRANSPORT_GRANT)
 		return map_grant_rings(link, request);

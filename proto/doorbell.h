@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define DOORBELL_LINE 64
 
@@ -44,17 +45,22 @@ struct doorbell_end {
 #define CONTROL_PAGE_MAGIC 0x4347534dU /* "MSGC" */
 #define LINK_PAGE_MAGIC	   0x4c47534dU /* "MSGL" */
 
-struct doorbell_page {
-	/* Written by the creator before it tells of the page; versions are 0 on links. */
+/* Whose page it is. Written by the creator before it tells of the page. */
+struct doorbell_head {
 	uint32_t magic;
-	uint16_t version_min, version_max;
-	uint8_t nonce[16]; /* on links: its uid, little-endian, then 0 */
+	uint16_t version_min, version_max; /* on links 0 */
+	uint8_t nonce[16];		   /* on links: its uid, little-endian, then 0 */
 	uint32_t port;
+};
+
+struct doorbell_page {
+	struct doorbell_head head;
 	/* Control pages only; written by msgd: one more at each attach of a msgd. */
 	_Alignas(DOORBELL_LINE) _Atomic uint32_t epoch;
 	_Alignas(512) struct doorbell_end end[2]; /* 0: creator (application), 1: binder (msgd) */
 };
 
+_Static_assert(sizeof(struct doorbell_head) == 28, "PROTOCOL.md 3.1; no padding");
 _Static_assert(sizeof(struct doorbell_end) == 512, "PROTOCOL.md 3.1");
 _Static_assert(offsetof(struct doorbell_page, epoch) == 64, "PROTOCOL.md 3.1");
 _Static_assert(offsetof(struct doorbell_page, end) == 512, "PROTOCOL.md 3.1");
@@ -63,6 +69,16 @@ _Static_assert(sizeof(struct doorbell_page) <= 4096, "it is one page");
 #define DOORBELL_ALIVE_OFFSET(e)                                                                   \
 	((uint32_t)(offsetof(struct doorbell_page, end) + (e) * sizeof(struct doorbell_end) +      \
 		    offsetof(struct doorbell_end, alive)))
+
+/* What the page says, copied once: its creator can write it at any time. */
+static inline bool doorbell_head_is(
+	const struct doorbell_page *page, const struct doorbell_head *want)
+{
+	struct doorbell_head head;
+
+	memcpy(&head, &page->head, sizeof(head));
+	return memcmp(&head, want, sizeof(head)) == 0;
+}
 
 /* R1 and R2: look at the ring again before sleeping. */
 static inline void doorbell_arm(_Atomic uint32_t *flag)

@@ -76,10 +76,10 @@ static void fake_fill(struct fake *f)
 	REQUIRE(getrandom(record->nonce, sizeof(record->nonce), 0) == sizeof(record->nonce));
 	record->version_min = record->version_max = CONTROL_VERSION;
 	record->port = f->port;
-	f->page->magic = CONTROL_PAGE_MAGIC;
-	f->page->version_min = f->page->version_max = CONTROL_VERSION;
-	memcpy(f->page->nonce, record->nonce, sizeof(record->nonce));
-	f->page->port = f->port;
+	f->page->head.magic = CONTROL_PAGE_MAGIC;
+	f->page->head.version_min = f->page->head.version_max = CONTROL_VERSION;
+	memcpy(f->page->head.nonce, record->nonce, sizeof(record->nonce));
+	f->page->head.port = f->port;
 	atomic_store(&f->page->end[0].alive, 1);
 	atomic_store(&f->page->end[0].sleeping, 1);
 	for (unsigned i = 0; i < sizeof(record->nonce); i++)
@@ -251,7 +251,7 @@ static void lie_ring_refs(struct fake *f)
 
 static void lie_port(struct fake *f)
 {
-	f->record.port = f->page->port = 1000;
+	f->record.port = f->page->head.port = 1000;
 	fake_publish(f);
 }
 
@@ -279,7 +279,7 @@ static void lie_flood(struct fake *f)
 	uint8_t bytes[RECORD_SIZE];
 
 	/* All true but for the port: each waits its five seconds for it. */
-	f->record.port = f->page->port = 1000;
+	f->record.port = f->page->head.port = 1000;
 	record_encode(&f->record, bytes);
 	for (unsigned i = 0; i < 2 * DOMAIN_PROCESSES_MAX + 1; i++) {
 		snprintf(f->key, sizeof(f->key), "flood-%u", i);

@@ -445,9 +445,9 @@ static void test_offer_of_the_dead(void **state)
 	ops.grant_unmap = unmap_offered;
 	ops.evtchn_bind_interdomain = bind_offered;
 	side->hv.ops = &ops;
-	offered.page.magic = LINK_PAGE_MAGIC;
-	offered.page.port = 5;
-	memcpy(offered.page.nonce, &uid, sizeof(uid));
+	offered.page.head.magic = LINK_PAGE_MAGIC;
+	offered.page.head.port = 5;
+	memcpy(offered.page.head.nonce, &uid, sizeof(uid));
 	request.uid = 0x1122334455667789;
 	assert_int_equal(bind_error(side, &request), ECONNRESET);
 	request.uid--;

@@ -190,11 +190,11 @@ static void test_doorbell(void **state)
 /* The offsets of PROTOCOL.md 3.1 that doorbell.h does not assert itself. */
 static void test_layout(void **state)
 {
-	assert_int_equal(offsetof(struct doorbell_page, magic), 0);
-	assert_int_equal(offsetof(struct doorbell_page, version_min), 4);
-	assert_int_equal(offsetof(struct doorbell_page, version_max), 6);
-	assert_int_equal(offsetof(struct doorbell_page, nonce), 8);
-	assert_int_equal(offsetof(struct doorbell_page, port), 24);
+	assert_int_equal(offsetof(struct doorbell_page, head.magic), 0);
+	assert_int_equal(offsetof(struct doorbell_page, head.version_min), 4);
+	assert_int_equal(offsetof(struct doorbell_page, head.version_max), 6);
+	assert_int_equal(offsetof(struct doorbell_page, head.nonce), 8);
+	assert_int_equal(offsetof(struct doorbell_page, head.port), 24);
 	assert_int_equal(offsetof(struct doorbell_page, epoch), 64);
 	assert_int_equal(offsetof(struct doorbell_page, end[1]), 1024);
 	assert_int_equal(sizeof(struct doorbell_page), 1536);
