@@ -43,12 +43,12 @@ uint32_t quota_limit(const struct broker *broker, enum quota quota)
 	return values[quota];
 }
 
-__attribute__((format(printf, 3, 0))) static void domain_vlog(
-	struct domain *domain, int priority, const char *format, va_list args)
+void domain_log(struct domain *domain, int priority, const char *format, ...)
 {
 	struct broker *broker = domain->broker;
 	uint64_t now = broker->now_ns, due = domain->log_due_ns;
 	char text[512];
+	va_list args;
 
 	due = due > now ? due : now;
 	if (due - now > (DOMAIN_LOG_BURST - 1) * DOMAIN_LOG_LINE_NS) {
@@ -60,34 +60,25 @@ __attribute__((format(printf, 3, 0))) static void domain_vlog(
 		broker_log(broker, LOG_WARNING, "%s(%u): %u lines about it were left out",
 			domain->info.name, domain->info.domid, domain->log_left_out);
 	domain->log_left_out = 0;
-	(void)vsnprintf(text, sizeof(text), format, args);
-	broker_log(broker, priority, "%s", text);
-}
-
-void domain_log(struct domain *domain, int priority, const char *format, ...)
-{
-	va_list args;
-
 	va_start(args, format);
-	domain_vlog(domain, priority, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	broker_log(broker, priority, "%s", text);
 }
 
 void broker_log_about(struct broker *broker, uint16_t domid, int priority, const char *format, ...)
 {
 	struct domain *domain = domain_find(broker, domid);
+	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	if (domain) {
-		domain_vlog(domain, priority, format, args);
-	} else {
-		char text[512];
-
-		(void)vsnprintf(text, sizeof(text), format, args);
-		broker_log(broker, priority, "%s", text);
-	}
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	if (domain)
+		domain_log(domain, priority, "%s", text);
+	else
+		broker_log(broker, priority, "%s", text);
 }
 
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota)
