@@ -112,8 +112,10 @@ guest() {
 	*) program=$build/examples/$program ;;
 	esac
 	: >"$log"
+	# In the foreground, timeout sends no SIGCONT after its signal: that would undo the stop by which a leak
+	# checker, at xen-sim's end, waits for its own process, for ever. The program gets its signal from xen-sim.
 	# shellcheck disable=SC2086 # none or one
-	timeout 100 "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
+	timeout --foreground 100 "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
 		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
 	guest_pid=$!
 }
