@@ -10,6 +10,7 @@
  * histogram, and whether every pair in `required` was met often enough.
  */
 #include "tests/random/random.h"
+#include "tests/support/number.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -267,18 +268,6 @@ struct options {
 	uint64_t seed, n_steps, n_jobs;
 	bool trace;
 };
-
-static uint64_t number(const char *text)
-{
-	char *end;
-	uint64_t n = strtoull(text, &end, 0);
-
-	if (end == text || *end) {
-		(void)fprintf(stderr, "not a number: %s\n", text);
-		exit(2);
-	}
-	return n;
-}
 
 static void options_read(int argc, char **argv, struct options *o)
 {

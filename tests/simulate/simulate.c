@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "tests/simulate/simulate.h"
+#include "tests/support/number.h"
 
 #define JOBS_MAX     16U
 #define SEED_LIMIT_S 120U /* a seed takes less than one: this is a loop that makes no step */
@@ -32,18 +33,6 @@ struct options {
 
 static const char *const call_names[N_CALLS] = {"msg_ctx_open", "msg_listen", "msg_connect",
 	"msg_accept", "msg_send", "msg_recv", "msg_close"};
-
-static uint64_t number(const char *text)
-{
-	char *end;
-	uint64_t n = strtoull(text, &end, 0);
-
-	if (end == text || *end) {
-		(void)fprintf(stderr, "not a number: %s\n", text);
-		exit(2);
-	}
-	return n;
-}
 
 static void options_read(int argc, char **argv, struct options *o)
 {

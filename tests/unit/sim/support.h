@@ -64,6 +64,20 @@ static inline uint32_t n_redone(const struct world *w)
 	       atomic_load(&w->xen->seg->recovered_domain.n_redone);
 }
 
+/* A process that dies at a step of a transaction: its hook, and where it gets out to. */
+struct cut {
+	jmp_buf jump;
+	int left;
+};
+
+static inline void cut_step(void *arg)
+{
+	struct cut *cut = arg;
+
+	if (--cut->left == 0)
+		longjmp(cut->jump, 1);
+}
+
 #define SIM_TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 
 #endif

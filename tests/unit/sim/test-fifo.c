@@ -475,19 +475,6 @@ static void test_left_busy(void **state)
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
-struct cut {
-	jmp_buf jump;
-	int left;
-};
-
-static void on_step(void *arg)
-{
-	struct cut *cut = arg;
-
-	if (--cut->left == 0)
-		longjmp(cut->jump, 1);
-}
-
 /* As whoever makes the hypercalls for the bare domain, and dies at step n. True: it did. */
 static bool run_cut(struct fifo *f, void (*run)(struct fifo *victim), int n)
 {
@@ -501,7 +488,7 @@ static bool run_cut(struct fifo *f, void (*run)(struct fifo *victim), int n)
 	victim_world.xen = sim_hv_xen(hv);
 	victim.w = &victim_world;
 	if (setjmp(cut.jump) == 0) {
-		victim_world.xen->step = on_step;
+		victim_world.xen->step = cut_step;
 		victim_world.xen->step_arg = &cut;
 		run(&victim);
 		victim_world.xen->step = NULL;

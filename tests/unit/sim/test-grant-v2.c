@@ -223,19 +223,6 @@ static void test_gift(void **state)
 }
 
 /* Whoever dies while switching: one version, or the other. */
-struct cut {
-	jmp_buf jump;
-	int left;
-};
-
-static void on_step(void *arg)
-{
-	struct cut *cut = arg;
-
-	if (--cut->left == 0)
-		longjmp(cut->jump, 1);
-}
-
 static void test_cut(void **state)
 {
 	struct world *w = *state;
@@ -252,7 +239,7 @@ static void test_cut(void **state)
 		assert_int_equal(sim_hv_open(w->sim, w->a, &victim), 0);
 		was_cut = setjmp(cut.jump) != 0;
 		if (!was_cut) {
-			sim_hv_xen(victim)->step = on_step;
+			sim_hv_xen(victim)->step = cut_step;
 			sim_hv_xen(victim)->step_arg = &cut;
 			assert_int_equal(
 				grant_table_op(sim_hv_xen(victim), g.domid, GNTTABOP_set_version,

@@ -16,19 +16,6 @@
 
 #define INBOX 40U /* aport */
 
-struct cut {
-	jmp_buf jump;
-	int left;
-};
-
-static void on_step(void *arg)
-{
-	struct cut *cut = arg;
-
-	if (--cut->left == 0)
-		longjmp(cut->jump, 1);
-}
-
 /* What an operation works with; made afresh for each cut. */
 struct scene {
 	struct world *w;
@@ -215,7 +202,7 @@ static bool run_cut(struct scene *s, const struct operation *op, int n)
 	struct cut cut = {.left = n};
 
 	if (setjmp(cut.jump) == 0) {
-		s->xen->step = on_step;
+		s->xen->step = cut_step;
 		s->xen->step_arg = &cut;
 		op->run(s);
 		s->xen->step = NULL;
@@ -353,7 +340,7 @@ static void test_cut_sendv(void **state)
 		xen = sim_hv_xen(victim);
 		was_cut = setjmp(cut.jump) != 0;
 		if (!was_cut) {
-			xen->step = on_step;
+			xen->step = cut_step;
 			xen->step_arg = &cut;
 			assert_int_equal(guest_ring_send(xen, 100, &addr, &iov, 1, 3), 100);
 			xen->step = NULL;
