@@ -101,7 +101,7 @@ static size_t message_make(unsigned long n)
 
 static volatile unsigned long *counter_map(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	void *map = MAP_FAILED;
 
 	if (fd >= 0 && ftruncate(fd, 8) == 0)

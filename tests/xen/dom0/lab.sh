@@ -166,7 +166,7 @@ start() {
 in_tag() { read -r domain id offset <"$state/tags/$1" || fail "no command with the tag $1"; }
 
 finish() {
-	local domain id offset line status coded
+	local domain id offset left line='' status coded
 
 	in_tag "$1"
 	if [ "$domain" = dom0 ]; then
@@ -178,8 +178,11 @@ finish() {
 		cat "$state/$id.out"
 		return "$(cat "$state/$id.status")"
 	fi
-	line=$(console_line "$domain" "$offset" "^@lab $id " "${2:-60}") ||
-		fail "$1 in $domain does not end; its console: $(tail -c 300 "$(guest_console "$domain")")"
+	for ((left = ${2:-60}; left > 0; left -= 5)); do
+		line=$(console_line "$domain" "$offset" "^@lab $id " $((left < 5 ? left : 5))) && break
+		guest_domid "$domain" >/dev/null || break
+	done
+	[ -n "$line" ] || fail "$1 in $domain does not end; its console: $(tail -c 300 "$(guest_console "$domain")")"
 	read -r _ _ status coded <<<"$line"
 	base64 -d <<<"$coded"
 	return "$status"
@@ -250,6 +253,28 @@ msgd_kill() {
 }
 
 # ---- after a failure ------------------------------------------------------------------------------
+
+# What became of each guest: its state and how much of two seconds it ran, as Xen says, and whether it answers.
+guests_now() {
+	local file name before answers
+
+	before=$(xl list)
+	sleep 2 # what is measured
+	for file in "$state"/guests/*.pty; do
+		[ -f "$file" ] || break
+		name=$(basename "$file" .pty)
+		guest_domid "$name" >/dev/null || {
+			echo "$name is gone"
+			continue
+		}
+		answers=''
+		grep -q 'lab\.run=' "$state/guests/$name.cfg" || # its console is another's
+			answers=$( (on "$name" true 10) >/dev/null 2>&1 && echo ', answers' || echo ', does not answer')
+		{ echo "$before" && xl list "$name"; } | awk -v name="$name" -v answers="$answers" '
+			$1 == name {state = $5; time = $6 - before; before = $6}
+			END {printf "%s %s ran %.1f s%s\n", name, state, time, answers}'
+	done
+}
 
 # What a person would look at first; it goes to dom0's console, which is the lab's log.
 autopsy() {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # The suite of hv.h (tests/conformance) over its Xen backend: dom0 commands actors in a PV and a PVH guest,
-# over their consoles, which is slow.
+# over their consoles, which is slow. It stops at what fails: where a guest is lost, each further test would wait.
 # boots: xenstored oxenstored argo
 # limit: 1500
 # cases: evtchn grant notify store domain death fd limits open
@@ -22,7 +22,7 @@ case_any() {
 	guest_kernel_options=lab.run=conformance,--guest,/dev/hvc0
 	guest_have conf-pv pv
 	guest_have conf-pvh pvh
-	conformance "--hv=$world:conf-pv,conf-pvh,/lab/life" "$1" | tee "$log" || true
+	conformance --stop "--hv=$world:conf-pv,conf-pvh,/lab/life" "$1" | tee "$log" || true
 	grep -q '^1\.\.[1-9]' "$log" || fail "it did not end: $(tail -n 1 "$log")"
 	failed=$(grep -c '^not ok' "$log") || true
 	seen "$(grep -c '^ok' "$log") ok, of which $(grep -c '# SKIP' "$log") skipped, $failed not ok"

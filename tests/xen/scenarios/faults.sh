@@ -174,12 +174,10 @@ case_reboot() {
 	guests_have
 	domid=$(guest_domid pv1)
 	uuid=$(xenstore-read "/local/domain/$domid/vm")
-	start source pvh1 'peer source pv1/r'
-	start sink pv1 'peer sink r /tmp/r.count'
-	counter_moves r pv1
+	transfer_start r pv1 pvh1
 	offset=$(guest_console_size pv1)
 	xl reboot pv1
-	end_seen source >/tmp/said
+	end_seen r-source >/tmp/said
 	guest_up pv1 "$offset"
 	[ "$(guest_domid pv1)" != "$domid" ] || fail 'the same domid'
 	[ "$(xenstore-read "/local/domain/$(guest_domid pv1)/vm")" = "$uuid" ] || fail 'another uuid'
@@ -222,9 +220,7 @@ case_quiesce() {
 
 	guests_have
 	start echo pvh1 'echo-server echo'
-	start t-sink pvh1 'peer sink t /tmp/t.count'
-	start t-source pv1 "peer source pvh1/t"
-	counter_moves t pvh1
+	transfer_start t pvh1 pv1
 	msgctl --json quiesce pvh1 >/tmp/quiesce || fail "quiesce: $(cat /tmp/quiesce)"
 	said=$(end_seen t-source)
 	end_seen t-sink >/dev/null
