@@ -104,7 +104,7 @@ static const struct field channel_closed_fields[] = {
 
 static const struct field link_offer_fields[] = {
 	U32(link_offer.end),
-	ID(link_offer.port),
+	U32(link_offer.port),
 	U32(link_offer.aport),
 	U32(link_offer.doorbell_ref),
 	U32(link_offer.refs_ref),
@@ -178,7 +178,7 @@ static const struct field link_bind_fields[] = {
 	TRANSPORT(link_bind.transport),
 	U32(link_bind.ring_pages),
 	U32(link_bind.ring_len),
-	ID(link_bind.port),
+	U32(link_bind.port),
 	U32(link_bind.aport),
 	U32(link_bind.doorbell_ref),
 	U32(link_bind.refs_ref),
@@ -242,12 +242,27 @@ static bool link_create_check(const struct control_message *message)
 	return ring_check(create->transport, create->ring_pages, create->ring_len);
 }
 
+/* What argo-strict shares: nothing. Only its offers have no port, and then have a ring's name. */
+static bool strict_check(uint32_t port, uint32_t aport, uint32_t doorbell_ref, uint32_t refs_ref)
+{
+	return port || (aport && !doorbell_ref && !refs_ref);
+}
+
+static bool link_offer_check(const struct control_message *message)
+{
+	const struct control_link_offer *offer = &message->link_offer;
+
+	return strict_check(offer->port, offer->aport, offer->doorbell_ref, offer->refs_ref);
+}
+
 static bool link_bind_check(const struct control_message *message)
 {
 	const struct control_link_bind *bind = &message->link_bind;
 
 	return ring_check(bind->transport, bind->ring_pages, bind->ring_len) &&
-	       (bind->aport == 0) == (bind->transport == TRANSPORT_GRANT);
+	       (bind->aport == 0) == (bind->transport == TRANSPORT_GRANT) &&
+	       (bind->port == 0) == (bind->transport == TRANSPORT_ARGO_STRICT) &&
+	       strict_check(bind->port, bind->aport, bind->doorbell_ref, bind->refs_ref);
 }
 
 #define LAYOUT(n, r, f, c)                                                                         \
@@ -269,7 +284,8 @@ static const struct layout layouts[] = {
 	[CONTROL_ACCEPTED] = LAYOUT("ACCEPTED", REQUEST_NONE, accepted_fields, NULL),
 	[CONTROL_CHANNEL_CLOSED] =
 		LAYOUT("CHANNEL_CLOSED", REQUEST_NONE, channel_closed_fields, NULL),
-	[CONTROL_LINK_OFFER] = LAYOUT("LINK_OFFER", REQUEST_NONE, link_offer_fields, NULL),
+	[CONTROL_LINK_OFFER] =
+		LAYOUT("LINK_OFFER", REQUEST_NONE, link_offer_fields, link_offer_check),
 	[CONTROL_LINK_READY] = LAYOUT("LINK_READY", REQUEST_NONE, link_ready_fields, NULL),
 	[CONTROL_LINK_FAILED] = LAYOUT("LINK_FAILED", REQUEST_NONE, link_failed_fields, NULL),
 	[CONTROL_ANNOUNCE_LINK] = LAYOUT("ANNOUNCE_LINK", REQUEST_NONE, announce_link_fields, NULL),

@@ -43,7 +43,11 @@ enum control_type {
 };
 
 /* Features, HELLO and WELCOME: what this side can do. */
-#define FEATURE_ARGO UINT64_C(1) /* the domain's Argo works for this process */
+#define FEATURE_ARGO	    UINT64_C(1) /* the domain's Argo works for this process */
+#define FEATURE_ARGO_STRICT UINT64_C(2) /* it makes links of TRANSPORT_ARGO_STRICT */
+/* Why it has no FEATURE_ARGO, where it can tell. */
+#define FEATURE_NO_HYPERVISOR_ARGO UINT64_C(4) /* the hypervisor has none */
+#define FEATURE_NO_ARGO_DRIVER	   UINT64_C(8) /* its domain's kernel has no driver for it */
 
 enum transport {
 	TRANSPORT_ANY = 0,
@@ -105,9 +109,9 @@ struct control_channel_closed {
 
 struct control_link_offer {
 	uint32_t end;
-	uint32_t port;	       /* unbound for the other end's domain */
-	uint32_t aport;	       /* the creator's receive ring (argo), else 0 */
-	uint32_t doorbell_ref; /* grant of the doorbell page */
+	uint32_t port;	       /* unbound for the other end's domain; argo-strict: 0 */
+	uint32_t aport;	       /* the creator's receive ring (argo, argo-strict), else 0 */
+	uint32_t doorbell_ref; /* grant of the doorbell page; argo-strict: 0 */
 	/*
 	 * grant only: a page granted read-only in meaning, whose first 2 * ring_pages u32 words
 	 * are the references of the creator-to-binder ring, then of the binder-to-creator ring.
@@ -118,7 +122,7 @@ struct control_link_offer {
 
 struct control_link_ready {
 	uint32_t end;
-	uint32_t aport; /* the binder's receive ring (argo), else 0 */
+	uint32_t aport; /* the binder's receive ring (argo, argo-strict), else 0 */
 };
 
 struct control_link_failed {
@@ -169,7 +173,8 @@ struct control_link_create {
 	uint16_t peer_domid;
 	uint32_t transport;
 	uint32_t ring_pages; /* grant: pages a direction, a power of two; else 0 */
-	uint32_t ring_len;   /* argo: bytes of each receive ring, a multiple of 16; else 0 */
+	uint32_t ring_len; /* argo, argo-strict: bytes of each receive ring, a multiple of 16; else
+			      0 */
 };
 
 struct control_link_bind {

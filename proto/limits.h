@@ -38,6 +38,9 @@
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
 /* An Argo ring of 128 KiB; the hypervisor pins it, the guest pays for it from its own memory. */
 #define LINK_ARGO_RING_LEN 0x20000U
+/* What Xen lets a domain register (hv.h, argo_register): for people, who read why a link has none.
+ */
+#define ARGO_RINGS_MAX 128U
 /* What Xen accepts as a ring's length (hv.h, argo_register). */
 #define LINK_ARGO_RING_LEN_MIN 48U
 #define LINK_ARGO_RING_LEN_MAX 0xffffc0U
