@@ -192,7 +192,8 @@ struct hv_ops {
 	 * is off for this domain; ECONNREFUSED: off for the partner. EPERM: refused by Xen's
 	 * security module, or any partner (Xen's wildcard) without mac-permissive. ENOSPC: the
 	 * domain's 128 rings are in use. EEXIST: {aport, partner} is registered. ENOMEM. EOPNOTSUPP
-	 * or ENOSYS: no Argo in this hypervisor, or no driver.
+	 * or ENOSYS: no Argo in this hypervisor. ENXIO: this domain's kernel has no driver for it.
+	 * EACCES: the driver's device is not for this process.
 	 */
 	int (*argo_register)(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 		struct hv_ring **ret_ring);
@@ -223,7 +224,8 @@ struct hv_ops {
 	/*
 	 * on: HV_EVENT_RING is returned once when messages arrive or room appears, and again
 	 * only after the next argo_watch(on); immediately if messages are waiting now. off: none,
-	 * and arrivals cost nobody a wake-up. Off at first.
+	 * and arrivals cost nobody a wake-up. Off at first. ESTALE: the ring is dead, or vanished
+	 * with its partner; there is no event but one.
 	 */
 	int (*argo_watch)(struct hv *hv, struct hv_ring *ring, bool on);
 

@@ -63,6 +63,8 @@ int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint3
 	bool commit;
 	int r;
 
+	if (domain_at(xen, domain)->flags & SIM_DOMAIN_NO_DRIVER)
+		return -ENXIO;
 	if (xen->seg->argo_off)
 		return -EOPNOTSUPP;
 	if (len < 48 || len > 0xffffc0 || (len & 15))

@@ -79,7 +79,7 @@ struct sim_create {
 	uint8_t no_argo;
 	uint8_t may_exist; /* else EEXIST */
 	uint8_t ephemeral; /* ends with this connection, if it was created by it */
-	uint8_t pad;
+	uint8_t no_argo_driver;
 	uint16_t domid; /* 0: the next free one */
 	uint8_t pad2[2];
 };
@@ -89,7 +89,7 @@ struct sim_domain_info {
 	uint32_t n_processes;
 	uint32_t created; /* by this request */
 	uint32_t no_argo;
-	uint32_t pad;
+	uint32_t no_argo_driver;
 };
 
 struct sim_message {

@@ -206,10 +206,11 @@ enum sim_domain_state {
 	SIM_DOMAIN_DYING,
 };
 
-#define SIM_DOMAIN_ARGO		1U /* Argo is on for it */
-#define SIM_DOMAIN_GUEST_KERNEL 2U /* has the emulated guest kernel */
-#define SIM_DOMAIN_FIFO		4U /* which takes its events by FIFO */
-#define SIM_DOMAIN_GRANT_V2	8U /* may switch its grant table to version 2 */
+#define SIM_DOMAIN_ARGO		1U  /* Argo is on for it */
+#define SIM_DOMAIN_GUEST_KERNEL 2U  /* has the emulated guest kernel */
+#define SIM_DOMAIN_FIFO		4U  /* which takes its events by FIFO */
+#define SIM_DOMAIN_GRANT_V2	8U  /* may switch its grant table to version 2 */
+#define SIM_DOMAIN_NO_DRIVER	16U /* its guest kernel has no driver for Argo */
 
 /* struct vcpu_info (xen/include/public/xen.h), as far as events need it. */
 struct sim_vcpu_info {

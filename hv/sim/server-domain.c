@@ -213,6 +213,7 @@ static void describe(struct server *s, uint32_t index, struct sim_domain_info *r
 	domain_describe(&s->authority.xen, index, &ret->domain);
 	ret->n_processes = process_count(s, index);
 	ret->no_argo = !(domain_at(&s->authority.xen, index)->flags & SIM_DOMAIN_ARGO);
+	ret->no_argo_driver = !!(domain_at(&s->authority.xen, index)->flags & SIM_DOMAIN_NO_DRIVER);
 }
 
 static int create(struct connection *c, struct sim_message *m, struct sim_message *reply)
@@ -224,7 +225,8 @@ static int create(struct connection *c, struct sim_message *m, struct sim_messag
 		.uuid = memcmp(m->create.uuid, no_uuid, HV_UUID_LEN) ? m->create.uuid : NULL,
 		.domid = m->create.domid,
 		.flags = (uint8_t)(SIM_DOMAIN_GUEST_KERNEL |
-				   (m->create.no_argo ? 0U : SIM_DOMAIN_ARGO)),
+				   (m->create.no_argo ? 0U : SIM_DOMAIN_ARGO) |
+				   (m->create.no_argo_driver ? SIM_DOMAIN_NO_DRIVER : 0U)),
 	};
 	uint32_t index = DOMAIN_NONE;
 	bool created = false;

@@ -47,6 +47,10 @@ int tool_domain_option(const char *arg, const char *next, struct tool_domain_opt
 		options->create.no_argo = 1;
 		return 1;
 	}
+	if (strcmp(arg, "--no-argo-driver") == 0) {
+		options->create.no_argo_driver = 1;
+		return 1;
+	}
 	if (strncmp(arg, "--uuid=", 7) == 0) {
 		if (parse_uuid(arg + 7, options->create.uuid) == 0)
 			return 1;
@@ -137,9 +141,10 @@ static json_t *domain_json(const struct sim_domain_info *info)
 	char uuid[37];
 
 	uuid_text(info->domain.uuid, uuid);
-	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:b}", "domid", info->domain.domid, "name",
+	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:b, s:b}", "domid", info->domain.domid, "name",
 		info->domain.name, "state", state_name(&info->domain), "uuid", uuid, "processes",
-		(int)info->n_processes, "argo", !info->no_argo);
+		(int)info->n_processes, "argo", !info->no_argo, "argo_driver",
+		!info->no_argo_driver);
 }
 
 static void domain_print(const struct sim_domain_info *info)
@@ -149,7 +154,9 @@ static void domain_print(const struct sim_domain_info *info)
 	uuid_text(info->domain.uuid, uuid);
 	(void)printf("%5u  %-20s  %-9s  %-36s  %9u%s\n", info->domain.domid, info->domain.name,
 		state_name(&info->domain), uuid, info->n_processes,
-		info->no_argo ? "  no Argo" : "");
+		info->no_argo	       ? "  no Argo"
+		: info->no_argo_driver ? "  no driver for Argo"
+				       : "");
 }
 
 int tool_list(const char *path, int argc, char **argv)

@@ -16,11 +16,12 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{NULL, tool_serve, "[-d|--daemonize] [--stopped-limit=MS]",
+	{NULL, tool_serve, "[-d|--daemonize] [--no-argo] [--stopped-limit=MS]",
 		"be the emulator; -d: in the background, once it can be reached"},
-	{"run", tool_run, "[--keep] [--no-argo] [--uuid=U] [--name] NAME [--] COMMAND...",
+	{"run", tool_run,
+		"[--keep] [--no-argo] [--no-argo-driver] [--uuid=U] [--name] NAME [--] COMMAND...",
 		"run a command as a process of domain NAME, made and destroyed for it"},
-	{"create", tool_create, "[--no-argo] [--uuid=U] [--domid N] NAME",
+	{"create", tool_create, "[--no-argo] [--no-argo-driver] [--uuid=U] [--domid N] NAME",
 		"make a domain; prints its domid"},
 	{"list", tool_list, "[--json]", "show the domains"},
 	{"destroy", tool_verb, "DOMAIN", "end a domain and its processes"},

@@ -138,8 +138,14 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)event_base_loopbreak(arg);
 }
 
+struct options {
+	bool background;
+	bool no_argo;
+	uint32_t stopped_limit_ms;
+};
+
 static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd,
-	uint32_t stopped_limit_ms)
+	const struct options *options)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
@@ -148,9 +154,11 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	int r = -ENOMEM;
 
 	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
-		r = server_new(base, listen_fd, stopped_limit_ms, &server);
+		r = server_new(base, listen_fd, options->stopped_limit_ms, &server);
 	if (r < 0)
 		(void)say(path, "the emulator cannot be set up", -r);
+	if (r == 0)
+		server->authority.xen.seg->argo_off = options->no_argo;
 	if (r == 0 && ready_fd >= 0) {
 		streams_close();
 		if (write(ready_fd, "", 1) != 1)
@@ -176,11 +184,6 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	return r < 0 ? 1 : 0;
 }
 
-struct options {
-	bool background;
-	uint32_t stopped_limit_ms;
-};
-
 static bool options_parse(int argc, char **argv, struct options *ret)
 {
 	static const char limit[] = "--stopped-limit=";
@@ -193,6 +196,10 @@ static bool options_parse(int argc, char **argv, struct options *ret)
 
 		if (strcmp(argv[i], "-d") == 0 || strcmp(argv[i], "--daemonize") == 0) {
 			options.background = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--no-argo") == 0) {
+			options.no_argo = true;
 			continue;
 		}
 		if (strncmp(argv[i], limit, sizeof(limit) - 1) != 0) {
@@ -237,7 +244,7 @@ int tool_serve(const char *path, int argc, char **argv)
 		return 1;
 	listen_fd = listen_at(path);
 	if (listen_fd >= 0)
-		return loop(path, lock_name, listen_fd, ready_fd, options.stopped_limit_ms);
+		return loop(path, lock_name, listen_fd, ready_fd, &options);
 	(void)unlink(lock_name);
 	return 1;
 }

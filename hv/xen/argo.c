@@ -29,6 +29,7 @@ struct ring {
 	int fd;
 	_Atomic bool watched; /* the next event is to be told */
 	_Atomic bool blocked; /* the last message was refused for lack of room */
+	_Atomic bool dead;    /* the device said so, and would say so at each look */
 };
 
 static struct ring *ring_of(struct hv_ring *ring)
@@ -42,7 +43,7 @@ static int device_open(void)
 
 	if (fd >= 0)
 		return fd;
-	return errno == ENOENT || errno == ENODEV || errno == ENXIO ? -EOPNOTSUPP : -errno;
+	return errno == ENOENT || errno == ENODEV ? -ENXIO : -errno;
 }
 
 static int rings_open(struct xen_hv *h)
@@ -175,6 +176,8 @@ int op_argo_watch(struct hv *hv, struct hv_ring *hv_ring, bool on)
 	struct xen_hv *h = xen_hv_of(hv);
 	struct ring *ring = ring_of(hv_ring);
 
+	if (on && atomic_load(&ring->dead))
+		return -ESTALE;
 	atomic_store(&ring->watched, on);
 	if (on)
 		return ring_arm(h, ring);
@@ -208,6 +211,8 @@ int rings_take(struct xen_hv *h, struct hv_event *ret_events, size_t n)
 		struct ring *ring = events[i].data.ptr;
 
 		atomic_store(&ring->watched, false);
+		if (events[i].events & EPOLLHUP)
+			atomic_store(&ring->dead, true);
 		ret_events[i] = (struct hv_event){.type = HV_EVENT_RING, .ring = &ring->ring};
 	}
 	return got;
