@@ -12,7 +12,7 @@ void channel_block(struct channel *channel)
 		return;
 	channel->blocked = true;
 	TAILQ_INSERT_TAIL(&link->blocked, channel, entry_blocked);
-	doorbell_arm(&link->me->want_space);
+	link_arm_room(link);
 }
 
 /* Credit that is left for payload of one more frame, or -1: not even for an empty one. */

@@ -264,7 +264,7 @@ static void control_hello(struct msg_ctx *ctx, uint32_t epoch)
 		.hello = {.epoch = epoch,
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
-			.features = ctx->argo ? FEATURE_ARGO : 0,
+			.features = ctx->features,
 			.pid = (uint32_t)getpid(),
 			.reattach = again}};
 	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};

@@ -31,15 +31,28 @@ uint64_t ctx_deadline(struct msg_ctx *ctx, int64_t timeout_ms)
 	return ctx->hv->ops->now_ns(ctx->hv) + (uint64_t)timeout_ms * 1000000U;
 }
 
-/* Whether this process may use Argo: registers a ring with its own domain and drops it. */
-bool ctx_argo_works(struct hv *hv)
+/* Registers a ring with its own domain and drops it. */
+uint64_t ctx_argo_features(struct hv *hv)
 {
 	struct hv_ring *ring;
+	int r = hv->ops->argo_register(hv, 0, hv->ops->domid(hv), 4096, &ring);
 
-	if (hv->ops->argo_register(hv, 0, hv->ops->domid(hv), 4096, &ring) < 0)
-		return false;
-	(void)hv->ops->argo_unregister(hv, ring);
-	return true;
+	switch (r) {
+	case 0:
+		(void)hv->ops->argo_unregister(hv, ring);
+		return FEATURE_ARGO | FEATURE_ARGO_STRICT;
+	case -ENOSPC: /* all rings are in use now; who makes a link says so, if they still are */
+	case -ENOMEM:
+	case -EAGAIN: /* a frame that is being migrated */
+		return FEATURE_ARGO | FEATURE_ARGO_STRICT;
+	case -ENOSYS:
+	case -EOPNOTSUPP:
+		return FEATURE_NO_HYPERVISOR_ARGO;
+	case -ENXIO:
+		return FEATURE_NO_ARGO_DRIVER;
+	default:
+		return 0;
+	}
 }
 
 static void ctx_free(struct msg_ctx *ctx)
@@ -139,7 +152,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s",
 			       hv ? hv : "(default)", reason ? reason : strerrordesc_np(-r)),
 		       NULL;
-	ctx->argo = ctx_argo_works(ctx->hv);
+	ctx->features = ctx_argo_features(ctx->hv);
 	r = control_open(ctx);
 	if (r < 0)
 		return failure(r == -ENOSPC ? ENOBUFS : -r,

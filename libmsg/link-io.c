@@ -7,14 +7,6 @@
 
 #include "libmsg/private.h"
 
-static void link_bell(struct link *link, _Atomic uint32_t *flag)
-{
-	struct hv *hv = link->ctx->hv;
-
-	if (doorbell_take(flag))
-		(void)hv->ops->evtchn_send(hv, link->port);
-}
-
 void link_push(struct link *link)
 {
 	if (link->state != LINK_UP)
@@ -25,7 +17,7 @@ void link_push(struct link *link)
 	if (!link->bell_due)
 		return;
 	link->bell_due = false;
-	link_bell(link, &link->them->sleeping);
+	link_bell_frames(link);
 }
 
 /* Room shows as soon as a quarter of the ring is free; a sleeping sender is woken for half of it.
@@ -39,7 +31,7 @@ void link_release(struct link *link, bool all)
 	}
 	if (link->untold >= link->ring_len / 2 || (all && link->untold)) {
 		link->untold = 0;
-		link_bell(link, &link->them->want_space);
+		link_bell_room(link);
 	}
 }
 
@@ -47,10 +39,11 @@ bool link_want_room(struct link *link, uint32_t want)
 {
 	if (link->state != LINK_UP)
 		return true;
-	doorbell_arm(&link->me->want_space);
+	link_arm_room(link);
 	if (link->ops->room(link, want) < (int64_t)want)
 		return false;
-	doorbell_disarm(&link->me->want_space);
+	if (link->page)
+		doorbell_disarm(&link->me->want_space);
 	return true;
 }
 
@@ -136,6 +129,8 @@ void link_synced(struct msg_ctx *ctx, uint32_t request)
 			continue;
 		link->sync = 0;
 		link->synced = true;
+		if (!link->page)
+			link_set_armed(link, false); /* it was not watched: see link_arm */
 		link_take(link, NULL);
 		return;
 	}

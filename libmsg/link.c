@@ -28,6 +28,14 @@ struct link *link_find_port(struct msg_ctx *ctx, uint32_t port)
 	return link;
 }
 
+struct link *link_find_ring(struct msg_ctx *ctx, const struct hv_ring *ring)
+{
+	struct link *link;
+
+	HASH_FIND(hh_port, ctx->links_by_ring, &ring, sizeof(ring), link);
+	return link;
+}
+
 void link_set_armed(struct link *link, bool armed)
 {
 	struct msg_ctx *ctx = link->ctx;
@@ -94,7 +102,10 @@ static void link_publish(struct link *link)
 	struct msg_ctx *ctx = link->ctx;
 
 	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
-	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
+	if (link->port)
+		HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
+	else
+		HASH_ADD(hh_port, ctx->links_by_ring, argo.ring, sizeof(link->argo.ring), link);
 	TAILQ_INSERT_TAIL(&ctx->unarmed, link, unarmed);
 	if (ctx->driver_asleep)
 		ctx->kick = true;
@@ -107,6 +118,12 @@ static void link_failed(struct msg_ctx *ctx, uint32_t end, int error, const char
 
 	(void)snprintf(message.link_failed.reason, REASON_SIZE, "%s", reason);
 	control_send(ctx, &message);
+}
+
+/* In LINK_FAILED ENOSPC means Argo's rings (PROTOCOL.md 5); these were ports or grants. */
+static int used_up(int r)
+{
+	return r == -ENOSPC ? -ENOBUFS : r;
 }
 
 static void link_set_page(struct link *link, void *page)
@@ -180,8 +197,7 @@ static struct doorbell_head page_head(uint64_t uid, uint32_t port)
 	return head;
 }
 
-static int create_resources(struct link *link, const struct control_link_create *request,
-	struct control_link_offer *ret)
+static int share_doorbell(struct link *link, struct control_link_offer *ret)
 {
 	struct hv *hv = link->ctx->hv;
 	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(0)};
@@ -199,8 +215,18 @@ static int create_resources(struct link *link, const struct control_link_create 
 	link_set_page(link, page);
 	link->page->head = page_head(link->uid, link->port);
 	atomic_store(&link->me->alive, 1);
+	return 0;
+}
+
+static int create_resources(struct link *link, const struct control_link_create *request,
+	struct control_link_offer *ret)
+{
+	int r = link->transport == TRANSPORT_ARGO_STRICT ? 0 : share_doorbell(link, ret);
+
+	if (r < 0)
+		return used_up(r);
 	if (link->transport == TRANSPORT_GRANT)
-		return share_grant_rings(link, request->ring_pages, &ret->refs_ref);
+		return used_up(share_grant_rings(link, request->ring_pages, &ret->refs_ref));
 	r = register_argo_ring(link, request->ring_len);
 	if (r < 0)
 		return r;
@@ -217,7 +243,7 @@ static struct link *link_begin(struct msg_ctx *ctx, uint32_t end, uint64_t uid, 
 	/* A returned msgd may ask again for a link that stands, or for one number twice. */
 	if (link_find(ctx, end))
 		link_failed(ctx, end, EEXIST, "the end number is in use");
-	else if (transport != TRANSPORT_GRANT && transport != TRANSPORT_ARGO)
+	else if (transport == TRANSPORT_ANY || transport >= TRANSPORT_LIMIT)
 		link_failed(ctx, end, EOPNOTSUPP, "an unknown transport");
 	else if (!(link = link_new(ctx, end, uid, peer_domid, transport, role)))
 		link_failed(ctx, end, ENOMEM, "out of memory");
@@ -292,8 +318,7 @@ static int verify_offer(struct link *link, const struct control_link_bind *reque
 	return same ? 0 : -ECONNRESET;
 }
 
-static int bind_resources(
-	struct link *link, const struct control_link_bind *request, struct control_link_ready *ret)
+static int map_doorbell(struct link *link, const struct control_link_bind *request)
 {
 	struct hv *hv = link->ctx->hv;
 	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(1)};
@@ -313,10 +338,23 @@ static int bind_resources(
 	if (r < 0)
 		return r;
 	link_set_page(link, page);
-	if (!doorbell_head_is(page, &head))
-		return -ECONNRESET;
+	return doorbell_head_is(page, &head) ? 0 : -ECONNRESET;
+}
+
+/*
+ * Of argo-strict nothing is looked at before it is used: the creator's aport is not given to
+ * another ring while somebody may still send to it (hv.h), so an old offer meets no ring.
+ */
+static int bind_resources(
+	struct link *link, const struct control_link_bind *request, struct control_link_ready *ret)
+{
+	struct hv *hv = link->ctx->hv;
+	int r = link->transport == TRANSPORT_ARGO_STRICT ? 0 : map_doorbell(link, request);
+
+	if (r < 0)
+		return used_up(r);
 	if (link->transport == TRANSPORT_GRANT)
-		return map_grant_rings(link, request);
+		return used_up(map_grant_rings(link, request));
 	r = register_argo_ring(link, request->ring_len);
 	if (r < 0)
 		return r;
@@ -346,7 +384,8 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 		link_failed(ctx, request->end, -r, strerrordesc_np(-r));
 		return;
 	}
-	atomic_store(&link->me->alive, 1);
+	if (link->page)
+		atomic_store(&link->me->alive, 1);
 	link->state = LINK_UP;
 	link_publish(link);
 	steal_ptr(link);
@@ -357,7 +396,7 @@ void link_up(struct link *link, uint32_t peer_aport)
 {
 	struct hv *hv = link->ctx->hv;
 
-	if (link->transport == TRANSPORT_ARGO) {
+	if (link->transport != TRANSPORT_GRANT) {
 		link->argo.peer_aport = peer_aport;
 		if (hv->ops->argo_peer(hv, link->argo.ring, peer_aport) < 0) {
 			link_violation(link, "the peer's ring cannot be named");
@@ -369,6 +408,8 @@ void link_up(struct link *link, uint32_t peer_aport)
 		link->refs_share = NULL;
 	}
 	link->state = LINK_UP;
+	if (link->ctx->driver_asleep)
+		link->ctx->kick = true; /* it has armed none but those that were up */
 }
 
 void link_kill(struct link *link, bool drain, const char *reason)
@@ -392,13 +433,24 @@ void link_kill(struct link *link, bool drain, const char *reason)
 	link->state = LINK_DEAD;
 	link_set_armed(link, true); /* out of the list of the unarmed */
 	HASH_DELETE(hh, ctx->links, link);
-	HASH_DELETE(hh_port, ctx->links_by_port, link);
+	if (link->port)
+		HASH_DELETE(hh_port, ctx->links_by_port, link);
+	else
+		HASH_DELETE(hh_port, ctx->links_by_ring, link);
 	HASH_ITER (hh, link->channels, channel, next) {
 		if (!channel->error && !channel->why)
 			channel->why = strdup(reason);
 		channel_reset(channel, ECONNRESET);
 	}
 	TAILQ_INSERT_TAIL(&ctx->graveyard, link, grave);
+}
+
+void link_lost(struct link *link)
+{
+	static const char reason[] = "the other domain is gone, or this one's ring";
+
+	link_failed(link->ctx, link->end, ECONNRESET, reason);
+	link_kill(link, true, reason);
 }
 
 void link_bury(struct msg_ctx *ctx)

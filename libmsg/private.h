@@ -153,6 +153,8 @@ struct argo_end {
 	/* 0, or: the hypervisor found no room; not before this time, and then retry_links, which
 	 * alone sets it back: somebody may be blocked though others find room by now. */
 	uint64_t retry_ns;
+	/* argo-strict: the hypervisor found no room, and says when there is; see link-bell.c. */
+	bool full;
 	uint8_t *stage;	 /* owned: frames kept back by `more`, ARGO_STAGE_SIZE bytes */
 	uint32_t staged; /* bytes in it */
 };
@@ -173,11 +175,13 @@ struct link {
 	uint64_t uid;
 	uint16_t peer_domid;
 	uint8_t role; /* 0 creator, 1 binder: the index in the doorbell page */
+	bool gone;    /* the hypervisor has taken its ring away: to be killed */
 	enum transport transport;
 	enum link_state state;
 	const struct ring_ops *ops;
-	uint32_t port;		    /* key in ctx->links_by_port; 0: none yet */
-	struct doorbell_page *page; /* borrowed from door_share or door_map */
+	uint32_t port; /* key in ctx->links_by_port; 0: none yet, or argo-strict */
+	/* Borrowed from door_share or door_map. NULL: argo-strict shares none. */
+	struct doorbell_page *page;
 	struct doorbell_end *me, *them;
 	struct hv_share *door_share; /* owned, creator's */
 	struct hv_map *door_map;     /* owned, binder's */
@@ -185,7 +189,7 @@ struct link {
 	uint32_t ring_len;	     /* bytes of one ring */
 	uint32_t frame_rest;	     /* bytes of the frame being read, after its header, padded */
 	struct frame frame;	     /* the frame last peeked */
-	bool armed;		     /* `sleeping` is set, or its event is on its way */
+	bool armed;		     /* an event comes with the next frame, or is on its way */
 	bool busy;		     /* frames are being taken in: do not recurse */
 	bool dying;		     /* to be killed when that is done */
 	bool broken;	      /* the other side broke the protocol: nothing more is taken in */
@@ -214,6 +218,9 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request);
 void link_up(struct link *link, uint32_t peer_aport);
 struct link *link_find(struct msg_ctx *ctx, uint32_t end);
 struct link *link_find_port(struct msg_ctx *ctx, uint32_t port);
+struct link *link_find_ring(struct msg_ctx *ctx, const struct hv_ring *ring);
+/* The hypervisor has taken its ring away: tells msgd, then kills the link. */
+void link_lost(struct link *link);
 /* Resets every channel (after what lies in the ring was taken in, if `drain`) and frees it. */
 void link_kill(struct link *link, bool drain, const char *reason);
 /*
@@ -223,6 +230,21 @@ void link_kill(struct link *link, bool drain, const char *reason);
 void link_violation(struct link *link, const char *reason);
 void link_bury(struct msg_ctx *ctx); /* frees the graveyard */
 void link_set_armed(struct link *link, bool armed);
+
+/* link-bell.c: how two ends wake each other. */
+/* Frames were put: the other side must not sleep over them. */
+void link_bell_frames(struct link *link);
+/* Room was given back: whoever waits for it over there is to know. */
+void link_bell_room(struct link *link);
+/* From now on an event comes when room appears that is not there now. */
+void link_arm_room(struct link *link);
+/*
+ * Asks for an event when a frame comes. 0; 1: there is a frame already, and no event was asked for.
+ * Negative: the ring cannot be watched, and nothing will ever come.
+ */
+int link_arm(struct link *link);
+/* The hypervisor's event for the ring came, or the link is not armed: room is to be tried anew. */
+void link_look_for_room(struct link *link);
 
 /* link-io.c: frames in and out. */
 /*
@@ -497,12 +519,14 @@ struct msg_ctx {
 	void *log_arg;
 
 	struct control control;
-	bool argo;		  /* Argo works here */
+	uint64_t features;	  /* FEATURE_*: what Argo is to this process */
 	enum transport transport; /* demanded of connects */
 	uint32_t last_request, last_listener;
-	struct request *requests;	    /* hash; owned */
-	struct msg_sock *listeners;	    /* hash by handle; borrowed */
-	struct link *links, *links_by_port; /* hashes; owned */
+	struct request *requests;   /* hash; owned */
+	struct msg_sock *listeners; /* hash by handle; borrowed */
+	struct link *links;	    /* hash; owned */
+	/* Hashes; borrowed: those that have a port, and those of argo-strict. */
+	struct link *links_by_port, *links_by_ring;
 	TAILQ_HEAD(, link) unarmed;
 	TAILQ_HEAD(, link) graveyard;
 	struct sock_list socks; /* all; owned */
@@ -536,8 +560,8 @@ static inline bool ctx_same_process(const struct msg_ctx *ctx)
 
 void ctx_log(struct msg_ctx *ctx, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Whether this process may use Argo. */
-bool ctx_argo_works(struct hv *hv);
+/* FEATURE_*: whether this process may use Argo, or why not. */
+uint64_t ctx_argo_features(struct hv *hv);
 uint64_t ctx_deadline(struct msg_ctx *ctx, int64_t timeout_ms);
 
 /* What a thread waits for that may come soon: frames on a link or, if want, room for one. */

@@ -90,7 +90,7 @@ static void unpark(struct msg_ctx *ctx)
 	ctx->control.parked = false;
 	ctx->control.welcome = false;
 	/* Another host's hypervisor, perhaps. */
-	ctx->argo = ctx_argo_works(ctx->hv);
+	ctx->features = ctx_argo_features(ctx->hv);
 	r = control_open(ctx);
 	if (r < 0) {
 		control_release(ctx);

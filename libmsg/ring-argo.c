@@ -3,6 +3,8 @@
  * Frames over Argo rings (PROTOCOL.md, section 3.3): the hypervisor copies, so what lies in the
  * receive ring does not change under us. The doorbell page says how much room the peer's ring has;
  * a stranger in the peer's domain can make that claim false, and then the hypervisor says EAGAIN.
+ * argo-strict (3.4) has no such page: there the hypervisor is asked by sending, and its EAGAIN is
+ * the only word about room (link-bell.c).
  */
 #include <errno.h>
 #include <string.h>
@@ -27,6 +29,8 @@ static int64_t argo_free_bytes(struct link *link, uint32_t want)
 	uint32_t limit = argo->peer_len - ARGO_MESSAGE_HEADER_LEN; /* one slot stays free */
 	uint32_t used = argo->produced - argo->peer_consumed;
 
+	if (!link->page)
+		return argo->full ? -EAGAIN : (int64_t)(limit - ARGO_MESSAGE_HEADER_LEN);
 	if (used + argo_charge(want) > limit) {
 		uint32_t consumed =
 			atomic_load_explicit(&link->them->consumed, memory_order_acquire);
@@ -58,8 +62,15 @@ static int64_t argo_room(struct link *link, uint32_t want)
 static int argo_sendv(struct link *link, const struct iovec *iov, size_t n, uint32_t len)
 {
 	struct hv *hv = link->ctx->hv;
-	int r = hv->ops->argo_sendv(hv, link->argo.ring, iov, n, FRAME_MESSAGE_TYPE);
+	int r;
 
+	if (link->argo.full)
+		return -EAGAIN;
+	r = hv->ops->argo_sendv(hv, link->argo.ring, iov, n, FRAME_MESSAGE_TYPE);
+	if (r == -EAGAIN && !link->page) {
+		link->argo.full = true;
+		return -EAGAIN;
+	}
 	if (r == -EAGAIN || r == -EBUSY || r == -ENOMEM) {
 		link->argo.retry_ns = hv->ops->now_ns(hv) + ARGO_RETRY_NS;
 		ctx_retry_later(link->ctx, link->argo.retry_ns);
@@ -175,6 +186,9 @@ static int argo_next_message(struct link *link)
 			break;
 		argo->rx = argo_ring_advance(argo->ring, argo->rx, argo_charge(message.len));
 		argo_ring_release(argo->ring, argo->rx);
+		/* Of argo-strict's senders each may wait for that room too. */
+		if (!link->page)
+			link->untold += argo_charge(message.len);
 	}
 	if (r <= 0)
 		return r;
@@ -232,7 +246,8 @@ static void argo_release(struct link *link)
 	struct argo_end *argo = &link->argo;
 
 	argo_ring_release(argo->ring, argo->rx);
-	atomic_store_explicit(&link->me->consumed, argo->consumed, memory_order_release);
+	if (link->page)
+		atomic_store_explicit(&link->me->consumed, argo->consumed, memory_order_release);
 }
 
 static bool argo_pending(struct link *link)

@@ -113,9 +113,12 @@ static bool spin_may(struct msg_ctx *ctx, struct link *link)
 
 	if (link->state != LINK_UP || link->sync || ctx->spin_us == 0)
 		return false;
-	atomic_store_explicit(&link->me->cpu, (uint32_t)(cpu + 1), memory_order_relaxed);
+	if (link->page)
+		atomic_store_explicit(&link->me->cpu, (uint32_t)(cpu + 1), memory_order_relaxed);
 	if (ctx->n_cpus < 2 && (cpu >= 0 || link->peer_domid == hv->ops->domid(hv)))
 		return false;
+	if (!link->page)
+		return true;
 	peer_cpu = atomic_load_explicit(&link->them->cpu, memory_order_relaxed);
 	return cpu < 0 || peer_cpu != (uint32_t)cpu + 1;
 }
@@ -197,7 +200,7 @@ static bool drive_spin(struct msg_ctx *ctx, const struct hot *hot, uint64_t unti
 
 static uint64_t link_retry_time(const struct link *link)
 {
-	if (link->state != LINK_UP || link->transport != TRANSPORT_ARGO || !link->argo.retry_ns)
+	if (link->state != LINK_UP || link->transport == TRANSPORT_GRANT || !link->argo.retry_ns)
 		return DEADLINE_NEVER;
 	return link->argo.retry_ns;
 }
@@ -274,6 +277,22 @@ static void drive_port(struct msg_ctx *ctx, uint32_t port, const struct hot *hot
 	}
 }
 
+/* argo-strict: frames, or room, or both. */
+static void drive_ring(struct msg_ctx *ctx, const struct hv_ring *ring, const struct hot *hot)
+{
+	struct link *link = link_find_ring(ctx, ring);
+
+	if (!link)
+		return;
+	link_set_armed(link, false);
+	if (link->state == LINK_UP)
+		take(link, hot);
+	if (link->state != LINK_UP)
+		return;
+	link_look_for_room(link);
+	link_flush(link);
+}
+
 /*
  * Links that the hypervisor refused for lack of room, although the peer's counter claimed some:
  * what is blocked is tried again, and so does whoever waits in a send.
@@ -308,6 +327,8 @@ void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 		for (int i = 0; i < n; i++) {
 			if (events[i].type == HV_EVENT_PORT)
 				ports[n_ports++] = events[i].port;
+			else if (events[i].type == HV_EVENT_RING)
+				drive_ring(ctx, events[i].ring, hot);
 			else if (events[i].type == HV_EVENT_STORE)
 				control_store_changed(ctx);
 		}
@@ -319,10 +340,14 @@ void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 	} while (n == EVENT_BATCH);
 	for (link = TAILQ_FIRST(&ctx->unarmed); link; link = next) {
 		next = TAILQ_NEXT(link, unarmed);
+		if (link->state == LINK_UP && link->gone)
+			link_lost(link);
 		if (link->state == LINK_UP) {
 			take(link, hot);
-			if (link->state == LINK_UP)
+			if (link->state == LINK_UP) {
+				link_look_for_room(link);
 				link_flush(link);
+			}
 		}
 	}
 	if (!ctx->control.armed)
@@ -336,18 +361,18 @@ bool ctx_arm(struct msg_ctx *ctx)
 {
 	struct link *link, *next;
 	bool more = control_arm(ctx);
+	int r;
 
 	for (link = TAILQ_FIRST(&ctx->unarmed); link; link = next) {
 		next = TAILQ_NEXT(link, unarmed);
 		if (link->state != LINK_UP)
 			continue;
-		doorbell_arm(&link->me->sleeping);
-		if (!link->sync && link->ops->pending(link)) {
-			doorbell_disarm(&link->me->sleeping);
+		r = link_arm(link);
+		link->gone |= r < 0;
+		if (r)
 			more = true;
-		} else {
+		else
 			link_set_armed(link, true);
-		}
 	}
 	return more;
 }
@@ -357,7 +382,8 @@ static int drive_wait(struct msg_ctx *ctx, const struct hot *hot, uint64_t deadl
 {
 	struct hv *hv = ctx->hv;
 	uint64_t began = 0, spin = 0;
-	bool may = hot && spin_may(ctx, hot->link);
+	/* In argo-strict no word of memory tells of room. */
+	bool may = hot && (hot->link->page || !hot->want) && spin_may(ctx, hot->link);
 	int r = 0;
 
 	if (may) {
