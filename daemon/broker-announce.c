@@ -301,6 +301,10 @@ static void link_settle(struct link *link)
 		return;
 	}
 	link_set_state(link, LINK_UP);
+	/* The former msgd knew why there was no Argo: so do we, if it is so still. */
+	if (link->id.transport == TRANSPORT_GRANT &&
+		link_argo_missing(link->ends[0].process, link->why) == 0)
+		(void)link_argo_missing(link->ends[1].process, link->why);
 	HASH_ITER (hh, link->channels, channel, next)
 		channel_settle(channel);
 	while (!TAILQ_EMPTY(&link->waiting))

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "base/macro.h"
@@ -239,7 +240,8 @@ static int link_offer(struct link_end *end, const struct control_link_offer *off
 		return 0; /* it answers the LINK_CREATE of a msgd before us */
 	if (link->state != LINK_CREATING || end != &link->ends[0])
 		return -EPROTO;
-	if ((link->id.transport == TRANSPORT_ARGO) != (offer->aport != 0))
+	if ((link->id.transport == TRANSPORT_GRANT) != (offer->aport == 0) ||
+		(link->id.transport == TRANSPORT_ARGO_STRICT) != (offer->port == 0))
 		return -EPROTO;
 	link->offer = *offer;
 	link_set_state(link, LINK_BINDING);
@@ -256,7 +258,7 @@ static int link_ready(struct link_end *end, const struct control_link_ready *rea
 		return 0; /* likewise */
 	if (link->state != LINK_BINDING || end != &link->ends[1])
 		return -EPROTO;
-	if ((link->id.transport == TRANSPORT_ARGO) != (ready->aport != 0))
+	if ((link->id.transport == TRANSPORT_GRANT) != (ready->aport == 0))
 		return -EPROTO;
 	link_set_state(link, LINK_UP);
 	link->broker->stats.links_made++;
@@ -278,27 +280,51 @@ static int link_error(uint32_t error)
 	return (int)error;
 }
 
-/* The making failed: those that may do without Argo try again, the others are told. */
-static void link_failed_making(
-	struct link_end *end, int error, const char *reason, const struct process *process)
+int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE])
 {
-	struct link *link = end->link;
-	struct broker *broker = link->broker;
-	bool argo = link->id.transport == TRANSPORT_ARGO;
-	struct request *request, *next;
+	const char *name = process->domain->info.name;
 
+	if (process->features & FEATURE_ARGO)
+		return 0;
+	if (process->features & FEATURE_NO_HYPERVISOR_ARGO)
+		reason_set(ret_reason, "no Argo in the hypervisor");
+	else if (process->features & FEATURE_NO_ARGO_DRIVER)
+		reason_set(ret_reason, "no driver in %.80s", name);
+	else
+		reason_set(ret_reason, "no Argo in %.80s", name);
+	return -EOPNOTSUPP;
+}
+
+/*
+ * The making failed: those that may do without Argo try again, the others are told. process:
+ * the one that could not.
+ */
+static void link_failed_making(
+	struct link *link, uint32_t said, const char *reason, const struct process *process)
+{
+	struct broker *broker = link->broker;
+	int error = link_error(said);
+	bool argo = link->id.transport != TRANSPORT_GRANT;
+	struct request *request, *next;
+	char why[REASON_SIZE];
+
+	if (argo && said == ENOSPC)
+		reason_set(why, "%u rings in use", ARGO_RINGS_MAX);
+	else if (argo)
+		reason_set(why, "Argo failed in %.40s: %.70s", process->domain->info.name, reason);
+	else
+		reason_set(why, "%s", reason);
 	for (request = TAILQ_FIRST(&link->waiting); request; request = next) {
 		next = TAILQ_NEXT(request, entry);
-		if (argo && request->connect.transport == TRANSPORT_ANY && !request->no_argo) {
+		if (argo && !request->demanded && !request->no_argo) {
 			request->no_argo = true;
-			reason_set(request->why, "Argo failed in %.40s: %.70s",
-				process->domain->info.name, reason);
+			memcpy(request->why, why, sizeof(request->why));
 			continue; /* link_down has it tried again */
 		}
 		broker->stats.failed++;
-		request_finish(request, error, reason);
+		request_finish(request, error, why);
 	}
-	link_down(link, process, ECONNRESET, reason);
+	link_down(link, process, ECONNRESET, why);
 }
 
 static int link_failed(struct link_end *end, const struct control_link_failed *failed)
@@ -315,7 +341,7 @@ static int link_failed(struct link_end *end, const struct control_link_failed *f
 	domain_log(process->domain, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
 		(unsigned long long)link->id.uid, text, reason, strerrorname_np(error));
 	if (link->state == LINK_CREATING || link->state == LINK_BINDING) {
-		link_failed_making(end, error, reason, process);
+		link_failed_making(link, failed->error, reason, process);
 		return 0;
 	}
 	broker->stats.reset++;

@@ -205,6 +205,7 @@ struct request {
 	uint32_t id;
 	enum request_state state;
 	bool is_listen;	       /* a first LISTEN, held during recovery */
+	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
 	bool no_argo;	       /* the Argo link could not be made: fall back */
 	char why[REASON_SIZE]; /* then, why */
 	union {
@@ -303,6 +304,8 @@ int link_end_attach(struct link *link, unsigned index, struct process *process, 
 struct link_end *link_other(struct link_end *end);
 int link_message(struct process *process, const struct control_message *message);
 const char *transport_name(uint32_t transport);
+/* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
+int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
 
 /* ---- channels: broker-channel.c ------------------------------------------------------------ */
 

@@ -182,11 +182,11 @@ int process_hello(struct process *process, const struct control_message *message
 		process_not_awaited(process);
 		return 0;
 	}
-	process->features = hello->features & FEATURE_ARGO;
+	process->features = hello->features;
 	welcome.welcome.epoch = process->epoch;
 	welcome.welcome.version = version;
 	welcome.welcome.domid = process->domain->info.domid;
-	welcome.welcome.features = process->features;
+	welcome.welcome.features = FEATURE_ARGO | FEATURE_ARGO_STRICT;
 	process_send(process, &welcome);
 	if (hello->reattach) {
 		process_set_state(process, PROCESS_ANNOUNCING);

@@ -14,6 +14,7 @@
 #include <syslog.h>
 
 #include "base/cleanup.h"
+#include "base/macro.h"
 
 #define BIT(n) (1U << (n))
 
@@ -178,23 +179,25 @@ static void request_refuse(struct request *request, int error, const struct poli
 
 /* Argo only where both said that it works for them. */
 static int argo_check(const struct request *request, const struct listener *listener,
-	char ret_reason[REASON_SIZE])
+	uint32_t transport, char ret_reason[REASON_SIZE])
 {
-	const struct process *caller = request->process, *holder = listener->process;
+	const struct process *both[] = {request->process, listener->process};
+	int r = 0;
 
 	if (request->no_argo) {
 		reason_set(ret_reason, "%s", request->why);
 		return -EOPNOTSUPP;
 	}
-	if (!(caller->features & FEATURE_ARGO)) {
-		reason_set(ret_reason, "no Argo in %.80s", caller->domain->info.name);
-		return -EOPNOTSUPP;
+	for (size_t i = 0; i < ARRAY_SIZE(both) && r == 0; i++) {
+		r = link_argo_missing(both[i], ret_reason);
+		if (r == 0 && transport == TRANSPORT_ARGO_STRICT &&
+			!(both[i]->features & FEATURE_ARGO_STRICT)) {
+			reason_set(ret_reason, "an older libmsg in %.80s: it has no argo-strict",
+				both[i]->domain->info.name);
+			r = -EOPNOTSUPP;
+		}
 	}
-	if (!(holder->features & FEATURE_ARGO)) {
-		reason_set(ret_reason, "no Argo in %.80s", holder->domain->info.name);
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	return r;
 }
 
 /* What the caller or policy demands, or ANY. */
@@ -205,49 +208,64 @@ static int transport_demanded(const struct request *request, const struct policy
 
 	if (verdict->transport != TRANSPORT_ANY) {
 		if (transport != TRANSPORT_ANY && transport != verdict->transport) {
-			reason_set(ret_reason, "policy demands %s",
-				transport_name(verdict->transport));
+			reason_set(
+				ret_reason, "policy says %s", transport_name(verdict->transport));
 			return -EOPNOTSUPP;
 		}
 		transport = verdict->transport;
-	}
-	if (transport == TRANSPORT_ARGO_STRICT) {
-		reason_set(ret_reason, "argo-strict is not available yet");
-		return -EOPNOTSUPP;
 	}
 	*ret_transport = transport;
 	return 0;
 }
 
+/* What a new link is to be, and why. -EOPNOTSUPP: what was demanded cannot be had, and why not. */
+static int transport_choose(const struct request *request, const struct listener *listener,
+	const struct policy_verdict *verdict, uint32_t *transport, char ret_why[REASON_SIZE])
+{
+	uint32_t demanded = *transport;
+	int r = 0;
+
+	if (demanded != TRANSPORT_GRANT)
+		r = argo_check(request, listener, demanded, ret_why);
+	if (demanded == TRANSPORT_ANY) {
+		*transport = r < 0 ? TRANSPORT_GRANT : TRANSPORT_ARGO;
+		if (r == 0)
+			reason_set(ret_why, "both sides have Argo");
+		return 0;
+	}
+	if (r == 0)
+		reason_set(ret_why, "%s says %s",
+			verdict->transport == TRANSPORT_ANY ? "the caller" : "policy",
+			transport_name(demanded));
+	return r;
+}
+
 /*
- * The link to use: one that is there, else a new one. Of those that are there Argo is preferred,
- * then any: a pair that had to fall back once does not try Argo again for each channel.
+ * The link to use: one that is there, else a new one. A demand takes its own kind alone. Else, of
+ * those that are there, Argo is preferred, then grants: a pair that had to fall back once does not
+ * try Argo again for each channel. Links of argo-strict are for those that demand it.
  */
 static int request_link(struct request *request, struct listener *listener,
 	const struct policy_verdict *verdict, struct link **ret_link, char ret_reason[REASON_SIZE])
 {
 	struct process *caller = request->process, *holder = listener->process;
-	uint32_t demanded = TRANSPORT_ANY, transport;
-	char why[REASON_SIZE] = "both sides have Argo";
-	int r = transport_demanded(request, verdict, &demanded, ret_reason);
+	uint32_t transport = TRANSPORT_ANY;
+	char why[REASON_SIZE];
+	int r = transport_demanded(request, verdict, &transport, ret_reason);
 
 	if (r < 0)
 		return r;
-	if (demanded != TRANSPORT_GRANT && (*ret_link = link_find(caller, holder, TRANSPORT_ARGO)))
+	request->demanded = transport != TRANSPORT_ANY;
+	if (request->demanded)
+		*ret_link = link_find(caller, holder, transport);
+	else if (!(*ret_link = link_find(caller, holder, TRANSPORT_ARGO)))
+		*ret_link = link_find(caller, holder, TRANSPORT_GRANT);
+	if (*ret_link)
 		return 0;
-	if (demanded != TRANSPORT_ARGO && (*ret_link = link_find(caller, holder, TRANSPORT_GRANT)))
-		return 0;
-	transport = demanded;
-	if (demanded == TRANSPORT_GRANT) {
-		reason_set(why, "demanded by %s",
-			verdict->transport == TRANSPORT_ANY ? "the caller" : "policy");
-	} else {
-		r = argo_check(request, listener, why);
-		if (r < 0 && demanded == TRANSPORT_ARGO) {
-			memcpy(ret_reason, why, REASON_SIZE);
-			return r;
-		}
-		transport = r < 0 ? TRANSPORT_GRANT : TRANSPORT_ARGO;
+	r = transport_choose(request, listener, verdict, &transport, why);
+	if (r < 0) {
+		memcpy(ret_reason, why, REASON_SIZE);
+		return r;
 	}
 	r = link_new(caller, holder, transport, why, ret_link);
 	if (r == -EDQUOT)

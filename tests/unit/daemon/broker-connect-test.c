@@ -124,11 +124,13 @@ static void test_transport(void **state)
 	assert_int_equal(m->status.error, EOPNOTSUPP);
 	assert_string_equal(m->status.reason, "no Argo in app");
 	app_connect(caller, 2, "db", 0, TRANSPORT_ARGO_STRICT);
-	TAKE_STATUS(caller, 2, EOPNOTSUPP);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EOPNOTSUPP);
+	assert_string_equal(m->status.reason, "no Argo in app");
 	app_connect(caller, 3, "g", 0, TRANSPORT_ARGO);
 	TAKE(m, caller, CONTROL_STATUS);
 	assert_int_equal(m->status.error, EOPNOTSUPP);
-	assert_string_equal(m->status.reason, "policy demands grant");
+	assert_string_equal(m->status.reason, "policy says grant");
 	app_connect(caller, 4, "g", 0, TRANSPORT_ANY);
 	make_link(caller, holder, false, ends);
 	take_channel(caller, holder, 4);

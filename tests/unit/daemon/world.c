@@ -292,6 +292,14 @@ void app_offer(struct app *app, uint32_t end, uint32_t aport)
 	(void)app_send(app, &message);
 }
 
+void app_offer_strict(struct app *app, uint32_t end, uint32_t aport)
+{
+	struct control_message message = {
+		.type = CONTROL_LINK_OFFER, .link_offer = {.end = end, .aport = aport}};
+
+	(void)app_send(app, &message);
+}
+
 void app_ready(struct app *app, uint32_t end, uint32_t aport)
 {
 	struct control_message message = {.type = CONTROL_LINK_READY};

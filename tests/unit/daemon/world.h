@@ -71,6 +71,7 @@ int app_listen(struct app *app, uint32_t handle, const char *name, uint32_t back
 void app_connect(
 	struct app *app, uint32_t id, const char *address, uint32_t flags, uint32_t transport);
 void app_offer(struct app *app, uint32_t end, uint32_t aport);
+void app_offer_strict(struct app *app, uint32_t end, uint32_t aport);
 void app_ready(struct app *app, uint32_t end, uint32_t aport);
 void app_failed(struct app *app, uint32_t end, uint32_t error, const char *reason);
 void app_accepted(struct app *app, uint32_t end, uint32_t channel);
