@@ -94,18 +94,21 @@ msgd_start() {
 }
 msgd_starts=0
 
+# world_start [OPTION-OF-xen-sim]; transport: what policy demands of every link.
+transport=any
 world_start() {
 	[ -f "$dir/test.policy" ] || printf '%s\n' 'deny connect secret from any to any' \
-		'allow listen * on any' 'allow connect * from any to any' >"$dir/test.policy"
-	xen_sim -d >"$dir/xen-sim.log" 2>&1 9>&-
+		'allow listen * on any' "allow connect * from any to any transport=$transport" \
+		>"$dir/test.policy"
+	xen_sim -d "$@" >"$dir/xen-sim.log" 2>&1 9>&-
 	msgd_start
 }
 
-# guest DOMAIN[:no-argo] LOG PROGRAM ARGUMENT...: in the background, stdin being what 9 holds open.
+# guest DOMAIN[:no-argo|:no-argo-driver] LOG PROGRAM ARGUMENT...: in the background, stdin being what 9 holds open.
 guest() {
-	local domain=${1%:no-argo} option='' log=$dir/$2.out program=$3
+	local domain=${1%%:*} option='' log=$dir/$2.out program=$3
 
-	[ "$1" = "$domain" ] || option=--no-argo
+	[ "$1" = "$domain" ] || option=--${1#*:}
 	shift 3
 	case $program in
 	peer | hostile) program=$build/tests/e2e/$program ;;

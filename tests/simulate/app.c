@@ -703,12 +703,28 @@ void app_describe(const struct app *app, FILE *out)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* argo-strict is demanded only where it can be had: whoever demands it tries until it has it. */
+static int transport_plan(const struct app *app)
+{
+	struct world *w = app->world;
+	bool argo = !w->domains[1].no_argo && !w->domains[app->domain].no_argo;
+
+	switch (plan_pick(w, 4)) {
+	case 0:
+		return LIBMSG_TRANSPORT_GRANT;
+	case 1:
+		return argo ? LIBMSG_TRANSPORT_ARGO_STRICT : LIBMSG_TRANSPORT_ANY;
+	default:
+		return LIBMSG_TRANSPORT_ANY;
+	}
+}
+
 static void app_begin(struct app *app)
 {
 	struct world *w = app->world;
 
 	app->blocking = !app->is_server && plan_pick(w, 3) == 0;
-	app->transport = plan_pick(w, 3) ? LIBMSG_TRANSPORT_ANY : LIBMSG_TRANSPORT_GRANT;
+	app->transport = transport_plan(app);
 	(void)snprintf(app->name, sizeof(app->name), "%s%u", app->is_server ? "server" : "client",
 		app->index);
 	if (sim_task_start(w->sim, w->domains[app->domain].domid, app->name,
