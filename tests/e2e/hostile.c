@@ -4,7 +4,7 @@
  * and doorbells that libmsg would never write, through libmsg's own insides. Prints "told" after
  * the lie and stays until it is killed. `run` looks at what the peer made of it.
  *
- *	hostile ADDRESS argo|grant LIE
+ *	hostile ADDRESS argo|argo-strict|grant LIE
  */
 #include <errno.h>
 #include <stdio.h>
@@ -103,6 +103,36 @@ static void lie_credit(void)
 		(void)tell(&frame);
 }
 
+/* An Argo message as no libmsg makes one. */
+static void tell_raw(const void *bytes, size_t len)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	struct hv *hv = link_to->ctx->hv;
+
+	if (hv->ops->argo_sendv(hv, link_to->argo.ring, &iov, 1, FRAME_MESSAGE_TYPE) < 0)
+		fail("raw message");
+	ring();
+}
+
+/* Argo: a frame that is longer than the message that it came in. */
+static void lie_cut(void)
+{
+	struct frame frame = {.channel = channel->number,
+		.len = 4096,
+		.type = FRAME_DATA,
+		.flags = FRAME_FIRST,
+		.arg = 8192};
+
+	frame_encode(&frame, payload);
+	tell_raw(payload, 64);
+}
+
+/* Argo: half of a header. */
+static void lie_runt(void)
+{
+	tell_raw(payload, FRAME_HEADER_SIZE / 2);
+}
+
 /* Both halves of the page, over and over, while the peer is awake and while it sleeps. */
 static void lie_doorbell(void)
 {
@@ -129,19 +159,26 @@ static const struct lie {
 	{"too-long", lie_too_long},
 	{"overdraw", lie_overdraw},
 	{"credit", lie_credit},
+	{"cut", lie_cut},
+	{"runt", lie_runt},
 	{"doorbell", lie_doorbell},
 };
 
 int main(int argc, char **argv)
 {
 	struct msg_ctx *ctx = msg_ctx_open(NULL, 0, 15000);
+	static const char *const transports[] = {[LIBMSG_TRANSPORT_ARGO] = "argo",
+		[LIBMSG_TRANSPORT_ARGO_STRICT] = "argo-strict",
+		[LIBMSG_TRANSPORT_GRANT] = "grant"};
+	int transport = LIBMSG_TRANSPORT_GRANT;
 	struct msg_sock *sock;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc != 4 || !ctx)
 		fail("context");
-	if (msg_ctx_set_transport(ctx, strcmp(argv[2], "argo") == 0 ? LIBMSG_TRANSPORT_ARGO
-								    : LIBMSG_TRANSPORT_GRANT) < 0)
+	while (transport && strcmp(argv[2], transports[transport]) != 0)
+		transport--;
+	if (!transport || msg_ctx_set_transport(ctx, transport) < 0)
 		fail("transport");
 	sock = msg_connect(ctx, argv[1], LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, 15000);
 	if (!sock)

@@ -94,13 +94,14 @@ msgd_start() {
 }
 msgd_starts=0
 
-# world_start [OPTION-OF-xen-sim]; transport: what policy demands of every link.
-transport=any
+transport=any # what policy demands of every link
+sim_option='' # of the emulator, or none
 world_start() {
 	[ -f "$dir/test.policy" ] || printf '%s\n' 'deny connect secret from any to any' \
 		'allow listen * on any' "allow connect * from any to any transport=$transport" \
 		>"$dir/test.policy"
-	xen_sim -d "$@" >"$dir/xen-sim.log" 2>&1 9>&-
+	# shellcheck disable=SC2086 # none or one
+	xen_sim -d $sim_option >"$dir/xen-sim.log" 2>&1 9>&-
 	msgd_start
 }
 
@@ -111,7 +112,7 @@ guest() {
 	[ "$1" = "$domain" ] || option=--${1#*:}
 	shift 3
 	case $program in
-	peer | hostile) program=$build/tests/e2e/$program ;;
+	peer | hostile | all-rings) program=$build/tests/e2e/$program ;;
 	*) program=$build/examples/$program ;;
 	esac
 	: >"$log"

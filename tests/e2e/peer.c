@@ -10,6 +10,8 @@
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
+ *
+ * $PEER_TRANSPORT: what it demands of its links, a number of enum libmsg_transport.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,10 +51,14 @@ static void on_log(void *arg, int priority, const char *line)
 
 static void context_open(int timeout_ms)
 {
+	const char *transport = getenv("PEER_TRANSPORT");
+
 	ctx = msg_ctx_open(NULL, 0, timeout_ms);
 	if (!ctx)
 		end_error("context", 0);
 	msg_ctx_set_log(ctx, on_log, NULL);
+	if (transport && msg_ctx_set_transport(ctx, atoi(transport)) < 0)
+		end_error("transport", 0);
 }
 
 static struct msg_sock *listener_open(const char *name, int backlog)

@@ -175,9 +175,16 @@ void testbed_msgd_kill(void)
 	bed.msgd = 0;
 }
 
+const char *testbed_transport(void)
+{
+	const char *transport = getenv("TESTBED_TRANSPORT");
+
+	return transport ? transport : "any";
+}
+
 void testbed_start(const char *policy, const char *config)
 {
-	char path[128];
+	char path[128], all[128];
 	char *argv[] = {program("XEN_SIM_EXE"), bed.xen, NULL};
 
 	must(!bed.dir[0]);
@@ -187,8 +194,10 @@ void testbed_start(const char *policy, const char *config)
 	bed.owner = getpid();
 	(void)snprintf(bed.xen, sizeof(bed.xen), "%s/xen", bed.dir);
 	file_write(path, "msgd.conf", config ? config : "");
-	file_write(path, "test.policy",
-		policy ? policy : "allow listen * on any\nallow connect * from any to any\n");
+	(void)snprintf(all, sizeof(all),
+		"allow listen * on any\nallow connect * from any to any transport=%s\n",
+		testbed_transport());
+	file_write(path, "test.policy", policy ? policy : all);
 	bed.sim = program_start("xen-sim", argv);
 	for (int i = 0; sim("list", NULL, NULL) != 0; i++) {
 		must(i < 500);

@@ -52,6 +52,8 @@ bool testbed_said_why(void);
  * are there by the names of their first use.
  */
 void testbed_start(const char *policy, const char *config);
+/* $TESTBED_TRANSPORT: what the policy by which everything is allowed demands of links, or "any". */
+const char *testbed_transport(void);
 void testbed_stop(void); /* both programs must end by themselves, with success */
 /* For cmocka's groups: everything allowed. */
 int testbed_setup(void **state);

@@ -27,6 +27,7 @@ static const char policy[] = "deny listen forbidden on any\n"
 			     "deny connect secret from any to any\n"
 			     "allow connect few from any to any max-channels=2\n"
 			     "allow connect argo-only from any to any transport=argo\n"
+			     "allow connect strict-only from any to any transport=argo-strict\n"
 			     "allow connect * from any to any\n";
 static const char config[] = "[limits]\n"
 			     "names = 5\n"
@@ -377,9 +378,35 @@ static void no_argo_strict(void)
 	struct msg_ctx *ctx = testbed_ctx("caller", 0);
 	struct place place;
 
-	place_open(&place, "called", "name");
+	testbed_domain("no-argo", false);
+	place_open(&place, "no-argo", "name");
 	must(msg_ctx_set_transport(ctx, LIBMSG_TRANSPORT_ARGO_STRICT) == 0);
-	SEE_NULL(try_connect(ctx, "called/name"));
+	SEE_NULL(try_connect(ctx, "no-argo/name"));
+	place_close(&place);
+	place_open(&place, "called", "name");
+	must(try_connect(ctx, "called/name"));
+	place_close(&place);
+	msg_ctx_close(ctx);
+}
+
+static void no_argo_strict_by_policy(void)
+{
+	struct place place;
+
+	testbed_domain("no-argo", false);
+	place_open(&place, "no-argo", "strict-only");
+	see_connect("no-argo/strict-only");
+	place_close(&place);
+}
+
+static void against_policy(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	struct place place;
+
+	place_open(&place, "called", "argo-only");
+	must(msg_ctx_set_transport(ctx, LIBMSG_TRANSPORT_GRANT) == 0);
+	SEE_NULL(try_connect(ctx, "called/argo-only"));
 	place_close(&place);
 	msg_ctx_close(ctx);
 }
@@ -735,7 +762,9 @@ static const struct row {
 	ROW(ECONNREFUSED, backlog_full, "backlog of full is full (8)"),
 	ROW(EOPNOTSUPP, no_argo_here, "no Argo in no-argo"),
 	ROW(EOPNOTSUPP, no_argo_there, "no Argo in no-argo"),
-	ROW(EOPNOTSUPP, no_argo_strict, "argo-strict"),
+	ROW(EOPNOTSUPP, no_argo_strict, "no Argo in no-argo"),
+	ROW(EOPNOTSUPP, no_argo_strict_by_policy, "no Argo in no-argo"),
+	ROW(EOPNOTSUPP, against_policy, "policy says argo"),
 	ROW(EDQUOT, quota_processes, "as many applications as it may"),
 	ROW(EDQUOT, quota_names, "names=5"),
 	ROW(EDQUOT, quota_channels, "channels=20"),

@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker-object.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
@@ -135,6 +136,223 @@ static void test_transport(void **state)
 	make_link(caller, holder, false, ends);
 	take_channel(caller, holder, 4);
 	world_free(w);
+}
+
+#define HAS	  (FEATURE_ARGO | FEATURE_ARGO_STRICT)
+#define OLDER	  FEATURE_ARGO
+#define NO_XEN	  FEATURE_NO_HYPERVISOR_ARGO
+#define NO_DRIVER FEATURE_NO_ARGO_DRIVER
+#define UNKNOWN	  (UINT64_C(1) << 63)
+
+#define TRANSPORTS                                                                                 \
+	"allow listen * on any\n"                                                                  \
+	"allow connect argo from any to any transport=argo\n"                                      \
+	"allow connect strict from any to any transport=argo-strict\n"                             \
+	"allow connect grant from any to any transport=grant\n"                                    \
+	"allow connect * from any to any\n"
+
+/* Who has what, what policy says of the name, what the caller demands; what comes of it, and why.
+ */
+static const struct choice {
+	uint64_t caller, holder;
+	const char *name;
+	uint32_t demand, transport; /* ANY: EOPNOTSUPP */
+	const char *why;
+} choices[] = {
+	{HAS, HAS, "any", TRANSPORT_ANY, TRANSPORT_ARGO, "both sides have Argo"},
+	{OLDER, HAS, "any", TRANSPORT_ANY, TRANSPORT_ARGO, "both sides have Argo"},
+	{0, HAS, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no Argo in app"},
+	{HAS, UNKNOWN, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no Argo in db"},
+	{NO_XEN, NO_XEN, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no Argo in the hypervisor"},
+	{HAS, NO_XEN, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no Argo in the hypervisor"},
+	{NO_DRIVER, HAS, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no driver in app"},
+	{HAS, NO_DRIVER, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no driver in db"},
+	{NO_DRIVER, NO_DRIVER, "any", TRANSPORT_ANY, TRANSPORT_GRANT, "no driver in app"},
+	{HAS, HAS, "any", TRANSPORT_ARGO, TRANSPORT_ARGO, "the caller says argo"},
+	{HAS, HAS, "any", TRANSPORT_ARGO_STRICT, TRANSPORT_ARGO_STRICT,
+		"the caller says argo-strict"},
+	{HAS, HAS, "any", TRANSPORT_GRANT, TRANSPORT_GRANT, "the caller says grant"},
+	{NO_XEN, HAS, "any", TRANSPORT_GRANT, TRANSPORT_GRANT, "the caller says grant"},
+	{HAS, NO_XEN, "any", TRANSPORT_ARGO, 0, "no Argo in the hypervisor"},
+	{HAS, NO_DRIVER, "any", TRANSPORT_ARGO_STRICT, 0, "no driver in db"},
+	{HAS, OLDER, "any", TRANSPORT_ARGO_STRICT, 0,
+		"an older libmsg in db: it has no argo-strict"},
+	{HAS, HAS, "argo", TRANSPORT_ANY, TRANSPORT_ARGO, "policy says argo"},
+	{HAS, HAS, "argo", TRANSPORT_ARGO, TRANSPORT_ARGO, "policy says argo"},
+	{HAS, HAS, "argo", TRANSPORT_ARGO_STRICT, 0, "policy says argo"},
+	{HAS, HAS, "argo", TRANSPORT_GRANT, 0, "policy says argo"},
+	{NO_DRIVER, HAS, "argo", TRANSPORT_ANY, 0, "no driver in app"},
+	{HAS, HAS, "strict", TRANSPORT_ANY, TRANSPORT_ARGO_STRICT, "policy says argo-strict"},
+	{HAS, HAS, "strict", TRANSPORT_GRANT, 0, "policy says argo-strict"},
+	{OLDER, HAS, "strict", TRANSPORT_ANY, 0, "an older libmsg in app: it has no argo-strict"},
+	{NO_XEN, NO_XEN, "strict", TRANSPORT_ANY, 0, "no Argo in the hypervisor"},
+	{HAS, HAS, "grant", TRANSPORT_ANY, TRANSPORT_GRANT, "policy says grant"},
+	{HAS, HAS, "grant", TRANSPORT_ARGO, 0, "policy says grant"},
+	{HAS, HAS, "grant", TRANSPORT_ARGO_STRICT, 0, "policy says grant"},
+};
+
+static void test_choices(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+		const struct choice *c = &choices[i];
+		struct world *w = world_new(TRANSPORTS, NULL);
+		struct app *caller = app_new_with(w, 0, 3, c->caller);
+		struct app *holder = app_new_with(w, 1, 2, c->holder);
+		const struct control_message *m;
+
+		assert_int_equal(app_listen(holder, 1, c->name, 4), 0);
+		app_connect(caller, 1, c->name, 0, c->demand);
+		m = app_take(caller);
+		assert_non_null(m);
+		if (!c->transport) {
+			assert_int_equal(m->type, CONTROL_STATUS);
+			assert_int_equal(m->status.error, EOPNOTSUPP);
+			assert_string_equal(m->status.reason, c->why);
+			assert_null(w->broker->links);
+		} else {
+			assert_int_equal(m->type, CONTROL_LINK_CREATE);
+			assert_int_equal(m->link_create.transport, c->transport);
+			assert_int_equal(
+				m->link_create.ring_len == 0, c->transport == TRANSPORT_GRANT);
+			assert_string_equal(w->broker->links->why, c->why);
+		}
+		world_free(w);
+	}
+}
+
+/* Each demand has a link of its own kind; who demands nothing takes Argo's, and strict's never. */
+static void test_links_by_demand(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t ends[2];
+
+	assert_int_equal(app_listen(holder, 1, "db", 40), 0);
+	app_connect(caller, 1, "db", 0, TRANSPORT_ARGO_STRICT);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, TRANSPORT_ARGO_STRICT);
+	assert_int_equal(m->link_create.ring_pages, 0);
+	app_offer_strict(caller, m->link_create.end, 5);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	assert_int_equal(m->link_bind.port, 0);
+	assert_int_equal(m->link_bind.doorbell_ref, 0);
+	assert_int_equal(m->link_bind.refs_ref, 0);
+	assert_int_equal(m->link_bind.aport, 5);
+	app_ready(holder, m->link_bind.end, 6);
+	TAKE(m, caller, CONTROL_LINK_UP);
+	assert_int_equal(m->link_up.aport, 6);
+	take_channel(caller, holder, 1);
+	app_connect(caller, 2, "db", 0, TRANSPORT_GRANT);
+	make_link(caller, holder, false, ends);
+	take_channel(caller, holder, 2);
+	app_connect(caller, 3, "db", 0, TRANSPORT_ANY);
+	take_channel(caller, holder, 3);
+	app_connect(caller, 4, "db", 0, TRANSPORT_ARGO);
+	make_link(caller, holder, true, ends);
+	take_channel(caller, holder, 4);
+	app_connect(caller, 5, "db", 0, TRANSPORT_ARGO_STRICT);
+	take_channel(caller, holder, 5);
+	world_check(w);
+	assert_int_equal(HASH_COUNT(w->broker->links), 3);
+	world_free(w);
+}
+
+/* The rings of one of the two are all in use, or its Argo fails otherwise. */
+static void test_making_fails(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t demand;
+		bool binder;
+		uint32_t said, error; /* error 0: falls back */
+		const char *why;
+	} cases[] = {
+		{"any", TRANSPORT_ANY, false, ENOSPC, 0, "128 rings in use"},
+		{"any", TRANSPORT_ANY, true, ENOSPC, 0, "128 rings in use"},
+		{"any", TRANSPORT_ANY, true, ENOBUFS, 0, "Argo failed in db: no ports"},
+		{"any", TRANSPORT_ARGO, false, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"any", TRANSPORT_ARGO, true, EPERM, EPERM, "Argo failed in db: no ports"},
+		{"any", TRANSPORT_ARGO_STRICT, true, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"argo", TRANSPORT_ANY, false, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"strict", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"grant", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "no ports"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world *w = world_new(TRANSPORTS, NULL);
+		struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+		const struct control_message *m;
+		struct app *fails = cases[i].binder ? holder : caller;
+		uint32_t end, transport;
+
+		assert_int_equal(app_listen(holder, 1, cases[i].name, 4), 0);
+		app_connect(caller, 1, cases[i].name, 0, cases[i].demand);
+		TAKE(m, caller, CONTROL_LINK_CREATE);
+		end = m->link_create.end;
+		transport = m->link_create.transport;
+		if (cases[i].binder) {
+			if (transport == TRANSPORT_ARGO_STRICT)
+				app_offer_strict(caller, end, 5);
+			else
+				app_offer(caller, end, transport == TRANSPORT_GRANT ? 0 : 5);
+			TAKE(m, holder, CONTROL_LINK_BIND);
+			end = m->link_bind.end;
+		}
+		app_failed(fails, end, cases[i].said, "no ports");
+		if (cases[i].error) {
+			TAKE(m, caller, CONTROL_STATUS);
+			assert_int_equal(m->status.error, cases[i].error);
+			assert_string_equal(m->status.reason, cases[i].why);
+			if (cases[i].binder)
+				TAKE(m, caller, CONTROL_LINK_DOWN);
+			assert_null(w->broker->links);
+		} else {
+			if (cases[i].binder)
+				TAKE(m, caller, CONTROL_LINK_DOWN);
+			TAKE(m, caller, CONTROL_LINK_CREATE);
+			assert_int_equal(m->link_create.transport, TRANSPORT_GRANT);
+			assert_string_equal(w->broker->links->why, cases[i].why);
+		}
+		TAKE_NOTHING(caller);
+		TAKE_NOTHING(holder);
+		world_check(w);
+		world_free(w);
+	}
+}
+
+/* An offer has what its transport has, and nothing else. */
+static void test_offer_of_another_kind(void **state)
+{
+	static const struct {
+		uint32_t demand;
+		bool strict;
+		uint32_t aport;
+	} cases[] = {
+		{TRANSPORT_ARGO, true, 5},
+		{TRANSPORT_ARGO, false, 0},
+		{TRANSPORT_ARGO_STRICT, false, 5},
+		{TRANSPORT_ARGO_STRICT, true, 0},
+		{TRANSPORT_GRANT, true, 5},
+		{TRANSPORT_GRANT, false, 5},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world *w = world_new(ALL, NULL);
+		struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+		const struct control_message *m;
+
+		assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+		app_connect(caller, 1, "db", 0, cases[i].demand);
+		TAKE(m, caller, CONTROL_LINK_CREATE);
+		if (cases[i].strict)
+			app_offer_strict(caller, m->link_create.end, cases[i].aport);
+		else
+			app_offer(caller, m->link_create.end, cases[i].aport);
+		assert_true(caller->dropped);
+		TAKE_NOTHING(holder);
+		world_free(w);
+	}
 }
 
 static void test_errors(void **state)
@@ -438,6 +656,10 @@ int main(void)
 		cmocka_unit_test(test_happy),
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_transport),
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_links_by_demand),
+		cmocka_unit_test(test_making_fails),
+		cmocka_unit_test(test_offer_of_another_kind),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_refused_learns_nothing),
 		cmocka_unit_test(test_log_is_bounded),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "daemon/broker-object.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
@@ -86,6 +87,45 @@ static void test_stands_again(void **state)
 	TAKE(m, s.caller, CONTROL_LINK_CREATE);
 	assert_int_equal(m->link_create.end, 41);
 	world_free(s.w);
+}
+
+/* A link of either kind stands again by what both say; why it is not Argo is what it was before. */
+static void test_transports_stand_again(void **state)
+{
+	static const struct {
+		uint32_t transport;
+		uint64_t holder;
+		const char *why;
+	} cases[] = {
+		{TRANSPORT_GRANT, FEATURE_NO_ARGO_DRIVER, "no driver in db"},
+		{TRANSPORT_GRANT, FEATURE_NO_HYPERVISOR_ARGO, "no Argo in the hypervisor"},
+		{TRANSPORT_GRANT, FEATURE_ARGO, "made before msgd's restart"},
+		{TRANSPORT_ARGO_STRICT, FEATURE_ARGO | FEATURE_ARGO_STRICT,
+			"made before msgd's restart"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint32_t transport = cases[i].transport;
+		struct world *w = world_new(ALL, NULL);
+		struct app *caller = &w->apps[0], *holder = &w->apps[1];
+
+		broker_recover(w->broker, 2);
+		assert_int_equal(app_attach(caller, 3, true), 0);
+		assert_int_equal(app_attach(holder, 2, true), 0);
+		assert_int_equal(app_hello(caller, true, true), 0);
+		assert_int_equal(app_hello_with(holder, cases[i].holder, true), 0);
+		assert_int_equal(app_announce_link(caller, 40, UID, 2, transport, 0, 1), 0);
+		assert_int_equal(app_announce_channel(caller, 40, 9, 0, 0, "db"), 0);
+		assert_int_equal(app_announce_link(holder, 50, UID, 3, transport, 1, 1), 0);
+		assert_int_equal(app_announce_channel(holder, 50, 9, 1, 1, "db"), 0);
+		assert_int_equal(app_announce_done(caller), 0);
+		assert_int_equal(app_announce_done(holder), 0);
+		assert_int_equal(w->broker->links->state, LINK_UP);
+		assert_int_equal(HASH_COUNT(w->broker->links->channels), 1);
+		assert_string_equal(w->broker->links->why, cases[i].why);
+		world_check(w);
+		world_free(w);
+	}
 }
 
 /* LISTENs of newcomers wait, so that a returning holder does not lose its name. */
@@ -385,6 +425,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stands_again),
+		cmocka_unit_test(test_transports_stand_again),
 		cmocka_unit_test(test_names_are_kept),
 		cmocka_unit_test(test_time_limit),
 		cmocka_unit_test(test_slow_end),

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/macro.h"
+
 #define APPS	 10
 #define LINKS	 24
 #define CHANNELS 64
@@ -51,6 +53,9 @@ static const char *const policies[] = {
 	"allow connect n2 from any to any max-channels=2 transport=grant\n"
 	"allow connect * from any to any\n",
 	"allow listen n0 on any\nallow connect n0 from any to same log=yes\n",
+	"allow listen * on any\n"
+	"allow connect n3 from any to any transport=argo-strict\n"
+	"allow connect * from any to any\n",
 };
 
 static const char *const names[] = {"n0", "n1", "n2", "n3"};
@@ -179,7 +184,7 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 		return;
 	case CONTROL_LINK_CREATE: {
 		uint32_t end = got->link_create.end;
-		bool argo = got->link_create.transport == TRANSPORT_ARGO;
+		bool argo = got->link_create.transport != TRANSPORT_GRANT;
 
 		if (pick(c, 8) == 0) {
 			app_failed(app, end, ENOSPC, "");
@@ -189,12 +194,16 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 					 .uid = got->link_create.uid,
 					 .transport = got->link_create.transport,
 					 .peer = got->link_create.peer_domid});
-		app_offer(app, end, argo ? 5 : 0);
+		/* Now and then as if it were of another kind: then it is dropped. */
+		if ((got->link_create.transport == TRANSPORT_ARGO_STRICT) != (pick(c, 40) == 0))
+			app_offer_strict(app, end, 5);
+		else
+			app_offer(app, end, argo ? 5 : 0);
 		return;
 	}
 	case CONTROL_LINK_BIND: {
 		uint32_t end = got->link_bind.end;
-		bool argo = got->link_bind.transport == TRANSPORT_ARGO;
+		bool argo = got->link_bind.transport != TRANSPORT_GRANT;
 
 		if (pick(c, 6) == 0) {
 			c->counts.fallbacks += argo;
@@ -288,7 +297,7 @@ static void misbehave(struct chaos *c, struct app *app)
 	}
 	if (message.type == CONTROL_ANNOUNCE_LINK) {
 		message.announce_link.role &= 1;
-		message.announce_link.transport = pick(c, 2) ? TRANSPORT_ARGO : TRANSPORT_GRANT;
+		message.announce_link.transport = TRANSPORT_ARGO + pick(c, 3);
 	}
 	if (message.type == CONTROL_ANNOUNCE_CHANNEL) {
 		message.announce_channel.type = 1 + pick(c, 3);
@@ -433,7 +442,8 @@ static void restart(struct chaos *c)
 			}
 		}
 	}
-	world_restart(c->world, policies[pick(c, 4) ? 0 : pick(c, 3)], small_limits());
+	world_restart(
+		c->world, policies[pick(c, 4) ? 0 : pick(c, ARRAY_SIZE(policies))], small_limits());
 	broker_recover(c->world->broker, n);
 	for (unsigned i = 0; i < APPS; i++) {
 		struct app *app = &c->world->apps[i];
@@ -458,7 +468,7 @@ static void change_world(struct chaos *c)
 
 	switch (pick(c, 8)) {
 	case 0:
-		world_policy(w, policies[pick(c, 2) ? 0 : pick(c, 3)]);
+		world_policy(w, policies[pick(c, 2) ? 0 : pick(c, ARRAY_SIZE(policies))]);
 		return;
 	case 1: /* the same domid, another domain */
 		w->domains[pick(c, (uint32_t)w->n_domains)].generation++;

@@ -195,11 +195,16 @@ int app_attach(struct app *app, uint16_t domid, bool found)
 
 int app_hello(struct app *app, bool argo, bool reattach)
 {
+	return app_hello_with(app, argo ? FEATURE_ARGO | FEATURE_ARGO_STRICT : 0, reattach);
+}
+
+int app_hello_with(struct app *app, uint64_t features, bool reattach)
+{
 	struct control_message hello = {.type = CONTROL_HELLO, .request = 0xffff0000};
 
 	hello.hello.epoch = app->epoch;
 	hello.hello.version_min = hello.hello.version_max = 1;
-	hello.hello.features = argo ? FEATURE_ARGO : 0;
+	hello.hello.features = features;
 	hello.hello.pid = 1000 + app->domid;
 	strcpy(hello.hello.comm, "test");
 	hello.hello.reattach = reattach;
@@ -208,11 +213,16 @@ int app_hello(struct app *app, bool argo, bool reattach)
 
 struct app *app_new(struct world *world, unsigned slot, uint16_t domid, bool argo)
 {
+	return app_new_with(world, slot, domid, argo ? FEATURE_ARGO | FEATURE_ARGO_STRICT : 0);
+}
+
+struct app *app_new_with(struct world *world, unsigned slot, uint16_t domid, uint64_t features)
+{
 	struct app *app = &world->apps[slot];
 	const struct control_message *answer;
 
 	REQUIRE(app_attach(app, domid, false) == 0);
-	REQUIRE(app_hello(app, argo, false) == 0);
+	REQUIRE(app_hello_with(app, features, false) == 0);
 	answer = app_take(app);
 	REQUIRE(answer && answer->type == CONTROL_WELCOME && answer->welcome.domid == domid);
 	return app;

@@ -59,6 +59,9 @@ int app_attach(struct app *app, uint16_t domid, bool found);
 /* With HELLO and WELCOME: ready. argo: the process says that Argo works for it. */
 struct app *app_new(struct world *world, unsigned slot, uint16_t domid, bool argo);
 int app_hello(struct app *app, bool argo, bool reattach);
+/* The same, features: what HELLO says. */
+struct app *app_new_with(struct world *world, unsigned slot, uint16_t domid, uint64_t features);
+int app_hello_with(struct app *app, uint64_t features, bool reattach);
 void app_die(struct app *app);
 void app_park(struct app *app); /* it has given everything back */
 int app_send(struct app *app, const struct control_message *message);
