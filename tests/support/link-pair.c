@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "hv/sim/sim.h"
+
 #define CONTROL_LEN 65536U
 
 static void *must(void *p)
@@ -83,17 +85,13 @@ static void control_init(struct pair_side *side)
 	control->port = 1;
 }
 
-static void side_init(struct pair *pair, unsigned role)
+static void context_init(struct pair_side *side, struct hv *hv)
 {
-	struct pair_side *side = &pair->sides[role];
-	struct link *link = must(calloc(1, sizeof(*link)));
 	struct msg_ctx *ctx = must(calloc(1, sizeof(*ctx)));
 	static uint8_t same_process = 1;
 
-	side->hv.ops = &fake_ops;
 	side->ctx = ctx;
-	side->link = link;
-	ctx->hv = &side->hv;
+	ctx->hv = hv;
 	ctx->one_thread = true;
 	ctx->same_process = &same_process;
 	ctx->epoll_fd = ctx->ready_fd = ctx->timer_fd = ctx->kick_fd = -1;
@@ -103,6 +101,25 @@ static void side_init(struct pair *pair, unsigned role)
 	TAILQ_INIT(&ctx->ready);
 	STAILQ_INIT(&ctx->control.out);
 	control_init(side);
+}
+
+static void channel_init(struct pair_side *side, unsigned role)
+{
+	side->channel = must(channel_new(side->link, PAIR_CHANNEL, role == 1));
+	side->sock = must(sock_new(side->ctx, SOCK_CHANNEL, LIBMSG_NONBLOCK));
+	sock_set_channel(side->sock, side->channel);
+}
+
+static void side_init(struct pair *pair, unsigned role)
+{
+	struct pair_side *side = &pair->sides[role];
+	struct link *link = must(calloc(1, sizeof(*link)));
+	struct msg_ctx *ctx;
+
+	side->hv.ops = &fake_ops;
+	side->link = link;
+	context_init(side, &side->hv);
+	ctx = side->ctx;
 	*link = (struct link){.ctx = ctx,
 		.end = PAIR_END,
 		.role = (uint8_t)role,
@@ -126,9 +143,7 @@ static void side_init(struct pair *pair, unsigned role)
 	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
 	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
 	TAILQ_INSERT_TAIL(&ctx->unarmed, link, unarmed);
-	side->channel = must(channel_new(link, PAIR_CHANNEL, role == 1));
-	side->sock = must(sock_new(ctx, SOCK_CHANNEL, LIBMSG_NONBLOCK));
-	sock_set_channel(side->sock, side->channel);
+	channel_init(side, role);
 }
 
 struct pair *pair_new(uint32_t ring_pages)
@@ -147,6 +162,81 @@ struct pair *pair_new(uint32_t ring_pages)
 	return pair;
 }
 
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+/* What msgd does between the two. */
+static void strict_link(struct pair *pair)
+{
+	struct pair_side *creator = &pair->sides[0], *binder = &pair->sides[1];
+	struct control_message m = {.type = CONTROL_LINK_CREATE,
+		.link_create = {.end = PAIR_END,
+			.uid = 1,
+			.peer_domid = binder->domid,
+			.transport = TRANSPORT_ARGO_STRICT,
+			.ring_len = pair->ring_len}};
+	struct control_link_offer offer;
+
+	pair_say(creator, &m);
+	require(pair_control(creator, &m) && m.type == CONTROL_LINK_OFFER);
+	offer = m.link_offer;
+	m = (struct control_message){.type = CONTROL_LINK_BIND,
+		.link_bind = {.end = PAIR_END,
+			.uid = 1,
+			.peer_domid = creator->domid,
+			.transport = TRANSPORT_ARGO_STRICT,
+			.ring_len = pair->ring_len,
+			.port = offer.port,
+			.aport = offer.aport,
+			.doorbell_ref = offer.doorbell_ref,
+			.refs_ref = offer.refs_ref}};
+	pair_say(binder, &m);
+	require(pair_control(binder, &m) && m.type == CONTROL_LINK_READY);
+	m = (struct control_message){
+		.type = CONTROL_LINK_UP, .link_up = {.end = PAIR_END, .aport = m.link_ready.aport}};
+	pair_say(creator, &m);
+	for (unsigned i = 0; i < 2; i++)
+		pair->sides[i].link = must(link_find(pair->sides[i].ctx, PAIR_END));
+}
+
+struct pair *pair_new_strict(uint32_t ring_len)
+{
+	struct pair *pair = must(calloc(1, sizeof(*pair)));
+
+	pair->ring_len = ring_len;
+	require(sim_create(&pair->sim) == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pair_side *side = &pair->sides[i];
+		struct sim_domain_config config = {.name = i ? "binder" : "creator"};
+
+		require(sim_domain_create(pair->sim, &config, &side->domid) == 0 &&
+			sim_hv_open(pair->sim, side->domid, &side->sim_hv) == 0);
+		context_init(side, side->sim_hv);
+	}
+	strict_link(pair);
+	for (unsigned i = 0; i < 2; i++)
+		channel_init(&pair->sides[i], i);
+	(void)channel_flush(pair->sides[0].channel);
+	return pair;
+}
+
+void pair_kill(struct pair *pair, unsigned side)
+{
+	sim_hv_kill(pair->sim, pair->sides[side].sim_hv);
+	pair->sides[side].sim_hv = NULL;
+	pair->sides[side].ctx->hv = NULL;
+}
+
+/* What is left of a dead process: nothing but memory. */
+static void dead_link_free(struct link *link)
+{
+	free(link->argo.stage);
+	link->ops = NULL;
+}
+
 static void side_free(struct pair_side *side)
 {
 	struct msg_ctx *ctx = side->ctx;
@@ -157,6 +247,16 @@ static void side_free(struct pair_side *side)
 
 	HASH_ITER (hh, ctx->requests, request, next_request) {
 		request_free(ctx, request);
+	}
+	HASH_ITER (hh, ctx->links, link, next) {
+		if (!ctx->hv) {
+			link->state = LINK_MAKING;
+			dead_link_free(link);
+		}
+	}
+	if (!ctx->hv) {
+		side->hv.ops = &fake_ops;
+		ctx->hv = &side->hv;
 	}
 	while ((sock = TAILQ_FIRST(&ctx->socks))) {
 		if (sock->channel)
@@ -180,6 +280,9 @@ void pair_free(struct pair *pair)
 {
 	for (unsigned i = 0; i < 2; i++)
 		side_free(&pair->sides[i]);
+	for (unsigned i = 0; i < 2; i++)
+		hv_close(pair->sides[i].sim_hv);
+	sim_free(pair->sim);
 	for (unsigned i = 0; i < 2; i++)
 		free(pair->rings[i]);
 	free(pair->page);

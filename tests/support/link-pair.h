@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two libmsg contexts with a grant link between them, all in plain memory: no hypervisor, no msgd.
- * Events are counted instead of sent; control messages stay in the control ring, to be read.
+ * Two libmsg contexts with a link between them and no msgd: control messages stay in the control
+ * ring, to be read. A grant link is in plain memory, without a hypervisor, and its events are
+ * counted instead of sent; one of argo-strict is made over the emulator, in this process.
  */
 #ifndef TESTS_SUPPORT_LINK_PAIR_H
 #define TESTS_SUPPORT_LINK_PAIR_H
@@ -10,6 +11,8 @@
 
 #define PAIR_END     7U /* the end number at both sides */
 #define PAIR_CHANNEL 3U /* a channel that both know: sides[0] connected */
+
+struct sim;
 
 struct pair_side {
 	struct hv hv; /* first: the backend of this side */
@@ -20,17 +23,25 @@ struct pair_side {
 	uint8_t *control_ring;
 	struct doorbell_page *control_page;
 	unsigned n_events; /* sent by this side */
+	/* argo-strict: */
+	uint16_t domid;
+	struct hv *sim_hv; /* owned; NULL: its process is dead */
 };
 
 struct pair {
 	struct doorbell_page *page;
 	uint8_t *rings[2]; /* of sides[0] to sides[1], and back */
 	uint32_t ring_len;
+	struct sim *sim; /* argo-strict: owned */
 	struct pair_side sides[2];
 };
 
 /* ring_pages: of each direction. Never fails (exits). */
 struct pair *pair_new(uint32_t ring_pages);
+/* argo-strict; ring_len: bytes. As msgd would have it made: by LINK_CREATE, LINK_BIND, LINK_UP. */
+struct pair *pair_new_strict(uint32_t ring_len);
+/* argo-strict: that side's process dies, as by kill -9. Its context is not to be used any more. */
+void pair_kill(struct pair *pair, unsigned side);
 void pair_free(struct pair *pair);
 /* Reads the next control message that a side sent to msgd. False: none. */
 bool pair_control(struct pair_side *side, struct control_message *ret_message);

@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Links that share no memory (argo-strict, PROTOCOL.md 3.4), over the emulator: what they hold, how
+ * each end wakes the other, how they end, and what a peer can do to them.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "hv/argo-ring.h"
+#include "hv/sim/segment.h"
+#include "hv/sim/sim.h"
+#include "tests/support/link-pair.h"
+
+#define A	 0
+#define B	 1
+#define RING_LEN 4096U /* less than a new channel's credit */
+
+static int setup(void **state)
+{
+	*state = pair_new_strict(RING_LEN);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct pair *pair = *state;
+
+	assert_int_equal(sim_check(pair->sim, stderr), 0);
+	pair_free(pair);
+	return 0;
+}
+
+static const struct sim_domain *domain_of(struct pair *pair, unsigned side)
+{
+	const struct xen *xen = sim_xen(pair->sim);
+
+	return domain_at(xen, domain_find(xen, pair->sides[side].domid));
+}
+
+static bool readable(struct pair_side *side)
+{
+	struct pollfd fd = {.fd = side->ctx->hv->ops->fd(side->ctx->hv), .events = POLLIN};
+
+	return poll(&fd, 1, 0) == 1;
+}
+
+/* As whoever is about to sleep: everything is looked at, and events are asked for. */
+static void fall_asleep(struct pair_side *side)
+{
+	for (int i = 0; i < 10; i++) {
+		ctx_drive(side->ctx, NULL);
+		if (!ctx_arm(side->ctx))
+			return;
+	}
+	fail_msg("there is always more to do");
+}
+
+static ssize_t say(struct pair_side *side, size_t len)
+{
+	static char bytes[65536];
+
+	return msg_send(side->sock, bytes, len, 0);
+}
+
+static ssize_t hear(struct pair_side *side)
+{
+	static char bytes[65536];
+
+	return msg_recv(side->sock, bytes, sizeof(bytes), 0);
+}
+
+/* Sends until there is no room over there. Returns how many messages went out. */
+static int fill_ring(struct pair_side *side, size_t len)
+{
+	int n = 0;
+
+	while (say(side, len) == (ssize_t)len)
+		n++;
+	assert_int_equal(errno, EAGAIN);
+	assert_true(side->link->argo.full);
+	return n;
+}
+
+/* ---- what it is made of ---------------------------------------------------------------------- */
+
+static void test_shares_nothing(void **state)
+{
+	struct pair *pair = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct sim_domain *d = domain_of(pair, i);
+		const struct link *link = pair->sides[i].link;
+
+		assert_int_equal(d->n_ports, 2); /* port 0, and VIRQ_ARGO's */
+		assert_int_equal(d->n_shared, 0);
+		assert_int_equal(d->n_pinned, 0);
+		assert_int_equal(d->n_argo, 1);
+		assert_int_equal(link->port, 0);
+		assert_null(link->page);
+		assert_null(link->door_share);
+		assert_null(link->door_map);
+		assert_null(link->refs_share);
+	}
+	link_kill(pair->sides[A].link, false, "test");
+	link_bury(pair->sides[A].ctx);
+	assert_int_equal(domain_of(pair, A)->n_argo, 0);
+}
+
+static void test_sizes(void **state)
+{
+	static const size_t sizes[] = {0, 1, 15, 16, 17, 4000, 4096, 16384, 60000};
+	struct pair *pair = *state;
+
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		struct pair_side *from = &pair->sides[i & 1], *to = &pair->sides[1 - (i & 1)];
+		size_t len = sizes[i / 2];
+		ssize_t r = -1;
+
+		ctx_drive(from->ctx, NULL);
+		assert_int_equal(say(from, len), len);
+		for (int k = 0; r < 0; k++) {
+			assert_in_range(k, 0, 1000);
+			r = hear(to);
+			if (r < 0)
+				assert_int_equal(errno, EAGAIN);
+			ctx_drive(from->ctx, NULL);
+		}
+		assert_int_equal(r, len);
+	}
+}
+
+/* What Argo is to a process, as HELLO says it. */
+static void test_features(void **state)
+{
+	struct pair *pair = *state;
+	struct hv *hv = pair->sides[A].sim_hv;
+	struct hv_ring *ring[ARGO_RINGS_MAX];
+	struct sim_domain *d = (struct sim_domain *)(uintptr_t)domain_of(pair, A);
+	uint64_t has = FEATURE_ARGO | FEATURE_ARGO_STRICT;
+	uint8_t flags = d->flags;
+	unsigned n = 0;
+
+	assert_int_equal(ctx_argo_features(hv), has);
+	while (hv->ops->argo_register(hv, 0, pair->sides[B].domid, 64, &ring[n]) == 0)
+		n++;
+	assert_int_equal(n, ARGO_RINGS_MAX - 1); /* the link has one */
+	assert_int_equal(ctx_argo_features(hv), has);
+	while (n)
+		assert_int_equal(hv->ops->argo_unregister(hv, ring[--n]), 0);
+	d->flags = flags | SIM_DOMAIN_NO_DRIVER;
+	assert_int_equal(ctx_argo_features(hv), FEATURE_NO_ARGO_DRIVER);
+	d->flags = flags & (uint8_t)~SIM_DOMAIN_ARGO;
+	assert_int_equal(ctx_argo_features(hv), 0);
+	d->flags = flags;
+	sim_xen(pair->sim)->seg->argo_off = 1;
+	assert_int_equal(ctx_argo_features(hv), FEATURE_NO_HYPERVISOR_ARGO);
+	sim_xen(pair->sim)->seg->argo_off = 0;
+	assert_int_equal(ctx_argo_features(hv), has);
+}
+
+static uint32_t failed_error(struct pair_side *side)
+{
+	struct control_message m = {0};
+
+	assert_true(pair_control(side, &m));
+	assert_int_equal(m.type, CONTROL_LINK_FAILED);
+	return m.link_failed.error;
+}
+
+/* ENOSPC is said of Argo's rings alone: msgd shows it as that. */
+static void test_rings_in_use(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *side = &pair->sides[A];
+	struct hv *hv = side->sim_hv;
+	struct control_link_create create = {.end = 50,
+		.uid = 2,
+		.peer_domid = pair->sides[B].domid,
+		.transport = TRANSPORT_ARGO_STRICT,
+		.ring_len = RING_LEN};
+	struct control_link_bind bind = {.end = 51,
+		.uid = 3,
+		.peer_domid = pair->sides[B].domid,
+		.transport = TRANSPORT_ARGO_STRICT,
+		.ring_len = RING_LEN,
+		.aport = 77};
+	struct hv_ring *ring;
+	uint32_t port;
+
+	while (hv->ops->argo_register(hv, 0, pair->sides[B].domid, 64, &ring) == 0)
+		;
+	link_create(side->ctx, &create);
+	assert_int_equal(failed_error(side), ENOSPC);
+	link_bind(side->ctx, &bind);
+	assert_int_equal(failed_error(side), ENOSPC);
+	create.transport = TRANSPORT_ARGO;
+	link_create(side->ctx, &create);
+	assert_int_equal(failed_error(side), ENOSPC);
+	while (hv->ops->evtchn_alloc_unbound(hv, 0, &port) == 0)
+		;
+	link_create(side->ctx, &create);
+	assert_int_equal(failed_error(side), ENOBUFS);
+	assert_null(link_find(side->ctx, 50));
+	assert_null(link_find(side->ctx, 51));
+}
+
+/* ---- waking ---------------------------------------------------------------------------------- */
+
+static void test_frames_wake(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+
+	fall_asleep(b);
+	assert_true(b->link->armed);
+	assert_false(readable(b));
+	assert_int_equal(say(a, 10), 10);
+	assert_true(readable(b));
+	ctx_drive(b->ctx, NULL);
+	assert_false(b->link->armed);
+	assert_int_equal(hear(b), 10);
+	/* And what came before it fell asleep is found while it does. */
+	assert_int_equal(say(a, 11), 11);
+	assert_true(ctx_arm(b->ctx));
+	ctx_drive(b->ctx, NULL);
+	assert_int_equal(hear(b), 11);
+	fall_asleep(b);
+	assert_int_equal(say(a, 12), 12);
+	assert_true(readable(b));
+}
+
+static void test_room_wakes(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+
+	assert_in_range(fill_ring(a, 1000), 2, 4);
+	fall_asleep(a);
+	assert_int_equal(say(a, 1000), -1);
+	assert_true(a->link->argo.full);
+	assert_false(readable(a));
+	while (hear(b) == 1000)
+		;
+	assert_true(readable(a));
+	ctx_drive(a->ctx, NULL);
+	assert_false(a->link->argo.full);
+	assert_int_equal(say(a, 1000), 1000);
+}
+
+/* What the event came for were frames: the room is looked for as well, and asked for again. */
+static void test_room_wakes_after_frames(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+
+	(void)hear(b); /* it may speak from here on */
+	fill_ring(a, 1000);
+	fall_asleep(a);
+	assert_int_equal(say(b, 10), 10);
+	assert_true(readable(a));
+	fall_asleep(a);
+	assert_int_equal(hear(a), 10);
+	assert_int_equal(say(a, 1000), -1);
+	fall_asleep(a);
+	assert_int_equal(say(a, 1000), -1);
+	assert_false(readable(a));
+	while (hear(b) == 1000)
+		;
+	assert_true(readable(a));
+}
+
+/* Who never sleeps has no event: it looks. */
+static void test_room_is_found_without_events(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+
+	fill_ring(a, 1000);
+	while (hear(b) == 1000)
+		;
+	assert_false(a->link->armed);
+	assert_true(a->link->argo.full);
+	assert_int_equal(say(a, 1000), 1000);
+}
+
+/* What was accepted and waits for room goes out with the event, though nobody sends any more. */
+static void test_blocked_goes_out(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+	struct msg_sock *closed = a->sock;
+	int n = fill_ring(a, 1000), got = 0;
+	ssize_t r;
+
+	/* To the last slot: CLOSE waits for room. */
+	link_look_for_room(a->link);
+	while (link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, MESSAGE_MAX_DEFAULT) == 0)
+		;
+	a->sock = NULL;
+	assert_int_equal(msg_close(closed), 0);
+	assert_false(TAILQ_EMPTY(&a->link->blocked));
+	fall_asleep(a);
+	assert_false(TAILQ_EMPTY(&a->link->blocked));
+	while ((r = hear(b)) == 1000)
+		got++;
+	assert_int_equal(got, n);
+	assert_int_equal(r, -1);
+	assert_true(readable(a));
+	ctx_drive(a->ctx, NULL);
+	assert_true(TAILQ_EMPTY(&a->link->blocked));
+	assert_int_equal(hear(b), 0);
+}
+
+/* Another process of A's domain, with a ring of its own, which sends to B's. */
+struct stranger {
+	struct hv *hv;
+	struct hv_ring *ring;
+};
+
+static void stranger_open(struct stranger *s, struct pair *pair)
+{
+	assert_int_equal(sim_hv_open(pair->sim, pair->sides[A].domid, &s->hv), 0);
+	assert_int_equal(
+		s->hv->ops->argo_register(s->hv, 0, pair->sides[B].domid, RING_LEN, &s->ring), 0);
+	assert_int_equal(
+		s->hv->ops->argo_peer(s->hv, s->ring, pair->sides[B].link->argo.ring->aport), 0);
+}
+
+static int raw_send(
+	struct hv *hv, struct hv_ring *ring, const void *bytes, size_t len, uint32_t type)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+
+	return hv->ops->argo_sendv(hv, ring, &iov, 1, type);
+}
+
+/* Its messages are dropped, and whoever lacks the room that they took is told. */
+static void test_strangers_room(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+	static const char junk[1000];
+	struct stranger s;
+
+	stranger_open(&s, pair);
+	(void)hear(b);
+	while (raw_send(s.hv, s.ring, junk, sizeof(junk), FRAME_MESSAGE_TYPE) > 0)
+		;
+	assert_int_equal(fill_ring(a, 1000), 0);
+	fall_asleep(a);
+	assert_false(readable(a));
+	assert_int_equal(hear(b), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(readable(a));
+	ctx_drive(a->ctx, NULL);
+	assert_int_equal(say(a, 1000), 1000);
+	assert_int_equal(hear(b), 1000);
+	hv_close(s.hv);
+}
+
+static int no_memory(
+	struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n, uint32_t type)
+{
+	return -ENOMEM;
+}
+
+/* ENOMEM queues no wake-up: a timer is set. */
+static void test_no_wakeup_queued(void **state)
+{
+	struct pair_side *a = &((struct pair *)*state)->sides[A];
+	const struct hv_ops *before = a->sim_hv->ops;
+	struct hv_ops ops = *before;
+
+	ops.argo_sendv = no_memory;
+	a->sim_hv->ops = &ops;
+	assert_int_equal(link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, 1), -EAGAIN);
+	assert_false(a->link->argo.full);
+	assert_true(ctx_retry_time(a->ctx) != DEADLINE_NEVER);
+	a->sim_hv->ops = before;
+	a->link->argo.retry_ns = 1;
+	ctx_drive(a->ctx, NULL);
+	assert_true(ctx_retry_time(a->ctx) == DEADLINE_NEVER);
+	assert_int_equal(link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, 1), 0);
+}
+
+/* While it waits for msgd's word about a number, the ring is left alone, and wakes nobody. */
+static void test_unknown_number_waits(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+	struct control_message m = {.type = CONTROL_STATUS};
+	uint8_t bytes[FRAME_HEADER_SIZE];
+	struct frame frame = {.channel = 99, .type = FRAME_SHUTDOWN};
+
+	(void)hear(b);
+	frame_encode(&frame, bytes);
+	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, sizeof(bytes),
+			    FRAME_MESSAGE_TYPE) > 0);
+	ctx_drive(b->ctx, NULL);
+	assert_true(pair_control(b, &m));
+	assert_int_equal(m.type, CONTROL_SYNC);
+	fall_asleep(b);
+	assert_true(b->link->armed);
+	assert_false(readable(b));
+	/* It was another channel's, of which msgd had told. */
+	assert_non_null(channel_new(b->link, 99, true));
+	m = (struct control_message){.type = CONTROL_STATUS, .request = m.request};
+	pair_say(b, &m);
+	assert_int_equal(b->link->state, LINK_UP);
+	assert_false(b->link->armed);
+	fall_asleep(b);
+	assert_int_equal(say(a, 10), 10);
+	assert_true(readable(b));
+	ctx_drive(b->ctx, NULL);
+	assert_int_equal(hear(b), 10);
+	channel_free(channel_find(b->link, 99));
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static void expect_reset(struct pair_side *side)
+{
+	assert_int_equal(hear(side), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(say(side, 1), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_int_equal(side->channel->state, CHANNEL_DEAD);
+	assert_null(side->ctx->links);
+	assert_null(side->ctx->links_by_ring);
+}
+
+static void test_death_told_by_msgd(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *b = &pair->sides[B];
+	struct control_message down = {.type = CONTROL_LINK_DOWN,
+		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "its process ended"}};
+
+	assert_int_equal(say(&pair->sides[A], 100), 100);
+	pair_kill(pair, A);
+	assert_int_equal(hear(b), 100);
+	/* Nobody else says so: it goes on waiting. */
+	assert_int_equal(hear(b), -1);
+	assert_int_equal(errno, EAGAIN);
+	fall_asleep(b);
+	assert_false(readable(b));
+	pair_say(b, &down);
+	expect_reset(b);
+	assert_string_equal(msg_reason(), "its process ended");
+}
+
+/* What had arrived whole is read first. */
+static void test_death_after_whole_messages(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *b = &pair->sides[B];
+	struct control_message down = {.type = CONTROL_LINK_DOWN,
+		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "gone"}};
+
+	assert_int_equal(say(&pair->sides[A], 100), 100);
+	assert_int_equal(say(&pair->sides[A], 200), 200);
+	pair_kill(pair, A);
+	pair_say(b, &down);
+	assert_int_equal(hear(b), 100);
+	assert_int_equal(hear(b), 200);
+	expect_reset(b);
+}
+
+/* The hypervisor refuses a message: that is heard before msgd. */
+static void test_death_found_by_sending(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *b = &pair->sides[B];
+
+	assert_int_equal(say(&pair->sides[A], 100), 100);
+	assert_int_equal(hear(b), 100);
+	pair_kill(pair, A);
+	assert_int_equal(say(b, 1), -1);
+	assert_int_equal(errno, ECONNRESET);
+	expect_reset(b);
+}
+
+/* The ring vanished with its partner's domain: it cannot be watched, and msgd is told as well. */
+static void test_domain_destroyed(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *b = &pair->sides[B];
+
+	assert_int_equal(say(&pair->sides[A], 100), 100);
+	pair_kill(pair, A);
+	assert_int_equal(sim_domain_destroy(pair->sim, pair->sides[A].domid), 0);
+	assert_true(ctx_arm(b->ctx)); /* there is a message in it still */
+	ctx_drive(b->ctx, NULL);
+	assert_true(ctx_arm(b->ctx));
+	ctx_drive(b->ctx, NULL);
+	assert_int_equal(failed_error(b), ECONNRESET);
+	assert_int_equal(hear(b), 100);
+	expect_reset(b);
+	assert_false(ctx_arm(b->ctx));
+}
+
+/* ---- hostile peers ----------------------------------------------------------------------------
+ */
+
+static void test_hostile_messages(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+	struct frame frame = {.channel = PAIR_CHANNEL,
+		.len = 64,
+		.type = FRAME_DATA,
+		.flags = FRAME_FIRST,
+		.arg = 128};
+	uint8_t bytes[128] = {0};
+	struct stranger s;
+
+	frame_encode(&frame, bytes);
+	(void)hear(b);
+	/* Not from the introduced ring, not of frames' type, of no bytes: dropped. */
+	stranger_open(&s, pair);
+	assert_true(raw_send(s.hv, s.ring, bytes, sizeof(bytes), FRAME_MESSAGE_TYPE) > 0);
+	hv_close(s.hv);
+	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, sizeof(bytes), 1) > 0);
+	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, 0, FRAME_MESSAGE_TYPE) == 0);
+	assert_int_equal(hear(b), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(b->link->state, LINK_UP);
+	/* A frame that its message cuts. */
+	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, 32, FRAME_MESSAGE_TYPE) > 0);
+	(void)hear(b);
+	assert_int_equal(failed_error(b), EPROTO);
+	expect_reset(b);
+}
+
+/* One that never reads holds up what is sent to it, and nobody else; what it gets is bounded. */
+static void test_deaf_peer(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *a = &pair->sides[A];
+
+	assert_in_range(fill_ring(a, 1000), 2, 4);
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(say(a, 1000), -1);
+		assert_int_equal(errno, EAGAIN);
+	}
+	fall_asleep(a);
+	assert_false(readable(a));
+	assert_int_equal(a->channel->out_bytes, 0);
+	assert_int_equal(a->link->state, LINK_UP);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_shares_nothing),
+		TEST(test_sizes),
+		TEST(test_features),
+		TEST(test_rings_in_use),
+		TEST(test_frames_wake),
+		TEST(test_room_wakes),
+		TEST(test_room_wakes_after_frames),
+		TEST(test_room_is_found_without_events),
+		TEST(test_blocked_goes_out),
+		TEST(test_strangers_room),
+		TEST(test_no_wakeup_queued),
+		TEST(test_unknown_number_waits),
+		TEST(test_death_told_by_msgd),
+		TEST(test_death_after_whole_messages),
+		TEST(test_death_found_by_sending),
+		TEST(test_domain_destroyed),
+		TEST(test_hostile_messages),
+		TEST(test_deaf_peer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
