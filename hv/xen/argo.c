@@ -210,9 +210,16 @@ int rings_take(struct xen_hv *h, struct hv_event *ret_events, size_t n)
 	for (int i = 0; i < got; i++) {
 		struct ring *ring = events[i].data.ptr;
 
-		atomic_store(&ring->watched, false);
+		/*
+		 * Told of room once: the device would call the ring writable at each look from now
+		 * on. First this, then the watch's end: a sender that is refused in between still
+		 * finds the ring watched, and arms it again.
+		 */
+		if (events[i].events & EPOLLOUT)
+			atomic_store(&ring->blocked, false);
 		if (events[i].events & EPOLLHUP)
 			atomic_store(&ring->dead, true);
+		atomic_store(&ring->watched, false);
 		ret_events[i] = (struct hv_event){.type = HV_EVENT_RING, .ring = &ring->ring};
 	}
 	return got;
