@@ -60,9 +60,13 @@ enum libmsg_option {
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
 enum libmsg_transport {
 	LIBMSG_TRANSPORT_ANY = 0,
-	LIBMSG_TRANSPORT_ARGO,
+	LIBMSG_TRANSPORT_ARGO, /* copied by the hypervisor; one page is shared, for waking */
+	/*
+	 * Copied by the hypervisor; nothing is shared. POLLOUT may come too early, and while msgd
+	 * is away the death of a peer's process shows only in sending to it.
+	 */
 	LIBMSG_TRANSPORT_ARGO_STRICT,
-	LIBMSG_TRANSPORT_GRANT,
+	LIBMSG_TRANSPORT_GRANT, /* through memory that both domains write to */
 };
 
 struct msg_peer {
@@ -122,8 +126,10 @@ int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n);
 void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg);
 
 /*
- * Demands a transport for later msg_connect calls of this context; EOPNOTSUPP from msg_connect if
- * the two domains cannot. LIBMSG_TRANSPORT_ANY (default): the best that both can. EINVAL.
+ * Demands a transport for later msg_connect calls of this context. From msg_connect then EOPNOTSUPP
+ * if the two domains cannot or policy demands another one, ENOBUFS if all of a domain's Argo rings
+ * are in use; msg_reason says which. LIBMSG_TRANSPORT_ANY (default): what policy demands, else Argo
+ * where both have it, else grants; never argo-strict by itself. EINVAL.
  */
 int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
 

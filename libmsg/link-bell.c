@@ -14,10 +14,10 @@
  * Room. sendv's EAGAIN has queued a wake-up with Xen, under the lock under which it found no room;
  * the receiver moves rx_ptr and then has Xen look for waiters (argo_consumed), under the same lock:
  * either sendv saw the room, or Xen sees the waiter. The wake-up shows as the event of the sender's
- * own watched ring, once, and also when it came for frames: each such event makes `full` false, and
- * all that is blocked is sent again, which queues another wake-up if it was too early. While the
- * ring is not watched no event comes: `full` is then believed no longer than to ctx_drive's next
- * look. EBUSY and ENOMEM queue nothing: argo_sendv has a timer for them.
+ * own watched ring, once, and also when it came for frames. `full` is therefore believed only as
+ * long as the ring is watched: of a link that is not, or no more, ctx_drive makes it false, and all
+ * that is blocked is sent again, which queues another wake-up if it was too early. EBUSY and ENOMEM
+ * queue nothing: argo_sendv has a timer for them.
  *
  * The peer's death. msgd tells it (LINK_DOWN). Two things may show it before: a sendv that is
  * refused (link_put_failed), and, of the whole domain's, a ring that cannot be watched any more.

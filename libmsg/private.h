@@ -243,7 +243,7 @@ void link_arm_room(struct link *link);
  * Negative: the ring cannot be watched, and nothing will ever come.
  */
 int link_arm(struct link *link);
-/* The hypervisor's event for the ring came, or the link is not armed: room is to be tried anew. */
+/* The link is not armed, so that no event tells of room: sending is to try anew. */
 void link_look_for_room(struct link *link);
 
 /* link-io.c: frames in and out. */

@@ -277,20 +277,13 @@ static void drive_port(struct msg_ctx *ctx, uint32_t port, const struct hot *hot
 	}
 }
 
-/* argo-strict: frames, or room, or both. */
-static void drive_ring(struct msg_ctx *ctx, const struct hv_ring *ring, const struct hot *hot)
+/* argo-strict: frames, or room, or both, for which ctx_drive looks at all that are not armed. */
+static void drive_ring(struct msg_ctx *ctx, const struct hv_ring *ring)
 {
 	struct link *link = link_find_ring(ctx, ring);
 
-	if (!link)
-		return;
-	link_set_armed(link, false);
-	if (link->state == LINK_UP)
-		take(link, hot);
-	if (link->state != LINK_UP)
-		return;
-	link_look_for_room(link);
-	link_flush(link);
+	if (link)
+		link_set_armed(link, false);
 }
 
 /*
@@ -328,7 +321,7 @@ void ctx_drive(struct msg_ctx *ctx, const struct hot *hot)
 			if (events[i].type == HV_EVENT_PORT)
 				ports[n_ports++] = events[i].port;
 			else if (events[i].type == HV_EVENT_RING)
-				drive_ring(ctx, events[i].ring, hot);
+				drive_ring(ctx, events[i].ring);
 			else if (events[i].type == HV_EVENT_STORE)
 				control_store_changed(ctx);
 		}

@@ -246,8 +246,9 @@ static void test_room_wakes(void **state)
 	assert_int_equal(say(a, 1000), -1);
 	assert_true(a->link->argo.full);
 	assert_false(readable(a));
-	while (hear(b) == 1000)
-		;
+	/* Nobody reads there, so no credit comes back: it is the room that wakes. */
+	link_take(b->link, NULL);
+	assert_false(a->link->ops->pending(a->link));
 	assert_true(readable(a));
 	ctx_drive(a->ctx, NULL);
 	assert_false(a->link->argo.full);
