@@ -22,7 +22,7 @@
 
 #include "bench/bench.h"
 
-#define PEERS_MAX   4
+#define PEERS_MAX   5
 #define STUCK_AFTER 60 /* seconds */
 
 struct bench_case {
@@ -151,7 +151,9 @@ struct series {
 static bool print_ratio(const struct bench_case *bench, const struct peer *peer,
 	const struct series *own, const struct series *other, int rounds)
 {
-	double goal = peer == &peer_argo ? bench->goal_argo : bench->goal_grant;
+	double goal = peer == &peer_argo    ? bench->goal_argo
+		      : peer == &peer_grant ? bench->goal_grant
+					    : 0;
 	double ratio[ROUNDS_MAX], middle;
 	bool by_time = bench->baseline;
 
@@ -181,7 +183,7 @@ static bool print_case(const struct bench_case *bench, const struct peer *const 
 			median(series[p].rate, rounds), median(series[p].cpu_us, rounds));
 		if (peers[p]->flags & PEER_BATCHES)
 			kept &= print_ratio(bench, peers[p], &series[p],
-				&series[bench->baseline ? 3 : 0], rounds);
+				&series[bench->baseline ? 4 : 0], rounds);
 		printf("\n");
 	}
 	(void)fflush(stdout);
@@ -257,8 +259,8 @@ int main(int argc, char **argv)
 	machine_look(&machine);
 	for (int round = 0; round <= options.rounds; round++) {
 		for (int i = 0; i < N_CASES; i++) {
-			const struct peer *peers[PEERS_MAX + 1] = {
-				&peer_seqpacket, &peer_argo, &peer_grant, cases[i].baseline};
+			const struct peer *peers[PEERS_MAX + 1] = {&peer_seqpacket, &peer_argo,
+				&peer_strict, &peer_grant, cases[i].baseline};
 
 			if (!wanted(&options, &cases[i]))
 				continue;

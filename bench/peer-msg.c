@@ -107,4 +107,6 @@ static void end_close(struct end *end)
 	.disconnect = end_disconnect
 
 const struct peer peer_argo = {.name = "argo", .transport = LIBMSG_TRANSPORT_ARGO, OPERATIONS};
+const struct peer peer_strict = {
+	.name = "argo-strict", .transport = LIBMSG_TRANSPORT_ARGO_STRICT, OPERATIONS};
 const struct peer peer_grant = {.name = "grant", .transport = LIBMSG_TRANSPORT_GRANT, OPERATIONS};
