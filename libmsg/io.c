@@ -63,6 +63,26 @@ static int send_keep_rest(
 	return 0;
 }
 
+/*
+ * What MSG_MORE kept back may have taken this message with it and then lack room: it waits as the
+ * message alone would have. When time is over nothing is lost: later calls send it.
+ */
+static void send_pushed(struct msg_sock *sock, uint64_t deadline)
+{
+	struct channel *channel = sock->channel;
+	int r = deadline == DEADLINE_NOW ? -ETIMEDOUT : 0;
+
+	link_push(channel->link);
+	while (r == 0 && channel->link && channel->link->state == LINK_UP &&
+		channel->link->unpushed) {
+		struct hot hot = {.link = channel->link, .want = 1};
+
+		r = ctx_wait(sock->ctx, &hot, deadline);
+		if (channel->link)
+			link_push(channel->link);
+	}
+}
+
 /* Sends the rest of a message whose first fragments are out: there is no way back. */
 static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, uint32_t done,
 	uint64_t deadline)
@@ -92,7 +112,7 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 		return failure(
 			ENOMEM, "out of memory in the middle of a message: the channel is lost");
 	}
-	link_push(link);
+	send_pushed(sock, r == 0 ? deadline : DEADLINE_NOW);
 	return 0;
 }
 
@@ -164,15 +184,18 @@ static ssize_t send_locked(
 			return -1;
 		if (channel_may_send(channel))
 			r = channel_send(channel, &cursor, (uint32_t)len, &done, more);
-		if (r == 0) {
-			if (!more)
-				link_push(channel->link);
+		if (r == 0 && !more)
+			link_push(channel->link);
+		if (r == 0 && (more || !channel->link->unpushed))
 			return (ssize_t)len;
-		}
 		if (r == -ECONNRESET)
 			continue; /* send_state names it */
 		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
 			deadline = ctx_deadline(sock->ctx, sock->sndtimeo_ms);
+		if (r == 0) {
+			send_pushed(sock, deadline);
+			return (ssize_t)len;
+		}
 		if (done)
 			return send_rest(sock, &cursor, (uint32_t)len, done, deadline) < 0
 				       ? -1

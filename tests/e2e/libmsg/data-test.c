@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -644,6 +645,89 @@ static void test_version(void **state)
 	must(sscanf(msg_version(), "%u.%u.%u%c", &major, &minor, &patch, &rest) == 3);
 }
 
+/* ---- a full ring ------------------------------------------------------------------------------
+ */
+
+/* The receiver keeps up, so that its window is larger than a ring. */
+static void window_grow(void)
+{
+	for (int i = 0; i < 600; i++) {
+		if (msg_send(sock[NEAR], data, 4000, MSG_DONTWAIT) < 0)
+			must(errno == EAGAIN);
+		(void)msg_recv(sock[FAR], got, sizeof(got), MSG_DONTWAIT);
+	}
+	while (msg_recv(sock[FAR], got, sizeof(got), MSG_DONTWAIT) > 0)
+		;
+	must_fail(msg_recv(sock[NEAR], got, 1, MSG_DONTWAIT), EAGAIN); /* the credit */
+}
+
+/* To the last slot. Returns how many messages that takes. */
+static int ring_fill(void)
+{
+	static const size_t sizes[] = {16000, 1000, 100, 0};
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (; msg_send(sock[NEAR], data, sizes[i], MSG_DONTWAIT) >= 0; n++)
+			must(n < 10000);
+	return n;
+}
+
+static void close_and_leave(void *arg)
+{
+	must(msg_setopt(sock[NEAR], LIBMSG_LINGER, TESTBED_WAIT_MS) == 0);
+	must(msg_close(sock[NEAR]) == 0);
+	sock[NEAR] = NULL;
+	msg_ctx_close(ctx[NEAR]);
+	ctx[NEAR] = NULL;
+}
+
+/* Who closes and leaves at once has been heard to the end. */
+static void test_close_finds_no_room(void **state)
+{
+	struct worker worker;
+	int n, flags;
+
+	window_grow();
+	n = ring_fill();
+	worker_start(&worker, close_and_leave, NULL);
+	worker_await_sleep(&worker);
+	for (int i = 0; i < n; i++)
+		must(receive(FAR, sizeof(got), 0, &flags) >= 0 && flags == MSG_EOR);
+	must(receive(FAR, sizeof(got), 0, &flags) == 0 && flags == 0);
+	worker_join(&worker);
+}
+
+static _Atomic bool sent;
+
+static void send_last(void *arg)
+{
+	must(msg_send(sock[NEAR], data, 4000, 0) == 4000);
+	sent = true;
+}
+
+/* What MSG_MORE held back and the message after it do not fit: it blocks until they do. */
+static void test_more_finds_no_room(void **state)
+{
+	struct worker worker;
+	int n = 0;
+
+	window_grow();
+	for (; n < 8; n++)
+		must(msg_send(sock[NEAR], data, 16000, MSG_DONTWAIT) == 16000);
+	must(msg_send(sock[NEAR], data, 100, MSG_MORE | MSG_DONTWAIT) == 100);
+	sent = false;
+	worker_start(&worker, send_last, NULL);
+	worker_await_sleep(&worker);
+	must(!sent);
+	for (; n > 0; n--)
+		must(msg_recv(sock[FAR], got, sizeof(got), 0) == 16000);
+	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 100);
+	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 4000);
+	worker_join(&worker);
+	must(sent);
+}
+
 #define CASE(name)   cmocka_unit_test_setup_teardown(name, channel_setup, channel_teardown)
 #define PUMPED(name) cmocka_unit_test_setup_teardown(name, pumped_setup, pumped_teardown)
 
@@ -652,6 +736,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_empty_messages),
 		PUMPED(test_empty_messages_are_bounded),
+		CASE(test_close_finds_no_room),
+		CASE(test_more_finds_no_room),
 		CASE(test_peek),
 		CASE(test_cut_messages),
 		CASE(test_scattered),
