@@ -72,7 +72,8 @@ static void send_pushed(struct msg_sock *sock, uint64_t deadline)
 	struct channel *channel = sock->channel;
 	int r = deadline == DEADLINE_NOW ? -ETIMEDOUT : 0;
 
-	link_push(channel->link);
+	if (channel->link)
+		link_push(channel->link);
 	while (r == 0 && channel->link && channel->link->state == LINK_UP &&
 		channel->link->unpushed) {
 		struct hot hot = {.link = channel->link, .want = 1};

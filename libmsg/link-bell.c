@@ -2,7 +2,7 @@
 /*
  * How the two ends of a link wake each other: by the doorbell page and an event channel
  * (proto/doorbell.h), or, where the two domains share no memory (argo-strict, PROTOCOL.md 3.4), by
- * the hypervisor alone. Nothing else in libmsg knows which.
+ * the hypervisor alone. That there is no page (link->page) is what tells them apart.
  *
  * Why argo-strict loses no wake-up:
  *
@@ -67,7 +67,11 @@ int link_arm(struct link *link)
 		doorbell_disarm(&link->me->sleeping);
 		return 1;
 	}
-	/* What lies in the ring must wait for msgd's answer: link_synced has it armed again. */
+	/*
+	 * What lies in the ring must wait for msgd's answer, and would be told of at once:
+	 * link_synced has it armed again. Until then room is not told of either: such a link stands
+	 * still for as long as msgd is away.
+	 */
 	if (link->sync)
 		return 0;
 	if (link->ops->pending(link))
