@@ -262,7 +262,8 @@ struct hv_ops {
 	 * Maps n pages that domain `remote` (HV_DOMID_SELF: the caller's) granted to the caller's
 	 * domain, contiguously. notify as in grant_share, and EINVAL without writable. EINVAL: n is
 	 * 0, a bad reference, one granted to somebody else, no such domain; on Linux also a table
-	 * of mappings that is full. ENOMEM, ENOSPC: limits.
+	 * of mappings that is full. EOPNOTSUPP: pages of the caller's own domain, where mapping
+	 * them would take them from its kernel (x86, PVH and HVM). ENOMEM, ENOSPC: limits.
 	 */
 	int (*grant_map)(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 		bool writable, const struct hv_unmap_notify *notify, void **ret_addr,

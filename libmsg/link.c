@@ -381,7 +381,9 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 	if (r == -EINVAL || r == -ESRCH)
 		r = -ECONNRESET; /* what was offered is gone, and whoever did so */
 	if (r < 0) {
-		link_failed(ctx, request->end, -r, strerrordesc_np(-r));
+		link_failed(ctx, request->end, -r,
+			r == -EOPNOTSUPP ? "Xen cannot link a PVH or HVM domain to itself"
+					 : strerrordesc_np(-r));
 		return;
 	}
 	if (link->page)

@@ -36,6 +36,7 @@ struct xen_hv {
 	xenevtchn_handle *evtchn;
 	xengnttab_handle *gnttab;
 	xengntshr_handle *gntshr; /* NULL until the first grant_share */
+	bool grants_move;	  /* own pages cannot be mapped: grant.c says why */
 	struct port_sets ports;
 	int argo_fd;  /* -1 until the first argo_register */
 	int rings_fd; /* likewise: readable while a watched ring has an event */

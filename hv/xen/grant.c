@@ -8,15 +8,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
 /* gntdev's own limit of one mapping; gntalloc's is far below. Keeps n inside the libraries' int. */
 #define PAGES_MAX 65536U
+/* XENFEAT_auto_translated_physmap (xen/features.h): PVH and HVM. */
+#define FEATURE_TRANSLATED (1U << 2)
 
 struct hv_share {
 	LIST_ENTRY(hv_share) entries;
@@ -129,6 +133,8 @@ int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 	if (r < 0)
 		return r;
 	remote = xen_hv_resolve(h, remote);
+	if (h->grants_move && remote == atomic_load_explicit(&h->domid, memory_order_relaxed))
+		return -EOPNOTSUPP;
 	if (notify_is_armed(notify))
 		map->addr = xengnttab_map_grant_ref_notify(
 			h->gnttab, remote, refs[0], prot, notify->offset, notify->port);
@@ -165,11 +171,28 @@ static int fail_open(const char **ret_reason, int error, const char *missing, co
 }
 
 /*
+ * On x86, a frame has one place in the memory of a domain that Xen translates. Mapping a page that
+ * the domain has granted to itself moves it there (p2m_add_page) and leaves a hole where its kernel
+ * has it, which goes on using it and dies of that sooner or later (seen, PVH).
+ */
+static bool grants_move(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/sys/hypervisor/properties/features", "re");
+	struct utsname machine;
+	unsigned features;
+
+	if (uname(&machine) == 0 && strcmp(machine.machine, "x86_64") != 0)
+		return false;
+	return !file || fscanf(file, "%x", &features) != 1 || (features & FEATURE_TRANSLATED);
+}
+
+/*
  * gntalloc is opened by the first share, but looked for here, so that hv_open can say what is
  * wrong. In the broker's domain it may be missing: msgd shares nothing.
  */
 int grants_open(struct xen_hv *h, const char **ret_reason)
 {
+	h->grants_move = grants_move();
 	h->gnttab = xengnttab_open(&xen_silence, 0);
 	if (!h->gnttab)
 		return fail_open(ret_reason, errno,
