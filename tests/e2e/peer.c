@@ -5,6 +5,7 @@
  *
  *	peer sink NAME COUNTER       takes one channel, checks every message, counts them in COUNTER
  *	peer source ADDRESS [N]      sends N checked messages, or until SIGTERM
+ *	peer long ADDRESS LENGTH     to a sink: a checked message, stops itself, then a long one
  *	peer try ADDRESS [LENGTH]    connects, and sends a message of that length
  *	peer listen NAME [BACKLOG]   listens, never accepts
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
@@ -24,7 +25,7 @@
 
 #include "libmsg/libmsg.h"
 
-#define WAIT_MS 15000
+#define WAIT_MS 60000
 
 static struct msg_ctx *ctx;
 static volatile sig_atomic_t stopped;
@@ -169,6 +170,27 @@ static int role_source(char **args)
 	return 0;
 }
 
+/* Who stops the sink meanwhile has this process in the middle of its long message. */
+static int role_long(char **args)
+{
+	size_t len = strtoul(args[1], NULL, 0), first = message_make(0);
+	struct msg_sock *sock;
+	void *data = calloc(1, len);
+
+	context_open(WAIT_MS);
+	sock = channel_connect(args[0]);
+	if (!data || msg_send(sock, want, first, 0) < 0)
+		end_error("send", 0);
+	printf("stopped\n");
+	(void)raise(SIGSTOP);
+	printf("goes on\n");
+	if (msg_send(sock, data, len, 0) < 0)
+		end_error("send", 1);
+	printf("sent\n");
+	free(data);
+	return 0;
+}
+
 static int role_try(char **args)
 {
 	size_t len = args[1] ? strtoul(args[1], NULL, 0) : 0;
@@ -252,6 +274,7 @@ static const struct role {
 } roles[] = {
 	{"sink", 2, role_sink},
 	{"source", 1, role_source},
+	{"long", 2, role_long},
 	{"try", 1, role_try},
 	{"listen", 1, role_listen},
 	{"many-accept", 2, role_many_accept},

@@ -3,6 +3,7 @@
 # What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
 #
 #   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration)
+#   guest_have_all NAME TYPE...       several, started together
 #   guest_saved_restored NAME         and goes on, under another domid
 #   on DOMAIN COMMAND                 its output and status
 #   start TAG DOMAIN COMMAND          in the background
@@ -104,16 +105,37 @@ guest_moved() {
 	echo "$pty" >"$state/guests/$1.pty"
 }
 
-guest_have() {
-	local name=$1 offset
+guest_runs() { [ -f "$state/guests/$1.pty" ] && guest_domid "$1" >/dev/null; }
 
-	if [ -f "$state/guests/$name.pty" ] && guest_domid "$name" >/dev/null; then
-		return
-	fi
-	guest_config "$@" >"$state/guests/$name.cfg"
-	offset=$(guest_console_size "$name")
-	xl create -q "$state/guests/$name.cfg" || fail "xl create $name"
-	guest_up "$name" "$offset"
+# guest_begin NAME TYPE [LINE...]: sets offset, for guest_up.
+guest_begin() {
+	guest_config "$@" >"$state/guests/$1.cfg"
+	offset=$(guest_console_size "$1")
+	xl create -q "$state/guests/$1.cfg" || fail "xl create $1"
+}
+
+guest_have() {
+	local offset
+
+	guest_runs "$1" && return
+	guest_begin "$@"
+	guest_up "$1" "$offset"
+}
+
+guest_have_all() {
+	local name offset
+	local -A begun=()
+
+	while [ $# -ge 2 ]; do
+		guest_runs "$1" || {
+			guest_begin "$1" "$2"
+			begun["$1"]=$offset
+		}
+		shift 2
+	done
+	for name in "${!begun[@]}"; do
+		guest_up "$name" "${begun["$name"]}"
+	done
 }
 
 # Of the restored domain: it is another one than before.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# A transfer: content-checked, endless. For scenarios to source, after lab.sh.
+# A transfer: content-checked, endless. For scenarios to source, after lab.sh and transport.sh.
 
 # transfer_start NAME SINK SOURCE
 transfer_start() {
@@ -8,6 +8,7 @@ transfer_start() {
 	await "$1-sink" '^listening'
 	start "$1-source" "$3" "peer source $(domain_name "$2")/$1"
 	counter_moves "$1" "$2"
+	links_right
 }
 
 # counter NAME SINK: how many have arrived.

@@ -4,6 +4,9 @@
 # the packages in the cache. For tests/xen/run to source, after debs.sh. It takes minutes, once for each version.
 # shellcheck disable=SC2154 # lab_cache, xen_release
 
+# What is asked of its configuration: Argo, and counters of hypercalls, for xenperf.
+argo_config='EXPERT UNSUPPORTED ARGO PERF_COUNTERS'
+
 # argo_apt DIRECTORY PROGRAM ARGUMENT...: apt-get or apt-cache that knows of sources, wherever the machine has Debian's
 # packages from. Its lists are in DIRECTORY; the machine's are not touched.
 argo_apt() {
@@ -43,30 +46,34 @@ argo_source() {
 
 # argo_build DIRECTORY VERSION: DIRECTORY/xen. To be called with set -e.
 argo_build() {
-	local tree
+	local tree option
 
 	argo_sources "$1"
 	argo_source "$1" "$2"
 	tree=$(echo "$1"/xen-*/xen)
 	make -C "$tree" defconfig
-	printf 'CONFIG_%s=y\n' EXPERT UNSUPPORTED ARGO >>"$tree/.config"
+	for option in $argo_config; do
+		echo "CONFIG_$option=y" >>"$tree/.config"
+	done
 	make -C "$tree" olddefconfig
-	grep -q '^CONFIG_ARGO=y' "$tree/.config"
+	for option in $argo_config; do
+		grep "^CONFIG_$option=y" "$tree/.config"
+	done
 	make -C "$tree" -j "$(nproc)"
 	cp "$tree/xen" "$1/xen"
 }
 
-# argo_xen VERSIONS: sets lab_xen_argo to the hypervisor of the version in that list. Call it with the lock held and with
-# set -e.
+# argo_xen VERSIONS: sets lab_xen_argo to the hypervisor of the version in that list, and of this configuration. Call it
+# with the lock held and with set -e.
 argo_xen() {
 	local version new old
 
 	version=$(sed -n "s/^xen-hypervisor-$xen_release-amd64 //p" "$1" | sed 's/+b[0-9]*$//')
-	lab_xen_argo=$lab_cache/xen-argo-$version
+	lab_xen_argo=$lab_cache/argo-xen-$version-$(sha256sum <<<"$argo_config" | cut -c1-12)
 	[ ! -f "$lab_xen_argo" ] || return 0
 	new=$(mktemp -d "$lab_cache/new.XXXXXX")
 	argo_build "$new" "$version"
-	for old in "$lab_cache"/xen-argo-*; do
+	for old in "$lab_cache"/argo-xen-*; do
 		rm -f "$old"
 	done
 	mv "$new/xen" "$lab_xen_argo"

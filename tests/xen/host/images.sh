@@ -111,7 +111,8 @@ image_dom0() {
 	image_base "$root"
 	image_gnu "$root" xenstore-read xenstore-write xenstore-list xenstore-ls xenstore-rm xenstore-watch \
 		jq
-	image_programs "$root" xl xenstored oxenstored xenconsoled xenconsole xen-init-dom0 lsevtchn
+	image_programs "$root" xl xenstored oxenstored xenconsoled xenconsole xen-init-dom0 lsevtchn \
+		xenperf
 	mkdir -p "$root/usr/lib/xen-$xen_release/bin" "$root/etc/xen" "$root"/var/{lib,log}/xen \
 		"$root/var/log/xen/console" "$root/var/lib/xenstored"
 	cp "$lab_debs/root/usr/lib/xen-$xen_release/bin/libxl-save-helper" "$root/usr/lib/xen-$xen_release/bin/"

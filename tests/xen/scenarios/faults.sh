@@ -2,13 +2,16 @@
 # shellcheck shell=bash
 # What dies, stops or comes back, in mid-transfer; what the other end sees; and whether ports and grants
 # come back. SOURCE is what sends, SINK what receives and checks every message.
-# boots: xenstored oxenstored
+# boots: xenstored oxenstored argo
 # limit: 300
 # cases: kill-source kill-sink destroy-source destroy-sink destroy-ten pause msgd-restart
 # cases: quiesce reboot stale-record gntalloc-limit gntalloc-raised
 # cases-oxenstored: destroy-source destroy-sink msgd-restart quiesce reboot stale-record
+# cases-argo: kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-mid-message destroy-ten
+# cases-argo: pause msgd-restart quiesce reboot stale-record
 
 . /lab/lab.sh
+. /lab/transport.sh
 . /lab/transfer.sh
 
 # end_seen TAG: it ends by itself, with ECONNRESET, soon; prints what it said.
@@ -56,8 +59,7 @@ resources_are() { # TEXT GUEST...
 
 guests_have() {
 	msgd_have
-	guest_have pv1 pv
-	guest_have pvh1 pvh
+	guest_have_all pv1 pv pvh1 pvh
 }
 
 # ---- a process dies --------------------------------------------------------------------------------
@@ -98,6 +100,55 @@ domain_destroyed() { # VICTIM OTHER GUEST-OF-VICTIM
 }
 case_destroy_source() { domain_destroyed source sink pv1; }
 case_destroy_sink() { domain_destroyed sink source pvh1; }
+
+# asleep TAG: in a system call that waits; what is stopped is not.
+asleep() {
+	local domain id offset
+
+	in_tag "$1"
+	on "$domain" "grep -q '^State:.S' /proc/\$(cat /run/lab/$id.pid)/status"
+}
+
+# The receiver's domain goes while messages lie in the receiver's ring, and the sender waits for room.
+case_destroy_unread() {
+	local n_read n_sent said
+
+	guests_have
+	transfer_start t pvh1 pv1
+	signal t-sink STOP
+	eventually 20 asleep t-source
+	n_read=$((10#$(counter t pvh1)))
+	guest_destroy pvh1
+	eventually 1 no_zombies
+	said=$(end_seen t-source)
+	n_sent=${said#error ECONNRESET after }
+	[ "${n_sent%%:*}" -gt $n_read ] || fail "nothing was unread: $n_read read, the source says: $said"
+	seen "the source says: $said, of which $n_read were read"
+	[ "$(msgctl --json links | jq '.links | length')" = 0 ] || fail "links: $(msgctl links)"
+	guests_have
+	transfer_start t pvh1 pv1
+	transfer_stop t
+}
+
+# The sender's domain goes when a part of a message is in the receiver's ring: it is not delivered.
+case_destroy_mid_message() {
+	guests_have
+	start t-sink pvh1 'peer sink t /tmp/t.count'
+	await t-sink '^listening'
+	start t-long pv1 'peer long pvh1/t 1000000'
+	await t-long '^stopped'
+	eventually 20 counter_past t pvh1 0
+	links_right
+	signal t-sink STOP
+	signal t-long CONT
+	await t-long '^goes on'
+	eventually 20 asleep t-long # there was credit for its beginning
+	guest_destroy pv1
+	signal t-sink CONT # stopped, it cannot let go of the dead domain's page
+	eventually 1 no_zombies
+	seen "the sink says: $(end_seen t-sink)"
+	[ "$(counter t pvh1)" = 1 ] || fail "$(counter t pvh1) messages"
+}
 
 # in_each GUEST N COMMAND: N commands at once, i being the number; their output in /tmp/each.i.out.
 in_each() { start "each-$1" "$1" "for i in \$(seq $2); do $3 >/tmp/each.\$i.out 2>&1 & done; wait"; }

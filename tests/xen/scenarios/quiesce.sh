@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Guests whose applications were quiesced are saved and restored, and live; so do their applications.
-# boots: xenstored oxenstored
+# boots: xenstored oxenstored argo
 # limit: 180
 # cases: save-pv save-pvh twice-pv checkpoint-pv
 
 . /lab/lab.sh
+. /lab/transport.sh
 
-echoes() { # ADDRESS: asked from dom0, which waits for the name
-	local said
+# answered CLIENT: this command line, in dom0, gets its words back, over what it should.
+answered() {
+	local words
 
-	said=$(on dom0 "printf 'some words\n' | echo-client $1") || fail "$1: $said"
-	grep -q 'got back: some words' <<<"$said" || fail "$1: $said"
+	rm -f /tmp/words
+	mkfifo /tmp/words
+	start asker dom0 "$1 </tmp/words"
+	exec {words}>/tmp/words # as soon as it reads
+	echo 'some words' >&"$words"
+	await asker 'got back: some words'
+	links_right
+	exec {words}>&-
+	finish asker >/tmp/asker || fail "$1: $(cat /tmp/asker)"
 }
+echoes() { answered "exec echo-client $1"; } # ADDRESS: it waits for the name
 
 # quiesced NAME N: all of its N applications have let go.
 quiesced() {

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What links go over in this boot, and whether they do. For scenarios to source, after lab.sh.
+boot=''
+. /lab/boot
+transport=grant
+[ "$boot" != argo ] || transport=argo
+
+# links_right: some process has a link, and whoever has one has it over that.
+links_right() {
+	local links
+
+	links=$(msgctl --json links)
+	jq -e --arg transport $transport '.links | length > 0 and all(.transport == $transport)' <<<"$links" >/dev/null ||
+		fail "not $transport: $links"
+}

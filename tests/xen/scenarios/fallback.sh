@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Where Argo is not to be had, links go over granted pages and say why; so they do in the boot noargo, whose
+# hypervisor has Argo but was started without argo=1.
+# boots: argo noargo
+# limit: 120
+# cases: no-driver-pv no-driver-pvh
+# cases-noargo: off dom0
+
+. /lab/lab.sh
+. /lab/transport.sh
+. /lab/transfer.sh
+
+# carried TRANSPORT SINK SOURCE: messages, over that; sets why.
+carried() {
+	# shellcheck disable=SC2034 # links_right reads it
+	local transport=$1
+
+	transfer_start t "$2" "$3"
+	why=$(msgctl --json links | jq -r '.links[0].reason')
+	transfer_stop t
+}
+
+# It works again as soon as the driver is there.
+no_driver() { # GUEST OTHER
+	local why
+
+	msgd_have
+	guest_have_all pv1 pv pvh1 pvh
+	on "$1" 'rmmod xen_argo' || fail 'the driver cannot be unloaded'
+	carried grant "$1" "$2"
+	[[ $why = *Argo* ]] || fail "the reason: $why"
+	seen "$why"
+	carried grant "$2" "$1"
+	on "$1" 'insmod /lab/modules/xen-argo.ko'
+	carried argo "$1" "$2"
+}
+case_no_driver_pv() { no_driver pv1 pvh1; }
+case_no_driver_pvh() { no_driver pvh1 pv1; }
+
+case_off() {
+	local why
+
+	msgd_have
+	guest_have_all pv1 pv pvh1 pvh
+	[ -c /dev/xen/argo ] || fail 'the driver is not there'
+	carried grant pvh1 pv1
+	[[ $why = *Argo* ]] || fail "the reason: $why"
+	seen "$why"
+}
+case_dom0() {
+	local why
+
+	msgd_have
+	guest_have pv1 pv
+	carried grant dom0 pv1
+	carried grant pv1 dom0
+	seen "$why"
+}
