@@ -29,7 +29,7 @@ MAY_INCLUDE = {
     'daemon': ['base', 'proto', 'hv', 'agent'],
     'msgctl': ['base', 'libmsg/libmsg.h'],
     'examples': ['libmsg/libmsg.h'],
-    'bench': ['base', 'proto', 'hv', 'libmsg'],
+    'bench': ['base', 'proto', 'hv', 'libmsg', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
     'tests': ['base', 'proto', 'hv', 'hv/sim', 'hv/xen', 'libmsg', 'agent', 'daemon',
               'msgctl', 'kmod/include/uapi/xen/argodev.h'],
