@@ -1,26 +1,89 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# libmsg over grants against libxenvchan, in one boot, between two PV guests. Under emulation only the
-# ratio says something, and only on a machine with nothing else to do: a slow libmsg fails no case.
-# boots: xenstored
+# libmsg against libxenvchan in one boot: over grants between two PV guests; where there is Argo, over it as well,
+# between a PV and a PVH guest, and there what is counted must be right. Under emulation only ratios say something,
+# and only on a machine with nothing else to do: a slow libmsg fails no case. Awake: neither end ever sleeps.
+# boots: xenstored argo
 # limit: 120
 # cases: one-way-64 one-way-4096 one-way-65536 round-trip-64 round-trip-4096 round-trip-65536
 # cases: sleeping-round-trip-64
+# cases-argo: one-way-64 one-way-4096 one-way-65536 batches-64 batches-4096 batches-65536
+# cases-argo: round-trip-64 round-trip-4096 round-trip-65536 awake-one-way-64 awake-batches-64 awake-round-trip-64
 
 . /lab/lab.sh
+. /lab/transport.sh
 
-case_any() {
-	local common=(--rounds=5 --ms=500 "--case=${1#sleeping-}")
+# measure ANSWERING STARTING OPTION...: leaves /tmp/begin and /tmp/answer.
+measure() {
+	local answering=$1 starting=$2
 
-	[ "$1" = "${1#sleeping-}" ] || common+=(--spin=0)
-	msgd_have
-	guest_have pv1 pv
-	guest_have pv2 pv
-	start answer pv1 "msgbench-xen ${common[*]} answer pv1/bench $(guest_domid pv2) data/msgbench"
-	start begin pv2 "msgbench-xen ${common[*]} start pv1/bench $(guest_domid pv1) \
-		/local/domain/$(guest_domid pv1)/data/msgbench"
+	shift 2
+	start answer "$answering" "msgbench-xen $* answer $answering/bench $(guest_domid "$starting") data/msgbench"
+	start begin "$starting" "msgbench-xen $* start $answering/bench $(guest_domid "$answering") \
+		/local/domain/$(guest_domid "$answering")/data/msgbench"
 	finish begin 100 >/tmp/begin || fail "the one that starts: $(cat /tmp/begin)"
 	finish answer >/tmp/answer || fail "the one that answers: $(cat /tmp/answer)"
 	cat /tmp/begin
+}
+
+# hypercalls NAME: Xen's own count, of all domains.
+hypercalls() { xenperf -p | awk -v name="$1" '$1 == name {n += $2} END {print n + 0}'; }
+
+# counted start|answer WHAT: over Argo.
+counted() { sed -n "s/^COUNTS [^ ]* $1 .*\b$2=\([0-9]*\).*/\1/p" /tmp/begin /tmp/answer; }
+
+over_grants() { # CASE
+	local options=(--rounds=5 --ms=500 "--case=${1#sleeping-}")
+
+	[ "$1" = "${1#sleeping-}" ] || options+=(--spin=0)
+	guest_have_all pv1 pv pv2 pv
+	measure pv1 pv2 "${options[@]}"
 	seen "$(sed -n 's/^BENCH [^ ]* //p' /tmp/begin)"
+}
+
+# counts_right CASE ROUNDS N-ARGO: libmsg's, the driver's and Xen's.
+counts_right() {
+	local n n_sends n_driver
+
+	n=$(counted start n)
+	n_sends=$(($(counted start hypercalls) - $(counted start full)))
+	# Two short messages a round are not counted as this case's; in round trips, credit is sent back now and then.
+	case $1 in
+	*one-way-64 | *one-way-4096) [ $n_sends -le $((n + 2 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
+	*round-trip-64 | *round-trip-4096)
+		[ $n_sends -le $((n + n / 5 + 4 * $2)) ] || fail "$n_sends hypercalls for $n messages"
+		;;
+	*batches-64) [ $((n_sends * 16)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32" ;;
+	esac
+	[ "$(counted start virqs) $(counted answer virqs)" = '0 0' ] || fail 'interrupts for Argo'
+	case $1 in
+	awake-*) [ "$(counted start events) $(counted answer events)" = '0 0' ] || fail 'events to who was awake' ;;
+	esac
+	# Xen counts also how rings come and go, ours and those by which libmsg tries whether there is Argo.
+	n_driver=$(($(counted start hypercalls) + $(counted answer hypercalls)))
+	[ "$3" -ge $n_driver ] && [ "$3" -le $((n_driver + 20 * $2)) ] ||
+		fail "Xen has counted $3 hypercalls for Argo, the driver $n_driver"
+}
+
+over_argo() { # CASE
+	local rounds=3 options=("--case=${1#awake-}" --ms=200) n_argo n_event n_sent
+
+	case $1 in
+	awake-*) rounds=2 options+=(--peers=argo --spin=1000000) ;;
+	*) options+=('--peers=argo,grant,libxenvchan') ;;
+	esac
+	guest_have_all pv1 pv pvh1 pvh
+	n_argo=$(hypercalls argo_op) n_event=$(hypercalls event_channel_op)
+	measure pvh1 pv1 "${options[@]}" --rounds=$rounds
+	n_argo=$(($(hypercalls argo_op) - n_argo)) n_event=$(($(hypercalls event_channel_op) - n_event))
+	cat /tmp/answer
+	n_sent=$(counted start sent)
+	seen "$(counted start n) messages by $n_sent sendv and $(counted start events) events; Xen's own counts: argo_op" \
+		"$n_argo, event_channel_op $n_event. $(sed -n 's/^BENCH [^ ]* //p' /tmp/begin | grep ratio)"
+	counts_right "$1" $rounds $n_argo
+}
+
+case_any() {
+	msgd_have
+	if [ "${transport:?}" = argo ]; then over_argo "$1"; else over_grants "$1"; fi
 }
