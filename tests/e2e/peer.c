@@ -5,6 +5,7 @@
  *
  *	peer sink NAME COUNTER       takes one channel, checks every message, counts them in COUNTER
  *	peer source ADDRESS [N]      sends N checked messages, or until SIGTERM
+ *	peer source ADDRESS N hold   sends N, keeps the channel until SIGTERM
  *	peer long ADDRESS LENGTH     to a sink: a checked message, stops itself, then a long one
  *	peer try ADDRESS [LENGTH]    connects, and sends a message of that length
  *	peer listen NAME [BACKLOG]   listens, never accepts
@@ -16,6 +17,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +165,8 @@ static int role_source(char **args)
 		else if (errno != EINTR)
 			end_error("send", n);
 	}
+	while (limit && args[2] && !stopped)
+		(void)poll(NULL, 0, 100);
 	/* The sink closes when it has read all. */
 	if (msg_shutdown(sock, SHUT_WR) < 0 || msg_recv(sock, got, sizeof(got), 0) != 0)
 		end_error("end", n);
