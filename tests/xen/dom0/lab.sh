@@ -177,7 +177,7 @@ start() {
 		setsid execute "$id" "$coded" >/dev/null 2>&1 </dev/null &
 	else
 		offset=$(guest_console_size "$domain")
-		pty=$(cat "$state/guests/$domain.pty")
+		pty=$(<"$state/guests/$domain.pty")
 		[ -c "$pty" ] || fail "$domain is gone; its console: $(tail -n 5 "$(guest_console "$domain")")"
 		echo "$id $coded" >"$pty"
 	fi
@@ -206,7 +206,7 @@ finish() {
 	done
 	[ -n "$line" ] || fail "$1 in $domain does not end; its console: $(tail -c 300 "$(guest_console "$domain")")"
 	read -r _ _ status coded <<<"$line"
-	base64 -d <<<"$coded"
+	[ -z "$coded" ] || base64 -d <<<"$coded"
 	return "$status"
 }
 
