@@ -12,8 +12,8 @@
 #include "hv/argo-ring.h"
 #include "libmsg/private.h"
 
-/* What `more` may keep back: four of the largest frames' worth of small ones. */
-#define ARGO_STAGE_SIZE 65536U
+/* What `more` may keep back: sixteen messages of 4 KiB, half of a ring. */
+#define ARGO_STAGE_SIZE (16U * (4096U + FRAME_HEADER_SIZE))
 /* Before asking a full ring again. The peer's counter claims room, so it is soon. */
 #define ARGO_RETRY_NS 1000000U
 

@@ -36,8 +36,11 @@
 #define LINK_RING_PAGES_DEFAULT 32U
 /* The grant references of both rings: they fill half of the page that LINK_OFFER names. */
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
-/* An Argo ring of 128 KiB; the hypervisor pins it, the guest pays for it from its own memory. */
-#define LINK_ARGO_RING_LEN 0x20000U
+/*
+ * An Argo ring of 128 KiB and a little, which with its header fills 33 pages: two batches of
+ * sixteen messages of 4 KiB fit. The hypervisor pins it, the guest pays for it from its own memory.
+ */
+#define LINK_ARGO_RING_LEN 0x20fc0U
 /* What Xen lets a domain register (hv.h, argo_register): for people, who read why a link has none.
  */
 #define ARGO_RINGS_MAX 128U
