@@ -702,7 +702,7 @@ static _Atomic bool sent;
 
 static void send_last(void *arg)
 {
-	must(msg_send(sock[NEAR], data, 4000, 0) == 4000);
+	must(msg_send(sock[NEAR], data, 8000, 0) == 8000);
 	sent = true;
 }
 
@@ -723,7 +723,7 @@ static void test_more_finds_no_room(void **state)
 	for (; n > 0; n--)
 		must(msg_recv(sock[FAR], got, sizeof(got), 0) == 16000);
 	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 100);
-	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 4000);
+	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 8000);
 	worker_join(&worker);
 	must(sent);
 }
