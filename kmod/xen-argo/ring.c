@@ -8,6 +8,7 @@
 
 #include <linux/gfp.h>
 #include <linux/init.h>
+#include <linux/lockdep.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -134,7 +135,7 @@ static u64 *ring_gfns(const struct argo_ring *ring, unsigned int *ret_n)
 	return gfns;
 }
 
-/* Tells Xen; rings_lock is held. An aport is chosen if none was asked for. */
+/* Tells Xen. An aport is chosen if none was asked for. */
 static int ring_announce(struct argo_ring *ring, u32 aport, const u64 *gfns, unsigned int n_gfns)
 {
 	struct argo_register reg = {
@@ -144,6 +145,7 @@ static int ring_announce(struct argo_ring *ring, u32 aport, const u64 *gfns, uns
 	};
 	int err = -EEXIST;
 
+	lockdep_assert_held(&rings_lock);
 	for (unsigned int i = 0; err == -EEXIST && i < (aport ? 1 : ANY_APORT_TRIES); i++) {
 		if (!aport)
 			reg.aport = ANY_APORT_FIRST | next_aport++;
@@ -153,15 +155,28 @@ static int ring_announce(struct argo_ring *ring, u32 aport, const u64 *gfns, uns
 	return err;
 }
 
+/*
+ * What Xen wrote there is not in its log of dirty pages: a domain that migrates while it runs would
+ * take along what the pages were before. So each is written to, when Xen writes there no more and
+ * before the last round of copying: no byte changes.
+ */
+static void ring_dirty(struct argo_ring *ring)
+{
+	for (unsigned int i = 0; i < ring->n_pages; i++)
+		for (unsigned int at = 0; at < PAGE_SIZE; at += XEN_PAGE_SIZE)
+			atomic_add(0, (atomic_t *)(page_address(ring->pages[i]) + at));
+}
+
 static void ring_end(struct argo_ring *ring)
 {
+	lockdep_assert_held(&rings_lock);
 	WRITE_ONCE(ring->dead, true);
 	list_del(&ring->link);
 	n_rings--;
 	argo_wait_died(ring->file);
 }
 
-/* Xen lets go of the ring, or has already; rings_lock is held. */
+/* Xen lets go of the ring, or has already. */
 static void ring_unregister(struct argo_ring *ring)
 {
 	struct argo_unregister unreg = {
@@ -185,9 +200,12 @@ static void ring_supersede(const struct argo_ring *new)
 {
 	struct argo_ring *ring, *next;
 
-	list_for_each_entry_safe(ring, next, &rings, link)
-		if (ring->aport == new->aport && ring->partner == new->partner)
-			ring_end(ring);
+	list_for_each_entry_safe(ring, next, &rings, link) {
+		if (ring->aport != new->aport || ring->partner != new->partner)
+			continue;
+		ring_dirty(ring); /* it is in the list no more when the domain is suspended */
+		ring_end(ring);
+	}
 }
 
 static int ring_register(struct argo_file *file, struct argo_ring *ring, u32 aport)
@@ -229,7 +247,7 @@ int argo_ring_register(struct argo_file *file, struct argodev_register *reg)
 	/* Nor with mac-permissive: a ring has one partner, whose word its source is. */
 	if (reg->partner == ARGO_DOMID_ANY)
 		return -EPERM;
-	if (test_and_set_bit(0, &file->registering))
+	if (test_and_set_bit_lock(0, &file->registering))
 		return -EBUSY;
 	ring = ring_new(reg->len, reg->partner);
 	if (IS_ERR(ring)) {
@@ -245,7 +263,7 @@ int argo_ring_register(struct argo_file *file, struct argodev_register *reg)
 	reg->aport = ring->aport;
 	return 0;
 fail:
-	clear_bit(0, &file->registering);
+	clear_bit_unlock(0, &file->registering);
 	return err;
 }
 
@@ -282,7 +300,9 @@ void argo_rings_end(bool final)
 	mutex_lock(&rings_lock);
 	if (final)
 		ended = true;
-	list_for_each_entry_safe(ring, next, &rings, link)
+	list_for_each_entry_safe(ring, next, &rings, link) {
 		ring_unregister(ring);
+		ring_dirty(ring);
+	}
 	mutex_unlock(&rings_lock);
 }
