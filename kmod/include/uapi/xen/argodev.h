@@ -21,8 +21,9 @@
  * A ring is dead, for good, once its domain was suspended: it is unregistered before, and not
  * registered again, since the domids that it knew may mean others. So it is where the partner
  * domain died, but that is only noticed when the same {aport, partner} is registered again; before,
- * ARGODEV_SENDV says ESRCH or ECONNREFUSED. Rings are also ended by the kernel's own end (reboot,
- * kexec). What had arrived in a dead ring can still be read.
+ * ARGODEV_SENDV says ESRCH or ECONNREFUSED, and nobody who sleeps in poll is woken for it. Rings
+ * are also ended by the kernel's own end (reboot, kexec). What had arrived in a dead ring can still
+ * be read.
  *
  * close(2) unregisters the ring and then frees its memory, once no mapping of it is left either.
  *
@@ -88,7 +89,8 @@ struct argodev_sendv {
 
 /*
  * Says that rx_ptr was advanced: Xen wakes those who wait for room in any ring of this domain, if
- * there is enough now. The file needs no ring, nor a live one.
+ * there is enough now. The file needs no ring, nor a live one. ENOSYS, EOPNOTSUPP, ENODEV: as
+ * above.
  */
 #define ARGODEV_CONSUMED	_IO('A', 0xc3)
 
