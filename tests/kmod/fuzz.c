@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -165,7 +166,9 @@ static void fuzz_process(unsigned int seed)
 {
 	pthread_t thread;
 
-	area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* What is written over its end meets nobody's memory. */
+	area = mmap(NULL, AREA + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	(void)mprotect(area, AREA, PROT_READ | PROT_WRITE);
 	for (int i = 0; i < FILES; i++)
 		files[i] = ring_open();
 	for (uintptr_t i = 1; i < THREADS; i++)
@@ -199,16 +202,13 @@ void fuzz(void)
 	const char *seconds = getenv("SELFTEST_SECONDS");
 	time_t end = time(NULL) + (seconds ? atoi(seconds) : 5);
 	unsigned int seed = (unsigned int)time(NULL);
-	int fds[128], fd = ring_open();
+	int fd = ring_open();
 	uint64_t pages = ring_info(fd).n_pages;
+	uint32_t rounds = 0;
 
 	alarm(0);
-	while (time(NULL) < end)
+	for (; time(NULL) < end; rounds++)
 		fuzz_round(&seed);
-	EXPECT((long)ring_info(fd).n_pages, (long)pages);
-	for (int i = 0; i < 128; i++) {
-		fds[i] = ring_open();
-		EXPECT(ring_register(fds[i], 0, self, 48), 0);
-	}
-	EXPECT(ring_register(fd, 0, self, 48), -ENOSPC);
+	expect_no_leak(pages);
+	printf("     %u rounds\n", rounds);
 }

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +21,11 @@
 #define TEST_LIMIT_S 60
 
 uint16_t self;
+
+/* How each request was answered, by any process: ARGODEV_REGISTER and the next ones; errno. */
+#define REQUESTS 5
+#define ERRNOS	 134
+static uint8_t (*answered)[ERRNOS];
 
 void expect(const char *file, int line, const char *what, long got, long want)
 {
@@ -48,9 +55,14 @@ int ring_open(void)
 
 long call(int fd, unsigned long request, const void *arg)
 {
+	uint32_t i = (uint32_t)(request & 0xff) - (ARGODEV_REGISTER & 0xff);
 	int r = ioctl(fd, request, arg);
 
-	return r < 0 ? -errno : r;
+	if (r >= 0)
+		return r;
+	if (i < REQUESTS && errno < ERRNOS)
+		answered[i][errno] = 1;
+	return -errno;
 }
 
 long ring_register(int fd, uint32_t aport, uint16_t partner, uint32_t len)
@@ -143,6 +155,35 @@ long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size)
 	return len;
 }
 
+unsigned long limit_set(unsigned long pages)
+{
+	static const char limit[] = "/sys/module/xen_argo/parameters/limit";
+	FILE *file = fopen(limit, "r+");
+	unsigned long before;
+
+	EXPECT(file != NULL, true);
+	EXPECT(fscanf(file, "%lu", &before), 1);
+	EXPECT(fseek(file, 0, SEEK_SET), 0);
+	EXPECT(fprintf(file, "%lu", pages) > 0, true);
+	EXPECT(fclose(file), 0);
+	return before;
+}
+
+void expect_no_leak(uint64_t pages)
+{
+	int fds[128], fd = ring_open();
+
+	EXPECT((long)ring_info(fd).n_pages, (long)pages);
+	for (int i = 0; i < 128; i++) {
+		fds[i] = ring_open();
+		EXPECT(ring_register(fds[i], 0, self, 48), 0);
+	}
+	EXPECT(ring_register(fd, 0, self, 48), -ENOSPC);
+	for (int i = 0; i < 128; i++)
+		EXPECT(close(fds[i]), 0);
+	EXPECT(close(fd), 0);
+}
+
 static bool test_run(const struct test *test)
 {
 	long start = milliseconds();
@@ -152,6 +193,7 @@ static bool test_run(const struct test *test)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* who kills this program means the test */
 		alarm(TEST_LIMIT_S);
 		test->run();
 		fflush(stdout);
@@ -171,9 +213,25 @@ static bool test_chosen(const struct test *test, char **names, int n)
 	return n == 0 && !test->named;
 }
 
+/* A line a request: "answered SENDV EAGAIN EFAULT". */
+static void answers_print(void)
+{
+	static const char *const names[REQUESTS] = {
+		"REGISTER", "PEER", "SENDV", "CONSUMED", "INFO"};
+
+	for (size_t i = 0; i < REQUESTS; i++) {
+		printf("answered %s", names[i]);
+		for (int k = 1; k < ERRNOS; k++)
+			if (answered[i][k])
+				printf(" %s", strerrorname_np(k));
+		printf("\n");
+	}
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test *const groups[] = {ring_tests, send_tests, wait_tests, life_tests};
+	static const struct test *const groups[] = {
+		ring_tests, send_tests, wait_tests, life_tests, partner_tests};
 	int n_ok = 0, n_bad = 0;
 
 	if (argc < 2) {
@@ -181,6 +239,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	self = (uint16_t)atoi(argv[1]);
+	answered = mmap(NULL, REQUESTS * sizeof(*answered), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (answered == MAP_FAILED)
+		return 2;
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
 		for (const struct test *test = groups[i]; test->name; test++) {
 			if (!test_chosen(test, argv + 2, argc - 2))
@@ -191,6 +253,7 @@ int main(int argc, char **argv)
 				n_bad++;
 		}
 	}
+	answers_print();
 	printf("%d passed, %d failed\n", n_ok, n_bad);
 	return n_bad || !n_ok;
 }

@@ -44,6 +44,16 @@ void pair_end(struct pair *pair);
 /* What has arrived: its payload's length, copied; or -1. */
 long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size);
 
+/* Sets the module's limit, in pages, and returns what it was; needs root. */
+unsigned long limit_set(unsigned long pages);
+/* All 128 rings can be had, no more, and the module's memory is what it was. */
+void expect_no_leak(uint64_t pages);
+
+/* A number in the environment, of the other side. */
+uint32_t told(const char *name);
+/* The page with reference $GREF of domain $FROM, mapped. */
+char *page_granted(void);
+
 void fuzz(void);
 
 struct test {
@@ -51,6 +61,6 @@ struct test {
 	void (*run)(void);
 	bool named; /* only where it is asked for by name */
 };
-extern const struct test ring_tests[], send_tests[], wait_tests[], life_tests[];
+extern const struct test ring_tests[], send_tests[], wait_tests[], life_tests[], partner_tests[];
 
 #endif
