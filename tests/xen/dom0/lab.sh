@@ -11,7 +11,7 @@
 #   output TAG                        what it has said so far
 #   finish TAG [SECONDS]              until it ends: its output and status
 #   signal TAG SIGNAL; stop TAG       the latter whatever became of it
-#   msgd_have                         msgd runs in dom0, and allows everything
+#   msgd_have                         msgd runs in dom0, and allows everything (over $msgd_demands, if set)
 #   seen TEXT                         what the result line will say
 #   fail TEXT, skip TEXT              ends the case
 #
@@ -250,11 +250,14 @@ domain_name() { [ "$1" = dom0 ] && echo Domain-0 || echo "$1"; }
 
 msgd_runs() { [ -f $state/msgd.pid ] && kill -0 "$(cat $state/msgd.pid)" 2>/dev/null; }
 
+# msgd_policy: everything is allowed; a scenario may have set what links must be.
+msgd_policy() { printf '%s\n' 'allow listen * on any' "allow connect * from any to any ${msgd_demands:-}"; }
+
 msgd_start() {
 	local lines
 
 	mkdir -p /run/msgd
-	printf '%s\n' 'allow listen * on any' 'allow connect * from any to any' >$state/test.policy
+	msgd_policy >$state/test.policy
 	lines=$(grep -c 'serves xen' $state/msgd.log 2>/dev/null) || lines=0
 	setsid msgd --policy=$state/test.policy >>$state/msgd.log 2>&1 </dev/null &
 	echo $! >$state/msgd.pid
@@ -266,7 +269,11 @@ msgd_start() {
 	fail "msgd does not come up: $(tail -n 3 $state/msgd.log)"
 }
 
-msgd_have() { msgd_runs || msgd_start; }
+msgd_have() {
+	msgd_runs && [ "$(msgd_policy)" = "$(<$state/test.policy)" ] && return
+	! msgd_runs || msgd_kill
+	msgd_start
+}
 
 # msgd_kill: at once; returns when it is gone.
 msgd_kill() {

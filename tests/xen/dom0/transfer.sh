@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# A transfer: content-checked, endless. For scenarios to source, after lab.sh and transport.sh.
+# A transfer: content-checked, endless. For scenarios to source, after lab.sh.
+. /lab/transport.sh
 
 # transfer_start NAME SINK SOURCE
 transfer_start() {

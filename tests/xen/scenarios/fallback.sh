@@ -8,7 +8,6 @@
 # cases-noargo: off dom0
 
 . /lab/lab.sh
-. /lab/transport.sh
 . /lab/transfer.sh
 
 # carried TRANSPORT SINK SOURCE: messages, over that; sets why.

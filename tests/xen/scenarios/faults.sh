@@ -11,7 +11,6 @@
 # cases-argo: pause msgd-restart quiesce reboot stale-record
 
 . /lab/lab.sh
-. /lab/transport.sh
 . /lab/transfer.sh
 
 # end_seen TAG: it ends by itself, with ECONNRESET, soon; prints what it said.
