@@ -22,6 +22,7 @@ answered() {
 	echo "case $1" >>"$answers"
 }
 
+# Guests of its own, with debug options: debug-pv and debug-pvh.
 driver_guest() { # NAME pv|pvh
 	# shellcheck disable=SC2034 # guest_have reads it
 	guest_kernel_options=$(kernel_debug_options "$2")
@@ -50,12 +51,12 @@ driver_test() {
 case_fuzz_begin() { fuzz_begin; }
 case_dom0() { driver_test dom0 dom0 0 300 4; }
 case_pv() {
-	driver_guest pv1 pv
-	driver_test pv pv1 "$(guest_domid pv1)" 1000 1
+	driver_guest debug-pv pv
+	driver_test pv debug-pv "$(guest_domid debug-pv)" 1000 1
 }
 case_pvh() {
-	driver_guest pvh1 pvh
-	driver_test pvh pvh1 "$(guest_domid pvh1)" 300 4
+	driver_guest debug-pvh pvh
+	driver_test pvh debug-pvh "$(guest_domid debug-pvh)" 300 4
 }
 
 driver_suspend() { # CASE NAME
@@ -67,29 +68,29 @@ driver_suspend() { # CASE NAME
 	driver_test "$1-after" "$2" "$(guest_domid "$2")" 50 1
 }
 case_suspend_pv() {
-	driver_guest pv1 pv
-	driver_suspend suspend-pv pv1
+	driver_guest debug-pv pv
+	driver_suspend suspend-pv debug-pv
 }
 case_suspend_pvh() {
-	driver_guest pvh1 pvh
-	driver_suspend suspend-pvh pvh1
+	driver_guest debug-pvh pvh
+	driver_suspend suspend-pvh debug-pvh
 }
 
 # It migrates to this same host while messages arrive; Xen refuses some of its rings meanwhile.
 case_migrate_pvh() {
 	local domid
 
-	driver_guest pvh1 pvh
-	domid=$(guest_domid pvh1)
-	start rings pvh1 "argo-selftest $domid migrated"
+	driver_guest debug-pvh pvh
+	domid=$(guest_domid debug-pvh)
+	start rings debug-pvh "argo-selftest $domid migrated"
 	await rings ready
-	start refused pvh1 "argo-selftest $domid register_migrating"
+	start refused debug-pvh "argo-selftest $domid register_migrating"
 	await refused ready
 	# What the console says goes on in the same file, whatever the domain is called meanwhile.
-	ln -sf "$(guest_console pvh1)" "$(guest_console pvh1--incoming)"
-	xl migrate -s '' pvh1 'exec xl migrate-receive' >/tmp/migrate.out 2>&1 || fail "$(tail -n 5 /tmp/migrate.out)"
-	[ "$(guest_domid pvh1)" != "$domid" ] || fail 'the same domid'
-	eventually 20 console_known pvh1
+	ln -sf "$(guest_console debug-pvh)" "$(guest_console debug-pvh--incoming)"
+	xl migrate -s '' debug-pvh 'exec xl migrate-receive' >/tmp/migrate.out 2>&1 || fail "$(tail -n 5 /tmp/migrate.out)"
+	[ "$(guest_domid debug-pvh)" != "$domid" ] || fail 'the same domid'
+	eventually 20 console_known debug-pvh
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
 	finish refused 60 >/tmp/refused || fail "$(cat /tmp/refused)"
 	answered migrate-pvh /tmp/refused
@@ -100,8 +101,8 @@ case_migrate_pvh() {
 case_granted() {
 	local name gref
 
-	for name in pv1 pvh1; do
-		driver_guest "$name" "${name%1}"
+	for name in debug-pv debug-pvh; do
+		driver_guest "$name" "${name#debug-}"
 		start granter dom0 "TO=$(guest_domid "$name") argo-selftest 0 grant_page"
 		await granter '^gref'
 		gref=$(output granter | sed -n 's/^gref //p')
@@ -116,20 +117,20 @@ case_granted() {
 case_unload() {
 	local ports domid
 
-	driver_guest pv1 pv
-	domid=$(guest_domid pv1)
+	driver_guest debug-pv pv
+	domid=$(guest_domid debug-pv)
 	ports=$(driver_ports "$domid")
-	on pv1 'rmmod xen_argo' || fail 'not unloaded'
+	on debug-pv 'rmmod xen_argo' || fail 'not unloaded'
 	[ "$(driver_ports "$domid")" -eq $((ports - 1)) ] || fail "$ports event channels before, $(driver_ports "$domid") after"
-	[ "$(on pv1 '[ -e /dev/xen/argo ] || echo none')" = none ] || fail 'the device is still there'
-	start other pv1 "argo-selftest $domid virq_take"
+	[ "$(on debug-pv '[ -e /dev/xen/argo ] || echo none')" = none ] || fail 'the device is still there'
+	start other debug-pv "argo-selftest $domid virq_take"
 	await other taken
-	! on pv1 'insmod /lab/modules/xen-argo.ko' || fail 'loaded, though the interrupt is taken'
-	on pv1 'dmesg | grep "somebody else has bound"' || fail 'it does not say why it was not loaded'
+	! on debug-pv 'insmod /lab/modules/xen-argo.ko' || fail 'loaded, though the interrupt is taken'
+	on debug-pv 'dmesg | grep "somebody else has bound"' || fail 'it does not say why it was not loaded'
 	stop other
-	on pv1 'insmod /lab/modules/xen-argo.ko' || fail 'not loaded again'
+	on debug-pv 'insmod /lab/modules/xen-argo.ko' || fail 'not loaded again'
 	[ "$(driver_ports "$domid")" -eq "$ports" ] || fail "$ports event channels before, $(driver_ports "$domid") after"
-	on pv1 "argo-selftest $domid poll_wakes_for_data poll_wakes_for_room unload_refused" || fail 'not as before'
+	on debug-pv "argo-selftest $domid poll_wakes_for_data poll_wakes_for_room unload_refused" || fail 'not as before'
 }
 
 # driver_ends CASE TYPE LINE COMMAND: the guest's kernel ends by it, and Xen keeps the domain. Its rings must be gone: that
@@ -166,7 +167,7 @@ case_ends_pvh_kexec() {
 case_errors() {
 	local case request error missing=''
 
-	for case in dom0 pv pvh granted-pvh1 suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec; do
+	for case in dom0 pv pvh granted-debug-pvh suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec; do
 		grep -qx "case $case" "$answers" || skip "says something only after all other cases; not run: $case"
 	done
 	# Not here: ENOSYS and EOPNOTSUPP (other boots; case_no_argo, case_off). Nowhere: EINTR, as nobody is left to
@@ -187,6 +188,9 @@ case_errors() {
 	[ -z "$missing" ] || fail "not provoked:$missing"
 	# Between the end of the rings and that of the processors there is a moment for it, or not.
 	grep -q '^answered REGISTER.* ESHUTDOWN' "$answers" || missing=', REGISTER ESHUTDOWN (no time for it, this time)'
+	for case in debug-pv debug-pvh; do
+		! guest_runs $case || guest_destroy $case
+	done
 	seen "not provoked: REGISTER ENODEV (needs FLASK), SENDV EBUSY (32 domains, wildcard ring), EINTR (nobody is left to see it)$missing"
 }
 
