@@ -9,8 +9,6 @@
 # cases: file-pvh-pv file-pvh-pvh file-self-self
 # cases: many-dom0-dom0 many-dom0-pv many-dom0-pvh many-pv-dom0 many-pv-pv many-pv-pvh many-pvh-dom0
 # cases: many-pvh-pv many-pvh-pvh many-self-self pvh-itself
-# cases-argo: file-dom0-pvh file-pvh-pv many-dom0-dom0 many-dom0-pv many-dom0-pvh many-pv-dom0 many-pv-pv
-# cases-argo: many-pv-pvh many-pvh-dom0 many-pvh-pv many-pvh-pvh many-self-self pvh-itself
 
 . /lab/lab.sh
 . /lab/transport.sh
