@@ -167,6 +167,9 @@ case_ends_pvh_kexec() {
 case_errors() {
 	local case request error missing=''
 
+	for case in debug-pv debug-pvh; do
+		! guest_runs $case || guest_destroy $case
+	done
 	for case in dom0 pv pvh granted-debug-pvh suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec; do
 		grep -qx "case $case" "$answers" || skip "says something only after all other cases; not run: $case"
 	done
@@ -188,9 +191,6 @@ case_errors() {
 	[ -z "$missing" ] || fail "not provoked:$missing"
 	# Between the end of the rings and that of the processors there is a moment for it, or not.
 	grep -q '^answered REGISTER.* ESHUTDOWN' "$answers" || missing=', REGISTER ESHUTDOWN (no time for it, this time)'
-	for case in debug-pv debug-pvh; do
-		! guest_runs $case || guest_destroy $case
-	done
 	seen "not provoked: REGISTER ENODEV (needs FLASK), SENDV EBUSY (32 domains, wildcard ring), EINTR (nobody is left to see it)$missing"
 }
 
