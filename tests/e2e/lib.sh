@@ -141,15 +141,16 @@ counter_past() { [ "$(counter "$1")" -gt "$2" ]; }
 counter_moves() { eventually counter_past "$1" $(($(counter "$1") + 1000)); }
 
 # A content-checked transfer between two domains: NAME.sink, NAME.source, NAME.count.
-transfer_start() { # NAME [SUFFIX-OF-SOURCE'S-DOMAIN]
+transfer_between() { # NAME DOMAIN-OF-SINK DOMAIN-OF-SOURCE
 	: >"$dir/$1.count"
 	truncate -s 8 "$dir/$1.count"
-	guest "$1-sink" "$1.sink" peer sink "$1" "$dir/$1.count"
+	guest "$2" "$1.sink" peer sink "$1" "$dir/$1.count"
 	eval "$1_sink=$guest_pid"
-	guest "$1-source${2:-}" "$1.source" peer source "$1-sink/$1"
+	guest "$3" "$1.source" peer source "${2%%:*}/$1"
 	eval "$1_source=$guest_pid"
 	counter_moves "$1"
 }
+transfer_start() { transfer_between "$1" "$1-sink" "$1-source${2:-}"; } # NAME [SUFFIX-OF-SOURCE'S-DOMAIN]
 
 # It still runs, ends when told so, and every message was right.
 transfer_stop() {
