@@ -183,7 +183,7 @@ static bool print_case(const struct bench_case *bench, const struct peer *const 
 			median(series[p].rate, rounds), median(series[p].cpu_us, rounds));
 		if (peers[p]->flags & PEER_BATCHES)
 			kept &= print_ratio(bench, peers[p], &series[p],
-				&series[bench->baseline ? 4 : 0], rounds);
+				&series[bench->baseline ? PEERS_MAX - 1 : 0], rounds);
 		printf("\n");
 	}
 	(void)fflush(stdout);

@@ -21,7 +21,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <err.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>

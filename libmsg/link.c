@@ -366,6 +366,15 @@ static int bind_resources(
 	return 0;
 }
 
+static const char *bind_reason(struct link *link, int r)
+{
+	struct hv *hv = link->ctx->hv;
+
+	if (r == -EOPNOTSUPP && link->peer_domid == hv->ops->domid(hv)) /* grant_map's */
+		return "Xen cannot link a PVH or HVM domain to itself";
+	return strerrordesc_np(-r);
+}
+
 void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 {
 	struct control_message ready = {
@@ -381,9 +390,7 @@ void link_bind(struct msg_ctx *ctx, const struct control_link_bind *request)
 	if (r == -EINVAL || r == -ESRCH)
 		r = -ECONNRESET; /* what was offered is gone, and whoever did so */
 	if (r < 0) {
-		link_failed(ctx, request->end, -r,
-			r == -EOPNOTSUPP ? "Xen cannot link a PVH or HVM domain to itself"
-					 : strerrordesc_np(-r));
+		link_failed(ctx, request->end, -r, bind_reason(link, r));
 		return;
 	}
 	if (link->page)

@@ -401,8 +401,7 @@ static int close_channel(struct msg_sock *sock)
 	reason = sock_close_reason(sock);
 	/* A non-blocking socket's rest is sent by later calls. */
 	channel_close(channel, flushed || sock->nonblock ? reason : CLOSE_RESET);
-	/* Over argo-strict only sending shows that there is no room. Nothing is lost if time is
-	 * over. */
+	/* Over argo-strict only sending shows that there is no room. Late, nothing is lost. */
 	while (flushed && r != -ETIMEDOUT && close_is_due(ctx, end, number))
 		r = ctx_wait(ctx, NULL, deadline);
 	if (flushed || sock->nonblock)

@@ -173,8 +173,8 @@ struct control_link_create {
 	uint16_t peer_domid;
 	uint32_t transport;
 	uint32_t ring_pages; /* grant: pages a direction, a power of two; else 0 */
-	uint32_t ring_len; /* argo, argo-strict: bytes of each receive ring, a multiple of 16; else
-			      0 */
+	/* argo, argo-strict: bytes of each receive ring, a multiple of 16; else 0 */
+	uint32_t ring_len;
 };
 
 struct control_link_bind {

@@ -41,8 +41,7 @@
  * sixteen messages of 4 KiB fit. The hypervisor pins it, the guest pays for it from its own memory.
  */
 #define LINK_ARGO_RING_LEN 0x20fc0U
-/* What Xen lets a domain register (hv.h, argo_register): for people, who read why a link has none.
- */
+/* What Xen lets a domain register (hv.h, argo_register): for those who read why a link has none. */
 #define ARGO_RINGS_MAX 128U
 /* What Xen accepts as a ring's length (hv.h, argo_register). */
 #define LINK_ARGO_RING_LEN_MIN 48U

@@ -437,12 +437,18 @@ static void expect_reset(struct pair_side *side)
 	assert_null(side->ctx->links_by_ring);
 }
 
+static void msgd_says_down(struct pair_side *side)
+{
+	struct control_message down = {.type = CONTROL_LINK_DOWN,
+		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "its process ended"}};
+
+	pair_say(side, &down);
+}
+
 static void test_death_told_by_msgd(void **state)
 {
 	struct pair *pair = *state;
 	struct pair_side *b = &pair->sides[B];
-	struct control_message down = {.type = CONTROL_LINK_DOWN,
-		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "its process ended"}};
 
 	assert_int_equal(say(&pair->sides[A], 100), 100);
 	pair_kill(pair, A);
@@ -452,7 +458,7 @@ static void test_death_told_by_msgd(void **state)
 	assert_int_equal(errno, EAGAIN);
 	fall_asleep(b);
 	assert_false(readable(b));
-	pair_say(b, &down);
+	msgd_says_down(b);
 	expect_reset(b);
 	assert_string_equal(msg_reason(), "its process ended");
 }
@@ -462,13 +468,11 @@ static void test_death_after_whole_messages(void **state)
 {
 	struct pair *pair = *state;
 	struct pair_side *b = &pair->sides[B];
-	struct control_message down = {.type = CONTROL_LINK_DOWN,
-		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "gone"}};
 
 	assert_int_equal(say(&pair->sides[A], 100), 100);
 	assert_int_equal(say(&pair->sides[A], 200), 200);
 	pair_kill(pair, A);
-	pair_say(b, &down);
+	msgd_says_down(b);
 	assert_int_equal(hear(b), 100);
 	assert_int_equal(hear(b), 200);
 	expect_reset(b);
