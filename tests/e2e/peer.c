@@ -12,6 +12,7 @@
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
+ *	peer counted COUNTER N       waits until a sink has counted N, or with +N, N more; how many then
  *
  * $PEER_TRANSPORT: what it demands of its links, a number of enum libmsg_transport.
  */
@@ -145,6 +146,30 @@ static int role_sink(char **args)
 	(void)msg_close(sock); /* without it, the source would see a reset */
 	msg_ctx_close(ctx);
 	return 0;
+}
+
+/* It looks at it as others do, without msgd. */
+static int role_counted(char **args)
+{
+	unsigned long n = 0, want_n = strtoul(args[1], NULL, 10);
+	FILE *file;
+
+	for (int i = 0; i < WAIT_MS / 20; i++) {
+		file = fopen(args[0], "re");
+		if (!file || fread(&n, sizeof(n), 1, file) != 1)
+			n = 0;
+		if (file)
+			fclose(file);
+		if (i == 0 && args[1][0] == '+')
+			want_n += n;
+		if (n >= want_n) {
+			printf("%lu\n", n);
+			return 0;
+		}
+		(void)poll(NULL, 0, 20);
+	}
+	printf("error: %lu counted, not %lu\n", n, want_n);
+	return 3;
 }
 
 static int role_source(char **args)
@@ -284,6 +309,7 @@ static const struct role {
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},
 	{"context", 1, role_context},
+	{"counted", 2, role_counted},
 };
 
 int main(int argc, char **argv)

@@ -46,23 +46,10 @@ milliseconds_since() { echo $(((${EPOCHREALTIME/./} - $1) / 1000)); }
 
 guest_console() { echo "/var/log/xen/console/guest-$1.log"; }
 guest_console_size() { stat -c %s "$(guest_console "$1")" 2>/dev/null || echo 0; }
-guest_domid() { xl domid "$1" 2>/dev/null; }
+guest_domid() { tell domid "$1"; }
 
 # console_line NAME OFFSET PATTERN SECONDS: the first such line of its console from there on.
-console_line() {
-	local line log pid
-
-	log=$(guest_console "$1")
-	# shellcheck disable=SC2094 # created if it is not there yet
-	: >>"$log"
-	exec {console}< <(exec timeout "$4" tail -c "+$(($2 + 1))" -f "$log")
-	pid=$!
-	line=$(grep -am1 -- "$3" <&"$console") || line=
-	exec {console}<&-
-	kill "$pid" 2>/dev/null || true
-	[ -n "$line" ] || return 1
-	echo "${line%$'\r'}"
-}
+console_line() { tell line "$(guest_console "$1")" "$2" "$4" "$3"; }
 
 guest_config() { # NAME TYPE LINE...
 	local name=$1 type=$2 on_reboot=restart
@@ -167,81 +154,21 @@ no_zombies() { [ -z "$(zombies)" ]; }
 
 # ---- commands ----------------------------------------------------------------------------------
 
-# start TAG DOMAIN COMMAND. A tag may be used again.
-start() {
-	local tag=$1 domain=$2 id offset=0 coded pty
-
-	id=$tag.${EPOCHREALTIME/./}
-	coded=$(base64 -w 0 <<<"$3")
-	if [ "$domain" = dom0 ]; then
-		setsid execute "$id" "$coded" >/dev/null 2>&1 </dev/null &
-	else
-		offset=$(guest_console_size "$domain")
-		pty=$(<"$state/guests/$domain.pty")
-		[ -c "$pty" ] || fail "$domain is gone; its console: $(tail -n 5 "$(guest_console "$domain")")"
-		echo "$id $coded" >"$pty"
-	fi
-	echo "$domain $id $offset" >"$state/tags/$tag"
+# lost STATUS: where there is no answer, the case ends: tell has said why.
+lost() {
+	[ "$1" -ne 255 ] || exit 1
+	return "$1"
 }
+start() { tell start "$@" || exit 1; } # a tag may be used again
+finish() { tell finish "$1" "${2:-60}" || lost $?; }
+on() { tell on "$1" "${3:-60}" "$2" || lost $?; }
+await() { tell await "$1" "$2" "${3:-60}" || fail "$1 does not say \"$2\""; }
+output() { tell output "$1" || lost $?; }
+signal() { tell signal "$1" "$2" || lost $?; }
+stop() { tell stop "$1" || exit 1; }
 
-# in_tag TAG: sets domain, id, offset.
-in_tag() { read -r domain id offset <"$state/tags/$1" || fail "no command with the tag $1"; }
-
-finish() {
-	local domain id offset left line='' status coded
-
-	in_tag "$1"
-	if [ "$domain" = dom0 ]; then
-		for _ in $(seq $((${2:-60} * 20))); do
-			[ ! -f "$state/$id.status" ] || break
-			sleep 0.05
-		done
-		[ -f "$state/$id.status" ] || fail "$1 in dom0 does not end: $(tail -n 3 "$state/$id.out")"
-		cat "$state/$id.out"
-		return "$(cat "$state/$id.status")"
-	fi
-	for ((left = ${2:-60}; left > 0; left -= 5)); do
-		line=$(console_line "$domain" "$offset" "^@lab $id " $((left < 5 ? left : 5))) && break
-		guest_domid "$domain" >/dev/null || break
-	done
-	[ -n "$line" ] || fail "$1 in $domain does not end; its console: $(tail -c 300 "$(guest_console "$domain")")"
-	read -r _ _ status coded <<<"$line"
-	[ -z "$coded" ] || base64 -d <<<"$coded"
-	return "$status"
-}
-
-on() {
-	start on "$1" "$2"
-	finish on "${3:-60}"
-}
-
-await() {
-	local domain id offset seconds=${3:-60}
-
-	in_tag "$1"
-	on "$domain" "await /run/lab/$id.out $(printf %q "$2") $seconds" $((seconds + 10)) || fail "$1 in $domain"
-}
-output() {
-	local domain id offset
-
-	in_tag "$1"
-	on "$domain" "cat /run/lab/$id.out"
-}
-signal() {
-	local domain id offset
-
-	in_tag "$1"
-	on "$domain" "kill -$2 \$(cat /run/lab/$id.pid)"
-}
-
-# stop TAG: whether it still runs or not.
-stop() {
-	local domain id offset
-
-	in_tag "$1"
-	on "$domain" "kill -9 \$(cat /run/lab/$id.pid) 2>/dev/null; true"
-	finish "$1" 10 >/dev/null || true
-}
+# in_tag TAG: sets domain and id: /run/lab/ID.pid there is its process, ID.out what it says.
+in_tag() { read -r domain id _ <"$state/tags/$1" || fail "no command with the tag $1"; }
 
 # ---- msgd ---------------------------------------------------------------------------------------
 
@@ -318,14 +245,12 @@ autopsy() {
 
 # Guests and processes of a case that failed are of no use to the next.
 lab_reset() {
-	local domid file
+	local domid
 
 	for domid in $(xl list | awk 'NR > 1 && $2 != 0 {print $2}'); do
 		xl destroy "$domid"
 	done
-	for file in "$state"/*.pid; do
-		[ ! -f "$file" ] || [ -f "${file%.pid}.status" ] || kill -9 "$(cat "$file")" 2>/dev/null
-	done
+	tell reset dom0
 	! msgd_runs || msgd_kill
-	rm -rf "$state"/guests/*.pty "$state"/tags/* "$state"/*.{pid,out,status}
+	rm -rf "$state"/guests/*.pty "$state"/tags/*
 }

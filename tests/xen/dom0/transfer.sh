@@ -12,10 +12,14 @@ transfer_start() {
 	links_right
 }
 
-# counter NAME SINK: how many have arrived.
-counter() { on "$2" "[ ! -s /tmp/$1.count ] || od -An -t u8 -N8 /tmp/$1.count | tr -d ' '"; }
-counter_past() { [ "$((10#0$(counter "$1" "$2")))" -gt "$3" ]; }
-counter_moves() { eventually 60 counter_past "$1" "$2" $((10#0$(counter "$1" "$2") + 500)); }
+# counter NAME SINK [N|+N]: how many have arrived, once N have, or N more.
+counter() { # prints it
+	local said
+
+	said=$(on "$2" "peer counted /tmp/$1.count ${3:-0}" 90) || fail "$1: $said"
+	echo "${said##*$'\n'}"
+}
+counter_moves() { counter "$1" "$2" +500 >/dev/null; }
 
 # transfer_stop NAME: ends it in order; every message was right.
 transfer_stop() {

@@ -7,7 +7,8 @@
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
 	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen
-	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest'
+	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest
+	tests/xen/console/obey tests/xen/console/tell'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {
@@ -71,6 +72,7 @@ image_base() {
 	cp "$1/../kmod/xen-argo.ko" "$root/lab/modules/"
 	cp -a "$product/usr" "$root/"
 	cp "$product"/lab/* "$root/lab/bin/"
+	ln -s obey "$root/lab/bin/await"
 }
 
 # image_gnu ROOT PROGRAM...: instead of busybox's.
@@ -84,9 +86,9 @@ image_gnu() {
 	image_programs "$root" "$@"
 }
 
-# image_pack ROOT FILE: uncompressed; unpacking would take longer than loading.
+# image_pack ROOT FILE: uncompressed; unpacking would take longer than loading. The guests' busybox is beside the file.
 image_pack() {
-	(cd "$1" && find . | LC_ALL=C sort | usr/bin/busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$2.new"
+	(cd "$1" && find . | LC_ALL=C sort | "${2%/*}/guest/usr/bin/busybox" cpio -o -H newc -R 0:0 2>/dev/null) >"$2.new"
 	mv "$2.new" "$2"
 }
 

@@ -43,7 +43,7 @@ image_add_systemd() {
 	ln -sf usr/lib/systemd/systemd "$root/init"
 }
 
-# images_systemd DIRECTORY: DIRECTORY/dom0-systemd, ready for image_pack; its guests are made the same way.
+# images_systemd DIRECTORY: DIRECTORY/dom0-systemd.img; its guests are made the same way.
 images_systemd() {
 	local guest=$1/guest-systemd dom0=$1/dom0-systemd
 
@@ -62,4 +62,5 @@ images_systemd() {
 	printf '%s\n' 'allow listen * on any' 'allow connect * from any to any' >"$dom0/etc/msgd/policy.d/lab.policy"
 	image_libraries "$dom0"
 	mv "$1/guest-systemd.img" "$dom0/lab/guest.img"
+	image_pack "$dom0" "$1/dom0-systemd.img"
 }

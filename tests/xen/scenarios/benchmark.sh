@@ -5,6 +5,7 @@
 # and only on a machine with nothing else to do: a slow libmsg fails no case. Awake: neither end ever sleeps.
 # boots: xenstored argo
 # limit: 120
+# alone: yes
 # cases: one-way-64 one-way-4096 one-way-65536 round-trip-64 round-trip-4096 round-trip-65536
 # cases: sleeping-round-trip-64
 # cases-argo: one-way-64 one-way-4096 one-way-65536 batches-64 batches-4096 batches-65536
