@@ -12,7 +12,8 @@
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
- *	peer counted COUNTER N       waits until a sink has counted N, or with +N, N more; how many then
+ *	peer counted COUNTER N       waits until a sink has counted N, or with +N, N more; how many
+ *then
  *
  * $PEER_TRANSPORT: what it demands of its links, a number of enum libmsg_transport.
  */

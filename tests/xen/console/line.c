@@ -36,8 +36,7 @@ size_t text_unescape(char *text)
 
 	for (const char *p = text; *p; p++) {
 		if (*p == '\\' && octal(p + 1)) {
-			text[len++] =
-				(char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+			text[len++] = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
 			p += 3;
 		} else {
 			text[len++] = *p;

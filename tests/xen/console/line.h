@@ -39,7 +39,7 @@ struct tail {
 	int64_t offset;	  /* of the line that comes next */
 	FILE *file;
 	bool reading; /* the file is at the offset */
-	char *line; /* the last one, without what ends it */
+	char *line;   /* the last one, without what ends it */
 	size_t size;
 };
 

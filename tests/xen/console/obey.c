@@ -107,8 +107,8 @@ static int await(const char *path, int seconds, const char *pattern)
 /* A process for the command; true in that process. */
 static bool command_fork(struct obey *obey, const char *id)
 {
-	struct command *more = reallocarray(
-		obey->commands, obey->n_commands + 1, sizeof(struct command));
+	struct command *more =
+		reallocarray(obey->commands, obey->n_commands + 1, sizeof(struct command));
 	char path[ID_LEN + 20];
 	sigset_t none;
 	pid_t pid;
@@ -164,8 +164,7 @@ static void commands_reap(struct obey *obey)
 				continue;
 			obey->commands[i] = obey->commands[--obey->n_commands];
 			answer_output(obey, command.id, command.id,
-				WIFEXITED(status) ? WEXITSTATUS(status)
-						  : 128 + WTERMSIG(status));
+				WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 			break;
 		}
 }
@@ -203,7 +202,8 @@ static void on_line(struct obey *obey, char *line)
 			execl("/bin/bash", "bash", "-c", line, NULL);
 			_exit(127);
 		}
-	} else if (strcmp(verb, "await") == 0 && sscanf(line, " %63s %d %n", of, &seconds, &at) == 2) {
+	} else if (strcmp(verb, "await") == 0 &&
+		   sscanf(line, " %63s %d %n", of, &seconds, &at) == 2) {
 		text_unescape(line += at);
 		output_path(path, of);
 		if (command_fork(obey, id))
@@ -268,7 +268,8 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(basename(argv[0]), "await") == 0)
 		return await(argv[1], atoi(argv[3]), argv[2]);
 	if (argc != 2 && argc != 3) {
-		fprintf(stderr, "usage: obey TERMINAL, obey FIFO FILE, await FILE PATTERN SECONDS\n");
+		fprintf(stderr,
+			"usage: obey TERMINAL, obey FIFO FILE, await FILE PATTERN SECONDS\n");
 		return 2;
 	}
 	obey.path = argv[1];

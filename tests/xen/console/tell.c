@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Dom0 of the lab tells a domain what to do (obey.c), itself among them; dom0/lab.sh has these as functions:
+ * Dom0 of the lab tells a domain what to do (obey.c), itself among them; dom0/lab.sh has these as
+ *functions:
  *
  *	tell start TAG DOMAIN COMMAND
  *	tell finish TAG SECONDS		its output and status
@@ -161,7 +162,8 @@ static int hear(struct console *console, const char *id, long long offset, int s
 		give_up("no id: %s", id);
 	r = tail_await(&tail, &wanted, false, seconds * 1000, console_goes_on, console);
 	if (r < 0)
-		give_up_on(console, r == -ETIMEDOUT ? "a command does not end" : "a command is lost");
+		give_up_on(
+			console, r == -ETIMEDOUT ? "a command does not end" : "a command is lost");
 	if (sscanf(tail.line, ANSWER "%*s %d%n", &status, &at) != 1)
 		give_up("no answer: %s", tail.line);
 	len = text_unescape(tail.line + at + 1);

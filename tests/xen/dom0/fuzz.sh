@@ -13,7 +13,7 @@ kernel_complaints() {
 # zones, poison and who had it (slub_debug), freed pages as well (page_poison, or else cleared). Lists, copies from and to
 # user space and ends of stacks it always looks at. It is built without KASAN, KFENCE, lockdep and fault injection.
 kernel_debug_options() {
-	echo -n 'slub_debug=FZPU '
+	echo -n 'rodata=on slub_debug=FZPU '
 	[ "$1" = pv ] && echo page_poison=1 || echo init_on_free=1
 }
 

@@ -28,25 +28,26 @@ end_seen() {
 
 # Event channels of a domain: those between processes, of which the kernel's own keep their number.
 ports() { lsevtchn "$1" 2>/dev/null | grep -c .; }
-# Pages of a domain's that some domain maps. Its console and store pages are among them, always.
-grants_mapped() {
-	xl dmesg -c >/dev/null
-	xl debug-keys g
-	sleep 0.3 # Xen prints it in its own time
-	xl dmesg | awk -v want="d$1" '
+# Pages of a domain's that some domain maps, after Xen's own list. Its console and store pages are among them, always.
+grants_mapped() { # DOMID LIST
+	awk -v want="d$1" '
 		/grant-table for remote/ {mine = 0; for (i = 1; i <= NF; i++) if ($i == want) mine = 1}
 		/\[0x[0-9a-f]+\]/ && mine {n++}
-		END {print n + 0}'
+		END {print n + 0}' "$2"
 }
 
 # resources GUEST...: "domain: ports grants" of dom0 and of these.
 resources() {
 	local guest domid
 
+	xl dmesg -c >/dev/null
+	xl debug-keys g
+	sleep 0.3 # Xen prints it in its own time
+	xl dmesg >/tmp/grants
 	for guest in dom0 "$@"; do
 		domid=0
 		[ "$guest" = dom0 ] || domid=$(guest_domid "$guest")
-		echo "$guest: $(ports "$domid") ports, $(grants_mapped "$domid") grants"
+		echo "$guest: $(ports "$domid") ports, $(grants_mapped "$domid" /tmp/grants) grants"
 	done
 }
 resources_are() { # TEXT GUEST...
