@@ -189,7 +189,14 @@ static void map_keeps(void)
 	EXPECT(ring_register(fd, aport, self, 4032), 0);
 }
 
+/* For scenarios: what all processes here hold. */
+static void pages_held(void)
+{
+	printf("pages %llu\n", (unsigned long long)ring_info(ring_open()).n_pages);
+}
+
 const struct test ring_tests[] = {
+	{"pages_held", pages_held, true},
 	{"unknown_requests", unknown_requests},
 	{"without_ring", without_ring},
 	{"register_arguments", register_arguments},

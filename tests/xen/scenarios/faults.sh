@@ -36,7 +36,10 @@ grants_mapped() { # DOMID LIST
 		END {print n + 0}' "$2"
 }
 
-# resources GUEST...: "domain: ports grants" of dom0 and of these.
+# Pages that a domain's driver for Argo has for rings.
+ring_pages() { on "$1" 'argo-selftest 0 pages_held' | sed -n 's/^pages //p'; }
+
+# resources GUEST...: "domain: ports grants" of dom0 and of these, and rings where there are some.
 resources() {
 	local guest domid
 
@@ -47,7 +50,8 @@ resources() {
 	for guest in dom0 "$@"; do
 		domid=0
 		[ "$guest" = dom0 ] || domid=$(guest_domid "$guest")
-		echo "$guest: $(ports "$domid") ports, $(grants_mapped "$domid" /tmp/grants) grants"
+		echo "$guest: $(ports "$domid") ports, $(grants_mapped "$domid" /tmp/grants) grants" \
+			"$([ "$transport" = grant ] || echo "and $(ring_pages "$guest") pages of rings")"
 	done
 }
 resources_are() { # TEXT GUEST...
