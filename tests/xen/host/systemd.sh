@@ -26,6 +26,10 @@ image_add_systemd() {
 	version=$(basename "$from"/lib/modules/*)
 	mkdir -p "$root/usr/lib/modules"
 	cp -a "$from/lib/modules/$version" "$root/usr/lib/modules/"
+	# The driver, where DKMS puts it, and the line by which docs/INSTALL.md has it loaded.
+	mkdir -p "$root/usr/lib/modules/$version/updates/dkms" "$root/etc/modules-load.d"
+	mv "$root/lab/modules/xen-argo.ko" "$root/usr/lib/modules/$version/updates/dkms/"
+	echo xen-argo >"$root/etc/modules-load.d/xen-argo.conf"
 	(exec -a depmod "$from/bin/kmod" -b "$root" "$version")
 	cp "$lab_dir"/systemd/*.{service,target} "$root/usr/lib/systemd/system/"
 	echo 'ID=lab' >"$root/etc/os-release"
@@ -38,6 +42,7 @@ image_add_systemd() {
 		m application xen-evtchn
 		m application xen-gntalloc
 		m application xen-gntdev
+		m application xen-argo
 		m application msg-attach
 	END
 	ln -sf usr/lib/systemd/systemd "$root/init"
