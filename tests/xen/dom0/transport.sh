@@ -4,7 +4,7 @@
 boot=''
 . /lab/boot
 transport=grant
-[ "$boot" != argo ] || transport=argo
+case $boot in argo | systemd-argo) transport=argo ;; esac
 
 # links_right: some process has a link, and whoever has one has it over that.
 links_right() {

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Dom0 and guests whose init is Debian's systemd, with the units, rules and groups that are installed.
-# boots: systemd
+# Dom0 and guests whose init is Debian's systemd, with the units, rules and groups that are installed, and the driver as an
+# administrator has it loaded. Over Argo, what has to do with it.
+# boots: systemd systemd-argo
 # limit: 180
 # cases: start status journal devices limit agent refused unprivileged dom0-unprivileged restart crash stop
+# cases-systemd-argo: devices ungrouped dom0-unprivileged restart crash
 
 . /lab/lab.sh
 . /lab/transfer.sh
 
 # Runs a command as the unprivileged user, in that user's groups and no others.
 as_application='setpriv --reuid application --regid application --init-groups --inh-caps=-all'
+# shellcheck disable=SC2034 # transfer_start reads it
+transfer_as=$as_application
 
 guests_have() {
 	# shellcheck disable=SC2034 # guest_have's
 	guest_memory=256
-	guest_have sys1 pv
-	guest_have sys2 pvh
+	guest_have_all sys1 pv sys2 pvh
 }
 msgd_started() { systemctl start msgd || fail "$(journal | tail -n 4 | tr '\n' ' ')"; }
 msgd_property() { systemctl show --value -p "$1" msgd.service; }
@@ -54,15 +57,16 @@ case_devices() { # who may open what, by the udev rules
 	local said expected
 
 	guests_have
-	expected='0660 root xen-evtchn
+	expected='0660 root xen-argo
+0660 root xen-evtchn
 0660 root xen-gntalloc
 0660 root xen-gntdev
 0600 root root'
 	for domain in sys1 sys2 dom0; do
-		said=$(on "$domain" 'cd /dev/xen && stat -c "0%a %U %G" evtchn gntalloc gntdev xenbus')
+		said=$(on "$domain" 'cd /dev/xen && stat -c "0%a %U %G" argo evtchn gntalloc gntdev xenbus') || fail "$domain: $said"
 		[ "$said" = "$expected" ] || fail "$domain: $said"
 	done
-	seen 'evtchn, gntalloc, gntdev: a group each; xenbus: root alone'
+	seen 'argo, evtchn, gntalloc, gntdev: a group each; xenbus: root alone'
 }
 case_limit() { # of gntalloc, by our modprobe.d file
 	local limit
@@ -103,17 +107,22 @@ case_unprivileged() { # listens in one guest, connects from the other
 	seen "$said"
 }
 case_dom0_unprivileged() { # in dom0 it is msgd's own socket
-	local said
+	guests_have
+	msgd_started
+	transfer_start user dom0 sys2
+	seen "$(transfer_stop user)"
+}
+case_ungrouped() { # who is in the other groups, and not in Argo's, goes over granted pages
+	# shellcheck disable=SC2034 # links_right and transfer_start read them
+	local transport=grant why transfer_as="setpriv --reuid application --regid application --inh-caps=-all \
+		--groups msg-attach,xen-evtchn,xen-gntalloc,xen-gntdev"
 
 	guests_have
 	msgd_started
-	start server dom0 "$as_application echo-server user"
-	await server 'listening'
-	said=$(on sys2 "echo hello | $as_application echo-client Domain-0/user") || fail "$said"
-	grep -q 'got back: hello' <<<"$said" || fail "$said"
-	signal server KILL
-	finish server >/dev/null || true
-	seen "$said"
+	transfer_start ungrouped sys1 sys2
+	why=$(msgctl --json links | jq -r '.links[0].reason')
+	[[ $why =~ ^'no Argo in sys'[12]$ ]] || fail "the reason: $why"
+	seen "$why; $(transfer_stop ungrouped)"
 }
 case_restart() { # the transfer does not notice
 	local before after
