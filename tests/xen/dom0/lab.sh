@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
 #
-#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration)
+#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration); hvm in the boot argo
 #   guest_have_all NAME TYPE...       several, started together
 #   guest_saved_restored NAME         and goes on, under another domid
 #   on DOMAIN COMMAND                 its output and status
@@ -57,17 +57,19 @@ guest_kernel_quick='mitigations=off rodata=off cryptomgr.notests
 	initcall_blacklist=crypto_kdf108_init,init_kprobe_trace,load_system_certificate_list,cubictcp_register'
 
 guest_config() { # NAME TYPE LINE...
-	local name=$1 type=$2 on_reboot=restart
+	local name=$1 type=$2 on_reboot=restart kernel options=${guest_kernel_options:-}
 
 	shift 2
 	# What the emulated CPU loses ("Triple fault") counts as a reboot: it must not come back by itself.
-	[ "$type" != pvh ] || on_reboot=destroy
+	[ "$type" = pv ] || on_reboot=destroy
+	kernel=$(printf '%s = "/lab/%s"\n' kernel vmlinux ramdisk guest.img)
+	# It would look for devices on 256 buses, twice, and each look is QEMU's to answer.
+	[ "$type" != hvm ] || kernel=$(</lab/hvm.cfg) options+=' pci=noearly'
 	cat <<-END
 		name = "$name"
 		type = "$type"
-		kernel = "/lab/vmlinux"
-		ramdisk = "/lab/guest.img"
-		extra = "console=hvc0 loglevel=2 panic=1 ${guest_kernel_quick//[[:space:]]/ } ${guest_kernel_options:-}"
+		$kernel
+		extra = "console=hvc0 loglevel=2 panic=1 ${guest_kernel_quick//[[:space:]]/ } $options"
 		memory = ${guest_memory:-160}
 		vcpus = 1
 		tsc_mode = "native"

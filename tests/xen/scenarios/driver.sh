@@ -5,12 +5,13 @@
 # or has it off, the driver says so.
 # boots: xenstored argo noargo
 # limit: 300
-# cases: fuzz-begin dom0 pv pvh granted unload suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec errors
+# cases: fuzz-begin dom0 pv pvh hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
 
 . /lab/lab.sh
 . /lab/fuzz.sh
+. /lab/transfer.sh
 
 # What requests have been answered by, in all cases; and the cases that added to it.
 # shellcheck disable=SC2154 # state
@@ -22,8 +23,8 @@ answered() {
 	echo "case $1" >>"$answers"
 }
 
-# Guests of its own, with debug options: debug-pv and debug-pvh.
-driver_guest() { # NAME pv|pvh
+# Guests of its own, with debug options: debug-pv, debug-pvh and debug-hvm.
+driver_guest() { # NAME pv|pvh|hvm
 	# shellcheck disable=SC2034 # guest_have reads it
 	guest_kernel_options=$(kernel_debug_options "$2")
 	guest_have "$1" "$2"
@@ -57,6 +58,21 @@ case_pv() {
 case_pvh() {
 	driver_guest debug-pvh pvh
 	driver_test pvh debug-pvh "$(guest_domid debug-pvh)" 300 4
+}
+case_hvm() {
+	driver_guest debug-hvm hvm
+	[ "$(on debug-hvm 'cat /sys/hypervisor/guest_type')" = HVM ] || fail 'no HVM guest'
+	driver_test hvm debug-hvm "$(guest_domid debug-hvm)" 100 1
+}
+case_hvm_messages() {
+	msgd_have
+	driver_guest debug-hvm hvm
+	driver_guest debug-pv pv
+	transfer_start to debug-hvm debug-pv
+	transfer_stop to >/tmp/to
+	transfer_start from debug-pv debug-hvm
+	seen "to it: $(cat /tmp/to); from it: $(transfer_stop from)"
+	guest_destroy debug-hvm
 }
 
 driver_suspend() { # CASE NAME
