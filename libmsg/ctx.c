@@ -173,9 +173,17 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 	return steal_ptr(ctx);
 }
 
+static void requests_free(struct msg_ctx *ctx)
+{
+	struct request *request, *next;
+
+	HASH_ITER (hh, ctx->requests, request, next) {
+		request_free(ctx, request);
+	}
+}
+
 PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 {
-	struct request *request, *next_request;
 	struct link *link, *next;
 	struct msg_sock *sock;
 
@@ -184,9 +192,7 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 	if (!ctx_same_process(ctx))
 		return; /* the mappings are the parent's; there is nothing to give back */
 	ctx_lock(ctx);
-	HASH_ITER (hh, ctx->requests, request, next_request) {
-		request_free(ctx, request);
-	}
+	requests_free(ctx); /* the sockets need not cancel them */
 	while ((sock = TAILQ_FIRST(&ctx->socks))) {
 		if (sock->channel)
 			channel_close(sock->channel, sock_close_reason(sock));
@@ -197,6 +203,8 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 		link_kill(link, false, "this application detached");
 	}
 	link_bury(ctx);
+	/* A link whose CLOSE was refused took in what lay in its ring, and may have sent a SYNC. */
+	requests_free(ctx);
 	ctx_unlock(ctx);
 	ctx_free(ctx);
 }
