@@ -158,8 +158,8 @@ static void link_send_create(struct link *link)
 	message.link_create.uid = link->id.uid;
 	message.link_create.peer_domid = link->ends[1].domid;
 	message.link_create.transport = link->id.transport;
-	message.link_create.ring_pages = grant ? link->broker->limits.ring_pages : 0;
-	message.link_create.ring_len = grant ? 0 : LINK_ARGO_RING_LEN;
+	message.link_create.ring_pages = grant ? link->ring_pages : 0;
+	message.link_create.ring_len = grant ? 0 : LINK_ARGO_RING_LEN(link->ring_pages);
 	link->ends[0].told = true;
 	process_send(link->ends[0].process, &message);
 }
@@ -173,8 +173,8 @@ static void link_send_bind(struct link *link)
 	message.link_bind.uid = link->id.uid;
 	message.link_bind.peer_domid = link->ends[0].domid;
 	message.link_bind.transport = link->id.transport;
-	message.link_bind.ring_pages = grant ? link->broker->limits.ring_pages : 0;
-	message.link_bind.ring_len = grant ? 0 : LINK_ARGO_RING_LEN;
+	message.link_bind.ring_pages = grant ? link->ring_pages : 0;
+	message.link_bind.ring_len = grant ? 0 : LINK_ARGO_RING_LEN(link->ring_pages);
 	message.link_bind.port = link->offer.port;
 	message.link_bind.aport = link->offer.aport;
 	message.link_bind.doorbell_ref = link->offer.doorbell_ref;
@@ -208,6 +208,8 @@ int link_new(struct process *creator, struct process *binder, uint32_t transport
 		return -ENOMEM;
 	link->broker = broker;
 	link->since_ns = broker->now_ns;
+	link->ring_pages = transport == TRANSPORT_GRANT ? broker->limits.ring_pages
+							: broker->limits.argo_ring_pages;
 	link->ends[0].link = link->ends[1].link = link;
 	TAILQ_INIT(&link->waiting);
 	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS);

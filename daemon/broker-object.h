@@ -282,6 +282,8 @@ struct link {
 	struct charge charge;	 /* the creator's domain */
 	struct link_end ends[2]; /* 0: creator, 1: binder */
 	struct control_link_offer offer;
+	/* Of each ring, as it was when it was made: both ends must be told the same. */
+	uint32_t ring_pages;
 	uint64_t since_ns;
 	uint32_t last_channel;
 	bool channels_wrapped;

@@ -57,6 +57,7 @@ void broker_limits_default(struct broker_limits *ret_limits)
 		.announced = 4 * DOMAIN_CHANNELS_MAX,
 		.backlog = BACKLOG_MAX,
 		.ring_pages = LINK_RING_PAGES_DEFAULT,
+		.argo_ring_pages = LINK_ARGO_RING_PAGES_DEFAULT,
 	};
 }
 

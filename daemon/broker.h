@@ -40,13 +40,14 @@ struct broker_domain_info {
 struct broker_limits {
 	uint32_t processes;
 	uint32_t names;
-	uint32_t channels;   /* charged to the caller's domain */
-	uint32_t links;	     /* charged to the creator's domain */
-	uint32_t requests;   /* CONNECTs that wait, and LISTENs after a restart */
-	uint32_t ends;	     /* of links, made by either side */
-	uint32_t announced;  /* channels that one end announced and the other has not yet */
-	uint32_t backlog;    /* of one listener */
-	uint32_t ring_pages; /* grant links: pages a direction, a power of two */
+	uint32_t channels;	  /* charged to the caller's domain */
+	uint32_t links;		  /* charged to the creator's domain */
+	uint32_t requests;	  /* CONNECTs that wait, and LISTENs after a restart */
+	uint32_t ends;		  /* of links, made by either side */
+	uint32_t announced;	  /* channels that one end announced and the other has not yet */
+	uint32_t backlog;	  /* of one listener */
+	uint32_t ring_pages;	  /* grant links: pages a direction, a power of two */
+	uint32_t argo_ring_pages; /* Argo links: pages of each end's ring */
 };
 
 struct broker_ops {

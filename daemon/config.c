@@ -46,6 +46,8 @@ static const struct limit_key limit_keys[] = {
 	LIMIT("announced", announced, 0, 1U << 22),
 	LIMIT("backlog", backlog, 1, BACKLOG_MAX),
 	LIMIT("ring-pages", ring_pages, LINK_RING_PAGES_MIN, LINK_RING_PAGES_MAX),
+	LIMIT("argo-ring-pages", argo_ring_pages, LINK_ARGO_RING_PAGES_MIN,
+		LINK_ARGO_RING_PAGES_MAX),
 };
 
 void config_init(struct config *config)

@@ -50,7 +50,7 @@ static int send_fragment(struct channel *channel, struct iov_cursor *cursor, uin
 
 	if (allowance < (int64_t)least)
 		return -EAGAIN;
-	frame.len = min_u32(min_u32(rest, FRAME_PAYLOAD_MAX), (uint32_t)allowance);
+	frame.len = min_u32(min_u32(rest, link->ops->frame_max), (uint32_t)allowance);
 	if (done == 0) {
 		frame.flags |= FRAME_FIRST;
 		frame.arg = len;

@@ -101,6 +101,7 @@ struct link;
 /* One kind of payload ring. link-io.c drives it; no slot blocks. */
 struct ring_ops {
 	enum transport transport;
+	uint32_t frame_max; /* payload bytes that are worth one frame at most */
 	/*
 	 * Payload bytes that one more frame may have now, looking at the other side's counter only
 	 * if fewer than `want` are known to fit. Negative: no room at all (-EAGAIN), or a
@@ -155,7 +156,7 @@ struct argo_end {
 	uint64_t retry_ns;
 	/* argo-strict: the hypervisor found no room, and says when there is; see link-bell.c. */
 	bool full;
-	uint8_t *stage;	 /* owned: frames kept back by `more`, ARGO_STAGE_SIZE bytes */
+	uint8_t *stage;	 /* owned: frames kept back by `more`; see stage_size */
 	uint32_t staged; /* bytes in it */
 };
 

@@ -12,8 +12,6 @@
 #include "hv/argo-ring.h"
 #include "libmsg/private.h"
 
-/* What `more` may keep back: sixteen messages of 4 KiB, half of a ring. */
-#define ARGO_STAGE_SIZE (16U * (4096U + FRAME_HEADER_SIZE))
 /* Before asking a full ring again. The peer's counter claims room, so it is soon. */
 #define ARGO_RETRY_NS 1000000U
 
@@ -43,6 +41,17 @@ static int64_t argo_free_bytes(struct link *link, uint32_t want)
 	if (used + ARGO_MESSAGE_HEADER_LEN > limit)
 		return -EAGAIN;
 	return limit - used - ARGO_MESSAGE_HEADER_LEN;
+}
+
+/*
+ * Bytes that `more` may keep back: half of the peer's ring, so that one batch is read while the
+ * next is gathered; a frame in any case.
+ */
+static uint32_t stage_size(const struct argo_end *argo)
+{
+	uint32_t frame = min_u32(argo->peer_len, FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX);
+
+	return max_u32(argo->peer_len / 2, frame);
 }
 
 static int64_t argo_room(struct link *link, uint32_t want)
@@ -106,7 +115,7 @@ static int argo_stage(struct link *link, const struct frame *frame, struct iov_c
 	uint8_t *at;
 
 	if (!argo->stage) {
-		argo->stage = malloc(ARGO_STAGE_SIZE);
+		argo->stage = malloc(stage_size(argo));
 		if (!argo->stage)
 			return -EAGAIN;
 	}
@@ -152,19 +161,19 @@ static int argo_put(struct link *link, struct frame *frame, uint32_t least,
 	struct iov_cursor *payload, bool more)
 {
 	struct argo_end *argo = &link->argo;
-	int64_t room = argo_room(link, frame->len);
-	uint32_t size;
+	uint32_t size = FRAME_HEADER_SIZE + round_up16(frame->len);
+	int64_t room;
 	int r;
 
-	if (room < (int64_t)least)
-		return room < 0 ? (int)room : -EAGAIN;
-	frame_cut(frame, (uint32_t)room);
-	size = FRAME_HEADER_SIZE + round_up16(frame->len);
-	if (argo->staged + size > ARGO_STAGE_SIZE) {
+	if (argo->staged && argo->staged + size > stage_size(argo)) {
 		r = argo_push(link);
 		if (r < 0)
 			return r;
 	}
+	room = argo_room(link, frame->len);
+	if (room < (int64_t)least)
+		return room < 0 ? (int)room : -EAGAIN;
+	frame_cut(frame, (uint32_t)room);
 	if (!argo->staged && !more)
 		return argo_put_direct(link, frame, payload);
 	r = argo_stage(link, frame, payload);
@@ -274,6 +283,7 @@ static void argo_free(struct link *link)
 
 const struct ring_ops ring_argo_ops = {
 	.transport = TRANSPORT_ARGO,
+	.frame_max = FRAME_PAYLOAD_MAX,
 	.room = argo_room,
 	.put = argo_put,
 	.push = argo_push,

@@ -112,6 +112,7 @@ static void grant_free(struct link *link)
 
 const struct ring_ops ring_grant_ops = {
 	.transport = TRANSPORT_GRANT,
+	.frame_max = FRAME_PAYLOAD_GRANT,
 	.room = grant_room,
 	.put = grant_put,
 	.push = grant_push,

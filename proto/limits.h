@@ -29,26 +29,36 @@
 #define LINK_RING_PAGES_MAX 256U
 #define LINK_RING_PAGES_MIN 1U
 /*
- * 128 KiB a direction by default, as the Argo rings: a message of 64 KiB fits whole, with its
- * headers. A stock guest's kernel shares 1024 pages in all, which is enough for fifteen such links;
- * units/ has a module option that raises it.
+ * 128 KiB a direction by default: a message of 64 KiB fits whole, with its headers. A stock guest's
+ * kernel shares 1024 pages in all, which is enough for fifteen such links; units/ has a module
+ * option that raises it.
  */
 #define LINK_RING_PAGES_DEFAULT 32U
 /* The grant references of both rings: they fill half of the page that LINK_OFFER names. */
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
 /*
- * An Argo ring of 128 KiB and a little, which with its header fills 33 pages: two batches of
- * sixteen messages of 4 KiB fit. The hypervisor pins it, the guest pays for it from its own memory.
+ * An Argo ring's pages: 256 KiB and one page for headers. Two batches of 32 messages of 4 KiB fit,
+ * or four messages of 64 KiB, each batch and message by one hypercall. The hypervisor pins them,
+ * the guest pays for them from its own memory: 128 rings take half of what the driver allows.
  */
-#define LINK_ARGO_RING_LEN 0x20fc0U
+#define LINK_ARGO_RING_PAGES_DEFAULT 65U
+#define LINK_ARGO_RING_PAGES_MIN     1U
+#define LINK_ARGO_RING_PAGES_MAX     4096U /* Xen's XEN_ARGO_MAX_RING_SIZE */
+/* The bytes that a ring of so many pages has behind its header of 64. */
+#define LINK_ARGO_RING_LEN(pages) ((pages)*4096U - 64U)
 /* What Xen lets a domain register (hv.h, argo_register): for those who read why a link has none. */
 #define ARGO_RINGS_MAX 128U
 /* What Xen accepts as a ring's length (hv.h, argo_register). */
 #define LINK_ARGO_RING_LEN_MIN 48U
 #define LINK_ARGO_RING_LEN_MAX 0xffffc0U
 
-/* A frame's payload: an eighth of the default ring, so that copying in and out overlap. */
-#define FRAME_PAYLOAD_MAX 16384U
+/*
+ * A frame's payload. Over Argo a frame alone is a hypercall: so a message of 64 KiB is one; a
+ * default ring has room for four, so that copying in and out overlap.
+ */
+#define FRAME_PAYLOAD_MAX 65536U
+/* What is put into a grant ring at once: an eighth of the default ring, for the same overlap. */
+#define FRAME_PAYLOAD_GRANT 16384U
 /* What each frame costs of a channel's credit beside its payload: bounds floods of empty ones. */
 #define FRAME_CHARGE 32U
 
@@ -57,10 +67,13 @@
 #define MESSAGE_MAX	    (64U << 20)
 /* A new channel's credit: a page of small messages. */
 #define CREDIT_INITIAL 8192U
-/* What credit may grow to while the reader consumes: keeps a link's ring full, and no more. */
-#define CREDIT_MAX (4U << 20)
-/* What one CREDIT frame may give: a whole window at once, with slack for what it has in flight. */
-#define CREDIT_GRANT_MAX (2U * CREDIT_MAX)
+/*
+ * What credit may grow to while the reader consumes, where RCVBUF allows: a batch of 32 messages of
+ * 64 KiB on its way, one being read, and as much that was read and not given back.
+ */
+#define CREDIT_MAX (8U << 20)
+/* What one CREDIT frame may give: a whole window at once. */
+#define CREDIT_GRANT_MAX CREDIT_MAX
 
 /* Channel numbers of one link in use at once. */
 #define LINK_CHANNELS_MAX 65536U

@@ -14,6 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint32_t pages = config.limits.ring_pages;
 
 		FUZZ_CHECK(pages >= 1 && pages <= LINK_RING_PAGES_MAX && !(pages & (pages - 1)));
+		pages = config.limits.argo_ring_pages;
+		FUZZ_CHECK(pages >= 1 && LINK_ARGO_RING_LEN(pages) <= LINK_ARGO_RING_LEN_MAX);
 		FUZZ_CHECK(config.limits.backlog >= 1 && config.limits.backlog <= BACKLOG_MAX);
 		FUZZ_CHECK(config.limits.processes >= 1 && config.limits.requests >= 1);
 	} else {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "proto/limits.h"
 #include "tests/support/testbed.h"
 
 #define NEAR 0 /* connected */
@@ -710,18 +711,19 @@ static void send_last(void *arg)
 static void test_more_finds_no_room(void **state)
 {
 	struct worker worker;
+	const int fill = LINK_ARGO_RING_LEN(LINK_ARGO_RING_PAGES_DEFAULT) / 16384;
 	int n = 0;
 
 	window_grow();
-	for (; n < 8; n++)
-		must(msg_send(sock[NEAR], data, 16000, MSG_DONTWAIT) == 16000);
+	for (; n < fill; n++)
+		must(msg_send(sock[NEAR], data, 16200, MSG_DONTWAIT) == 16200);
 	must(msg_send(sock[NEAR], data, 100, MSG_MORE | MSG_DONTWAIT) == 100);
 	sent = false;
 	worker_start(&worker, send_last, NULL);
 	worker_await_sleep(&worker);
 	must(!sent);
 	for (; n > 0; n--)
-		must(msg_recv(sock[FAR], got, sizeof(got), 0) == 16000);
+		must(msg_recv(sock[FAR], got, sizeof(got), 0) == 16200);
 	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 100);
 	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 8000);
 	worker_join(&worker);

@@ -258,6 +258,40 @@ static void test_links_by_demand(void **state)
 	world_free(w);
 }
 
+/* Both ends are told the same, whatever msgd.conf says by then. */
+static void test_ring_sizes(void **state)
+{
+	struct broker_limits limits;
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+
+	broker_limits_default(&limits);
+	limits.argo_ring_pages = 2;
+	limits.ring_pages = 4;
+	broker_set_limits(w->broker, &limits);
+	assert_int_equal(app_listen(holder, 1, "db", 40), 0);
+	app_connect(caller, 1, "db", 0, TRANSPORT_ARGO);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.ring_len, 2 * 4096 - 64);
+	assert_int_equal(m->link_create.ring_pages, 0);
+	limits.argo_ring_pages = 3;
+	broker_set_limits(w->broker, &limits);
+	app_offer(caller, m->link_create.end, 5);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	assert_int_equal(m->link_bind.ring_len, 2 * 4096 - 64);
+	app_connect(caller, 2, "db", 0, TRANSPORT_GRANT);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.ring_len, 0);
+	assert_int_equal(m->link_create.ring_pages, 4);
+	limits.ring_pages = 8;
+	broker_set_limits(w->broker, &limits);
+	app_offer(caller, m->link_create.end, 0);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	assert_int_equal(m->link_bind.ring_pages, 4);
+	world_free(w);
+}
+
 /* The rings of one of the two are all in use, or its Argo fails otherwise. */
 static void test_making_fails(void **state)
 {
@@ -658,6 +692,7 @@ int main(void)
 		cmocka_unit_test(test_transport),
 		cmocka_unit_test(test_choices),
 		cmocka_unit_test(test_links_by_demand),
+		cmocka_unit_test(test_ring_sizes),
 		cmocka_unit_test(test_making_fails),
 		cmocka_unit_test(test_offer_of_another_kind),
 		cmocka_unit_test(test_errors),

@@ -17,12 +17,15 @@ static void test_good(void **state)
 	assert_int_equal(config.limits.channels, DOMAIN_CHANNELS_MAX);
 	assert_int_equal(config_parse(&config, "f",
 				 "# comment\n[limits]\nchannels = 12\nring-pages=4 ; inline\n"
-				 "names = 0\n[broker]\nhv = sim:/tmp/x\nlog = warning\n"
+				 "argo-ring-pages = 4096\nnames = 0\n[broker]\nhv = "
+				 "sim:/tmp/x\nlog = warning\n"
 				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d",
 				 error),
 		0);
 	assert_int_equal(config.limits.channels, 12);
 	assert_int_equal(config.limits.ring_pages, 4);
+	assert_int_equal(config.limits.argo_ring_pages, 4096);
+	assert_int_equal(LINK_ARGO_RING_LEN(4096), LINK_ARGO_RING_LEN_MAX);
 	assert_int_equal(config.limits.names, 0);
 	assert_int_equal(config.limits.links, DOMAIN_LINKS_MAX);
 	assert_string_equal(config.hv, "sim:/tmp/x");
@@ -47,6 +50,8 @@ static void test_bad(void **state)
 			"f:2: a bad number or out of range: '99999999999999999999'"},
 		{"[limits]\nlinks = 70000\n", "f:2: a bad number or out of range: '70000'"},
 		{"[limits]\nring-pages = 3\n", "f:2: not a power of two: '3'"},
+		{"[limits]\nargo-ring-pages = 0\n", "f:2: a bad number or out of range: '0'"},
+		{"[limits]\nargo-ring-pages = 4097\n", "f:2: a bad number or out of range: '4097'"},
 		{"[broker]\nlog = loud\n", "f:2: unknown log level 'loud'"},
 		{"[broker]\nhv =\n", "f:2: no value after '='"},
 		{"[broker]\nx = 1\nlog = loud\n", "f:2: unknown key 'x'"},
