@@ -164,6 +164,21 @@ static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline)
 	return failure(EAGAIN, "no room at the receiver");
 }
 
+/*
+ * Whether credit would cut this message, or what `more` gathers from here on, into more frames and
+ * hypercalls than it takes. CREDIT frames wake nobody who has enough: some may be there unread.
+ */
+static bool send_lacks_credit(const struct channel *channel, size_t len, bool more)
+{
+	const struct link *link = channel->link;
+	uint32_t whole = min_u32((uint32_t)len, link->ops->frame_max);
+
+	/* Taking frames in lets out what is kept back: better before anything is. */
+	if (more && !link->unpushed)
+		whole = max_u32(whole, link->ring_len / 2);
+	return channel->tx_credit < whole + FRAME_CHARGE;
+}
+
 static ssize_t send_locked(
 	struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t len, int flags)
 {
@@ -181,6 +196,8 @@ static ssize_t send_locked(
 		uint32_t done = 0;
 		int r = -EAGAIN;
 
+		if (channel_may_send(channel) && send_lacks_credit(channel, len, more))
+			link_take(channel->link, NULL);
 		if (send_state(channel) < 0)
 			return -1;
 		if (channel_may_send(channel))

@@ -28,6 +28,12 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup_default(void **state)
+{
+	*state = pair_new_strict(LINK_ARGO_RING_LEN(LINK_ARGO_RING_PAGES_DEFAULT));
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	struct pair *pair = *state;
@@ -209,6 +215,110 @@ static void test_rings_in_use(void **state)
 	assert_int_equal(failed_error(side), ENOBUFS);
 	assert_null(link_find(side->ctx, 50));
 	assert_null(link_find(side->ctx, 51));
+}
+
+/* ---- how many hypercalls ----------------------------------------------------------------------
+ */
+
+static struct {
+	struct hv_ops ops;
+	const struct hv_ops *real;
+	unsigned n_sendv;
+} counter;
+
+static int count_sendv(
+	struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n, uint32_t type)
+{
+	counter.n_sendv++;
+	return counter.real->argo_sendv(hv, ring, iov, n, type);
+}
+
+static void counter_begin(struct pair_side *side)
+{
+	counter.real = side->sim_hv->ops;
+	counter.ops = *counter.real;
+	counter.ops.argo_sendv = count_sendv;
+	counter.n_sendv = 0;
+	side->sim_hv->ops = &counter.ops;
+}
+
+static unsigned counter_end(struct pair_side *side)
+{
+	side->sim_hv->ops = counter.real;
+	return counter.n_sendv;
+}
+
+/* A new channel's credit is less than what is measured: reading makes it grow. */
+static void warm_up(struct pair *pair)
+{
+	for (int i = 0; i < 100; i++) {
+		while (say(&pair->sides[A], 65536) < 0)
+			ctx_drive(pair->sides[A].ctx, NULL);
+		while (hear(&pair->sides[B]) < 0)
+			ctx_drive(pair->sides[A].ctx, NULL);
+	}
+	while (hear(&pair->sides[B]) > 0)
+		;
+}
+
+/* The sender looks for credit itself: none of these messages is cut for want of it. */
+static void test_message_is_a_hypercall(void **state)
+{
+	static const size_t sizes[] = {0, 64, 4096, 65536};
+	struct pair *pair = *state;
+
+	warm_up(pair);
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+		counter_begin(&pair->sides[A]);
+		for (int i = 0; i < 100; i++) {
+			assert_int_equal(say(&pair->sides[A], sizes[s]), sizes[s]);
+			assert_int_equal(hear(&pair->sides[B]), sizes[s]);
+		}
+		assert_int_equal(counter_end(&pair->sides[A]), 100);
+	}
+}
+
+static void test_batch_is_a_hypercall(void **state)
+{
+	static const struct {
+		size_t len;
+		unsigned n, n_sendv;
+	} cases[] = {{64, 32, 1}, {4096, 32, 1}, {4096, 64, 2}, {65536, 2, 1}, {65536, 4, 2}};
+	struct pair *pair = *state;
+	static char bytes[65536];
+
+	warm_up(pair);
+	for (size_t c = 0; c < 20 * ARRAY_SIZE(cases); c++) {
+		size_t len = cases[c / 20].len;
+		unsigned n = cases[c / 20].n;
+
+		counter_begin(&pair->sides[A]);
+		for (unsigned i = 1; i <= n; i++)
+			assert_int_equal(
+				msg_send(pair->sides[A].sock, bytes, len, i < n ? MSG_MORE : 0),
+				len);
+		assert_int_equal(counter_end(&pair->sides[A]), cases[c / 20].n_sendv);
+		for (unsigned i = 0; i < n; i++)
+			assert_int_equal(hear(&pair->sides[B]), len);
+		assert_int_equal(hear(&pair->sides[B]), -1); /* all room is given back */
+	}
+}
+
+/* More pieces than a hypercall takes: gathered first. */
+static void test_scattered_message_is_a_hypercall(void **state)
+{
+	struct pair *pair = *state;
+	static char bytes[65536];
+	struct iovec iov[64];
+	struct msghdr message = {.msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov)};
+
+	warm_up(pair);
+	for (size_t i = 0; i < ARRAY_SIZE(iov); i++)
+		iov[i] = (struct iovec){.iov_base = bytes + 1024 * i, .iov_len = 1024};
+	counter_begin(&pair->sides[A]);
+	assert_int_equal(msg_sendmsg(pair->sides[A].sock, &message, 0), 65536);
+	assert_int_equal(counter_end(&pair->sides[A]), 1);
+	assert_int_equal(hear(&pair->sides[B]), 65536);
 }
 
 /* ---- waking ---------------------------------------------------------------------------------- */
@@ -561,7 +671,8 @@ static void test_deaf_peer(void **state)
 	assert_int_equal(a->link->state, LINK_UP);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn)	 cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST_DEFAULT(fn) cmocka_unit_test_setup_teardown(fn, setup_default, teardown)
 
 int main(void)
 {
@@ -570,6 +681,9 @@ int main(void)
 		TEST(test_sizes),
 		TEST(test_features),
 		TEST(test_rings_in_use),
+		TEST_DEFAULT(test_message_is_a_hypercall),
+		TEST_DEFAULT(test_batch_is_a_hypercall),
+		TEST_DEFAULT(test_scattered_message_is_a_hypercall),
 		TEST(test_frames_wake),
 		TEST(test_room_wakes),
 		TEST(test_room_wakes_after_frames),
