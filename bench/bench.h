@@ -22,6 +22,7 @@ struct pair {
 	const char *dir;     /* for sockets */
 	int transport;	     /* peer->transport */
 	int spin_us;	     /* libmsg's LIBMSG_SPIN */
+	int rcvbuf;	     /* libmsg's LIBMSG_RCVBUF; 0: what it is if nobody asks */
 	int socks[2];	     /* a socket pair, or a listener in [0] */
 	void *shared;	     /* a page */
 	/* Between domains of a real Xen. */

@@ -69,6 +69,8 @@ static void end_open(struct end *end)
 		end_connect(end);
 	if (msg_setopt(end->channel, LIBMSG_SPIN, end->pair->spin_us) < 0)
 		fail("spin");
+	if (end->pair->rcvbuf && msg_setopt(end->channel, LIBMSG_RCVBUF, end->pair->rcvbuf) < 0)
+		fail("rcvbuf");
 	if (msg_getopt(end->channel, LIBMSG_TRANSPORT, &transport) < 0 ||
 		transport != end->pair->transport)
 		errx(1, "another transport than asked for: %d", (int)transport);

@@ -4,14 +4,15 @@
  * command but for the role. Every round runs each case over all of them, in turn, so that figures
  * of one round are compared.
  *
- *	msgbench-xen [--rounds=N] [--ms=N] [--case=NAME] [--peers=LIST] [--spin=US]
+ *	msgbench-xen [--rounds=N] [--ms=N] [--case=NAME] [--peers=LIST] [--spin=US] [--rcvbuf=BYTES]
  *		start|answer ADDRESS DOMID PATH
  *
  * ADDRESS: where libmsg connects to, as DOMAIN/NAME; the answering side listens on NAME. DOMID: the
  * other domain. PATH: libxenvchan's, in the store of the answering domain. --peers: of argo, grant
  * and libxenvchan those named, with commas; without Argo if nothing is said. --spin: LIBMSG_SPIN at
- * both ends; 0 shows libmsg where spinning does not pay. The starting side prints a line a case and
- * library; "events" are notifications that this side sent (hypercalls), "reads" its reads (one
+ * both ends; 0 shows libmsg where spinning does not pay. --rcvbuf: LIBMSG_RCVBUF at both ends, for
+ * batches that are larger than what may usually lie unread. The starting side prints a line a case
+ * and library; "events" are notifications that this side sent (hypercalls), "reads" its reads (one
  * an event received, about), "cpu" its us of CPU time, each per message or round trip; then each
  * one's rate as a ratio to the last one's. Both sides print a line a case of what they counted in
  * all rounds over Argo: messages of this case that the starting side sent, its own
@@ -153,15 +154,20 @@ static uint64_t cpu_ns(void)
 
 /* ---- rounds --------------------------------------------------------------------------------- */
 
-/* The link must stand until both sides have looked at what the driver has counted for it. */
+/*
+ * The link must stand until both sides have looked at what the driver has counted for it: each says
+ * so, and waits for the other's word, before any is gone.
+ */
 static void part(const struct peer *peer, struct end *end)
 {
 	uint64_t word = 0;
 
 	if (end->role == 0)
 		peer->send(end, &word, sizeof(word), false);
-	else if (peer->recv(end, &word, sizeof(word)) != sizeof(word))
+	if (peer->recv(end, &word, sizeof(word)) != sizeof(word))
 		errx(1, "no farewell");
+	if (end->role == 1)
+		peer->send(end, &word, sizeof(word), false);
 }
 
 static void measure(struct pair *pair, const struct bench_case *bench, const struct peer *peer,
@@ -271,7 +277,7 @@ static void want_peers(char *list)
 static _Noreturn void usage(void)
 {
 	errx(2, "usage: msgbench-xen [--rounds=N] [--ms=N] [--case=NAME] [--peers=LIST] "
-		"[--spin=US] start|answer ADDRESS DOMID PATH");
+		"[--spin=US] [--rcvbuf=BYTES] start|answer ADDRESS DOMID PATH");
 }
 
 int main(int argc, char **argv)
@@ -279,7 +285,7 @@ int main(int argc, char **argv)
 	static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
 		{"ms", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
 		{"peers", required_argument, NULL, 'p'}, {"spin", required_argument, NULL, 's'},
-		{0}};
+		{"rcvbuf", required_argument, NULL, 'b'}, {0}};
 	char usual[] = "grant,libxenvchan", *peer_list = usual;
 	int c, rounds = 5, ms = 500, role;
 	const char *only = "";
@@ -296,6 +302,8 @@ int main(int argc, char **argv)
 			peer_list = optarg;
 		else if (c == 's')
 			pair.spin_us = atoi(optarg);
+		else if (c == 'b')
+			pair.rcvbuf = atoi(optarg);
 		else
 			usage();
 	}

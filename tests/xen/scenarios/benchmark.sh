@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # libmsg against libxenvchan in one boot: over grants between two PV guests; where there is Argo, over it as well,
 # between a PV and a PVH guest, and there what is counted must be right. Under emulation only ratios say something,
-# and only on a machine with nothing else to do: a slow libmsg fails no case. Awake: neither end ever sleeps.
+# and only on a machine with nothing else to do: a slow libmsg fails no case. Awake: neither end ever sleeps. Bulk:
+# rings of 4 MiB and 8 MiB of unread data, as two settings allow, so that a batch of 2 MiB is one message of Argo's.
 # boots: xenstored argo
 # limit: 120
 # alone: yes
@@ -10,6 +11,7 @@
 # cases: sleeping-round-trip-64
 # cases-argo: one-way-64 one-way-4096 one-way-65536 batches-64 batches-4096 batches-65536
 # cases-argo: round-trip-64 round-trip-4096 round-trip-65536 awake-one-way-64 awake-batches-64 awake-round-trip-64
+# cases-argo: bulk-batches-65536
 
 . /lab/lab.sh
 . /lab/transport.sh
@@ -30,6 +32,15 @@ measure() {
 # hypercalls NAME: Xen's own count, of all domains.
 hypercalls() { xenperf -p | awk -v name="$1" '$1 == name {n += $2} END {print n + 0}'; }
 
+# rings_have PAGES: each ring of a link over Argo, from here to the end of the case.
+rings_have() {
+	msgd_kill
+	trap 'rm -f /etc/msgd/msgd.conf; msgd_kill' EXIT
+	mkdir -p /etc/msgd
+	printf '[limits]\nargo-ring-pages = %d\n' "$1" >/etc/msgd/msgd.conf
+	msgd_start
+}
+
 # counted start|answer WHAT: over Argo.
 counted() { sed -n "s/^COUNTS [^ ]* $1 .*\b$2=\([0-9]*\).*/\1/p" /tmp/begin /tmp/answer; }
 
@@ -48,13 +59,23 @@ counts_right() {
 
 	n=$(counted start n)
 	n_sends=$(($(counted start hypercalls) - $(counted start full)))
-	# Two short messages a round are not counted as this case's; in round trips, credit is sent back now and then.
+	# Two short messages a round are not counted as this case's, and a new channel has credit for two messages of 4 KiB: what
+	# is longer is cut until it grows. In round trips, credit is sent back now and then.
 	case $1 in
+	*one-way-65536) [ $n_sends -le $((n + 5 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
+	*round-trip-65536)
+		[ $n_sends -le $((n + n / 3 + 8 * $2)) ] || fail "$n_sends hypercalls for $n messages"
+		;;
 	*one-way-64 | *one-way-4096) [ $n_sends -le $((n + 2 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
 	*round-trip-64 | *round-trip-4096)
 		[ $n_sends -le $((n + n / 5 + 4 * $2)) ] || fail "$n_sends hypercalls for $n messages"
 		;;
-	*batches-64) [ $((n_sends * 16)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32" ;;
+	batches-65536) # as many as half of a ring holds
+		[ $(((n_sends - 10 * $2) * 2)) -le $((n + n / 10)) ] || fail "$n_sends hypercalls for $n messages in batches of 32"
+		;;
+	*batches-*)
+		[ $(((n_sends - 10 * $2) * 16)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32"
+		;;
 	esac
 	[ "$(counted start virqs) $(counted answer virqs)" = '0 0' ] || fail 'interrupts for Argo'
 	case $1 in
@@ -68,15 +89,19 @@ counts_right() {
 }
 
 over_argo() { # CASE
-	local rounds=3 options=("--case=${1#awake-}" --ms=200) n_argo n_event n_sent
+	local rounds=3 name=${1#awake-} options=(--ms=200) n_argo n_event n_sent
 
 	case $1 in
 	awake-*) rounds=2 options+=(--peers=argo --spin=1000000) ;;
+	bulk-*)
+		rounds=2 name=${1#bulk-} options=(--ms=1000 --peers=argo --rcvbuf=$((8 << 20)))
+		rings_have 1025
+		;;
 	*) options+=('--peers=argo,grant,libxenvchan') ;;
 	esac
 	guest_have_all pv1 pv pvh1 pvh
 	n_argo=$(hypercalls argo_op) n_event=$(hypercalls event_channel_op)
-	measure pvh1 pv1 "${options[@]}" --rounds=$rounds
+	measure pvh1 pv1 "${options[@]}" "--case=$name" --rounds=$rounds
 	n_argo=$(($(hypercalls argo_op) - n_argo)) n_event=$(($(hypercalls event_channel_op) - n_event))
 	cat /tmp/answer
 	n_sent=$(counted start sent)
