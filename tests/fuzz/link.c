@@ -1,139 +1,37 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A link whose other side writes any frame, counter and hint at any time, while this side's
- * application sends, receives, shuts down and closes: it survives, and holds no more than the
- * credit that it gave.
+ * A link over grants whose other side writes any frame, counter and hint at any time, while this
+ * side's application sends, receives, shuts down and closes: it survives, and holds no more than
+ * the credit that it gave.
  */
-#include "tests/fuzz/fuzz.h"
-#include "tests/support/link-pair.h"
+#include "tests/fuzz/link-steps.h"
 
-#define RING_PAGES 4U
-#define MINE	   1 /* this side listens; the other is the fuzzer's */
-
-enum step {
-	STEP_FRAME,   /* a frame with a header that decodes more often than not */
-	STEP_RAW,     /* any bytes */
-	STEP_COUNTER, /* any counter */
-	STEP_HINT,    /* any byte of the doorbell page's other half */
-	STEP_RECV,
-	STEP_TAKE,
-	STEP_SEND,
-	STEP_SHUTDOWN,
-	STEP_CLOSE,
-	STEP_CHANNEL, /* msgd grants one more channel */
-	STEP_ANSWER,  /* msgd answers */
-	STEP_LIMIT,
-};
-
-static void inject_frame(struct pair *pair, struct fuzz_input *input)
-{
-	static const uint32_t channels[] = {PAIR_CHANNEL, PAIR_CHANNEL, PAIR_CHANNEL, 77};
-	uint8_t bytes[FRAME_HEADER_SIZE + 8192] = {0};
-	struct frame frame = {.channel = channels[fuzz_u8(input) & 3],
-		.type = fuzz_u8(input) % (FRAME_TYPE_LIMIT + 1),
-		.flags = fuzz_u8(input) & 3};
-
-	if (frame.type == FRAME_DATA) {
-		frame.len = fuzz_u16(input) & 8191;
-		frame.arg = frame.flags & FRAME_FIRST ? frame.len : 0;
-		if (!(frame.flags & FRAME_LAST))
-			frame.arg += frame.arg ? fuzz_u16(input) : 0;
-	} else {
-		frame.arg = fuzz_u32(input);
-	}
-	frame_encode(&frame, bytes);
-	pair_inject(pair, !MINE, bytes, FRAME_HEADER_SIZE + round_up16(frame.len));
-}
-
-static void inject_raw(struct pair *pair, struct fuzz_input *input)
-{
-	uint8_t bytes[256];
-	uint32_t len = 16U * (1 + fuzz_u8(input) % 16);
-
-	fuzz_bytes(input, bytes, len);
-	pair_inject(pair, !MINE, bytes, len);
-}
+#define RING_PAGES   4U
+#define STEP_COUNTER STEP_OWN_1 /* any counter */
+#define STEP_HINT    STEP_OWN_2 /* any byte of the doorbell page's other half */
 
 static void scribble(struct pair *pair, struct fuzz_input *input)
 {
-	uint8_t *half = (uint8_t *)&pair->page->end[!MINE];
+	uint8_t *half = (uint8_t *)&pair->page->end[THEIR];
 
 	half[fuzz_u16(input) % sizeof(pair->page->end[0])] = fuzz_u8(input);
-}
-
-static void answer(struct pair *pair)
-{
-	struct control_message message, status = {.type = CONTROL_STATUS};
-
-	while (pair_control(&pair->sides[MINE], &message)) {
-		if (message.type != CONTROL_SYNC)
-			continue;
-		status.request = message.request;
-		pair_say(&pair->sides[MINE], &status);
-	}
-}
-
-static void grant(struct pair *pair)
-{
-	struct control_message message = {.type = CONTROL_CHANNEL,
-		.channel = {.listener = 5, .end = PAIR_END, .channel = 77}};
-
-	pair_say(&pair->sides[MINE], &message);
-}
-
-static void use(struct pair *pair, enum step step, struct fuzz_input *input)
-{
-	struct msg_sock *sock = pair->sides[MINE].sock;
-	uint8_t bytes[20000] = {0};
-	struct msg_buf *buf = NULL;
-	const void *data;
-
-	if (!sock)
-		return;
-	if (step == STEP_RECV) {
-		(void)msg_recv(sock, bytes, fuzz_u16(input) % sizeof(bytes), MSG_DONTWAIT);
-	} else if (step == STEP_TAKE) {
-		if (msg_recv_take(sock, MSG_DONTWAIT, &data, &buf) >= 0)
-			msg_buf_free(buf);
-	} else if (step == STEP_SEND) {
-		(void)msg_send(sock, bytes, fuzz_u16(input) % sizeof(bytes), MSG_DONTWAIT);
-	} else if (step == STEP_SHUTDOWN) {
-		(void)msg_shutdown(sock, fuzz_u8(input) % 3);
-	} else {
-		(void)msg_close(sock);
-		pair->sides[MINE].sock = NULL;
-	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input input = {.data = data, .left = size};
 	struct pair *pair = pair_new(RING_PAGES);
-	struct msg_ctx *ctx = pair->sides[MINE].ctx;
 
 	while (input.left) {
-		enum step step = fuzz_u8(&input) % STEP_LIMIT;
+		enum link_step step = fuzz_u8(&input) % STEP_SHARED_LIMIT;
 
-		if (step == STEP_FRAME)
-			inject_frame(pair, &input);
-		else if (step == STEP_RAW)
-			inject_raw(pair, &input);
-		else if (step == STEP_COUNTER)
-			atomic_store(&pair->page->end[!MINE].produced, fuzz_u32(&input));
+		if (step == STEP_COUNTER)
+			atomic_store(&pair->page->end[THEIR].produced, fuzz_u32(&input));
 		else if (step == STEP_HINT)
 			scribble(pair, &input);
-		else if (step == STEP_CHANNEL)
-			grant(pair);
-		else if (step == STEP_ANSWER)
-			answer(pair);
 		else
-			use(pair, step, &input);
-		if (ctx->links)
-			link_take(ctx->links, NULL);
-		if (ctx->links)
-			link_flush(ctx->links);
-		/* Two channels' windows, and one message under way in each. */
-		FUZZ_CHECK(ctx->held <= 2 * (4 * CREDIT_MAX + MESSAGE_MAX_DEFAULT));
+			link_step(pair, step, &input);
+		link_settle(pair);
 	}
 	pair_free(pair);
 	return 0;

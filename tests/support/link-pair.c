@@ -245,9 +245,6 @@ static void side_free(struct pair_side *side)
 	struct link *link, *next;
 	struct msg_sock *sock;
 
-	HASH_ITER (hh, ctx->requests, request, next_request) {
-		request_free(ctx, request);
-	}
 	HASH_ITER (hh, ctx->links, link, next) {
 		if (!ctx->hv) {
 			link->state = LINK_MAKING;
@@ -267,6 +264,9 @@ static void side_free(struct pair_side *side)
 		link_kill(link, false, "the end of the test");
 	}
 	link_bury(ctx);
+	HASH_ITER (hh, ctx->requests, request, next_request) {
+		request_free(ctx, request);
+	}
 	while ((out = STAILQ_FIRST(&ctx->control.out))) {
 		STAILQ_REMOVE_HEAD(&ctx->control.out, entry);
 		free(out);
@@ -319,11 +319,18 @@ void pair_say(struct pair_side *side, const struct control_message *message)
 	control_handle(side->ctx, message);
 }
 
-void pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len)
+bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len)
 {
-	struct grant_ring *tx = &pair->sides[from].link->grant.tx;
+	struct pair_side *side = &pair->sides[from];
+	struct grant_ring *tx = &side->link->grant.tx;
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
 
+	if (pair->sim)
+		return side->sim_hv &&
+		       side->sim_hv->ops->argo_sendv(side->sim_hv, side->link->argo.ring, &iov, 1,
+			       FRAME_MESSAGE_TYPE) >= 0;
 	grant_ring_write(tx, 0, bytes, len);
 	tx->own += len;
 	grant_ring_publish(tx);
+	return true;
 }

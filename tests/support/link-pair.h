@@ -47,7 +47,10 @@ void pair_free(struct pair *pair);
 bool pair_control(struct pair_side *side, struct control_message *ret_message);
 /* msgd says something to a side. */
 void pair_say(struct pair_side *side, const struct control_message *message);
-/* Writes raw bytes as the other side would, and publishes them. len: a multiple of 16. */
-void pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len);
+/*
+ * Writes raw bytes as the other side would, and publishes them. len: a multiple of 16. argo-strict:
+ * in one message; false: the hypervisor has refused it, or that process is dead.
+ */
+bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len);
 
 #endif
