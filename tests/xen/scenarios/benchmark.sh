@@ -59,22 +59,17 @@ counts_right() {
 
 	n=$(counted start n)
 	n_sends=$(($(counted start hypercalls) - $(counted start full)))
-	# Two short messages a round are not counted as this case's, and a new channel has credit for two messages of 4 KiB: what
-	# is longer is cut until it grows. In round trips, credit is sent back now and then.
+	# Two short messages a round are not counted as this case's; in round trips, credit is sent back now and then.
 	case $1 in
-	*one-way-65536) [ $n_sends -le $((n + 5 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
-	*round-trip-65536)
-		[ $n_sends -le $((n + n / 3 + 8 * $2)) ] || fail "$n_sends hypercalls for $n messages"
-		;;
-	*one-way-64 | *one-way-4096) [ $n_sends -le $((n + 2 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
-	*round-trip-64 | *round-trip-4096)
-		[ $n_sends -le $((n + n / 5 + 4 * $2)) ] || fail "$n_sends hypercalls for $n messages"
+	*one-way-*) [ $n_sends -le $((n + 2 * $2)) ] || fail "$n_sends hypercalls for $n messages" ;;
+	*round-trip-*)
+		[ $n_sends -le $((n + n / 3 + 4 * $2)) ] || fail "$n_sends hypercalls for $n messages"
 		;;
 	batches-65536) # as many as half of a ring holds
-		[ $(((n_sends - 10 * $2) * 2)) -le $((n + n / 10)) ] || fail "$n_sends hypercalls for $n messages in batches of 32"
+		[ $(((n_sends - 2 * $2) * 2)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32"
 		;;
 	*batches-*)
-		[ $(((n_sends - 10 * $2) * 16)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32"
+		[ $(((n_sends - 2 * $2) * 16)) -le "$n" ] || fail "$n_sends hypercalls for $n messages in batches of 32"
 		;;
 	esac
 	[ "$(counted start virqs) $(counted answer virqs)" = '0 0' ] || fail 'interrupts for Argo'
@@ -83,7 +78,7 @@ counts_right() {
 	esac
 	# Xen counts also how rings come and go, ours and those by which libmsg tries whether there is Argo, and what is sent
 	# when all is over.
-	n_driver=$(($(counted start hypercalls) + $(counted answer hypercalls)))
+	n_driver=$(($(counted start all) + $(counted answer all)))
 	[ "$3" -ge $n_driver ] && [ "$3" -le $((n_driver + 30 * $2)) ] ||
 		fail "Xen has counted $3 hypercalls for Argo, the driver $n_driver"
 }
