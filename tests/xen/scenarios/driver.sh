@@ -5,7 +5,8 @@
 # or has it off, the driver says so.
 # boots: xenstored argo noargo
 # limit: 300
-# cases: fuzz-begin dom0 pv pvh hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv ends-pvh-kexec errors
+# cases: fuzz-begin dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv
+# cases: ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
 
@@ -95,6 +96,10 @@ case_suspend_pv() {
 case_suspend_pvh() {
 	driver_guest debug-pvh pvh
 	driver_suspend suspend-pvh debug-pvh
+}
+case_suspend_hvm() { # QEMU's state goes along
+	driver_guest debug-hvm hvm
+	driver_suspend suspend-hvm debug-hvm
 }
 
 # It migrates to this same host while messages arrive; Xen refuses some of its rings meanwhile.
