@@ -175,6 +175,7 @@ signal() { tell signal "$1" "$2" || lost $?; }
 stop() { tell stop "$1" || exit 1; }
 
 # in_tag TAG: sets domain and id: /run/lab/ID.pid there is its process, ID.out what it says.
+# shellcheck disable=SC2034 # its callers'
 in_tag() { read -r domain id _ <"$state/tags/$1" || fail "no command with the tag $1"; }
 
 # ---- msgd ---------------------------------------------------------------------------------------
