@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
 #
-#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration); hvm in the boot argo
+#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration); hvm in the boot smp-argo
 #   guest_have_all NAME TYPE...       several, started together
 #   guest_saved_restored NAME         and goes on, under another domid
 #   on DOMAIN COMMAND                 its output and status

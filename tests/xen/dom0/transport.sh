@@ -4,7 +4,7 @@
 boot=''
 . /lab/boot
 transport=grant
-case $boot in argo | systemd-argo) transport=argo ;; esac
+[[ $boot != *argo || $boot = noargo ]] || transport=argo
 
 # links_right: some process has a link, and whoever has one has it over that.
 links_right() {

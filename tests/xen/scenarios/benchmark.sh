@@ -4,14 +4,13 @@
 # between a PV and a PVH guest, and there what is counted must be right. Under emulation only ratios say something,
 # and only on a machine with nothing else to do: a slow libmsg fails no case. Awake: neither end ever sleeps. Bulk:
 # rings of 4 MiB and 8 MiB of unread data, as two settings allow, so that a batch of 2 MiB is one message of Argo's.
-# boots: xenstored argo
+# boots: smp smp-argo
 # limit: 120
-# alone: yes
 # cases: one-way-64 one-way-4096 one-way-65536 round-trip-64 round-trip-4096 round-trip-65536
 # cases: sleeping-round-trip-64
-# cases-argo: one-way-64 one-way-4096 one-way-65536 batches-64 batches-4096 batches-65536
-# cases-argo: round-trip-64 round-trip-4096 round-trip-65536 awake-one-way-64 awake-batches-64 awake-round-trip-64
-# cases-argo: bulk-batches-65536
+# cases-smp-argo: one-way-64 one-way-4096 one-way-65536 batches-64 batches-4096 batches-65536
+# cases-smp-argo: round-trip-64 round-trip-4096 round-trip-65536 awake-one-way-64 awake-batches-64 awake-round-trip-64
+# cases-smp-argo: bulk-batches-65536
 
 . /lab/lab.sh
 . /lab/transport.sh

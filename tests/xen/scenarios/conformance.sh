@@ -2,17 +2,18 @@
 # shellcheck shell=bash
 # The suite of hv.h (tests/conformance) over its Xen backend: dom0 commands actors in a PV and a PVH guest,
 # over their consoles, which is slow. It stops at what fails: where a guest is lost, each further test would wait.
-# boots: xenstored oxenstored argo
+# boots: xenstored oxenstored argo smp-argo
 # limit: 1500
 # cases: evtchn grant notify store domain death fd limits open
 # cases-oxenstored: store domain
-# cases-argo: argo argo-watch argo-stress
+# cases-argo: argo argo-watch
+# cases-smp-argo: argo-stress
 
 boot=''
 . /lab/lab.sh
 . /lab/boot
 world=xen
-[ "$boot" != argo ] || world=xen-argo
+[[ $boot != *argo ]] || world=xen-argo
 
 case_any() {
 	local log=/run/lab/conformance failed

@@ -3,7 +3,7 @@
 # The driver (kmod/, tests/kmod): every request and every error, in each kind of domain, guests' kernels with what debug
 # options they have; a domain that is saved, or migrates, or ends, while it has rings. Where the hypervisor has no Argo,
 # or has it off, the driver says so.
-# boots: xenstored argo noargo
+# boots: xenstored smp-argo noargo
 # limit: 300
 # cases: fuzz-begin dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv
 # cases: ends-pvh-kexec errors

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Five guests at once, and dom0: each sends to each, and PV ones to themselves (pairs.sh, pvh-itself, says why), all at
 # the same time; every message is checked. All links stand until all have been seen.
-# boots: argo
+# boots: smp-argo
 # limit: 420
 # cases: each-to-each
 

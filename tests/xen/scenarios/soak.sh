@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # What has run behind the other cases of the boot, and is judged after them.
-# boots: argo
+# boots: smp-argo
 # limit: 450
 # cases: driver-fuzz
 
