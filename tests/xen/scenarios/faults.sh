@@ -244,6 +244,8 @@ case_reboot() {
 	seen "the peer says: $(cat /tmp/said); domid $domid became $(guest_domid pv1), echo by name and by uuid"
 }
 
+records_are_two() { [ "$(on pv1 'xenstore-list data/msgd | wc -l')" = 2 ]; }
+
 # An application dies while msgd is down; the next one gets its port and its grants' numbers.
 case_stale_record() {
 	local before lines
@@ -256,7 +258,7 @@ case_stale_record() {
 	before=$(on pv1 "xenstore-ls -f data/msgd")
 	[ -n "$before" ] || fail 'no record is left over: nothing to test'
 	start new pv1 'peer listen new'
-	eventually 10 test "$(on pv1 'xenstore-list data/msgd | wc -l')" = 2
+	eventually 10 records_are_two
 	lines=$(wc -l </run/lab/msgd.log)
 	msgd_start
 	await new '^listening'
