@@ -30,6 +30,7 @@ case_pvh_itself() {
 	msgd_have
 	guest_have pvh1 pvh
 	start server pvh1 'echo-server echo'
+	await server '^listening'
 	said=$(on pvh1 'for i in 1 2 3; do peer try pvh1/echo; done') && fail 'it has connected'
 	stop server
 	[ "$(grep -c 'error EOPNOTSUPP after 0: connect: .*to itself' <<<"$said")" = 3 ] || fail "$said"
