@@ -195,6 +195,22 @@ static int publish(struct xen_hv *h, const char *key, const void *value, size_t 
 	return xs_write(store->xs, XBT_NULL, path, value, (unsigned)len) ? 0 : publish_errno(errno);
 }
 
+/*
+ * Where the domain is saved and restored after its number was read, the path is another domain's:
+ * EACCES. So it may be of an application that is quiesced and gets little of its processor.
+ */
+static int publish_here(struct xen_hv *h, const char *key, const void *value, size_t len)
+{
+	uint16_t domid;
+	int r;
+
+	do {
+		domid = h->domid;
+		r = publish(h, key, value, len);
+	} while (r == -EACCES && store_refresh_domid(h) == 0 && h->domid != domid);
+	return r;
+}
+
 int op_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
 	struct xen_hv *h = xen_hv_of(hv);
@@ -214,7 +230,7 @@ int op_store_publish(struct hv *hv, const char *key, const void *value, size_t l
 		strcpy(own->key, key); /* its length was checked */
 		LIST_INSERT_HEAD(&h->store->own, own, entry);
 	}
-	r = publish(h, key, value, len);
+	r = publish_here(h, key, value, len);
 	if (r == 0)
 		own->check = own->gone = false;
 	if (r < 0 && new) {
