@@ -33,6 +33,7 @@ struct xen_world {
 		int control; /* to its switch */
 	} guests[GUESTS_MAX];
 	int n_guests;
+	bool made; /* more domains */
 };
 
 /* Of the domain of that name: its domid, or -ENOENT. */
@@ -153,6 +154,7 @@ static int xen_start(struct world *world)
 static void xen_stop(struct world *world)
 {
 	struct xen_world *x = world->private;
+	bool made = !x || x->made; /* what a case has made that crashed, nobody knows */
 
 	/* After a crash: the switches have ended with the case. */
 	for (int i = 0; x && i < x->n_guests; i++)
@@ -160,7 +162,8 @@ static void xen_stop(struct world *world)
 	while (x && waitpid(-1, NULL, 0) > 0) /* the switches */
 		;
 	free(x);
-	(void)program_run(world, "clear", NULL);
+	if (made)
+		(void)program_run(world, "clear", NULL);
 }
 
 /* Its domid. */
@@ -178,7 +181,11 @@ static int domid_find(const char *domain)
 static int xen_create(
 	struct world *world, const char *domain, uint16_t domid, bool argo, uint16_t *ret_domid)
 {
-	int r = program_run(world, "create", domain);
+	struct xen_world *x = world->private;
+	int r;
+
+	x->made = true;
+	r = program_run(world, "create", domain);
 
 	if (r == 0)
 		r = domid_find(domain);
