@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What scenarios are written in. A domain is "dom0" or a guest's name; a command in a domain has a tag.
 #
-#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration); hvm in the boot smp-argo
+#   guest_have NAME pv|pvh [LINE...]  such a guest runs (lines for its configuration); hvm in the boot driver-argo
 #   guest_have_all NAME TYPE...       several, started together
 #   guest_saved_restored NAME         and goes on, under another domid
 #   on DOMAIN COMMAND                 its output and status
@@ -29,6 +29,11 @@ skip() {
 	exit 77
 }
 
+# nap: a tenth of a second, without a process: starting one would keep the guests from running half as long.
+[ -p $state/never ] || mkfifo $state/never
+exec {never}<>$state/never
+nap() { read -rt 0.1 -u "$never" || true; }
+
 # eventually SECONDS COMMAND...: tries until it succeeds.
 eventually() {
 	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) limit=$1
@@ -36,7 +41,7 @@ eventually() {
 	shift
 	until "$@"; do
 		[ "${EPOCHREALTIME/./}" -lt $end ] || fail "not within $limit s: $*"
-		sleep 0.05
+		nap
 	done
 }
 
@@ -51,32 +56,24 @@ guest_domid() { tell domid "$1"; }
 # console_line NAME OFFSET PATTERN SECONDS: the first such line of its console from there on.
 console_line() { tell line "$(guest_console "$1")" "$2" "$4" "$3"; }
 
-# What makes a kernel start sooner, emulated: no code is patched against processors' mistakes, no cryptography tests itself,
-# and nobody looks for pages that are writable and executable.
+# What makes a kernel start sooner, emulated: no code is patched, against processors' mistakes or for one processor alone, no
+# cryptography tests itself, nobody looks for pages that are writable and executable or for devices on 256 buses, twice (each
+# look is somebody else's to answer), and what no test uses is not there.
 guest_kernel_quick='mitigations=off rodata=off cryptomgr.notests
+	noreplace-smp pci=noearly init_on_alloc=0 lsm= audit=0 ipv6.disable=1
 	initcall_blacklist=crypto_kdf108_init,init_kprobe_trace,load_system_certificate_list,cubictcp_register'
 
 guest_config() { # NAME TYPE LINE...
-	local name=$1 type=$2 on_reboot=restart kernel options=${guest_kernel_options:-}
+	local name=$1 type=$2 on_reboot=restart kernel=$'kernel = "/lab/vmlinux"\nramdisk = "/lab/guest.img"'
 
 	shift 2
 	# What the emulated CPU loses ("Triple fault") counts as a reboot: it must not come back by itself.
 	[ "$type" = pv ] || on_reboot=destroy
-	kernel=$(printf '%s = "/lab/%s"\n' kernel vmlinux ramdisk guest.img)
-	# It would look for devices on 256 buses, twice, and each look is QEMU's to answer.
-	[ "$type" != hvm ] || kernel=$(</lab/hvm.cfg) options+=' pci=noearly'
-	cat <<-END
-		name = "$name"
-		type = "$type"
-		$kernel
-		extra = "console=hvc0 loglevel=2 panic=1 ${guest_kernel_quick//[[:space:]]/ } $options"
-		memory = ${guest_memory:-160}
-		vcpus = 1
-		tsc_mode = "native"
-		on_crash = "${guest_on_crash:-destroy}"
-		on_reboot = "$on_reboot"
-	END
-	printf '%s\n' "$@"
+	[ "$type" != hvm ] || kernel=$(</lab/hvm.cfg)
+	printf '%s\n' "name = \"$name\"" "type = \"$type\"" "$kernel" \
+		"extra = \"console=hvc0 loglevel=2 panic=1 ${guest_kernel_quick//[[:space:]]/ } ${guest_kernel_options:-}\"" \
+		"memory = ${guest_memory:-160}" 'vcpus = 1' 'tsc_mode = "native"' \
+		"on_crash = \"${guest_on_crash:-destroy}\"" "on_reboot = \"$on_reboot\"" "$@"
 }
 
 # guest_up NAME OFFSET: it has answered, since then, within 120 s.
@@ -101,11 +98,20 @@ guest_moved() {
 
 guest_runs() { [ -f "$state/guests/$1.pty" ] && guest_domid "$1" >/dev/null; }
 
+# guest_create FILE NAME TYPE [LINE...]: its configuration, and the guest.
+guest_create() {
+	guest_config "${@:2}" >"$1"
+	if [ "$3" = pvh ]; then
+		xl create -q -p "$1" && tell go "$2"
+	else
+		xl create -q "$1"
+	fi
+}
+
 # guest_begin NAME TYPE [LINE...]: sets offset, for guest_up.
 guest_begin() {
-	guest_config "$@" >"$state/guests/$1.cfg"
 	offset=$(guest_console_size "$1")
-	xl create -q "$state/guests/$1.cfg" || fail "xl create $1"
+	guest_create "$state/guests/$1.cfg" "$@" || fail "xl create $1"
 }
 
 guest_have() {
@@ -180,6 +186,9 @@ in_tag() { read -r domain id _ <"$state/tags/$1" || fail "no command with the ta
 
 # ---- msgd ---------------------------------------------------------------------------------------
 
+# json_values KEY: of what msgctl --json says, a line each, as JSON. (jq, emulated, needs 0.4 s to start.)
+json_values() { sed -n "s/^ *\"$1\": \(.*[^,]\),*\$/\1/p"; }
+
 # The name that msgd knows a domain of the lab by.
 domain_name() { [ "$1" = dom0 ] && echo Domain-0 || echo "$1"; }
 
@@ -196,10 +205,10 @@ msgd_start() {
 	lines=$(grep -c 'serves xen' $state/msgd.log 2>/dev/null) || lines=0
 	setsid msgd --policy=$state/test.policy >>$state/msgd.log 2>&1 </dev/null &
 	echo $! >$state/msgd.pid
-	for _ in $(seq 400); do
+	for _ in {1..200}; do
 		[ "$(grep -c 'serves xen' $state/msgd.log)" -le "$lines" ] || return 0
 		msgd_runs || break
-		sleep 0.05
+		nap
 	done
 	fail "msgd does not come up: $(tail -n 3 $state/msgd.log)"
 }
@@ -213,7 +222,7 @@ msgd_have() {
 # msgd_kill: at once; returns when it is gone.
 msgd_kill() {
 	kill -9 "$(cat $state/msgd.pid)"
-	while msgd_runs; do sleep 0.02; done
+	while msgd_runs; do nap; done
 }
 
 # ---- after a failure ------------------------------------------------------------------------------
@@ -232,7 +241,7 @@ guests_now() {
 			continue
 		}
 		answers=''
-		grep -q 'lab\.run=' "$state/guests/$name.cfg" || # its console is another's
+		grep -q -- ' -- ' "$state/guests/$name.cfg" || # its console is another's
 			answers=$( (on "$name" true 10) >/dev/null 2>&1 && echo ', answers' || echo ', does not answer')
 		{ echo "$before" && xl list "$name"; } | awk -v name="$name" -v answers="$answers" '
 			$1 == name {state = $5; time = $6 - before; before = $6}

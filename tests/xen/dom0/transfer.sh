@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# A transfer: content-checked, endless; by whom $transfer_as says, a command's beginning. For scenarios to source, after
-# lab.sh.
+# A transfer: content-checked, endless; by whom $transfer_as says, a command's beginning. It does not keep the domains from
+# doing what they are told. For scenarios to source, after lab.sh.
 . /lab/transport.sh
 
 # transfer_start NAME SINK SOURCE
 transfer_start() {
-	start "$1-sink" "$2" "${transfer_as:-} peer sink $1 /tmp/$1.count"
+	start "$1-sink" "$2" "nice ${transfer_as:-} peer sink $1 /tmp/$1.count"
 	await "$1-sink" '^listening'
-	start "$1-source" "$3" "${transfer_as:-} peer source $(domain_name "$2")/$1"
+	start "$1-source" "$3" "nice ${transfer_as:-} peer source $(domain_name "$2")/$1"
 	counter_moves "$1" "$2"
 	links_right
 }

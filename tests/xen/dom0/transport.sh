@@ -11,6 +11,6 @@ links_right() {
 	local links
 
 	links=$(msgctl --json links)
-	jq -e --arg transport $transport '.links | length > 0 and all(.transport == $transport)' <<<"$links" >/dev/null ||
+	[ "$(json_values transport <<<"$links" | sort -u)" = "\"$transport\"" ] ||
 		fail "not $transport: $links"
 }

@@ -11,7 +11,7 @@ xen_release=4.17
 lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils-common xenstore-utils libxenmisc$xen_release
 	libyajl2 libxenevtchn1 libxengnttab1 libxenstore4 libxencall1 libxenforeignmemory1
 	libxendevicemodel1 libxenhypfs1 libxentoolcore1 libxentoollog1
-	libc6 libgcc-s1 libtinfo6 libuuid1 libzstd1 liblzma5 zlib1g busybox-static bash coreutils
+	libc6 libgcc-s1 libtinfo6 libuuid1 libzstd1 liblzma5 zlib1g busybox-static bash-static coreutils
 	libacl1 libattr1 libselinux1 libpcre2-8-0 libgmp10 kmod libssl3 jq libjq1 libonig5 util-linux
 	systemd libsystemd0 libsystemd-shared udev libudev1 mount libmount1 libblkid1 libcap2 libcap-ng0
 	libcrypt1 libkmod2 libseccomp2 libapparmor1 libaudit1 libpam0g libip4tc2 libcryptsetup12 libfdisk1

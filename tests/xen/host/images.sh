@@ -8,7 +8,7 @@
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
 	tests/e2e/peer tests/e2e/hostile tests/conformance/conformance bench/msgbench-xen
 	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest
-	tests/xen/console/obey tests/xen/console/tell'
+	tests/xen/console/begin tests/xen/console/obey tests/xen/console/tell'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {
@@ -59,12 +59,13 @@ image_base() {
 		printf '#!/bin/sh\nexec busybox %s -f\n' $module >"$root/usr/sbin/$module"
 		chmod +x "$root/usr/sbin/$module"
 	done
-	image_programs "$root" busybox bash
+	image_programs "$root" busybox bash-static
+	mv "$root/usr/bin/bash-static" "$root/usr/bin/bash"
 	"$lab_debs/root/bin/busybox" --list | while read -r module; do
 		[ -e "$root/usr/bin/$module" ] || ln -s busybox "$root/usr/bin/$module"
 	done
-	# GNU's own where busybox's lack what scripts use: tail that wakes up, sub-second waits, flock.
-	image_gnu "$root" tail sleep timeout stat date flock
+	# GNU's own where busybox's lack what scripts use: tail that wakes up, sub-second waits, nice.
+	image_gnu "$root" tail sleep timeout nice
 	modules=$(echo "$lab_debs"/root/lib/modules/*)
 	for module in xen-privcmd xen-evtchn xen-gntdev xen-gntalloc xenfs/xenfs; do
 		cp "$modules/kernel/drivers/xen/$module.ko" "$root/lab/modules/"
@@ -100,8 +101,7 @@ image_guest() {
 	rm -rf "$root"
 	image_base "$root"
 	image_gnu "$root" xenstore-read xenstore-write xenstore-list xenstore-ls xenstore-rm
-	cp "$lab_dir"/{common,guest}/* "$root/lab/"
-	ln -s lab/init "$root/init"
+	ln -s lab/bin/begin "$root/init"
 	image_libraries "$root"
 	image_pack "$root" "$1/guest.img"
 }
@@ -113,7 +113,7 @@ image_dom0() {
 	rm -rf "$root"
 	image_base "$root"
 	image_gnu "$root" xenstore-read xenstore-write xenstore-list xenstore-ls xenstore-rm xenstore-watch \
-		jq
+		jq stat date flock
 	image_programs "$root" xl xenstored oxenstored xenconsoled xenconsole xen-init-dom0 lsevtchn \
 		xenperf
 	mkdir -p "$root/usr/lib/xen-$xen_release/bin" "$root/etc/xen" "$root"/var/{lib,log}/xen \
@@ -121,7 +121,7 @@ image_dom0() {
 	cp "$lab_debs/root/usr/lib/xen-$xen_release/bin/libxl-save-helper" "$root/usr/lib/xen-$xen_release/bin/"
 	cp "$lab_debs/root/etc/xen/oxenstored.conf" "$root/etc/xen/"
 	: >"$root/etc/xen/xl.conf"
-	cp -r "$lab_dir"/{common,dom0}/* "$lab_dir/scenarios" "$root/lab/"
+	cp -r "$lab_dir"/dom0/* "$lab_dir/scenarios" "$root/lab/"
 	cp "$1/guest.img" "$lab_debs/vmlinux" "$root/lab/"
 	ln -s lab/init "$root/init"
 	image_libraries "$root"

@@ -20,7 +20,7 @@ case_any() {
 
 	! msgd_runs || msgd_kill # it deletes records that are none of its applications'
 	# shellcheck disable=SC2034 # guest_have reads it
-	guest_kernel_options=lab.run=conformance,--guest,/dev/hvc0
+	guest_kernel_options='-- conformance --guest /dev/hvc0'
 	guest_have conf-pv pv
 	guest_have conf-pvh pvh
 	conformance --stop "--hv=$world:conf-pv,conf-pvh,/lab/life" "$1" | tee "$log" || true

@@ -16,7 +16,7 @@ carried() {
 	local transport=$1
 
 	transfer_start t "$2" "$3"
-	why=$(msgctl --json links | jq -r '.links[0].reason')
+	why=$(msgctl --json links | json_values reason)
 	transfer_stop t
 }
 
@@ -28,7 +28,7 @@ no_driver() { # GUEST OTHER
 	guest_have_all pv1 pv pvh1 pvh
 	on "$1" 'rmmod xen_argo' || fail 'the driver cannot be unloaded'
 	carried grant "$1" "$2"
-	[ "$why" = "no driver in $1" ] || fail "the reason: $why"
+	[ "$why" = "\"no driver in $1\"" ] || fail "the reason: $why"
 	seen "$why"
 	carried grant "$2" "$1"
 	on "$1" 'insmod /lab/modules/xen-argo.ko'
@@ -44,7 +44,7 @@ case_off() {
 	guest_have_all pv1 pv pvh1 pvh
 	[ -c /dev/xen/argo ] || fail 'the driver is not there'
 	carried grant pvh1 pv1
-	[ "$why" = "no Argo in the hypervisor" ] || fail "the reason: $why"
+	[ "$why" = '"no Argo in the hypervisor"' ] || fail "the reason: $why"
 	seen "$why"
 }
 case_dom0() {

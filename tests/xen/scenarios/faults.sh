@@ -36,8 +36,16 @@ grants_mapped() { # DOMID LIST
 		END {print n + 0}' "$2"
 }
 
+# Xen prints it in its own time.
+grants_printed() { xl dmesg >/tmp/grants && grep -q 'gnttab_usage_print_all.* done' /tmp/grants; }
+
 # Pages that a domain's driver for Argo has for rings.
-ring_pages() { on "$1" 'argo-selftest 0 pages_held' | sed -n 's/^pages //p'; }
+ring_pages() {
+	local said
+
+	said=$(on "$1" 'argo-selftest 0 pages_held')
+	[[ $said =~ ^pages\ ([0-9]+) ]] && echo "${BASH_REMATCH[1]}"
+}
 
 # resources GUEST...: "domain: ports grants" of dom0 and of these, and rings where there are some.
 resources() {
@@ -45,8 +53,7 @@ resources() {
 
 	xl dmesg -c >/dev/null
 	xl debug-keys g
-	sleep 0.3 # Xen prints it in its own time
-	xl dmesg >/tmp/grants
+	eventually 10 grants_printed
 	for guest in dom0 "$@"; do
 		domid=0
 		[ "$guest" = dom0 ] || domid=$(guest_domid "$guest")
@@ -97,7 +104,7 @@ domain_destroyed() { # VICTIM OTHER GUEST-OF-VICTIM
 	eventually 1 no_zombies
 	gone=$(milliseconds_since "$gone")
 	said=$(end_seen "t-$2")
-	[ "$(msgctl --json links | jq '.links | length')" = 0 ] || fail "links: $(msgctl links)"
+	[ -z "$(msgctl --json links | json_values transport)" ] || fail "links: $(msgctl links)"
 	guests_have
 	seen "the $2 says: $said; no zombie $gone ms after xl destroy; back to $(tr '\n' ' ' <<<"$before")"
 	eventually 5 resources_are "$before" pv1 pvh1
@@ -128,7 +135,7 @@ case_destroy_unread() {
 	n_sent=${said#error ECONNRESET after }
 	[ "${n_sent%%:*}" -gt $n_read ] || fail "nothing was unread: $n_read read, the source says: $said"
 	seen "the source says: $said, of which $n_read were read"
-	[ "$(msgctl --json links | jq '.links | length')" = 0 ] || fail "links: $(msgctl links)"
+	[ -z "$(msgctl --json links | json_values transport)" ] || fail "links: $(msgctl links)"
 	guests_have
 	transfer_start t pvh1 pv1
 	transfer_stop t
@@ -191,7 +198,7 @@ case_pause() {
 	for guest in pv1 pvh1; do
 		xl pause $guest
 		sleep 3 # the test itself: three seconds in which it does nothing
-		msgctl --json domains | jq -e ".domains[] | select(.name == \"$guest\")" >/dev/null ||
+		msgctl --json domains | json_values name | grep -qx "\"$guest\"" ||
 			fail "msgd forgot $guest"
 		xl unpause $guest
 		counter_moves t pvh1
@@ -217,7 +224,7 @@ case_msgd_restart() {
 		transfer_stop "b$round"
 		transfer_stop "c$round"
 	done
-	[ "$(msgctl --json channels | jq -c '[.channels[].name]')" = '["a"]' ] || fail "channels: $(msgctl channels)"
+	[ "$(msgctl --json channels | json_values name)" = '"a"' ] || fail "channels: $(msgctl channels)"
 	seen "$(transfer_stop a); back to $(tr '\n' ' ' <<<"$before")"
 	eventually 5 resources_are "$before" pv1 pvh1
 }
@@ -322,7 +329,7 @@ case_gntalloc_raised() {
 	local said
 
 	guests_have
-	guest_kernel_options=lab.gntalloc.$(sed -n 's/^options xen-gntalloc //p' /usr/lib/modprobe.d/msgd.conf)
+	guest_kernel_options=xen-gntalloc.$(sed -n 's/^options xen-gntalloc //p' /usr/lib/modprobe.d/msgd.conf)
 	guest_have pv3 pv
 	said=$(links_of pv3 20 | tr -s ' \n' ' ')
 	[ "$said" = ' 20 open ' ] || fail "with $guest_kernel_options, of 20:$said"

@@ -120,8 +120,8 @@ case_ungrouped() { # who is in the other groups, and not in Argo's, goes over gr
 	guests_have
 	msgd_started
 	transfer_start ungrouped sys1 sys2
-	why=$(msgctl --json links | jq -r '.links[0].reason')
-	[[ $why =~ ^'no Argo in sys'[12]$ ]] || fail "the reason: $why"
+	why=$(msgctl --json links | json_values reason)
+	[[ $why =~ ^'"no Argo in sys'[12]'"'$ ]] || fail "the reason: $why"
 	seen "$why; $(transfer_stop ungrouped)"
 }
 case_restart() { # the transfer does not notice
