@@ -44,7 +44,7 @@ rings_have() {
 counted() { sed -n "s/^COUNTS [^ ]* $1 .*\b$2=\([0-9]*\).*/\1/p" /tmp/begin /tmp/answer; }
 
 over_grants() { # CASE
-	local options=(--rounds=5 --ms=500 "--case=${1#sleeping-}")
+	local options=(--rounds=5 --ms=200 "--case=${1#sleeping-}")
 
 	[ "$1" = "${1#sleeping-}" ] || options+=(--spin=0)
 	guest_have_all pv1 pv pv2 pv

@@ -3,15 +3,15 @@
 # The driver (kmod/, tests/kmod): every request and every error, in each kind of domain, guests' kernels with what debug
 # options they have; a domain that is saved, or migrates, or ends, while it has rings. Where the hypervisor has no Argo,
 # or has it off, the driver says so.
-# boots: xenstored smp-argo noargo
+# boots: xenstored driver-argo noargo
 # limit: 300
-# cases: fuzz-begin dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv
+# cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv
 # cases: ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
 
 . /lab/lab.sh
-. /lab/fuzz.sh
+. /lab/kernel.sh
 . /lab/transfer.sh
 
 # What requests have been answered by, in all cases; and the cases that added to it.
@@ -50,7 +50,6 @@ driver_test() {
 	[ "$(driver_ports "$3")" = "$ports" ] || fail "$ports event channels before, $(driver_ports "$3") after"
 	answered "$1" $said
 }
-case_fuzz_begin() { fuzz_begin; }
 case_dom0() { driver_test dom0 dom0 0 300 4; }
 case_pv() {
 	driver_guest debug-pv pv
@@ -120,7 +119,7 @@ case_migrate_pvh() {
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
 	finish refused 60 >/tmp/refused || fail "$(cat /tmp/refused)"
 	answered migrate-pvh /tmp/refused
-	seen "$(sed -n 's/^  *//p' /tmp/rings)"
+	seen "$(sed -n 's/^  *//p' /tmp/rings); $(sed -n 's/^  *//p' /tmp/refused)"
 }
 
 # Memory that another domain has granted is sent as well.
