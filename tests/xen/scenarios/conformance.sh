@@ -6,7 +6,7 @@
 # limit: 1500
 # cases: evtchn grant notify store domain death fd limits open
 # cases-oxenstored: store domain
-# cases-argo: argo argo-watch
+# cases-argo: argo argo-watch death fd limits
 # cases-smp-argo: argo-stress
 
 boot=''
