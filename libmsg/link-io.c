@@ -20,16 +20,19 @@ void link_push(struct link *link)
 	link_bell_frames(link);
 }
 
-/* Room shows as soon as a quarter of the ring is free; a sleeping sender is woken for half of it.
+/*
+ * Room shows as soon as a fifth of the ring is free; a sleeping sender is woken for two. (One and
+ * two messages of 64 KiB in a default Argo ring, which has room for four: it would be two and all
+ * of them, if it were a quarter and a half.)
  */
 void link_release(struct link *link, bool all)
 {
-	if (link->unreleased >= link->ring_len / 4 || (all && link->unreleased)) {
+	if (link->unreleased >= link->ring_len / 5 || (all && link->unreleased)) {
 		link->ops->release(link);
 		link->untold += link->unreleased;
 		link->unreleased = 0;
 	}
-	if (link->untold >= link->ring_len / 2 || (all && link->untold)) {
+	if (link->untold >= 2 * (link->ring_len / 5) || (all && link->untold)) {
 		link->untold = 0;
 		link_bell_room(link);
 	}
@@ -169,7 +172,7 @@ static int link_take_one(struct link *link)
 	if (link->state != LINK_UP || link->violated)
 		return 0;
 	link->ops->next(link);
-	if (link->unreleased >= link->ring_len / 4)
+	if (link->unreleased >= link->ring_len / 5)
 		link_release(link, false);
 	return 1;
 }
