@@ -145,7 +145,6 @@ static const struct file_operations argo_fops = {
 	.compat_ioctl = compat_ptr_ioctl,
 	.poll = argo_poll,
 	.mmap = argo_mmap,
-	.llseek = no_llseek,
 };
 
 static struct miscdevice argo_device = {

@@ -188,7 +188,7 @@ int argo_send(struct argo_file *file, const struct argodev_sendv *sendv)
 		atomic64_inc(&file->n_sent);
 		atomic64_add(r, &file->n_sent_bytes);
 		if (atomic_read(&file->blocked))
-			atomic_set(&file->blocked, 0);
+			argo_wait_sent(file);
 	} else if (r == -EAGAIN) {
 		send_blocked(file, &message);
 	}

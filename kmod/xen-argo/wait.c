@@ -167,6 +167,8 @@ __poll_t argo_wait_poll(struct argo_file *file, struct file *filp, poll_table *t
 {
 	struct argo_ring *ring = argo_ring_get(file);
 	__poll_t wanted = poll_requested_events(table), mask;
+	/* Who is told of edges is not asked again once the ring is empty, or full: armed now. */
+	bool edges = table && (wanted & EPOLLET);
 	unsigned long flags;
 
 	poll_wait(filp, &file->queue, table);
@@ -178,11 +180,11 @@ __poll_t argo_wait_poll(struct argo_file *file, struct file *filp, poll_table *t
 
 	spin_lock_irqsave(&lock, flags);
 	mask = file_look(file, ring);
-	if (!(mask & (wanted | EPOLLHUP))) {
+	if (!(mask & EPOLLHUP) && (edges || !(mask & wanted))) {
 		/* A look without waiting arms nothing. */
 		if (wanted && waitqueue_active(&file->queue))
 			file_arm(file, wanted);
-		if (wanted & EPOLLOUT) {
+		if ((wanted & EPOLLOUT) && !(mask & EPOLLOUT)) {
 			room_query(0, file);
 			if (room_ask(1))
 				room_ask_all();
@@ -214,6 +216,18 @@ void argo_wait_died(struct argo_file *file)
 
 	spin_lock_irqsave(&lock, flags);
 	file_wake(file);
+	spin_unlock_irqrestore(&lock, flags);
+}
+
+/* Something found room: so the file is writable, also for whom it was armed; Xen may not say so. */
+void argo_wait_sent(struct argo_file *file)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&lock, flags);
+	atomic_set(&file->blocked, 0);
+	if (!list_empty(&file->armed) && (file->wanted & EPOLLOUT))
+		file_wake(file);
 	spin_unlock_irqrestore(&lock, flags);
 }
 

@@ -92,6 +92,7 @@ void argo_wait_file(struct argo_file *file);
 __poll_t argo_wait_poll(struct argo_file *file, struct file *filp, poll_table *table);
 void argo_wait_release(struct argo_file *file);
 void argo_wait_died(struct argo_file *file);
+void argo_wait_sent(struct argo_file *file);
 u64 argo_wait_n_virqs(void);
 
 #endif /* XEN_ARGO_H */

@@ -229,12 +229,65 @@ static void epoll_tells(void)
 	}
 }
 
+static void send_short(const struct pair *pair)
+{
+	EXPECT(ring_send(pair->a, "x", 1), 1);
+}
+
+/* Who waits for room for a long message is woken when a short one has found some. */
+static void poll_wakes_for_success(void)
+{
+	static char data[4000];
+	struct pair pair;
+	pid_t pid;
+
+	pair_make(&pair, 8 * 4096 - 64);
+	while (ring_send(pair.a, data, sizeof(data)) > 0)
+		;
+	EXPECT(ring_send(pair.a, data, sizeof(data)), -EAGAIN);
+	pid = helper_start(send_short, &pair);
+	EXPECT(ring_poll(pair.a, POLLOUT, LONG_MS), POLLOUT);
+	helper_end(pid);
+}
+
+static void epoll_tells_edges(void)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
+	struct pair pair;
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	pair_make(&pair, 8 * 4096 - 64);
+	EXPECT(epoll_ctl(ep, EPOLL_CTL_ADD, pair.a, &event), 0);
+	EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+	EXPECT(event.events, EPOLLOUT);
+	EXPECT(epoll_wait(ep, &event, 1, SHORT_MS), 0); /* once */
+	for (int i = 0; i < 10; i++) {
+		pid_t pid = helper_start(one_send, &pair);
+
+		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+		EXPECT(event.events & EPOLLIN, EPOLLIN);
+		helper_end(pid);
+		EXPECT(ring_take(pair.map_a, pair.len, NULL, 0), 1);
+		/* What came before it slept is told as well. */
+		EXPECT(ring_send(pair.b, "y", 1), 1);
+		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+		EXPECT(ring_take(pair.map_a, pair.len, NULL, 0), 1);
+		ring_fill(&pair);
+		pid = helper_start(take_one, &pair);
+		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
+		EXPECT(event.events, EPOLLOUT);
+		helper_end(pid);
+	}
+}
+
 const struct test wait_tests[] = {
 	{"poll_states", poll_states},
 	{"poll_wakes_for_data", poll_wakes_for_data},
 	{"poll_wakes_for_room", poll_wakes_for_room},
 	{"poll_room_for_two", poll_room_for_two},
 	{"no_virq_unless_awaited", no_virq_unless_awaited},
+	{"poll_wakes_for_success", poll_wakes_for_success},
 	{"epoll_tells", epoll_tells},
+	{"epoll_tells_edges", epoll_tells_edges},
 	{0},
 };

@@ -21,9 +21,9 @@
  * A ring is dead, for good, once its domain was suspended: it is unregistered before, and not
  * registered again, since the domids that it knew may mean others. So it is where the partner
  * domain died, but that is only noticed when the same {aport, partner} is registered again; before,
- * ARGODEV_SENDV says ESRCH or ECONNREFUSED, and nobody who sleeps in poll is woken for it. Rings
- * are also ended by the kernel's own end (reboot, kexec). What had arrived in a dead ring can still
- * be read.
+ * ARGODEV_SENDV says ESRCH or ECONNREFUSED, and nobody who sleeps in poll is woken for it; nor is
+ * who waits for room in a ring that its owner closes. Rings are also ended by the kernel's own end
+ * (reboot, kexec). What had arrived in a dead ring can still be read.
  *
  * close(2) unregisters the ring and then frees its memory, once no mapping of it is left either.
  *
