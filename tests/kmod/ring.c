@@ -195,8 +195,24 @@ static void pages_held(void)
 	printf("pages %llu\n", (unsigned long long)ring_info(ring_open()).n_pages);
 }
 
+/* All that the domain may have, until it is killed. */
+static void rings_held(void)
+{
+	long r;
+
+	do {
+		r = ring_register(ring_open(), 0, self, 64);
+	} while (r == 0);
+	EXPECT(r, -ENOSPC);
+	printf("held\n");
+	fflush(stdout);
+	alarm(0);
+	(void)pause();
+}
+
 const struct test ring_tests[] = {
 	{"pages_held", pages_held, true},
+	{"rings_held", rings_held, true},
 	{"unknown_requests", unknown_requests},
 	{"without_ring", without_ring},
 	{"register_arguments", register_arguments},

@@ -5,8 +5,8 @@
 # or has it off, the driver says so.
 # boots: xenstored driver-argo noargo
 # limit: 300
-# cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh migrate-pvh ends-pv
-# cases: ends-pvh-kexec errors
+# cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh checkpoint-pv migrate-pvh
+# cases: ends-pv ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
 
@@ -95,6 +95,15 @@ case_suspend_pv() {
 case_suspend_pvh() {
 	driver_guest debug-pvh pvh
 	driver_suspend suspend-pvh debug-pvh
+}
+case_checkpoint_pv() { # goes on where it is, under its domid
+	driver_guest debug-pv pv
+	start rings debug-pv "argo-selftest $(guest_domid debug-pv) checkpointed"
+	await rings ready
+	xl save -c debug-pv /tmp/saved >/tmp/save.out 2>&1 || fail "xl save -c: $(cat /tmp/save.out)"
+	rm /tmp/saved
+	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
+	answered checkpoint-pv /tmp/rings
 }
 case_suspend_hvm() { # QEMU's state goes along
 	driver_guest debug-hvm hvm
