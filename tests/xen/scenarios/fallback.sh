@@ -4,8 +4,8 @@
 # hypervisor has Argo but was started without argo=1.
 # boots: argo noargo
 # limit: 120
-# cases: no-driver-pv no-driver-pvh
-# cases-noargo: off dom0
+# cases: no-driver-pv no-driver-pvh rings-in-use policy
+# cases-noargo: off dom0 demanded
 
 . /lab/lab.sh
 . /lab/transfer.sh
@@ -36,6 +36,49 @@ no_driver() { # GUEST OTHER
 }
 case_no_driver_pv() { no_driver pv1 pvh1; }
 case_no_driver_pvh() { no_driver pvh1 pv1; }
+
+# Xen lets a domain have no more; when they are gone, there is Argo again.
+case_rings_in_use() {
+	local why
+
+	msgd_have
+	guest_have_all pv1 pv pvh1 pvh
+	start rings pv1 "argo-selftest $(guest_domid pv1) rings_held"
+	await rings '^held'
+	carried grant pv1 pvh1
+	[ "$why" = '"128 rings in use"' ] || fail "the reason: $why"
+	seen "$why"
+	stop rings
+	carried argo pv1 pvh1
+}
+case_policy() {
+	# shellcheck disable=SC2034 # msgd_have reads it
+	local why msgd_demands=transport=grant
+
+	msgd_have
+	guest_have_all pv1 pv pvh1 pvh
+	carried grant pv1 pvh1
+	[ "$why" = '"policy says grant"' ] || fail "the reason: $why"
+	seen "$why"
+}
+
+# Nothing else is taken instead.
+case_demanded() {
+	local said transport msgd_demands
+
+	guest_have_all pv1 pv pvh1 pvh
+	for transport in argo argo-strict; do
+		# shellcheck disable=SC2034 # msgd_have reads it
+		msgd_demands=transport=$transport
+		msgd_have
+		start listener pv1 'peer listen l'
+		await listener '^listening'
+		said=$(on pvh1 'peer try pv1/l') && fail 'it has connected'
+		stop listener
+		[[ $said = *'error EOPNOTSUPP after 0: connect: '*'no Argo in the hypervisor'* ]] || fail "$said"
+	done
+	seen "$(grep '^error' <<<"$said")"
+}
 
 case_off() {
 	local why

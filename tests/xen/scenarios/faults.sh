@@ -7,8 +7,9 @@
 # cases: kill-source kill-sink destroy-source destroy-sink destroy-ten pause msgd-restart
 # cases: quiesce reboot stale-record gntalloc-limit gntalloc-raised
 # cases-oxenstored: destroy-source destroy-sink msgd-restart quiesce reboot stale-record
-# cases-argo: kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-mid-message destroy-ten
-# cases-argo: pause msgd-restart quiesce reboot stale-record
+# cases-argo: kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-unread-pv destroy-unread-dom0
+# cases-argo: destroy-mid-message destroy-mid-message-pvh destroy-mid-message-dom0 destroy-ten pause msgd-restart
+# cases-argo: quiesce reboot stale-record
 
 . /lab/lab.sh
 . /lab/transfer.sh
@@ -121,15 +122,15 @@ asleep() {
 }
 
 # The receiver's domain goes while messages lie in the receiver's ring, and the sender waits for room.
-case_destroy_unread() {
+destroyed_unread() { # SINK SOURCE
 	local n_read n_sent said
 
 	guests_have
-	transfer_start t pvh1 pv1
+	transfer_start t "$1" "$2"
 	signal t-sink STOP
 	eventually 20 asleep t-source
-	n_read=$(counter t pvh1)
-	guest_destroy pvh1
+	n_read=$(counter t "$1")
+	guest_destroy "$1"
 	eventually 1 no_zombies
 	said=$(end_seen t-source)
 	n_sent=${said#error ECONNRESET after }
@@ -137,29 +138,35 @@ case_destroy_unread() {
 	seen "the source says: $said, of which $n_read were read"
 	[ -z "$(msgctl --json links | json_values transport)" ] || fail "links: $(msgctl links)"
 	guests_have
-	transfer_start t pvh1 pv1
+	transfer_start t "$1" "$2"
 	transfer_stop t
 }
+case_destroy_unread() { destroyed_unread pvh1 pv1; }
+case_destroy_unread_pv() { destroyed_unread pv1 pvh1; }
+case_destroy_unread_dom0() { destroyed_unread pvh1 dom0; } # dom0 lives on
 
 # The sender's domain goes when a part of a message is in the receiver's ring: it is not delivered.
-case_destroy_mid_message() {
+destroyed_mid_message() { # SINK SOURCE
 	guests_have
-	start t-sink pvh1 'peer sink t /tmp/t.count'
+	start t-sink "$1" 'peer sink t /tmp/t.count'
 	await t-sink '^listening'
-	start t-long pv1 'peer long pvh1/t 1000000'
+	start t-long "$2" "peer long $(domain_name "$1")/t 1000000"
 	await t-long '^stopped'
-	counter t pvh1 1
+	counter t "$1" 1
 	links_right
 	signal t-sink STOP
 	signal t-long CONT
 	await t-long '^goes on'
 	eventually 20 asleep t-long # there was credit for its beginning
-	guest_destroy pv1
+	guest_destroy "$2"
 	signal t-sink CONT # stopped, it cannot let go of the dead domain's page
 	eventually 1 no_zombies
 	seen "the sink says: $(end_seen t-sink)"
-	[ "$(counter t pvh1)" = 1 ] || fail "$(counter t pvh1) messages"
+	[ "$(counter t "$1")" = 1 ] || fail "$(counter t "$1") messages"
 }
+case_destroy_mid_message() { destroyed_mid_message pvh1 pv1; }
+case_destroy_mid_message_pvh() { destroyed_mid_message pv1 pvh1; }
+case_destroy_mid_message_dom0() { destroyed_mid_message dom0 pv1; }
 
 # in_each GUEST N COMMAND: N commands at once, i being the number; their output in /tmp/each.i.out.
 in_each() { start "each-$1" "$1" "for i in \$(seq $2); do $3 >/tmp/each.\$i.out 2>&1 & done; wait"; }

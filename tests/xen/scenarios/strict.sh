@@ -3,8 +3,8 @@
 # Links of argo-strict, which policy demands of all: between each two, and what dies, stops or comes back.
 # boots: argo
 # limit: 300
-# cases: pairs kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-mid-message
-# cases: pause msgd-restart quiesce no-driver
+# cases: pairs kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-mid-message destroy-ten
+# cases: pause msgd-restart quiesce reboot no-driver
 
 . /lab/scenarios/faults.sh
 # shellcheck disable=SC2034 # links_right and msgd_have read them

@@ -5,7 +5,7 @@
 # boots: systemd systemd-argo
 # limit: 180
 # cases: start status journal devices limit agent refused unprivileged dom0-unprivileged restart crash stop
-# cases-systemd-argo: devices ungrouped dom0-unprivileged restart crash
+# cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged restart crash
 
 . /lab/lab.sh
 . /lab/transfer.sh
