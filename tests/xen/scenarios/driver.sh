@@ -105,6 +105,7 @@ case_checkpoint_pv() { # goes on where it is, under its domid
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
 	answered checkpoint-pv /tmp/rings
 }
+
 case_suspend_hvm() { # QEMU's state goes along
 	driver_guest debug-hvm hvm
 	driver_suspend suspend-hvm debug-hvm

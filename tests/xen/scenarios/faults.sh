@@ -69,6 +69,13 @@ resources_are() { # TEXT GUEST...
 	[ "$(resources "$@")" = "$want" ]
 }
 
+no_links() {
+	local links
+
+	links=$(msgctl --json links) || fail 'msgctl links'
+	[ -z "$(json_values transport <<<"$links")" ] || fail "links: $links"
+}
+
 guests_have() {
 	msgd_have
 	guest_have_all pv1 pv pvh1 pvh
@@ -105,7 +112,7 @@ domain_destroyed() { # VICTIM OTHER GUEST-OF-VICTIM
 	eventually 1 no_zombies
 	gone=$(milliseconds_since "$gone")
 	said=$(end_seen "t-$2")
-	[ -z "$(msgctl --json links | json_values transport)" ] || fail "links: $(msgctl links)"
+	no_links
 	guests_have
 	seen "the $2 says: $said; no zombie $gone ms after xl destroy; back to $(tr '\n' ' ' <<<"$before")"
 	eventually 5 resources_are "$before" pv1 pvh1
@@ -136,7 +143,7 @@ destroyed_unread() { # SINK SOURCE
 	n_sent=${said#error ECONNRESET after }
 	[ "${n_sent%%:*}" -gt $n_read ] || fail "nothing was unread: $n_read read, the source says: $said"
 	seen "the source says: $said, of which $n_read were read"
-	[ -z "$(msgctl --json links | json_values transport)" ] || fail "links: $(msgctl links)"
+	no_links
 	guests_have
 	transfer_start t "$1" "$2"
 	transfer_stop t
