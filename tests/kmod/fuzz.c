@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Random requests from several processes and threads at once, right and wrong, on files that they
- * share, while mappings come and go and processes are killed. Nothing is expected of the answers:
- * the kernel must have nothing to say about it (the lab looks at its log), and rings and memory
- * must come back. SELFTEST_SECONDS says how long.
+ * share, while mappings come and go and processes are killed. Nothing is expected of an answer, but
+ * some requests must succeed: the kernel must have nothing to say about it (the lab looks at its
+ * log), and rings and memory must come back. SELFTEST_SECONDS says how long.
  */
 #include "tests/kmod/selftest.h"
 
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -28,7 +29,11 @@
 #define PROCESSES 2
 #define AREA	  (64U << 10)
 
-static int files[FILES];
+static int files[FILES], epoll;
+/* Of all processes: how often what succeeded. */
+static struct {
+	uint32_t n_registered, n_sent, n_told;
+} * done;	      /* shared */
 static uint8_t *area; /* with a hole, and a part that cannot be written */
 
 static uint32_t draw(unsigned int *seed)
@@ -70,12 +75,14 @@ static void fuzz_register(int fd, unsigned int *seed)
 		.pad = {draw(seed) % 32 == 0},
 	};
 
-	(void)ioctl(fd, ARGODEV_REGISTER, draw(seed) % 32 ? (uintptr_t)&reg : address(seed));
+	if (ioctl(fd, ARGODEV_REGISTER, draw(seed) % 32 ? (uintptr_t)&reg : address(seed)) == 0)
+		__atomic_add_fetch(&done->n_registered, 1, __ATOMIC_RELAXED);
 }
 
 static void fuzz_sendv(int fd, unsigned int *seed)
 {
 	struct argodev_segment segments[9];
+	bool wild = draw(seed) % 4 == 0; /* else it may well succeed */
 	struct argodev_sendv sendv = {
 		.segments = draw(seed) % 16 ? (uintptr_t)segments : address(seed),
 		.n_segments = draw(seed) % 16 ? draw(seed) % 9 : draw(seed),
@@ -84,8 +91,22 @@ static void fuzz_sendv(int fd, unsigned int *seed)
 
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)
 		segments[i] = (struct argodev_segment){
-			.addr = address(seed), .len = length(seed), .pad = draw(seed) % 64 == 0};
-	(void)ioctl(fd, ARGODEV_SENDV, draw(seed) % 32 ? (uintptr_t)&sendv : address(seed));
+			.addr = wild ? address(seed) : (uintptr_t)area + draw(seed) % (AREA / 2),
+			.len = wild ? length(seed) : draw(seed) % 600,
+			.pad = wild && draw(seed) % 64 == 0};
+	if (ioctl(fd, ARGODEV_SENDV, draw(seed) % 32 ? (uintptr_t)&sendv : address(seed)) > 0)
+		__atomic_add_fetch(&done->n_sent, 1, __ATOMIC_RELAXED);
+}
+
+static void fuzz_epoll(int fd, unsigned int *seed)
+{
+	static const int ops[] = {EPOLL_CTL_ADD, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL};
+	struct epoll_event event = {
+		.events = draw(seed) & (EPOLLIN | EPOLLOUT | EPOLLET | EPOLLONESHOT)};
+
+	(void)epoll_ctl(epoll, ops[draw(seed) % ARRAY_SIZE(ops)], fd, &event);
+	if (epoll_wait(epoll, &event, 1, (int)(draw(seed) % 3)) > 0)
+		__atomic_add_fetch(&done->n_told, 1, __ATOMIC_RELAXED);
 }
 
 /* Any length, any part of it; what is written there is the process's own misfortune. */
@@ -97,7 +118,10 @@ static void fuzz_map(int fd, unsigned int *seed)
 
 	if (at == MAP_FAILED)
 		return;
-	at[draw(seed) % 2] = draw(seed) % 2 ? draw(seed) : 0;
+	if (draw(seed) % 2)
+		at[0] = at[1]; /* all is read */
+	else
+		at[draw(seed) % 2] = draw(seed) % 2 ? draw(seed) : 0;
 	(void)munmap(at, len);
 }
 
@@ -138,6 +162,8 @@ static void fuzz_once(unsigned int *seed)
 		(void)poll(&p, 1, (int)(draw(seed) % 3));
 		break;
 	case 6: /* whoever uses the old one holds it until he is done */
+		if (draw(seed) % 8)
+			break;
 		fd = ring_open();
 		if (fd >= 0 && dup2(fd, files[i]) >= 0)
 			(void)close(fd);
@@ -147,6 +173,9 @@ static void fuzz_once(unsigned int *seed)
 		break;
 	case 8:
 		(void)ioctl(fd, ARGODEV_CONSUMED);
+		break;
+	case 9:
+		fuzz_epoll(fd, seed);
 		break;
 	default:
 		fuzz_sendv(fd, seed);
@@ -169,6 +198,7 @@ static void fuzz_process(unsigned int seed)
 	/* What is written over its end meets nobody's memory. */
 	area = mmap(NULL, AREA + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	(void)mprotect(area, AREA, PROT_READ | PROT_WRITE);
+	epoll = epoll_create1(EPOLL_CLOEXEC);
 	for (int i = 0; i < FILES; i++)
 		files[i] = ring_open();
 	for (uintptr_t i = 1; i < THREADS; i++)
@@ -206,9 +236,13 @@ void fuzz(void)
 	uint64_t pages = ring_info(fd).n_pages;
 	uint32_t rounds = 0;
 
+	done = mmap(NULL, sizeof(*done), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	EXPECT(done != MAP_FAILED, true);
 	alarm(0);
 	for (; time(NULL) < end; rounds++)
 		fuzz_round(&seed);
 	expect_no_leak(pages);
-	printf("     %u rounds\n", rounds);
+	printf("     %u rounds: %u rings registered, %u messages sent, %u waits ended\n", rounds,
+		done->n_registered, done->n_sent, done->n_told);
+	EXPECT(done->n_registered > rounds && done->n_sent > rounds && done->n_told > rounds, true);
 }
