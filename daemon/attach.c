@@ -112,7 +112,7 @@ static void attach_strip(struct attach *attach)
 	if (attach->retry)
 		event_free(attach->retry);
 	attach->retry = NULL;
-	control_link_fini(&attach->link);
+	control_ring_fini(&attach->link);
 	attach_release(attach);
 }
 
@@ -301,7 +301,7 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 		*ret_reason = "its application is gone";
 		return -ECONNRESET;
 	}
-	r = control_link_init(&attach->link, page, rings,
+	r = control_ring_init(&attach->link, page, rings,
 		(uint8_t *)rings + CONTROL_RING_PAGES * HV_PAGE_SIZE, ret_reason);
 	if (r < 0)
 		return r;
@@ -351,7 +351,7 @@ static void attach_wait_for_room(struct attach *attach, const char *reason)
 		broker_log_about(attach->server->broker, attach->id.domid, LOG_WARNING,
 			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
 			reason);
-	control_link_fini(&attach->link);
+	control_ring_fini(&attach->link);
 	attach_release(attach);
 	attach_retry_later(attach);
 }
@@ -579,9 +579,9 @@ static bool attach_read(struct attach *attach)
 		if (attach->link.outbox_bytes > CONTROL_READ_STOP)
 			return false;
 		memset(&message, 0, sizeof(message));
-		r = control_link_receive(&attach->link, &message, &decoded, &reason);
+		r = control_ring_receive(&attach->link, &message, &decoded, &reason);
 		if (r == 0)
-			return control_link_sleep(&attach->link);
+			return control_ring_sleep(&attach->link);
 		if (r < 0) {
 			broker_violation(attach->process, reason);
 			return false;
@@ -608,7 +608,7 @@ bool attach_run(struct attach *attach)
 		broker_violation(attach->process, attach->link.broken);
 		return false;
 	}
-	control_link_flush(&attach->link);
+	control_ring_flush(&attach->link);
 	attach_make_dirty(attach);
 	return attach_read(attach);
 }

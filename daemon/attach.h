@@ -7,7 +7,7 @@
 #ifndef MSGD_DAEMON_ATTACH_H
 #define MSGD_DAEMON_ATTACH_H
 
-#include "daemon/control-link.h"
+#include "proto/control-ring.h"
 #include "daemon/server.h"
 #include "proto/record.h"
 
@@ -40,7 +40,7 @@ struct attach {
 	uint64_t until_ns;		     /* when to give up */
 	uint32_t port;			     /* local; 0: not bound */
 	struct hv_map *page_map, *rings_map; /* owned, or NULL */
-	struct control_link link;
+	struct control_ring link;
 	struct process *process;   /* borrowed: the broker's; NULL: not attached */
 	TAILQ_ENTRY(attach) entry; /* server->ready or ->dead */
 	TAILQ_ENTRY(attach) dirty_entry;

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/control-link.h"
+#include "proto/control-ring.h"
 #include "proto/frame.h"
-#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/proto/cmocka-all.h"
 
 #define LEN (CONTROL_RING_PAGES * 4096U)
 
@@ -15,7 +15,7 @@ struct fixture {
 	struct doorbell_page page;
 	uint8_t to_msgd[LEN], to_app[LEN];
 	struct grant_ring out, in; /* the application's side */
-	struct control_link link;
+	struct control_ring link;
 };
 
 static struct fixture *fixture_new(void)
@@ -32,13 +32,13 @@ static struct fixture *fixture_new(void)
 		.len = LEN,
 		.produced = &f->page.end[1].produced,
 		.consumed = &f->page.end[0].consumed};
-	assert_int_equal(control_link_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
+	assert_int_equal(control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
 	return f;
 }
 
 static void fixture_free(struct fixture *f)
 {
-	control_link_fini(&f->link);
+	control_ring_fini(&f->link);
 	free(f);
 }
 
@@ -93,19 +93,19 @@ static void test_receive(void **state)
 		/* All room is back with each publish. */
 		assert_int_equal(grant_ring_space(&f->out, LEN), LEN);
 		put_message(f, &message);
-		assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 1);
+		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
 		assert_int_equal(decoded, 0);
 		assert_int_equal(got.request, i + 1);
 		assert_int_equal(got.unlisten.listener, 77);
-		assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 0);
-		(void)control_link_publish(&f->link);
+		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 0);
+		(void)control_ring_publish(&f->link);
 	}
 	/* A message that came before msgd fell asleep is seen. */
 	atomic_store(&f->page.end[1].sleeping, 0);
-	assert_false(control_link_sleep(&f->link));
+	assert_false(control_ring_sleep(&f->link));
 	assert_int_equal(atomic_load(&f->page.end[1].sleeping), 1);
 	put_message(f, &message);
-	assert_true(control_link_sleep(&f->link));
+	assert_true(control_ring_sleep(&f->link));
 	fixture_free(f);
 }
 
@@ -114,16 +114,16 @@ static void test_events(void **state)
 	struct fixture *f = fixture_new();
 	struct control_message status = {.type = CONTROL_STATUS, .request = 1}, got;
 
-	assert_false(control_link_publish(&f->link)); /* nothing to say */
-	control_link_send(&f->link, &status);
+	assert_false(control_ring_publish(&f->link)); /* nothing to say */
+	control_ring_send(&f->link, &status);
 	assert_int_equal(grant_ring_avail(&f->in, 1), 0); /* not before it is published */
-	assert_false(control_link_publish(&f->link));	  /* it is awake: no event */
+	assert_false(control_ring_publish(&f->link));	  /* it is awake: no event */
 	assert_true(take(f, &got));
 	atomic_store(&f->page.end[0].sleeping, 1);
-	control_link_send(&f->link, &status);
-	control_link_send(&f->link, &status);
-	assert_true(control_link_publish(&f->link)); /* one event for both */
-	assert_false(control_link_publish(&f->link));
+	control_ring_send(&f->link, &status);
+	control_ring_send(&f->link, &status);
+	assert_true(control_ring_publish(&f->link)); /* one event for both */
+	assert_false(control_ring_publish(&f->link));
 	assert_int_equal(atomic_load(&f->page.end[0].sleeping), 0);
 	fixture_free(f);
 }
@@ -136,14 +136,14 @@ static void test_outbox(void **state)
 
 	for (uint32_t i = 1; i <= 500; i++) {
 		status.request = i;
-		control_link_send(&f->link, &status);
+		control_ring_send(&f->link, &status);
 	}
 	assert_true(f->link.outbox_bytes > CONTROL_READ_STOP);
 	while (n < 500) {
 		uint32_t before = n;
 
-		control_link_flush(&f->link);
-		(void)control_link_publish(&f->link);
+		control_ring_flush(&f->link);
+		(void)control_ring_publish(&f->link);
 		/* While it has more, it asks to be told of room. */
 		assert_int_equal(atomic_load(&f->page.end[1].want_space), f->link.outbox_bytes > 0);
 		while (take(f, &got))
@@ -175,7 +175,7 @@ static void test_lies(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
 		f = fixture_new();
 		put(f, &frames[i].frame, "", 0);
-		assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
+		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
 		assert_string_equal(reason, frames[i].reason);
 		fixture_free(f);
 	}
@@ -185,7 +185,7 @@ static void test_lies(void **state)
 
 		f = fixture_new();
 		atomic_store(&f->page.end[0].produced, values[i]);
-		assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
+		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
 		assert_string_equal(reason, "a counter that moved where it cannot");
 		fixture_free(f);
 	}
@@ -193,13 +193,13 @@ static void test_lies(void **state)
 	f = fixture_new();
 	atomic_store(&f->page.end[0].consumed, 0x10000);
 	for (unsigned i = 0; i < 200 && !f->link.broken; i++)
-		control_link_send(&f->link, &(struct control_message){.type = CONTROL_STATUS});
+		control_ring_send(&f->link, &(struct control_message){.type = CONTROL_STATUS});
 	assert_string_equal(f->link.broken, "a counter that moved where it cannot");
 	fixture_free(f);
 	/* A body that does not decode is a message, for the broker to judge. */
 	f = fixture_new();
 	put(f, &(struct frame){.len = 3, .type = CONTROL_UNLISTEN, .arg = 9}, "abc", 3);
-	assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 1);
+	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
 	assert_int_equal(decoded, -EBADMSG);
 	assert_int_equal(got.type, CONTROL_UNLISTEN);
 	fixture_free(f);
@@ -214,23 +214,23 @@ static void test_takeover(void **state)
 	int decoded;
 
 	put_message(f, &message);
-	control_link_send(
+	control_ring_send(
 		&f->link, &(struct control_message){.type = CONTROL_STATUS, .request = 5});
-	(void)control_link_publish(&f->link);
-	assert_int_equal(control_link_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
-	assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 0);
-	control_link_send(
+	(void)control_ring_publish(&f->link);
+	assert_int_equal(control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
+	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 0);
+	control_ring_send(
 		&f->link, &(struct control_message){.type = CONTROL_STATUS, .request = 6});
-	(void)control_link_publish(&f->link);
+	(void)control_ring_publish(&f->link);
 	assert_true(take(f, &got));
 	assert_int_equal(got.request, 5);
 	assert_true(take(f, &got));
 	assert_int_equal(got.request, 6);
 	put_message(f, &message);
-	assert_int_equal(control_link_receive(&f->link, &got, &decoded, &reason), 1);
+	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
 	atomic_store(&f->page.end[1].produced, 12345 * 16);
 	assert_int_equal(
-		control_link_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), -EBADMSG);
+		control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), -EBADMSG);
 	fixture_free(f);
 }
 

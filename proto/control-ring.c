@@ -3,7 +3,7 @@
  * One control link's rings (PROTOCOL.md 3, 5). It knows neither broker nor hypervisor, so that
  * tests run it on plain memory. It must never trust a byte of the shared pages twice.
  */
-#include "daemon/control-link.h"
+#include "proto/control-ring.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define RING_LEN (CONTROL_RING_PAGES * 4096U)
 
 /* end[0] is the application's half of the page, end[1] msgd's. */
-int control_link_init(struct control_link *link, struct doorbell_page *page, uint8_t *in,
+int control_ring_init(struct control_ring *link, struct doorbell_page *page, uint8_t *in,
 	uint8_t *out, const char **ret_reason)
 {
 	uint32_t in_produced = atomic_load_explicit(&page->end[0].produced, memory_order_acquire);
@@ -27,7 +27,7 @@ int control_link_init(struct control_link *link, struct doorbell_page *page, uin
 		*ret_reason = "the counters of its control page make no sense";
 		return -EBADMSG;
 	}
-	*link = (struct control_link){
+	*link = (struct control_ring){
 		.page = page,
 		.in =
 			{
@@ -55,7 +55,7 @@ int control_link_init(struct control_link *link, struct doorbell_page *page, uin
 	return 0;
 }
 
-void control_link_fini(struct control_link *link)
+void control_ring_fini(struct control_ring *link)
 {
 	struct control_out *out;
 
@@ -67,7 +67,7 @@ void control_link_fini(struct control_link *link)
 }
 
 /* 1: it is in the ring; 0: no room. */
-static int ring_put(struct control_link *link, const uint8_t *bytes, uint32_t len)
+static int ring_put(struct control_ring *link, const uint8_t *bytes, uint32_t len)
 {
 	int64_t space = grant_ring_space(&link->out, len);
 
@@ -83,7 +83,7 @@ static int ring_put(struct control_link *link, const uint8_t *bytes, uint32_t le
 	return 1;
 }
 
-void control_link_send(struct control_link *link, const struct control_message *message)
+void control_ring_send(struct control_ring *link, const struct control_message *message)
 {
 	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX];
 	struct frame frame = {.type = message->type, .arg = message->request};
@@ -110,7 +110,7 @@ void control_link_send(struct control_link *link, const struct control_message *
 	link->outbox_bytes += len;
 }
 
-static void outbox_move(struct control_link *link)
+static void outbox_move(struct control_ring *link)
 {
 	struct control_out *out;
 
@@ -123,7 +123,7 @@ static void outbox_move(struct control_link *link)
 	}
 }
 
-void control_link_flush(struct control_link *link)
+void control_ring_flush(struct control_ring *link)
 {
 	if (STAILQ_EMPTY(&link->outbox))
 		return;
@@ -139,7 +139,7 @@ void control_link_flush(struct control_link *link)
 		doorbell_disarm(&link->page->end[1].want_space);
 }
 
-int control_link_receive(struct control_link *link, struct control_message *ret_message,
+int control_ring_receive(struct control_ring *link, struct control_message *ret_message,
 	int *ret_decoded, const char **ret_reason)
 {
 	uint8_t header[FRAME_HEADER_SIZE], body[CONTROL_MESSAGE_MAX];
@@ -176,7 +176,7 @@ int control_link_receive(struct control_link *link, struct control_message *ret_
 	return 1;
 }
 
-bool control_link_sleep(struct control_link *link)
+bool control_ring_sleep(struct control_ring *link)
 {
 	doorbell_arm(&link->page->end[1].sleeping);
 	if (grant_ring_avail(&link->in, 1) == 0)
@@ -185,7 +185,7 @@ bool control_link_sleep(struct control_link *link)
 	return true;
 }
 
-bool control_link_publish(struct control_link *link)
+bool control_ring_publish(struct control_ring *link)
 {
 	bool event;
 

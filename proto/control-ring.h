@@ -5,8 +5,8 @@
  * sense is returned as -EBADMSG with a reason, and it is the caller who drops the application.
  * Never blocks.
  */
-#ifndef MSGD_DAEMON_CONTROL_LINK_H
-#define MSGD_DAEMON_CONTROL_LINK_H
+#ifndef MSGD_PROTO_CONTROL_RING_H
+#define MSGD_PROTO_CONTROL_RING_H
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -29,7 +29,7 @@ struct control_out {
 	uint8_t bytes[];
 };
 
-struct control_link {
+struct control_ring {
 	struct doorbell_page *page; /* borrowed: mapped by the attach */
 	struct grant_ring in, out;
 	STAILQ_HEAD(, control_out) outbox; /* owned: what did not fit the ring */
@@ -42,27 +42,27 @@ struct control_link {
  * Takes over the rings at the application's counters: what an earlier msgd left unread is
  * dropped, for the application sends it again. -EBADMSG: the counters make no sense.
  */
-int control_link_init(struct control_link *link, struct doorbell_page *page, uint8_t *in,
+int control_ring_init(struct control_ring *link, struct doorbell_page *page, uint8_t *in,
 	uint8_t *out, const char **ret_reason);
-void control_link_fini(struct control_link *link);
+void control_ring_fini(struct control_ring *link);
 
 /* Into the ring, or the outbox. A failure shows in link->broken. */
-void control_link_send(struct control_link *link, const struct control_message *message);
+void control_ring_send(struct control_ring *link, const struct control_message *message);
 
 /*
  * 1: a message, with what control_decode said of it. 0: nothing for now. -EBADMSG: no message at
  * all, with a reason.
  */
-int control_link_receive(struct control_link *link, struct control_message *ret_message,
+int control_ring_receive(struct control_ring *link, struct control_message *ret_message,
 	int *ret_decoded, const char **ret_reason);
 
 /* Moves the outbox into the ring, as far as there is room; asks for an event when there is more. */
-void control_link_flush(struct control_link *link);
+void control_ring_flush(struct control_ring *link);
 
 /* Before waiting for an event: true if there is something to read after all. */
-bool control_link_sleep(struct control_link *link);
+bool control_ring_sleep(struct control_ring *link);
 
 /* Publishes both counters. True: the application sleeps, and is to be sent one event. */
-bool control_link_publish(struct control_link *link);
+bool control_ring_publish(struct control_ring *link);
 
 #endif
