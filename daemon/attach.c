@@ -112,7 +112,7 @@ static void attach_strip(struct attach *attach)
 	if (attach->retry)
 		event_free(attach->retry);
 	attach->retry = NULL;
-	control_ring_fini(&attach->link);
+	control_ring_clear(&attach->ring);
 	attach_release(attach);
 }
 
@@ -301,8 +301,8 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 		*ret_reason = "its application is gone";
 		return -ECONNRESET;
 	}
-	r = control_ring_init(&attach->link, page, rings,
-		(uint8_t *)rings + CONTROL_RING_PAGES * HV_PAGE_SIZE, ret_reason);
+	r = control_ring_adopt(&attach->ring, page, CONTROL_RING_MSGD,
+		(uint8_t *)rings + CONTROL_RING_LEN, rings, ret_reason);
 	if (r < 0)
 		return r;
 	epoch = atomic_load_explicit(&page->epoch, memory_order_relaxed) + 1;
@@ -351,7 +351,7 @@ static void attach_wait_for_room(struct attach *attach, const char *reason)
 		broker_log_about(attach->server->broker, attach->id.domid, LOG_WARNING,
 			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
 			reason);
-	control_ring_fini(&attach->link);
+	control_ring_clear(&attach->ring);
 	attach_release(attach);
 	attach_retry_later(attach);
 }
@@ -465,7 +465,6 @@ static struct attach *attach_add(
 	attach->record = *decoded;
 	attach->len = record->len;
 	memcpy(attach->bytes, record->value, record->len); /* decoded, so it fits */
-	STAILQ_INIT(&attach->link.outbox);
 	HASH_ADD(hh, server->by_key, id, sizeof(attach->id), attach);
 	return attach;
 }
@@ -576,12 +575,12 @@ static bool attach_read(struct attach *attach)
 
 	for (int i = 0; i < MESSAGES_A_TURN; i++) {
 		/* Who does not read its answers asks no more questions. */
-		if (attach->link.outbox_bytes > CONTROL_READ_STOP)
+		if (attach->ring.outbox_bytes > CONTROL_READ_STOP)
 			return false;
 		memset(&message, 0, sizeof(message));
-		r = control_ring_receive(&attach->link, &message, &decoded, &reason);
+		r = control_ring_receive(&attach->ring, &message, &decoded, &reason);
 		if (r == 0)
-			return control_ring_sleep(&attach->link);
+			return control_ring_sleep(&attach->ring);
 		if (r < 0) {
 			broker_violation(attach->process, reason);
 			return false;
@@ -595,20 +594,18 @@ static bool attach_read(struct attach *attach)
 
 bool attach_run(struct attach *attach)
 {
-	const struct doorbell_page *page = attach->link.page;
-
-	if (!atomic_load_explicit(&page->end[0].alive, memory_order_acquire)) {
+	if (!atomic_load_explicit(&attach->ring.them->alive, memory_order_acquire)) {
 		if (broker_is_quiescing(attach->process))
 			attach_park(attach);
 		else
 			attach_gone(attach, "its process ended", true);
 		return false;
 	}
-	if (attach->link.broken) {
-		broker_violation(attach->process, attach->link.broken);
+	if (attach->ring.broken) {
+		broker_violation(attach->process, attach->ring.broken);
 		return false;
 	}
-	control_ring_flush(&attach->link);
+	control_ring_flush(&attach->ring);
 	attach_make_dirty(attach);
 	return attach_read(attach);
 }

@@ -13,6 +13,14 @@
 
 #include <uthash.h>
 
+/* While more bytes than this wait in an application's outbox, its requests are not read. */
+#define CONTROL_READ_STOP (64U << 10)
+/*
+ * While more than this wait, no other application may add to them. The CHANNEL messages of the
+ * largest backlog fit, so a listener that is merely quiet is not taken for one that does not read.
+ */
+#define CONTROL_CONGESTED (2U << 20)
+
 enum attach_state {
 	ATTACH_BINDING, /* the port is still held by a process that is dying, perhaps */
 	ATTACH_UP,
@@ -40,7 +48,7 @@ struct attach {
 	uint64_t until_ns;		     /* when to give up */
 	uint32_t port;			     /* local; 0: not bound */
 	struct hv_map *page_map, *rings_map; /* owned, or NULL */
-	struct control_ring link;
+	struct control_ring ring;
 	struct process *process;   /* borrowed: the broker's; NULL: not attached */
 	TAILQ_ENTRY(attach) entry; /* server->ready or ->dead */
 	TAILQ_ENTRY(attach) dirty_entry;

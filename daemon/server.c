@@ -30,8 +30,8 @@ static void on_send(void *arg, void *peer, const struct control_message *message
 {
 	struct attach *attach = peer;
 
-	control_ring_send(&attach->link, message);
-	if (attach->link.broken)
+	control_ring_send(&attach->ring, message);
+	if (attach->ring.broken)
 		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
 	attach_make_dirty(attach);
 }
@@ -45,7 +45,7 @@ static bool on_congested(void *arg, void *peer)
 {
 	const struct attach *attach = peer;
 
-	return attach->link.outbox_bytes > CONTROL_CONGESTED;
+	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
 }
 
 static void on_resumed(void *arg, uint16_t domid)
@@ -285,8 +285,8 @@ void server_finish(struct server *server)
 	 * been told why.
 	 */
 	TAILQ_FOREACH (attach, &server->dirty, dirty_entry) {
-		control_ring_flush(&attach->link);
-		attach->event_due = control_ring_publish(&attach->link);
+		control_ring_flush(&attach->ring);
+		attach->event_due = control_ring_publish(&attach->ring);
 	}
 	while ((attach = TAILQ_FIRST(&server->dirty))) {
 		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
@@ -443,7 +443,7 @@ void server_free(struct server *server)
 	HASH_ITER (hh, server->by_key, attach, next) {
 		if (attach->retry)
 			event_free(attach->retry);
-		control_ring_fini(&attach->link);
+		control_ring_clear(&attach->ring);
 		HASH_DELETE(hh, server->by_key, attach);
 		if (attach->port)
 			HASH_DELETE(hh_port, server->by_port, attach);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * One control link's rings (PROTOCOL.md 3, 5). It knows neither broker nor hypervisor, so that
- * tests run it on plain memory. It must never trust a byte of the shared pages twice.
- */
+/* A control link's endpoint over two grant rings: see the header. */
 #include "proto/control-ring.h"
 
 #include <errno.h>
@@ -11,140 +8,142 @@
 
 #include "proto/frame.h"
 
-#define RING_LEN (CONTROL_RING_PAGES * 4096U)
+_Static_assert((CONTROL_RING_LEN & (CONTROL_RING_LEN - 1)) == 0, "a grant ring's length");
 
-/* end[0] is the application's half of the page, end[1] msgd's. */
-int control_ring_init(struct control_ring *link, struct doorbell_page *page, uint8_t *in,
-	uint8_t *out, const char **ret_reason)
+void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
+	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data)
 {
-	uint32_t in_produced = atomic_load_explicit(&page->end[0].produced, memory_order_acquire);
-	uint32_t in_consumed = atomic_load_explicit(&page->end[1].consumed, memory_order_acquire);
-	uint32_t out_produced = atomic_load_explicit(&page->end[1].produced, memory_order_acquire);
-	uint32_t out_consumed = atomic_load_explicit(&page->end[0].consumed, memory_order_acquire);
+	struct doorbell_end *me = &page->end[role], *them = &page->end[!role];
 
-	if (in_produced - in_consumed > RING_LEN || out_produced - out_consumed > RING_LEN ||
-		((in_produced | in_consumed | out_produced | out_consumed) & 15)) {
+	*ring = (struct control_ring){
+		.me = me,
+		.them = them,
+		.tx = {.data = tx_data,
+			.len = CONTROL_RING_LEN,
+			.produced = &me->produced,
+			.consumed = &them->consumed},
+		.rx = {.data = rx_data,
+			.len = CONTROL_RING_LEN,
+			.produced = &them->produced,
+			.consumed = &me->consumed},
+	};
+	STAILQ_INIT(&ring->outbox);
+	doorbell_arm(&me->sleeping);
+}
+
+int control_ring_adopt(struct control_ring *ring, struct doorbell_page *page,
+	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data, const char **ret_reason)
+{
+	struct doorbell_end *me = &page->end[role], *them = &page->end[!role];
+	uint32_t rx_produced = atomic_load_explicit(&them->produced, memory_order_acquire);
+	uint32_t rx_consumed = atomic_load_explicit(&me->consumed, memory_order_acquire);
+	uint32_t tx_produced = atomic_load_explicit(&me->produced, memory_order_acquire);
+	uint32_t tx_consumed = atomic_load_explicit(&them->consumed, memory_order_acquire);
+
+	if (rx_produced - rx_consumed > CONTROL_RING_LEN ||
+		tx_produced - tx_consumed > CONTROL_RING_LEN ||
+		((rx_produced | rx_consumed | tx_produced | tx_consumed) & 15)) {
 		*ret_reason = "the counters of its control page make no sense";
 		return -EBADMSG;
 	}
-	*link = (struct control_ring){
-		.page = page,
-		.in =
-			{
-				.data = in,
-				.len = RING_LEN,
-				.produced = &page->end[0].produced,
-				.consumed = &page->end[1].consumed,
-				.own = in_produced,
-				.peer = in_produced,
-			},
-		.out =
-			{
-				.data = out,
-				.len = RING_LEN,
-				.produced = &page->end[1].produced,
-				.consumed = &page->end[0].consumed,
-				.own = out_produced,
-				.peer = out_consumed,
-			},
-	};
-	STAILQ_INIT(&link->outbox);
-	grant_ring_release(&link->in);
-	doorbell_disarm(&page->end[1].want_space);
-	doorbell_arm(&page->end[1].sleeping);
+	control_ring_init(ring, page, role, tx_data, rx_data);
+	ring->rx.own = ring->rx.peer = rx_produced;
+	ring->tx.own = tx_produced;
+	ring->tx.peer = tx_consumed;
+	grant_ring_release(&ring->rx);
+	doorbell_disarm(&me->want_space);
 	return 0;
 }
 
-void control_ring_fini(struct control_ring *link)
+void control_ring_clear(struct control_ring *ring)
 {
 	struct control_out *out;
 
-	while ((out = STAILQ_FIRST(&link->outbox))) {
-		STAILQ_REMOVE_HEAD(&link->outbox, entry);
+	while ((out = STAILQ_FIRST(&ring->outbox))) {
+		STAILQ_REMOVE_HEAD(&ring->outbox, entry);
 		free(out);
 	}
-	link->outbox_bytes = 0;
+	ring->outbox_bytes = 0;
 }
 
-/* 1: it is in the ring; 0: no room. */
-static int ring_put(struct control_ring *link, const uint8_t *bytes, uint32_t len)
+/* False: the ring has no room, or is broken. */
+static bool ring_put(struct control_ring *ring, const uint8_t *bytes, uint32_t len)
 {
-	int64_t space = grant_ring_space(&link->out, len);
+	int64_t space = grant_ring_space(&ring->tx, len);
 
 	if (space < 0) {
-		link->broken = "a counter that moved where it cannot";
-		return 0;
+		ring->broken = "a counter that moved where it cannot";
+		return false;
 	}
 	if (space < len)
-		return 0;
-	grant_ring_write(&link->out, 0, bytes, len);
-	link->out.own += len;
-	link->event_due = true;
-	return 1;
+		return false;
+	grant_ring_write(&ring->tx, 0, bytes, len);
+	ring->tx.own += len;
+	ring->event_due = true;
+	return true;
 }
 
-void control_ring_send(struct control_ring *link, const struct control_message *message)
+void control_ring_send(struct control_ring *ring, const struct control_message *message)
 {
-	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX];
+	/* Zeros, for the padding: the other side must not read this stack. */
+	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
 	struct frame frame = {.type = message->type, .arg = message->request};
 	struct control_out *out;
 	uint32_t len;
 
-	if (link->broken)
+	if (ring->broken)
 		return;
 	frame.len = (uint32_t)control_encode(message, bytes + FRAME_HEADER_SIZE);
 	frame_encode(&frame, bytes);
 	len = FRAME_HEADER_SIZE + round_up16(frame.len);
-	/* Padding: msgd's stack is nobody's to read. */
-	memset(bytes + FRAME_HEADER_SIZE + frame.len, 0, round_up16(frame.len) - frame.len);
-	if (STAILQ_EMPTY(&link->outbox) && ring_put(link, bytes, len))
+	if (STAILQ_EMPTY(&ring->outbox) && ring_put(ring, bytes, len))
 		return;
 	out = malloc(sizeof(*out) + len);
 	if (!out) {
-		link->broken = "msgd is out of memory";
+		ring->broken = "out of memory for a control message";
 		return;
 	}
 	out->len = len;
 	memcpy(out->bytes, bytes, len);
-	STAILQ_INSERT_TAIL(&link->outbox, out, entry);
-	link->outbox_bytes += len;
+	STAILQ_INSERT_TAIL(&ring->outbox, out, entry);
+	ring->outbox_bytes += len;
 }
 
-static void outbox_move(struct control_ring *link)
+static void outbox_move(struct control_ring *ring)
 {
 	struct control_out *out;
 
-	while (!link->broken && (out = STAILQ_FIRST(&link->outbox))) {
-		if (!ring_put(link, out->bytes, out->len))
+	while (!ring->broken && (out = STAILQ_FIRST(&ring->outbox))) {
+		if (!ring_put(ring, out->bytes, out->len))
 			return;
-		STAILQ_REMOVE_HEAD(&link->outbox, entry);
-		link->outbox_bytes -= out->len;
+		STAILQ_REMOVE_HEAD(&ring->outbox, entry);
+		ring->outbox_bytes -= out->len;
 		free(out);
 	}
 }
 
-void control_ring_flush(struct control_ring *link)
+void control_ring_flush(struct control_ring *ring)
 {
-	if (STAILQ_EMPTY(&link->outbox))
+	if (STAILQ_EMPTY(&ring->outbox))
 		return;
-	outbox_move(link);
-	if (link->broken)
+	outbox_move(ring);
+	if (ring->broken)
 		return;
-	/* Asked for before looking again: room that appears in between is not missed. */
-	if (!STAILQ_EMPTY(&link->outbox)) {
-		doorbell_arm(&link->page->end[1].want_space);
-		outbox_move(link);
+	/* Arms before it looks again: room that appears in between is not missed. */
+	if (!STAILQ_EMPTY(&ring->outbox)) {
+		doorbell_arm(&ring->me->want_space);
+		outbox_move(ring);
 	}
-	if (STAILQ_EMPTY(&link->outbox))
-		doorbell_disarm(&link->page->end[1].want_space);
+	if (STAILQ_EMPTY(&ring->outbox))
+		doorbell_disarm(&ring->me->want_space);
 }
 
-int control_ring_receive(struct control_ring *link, struct control_message *ret_message,
+int control_ring_receive(struct control_ring *ring, struct control_message *ret_message,
 	int *ret_decoded, const char **ret_reason)
 {
 	uint8_t header[FRAME_HEADER_SIZE], body[CONTROL_MESSAGE_MAX];
 	struct frame frame;
-	int64_t avail = grant_ring_avail(&link->in, FRAME_HEADER_SIZE);
+	int64_t avail = grant_ring_avail(&ring->rx, FRAME_HEADER_SIZE);
 	uint32_t len;
 
 	if (avail == 0)
@@ -155,48 +154,48 @@ int control_ring_receive(struct control_ring *link, struct control_message *ret_
 	*ret_reason = "a frame that is no control message";
 	if (avail < FRAME_HEADER_SIZE)
 		return -EBADMSG;
-	grant_ring_read(&link->in, 0, header, sizeof(header));
+	grant_ring_read(&ring->rx, 0, header, sizeof(header));
 	if (control_frame_decode(header, &frame) < 0)
 		return -EBADMSG;
 	len = FRAME_HEADER_SIZE + round_up16(frame.len);
-	avail = grant_ring_avail(&link->in, len);
+	avail = grant_ring_avail(&ring->rx, len);
 	/* Whole frames are published: PROTOCOL.md 3.2. */
 	*ret_reason = "a control message cut short";
 	if (avail < len)
 		return -EBADMSG;
-	grant_ring_read(&link->in, FRAME_HEADER_SIZE, body, frame.len);
-	link->in.own += len;
-	link->event_due = true;
+	grant_ring_read(&ring->rx, FRAME_HEADER_SIZE, body, frame.len);
+	ring->rx.own += len;
+	ring->event_due = true;
 	*ret_decoded = control_decode(frame.type, frame.arg, body, frame.len, ret_message);
 	if (*ret_decoded < 0) {
-		/* Decoders publish last: what is logged is set here. */
+		/* control_decode sets nothing then, and the caller logs these two. */
 		ret_message->type = frame.type;
 		ret_message->request = frame.arg;
 	}
 	return 1;
 }
 
-bool control_ring_sleep(struct control_ring *link)
+bool control_ring_sleep(struct control_ring *ring)
 {
-	doorbell_arm(&link->page->end[1].sleeping);
-	if (grant_ring_avail(&link->in, 1) == 0)
+	doorbell_arm(&ring->me->sleeping);
+	if (grant_ring_avail(&ring->rx, 1) == 0)
 		return false;
-	doorbell_disarm(&link->page->end[1].sleeping);
+	doorbell_disarm(&ring->me->sleeping);
 	return true;
 }
 
-bool control_ring_publish(struct control_ring *link)
+bool control_ring_publish(struct control_ring *ring)
 {
 	bool event;
 
-	if (!link->event_due)
+	if (!ring->event_due)
 		return false;
-	link->event_due = false;
-	grant_ring_publish(&link->out);
-	grant_ring_release(&link->in);
-	/* Both are taken, for one event answers both. */
-	event = doorbell_take(&link->page->end[0].sleeping);
-	if (doorbell_take(&link->page->end[0].want_space))
+	ring->event_due = false;
+	grant_ring_publish(&ring->tx);
+	grant_ring_release(&ring->rx);
+	/* Both flags are taken: one event answers both. */
+	event = doorbell_take(&ring->them->sleeping);
+	if (doorbell_take(&ring->them->want_space))
 		event = true;
 	return event;
 }

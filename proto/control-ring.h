@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgd's side of one control link: two grant rings and the control page, all of which the
- * application can write at any time. Bytes are copied once and the copy is checked; what makes no
- * sense is returned as -EBADMSG with a reason, and it is the caller who drops the application.
- * Never blocks.
+ * One end of a control link (PROTOCOL.md 3, 5): two grant rings, one for each direction, and the
+ * control page with their counters. The application, msgd and the tests all use this endpoint.
+ * The other side can write all of the shared memory at any time. Bytes are copied once and the copy
+ * is checked. Messages that do not fit the ring wait in private memory, the outbox.
+ *
+ * The endpoint never blocks, never calls the hypervisor, and never ends the link: it tells its
+ * caller to send an event, or why the link cannot go on.
  */
 #ifndef MSGD_PROTO_CONTROL_RING_H
 #define MSGD_PROTO_CONTROL_RING_H
@@ -15,13 +18,13 @@
 #include "proto/doorbell.h"
 #include "proto/grant-ring.h"
 
-/* Past this many bytes waiting for the application, its requests are not read. */
-#define CONTROL_READ_STOP (64U << 10)
-/*
- * Past this many, nobody else may add to it. The largest backlog's CHANNEL messages fit, so a
- * listener that is merely quiet is not taken for one that does not read.
- */
-#define CONTROL_CONGESTED (2U << 20)
+#define CONTROL_RING_LEN (CONTROL_RING_PAGES * 4096U) /* bytes, each direction */
+
+/* Each end's half of the control page is end[role]. */
+enum control_ring_role {
+	CONTROL_RING_APPLICATION = 0, /* the creator: its pages are shared */
+	CONTROL_RING_MSGD = 1,	      /* the binder */
+};
 
 struct control_out {
 	STAILQ_ENTRY(control_out) entry;
@@ -30,39 +33,65 @@ struct control_out {
 };
 
 struct control_ring {
-	struct doorbell_page *page; /* borrowed: mapped by the attach */
-	struct grant_ring in, out;
-	STAILQ_HEAD(, control_out) outbox; /* owned: what did not fit the ring */
+	struct doorbell_end *me, *them; /* borrowed: the halves of the control page */
+	struct grant_ring tx, rx;
+	STAILQ_HEAD(, control_out) outbox; /* owned: messages that did not fit the ring */
 	uint32_t outbox_bytes;
-	bool event_due;	    /* something was published or consumed */
-	const char *broken; /* static: why nothing more can be sent, or NULL */
+	bool event_due;	    /* something was written or consumed, and is not published yet */
+	const char *broken; /* static: why nothing more can be sent; or NULL */
 };
 
 /*
- * Takes over the rings at the application's counters: what an earlier msgd left unread is
- * dropped, for the application sends it again. -EBADMSG: the counters make no sense.
+ * Starts with fresh counters, on pages that are still zero. The application does so before it
+ * publishes its record. tx_data and rx_data are CONTROL_RING_LEN bytes each and stay the caller's,
+ * as the page does. This side counts as asleep: the other side sends an event for its first
+ * message.
  */
-int control_ring_init(struct control_ring *link, struct doorbell_page *page, uint8_t *in,
-	uint8_t *out, const char **ret_reason);
-void control_ring_fini(struct control_ring *link);
-
-/* Into the ring, or the outbox. A failure shows in link->broken. */
-void control_ring_send(struct control_ring *link, const struct control_message *message);
+void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
+	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data);
 
 /*
- * 1: a message, with what control_decode said of it. 0: nothing for now. -EBADMSG: no message at
- * all, with a reason.
+ * The same at the counters that the page has. msgd does so: an earlier msgd may have used the
+ * rings. Messages that the earlier msgd left unread are dropped, for the application sends them
+ * again. -EBADMSG: the counters make no sense; ret_reason, in static storage, says so.
  */
-int control_ring_receive(struct control_ring *link, struct control_message *ret_message,
+int control_ring_adopt(struct control_ring *ring, struct doorbell_page *page,
+	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data, const char **ret_reason);
+
+/* Drops the outbox, as at the end of the ring's life. The ring stays usable. */
+void control_ring_clear(struct control_ring *ring);
+
+/*
+ * Writes a message into the ring, or into the outbox where the ring has no room. A failure, which
+ * may be lack of memory, shows in ring->broken; then nothing is sent any more.
+ */
+void control_ring_send(struct control_ring *ring, const struct control_message *message);
+
+/*
+ * Takes one message. 1: there was one, and ret_decoded is control_decode's result for it; if that
+ * is negative, only type and request of ret_message are set. 0: the ring is empty. -EBADMSG: the
+ * ring has no valid frame next and cannot be read any further; ret_reason, in static storage, says
+ * why.
+ */
+int control_ring_receive(struct control_ring *ring, struct control_message *ret_message,
 	int *ret_decoded, const char **ret_reason);
 
-/* Moves the outbox into the ring, as far as there is room; asks for an event when there is more. */
-void control_ring_flush(struct control_ring *link);
+/*
+ * Moves the outbox into the ring, as far as there is room. If some of it stays, the other side
+ * sends an event once it has made room.
+ */
+void control_ring_flush(struct control_ring *ring);
 
-/* Before waiting for an event: true if there is something to read after all. */
-bool control_ring_sleep(struct control_ring *link);
+/*
+ * Says that this side goes to sleep until an event. True: there is something to read after all,
+ * and this side does not count as asleep.
+ */
+bool control_ring_sleep(struct control_ring *ring);
 
-/* Publishes both counters. True: the application sleeps, and is to be sent one event. */
-bool control_ring_publish(struct control_ring *link);
+/*
+ * Publishes both counters: the other side sees the messages written and has the room of the
+ * messages taken. True: the other side sleeps, and the caller sends it one event.
+ */
+bool control_ring_publish(struct control_ring *ring);
 
 #endif

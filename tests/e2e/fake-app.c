@@ -21,12 +21,8 @@
 #include "base/macro.h"
 #include "hv/hv.h"
 #include "hv/xen/agent-protocol.h"
-#include "proto/control.h"
-#include "proto/doorbell.h"
-#include "proto/grant-ring.h"
+#include "proto/control-ring.h"
 #include "proto/record.h"
-
-#define RING_LEN (CONTROL_RING_PAGES * HV_PAGE_SIZE)
 
 #define REQUIRE(condition)                                                                         \
 	do {                                                                                       \
@@ -41,7 +37,7 @@ struct fake {
 	uint32_t port;
 	struct doorbell_page *page;
 	struct hv_share *page_share, *rings_share;
-	struct grant_ring out, in;
+	struct control_ring ring;
 	struct record record;
 	char key[HV_STORE_KEY_MAX];
 	int agent; /* its socket, or -1 */
@@ -59,14 +55,8 @@ static void fake_share(struct fake *f)
 	REQUIRE(f->hv->ops->grant_share(f->hv, HV_BROKER_DOMID, CONTROL_PAGES - 1, NULL,
 			f->record.refs + 1, &rings, &f->rings_share) == 0);
 	f->page = page;
-	f->out = (struct grant_ring){.data = rings,
-		.len = RING_LEN,
-		.produced = &f->page->end[0].produced,
-		.consumed = &f->page->end[1].consumed};
-	f->in = (struct grant_ring){.data = (uint8_t *)rings + RING_LEN,
-		.len = RING_LEN,
-		.produced = &f->page->end[1].produced,
-		.consumed = &f->page->end[0].consumed};
+	control_ring_init(&f->ring, f->page, CONTROL_RING_APPLICATION, rings,
+		(uint8_t *)rings + CONTROL_RING_LEN);
 }
 
 static void fake_fill(struct fake *f)
@@ -81,7 +71,6 @@ static void fake_fill(struct fake *f)
 	memcpy(f->page->head.nonce, record->nonce, sizeof(record->nonce));
 	f->page->head.port = f->port;
 	atomic_store(&f->page->end[0].alive, 1);
-	atomic_store(&f->page->end[0].sleeping, 1);
 	for (unsigned i = 0; i < sizeof(record->nonce); i++)
 		sprintf(f->key + 2 * i, "%02x", record->nonce[i]);
 }
@@ -151,31 +140,25 @@ static void fake_wait(struct fake *f)
 		f->hv->ops->evtchn_unmask(f->hv, &event.port, 1);
 }
 
-static void fake_put(struct fake *f, const void *bytes, uint32_t len)
+static void fake_publish_ring(struct fake *f)
 {
-	grant_ring_write(&f->out, 0, bytes, len);
-	f->out.own += round_up16(len);
-	grant_ring_publish(&f->out);
-	if (doorbell_take(&f->page->end[1].sleeping))
+	if (control_ring_publish(&f->ring))
 		f->hv->ops->evtchn_send(f->hv, f->port);
 }
 
-static void fake_put_frame(struct fake *f, const struct frame *frame, const void *body)
+/* Bytes that are no message, past the endpoint. */
+static void fake_put(struct fake *f, const void *bytes, uint32_t len)
 {
-	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
-
-	frame_encode(frame, bytes);
-	memcpy(bytes + FRAME_HEADER_SIZE, body, frame->len);
-	fake_put(f, bytes, FRAME_HEADER_SIZE + frame->len);
+	grant_ring_write(&f->ring.tx, 0, bytes, len);
+	f->ring.tx.own += round_up16(len);
+	f->ring.event_due = true;
+	fake_publish_ring(f);
 }
 
-static void fake_put_message(struct fake *f, const struct control_message *message)
+static void fake_send(struct fake *f, const struct control_message *message)
 {
-	uint8_t body[CONTROL_MESSAGE_MAX];
-	uint32_t len = (uint32_t)control_encode(message, body);
-
-	fake_put_frame(f,
-		&(struct frame){.len = len, .type = message->type, .arg = message->request}, body);
+	control_ring_send(&f->ring, message);
+	fake_publish_ring(f);
 }
 
 /* Attached and greeted, as an honest application is; from there on the lies begin. */
@@ -190,12 +173,9 @@ static void fake_attach(struct fake *f)
 	hello.hello.version_min = hello.hello.version_max = CONTROL_VERSION;
 	hello.hello.pid = (uint32_t)getpid();
 	strcpy(hello.hello.comm, "fake-app");
-	fake_put_message(f, &hello);
-	while (grant_ring_avail(&f->in, 1) == 0) {
-		doorbell_arm(&f->page->end[0].sleeping);
-		if (grant_ring_avail(&f->in, 1) == 0)
-			fake_wait(f);
-	}
+	fake_send(f, &hello);
+	while (!control_ring_sleep(&f->ring))
+		fake_wait(f);
 }
 
 /* ---- lies in the record: nothing that it names may be touched ----------------------------------
@@ -324,16 +304,17 @@ static void lie_cut(struct fake *f)
 
 static void lie_malformed(struct fake *f)
 {
-	static const uint8_t body[76] = {1};
+	uint8_t bytes[FRAME_HEADER_SIZE + 76] = {[FRAME_HEADER_SIZE] = 1};
 
 	fake_attach(f);
-	fake_put_frame(f, &(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, body);
+	frame_encode(&(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, bytes);
+	fake_put(f, bytes, sizeof(bytes));
 }
 
 static void lie_state(struct fake *f)
 {
 	fake_attach(f);
-	fake_put_message(f, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
+	fake_send(f, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
 }
 
 static void lie_end(struct fake *f)
@@ -342,7 +323,7 @@ static void lie_end(struct fake *f)
 
 	ready.link_ready.end = 4711;
 	fake_attach(f);
-	fake_put_message(f, &ready);
+	fake_send(f, &ready);
 }
 
 /*
@@ -356,7 +337,7 @@ static void lie_drain(struct fake *f)
 
 	fake_attach(f);
 	while (idle < 100) {
-		int64_t space = grant_ring_space(&f->out, FRAME_HEADER_SIZE);
+		int64_t space = grant_ring_space(&f->ring.tx, FRAME_HEADER_SIZE);
 
 		REQUIRE(space >= 0);
 		if (space < FRAME_HEADER_SIZE) {
@@ -368,7 +349,7 @@ static void lie_drain(struct fake *f)
 		}
 		idle = 0;
 		sync.request++;
-		fake_put_message(f, &sync);
+		fake_send(f, &sync);
 	}
 	printf("stopped after %u requests\n", sync.request);
 	/* Bytes of answers that msgd may keep: CONTROL_READ_STOP, and what one turn adds. */

@@ -1,111 +1,116 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* msgd's side of the control rings on plain memory, against an honest and a lying other side. */
+/* Both ends of a control link on plain memory; then one end against a side that lies. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/macro.h"
 #include "proto/control-ring.h"
-#include "proto/frame.h"
 #include "tests/unit/proto/cmocka-all.h"
-
-#define LEN (CONTROL_RING_PAGES * 4096U)
 
 struct fixture {
 	struct doorbell_page page;
-	uint8_t to_msgd[LEN], to_app[LEN];
-	struct grant_ring out, in; /* the application's side */
-	struct control_ring link;
+	uint8_t to_msgd[CONTROL_RING_LEN], to_app[CONTROL_RING_LEN];
+	struct control_ring app, msgd;
 };
+
+static void msgd_adopt(struct fixture *f)
+{
+	const char *reason;
+
+	assert_int_equal(control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->to_app,
+				 f->to_msgd, &reason),
+		0);
+}
 
 static struct fixture *fixture_new(void)
 {
 	struct fixture *f = aligned_alloc(4096, (sizeof(*f) + 4095) / 4096 * 4096);
-	const char *reason;
 
 	memset(f, 0, sizeof(*f));
-	f->out = (struct grant_ring){.data = f->to_msgd,
-		.len = LEN,
-		.produced = &f->page.end[0].produced,
-		.consumed = &f->page.end[1].consumed};
-	f->in = (struct grant_ring){.data = f->to_app,
-		.len = LEN,
-		.produced = &f->page.end[1].produced,
-		.consumed = &f->page.end[0].consumed};
-	assert_int_equal(control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
+	control_ring_init(&f->app, &f->page, CONTROL_RING_APPLICATION, f->to_msgd, f->to_app);
+	msgd_adopt(f);
 	return f;
 }
 
 static void fixture_free(struct fixture *f)
 {
-	control_ring_fini(&f->link);
+	control_ring_clear(&f->app);
+	control_ring_clear(&f->msgd);
 	free(f);
 }
 
+/* A frame as no endpoint writes it. */
 static void put(struct fixture *f, const struct frame *frame, const void *body, uint32_t n)
 {
 	uint8_t header[FRAME_HEADER_SIZE];
 
 	frame_encode(frame, header);
-	grant_ring_write(&f->out, 0, header, sizeof(header));
-	grant_ring_write(&f->out, FRAME_HEADER_SIZE, body, n);
-	f->out.own += FRAME_HEADER_SIZE + round_up16(n);
-	grant_ring_publish(&f->out);
+	grant_ring_write(&f->app.tx, 0, header, sizeof(header));
+	grant_ring_write(&f->app.tx, FRAME_HEADER_SIZE, body, n);
+	f->app.tx.own += FRAME_HEADER_SIZE + round_up16(n);
+	grant_ring_publish(&f->app.tx);
 }
 
-static void put_message(struct fixture *f, const struct control_message *message)
+static bool take(struct control_ring *ring, struct control_message *ret_message)
 {
-	uint8_t body[CONTROL_MESSAGE_MAX];
-	uint32_t n = (uint32_t)control_encode(message, body);
+	const char *reason;
+	int decoded;
+	int r = control_ring_receive(ring, ret_message, &decoded, &reason);
 
-	put(f, &(struct frame){.len = n, .type = message->type, .arg = message->request}, body, n);
+	assert_true(r >= 0);
+	assert_true(r == 0 || decoded == 0);
+	return r == 1;
 }
 
-/* The application takes one message out of its ring. */
-static bool take(struct fixture *f, struct control_message *ret_message)
+static void refuse(struct control_ring *ring, const char *want)
 {
-	uint8_t header[FRAME_HEADER_SIZE], body[CONTROL_MESSAGE_MAX];
-	struct frame frame;
-
-	if (grant_ring_avail(&f->in, 1) == 0)
-		return false;
-	grant_ring_read(&f->in, 0, header, sizeof(header));
-	assert_int_equal(control_frame_decode(header, &frame), 0);
-	grant_ring_read(&f->in, FRAME_HEADER_SIZE, body, frame.len);
-	assert_int_equal(control_decode(frame.type, frame.arg, body, frame.len, ret_message), 0);
-	f->in.own += FRAME_HEADER_SIZE + round_up16(frame.len);
-	grant_ring_release(&f->in);
-	return true;
-}
-
-static void test_receive(void **state)
-{
-	struct fixture *f = fixture_new();
-	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 3}, got;
+	struct control_message got;
 	const char *reason;
 	int decoded;
 
-	assert_int_equal(atomic_load(&f->page.end[1].sleeping), 1);
+	assert_int_equal(control_ring_receive(ring, &got, &decoded, &reason), -EBADMSG);
+	assert_string_equal(reason, want);
+}
+
+/* One message at a time, often enough to wrap the ring. */
+static void exchange(struct control_ring *from, struct control_ring *to)
+{
+	struct control_message message = {.type = CONTROL_UNLISTEN}, got;
+
 	message.unlisten.listener = 77;
-	/* Often enough to wrap the ring. */
-	for (unsigned i = 0; i < 2000; i++) {
-		message.request = i + 1;
-		/* All room is back with each publish. */
-		assert_int_equal(grant_ring_space(&f->out, LEN), LEN);
-		put_message(f, &message);
-		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
-		assert_int_equal(decoded, 0);
-		assert_int_equal(got.request, i + 1);
+	/* Both sides fell asleep in the beginning. */
+	assert_int_equal(atomic_load(&from->me->sleeping), 1);
+	for (unsigned i = 1; i <= 2000; i++) {
+		message.request = i;
+		control_ring_send(from, &message);
+		assert_false(take(to, &got)); /* not before it is published */
+		assert_int_equal(control_ring_publish(from), i == 1);
+		assert_true(take(to, &got));
+		assert_int_equal(got.request, i);
 		assert_int_equal(got.unlisten.listener, 77);
-		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 0);
-		(void)control_ring_publish(&f->link);
+		assert_false(take(to, &got));
+		(void)control_ring_publish(to);
+		/* All room is back. */
+		assert_int_equal(grant_ring_space(&from->tx, CONTROL_RING_LEN), CONTROL_RING_LEN);
 	}
-	/* A message that came before msgd fell asleep is seen. */
-	atomic_store(&f->page.end[1].sleeping, 0);
-	assert_false(control_ring_sleep(&f->link));
-	assert_int_equal(atomic_load(&f->page.end[1].sleeping), 1);
-	put_message(f, &message);
-	assert_true(control_ring_sleep(&f->link));
+	/* A message that came before the receiver falls asleep is seen. */
+	assert_false(control_ring_sleep(to));
+	assert_int_equal(atomic_load(&to->me->sleeping), 1);
+	control_ring_send(from, &message);
+	assert_true(control_ring_publish(from));
+	assert_true(control_ring_sleep(to));
+	assert_int_equal(atomic_load(&to->me->sleeping), 0);
+}
+
+static void test_exchange(void **state)
+{
+	struct fixture *f = fixture_new();
+
+	exchange(&f->app, &f->msgd);
+	fixture_free(f);
+	f = fixture_new();
+	exchange(&f->msgd, &f->app);
 	fixture_free(f);
 }
 
@@ -114,44 +119,72 @@ static void test_events(void **state)
 	struct fixture *f = fixture_new();
 	struct control_message status = {.type = CONTROL_STATUS, .request = 1}, got;
 
-	assert_false(control_ring_publish(&f->link)); /* nothing to say */
-	control_ring_send(&f->link, &status);
-	assert_int_equal(grant_ring_avail(&f->in, 1), 0); /* not before it is published */
-	assert_false(control_ring_publish(&f->link));	  /* it is awake: no event */
-	assert_true(take(f, &got));
+	atomic_store(&f->page.end[0].sleeping, 0);
+	assert_false(control_ring_publish(&f->msgd)); /* nothing to say */
+	control_ring_send(&f->msgd, &status);
+	assert_false(control_ring_publish(&f->msgd)); /* the application is awake: no event */
+	assert_true(take(&f->app, &got));
 	atomic_store(&f->page.end[0].sleeping, 1);
-	control_ring_send(&f->link, &status);
-	control_ring_send(&f->link, &status);
-	assert_true(control_ring_publish(&f->link)); /* one event for both */
-	assert_false(control_ring_publish(&f->link));
+	control_ring_send(&f->msgd, &status);
+	control_ring_send(&f->msgd, &status);
+	assert_true(control_ring_publish(&f->msgd)); /* one event for both */
+	assert_false(control_ring_publish(&f->msgd));
 	assert_int_equal(atomic_load(&f->page.end[0].sleeping), 0);
+	/* One event answers a side that sleeps and wants room: both flags are taken. */
+	atomic_store(&f->page.end[0].sleeping, 1);
+	atomic_store(&f->page.end[0].want_space, 1);
+	control_ring_send(&f->msgd, &status);
+	assert_true(control_ring_publish(&f->msgd));
+	assert_int_equal(atomic_load(&f->page.end[0].sleeping), 0);
+	assert_int_equal(atomic_load(&f->page.end[0].want_space), 0);
 	fixture_free(f);
+}
+
+static void outbox(struct control_ring *from, struct control_ring *to)
+{
+	struct control_message message = {.type = CONTROL_SYNC}, got;
+	uint32_t n = 0;
+
+	for (message.request = 1; message.request <= 5000; message.request++)
+		control_ring_send(from, &message);
+	assert_true(from->outbox_bytes > CONTROL_RING_LEN);
+	while (n < 5000) {
+		uint32_t before = n;
+
+		control_ring_flush(from);
+		(void)control_ring_publish(from);
+		/* While the sender has more, it asks to be told of room, and is. */
+		assert_int_equal(atomic_load(&from->me->want_space), from->outbox_bytes > 0);
+		while (take(to, &got))
+			assert_int_equal(got.request, ++n);
+		assert_true(n > before);
+		assert_int_equal(control_ring_publish(to), from->outbox_bytes > 0);
+	}
+	assert_int_equal(from->outbox_bytes, 0);
+	assert_null(from->broken);
+	/* What waits can be dropped; then the ring goes on. */
+	for (message.request = 1; message.request <= 5000; message.request++)
+		control_ring_send(from, &message);
+	control_ring_clear(from);
+	assert_int_equal(from->outbox_bytes, 0);
+	(void)control_ring_publish(from);
+	while (take(to, &got))
+		continue;
+	(void)control_ring_publish(to);
+	control_ring_send(from, &message);
+	(void)control_ring_publish(from);
+	assert_true(take(to, &got));
+	assert_int_equal(got.request, 5001);
 }
 
 static void test_outbox(void **state)
 {
 	struct fixture *f = fixture_new();
-	struct control_message status = {.type = CONTROL_STATUS}, got;
-	uint32_t n = 0;
 
-	for (uint32_t i = 1; i <= 500; i++) {
-		status.request = i;
-		control_ring_send(&f->link, &status);
-	}
-	assert_true(f->link.outbox_bytes > CONTROL_READ_STOP);
-	while (n < 500) {
-		uint32_t before = n;
-
-		control_ring_flush(&f->link);
-		(void)control_ring_publish(&f->link);
-		/* While it has more, it asks to be told of room. */
-		assert_int_equal(atomic_load(&f->page.end[1].want_space), f->link.outbox_bytes > 0);
-		while (take(f, &got))
-			assert_int_equal(got.request, ++n);
-		assert_true(n > before);
-	}
-	assert_int_equal(f->link.outbox_bytes, 0);
-	assert_null(f->link.broken);
+	outbox(&f->app, &f->msgd);
+	/* An event for messages that came at once, and one for room, count as taken. */
+	atomic_store(&f->page.end[0].sleeping, 0);
+	outbox(&f->msgd, &f->app);
 	fixture_free(f);
 }
 
@@ -175,73 +208,96 @@ static void test_lies(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
 		f = fixture_new();
 		put(f, &frames[i].frame, "", 0);
-		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
-		assert_string_equal(reason, frames[i].reason);
+		refuse(&f->msgd, frames[i].reason);
 		fixture_free(f);
 	}
 	/* Counters: beyond the ring, off its grid. */
 	for (int i = 0; i < 3; i++) {
-		static const uint32_t values[] = {LEN + 16, 8, (uint32_t)-16};
+		static const uint32_t values[] = {CONTROL_RING_LEN + 16, 8, (uint32_t)-16};
 
 		f = fixture_new();
 		atomic_store(&f->page.end[0].produced, values[i]);
-		assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), -EBADMSG);
-		assert_string_equal(reason, "a counter that moved where it cannot");
+		refuse(&f->msgd, "a counter that moved where it cannot");
 		fixture_free(f);
 	}
 	/* The consumer's: past what was sent. */
 	f = fixture_new();
 	atomic_store(&f->page.end[0].consumed, 0x10000);
-	for (unsigned i = 0; i < 200 && !f->link.broken; i++)
-		control_ring_send(&f->link, &(struct control_message){.type = CONTROL_STATUS});
-	assert_string_equal(f->link.broken, "a counter that moved where it cannot");
+	for (unsigned i = 0; i < 200 && !f->msgd.broken; i++)
+		control_ring_send(&f->msgd, &(struct control_message){.type = CONTROL_STATUS});
+	assert_string_equal(f->msgd.broken, "a counter that moved where it cannot");
 	fixture_free(f);
-	/* A body that does not decode is a message, for the broker to judge. */
+	/* A body that does not decode is a message, for the receiver's caller to judge. */
 	f = fixture_new();
 	put(f, &(struct frame){.len = 3, .type = CONTROL_UNLISTEN, .arg = 9}, "abc", 3);
-	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
+	assert_int_equal(control_ring_receive(&f->msgd, &got, &decoded, &reason), 1);
 	assert_int_equal(decoded, -EBADMSG);
 	assert_int_equal(got.type, CONTROL_UNLISTEN);
+	assert_int_equal(got.request, 9);
+	fixture_free(f);
+}
+
+/* The padding behind a message is zero: nothing of the sender's stack is shown. */
+static void test_padding(void **state)
+{
+	struct control_message done = {.type = CONTROL_LINK_READY}; /* a body of 8 bytes */
+	struct fixture *f = fixture_new();
+
+	memset(f->to_msgd, 0xa5, sizeof(f->to_msgd));
+	control_ring_send(&f->app, &done);
+	assert_int_equal(f->app.tx.own, FRAME_HEADER_SIZE + 16);
+	for (size_t i = FRAME_HEADER_SIZE; i < f->app.tx.own; i++)
+		assert_int_equal(f->to_msgd[i], 0);
+	assert_int_equal(f->to_msgd[f->app.tx.own], 0xa5);
 	fixture_free(f);
 }
 
 /* A new msgd goes on where the counters stand, and drops what an earlier one left unread. */
-static void test_takeover(void **state)
+static void test_adopt(void **state)
 {
 	struct fixture *f = fixture_new();
 	struct control_message message = {.type = CONTROL_CANCEL, .request = 3}, got;
 	const char *reason;
-	int decoded;
 
-	put_message(f, &message);
+	control_ring_send(&f->app, &message);
+	(void)control_ring_publish(&f->app);
 	control_ring_send(
-		&f->link, &(struct control_message){.type = CONTROL_STATUS, .request = 5});
-	(void)control_ring_publish(&f->link);
-	assert_int_equal(control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), 0);
-	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 0);
+		&f->msgd, &(struct control_message){.type = CONTROL_STATUS, .request = 5});
+	(void)control_ring_publish(&f->msgd);
+	atomic_store(&f->page.end[1].want_space, 1);
+	msgd_adopt(f);
+	assert_int_equal(atomic_load(&f->page.end[1].want_space), 0);
+	assert_int_equal(atomic_load(&f->page.end[1].sleeping), 1);
+	assert_false(take(&f->msgd, &got));
+	/* The room of what was dropped is back at once. */
+	assert_int_equal(grant_ring_space(&f->app.tx, CONTROL_RING_LEN), CONTROL_RING_LEN);
 	control_ring_send(
-		&f->link, &(struct control_message){.type = CONTROL_STATUS, .request = 6});
-	(void)control_ring_publish(&f->link);
-	assert_true(take(f, &got));
+		&f->msgd, &(struct control_message){.type = CONTROL_STATUS, .request = 6});
+	(void)control_ring_publish(&f->msgd);
+	assert_true(take(&f->app, &got));
 	assert_int_equal(got.request, 5);
-	assert_true(take(f, &got));
+	assert_true(take(&f->app, &got));
 	assert_int_equal(got.request, 6);
-	put_message(f, &message);
-	assert_int_equal(control_ring_receive(&f->link, &got, &decoded, &reason), 1);
+	control_ring_send(&f->app, &message);
+	(void)control_ring_publish(&f->app);
+	assert_true(take(&f->msgd, &got));
 	atomic_store(&f->page.end[1].produced, 12345 * 16);
-	assert_int_equal(
-		control_ring_init(&f->link, &f->page, f->to_msgd, f->to_app, &reason), -EBADMSG);
+	assert_int_equal(control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->to_app,
+				 f->to_msgd, &reason),
+		-EBADMSG);
+	assert_string_equal(reason, "the counters of its control page make no sense");
 	fixture_free(f);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_receive),
+		cmocka_unit_test(test_exchange),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_outbox),
 		cmocka_unit_test(test_lies),
-		cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_padding),
+		cmocka_unit_test(test_adopt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
