@@ -6,6 +6,7 @@
 
 #include "base/macro.h"
 #include "proto/control-ring.h"
+#include "tests/support/failing-malloc.h"
 #include "tests/unit/proto/cmocka-all.h"
 
 struct fixture {
@@ -237,6 +238,29 @@ static void test_lies(void **state)
 	fixture_free(f);
 }
 
+/* Without memory for the outbox nothing is lost unseen: the ring says that it is broken. */
+static void test_no_memory(void **state)
+{
+	struct control_message sync = {.type = CONTROL_SYNC}, got;
+	struct fixture *f = fixture_new();
+	uint32_t n = 0;
+
+	failing_malloc_set(2);
+	for (sync.request = 1; !f->app.broken; sync.request++)
+		control_ring_send(&f->app, &sync);
+	assert_true(failing_malloc_end());
+	assert_string_equal(f->app.broken, "out of memory for a control message");
+	control_ring_send(&f->app, &sync);
+	control_ring_flush(&f->app);
+	(void)control_ring_publish(&f->app);
+	while (take(&f->msgd, &got))
+		assert_int_equal(got.request, ++n);
+	/* The ring was full, one message waited and still does, one found no memory. */
+	assert_int_equal(n, CONTROL_RING_LEN / FRAME_HEADER_SIZE);
+	assert_int_equal(f->app.outbox_bytes, FRAME_HEADER_SIZE);
+	fixture_free(f);
+}
+
 /* The padding behind a message is zero: nothing of the sender's stack is shown. */
 static void test_padding(void **state)
 {
@@ -296,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_outbox),
 		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_padding),
 		cmocka_unit_test(test_adopt),
 	};
