@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "daemon/broker.h"
+#include "daemon/broker/broker.h"
 
 #define CONFIG_POLICY_MAX 8U
 #define CONFIG_ERROR_SIZE 256U

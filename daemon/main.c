@@ -19,11 +19,11 @@
 #include "agent/agent.h"
 #include "agent/listen.h"
 #include "base/cleanup.h"
-#include "daemon/admin.h"
-#include "daemon/log.h"
+#include "daemon/admin/socket.h"
+#include "base/log.h"
 #include "daemon/options.h"
-#include "daemon/quiesce.h"
-#include "daemon/server.h"
+#include "daemon/admin/quiesce.h"
+#include "daemon/shell/server.h"
 #include "daemon/sim-start.h"
 
 /* Exit statuses. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A line of an admin client: an op or a sentence, never both. */
-#include "daemon/admin.h"
+#include "daemon/admin/socket.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

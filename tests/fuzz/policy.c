@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The policy's parser and matcher: nothing unknown permits, errors name file and line. */
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgd in a task: daemon/server.c, attach.c and the broker as they are, on as much of libevent's
+ * msgd in a task: daemon/shell/ and the broker as they are, on as much of libevent's
  * interface as they use, which is here: a loop on the virtual clock. What of msgd is not here:
  * main.c, the admin and attach sockets, systemd.
  */
@@ -14,9 +14,9 @@
 #include <sys/queue.h>
 
 #include "agent/agent.h"
-#include "daemon/log.h"
-#include "daemon/quiesce.h"
-#include "daemon/server.h"
+#include "base/log.h"
+#include "daemon/admin/quiesce.h"
+#include "daemon/shell/server.h"
 #include "tests/simulate/simulate.h"
 
 struct event {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/admin.h"
+#include "daemon/admin/socket.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 

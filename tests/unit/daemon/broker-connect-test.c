@@ -6,7 +6,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/macro.h"
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 #include "proto/control.h"
 #include "tests/unit/daemon/cmocka-all.h"
 

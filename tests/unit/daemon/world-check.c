@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 #include "tests/unit/daemon/world.h"
 
 #define REQUIRE(condition)                                                                         \

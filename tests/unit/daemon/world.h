@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_DAEMON_WORLD_H
 #define TESTS_UNIT_DAEMON_WORLD_H
 
-#include "daemon/broker.h"
+#include "daemon/broker/broker.h"
 
 #define WORLD_APPS  32
 #define WORLD_QUEUE 512

@@ -26,13 +26,19 @@ MAY_INCLUDE = {
     'libmsg': ['base', 'proto', 'hv'],
     # the agent's protocol is hv/xen's, its records go through hv.h
     'agent': ['base', 'hv', 'hv/xen/agent-protocol.h'],
-    'daemon': ['base', 'proto', 'hv', 'agent'],
+    'daemon/policy': ['base', 'proto'],
+    'daemon/broker': ['base', 'proto', 'daemon/policy'],
+    'daemon/shell': ['base', 'proto', 'hv', 'agent', 'daemon/policy', 'daemon/broker',
+                     'daemon/admin/quiesce.h'],
+    'daemon/admin': ['base', 'proto', 'daemon/policy', 'daemon/broker', 'daemon/shell'],
+    'daemon': ['base', 'proto', 'hv', 'agent', 'daemon/policy', 'daemon/broker', 'daemon/shell',
+               'daemon/admin'],
     'msgctl': ['base', 'libmsg/libmsg.h'],
     'examples': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
     'tests': ['base', 'proto', 'hv', 'hv/sim', 'hv/xen', 'libmsg', 'agent', 'daemon',
-              'msgctl', 'kmod/include/uapi/xen/argodev.h'],
+              'daemon/policy', 'daemon/broker', 'daemon/shell', 'daemon/admin', 'msgctl', 'kmod/include/uapi/xen/argodev.h'],
 }
 
 # Single files that may do what their part may not, each with its reason.
@@ -175,6 +181,12 @@ CASES = [
     ('includes', 'tests/unit/daemon/a.c', '#include <xen/xen.h>', 'only hv/'),
     ('includes', 'tests/conformance/a.c', '#include <xen/xen.h>', None),
     ('includes', 'daemon/a.c', '#include "libmsg/libmsg.h"', 'daemon/ must not'),
+    ('includes', 'daemon/broker/a.c', '#include "daemon/shell/s.h"', 'daemon/broker/ must not'),
+    ('includes', 'daemon/broker/a.c', '#include "daemon/policy/p.h"', None),
+    ('includes', 'daemon/policy/a.c', '#include "daemon/broker/b.h"', 'daemon/policy/ must not'),
+    ('includes', 'daemon/shell/a.c', '#include "daemon/admin/a.h"', 'daemon/shell/ must not'),
+    ('includes', 'daemon/shell/a.c', '#include "daemon/d.h"', 'daemon/shell/ must not'),
+    ('includes', 'daemon/a.c', '#include "daemon/admin/a.h"', None),
     ('includes', 'msgctl/a.c', '#include "libmsg/libmsg.h"', None),
     ('includes', 'msgctl/a.c', '#include "libmsg/private.h"', 'msgctl/ must not'),
     ('includes', 'examples/a.c', '#include "base/b.h"', 'examples/ must not'),
@@ -191,7 +203,8 @@ CASES = [
     ('licences', 'kmod/a.c', '// ' + LICENCE, 'does not start with'),
     ('licences', 'kmod/a.c', '// ' + KMOD_LICENCE, None),
 ]
-PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/sim.h', 'daemon/d.h', 'libmsg/libmsg.h',
+PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/sim.h', 'daemon/d.h', 'daemon/admin/a.h',
+           'daemon/broker/b.h', 'daemon/policy/p.h', 'daemon/shell/s.h', 'libmsg/libmsg.h',
            'libmsg/private.h']
 
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 
 DEFINE_CLEANUP(struct policy *, policy_free)
 

@@ -3,7 +3,7 @@
  * Lines on stderr: a service's stderr is the journal, which takes the priority from a leading <N>
  * (sd-daemon(3)). One write a line, so that lines of two processes do not mix.
  */
-#include "daemon/log.h"
+#include "base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>

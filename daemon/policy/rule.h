@@ -5,7 +5,7 @@
 
 #include <sys/queue.h>
 
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 
 enum who_kind {
 	WHO_ANY,

@@ -5,7 +5,7 @@
  * What an application says about a number that was given once and is gone crossed our LINK_DOWN and
  * is ignored; about one never given it is a violation.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

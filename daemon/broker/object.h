@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The broker's objects and who owns whom. Private to broker*.c, admin-view.c and their tests.
+ * The broker's objects and who owns whom. Private to this folder, admin/view.c and their tests.
  *
  *   broker -> domain -> process -> listener, request, link_end
  *   broker -> link   -> channel
@@ -13,7 +13,7 @@
 
 #include <sys/queue.h>
 
-#include "daemon/broker.h"
+#include "daemon/broker/broker.h"
 
 /* A guest chooses many of the keys: they are hashed with a secret (broker.c). */
 unsigned broker_hash(const void *key, size_t len);
@@ -23,7 +23,7 @@ unsigned broker_hash(const void *key, size_t len);
 /* How long lookups wait for the applications found at start. PROTOCOL.md 5.1. */
 #define RECOVERY_NS UINT64_C(2000000000)
 
-/* ---- domains and their quotas: broker-domain.c ------------------------------------------- */
+/* ---- domains and their quotas: domain.c ------------------------------------------- */
 
 enum quota {
 	QUOTA_PROCESSES,
@@ -76,7 +76,7 @@ uint32_t quota_limit(const struct broker *broker, enum quota quota);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);
 bool domain_is_dead(const struct broker_domain_info *info);
-/* broker-quiesce.c: its state may have moved on. */
+/* quiesce.c: its state may have moved on. */
 void domain_state_changed(struct domain *domain);
 void domain_forget_quiesced(struct domain *domain);
 /* A line about what its applications do: they can make us write so many and no more. */
@@ -106,7 +106,7 @@ int tally_take(
 	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally);
 void tally_return(struct tally *tally);
 
-/* ---- processes: broker-process.c ---------------------------------------------------------- */
+/* ---- processes: process.c ---------------------------------------------------------- */
 
 enum process_state {
 	PROCESS_NEW,	    /* until HELLO with this epoch, everything is discarded */
@@ -141,9 +141,9 @@ struct process {
 void process_set_state(struct process *process, enum process_state state);
 /* Takes requests, names and links away; peers are told, but for `except`. */
 void process_strip(struct process *process, const struct process *except, const char *reason);
-/* broker-quiesce.c: strips it and sends QUIESCE. */
+/* quiesce.c: strips it and sends QUIESCE. */
 void process_quiesce(struct process *process);
-/* broker-quiesce.c: it ended, or was dropped, without having confirmed. */
+/* quiesce.c: it ended, or was dropped, without having confirmed. */
 void quiesce_process_gone(struct process *process);
 /* Tells peers, frees; ops->drop is the caller's affair. */
 void process_free(struct process *process, const char *reason);
@@ -158,7 +158,7 @@ void process_send(struct process *process, const struct control_message *message
 void process_status(struct process *process, uint32_t request, int error, const char *reason);
 int process_hello(struct process *process, const struct control_message *message);
 
-/* ---- listeners: broker-listener.c --------------------------------------------------------- */
+/* ---- listeners: listener.c --------------------------------------------------------- */
 
 struct listener {
 	UT_hash_handle hh;	 /* process->listeners, by handle */
@@ -181,7 +181,7 @@ void listener_free(struct listener *listener);
 struct listener *listener_find(struct domain *domain, const char *name);
 bool listener_permitted(const struct listener *listener);
 
-/* ---- requests that wait: broker-request.c ------------------------------------------------- */
+/* ---- requests that wait: request.c ------------------------------------------------- */
 
 enum request_state {
 	REQUEST_NEW,
@@ -228,7 +228,7 @@ void request_name_appeared(struct broker *broker, const char *name);
 /* Runs those in REQUEST_RETRY: once at the end of every event. */
 void request_settle(struct broker *broker);
 
-/* ---- address and policy: broker-lookup.c --------------------------------------------------- */
+/* ---- address and policy: lookup.c --------------------------------------------------- */
 
 /*
  * Who is meant by a connect: policy, domain, name, in the order of PROTOCOL.md 5.3. 0 and a
@@ -239,7 +239,7 @@ int lookup_address(struct broker *broker, const struct process *caller, const ch
 	const char *name, struct listener **ret_listener, struct policy_verdict *ret_verdict,
 	char ret_reason[REASON_SIZE]);
 
-/* ---- links: broker-link.c ------------------------------------------------------------------ */
+/* ---- links: link.c ------------------------------------------------------------------ */
 
 enum link_state {
 	LINK_CREATING, /* LINK_CREATE was sent */
@@ -309,7 +309,7 @@ const char *transport_name(uint32_t transport);
 /* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
 int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
 
-/* ---- channels: broker-channel.c ------------------------------------------------------------ */
+/* ---- channels: channel.c ------------------------------------------------------------ */
 
 enum channel_state {
 	CHANNEL_ANNOUNCED, /* by one end only */
@@ -353,7 +353,7 @@ void channel_free(struct channel *channel);
 void channel_gone(struct channel *channel, unsigned ends);
 int channel_message(struct process *process, const struct control_message *message);
 
-/* ---- restart: broker-announce.c ------------------------------------------------------------- */
+/* ---- restart: announce.c ------------------------------------------------------------- */
 
 int announce_message(struct process *process, const struct control_message *message);
 /* Settles what can be: after a process has announced or is gone, and when time is over. */

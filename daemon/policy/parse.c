@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/policy-rule.h"
+#include "daemon/policy/rule.h"
 #include "proto/control.h"
 
 #define WORDS_MAX 16

@@ -4,13 +4,13 @@
  * nothing about names, policy or channels. Per loop turn each application gets a bounded amount of
  * work, so that none starves the others.
  */
-#ifndef MSGD_DAEMON_SERVER_H
-#define MSGD_DAEMON_SERVER_H
+#ifndef MSGD_DAEMON_SHELL_SERVER_H
+#define MSGD_DAEMON_SHELL_SERVER_H
 
 #include <event2/event.h>
 #include <sys/queue.h>
 
-#include "daemon/broker.h"
+#include "daemon/broker/broker.h"
 #include "hv/hv.h"
 
 struct agent;

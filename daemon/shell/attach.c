@@ -5,7 +5,7 @@
  * disk's front end, so nothing is written, and no event sent, before the mapped page has shown the
  * record's nonce.
  */
-#include "daemon/attach.h"
+#include "daemon/shell/attach.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <syslog.h>
 
 #include "base/cleanup.h"
-#include "daemon/log.h"
+#include "base/log.h"
 
 /* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
 #define BIND_DELAY_FIRST_MS 5U

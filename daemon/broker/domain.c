@@ -3,7 +3,7 @@
  * Domains as the broker knows them, and what each has charged. A domain is identified by domid,
  * generation and uuid: a domid used again is another domain. It must never outlive its charges.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

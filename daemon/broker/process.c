@@ -3,7 +3,7 @@
  * An attached application: its life from HELLO to its end (PROTOCOL.md 5.1, 5.4), and its end
  * numbers. What it says of itself (pid, comm) is shown to people and trusted by nobody.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

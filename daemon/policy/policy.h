@@ -4,8 +4,8 @@
  * pure: they open no file and know no broker, so that unit tests and fuzzers run them as they are.
  * A policy never changes once built; reloading builds another one.
  */
-#ifndef MSGD_DAEMON_POLICY_H
-#define MSGD_DAEMON_POLICY_H
+#ifndef MSGD_DAEMON_POLICY_POLICY_H
+#define MSGD_DAEMON_POLICY_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -85,7 +85,7 @@ bool policy_glob(const char *glob, const char *text);
 int uuid_parse(const char *text, uint8_t ret_uuid[16]);
 
 /*
- * Reads DIR's *.policy files in name order, or one file. Not pure; in policy-load.c. *ret_policy
+ * Reads DIR's *.policy files in name order, or one file. Not pure; in load.c. *ret_policy
  * untouched on failure; ret_error names file and line.
  */
 int policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See quiesce.h. One timer for each client that waits; there are few (ADMIN_CLIENTS_MAX). */
-#include "daemon/quiesce.h"
+#include "daemon/admin/quiesce.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#include "daemon/server.h"
+#include "daemon/shell/server.h"
 
 struct wait {
 	LIST_ENTRY(wait) entry;

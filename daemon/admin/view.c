@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/admin.h"
-#include "daemon/broker-object.h"
+#include "daemon/admin/socket.h"
+#include "daemon/broker/object.h"
 
 struct view {
 	uint64_t now_ns;

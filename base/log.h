@@ -3,8 +3,8 @@
  * msgd's log: lines on stderr, with <N> priorities where the journal reads them. Only the shell
  * logs; the broker hands its lines out. Must never block for long nor fail.
  */
-#ifndef MSGD_DAEMON_LOG_H
-#define MSGD_DAEMON_LOG_H
+#ifndef MSGD_BASE_LOG_H
+#define MSGD_BASE_LOG_H
 
 #include <stdbool.h>
 #include <syslog.h>

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/policy-rule.h"
+#include "daemon/policy/rule.h"
 
 enum match { MATCH_NO, MATCH_YES, MATCH_MAYBE };
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/admin.h"
+#include "daemon/admin/socket.h"
 
 static const char *const op_names[ADMIN_OP_COUNT] = {
 	[ADMIN_STATUS] = "status",

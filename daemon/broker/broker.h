@@ -7,13 +7,13 @@
  *
  * One thread. An effect must not call back into the broker, but for broker_process_peer.
  */
-#ifndef MSGD_DAEMON_BROKER_H
-#define MSGD_DAEMON_BROKER_H
+#ifndef MSGD_DAEMON_BROKER_BROKER_H
+#define MSGD_DAEMON_BROKER_BROKER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/policy.h"
+#include "daemon/policy/policy.h"
 #include "proto/control.h"
 
 struct broker;

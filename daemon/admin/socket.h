@@ -3,13 +3,13 @@
  * The admin socket: one JSON object a line each way. Clients are few and their input is bounded; a
  * client that does not read its answer holds that one answer, and msgd goes on.
  */
-#ifndef MSGD_DAEMON_ADMIN_H
-#define MSGD_DAEMON_ADMIN_H
+#ifndef MSGD_DAEMON_ADMIN_SOCKET_H
+#define MSGD_DAEMON_ADMIN_SOCKET_H
 
 #include <event2/event.h>
 #include <jansson.h>
 
-#include "daemon/broker.h"
+#include "daemon/broker/broker.h"
 
 #define ADMIN_CLIENTS_MAX 16U
 #define ADMIN_LINE_MAX	  4096U
@@ -44,7 +44,7 @@ struct admin_request {
 int admin_request_parse(
 	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error);
 
-/* What the broker has to show, for the first five; NULL: out of memory. admin-view.c, pure. */
+/* What the broker has to show, for the first five; NULL: out of memory. view.c, pure. */
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns);
 /* Who has confirmed, and who has not, and why. NULL: the domain is dead or not quiesced, or no
  * memory.

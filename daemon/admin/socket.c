@@ -3,7 +3,7 @@
  * The admin socket's clients. One request is served at a time per client: while its answer is not
  * written out, nothing more is read from it. No timers: a client that sleeps costs nothing.
  */
-#include "daemon/admin.h"
+#include "daemon/admin/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "daemon/log.h"
+#include "base/log.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;

@@ -5,7 +5,7 @@
  * libmsg call cannot answer, and whoever asked decides how long to wait. What was confirmed is kept
  * for the report, as many as the domain may have applications.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names: who holds which, in which domain. PROTOCOL.md 5.2. A name has one holder in a domain,
  * ever. */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * Channels: numbers on a link, given here, not given again until both ends have confirmed the close
  * (PROTOCOL.md 4, 5.3). The listener's ring has CHANNEL before the caller's has CONNECTED.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
  * link is identified by uid, both domids and the transport, so an announcement can match only what
  * the other domain announces for itself, and a lie stays without its other half.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

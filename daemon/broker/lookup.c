@@ -4,7 +4,7 @@
  * (design.md 6, PROTOCOL.md 5.3). It must never answer a refused caller differently for what is
  * there and what is not.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <errno.h>
 #include <stdio.h>

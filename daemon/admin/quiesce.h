@@ -3,10 +3,10 @@
  * msgctl quiesce and resume: the answer to quiesce waits until every application of the domain has
  * confirmed, or as long as msgctl wants. The broker knows no such limit; it is kept here.
  */
-#ifndef MSGD_DAEMON_QUIESCE_H
-#define MSGD_DAEMON_QUIESCE_H
+#ifndef MSGD_DAEMON_ADMIN_QUIESCE_H
+#define MSGD_DAEMON_ADMIN_QUIESCE_H
 
-#include "daemon/admin.h"
+#include "daemon/admin/socket.h"
 
 struct quiesce;
 struct server;

@@ -4,7 +4,7 @@
  * what the event left to do. Only here is a process dropped for its own message, so that no handler
  * continues with a freed object.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

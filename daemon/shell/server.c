@@ -5,7 +5,7 @@
  * What is left over makes the next turn run at once; with nothing left msgd sleeps without any
  * timer.
  */
-#include "daemon/server.h"
+#include "daemon/shell/server.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,9 +14,9 @@
 
 #include "agent/agent.h"
 #include "base/cleanup.h"
-#include "daemon/attach.h"
-#include "daemon/log.h"
-#include "daemon/quiesce.h"
+#include "daemon/shell/attach.h"
+#include "base/log.h"
+#include "daemon/admin/quiesce.h"
 
 #define EVENTS_A_TURN  64
 #define RECORDS_A_TURN 64

@@ -5,7 +5,7 @@
  * changed its prospects puts it on the retry list, and it is judged anew from the start: what was
  * true when it came need not be true now.
  */
-#include "daemon/broker-object.h"
+#include "daemon/broker/object.h"
 
 #include <assert.h>
 #include <errno.h>

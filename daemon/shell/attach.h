@@ -4,11 +4,11 @@
  * claim by a domain: whatever about it is not true deletes the record, and nothing that it names is
  * touched.
  */
-#ifndef MSGD_DAEMON_ATTACH_H
-#define MSGD_DAEMON_ATTACH_H
+#ifndef MSGD_DAEMON_SHELL_ATTACH_H
+#define MSGD_DAEMON_SHELL_ATTACH_H
 
 #include "proto/control-ring.h"
-#include "daemon/server.h"
+#include "daemon/shell/server.h"
 #include "proto/record.h"
 
 #include <uthash.h>
