@@ -9,8 +9,8 @@
 
 #include "daemon/shell/server.h"
 
-struct wait {
-	LIST_ENTRY(wait) entry;
+struct quiesce_wait {
+	LIST_ENTRY(quiesce_wait) entry;
 	struct quiesce *quiesce;     /* borrowed: the owner */
 	struct admin_client *client; /* borrowed */
 	struct event *timer;	     /* owned */
@@ -18,13 +18,13 @@ struct wait {
 };
 
 struct quiesce {
-	struct event_base *base;  /* borrowed */
-	struct server *server;	  /* borrowed */
-	struct event *look_event; /* owned */
-	LIST_HEAD(, wait) waits;  /* owned */
+	struct event_base *base;	 /* borrowed */
+	struct server *server;		 /* borrowed */
+	struct event *look_event;	 /* owned */
+	LIST_HEAD(, quiesce_wait) waits; /* owned */
 };
 
-static void wait_free(struct wait *wait)
+static void quiesce_wait_free(struct quiesce_wait *wait)
 {
 	LIST_REMOVE(wait, entry);
 	event_free(wait->timer);
@@ -45,29 +45,29 @@ static json_t *report(struct quiesce *quiesce, uint16_t domid)
 	return answer;
 }
 
-static void wait_end(struct wait *wait)
+static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
 	json_t *answer = report(wait->quiesce, wait->domid);
 
-	wait_free(wait);
+	quiesce_wait_free(wait);
 	admin_answer(client, answer);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *arg)
 {
-	wait_end(arg);
+	quiesce_wait_end(arg);
 }
 
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct quiesce *quiesce = arg;
-	struct wait *wait, *next;
+	struct quiesce_wait *wait, *next;
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
 		if (!broker_quiesce_pending(quiesce->server->broker, wait->domid))
-			wait_end(wait);
+			quiesce_wait_end(wait);
 	}
 }
 
@@ -99,7 +99,7 @@ void quiesce_free(struct quiesce *quiesce)
 	if (!quiesce)
 		return;
 	while (!LIST_EMPTY(&quiesce->waits))
-		wait_free(LIST_FIRST(&quiesce->waits));
+		quiesce_wait_free(LIST_FIRST(&quiesce->waits));
 	event_free(quiesce->look_event);
 	free(quiesce);
 }
@@ -115,12 +115,12 @@ static json_t *refusal(int error)
 				     : "msgd is out of memory");
 }
 
-static int wait_new(
+static int quiesce_wait_new(
 	struct quiesce *quiesce, uint16_t domid, uint32_t timeout_ms, struct admin_client *client)
 {
 	struct timeval delay = {
 		.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
-	struct wait *wait = calloc(1, sizeof(*wait));
+	struct quiesce_wait *wait = calloc(1, sizeof(*wait));
 
 	if (!wait)
 		return -ENOMEM;
@@ -151,7 +151,7 @@ json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *reque
 		return refusal(r);
 	if (!broker_quiesce_pending(server->broker, domid))
 		return report(quiesce, domid);
-	r = wait_new(quiesce, domid, request->timeout_ms, client);
+	r = quiesce_wait_new(quiesce, domid, request->timeout_ms, client);
 	if (r < 0)
 		return refusal(r);
 	*ret_later = true;
@@ -174,12 +174,12 @@ json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *requ
 
 void quiesce_cancel(struct quiesce *quiesce, const struct admin_client *client)
 {
-	struct wait *wait;
+	struct quiesce_wait *wait;
 
 	LIST_FOREACH (wait, &quiesce->waits, entry) {
 		if (wait->client != client)
 			continue;
-		wait_free(wait);
+		quiesce_wait_free(wait);
 		return;
 	}
 }

@@ -22,7 +22,7 @@ const char *admin_op_name(enum admin_op op)
 }
 
 /* NULL, or what is wrong. */
-static const char *op_parse(const json_t *object, struct admin_request *request)
+static const char *admin_op_parse(const json_t *object, struct admin_request *request)
 {
 	const char *op = json_string_value(json_object_get(object, "op"));
 
@@ -37,7 +37,7 @@ static const char *op_parse(const json_t *object, struct admin_request *request)
 	return "unknown op";
 }
 
-static const char *domain_parse(const json_t *object, struct admin_request *request)
+static const char *admin_domain_parse(const json_t *object, struct admin_request *request)
 {
 	const json_t *value = json_object_get(object, "domain");
 	size_t len = json_string_length(value);
@@ -53,7 +53,7 @@ static const char *domain_parse(const json_t *object, struct admin_request *requ
 	return NULL;
 }
 
-static const char *timeout_parse(
+static const char *admin_timeout_parse(
 	const json_t *object, struct admin_request *request, size_t *n_known)
 {
 	const json_t *value = json_object_get(object, "timeout_ms");
@@ -69,17 +69,17 @@ static const char *timeout_parse(
 	return NULL;
 }
 
-static const char *object_parse(const json_t *object, struct admin_request *request)
+static const char *admin_object_parse(const json_t *object, struct admin_request *request)
 {
-	const char *error = op_parse(object, request);
+	const char *error = admin_op_parse(object, request);
 	size_t n_known = 1;
 
 	if (!error && (request->op == ADMIN_QUIESCE || request->op == ADMIN_RESUME)) {
-		error = domain_parse(object, request);
+		error = admin_domain_parse(object, request);
 		n_known++;
 	}
 	if (!error && request->op == ADMIN_QUIESCE)
-		error = timeout_parse(object, request, &n_known);
+		error = admin_timeout_parse(object, request, &n_known);
 	/* A key that is not understood might have narrowed what is asked for. */
 	if (!error && json_object_size(object) != n_known)
 		error = "unknown key";
@@ -95,7 +95,7 @@ int admin_request_parse(
 		len > ADMIN_LINE_MAX ? NULL : json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 
 	if (json_is_object(object))
-		error = object_parse(object, &request);
+		error = admin_object_parse(object, &request);
 	json_decref(object);
 	if (error) {
 		*ret_error = error;

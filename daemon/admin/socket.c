@@ -38,7 +38,7 @@ struct admin {
 	unsigned n_clients;
 };
 
-static void client_free(struct admin_client *client)
+static void admin_client_free(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
 
@@ -58,7 +58,7 @@ static void client_free(struct admin_client *client)
 }
 
 /* False: the client is gone. */
-static bool client_write(struct admin_client *client)
+static bool admin_client_write(struct admin_client *client)
 {
 	while (client->output_pos < client->output_len) {
 		ssize_t n = send(client->fd, client->output + client->output_pos,
@@ -72,7 +72,7 @@ static bool client_write(struct admin_client *client)
 			return true;
 		}
 		if (n <= 0) {
-			client_free(client);
+			admin_client_free(client);
 			return false;
 		}
 		client->output_pos += (size_t)n;
@@ -84,7 +84,7 @@ static bool client_write(struct admin_client *client)
 }
 
 /* Takes the answer over. */
-static void client_set_output(struct admin_client *client, json_t *answer)
+static void admin_client_set_output(struct admin_client *client, json_t *answer)
 {
 	client->output = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
@@ -97,7 +97,7 @@ static void client_set_output(struct admin_client *client, json_t *answer)
 	client->output[client->output_len++] = '\n'; /* in the place of the NUL */
 }
 
-static void client_answer(struct admin_client *client, const char *line, size_t len)
+static void admin_client_answer(struct admin_client *client, const char *line, size_t len)
 {
 	struct admin *admin = client->admin;
 	struct admin_request request;
@@ -109,11 +109,11 @@ static void client_answer(struct admin_client *client, const char *line, size_t 
 	else
 		answer = admin->ops->answer(admin->arg, &request, client, &client->later);
 	if (!client->later)
-		client_set_output(client, answer);
+		admin_client_set_output(client, answer);
 }
 
 /* Serves the lines that are there; false: the client is gone. */
-static bool client_serve(struct admin_client *client)
+static bool admin_client_serve(struct admin_client *client)
 {
 	char *eol;
 
@@ -121,15 +121,15 @@ static bool client_serve(struct admin_client *client)
 		(eol = memchr(client->input, '\n', client->n_input))) {
 		size_t len = (size_t)(eol - client->input);
 
-		client_answer(client, client->input, len);
+		admin_client_answer(client, client->input, len);
 		client->n_input -= len + 1;
 		memmove(client->input, eol + 1, client->n_input);
-		if (!client->later && !client_write(client))
+		if (!client->later && !admin_client_write(client))
 			return false;
 	}
 	if (!client->output && client->n_input > ADMIN_LINE_MAX) {
 		log_notice("admin client dropped: its line is too long");
-		client_free(client);
+		admin_client_free(client);
 		return false;
 	}
 	return true;
@@ -144,22 +144,22 @@ static void on_client_read(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		client_free(client);
+		admin_client_free(client);
 		return;
 	}
 	client->n_input += (size_t)n;
-	(void)client_serve(client);
+	(void)admin_client_serve(client);
 }
 
 static void on_client_write(evutil_socket_t fd, short what, void *arg)
 {
 	struct admin_client *client = arg;
 
-	if (client_write(client) && !client->output)
-		(void)client_serve(client);
+	if (admin_client_write(client) && !client->output)
+		(void)admin_client_serve(client);
 }
 
-static int client_new(struct admin *admin, int fd)
+static int admin_client_new(struct admin *admin, int fd)
 {
 	struct admin_client *client = calloc(1, sizeof(*client));
 
@@ -189,7 +189,7 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	struct admin *admin = arg;
 	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0 || client_new(admin, fd) < 0)
+	if (fd < 0 || admin_client_new(admin, fd) < 0)
 		return;
 	(void)steal_fd(&fd);
 	if (admin->n_clients == ADMIN_CLIENTS_MAX)
@@ -199,9 +199,9 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
 void admin_answer(struct admin_client *client, json_t *answer)
 {
 	client->later = false;
-	client_set_output(client, answer);
-	if (client_write(client) && !client->output)
-		(void)client_serve(client);
+	admin_client_set_output(client, answer);
+	if (admin_client_write(client) && !client->output)
+		(void)admin_client_serve(client);
 }
 
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,
@@ -232,7 +232,7 @@ void admin_free(struct admin *admin)
 	if (!admin)
 		return;
 	while (!LIST_EMPTY(&admin->clients))
-		client_free(LIST_FIRST(&admin->clients));
+		admin_client_free(LIST_FIRST(&admin->clients));
 	event_free(admin->event);
 	(void)close(admin->fd);
 	free(admin);

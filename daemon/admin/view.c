@@ -123,14 +123,14 @@ static void view_names(struct view *view, const struct broker *broker)
 	}
 }
 
-static const char *link_state_name(enum link_state state)
+static const char *broker_link_state_name(enum broker_link_state state)
 {
 	static const char *const names[] = {
-		[LINK_CREATING] = "creating",
-		[LINK_BINDING] = "binding",
-		[LINK_UP] = "up",
-		[LINK_ANNOUNCED] = "announced",
-		[LINK_GONE] = "gone",
+		[BROKER_LINK_CREATING] = "creating",
+		[BROKER_LINK_BINDING] = "binding",
+		[BROKER_LINK_UP] = "up",
+		[BROKER_LINK_ANNOUNCED] = "announced",
+		[BROKER_LINK_GONE] = "gone",
 	};
 
 	return names[state];
@@ -138,7 +138,7 @@ static const char *link_state_name(enum link_state state)
 
 static void view_links(struct view *view, const struct broker *broker)
 {
-	const struct link *link;
+	const struct broker_link *link;
 
 	for (link = broker->links; link; link = link->hh.next) {
 		char uid[17];
@@ -147,8 +147,9 @@ static void view_links(struct view *view, const struct broker *broker)
 		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
 		row = json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:o, s:o}", "uid", uid, "transport",
 			transport_name(link->id.transport), "reason", text_json(link->why), "state",
-			link_state_name(link->state), "channels", (int)HASH_COUNT(link->channels),
-			"age_s", view_age_s(view, link->since_ns), "creator",
+			broker_link_state_name(link->state), "channels",
+			(int)HASH_COUNT(link->channels), "age_s", view_age_s(view, link->since_ns),
+			"creator",
 			process_json(link->ends[0].process, link->id.creator, link->ends[0].number),
 			"binder",
 			process_json(link->ends[1].process, link->id.binder, link->ends[1].number));
@@ -156,14 +157,14 @@ static void view_links(struct view *view, const struct broker *broker)
 	}
 }
 
-static const char *channel_state_name(enum channel_state state)
+static const char *broker_channel_state_name(enum broker_channel_state state)
 {
 	static const char *const names[] = {
-		[CHANNEL_ANNOUNCED] = "announced",
-		[CHANNEL_OFFERED] = "offered",
-		[CHANNEL_OPEN] = "open",
-		[CHANNEL_CLOSING] = "closing",
-		[CHANNEL_DONE] = "done",
+		[BROKER_CHANNEL_ANNOUNCED] = "announced",
+		[BROKER_CHANNEL_OFFERED] = "offered",
+		[BROKER_CHANNEL_OPEN] = "open",
+		[BROKER_CHANNEL_CLOSING] = "closing",
+		[BROKER_CHANNEL_DONE] = "done",
 	};
 
 	return names[state];
@@ -171,8 +172,8 @@ static const char *channel_state_name(enum channel_state state)
 
 static void view_channels(struct view *view, const struct broker *broker)
 {
-	const struct link *link;
-	const struct channel *channel;
+	const struct broker_link *link;
+	const struct broker_channel *channel;
 
 	for (link = broker->links; link; link = link->hh.next) {
 		char uid[17];
@@ -185,7 +186,7 @@ static void view_channels(struct view *view, const struct broker *broker)
 				"link", uid, "channel", (json_int_t)channel->number, "name",
 				channel->name, "type", type_names[channel->type], "transport",
 				transport_name(link->id.transport), "state",
-				channel_state_name(channel->state), "age_s",
+				broker_channel_state_name(channel->state), "age_s",
 				view_age_s(view, channel->since_ns), "from",
 				process_json(from->process, from->domid, from->number), "to",
 				process_json(to->process, to->domid, to->number));

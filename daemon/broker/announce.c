@@ -32,7 +32,7 @@ void recovery_end(struct broker *broker)
 		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
 			broker->n_awaited);
 	while (!TAILQ_EMPTY(&broker->held))
-		request_set_state(TAILQ_FIRST(&broker->held), REQUEST_RETRY, NULL);
+		broker_request_set_state(TAILQ_FIRST(&broker->held), BROKER_REQUEST_RETRY, NULL);
 }
 
 void recovery_one_less(struct broker *broker)
@@ -56,16 +56,16 @@ static void announce_refuse_link(struct process *process, uint32_t number, int e
 	process_send(process, &message);
 }
 
-static int link_announced_new(
-	struct broker *broker, const struct link_id *id, struct link **ret_link)
+static int broker_link_announced_new(
+	struct broker *broker, const struct link_id *id, struct broker_link **ret_link)
 {
-	struct link *link = calloc(1, sizeof(*link));
+	struct broker_link *link = calloc(1, sizeof(*link));
 
 	if (!link)
 		return -ENOMEM;
 	link->broker = broker;
 	link->id = *id;
-	link->state = LINK_ANNOUNCED;
+	link->state = BROKER_LINK_ANNOUNCED;
 	link->since_ns = broker->now_ns;
 	link->ends[0].link = link->ends[1].link = link;
 	link->ends[0].domid = id->creator;
@@ -79,14 +79,14 @@ static int link_announced_new(
 	return 0;
 }
 
-static int announce_link(struct process *process, const struct control_announce_link *announce)
+static int announce_take_link(struct process *process, const struct control_announce_link *announce)
 {
 	struct broker *broker = process->broker;
 	uint16_t own = process->domain->info.domid;
 	/* Zeroed whole: it is a hash key. */
 	struct link_id id;
 	struct link_end *taken;
-	struct link *link;
+	struct broker_link *link;
 	int r;
 
 	memset(&id, 0, sizeof(id));
@@ -100,29 +100,31 @@ static int announce_link(struct process *process, const struct control_announce_
 	if (announce->end > process->last_end)
 		process->last_end = announce->end;
 	HASH_FIND(hh, broker->links, &id, sizeof(id), link);
-	if (link && (link->state != LINK_ANNOUNCED || link->ends[announce->role].process))
+	if (link && (link->state != BROKER_LINK_ANNOUNCED || link->ends[announce->role].process))
 		return -EEXIST;
-	r = link ? 0 : link_announced_new(broker, &id, &link);
+	r = link ? 0 : broker_link_announced_new(broker, &id, &link);
 	if (r == 0)
-		r = link_end_attach(link, announce->role, process, announce->end);
+		r = broker_link_end_attach(link, announce->role, process, announce->end);
 	if (r == 0 && announce->role == 0)
 		r = charge_take(&link->charge, process->domain, QUOTA_LINKS);
 	if (r < 0) {
 		announce_refuse_link(process, announce->end, -r);
 		if (link)
-			link_down(link, process, ECONNRESET, "the other end is over its limits");
+			broker_link_down(
+				link, process, ECONNRESET, "the other end is over its limits");
 		return 0;
 	}
 	link->ends[announce->role].told = true;
 	link->ends[announce->role].announced_state = announce->state;
 	if (link->ends[0].process && link->ends[1].process)
-		link_pair_add(link);
+		broker_link_pair_add(link);
 	return 0;
 }
 
 /* The caller's domain pays; until its announcement is here, the listener's does, from a larger sum.
  */
-static int channel_announce_charge(struct channel *channel, struct process *process, unsigned index)
+static int broker_channel_announce_charge(
+	struct broker_channel *channel, struct process *process, unsigned index)
 {
 	bool caller = channel->caller == index;
 
@@ -143,33 +145,33 @@ static void announce_refuse_channel(struct link_end *end, uint32_t number)
 }
 
 static int announce_channel_first(struct link_end *end, unsigned index,
-	const struct control_announce_channel *announce, struct channel **ret_channel)
+	const struct control_announce_channel *announce, struct broker_channel **ret_channel)
 {
-	struct link *link = end->link;
-	struct channel *channel;
+	struct broker_link *link = end->link;
+	struct broker_channel *channel;
 	int r;
 
 	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX)
 		return -EDQUOT;
-	r = channel_add(link, announce->channel, announce->listener ? !index : index,
+	r = broker_channel_add(link, announce->channel, announce->listener ? !index : index,
 		announce->type, announce->name, &channel);
 	if (r < 0)
 		return r;
-	r = channel_announce_charge(channel, end->process, index);
+	r = broker_channel_announce_charge(channel, end->process, index);
 	if (r < 0) {
-		channel_free(channel);
+		broker_channel_free(channel);
 		return r;
 	}
 	*ret_channel = channel;
 	return 0;
 }
 
-static int announce_channel(
+static int announce_take_channel(
 	struct process *process, const struct control_announce_channel *announce)
 {
 	struct link_end *end;
-	struct channel *channel;
-	struct link *link;
+	struct broker_channel *channel;
+	struct broker_link *link;
 	unsigned index;
 	int r = process_end(process, announce->end, &end);
 
@@ -177,7 +179,7 @@ static int announce_channel(
 		return r;
 	link = end->link;
 	index = end == &link->ends[0] ? 0 : 1;
-	if (announce->channel == 0 || link->state != LINK_ANNOUNCED)
+	if (announce->channel == 0 || link->state != BROKER_LINK_ANNOUNCED)
 		return -EPROTO;
 	if (announce->channel > link->last_channel)
 		link->last_channel = announce->channel;
@@ -195,7 +197,7 @@ static int announce_channel(
 		if (channel->type != announce->type ||
 			channel->caller != (announce->listener ? !index : index))
 			channel->refused = true;
-		if (channel_announce_charge(channel, process, index) < 0)
+		if (broker_channel_announce_charge(channel, process, index) < 0)
 			channel->refused = true;
 	}
 	channel->announced[index] = true;
@@ -214,9 +216,9 @@ int announce_message(struct process *process, const struct control_message *mess
 		return -EPROTO;
 	switch (message->type) {
 	case CONTROL_ANNOUNCE_LINK:
-		return announce_link(process, &message->announce_link);
+		return announce_take_link(process, &message->announce_link);
 	case CONTROL_ANNOUNCE_CHANNEL:
-		return announce_channel(process, &message->announce_channel);
+		return announce_take_channel(process, &message->announce_channel);
 	default:
 		process_set_state(process, PROCESS_READY);
 		process_not_awaited(process);
@@ -226,9 +228,9 @@ int announce_message(struct process *process, const struct control_message *mess
 }
 
 /* False: policy does not permit it any more, and both ends were told that it is gone. */
-static bool channel_judge(struct channel *channel)
+static bool broker_channel_judge(struct broker_channel *channel)
 {
-	struct link *link = channel->link;
+	struct broker_link *link = channel->link;
 	struct broker *broker = link->broker;
 	const struct domain *caller = link->ends[channel->caller].process->domain;
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
@@ -246,13 +248,13 @@ static bool channel_judge(struct channel *channel)
 		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
 		caller->info.domid, holder->info.name, channel->name, rule);
-	channel_gone(channel, 3);
+	broker_channel_gone(channel, 3);
 	return false;
 }
 
-static void channel_settle(struct channel *channel)
+static void broker_channel_settle(struct broker_channel *channel)
 {
-	struct link *link = channel->link;
+	struct broker_link *link = channel->link;
 	struct process *holder = link->ends[!channel->caller].process;
 	struct tally_key key = {
 		.caller = link->ends[channel->caller].domid,
@@ -261,7 +263,7 @@ static void channel_settle(struct channel *channel)
 	struct listener *listener;
 
 	if (!channel->announced[0] || !channel->announced[1] || channel->refused) {
-		channel_gone(channel,
+		broker_channel_gone(channel,
 			(channel->announced[0] ? 1U : 0U) | (channel->announced[1] ? 2U : 0U));
 		return;
 	}
@@ -270,46 +272,46 @@ static void channel_settle(struct channel *channel)
 		channel->tally = NULL;
 	HASH_FIND(hh, holder->listeners, &channel->handle, sizeof(channel->handle), listener);
 	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)
-		channel_set_state(channel, CHANNEL_OPEN);
+		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
 	else
-		channel_offer(channel, listener);
+		broker_channel_offer(channel, listener);
 	if (channel->confirmed[0] || channel->confirmed[1])
-		channel_set_state(channel, CHANNEL_CLOSING);
+		broker_channel_set_state(channel, BROKER_CHANNEL_CLOSING);
 }
 
-static void link_judge(struct link *link)
+static void broker_link_judge(struct broker_link *link)
 {
-	struct channel *channel, *next;
+	struct broker_channel *channel, *next;
 	unsigned n = 0, n_left = 0;
 
 	HASH_ITER (hh, link->channels, channel, next) {
 		n++;
-		if (channel_judge(channel))
+		if (broker_channel_judge(channel))
 			n_left++;
 	}
 	if (n > 0 && n_left == 0)
-		link_down(link, NULL, EACCES, "denied by policy");
+		broker_link_down(link, NULL, EACCES, "denied by policy");
 }
 
-static void link_settle(struct link *link)
+static void broker_link_settle(struct broker_link *link)
 {
-	struct channel *channel, *next;
+	struct broker_channel *channel, *next;
 
 	/* LINK_UP came after LINK_READY: if the creator has seen it, both ends are ready. */
 	if (link->ends[0].announced_state != 1) {
-		link_down(link, NULL, ECONNRESET, "msgd restarted while the link was made");
+		broker_link_down(link, NULL, ECONNRESET, "msgd restarted while the link was made");
 		return;
 	}
-	link_set_state(link, LINK_UP);
+	broker_link_set_state(link, BROKER_LINK_UP);
 	/* The former msgd knew why there was no Argo: so do we, if it is so still. */
 	if (link->id.transport == TRANSPORT_GRANT &&
-		link_argo_missing(link->ends[0].process, link->why) == 0)
-		(void)link_argo_missing(link->ends[1].process, link->why);
+		broker_link_argo_missing(link->ends[0].process, link->why) == 0)
+		(void)broker_link_argo_missing(link->ends[1].process, link->why);
 	HASH_ITER (hh, link->channels, channel, next)
-		channel_settle(channel);
+		broker_channel_settle(channel);
 	while (!TAILQ_EMPTY(&link->waiting))
-		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
-	link_judge(link);
+		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
+	broker_link_judge(link);
 }
 
 /* Whether the other end of a link may still be announced by somebody in this domain. */
@@ -329,7 +331,7 @@ static bool domain_may_announce(struct broker *broker, uint16_t domid)
 
 void announce_settle(struct broker *broker)
 {
-	struct link *link, *next;
+	struct broker_link *link, *next;
 
 	broker->settle = false;
 	if (broker->n_unsettled == 0)
@@ -338,13 +340,13 @@ void announce_settle(struct broker *broker)
 		struct process *creator = link->ends[0].process, *binder = link->ends[1].process;
 		unsigned absent = creator ? 1 : 0;
 
-		if (link->state != LINK_ANNOUNCED)
+		if (link->state != BROKER_LINK_ANNOUNCED)
 			continue;
 		if ((creator && creator->state != PROCESS_READY) ||
 			(binder && binder->state != PROCESS_READY))
 			continue;
 		if (creator && binder) {
-			link_settle(link);
+			broker_link_settle(link);
 			continue;
 		}
 		/*
@@ -353,7 +355,7 @@ void announce_settle(struct broker *broker)
 		 */
 		if (broker->recovering || domain_may_announce(broker, link->ends[absent].domid))
 			continue;
-		link_down(link, NULL, ECONNRESET, "the other end did not come back");
+		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
 	}
 }
 
@@ -361,11 +363,11 @@ void announce_judge(struct broker *broker)
 {
 	struct listener *listener, *next_listener;
 	struct domain *domain, *next_domain;
-	struct link *link, *next;
+	struct broker_link *link, *next;
 
 	HASH_ITER (hh, broker->links, link, next) {
-		if (link->state == LINK_UP)
-			link_judge(link);
+		if (link->state == BROKER_LINK_UP)
+			broker_link_judge(link);
 	}
 	HASH_ITER (hh, broker->domains, domain, next_domain) {
 		HASH_ITER (hh_name, domain->listeners, listener, next_listener) {

@@ -160,7 +160,7 @@ void broker_settle(struct broker *broker)
 	/* Settling links can set requests free, and nothing in the other direction. */
 	if (broker->settle)
 		announce_settle(broker);
-	request_settle(broker);
+	broker_request_settle(broker);
 }
 
 void broker_set_policy(struct broker *broker, const struct policy *policy)
@@ -168,7 +168,7 @@ void broker_set_policy(struct broker *broker, const struct policy *policy)
 	broker->policy = policy;
 	announce_judge(broker);
 	while (!TAILQ_EMPTY(&broker->waiting))
-		request_set_state(TAILQ_FIRST(&broker->waiting), REQUEST_RETRY, NULL);
+		broker_request_set_state(TAILQ_FIRST(&broker->waiting), BROKER_REQUEST_RETRY, NULL);
 	broker_settle(broker);
 }
 
@@ -230,20 +230,20 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_UNLISTEN:
 		return listener_message(process, message);
 	case CONTROL_CONNECT:
-		return request_connect(process, message);
+		return broker_request_connect(process, message);
 	case CONTROL_CANCEL:
-		return request_cancel(process, message->request);
+		return broker_request_cancel(process, message->request);
 	case CONTROL_SYNC:
 		/* Behind all that was sent before: the ring and the outbox keep the order. */
 		process_status(process, message->request, 0, NULL);
 		return 0;
 	case CONTROL_ACCEPTED:
 	case CONTROL_CHANNEL_CLOSED:
-		return channel_message(process, message);
+		return broker_channel_message(process, message);
 	case CONTROL_LINK_OFFER:
 	case CONTROL_LINK_READY:
 	case CONTROL_LINK_FAILED:
-		return link_message(process, message);
+		return broker_link_message(process, message);
 	case CONTROL_ANNOUNCE_LINK:
 	case CONTROL_ANNOUNCE_CHANNEL:
 	case CONTROL_ANNOUNCE_DONE:

@@ -12,25 +12,27 @@
 
 #define BIT(n) (1U << (n))
 
-void channel_set_state(struct channel *channel, enum channel_state state)
+void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state)
 {
 	static const unsigned moves[] = {
-		[CHANNEL_ANNOUNCED] = BIT(CHANNEL_OFFERED) | BIT(CHANNEL_OPEN) |
-				      BIT(CHANNEL_CLOSING) | BIT(CHANNEL_DONE),
-		[CHANNEL_OFFERED] = BIT(CHANNEL_OPEN) | BIT(CHANNEL_CLOSING) | BIT(CHANNEL_DONE),
-		[CHANNEL_OPEN] = BIT(CHANNEL_CLOSING) | BIT(CHANNEL_DONE),
-		[CHANNEL_CLOSING] = BIT(CHANNEL_DONE),
-		[CHANNEL_DONE] = 0,
+		[BROKER_CHANNEL_ANNOUNCED] = BIT(BROKER_CHANNEL_OFFERED) |
+					     BIT(BROKER_CHANNEL_OPEN) |
+					     BIT(BROKER_CHANNEL_CLOSING) | BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_OFFERED] = BIT(BROKER_CHANNEL_OPEN) | BIT(BROKER_CHANNEL_CLOSING) |
+					   BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_OPEN] = BIT(BROKER_CHANNEL_CLOSING) | BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_CLOSING] = BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_DONE] = 0,
 	};
 
 	assert(moves[channel->state] & BIT(state));
 	channel->state = state;
 }
 
-int channel_add(struct link *link, uint32_t number, unsigned caller, uint32_t type,
-	const char *name, struct channel **ret_channel)
+int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
+	const char *name, struct broker_channel **ret_channel)
 {
-	struct channel *channel = calloc(1, sizeof(*channel));
+	struct broker_channel *channel = calloc(1, sizeof(*channel));
 
 	if (!channel)
 		return -ENOMEM;
@@ -38,7 +40,7 @@ int channel_add(struct link *link, uint32_t number, unsigned caller, uint32_t ty
 	channel->number = number;
 	channel->caller = caller;
 	channel->type = type;
-	channel->state = CHANNEL_ANNOUNCED;
+	channel->state = BROKER_CHANNEL_ANNOUNCED;
 	channel->since_ns = link->broker->now_ns;
 	(void)snprintf(channel->name, sizeof(channel->name), "%s", name);
 	HASH_ADD(hh, link->channels, number, sizeof(channel->number), channel);
@@ -48,7 +50,7 @@ int channel_add(struct link *link, uint32_t number, unsigned caller, uint32_t ty
 }
 
 /* Ends the place in the backlog, if there is one. */
-static void channel_unoffer(struct channel *channel)
+static void broker_channel_unoffer(struct broker_channel *channel)
 {
 	if (!channel->listener)
 		return;
@@ -58,18 +60,18 @@ static void channel_unoffer(struct channel *channel)
 	channel->listener = NULL;
 }
 
-void channel_offer(struct channel *channel, struct listener *listener)
+void broker_channel_offer(struct broker_channel *channel, struct listener *listener)
 {
-	channel_set_state(channel, CHANNEL_OFFERED);
+	broker_channel_set_state(channel, BROKER_CHANNEL_OFFERED);
 	channel->listener = listener;
 	listener->n_offered++;
 	LIST_INSERT_HEAD(&listener->offered, channel, offered);
 }
 
-void channel_free(struct channel *channel)
+void broker_channel_free(struct broker_channel *channel)
 {
-	channel_unoffer(channel);
-	channel_set_state(channel, CHANNEL_DONE);
+	broker_channel_unoffer(channel);
+	broker_channel_set_state(channel, BROKER_CHANNEL_DONE);
 	tally_return(channel->tally);
 	charge_return(&channel->charge);
 	HASH_DELETE(hh, channel->link->channels, channel);
@@ -77,9 +79,9 @@ void channel_free(struct channel *channel)
 	free(channel);
 }
 
-void channel_gone(struct channel *channel, unsigned ends)
+void broker_channel_gone(struct broker_channel *channel, unsigned ends)
 {
-	struct link *link = channel->link;
+	struct broker_link *link = channel->link;
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct control_message message = {.type = CONTROL_CHANNEL_GONE};
@@ -91,12 +93,12 @@ void channel_gone(struct channel *channel, unsigned ends)
 		message.channel_gone.channel = channel->number;
 		process_send(link->ends[i].process, &message);
 	}
-	channel_free(channel);
+	broker_channel_free(channel);
 }
 
-static uint32_t channel_next_number(struct link *link)
+static uint32_t broker_channel_next_number(struct broker_link *link)
 {
-	struct channel *taken;
+	struct broker_channel *taken;
 
 	do {
 		if (++link->last_channel == 0) {
@@ -109,7 +111,7 @@ static uint32_t channel_next_number(struct link *link)
 	return link->last_channel;
 }
 
-static int channel_charge(struct channel *channel, const struct listener *listener,
+static int broker_channel_charge(struct broker_channel *channel, const struct listener *listener,
 	const struct policy_verdict *verdict, char ret_reason[REASON_SIZE])
 {
 	struct link_end *caller = &channel->link->ends[channel->caller];
@@ -131,9 +133,9 @@ static int channel_charge(struct channel *channel, const struct listener *listen
 	return r;
 }
 
-static void channel_send(struct channel *channel, const struct listener *listener)
+static void broker_channel_send(struct broker_channel *channel, const struct listener *listener)
 {
-	struct link *link = channel->link;
+	struct broker_link *link = channel->link;
 	const struct link_end *caller = &link->ends[channel->caller];
 	const struct link_end *holder = &link->ends[!channel->caller];
 	struct control_message message = {.type = CONTROL_CHANNEL};
@@ -148,34 +150,35 @@ static void channel_send(struct channel *channel, const struct listener *listene
 	process_send(holder->process, &message);
 }
 
-int channel_new(struct link *link, unsigned caller, struct listener *listener,
-	const struct policy_verdict *verdict, struct channel **ret_channel,
+int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
+	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE])
 {
-	struct channel *channel;
+	struct broker_channel *channel;
 	int r;
 
 	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX) {
 		reason_set(ret_reason, "%u channels on one link", LINK_CHANNELS_MAX);
 		return -EDQUOT;
 	}
-	r = channel_add(
-		link, channel_next_number(link), caller, listener->type, listener->name, &channel);
+	r = broker_channel_add(link, broker_channel_next_number(link), caller, listener->type,
+		listener->name, &channel);
 	if (r < 0)
 		return r;
-	r = channel_charge(channel, listener, verdict, ret_reason);
+	r = broker_channel_charge(channel, listener, verdict, ret_reason);
 	if (r < 0) {
-		channel_free(channel);
+		broker_channel_free(channel);
 		return r;
 	}
-	channel_offer(channel, listener);
-	channel_send(channel, listener);
+	broker_channel_offer(channel, listener);
+	broker_channel_send(channel, listener);
 	*ret_channel = channel;
 	return 0;
 }
 
 /* 0 and NULL: given once, and gone since; -EPROTO: never given. */
-static int channel_find(struct link *link, uint32_t number, struct channel **ret_channel)
+static int broker_channel_find(
+	struct broker_link *link, uint32_t number, struct broker_channel **ret_channel)
 {
 	HASH_FIND(hh, link->channels, &number, sizeof(number), *ret_channel);
 	if (*ret_channel)
@@ -185,54 +188,55 @@ static int channel_find(struct link *link, uint32_t number, struct channel **ret
 	return -EPROTO;
 }
 
-static int channel_accepted(struct channel *channel, unsigned end)
+static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 {
 	/* Only the listener's end accepts, and once. */
 	if (end == channel->caller || channel->confirmed[end])
 		return -EPROTO;
-	if (channel->state == CHANNEL_OFFERED)
-		channel_set_state(channel, CHANNEL_OPEN);
-	else if (channel->state == CHANNEL_ANNOUNCED)
+	if (channel->state == BROKER_CHANNEL_OFFERED)
+		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
+	else if (channel->state == BROKER_CHANNEL_ANNOUNCED)
 		channel->accepted = true;
-	else if (channel->state != CHANNEL_CLOSING)
+	else if (channel->state != BROKER_CHANNEL_CLOSING)
 		return -EPROTO;
-	channel_unoffer(channel);
+	broker_channel_unoffer(channel);
 	return 0;
 }
 
-static int channel_closed(struct channel *channel, unsigned end)
+static int broker_channel_closed(struct broker_channel *channel, unsigned end)
 {
 	if (channel->confirmed[end])
 		return -EPROTO;
 	channel->confirmed[end] = true;
 	if (channel->confirmed[!end]) {
-		channel_free(channel);
+		broker_channel_free(channel);
 		return 0;
 	}
-	if (channel->state == CHANNEL_ANNOUNCED)
+	if (channel->state == BROKER_CHANNEL_ANNOUNCED)
 		return 0; /* settled when the other end has spoken */
 	if (end != channel->caller)
-		channel_unoffer(channel);
-	if (channel->state != CHANNEL_CLOSING)
-		channel_set_state(channel, CHANNEL_CLOSING);
+		broker_channel_unoffer(channel);
+	if (channel->state != BROKER_CHANNEL_CLOSING)
+		broker_channel_set_state(channel, BROKER_CHANNEL_CLOSING);
 	return 0;
 }
 
-int channel_message(struct process *process, const struct control_message *message)
+int broker_channel_message(struct process *process, const struct control_message *message)
 {
 	bool accepted = message->type == CONTROL_ACCEPTED;
 	uint32_t number = accepted ? message->accepted.channel : message->channel_closed.channel;
 	struct link_end *end;
-	struct channel *channel;
+	struct broker_channel *channel;
 	unsigned index;
 	int r = process_end(
 		process, accepted ? message->accepted.end : message->channel_closed.end, &end);
 
 	if (r < 0 || !end)
 		return r;
-	r = channel_find(end->link, number, &channel);
+	r = broker_channel_find(end->link, number, &channel);
 	if (r < 0 || !channel)
 		return r;
 	index = end == &end->link->ends[0] ? 0 : 1;
-	return accepted ? channel_accepted(channel, index) : channel_closed(channel, index);
+	return accepted ? broker_channel_accepted(channel, index)
+			: broker_channel_closed(channel, index);
 }

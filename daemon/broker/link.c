@@ -33,23 +33,23 @@ const char *transport_name(uint32_t transport)
 	return transport < TRANSPORT_LIMIT ? names[transport] : "?";
 }
 
-void link_set_state(struct link *link, enum link_state state)
+void broker_link_set_state(struct broker_link *link, enum broker_link_state state)
 {
 	static const unsigned moves[] = {
-		[LINK_CREATING] = BIT(LINK_BINDING) | BIT(LINK_GONE),
-		[LINK_BINDING] = BIT(LINK_UP) | BIT(LINK_GONE),
-		[LINK_UP] = BIT(LINK_GONE),
-		[LINK_ANNOUNCED] = BIT(LINK_UP) | BIT(LINK_GONE),
-		[LINK_GONE] = 0,
+		[BROKER_LINK_CREATING] = BIT(BROKER_LINK_BINDING) | BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_BINDING] = BIT(BROKER_LINK_UP) | BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_UP] = BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_ANNOUNCED] = BIT(BROKER_LINK_UP) | BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_GONE] = 0,
 	};
 
 	assert(moves[link->state] & BIT(state));
-	if (link->state == LINK_ANNOUNCED)
+	if (link->state == BROKER_LINK_ANNOUNCED)
 		link->broker->n_unsettled--;
 	link->state = state;
 }
 
-static struct link_pair link_pair_of(
+static struct link_pair broker_link_pair_of(
 	const struct process *a, const struct process *b, uint32_t transport)
 {
 	return (struct link_pair){
@@ -59,10 +59,10 @@ static struct link_pair link_pair_of(
 	};
 }
 
-struct link *link_find(struct process *a, struct process *b, uint32_t transport)
+struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport)
 {
-	struct link_pair pair = link_pair_of(a, b, transport);
-	struct link *link;
+	struct link_pair pair = broker_link_pair_of(a, b, transport);
+	struct broker_link *link;
 
 	HASH_FIND(hh_pair, a->broker->pairs, &pair, sizeof(pair), link);
 	return link;
@@ -70,12 +70,13 @@ struct link *link_find(struct process *a, struct process *b, uint32_t transport)
 
 /* One link per pair and transport can be chosen; a second one that was announced lives beside it.
  */
-void link_pair_add(struct link *link)
+void broker_link_pair_add(struct broker_link *link)
 {
 	struct broker *broker = link->broker;
-	struct link *other;
+	struct broker_link *other;
 
-	link->pair = link_pair_of(link->ends[0].process, link->ends[1].process, link->id.transport);
+	link->pair = broker_link_pair_of(
+		link->ends[0].process, link->ends[1].process, link->id.transport);
 	HASH_FIND(hh_pair, broker->pairs, &link->pair, sizeof(link->pair), other);
 	if (other)
 		return;
@@ -88,7 +89,8 @@ struct link_end *link_other(struct link_end *end)
 	return &end->link->ends[end == &end->link->ends[0] ? 1 : 0];
 }
 
-int link_end_attach(struct link *link, unsigned index, struct process *process, uint32_t number)
+int broker_link_end_attach(
+	struct broker_link *link, unsigned index, struct process *process, uint32_t number)
 {
 	struct link_end *end = &link->ends[index];
 	int r = charge_take(&end->charge, process->domain, QUOTA_ENDS);
@@ -103,7 +105,7 @@ int link_end_attach(struct link *link, unsigned index, struct process *process, 
 	return 0;
 }
 
-static void link_end_detach(struct link_end *end)
+static void broker_link_end_detach(struct link_end *end)
 {
 	if (!end->process)
 		return;
@@ -112,15 +114,15 @@ static void link_end_detach(struct link_end *end)
 	end->process = NULL;
 }
 
-static void link_free(struct link *link)
+static void broker_link_free(struct broker_link *link)
 {
-	struct channel *channel, *next;
+	struct broker_channel *channel, *next;
 
 	assert(TAILQ_EMPTY(&link->waiting));
 	HASH_ITER (hh, link->channels, channel, next)
-		channel_free(channel);
-	link_end_detach(&link->ends[0]);
-	link_end_detach(&link->ends[1]);
+		broker_channel_free(channel);
+	broker_link_end_detach(&link->ends[0]);
+	broker_link_end_detach(&link->ends[1]);
 	charge_return(&link->charge);
 	if (link->paired)
 		HASH_DELETE(hh_pair, link->broker->pairs, link);
@@ -129,9 +131,10 @@ static void link_free(struct link *link)
 	free(link);
 }
 
-void link_down(struct link *link, const struct process *except, int error, const char *reason)
+void broker_link_down(
+	struct broker_link *link, const struct process *except, int error, const char *reason)
 {
-	link_set_state(link, LINK_GONE);
+	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
 		struct control_message message = {.type = CONTROL_LINK_DOWN};
@@ -145,11 +148,11 @@ void link_down(struct link *link, const struct process *except, int error, const
 		process_send(end->process, &message);
 	}
 	while (!TAILQ_EMPTY(&link->waiting))
-		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
-	link_free(link);
+		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
+	broker_link_free(link);
 }
 
-static void link_send_create(struct link *link)
+static void broker_link_send_create(struct broker_link *link)
 {
 	struct control_message message = {.type = CONTROL_LINK_CREATE};
 	bool grant = link->id.transport == TRANSPORT_GRANT;
@@ -164,7 +167,7 @@ static void link_send_create(struct link *link)
 	process_send(link->ends[0].process, &message);
 }
 
-static void link_send_bind(struct link *link)
+static void broker_link_send_bind(struct broker_link *link)
 {
 	struct control_message message = {.type = CONTROL_LINK_BIND};
 	bool grant = link->id.transport == TRANSPORT_GRANT;
@@ -183,10 +186,11 @@ static void link_send_bind(struct link *link)
 	process_send(link->ends[1].process, &message);
 }
 
-static void link_new_id(struct link *link, uint16_t creator, uint16_t binder, uint32_t transport)
+static void broker_link_new_id(
+	struct broker_link *link, uint16_t creator, uint16_t binder, uint32_t transport)
 {
 	struct broker *broker = link->broker;
-	struct link *taken;
+	struct broker_link *taken;
 
 	link->id.creator = creator;
 	link->id.binder = binder;
@@ -197,11 +201,11 @@ static void link_new_id(struct link *link, uint16_t creator, uint16_t binder, ui
 	} while (taken || link->id.uid == 0);
 }
 
-int link_new(struct process *creator, struct process *binder, uint32_t transport, const char *why,
-	struct link **ret_link)
+int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
+	const char *why, struct broker_link **ret_link)
 {
 	struct broker *broker = creator->broker;
-	struct link *link = calloc(1, sizeof(*link));
+	struct broker_link *link = calloc(1, sizeof(*link));
 	int r;
 
 	if (!link)
@@ -214,66 +218,66 @@ int link_new(struct process *creator, struct process *binder, uint32_t transport
 	TAILQ_INIT(&link->waiting);
 	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS);
 	if (r == 0)
-		r = link_end_attach(link, 0, creator, process_next_end(creator));
+		r = broker_link_end_attach(link, 0, creator, process_next_end(creator));
 	if (r == 0)
-		r = link_end_attach(link, 1, binder, process_next_end(binder));
+		r = broker_link_end_attach(link, 1, binder, process_next_end(binder));
 	if (r < 0) {
-		link_end_detach(&link->ends[0]);
+		broker_link_end_detach(&link->ends[0]);
 		charge_return(&link->charge);
 		free(link);
 		return r;
 	}
-	link->state = LINK_CREATING;
+	link->state = BROKER_LINK_CREATING;
 	(void)snprintf(link->why, sizeof(link->why), "%s", why);
-	link_new_id(link, link->ends[0].domid, link->ends[1].domid, transport);
+	broker_link_new_id(link, link->ends[0].domid, link->ends[1].domid, transport);
 	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
 	broker->n_links++;
-	link_pair_add(link);
-	link_send_create(link);
+	broker_link_pair_add(link);
+	broker_link_send_create(link);
 	*ret_link = link;
 	return 0;
 }
 
-static int link_offer(struct link_end *end, const struct control_link_offer *offer)
+static int broker_link_offer(struct link_end *end, const struct control_link_offer *offer)
 {
-	struct link *link = end->link;
+	struct broker_link *link = end->link;
 
-	if (link->state == LINK_ANNOUNCED)
+	if (link->state == BROKER_LINK_ANNOUNCED)
 		return 0; /* it answers the LINK_CREATE of a msgd before us */
-	if (link->state != LINK_CREATING || end != &link->ends[0])
+	if (link->state != BROKER_LINK_CREATING || end != &link->ends[0])
 		return -EPROTO;
 	if ((link->id.transport == TRANSPORT_GRANT) != (offer->aport == 0) ||
 		(link->id.transport == TRANSPORT_ARGO_STRICT) != (offer->port == 0))
 		return -EPROTO;
 	link->offer = *offer;
-	link_set_state(link, LINK_BINDING);
-	link_send_bind(link);
+	broker_link_set_state(link, BROKER_LINK_BINDING);
+	broker_link_send_bind(link);
 	return 0;
 }
 
-static int link_ready(struct link_end *end, const struct control_link_ready *ready)
+static int broker_link_ready(struct link_end *end, const struct control_link_ready *ready)
 {
-	struct link *link = end->link;
+	struct broker_link *link = end->link;
 	struct control_message message = {.type = CONTROL_LINK_UP};
 
-	if (link->state == LINK_ANNOUNCED)
+	if (link->state == BROKER_LINK_ANNOUNCED)
 		return 0; /* likewise */
-	if (link->state != LINK_BINDING || end != &link->ends[1])
+	if (link->state != BROKER_LINK_BINDING || end != &link->ends[1])
 		return -EPROTO;
 	if ((link->id.transport == TRANSPORT_GRANT) != (ready->aport == 0))
 		return -EPROTO;
-	link_set_state(link, LINK_UP);
+	broker_link_set_state(link, BROKER_LINK_UP);
 	link->broker->stats.links_made++;
 	message.link_up.end = link->ends[0].number;
 	message.link_up.aport = ready->aport;
 	process_send(link->ends[0].process, &message);
 	while (!TAILQ_EMPTY(&link->waiting))
-		request_set_state(TAILQ_FIRST(&link->waiting), REQUEST_RETRY, NULL);
+		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
 	return 0;
 }
 
 /* The libmsg API's errors for "out of ports, grants or rings"; what is no errno is EPROTO. */
-static int link_error(uint32_t error)
+static int broker_link_error(uint32_t error)
 {
 	if (error == 0 || error > ERRNO_MAX)
 		return EPROTO;
@@ -282,7 +286,7 @@ static int link_error(uint32_t error)
 	return (int)error;
 }
 
-int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE])
+int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE])
 {
 	const char *name = process->domain->info.name;
 
@@ -301,13 +305,13 @@ int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE
  * The making failed: those that may do without Argo try again, the others are told. process:
  * the one that could not.
  */
-static void link_failed_making(
-	struct link *link, uint32_t said, const char *reason, const struct process *process)
+static void broker_link_failed_making(
+	struct broker_link *link, uint32_t said, const char *reason, const struct process *process)
 {
 	struct broker *broker = link->broker;
-	int error = link_error(said);
+	int error = broker_link_error(said);
 	bool argo = link->id.transport != TRANSPORT_GRANT;
-	struct request *request, *next;
+	struct broker_request *request, *next;
 	char why[REASON_SIZE];
 
 	if (argo && said == ENOSPC)
@@ -324,17 +328,17 @@ static void link_failed_making(
 			continue; /* link_down has it tried again */
 		}
 		broker->stats.failed++;
-		request_finish(request, error, why);
+		broker_request_finish(request, error, why);
 	}
-	link_down(link, process, ECONNRESET, why);
+	broker_link_down(link, process, ECONNRESET, why);
 }
 
-static int link_failed(struct link_end *end, const struct control_link_failed *failed)
+static int broker_link_failed(struct link_end *end, const struct control_link_failed *failed)
 {
-	struct link *link = end->link;
+	struct broker_link *link = end->link;
 	struct process *process = end->process;
 	struct broker *broker = link->broker;
-	int error = link_error(failed->error);
+	int error = broker_link_error(failed->error);
 	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE];
 
 	/* Copied: it is shown, and the sender chose it. */
@@ -342,16 +346,16 @@ static int link_failed(struct link_end *end, const struct control_link_failed *f
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
 		(unsigned long long)link->id.uid, text, reason, strerrorname_np(error));
-	if (link->state == LINK_CREATING || link->state == LINK_BINDING) {
-		link_failed_making(link, failed->error, reason, process);
+	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING) {
+		broker_link_failed_making(link, failed->error, reason, process);
 		return 0;
 	}
 	broker->stats.reset++;
-	link_down(link, process, ECONNRESET, reason);
+	broker_link_down(link, process, ECONNRESET, reason);
 	return 0;
 }
 
-int link_message(struct process *process, const struct control_message *message)
+int broker_link_message(struct process *process, const struct control_message *message)
 {
 	struct link_end *end;
 	uint32_t number = message->type == CONTROL_LINK_OFFER	? message->link_offer.end
@@ -363,10 +367,10 @@ int link_message(struct process *process, const struct control_message *message)
 		return r;
 	switch (message->type) {
 	case CONTROL_LINK_OFFER:
-		return link_offer(end, &message->link_offer);
+		return broker_link_offer(end, &message->link_offer);
 	case CONTROL_LINK_READY:
-		return link_ready(end, &message->link_ready);
+		return broker_link_ready(end, &message->link_ready);
 	default:
-		return link_failed(end, &message->link_failed);
+		return broker_link_failed(end, &message->link_failed);
 	}
 }

@@ -104,7 +104,7 @@ static int listener_create(
 	HASH_ADD(hh, process->listeners, handle, sizeof(listener->handle), listener);
 	HASH_ADD_KEYPTR(hh_name, process->domain->listeners, listener->name, strlen(listener->name),
 		listener);
-	request_name_appeared(process->broker, listener->name);
+	broker_request_name_appeared(process->broker, listener->name);
 	return 0;
 }
 
@@ -137,7 +137,7 @@ int listener_new(struct process *process, uint32_t request, const struct control
 
 void listener_free(struct listener *listener)
 {
-	struct channel *channel;
+	struct broker_channel *channel;
 
 	while ((channel = LIST_FIRST(&listener->offered))) {
 		LIST_REMOVE(channel, offered);
@@ -152,12 +152,12 @@ void listener_free(struct listener *listener)
 /* A LISTEN that still waits is given up with its UNLISTEN, or it would come to life later. */
 static bool listen_unhold(struct process *process, uint32_t handle)
 {
-	struct request *request, *next;
+	struct broker_request *request, *next;
 
 	HASH_ITER (hh, process->requests, request, next) {
 		if (!request->is_listen || request->listen.listener != handle)
 			continue;
-		request_finish(request, ECANCELED, "unlistened");
+		broker_request_finish(request, ECANCELED, "unlistened");
 		return true;
 	}
 	return false;
@@ -188,6 +188,6 @@ int listener_message(struct process *process, const struct control_message *mess
 		return listener_unlisten(process, message->request, message->unlisten.listener);
 	/* A name that another application holds may still be on its way. PROTOCOL.md 5.1. */
 	if (process->broker->recovering && process->state != PROCESS_ANNOUNCING)
-		return request_hold_listen(process, message->request, &message->listen);
+		return broker_request_hold_listen(process, message->request, &message->listen);
 	return listener_new(process, message->request, &message->listen);
 }

@@ -133,9 +133,9 @@ struct process {
 	char comm[16];
 	uint32_t last_end;
 	bool ends_wrapped;
-	struct link_end *ends;	    /* borrowed: in their links; by number */
-	struct listener *listeners; /* owned; by handle */
-	struct request *requests;   /* owned; by id */
+	struct link_end *ends;		 /* borrowed: in their links; by number */
+	struct listener *listeners;	 /* owned; by handle */
+	struct broker_request *requests; /* owned; by id */
 };
 
 void process_set_state(struct process *process, enum process_state state);
@@ -170,7 +170,7 @@ struct listener {
 	uint32_t backlog;
 	uint32_t n_offered;
 	uint64_t since_ns;
-	LIST_HEAD(, channel) offered; /* borrowed: channels in state OFFERED */
+	LIST_HEAD(, broker_channel) offered; /* borrowed: channels in state OFFERED */
 	char name[NAME_SIZE];
 };
 
@@ -183,27 +183,27 @@ bool listener_permitted(const struct listener *listener);
 
 /* ---- requests that wait: request.c ------------------------------------------------- */
 
-enum request_state {
-	REQUEST_NEW,
-	REQUEST_HELD,  /* for the end of recovery */
-	REQUEST_NAME,  /* for its name */
-	REQUEST_LINK,  /* for a link being made */
-	REQUEST_RETRY, /* for the end of this event */
-	REQUEST_DONE,
+enum broker_request_state {
+	BROKER_REQUEST_NEW,
+	BROKER_REQUEST_HELD,  /* for the end of recovery */
+	BROKER_REQUEST_NAME,  /* for its name */
+	BROKER_REQUEST_LINK,  /* for a link being made */
+	BROKER_REQUEST_RETRY, /* for the end of this event */
+	BROKER_REQUEST_DONE,
 };
 
-struct link;
+struct broker_link;
 
-TAILQ_HEAD(request_list, request);
+TAILQ_HEAD(broker_request_list, broker_request);
 
-struct request {
-	UT_hash_handle hh;	    /* process->requests, by id */
-	TAILQ_ENTRY(request) entry; /* *list */
-	struct request_list *list;  /* borrowed: where its state put it, or NULL */
-	struct process *process;    /* borrowed: the owner */
+struct broker_request {
+	UT_hash_handle hh;		   /* process->requests, by id */
+	TAILQ_ENTRY(broker_request) entry; /* *list */
+	struct broker_request_list *list;  /* borrowed: where its state put it, or NULL */
+	struct process *process;	   /* borrowed: the owner */
 	struct charge charge;
 	uint32_t id;
-	enum request_state state;
+	enum broker_request_state state;
 	bool is_listen;	       /* a first LISTEN, held during recovery */
 	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
 	bool no_argo;	       /* the Argo link could not be made: fall back */
@@ -216,17 +216,19 @@ struct request {
 	char name[NAME_SIZE];
 };
 
-int request_connect(struct process *process, const struct control_message *message);
-int request_cancel(struct process *process, uint32_t id);
+int broker_request_connect(struct process *process, const struct control_message *message);
+int broker_request_cancel(struct process *process, uint32_t id);
 /* Keeps a LISTEN for after recovery. */
-int request_hold_listen(struct process *process, uint32_t id, const struct control_listen *listen);
-void request_set_state(struct request *request, enum request_state state, struct link *link);
-void request_finish(struct request *request, int error, const char *reason);
-void request_free(struct request *request);
+int broker_request_hold_listen(
+	struct process *process, uint32_t id, const struct control_listen *listen);
+void broker_request_set_state(
+	struct broker_request *request, enum broker_request_state state, struct broker_link *link);
+void broker_request_finish(struct broker_request *request, int error, const char *reason);
+void broker_request_free(struct broker_request *request);
 /* Tries again all that wait for this name. */
-void request_name_appeared(struct broker *broker, const char *name);
-/* Runs those in REQUEST_RETRY: once at the end of every event. */
-void request_settle(struct broker *broker);
+void broker_request_name_appeared(struct broker *broker, const char *name);
+/* Runs those in BROKER_REQUEST_RETRY: once at the end of every event. */
+void broker_request_settle(struct broker *broker);
 
 /* ---- address and policy: lookup.c --------------------------------------------------- */
 
@@ -241,18 +243,18 @@ int lookup_address(struct broker *broker, const struct process *caller, const ch
 
 /* ---- links: link.c ------------------------------------------------------------------ */
 
-enum link_state {
-	LINK_CREATING, /* LINK_CREATE was sent */
-	LINK_BINDING,  /* LINK_BIND was sent */
-	LINK_UP,
-	LINK_ANNOUNCED, /* after a restart: one end, or both, not settled yet */
-	LINK_GONE,
+enum broker_link_state {
+	BROKER_LINK_CREATING, /* LINK_CREATE was sent */
+	BROKER_LINK_BINDING,  /* LINK_BIND was sent */
+	BROKER_LINK_UP,
+	BROKER_LINK_ANNOUNCED, /* after a restart: one end, or both, not settled yet */
+	BROKER_LINK_GONE,
 };
 
 struct link_end {
-	UT_hash_handle hh;	 /* process->ends, by number */
-	struct link *link;	 /* borrowed: it is part of it */
-	struct process *process; /* borrowed; NULL: not announced yet */
+	UT_hash_handle hh;	  /* process->ends, by number */
+	struct broker_link *link; /* borrowed: it is part of it */
+	struct process *process;  /* borrowed; NULL: not announced yet */
 	struct charge charge;
 	uint32_t number;
 	uint16_t domid; /* of the process, or of the one that is to announce it */
@@ -271,12 +273,12 @@ struct link_id {
 	uint32_t transport;
 };
 
-struct link {
+struct broker_link {
 	UT_hash_handle hh;	/* broker->links, by id */
 	UT_hash_handle hh_pair; /* broker->pairs, once both processes are known */
 	bool paired;
 	struct broker *broker; /* borrowed */
-	enum link_state state;
+	enum broker_link_state state;
 	struct link_id id;
 	struct link_pair pair;
 	struct charge charge;	 /* the creator's domain */
@@ -287,44 +289,46 @@ struct link {
 	uint64_t since_ns;
 	uint32_t last_channel;
 	bool channels_wrapped;
-	struct channel *channels;    /* owned; by number */
-	struct request_list waiting; /* borrowed: requests in REQUEST_LINK */
-	char why[REASON_SIZE];	     /* why this transport */
+	struct broker_channel *channels;    /* owned; by number */
+	struct broker_request_list waiting; /* borrowed: requests in BROKER_REQUEST_LINK */
+	char why[REASON_SIZE];		    /* why this transport */
 };
 
-struct link *link_find(struct process *a, struct process *b, uint32_t transport);
-int link_new(struct process *creator, struct process *binder, uint32_t transport, const char *why,
-	struct link **ret_link);
-void link_set_state(struct link *link, enum link_state state);
+struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
+int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
+	const char *why, struct broker_link **ret_link);
+void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
 /*
  * Ends a link: LINK_DOWN to each told end but `except`, waiting requests are tried again, its
  * channels are freed.
  */
-void link_down(struct link *link, const struct process *except, int error, const char *reason);
-void link_pair_add(struct link *link);
-int link_end_attach(struct link *link, unsigned index, struct process *process, uint32_t number);
+void broker_link_down(
+	struct broker_link *link, const struct process *except, int error, const char *reason);
+void broker_link_pair_add(struct broker_link *link);
+int broker_link_end_attach(
+	struct broker_link *link, unsigned index, struct process *process, uint32_t number);
 struct link_end *link_other(struct link_end *end);
-int link_message(struct process *process, const struct control_message *message);
+int broker_link_message(struct process *process, const struct control_message *message);
 const char *transport_name(uint32_t transport);
 /* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
-int link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
+int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
 
 /* ---- channels: channel.c ------------------------------------------------------------ */
 
-enum channel_state {
-	CHANNEL_ANNOUNCED, /* by one end only */
-	CHANNEL_OFFERED,   /* in the listener's backlog */
-	CHANNEL_OPEN,
-	CHANNEL_CLOSING, /* one end has confirmed */
-	CHANNEL_DONE,
+enum broker_channel_state {
+	BROKER_CHANNEL_ANNOUNCED, /* by one end only */
+	BROKER_CHANNEL_OFFERED,	  /* in the listener's backlog */
+	BROKER_CHANNEL_OPEN,
+	BROKER_CHANNEL_CLOSING, /* one end has confirmed */
+	BROKER_CHANNEL_DONE,
 };
 
-struct channel {
-	UT_hash_handle hh; /* link->channels, by number */
-	struct link *link; /* borrowed: the owner */
+struct broker_channel {
+	UT_hash_handle hh;	  /* link->channels, by number */
+	struct broker_link *link; /* borrowed: the owner */
 	uint32_t number;
 	uint32_t type;
-	enum channel_state state;
+	enum broker_channel_state state;
 	unsigned caller;   /* which end of the link asked for it */
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
 	/* While ANNOUNCED: by which ends, whether they agree, and what the listener's end said. */
@@ -333,25 +337,25 @@ struct channel {
 	struct charge charge;	   /* the caller's domain */
 	struct tally *tally;	   /* ref, or NULL */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
-	LIST_ENTRY(channel) offered;
+	LIST_ENTRY(broker_channel) offered;
 	uint64_t since_ns;
 	char name[NAME_SIZE];
 };
 
 /* Gives a number, charges, puts CHANNEL into the listener's ring. -EDQUOT with a reason, -ENOMEM.
  */
-int channel_new(struct link *link, unsigned caller, struct listener *listener,
-	const struct policy_verdict *verdict, struct channel **ret_channel,
+int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
+	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE]);
 /* A channel object without number rules or messages: for announcements too. */
-int channel_add(struct link *link, uint32_t number, unsigned caller, uint32_t type,
-	const char *name, struct channel **ret_channel);
-void channel_set_state(struct channel *channel, enum channel_state state);
-void channel_offer(struct channel *channel, struct listener *listener);
-void channel_free(struct channel *channel);
+int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
+	const char *name, struct broker_channel **ret_channel);
+void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);
+void broker_channel_offer(struct broker_channel *channel, struct listener *listener);
+void broker_channel_free(struct broker_channel *channel);
 /* CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees. */
-void channel_gone(struct channel *channel, unsigned ends);
-int channel_message(struct process *process, const struct control_message *message);
+void broker_channel_gone(struct broker_channel *channel, unsigned ends);
+int broker_channel_message(struct process *process, const struct control_message *message);
 
 /* ---- restart: announce.c ------------------------------------------------------------- */
 
@@ -370,18 +374,18 @@ struct broker {
 	const struct broker_ops *ops; /* borrowed */
 	void *arg;		      /* borrowed: the shell's */
 	struct broker_limits limits;
-	const struct policy *policy;		  /* borrowed */
-	struct domain *domains;			  /* owned; by domid */
-	struct link *links;			  /* owned; by id */
-	struct link *pairs;			  /* borrowed: the same, by pair */
-	struct tally *tallies;			  /* owned by their channels; by key */
-	struct request_list held, waiting, retry; /* borrowed: by state */
+	const struct policy *policy;			 /* borrowed */
+	struct domain *domains;				 /* owned; by domid */
+	struct broker_link *links;			 /* owned; by id */
+	struct broker_link *pairs;			 /* borrowed: the same, by pair */
+	struct tally *tallies;				 /* owned by their channels; by key */
+	struct broker_request_list held, waiting, retry; /* borrowed: by state */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns;
 	bool recovering;
 	bool settle;	      /* announce_settle has something to look at */
 	uint32_t n_awaited;   /* records found at start that have not announced */
-	uint32_t n_unsettled; /* links in LINK_ANNOUNCED */
+	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
 	uint32_t n_links, n_channels;
 	struct broker_stats stats;
 };

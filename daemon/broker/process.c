@@ -75,14 +75,14 @@ void process_not_awaited(struct process *process)
 void process_strip(struct process *process, const struct process *except, const char *reason)
 {
 	struct listener *listener, *next_listener;
-	struct request *request, *next_request;
+	struct broker_request *request, *next_request;
 
 	HASH_ITER (hh, process->requests, request, next_request)
-		request_free(request);
+		broker_request_free(request);
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	while (process->ends)
-		link_down(process->ends->link, except, ECONNRESET, reason);
+		broker_link_down(process->ends->link, except, ECONNRESET, reason);
 }
 
 void process_free(struct process *process, const char *reason)

@@ -18,29 +18,32 @@
 
 #define BIT(n) (1U << (n))
 
-DEFINE_CLEANUP(struct request *, request_free)
+DEFINE_CLEANUP(struct broker_request *, broker_request_free)
 
-void request_set_state(struct request *request, enum request_state state, struct link *link)
+void broker_request_set_state(
+	struct broker_request *request, enum broker_request_state state, struct broker_link *link)
 {
 	static const unsigned moves[] = {
-		[REQUEST_NEW] = BIT(REQUEST_HELD) | BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
-		[REQUEST_HELD] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
-		[REQUEST_NAME] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
-		[REQUEST_LINK] = BIT(REQUEST_RETRY) | BIT(REQUEST_DONE),
-		[REQUEST_RETRY] = BIT(REQUEST_NAME) | BIT(REQUEST_LINK) | BIT(REQUEST_DONE),
-		[REQUEST_DONE] = 0,
+		[BROKER_REQUEST_NEW] = BIT(BROKER_REQUEST_HELD) | BIT(BROKER_REQUEST_RETRY) |
+				       BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_HELD] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_NAME] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_LINK] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_RETRY] = BIT(BROKER_REQUEST_NAME) | BIT(BROKER_REQUEST_LINK) |
+					 BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_DONE] = 0,
 	};
 	struct broker *broker = request->process->broker;
-	struct request_list *const lists[] = {
-		[REQUEST_HELD] = &broker->held,
-		[REQUEST_NAME] = &broker->waiting,
-		[REQUEST_LINK] = link ? &link->waiting : NULL,
-		[REQUEST_RETRY] = &broker->retry,
-		[REQUEST_DONE] = NULL,
+	struct broker_request_list *const lists[] = {
+		[BROKER_REQUEST_HELD] = &broker->held,
+		[BROKER_REQUEST_NAME] = &broker->waiting,
+		[BROKER_REQUEST_LINK] = link ? &link->waiting : NULL,
+		[BROKER_REQUEST_RETRY] = &broker->retry,
+		[BROKER_REQUEST_DONE] = NULL,
 	};
 
 	assert(moves[request->state] & BIT(state));
-	assert((state == REQUEST_LINK) == !!link);
+	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
 	request->state = state;
@@ -49,24 +52,25 @@ void request_set_state(struct request *request, enum request_state state, struct
 		TAILQ_INSERT_TAIL(request->list, request, entry);
 }
 
-void request_free(struct request *request)
+void broker_request_free(struct broker_request *request)
 {
-	request_set_state(request, REQUEST_DONE, NULL);
+	broker_request_set_state(request, BROKER_REQUEST_DONE, NULL);
 	HASH_DELETE(hh, request->process->requests, request);
 	charge_return(&request->charge);
 	free(request);
 }
 
-void request_finish(struct request *request, int error, const char *reason)
+void broker_request_finish(struct broker_request *request, int error, const char *reason)
 {
 	process_status(request->process, request->id, error, reason);
-	request_free(request);
+	broker_request_free(request);
 }
 
 /* -EPROTO: the id is in use; positive: answered with STATUS. */
-static int request_new(struct process *process, uint32_t id, struct request **ret_request)
+static int broker_request_new(
+	struct process *process, uint32_t id, struct broker_request **ret_request)
 {
-	struct request *request;
+	struct broker_request *request;
 	char reason[REASON_SIZE];
 	int r;
 
@@ -95,61 +99,63 @@ static int request_new(struct process *process, uint32_t id, struct request **re
 	return 0;
 }
 
-int request_hold_listen(struct process *process, uint32_t id, const struct control_listen *listen)
+int broker_request_hold_listen(
+	struct process *process, uint32_t id, const struct control_listen *listen)
 {
-	struct request *request;
-	int r = request_new(process, id, &request);
+	struct broker_request *request;
+	int r = broker_request_new(process, id, &request);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
 	request->is_listen = true;
 	request->listen = *listen;
-	request_set_state(request, REQUEST_HELD, NULL);
+	broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
 	return 0;
 }
 
-int request_connect(struct process *process, const struct control_message *message)
+int broker_request_connect(struct process *process, const struct control_message *message)
 {
-	struct request *request;
+	struct broker_request *request;
 	int r;
 
 	if (process->state != PROCESS_READY)
 		return -EPROTO;
-	r = request_new(process, message->request, &request);
+	r = broker_request_new(process, message->request, &request);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	request->connect = message->connect;
 	if (address_split(request->connect.address, request->domain, request->name) < 0) {
-		request_finish(request, EINVAL, "not a valid address");
+		broker_request_finish(request, EINVAL, "not a valid address");
 		return 0;
 	}
-	request_set_state(
-		request, process->broker->recovering ? REQUEST_HELD : REQUEST_RETRY, NULL);
+	broker_request_set_state(request,
+		process->broker->recovering ? BROKER_REQUEST_HELD : BROKER_REQUEST_RETRY, NULL);
 	return 0;
 }
 
-int request_cancel(struct process *process, uint32_t id)
+int broker_request_cancel(struct process *process, uint32_t id)
 {
-	struct request *request;
+	struct broker_request *request;
 
 	HASH_FIND(hh, process->requests, &id, sizeof(id), request);
 	if (request)
-		request_finish(request, ECANCELED, "cancelled");
+		broker_request_finish(request, ECANCELED, "cancelled");
 	return 0; /* else it was answered, and the answer crossed the CANCEL */
 }
 
-void request_name_appeared(struct broker *broker, const char *name)
+void broker_request_name_appeared(struct broker *broker, const char *name)
 {
-	struct request *request, *next;
+	struct broker_request *request, *next;
 
 	for (request = TAILQ_FIRST(&broker->waiting); request; request = next) {
 		next = TAILQ_NEXT(request, entry);
 		if (strcmp(request->name, name) == 0)
-			request_set_state(request, REQUEST_RETRY, NULL);
+			broker_request_set_state(request, BROKER_REQUEST_RETRY, NULL);
 	}
 }
 
-static void request_log_refusal(const struct request *request, const struct policy_verdict *verdict)
+static void broker_request_log_refusal(
+	const struct broker_request *request, const struct policy_verdict *verdict)
 {
 	struct broker *broker = request->process->broker;
 	char text[PROCESS_TEXT_SIZE];
@@ -167,18 +173,18 @@ static void request_log_refusal(const struct request *request, const struct poli
 			"refused: %s connects to %s (no rule)", text, request->connect.address);
 }
 
-static void request_refuse(struct request *request, int error, const struct policy_verdict *verdict,
-	const char *reason)
+static void broker_request_refuse(struct broker_request *request, int error,
+	const struct policy_verdict *verdict, const char *reason)
 {
 	if (error == -EACCES)
-		request_log_refusal(request, verdict);
+		broker_request_log_refusal(request, verdict);
 	else
 		request->process->broker->stats.failed++;
-	request_finish(request, -error, reason);
+	broker_request_finish(request, -error, reason);
 }
 
 /* Argo only where both said that it works for them. */
-static int argo_check(const struct request *request, const struct listener *listener,
+static int argo_check(const struct broker_request *request, const struct listener *listener,
 	uint32_t transport, char ret_reason[REASON_SIZE])
 {
 	const struct process *both[] = {request->process, listener->process};
@@ -189,7 +195,7 @@ static int argo_check(const struct request *request, const struct listener *list
 		return -EOPNOTSUPP;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(both) && r == 0; i++) {
-		r = link_argo_missing(both[i], ret_reason);
+		r = broker_link_argo_missing(both[i], ret_reason);
 		if (r == 0 && transport == TRANSPORT_ARGO_STRICT &&
 			!(both[i]->features & FEATURE_ARGO_STRICT)) {
 			reason_set(ret_reason, "an older libmsg in %.80s: it has no argo-strict",
@@ -201,8 +207,8 @@ static int argo_check(const struct request *request, const struct listener *list
 }
 
 /* What the caller or policy demands, or ANY. */
-static int transport_demanded(const struct request *request, const struct policy_verdict *verdict,
-	uint32_t *ret_transport, char ret_reason[REASON_SIZE])
+static int transport_demanded(const struct broker_request *request,
+	const struct policy_verdict *verdict, uint32_t *ret_transport, char ret_reason[REASON_SIZE])
 {
 	uint32_t transport = request->connect.transport;
 
@@ -219,7 +225,7 @@ static int transport_demanded(const struct request *request, const struct policy
 }
 
 /* What a new link is to be, and why. -EOPNOTSUPP: what was demanded cannot be had, and why not. */
-static int transport_choose(const struct request *request, const struct listener *listener,
+static int transport_choose(const struct broker_request *request, const struct listener *listener,
 	const struct policy_verdict *verdict, uint32_t *transport, char ret_why[REASON_SIZE])
 {
 	uint32_t demanded = *transport;
@@ -245,8 +251,9 @@ static int transport_choose(const struct request *request, const struct listener
  * those that are there, Argo is preferred, then grants: a pair that had to fall back once does not
  * try Argo again for each channel. Links of argo-strict are for those that demand it.
  */
-static int request_link(struct request *request, struct listener *listener,
-	const struct policy_verdict *verdict, struct link **ret_link, char ret_reason[REASON_SIZE])
+static int broker_request_link(struct broker_request *request, struct listener *listener,
+	const struct policy_verdict *verdict, struct broker_link **ret_link,
+	char ret_reason[REASON_SIZE])
 {
 	struct process *caller = request->process, *holder = listener->process;
 	uint32_t transport = TRANSPORT_ANY;
@@ -257,9 +264,9 @@ static int request_link(struct request *request, struct listener *listener,
 		return r;
 	request->demanded = transport != TRANSPORT_ANY;
 	if (request->demanded)
-		*ret_link = link_find(caller, holder, transport);
-	else if (!(*ret_link = link_find(caller, holder, TRANSPORT_ARGO)))
-		*ret_link = link_find(caller, holder, TRANSPORT_GRANT);
+		*ret_link = broker_link_find(caller, holder, transport);
+	else if (!(*ret_link = broker_link_find(caller, holder, TRANSPORT_ARGO)))
+		*ret_link = broker_link_find(caller, holder, TRANSPORT_GRANT);
 	if (*ret_link)
 		return 0;
 	r = transport_choose(request, listener, verdict, &transport, why);
@@ -267,27 +274,27 @@ static int request_link(struct request *request, struct listener *listener,
 		memcpy(ret_reason, why, REASON_SIZE);
 		return r;
 	}
-	r = link_new(caller, holder, transport, why, ret_link);
+	r = broker_link_new(caller, holder, transport, why, ret_link);
 	if (r == -EDQUOT)
 		reason_set(ret_reason, "limit of links of domain %.60s or %.60s",
 			caller->domain->info.name, holder->domain->info.name);
 	return r == -ENOMEM ? -ENOBUFS : r;
 }
 
-static void request_connected(struct request *request, struct link *link, struct listener *listener,
-	const struct policy_verdict *verdict)
+static void broker_request_connected(struct broker_request *request, struct broker_link *link,
+	struct listener *listener, const struct policy_verdict *verdict)
 {
 	struct process *process = request->process;
 	struct broker *broker = process->broker;
 	struct control_message message = {.type = CONTROL_CONNECTED, .request = request->id};
-	struct channel *channel;
+	struct broker_channel *channel;
 	char reason[REASON_SIZE] = "", text[PROCESS_TEXT_SIZE];
 	/* With itself: the caller's is the creator's end. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
-	int r = channel_new(link, caller, listener, verdict, &channel, reason);
+	int r = broker_channel_new(link, caller, listener, verdict, &channel, reason);
 
 	if (r < 0) {
-		request_refuse(request, r == -ENOMEM ? -ENOBUFS : r, verdict, reason);
+		broker_request_refuse(request, r == -ENOMEM ? -ENOBUFS : r, verdict, reason);
 		return;
 	}
 	message.connected.end = link->ends[caller].number;
@@ -302,11 +309,11 @@ static void request_connected(struct request *request, struct link *link, struct
 			request->connect.address, verdict->file, verdict->line);
 	}
 	process_send(process, &message);
-	request_free(request);
+	broker_request_free(request);
 }
 
 /* The checks after the name, in the order of PROTOCOL.md 5.3. */
-static int listener_check(const struct request *request, const struct listener *listener,
+static int listener_check(const struct broker_request *request, const struct listener *listener,
 	char ret_reason[REASON_SIZE])
 {
 	struct broker *broker = request->process->broker;
@@ -329,52 +336,52 @@ static int listener_check(const struct request *request, const struct listener *
 	return 0;
 }
 
-static void request_try_connect(struct request *request)
+static void broker_request_try_connect(struct broker_request *request)
 {
 	struct listener *listener;
 	struct policy_verdict verdict;
 	char reason[REASON_SIZE] = "";
-	struct link *link;
+	struct broker_link *link;
 	int r = lookup_address(request->process->broker, request->process, request->domain,
 		request->name, &listener, &verdict, reason);
 
 	/* A domain that is not up yet has no names yet: waiting covers it too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
-		request_set_state(request, REQUEST_NAME, NULL);
+		broker_request_set_state(request, BROKER_REQUEST_NAME, NULL);
 		return;
 	}
 	if (r == 0)
 		r = listener_check(request, listener, reason);
 	if (r == 0)
-		r = request_link(request, listener, &verdict, &link, reason);
+		r = broker_request_link(request, listener, &verdict, &link, reason);
 	if (r < 0)
-		request_refuse(request, r, &verdict, reason);
-	else if (link->state == LINK_UP)
-		request_connected(request, link, listener, &verdict);
+		broker_request_refuse(request, r, &verdict, reason);
+	else if (link->state == BROKER_LINK_UP)
+		broker_request_connected(request, link, listener, &verdict);
 	else
-		request_set_state(request, REQUEST_LINK, link);
+		broker_request_set_state(request, BROKER_REQUEST_LINK, link);
 }
 
-static void request_try_listen(struct request *request)
+static void broker_request_try_listen(struct broker_request *request)
 {
 	struct process *process = request->process;
 	struct control_listen listen = request->listen;
 	uint32_t id = request->id;
 
-	request_free(request);
+	broker_request_free(request);
 	/* Its handle was fresh when it was held; another LISTEN may have taken it since. */
 	if (listener_new(process, id, &listen) < 0)
 		process_status(process, id, EINVAL, "the listener's handle is in use");
 }
 
-void request_settle(struct broker *broker)
+void broker_request_settle(struct broker *broker)
 {
-	struct request *request;
+	struct broker_request *request;
 
 	while ((request = TAILQ_FIRST(&broker->retry))) {
 		if (request->is_listen)
-			request_try_listen(request);
+			broker_request_try_listen(request);
 		else
-			request_try_connect(request);
+			broker_request_try_connect(request);
 	}
 }

@@ -120,7 +120,7 @@ static void test_transports_stand_again(void **state)
 		assert_int_equal(app_announce_channel(holder, 50, 9, 1, 1, "db"), 0);
 		assert_int_equal(app_announce_done(caller), 0);
 		assert_int_equal(app_announce_done(holder), 0);
-		assert_int_equal(w->broker->links->state, LINK_UP);
+		assert_int_equal(w->broker->links->state, BROKER_LINK_UP);
 		assert_int_equal(HASH_COUNT(w->broker->links->channels), 1);
 		assert_string_equal(w->broker->links->why, cases[i].why);
 		world_check(w);

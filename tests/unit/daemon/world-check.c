@@ -31,7 +31,7 @@ static void add(const struct charge *charge)
 static void check_process(const struct process *process)
 {
 	const struct listener *listener;
-	const struct request *request;
+	const struct broker_request *request;
 	const struct link_end *end;
 
 	REQUIRE(process->state != PROCESS_GONE && process->state != PROCESS_PARKED);
@@ -46,7 +46,7 @@ static void check_process(const struct process *process)
 			: process->state == PROCESS_NEW || process->state == PROCESS_QUIESCING);
 	add(&process->charge);
 	for (listener = process->listeners; listener; listener = listener->hh.next) {
-		const struct channel *channel;
+		const struct broker_channel *channel;
 		uint32_t n = 0;
 
 		REQUIRE(listener->process == process);
@@ -60,9 +60,10 @@ static void check_process(const struct process *process)
 	}
 	for (request = process->requests; request; request = request->hh.next) {
 		REQUIRE(request->process == process);
-		REQUIRE(request->state == REQUEST_HELD || request->state == REQUEST_NAME ||
-			request->state == REQUEST_LINK);
-		REQUIRE(request->state != REQUEST_HELD || process->broker->recovering);
+		REQUIRE(request->state == BROKER_REQUEST_HELD ||
+			request->state == BROKER_REQUEST_NAME ||
+			request->state == BROKER_REQUEST_LINK);
+		REQUIRE(request->state != BROKER_REQUEST_HELD || process->broker->recovering);
 		add(&request->charge);
 	}
 	for (end = process->ends; end; end = end->hh.next) {
@@ -71,21 +72,22 @@ static void check_process(const struct process *process)
 	}
 }
 
-static void check_link(const struct link *link)
+static void check_link(const struct broker_link *link)
 {
-	const struct channel *channel;
+	const struct broker_channel *channel;
 
-	REQUIRE(link->state != LINK_GONE);
+	REQUIRE(link->state != BROKER_LINK_GONE);
 	REQUIRE(link->ends[0].process || link->ends[1].process);
-	if (link->state != LINK_ANNOUNCED)
+	if (link->state != BROKER_LINK_ANNOUNCED)
 		REQUIRE(link->ends[0].process && link->ends[1].process && link->charge.domain);
-	if (link->state == LINK_UP)
+	if (link->state == BROKER_LINK_UP)
 		REQUIRE(TAILQ_EMPTY(&link->waiting));
 	add(&link->charge);
 	for (channel = link->channels; channel; channel = channel->hh.next) {
-		REQUIRE(channel->link == link && channel->state != CHANNEL_DONE);
+		REQUIRE(channel->link == link && channel->state != BROKER_CHANNEL_DONE);
 		REQUIRE(!(channel->confirmed[0] && channel->confirmed[1]));
-		REQUIRE(channel->state == CHANNEL_ANNOUNCED || link->state == LINK_UP);
+		REQUIRE(channel->state == BROKER_CHANNEL_ANNOUNCED ||
+			link->state == BROKER_LINK_UP);
 		add(&channel->charge);
 	}
 }
@@ -94,7 +96,7 @@ void world_check(const struct world *world)
 {
 	const struct broker *broker = world->broker;
 	const struct domain *domain;
-	const struct link *link;
+	const struct broker_link *link;
 	unsigned n_links = 0, n_channels = 0, n_unsettled = 0, n_tallied = 0;
 	const struct tally *tally;
 
@@ -117,7 +119,7 @@ void world_check(const struct world *world)
 		check_link(link);
 		n_links++;
 		n_channels += HASH_COUNT(link->channels);
-		n_unsettled += link->state == LINK_ANNOUNCED;
+		n_unsettled += link->state == BROKER_LINK_ANNOUNCED;
 	}
 	REQUIRE(n_links == broker->n_links && n_channels == broker->n_channels);
 	REQUIRE(n_unsettled == broker->n_unsettled);
