@@ -4,7 +4,7 @@
 
 # To build and to try.
 packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsystemd-dev libjansson-dev
-	libinih-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
+	libinih-dev libsodium-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
 packages_check='clang clang-format libclang-rt-14-dev gcovr mandoc shellcheck spin jq perl git
 	make linux-headers-amd64 sparse xz-utils gcc-aarch64-linux-gnu'

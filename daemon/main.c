@@ -19,10 +19,9 @@
 #include "agent/agent.h"
 #include "agent/listen.h"
 #include "base/cleanup.h"
-#include "daemon/admin/socket.h"
+#include "daemon/admin/answer.h"
 #include "base/log.h"
 #include "daemon/options.h"
-#include "daemon/admin/quiesce.h"
 #include "daemon/shell/server.h"
 #include "daemon/sim-start.h"
 
@@ -45,14 +44,15 @@ struct msgd {
 	struct quiesce *quiesce;	  /* owned */
 	struct agent *agent;		  /* owned: applications of our own domain */
 	bool unlink_admin, unlink_attach; /* the socket is ours, not systemd's */
-	uint64_t start_ns;
+	struct admin_subject subject;	  /* of the admin socket's answers */
 };
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
 /* The last good configuration and policy stay in force on error. */
-static int msgd_reload(struct msgd *msgd, char ret_error[OPTIONS_ERROR_SIZE])
+static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 {
+	struct msgd *msgd = arg;
 	struct settings settings;
 	struct timespec now;
 	int r;
@@ -80,56 +80,7 @@ static int msgd_reload(struct msgd *msgd, char ret_error[OPTIONS_ERROR_SIZE])
 	return 0;
 }
 
-/* ---- admin ------------------------------------------------------------------------------------
- */
-
-static json_t *answer_reload(struct msgd *msgd)
-{
-	char error[OPTIONS_ERROR_SIZE] = "";
-
-	if (msgd_reload(msgd, error) < 0)
-		return json_pack("{s:s}", "error", error);
-	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
-}
-
-static json_t *on_admin(void *arg, const struct admin_request *request, struct admin_client *client,
-	bool *ret_later)
-{
-	struct msgd *msgd = arg;
-	struct hv *hv = msgd->server->hv;
-	uint64_t now = hv->ops->now_ns(hv);
-	enum admin_op op = request->op;
-	json_t *answer;
-
-	if (op == ADMIN_RELOAD)
-		return answer_reload(msgd);
-	if (op == ADMIN_QUIESCE)
-		return quiesce_begin(msgd->quiesce, request, client, ret_later);
-	if (op == ADMIN_RESUME)
-		return quiesce_resume(msgd->quiesce, request);
-	/* Real Xen says nothing of a domain that is paused or goes on. */
-	if (op == ADMIN_DOMAINS)
-		(void)server_refresh_domains(msgd->server);
-	answer = admin_view(msgd->server->broker, op, now);
-	if (answer && op == ADMIN_STATUS) {
-		(void)json_object_set_new(answer, "version", json_string(MSGD_VERSION));
-		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
-		(void)json_object_set_new(answer, "hv", json_string(msgd->settings.hv));
-		(void)json_object_set_new(answer, "domid", json_integer(hv->ops->domid(hv)));
-		(void)json_object_set_new(answer, "uptime_s",
-			json_integer((json_int_t)((now - msgd->start_ns) / 1000000000)));
-	}
-	return answer;
-}
-
-static void on_admin_gone(void *arg, const struct admin_client *client)
-{
-	struct msgd *msgd = arg;
-
-	quiesce_cancel(msgd->quiesce, client);
-}
-
-static const struct admin_ops admin_ops = {.answer = on_admin, .gone = on_admin_gone};
+/* ---- sockets -------------------------------------------------------------------------------- */
 
 /* The socket of this type that systemd gave us, or -1. */
 static int socket_given(int type)
@@ -189,7 +140,7 @@ static int msgd_admin(struct msgd *msgd)
 
 	if (r < 0)
 		return r;
-	r = admin_new(msgd->base, fd, &admin_ops, msgd, &msgd->admin);
+	r = admin_new(msgd->base, fd, &admin_answers, &msgd->subject, &msgd->admin);
 	if (r < 0)
 		(void)close(fd);
 	return r;
@@ -207,18 +158,16 @@ static const struct agent_ops attach_ops = {.log = on_agent_log};
 
 /* What they publish goes into the store, under this domain: from there it comes to us as any does,
  * and a msgd after us finds it. */
-static int msgd_agent(struct msgd *msgd)
+static int msgd_agent(struct msgd *msgd, struct hv *hv)
 {
 	int fd, r = socket_get("attach", msgd->settings.attach, SOCK_SEQPACKET, 0660, &fd,
 			&msgd->unlink_attach);
 
 	if (r < 0)
 		return r;
-	r = agent_new(msgd->base, fd, msgd->server->hv, &attach_ops, msgd, &msgd->agent);
+	r = agent_new(msgd->base, fd, hv, &attach_ops, msgd, &msgd->agent);
 	if (r < 0)
 		(void)close(fd);
-	else
-		msgd->server->agent = msgd->agent;
 	return r;
 }
 
@@ -322,6 +271,25 @@ static int msgd_open_hv(const struct settings *settings, struct hv **ret_hv)
 	return r;
 }
 
+static void on_quiesced(void *arg)
+{
+	struct msgd *msgd = arg;
+
+	if (msgd->quiesce)
+		quiesce_look(msgd->quiesce);
+}
+
+static void on_own_record_gone(void *arg, const char *key)
+{
+	struct msgd *msgd = arg;
+
+	if (msgd->agent)
+		agent_record_gone(msgd->agent, key);
+}
+
+static const struct server_ops server_ops = {
+	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+
 static int msgd_start(struct msgd *msgd)
 {
 	const char *reason = NULL;
@@ -341,11 +309,10 @@ static int msgd_start(struct msgd *msgd)
 	r = msgd_open_hv(&msgd->settings, &hv);
 	if (r < 0)
 		return r;
-	msgd->start_ns = hv->ops->now_ns(hv);
 	if (msgd->settings.policy_missing)
 		log_warning("no policy (see --policy): every listen and connect is refused");
 	r = server_new(msgd->base, hv, &msgd->settings.config.limits, msgd->settings.policy,
-		&msgd->server, &reason);
+		&server_ops, msgd, &msgd->server, &reason);
 	if (r < 0) {
 		hv_close(hv);
 		log_error("start: %s: %s", reason ? reason : "?", strerror(-r));
@@ -355,8 +322,15 @@ static int msgd_start(struct msgd *msgd)
 	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)
 		return r;
-	msgd->server->quiesce = msgd->quiesce;
-	r = msgd_agent(msgd);
+	msgd->subject = (struct admin_subject){.server = msgd->server,
+		.quiesce = msgd->quiesce,
+		.version = MSGD_VERSION,
+		.hv_spec = msgd->settings.hv,
+		.domid = hv->ops->domid(hv),
+		.start_ns = hv->ops->now_ns(hv),
+		.reload = msgd_reload,
+		.arg = msgd};
+	r = msgd_agent(msgd, hv);
 	(void)sd_listen_fds(1); /* nobody whom we start is to believe that they are its own */
 	return r < 0 ? r : msgd_signals(msgd);
 }
@@ -365,8 +339,6 @@ static void msgd_fini(struct msgd *msgd)
 {
 	admin_free(msgd->admin);
 	agent_free(msgd->agent);
-	if (msgd->server)
-		msgd->server->quiesce = NULL;
 	quiesce_free(msgd->quiesce);
 	server_free(msgd->server);
 	for (int i = 0; i < 3; i++) {
@@ -406,7 +378,7 @@ int main(int argc, char **argv)
 		log_notice("msgd " MSGD_VERSION " serves %s, admin socket %s", msgd.settings.hv,
 			msgd.settings.admin);
 		(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %s", msgd.settings.hv);
-		r = event_base_dispatch(msgd.base) < 0 || msgd.server->lost ? -EIO : 0;
+		r = event_base_dispatch(msgd.base) < 0 || server_lost(msgd.server) ? -EIO : 0;
 	}
 	msgd_fini(&msgd);
 	return r == 0 ? EXIT_SUCCESS : r == -EADDRINUSE ? EXIT_IN_USE : EXIT_FAILURE;

@@ -38,7 +38,7 @@ static json_t *report(struct quiesce *quiesce, uint16_t domid)
 
 	/* A paused domain cannot confirm, and real Xen does not tell of it. */
 	(void)server_refresh_domains(quiesce->server);
-	answer = admin_view_quiesced(quiesce->server->broker, domid);
+	answer = admin_view_quiesced(server_broker(quiesce->server), domid);
 	if (!answer)
 		answer = json_pack(
 			"{s:s}", "error", "the domain was resumed, or is gone, while this waited");
@@ -66,7 +66,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
-		if (!broker_quiesce_pending(quiesce->server->broker, wait->domid))
+		if (!broker_quiesce_pending(server_broker(quiesce->server), wait->domid))
 			quiesce_wait_end(wait);
 	}
 }
@@ -143,13 +143,13 @@ json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *reque
 {
 	struct server *server = quiesce->server;
 	uint16_t domid;
-	int r = broker_find_domain(server->broker, request->domain, &domid);
+	int r = broker_find_domain(server_broker(server), request->domain, &domid);
 
 	if (r == 0)
 		r = server_quiesce(server, domid);
 	if (r < 0)
 		return refusal(r);
-	if (!broker_quiesce_pending(server->broker, domid))
+	if (!broker_quiesce_pending(server_broker(server), domid))
 		return report(quiesce, domid);
 	r = quiesce_wait_new(quiesce, domid, request->timeout_ms, client);
 	if (r < 0)
@@ -162,7 +162,7 @@ json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *requ
 {
 	struct server *server = quiesce->server;
 	uint16_t domid;
-	int r = broker_find_domain(server->broker, request->domain, &domid);
+	int r = broker_find_domain(server_broker(server), request->domain, &domid);
 
 	if (r == 0)
 		r = server_resume(server, domid);

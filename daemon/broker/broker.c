@@ -11,38 +11,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <syslog.h>
 
 #include "base/cleanup.h"
-
-/*
- * Keys come from guests; without a secret they could be chosen to meet in one bucket. A keyed
- * multiply and xor mix, 8 bytes at a time: not a MAC, but its collisions cannot be found without
- * seeing it.
- */
-unsigned broker_hash(const void *key, size_t len)
-{
-	static uint64_t secret[2];
-	const uint8_t *bytes = key;
-	uint64_t hash;
-
-	if (!secret[0] && getrandom(secret, sizeof(secret), GRND_NONBLOCK) != sizeof(secret))
-		secret[0] = 1;
-	hash = secret[0] ^ len;
-	while (len > 0) {
-		uint64_t word = 0;
-		size_t n = len < 8 ? len : 8;
-		unsigned __int128 product;
-
-		memcpy(&word, bytes, n);
-		product = (unsigned __int128)(word ^ hash) * (secret[1] | 1);
-		hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ secret[0];
-		bytes += n;
-		len -= n;
-	}
-	return (unsigned)(hash ^ hash >> 32);
-}
 
 void broker_limits_default(struct broker_limits *ret_limits)
 {
@@ -186,16 +157,6 @@ void broker_record_lost(struct broker *broker)
 {
 	recovery_one_less(broker);
 	broker_settle(broker);
-}
-
-bool broker_recovering(const struct broker *broker)
-{
-	return broker->recovering;
-}
-
-void broker_get_stats(const struct broker *broker, struct broker_stats *ret_stats)
-{
-	*ret_stats = broker->stats;
 }
 
 void broker_tick(struct broker *broker)

@@ -94,6 +94,9 @@ void broker_set_policy(struct broker *broker, const struct policy *policy);
 /* New limits count for new charges; nothing that stands is taken away. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 
+/* Whether the domain was in the last list of domains, and was alive. */
+bool broker_has_domain(struct broker *broker, uint16_t domid);
+
 /* All domains that there are now. Applications of domains gone, crashed or dying are dropped. */
 void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n);
 
@@ -159,9 +162,6 @@ int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_do
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);
-
-bool broker_recovering(const struct broker *broker);
-void broker_get_stats(const struct broker *broker, struct broker_stats *ret_stats);
 
 /* For logs: "web(3) pid 17 (echo)", as the application calls itself. */
 void process_describe(const struct process *process, char *ret_text, size_t size);

@@ -145,6 +145,13 @@ bool domain_is_dead(const struct broker_domain_info *info)
 	return info->state == BROKER_DOMAIN_CRASHED || info->state == BROKER_DOMAIN_DYING;
 }
 
+bool broker_has_domain(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	return domain && !domain_is_dead(&domain->info);
+}
+
 struct policy_subject domain_subject(const struct domain *domain)
 {
 	return (struct policy_subject){

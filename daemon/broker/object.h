@@ -15,10 +15,7 @@
 
 #include "daemon/broker/broker.h"
 
-/* A guest chooses many of the keys: they are hashed with a secret (broker.c). */
-unsigned broker_hash(const void *key, size_t len);
-#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = broker_hash((keyptr), (keylen)))
-#include <uthash.h>
+#include "daemon/broker/hash.h"
 
 /* How long lookups wait for the applications found at start. PROTOCOL.md 5.1. */
 #define RECOVERY_NS UINT64_C(2000000000)

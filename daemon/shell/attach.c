@@ -12,10 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <syslog.h>
 
-#include "base/cleanup.h"
 #include "base/log.h"
+#include "daemon/broker/hash.h"
+#include "proto/control-ring.h"
+#include "proto/record.h"
 
 /* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
 #define BIND_DELAY_FIRST_MS 5U
@@ -27,6 +30,65 @@
 
 #define BIT(n) (1U << (n))
 
+struct attach_key {
+	uint16_t domid;
+	char key[HV_STORE_KEY_MAX]; /* NUL-padded */
+};
+
+/* While more bytes than this wait in an application's outbox, its requests are not read. */
+#define CONTROL_READ_STOP (64U << 10)
+/*
+ * While more than this wait, no other application may add to them. The CHANNEL messages of the
+ * largest backlog fit, so a listener that is merely quiet is not taken for one that does not read.
+ */
+#define CONTROL_CONGESTED (2U << 20)
+
+enum attach_state {
+	ATTACH_BINDING, /* its port may still be held by a process that is dying */
+	ATTACH_UP,
+	ATTACH_PARKED, /* of a quiesced domain: nothing is held but the record's name */
+	ATTACH_DEAD,   /* on table->dead */
+};
+
+struct attach {
+	UT_hash_handle hh;	    /* table->by_key */
+	UT_hash_handle hh_port;	    /* table->by_port, once bound */
+	struct attach_table *table; /* borrowed: the owner */
+	enum attach_state state;
+	struct attach_key id;
+	bool found; /* its record was there at start */
+	struct record record;
+	uint8_t bytes[RECORD_SIZE]; /* of the record, to know it again */
+	size_t len;
+	struct event *retry;		     /* owned: the next bind, while BINDING */
+	uint32_t delay_ms;		     /* of that */
+	uint64_t until_ns;		     /* when to give up */
+	uint32_t port;			     /* local; 0: not bound */
+	struct hv_map *page_map, *rings_map; /* owned, or NULL */
+	struct control_ring ring;
+	struct process *process;   /* borrowed: the broker's; NULL: not attached */
+	TAILQ_ENTRY(attach) entry; /* table->ready or ->dead */
+	TAILQ_ENTRY(attach) dirty_entry;
+	bool ready, dirty, masked;
+	bool event_due; /* while dirty: it sleeps, and has been told something */
+};
+
+TAILQ_HEAD(attach_list, attach);
+
+struct attach_table {
+	struct event_base *base;  /* borrowed */
+	struct hv *hv;		  /* borrowed */
+	struct broker *broker;	  /* borrowed */
+	struct event *turn_event; /* borrowed */
+	struct attach *by_key;	  /* owned; by domid and key */
+	struct attach *by_port;	  /* borrowed: the same; by local port */
+	struct attach_list ready; /* borrowed: have something to do */
+	struct attach_list dirty; /* borrowed: have something to publish */
+	struct attach_list dead;  /* owned: freed when the turn publishes */
+	uint32_t n_up;
+	bool lost;
+};
+
 static void attach_set_state(struct attach *attach, enum attach_state state)
 {
 	static const unsigned moves[] = {
@@ -37,10 +99,11 @@ static void attach_set_state(struct attach *attach, enum attach_state state)
 	};
 
 	assert(moves[attach->state] & BIT(state));
+	attach->table->n_up += (state == ATTACH_UP) - (attach->state == ATTACH_UP);
 	attach->state = state;
 }
 
-static struct attach *attach_find(struct server *server, uint16_t domid, const char *key)
+static struct attach *attach_find(struct attach_table *table, uint16_t domid, const char *key)
 {
 	struct attach *attach;
 	struct attach_key id;
@@ -48,30 +111,30 @@ static struct attach *attach_find(struct server *server, uint16_t domid, const c
 	memset(&id, 0, sizeof(id));
 	id.domid = domid;
 	(void)snprintf(id.key, sizeof(id.key), "%s", key);
-	HASH_FIND(hh, server->by_key, &id, sizeof(id), attach);
+	HASH_FIND(hh, table->by_key, &id, sizeof(id), attach);
 	return attach;
 }
 
-void attach_make_ready(struct attach *attach)
+static void attach_make_ready(struct attach *attach)
 {
-	if (attach->ready || attach->state != ATTACH_UP)
+	if (attach->ready || (attach->state != ATTACH_UP && attach->state != ATTACH_BINDING))
 		return;
 	attach->ready = true;
-	TAILQ_INSERT_TAIL(&attach->server->ready, attach, entry);
+	TAILQ_INSERT_TAIL(&attach->table->ready, attach, entry);
 }
 
-void attach_make_dirty(struct attach *attach)
+static void attach_make_dirty(struct attach *attach)
 {
 	if (attach->dirty || attach->state != ATTACH_UP)
 		return;
 	attach->dirty = true;
-	TAILQ_INSERT_TAIL(&attach->server->dirty, attach, dirty_entry);
+	TAILQ_INSERT_TAIL(&attach->table->dirty, attach, dirty_entry);
 }
 
 /* Unmaps before it closes the port: the application's event must find it (hv.h). */
 static void attach_release(struct attach *attach)
 {
-	struct hv *hv = attach->server->hv;
+	struct hv *hv = attach->table->hv;
 
 	if (attach->rings_map)
 		hv->ops->grant_unmap(hv, attach->rings_map);
@@ -79,35 +142,32 @@ static void attach_release(struct attach *attach)
 		hv->ops->grant_unmap(hv, attach->page_map);
 	attach->rings_map = attach->page_map = NULL;
 	if (attach->port) {
-		HASH_DELETE(hh_port, attach->server->by_port, attach);
+		HASH_DELETE(hh_port, attach->table->by_port, attach);
 		(void)hv->ops->evtchn_close(hv, attach->port);
 		attach->port = 0;
 	}
 }
 
-static void record_delete(struct server *server, uint16_t domid, const char *key)
+static void record_delete(struct attach_table *table, uint16_t domid, const char *key)
 {
-	int r = server->hv->ops->store_remove(server->hv, domid, key);
-
-	char what[80];
+	int r = table->hv->ops->store_remove(table->hv, domid, key);
 
 	if (r >= 0 || r == -ENOENT)
 		return;
-	(void)snprintf(what, sizeof(what), "deleting record %s of domain %u", key, domid);
-	server_error(server, what, r);
+	log_error("deleting record %s of domain %u: %s", key, domid, strerror(-r));
+	if (r == -ENODEV)
+		table->lost = true;
 }
 
 /* Lets go of all but the record. */
 static void attach_strip(struct attach *attach)
 {
-	struct server *server = attach->server;
+	struct attach_table *table = attach->table;
 
-	if (attach->state == ATTACH_UP)
-		server->n_attached--;
 	if (attach->ready)
-		TAILQ_REMOVE(&server->ready, attach, entry);
+		TAILQ_REMOVE(&table->ready, attach, entry);
 	if (attach->dirty)
-		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
+		TAILQ_REMOVE(&table->dirty, attach, dirty_entry);
 	attach->ready = attach->dirty = false;
 	if (attach->retry)
 		event_free(attach->retry);
@@ -116,34 +176,29 @@ static void attach_strip(struct attach *attach)
 	attach_release(attach);
 }
 
-void attach_close(struct attach *attach, bool delete_record)
+static void attach_close(struct attach *attach, bool delete_record)
 {
-	struct server *server = attach->server;
+	struct attach_table *table = attach->table;
 
 	attach_strip(attach);
 	attach_set_state(attach, ATTACH_DEAD);
-	HASH_DELETE(hh, server->by_key, attach);
+	HASH_DELETE(hh, table->by_key, attach);
 	if (delete_record)
-		record_delete(server, attach->id.domid, attach->id.key);
-	TAILQ_INSERT_TAIL(&server->dead, attach, entry);
+		record_delete(table, attach->id.domid, attach->id.key);
+	TAILQ_INSERT_TAIL(&table->dead, attach, entry);
 }
 
-void attach_free(struct attach *attach)
-{
-	free(attach);
-}
-
-void attach_reap(struct server *server)
+static void attach_reap(struct attach_table *table)
 {
 	struct attach *attach;
 
-	while ((attach = TAILQ_FIRST(&server->dead))) {
-		TAILQ_REMOVE(&server->dead, attach, entry);
-		attach_free(attach);
+	while ((attach = TAILQ_FIRST(&table->dead))) {
+		TAILQ_REMOVE(&table->dead, attach, entry);
+		free(attach);
 	}
 }
 
-void attach_dropped(struct attach *attach, const char *reason)
+void attach_dropped(struct attach *attach)
 {
 	attach->process = NULL;
 	attach_close(attach, true);
@@ -158,12 +213,12 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
 		char text[PROCESS_TEXT_SIZE];
 
 		process_describe(process, text, sizeof(text));
-		broker_log_about(attach->server->broker, attach->id.domid, LOG_INFO,
+		broker_log_about(attach->table->broker, attach->id.domid, LOG_INFO,
 			"%s is gone: %s", text, reason);
 		attach->process = NULL;
 		broker_gone(process, reason);
 	} else if (attach->found) {
-		broker_record_lost(attach->server->broker);
+		broker_record_lost(attach->table->broker);
 	}
 	attach_close(attach, delete_record);
 }
@@ -174,7 +229,7 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
  */
 static void attach_park(struct attach *attach)
 {
-	struct server *server = attach->server;
+	struct attach_table *table = attach->table;
 	struct process *process = attach->process;
 
 	attach->process = NULL;
@@ -182,31 +237,31 @@ static void attach_park(struct attach *attach)
 	attach_strip(attach);
 	attach_set_state(attach, ATTACH_PARKED);
 	broker_parked(process);
-	if (!broker_is_quiesced(server->broker, attach->id.domid))
+	if (!broker_is_quiesced(table->broker, attach->id.domid))
 		attach_close(attach, true);
 }
 
-void attach_unpark(struct server *server, uint16_t domid)
+void attach_unpark(struct attach_table *table, uint16_t domid)
 {
 	struct attach *attach, *next;
 
-	HASH_ITER (hh, server->by_key, attach, next) {
+	HASH_ITER (hh, table->by_key, attach, next) {
 		if (attach->state == ATTACH_PARKED && attach->id.domid == domid)
 			attach_close(attach, true);
 	}
 }
 
 static void log_deleted(
-	const struct server *server, uint16_t domid, const char *key, const char *reason)
+	const struct attach_table *table, uint16_t domid, const char *key, const char *reason)
 {
-	broker_log_about(server->broker, domid, LOG_WARNING,
-		"record %s of domain %u is deleted: %s", key, domid, reason);
+	broker_log_about(table->broker, domid, LOG_WARNING, "record %s of domain %u is deleted: %s",
+		key, domid, reason);
 }
 
 /* The record was not true, or cannot be served. */
 static void attach_refuse(struct attach *attach, const char *reason)
 {
-	log_deleted(attach->server, attach->id.domid, attach->id.key, reason);
+	log_deleted(attach->table, attach->id.domid, attach->id.key, reason);
 	attach_gone(attach, reason, true);
 }
 
@@ -224,7 +279,7 @@ static bool page_matches(const struct doorbell_page *page, const struct record *
 /* 0, or a sentence in ret_reason. Writes nothing anywhere. */
 static int attach_verify(struct attach *attach, const char **ret_reason)
 {
-	struct hv *hv = attach->server->hv;
+	struct hv *hv = attach->table->hv;
 	struct hv_map *map;
 	void *page;
 	bool matches;
@@ -248,7 +303,7 @@ static int attach_verify(struct attach *attach, const char **ret_reason)
 static int attach_map(struct attach *attach, struct doorbell_page **ret_page, void **ret_rings,
 	const char **ret_reason)
 {
-	struct hv *hv = attach->server->hv;
+	struct hv *hv = attach->table->hv;
 	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(1), .port = attach->port};
 	void *page, *rings;
 	int r;
@@ -273,23 +328,17 @@ static int attach_map(struct attach *attach, struct doorbell_page **ret_page, vo
 
 static int attach_introduce(struct attach *attach, uint32_t epoch, const char **ret_reason)
 {
-	struct server *server = attach->server;
+	struct attach_table *table = attach->table;
 	int r = broker_attach(
-		server->broker, attach->id.domid, epoch, attach, attach->found, &attach->process);
+		table->broker, attach->id.domid, epoch, attach, attach->found, &attach->process);
 
-	if (r == -ESRCH) {
-		/* The store may speak of a domain before the list of domains was read again. */
-		(void)server_list_domains(server);
-		r = broker_attach(server->broker, attach->id.domid, epoch, attach, attach->found,
-			&attach->process);
-	}
 	*ret_reason = r == -ESRCH ? "there is no such domain" : "msgd is out of memory";
 	return r;
 }
 
 static int attach_go_up(struct attach *attach, const char **ret_reason)
 {
-	struct server *server = attach->server;
+	struct attach_table *table = attach->table;
 	struct doorbell_page *page;
 	uint32_t epoch;
 	void *rings;
@@ -312,12 +361,11 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	if (r < 0)
 		return r;
 	attach_set_state(attach, ATTACH_UP);
-	server->n_attached++;
 	atomic_store_explicit(&page->end[1].alive, 1, memory_order_release);
 	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
 	/* After a rebind events sent meanwhile are lost: both sides look at their rings. */
-	(void)server->hv->ops->evtchn_send(server->hv, attach->port);
-	broker_log_about(server->broker, attach->id.domid, LOG_INFO,
+	(void)table->hv->ops->evtchn_send(table->hv, attach->port);
+	broker_log_about(table->broker, attach->id.domid, LOG_INFO,
 		"domain %u: application attached (record %s, epoch %u)", attach->id.domid,
 		attach->id.key, epoch);
 	attach_make_ready(attach);
@@ -348,7 +396,7 @@ static bool is_shortage(int error)
 static void attach_wait_for_room(struct attach *attach, const char *reason)
 {
 	if (attach->delay_ms == BIND_DELAY_FIRST_MS)
-		broker_log_about(attach->server->broker, attach->id.domid, LOG_WARNING,
+		broker_log_about(attach->table->broker, attach->id.domid, LOG_WARNING,
 			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
 			reason);
 	control_ring_clear(&attach->ring);
@@ -359,8 +407,8 @@ static void attach_wait_for_room(struct attach *attach, const char *reason)
 /* The port is bound, or -EINVAL: perhaps its last holder is still dying. */
 static int attach_bind(struct attach *attach, const char **ret_reason)
 {
-	struct server *server = attach->server;
-	struct hv *hv = server->hv;
+	struct attach_table *table = attach->table;
+	struct hv *hv = table->hv;
 	uint32_t port;
 	int r = hv->ops->evtchn_bind_interdomain(hv, attach->id.domid, attach->record.port, &port);
 
@@ -372,14 +420,19 @@ static int attach_bind(struct attach *attach, const char **ret_reason)
 	}
 	attach->port = port;
 	attach->masked = false;
-	HASH_ADD(hh_port, server->by_port, port, sizeof(attach->port), attach);
-	return 0;
+	HASH_ADD(hh_port, table->by_port, port, sizeof(attach->port), attach);
+	if (hash_added(&attach->hh_port))
+		return 0;
+	(void)hv->ops->evtchn_close(hv, port);
+	attach->port = 0;
+	*ret_reason = "msgd is out of memory";
+	return -ENOMEM;
 }
 
 /* Each try verifies first: during the wait the pages may have become somebody else's. */
 static void attach_try(struct attach *attach)
 {
-	struct hv *hv = attach->server->hv;
+	struct hv *hv = attach->table->hv;
 	const char *reason;
 	int r = attach_verify(attach, &reason);
 
@@ -398,22 +451,21 @@ static void attach_try(struct attach *attach)
 		attach_refuse(attach, reason);
 }
 
+/* The turn does it: attach_run. */
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	struct attach *attach = arg;
-	struct server *server = attach->server;
 
-	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
-	attach_try(attach);
-	server_finish(server);
+	attach_make_ready(attach);
+	event_active(attach->table->turn_event, EV_TIMEOUT, 1);
 }
 
-static unsigned attach_count(const struct server *server, uint16_t domid)
+static unsigned attach_count(const struct attach_table *table, uint16_t domid)
 {
 	const struct attach *attach;
 	unsigned n = 0;
 
-	for (attach = server->by_key; attach; attach = attach->hh.next)
+	for (attach = table->by_key; attach; attach = attach->hh.next)
 		n += attach->id.domid == domid;
 	return n;
 }
@@ -443,84 +495,82 @@ static const char *refusal_text(int error)
 
 /* A record that cannot be looked at any further. */
 static void record_refuse(
-	struct server *server, const struct hv_record *record, bool found, int error)
+	struct attach_table *table, const struct hv_record *record, bool found, int error)
 {
-	log_deleted(server, record->domid, record->key, refusal_text(error));
-	record_delete(server, record->domid, record->key);
+	log_deleted(table, record->domid, record->key, refusal_text(error));
+	record_delete(table, record->domid, record->key);
 	if (found)
-		broker_record_lost(server->broker);
+		broker_record_lost(table->broker);
 }
 
-/* Into the table; its bytes are those of the record. */
-static struct attach *attach_add(
-	struct server *server, const struct hv_record *record, const struct record *decoded)
+/* Into the table; its bytes are those of the record. NULL: out of memory. */
+static struct attach *attach_add(struct attach_table *table, const struct hv_record *record,
+	const struct record *decoded, enum attach_state state)
 {
 	struct attach *attach = calloc(1, sizeof(*attach));
 
 	if (!attach)
 		return NULL;
-	attach->server = server;
+	attach->table = table;
+	attach->state = state;
 	attach->id.domid = record->domid;
 	(void)snprintf(attach->id.key, sizeof(attach->id.key), "%s", record->key);
 	attach->record = *decoded;
 	attach->len = record->len;
 	memcpy(attach->bytes, record->value, record->len); /* decoded, so it fits */
-	HASH_ADD(hh, server->by_key, id, sizeof(attach->id), attach);
-	return attach;
+	HASH_ADD(hh, table->by_key, id, sizeof(attach->id), attach);
+	if (hash_added(&attach->hh))
+		return attach;
+	free(attach);
+	return NULL;
 }
 
 /* Twice the default quota: those that are still dying, or told at HELLO that they are too many,
  * count too. */
-static bool attach_too_many(const struct server *server, uint16_t domid)
+static bool attach_too_many(const struct attach_table *table, uint16_t domid)
 {
-	return attach_count(server, domid) >= 2 * DOMAIN_PROCESSES_MAX;
+	return attach_count(table, domid) >= 2 * DOMAIN_PROCESSES_MAX;
 }
 
 /* A quiesced application's, of an earlier msgd; or it let go after its domain had been resumed. */
 static void attach_new_parked(
-	struct server *server, const struct hv_record *record, const struct record *decoded)
+	struct attach_table *table, const struct hv_record *record, const struct record *decoded)
 {
-	struct attach *attach = NULL;
-	int r = attach_too_many(server, record->domid)		    ? -EDQUOT
-		: broker_is_quiesced(server->broker, record->domid) ? 0
-								    : -EALREADY;
+	int r = attach_too_many(table, record->domid)		   ? -EDQUOT
+		: broker_is_quiesced(table->broker, record->domid) ? 0
+								   : -EALREADY;
 
-	if (r == 0) {
-		attach = attach_add(server, record, decoded);
-		r = attach ? 0 : -ENOMEM;
-	}
+	if (r == 0)
+		r = attach_add(table, record, decoded, ATTACH_PARKED) ? 0 : -ENOMEM;
 	if (r < 0)
-		record_refuse(server, record, false, r);
-	else
-		attach->state = ATTACH_PARKED;
+		record_refuse(table, record, false, r);
 }
 
-static void attach_new(struct server *server, const struct hv_record *record, bool found)
+static void attach_new(struct attach_table *table, const struct hv_record *record, bool found)
 {
 	struct attach *attach = NULL;
 	struct record decoded;
 	int r;
 
 	if (record_parked_decode(record->value, record->len, &decoded) == 0) {
-		attach_new_parked(server, record, &decoded);
+		attach_new_parked(table, record, &decoded);
 		return;
 	}
 	r = record_decode(record->value, record->len, &decoded);
-	if (r == 0 && attach_too_many(server, record->domid))
+	if (r == 0 && attach_too_many(table, record->domid))
 		r = -EDQUOT;
 	if (r == 0) {
-		attach = attach_add(server, record, &decoded);
+		attach = attach_add(table, record, &decoded, ATTACH_BINDING);
 		r = attach ? 0 : -ENOMEM;
 	}
 	if (r < 0) {
-		record_refuse(server, record, found, r);
+		record_refuse(table, record, found, r);
 		return;
 	}
-	attach->state = ATTACH_BINDING;
 	attach->found = found;
 	attach->delay_ms = BIND_DELAY_FIRST_MS;
-	attach->until_ns = server->hv->ops->now_ns(server->hv) + BIND_LIMIT_NS;
-	attach->retry = evtimer_new(server->base, on_retry, attach);
+	attach->until_ns = table->hv->ops->now_ns(table->hv) + BIND_LIMIT_NS;
+	attach->retry = evtimer_new(table->base, on_retry, attach);
 	if (attach->retry)
 		attach_try(attach);
 	else
@@ -546,9 +596,9 @@ static bool attach_record_parked(struct attach *attach, const struct hv_record *
 	return true;
 }
 
-void attach_record(struct server *server, const struct hv_record *record, bool found)
+void attach_record(struct attach_table *table, const struct hv_record *record, bool found)
 {
-	struct attach *attach = attach_find(server, record->domid, record->key);
+	struct attach *attach = attach_find(table, record->domid, record->key);
 
 	if (attach) {
 		if (record->len == attach->len &&
@@ -563,7 +613,7 @@ void attach_record(struct server *server, const struct hv_record *record, bool f
 			false);
 	}
 	if (record->len)
-		attach_new(server, record, found);
+		attach_new(table, record, found);
 }
 
 /* True: there may be more. */
@@ -592,8 +642,13 @@ static bool attach_read(struct attach *attach)
 	return true;
 }
 
-bool attach_run(struct attach *attach)
+/* True: there is more to do. */
+static bool attach_run(struct attach *attach)
 {
+	if (attach->state == ATTACH_BINDING) {
+		attach_try(attach);
+		return false;
+	}
 	if (!atomic_load_explicit(&attach->ring.them->alive, memory_order_acquire)) {
 		if (broker_is_quiescing(attach->process))
 			attach_park(attach);
@@ -608,4 +663,118 @@ bool attach_run(struct attach *attach)
 	control_ring_flush(&attach->ring);
 	attach_make_dirty(attach);
 	return attach_read(attach);
+}
+
+void attach_port_event(struct attach_table *table, uint32_t port)
+{
+	struct attach *attach;
+
+	HASH_FIND(hh_port, table->by_port, &port, sizeof(port), attach);
+	if (!attach)
+		return;
+	attach->masked = true;
+	attach_make_ready(attach);
+}
+
+/* Each that is ready now, once; those that have more to do queue up behind. */
+void attach_turn(struct attach_table *table)
+{
+	struct hv *hv = table->hv;
+	struct attach *attach;
+	unsigned n = 0;
+
+	TAILQ_FOREACH (attach, &table->ready, entry)
+		n++;
+	while (n-- > 0 && (attach = TAILQ_FIRST(&table->ready))) {
+		TAILQ_REMOVE(&table->ready, attach, entry);
+		attach->ready = false;
+		if (attach_run(attach)) {
+			attach_make_ready(attach);
+		} else if (attach->state == ATTACH_UP && attach->masked) {
+			attach->masked = false;
+			(void)hv->ops->evtchn_unmask(hv, &attach->port, 1);
+		}
+	}
+}
+
+bool attach_publish(struct attach_table *table)
+{
+	struct attach *attach;
+
+	/*
+	 * Everything is said before any application is woken: an application that sees the other
+	 * end of its link let go of it has been told why.
+	 */
+	TAILQ_FOREACH (attach, &table->dirty, dirty_entry) {
+		control_ring_flush(&attach->ring);
+		attach->event_due = control_ring_publish(&attach->ring);
+	}
+	while ((attach = TAILQ_FIRST(&table->dirty))) {
+		TAILQ_REMOVE(&table->dirty, attach, dirty_entry);
+		attach->dirty = false;
+		if (attach->event_due)
+			(void)table->hv->ops->evtchn_send(table->hv, attach->port);
+	}
+	attach_reap(table);
+	return !TAILQ_EMPTY(&table->ready);
+}
+
+void attach_send(struct attach *attach, const struct control_message *message)
+{
+	control_ring_send(&attach->ring, message);
+	if (attach->ring.broken)
+		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
+	attach_make_dirty(attach);
+}
+
+bool attach_congested(const struct attach *attach)
+{
+	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
+}
+
+uint32_t attach_n_up(const struct attach_table *table)
+{
+	return table->n_up;
+}
+
+bool attach_lost(const struct attach_table *table)
+{
+	return table->lost;
+}
+
+int attach_table_new(struct event_base *base, struct hv *hv, struct broker *broker,
+	struct event *turn_event, struct attach_table **ret_table)
+{
+	struct attach_table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return -ENOMEM;
+	table->base = base;
+	table->hv = hv;
+	table->broker = broker;
+	table->turn_event = turn_event;
+	TAILQ_INIT(&table->ready);
+	TAILQ_INIT(&table->dirty);
+	TAILQ_INIT(&table->dead);
+	*ret_table = table;
+	return 0;
+}
+
+void attach_table_free(struct attach_table *table)
+{
+	struct attach *attach, *next;
+
+	if (!table)
+		return;
+	HASH_ITER (hh, table->by_key, attach, next) {
+		if (attach->retry)
+			event_free(attach->retry);
+		control_ring_clear(&attach->ring);
+		HASH_DELETE(hh, table->by_key, attach);
+		if (attach->port)
+			HASH_DELETE(hh_port, table->by_port, attach);
+		free(attach);
+	}
+	attach_reap(table);
+	free(table);
 }

@@ -10,13 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/random.h>
 
-#include "agent/agent.h"
 #include "base/cleanup.h"
-#include "daemon/shell/attach.h"
 #include "base/log.h"
-#include "daemon/admin/quiesce.h"
+#include "daemon/broker/hash.h"
+#include "daemon/shell/attach.h"
 
 #define EVENTS_A_TURN  64
 #define RECORDS_A_TURN 64
@@ -24,41 +24,51 @@
 
 DEFINE_CLEANUP(struct server *, server_free)
 
-/* ---- the broker's effects ------------------------------------------------------------------ */
+struct server {
+	struct hv *hv;		       /* owned */
+	struct event_base *base;       /* borrowed */
+	const struct server_ops *ops;  /* borrowed */
+	void *arg;		       /* borrowed: main's */
+	struct broker *broker;	       /* owned */
+	struct attach_table *attaches; /* owned */
+	struct policy *policy;	       /* owned */
+	struct event *hv_event;	       /* owned: the hypervisor's descriptor */
+	struct event *turn_event;      /* owned: work is left for the next turn */
+	struct event *timer_event;     /* owned: the broker's timer */
+	struct event *rescan_event;    /* owned: looks whether a suspended domain goes on */
+	bool store_due, domains_due;
+	bool lost;
+};
+
+/* ---- the broker's effects ------------------------------------------------------------------- */
 
 static void on_send(void *arg, void *peer, const struct control_message *message)
 {
-	struct attach *attach = peer;
-
-	control_ring_send(&attach->ring, message);
-	if (attach->ring.broken)
-		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
-	attach_make_dirty(attach);
+	attach_send(peer, message);
 }
 
 static void on_drop(void *arg, void *peer, const char *reason)
 {
-	attach_dropped(peer, reason);
+	attach_dropped(peer);
 }
 
 static bool on_congested(void *arg, void *peer)
 {
-	const struct attach *attach = peer;
-
-	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
+	return attach_congested(peer);
 }
 
 static void on_resumed(void *arg, uint16_t domid)
 {
-	attach_unpark(arg, domid);
+	struct server *server = arg;
+
+	attach_unpark(server->attaches, domid);
 }
 
 static void on_quiesced(void *arg, uint16_t domid)
 {
 	struct server *server = arg;
 
-	if (server->quiesce)
-		quiesce_look(server->quiesce);
+	server->ops->quiesced(server->arg);
 }
 
 static void on_timer(void *arg, uint64_t at_ns)
@@ -91,6 +101,11 @@ static const struct broker_ops server_broker_ops = {
 
 /* ---- the turn ------------------------------------------------------------------------------- */
 
+static void server_turn_later(struct server *server)
+{
+	event_active(server->turn_event, EV_TIMEOUT, 1);
+}
+
 static void server_now(struct server *server)
 {
 	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
@@ -98,15 +113,9 @@ static void server_now(struct server *server)
 
 static void server_note(struct server *server, const struct hv_event *event)
 {
-	struct attach *attach;
-
 	switch (event->type) {
 	case HV_EVENT_PORT:
-		HASH_FIND(hh_port, server->by_port, &event->port, sizeof(event->port), attach);
-		if (!attach)
-			return;
-		attach->masked = true;
-		attach_make_ready(attach);
+		attach_port_event(server->attaches, event->port);
 		return;
 	case HV_EVENT_STORE:
 		server->store_due = true;
@@ -120,7 +129,7 @@ static void server_note(struct server *server, const struct hv_event *event)
 }
 
 /* -ENODEV: the emulator ended. A new msgd can serve a new one; this one's handle is dead. */
-void server_error(struct server *server, const char *what, int error)
+static void server_error(struct server *server, const char *what, int error)
 {
 	if (server->lost)
 		return;
@@ -181,10 +190,10 @@ static void on_rescan(evutil_socket_t fd, short what, void *arg)
 	struct server *server = arg;
 
 	server->domains_due = true;
-	event_active(server->turn_event, EV_TIMEOUT, 1);
+	server_turn_later(server);
 }
 
-int server_list_domains(struct server *server)
+static int server_list_domains(struct server *server)
 {
 	struct hv *hv = server->hv;
 	_cleanup_free_ struct hv_domain *domains = NULL;
@@ -229,12 +238,14 @@ static void server_domains(struct server *server)
 		server_error(server, "the list of domains", r);
 }
 
-static void server_record(struct server *server, const struct hv_record *record)
+static void server_record(struct server *server, const struct hv_record *record, bool found)
 {
-	attach_record(server, record, false);
-	if (server->agent && record->len == 0 &&
-		record->domid == server->hv->ops->domid(server->hv))
-		agent_record_gone(server->agent, record->key);
+	/* The store may speak of a domain before the list of domains was read again. */
+	if (record->len && !broker_has_domain(server->broker, record->domid))
+		(void)server_list_domains(server);
+	attach_record(server->attaches, record, found);
+	if (record->len == 0 && record->domid == server->hv->ops->domid(server->hv))
+		server->ops->own_record_gone(server->arg, record->key);
 }
 
 static void server_store(struct server *server)
@@ -249,54 +260,19 @@ static void server_store(struct server *server)
 		if (r <= 0)
 			server->store_due = false;
 		else
-			server_record(server, &record);
+			server_record(server, &record, false);
 	}
 }
 
-/* Each that is ready now, once; those that have more to do queue up behind. */
-static void server_run(struct server *server)
+/* The end of every event: publishes all that the broker sent. */
+static void server_finish(struct server *server)
 {
-	struct attach *attach;
-	unsigned n = 0;
+	bool more = attach_publish(server->attaches);
 
-	TAILQ_FOREACH (attach, &server->ready, entry)
-		n++;
-	while (n-- > 0) {
-		attach = TAILQ_FIRST(&server->ready);
-		if (!attach)
-			break;
-		TAILQ_REMOVE(&server->ready, attach, entry);
-		attach->ready = false;
-		if (attach_run(attach)) {
-			attach_make_ready(attach);
-		} else if (attach->state == ATTACH_UP && attach->masked) {
-			attach->masked = false;
-			(void)server->hv->ops->evtchn_unmask(server->hv, &attach->port, 1);
-		}
-	}
-}
-
-void server_finish(struct server *server)
-{
-	struct attach *attach;
-
-	/*
-	 * All is said before anybody is woken: who sees the other end of its link let go of it has
-	 * been told why.
-	 */
-	TAILQ_FOREACH (attach, &server->dirty, dirty_entry) {
-		control_ring_flush(&attach->ring);
-		attach->event_due = control_ring_publish(&attach->ring);
-	}
-	while ((attach = TAILQ_FIRST(&server->dirty))) {
-		TAILQ_REMOVE(&server->dirty, attach, dirty_entry);
-		attach->dirty = false;
-		if (attach->event_due)
-			(void)server->hv->ops->evtchn_send(server->hv, attach->port);
-	}
-	attach_reap(server);
-	if (!TAILQ_EMPTY(&server->ready) || server->store_due || server->domains_due)
-		event_active(server->turn_event, EV_TIMEOUT, 1);
+	if (attach_lost(server->attaches))
+		server_error(server, "the store", -ENODEV);
+	if (more || server->store_due || server->domains_due)
+		server_turn_later(server);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -307,7 +283,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	(void)server_poll(server); /* what is left keeps the descriptor readable */
 	server_domains(server);
 	server_store(server);
-	server_run(server);
+	attach_turn(server->attaches);
 	server_finish(server);
 }
 
@@ -362,7 +338,7 @@ static int server_recover(struct server *server)
 	while ((found = STAILQ_FIRST(&list))) {
 		STAILQ_REMOVE_HEAD(&list, entry);
 		if (r == 0)
-			attach_record(server, &found->record, true);
+			server_record(server, &found->record, true);
 		free(found);
 	}
 	return r;
@@ -389,24 +365,27 @@ static int server_start(struct server *server, const char **ret_reason)
 	if (event_add(server->hv_event, NULL) < 0)
 		return -ENOMEM;
 	/* Whatever became pending before the loop began. */
-	event_active(server->turn_event, EV_TIMEOUT, 1);
+	server_turn_later(server);
 	return 0;
 }
 
 int server_new(struct event_base *base, struct hv *hv, const struct broker_limits *limits,
-	struct policy *policy, struct server **ret_server, const char **ret_reason)
+	struct policy *policy, const struct server_ops *ops, void *arg, struct server **ret_server,
+	const char **ret_reason)
 {
 	_cleanup_(server_free_p) struct server *server = calloc(1, sizeof(*server));
-	uint64_t seed = 0;
+	struct {
+		uint8_t hash_key[KEYED_HASH_KEY_SIZE];
+		uint64_t uid_seed;
+	} secret;
 	int r;
 
 	*ret_reason = "out of memory";
 	if (!server)
 		return -ENOMEM;
-	TAILQ_INIT(&server->ready);
-	TAILQ_INIT(&server->dirty);
-	TAILQ_INIT(&server->dead);
 	server->base = base;
+	server->ops = ops;
+	server->arg = arg;
 	server->hv_event = event_new(base, hv->ops->fd(hv), EV_READ | EV_PERSIST, on_turn, server);
 	server->turn_event = event_new(base, -1, 0, on_turn, server);
 	server->timer_event = evtimer_new(base, on_tick, server);
@@ -414,9 +393,14 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 	if (!server->hv_event || !server->turn_event || !server->timer_event ||
 		!server->rescan_event)
 		return -ENOMEM;
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
 		return -EIO;
-	r = broker_new(&server_broker_ops, server, limits, policy, seed, &server->broker);
+	keyed_hash_set_key(secret.hash_key);
+	r = broker_new(
+		&server_broker_ops, server, limits, policy, secret.uid_seed, &server->broker);
+	if (r == 0)
+		r = attach_table_new(
+			base, hv, server->broker, server->turn_event, &server->attaches);
 	if (r < 0)
 		return r;
 	server->hv = hv;
@@ -433,23 +417,11 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 
 void server_free(struct server *server)
 {
-	struct attach *attach, *next;
-
 	if (!server)
 		return;
-	/* The broker first, silently: it names attaches, and applications are to be told nothing.
-	 */
+	/* The broker goes first: it names attaches, and applications are told nothing. */
 	broker_free(server->broker);
-	HASH_ITER (hh, server->by_key, attach, next) {
-		if (attach->retry)
-			event_free(attach->retry);
-		control_ring_clear(&attach->ring);
-		HASH_DELETE(hh, server->by_key, attach);
-		if (attach->port)
-			HASH_DELETE(hh_port, server->by_port, attach);
-		attach_free(attach);
-	}
-	attach_reap(server);
+	attach_table_free(server->attaches);
 	if (server->hv_event)
 		event_free(server->hv_event);
 	if (server->turn_event)
@@ -506,4 +478,24 @@ int server_resume(struct server *server, uint16_t domid)
 void server_set_limits(struct server *server, const struct broker_limits *limits)
 {
 	broker_set_limits(server->broker, limits);
+}
+
+struct broker *server_broker(const struct server *server)
+{
+	return server->broker;
+}
+
+uint64_t server_clock_ns(const struct server *server)
+{
+	return server->hv->ops->now_ns(server->hv);
+}
+
+uint32_t server_n_attached(const struct server *server)
+{
+	return attach_n_up(server->attaches);
+}
+
+bool server_lost(const struct server *server)
+{
+	return server->lost;
 }

@@ -2,65 +2,52 @@
 /*
  * The shell around the broker: hypervisor events and timers in, rings and records out. It decides
  * nothing about names, policy or channels. Per loop turn each application gets a bounded amount of
- * work, so that none starves the others.
+ * work, so that none starves the others. The admin socket and main.c include this header; the
+ * server calls them only by struct server_ops.
  */
 #ifndef MSGD_DAEMON_SHELL_SERVER_H
 #define MSGD_DAEMON_SHELL_SERVER_H
 
 #include <event2/event.h>
-#include <sys/queue.h>
 
 #include "daemon/broker/broker.h"
 #include "hv/hv.h"
 
-struct agent;
-struct attach;
-struct quiesce;
+struct server;
 
-TAILQ_HEAD(attach_list, attach);
-
-struct server {
-	struct hv *hv;		    /* owned */
-	struct event_base *base;    /* borrowed */
-	struct broker *broker;	    /* owned */
-	struct policy *policy;	    /* owned */
-	struct event *hv_event;	    /* owned: the hypervisor's descriptor */
-	struct event *turn_event;   /* owned: work is left for the next turn */
-	struct event *timer_event;  /* owned: the broker's timer */
-	struct event *rescan_event; /* owned: looks whether a suspended domain goes on */
-	struct attach *by_key;	    /* owned; by domid and key */
-	struct attach *by_port;	    /* borrowed: the same; by local port */
-	struct attach_list ready;   /* borrowed: have something to do */
-	struct attach_list dirty;   /* borrowed: have something to publish */
-	struct attach_list dead;    /* owned: freed at the end of the turn */
-	struct agent *agent;	    /* borrowed, or NULL: told of own records that are gone */
-	struct quiesce *quiesce;    /* borrowed, or NULL: told of every confirmation */
-	bool store_due, domains_due;
-	bool lost; /* the hypervisor is gone: the loop was left, and nothing can be served */
-	uint32_t n_attached;
+/* Called in the middle of a turn: the callee notes it and looks later. */
+struct server_ops {
+	/* Of a quiesced domain an application has confirmed or is gone; or it is quiesced no more.
+	 */
+	void (*quiesced)(void *arg);
+	/* A record of msgd's own domain is gone from the store. */
+	void (*own_record_gone)(void *arg, const char *key);
 };
 
 /*
- * Takes hv over on success, and policy. Lists domains, finds the records that are there, starts the
- * broker's recovery. ret_reason, if set, is a sentence in static storage.
+ * Takes hv over on success, and policy; base, ops and arg are borrowed. Lists domains, finds the
+ * records that are there, starts the broker's recovery. ret_reason, if set, is a sentence in static
+ * storage.
  */
 int server_new(struct event_base *base, struct hv *hv, const struct broker_limits *limits,
-	struct policy *policy, struct server **ret_server, const char **ret_reason);
+	struct policy *policy, const struct server_ops *ops, void *arg, struct server **ret_server,
+	const char **ret_reason);
 /* Lets go of everything; applications see it and wait for the next msgd. */
 void server_free(struct server *server);
 /* Takes policy over; judges anew. */
 void server_set_policy(struct server *server, struct policy *policy);
 void server_set_limits(struct server *server, const struct broker_limits *limits);
-/* As the broker's: they send what is to be sent. */
+/* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 int server_resume(struct server *server, uint16_t domid);
-/* Asks the hypervisor for its domains and tells the broker. */
-int server_list_domains(struct server *server);
-/* The same outside of a turn. */
+/* Asks the hypervisor for its domains and tells the broker. Not from within server_ops. */
 int server_refresh_domains(struct server *server);
-/* Logs that a call of the hypervisor failed; leaves the loop if there is none any more (ENODEV). */
-void server_error(struct server *server, const char *what, int error);
-/* After the broker was given an event outside of a turn: publishes what it sent. */
-void server_finish(struct server *server);
+
+/* For looking at. */
+struct broker *server_broker(const struct server *server);
+uint64_t server_clock_ns(const struct server *server);
+uint32_t server_n_attached(const struct server *server);
+/* The hypervisor is gone: the server has left the loop, and nothing can be served. */
+bool server_lost(const struct server *server);
 
 #endif

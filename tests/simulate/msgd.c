@@ -13,9 +13,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "agent/agent.h"
 #include "base/log.h"
-#include "daemon/admin/quiesce.h"
 #include "daemon/shell/server.h"
 #include "tests/simulate/simulate.h"
 
@@ -182,16 +180,17 @@ void log_write(int priority, const char *format, ...)
 	va_end(args);
 }
 
-/* server->agent and server->quiesce are NULL here. */
-void agent_record_gone(struct agent *agent, const char *key)
+/* Nobody waits for a confirmation here, and no agent serves msgd's own domain. */
+static void on_quiesced(void *arg)
 {
-	abort();
 }
 
-void quiesce_look(struct quiesce *quiesce)
+static void on_own_record_gone(void *arg, const char *key)
 {
-	abort();
 }
+
+static const struct server_ops server_ops = {
+	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -209,7 +208,8 @@ static void msgd_main(void *arg)
 		policy_parse(policy, "policy", policy_text, strlen(policy_text), error) < 0)
 		fail(w, "msgd cannot begin");
 	broker_limits_default(&limits);
-	r = server_new(&msgd->base, msgd->hv, &limits, policy, &msgd->server, &reason);
+	r = server_new(
+		&msgd->base, msgd->hv, &limits, policy, &server_ops, msgd, &msgd->server, &reason);
 	if (r < 0)
 		fail(w, "msgd cannot start: %s: %s", reason, strerror(-r));
 	msgd->up = true;
@@ -257,8 +257,9 @@ void msgd_end(struct world *w, bool kill)
 
 void msgd_stopped(struct world *w)
 {
-	if (w->msgd->server->n_attached)
-		fail(w, "msgd believes that %u applications are there",
-			w->msgd->server->n_attached);
+	uint32_t n = server_n_attached(w->msgd->server);
+
+	if (n)
+		fail(w, "msgd believes that %u applications are there", n);
 	msgd_end(w, false);
 }

@@ -315,11 +315,11 @@ static void test_restart(void **state)
 	TAKE(m, s.caller, CONTROL_WELCOME);
 	assert_int_equal(app_announce_done(s.caller), 0);
 	/* One that had not confirmed yet is told again, and nobody waits for its announcements. */
-	assert_true(broker_recovering(s.w->broker));
+	assert_true(s.w->broker->recovering);
 	assert_int_equal(app_attach(s.holder, 2, true), 0);
 	assert_int_equal(app_hello(s.holder, false, true), 0);
 	TAKE(m, s.holder, CONTROL_QUIESCE);
-	assert_false(broker_recovering(s.w->broker));
+	assert_false(s.w->broker->recovering);
 	assert_int_equal(broker_resume(s.w->broker, 2), 0);
 	world_free(s.w);
 }

@@ -58,7 +58,7 @@ static void test_stands_again(void **state)
 	struct app *other;
 
 	scene_start(&s, ALL, 2);
-	assert_true(broker_recovering(s.w->broker));
+	assert_true(s.w->broker->recovering);
 	assert_int_equal(s.w->timer_ns, s.w->now_ns + UINT64_C(2000000000));
 	scene_announce(&s);
 	/* A newcomer waits, with its LISTEN and its CONNECT. */
@@ -68,7 +68,7 @@ static void test_stands_again(void **state)
 	assert_int_equal(app_announce_done(s.caller), 0);
 	TAKE_NOTHING(other);
 	assert_int_equal(app_announce_done(s.holder), 0);
-	assert_false(broker_recovering(s.w->broker));
+	assert_false(s.w->broker->recovering);
 	assert_int_equal(s.w->timer_ns, 0);
 	TAKE(m, other, CONTROL_LINK_CREATE);
 	TAKE_NOTHING(s.caller);
@@ -159,7 +159,7 @@ static void test_names_are_kept(void **state)
 	assert_int_equal(app_listen(s.holder, 7, "db", 4), 0);
 	assert_int_equal(app_announce_done(s.holder), 0);
 	app_die(s.caller); /* it counts as having come back */
-	assert_false(broker_recovering(s.w->broker));
+	assert_false(s.w->broker->recovering);
 	TAKE_STATUS(other, 30, EADDRINUSE);
 	TAKE_STATUS(other, 32, 0);
 	TAKE_NOTHING(other);
@@ -350,7 +350,7 @@ static void test_lies(void **state)
 			assert_int_equal(app_announce_done(liar), 0);
 		assert_int_equal(app_announce_done(s.caller), 0);
 		assert_int_equal(app_announce_done(s.holder), 0);
-		assert_false(broker_recovering(s.w->broker));
+		assert_false(s.w->broker->recovering);
 		if (!drops)
 			TAKE(m, liar, CONTROL_LINK_DOWN);
 		TAKE_NOTHING(s.caller);
@@ -382,7 +382,7 @@ static void test_end_dies_in_between(void **state)
 	assert_int_equal(app_announce_done(s.caller), 0);
 	assert_int_equal(app_announce_done(s.holder), 0);
 	broker_record_lost(s.w->broker);
-	assert_false(broker_recovering(s.w->broker));
+	assert_false(s.w->broker->recovering);
 	TAKE(m, s.caller, CONTROL_LINK_DOWN);
 	world_free(s.w);
 }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The answer to each request of an admin client: see the header. */
+#include "daemon/admin/answer.h"
+
+#include <unistd.h>
+
+#include "daemon/shell/server.h"
+
+static json_t *answer_reload(const struct admin_subject *subject)
+{
+	char error[ADMIN_ERROR_SIZE] = "";
+
+	if (subject->reload(subject->arg, error) < 0)
+		return json_pack("{s:s}", "error", error);
+	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
+}
+
+static json_t *answer_view(const struct admin_subject *subject, enum admin_op op)
+{
+	uint64_t now = server_clock_ns(subject->server);
+	json_t *answer;
+
+	/* Real Xen tells nobody that a domain was paused or goes on. */
+	if (op == ADMIN_DOMAINS)
+		(void)server_refresh_domains(subject->server);
+	answer = admin_view(server_broker(subject->server), op, now);
+	if (answer && op == ADMIN_STATUS) {
+		(void)json_object_set_new(answer, "version", json_string(subject->version));
+		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
+		(void)json_object_set_new(answer, "hv", json_string(subject->hv_spec));
+		(void)json_object_set_new(answer, "domid", json_integer(subject->domid));
+		(void)json_object_set_new(answer, "uptime_s",
+			json_integer((json_int_t)((now - subject->start_ns) / 1000000000)));
+	}
+	return answer;
+}
+
+static json_t *on_request(void *arg, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	const struct admin_subject *subject = arg;
+
+	switch (request->op) {
+	case ADMIN_RELOAD:
+		return answer_reload(subject);
+	case ADMIN_QUIESCE:
+		return quiesce_begin(subject->quiesce, request, client, ret_later);
+	case ADMIN_RESUME:
+		return quiesce_resume(subject->quiesce, request);
+	default:
+		return answer_view(subject, request->op);
+	}
+}
+
+static void on_gone(void *arg, const struct admin_client *client)
+{
+	const struct admin_subject *subject = arg;
+
+	quiesce_cancel(subject->quiesce, client);
+}
+
+const struct admin_ops admin_answers = {.answer = on_request, .gone = on_gone};

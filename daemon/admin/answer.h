@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the admin socket answers: views of the broker, and the commands. Only main.c includes this
+ * header. An answer never ends msgd, and never waits: quiesce.h answers later.
+ */
+#ifndef MSGD_DAEMON_ADMIN_ANSWER_H
+#define MSGD_DAEMON_ADMIN_ANSWER_H
+
+#include "daemon/admin/quiesce.h"
+#include "daemon/admin/socket.h"
+
+#define ADMIN_ERROR_SIZE 512U
+
+/* What the answers are about; the argument of admin_answers. */
+struct admin_subject {
+	struct server *server;	 /* borrowed */
+	struct quiesce *quiesce; /* borrowed */
+	const char *version, *hv_spec;
+	uint16_t domid; /* msgd's own */
+	uint64_t start_ns;
+	/* Reads configuration and policy again; a negative errno with a sentence. */
+	int (*reload)(void *arg, char ret_error[ADMIN_ERROR_SIZE]);
+	void *arg; /* borrowed */
+};
+
+extern const struct admin_ops admin_answers;
+
+#endif
