@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <syslog.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/listen.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "hv/xen/agent-protocol.h"
 
 /* Activated and not needed: a root process less. Long enough for a service that restarts. */
@@ -37,27 +37,15 @@ struct daemon {
 	int result;
 };
 
-static void say(int priority, const char *text)
-{
-	/* sd-daemon(3): the journal takes <N> for the priority. */
-	if (getenv("JOURNAL_STREAM"))
-		(void)fprintf(stderr, "<%d>%s\n", priority, text);
-	else
-		(void)fprintf(stderr, "msg-agent: %s\n", text);
-}
-
 static int fail(const char *what, const char *why)
 {
-	char text[256];
-
-	(void)snprintf(text, sizeof(text), "%s: %s", what, why);
-	say(LOG_ERR, text);
+	log_error("%s: %s", what, why);
 	return -1;
 }
 
 static void on_log(void *arg, int priority, const char *text)
 {
-	say(priority, text);
+	log_write(priority, "%s", text);
 }
 
 static void on_idle(void *arg, bool idle)
@@ -233,6 +221,7 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_USAGE;
 	}
+	log_open("msg-agent", LOG_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	daemon.result = daemon_start(&daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	if (daemon.result == EXIT_SUCCESS) {

@@ -6,12 +6,14 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char *log_name = "";
 static int log_level = LOG_INFO;
 static bool log_to_journal;
 
@@ -27,8 +29,9 @@ static bool stderr_is_journal(void)
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
-void log_open(int level)
+void log_open(const char *name, int level)
 {
+	log_name = name;
 	log_level = level;
 	log_to_journal = stderr_is_journal();
 }
@@ -43,7 +46,7 @@ void log_write(int priority, const char *format, ...)
 	if (priority > log_level)
 		return;
 	n = log_to_journal ? snprintf(line, sizeof(line), "<%d>", priority)
-			   : snprintf(line, sizeof(line), "msgd: ");
+			   : snprintf(line, sizeof(line), "%s: ", log_name);
 	va_start(args, format);
 	(void)vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
 	va_end(args);

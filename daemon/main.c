@@ -70,7 +70,7 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 		strcmp(settings.admin, msgd->settings.admin) != 0 ||
 		strcmp(settings.attach, msgd->settings.attach) != 0)
 		log_warning("reload: hv, admin and attach change with a restart only");
-	log_open(settings.config.log_level);
+	log_open("msgd", settings.config.log_level);
 	server_set_limits(msgd->server, &settings.config.limits);
 	log_notice("reloaded: %zu policy rules", policy_rules(settings.policy));
 	(void)sd_notifyf(
@@ -366,13 +366,13 @@ int main(int argc, char **argv)
 
 	if (r > 0)
 		return r - 1;
-	log_open(LOG_INFO);
+	log_open("msgd", LOG_INFO);
 	r = settings_load(&msgd.options, &msgd.settings, error);
 	if (r < 0) {
 		log_error("%s", error);
 		return EXIT_USAGE;
 	}
-	log_open(msgd.settings.config.log_level);
+	log_open("msgd", msgd.settings.config.log_level);
 	r = msgd_start(&msgd);
 	if (r == 0) {
 		log_notice("msgd " MSGD_VERSION " serves %s, admin socket %s", msgd.settings.hv,
