@@ -7,7 +7,12 @@
 #include <string.h>
 
 #include "daemon/admin/socket.h"
-#include "daemon/broker/object.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
 
 struct view {
 	uint64_t now_ns;

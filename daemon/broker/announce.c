@@ -5,13 +5,21 @@
  * link is identified by uid, both domids and the transport, so an announcement can match only what
  * the other domain announces for itself, and a lie stays without its other half.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/announce.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 
 void recovery_begin(struct broker *broker, uint32_t n)
 {

@@ -4,7 +4,14 @@
  * what the event left to do. Only here is a process dropped for its own message, so that no handler
  * continues with a freed object.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/announce.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 
 #include <assert.h>
 #include <errno.h>

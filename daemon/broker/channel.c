@@ -3,12 +3,18 @@
  * Channels: numbers on a link, given here, not given again until both ends have confirmed the close
  * (PROTOCOL.md 4, 5.3). The listener's ring has CHANNEL before the caller's has CONNECTED.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/channel.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
 
 #define BIT(n) (1U << (n))
 

@@ -3,7 +3,7 @@
  * Domains as the broker knows them, and what each has charged. A domain is identified by domid,
  * generation and uuid: a domid used again is another domain. It must never outlive its charges.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/domain.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+
+#include "daemon/broker/process.h"
+#include "daemon/broker/quiesce.h"
+#include "daemon/broker/state.h"
 
 const char *quota_name(enum quota quota)
 {

@@ -5,7 +5,7 @@
  * What an application says about a number that was given once and is gone crossed our LINK_DOWN and
  * is ignored; about one never given it is a violation.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/link.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,6 +15,11 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 
 #define BIT(n) (1U << (n))
 

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names: who holds which, in which domain. PROTOCOL.md 5.2. A name has one holder in a domain,
  * ever. */
-#include "daemon/broker/object.h"
+#include "daemon/broker/listener.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 
 struct listener *listener_find(struct domain *domain, const char *name)
 {

@@ -4,11 +4,16 @@
  * (design.md 6, PROTOCOL.md 5.3). It must never answer a refused caller differently for what is
  * there and what is not.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/lookup.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "daemon/broker/domain.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
 
 enum domain_by { BY_NAME, BY_DOMID, BY_UUID };
 

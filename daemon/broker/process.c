@@ -3,7 +3,7 @@
  * An attached application: its life from HELLO to its end (PROTOCOL.md 5.1, 5.4), and its end
  * numbers. What it says of itself (pid, comm) is shown to people and trusted by nobody.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,6 +12,13 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/announce.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/quiesce.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 #include "proto/record.h"
 
 #define BIT(n) (1U << (n))

@@ -5,13 +5,17 @@
  * libmsg call cannot answer, and whoever asked decides how long to wait. What was confirmed is kept
  * for the report, as many as the domain may have applications.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/quiesce.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+
+#include "daemon/broker/domain.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
 
 static void quiesced_free(struct domain *domain, struct quiesced *quiesced)
 {

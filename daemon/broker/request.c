@@ -5,7 +5,7 @@
  * changed its prospects puts it on the retry list, and it is judged anew from the start: what was
  * true when it came need not be true now.
  */
-#include "daemon/broker/object.h"
+#include "daemon/broker/request.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,6 +15,13 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/lookup.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
 
 #define BIT(n) (1U << (n))
 

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/broker/object.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 

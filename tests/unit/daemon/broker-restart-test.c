@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/broker/object.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 

@@ -6,7 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/broker/object.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/request.h"
+#include "daemon/broker/state.h"
 #include "tests/unit/daemon/world.h"
 
 #define REQUIRE(condition)                                                                         \

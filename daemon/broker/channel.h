@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A channel: a number on a link, which owns it. A number is given again only after both ends have
+ * confirmed the close. Only the broker, admin/view.c and their tests include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_CHANNEL_H
+#define MSGD_DAEMON_BROKER_CHANNEL_H
+
+#include "daemon/broker/domain.h"
+
+struct broker_link;
+struct listener;
+
+enum broker_channel_state {
+	BROKER_CHANNEL_ANNOUNCED, /* by one end only */
+	BROKER_CHANNEL_OFFERED,	  /* in the listener's backlog */
+	BROKER_CHANNEL_OPEN,
+	BROKER_CHANNEL_CLOSING, /* one end has confirmed */
+	BROKER_CHANNEL_DONE,
+};
+
+struct broker_channel {
+	UT_hash_handle hh;	  /* link->channels, by number */
+	struct broker_link *link; /* borrowed: the owner */
+	uint32_t number;
+	uint32_t type;
+	enum broker_channel_state state;
+	unsigned caller;   /* which end of the link asked for it */
+	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
+	/* While ANNOUNCED: by which ends, whether they agree, and what the listener's end said. */
+	bool announced[2], refused, accepted;
+	uint32_t handle;
+	struct charge charge;	   /* the caller's domain */
+	struct tally *tally;	   /* ref, or NULL */
+	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
+	LIST_ENTRY(broker_channel) offered;
+	uint64_t since_ns;
+	char name[NAME_SIZE];
+};
+
+/* Gives a number, charges, puts CHANNEL into the listener's ring. -EDQUOT with a reason, -ENOMEM.
+ */
+int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
+	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
+	char ret_reason[REASON_SIZE]);
+/* A channel object without number rules or messages: for announcements too. */
+int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
+	const char *name, struct broker_channel **ret_channel);
+void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);
+void broker_channel_offer(struct broker_channel *channel, struct listener *listener);
+void broker_channel_free(struct broker_channel *channel);
+/* CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees. */
+void broker_channel_gone(struct broker_channel *channel, unsigned ends);
+int broker_channel_message(struct process *process, const struct control_message *message);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Domains as the broker knows them, and their quotas. A domain owns its processes, and is freed
+ * after the last charge on it came back. A charge lies in the object that it pays for. Only the
+ * broker, admin/view.c and their tests include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_DOMAIN_H
+#define MSGD_DAEMON_BROKER_DOMAIN_H
+
+#include <sys/queue.h>
+
+#include "daemon/broker/broker.h"
+#include "daemon/broker/hash.h"
+
+struct domain;
+
+enum quota {
+	QUOTA_PROCESSES,
+	QUOTA_NAMES,
+	QUOTA_CHANNELS,
+	QUOTA_LINKS,
+	QUOTA_REQUESTS,
+	QUOTA_ENDS,
+	QUOTA_ANNOUNCED,
+	QUOTA_COUNT,
+};
+
+/* A unit taken from a domain; zero: nothing. Lies in the object that it pays for. */
+struct charge {
+	struct domain *domain; /* borrowed: a domain outlives its charges (asserted) */
+	enum quota quota;
+};
+
+/* An application that has let go since its domain was quiesced: for the report. */
+struct quiesced {
+	TAILQ_ENTRY(quiesced) entry; /* domain->parted */
+	bool confirmed;		     /* else it ended without */
+	uint32_t pid;
+	char comm[COMM_SIZE];
+};
+
+struct domain {
+	UT_hash_handle hh;     /* broker->domains, by domid */
+	struct broker *broker; /* borrowed */
+	struct broker_domain_info info;
+	uint32_t used[QUOTA_COUNT];
+	struct listener *listeners;	 /* owned by their processes; by name */
+	TAILQ_HEAD(, process) processes; /* owned */
+	bool seen;			 /* by the broker_domains under way */
+	bool quiesced;			 /* PROTOCOL.md 5.5 */
+	bool suspended;			 /* and seen suspended since */
+	TAILQ_HEAD(, quiesced) parted;	 /* owned */
+	uint32_t n_parted;
+	uint64_t log_due_ns; /* when the lines logged about it are paid for; see domain_log */
+	uint32_t log_left_out;
+};
+
+int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
+void charge_return(struct charge *charge);
+const char *quota_name(enum quota quota);
+uint32_t quota_limit(const struct broker *broker, enum quota quota);
+
+struct domain *domain_find(struct broker *broker, uint16_t domid);
+void domain_free(struct domain *domain);
+bool domain_is_dead(const struct broker_domain_info *info);
+/* A line about what its applications do: they can make us write so many and no more. */
+__attribute__((format(printf, 3, 4))) void domain_log(
+	struct domain *domain, int priority, const char *format, ...);
+struct policy_subject domain_subject(const struct domain *domain);
+void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
+
+/*
+ * How many channels one domain has to one name of another: for policy's max-channels. Lives while
+ * such channels do.
+ */
+struct tally_key {
+	uint16_t caller, target;
+	char name[NAME_SIZE];
+};
+
+struct tally {
+	UT_hash_handle hh;     /* broker->tallies */
+	struct broker *broker; /* borrowed */
+	struct tally_key key;
+	uint32_t count;
+};
+
+/* Counts one more, or says -EDQUOT (max 0: no limit) or -ENOMEM. */
+int tally_take(
+	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally);
+void tally_return(struct tally *tally);
+
+#endif

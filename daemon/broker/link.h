@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A link between two processes, as msgd introduced them. The broker owns it, it owns its channels,
+ * and it is freed with the first of its two processes. It carries no payload and owns nothing of
+ * the hypervisor. Only the broker, admin/view.c and their tests include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_LINK_H
+#define MSGD_DAEMON_BROKER_LINK_H
+
+#include "daemon/broker/domain.h"
+#include "daemon/broker/request.h"
+
+enum broker_link_state {
+	BROKER_LINK_CREATING, /* LINK_CREATE was sent */
+	BROKER_LINK_BINDING,  /* LINK_BIND was sent */
+	BROKER_LINK_UP,
+	BROKER_LINK_ANNOUNCED, /* after a restart: one end, or both, not settled yet */
+	BROKER_LINK_GONE,
+};
+
+struct link_end {
+	UT_hash_handle hh;	  /* process->ends, by number */
+	struct broker_link *link; /* borrowed: it is part of it */
+	struct process *process;  /* borrowed; NULL: not announced yet */
+	struct charge charge;
+	uint32_t number;
+	uint16_t domid; /* of the process, or of the one that is to announce it */
+	bool told;	/* the application was told of this end */
+	uint32_t announced_state;
+};
+
+struct link_pair {
+	uint64_t low, high; /* the two processes' serials */
+	uint64_t transport;
+};
+
+struct link_id {
+	uint64_t uid;
+	uint16_t creator, binder; /* domids */
+	uint32_t transport;
+};
+
+struct broker_link {
+	UT_hash_handle hh;	/* broker->links, by id */
+	UT_hash_handle hh_pair; /* broker->pairs, once both processes are known */
+	bool paired;
+	struct broker *broker; /* borrowed */
+	enum broker_link_state state;
+	struct link_id id;
+	struct link_pair pair;
+	struct charge charge;	 /* the creator's domain */
+	struct link_end ends[2]; /* 0: creator, 1: binder */
+	struct control_link_offer offer;
+	/* Of each ring, as it was when it was made: both ends must be told the same. */
+	uint32_t ring_pages;
+	uint64_t since_ns;
+	uint32_t last_channel;
+	bool channels_wrapped;
+	struct broker_channel *channels;    /* owned; by number */
+	struct broker_request_list waiting; /* borrowed: requests in BROKER_REQUEST_LINK */
+	char why[REASON_SIZE];		    /* why this transport */
+};
+
+struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
+int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
+	const char *why, struct broker_link **ret_link);
+void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
+/*
+ * Ends a link: LINK_DOWN to each told end but `except`, waiting requests are tried again, its
+ * channels are freed.
+ */
+void broker_link_down(
+	struct broker_link *link, const struct process *except, int error, const char *reason);
+void broker_link_pair_add(struct broker_link *link);
+int broker_link_end_attach(
+	struct broker_link *link, unsigned index, struct process *process, uint32_t number);
+struct link_end *link_other(struct link_end *end);
+int broker_link_message(struct process *process, const struct control_message *message);
+const char *transport_name(uint32_t transport);
+/* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
+int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
+
+#endif

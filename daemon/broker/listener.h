@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A name that a process holds in its domain. The process owns it. A name has one holder in a
+ * domain, ever. Only the broker, admin/view.c and their tests include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_LISTENER_H
+#define MSGD_DAEMON_BROKER_LISTENER_H
+
+#include "daemon/broker/domain.h"
+
+struct broker_channel;
+
+struct listener {
+	UT_hash_handle hh;	 /* process->listeners, by handle */
+	UT_hash_handle hh_name;	 /* domain->listeners, by name */
+	struct process *process; /* borrowed: the owner */
+	struct charge charge;
+	uint32_t handle;
+	uint32_t type;
+	uint32_t backlog;
+	uint32_t n_offered;
+	uint64_t since_ns;
+	LIST_HEAD(, broker_channel) offered; /* borrowed: channels in state OFFERED */
+	char name[NAME_SIZE];
+};
+
+int listener_message(struct process *process, const struct control_message *message);
+int listener_new(struct process *process, uint32_t request, const struct control_listen *listen);
+int listener_unlisten(struct process *process, uint32_t request, uint32_t handle);
+void listener_free(struct listener *listener);
+struct listener *listener_find(struct domain *domain, const char *name);
+bool listener_permitted(const struct listener *listener);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An attached application: its domain owns it, and it owns its names and requests. Its ends of
+ * links lie in the links. A handler never frees the process whose message it handles: it returns
+ * an error, and broker_message drops the process. Only the broker, admin/view.c and their tests
+ * include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_PROCESS_H
+#define MSGD_DAEMON_BROKER_PROCESS_H
+
+#include "daemon/broker/domain.h"
+
+struct broker_request;
+struct link_end;
+struct listener;
+
+enum process_state {
+	PROCESS_NEW,	    /* until HELLO with this epoch, everything is discarded */
+	PROCESS_ANNOUNCING, /* between HELLO with reattach and ANNOUNCE_DONE */
+	PROCESS_READY,
+	PROCESS_QUIESCING, /* QUIESCE was sent: everything is discarded */
+	PROCESS_PARKED,	   /* confirmed; about to be freed */
+	PROCESS_GONE,
+};
+
+struct process {
+	TAILQ_ENTRY(process) entry; /* domain->processes */
+	struct broker *broker;	    /* borrowed */
+	struct domain *domain;	    /* borrowed: the owner */
+	void *peer;		    /* borrowed: the shell's */
+	enum process_state state;
+	struct charge charge;
+	uint64_t serial; /* never used again */
+	uint32_t epoch;
+	bool awaited; /* found at start, has not announced yet */
+	uint64_t features;
+	uint64_t since_ns;
+	uint32_t pid;
+	char comm[16];
+	uint32_t last_end;
+	bool ends_wrapped;
+	struct link_end *ends;		 /* borrowed: in their links; by number */
+	struct listener *listeners;	 /* owned; by handle */
+	struct broker_request *requests; /* owned; by id */
+};
+
+void process_set_state(struct process *process, enum process_state state);
+/* Takes requests, names and links away; peers are told, but for `except`. */
+void process_strip(struct process *process, const struct process *except, const char *reason);
+/* Tells peers, frees; ops->drop is the caller's affair. */
+void process_free(struct process *process, const char *reason);
+/* The same with ops->drop: for what is not the process's own message. */
+void process_drop(struct process *process, const char *reason);
+/* It has announced, or never will. */
+void process_not_awaited(struct process *process);
+uint32_t process_next_end(struct process *process);
+/* NULL with 0: a number that was given once and is gone; NULL with -EPROTO: never given. */
+int process_end(struct process *process, uint32_t number, struct link_end **ret_end);
+void process_send(struct process *process, const struct control_message *message);
+void process_status(struct process *process, uint32_t request, int error, const char *reason);
+int process_hello(struct process *process, const struct control_message *message);
+
+#endif

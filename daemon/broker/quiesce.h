@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A domain that is to be saved: its processes are told, and confirm. There is no time limit here.
+ * Only the broker includes this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_QUIESCE_H
+#define MSGD_DAEMON_BROKER_QUIESCE_H
+
+struct domain;
+struct process;
+
+/* The domain's state may have moved on. */
+void domain_state_changed(struct domain *domain);
+void domain_forget_quiesced(struct domain *domain);
+/* Strips it and sends QUIESCE. */
+void process_quiesce(struct process *process);
+/* It ended, or was dropped, without having confirmed. */
+void quiesce_process_gone(struct process *process);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A request that cannot be answered yet. Its process owns it. A request is never answered twice,
+ * and never stands on two lists: its state says on which list it is. Only the broker and its tests
+ * include this header.
+ */
+#ifndef MSGD_DAEMON_BROKER_REQUEST_H
+#define MSGD_DAEMON_BROKER_REQUEST_H
+
+#include "daemon/broker/domain.h"
+
+enum broker_request_state {
+	BROKER_REQUEST_NEW,
+	BROKER_REQUEST_HELD,  /* for the end of recovery */
+	BROKER_REQUEST_NAME,  /* for its name */
+	BROKER_REQUEST_LINK,  /* for a link being made */
+	BROKER_REQUEST_RETRY, /* for the end of this event */
+	BROKER_REQUEST_DONE,
+};
+
+struct broker_link;
+
+TAILQ_HEAD(broker_request_list, broker_request);
+
+struct broker_request {
+	UT_hash_handle hh;		   /* process->requests, by id */
+	TAILQ_ENTRY(broker_request) entry; /* *list */
+	struct broker_request_list *list;  /* borrowed: where its state put it, or NULL */
+	struct process *process;	   /* borrowed: the owner */
+	struct charge charge;
+	uint32_t id;
+	enum broker_request_state state;
+	bool is_listen;	       /* a first LISTEN, held during recovery */
+	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
+	bool no_argo;	       /* the Argo link could not be made: fall back */
+	char why[REASON_SIZE]; /* then, why */
+	union {
+		struct control_connect connect;
+		struct control_listen listen;
+	};
+	char domain[DOMAIN_NAME_SIZE]; /* connect: "" or DOMAIN */
+	char name[NAME_SIZE];
+};
+
+int broker_request_connect(struct process *process, const struct control_message *message);
+int broker_request_cancel(struct process *process, uint32_t id);
+/* Keeps a LISTEN for after recovery. */
+int broker_request_hold_listen(
+	struct process *process, uint32_t id, const struct control_listen *listen);
+void broker_request_set_state(
+	struct broker_request *request, enum broker_request_state state, struct broker_link *link);
+void broker_request_finish(struct broker_request *request, int error, const char *reason);
+void broker_request_free(struct broker_request *request);
+/* Tries again all that wait for this name. */
+void broker_request_name_appeared(struct broker *broker, const char *name);
+/* Runs those in BROKER_REQUEST_RETRY: once at the end of every event. */
+void broker_request_settle(struct broker *broker);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The broker's own state, and what every file of it uses. The objects are owned as follows:
+ *
+ *   broker -> domain -> process -> listener, broker_request, link_end
+ *   broker -> broker_link -> broker_channel
+ *
+ * Each object's state changes in its *_set_state only, by a table of legal moves. Only the broker,
+ * admin/view.c and their tests include this header; the shell sees broker.h.
+ */
+#ifndef MSGD_DAEMON_BROKER_STATE_H
+#define MSGD_DAEMON_BROKER_STATE_H
+
+#include "daemon/broker/broker.h"
+#include "daemon/broker/request.h"
+
+struct domain;
+struct broker_link;
+struct tally;
+
+/* How long lookups wait for the applications found at start. PROTOCOL.md 5.1. */
+#define RECOVERY_NS UINT64_C(2000000000)
+
+struct broker {
+	const struct broker_ops *ops; /* borrowed */
+	void *arg;		      /* borrowed: the shell's */
+	struct broker_limits limits;
+	const struct policy *policy;			 /* borrowed */
+	struct domain *domains;				 /* owned; by domid */
+	struct broker_link *links;			 /* owned; by id */
+	struct broker_link *pairs;			 /* borrowed: the same, by pair */
+	struct tally *tallies;				 /* owned by their channels; by key */
+	struct broker_request_list held, waiting, retry; /* borrowed: by state */
+	uint64_t next_uid, next_serial;
+	uint64_t now_ns;
+	bool recovering;
+	bool settle;	      /* announce_settle has something to look at */
+	uint32_t n_awaited;   /* records found at start that have not announced */
+	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
+	uint32_t n_links, n_channels;
+	struct broker_stats stats;
+};
+
+__attribute__((format(printf, 3, 4))) void broker_log(
+	struct broker *broker, int priority, const char *format, ...);
+/* Writes a sentence for people, cut to its size. */
+__attribute__((format(printf, 2, 3))) void reason_set(
+	char ret_reason[REASON_SIZE], const char *format, ...);
+/* Runs what events left to do. Every entry point ends with it. */
+void broker_settle(struct broker *broker);
+
+#endif
