@@ -49,7 +49,7 @@ enum control_type {
 #define FEATURE_NO_HYPERVISOR_ARGO UINT64_C(4) /* the hypervisor has none */
 #define FEATURE_NO_ARGO_DRIVER	   UINT64_C(8) /* its domain's kernel has no driver for it */
 
-enum transport {
+enum transport_kind {
 	TRANSPORT_ANY = 0,
 	TRANSPORT_ARGO,
 	TRANSPORT_ARGO_STRICT,
@@ -95,7 +95,7 @@ struct control_unlisten {
 struct control_connect {
 	uint32_t type;
 	uint32_t flags;	    /* CONNECT_* */
-	uint32_t transport; /* enum transport: ANY or a demand */
+	uint32_t transport; /* enum transport_kind: ANY or a demand */
 	char address[ADDRESS_SIZE];
 };
 

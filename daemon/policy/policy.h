@@ -51,7 +51,7 @@ struct policy_verdict {
 	bool allow;
 	enum policy_log log;
 	uint32_t max_channels; /* 0: no limit by this rule */
-	uint32_t transport;    /* enum transport: a demand, or ANY */
+	uint32_t transport;    /* enum transport_kind: a demand, or ANY */
 	const char *file;      /* borrowed from the policy; NULL: no rule matched */
 	unsigned line;
 };

@@ -12,10 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "libmsg/private.h"
+#include "libmsg/api/ctx.h"
+#include "libmsg/transport/argo.h"
 
 static struct channel *channel;
-static struct link *link_to;
+static struct transport *transport; /* of the link to the victim */
 static uint8_t payload[FRAME_PAYLOAD_MAX];
 
 static _Noreturn void fail(const char *what)
@@ -26,8 +27,8 @@ static _Noreturn void fail(const char *what)
 
 static void ring(void)
 {
-	(void)link_to->ops->push(link_to);
-	(void)link_to->ctx->hv->ops->evtchn_send(link_to->ctx->hv, link_to->port);
+	(void)transport->ops->push(transport);
+	(void)transport->hv->ops->evtchn_send(transport->hv, transport->port);
 }
 
 /* False: the ring is full. */
@@ -37,7 +38,7 @@ static bool tell(struct frame *frame)
 	struct iov_cursor cursor;
 
 	cursor_init(&cursor, &iov, 1);
-	if (link_to->ops->put(link_to, frame, frame->len, &cursor, false) < 0)
+	if (transport->ops->put(transport, frame, frame->len, &cursor, false) < 0)
 		return false;
 	ring();
 	return true;
@@ -107,9 +108,9 @@ static void lie_credit(void)
 static void tell_raw(const void *bytes, size_t len)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
-	struct hv *hv = link_to->ctx->hv;
+	struct hv *hv = transport->hv;
 
-	if (hv->ops->argo_sendv(hv, link_to->argo.ring, &iov, 1, FRAME_MESSAGE_TYPE) < 0)
+	if (hv->ops->argo_sendv(hv, argo_of(transport)->ring, &iov, 1, FRAME_MESSAGE_TYPE) < 0)
 		fail("raw message");
 	ring();
 }
@@ -136,7 +137,8 @@ static void lie_runt(void)
 /* Both halves of the page, over and over, while the peer is awake and while it sleeps. */
 static void lie_doorbell(void)
 {
-	_Atomic uint32_t *words = (_Atomic uint32_t *)link_to->page->end;
+	_Atomic uint32_t *words =
+		(_Atomic uint32_t *)container_of(transport, struct paged, base)->page->end;
 	unsigned seed = 1;
 
 	for (int i = 0; i < 200000; i++) {
@@ -170,21 +172,21 @@ int main(int argc, char **argv)
 	static const char *const transports[] = {[LIBMSG_TRANSPORT_ARGO] = "argo",
 		[LIBMSG_TRANSPORT_ARGO_STRICT] = "argo-strict",
 		[LIBMSG_TRANSPORT_GRANT] = "grant"};
-	int transport = LIBMSG_TRANSPORT_GRANT;
+	int kind = LIBMSG_TRANSPORT_GRANT;
 	struct msg_sock *sock;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc != 4 || !ctx)
 		fail("context");
-	while (transport && strcmp(argv[2], transports[transport]) != 0)
-		transport--;
-	if (!transport || msg_ctx_set_transport(ctx, transport) < 0)
+	while (kind && strcmp(argv[2], transports[kind]) != 0)
+		kind--;
+	if (!kind || msg_ctx_set_transport(ctx, kind) < 0)
 		fail("transport");
 	sock = msg_connect(ctx, argv[1], LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, 15000);
 	if (!sock)
 		fail("connect");
 	channel = sock->channel;
-	link_to = channel->link;
+	transport = channel->set->transport;
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		if (strcmp(lies[i].name, argv[3]) == 0) {
 			lies[i].fn();

@@ -93,10 +93,8 @@ void link_settle(struct pair *pair)
 {
 	struct msg_ctx *ctx = pair->sides[MINE].ctx;
 
-	if (ctx->links)
-		link_take(ctx->links, NULL);
-	if (ctx->links)
-		link_flush(ctx->links);
+	if (ctx->links.by_end)
+		pair_drive(&pair->sides[MINE]);
 	/* Two channels' windows, and one message under way in each. */
-	FUZZ_CHECK(ctx->held <= 2 * (4 * CREDIT_MAX + MESSAGE_MAX_DEFAULT));
+	FUZZ_CHECK(ctx->pool.held <= 2 * (4 * CREDIT_MAX + MESSAGE_MAX_DEFAULT));
 }

@@ -71,7 +71,7 @@ static void stranger_end(struct pair *pair)
 
 static bool stranger_there(struct pair *pair)
 {
-	const struct link *link = pair->sides[MINE].ctx->links;
+	const struct link *link = pair->sides[MINE].ctx->links.by_end;
 	const struct hv_ops *ops;
 
 	if (world.stranger || !link || !pair->sides[THEIR].sim_hv)
@@ -80,8 +80,8 @@ static bool stranger_there(struct pair *pair)
 	ops = world.stranger->ops;
 	FUZZ_CHECK(ops->argo_register(world.stranger, 0, pair->sides[MINE].domid, RING_LEN,
 			   &world.stranger_ring) == 0);
-	FUZZ_CHECK(
-		ops->argo_peer(world.stranger, world.stranger_ring, link->argo.ring->aport) == 0);
+	FUZZ_CHECK(ops->argo_peer(world.stranger, world.stranger_ring,
+			   argo_of(link->transport)->ring->aport) == 0);
 	return true;
 }
 
@@ -97,23 +97,23 @@ static void inject_message(struct hv *hv, struct hv_ring *ring, struct fuzz_inpu
 
 static void inject_as_stranger(struct pair *pair, struct fuzz_input *input)
 {
-	const struct link *link = pair->sides[MINE].ctx->links;
+	const struct link *link = pair->sides[MINE].ctx->links.by_end;
 	bool whole;
 
 	link_settle(pair);
-	link = pair->sides[MINE].ctx->links;
+	link = pair->sides[MINE].ctx->links.by_end;
 	if (!stranger_there(pair))
 		return;
 	inject_message(world.stranger, world.stranger_ring, input);
-	whole = link && link->state == LINK_UP;
+	whole = link && link_is_up(link);
 	link_settle(pair);
-	FUZZ_CHECK(!whole || pair->sides[MINE].ctx->links == link);
+	FUZZ_CHECK(!whole || pair->sides[MINE].ctx->links.by_end == link);
 }
 
 static void peer_reads(struct pair *pair)
 {
 	struct pair_side *peer = &pair->sides[THEIR];
-	const struct hv_ring *ring = peer->link->argo.ring;
+	const struct hv_ring *ring = argo_of(peer->link->transport)->ring;
 
 	argo_ring_release(ring, atomic_load(argo_ring_tx(ring)));
 	(void)peer->sim_hv->ops->argo_consumed(peer->sim_hv);
@@ -150,8 +150,8 @@ static bool fall_asleep(struct msg_ctx *ctx)
 
 	do {
 		FUZZ_CHECK(++looks < LOOKS_MAX);
-		ctx_drive(ctx, NULL);
-	} while (ctx_arm(ctx));
+		driver_drive(&ctx->driver, &(struct focus){0});
+	} while (driver_arm(&ctx->driver));
 	return !readable(ctx->hv);
 }
 
@@ -161,17 +161,17 @@ static void sleep_and_wake(struct pair *pair, struct fuzz_input *input)
 		.channel = PAIR_CHANNEL, .type = FRAME_LIMIT, .arg = MESSAGE_MAX_DEFAULT};
 	struct msg_ctx *ctx = pair->sides[MINE].ctx;
 	bool frame = fuzz_u8(input) & 1, asleep = fall_asleep(ctx);
-	const struct link *link = ctx->links;
+	const struct link *link = ctx->links.by_end;
 	uint8_t bytes[FRAME_HEADER_SIZE];
 
-	/* What waits for msgd's word is not watched (link_arm). */
-	if (!asleep || !link || link->state != LINK_UP || link->sync || !pair->sides[THEIR].sim_hv)
+	/* What waits for msgd's word is not watched (argo-strict.c). */
+	if (!asleep || !link || link->state != LINK_UP || !pair->sides[THEIR].sim_hv)
 		return;
-	FUZZ_CHECK(link->armed && !link->ops->pending((struct link *)(uintptr_t)link));
+	FUZZ_CHECK(link->armed && !argo_pending(link->transport));
 	frame_encode(&limit, bytes);
 	if (frame && pair_inject(pair, THEIR, bytes, sizeof(bytes))) {
 		FUZZ_CHECK(readable(ctx->hv));
-	} else if (!frame && link->argo.full) {
+	} else if (!frame && argo_of(link->transport)->full) {
 		peer_reads(pair);
 		FUZZ_CHECK(readable(ctx->hv));
 	}
@@ -203,9 +203,9 @@ static void peer_step(struct pair *pair, enum strict_step step, struct fuzz_inpu
 	if (!peer->sim_hv)
 		return;
 	if (step == STEP_RX)
-		argo_ring_release(peer->link->argo.ring, fuzz_u32(input));
+		argo_ring_release(argo_of(peer->link->transport)->ring, fuzz_u32(input));
 	else if (step == STEP_MESSAGE)
-		inject_message(peer->sim_hv, peer->link->argo.ring, input);
+		inject_message(peer->sim_hv, argo_of(peer->link->transport)->ring, input);
 	else
 		peer_reads(pair);
 }

@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "libmsg/private.h"
+#include "libmsg/api/ctx.h"
 #include "tests/simulate/simulate.h"
 
 #define SLICE	       16U     /* steps between two looks at the world */

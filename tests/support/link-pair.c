@@ -9,8 +9,6 @@
 
 #include "hv/sim/sim.h"
 
-#define CONTROL_LEN 65536U
-
 static void *must(void *p)
 {
 	if (!p) {
@@ -18,6 +16,12 @@ static void *must(void *p)
 		abort();
 	}
 	return p;
+}
+
+static void require(bool condition)
+{
+	if (!condition)
+		abort();
 }
 
 static struct pair_side *side_of(struct hv *hv)
@@ -63,25 +67,19 @@ static const struct hv_ops fake_ops = {
 	.evtchn_close = fake_close,
 };
 
-static void control_init(struct pair_side *side)
+static void control_pages(struct pair_side *side)
 {
 	struct control *control = &side->ctx->control;
 
 	side->control_page = must(aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE));
 	memset(side->control_page, 0, HV_PAGE_SIZE);
-	side->control_ring = must(calloc(2, CONTROL_LEN));
+	side->control_ring = must(calloc(2, CONTROL_RING_LEN));
+	control_ring_init(&control->ring, side->control_page, CONTROL_RING_APPLICATION,
+		side->control_ring, side->control_ring + CONTROL_RING_LEN);
+	control_ring_init(&side->msgd, side->control_page, CONTROL_RING_MSGD,
+		side->control_ring + CONTROL_RING_LEN, side->control_ring);
 	control->page = side->control_page;
-	control->me = &control->page->end[0];
-	control->them = &control->page->end[1];
-	control->tx = (struct grant_ring){.data = side->control_ring,
-		.len = CONTROL_LEN,
-		.produced = &control->me->produced,
-		.consumed = &control->them->consumed};
-	control->rx = (struct grant_ring){.data = side->control_ring + CONTROL_LEN,
-		.len = CONTROL_LEN,
-		.produced = &control->them->produced,
-		.consumed = &control->me->consumed};
-	control->welcome = true;
+	control->state = CONTROL_ATTACHED;
 	control->port = 1;
 }
 
@@ -91,58 +89,44 @@ static void context_init(struct pair_side *side, struct hv *hv)
 	static uint8_t same_process = 1;
 
 	side->ctx = ctx;
-	ctx->hv = hv;
-	ctx->one_thread = true;
 	ctx->same_process = &same_process;
-	ctx->epoll_fd = ctx->ready_fd = ctx->timer_fd = ctx->kick_fd = -1;
-	TAILQ_INIT(&ctx->unarmed);
-	TAILQ_INIT(&ctx->graveyard);
-	TAILQ_INIT(&ctx->socks);
-	TAILQ_INIT(&ctx->ready);
-	STAILQ_INIT(&ctx->control.out);
-	control_init(side);
+	require(ctx_init(ctx, hv, LIBMSG_ONE_THREAD) == 0);
+	control_pages(side);
 }
 
 static void channel_init(struct pair_side *side, unsigned role)
 {
-	side->channel = must(channel_new(side->link, PAIR_CHANNEL, role == 1));
-	side->sock = must(sock_new(side->ctx, SOCK_CHANNEL, LIBMSG_NONBLOCK));
+	side->channel = must(channel_new(&side->link->channels, PAIR_CHANNEL, role == 1));
+	side->sock = must(sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN));
+	side->sock->nonblock = true;
 	sock_set_channel(side->sock, side->channel);
+}
+
+/* A grant link without a hypervisor. */
+static struct transport *grant_pair_end(struct pair *pair, unsigned role)
+{
+	struct grant_end *end = must(calloc(1, sizeof(*end)));
+
+	end->paged = (struct paged){.base = {.ops = &transport_grant,
+					    .hv = &pair->sides[role].hv,
+					    .role = (uint8_t)role,
+					    .ring_len = pair->ring_len,
+					    .port = 2},
+		.page = pair->page,
+		.me = &pair->page->end[role],
+		.them = &pair->page->end[1 - role]};
+	grant_rings_init(end, pair->rings[0], pair->rings[1]);
+	return &end->paged.base;
 }
 
 static void side_init(struct pair *pair, unsigned role)
 {
 	struct pair_side *side = &pair->sides[role];
-	struct link *link = must(calloc(1, sizeof(*link)));
-	struct msg_ctx *ctx;
 
 	side->hv.ops = &fake_ops;
-	side->link = link;
 	context_init(side, &side->hv);
-	ctx = side->ctx;
-	*link = (struct link){.ctx = ctx,
-		.end = PAIR_END,
-		.role = (uint8_t)role,
-		.transport = TRANSPORT_GRANT,
-		.state = LINK_UP,
-		.ops = &ring_grant_ops,
-		.port = 2,
-		.page = pair->page,
-		.me = &pair->page->end[role],
-		.them = &pair->page->end[1 - role],
-		.ring_len = pair->ring_len};
-	TAILQ_INIT(&link->blocked);
-	link->grant.tx = (struct grant_ring){.data = pair->rings[role],
-		.len = pair->ring_len,
-		.produced = &link->me->produced,
-		.consumed = &link->them->consumed};
-	link->grant.rx = (struct grant_ring){.data = pair->rings[1 - role],
-		.len = pair->ring_len,
-		.produced = &link->them->produced,
-		.consumed = &link->me->consumed};
-	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
-	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
-	TAILQ_INSERT_TAIL(&ctx->unarmed, link, unarmed);
+	side->link = must(
+		link_new(&side->ctx->links, grant_pair_end(pair, role), PAIR_END, 0, 0, LINK_UP));
 	channel_init(side, role);
 }
 
@@ -157,15 +141,8 @@ struct pair *pair_new(uint32_t ring_pages)
 		pair->rings[i] = must(calloc(1, pair->ring_len));
 	for (unsigned i = 0; i < 2; i++)
 		side_init(pair, i);
-	/* What request.c does when CONNECTED comes. */
-	(void)channel_flush(pair->sides[0].channel);
+	driver_pass(&pair->sides[0].ctx->driver); /* the first credit */
 	return pair;
-}
-
-static void require(bool condition)
-{
-	if (!condition)
-		abort();
 }
 
 /* What msgd does between the two. */
@@ -199,7 +176,7 @@ static void strict_link(struct pair *pair)
 		.type = CONTROL_LINK_UP, .link_up = {.end = PAIR_END, .aport = m.link_ready.aport}};
 	pair_say(creator, &m);
 	for (unsigned i = 0; i < 2; i++)
-		pair->sides[i].link = must(link_find(pair->sides[i].ctx, PAIR_END));
+		pair->sides[i].link = must(link_find(&pair->sides[i].ctx->links, PAIR_END));
 }
 
 struct pair *pair_new_strict(uint32_t ring_len)
@@ -219,58 +196,53 @@ struct pair *pair_new_strict(uint32_t ring_len)
 	strict_link(pair);
 	for (unsigned i = 0; i < 2; i++)
 		channel_init(&pair->sides[i], i);
-	(void)channel_flush(pair->sides[0].channel);
+	driver_pass(&pair->sides[0].ctx->driver); /* the first credit */
 	return pair;
 }
 
-void pair_kill(struct pair *pair, unsigned side)
+/* What is left of a dead process's link: nothing but memory. */
+static void forget_resources(struct transport *transport)
 {
-	sim_hv_kill(pair->sim, pair->sides[side].sim_hv);
-	pair->sides[side].sim_hv = NULL;
-	pair->sides[side].ctx->hv = NULL;
+	struct argo_end *end = argo_of(transport);
+
+	end->ring = NULL;
+	transport->event_ring = NULL;
+	transport->hv = NULL;
 }
 
-/* What is left of a dead process: nothing but memory. */
-static void dead_link_free(struct link *link)
+void pair_kill(struct pair *pair, unsigned side_index)
 {
-	free(link->argo.stage);
-	link->ops = NULL;
+	struct pair_side *side = &pair->sides[side_index];
+
+	sim_hv_kill(pair->sim, side->sim_hv);
+	side->sim_hv = NULL;
+	side->ctx->hv = NULL;
 }
 
 static void side_free(struct pair_side *side)
 {
 	struct msg_ctx *ctx = side->ctx;
-	struct request *request, *next_request;
-	struct control_out *out;
-	struct link *link, *next;
-	struct msg_sock *sock;
 
-	HASH_ITER (hh, ctx->links, link, next) {
-		if (!ctx->hv) {
+	if (!ctx->hv) {
+		struct link *link = ctx->links.by_end;
+
+		side->hv.ops = &fake_ops;
+		ctx->driver.hv = ctx->control.hv = ctx->links.hv = &side->hv;
+		if (link) {
+			HASH_DELETE(hh_event, ctx->links.by_ring, link);
+			forget_resources(link->transport);
+			link->transport->port = 1;
+			HASH_ADD_KEYPTR(hh_event, ctx->links.by_port, &link->transport->port,
+				sizeof(uint32_t), link);
+			link->channels.up = false;
 			link->state = LINK_MAKING;
-			dead_link_free(link);
+			link->transport->hv = &side->hv;
 		}
 	}
-	if (!ctx->hv) {
-		side->hv.ops = &fake_ops;
-		ctx->hv = &side->hv;
-	}
-	while ((sock = TAILQ_FIRST(&ctx->socks))) {
-		if (sock->channel)
-			channel_close(sock->channel, CLOSE_NORMAL);
-		sock_free(sock);
-	}
-	HASH_ITER (hh, ctx->links, link, next) {
-		link_kill(link, false, "the end of the test");
-	}
-	link_bury(ctx);
-	HASH_ITER (hh, ctx->requests, request, next_request) {
-		request_free(ctx, request);
-	}
-	while ((out = STAILQ_FIRST(&ctx->control.out))) {
-		STAILQ_REMOVE_HEAD(&ctx->control.out, entry);
-		free(out);
-	}
+	ctx_clear(ctx);
+	control_ring_clear(&ctx->control.ring);
+	control_ring_clear(&side->msgd);
+	driver_fini(&ctx->driver);
 	free(side->control_ring);
 	free(side->control_page);
 	free(ctx);
@@ -289,46 +261,60 @@ void pair_free(struct pair *pair)
 	free(pair);
 }
 
+void pair_take(struct pair_side *side)
+{
+	driver_take(&side->ctx->driver, side->link, NULL);
+	driver_pass(&side->ctx->driver);
+}
+
+void pair_drive(struct pair_side *side)
+{
+	driver_take(&side->ctx->driver, side->link, NULL);
+	link_room(side->link);
+	driver_pass(&side->ctx->driver);
+}
+
+void pair_end(struct pair_side *side, enum link_cause cause, const char *reason)
+{
+	link_end(side->link, cause, reason);
+	driver_pass(&side->ctx->driver);
+}
+
 bool pair_control(struct pair_side *side, struct control_message *ret_message)
 {
-	struct control *control = &side->ctx->control;
-	struct grant_ring ring = {.data = control->tx.data,
-		.len = control->tx.len,
-		.produced = control->tx.produced,
-		.consumed = control->tx.consumed,
-		.own = atomic_load(control->tx.consumed),
-		.peer = atomic_load(control->tx.consumed)};
-	uint8_t head[FRAME_HEADER_SIZE], body[CONTROL_MESSAGE_MAX];
-	struct frame frame;
+	const char *reason;
+	int decoded, r;
 
-	if (grant_ring_avail(&ring, FRAME_HEADER_SIZE) == 0)
-		return false;
-	grant_ring_read(&ring, 0, head, sizeof(head));
-	if (control_frame_decode(head, &frame) < 0)
-		abort();
-	grant_ring_read(&ring, FRAME_HEADER_SIZE, body, frame.len);
-	ring.own += FRAME_HEADER_SIZE + round_up16(frame.len);
-	grant_ring_release(&ring);
-	if (control_decode(frame.type, frame.arg, body, frame.len, ret_message) < 0)
-		abort();
-	return true;
+	control_publish(&side->ctx->control);
+	r = control_ring_receive(&side->msgd, ret_message, &decoded, &reason);
+	require(r == 0 || (r == 1 && decoded == 0));
+	(void)control_ring_publish(&side->msgd);
+	return r == 1;
 }
 
 void pair_say(struct pair_side *side, const struct control_message *message)
 {
-	control_handle(side->ctx, message);
+	struct link *link;
+
+	control_handle(&side->ctx->control, message);
+	/* As the driver, which looks at all links that are not armed. */
+	for (link = side->ctx->links.by_end; link; link = link->hh.next)
+		driver_take(&side->ctx->driver, link, NULL);
+	driver_pass(&side->ctx->driver);
 }
 
 bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len)
 {
 	struct pair_side *side = &pair->sides[from];
-	struct grant_ring *tx = &side->link->grant.tx;
+	struct transport *transport = side->link->transport;
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	struct grant_ring *tx;
 
 	if (pair->sim)
 		return side->sim_hv &&
-		       side->sim_hv->ops->argo_sendv(side->sim_hv, side->link->argo.ring, &iov, 1,
-			       FRAME_MESSAGE_TYPE) >= 0;
+		       side->sim_hv->ops->argo_sendv(side->sim_hv, argo_of(transport)->ring, &iov,
+			       1, FRAME_MESSAGE_TYPE) >= 0;
+	tx = &container_of(transport, struct grant_end, paged.base)->tx;
 	grant_ring_write(tx, 0, bytes, len);
 	tx->own += len;
 	grant_ring_publish(tx);

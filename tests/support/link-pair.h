@@ -7,7 +7,10 @@
 #ifndef TESTS_SUPPORT_LINK_PAIR_H
 #define TESTS_SUPPORT_LINK_PAIR_H
 
-#include "libmsg/private.h"
+#include "libmsg/api/ctx.h"
+#include "libmsg/control/request.h"
+#include "libmsg/transport/argo.h"
+#include "libmsg/transport/grant.h"
 
 #define PAIR_END     7U /* the end number at both sides */
 #define PAIR_CHANNEL 3U /* a channel that both know: sides[0] connected */
@@ -22,7 +25,8 @@ struct pair_side {
 	struct msg_sock *sock;
 	uint8_t *control_ring;
 	struct doorbell_page *control_page;
-	unsigned n_events; /* sent by this side */
+	struct control_ring msgd; /* the end of the control link that msgd would have */
+	unsigned n_events;	  /* sent by this side */
 	/* argo-strict: */
 	uint16_t domid;
 	struct hv *sim_hv; /* owned; NULL: its process is dead */
@@ -44,6 +48,12 @@ struct pair *pair_new_strict(uint32_t ring_len);
 void pair_kill(struct pair *pair, unsigned side);
 void pair_free(struct pair *pair);
 /* Reads the next control message that a side sent to msgd. False: none. */
+/* What a driver does with the frames that lie in a side's ring, and with what they ask for. */
+void pair_take(struct pair_side *side);
+/* The same, and room may have appeared. */
+void pair_drive(struct pair_side *side);
+/* Ends the link of a side. */
+void pair_end(struct pair_side *side, enum link_cause cause, const char *reason);
 bool pair_control(struct pair_side *side, struct control_message *ret_message);
 /* msgd says something to a side. */
 void pair_say(struct pair_side *side, const struct control_message *message);

@@ -54,8 +54,7 @@ static void transfer(void **state, unsigned from, size_t len, unsigned seed)
 			break;
 		assert_int_equal(errno, EAGAIN);
 		(void)msg_recv(sock(state, from), NULL, 0, MSG_PEEK);
-		link_take(((struct pair *)*state)->sides[from].link, NULL);
-		link_flush(((struct pair *)*state)->sides[from].link);
+		pair_drive(&((struct pair *)*state)->sides[from]);
 	}
 	assert_int_equal(r, len);
 	assert_memory_equal(in, out, len);
@@ -101,11 +100,10 @@ static void test_credit_for_the_last_fragment(void **state)
 			for (int i = 0; msg_recv(sock(state, B), bytes, 1, MSG_PEEK) != 1; i++) {
 				if (i == 1000)
 					fail_msg("stuck: %zu bytes after %zu", len, used);
-				link_take(pair->sides[A].link, NULL);
-				link_flush(pair->sides[A].link);
+				pair_drive(&pair->sides[A]);
 			}
 			assert_int_equal(msg_recv(sock(state, B), bytes, len, 0), len);
-			link_take(pair->sides[A].link, NULL);
+			pair_take(&pair->sides[A]);
 		}
 	}
 	free(bytes);
@@ -132,16 +130,16 @@ static void test_credit_bounds_unread(void **state)
 
 	/* Nobody reads at B, but B's context takes frames in: the ring stays free for others. */
 	while (msg_send(sock(state, A), bytes, sizeof(bytes), 0) > 0) {
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 		n++;
 		assert_in_range(n, 1, 100000);
 	}
 	assert_int_equal(errno, EAGAIN);
 	assert_in_range(n, 2, 2 * CREDIT_INITIAL / 96 + 1);
-	assert_in_range(pair->sides[B].ctx->held, 64, 2 * CREDIT_INITIAL);
+	assert_in_range(pair->sides[B].ctx->pool.held, 64, 2 * CREDIT_INITIAL);
 	for (int i = 0; i < n; i++)
 		assert_int_equal(msg_recv(sock(state, B), bytes, sizeof(bytes), 0), 64);
-	assert_int_equal(pair->sides[B].ctx->held, 0);
+	assert_int_equal(pair->sides[B].ctx->pool.held, 0);
 	assert_int_equal(msg_send(sock(state, A), bytes, sizeof(bytes), 0), 64);
 }
 
@@ -192,12 +190,12 @@ static void test_close_reads_as_end(void **state)
 	/* Only when both have closed is the number free, and msgd told by both. */
 	assert_false(pair_control(&pair->sides[A], &message));
 	assert_int_equal(msg_close(sock(state, B)), 0);
-	link_take(pair->sides[A].link, NULL);
+	pair_take(&pair->sides[A]);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_true(pair_control(&pair->sides[i], &message));
 		assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
 		assert_int_equal(message.channel_closed.channel, PAIR_CHANNEL);
-		assert_null(pair->sides[i].link->channels);
+		assert_null(pair->sides[i].link->channels.by_number);
 	}
 }
 
@@ -264,15 +262,13 @@ static void test_pollout_survives_other_events(void **state)
 	assert_int_equal(errno, EAGAIN);
 	assert_int_equal(dispatch(state, B), 0);
 	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
-	link_take(pair->sides[B].link, NULL);
-	link_flush(pair->sides[B].link);
+	pair_drive(&pair->sides[B]);
 	assert_int_equal(dispatch(state, B), POLLIN);
 	assert_int_equal(msg_recv(sock(state, B), bytes, 1, 0), 1);
 	assert_int_equal(dispatch(state, B), 0);
 	while (msg_recv(sock(state, A), bytes, sizeof(bytes), 0) > 0)
 		;
-	link_take(pair->sides[B].link, NULL);
-	link_flush(pair->sides[B].link);
+	pair_drive(&pair->sides[B]);
 	assert_int_equal(dispatch(state, B), POLLOUT);
 }
 
@@ -282,30 +278,27 @@ static void test_close_in_the_middle(void **state)
 	static uint8_t bytes[60000];
 	struct pair *pair = *state;
 	struct link *a = pair->sides[A].link, *b = pair->sides[B].link;
-	struct frame frame = {0};
+	struct transport *in = b->transport;
 
 	assert_int_equal(msg_send(sock(state, A), bytes, sizeof(bytes), 0), sizeof(bytes));
 	assert_int_equal(msg_recv(sock(state, B), bytes, 1, 0), -1);
 	assert_non_null(pair->sides[B].channel->partial);
-	link_take(a, NULL);
-	link_flush(a); /* more of it is in the ring */
+	pair_drive(&pair->sides[A]); /* more of it is in the ring */
 	assert_int_equal(msg_close(sock(state, B)), 0);
-	link_take(a, NULL);
+	pair_take(&pair->sides[A]);
 	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_int_equal(msg_close(sock(state, A)), 0);
 	/* What cannot be finished is said to be cut. */
-	while (b->ops->peek(b, &frame) > 0 && frame.type == FRAME_DATA) {
-		b->frame = frame;
-		b->ops->next(b);
-	}
-	assert_int_equal(frame.type, FRAME_CLOSE);
-	assert_int_equal(frame.arg, CLOSE_RESET);
-	link_take(b, NULL);
+	while (in->ops->peek(in) > 0 && in->frame.type == FRAME_DATA)
+		in->ops->next(in);
+	assert_int_equal(in->frame.type, FRAME_CLOSE);
+	assert_int_equal(in->frame.arg, CLOSE_RESET);
+	pair_take(&pair->sides[B]);
 	assert_int_equal(a->state, LINK_UP);
 	assert_int_equal(b->state, LINK_UP);
-	assert_null(a->channels);
-	assert_null(b->channels);
+	assert_null(a->channels.by_number);
+	assert_null(b->channels.by_number);
 }
 
 /* An older sender's, whose CLOSE does not say so; and the end of one that could still finish. */
@@ -322,16 +315,16 @@ static void test_closed_end_judges_nothing(void **state)
 			     .arg = 40},
 		raw);
 	pair_inject(pair, A, raw, FRAME_HEADER_SIZE + 16);
-	link_take(b, NULL);
+	pair_take(&pair->sides[B]);
 	assert_non_null(pair->sides[B].channel->partial);
 	assert_int_equal(msg_close(sock(state, B)), 0);
 	frame_encode(&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_SHUTDOWN}, raw);
 	frame_encode(&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CLOSE},
 		raw + FRAME_HEADER_SIZE);
 	pair_inject(pair, A, raw, 2 * FRAME_HEADER_SIZE);
-	link_take(b, NULL);
+	pair_take(&pair->sides[B]);
 	assert_int_equal(b->state, LINK_UP);
-	assert_null(b->channels);
+	assert_null(b->channels.by_number);
 }
 
 /* The ring is full when CONNECTED comes: the first credit waits for room, and then goes. */
@@ -342,24 +335,26 @@ static void test_first_credit_waits_for_room(void **state)
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = PAIR_END, .channel = 9}};
-	struct msg_sock *late = sock_new(side->ctx, SOCK_CONNECTING, LIBMSG_NONBLOCK);
+	struct msg_sock *late = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
 	struct channel *channel;
 
-	while (link_put_bare(side->link, PAIR_CHANNEL, FRAME_LIMIT, MESSAGE_MAX_DEFAULT) == 0)
+	while (transport_put_bare(
+		       side->link->transport, PAIR_CHANNEL, FRAME_LIMIT, MESSAGE_MAX_DEFAULT) == 0)
 		;
 	connect.connect.type = CHANNEL_SEQPACKET;
 	strcpy(connect.connect.address, "a/b");
-	connected.request = request_new(side->ctx, late, &connect)->id;
+	connected.request = request_new(&side->ctx->control, late, &connect)->id;
 	pair_say(side, &connected);
-	channel = channel_find(side->link, 9);
+	channel = channel_find(&side->link->channels, 9);
 	assert_non_null(channel);
 	assert_true(channel->blocked);
-	link_take(pair->sides[B].link, NULL);
-	link_flush(side->link);
+	pair_take(&pair->sides[B]);
+	pair_drive(side);
 	assert_false(channel->blocked);
 	assert_false(channel->credit_due);
-	channel_free(channel);
 	late->channel = NULL;
+	channel->sock = NULL;
+	channel_free(channel);
 	sock_free(late);
 }
 
@@ -376,27 +371,30 @@ static void test_refused_is_tried_again(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[A];
 	struct link *link = side->link;
+	struct transport *grant = link->transport;
+	struct argo_end *argo = argo_new(&transport_argo, &side->hv, 0, 0, grant->ring_len);
 	static struct hv_ops ops;
-	struct grant_end grant = link->grant;
 
 	ops = *side->hv.ops;
 	ops.argo_sendv = refuse_sendv;
 	side->hv.ops = &ops;
-	link->transport = TRANSPORT_ARGO;
-	link->ops = &ring_argo_ops;
-	memset(&link->argo, 0, sizeof(link->argo));
-	link->argo.peer_len = link->ring_len;
-	assert_int_equal(link_put_bare(link, PAIR_CHANNEL, FRAME_LIMIT, 1), -EAGAIN);
-	assert_int_equal(link->ops->room(link, 0), -EAGAIN);
-	link->argo.retry_ns = 1; /* it is time */
-	assert_true(link->ops->room(link, 0) > 0);
-	assert_int_equal(ctx_retry_time(side->ctx), 1);
-	link->sync = 1; /* it has no ring to read */
-	ctx_drive(side->ctx, NULL);
-	assert_int_equal(ctx_retry_time(side->ctx), DEADLINE_NEVER); /* nobody was blocked */
-	link->transport = TRANSPORT_GRANT;
-	link->ops = &ring_grant_ops;
-	link->grant = grant;
+	argo->paged = container_of(grant, struct grant_end, paged.base)->paged;
+	argo->paged.base.ops = &transport_argo;
+	link->transport = link->channels.transport = &argo->paged.base;
+	link_sync(link, 1); /* it has no ring to read */
+	assert_int_equal(
+		transport_put_bare(link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1), -EAGAIN);
+	link_check(link, -EAGAIN);
+	assert_int_equal(link->transport->ops->room(link->transport, 0), -EAGAIN);
+	link->transport->retry_ns = 1; /* it is time */
+	assert_true(link->transport->ops->room(link->transport, 0) > 0);
+	assert_int_equal(links_retry_time(&side->ctx->links), 1);
+	driver_drive(&side->ctx->driver, &(struct focus){0});
+	/* Nobody was blocked. */
+	assert_int_equal(links_retry_time(&side->ctx->links), DEADLINE_NEVER);
+	link->transport = link->channels.transport = grant;
+	free(argo->stage);
+	free(argo);
 }
 
 static struct {
@@ -426,8 +424,7 @@ static uint32_t bind_error(struct pair_side *side, const struct control_link_bin
 {
 	struct control_message message = {0};
 
-	link_bind(side->ctx, request);
-	assert_true(pair_control(side, &message));
+	link_bind(&side->ctx->links, 0, request, &message);
 	assert_int_equal(message.type, CONTROL_LINK_FAILED);
 	return message.link_failed.error;
 }
@@ -436,7 +433,8 @@ static uint32_t bind_error(struct pair_side *side, const struct control_link_bin
 static void test_offer_of_the_dead(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[B];
-	struct control_link_bind request = {.end = 50, .transport = TRANSPORT_GRANT, .port = 5};
+	struct control_link_bind request = {
+		.end = 50, .transport = TRANSPORT_GRANT, .port = 5, .ring_pages = 4};
 	static struct hv_ops ops;
 	uint64_t uid = htole64(0x1122334455667788);
 
@@ -465,7 +463,7 @@ static void test_death_after_whole_messages(void **state)
 	char bytes[8];
 
 	assert_int_equal(msg_send(sock(state, A), "whole", 5, 0), 5);
-	link_kill(pair->sides[B].link, true, "test");
+	pair_end(&pair->sides[B], LINK_PEER_GONE, "test");
 	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), 5);
 	assert_int_equal(msg_recv(sock(state, B), bytes, 8, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
@@ -481,7 +479,7 @@ static void test_events_only_for_sleepers(void **state)
 	for (int i = 0; i < 10; i++)
 		transfer(state, A, 64, 1);
 	before = pair->sides[A].n_events;
-	doorbell_arm(&pair->sides[B].link->me->sleeping);
+	doorbell_arm(&pair->page->end[B].sleeping);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
 	assert_int_equal(pair->sides[A].n_events, before + 1);
@@ -491,15 +489,14 @@ static void test_events_only_for_sleepers(void **state)
 static void test_credit_wakes_when_low(void **state)
 {
 	struct pair *pair = *state;
-	struct link *sender = pair->sides[A].link;
 	unsigned before;
 	char bytes[64] = {0};
 
 	for (int i = 0; i < 100; i++)
 		transfer(state, A, 4096, 1); /* the window grows */
-	link_take(sender, NULL);
+	pair_take(&pair->sides[A]);
 	before = pair->sides[B].n_events;
-	doorbell_arm(&sender->me->sleeping);
+	doorbell_arm(&pair->page->end[A].sleeping);
 	for (int i = 0; i < 100; i++)
 		transfer(state, A, 64, 1);
 	assert_int_equal(pair->sides[B].n_events, before);
@@ -569,10 +566,13 @@ static void test_rcvbuf_bounds_maxmsg(void **state)
 
 static void test_leaving_with_unread_data(void **state)
 {
+	struct pair *pair = *state;
 	char byte;
 
+	pair_take(&pair->sides[B]);
 	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_NORMAL);
 	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), 1);
+	pair_take(&pair->sides[B]);
 	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_RESET);
 	assert_int_equal(msg_recv(sock(state, B), &byte, 1, 0), 1);
 	assert_int_equal(sock_close_reason(sock(state, B)), CLOSE_NORMAL);
@@ -582,17 +582,16 @@ static void test_leaving_with_unread_data(void **state)
 static void test_backlog_is_bounded(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[B];
-	struct msg_sock *listener = sock_new(side->ctx, SOCK_LISTENER, LIBMSG_NONBLOCK), *taken;
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN), *taken;
 
-	listener->handle = 5;
-	listener->backlog = 2;
-	HASH_ADD(hh, side->ctx->listeners, handle, sizeof(listener->handle), listener);
+	side->ctx->socks.last_handle = 4;
+	assert_int_equal(sock_set_name(listener, "name", 2), 0);
 	for (uint32_t i = 0; i < 5; i++) {
 		struct control_message grant = {.type = CONTROL_CHANNEL,
 			.channel = {.listener = 5, .end = PAIR_END, .channel = 100 + i}};
 
 		pair_say(side, &grant);
-		assert_int_equal(channel_find(side->link, 100 + i)->state,
+		assert_int_equal(channel_find(&side->link->channels, 100 + i)->state,
 			i < 2 ? CHANNEL_OPEN : CHANNEL_CLOSING);
 	}
 	assert_int_equal(listener->n_pending, 2);
@@ -600,7 +599,7 @@ static void test_backlog_is_bounded(void **state)
 	assert_non_null(taken);
 	assert_int_equal(taken->channel->number, 100);
 	assert_int_equal(listener->n_pending, 1);
-	link_kill(side->link, false, "test");
+	pair_end(side, LINK_LEFT, "test");
 	assert_int_equal(listener->n_pending, 1);
 }
 
@@ -611,12 +610,12 @@ static void test_connected_too_late(void **state)
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = 55, .channel = 9}};
-	struct msg_sock *late = sock_new(side->ctx, SOCK_CONNECTING, LIBMSG_NONBLOCK);
+	struct msg_sock *late = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
 	int64_t error;
 
 	connect.connect.type = CHANNEL_SEQPACKET;
 	strcpy(connect.connect.address, "a/b");
-	connected.request = request_new(side->ctx, late, &connect)->id;
+	connected.request = request_new(&side->ctx->control, late, &connect)->id;
 	pair_say(side, &connected);
 	assert_int_equal(msg_getopt(late, LIBMSG_ERROR, &error), 0);
 	assert_int_equal(error, ECONNRESET);
@@ -711,7 +710,7 @@ static void expect_reset(struct pair *pair, const char *expected)
 
 	failed_reason(&pair->sides[B], reason);
 	assert_string_equal(reason, expected);
-	assert_null(pair->sides[B].ctx->links);
+	assert_null(pair->sides[B].ctx->links.by_end);
 	while (msg_recv(pair->sides[B].sock, &byte, 1, 0) >= 0 &&
 		!pair->sides[B].channel->rx_closed)
 		;
@@ -725,14 +724,14 @@ static void test_hostile_frames(void **state)
 		struct pair *pair = pair_new(4);
 
 		/* A is the hostile one: what it says honestly at first is taken in. */
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 		for (size_t k = 0; k < h->n; k++) {
 			uint8_t bytes[FRAME_HEADER_SIZE + 8192] = {0};
 
 			frame_encode(&h->frames[k], bytes);
 			pair_inject(pair, A, bytes, FRAME_HEADER_SIZE + round_up16(h->payload[k]));
 		}
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 		expect_reset(pair, h->reason);
 		pair_free(pair);
 	}
@@ -745,34 +744,34 @@ static void test_credit_past_reason(void **state)
 	struct pair *pair = *state;
 	uint8_t bytes[FRAME_HEADER_SIZE];
 
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	frame_encode(&frame, bytes);
 	for (int i = 0; i < 255; i++) {
 		pair_inject(pair, A, bytes, sizeof(bytes));
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 	}
 	/* One page and 255 times 8 MiB; 2^31 is the limit. */
-	assert_non_null(pair->sides[B].ctx->links);
+	assert_non_null(pair->sides[B].ctx->links.by_end);
 	pair_inject(pair, A, bytes, sizeof(bytes));
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	expect_reset(pair, "credit beyond reason");
 }
 
 /* A link of another peer, which has announced a message of len bytes. */
-static void hoard(struct msg_ctx *ctx, uint32_t len)
+static void hoard(struct pair_side *side, uint32_t len)
 {
-	struct link *link = calloc(1, sizeof(*link));
+	struct grant_end *end = calloc(1, sizeof(*end));
 	struct channel *channel;
+	struct link *link;
 
-	*link = (struct link){.ctx = ctx, .end = 99, .port = 99, .state = LINK_UP, .armed = true};
-	TAILQ_INIT(&link->blocked);
-	HASH_ADD(hh, ctx->links, end, sizeof(link->end), link);
-	HASH_ADD(hh_port, ctx->links_by_port, port, sizeof(link->port), link);
-	channel = channel_new(link, 1, true);
-	channel->state = CHANNEL_CLOSING; /* it has no socket */
+	end->paged.base = (struct transport){.ops = &transport_grant, .hv = &side->hv, .port = 99};
+	link = link_new(&side->ctx->links, &end->paged.base, 99, 0, 0, LINK_UP);
+	channel = channel_new(&link->channels, 1, true);
+	channel_close(channel, CLOSE_NORMAL); /* it has no socket */
+	channel_unqueue(channel);
 	channel->partial = calloc(1, sizeof(*channel->partial));
 	channel->partial->len = len;
-	ctx->held += len;
+	side->ctx->pool.held += len;
 }
 
 static void test_who_hoards_pays(void **state)
@@ -782,20 +781,20 @@ static void test_who_hoards_pays(void **state)
 	struct control_message message;
 	uint8_t bytes[64] = {0};
 
-	hoard(ctx, CONTEXT_BUDGET - 100);
+	hoard(&pair->sides[B], CHANNEL_BUDGET - 100);
 	assert_int_equal(msg_send(sock(state, A), bytes, 64, 0), 64);
-	link_take(pair->sides[B].link, NULL);
-	assert_non_null(link_find(ctx, 99));
+	pair_take(&pair->sides[B]);
+	assert_non_null(link_find(&ctx->links, 99));
 	assert_int_equal(msg_send(sock(state, A), bytes, 64, 0), 64);
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	/* Not the one that asked for the last bytes, but the one that had taken the others. */
-	assert_null(link_find(ctx, 99));
+	assert_null(link_find(&ctx->links, 99));
 	assert_true(pair_control(&pair->sides[B], &message));
 	assert_int_equal(message.type, CONTROL_LINK_FAILED);
 	assert_int_equal(message.link_failed.end, 99);
 	assert_int_equal(msg_recv(sock(state, B), bytes, 64, 0), 64);
 	assert_int_equal(msg_recv(sock(state, B), bytes, 64, 0), 64);
-	assert_int_equal(ctx->held, 0);
+	assert_int_equal(ctx->pool.held, 0);
 }
 
 static void test_channel_never_granted(void **state)
@@ -807,11 +806,11 @@ static void test_channel_never_granted(void **state)
 
 	frame_encode(&frame, bytes);
 	pair_inject(pair, A, bytes, sizeof(bytes));
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	/* It asks msgd first: CHANNEL may be on its way. */
 	assert_true(pair_control(&pair->sides[B], &message));
 	assert_int_equal(message.type, CONTROL_SYNC);
-	assert_non_null(pair->sides[B].ctx->links);
+	assert_non_null(pair->sides[B].ctx->links.by_end);
 	answer.request = message.request;
 	pair_say(&pair->sides[B], &answer);
 	expect_reset(pair, "a frame for a channel that was never granted");
@@ -828,13 +827,13 @@ static void test_channel_granted_late(void **state)
 
 	frame_encode(&frame, bytes);
 	pair_inject(pair, A, bytes, sizeof(bytes));
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	assert_true(pair_control(&pair->sides[B], &message));
 	answer.request = message.request;
 	pair_say(&pair->sides[B], &grant);
 	pair_say(&pair->sides[B], &answer);
-	assert_non_null(pair->sides[B].ctx->links);
-	assert_non_null(channel_find(pair->sides[B].link, 77));
+	assert_non_null(pair->sides[B].ctx->links.by_end);
+	assert_non_null(channel_find(&pair->sides[B].link->channels, 77));
 }
 
 static void test_unknown_after_msgds_return(void **state)
@@ -848,11 +847,11 @@ static void test_unknown_after_msgds_return(void **state)
 	pair->sides[B].ctx->control.epoch++;
 	frame_encode(&frame, bytes);
 	pair_inject(pair, A, bytes, sizeof(bytes));
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	assert_true(pair_control(&pair->sides[B], &message));
 	answer.request = message.request;
 	pair_say(&pair->sides[B], &answer);
-	assert_non_null(pair->sides[B].ctx->links);
+	assert_non_null(pair->sides[B].ctx->links.by_end);
 	transfer(state, A, 64, 1);
 }
 
@@ -867,24 +866,22 @@ static void granted_before_msgds_return(void **state, int error)
 	struct control_message listen = {.type = CONTROL_LISTEN,
 		.listen = {.listener = 5, .type = CHANNEL_SEQPACKET, .backlog = 1}};
 	struct control_message answer = {.type = CONTROL_STATUS}, message = {0};
-	struct msg_sock *listener = sock_new(ctx, SOCK_LISTENER, 0);
+	struct msg_sock *listener = sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING);
 	bool announced = false;
 
 	strcpy(side->channel->name, "other"); /* which is announced, too */
-	strcpy(listener->name, "name");
 	strcpy(listen.listen.name, "name");
-	listener->handle = 5;
-	listener->backlog = 1;
-	HASH_ADD(hh, ctx->listeners, handle, sizeof(listener->handle), listener);
+	ctx->socks.last_handle = 4;
+	assert_int_equal(sock_set_name(listener, "name", 1), 0);
 	ctx->control.epoch = 1;
-	answer.request = request_new(ctx, listener, &listen)->id;
+	answer.request = request_new(&ctx->control, listener, &listen)->id;
 	answer.status.error = (uint32_t)error;
 	pair_say(side, &answer);
 	while (pair_control(side, &message))
 		;
-	atomic_store(&ctx->control.them->alive, 1);
+	atomic_store(&ctx->control.ring.them->alive, 1);
 	atomic_store(&side->control_page->epoch, 2);
-	control_take(ctx);
+	control_take(&ctx->control);
 	while (pair_control(side, &message))
 		announced |= message.type == CONTROL_LISTEN && message.listen.listener == 5;
 	assert_int_equal(announced, error == 0);
@@ -908,9 +905,9 @@ static void test_hostile_counters(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(produced); i++) {
 		struct pair *pair = pair_new(4);
 
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 		atomic_fetch_add(&pair->page->end[A].produced, produced[i]);
-		link_take(pair->sides[B].link, NULL);
+		pair_take(&pair->sides[B]);
 		expect_reset(pair, "a frame that makes no sense");
 		pair_free(pair);
 	}
@@ -923,11 +920,11 @@ static void test_garbage_doorbell(void **state)
 
 	/* Hints may say anything: A loses its own link at worst, B only the link to A. */
 	memset(&pair->page->end[A], 0xa5, sizeof(pair->page->end[A]));
-	link_take(pair->sides[B].link, NULL);
+	pair_take(&pair->sides[B]);
 	while (msg_send(sock(state, B), bytes, sizeof(bytes), 0) > 0)
 		;
 	assert_int_not_equal(errno, 0);
-	assert_null(pair->sides[B].ctx->links);
+	assert_null(pair->sides[B].ctx->links.by_end);
 	assert_int_equal(pair->sides[B].channel->error, ECONNRESET);
 }
 

@@ -52,17 +52,35 @@ static const struct sim_domain *domain_of(struct pair *pair, unsigned side)
 
 static bool readable(struct pair_side *side)
 {
-	struct pollfd fd = {.fd = side->ctx->hv->ops->fd(side->ctx->hv), .events = POLLIN};
+	struct pollfd fd = {.fd = side->sim_hv->ops->fd(side->sim_hv), .events = POLLIN};
 
 	return poll(&fd, 1, 0) == 1;
+}
+
+static void drive(struct pair_side *side)
+{
+	driver_drive(&side->ctx->driver, &(struct focus){0});
+}
+
+static struct argo_end *argo(struct pair_side *side)
+{
+	return argo_of(side->link->transport);
+}
+
+static int put_limit(struct pair_side *side, uint32_t bytes)
+{
+	int r = transport_put_bare(side->link->transport, PAIR_CHANNEL, FRAME_LIMIT, bytes);
+
+	link_check(side->link, r);
+	return r;
 }
 
 /* As whoever is about to sleep: everything is looked at, and events are asked for. */
 static void fall_asleep(struct pair_side *side)
 {
 	for (int i = 0; i < 10; i++) {
-		ctx_drive(side->ctx, NULL);
-		if (!ctx_arm(side->ctx))
+		drive(side);
+		if (!driver_arm(&side->ctx->driver))
 			return;
 	}
 	fail_msg("there is always more to do");
@@ -90,7 +108,7 @@ static int fill_ring(struct pair_side *side, size_t len)
 	while (say(side, len) == (ssize_t)len)
 		n++;
 	assert_int_equal(errno, EAGAIN);
-	assert_true(side->link->argo.full);
+	assert_true(argo(side)->full);
 	return n;
 }
 
@@ -108,14 +126,10 @@ static void test_shares_nothing(void **state)
 		assert_int_equal(d->n_shared, 0);
 		assert_int_equal(d->n_pinned, 0);
 		assert_int_equal(d->n_argo, 1);
-		assert_int_equal(link->port, 0);
-		assert_null(link->page);
-		assert_null(link->door_share);
-		assert_null(link->door_map);
-		assert_null(link->refs_share);
+		assert_int_equal(link->transport->port, 0);
+		assert_null(argo_of(link->transport)->paged.page);
 	}
-	link_kill(pair->sides[A].link, false, "test");
-	link_bury(pair->sides[A].ctx);
+	pair_end(&pair->sides[A], LINK_LEFT, "test");
 	assert_int_equal(domain_of(pair, A)->n_argo, 0);
 }
 
@@ -129,14 +143,14 @@ static void test_sizes(void **state)
 		size_t len = sizes[i / 2];
 		ssize_t r = -1;
 
-		ctx_drive(from->ctx, NULL);
+		drive(from);
 		assert_int_equal(say(from, len), len);
 		for (int k = 0; r < 0; k++) {
 			assert_in_range(k, 0, 1000);
 			r = hear(to);
 			if (r < 0)
 				assert_int_equal(errno, EAGAIN);
-			ctx_drive(from->ctx, NULL);
+			drive(from);
 		}
 		assert_int_equal(r, len);
 	}
@@ -153,22 +167,40 @@ static void test_features(void **state)
 	uint8_t flags = d->flags;
 	unsigned n = 0;
 
-	assert_int_equal(ctx_argo_features(hv), has);
+	assert_int_equal(control_argo_features(hv), has);
 	while (hv->ops->argo_register(hv, 0, pair->sides[B].domid, 64, &ring[n]) == 0)
 		n++;
 	assert_int_equal(n, ARGO_RINGS_MAX - 1); /* the link has one */
-	assert_int_equal(ctx_argo_features(hv), has);
+	assert_int_equal(control_argo_features(hv), has);
 	while (n)
 		assert_int_equal(hv->ops->argo_unregister(hv, ring[--n]), 0);
 	d->flags = flags | SIM_DOMAIN_NO_DRIVER;
-	assert_int_equal(ctx_argo_features(hv), FEATURE_NO_ARGO_DRIVER);
+	assert_int_equal(control_argo_features(hv), FEATURE_NO_ARGO_DRIVER);
 	d->flags = flags & (uint8_t)~SIM_DOMAIN_ARGO;
-	assert_int_equal(ctx_argo_features(hv), 0);
+	assert_int_equal(control_argo_features(hv), 0);
 	d->flags = flags;
 	sim_xen(pair->sim)->seg->argo_off = 1;
-	assert_int_equal(ctx_argo_features(hv), FEATURE_NO_HYPERVISOR_ARGO);
+	assert_int_equal(control_argo_features(hv), FEATURE_NO_HYPERVISOR_ARGO);
 	sim_xen(pair->sim)->seg->argo_off = 0;
-	assert_int_equal(ctx_argo_features(hv), has);
+	assert_int_equal(control_argo_features(hv), has);
+}
+
+static uint32_t create_error(struct pair_side *side, const struct control_link_create *create)
+{
+	struct control_message answer;
+
+	link_create(&side->ctx->links, 0, create, &answer);
+	assert_int_equal(answer.type, CONTROL_LINK_FAILED);
+	return answer.link_failed.error;
+}
+
+static uint32_t bind_error(struct pair_side *side, const struct control_link_bind *bind)
+{
+	struct control_message answer;
+
+	link_bind(&side->ctx->links, 0, bind, &answer);
+	assert_int_equal(answer.type, CONTROL_LINK_FAILED);
+	return answer.link_failed.error;
 }
 
 static uint32_t failed_error(struct pair_side *side)
@@ -202,19 +234,15 @@ static void test_rings_in_use(void **state)
 
 	while (hv->ops->argo_register(hv, 0, pair->sides[B].domid, 64, &ring) == 0)
 		;
-	link_create(side->ctx, &create);
-	assert_int_equal(failed_error(side), ENOSPC);
-	link_bind(side->ctx, &bind);
-	assert_int_equal(failed_error(side), ENOSPC);
+	assert_int_equal(create_error(side, &create), ENOSPC);
+	assert_int_equal(bind_error(side, &bind), ENOSPC);
 	create.transport = TRANSPORT_ARGO;
-	link_create(side->ctx, &create);
-	assert_int_equal(failed_error(side), ENOSPC);
+	assert_int_equal(create_error(side, &create), ENOSPC);
 	while (hv->ops->evtchn_alloc_unbound(hv, 0, &port) == 0)
 		;
-	link_create(side->ctx, &create);
-	assert_int_equal(failed_error(side), ENOBUFS);
-	assert_null(link_find(side->ctx, 50));
-	assert_null(link_find(side->ctx, 51));
+	assert_int_equal(create_error(side, &create), ENOBUFS);
+	assert_null(link_find(&side->ctx->links, 50));
+	assert_null(link_find(&side->ctx->links, 51));
 }
 
 /* ---- how many hypercalls ----------------------------------------------------------------------
@@ -253,9 +281,9 @@ static void warm_up(struct pair *pair)
 {
 	for (int i = 0; i < 100; i++) {
 		while (say(&pair->sides[A], 65536) < 0)
-			ctx_drive(pair->sides[A].ctx, NULL);
+			drive(&pair->sides[A]);
 		while (hear(&pair->sides[B]) < 0)
-			ctx_drive(pair->sides[A].ctx, NULL);
+			drive(&pair->sides[A]);
 	}
 	while (hear(&pair->sides[B]) > 0)
 		;
@@ -333,13 +361,13 @@ static void test_frames_wake(void **state)
 	assert_false(readable(b));
 	assert_int_equal(say(a, 10), 10);
 	assert_true(readable(b));
-	ctx_drive(b->ctx, NULL);
+	drive(b);
 	assert_false(b->link->armed);
 	assert_int_equal(hear(b), 10);
 	/* And what came before it fell asleep is found while it does. */
 	assert_int_equal(say(a, 11), 11);
-	assert_true(ctx_arm(b->ctx));
-	ctx_drive(b->ctx, NULL);
+	assert_true(driver_arm(&b->ctx->driver));
+	drive(b);
 	assert_int_equal(hear(b), 11);
 	fall_asleep(b);
 	assert_int_equal(say(a, 12), 12);
@@ -354,14 +382,14 @@ static void test_room_wakes(void **state)
 	assert_in_range(fill_ring(a, 1000), 2, 4);
 	fall_asleep(a);
 	assert_int_equal(say(a, 1000), -1);
-	assert_true(a->link->argo.full);
+	assert_true(argo(a)->full);
 	assert_false(readable(a));
 	/* Nobody reads there, so no credit comes back: it is the room that wakes. */
-	link_take(b->link, NULL);
-	assert_false(a->link->ops->pending(a->link));
+	pair_take(b);
+	assert_false(argo_pending(a->link->transport));
 	assert_true(readable(a));
-	ctx_drive(a->ctx, NULL);
-	assert_false(a->link->argo.full);
+	drive(a);
+	assert_false(argo(a)->full);
 	assert_int_equal(say(a, 1000), 1000);
 }
 
@@ -397,7 +425,7 @@ static void test_room_is_found_without_events(void **state)
 	while (hear(b) == 1000)
 		;
 	assert_false(a->link->armed);
-	assert_true(a->link->argo.full);
+	assert_true(argo(a)->full);
 	assert_int_equal(say(a, 1000), 1000);
 }
 
@@ -411,21 +439,21 @@ static void test_blocked_goes_out(void **state)
 	ssize_t r;
 
 	/* To the last slot: CLOSE waits for room. */
-	link_look_for_room(a->link);
-	while (link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, MESSAGE_MAX_DEFAULT) == 0)
+	a->link->transport->ops->not_armed(a->link->transport);
+	while (put_limit(a, MESSAGE_MAX_DEFAULT) == 0)
 		;
 	a->sock = NULL;
 	assert_int_equal(msg_close(closed), 0);
-	assert_false(TAILQ_EMPTY(&a->link->blocked));
+	assert_false(TAILQ_EMPTY(&a->link->channels.blocked));
 	fall_asleep(a);
-	assert_false(TAILQ_EMPTY(&a->link->blocked));
+	assert_false(TAILQ_EMPTY(&a->link->channels.blocked));
 	while ((r = hear(b)) == 1000)
 		got++;
 	assert_int_equal(got, n);
 	assert_int_equal(r, -1);
 	assert_true(readable(a));
-	ctx_drive(a->ctx, NULL);
-	assert_true(TAILQ_EMPTY(&a->link->blocked));
+	drive(a);
+	assert_true(TAILQ_EMPTY(&a->link->channels.blocked));
 	assert_int_equal(hear(b), 0);
 }
 
@@ -441,7 +469,7 @@ static void stranger_open(struct stranger *s, struct pair *pair)
 	assert_int_equal(
 		s->hv->ops->argo_register(s->hv, 0, pair->sides[B].domid, RING_LEN, &s->ring), 0);
 	assert_int_equal(
-		s->hv->ops->argo_peer(s->hv, s->ring, pair->sides[B].link->argo.ring->aport), 0);
+		s->hv->ops->argo_peer(s->hv, s->ring, argo(&pair->sides[B])->ring->aport), 0);
 }
 
 static int raw_send(
@@ -470,7 +498,7 @@ static void test_strangers_room(void **state)
 	assert_int_equal(hear(b), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_true(readable(a));
-	ctx_drive(a->ctx, NULL);
+	drive(a);
 	assert_int_equal(say(a, 1000), 1000);
 	assert_int_equal(hear(b), 1000);
 	hv_close(s.hv);
@@ -491,14 +519,14 @@ static void test_no_wakeup_queued(void **state)
 
 	ops.argo_sendv = no_memory;
 	a->sim_hv->ops = &ops;
-	assert_int_equal(link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, 1), -EAGAIN);
-	assert_false(a->link->argo.full);
-	assert_true(ctx_retry_time(a->ctx) != DEADLINE_NEVER);
+	assert_int_equal(put_limit(a, 1), -EAGAIN);
+	assert_false(argo(a)->full);
+	assert_true(links_retry_time(&a->ctx->links) != DEADLINE_NEVER);
 	a->sim_hv->ops = before;
-	a->link->argo.retry_ns = 1;
-	ctx_drive(a->ctx, NULL);
-	assert_true(ctx_retry_time(a->ctx) == DEADLINE_NEVER);
-	assert_int_equal(link_put_bare(a->link, PAIR_CHANNEL, FRAME_LIMIT, 1), 0);
+	a->link->transport->retry_ns = 1;
+	drive(a);
+	assert_true(links_retry_time(&a->ctx->links) == DEADLINE_NEVER);
+	assert_int_equal(put_limit(a, 1), 0);
 }
 
 /* While it waits for msgd's word about a number, the ring is left alone, and wakes nobody. */
@@ -512,16 +540,16 @@ static void test_unknown_number_waits(void **state)
 
 	(void)hear(b);
 	frame_encode(&frame, bytes);
-	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, sizeof(bytes),
-			    FRAME_MESSAGE_TYPE) > 0);
-	ctx_drive(b->ctx, NULL);
+	assert_true(
+		raw_send(a->sim_hv, argo(a)->ring, bytes, sizeof(bytes), FRAME_MESSAGE_TYPE) > 0);
+	drive(b);
 	assert_true(pair_control(b, &m));
 	assert_int_equal(m.type, CONTROL_SYNC);
 	fall_asleep(b);
 	assert_true(b->link->armed);
 	assert_false(readable(b));
 	/* It was another channel's, of which msgd had told. */
-	assert_non_null(channel_new(b->link, 99, true));
+	assert_non_null(channel_new(&b->link->channels, 99, true));
 	m = (struct control_message){.type = CONTROL_STATUS, .request = m.request};
 	pair_say(b, &m);
 	assert_int_equal(b->link->state, LINK_UP);
@@ -529,9 +557,9 @@ static void test_unknown_number_waits(void **state)
 	fall_asleep(b);
 	assert_int_equal(say(a, 10), 10);
 	assert_true(readable(b));
-	ctx_drive(b->ctx, NULL);
+	drive(b);
 	assert_int_equal(hear(b), 10);
-	channel_free(channel_find(b->link, 99));
+	channel_free(channel_find(&b->link->channels, 99));
 }
 
 /* ---- ends ------------------------------------------------------------------------------------ */
@@ -543,8 +571,8 @@ static void expect_reset(struct pair_side *side)
 	assert_int_equal(say(side, 1), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_int_equal(side->channel->state, CHANNEL_DEAD);
-	assert_null(side->ctx->links);
-	assert_null(side->ctx->links_by_ring);
+	assert_null(side->ctx->links.by_end);
+	assert_null(side->ctx->links.by_ring);
 }
 
 static void msgd_says_down(struct pair_side *side)
@@ -611,14 +639,14 @@ static void test_domain_destroyed(void **state)
 	assert_int_equal(say(&pair->sides[A], 100), 100);
 	pair_kill(pair, A);
 	assert_int_equal(sim_domain_destroy(pair->sim, pair->sides[A].domid), 0);
-	assert_true(ctx_arm(b->ctx)); /* there is a message in it still */
-	ctx_drive(b->ctx, NULL);
-	assert_true(ctx_arm(b->ctx));
-	ctx_drive(b->ctx, NULL);
+	assert_true(driver_arm(&b->ctx->driver)); /* there is a message in it still */
+	drive(b);
+	assert_true(driver_arm(&b->ctx->driver));
+	drive(b);
 	assert_int_equal(failed_error(b), ECONNRESET);
 	assert_int_equal(hear(b), 100);
 	expect_reset(b);
-	assert_false(ctx_arm(b->ctx));
+	assert_false(driver_arm(&b->ctx->driver));
 }
 
 /* ---- hostile peers ----------------------------------------------------------------------------
@@ -642,13 +670,13 @@ static void test_hostile_messages(void **state)
 	stranger_open(&s, pair);
 	assert_true(raw_send(s.hv, s.ring, bytes, sizeof(bytes), FRAME_MESSAGE_TYPE) > 0);
 	hv_close(s.hv);
-	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, sizeof(bytes), 1) > 0);
-	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, 0, FRAME_MESSAGE_TYPE) == 0);
+	assert_true(raw_send(a->sim_hv, argo(a)->ring, bytes, sizeof(bytes), 1) > 0);
+	assert_true(raw_send(a->sim_hv, argo(a)->ring, bytes, 0, FRAME_MESSAGE_TYPE) == 0);
 	assert_int_equal(hear(b), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_int_equal(b->link->state, LINK_UP);
 	/* A frame that its message cuts. */
-	assert_true(raw_send(a->sim_hv, a->link->argo.ring, bytes, 32, FRAME_MESSAGE_TYPE) > 0);
+	assert_true(raw_send(a->sim_hv, argo(a)->ring, bytes, 32, FRAME_MESSAGE_TYPE) > 0);
 	(void)hear(b);
 	assert_int_equal(failed_error(b), EPROTO);
 	expect_reset(b);
@@ -667,7 +695,7 @@ static void test_deaf_peer(void **state)
 	}
 	fall_asleep(a);
 	assert_false(readable(a));
-	assert_int_equal(a->channel->out_bytes, 0);
+	assert_true(STAILQ_EMPTY(&a->channel->out));
 	assert_int_equal(a->link->state, LINK_UP);
 }
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Socket options, the peer's identity, userdata. */
-#include <errno.h>
 #include <string.h>
 
-#include "libmsg/private.h"
+#include "libmsg/api/ctx.h"
 
 /* A receive window below a new channel's credit could not be kept. */
 #define RCVBUF_MIN CREDIT_INITIAL
@@ -34,7 +33,7 @@ static uint32_t sock_maxmsg(const struct msg_sock *sock)
 
 static int set_maxmsg(struct msg_sock *sock, int64_t value)
 {
-	if (sock->kind != SOCK_CHANNEL)
+	if (!sock->channel)
 		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (set_size(&sock->maxmsg, value, 1, sock->rcvbuf) < 0)
 		return -1;
@@ -44,7 +43,7 @@ static int set_maxmsg(struct msg_sock *sock, int64_t value)
 
 static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 {
-	if (sock->kind != SOCK_CHANNEL)
+	if (!sock->channel)
 		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (set_size(&sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
 		return -1;
@@ -57,8 +56,8 @@ static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 static int set_cork(struct msg_sock *sock, int64_t value)
 {
 	sock->cork = value != 0;
-	if (!sock->cork && sock->channel && sock->channel->link)
-		link_push(sock->channel->link);
+	if (!sock->cork)
+		sock_push(sock);
 	return 0;
 }
 
@@ -90,7 +89,7 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 	case LIBMSG_SPIN:
 		if (value < -1 || value > 1000000)
 			return failure(EINVAL, "%lld us is out of range", (long long)value);
-		sock->ctx->spin_us = (int)value;
+		sock_ctx(sock)->driver.spin_us = (int)value;
 		return 0;
 	case LIBMSG_TRANSPORT:
 	case LIBMSG_ERROR:
@@ -105,11 +104,10 @@ PUBLIC int msg_setopt(struct msg_sock *sock, int option, int64_t value)
 {
 	int r;
 
-	if (!ctx_same_process(sock->ctx))
-		return failure(EBADFD, "the context belongs to the parent process");
-	ctx_lock(sock->ctx);
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
 	r = setopt_locked(sock, option, value);
-	ctx_unlock(sock->ctx);
+	ctx_leave(sock_ctx(sock));
 	return r;
 }
 
@@ -121,7 +119,7 @@ static int take_error(struct msg_sock *sock, int64_t *ret_value)
 
 		/* The reason belongs to the call that reports it, though this one succeeds. */
 		sock->error = sock->kind == SOCK_LISTENER ? error : 0;
-		(void)failure(errno, "%s", sock->reason);
+		(void)failure(kept_errno, "%s", sock->reason);
 	}
 	return 0;
 }
@@ -154,7 +152,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		*ret_value = sock->cork;
 		return 0;
 	case LIBMSG_SPIN:
-		*ret_value = sock->ctx->spin_us;
+		*ret_value = sock_ctx(sock)->driver.spin_us;
 		return 0;
 	case LIBMSG_TRANSPORT:
 		if (!sock->channel || !sock->channel->transport)
@@ -175,38 +173,41 @@ PUBLIC int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value)
 {
 	int r;
 
-	if (!ctx_same_process(sock->ctx))
-		return failure(EBADFD, "the context belongs to the parent process");
-	ctx_lock(sock->ctx);
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
 	r = getopt_locked(sock, option, ret_value);
-	ctx_unlock(sock->ctx);
+	ctx_leave(sock_ctx(sock));
 	return r;
+}
+
+static int getpeer_locked(const struct msg_sock *sock, struct msg_peer *ret_peer)
+{
+	struct msg_peer peer = {.size = ret_peer->size};
+	const struct channel *channel = sock->channel;
+
+	if (peer.size < sizeof(uint32_t) || peer.size > sizeof(peer))
+		return failure(EINVAL, "msg_peer.size is %u: set it to sizeof(struct msg_peer)",
+			peer.size);
+	if (!channel)
+		return failure(ENOTCONN, "no channel stands");
+	peer.domid = channel->peer.domid;
+	peer.transport = channel->transport;
+	memcpy(peer.uuid, channel->peer.uuid, sizeof(peer.uuid));
+	memcpy(peer.domain, channel->peer.domain, sizeof(peer.domain));
+	memcpy(peer.name, channel->name, sizeof(peer.name));
+	memcpy(ret_peer, &peer, peer.size);
+	return 0;
 }
 
 PUBLIC int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer)
 {
-	struct msg_peer peer = {.size = ret_peer->size};
-	const struct channel *channel;
+	int r;
 
-	if (!ctx_same_process(sock->ctx))
-		return failure(EBADFD, "the context belongs to the parent process");
-	if (ret_peer->size < sizeof(uint32_t) || ret_peer->size > sizeof(peer))
-		return failure(EINVAL, "msg_peer.size is %u: set it to sizeof(struct msg_peer)",
-			ret_peer->size);
-	ctx_lock(sock->ctx);
-	channel = sock->channel;
-	if (channel) {
-		peer.domid = channel->peer.domid;
-		peer.transport = channel->transport;
-		memcpy(peer.uuid, channel->peer.uuid, sizeof(peer.uuid));
-		memcpy(peer.domain, channel->peer.domain, sizeof(peer.domain));
-		memcpy(peer.name, channel->name, sizeof(peer.name));
-	}
-	ctx_unlock(sock->ctx);
-	if (!channel)
-		return failure(ENOTCONN, "no channel stands");
-	memcpy(ret_peer, &peer, peer.size);
-	return 0;
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	r = getpeer_locked(sock, ret_peer);
+	ctx_leave(sock_ctx(sock));
+	return r;
 }
 
 _Static_assert(sizeof(((struct msg_peer *)0)->domain) == DOMAIN_NAME_SIZE, "they are copied");
@@ -214,10 +215,19 @@ _Static_assert(sizeof(((struct msg_peer *)0)->name) == NAME_SIZE, "they are copi
 
 PUBLIC void msg_set_userdata(struct msg_sock *sock, void *userdata)
 {
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return;
 	sock->userdata = userdata;
+	ctx_leave(sock_ctx(sock));
 }
 
 PUBLIC void *msg_userdata(struct msg_sock *sock)
 {
-	return sock->userdata;
+	void *userdata;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return NULL;
+	userdata = sock->userdata;
+	ctx_leave(sock_ctx(sock));
+	return userdata;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Walks scattered memory. The caller never asks for more than is left. */
-#include <string.h>
+/* Copies between scattered memory and contiguous memory. */
+#include "libmsg/transport/cursor.h"
 
-#include "libmsg/private.h"
+#include <string.h>
 
 void cursor_read(struct iov_cursor *cursor, void *dst, size_t len)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* This thread's last failure, as a sentence. */
-#include <errno.h>
+#include "libmsg/api/reason.h"
+
+#include <stdarg.h>
 #include <stdio.h>
 
-#include "libmsg/private.h"
+#include "libmsg/api/ctx.h"
 
 static _Thread_local char last_reason[256] = "no failure so far";
 _Thread_local int kept_errno;

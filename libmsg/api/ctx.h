@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The context behind struct msg_ctx, and the one way into it: every public call that has a context
+ * or a socket enters by ctx_enter and leaves by ctx_leave. Only the functions of libmsg/api speak
+ * -1 and errno.
+ *
+ * Included by: libmsg/api, tests.
+ */
+#ifndef LIBMSG_API_CTX_H
+#define LIBMSG_API_CTX_H
+
+#include "libmsg/api/reason.h"
+#include "libmsg/libmsg.h"
+#include "libmsg/wait/driver.h"
+
+#define PUBLIC __attribute__((visibility("default")))
+
+struct msg_ctx {
+	struct hv *hv;			/* owned */
+	volatile uint8_t *same_process; /* a page that reads 0 in a forked child; owned */
+	enum transport_kind transport;	/* demanded of connects */
+	struct pool pool;
+	struct links links;
+	struct socks socks;
+	struct control control;
+	struct driver driver;
+};
+
+/* Sets up all parts around an open hypervisor. -errno. */
+int ctx_init(struct msg_ctx *ctx, struct hv *hv, unsigned flags);
+/* Closes the sockets, ends the links, frees the requests. */
+void ctx_clear(struct msg_ctx *ctx);
+
+/* The lock, and errno as the caller had it. -1: this is a forked child, and EBADFD. */
+static inline int ctx_enter(struct msg_ctx *ctx)
+{
+	if (!*ctx->same_process)
+		return failure(EBADFD, "the context belongs to the parent process");
+	errno_keep();
+	driver_lock(&ctx->driver);
+	return 0;
+}
+
+/* Acts on what the call has marked, and drops the lock. errno is failure's, or as before. */
+static inline void ctx_leave(struct msg_ctx *ctx)
+{
+	driver_unlock(&ctx->driver);
+	errno_restore();
+}
+
+static inline struct msg_ctx *sock_ctx(const struct msg_sock *sock)
+{
+	return sock->socks->ctx;
+}
+
+/* 0; -1 with EINVAL: a flag that is not among those allowed. */
+static inline int flags_check(unsigned flags, unsigned allowed)
+{
+	if (flags & ~allowed)
+		return failure(EINVAL, "unknown flags 0x%x", flags & ~allowed);
+	return 0;
+}
+
+/* 0; -1: no channel stands, or ever did. */
+int channel_check(const struct msg_sock *sock);
+/* Gives up its request, if one is under way, and frees it. */
+void sock_discard(struct msg_sock *sock);
+/* Shows the peer what MSG_MORE and LIBMSG_CORK have held back. */
+void sock_push(struct msg_sock *sock);
+
+/* The link of a channel; NULL: it is gone. */
+static inline struct link *channel_link(const struct channel *channel)
+{
+	return channel->set ? container_of(channel->set, struct link, channels) : NULL;
+}
+
+#endif

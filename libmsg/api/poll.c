@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Waiting for several sockets: msg_poll, and msg_ctx_fd with msg_ctx_dispatch for event loops. */
+#include <poll.h>
+
+#include "libmsg/api/ctx.h"
+
+#define ALWAYS_EVENTS (POLLHUP | POLLERR)
+
+PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
+{
+	int r;
+
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	r = driver_fd(&ctx->driver);
+	if (r < 0)
+		r = failure(-r, "no descriptor for event loops");
+	ctx_leave(ctx);
+	return r;
+}
+
+/* Owed POLLOUT, and room in the link is all that it waits for. */
+static bool waits_for_room(struct msg_sock *sock)
+{
+	uint32_t want;
+
+	return sock->out_edge && sock->channel &&
+	       !channel_can_send(sock->channel, FRAGMENT_MIN, &want) && want;
+}
+
+static short dispatch_events(struct msg_sock *sock)
+{
+	short events = sock_events(sock);
+
+	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
+	if (!(events & POLLOUT) && waits_for_room(sock)) {
+		channel_block(sock->channel);
+		events = sock_events(sock);
+	}
+	/* An end that was read: who goes on sending is not to be woken for it again and again. */
+	if (sock->channel && sock->channel->rx_end_read && !(events & ALWAYS_EVENTS))
+		events &= (short)~(POLLIN | POLLRDHUP);
+	if (!sock->out_edge)
+		events &= (short)~POLLOUT;
+	return events;
+}
+
+/* Level-triggered: what stays ready goes to the end of the list, and is reported again. */
+static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int n)
+{
+	struct msg_sock *sock, *last = TAILQ_LAST(&socks->ready, sock_list), *next;
+	int count = 0;
+
+	for (sock = TAILQ_FIRST(&socks->ready); sock && count < n; sock = next) {
+		short events = dispatch_events(sock);
+
+		next = sock == last ? NULL : TAILQ_NEXT(sock, entry_ready);
+		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
+		if (!events) {
+			sock->ready = false;
+			continue;
+		}
+		TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+		if (events & POLLOUT)
+			sock->out_edge = false;
+		ret_events[count++] = (struct msg_event){.sock = sock, .revents = events};
+	}
+	return count;
+}
+
+PUBLIC int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
+{
+	int count;
+
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	if (n < 1) {
+		count = failure(EINVAL, "room for %d events", n);
+	} else {
+		driver_look(&ctx->driver);
+		count = dispatch_ready(&ctx->socks, ret_events, n);
+		if (ctx->driver.epoll_fd >= 0)
+			driver_update_fd(&ctx->driver);
+	}
+	ctx_leave(ctx);
+	return count;
+}
+
+static int poll_scan(struct msg_pollfd *fds, size_t n)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		fds[i].revents = 0;
+		if (!fds[i].sock)
+			continue;
+		fds[i].revents = (short)(sock_events(fds[i].sock) &
+					 (fds[i].events | ALWAYS_EVENTS | POLLRDHUP));
+		if (!(fds[i].events & POLLIN))
+			fds[i].revents &= (short)~POLLRDHUP;
+		count += fds[i].revents != 0;
+	}
+	return count;
+}
+
+/* The link to look at: the only one that is waited for. */
+static struct link *poll_link(struct msg_pollfd *fds, size_t n)
+{
+	struct link *only = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct channel *channel = fds[i].sock ? fds[i].sock->channel : NULL;
+		struct link *link = channel ? channel_link(channel) : NULL;
+		uint32_t want;
+
+		if (!link)
+			continue;
+		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, FRAGMENT_MIN, &want) &&
+			want)
+			channel_block(channel); /* an event comes when there is room */
+		if (only && only != link)
+			return NULL;
+		only = link;
+	}
+	return only;
+}
+
+struct polling {
+	struct msg_pollfd *fds;
+	size_t n;
+	int count;
+};
+
+static bool poll_is_over(void *arg, struct focus *ret_focus)
+{
+	struct polling *polling = arg;
+
+	polling->count = poll_scan(polling->fds, polling->n);
+	if (polling->count)
+		return true;
+	ret_focus->link = poll_link(polling->fds, polling->n);
+	return false;
+}
+
+static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, int timeout_ms)
+{
+	struct polling polling = {.fds = fds, .n = n};
+	struct waiter waiter = {.over = poll_is_over,
+		.arg = &polling,
+		.deadline_ns = driver_deadline(&ctx->driver, timeout_ms)};
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i].sock && sock_ctx(fds[i].sock) != ctx)
+			return failure(EINVAL, "sockets of several contexts");
+	}
+	r = driver_wait(&ctx->driver, &waiter);
+	if (r == -EINTR)
+		return failure(EINTR, "interrupted by a signal");
+	return polling.count;
+}
+
+PUBLIC int msg_poll(struct msg_pollfd *fds, size_t n, int timeout_ms)
+{
+	struct msg_ctx *ctx = NULL;
+	int r;
+
+	for (size_t i = 0; i < n && !ctx; i++)
+		ctx = fds[i].sock ? sock_ctx(fds[i].sock) : NULL;
+	if (!ctx)
+		return failure(EINVAL, "no socket to poll");
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	r = poll_locked(ctx, fds, n, timeout_ms);
+	ctx_leave(ctx);
+	return r;
+}

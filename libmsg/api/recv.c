@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Receiving. */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "libmsg/api/ctx.h"
+#include "libmsg/api/iov.h"
+
+#define RECV_FLAGS (MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_CMSG_CLOEXEC)
+
+int channel_failure(const struct channel *channel)
+{
+	return failure(channel->error, "%s",
+		channel->why ? channel->why : "the peer closed the channel without reading all");
+}
+
+int message_check(const struct msghdr *message, size_t *ret_len)
+{
+	size_t len = 0;
+
+	if (message->msg_name || message->msg_namelen || message->msg_control ||
+		message->msg_controllen)
+		return failure(EINVAL, "msg_name and msg_control must be empty");
+	if (message->msg_iovlen > IOV_MAX)
+		return failure(EINVAL, "%zu segments: %d at most", message->msg_iovlen, IOV_MAX);
+	for (size_t i = 0; i < message->msg_iovlen; i++) {
+		if (message->msg_iov[i].iov_len > SSIZE_MAX - len)
+			return failure(EINVAL, "more bytes than ssize_t counts");
+		len += message->msg_iov[i].iov_len;
+	}
+	*ret_len = len;
+	return 0;
+}
+
+struct receiving {
+	struct channel *channel;
+	struct reader *reader; /* NULL: the message stays in the queue */
+};
+
+static bool receive_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct receiving *receiving = arg;
+	struct channel *channel = receiving->channel;
+	struct reader *reader = receiving->reader;
+
+	if ((reader && reader->done) || !STAILQ_EMPTY(&channel->in) || channel->error ||
+		channel_at_end(channel))
+		return true;
+	if (reader && !channel->reader && !channel->partial)
+		channel->reader = reader;
+	*ret_focus = (struct focus){.link = channel_link(channel), .channel = channel};
+	return false;
+}
+
+/*
+ * Waits until a message is at the head of the queue, or was written to the reader's memory. 1: so
+ * it is; 0: the end; -1.
+ */
+static int receive_message(struct msg_sock *sock, struct reader *reader, int flags)
+{
+	struct channel *channel = sock->channel;
+	struct driver *driver = &sock_ctx(sock)->driver;
+	struct receiving receiving = {.channel = channel, .reader = reader};
+	struct waiter waiter = {.over = receive_is_over, .arg = &receiving};
+	int r;
+
+	if (!sock->nonblock && !(flags & MSG_DONTWAIT))
+		waiter.deadline_ns = driver_deadline(driver, sock->rcvtimeo_ms);
+	r = driver_wait(driver, &waiter);
+	if (reader && reader->done)
+		return 1;
+	if (reader && channel->reader == reader && channel_leave_reader(channel) < 0)
+		channel_fail(channel, ENOMEM,
+			"out of memory in the middle of a message: the channel is lost");
+	if (!STAILQ_EMPTY(&channel->in))
+		return 1;
+	if (channel->error)
+		return channel_failure(channel);
+	if (channel_at_end(channel))
+		return 0;
+	if (r == -EINTR)
+		return failure(EINTR, "interrupted by a signal");
+	return failure(EAGAIN, "no message");
+}
+
+/* Takes the message at the head of the queue; its credit goes back. */
+static struct msg_buf *take_first(struct channel *channel)
+{
+	struct msg_buf *buf = STAILQ_FIRST(&channel->in);
+
+	STAILQ_REMOVE_HEAD(&channel->in, entry);
+	if (channel->set)
+		channel->pool->held -= buf->len;
+	channel_read_done(channel, buf->cost);
+	return buf;
+}
+
+/* ret_flags gets MSG_EOR with a message, MSG_TRUNC if it was cut. */
+static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_t n_iov,
+	size_t size, int flags, int *ret_flags)
+{
+	struct reader reader = {.iov = iov, .n_iov = n_iov, .size = size};
+	struct channel *channel;
+	struct iov_cursor cursor;
+	struct msg_buf *buf;
+	uint32_t len;
+	int r;
+
+	if (channel_check(sock) < 0)
+		return -1;
+	channel = sock->channel;
+	r = receive_message(sock, flags & MSG_PEEK ? NULL : &reader, flags);
+	channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
+	if (r <= 0)
+		return r;
+	*ret_flags |= MSG_EOR;
+	if (reader.done)
+		return reader.len;
+	buf = STAILQ_FIRST(&channel->in);
+	len = buf->len;
+	cursor_init(&cursor, iov, n_iov);
+	cursor_write(&cursor, buf->data, len < size ? len : size);
+	if (len > size)
+		*ret_flags |= MSG_TRUNC;
+	if (!(flags & MSG_PEEK))
+		free(take_first(channel));
+	return flags & MSG_TRUNC || len < size ? (ssize_t)len : (ssize_t)size;
+}
+
+PUBLIC ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = len};
+	int ret_flags = 0;
+	ssize_t r = -1;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	if (flags_check((unsigned)flags, RECV_FLAGS) == 0)
+		r = recv_locked(sock, &iov, 1, len, flags, &ret_flags);
+	ctx_leave(sock_ctx(sock));
+	return r;
+}
+
+PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags)
+{
+	ssize_t r = -1;
+	size_t len;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	if (flags_check((unsigned)flags, RECV_FLAGS) == 0 && message_check(message, &len) == 0) {
+		message->msg_flags = 0;
+		r = recv_locked(sock, message->msg_iov, message->msg_iovlen, len, flags,
+			&message->msg_flags);
+	}
+	ctx_leave(sock_ctx(sock));
+	return r;
+}
+
+static ssize_t take_locked(
+	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf)
+{
+	ssize_t r;
+
+	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0 || channel_check(sock) < 0)
+		return -1;
+	r = receive_message(sock, NULL, flags);
+	if (r == 0) {
+		*ret_buf = NULL;
+		sock->channel->rx_end_read = true;
+	}
+	if (r <= 0)
+		return r;
+	*ret_buf = take_first(sock->channel);
+	*ret_data = (*ret_buf)->data;
+	return (*ret_buf)->len;
+}
+
+PUBLIC ssize_t msg_recv_take(
+	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf)
+{
+	ssize_t r;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	r = take_locked(sock, flags, ret_data, ret_buf);
+	ctx_leave(sock_ctx(sock));
+	return r;
+}
+
+PUBLIC void msg_buf_free(struct msg_buf *buf)
+{
+	free(buf);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sending. */
+#include <stdlib.h>
+
+#include "libmsg/api/ctx.h"
+#include "libmsg/api/iov.h"
+
+#define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE)
+
+static int send_state(const struct channel *channel)
+{
+	if (channel->error)
+		return channel_failure(channel);
+	if (channel->tx_shut)
+		return failure(EPIPE, "this end was shut down for sending");
+	if (channel->rx_closed)
+		return failure(EPIPE, "the peer closed the channel");
+	return 0;
+}
+
+static bool send_is_pointless(const struct channel *channel)
+{
+	return channel->error || channel->tx_shut || channel->rx_closed;
+}
+
+static int send_length_check(const struct msg_sock *sock, size_t len)
+{
+	if (len > sock->sndbuf)
+		return failure(EMSGSIZE, "%zu bytes: LIBMSG_SNDBUF is %u", len, sock->sndbuf);
+	if (len > sock->channel->tx_maxmsg)
+		return failure(
+			EMSGSIZE, "%zu bytes: the peer takes %u", len, sock->channel->tx_maxmsg);
+	return 0;
+}
+
+/* ---- what MSG_MORE kept back ------------------------------------------------------------ */
+
+static bool push_is_over(void *arg, struct focus *ret_focus)
+{
+	struct link *link = channel_link(arg);
+
+	if (!link)
+		return true;
+	link_push(link);
+	if (!link_is_up(link) || !link->transport->unpushed)
+		return true;
+	*ret_focus = (struct focus){.link = link, .want = 1};
+	return false;
+}
+
+/*
+ * Frames that MSG_MORE kept back may have taken this message with them and then lack room: it waits
+ * as the message alone would have. When time is over nothing is lost: later calls send it.
+ */
+static void send_pushed(struct msg_sock *sock, uint64_t deadline_ns)
+{
+	struct waiter waiter = {
+		.over = push_is_over, .arg = sock->channel, .deadline_ns = deadline_ns};
+
+	(void)driver_wait(&sock_ctx(sock)->driver, &waiter);
+}
+
+/* ---- the rest of a message -------------------------------------------------------------- */
+
+struct rest {
+	struct channel *channel;
+	struct iov_cursor *cursor;
+	uint32_t len, done;
+	int r; /* of the last channel_send */
+};
+
+/* Keeps the rest of a message that is partly sent: it was accepted whole. */
+static int keep_rest(struct rest *rest)
+{
+	struct msg_buf *buf = malloc(sizeof(*buf) + rest->len);
+
+	if (!buf)
+		return -ENOMEM;
+	*buf = (struct msg_buf){.len = rest->len, .done = rest->done};
+	cursor_read(rest->cursor, buf->data + rest->done, rest->len - rest->done);
+	STAILQ_INSERT_TAIL(&rest->channel->out, buf, entry);
+	channel_block(rest->channel);
+	return 0;
+}
+
+static bool rest_is_over(void *arg, struct focus *ret_focus)
+{
+	struct rest *rest = arg;
+	struct channel *channel = rest->channel;
+	struct link *link = channel_link(channel);
+	uint32_t least;
+
+	if (!link || !link_is_up(link) || channel->rx_closed)
+		return true;
+	rest->r = channel_send(channel, rest->cursor, rest->len, &rest->done, false);
+	if (rest->r == 0)
+		return true;
+	link_push(link); /* the other side must see it to make room */
+	link_check(link, rest->r);
+	if (rest->r != -EAGAIN)
+		return true;
+	least = channel_min_fragment(link->transport, rest->len - rest->done);
+	ret_focus->link = link;
+	if (channel->tx_credit >= least + FRAME_CHARGE)
+		ret_focus->want = least ? least : 1;
+	return false;
+}
+
+/* Sends the rest of a message whose first fragments are out: there is no way back. */
+static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, uint32_t done,
+	uint64_t deadline_ns)
+{
+	struct channel *channel = sock->channel;
+	struct driver *driver = &sock_ctx(sock)->driver;
+	struct rest rest = {
+		.channel = channel, .cursor = cursor, .len = len, .done = done, .r = -EAGAIN};
+	struct waiter waiter = {.over = rest_is_over, .arg = &rest, .deadline_ns = deadline_ns};
+
+	channel->tx_partial = true;
+	(void)driver_wait(driver, &waiter);
+	channel->tx_partial = false;
+	channel_changed(channel); /* other senders may go on */
+	driver_pass(driver);
+	if (send_state(channel) < 0)
+		return -1;
+	if (rest.r == -EAGAIN && keep_rest(&rest) < 0) {
+		channel_fail(channel, ENOMEM,
+			"out of memory in the middle of a message: the channel is lost");
+		return channel_failure(channel);
+	}
+	send_pushed(sock, rest.r == 0 ? deadline_ns : DEADLINE_NOW);
+	return 0;
+}
+
+/* ---- a message -------------------------------------------------------------------------- */
+
+struct sending {
+	struct msg_sock *sock;
+	uint32_t len;
+};
+
+/* EAGAIN is about to be said: an event loop is owed POLLOUT. */
+static void owe_pollout(struct msg_sock *sock, uint32_t len)
+{
+	uint32_t want;
+
+	sock->out_edge = true;
+	if (channel_can_send(sock->channel, len, &want))
+		sock_changed(sock);
+	else if (want)
+		channel_block(sock->channel);
+}
+
+static bool send_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct sending *sending = arg;
+	struct channel *channel = sending->sock->channel;
+	uint32_t want;
+
+	if (send_is_pointless(channel) || channel_can_send(channel, sending->len, &want))
+		return true;
+	*ret_focus = (struct focus){.link = channel_link(channel), .want = want};
+	return false;
+}
+
+/* Lacks room or credit: waits, or says EAGAIN. 0: try again. */
+static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
+{
+	struct sending sending = {.sock = sock, .len = len};
+	struct waiter waiter = {.over = send_is_over, .arg = &sending, .deadline_ns = deadline_ns};
+	int r;
+
+	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
+		owe_pollout(sock, len);
+	r = driver_wait(&sock_ctx(sock)->driver, &waiter);
+	if (r == -EINTR)
+		return failure(EINTR, "interrupted by a signal");
+	return r < 0 ? failure(EAGAIN, "no room at the receiver") : 0;
+}
+
+/*
+ * Whether credit would cut this message, or the batch that `more` gathers from here on, into more
+ * frames and hypercalls than it takes. CREDIT frames wake nobody who has enough: some may lie
+ * unread.
+ */
+static bool send_lacks_credit(const struct channel *channel, size_t len, bool more)
+{
+	const struct transport *transport = channel->set->transport;
+	uint32_t whole = min_u32((uint32_t)len, transport->ops->frame_max);
+
+	/* Taking frames in lets out what is kept back: better before anything is. */
+	if (more && !transport->unpushed)
+		whole = max_u32(whole, transport->ring_len / 2);
+	return channel->tx_credit < whole + FRAME_CHARGE;
+}
+
+/* One try. 0: it went, whole; -EAGAIN: *ret_done bytes of it did. Or the link ends. */
+static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, bool more,
+	uint32_t *ret_done)
+{
+	struct channel *channel = sock->channel;
+	struct link *link;
+	int r;
+
+	if (channel_may_send(channel) && send_lacks_credit(channel, len, more))
+		driver_take(&sock_ctx(sock)->driver, channel_link(channel), NULL);
+	if (!channel_may_send(channel) || send_is_pointless(channel))
+		return -EAGAIN;
+	link = channel_link(channel);
+	r = channel_send(channel, cursor, len, ret_done, more);
+	if (r == 0 && more)
+		return 0;
+	link_push(link);
+	if (r < 0)
+		link_check(link, r);
+	return r;
+}
+
+static ssize_t send_locked(
+	struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t len, int flags)
+{
+	bool more = sock->cork || (flags & MSG_MORE), tried = false;
+	uint64_t deadline_ns = DEADLINE_NOW;
+	struct iov_cursor cursor;
+
+	if (channel_check(sock) < 0 || send_length_check(sock, len) < 0)
+		return -1;
+	cursor_init(&cursor, iov, n_iov);
+	for (;; tried = true) {
+		uint32_t done = 0;
+		int r;
+
+		if (send_state(sock->channel) < 0)
+			return -1;
+		r = send_now(sock, &cursor, (uint32_t)len, more, &done);
+		if (r == 0 && (more || !sock->channel->set->transport->unpushed))
+			return (ssize_t)len;
+		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
+			deadline_ns = driver_deadline(&sock_ctx(sock)->driver, sock->sndtimeo_ms);
+		if (r == 0) {
+			send_pushed(sock, deadline_ns);
+			return (ssize_t)len;
+		}
+		if (done)
+			return send_rest(sock, &cursor, (uint32_t)len, done, deadline_ns) < 0
+				       ? -1
+				       : (ssize_t)len;
+		if (tried && deadline_ns == DEADLINE_NOW && r == -EAGAIN &&
+			!send_is_pointless(sock->channel)) {
+			/* Refused once more, although there was room. */
+			owe_pollout(sock, (uint32_t)len);
+			return failure(EAGAIN, "no room at the receiver");
+		}
+		if (send_wait(sock, (uint32_t)len, deadline_ns) < 0)
+			return -1;
+	}
+}
+
+PUBLIC ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+	ssize_t r = -1;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	if (flags_check((unsigned)flags, SEND_FLAGS) == 0)
+		r = send_locked(sock, &iov, 1, len, flags);
+	ctx_leave(sock_ctx(sock));
+	return r;
+}
+
+PUBLIC ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, int flags)
+{
+	ssize_t r = -1;
+	size_t len;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	if (flags_check((unsigned)flags, SEND_FLAGS) == 0 && message_check(message, &len) == 0)
+		r = send_locked(sock, message->msg_iov, message->msg_iovlen, len, flags);
+	ctx_leave(sock_ctx(sock));
+	return r;
+}
+
+PUBLIC int msg_flush(struct msg_sock *sock)
+{
+	int r;
+
+	if (ctx_enter(sock_ctx(sock)) < 0)
+		return -1;
+	r = channel_check(sock);
+	if (r == 0)
+		sock_push(sock);
+	ctx_leave(sock_ctx(sock));
+	return r;
+}

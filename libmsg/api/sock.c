@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Listening, accepting, connecting, shutting down, closing. */
+#include <poll.h>
+#include <string.h>
+
+#include "libmsg/api/ctx.h"
+#include "libmsg/control/request.h"
+
+static int type_check(int type)
+{
+	if (type == LIBMSG_SEQPACKET)
+		return 0;
+	return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
+}
+
+int channel_check(const struct msg_sock *sock)
+{
+	if (sock->channel)
+		return 0;
+	if (sock->kind == SOCK_LISTENER)
+		return failure(EINVAL, "a listener carries no messages");
+	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
+}
+
+void sock_discard(struct msg_sock *sock)
+{
+	if (sock->request)
+		request_abandon(&sock_ctx(sock)->control, sock->request);
+	sock_free(sock);
+}
+
+void sock_push(struct msg_sock *sock)
+{
+	struct link *link = sock->channel ? channel_link(sock->channel) : NULL;
+
+	if (link)
+		link_push(link);
+}
+
+/* ---- waiting for msgd ------------------------------------------------------------------- */
+
+static bool answer_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct msg_sock *sock = arg;
+
+	return sock->state != SOCK_PENDING || sock_ctx(sock)->control.state == CONTROL_BROKEN;
+}
+
+/* Waits until msgd has answered. Frees a socket that failed, and says why; what: for that. */
+static struct msg_sock *sock_await(
+	struct msg_sock *sock, uint64_t deadline_ns, const char *what, const char *name)
+{
+	struct msg_ctx *ctx = sock_ctx(sock);
+	struct waiter waiter = {.over = answer_is_over, .arg = sock, .deadline_ns = deadline_ns};
+	int r = driver_wait(&ctx->driver, &waiter);
+
+	if (sock->state == SOCK_OPEN)
+		return sock;
+	if (sock->state == SOCK_FAILED)
+		(void)failure(sock->error, "%s %s: %s", what, name, sock->reason);
+	else if (r == 0)
+		(void)failure(ctx->control.error, "%s %s: %s", what, name, ctx->control.reason);
+	else if (r == -ETIMEDOUT && !control_broker_there(&ctx->control))
+		(void)failure(EHOSTDOWN, "%s %s: %s", what, name,
+			ctx->control.state == CONTROL_PARKED ? "this domain is quiesced"
+							     : "msgd is away");
+	else
+		(void)failure(-r, "%s %s: %s", what, name, strerrordesc_np(-r));
+	sock_discard(sock);
+	return NULL;
+}
+
+/* A socket that asks msgd. NULL: out of memory; frees the socket. */
+static struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *message)
+{
+	if (request_new(&sock_ctx(sock)->control, sock, message))
+		return sock;
+	sock_free(sock);
+	return failure(ENOMEM, "out of memory"), NULL;
+}
+
+/* ---- listening -------------------------------------------------------------------------- */
+
+static int listen_check(const char *name, int type, int backlog, unsigned flags)
+{
+	if (type_check(type) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
+		return -1;
+	if (name_check(name) < 0)
+		return failure(
+			EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}", name);
+	if (backlog < 1 || backlog > (int)BACKLOG_MAX)
+		return failure(EINVAL, "a backlog of %d: 1 to %u", backlog, BACKLOG_MAX);
+	return 0;
+}
+
+static struct msg_sock *listen_locked(
+	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
+{
+	struct control_message message = {.type = CONTROL_LISTEN};
+	struct msg_sock *sock;
+
+	if (listen_check(name, type, backlog, flags) < 0)
+		return NULL;
+	sock = sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING);
+	if (!sock)
+		return failure(ENOMEM, "out of memory"), NULL;
+	sock->nonblock = flags & LIBMSG_NONBLOCK;
+	if (sock_set_name(sock, name, backlog) < 0) {
+		sock_free(sock);
+		return failure(ENOMEM, "out of memory"), NULL;
+	}
+	message.listen = (struct control_listen){
+		.listener = sock->handle, .type = CHANNEL_SEQPACKET, .backlog = (uint32_t)backlog};
+	memcpy(message.listen.name, sock->name, NAME_SIZE);
+	sock = sock_ask(sock, &message);
+	return sock ? sock_await(sock, DEADLINE_NEVER, "listen on", name) : NULL;
+}
+
+PUBLIC struct msg_sock *msg_listen(
+	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
+{
+	struct msg_sock *sock;
+
+	if (ctx_enter(ctx) < 0)
+		return NULL;
+	sock = listen_locked(ctx, name, type, backlog, flags);
+	ctx_leave(ctx);
+	return sock;
+}
+
+/* Takes the first channel of the backlog and tells msgd of the free place. */
+static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
+{
+	struct channel *channel = TAILQ_FIRST(&listener->pending);
+	struct msg_ctx *ctx = sock_ctx(listener);
+	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct link *link = channel_link(channel);
+
+	if (!sock)
+		return failure(ENOMEM, "out of memory"), NULL;
+	sock->nonblock = flags & LIBMSG_NONBLOCK;
+	backlog_remove(channel);
+	sock_set_channel(sock, channel);
+	if (link) {
+		struct control_message message = {.type = CONTROL_ACCEPTED,
+			.accepted = {.end = link->end, .channel = channel->number}};
+
+		control_send(&ctx->control, &message);
+	}
+	if (channel_events(channel) & (POLLIN | POLLERR | POLLHUP))
+		sock_changed(sock);
+	return sock;
+}
+
+static bool accept_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct msg_sock *listener = arg;
+
+	return !TAILQ_EMPTY(&listener->pending) || listener->state == SOCK_FAILED;
+}
+
+static struct msg_sock *accept_locked(struct msg_sock *listener, unsigned flags)
+{
+	struct driver *driver = &sock_ctx(listener)->driver;
+	struct waiter waiter = {.over = accept_is_over, .arg = listener};
+	int r;
+
+	if (flags_check(flags, LIBMSG_NONBLOCK) < 0)
+		return NULL;
+	if (listener->kind != SOCK_LISTENER)
+		return failure(EINVAL, "not a listener"), NULL;
+	waiter.deadline_ns =
+		listener->nonblock ? DEADLINE_NOW : driver_deadline(driver, listener->rcvtimeo_ms);
+	r = driver_wait(driver, &waiter);
+	if (!TAILQ_EMPTY(&listener->pending))
+		return accept_first(listener, flags);
+	if (listener->state == SOCK_FAILED)
+		(void)failure(listener->error, "the name is lost: %s", listener->reason);
+	else if (r == -EINTR)
+		(void)failure(EINTR, "interrupted by a signal");
+	else
+		(void)failure(EAGAIN, "no channel waits to be accepted");
+	return NULL;
+}
+
+PUBLIC struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags)
+{
+	struct msg_ctx *ctx = sock_ctx(listener);
+	struct msg_sock *sock;
+
+	if (ctx_enter(ctx) < 0)
+		return NULL;
+	sock = accept_locked(listener, flags);
+	ctx_leave(ctx);
+	return sock;
+}
+
+/* ---- connecting ------------------------------------------------------------------------- */
+
+static struct msg_sock *connect_locked(
+	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms)
+{
+	struct control_message message = {.type = CONTROL_CONNECT};
+	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
+	struct msg_sock *sock;
+
+	if (type_check(type) < 0 || flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
+		return NULL;
+	if (address_split(address, domain, name) < 0)
+		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
+	message.connect.type = CHANNEL_SEQPACKET;
+	message.connect.flags = flags & LIBMSG_WAIT_NAME ? CONNECT_WAIT_NAME : 0;
+	message.connect.transport = ctx->transport;
+	strcpy(message.connect.address, address); /* address_split bounds it */
+	sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	if (!sock)
+		return failure(ENOMEM, "out of memory"), NULL;
+	sock->nonblock = flags & LIBMSG_NONBLOCK;
+	sock = sock_ask(sock, &message);
+	if (!sock || (flags & LIBMSG_NONBLOCK))
+		return sock;
+	sock = sock_await(sock, driver_deadline(&ctx->driver, timeout_ms), "connect to", address);
+	if (sock)
+		sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
+	return sock;
+}
+
+PUBLIC struct msg_sock *msg_connect(
+	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms)
+{
+	struct msg_sock *sock;
+
+	if (ctx_enter(ctx) < 0)
+		return NULL;
+	sock = connect_locked(ctx, address, type, flags, timeout_ms);
+	ctx_leave(ctx);
+	return sock;
+}
+
+/* ---- ending ----------------------------------------------------------------------------- */
+
+static uint64_t linger_deadline(const struct msg_sock *sock)
+{
+	return sock->nonblock ? DEADLINE_NOW
+			      : driver_deadline(&sock_ctx(sock)->driver, sock->linger_ms);
+}
+
+static bool shutdown_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct channel *channel = arg;
+
+	return channel->state != CHANNEL_OPEN || channel->rx_closed || channel->error ||
+	       (channel->tx_shut_sent && !channel->set->transport->unpushed);
+}
+
+static int shutdown_locked(struct msg_sock *sock, int how)
+{
+	struct channel *channel = sock->channel;
+	struct waiter waiter = {.over = shutdown_is_over, .arg = channel, .uninterrupted = true};
+
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
+	if (!channel || channel->state != CHANNEL_OPEN)
+		return failure(ENOTCONN, "no channel stands");
+	if (how != SHUT_WR)
+		channel_ignore(channel);
+	if (how != SHUT_RD) {
+		channel->tx_shut = true;
+		channel_mark_due(channel);
+		/* Nobody may call again to send what found no room. */
+		waiter.deadline_ns = linger_deadline(sock);
+		(void)driver_wait(&sock_ctx(sock)->driver, &waiter);
+	}
+	channel_changed(channel);
+	return 0;
+}
+
+PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
+{
+	struct msg_ctx *ctx = sock_ctx(sock);
+	int r;
+
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	r = shutdown_locked(sock, how);
+	ctx_leave(ctx);
+	return r;
+}
+
+/* What was accepted for sending is in the ring, or lost with the link. */
+static bool flush_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct channel *channel = arg;
+
+	return STAILQ_EMPTY(&channel->out);
+}
+
+struct closed_end {
+	struct msg_ctx *ctx;
+	uint32_t end, number; /* of the link, of the channel */
+};
+
+/* The end of a channel that its application has closed has said CLOSE. */
+static bool close_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct closed_end *closed = arg;
+	struct link *link = link_find(&closed->ctx->links, closed->end);
+	const struct channel *channel = link ? channel_find(&link->channels, closed->number) : NULL;
+
+	if (!link || !link_is_up(link))
+		return true;
+	return !link->transport->unpushed && (!channel || channel->state != CHANNEL_CLOSING ||
+						     !channel->tx_open || channel->tx_closed);
+}
+
+static int close_channel(struct msg_sock *sock)
+{
+	struct channel *channel = sock->channel;
+	struct link *link = channel_link(channel);
+	struct closed_end closed = {.ctx = sock_ctx(sock), .number = channel->number};
+	struct driver *driver = &closed.ctx->driver;
+	struct waiter waiter = {.over = flush_is_over,
+		.arg = channel,
+		.deadline_ns = linger_deadline(sock),
+		.uninterrupted = true};
+	bool flushed;
+
+	sock_push(sock);
+	flushed = driver_wait(driver, &waiter) == 0;
+	link = channel_link(channel);
+	if (link) {
+		closed.end = link->end;
+		driver_take(driver, link, NULL); /* what lies in the ring is unread, too */
+	}
+	/* A non-blocking socket's rest is sent by later calls. */
+	sock_close_channel(sock, flushed || sock->nonblock ? sock_close_reason(sock) : CLOSE_RESET);
+	if (!flushed && !sock->nonblock)
+		return failure(ETIMEDOUT, "the peer did not take all that was sent");
+	/* If time is over before CLOSE was sent, nothing is lost: later calls send it. */
+	waiter.over = close_is_over;
+	waiter.arg = &closed;
+	if (flushed && link)
+		(void)driver_wait(driver, &waiter);
+	return 0;
+}
+
+PUBLIC int msg_close(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx;
+	int r = 0;
+
+	if (!sock)
+		return 0;
+	ctx = sock_ctx(sock);
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	if (sock->kind == SOCK_LISTENER && sock->state == SOCK_OPEN)
+		request_unlisten(&ctx->control, sock->handle);
+	if (sock->channel)
+		r = close_channel(sock);
+	sock_discard(sock);
+	ctx_leave(ctx);
+	return r;
+}

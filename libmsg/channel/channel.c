@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A channel's birth and end (PROTOCOL.md, section 4). */
+#include "libmsg/channel/channel.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+void channel_set_init(
+	struct channel_set *set, struct transport *transport, struct pool *pool, bool up)
+{
+	*set = (struct channel_set){.transport = transport, .pool = pool, .up = up};
+	TAILQ_INIT(&set->due);
+	TAILQ_INIT(&set->blocked);
+}
+
+struct channel *channel_find(const struct channel_set *set, uint32_t number)
+{
+	struct channel *channel;
+
+	HASH_FIND(hh, set->by_number, &number, sizeof(number), channel);
+	return channel;
+}
+
+/* The one place where the state changes. */
+static void channel_set_state(struct channel *channel, enum channel_state state)
+{
+	static const uint8_t legal[] = {
+		[CHANNEL_OPEN] = 1U << CHANNEL_CLOSING | 1U << CHANNEL_DEAD,
+		[CHANNEL_CLOSING] = 1U << CHANNEL_FINISHED,
+		[CHANNEL_FINISHED] = 0,
+		[CHANNEL_DEAD] = 0,
+	};
+
+	assert(legal[channel->state] & 1U << state);
+	channel->state = state;
+}
+
+struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end)
+{
+	struct channel *channel = calloc(1, sizeof(*channel));
+
+	if (!channel)
+		return NULL;
+	channel->set = set;
+	channel->pool = set->pool;
+	channel->number = number;
+	channel->state = CHANNEL_OPEN;
+	STAILQ_INIT(&channel->in);
+	STAILQ_INIT(&channel->out);
+	channel->transport = set->transport->ops->kind;
+	channel->rx_max = MESSAGE_MAX_DEFAULT;
+	channel->maxmsg = channel->maxmsg_told = channel->tx_maxmsg = MESSAGE_MAX_DEFAULT;
+	channel->tx_credit = channel->rx_window = CREDIT_INITIAL;
+	channel->rx_limit = listener_end ? CREDIT_INITIAL : 2 * CREDIT_INITIAL;
+	HASH_ADD(hh, set->by_number, number, sizeof(channel->number), channel);
+	if (!hash_added(&channel->hh)) {
+		free(channel);
+		return NULL;
+	}
+	set->pool->promised += channel->rx_limit;
+	/*
+	 * The end that connected doubles the credit at once, and so says something. The other end
+	 * keeps silent until it has heard that: only then is the number certain to be known at the
+	 * end that connected.
+	 */
+	if (!listener_end) {
+		channel->tx_open = channel->credit_due = channel->credit_late = true;
+		channel_mark_due(channel);
+	}
+	return channel;
+}
+
+uint64_t channel_held(const struct channel *channel)
+{
+	uint64_t held = channel->partial ? channel->partial->len : 0;
+	const struct msg_buf *buf;
+
+	STAILQ_FOREACH (buf, &channel->in, entry)
+		held += buf->len;
+	return held;
+}
+
+/*
+ * Takes it out of its set. What it received stays readable, and counts no more: it cannot grow, and
+ * an application that wants it gone closes the socket.
+ */
+static void channel_unlink(struct channel *channel)
+{
+	struct channel_set *set = channel->set;
+
+	if (!set)
+		return;
+	channel->pool->held -= channel_held(channel);
+	channel->pool->promised -= channel->rx_limit;
+	channel_unqueue(channel);
+	if (set->last == channel)
+		set->last = NULL;
+	HASH_DEL(set->by_number, channel);
+	channel->set = NULL;
+}
+
+void channel_drop_partial(struct channel *channel)
+{
+	if (channel->partial && channel->set)
+		channel->pool->held -= channel->partial->len;
+	free(channel->partial);
+	channel->partial = NULL;
+	channel->direct = false;
+}
+
+void channel_free(struct channel *channel)
+{
+	struct msg_buf *buf;
+
+	assert(!channel->sock && !channel->listener);
+	channel_unlink(channel);
+	if (channel->changed)
+		TAILQ_REMOVE(&channel->pool->changed, channel, entry_changed);
+	channel_drop_partial(channel);
+	while ((buf = STAILQ_FIRST(&channel->in))) {
+		STAILQ_REMOVE_HEAD(&channel->in, entry);
+		free(buf);
+	}
+	channel_drop_out(channel);
+	free(channel->why);
+	free(channel);
+}
+
+void channel_changed(struct channel *channel)
+{
+	struct pool *pool = channel->pool;
+
+	pool->wake = pool->marked = true;
+	if (channel->changed)
+		return;
+	channel->changed = true;
+	TAILQ_INSERT_TAIL(&pool->changed, channel, entry_changed);
+}
+
+void channel_close(struct channel *channel, enum close_reason reason)
+{
+	channel->sock = NULL;
+	if (channel->state == CHANNEL_DEAD) {
+		channel_free(channel);
+		return;
+	}
+	channel_set_state(channel, CHANNEL_CLOSING);
+	channel->close_reason = reason;
+	if (reason == CLOSE_RESET)
+		channel_drop_out(channel);
+	channel_mark_due(channel);
+}
+
+void channel_finish(struct channel *channel)
+{
+	channel_set_state(channel, CHANNEL_FINISHED);
+	channel_changed(channel);
+}
+
+void channel_reset(struct channel *channel, int error, const char *why)
+{
+	channel_unlink(channel);
+	channel_drop_partial(channel);
+	channel_drop_out(channel);
+	if (channel->state != CHANNEL_OPEN) {
+		channel_free(channel);
+		return;
+	}
+	channel_set_state(channel, CHANNEL_DEAD);
+	if (!channel->rx_closed && !channel->error) {
+		channel->error = error;
+		channel->why = strdup(why);
+	}
+	channel_changed(channel);
+}
+
+void channel_fail(struct channel *channel, int error, const char *why)
+{
+	channel->error = error;
+	channel->why = strdup(why);
+	channel_ignore(channel);
+	channel_changed(channel);
+}
+
+short channel_events(const struct channel *channel)
+{
+	short events = 0;
+	uint32_t want;
+
+	if (!STAILQ_EMPTY(&channel->in) || channel_at_end(channel) || channel->error)
+		events |= POLLIN;
+	if (channel->error || channel->rx_closed || channel_can_send(channel, FRAGMENT_MIN, &want))
+		events |= POLLOUT;
+	if (channel->rx_closed || channel->rx_shut)
+		events |= POLLRDHUP;
+	if (channel->rx_closed || channel->error)
+		events |= POLLHUP;
+	if (channel->error)
+		events |= POLLERR;
+	return events;
+}

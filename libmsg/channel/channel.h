@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A channel's end: messages in and out, credit, and the end of the channel (PROTOCOL.md, section
+ * 4), over the transport of its link. A channel knows no link, no socket and no msgd. A frame that
+ * arrives changes the channel and leaves marks: nothing is sent, and nothing ends, from inside. All
+ * that a channel has to send goes out in channel_flush, which its link calls.
+ *
+ * Included by: libmsg, tests.
+ */
+#ifndef LIBMSG_CHANNEL_CHANNEL_H
+#define LIBMSG_CHANNEL_CHANNEL_H
+
+#include "base/hash.h"
+#include "base/macro.h"
+#include "libmsg/channel/pool.h"
+#include "libmsg/transport/transport.h"
+
+/*
+ * Unread data that all peers of an application may make it hold, in bytes: past it, the link that
+ * holds most is reset.
+ */
+#define CHANNEL_BUDGET (256U << 20)
+/* A balance past this is a violation (PROTOCOL.md, section 4). */
+#define CREDIT_BALANCE_MAX (1U << 31)
+/* A fragment below this is not worth a frame while more of its message is to come. */
+#define FRAGMENT_MIN 4096U
+
+/* A message in private memory. */
+struct msg_buf {
+	STAILQ_ENTRY(msg_buf) entry;
+	uint32_t len;  /* bytes of the message */
+	uint32_t done; /* bytes received, or sent, so far */
+	uint32_t cost; /* credit that it holds */
+	uint8_t data[];
+};
+
+STAILQ_HEAD(buf_queue, msg_buf);
+
+/* A thread in a receive: where the next message may go without a copy in between. */
+struct reader {
+	const struct iovec *iov;
+	size_t n_iov;
+	size_t size;  /* bytes of room */
+	uint32_t len; /* the message's length, when done */
+	bool done;
+};
+
+/* The channels of one link. It is part of the link, and has its life. */
+struct channel_set {
+	struct transport *transport;	    /* borrowed from the link */
+	struct pool *pool;		    /* borrowed from the application */
+	struct channel *by_number;	    /* hash; owned */
+	struct channel *last;		    /* the channel of the last frame; borrowed */
+	struct channel_list due;	    /* channels that have something to send now; borrowed */
+	struct channel_list blocked;	    /* channels that wait for room in the ring; borrowed */
+	TAILQ_ENTRY(channel_set) entry_due; /* in pool->due, while due is not empty */
+	bool up;			    /* the link carries frames */
+};
+
+enum channel_state {
+	CHANNEL_OPEN = 1,
+	CHANNEL_CLOSING,  /* no socket any more: sends what is left, then CLOSE; waits for CLOSE */
+	CHANNEL_FINISHED, /* both ends have said CLOSE: msgd is to be told, then it is freed */
+	CHANNEL_DEAD,	  /* its link is gone, and it is in no set any more */
+};
+
+/*
+ * Owner: the set, until the link ends; then the socket, or the listener whose backlog it waits in.
+ * The pass frees a channel that is FINISHED; one that has neither set nor socket nor listener is
+ * freed at once.
+ */
+struct channel {
+	struct channel_set *set;   /* borrowed; NULL when DEAD */
+	struct pool *pool;	   /* borrowed */
+	struct msg_sock *sock;	   /* borrowed: the socket, or NULL: not accepted, or closed */
+	struct msg_sock *listener; /* borrowed: in its backlog; NULL otherwise */
+	uint32_t number;	   /* key in set->by_number */
+	uint32_t listener_handle;  /* of the listener that it came by, or 0: this end connected */
+	enum channel_state state;  /* changed by channel_set_state alone */
+	bool due, blocked;	   /* in set->due, set->blocked */
+	bool changed;		   /* in pool->changed */
+	char name[NAME_SIZE];
+	struct control_peer peer;
+	enum transport_kind transport; /* its link's, also when the link is gone */
+	int error;		       /* positive errno, sticky: ECONNRESET */
+	char *why;		       /* owned: a sentence about it; or NULL */
+
+	/* receiving */
+	struct buf_queue in;	 /* whole messages */
+	struct msg_buf *partial; /* owned: a message of which frames are missing */
+	struct reader *reader;	 /* borrowed: the thread that takes the next message */
+	uint32_t direct_len;	 /* a message goes straight to the reader: its length ... */
+	uint32_t direct_done;	 /* ... and what of it is there; direct says that one does */
+	struct iov_cursor direct_cursor;
+	uint32_t direct_cost;
+	bool direct;
+	uint32_t rx_window;   /* credit that the other end still has */
+	uint32_t rx_quiet;    /* of that: given without waking it, so that it may not know */
+	uint32_t rx_held;     /* credit in messages that nobody has read */
+	uint32_t rx_limit;    /* what both may add up to; grows */
+	uint32_t rx_max;      /* RCVBUF: what rx_limit may grow to */
+	uint32_t maxmsg;      /* longest message asked for */
+	uint32_t maxmsg_told; /* the highest limit that the other end was ever told */
+	bool limit_due;	      /* a LIMIT frame is to be sent */
+	bool credit_due;      /* a CREDIT frame is to be sent ... */
+	bool credit_late;     /* ... for which there was no room: the other end may sleep for it */
+	bool rx_closed;	      /* CLOSE came */
+	bool rx_shut;	      /* SHUTDOWN came: no more data */
+	bool rx_ignore;	      /* SHUT_RD here */
+	bool rx_end_read;     /* a receive has returned 0 */
+
+	/* sending */
+	uint32_t tx_credit;
+	uint32_t tx_maxmsg;   /* the other end's */
+	struct buf_queue out; /* messages accepted and not, or not wholly, sent */
+	bool tx_open;	      /* false: a listener's end that has heard nothing yet may not send */
+	bool tx_shut;	      /* SHUT_WR here */
+	bool tx_shut_sent;    /* SHUTDOWN went out */
+	bool tx_closed;	      /* CLOSE went out */
+	bool tx_partial;      /* a blocking sender is between the frames of one message */
+	bool tx_inside;	      /* the last frame was not the last of its message */
+	enum close_reason close_reason;
+
+	TAILQ_ENTRY(channel) entry_due;
+	TAILQ_ENTRY(channel) entry_blocked;
+	TAILQ_ENTRY(channel) entry_changed;
+	TAILQ_ENTRY(channel) entry_backlog;
+	UT_hash_handle hh;
+};
+
+/* ---- channel.c: birth and end ----------------------------------------------------------- */
+
+void channel_set_init(
+	struct channel_set *set, struct transport *transport, struct pool *pool, bool up);
+
+/* NULL: out of memory. listener_end: this end did not connect. */
+struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end);
+/* Takes it out of its set as well. It has no socket and waits in no backlog. */
+void channel_free(struct channel *channel);
+struct channel *channel_find(const struct channel_set *set, uint32_t number);
+/* Its application leaves. Frees a channel whose link is gone. */
+void channel_close(struct channel *channel, enum close_reason reason);
+/*
+ * Its link is gone, or msgd ended it: the application reads whole messages that had arrived, then
+ * the error, for which `why` is the sentence. Frees it if it was closing.
+ */
+void channel_reset(struct channel *channel, int error, const char *why);
+/* This end cannot go on: nothing more is received, and its application sees the error. */
+void channel_fail(struct channel *channel, int error, const char *why);
+/* Both ends have said CLOSE. For channel/ alone. */
+void channel_finish(struct channel *channel);
+/* Drops a message of which frames are missing; all that waits to be sent. For channel/ alone. */
+void channel_drop_partial(struct channel *channel);
+void channel_drop_out(struct channel *channel);
+/* A receive, a send or a poll may find something else than before. */
+void channel_changed(struct channel *channel);
+/* What it holds in private memory, and what it was told to expect there. */
+uint64_t channel_held(const struct channel *channel);
+/* POLLIN and so on. */
+short channel_events(const struct channel *channel);
+
+/* ---- receive.c -------------------------------------------------------------------------- */
+
+enum channel_outcome {
+	CHANNEL_TAKEN,	     /* the frame was taken in */
+	CHANNEL_OVER_BUDGET, /* the application holds CHANNEL_BUDGET: the frame was not taken in */
+	CHANNEL_VIOLATION,   /* the peer may not send that, for the reason in ret_reason (static) */
+	CHANNEL_NO_MEMORY,   /* no memory for a message; ret_reason says so */
+};
+
+/* Takes in the frame that the set's transport has peeked at. */
+enum channel_outcome channel_frame(
+	struct channel *channel, const struct frame *frame, const char **ret_reason);
+/*
+ * The reader leaves: what is being written straight into its memory moves to private memory.
+ * -ENOMEM: it stays.
+ */
+int channel_leave_reader(struct channel *channel);
+/* SHUT_RD: a message under way is thrown away, and so is all that comes. */
+void channel_ignore(struct channel *channel);
+
+/* ---- credit.c --------------------------------------------------------------------------- */
+
+/* The credit that is due to the other end. 0: not worth a frame. */
+uint32_t channel_credit(const struct channel *channel);
+/* Whether the other end may be asleep for want of credit. */
+bool channel_credit_is_low(const struct channel *channel);
+/* Marks credit that is due, if it is worth a frame. */
+void channel_give(struct channel *channel);
+/* `read` bytes of credit were used up by what was read: they go back, and the window grows. */
+void channel_give_back(struct channel *channel, uint32_t read);
+/* A message was taken from the queue: the credit that it held goes back. */
+void channel_read_done(struct channel *channel, uint32_t cost);
+
+/* ---- send.c ----------------------------------------------------------------------------- */
+
+/* It has something to send: its link flushes it. */
+void channel_mark_due(struct channel *channel);
+/* It waits for room: an event tells of it. */
+void channel_block(struct channel *channel);
+/* It is on neither of its set's lists any more. */
+void channel_unqueue(struct channel *channel);
+/* The first channel that has something to send, taken off the list. NULL: none. */
+struct channel *channel_next_due(struct channel_set *set);
+/* Room appeared: all that waited for it is due. */
+void channel_set_room(struct channel_set *set);
+/*
+ * Sends what is due: queued messages, credit, SHUTDOWN, CLOSE. 0: nothing is left, but for want of
+ * credit. -EAGAIN: room lacks. Else the transport failed, as ops->put says.
+ */
+int channel_flush(struct channel *channel);
+/*
+ * Sends frames of a message of `len` bytes, of which *done were sent; stops at its end (0) or for
+ * lack of room or credit (-EAGAIN). Else the transport failed. more: see transport_ops.put.
+ */
+int channel_send(struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done,
+	bool more);
+/* Whether a send of len bytes would be accepted now; ret_want: payload for which room lacks. */
+bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret_want);
+/* Tells the other end how long a message may be. */
+void channel_set_maxmsg(struct channel *channel, uint32_t maxmsg);
+
+/* The least payload that is worth a frame, of a message of which `rest` bytes are left. */
+static inline uint32_t channel_min_fragment(const struct transport *transport, uint32_t rest)
+{
+	/* A waiting sender is woken when two fifths of the ring are free, or all. */
+	return min_u32(
+		rest, min_u32(FRAGMENT_MIN, transport->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
+}
+
+/* Whether a message may begin now, but for credit and room. */
+static inline bool channel_may_send(const struct channel *channel)
+{
+	return channel->set && channel->set->up && channel->tx_open && !channel->tx_partial &&
+	       STAILQ_EMPTY(&channel->out);
+}
+
+/* Whether nothing more will come: the end, but for what was received before. */
+static inline bool channel_at_end(const struct channel *channel)
+{
+	return channel->rx_closed || channel->rx_shut || channel->rx_ignore;
+}
+
+#endif

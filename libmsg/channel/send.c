@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The frames that a channel sends: messages in fragments, credit, SHUTDOWN, CLOSE (PROTOCOL.md,
+ * section 4).
+ */
+#include "libmsg/channel/channel.h"
+
+#include <stdlib.h>
+
+/* ---- the two queues of a set ------------------------------------------------------------ */
+
+void channel_mark_due(struct channel *channel)
+{
+	struct channel_set *set = channel->set;
+
+	if (channel->due)
+		return;
+	if (TAILQ_EMPTY(&set->due))
+		TAILQ_INSERT_TAIL(&set->pool->due, set, entry_due);
+	TAILQ_INSERT_TAIL(&set->due, channel, entry_due);
+	channel->due = true;
+	set->pool->marked = true;
+}
+
+static void channel_unmark_due(struct channel *channel)
+{
+	struct channel_set *set = channel->set;
+
+	TAILQ_REMOVE(&set->due, channel, entry_due);
+	channel->due = false;
+	if (TAILQ_EMPTY(&set->due))
+		TAILQ_REMOVE(&set->pool->due, set, entry_due);
+}
+
+struct channel *channel_next_due(struct channel_set *set)
+{
+	struct channel *channel = TAILQ_FIRST(&set->due);
+
+	if (channel)
+		channel_unmark_due(channel);
+	return channel;
+}
+
+void channel_block(struct channel *channel)
+{
+	struct channel_set *set = channel->set;
+
+	if (channel->blocked || !set)
+		return;
+	channel->blocked = true;
+	TAILQ_INSERT_TAIL(&set->blocked, channel, entry_blocked);
+	set->transport->ops->arm_room(set->transport);
+}
+
+static void channel_unblock(struct channel *channel)
+{
+	TAILQ_REMOVE(&channel->set->blocked, channel, entry_blocked);
+	channel->blocked = false;
+}
+
+void channel_set_room(struct channel_set *set)
+{
+	struct channel *channel;
+
+	while ((channel = TAILQ_FIRST(&set->blocked))) {
+		channel_unblock(channel);
+		channel_mark_due(channel);
+		channel_changed(channel);
+	}
+}
+
+void channel_unqueue(struct channel *channel)
+{
+	if (channel->due)
+		channel_unmark_due(channel);
+	if (channel->blocked)
+		channel_unblock(channel);
+}
+
+/* ---- messages --------------------------------------------------------------------------- */
+
+/* Credit that is left for payload of one more frame, or negative: not even for an empty one. */
+static int64_t channel_allowance(const struct channel *channel)
+{
+	return (int64_t)channel->tx_credit - FRAME_CHARGE;
+}
+
+bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret_want)
+{
+	struct transport *transport;
+	uint32_t least;
+
+	*ret_want = 0;
+	if (!channel_may_send(channel))
+		return false;
+	transport = channel->set->transport;
+	least = channel_min_fragment(transport, len);
+	if (channel_allowance(channel) < (int64_t)least)
+		return false;
+	if (transport->ops->room(transport, least) >= (int64_t)least)
+		return true;
+	*ret_want = least ? least : 1;
+	return false;
+}
+
+/* Sends one more fragment and adds its length to *done. As transport_ops.put. */
+static int send_fragment(
+	struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done, bool more)
+{
+	struct transport *transport = channel->set->transport;
+	struct frame frame = {.channel = channel->number, .type = FRAME_DATA};
+	uint32_t rest = len - *done, least = channel_min_fragment(transport, rest);
+	int64_t allowance = channel_allowance(channel);
+	int r;
+
+	if (allowance < (int64_t)least)
+		return -EAGAIN;
+	frame.len = min_u32(min_u32(rest, transport->ops->frame_max), (uint32_t)allowance);
+	if (*done == 0) {
+		frame.flags |= FRAME_FIRST;
+		frame.arg = len;
+	}
+	if (frame.len == rest)
+		frame.flags |= FRAME_LAST;
+	/* A receiver that is awake may take it; one that sleeps is woken once a message. */
+	r = transport_put(transport, &frame, least, cursor, more && frame.len == rest);
+	if (r < 0)
+		return r;
+	channel->tx_inside = !(frame.flags & FRAME_LAST);
+	channel->tx_credit -= frame.len + FRAME_CHARGE;
+	*done += frame.len;
+	return 0;
+}
+
+int channel_send(
+	struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done, bool more)
+{
+	int r;
+
+	do {
+		r = send_fragment(channel, cursor, len, done, more);
+	} while (r == 0 && *done < len);
+	return r;
+}
+
+/* 0: all is sent, or credit lacks, of which a CREDIT frame will tell. */
+static int flush_messages(struct channel *channel)
+{
+	struct msg_buf *buf;
+
+	while ((buf = STAILQ_FIRST(&channel->out))) {
+		struct iovec iov = {
+			.iov_base = buf->data + buf->done, .iov_len = buf->len - buf->done};
+		struct iov_cursor cursor;
+		uint32_t least;
+		int r;
+
+		cursor_init(&cursor, &iov, 1);
+		r = channel_send(channel, &cursor, buf->len, &buf->done, false);
+		if (r == -EAGAIN) {
+			least = channel_min_fragment(channel->set->transport, buf->len - buf->done);
+			return channel_allowance(channel) < (int64_t)least ? 0 : -EAGAIN;
+		}
+		if (r < 0)
+			return r;
+		STAILQ_REMOVE_HEAD(&channel->out, entry);
+		free(buf);
+		channel_changed(channel);
+	}
+	return 0;
+}
+
+void channel_drop_out(struct channel *channel)
+{
+	struct msg_buf *buf;
+
+	while ((buf = STAILQ_FIRST(&channel->out))) {
+		STAILQ_REMOVE_HEAD(&channel->out, entry);
+		free(buf);
+	}
+}
+
+/* ---- what is said beside messages ------------------------------------------------------- */
+
+static int put_bare(struct channel *channel, enum frame_type type, uint32_t arg)
+{
+	return transport_put_bare(channel->set->transport, channel->number, type, arg);
+}
+
+/*
+ * An end that has enough credit is not woken for more: it finds the frame before it sleeps, or when
+ * it next wakes.
+ */
+static int put_credit(struct channel *channel, uint32_t bytes)
+{
+	struct transport *transport = channel->set->transport;
+	bool wake = transport->bell_due || channel->credit_late || channel_credit_is_low(channel);
+	int r = put_bare(channel, FRAME_CREDIT, bytes);
+
+	if (r < 0)
+		return r;
+	transport->bell_due = wake;
+	channel->rx_window += bytes;
+	channel->rx_quiet = wake ? 0 : channel->rx_quiet + bytes;
+	return 0;
+}
+
+static int flush_credit(struct channel *channel)
+{
+	uint32_t bytes;
+	int r;
+
+	if (!channel->credit_due)
+		return 0;
+	bytes = channel_credit(channel);
+	if (bytes) {
+		r = put_credit(channel, bytes);
+		channel->credit_late |= r == -EAGAIN;
+		if (r < 0)
+			return r;
+	}
+	channel->credit_due = channel->credit_late = false;
+	return 0;
+}
+
+static int flush_limit(struct channel *channel)
+{
+	int r;
+
+	if (!channel->limit_due)
+		return 0;
+	r = put_bare(channel, FRAME_LIMIT, channel->maxmsg);
+	if (r < 0)
+		return r;
+	channel->limit_due = false;
+	channel->maxmsg_told = max_u32(channel->maxmsg_told, channel->maxmsg);
+	return 0;
+}
+
+void channel_set_maxmsg(struct channel *channel, uint32_t maxmsg)
+{
+	channel->maxmsg = maxmsg;
+	channel->limit_due = true;
+	if (channel->set)
+		channel_mark_due(channel);
+}
+
+static int flush_shutdown(struct channel *channel)
+{
+	int r;
+
+	if (!channel->tx_shut || channel->tx_shut_sent || channel->tx_inside)
+		return 0;
+	r = put_bare(channel, FRAME_SHUTDOWN, 0);
+	channel->tx_shut_sent = r == 0;
+	return r;
+}
+
+static int flush_close(struct channel *channel)
+{
+	/* The peer closed in the middle of a message, whose rest was thrown away. */
+	enum close_reason reason = channel->tx_inside ? CLOSE_RESET : channel->close_reason;
+	int r;
+
+	if (channel->tx_closed)
+		return 0;
+	r = put_bare(channel, FRAME_CLOSE, reason);
+	if (r < 0)
+		return r;
+	channel->tx_closed = true;
+	if (channel->rx_closed)
+		channel_finish(channel);
+	return 0;
+}
+
+int channel_flush(struct channel *channel)
+{
+	bool open = channel->state == CHANNEL_OPEN;
+	int r = 0;
+
+	if (!channel->tx_open)
+		return 0;
+	if (open)
+		r = flush_credit(channel);
+	if (r == 0 && open)
+		r = flush_limit(channel);
+	if (r < 0 || channel->tx_partial)
+		return r;
+	r = flush_messages(channel);
+	if (r < 0 || !STAILQ_EMPTY(&channel->out))
+		return r;
+	return open ? flush_shutdown(channel) : flush_close(channel);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control link: its pages and rings, attaching, and attaching again after msgd's return
+ * (PROTOCOL.md, sections 2 and 5.1). The meaning of messages is in handle.c.
+ */
+#include "libmsg/control/control.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "libmsg/control/request.h"
+
+void control_init(struct control *control, struct hv *hv, struct pool *pool, struct links *links,
+	struct socks *socks)
+{
+	*control = (struct control){
+		.hv = hv, .pool = pool, .links = links, .socks = socks, .state = CONTROL_ATTACHING};
+}
+
+void control_log(struct control *control, int priority, const char *format, ...)
+{
+	char line[256];
+	va_list args;
+
+	if (!control->log)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	control->log(control->log_arg, priority, line);
+}
+
+/* The one place where the state changes. */
+void control_set_state(struct control *control, enum control_state state)
+{
+	static const uint8_t legal[] = {
+		[CONTROL_ATTACHING] =
+			1U << CONTROL_ATTACHED | 1U << CONTROL_QUIESCING | 1U << CONTROL_BROKEN,
+		[CONTROL_ATTACHED] =
+			1U << CONTROL_ATTACHING | 1U << CONTROL_QUIESCING | 1U << CONTROL_BROKEN,
+		[CONTROL_QUIESCING] = 1U << CONTROL_PARKED | 1U << CONTROL_BROKEN,
+		[CONTROL_PARKED] = 1U << CONTROL_ATTACHING | 1U << CONTROL_BROKEN,
+		[CONTROL_BROKEN] = 0,
+	};
+
+	assert(legal[control->state] & 1U << state);
+	control->state = state;
+	control->pool->wake = control->pool->marked = true;
+}
+
+void control_break(struct control *control, int error, const char *reason)
+{
+	struct msg_sock *sock;
+
+	if (control->state == CONTROL_BROKEN)
+		return;
+	control_log(control, LOG_ERR, "%s: %s", reason, strerrordesc_np(error));
+	control->error = error;
+	(void)snprintf(control->reason, sizeof(control->reason), "%s", reason);
+	control_set_state(control, CONTROL_BROKEN);
+	for (sock = control->socks->listeners; sock; sock = sock->hh.next) {
+		if (sock->state == SOCK_OPEN)
+			sock_fail(sock, error, reason);
+	}
+}
+
+/* Registers a ring with its own domain and drops it. */
+uint64_t control_argo_features(struct hv *hv)
+{
+	struct hv_ring *ring;
+	int r = hv->ops->argo_register(hv, 0, hv->ops->domid(hv), 4096, &ring);
+
+	switch (r) {
+	case 0:
+		(void)hv->ops->argo_unregister(hv, ring);
+		return FEATURE_ARGO | FEATURE_ARGO_STRICT;
+	case -ENOSPC: /* all rings are in use now; who makes a link says so, if they still are */
+	case -ENOMEM:
+	case -EAGAIN: /* a frame that is being migrated */
+		return FEATURE_ARGO | FEATURE_ARGO_STRICT;
+	case -ENOSYS:
+	case -EOPNOTSUPP:
+		return FEATURE_NO_HYPERVISOR_ARGO;
+	case -ENXIO:
+		return FEATURE_NO_ARGO_DRIVER;
+	default:
+		return 0;
+	}
+}
+
+/* ---- pages and record ------------------------------------------------------------------- */
+
+static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
+{
+	struct hv *hv = control->hv;
+	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(0)};
+	void *page, *rings;
+	int r;
+
+	r = hv->ops->evtchn_alloc_unbound(hv, HV_BROKER_DOMID, &control->port);
+	if (r < 0)
+		return r;
+	notify.port = control->port;
+	r = hv->ops->grant_share(
+		hv, HV_BROKER_DOMID, 1, &notify, refs, &page, &control->page_share);
+	if (r < 0)
+		return r;
+	r = hv->ops->grant_share(hv, HV_BROKER_DOMID, 2 * CONTROL_RING_PAGES, NULL, refs + 1,
+		&rings, &control->ring_share);
+	if (r < 0)
+		return r;
+	control->page = page;
+	control_ring_init(&control->ring, page, CONTROL_RING_APPLICATION, rings,
+		(uint8_t *)rings + CONTROL_RING_LEN);
+	return 0;
+}
+
+static int control_publish_record(struct control *control, const uint32_t refs[CONTROL_PAGES])
+{
+	struct record record = {.version_min = CONTROL_VERSION_MIN,
+		.version_max = CONTROL_VERSION,
+		.port = control->port};
+	uint8_t bytes[RECORD_SIZE];
+
+	if (getrandom(control->nonce, NONCE_SIZE, 0) != NONCE_SIZE)
+		return -EIO;
+	memcpy(record.nonce, control->nonce, NONCE_SIZE);
+	memcpy(record.refs, refs, sizeof(record.refs));
+	control->page->head = (struct doorbell_head){.magic = CONTROL_PAGE_MAGIC,
+		.version_min = CONTROL_VERSION_MIN,
+		.version_max = CONTROL_VERSION,
+		.port = control->port};
+	memcpy(control->page->head.nonce, control->nonce, NONCE_SIZE);
+	/* After quiescing: the next epoch must be one that requests were not sent under. */
+	atomic_store(&control->page->epoch, control->epoch);
+	atomic_store(&control->ring.me->alive, 1);
+	control->armed = true; /* control_ring_init did so */
+	/* Half of it is as unique, and all keys of a domain fit a directory of xenstored's. */
+	for (size_t i = 0; i < NONCE_SIZE / 2; i++)
+		(void)snprintf(control->key + 2 * i, 3, "%02x", control->nonce[i]);
+	record_encode(&record, bytes);
+	return control->hv->ops->store_publish(control->hv, control->key, bytes, sizeof(bytes));
+}
+
+int control_open(struct control *control)
+{
+	uint32_t refs[CONTROL_PAGES];
+	int r = control_share(control, refs);
+
+	return r < 0 ? r : control_publish_record(control, refs);
+}
+
+void control_release(struct control *control)
+{
+	const struct hv_ops *ops = control->hv->ops;
+
+	if (control->page)
+		control_ring_clear(&control->ring);
+	if (control->ring_share)
+		ops->grant_unshare(control->hv, control->ring_share);
+	/* Its notification needs the port. */
+	if (control->page_share)
+		ops->grant_unshare(control->hv, control->page_share);
+	if (control->port)
+		(void)ops->evtchn_close(control->hv, control->port);
+	control->ring_share = control->page_share = NULL;
+	control->page = NULL;
+	control->port = 0;
+}
+
+void control_close(struct control *control)
+{
+	const struct hv_ops *ops = control->hv->ops;
+
+	requests_free(control);
+	/* First the record: a msgd that starts now must not find pages that go away. */
+	if (control->key[0])
+		(void)ops->store_remove(control->hv, ops->domid(control->hv), control->key);
+	control_release(control);
+}
+
+bool control_broker_there(const struct control *control)
+{
+	return control->page &&
+	       atomic_load_explicit(&control->ring.them->alive, memory_order_acquire) != 0;
+}
+
+/* ---- sending ---------------------------------------------------------------------------- */
+
+/*
+ * msgd is trusted by all: a ring that makes no sense means a bug or a version, and nothing can be
+ * saved.
+ */
+static void control_check(struct control *control)
+{
+	if (control->ring.broken)
+		control_break(control, EPROTO, control->ring.broken);
+}
+
+void control_send(struct control *control, const struct control_message *message)
+{
+	/* While it is parked: requests are sent again later, the rest is about what is gone. */
+	if (!control->page || control->state == CONTROL_BROKEN)
+		return;
+	control_ring_send(&control->ring, message);
+	control->pool->marked = true;
+}
+
+void control_publish(struct control *control)
+{
+	if (!control->page)
+		return;
+	control_ring_flush(&control->ring);
+	control_check(control);
+	if (control_ring_publish(&control->ring))
+		(void)control->hv->ops->evtchn_send(control->hv, control->port);
+}
+
+/* ---- attaching -------------------------------------------------------------------------- */
+
+static void announce_link(struct control *control, const struct link *link)
+{
+	struct control_message message = {.type = CONTROL_ANNOUNCE_LINK,
+		.announce_link = {.end = link->end,
+			.uid = link->uid,
+			.peer_domid = link->transport->peer_domid,
+			.transport = link->transport->ops->kind,
+			.role = link->transport->role,
+			.state = link->state != LINK_MAKING}};
+
+	control_send(control, &message);
+	for (struct channel *c = link->channels.by_number; c; c = c->hh.next) {
+		struct control_message m = {.type = CONTROL_ANNOUNCE_CHANNEL,
+			.announce_channel = {.end = link->end,
+				.channel = c->number,
+				.type = CHANNEL_SEQPACKET,
+				.listener = c->listener_handle,
+				.accepted = c->listener_handle && !c->listener}};
+
+		memcpy(m.announce_channel.name, c->name, NAME_SIZE);
+		control_send(control, &m);
+	}
+}
+
+static void announce_listener(struct control *control, struct msg_sock *sock)
+{
+	struct control_message message = {.type = CONTROL_LISTEN};
+
+	/* One that waits for its first answer is sent again as the request that it is. */
+	if (sock->state != SOCK_OPEN)
+		return;
+	message.listen = (struct control_listen){.listener = sock->handle,
+		.type = CHANNEL_SEQPACKET,
+		.backlog = (uint32_t)sock->backlog};
+	memcpy(message.listen.name, sock->name, NAME_SIZE);
+	if (!request_new(control, NULL, &message))
+		sock_fail(sock, ENOMEM, "out of memory while msgd was told of the name again");
+}
+
+static void control_hello(struct control *control, uint32_t epoch)
+{
+	bool again = control->epoch != 0;
+	struct control_message hello = {.type = CONTROL_HELLO,
+		.request = REQUEST_HELLO,
+		.hello = {.epoch = epoch,
+			.version_min = CONTROL_VERSION_MIN,
+			.version_max = CONTROL_VERSION,
+			.features = control->features,
+			.pid = (uint32_t)getpid(),
+			.reattach = again}};
+	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};
+
+	(void)snprintf(
+		hello.hello.comm, sizeof(hello.hello.comm), "%s", program_invocation_short_name);
+	/* What waits was meant for the msgd that is gone; requests are sent again below. */
+	control_ring_clear(&control->ring);
+	control->epoch = epoch;
+	if (control->state == CONTROL_ATTACHED)
+		control_set_state(control, CONTROL_ATTACHING);
+	control_send(control, &hello);
+	if (!again)
+		return;
+	for (struct link *link = control->links->by_end; link; link = link->hh.next) {
+		if (link->state != LINK_ENDING)
+			announce_link(control, link);
+	}
+	for (struct msg_sock *sock = control->socks->listeners; sock; sock = sock->hh.next)
+		announce_listener(control, sock);
+	control_send(control, &done);
+	requests_send_again(control);
+}
+
+/* ---- receiving -------------------------------------------------------------------------- */
+
+void control_take(struct control *control)
+{
+	struct control_message message;
+	const char *reason = NULL;
+	uint32_t epoch;
+	int r, decoded;
+
+	if (!control->page || control->state == CONTROL_BROKEN)
+		return;
+	/*
+	 * The epoch is read before the ring: all that a former msgd wrote is in the ring by then,
+	 * so it is taken in before HELLO, after which only the new msgd writes.
+	 */
+	epoch = atomic_load_explicit(&control->page->epoch, memory_order_acquire);
+	while ((r = control_ring_receive(&control->ring, &message, &decoded, &reason)) > 0) {
+		if (decoded == 0)
+			control_handle(control, &message);
+		else if (decoded != -EOPNOTSUPP) /* a newer msgd's: it does not need us to know */
+			break;
+		if (control->state == CONTROL_BROKEN)
+			return;
+	}
+	if (r != 0) {
+		control_break(control, EPROTO, reason ? reason : "msgd wrote no control message");
+		return;
+	}
+	control->pool->marked |= control->ring.event_due;
+	if (epoch != control->epoch && control_broker_there(control) &&
+		control->state != CONTROL_QUIESCING)
+		control_hello(control, epoch);
+}
+
+bool control_arm(struct control *control)
+{
+	if (control->armed || !control->page || control->state == CONTROL_BROKEN)
+		return false;
+	if (control_ring_sleep(&control->ring))
+		return true;
+	control->armed = true;
+	return false;
+}
+
+void control_disarmed(struct control *control)
+{
+	control->armed = false;
+	control->pool->rearm = true;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control link to msgd (PROTOCOL.md, sections 2 and 5): attaching and attaching again,
+ * requests, and the messages from msgd. It directs links and sockets. It never waits: whoever waits
+ * for an answer does so in libmsg/wait, on the state that a message changes.
+ *
+ * Included by: libmsg/control, libmsg/wait, libmsg/api, tests.
+ */
+#ifndef LIBMSG_CONTROL_CONTROL_H
+#define LIBMSG_CONTROL_CONTROL_H
+
+#include "libmsg/libmsg.h"
+#include "libmsg/link/link.h"
+#include "libmsg/socket/sock.h"
+#include "proto/control-ring.h"
+#include "proto/record.h"
+
+enum control_state {
+	CONTROL_ATTACHING = 1, /* no WELCOME from the msgd of this epoch yet */
+	CONTROL_ATTACHED,
+	CONTROL_QUIESCING, /* QUIESCE was read: the pass gives everything back */
+	CONTROL_PARKED,	   /* it did; the record in the store says so, and its removal is watched */
+	CONTROL_BROKEN,	   /* for good: error and reason say why */
+};
+
+struct control {
+	struct hv *hv;	     /* borrowed */
+	struct pool *pool;   /* borrowed */
+	struct links *links; /* borrowed */
+	struct socks *socks; /* borrowed */
+	msg_log_fn *log;     /* NULL: nothing is logged */
+	void *log_arg;
+
+	enum control_state state;		  /* changed by control_set_state alone */
+	struct hv_share *page_share, *ring_share; /* owned; NULL while PARKED */
+	struct doorbell_page *page;		  /* borrowed from page_share */
+	struct control_ring ring;
+	uint32_t port;
+	uint32_t epoch; /* that HELLO was sent for; 0: none yet */
+	bool armed;	/* an event comes with the next message, or is on its way */
+	bool watching;	/* the store tells of the end of a parked record */
+	char key[HV_STORE_KEY_MAX];
+	uint8_t nonce[NONCE_SIZE];
+	uint64_t features;	  /* FEATURE_*: what Argo is to this process */
+	int error;		  /* while BROKEN: a positive errno */
+	char reason[REASON_SIZE]; /* while BROKEN, QUIESCING, PARKED */
+	struct request *requests; /* hash; owned */
+	uint32_t last_request;
+};
+
+/* ---- control.c: the link ---------------------------------------------------------------- */
+
+void control_init(struct control *control, struct hv *hv, struct pool *pool, struct links *links,
+	struct socks *socks);
+/* Makes pages and port, and publishes them to msgd. What it made is given back by control_close. */
+int control_open(struct control *control);
+/* Gives back what it holds and removes the record. */
+void control_close(struct control *control);
+/* Gives pages and port back; the record stays. */
+void control_release(struct control *control);
+/* Reads what msgd wrote, notices that msgd came or went. Only ever called outside of other loops.
+ */
+void control_take(struct control *control);
+/* Queues a message; control_publish sends. */
+void control_send(struct control *control, const struct control_message *message);
+/* Shows msgd what was sent and read since, with one event at most. */
+void control_publish(struct control *control);
+bool control_broker_there(const struct control *control);
+/* Asks for an event. True: there is something to take first. */
+bool control_arm(struct control *control);
+/* Its event came: it is to be armed again. */
+void control_disarmed(struct control *control);
+void control_set_state(struct control *control, enum control_state state);
+/* Nothing more can be had from msgd. error: a positive errno. Listeners are told. */
+void control_break(struct control *control, int error, const char *reason);
+void control_log(struct control *control, int priority, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* FEATURE_*: whether this process may use Argo, or why not. */
+uint64_t control_argo_features(struct hv *hv);
+
+/* ---- quiesce.c -------------------------------------------------------------------------- */
+
+/* QUIESCE was read: noted, for the pass. */
+void control_quiesce(struct control *control, const char *reason);
+/* No link is left: gives pages and port back, and leaves a parked record. */
+void control_park(struct control *control);
+/* HV_EVENT_STORE */
+void control_store_changed(struct control *control);
+
+/* ---- handle.c --------------------------------------------------------------------------- */
+
+/* Acts on a message from msgd. */
+void control_handle(struct control *control, const struct control_message *message);
+
+#endif

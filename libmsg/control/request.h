@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A question to msgd. It outlives the msgd that it was sent to: it is sent again, under its number,
+ * to the next one. The answer changes the socket that asked.
+ *
+ * Included by: libmsg/control, libmsg/wait, libmsg/api, tests.
+ */
+#ifndef LIBMSG_CONTROL_REQUEST_H
+#define LIBMSG_CONTROL_REQUEST_H
+
+#include "libmsg/control/control.h"
+
+/* HELLO's number; all others are smaller. */
+#define REQUEST_HELLO UINT32_MAX
+
+struct request {
+	uint32_t id;			/* key in control->requests */
+	struct msg_sock *sock;		/* borrowed: who waits; NULL: a SYNC, or a name announced */
+	struct control_message message; /* to be sent again */
+	uint32_t epoch;			/* of the msgd that it was sent to */
+	UT_hash_handle hh;
+};
+
+/* Sends it. NULL: out of memory, and nothing was sent. */
+struct request *request_new(
+	struct control *control, struct msg_sock *sock, const struct control_message *message);
+struct request *request_find(const struct control *control, uint32_t id);
+/* It was answered, or nobody waits any more. */
+void request_free(struct control *control, struct request *request);
+/* The socket does not wait for its answer any more: msgd is told, and an answer is ignored. */
+void request_abandon(struct control *control, struct request *request);
+/*
+ * Gives a name back. The answer is of no interest, and a msgd that returns learns of names from
+ * announcements alone: no request is kept.
+ */
+void request_unlisten(struct control *control, uint32_t handle);
+/* Those that a former msgd did not answer. */
+void requests_send_again(struct control *control);
+void requests_free(struct control *control);
+
+#endif

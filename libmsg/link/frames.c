@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames in and out of a link (PROTOCOL.md, sections 3 and 4). Nothing here blocks. Bytes that
+ * another domain wrote lead to an outcome at worst, on which the driver acts.
+ */
+#include "libmsg/link/link.h"
+
+/* The channel of the frame just peeked at, which was not the last frame's. NULL: not known. */
+static struct channel *find_channel(struct link *link)
+{
+	struct channel *channel = channel_find(&link->channels, link->transport->frame.channel);
+
+	link->channels.last = channel;
+	if (channel && link->state == LINK_SYNCED)
+		link_set_state(link, LINK_UP);
+	return channel;
+}
+
+/* Moves past a frame; the room goes back when it is worth it. */
+static void next_frame(struct transport *transport)
+{
+	transport->ops->next(transport);
+	if (transport->unreleased >= transport->ring_len / 5)
+		transport_give_back(transport, false);
+}
+
+static enum link_outcome outcome_of(enum channel_outcome outcome)
+{
+	switch (outcome) {
+	case CHANNEL_OVER_BUDGET:
+		return LINK_OVER_BUDGET;
+	case CHANNEL_NO_MEMORY:
+		return LINK_OUT_OF_MEMORY;
+	case CHANNEL_TAKEN: /* not asked for */
+	case CHANNEL_VIOLATION:
+	default:
+		return LINK_VIOLATION;
+	}
+}
+
+/*
+ * A turn ends after as many bytes of frames as the ring holds: a peer that goes on writing does not
+ * decide how long this takes.
+ */
+enum link_outcome link_receive(
+	struct link *link, struct channel *until, uint32_t *turn, const char **ret_reason)
+{
+	struct transport *transport = link->transport;
+	struct channel_set *set = &link->channels;
+	bool read = until && until->reader;
+
+	for (;;) {
+		struct channel *channel = set->last;
+		enum channel_outcome outcome;
+		uint32_t size;
+		int r = transport->ops->peek(transport);
+
+		if (r == 0)
+			return LINK_EMPTY;
+		if (r < 0) {
+			*ret_reason = "a frame that makes no sense";
+			return LINK_VIOLATION;
+		}
+		if (!channel || channel->number != transport->frame.channel)
+			channel = find_channel(link);
+		if (!channel)
+			return LINK_UNKNOWN;
+		size = FRAME_HEADER_SIZE + round_up16(transport->frame.len);
+		if (size > *turn)
+			return LINK_TURN_OVER;
+		outcome = channel_frame(channel, &transport->frame, ret_reason);
+		if (outcome != CHANNEL_TAKEN)
+			return outcome_of(outcome);
+		*turn -= size;
+		next_frame(transport);
+		if (until && (!STAILQ_EMPTY(&until->in) || (read && !until->reader)))
+			return LINK_SERVED;
+		if (!TAILQ_EMPTY(&set->due))
+			return LINK_DUE;
+	}
+}
+
+void link_skip(struct link *link)
+{
+	next_frame(link->transport);
+	if (link->state == LINK_SYNCED)
+		link_set_state(link, LINK_UP);
+}
+
+void link_check(struct link *link, int r)
+{
+	struct links *links = link->links;
+
+	if (r == -EBADMSG)
+		link_end(link, LINK_VIOLATED, "a counter that makes no sense");
+	else if (r < 0 && r != -EAGAIN)
+		link_end(link, LINK_PEER_GONE, "the other process's ring is gone");
+	if (link->transport->retry_ns && !link->retrying && link_is_up(link)) {
+		link->retrying = true;
+		TAILQ_INSERT_TAIL(&links->retrying, link, entry_retrying);
+		links->pool->marked = links->pool->rearm = true;
+	}
+}
+
+void link_push(struct link *link)
+{
+	int r;
+
+	if (!link_is_up(link))
+		return;
+	r = transport_push(link->transport);
+	if (r < 0 || link->transport->retry_ns)
+		link_check(link, r);
+}
+
+void link_flush(struct link *link)
+{
+	struct channel *channel;
+
+	while ((channel = channel_next_due(&link->channels))) {
+		int r = link_is_up(link) ? channel_flush(channel) : 0;
+
+		if (r == -EAGAIN)
+			channel_block(channel);
+		else if (r < 0)
+			link_check(link, r);
+	}
+	link_push(link);
+}
+
+bool link_want_room(struct link *link, uint32_t want)
+{
+	struct transport *transport = link->transport;
+
+	if (!link_is_up(link))
+		return true;
+	transport->ops->arm_room(transport);
+	if (transport->ops->room(transport, want) < (int64_t)want)
+		return false;
+	transport->ops->disarm_room(transport);
+	return true;
+}
+
+void link_room(struct link *link)
+{
+	link->links->pool->wake = true;
+	do {
+		channel_set_room(&link->channels);
+		link_flush(link);
+		/* Every pass with room sends something: this ends. */
+	} while (!TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
+		 link_want_room(link, channel_min_fragment(link->transport, FRAGMENT_MIN)));
+}
+
+uint64_t links_retry_time(const struct links *links)
+{
+	uint64_t first = UINT64_MAX;
+	const struct link *link;
+
+	TAILQ_FOREACH (link, &links->retrying, entry_retrying)
+		first = min_u64(first, link->transport->retry_ns);
+	return first;
+}
+
+void links_retry(struct links *links, uint64_t now_ns)
+{
+	struct link *link, *next;
+
+	for (link = TAILQ_FIRST(&links->retrying); link; link = next) {
+		next = TAILQ_NEXT(link, entry_retrying);
+		if (link->transport->retry_ns > now_ns)
+			continue;
+		TAILQ_REMOVE(&links->retrying, link, entry_retrying);
+		link->retrying = false;
+		link->transport->retry_ns = 0;
+		if (link_is_up(link))
+			link_room(link);
+	}
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The life of a link: made as msgd directs (PROTOCOL.md, section 5.3), ended by the other process's
+ * death, by msgd or by a violation (5.4).
+ */
+#include "libmsg/link/link.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void links_init(struct links *links, struct hv *hv, struct pool *pool)
+{
+	*links = (struct links){.hv = hv, .pool = pool};
+	TAILQ_INIT(&links->unarmed);
+	TAILQ_INIT(&links->ending);
+	TAILQ_INIT(&links->grave);
+	TAILQ_INIT(&links->retrying);
+}
+
+struct link *link_find(const struct links *links, uint32_t end)
+{
+	struct link *link;
+
+	HASH_FIND(hh, links->by_end, &end, sizeof(end), link);
+	return link;
+}
+
+struct link *link_find_port(const struct links *links, uint32_t port)
+{
+	struct link *link;
+
+	HASH_FIND(hh_event, links->by_port, &port, sizeof(port), link);
+	return link;
+}
+
+struct link *link_find_ring(const struct links *links, const struct hv_ring *ring)
+{
+	struct link *link;
+
+	HASH_FIND(hh_event, links->by_ring, &ring, sizeof(ring), link);
+	return link;
+}
+
+/* The one place where the state changes. */
+void link_set_state(struct link *link, enum link_state state)
+{
+	static const uint8_t legal[] = {
+		[LINK_MAKING] = 1U << LINK_UP | 1U << LINK_ENDING,
+		[LINK_UP] = 1U << LINK_SYNCING | 1U << LINK_ENDING,
+		[LINK_SYNCING] = 1U << LINK_SYNCED | 1U << LINK_ENDING,
+		[LINK_SYNCED] = 1U << LINK_UP | 1U << LINK_ENDING,
+		[LINK_ENDING] = 1U << LINK_DEAD,
+		[LINK_DEAD] = 0,
+	};
+
+	assert(legal[link->state] & 1U << state);
+	link->state = state;
+	link->channels.up = link_is_up(link);
+}
+
+void link_set_armed(struct link *link, bool armed)
+{
+	if (link->armed == armed)
+		return;
+	link->armed = armed;
+	if (armed) {
+		TAILQ_REMOVE(&link->links->unarmed, link, entry_unarmed);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&link->links->unarmed, link, entry_unarmed);
+	link->links->pool->rearm = true;
+}
+
+void link_sync(struct link *link, uint32_t request)
+{
+	link_set_state(link, LINK_SYNCING);
+	link->sync = request;
+}
+
+void link_synced(struct link *link)
+{
+	link_set_state(link, LINK_SYNCED);
+	link_set_armed(link, false); /* the driver looks at it */
+}
+
+/* ---- making ----------------------------------------------------------------------------- */
+
+static void fail_answer(
+	struct control_message *ret_answer, uint32_t end, int error, const char *reason)
+{
+	*ret_answer = (struct control_message){
+		.type = CONTROL_LINK_FAILED, .link_failed = {.end = end, .error = (uint32_t)error}};
+	(void)snprintf(ret_answer->link_failed.reason, REASON_SIZE, "%s", reason);
+}
+
+/* NULL: *ret_answer says why a link with that number and transport cannot be made. */
+static const struct transport_ops *link_check_request(
+	struct links *links, uint32_t end, uint32_t transport, struct control_message *ret_answer)
+{
+	const struct transport_ops *ops = transport_find(transport);
+
+	/* A returned msgd may ask again for a link that stands, or for one number twice. */
+	if (link_find(links, end)) {
+		fail_answer(ret_answer, end, EEXIST, "the end number is in use");
+		return NULL;
+	}
+	if (!ops)
+		fail_answer(ret_answer, end, EOPNOTSUPP, "an unknown transport");
+	return ops;
+}
+
+/* By port or by ring: how events find it. */
+static bool link_index_event(struct link *link)
+{
+	struct transport *t = link->transport;
+
+	if (t->event_ring)
+		HASH_ADD_KEYPTR(hh_event, link->links->by_ring, &t->event_ring,
+			sizeof(t->event_ring), link);
+	else
+		HASH_ADD_KEYPTR(hh_event, link->links->by_port, &t->port, sizeof(t->port), link);
+	return hash_added(&link->hh_event);
+}
+
+static void link_unindex_event(struct link *link)
+{
+	if (link->transport->event_ring)
+		HASH_DELETE(hh_event, link->links->by_ring, link);
+	else
+		HASH_DELETE(hh_event, link->links->by_port, link);
+}
+
+struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,
+	uint32_t epoch, enum link_state state)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (!link) {
+		transport->ops->free(transport);
+		return NULL;
+	}
+	*link = (struct link){.links = links,
+		.end = end,
+		.epoch = epoch,
+		.uid = uid,
+		.state = state,
+		.transport = transport};
+	channel_set_init(&link->channels, transport, links->pool, link_is_up(link));
+	HASH_ADD(hh, links->by_end, end, sizeof(link->end), link);
+	if (!hash_added(&link->hh) || !link_index_event(link)) {
+		if (hash_added(&link->hh))
+			HASH_DELETE(hh, links->by_end, link);
+		transport->ops->free(transport);
+		free(link);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&links->unarmed, link, entry_unarmed);
+	links->pool->rearm = true;
+	return link;
+}
+
+void link_create(struct links *links, uint32_t epoch, const struct control_link_create *request,
+	struct control_message *ret_answer)
+{
+	const struct transport_ops *ops =
+		link_check_request(links, request->end, request->transport, ret_answer);
+	struct control_message offer = {
+		.type = CONTROL_LINK_OFFER, .link_offer = {.end = request->end}};
+	struct transport *transport;
+	int r;
+
+	if (!ops)
+		return;
+	r = ops->make(links->hv, request, &offer.link_offer, &transport);
+	if (r == 0 && !link_new(links, transport, request->end, request->uid, epoch, LINK_MAKING))
+		r = -ENOMEM;
+	if (r < 0)
+		fail_answer(ret_answer, request->end, -r, strerrordesc_np(-r));
+	else
+		*ret_answer = offer;
+}
+
+static const char *bind_reason(const struct links *links, uint16_t peer_domid, int r)
+{
+	if (r == -EOPNOTSUPP && peer_domid == links->hv->ops->domid(links->hv)) /* grant_map's */
+		return "Xen cannot link a PVH or HVM domain to itself";
+	return strerrordesc_np(-r);
+}
+
+void link_bind(struct links *links, uint32_t epoch, const struct control_link_bind *request,
+	struct control_message *ret_answer)
+{
+	const struct transport_ops *ops =
+		link_check_request(links, request->end, request->transport, ret_answer);
+	struct control_message ready = {
+		.type = CONTROL_LINK_READY, .link_ready = {.end = request->end}};
+	struct transport *transport;
+	int r;
+
+	if (!ops)
+		return;
+	r = ops->bind(links->hv, request, &ready.link_ready, &transport);
+	if (r == 0 && !link_new(links, transport, request->end, request->uid, epoch, LINK_UP))
+		r = -ENOMEM;
+	if (r == -EINVAL || r == -ESRCH)
+		r = -ECONNRESET; /* the offer is not true any more: its process or domain is gone */
+	if (r < 0)
+		fail_answer(
+			ret_answer, request->end, -r, bind_reason(links, request->peer_domid, r));
+	else
+		*ret_answer = ready;
+}
+
+void link_up(struct link *link, uint32_t peer_aport)
+{
+	if (link->transport->ops->up(link->transport, peer_aport) < 0) {
+		link_end(link, LINK_VIOLATED, "the peer's ring cannot be named");
+		return;
+	}
+	link_set_state(link, LINK_UP);
+	link->links->pool->rearm = true; /* a driver arms none but those that are up */
+}
+
+/* ---- ending ----------------------------------------------------------------------------- */
+
+static const struct {
+	int told;   /* the error that msgd is told; 0: it knows, or sees it */
+	bool drain; /* what the other end had sent is taken in */
+} causes[] = {
+	[LINK_ENDED_BY_MSGD] = {0, true},
+	[LINK_PEER_GONE] = {0, true},
+	[LINK_LOST] = {ECONNRESET, true},
+	[LINK_VIOLATED] = {EPROTO, false},
+	[LINK_NO_MEMORY] = {ENOMEM, false},
+	[LINK_LEFT] = {0, false},
+};
+
+void link_end(struct link *link, enum link_cause cause, const char *reason)
+{
+	if (link->state >= LINK_ENDING)
+		return;
+	link->cause = cause;
+	link->drain = causes[cause].drain && link_is_up(link);
+	(void)snprintf(link->reason, sizeof(link->reason), "%s", reason);
+	link_set_state(link, LINK_ENDING);
+	TAILQ_INSERT_TAIL(&link->links->ending, link, entry);
+	link->links->pool->marked = link->links->pool->wake = true;
+}
+
+int link_told_error(const struct link *link)
+{
+	return causes[link->cause].told;
+}
+
+void link_bury(struct link *link)
+{
+	struct links *links = link->links;
+	struct channel *channel, *next;
+
+	TAILQ_REMOVE(&links->ending, link, entry);
+	link_set_state(link, LINK_DEAD);
+	link_set_armed(link, true); /* out of the list of the unarmed */
+	if (link->retrying)
+		TAILQ_REMOVE(&links->retrying, link, entry_retrying);
+	HASH_DELETE(hh, links->by_end, link);
+	link_unindex_event(link);
+	HASH_ITER (hh, link->channels.by_number, channel, next) {
+		channel_reset(channel, ECONNRESET, link->reason);
+	}
+	TAILQ_INSERT_TAIL(&links->grave, link, entry);
+}
+
+void links_free_dead(struct links *links)
+{
+	struct link *link;
+
+	while ((link = TAILQ_FIRST(&links->grave))) {
+		TAILQ_REMOVE(&links->grave, link, entry);
+		link->transport->ops->free(link->transport);
+		free(link);
+	}
+}

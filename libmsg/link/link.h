@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A link: a transport to one other process, and the channels that share it (PROTOCOL.md, sections 3
+ * to 5). A link is made as msgd directs and ended by marking it, once, with a cause and a reason;
+ * the pass (libmsg/wait/pass.c) then resets its channels and frees it. Taking frames in returns
+ * what stopped it, and never sends, asks msgd or ends anything. A link knows no socket, thread or
+ * msgd.
+ *
+ * Included by: libmsg, tests.
+ */
+#ifndef LIBMSG_LINK_LINK_H
+#define LIBMSG_LINK_LINK_H
+
+#include "libmsg/channel/channel.h"
+
+enum link_state {
+	LINK_MAKING = 1, /* offered; waits for the other end */
+	LINK_UP,
+	LINK_SYNCING, /* up; what lies in the ring waits for msgd's answer to a SYNC */
+	LINK_SYNCED,  /* up; the answer came: an unknown channel number is a violation now */
+	LINK_ENDING,  /* marked with its cause: the pass ends it */
+	LINK_DEAD,    /* in no table any more; freed when no thread looks at its memory */
+};
+
+enum link_cause {
+	LINK_ENDED_BY_MSGD, /* LINK_DOWN */
+	LINK_PEER_GONE,	    /* the other process or its ring is gone */
+	LINK_LOST,	    /* this end's ring or the other domain is gone: msgd is told */
+	LINK_VIOLATED,	    /* the other end broke the protocol: msgd is told */
+	LINK_NO_MEMORY,	    /* this end cannot go on: msgd is told */
+	LINK_LEFT,	    /* this application detaches or quiesces */
+};
+
+struct link;
+TAILQ_HEAD(link_list, link);
+
+/* The links of one application. */
+struct links {
+	struct hv *hv;	     /* borrowed */
+	struct pool *pool;   /* borrowed */
+	struct link *by_end; /* hash; owned: all but the dead */
+	/* Hashes; borrowed: those whose events come by a port, and by an Argo ring. */
+	struct link *by_port, *by_ring;
+	struct link_list unarmed;  /* no event is asked for; borrowed */
+	struct link_list ending;   /* in state ENDING; borrowed */
+	struct link_list grave;	   /* in state DEAD; owned */
+	struct link_list retrying; /* refused by the hypervisor for now; borrowed */
+};
+
+struct link {
+	struct links *links; /* borrowed */
+	uint32_t end;	     /* key in links->by_end */
+	uint32_t epoch;	     /* of the msgd that made it */
+	uint64_t uid;
+	enum link_state state;	     /* changed by link_set_state alone */
+	struct transport *transport; /* owned */
+	struct channel_set channels; /* owned */
+	uint32_t sync;		     /* while SYNCING: the request whose answer is awaited */
+	bool armed;		     /* an event comes with the next frame, or is on its way */
+	bool retrying;		     /* in links->retrying */
+	bool drain;		     /* while ENDING: what lies in the ring is taken in first */
+	enum link_cause cause;	     /* since ENDING */
+	char reason[REASON_SIZE];    /* since ENDING: a sentence */
+	TAILQ_ENTRY(link) entry_unarmed;
+	TAILQ_ENTRY(link) entry_retrying;
+	TAILQ_ENTRY(link) entry; /* in links->ending, links->grave */
+	UT_hash_handle hh, hh_event;
+};
+
+static inline bool link_is_up(const struct link *link)
+{
+	return link->state >= LINK_UP && link->state <= LINK_SYNCED;
+}
+
+/* ---- link.c: life ----------------------------------------------------------------------- */
+
+void links_init(struct links *links, struct hv *hv, struct pool *pool);
+struct link *link_find(const struct links *links, uint32_t end);
+struct link *link_find_port(const struct links *links, uint32_t port);
+struct link *link_find_ring(const struct links *links, const struct hv_ring *ring);
+
+/* Takes the transport over. NULL: out of memory; the transport is given back. */
+struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,
+	uint32_t epoch, enum link_state state);
+/*
+ * Makes this end of a link. epoch: of the msgd that asks. ret_answer gets the message for msgd:
+ * LINK_OFFER, LINK_READY or LINK_FAILED.
+ */
+void link_create(struct links *links, uint32_t epoch, const struct control_link_create *request,
+	struct control_message *ret_answer);
+void link_bind(struct links *links, uint32_t epoch, const struct control_link_bind *request,
+	struct control_message *ret_answer);
+/* The creator hears that the other end is ready. */
+void link_up(struct link *link, uint32_t peer_aport);
+/* Marks its end; the first mark counts. reason is copied. */
+void link_end(struct link *link, enum link_cause cause, const char *reason);
+/* Out of the tables and into the grave: its channels are reset with the reason. */
+void link_bury(struct link *link);
+/* Frees the dead. No thread looks at any link's memory. */
+void links_free_dead(struct links *links);
+/* Whether msgd is to be told that it ended; then with which error. */
+int link_told_error(const struct link *link);
+
+/* For link/ alone. */
+void link_set_state(struct link *link, enum link_state state);
+void link_set_armed(struct link *link, bool armed);
+/* Frames wait until link_synced, for the answer to this request. */
+void link_sync(struct link *link, uint32_t request);
+void link_synced(struct link *link);
+
+/* ---- frames.c: frames in and out -------------------------------------------------------- */
+
+/* What stopped link_receive. */
+enum link_outcome {
+	LINK_EMPTY,	  /* there is no further frame */
+	LINK_SERVED,	  /* `until` has a message at its head, or its reader has one */
+	LINK_DUE,	  /* a channel has something to send: link_flush, then go on */
+	LINK_UNKNOWN,	  /* the next frame is for a channel that is not known (yet) */
+	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET */
+	LINK_TURN_OVER,	  /* the turn's bytes are used up; others are served before it goes on */
+	LINK_VIOLATION,	  /* ret_reason says which */
+	LINK_OUT_OF_MEMORY,
+};
+
+/*
+ * Takes in frames. until: NULL, or the channel whose reader is not to wait for later frames. turn:
+ * bytes of frames that may be taken in; what was is subtracted.
+ */
+enum link_outcome link_receive(
+	struct link *link, struct channel *until, uint32_t *turn, const char **ret_reason);
+/* Drops the frame that was LINK_UNKNOWN. */
+void link_skip(struct link *link);
+/* Sends what its channels have marked as due, and wakes the other end if it sleeps. */
+void link_flush(struct link *link);
+/* Room may have appeared: flushes those that wait for it. Senders that wait look again. */
+void link_room(struct link *link);
+/* Shows the other end what was put, and wakes it if it sleeps. */
+void link_push(struct link *link);
+/* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
+bool link_want_room(struct link *link, uint32_t want);
+/* What transport_put, or a function that calls it, returned: if it failed for good, the end. */
+void link_check(struct link *link, int r);
+/* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */
+uint64_t links_retry_time(const struct links *links);
+/* Tries those whose time has come. */
+void links_retry(struct links *links, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sockets as objects: their states, backlogs and the list of those that are ready. */
+#include "libmsg/socket/sock.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINGER_DEFAULT_MS 1000
+
+void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
+{
+	*socks = (struct socks){.ctx = ctx, .pool = pool};
+	TAILQ_INIT(&socks->all);
+	TAILQ_INIT(&socks->ready);
+}
+
+struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state)
+{
+	struct msg_sock *sock = calloc(1, sizeof(*sock));
+
+	if (!sock)
+		return NULL;
+	sock->socks = socks;
+	sock->kind = kind;
+	sock->state = state;
+	sock->linger_ms = LINGER_DEFAULT_MS;
+	sock->rcvtimeo_ms = sock->sndtimeo_ms = -1;
+	sock->rcvbuf = sock->sndbuf = sock->maxmsg = MESSAGE_MAX_DEFAULT;
+	TAILQ_INIT(&sock->pending);
+	TAILQ_INSERT_TAIL(&socks->all, sock, entry);
+	return sock;
+}
+
+void sock_free(struct msg_sock *sock)
+{
+	struct socks *socks = sock->socks;
+	struct channel *channel;
+
+	assert(!sock->request && !sock->channel);
+	while ((channel = TAILQ_FIRST(&sock->pending))) {
+		backlog_remove(channel);
+		channel_close(channel, CLOSE_RESET);
+	}
+	if (sock->handle)
+		HASH_DEL(socks->listeners, sock);
+	if (sock->ready)
+		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
+	TAILQ_REMOVE(&socks->all, sock, entry);
+	free(sock);
+}
+
+/* The one place where the state changes. */
+void sock_set_state(struct msg_sock *sock, enum sock_state state)
+{
+	static const uint8_t legal[] = {
+		[SOCK_PENDING] = 1U << SOCK_OPEN | 1U << SOCK_FAILED,
+		[SOCK_OPEN] = 1U << SOCK_FAILED,
+		[SOCK_FAILED] = 0,
+	};
+
+	assert(legal[sock->state] & 1U << state);
+	sock->state = state;
+	sock_changed(sock);
+}
+
+void sock_fail(struct msg_sock *sock, int error, const char *reason)
+{
+	if (sock->state == SOCK_FAILED)
+		return;
+	sock->error = error;
+	(void)snprintf(sock->reason, sizeof(sock->reason), "%s", reason);
+	sock_set_state(sock, SOCK_FAILED);
+}
+
+void sock_changed(struct msg_sock *sock)
+{
+	struct socks *socks = sock->socks;
+
+	socks->pool->wake = true;
+	if (sock->ready)
+		return;
+	sock->ready = true;
+	TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+	socks->pool->marked = true; /* the event loop's descriptor is to tell */
+}
+
+short sock_events(const struct msg_sock *sock)
+{
+	if (sock->channel)
+		return channel_events(sock->channel);
+	if (sock->state == SOCK_FAILED)
+		return sock->kind == SOCK_LISTENER ? POLLIN | POLLERR
+						   : POLLIN | POLLOUT | POLLERR | POLLHUP;
+	return TAILQ_EMPTY(&sock->pending) ? 0 : POLLIN;
+}
+
+/* ---- listeners -------------------------------------------------------------------------- */
+
+struct msg_sock *sock_find_listener(const struct socks *socks, uint32_t handle)
+{
+	struct msg_sock *sock;
+
+	HASH_FIND(hh, socks->listeners, &handle, sizeof(handle), sock);
+	return sock;
+}
+
+int sock_set_name(struct msg_sock *listener, const char *name, int backlog)
+{
+	struct socks *socks = listener->socks;
+
+	do {
+		if (++socks->last_handle == 0)
+			socks->last_handle = 1;
+	} while (sock_find_listener(socks, socks->last_handle));
+	listener->handle = socks->last_handle;
+	listener->backlog = backlog;
+	(void)snprintf(listener->name, sizeof(listener->name), "%s", name);
+	HASH_ADD(hh, socks->listeners, handle, sizeof(listener->handle), listener);
+	if (hash_added(&listener->hh))
+		return 0;
+	listener->handle = 0;
+	return -ENOMEM;
+}
+
+void backlog_add(struct msg_sock *listener, struct channel *channel)
+{
+	channel->listener = listener;
+	TAILQ_INSERT_TAIL(&listener->pending, channel, entry_backlog);
+	listener->n_pending++;
+	sock_changed(listener);
+}
+
+void backlog_remove(struct channel *channel)
+{
+	TAILQ_REMOVE(&channel->listener->pending, channel, entry_backlog);
+	channel->listener->n_pending--;
+	channel->listener = NULL;
+}
+
+/* ---- ends of channels ------------------------------------------------------------------- */
+
+void sock_set_channel(struct msg_sock *sock, struct channel *channel)
+{
+	sock->channel = channel;
+	channel->sock = sock;
+}
+
+enum close_reason sock_close_reason(const struct msg_sock *sock)
+{
+	const struct channel *channel = sock->channel;
+	bool unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
+
+	return unread && !channel->rx_closed ? CLOSE_RESET : CLOSE_NORMAL;
+}
+
+void sock_close_channel(struct msg_sock *sock, enum close_reason reason)
+{
+	struct channel *channel = sock->channel;
+
+	sock->channel = NULL;
+	if (channel)
+		channel_close(channel, reason);
+}

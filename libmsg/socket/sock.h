@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The objects behind struct msg_sock: listeners with their backlogs, and ends of channels. What a
+ * socket is (kind) and how far it has come (state) are two things. Nothing here talks to msgd or
+ * waits.
+ *
+ * Included by: libmsg/socket, libmsg/control, libmsg/wait, libmsg/api, tests.
+ */
+#ifndef LIBMSG_SOCKET_SOCK_H
+#define LIBMSG_SOCKET_SOCK_H
+
+#include "libmsg/channel/channel.h"
+
+struct msg_ctx;
+struct msg_sock;
+struct request;
+
+TAILQ_HEAD(sock_list, msg_sock);
+
+/* The sockets of one application. */
+struct socks {
+	struct msg_ctx *ctx;	    /* borrowed: what each socket belongs to */
+	struct pool *pool;	    /* borrowed */
+	struct sock_list all;	    /* owned */
+	struct sock_list ready;	    /* those that may have events for msg_ctx_dispatch; borrowed */
+	struct msg_sock *listeners; /* hash by handle; borrowed */
+	uint32_t last_handle;
+};
+
+enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL };
+
+enum sock_state {
+	SOCK_PENDING = 1, /* msgd has not answered */
+	SOCK_OPEN,
+	SOCK_FAILED, /* refused, or the name was lost: error and reason say why */
+};
+
+struct msg_sock {
+	struct socks *socks; /* borrowed */
+	enum sock_kind kind;
+	enum sock_state state; /* changed by sock_set_state alone */
+	bool nonblock;
+	bool cork;
+	int linger_ms;
+	int64_t rcvtimeo_ms, sndtimeo_ms; /* -1: for ever */
+	uint32_t rcvbuf, sndbuf, maxmsg;  /* bytes */
+	void *userdata;
+	int error;		  /* positive errno: pending, for LIBMSG_ERROR */
+	char reason[REASON_SIZE]; /* why it failed */
+	struct request *request;  /* borrowed: while PENDING */
+	/* listeners */
+	uint32_t handle; /* key in socks->listeners */
+	int backlog;
+	char name[NAME_SIZE];
+	struct channel_list pending; /* owned: channels to be accepted, n_pending of them */
+	int n_pending;
+	/* channels */
+	struct channel *channel; /* NULL: none yet; for its owner see channel.h */
+	bool ready;		 /* in socks->ready */
+	bool out_edge;		 /* POLLOUT is owed to an event loop */
+	TAILQ_ENTRY(msg_sock) entry_ready;
+	TAILQ_ENTRY(msg_sock) entry;
+	UT_hash_handle hh;
+};
+
+void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool);
+
+/* A socket with the default options. NULL: out of memory. */
+struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state);
+/* Closes what waits in its backlog. It has no request and no channel any more. */
+void sock_free(struct msg_sock *sock);
+void sock_set_state(struct msg_sock *sock, enum sock_state state);
+/* It will not be what it was to become, or stops being it. error: a positive errno. */
+void sock_fail(struct msg_sock *sock, int error, const char *reason);
+/* It may have become ready. */
+void sock_changed(struct msg_sock *sock);
+/* POLLIN and so on. */
+short sock_events(const struct msg_sock *sock);
+
+/* Gives a listener its handle and its name. -ENOMEM. */
+int sock_set_name(struct msg_sock *listener, const char *name, int backlog);
+struct msg_sock *sock_find_listener(const struct socks *socks, uint32_t handle);
+/* A listener's channels that wait to be accepted. */
+void backlog_add(struct msg_sock *listener, struct channel *channel);
+void backlog_remove(struct channel *channel);
+
+/* The channel is this socket's from now on. */
+void sock_set_channel(struct msg_sock *sock, struct channel *channel);
+/* How an application that leaves now leaves: RESET if it has not read all that came. */
+enum close_reason sock_close_reason(const struct msg_sock *sock);
+/* The application lets go of its channel, if it has one. */
+void sock_close_channel(struct msg_sock *sock, enum close_reason reason);
+
+#endif

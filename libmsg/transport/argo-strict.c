@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The argo-strict transport: frames over Argo rings between two domains that share no memory
+ * (PROTOCOL.md 3.4). The hypervisor alone tells of frames and of room.
+ *
+ * Why argo-strict loses no wake-up:
+ *
+ * Frames. Xen raises VIRQ_ARGO in the receiver's domain after each message, asked or not: "notify
+ * always". The receiver hears of it while its ring is watched. argo_watch tells at once of a
+ * message that is in the ring already, and of each that comes from then on. A transport that is
+ * armed therefore has an event coming; one that is not armed is looked at by the driver before
+ * anybody sleeps, and armed then.
+ *
+ * Room. sendv's EAGAIN has queued a wake-up with Xen, under the lock under which Xen found no room.
+ * The receiver moves rx_ptr and then has Xen look for waiters (argo_consumed), under the same lock:
+ * either sendv saw the room, or Xen sees the waiter. The wake-up shows as the event of the sender's
+ * own watched ring, once, and also when it came for frames. `full` is therefore believed only as
+ * long as the ring is watched. Of a transport that is not watched, or not any more, the driver
+ * makes it false (not_armed), and everything that is blocked is sent again, which queues another
+ * wake-up if it was too early. EBUSY and ENOMEM queue nothing: argo_sendv notes a time for them.
+ *
+ * The peer's death. msgd tells it (LINK_DOWN). Two things may show it before: a sendv that is
+ * refused, and, of the whole domain's death, a ring that cannot be watched any more.
+ */
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "hv/argo-ring.h"
+#include "libmsg/transport/argo.h"
+
+DEFINE_CLEANUP(struct argo_end *, argo_discard)
+
+/* NULL: *ret_error says why. */
+static struct argo_end *strict_new(
+	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_len, int *ret_error)
+{
+	_cleanup_(argo_discard_p) struct argo_end *end =
+		argo_new(&transport_argo_strict, hv, peer_domid, role, ring_len);
+
+	*ret_error = end ? argo_register_ring(end) : -ENOMEM;
+	if (*ret_error < 0)
+		return NULL;
+	end->paged.base.event_ring = end->ring;
+	return steal_ptr(end);
+}
+
+static int strict_make(struct hv *hv, const struct control_link_create *request,
+	struct control_link_offer *ret_offer, struct transport **ret_transport)
+{
+	int r;
+	struct argo_end *end = strict_new(hv, request->peer_domid, 0, request->ring_len, &r);
+
+	if (!end)
+		return r;
+	ret_offer->aport = end->ring->aport;
+	*ret_transport = &end->paged.base;
+	return 0;
+}
+
+/*
+ * Nothing is looked at before it is used: the creator's aport is not given to another ring while
+ * somebody may still send to it (hv.h), so an old offer meets no ring.
+ */
+static int strict_bind(struct hv *hv, const struct control_link_bind *request,
+	struct control_link_ready *ret_ready, struct transport **ret_transport)
+{
+	int r;
+	_cleanup_(argo_discard_p) struct argo_end *end =
+		strict_new(hv, request->peer_domid, 1, request->ring_len, &r);
+
+	if (!end)
+		return r;
+	r = argo_set_peer(end, request->aport);
+	if (r < 0)
+		return r;
+	ret_ready->aport = end->ring->aport;
+	*ret_transport = &steal_ptr(end)->paged.base;
+	return 0;
+}
+
+/*
+ * Frames that are held back must wait for msgd's answer, and would be told of at once: such a ring
+ * is not watched. Until it is, room is not told of either: the link stands still while msgd is
+ * away.
+ */
+static int strict_arm(struct transport *transport, bool held)
+{
+	if (held)
+		return 0;
+	if (argo_pending(transport))
+		return 1;
+	return transport->hv->ops->argo_watch(transport->hv, argo_of(transport)->ring, true);
+}
+
+static void strict_not_armed(struct transport *transport)
+{
+	argo_of(transport)->full = false;
+}
+
+/* The hypervisor queues the wish with the send that finds no room. */
+static void strict_arm_room(struct transport *transport)
+{
+}
+
+/* The hypervisor woke the other end with each message. */
+static void strict_wake(struct transport *transport)
+{
+}
+
+static void strict_wake_for_room(struct transport *transport)
+{
+	(void)transport->hv->ops->argo_consumed(transport->hv);
+}
+
+static const _Atomic uint32_t *strict_watch_room(struct transport *transport, uint32_t *ret_seen)
+{
+	return NULL;
+}
+
+static bool strict_peer_alive(const struct transport *transport)
+{
+	return true;
+}
+
+static uint32_t strict_exchange_cpu(struct transport *transport, uint32_t cpu)
+{
+	return 0;
+}
+
+const struct transport_ops transport_argo_strict = {
+	.kind = TRANSPORT_ARGO_STRICT,
+	.frame_max = FRAME_PAYLOAD_MAX,
+	.make = strict_make,
+	.bind = strict_bind,
+	.up = argo_up,
+	.free = argo_free,
+	.room = argo_room,
+	.put = argo_put,
+	.push = argo_push,
+	.peek = argo_peek,
+	.read = argo_read,
+	.next = argo_next,
+	.release = argo_release,
+	.pending = argo_pending,
+	.arm = strict_arm,
+	.arm_room = strict_arm_room,
+	.disarm_room = strict_arm_room,
+	.not_armed = strict_not_armed,
+	.wake = strict_wake,
+	.wake_for_room = strict_wake_for_room,
+	.watch = argo_watch,
+	.watch_room = strict_watch_room,
+	.peer_alive = strict_peer_alive,
+	.exchange_cpu = strict_exchange_cpu,
+};

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames over grant rings (PROTOCOL.md 3.2). The other domain can write all of this memory: a
+ * header is copied and checked in the copy; payload is copied once, to its destination.
+ */
+#include "libmsg/transport/grant.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "proto/limits.h"
+
+_Static_assert(LINK_REFS_MAX * sizeof(uint32_t) <= HV_PAGE_SIZE, "one page lists the references");
+
+static struct grant_end *grant_of(struct transport *transport)
+{
+	return container_of(transport, struct grant_end, paged.base);
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+void grant_rings_init(struct grant_end *end, uint8_t *creator_ring, uint8_t *binder_ring)
+{
+	struct paged *paged = &end->paged;
+	bool creator = paged->base.role == 0;
+
+	end->tx = (struct grant_ring){.data = creator ? creator_ring : binder_ring,
+		.len = paged->base.ring_len,
+		.produced = &paged->me->produced,
+		.consumed = &paged->them->consumed};
+	end->rx = (struct grant_ring){.data = creator ? binder_ring : creator_ring,
+		.len = paged->base.ring_len,
+		.produced = &paged->them->produced,
+		.consumed = &paged->me->consumed};
+}
+
+static void grant_free(struct transport *transport)
+{
+	struct grant_end *end = grant_of(transport);
+	struct hv *hv = transport->hv;
+
+	if (end->map)
+		hv->ops->grant_unmap(hv, end->map);
+	if (end->share)
+		hv->ops->grant_unshare(hv, end->share);
+	if (end->refs)
+		hv->ops->grant_unshare(hv, end->refs);
+	paged_release(&end->paged);
+	free(end);
+}
+
+static void grant_discard(struct grant_end *end)
+{
+	if (end)
+		grant_free(&end->paged.base);
+}
+DEFINE_CLEANUP(struct grant_end *, grant_discard)
+
+/* NULL: out of memory. */
+static struct grant_end *grant_new(
+	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_pages)
+{
+	struct grant_end *end = calloc(1, sizeof(*end));
+
+	if (end)
+		end->paged.base = (struct transport){.ops = &transport_grant,
+			.hv = hv,
+			.peer_domid = peer_domid,
+			.role = role,
+			.ring_len = ring_pages * HV_PAGE_SIZE};
+	return end;
+}
+
+static bool ring_pages_are_legal(uint32_t pages)
+{
+	return pages >= LINK_RING_PAGES_MIN && pages <= LINK_RING_PAGES_MAX &&
+	       (pages & (pages - 1)) == 0;
+}
+
+static int grant_share_rings(struct grant_end *end, uint32_t *ret_refs_ref)
+{
+	struct transport *t = &end->paged.base;
+	size_t pages = 2 * (t->ring_len / HV_PAGE_SIZE);
+	void *refs, *rings;
+	int r;
+
+	r = t->hv->ops->grant_share(t->hv, t->peer_domid, 1, NULL, ret_refs_ref, &refs, &end->refs);
+	if (r < 0)
+		return r;
+	r = t->hv->ops->grant_share(t->hv, t->peer_domid, pages, NULL, refs, &rings, &end->share);
+	if (r < 0)
+		return r;
+	grant_rings_init(end, rings, (uint8_t *)rings + t->ring_len);
+	return 0;
+}
+
+static int grant_make(struct hv *hv, const struct control_link_create *request,
+	struct control_link_offer *ret_offer, struct transport **ret_transport)
+{
+	_cleanup_(grant_discard_p) struct grant_end *end = NULL;
+	int r;
+
+	if (!ring_pages_are_legal(request->ring_pages))
+		return -EINVAL;
+	end = grant_new(hv, request->peer_domid, 0, request->ring_pages);
+	if (!end)
+		return -ENOMEM;
+	r = paged_share(&end->paged, request->uid, ret_offer);
+	if (r == 0)
+		r = paged_used_up(grant_share_rings(end, &ret_offer->refs_ref));
+	if (r < 0)
+		return r;
+	*ret_transport = &steal_ptr(end)->paged.base;
+	return 0;
+}
+
+static int grant_map_rings(struct grant_end *end, uint32_t refs_ref)
+{
+	struct transport *t = &end->paged.base;
+	size_t pages = 2 * (t->ring_len / HV_PAGE_SIZE);
+	uint32_t refs[LINK_REFS_MAX];
+	struct hv_map *list;
+	void *addr;
+	int r;
+
+	r = t->hv->ops->grant_map(t->hv, t->peer_domid, &refs_ref, 1, false, NULL, &addr, &list);
+	if (r < 0)
+		return r;
+	memcpy(refs, addr, pages * sizeof(refs[0])); /* the creator can write them: once */
+	t->hv->ops->grant_unmap(t->hv, list);
+	r = t->hv->ops->grant_map(t->hv, t->peer_domid, refs, pages, true, NULL, &addr, &end->map);
+	if (r < 0)
+		return r;
+	grant_rings_init(end, addr, (uint8_t *)addr + t->ring_len);
+	return 0;
+}
+
+static int grant_bind(struct hv *hv, const struct control_link_bind *request,
+	struct control_link_ready *ret_ready, struct transport **ret_transport)
+{
+	_cleanup_(grant_discard_p) struct grant_end *end = NULL;
+	int r;
+
+	if (!ring_pages_are_legal(request->ring_pages))
+		return -EINVAL;
+	end = grant_new(hv, request->peer_domid, 1, request->ring_pages);
+	if (!end)
+		return -ENOMEM;
+	r = paged_map(&end->paged, request);
+	if (r == 0)
+		r = paged_used_up(grant_map_rings(end, request->refs_ref));
+	if (r < 0)
+		return r;
+	paged_bound(&end->paged);
+	*ret_transport = &steal_ptr(end)->paged.base;
+	return 0;
+}
+
+static int grant_up(struct transport *transport, uint32_t peer_aport)
+{
+	struct grant_end *end = grant_of(transport);
+
+	if (end->refs)
+		transport->hv->ops->grant_unshare(transport->hv, end->refs);
+	end->refs = NULL;
+	return 0;
+}
+
+/* ---- frames ------------------------------------------------------------------------------- */
+
+static int64_t grant_room(struct transport *transport, uint32_t want)
+{
+	int64_t space =
+		grant_ring_space(&grant_of(transport)->tx, FRAME_HEADER_SIZE + round_up16(want));
+
+	if (space < 0)
+		return space;
+	return space < (int64_t)FRAME_HEADER_SIZE ? -EAGAIN : space - FRAME_HEADER_SIZE;
+}
+
+static int grant_put(struct transport *transport, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
+{
+	struct grant_ring *tx = &grant_of(transport)->tx;
+	int64_t space = grant_ring_space(tx, FRAME_HEADER_SIZE + round_up16(frame->len));
+	uint32_t off = FRAME_HEADER_SIZE, left;
+
+	if (space < (int64_t)(FRAME_HEADER_SIZE + least))
+		return space < 0 ? (int)space : -EAGAIN;
+	frame_cut(frame, (uint32_t)space - FRAME_HEADER_SIZE);
+	frame_encode(frame, grant_ring_slot(tx));
+	left = frame->len;
+	while (left) {
+		size_t n;
+		const void *piece = cursor_next(payload, left, &n);
+
+		grant_ring_write(tx, off, piece, (uint32_t)n);
+		off += (uint32_t)n;
+		left -= (uint32_t)n;
+	}
+	tx->own += FRAME_HEADER_SIZE + round_up16(frame->len);
+	if (more)
+		return 1;
+	grant_ring_publish(tx);
+	return 0;
+}
+
+static int grant_push(struct transport *transport)
+{
+	grant_ring_publish(&grant_of(transport)->tx);
+	return 0;
+}
+
+static int grant_peek(struct transport *transport)
+{
+	struct grant_ring *rx = &grant_of(transport)->rx;
+	uint8_t head[FRAME_HEADER_SIZE];
+	uint32_t size;
+	int64_t avail;
+	int r;
+
+	avail = grant_ring_avail(rx, FRAME_HEADER_SIZE);
+	if (avail <= 0)
+		return (int)avail;
+	memcpy(head, grant_ring_slot(rx), sizeof(head));
+	r = frame_decode(head, &transport->frame);
+	if (r < 0)
+		return r;
+	/* Frames are published whole. */
+	size = FRAME_HEADER_SIZE + round_up16(transport->frame.len);
+	return grant_ring_avail(rx, size) < (int64_t)size ? -EBADMSG : 1;
+}
+
+static void grant_read(struct transport *transport, uint32_t off, void *dst, uint32_t len)
+{
+	grant_ring_read(&grant_of(transport)->rx, FRAME_HEADER_SIZE + off, dst, len);
+}
+
+static void grant_next(struct transport *transport)
+{
+	uint32_t size = FRAME_HEADER_SIZE + round_up16(transport->frame.len);
+
+	grant_of(transport)->rx.own += size;
+	transport->unreleased += size;
+}
+
+static void grant_release(struct transport *transport)
+{
+	grant_ring_release(&grant_of(transport)->rx);
+}
+
+static bool grant_pending(struct transport *transport)
+{
+	return atomic_load_explicit(grant_of(transport)->rx.produced, memory_order_acquire) !=
+	       grant_of(transport)->rx.own;
+}
+
+static const _Atomic uint32_t *grant_watch(struct transport *transport, uint32_t *ret_seen)
+{
+	*ret_seen = grant_of(transport)->rx.own;
+	return grant_of(transport)->rx.produced;
+}
+
+const struct transport_ops transport_grant = {
+	.kind = TRANSPORT_GRANT,
+	.frame_max = FRAME_PAYLOAD_GRANT,
+	.make = grant_make,
+	.bind = grant_bind,
+	.up = grant_up,
+	.free = grant_free,
+	.room = grant_room,
+	.put = grant_put,
+	.push = grant_push,
+	.peek = grant_peek,
+	.read = grant_read,
+	.next = grant_next,
+	.release = grant_release,
+	.pending = grant_pending,
+	.arm = paged_arm,
+	.arm_room = paged_arm_room,
+	.disarm_room = paged_disarm_room,
+	.not_armed = paged_not_armed,
+	.wake = paged_wake,
+	.wake_for_room = paged_wake_for_room,
+	.watch = grant_watch,
+	.watch_room = paged_watch_room,
+	.peer_alive = paged_peer_alive,
+	.exchange_cpu = paged_exchange_cpu,
+};

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The kinds of transport that there are, and what all of them do alike. */
+#include "libmsg/transport/transport.h"
+
+#include "base/macro.h"
+
+const struct transport_ops *transport_find(uint32_t kind)
+{
+	static const struct transport_ops *const table[] = {
+		&transport_argo,
+		&transport_argo_strict,
+		&transport_grant,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (table[i]->kind == kind)
+			return table[i];
+	}
+	return NULL;
+}
+
+int transport_put_bare(
+	struct transport *transport, uint32_t channel, enum frame_type type, uint32_t arg)
+{
+	struct frame frame = {.channel = channel, .type = (uint8_t)type, .arg = arg};
+	struct iovec none = {0};
+	struct iov_cursor cursor;
+
+	cursor_init(&cursor, &none, 1);
+	return transport_put(transport, &frame, 0, &cursor, false);
+}
+
+void transport_give_back(struct transport *transport, bool all)
+{
+	uint32_t fifth = transport->ring_len / 5;
+
+	if (transport->unreleased >= fifth || (all && transport->unreleased)) {
+		transport->ops->release(transport);
+		transport->untold += transport->unreleased;
+		transport->unreleased = 0;
+	}
+	if (transport->untold >= 2 * fifth || (all && transport->untold)) {
+		transport->untold = 0;
+		transport->ops->wake_for_room(transport);
+	}
+}

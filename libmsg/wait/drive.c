@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The work that events bring: frames are taken in, and each outcome of that is acted on here,
+ * outside of the loop that takes them in.
+ */
+#include "libmsg/control/request.h"
+#include "libmsg/wait/driver.h"
+
+/* Events taken from the hypervisor at once. */
+#define EVENT_BATCH 64
+
+/*
+ * A frame's channel number is not known. msgd wrote of the channel before the other end could know
+ * its number, or is about to: its answer to a SYNC comes after that (PROTOCOL.md 4). True: look
+ * again.
+ */
+static bool resolve_unknown(struct driver *driver, struct link *link)
+{
+	struct control_message sync = {.type = CONTROL_SYNC};
+	const struct frame *frame = &link->transport->frame;
+	struct request *request;
+
+	control_take(driver->control);
+	if (!link_is_up(link))
+		return false;
+	if (channel_find(&link->channels, frame->channel))
+		return true;
+	if (link->state == LINK_UP) {
+		request = request_new(driver->control, NULL, &sync);
+		if (request)
+			link_sync(link, request->id);
+		else
+			link_end(link, LINK_NO_MEMORY, "out of memory for a question to msgd");
+		return false;
+	}
+	if (link->epoch == driver->control->epoch) {
+		link_end(link, LINK_VIOLATED, "a frame for a channel that was never granted");
+		return false;
+	}
+	/* Older than this msgd: the former may have died with CHANNEL unsaid (PROTOCOL.md 5.1). */
+	link_skip(link);
+	return true;
+}
+
+/*
+ * The application holds as much unread data as it may: the link that holds most pays with its life,
+ * so that no peer costs others their links. The frame stays in its ring until the pass has freed
+ * what that link held.
+ */
+static void end_largest(struct driver *driver, struct link *link)
+{
+	struct link *most = link;
+	uint64_t most_held = 0;
+
+	for (struct link *l = driver->links->by_end; l; l = l->hh.next) {
+		uint64_t held = l == link ? link->transport->frame.arg : 0;
+
+		if (l->state == LINK_ENDING)
+			continue;
+		for (const struct channel *c = l->channels.by_number; c; c = c->hh.next)
+			held += channel_held(c);
+		if (held > most_held) {
+			most = l;
+			most_held = held;
+		}
+	}
+	link_end(most, LINK_VIOLATED, "more unread data than this application holds");
+}
+
+/* True: go on taking in. */
+static bool act_on(
+	struct driver *driver, struct link *link, enum link_outcome outcome, const char *reason)
+{
+	switch (outcome) {
+	case LINK_DUE:
+		link_flush(link);
+		return true;
+	case LINK_UNKNOWN:
+		return resolve_unknown(driver, link);
+	case LINK_OVER_BUDGET:
+		end_largest(driver, link);
+		return false;
+	case LINK_VIOLATION:
+		link_end(link, LINK_VIOLATED, reason);
+		return false;
+	case LINK_OUT_OF_MEMORY:
+		link_end(link, LINK_NO_MEMORY, reason);
+		return false;
+	case LINK_EMPTY:
+	case LINK_SERVED:
+	case LINK_TURN_OVER:
+	default:
+		return false;
+	}
+}
+
+static bool takes_frames(const struct link *link)
+{
+	return link->state == LINK_UP || link->state == LINK_SYNCED;
+}
+
+void driver_take(struct driver *driver, struct link *link, struct channel *until)
+{
+	struct transport *transport = link->transport;
+	uint32_t turn = transport->ring_len;
+	enum link_outcome outcome;
+	const char *reason = NULL;
+
+	do {
+		if (!takes_frames(link))
+			return;
+		outcome = link_receive(link, until, &turn, &reason);
+	} while (outcome != LINK_EMPTY && outcome != LINK_SERVED &&
+		 act_on(driver, link, outcome, reason));
+	if (!link_is_up(link))
+		return;
+	if (outcome != LINK_SERVED)
+		transport_give_back(transport, true);
+	if (!TAILQ_EMPTY(&link->channels.due))
+		link_flush(link);
+	else if (transport->unpushed || transport->bell_due)
+		link_push(link);
+}
+
+static void drive_port(struct driver *driver, uint32_t port, const struct focus *focus)
+{
+	struct control *control = driver->control;
+	struct link *link;
+	bool alive;
+
+	if (port == control->port) {
+		control_disarmed(control);
+		control_take(control);
+		return;
+	}
+	link = link_find_port(driver->links, port);
+	if (!link)
+		return;
+	link_set_armed(link, false);
+	if (!link_is_up(link))
+		return;
+	/* Looked at before: all that a dying peer had published is taken in. */
+	alive = link->transport->ops->peer_alive(link->transport);
+	driver_take(driver, link, alive && focus->link == link ? focus->channel : NULL);
+	link_room(link);
+	if (alive)
+		return;
+	control_take(control); /* msgd may have said why */
+	link_end(link, LINK_PEER_GONE,
+		control->state == CONTROL_QUIESCING ? control->reason
+						    : "the other process is gone");
+}
+
+/* Over argo-strict: frames, or room, or both. All links that are not armed are looked at. */
+static void drive_ring(struct driver *driver, const struct hv_ring *ring)
+{
+	struct link *link = link_find_ring(driver->links, ring);
+
+	if (link)
+		link_set_armed(link, false);
+}
+
+static void drive_events(struct driver *driver, const struct focus *focus)
+{
+	struct hv_event events[EVENT_BATCH];
+	struct hv *hv = driver->hv;
+	int n;
+
+	do {
+		uint32_t ports[EVENT_BATCH];
+		size_t n_ports = 0;
+
+		n = hv->ops->poll_events(hv, events, EVENT_BATCH);
+		for (int i = 0; i < n; i++) {
+			if (events[i].type == HV_EVENT_PORT)
+				ports[n_ports++] = events[i].port;
+			else if (events[i].type == HV_EVENT_RING)
+				drive_ring(driver, events[i].ring);
+			else if (events[i].type == HV_EVENT_STORE)
+				control_store_changed(driver->control);
+		}
+		/* First unmask, then look: an event that comes while we look raises again. */
+		if (n_ports)
+			(void)hv->ops->evtchn_unmask(hv, ports, n_ports);
+		for (size_t i = 0; i < n_ports; i++)
+			drive_port(driver, ports[i], focus);
+	} while (n == EVENT_BATCH);
+}
+
+void driver_drive(struct driver *driver, const struct focus *focus)
+{
+	struct link *link, *next;
+
+	drive_events(driver, focus);
+	for (link = TAILQ_FIRST(&driver->links->unarmed); link; link = next) {
+		next = TAILQ_NEXT(link, entry_unarmed);
+		if (!link_is_up(link))
+			continue;
+		driver_take(driver, link, focus->link == link ? focus->channel : NULL);
+		link->transport->ops->not_armed(link->transport);
+		link_room(link);
+	}
+	if (!driver->control->armed)
+		control_take(driver->control);
+	if (!TAILQ_EMPTY(&driver->links->retrying))
+		links_retry(driver->links, driver->hv->ops->now_ns(driver->hv));
+	driver_pass(driver);
+}
+
+bool driver_arm(struct driver *driver)
+{
+	struct link *link, *next;
+	bool more = control_arm(driver->control);
+
+	for (link = TAILQ_FIRST(&driver->links->unarmed); link; link = next) {
+		int r;
+
+		next = TAILQ_NEXT(link, entry_unarmed);
+		if (!link_is_up(link))
+			continue;
+		r = link->transport->ops->arm(link->transport, link->state == LINK_SYNCING);
+		if (r == 0) {
+			link_set_armed(link, true);
+			continue;
+		}
+		more = true;
+		if (r < 0)
+			link_end(link, LINK_LOST, "the other domain is gone, or this one's ring");
+	}
+	driver->pool->rearm = false;
+	return more;
+}

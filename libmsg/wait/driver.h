@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The driver: the lock of an application's context, the threads that wait under it, and the work
+ * that events bring. One waiting thread drives; the others wait for it. Layers below leave outcomes
+ * and marks; driver_pass acts on them, and is only ever called outside of their loops.
+ *
+ * Included by: libmsg/wait, libmsg/api, tests.
+ */
+#ifndef LIBMSG_WAIT_DRIVER_H
+#define LIBMSG_WAIT_DRIVER_H
+
+#include <pthread.h>
+
+#include "libmsg/control/control.h"
+
+/* Time limits that mean "never" and "not at all". */
+#define DEADLINE_NEVER UINT64_MAX
+#define DEADLINE_NOW   0
+
+struct driver {
+	struct hv *hv;		 /* borrowed */
+	struct pool *pool;	 /* borrowed */
+	struct links *links;	 /* borrowed */
+	struct socks *socks;	 /* borrowed */
+	struct control *control; /* borrowed */
+
+	pthread_mutex_t lock;
+	bool one_thread; /* the lock is not taken */
+	_Atomic uint32_t wait_seq;
+	unsigned n_waiting; /* threads that sleep on wait_seq */
+	bool driving;	    /* a thread polls for all */
+	bool spinning;	    /* and looks at a link without the lock */
+	bool asleep;	    /* and sleeps in poll */
+	int kick_fd;	    /* owned: eventfd that wakes it */
+
+	int spin_us;	  /* LIBMSG_SPIN; -1: by itself */
+	int spin_score;	  /* how recent spins paid off */
+	uint32_t spin_ns; /* how long recent sleeps lasted */
+	int n_cpus;
+
+	/* For event loops, all owned; -1 until msg_ctx_fd is asked for. */
+	int epoll_fd;
+	int ready_fd;	   /* eventfd in it: the ready list is not empty */
+	int timer_fd;	   /* timerfd in it: a refused link is to be tried again */
+	uint64_t timer_ns; /* when; 0: it is off */
+	bool ready_set;	   /* ready_fd is readable */
+	bool unfinished;   /* a call that must not block has left something undone */
+};
+
+/* -errno: out of descriptors. */
+int driver_init(struct driver *driver, struct control *control, bool one_thread);
+void driver_fini(struct driver *driver);
+
+/* ---- wait.c: the lock and waiting ------------------------------------------------------- */
+
+static inline void driver_lock(struct driver *driver)
+{
+	if (!driver->one_thread)
+		(void)pthread_mutex_lock(&driver->lock);
+}
+
+/* Wakes those that wait for what was changed; acts on marks first. */
+void driver_unlock_slowly(struct driver *driver);
+/* For libmsg/wait alone: returns the value of wait_seq by which a change is told. */
+uint32_t driver_unlock_to_wait(struct driver *driver);
+
+static inline void driver_unlock(struct driver *driver)
+{
+	struct pool *pool = driver->pool;
+
+	if (pool->marked || driver->n_waiting || driver->driving) {
+		driver_unlock_slowly(driver);
+		return;
+	}
+	pool->wake = false; /* nobody waits */
+	if (!driver->one_thread)
+		(void)pthread_mutex_unlock(&driver->lock);
+}
+
+/* What a waiting thread hopes for soon: frames on a link or, if want, room for one. */
+struct focus {
+	struct link *link;	 /* NULL: nothing that is worth spinning for */
+	struct channel *channel; /* once it is served, what follows stays in the ring; or NULL */
+	uint32_t want;		 /* payload bytes to be sent; 0: frames are waited for */
+};
+
+struct waiter {
+	/* Whether the wait is over; else it may set *ret_focus, which is all zero. */
+	bool (*over)(void *arg, struct focus *ret_focus);
+	void *arg;
+	uint64_t deadline_ns; /* DEADLINE_NOW: does all that waits, and does not block */
+	bool uninterrupted;   /* a signal does not end it */
+};
+
+/*
+ * The one way to wait. Blocks without the lock. 0: it is over, however late. -ETIMEDOUT; -EINTR: a
+ * signal handler ran.
+ */
+int driver_wait(struct driver *driver, const struct waiter *waiter);
+/* timeout_ms -1: DEADLINE_NEVER, 0: DEADLINE_NOW. */
+uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
+
+/* ---- spin.c ----------------------------------------------------------------------------- */
+
+/* Whether spinning for it may be worth it at all; tells the peer this thread's CPU. */
+bool driver_may_spin(struct driver *driver, const struct focus *focus);
+/* Looks at the link for as long as it seems worth it, without the lock. True: it came. */
+bool driver_spin(struct driver *driver, const struct focus *focus, uint64_t deadline_ns);
+/* A sleep that spinning might have spared lasted so long. */
+void driver_slept(struct driver *driver, uint64_t ns);
+
+/* ---- drive.c ---------------------------------------------------------------------------- */
+
+/*
+ * Takes in what lies in a link's ring, a turn of it at most, and acts on what stops it. until:
+ * NULL, or the channel to be served.
+ */
+void driver_take(struct driver *driver, struct link *link, struct channel *until);
+/* Does all that events ask for, then a pass. focus: all zero, or what its link may leave undone. */
+void driver_drive(struct driver *driver, const struct focus *focus);
+/* Asks for events from all links and msgd. True: something is there to be done first. */
+bool driver_arm(struct driver *driver);
+
+/* ---- pass.c ----------------------------------------------------------------------------- */
+
+/*
+ * Acts on every mark: sends what is due, ends links, tells sockets, gives back what a quiesced
+ * domain must not hold, shows msgd what was sent to it.
+ */
+void driver_pass(struct driver *driver);
+
+/* ---- loop.c: event loops ---------------------------------------------------------------- */
+
+/* Makes the descriptor for event loops, or returns it. -errno. */
+int driver_fd(struct driver *driver);
+/* For calls that do not block and found nothing: does what waits, keeps the descriptor alive. */
+void driver_look(struct driver *driver);
+/* The descriptor tells of sockets that are ready, of refused links and of what is unfinished. */
+void driver_update_fd(struct driver *driver);
+
+#endif

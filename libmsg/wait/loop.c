@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The descriptor for event loops: readable while msg_ctx_dispatch has something to do. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+#include "base/cleanup.h"
+#include "libmsg/wait/driver.h"
+
+/* How often a call that must not block looks again before it leaves the rest to the next call. */
+#define LOOK_ROUNDS 4
+
+static void set_timer(struct driver *driver, uint64_t when_ns)
+{
+	struct itimerspec spec = {0};
+
+	if (when_ns == driver->timer_ns)
+		return;
+	if (when_ns) {
+		uint64_t now = driver->hv->ops->now_ns(driver->hv);
+		uint64_t wait = when_ns > now ? when_ns - now : 1;
+
+		spec.it_value.tv_sec = (time_t)(wait / 1000000000U);
+		spec.it_value.tv_nsec = (long)(wait % 1000000000U);
+	}
+	(void)timerfd_settime(driver->timer_fd, 0, &spec, NULL);
+	driver->timer_ns = when_ns;
+}
+
+void driver_update_fd(struct driver *driver)
+{
+	uint64_t retry = links_retry_time(driver->links);
+	eventfd_t count;
+	bool ready;
+
+	/* The event loop may sleep next, whatever call this was. */
+	if (driver->pool->rearm && driver_arm(driver))
+		driver->unfinished = true;
+	ready = driver->unfinished || !TAILQ_EMPTY(&driver->socks->ready);
+	set_timer(driver, retry == UINT64_MAX ? 0 : retry);
+	if (ready == driver->ready_set)
+		return;
+	driver->ready_set = ready;
+	if (ready)
+		(void)eventfd_write(driver->ready_fd, 1);
+	else
+		(void)eventfd_read(driver->ready_fd, &count);
+}
+
+void driver_look(struct driver *driver)
+{
+	const struct focus none = {0};
+	bool more = true;
+
+	driver->unfinished = false;
+	for (int i = 0; more && i < LOOK_ROUNDS; i++) {
+		driver_drive(driver, &none);
+		/* Without an event loop that will sleep, nothing needs to be armed. */
+		more = driver->epoll_fd >= 0 && driver_arm(driver);
+	}
+	if (driver->epoll_fd < 0)
+		return;
+	driver->unfinished = more;
+	driver_update_fd(driver);
+}
+
+static int epoll_add(int epoll_fd, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int driver_fd(struct driver *driver)
+{
+	_cleanup_close_ int epoll_fd = -1, ready_fd = -1, timer_fd = -1;
+	int r;
+
+	if (driver->epoll_fd >= 0)
+		return driver->epoll_fd;
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (epoll_fd < 0 || ready_fd < 0 || timer_fd < 0)
+		return -errno;
+	r = epoll_add(epoll_fd, ready_fd);
+	if (r == 0)
+		r = epoll_add(epoll_fd, timer_fd);
+	if (r == 0)
+		r = epoll_add(epoll_fd, driver->hv->ops->fd(driver->hv));
+	if (r < 0)
+		return r;
+	driver->epoll_fd = steal_fd(&epoll_fd);
+	driver->ready_fd = steal_fd(&ready_fd);
+	driver->timer_fd = steal_fd(&timer_fd);
+	driver_look(driver);
+	return driver->epoll_fd;
+}

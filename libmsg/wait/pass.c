@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The one pass that acts on the marks that all layers leave, outside of every loop of theirs. */
+#include <stdio.h>
+#include <syslog.h>
+
+#include "libmsg/wait/driver.h"
+
+static void flush_due(struct driver *driver)
+{
+	struct channel_set *set;
+
+	while ((set = TAILQ_FIRST(&driver->pool->due)))
+		link_flush(container_of(set, struct link, channels));
+}
+
+/* What an ending link still has in its ring is taken in; nothing is sent on it any more. */
+static void drain(struct driver *driver, struct link *link)
+{
+	uint32_t turn = link->transport->ring_len;
+	enum link_outcome outcome;
+	const char *reason;
+
+	do {
+		outcome = link_receive(link, NULL, &turn, &reason);
+		if (outcome == LINK_UNKNOWN)
+			link_skip(link);
+		while (channel_next_due(&link->channels))
+			;
+	} while (outcome == LINK_DUE || outcome == LINK_UNKNOWN);
+}
+
+static void tell_failed(struct driver *driver, const struct link *link)
+{
+	struct control_message message = {.type = CONTROL_LINK_FAILED,
+		.link_failed = {.end = link->end, .error = (uint32_t)link_told_error(link)}};
+
+	(void)snprintf(message.link_failed.reason, REASON_SIZE, "%s", link->reason);
+	control_send(driver->control, &message);
+}
+
+static void reap(struct driver *driver)
+{
+	struct link *link;
+
+	while ((link = TAILQ_FIRST(&driver->links->ending))) {
+		if (link->drain)
+			drain(driver, link);
+		if (link_told_error(link))
+			tell_failed(driver, link);
+		control_log(driver->control, link->cause == LINK_VIOLATED ? LOG_WARNING : LOG_INFO,
+			"link %u to domain %u %s: %s", link->end, link->transport->peer_domid,
+			link->cause == LINK_VIOLATED ? "is reset" : "ends", link->reason);
+		link_bury(link);
+	}
+}
+
+/* Both ends of a channel have said CLOSE: its number is free here. */
+static void finish(struct driver *driver, struct channel *channel)
+{
+	struct link *link = container_of(channel->set, struct link, channels);
+	struct control_message message = {.type = CONTROL_CHANNEL_CLOSED,
+		.channel_closed = {.end = link->end, .channel = channel->number}};
+
+	control_send(driver->control, &message);
+	channel_free(channel);
+}
+
+static void tell_changed(struct driver *driver)
+{
+	struct pool *pool = driver->pool;
+	struct channel *channel;
+
+	while ((channel = TAILQ_FIRST(&pool->changed))) {
+		TAILQ_REMOVE(&pool->changed, channel, entry_changed);
+		channel->changed = false;
+		if (channel->state == CHANNEL_FINISHED)
+			finish(driver, channel);
+		else if (channel->sock)
+			sock_changed(channel->sock);
+	}
+}
+
+/* Each round of this leaves less undone: a link ends once, a channel finishes once. */
+static void act_on_marks(struct driver *driver)
+{
+	do {
+		driver->pool->marked = false;
+		flush_due(driver);
+		reap(driver);
+		tell_changed(driver);
+	} while (driver->pool->marked);
+}
+
+static void quiesce(struct driver *driver)
+{
+	struct link *link;
+
+	for (link = driver->links->by_end; link; link = link->hh.next)
+		link_end(link, LINK_LEFT, driver->control->reason);
+	act_on_marks(driver);
+}
+
+void driver_pass(struct driver *driver)
+{
+	struct links *links = driver->links;
+
+	act_on_marks(driver);
+	if (driver->control->state == CONTROL_QUIESCING)
+		quiesce(driver);
+	control_publish(driver->control);
+	/* The thread that spins looks at a link's memory; it comes by here when it is done. */
+	if (!driver->spinning)
+		links_free_dead(links);
+	if (driver->control->state == CONTROL_QUIESCING && TAILQ_EMPTY(&links->grave))
+		control_park(driver->control);
+	if (driver->epoll_fd >= 0)
+		driver_update_fd(driver);
+	driver->pool->marked = false;
+}

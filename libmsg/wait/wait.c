@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How threads wait. One waiting thread, the driver, spins or sleeps in poll and does all that
+ * arrives; the others sleep on a futex word that is bumped whenever the driver, or anybody else,
+ * changed something that a waiter may want. No thread is ever started.
+ *
+ * No wake-up is lost. Every waiter looks at its condition, reads wait_seq and says that it waits
+ * (n_waiting, spinning) under the lock. Whoever changes a condition does so under the lock and sets
+ * pool->wake. Dropping the lock with wake set, while somebody waits, bumps wait_seq before it
+ * wakes, so that a waiter that has not slept yet finds another value. The driver is woken through
+ * kick_fd, which stays readable until the driver has read it.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "libmsg/wait/driver.h"
+
+int driver_init(struct driver *driver, struct control *control, bool one_thread)
+{
+	*driver = (struct driver){.hv = control->hv,
+		.pool = control->pool,
+		.links = control->links,
+		.socks = control->socks,
+		.control = control,
+		.one_thread = one_thread,
+		.spin_us = -1,
+		.n_cpus = get_nprocs(),
+		.epoll_fd = -1,
+		.ready_fd = -1,
+		.timer_fd = -1};
+	driver->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (driver->kick_fd < 0)
+		return -errno;
+	(void)pthread_mutex_init(&driver->lock, NULL);
+	return 0;
+}
+
+void driver_fini(struct driver *driver)
+{
+	close_p(&driver->kick_fd);
+	close_p(&driver->epoll_fd);
+	close_p(&driver->ready_fd);
+	close_p(&driver->timer_fd);
+	(void)pthread_mutex_destroy(&driver->lock);
+}
+
+uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms)
+{
+	if (timeout_ms < 0)
+		return DEADLINE_NEVER;
+	if (timeout_ms == 0)
+		return DEADLINE_NOW;
+	return driver->hv->ops->now_ns(driver->hv) + (uint64_t)timeout_ms * 1000000U;
+}
+
+static int futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+{
+	return (int)syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+/* The time from now until then; NULL: for ever. */
+static struct timespec *time_until(
+	struct driver *driver, uint64_t deadline_ns, struct timespec *buffer)
+{
+	uint64_t now, ns;
+
+	if (deadline_ns == DEADLINE_NEVER)
+		return NULL;
+	now = driver->hv->ops->now_ns(driver->hv);
+	ns = deadline_ns > now ? deadline_ns - now : 0;
+	buffer->tv_sec = (time_t)(ns / 1000000000U);
+	buffer->tv_nsec = (long)(ns % 1000000000U);
+	return buffer;
+}
+
+/* ---- the lock --------------------------------------------------------------------------- */
+
+/*
+ * Returns the value of wait_seq with which the lock was dropped. was_asleep: the driver slept
+ * before; a driver that falls asleep now needs no waking for what it changed itself.
+ */
+static uint32_t unlock(struct driver *driver, bool was_asleep)
+{
+	struct pool *pool = driver->pool;
+	bool wake_waiters = pool->wake && driver->n_waiting;
+	bool wake_driver = (pool->wake || pool->rearm) && was_asleep;
+	uint32_t seq = atomic_load_explicit(&driver->wait_seq, memory_order_relaxed);
+
+	/* Only under the lock: this need not be one atomic operation. */
+	if (wake_waiters || (pool->wake && driver->spinning))
+		atomic_store_explicit(&driver->wait_seq, ++seq, memory_order_release);
+	pool->wake = false;
+	if (!driver->one_thread)
+		(void)pthread_mutex_unlock(&driver->lock);
+	if (wake_waiters)
+		(void)futex(&driver->wait_seq, FUTEX_WAKE, INT32_MAX, NULL);
+	if (wake_driver)
+		(void)eventfd_write(driver->kick_fd, 1);
+	return seq;
+}
+
+uint32_t driver_unlock_to_wait(struct driver *driver)
+{
+	return unlock(driver, driver->asleep);
+}
+
+void driver_unlock_slowly(struct driver *driver)
+{
+	if (driver->pool->marked)
+		driver_pass(driver);
+	(void)unlock(driver, driver->asleep);
+}
+
+/* ---- waiting ---------------------------------------------------------------------------- */
+
+/* Waits for the driver, or for anybody's change. */
+static int wait_for_driver(struct driver *driver, uint64_t deadline_ns)
+{
+	struct timespec buffer, *timeout = time_until(driver, deadline_ns, &buffer);
+	uint32_t seq;
+	int r, error;
+
+	driver->n_waiting++;
+	seq = driver_unlock_to_wait(driver);
+	r = futex(&driver->wait_seq, FUTEX_WAIT, seq, timeout);
+	error = errno;
+	driver_lock(driver);
+	driver->n_waiting--;
+	return r < 0 && error == EINTR ? -EINTR : 0;
+}
+
+static int sleep_in_poll(struct driver *driver, uint64_t deadline_ns)
+{
+	struct pollfd fds[2] = {{.fd = driver->hv->ops->fd(driver->hv), .events = POLLIN},
+		{.fd = driver->kick_fd, .events = POLLIN}};
+	uint64_t until = min_u64(links_retry_time(driver->links), deadline_ns);
+	struct timespec buffer, *timeout = time_until(driver, until, &buffer);
+	int r, error;
+
+	driver->asleep = true;
+	(void)unlock(driver, false);
+	r = ppoll(fds, 2, timeout, NULL);
+	error = errno;
+	driver_lock(driver);
+	driver->asleep = false;
+	if (r < 0)
+		return error == EINTR ? -EINTR : -error;
+	if (fds[1].revents) {
+		eventfd_t count;
+
+		(void)eventfd_read(driver->kick_fd, &count);
+	}
+	return 0;
+}
+
+/* The driver's turn. */
+static int drive_turn(struct driver *driver, const struct focus *focus, uint64_t deadline_ns)
+{
+	struct hv *hv = driver->hv;
+	bool may = driver_may_spin(driver, focus);
+	uint64_t began = may ? hv->ops->now_ns(hv) : 0;
+	int r = 0;
+
+	if (may && driver_spin(driver, focus, deadline_ns)) {
+		driver_take(driver, focus->link, focus->channel);
+		return 0;
+	}
+	if (focus->want && link_want_room(focus->link, focus->want))
+		return 0;
+	if (!driver_arm(driver)) {
+		r = sleep_in_poll(driver, deadline_ns);
+		if (may)
+			driver_slept(driver, hv->ops->now_ns(hv) - began);
+	}
+	driver_drive(driver, focus);
+	return r;
+}
+
+static int wait_turn(struct driver *driver, const struct focus *focus, uint64_t deadline_ns)
+{
+	int r;
+
+	if (driver->driving) {
+		if (focus->want && link_want_room(focus->link, focus->want))
+			return 0;
+		r = wait_for_driver(driver, deadline_ns);
+	} else {
+		driver->driving = true;
+		r = drive_turn(driver, focus, deadline_ns);
+		driver->driving = false;
+		/* Somebody else must drive, or has got what it waits for. */
+		driver->pool->wake = true;
+	}
+	if (r == 0 && deadline_ns != DEADLINE_NEVER &&
+		driver->hv->ops->now_ns(driver->hv) >= deadline_ns)
+		r = -ETIMEDOUT;
+	return r;
+}
+
+/* Whether it is over, after all marks were acted on: a focus is on nothing that was freed. */
+static bool is_over(struct driver *driver, const struct waiter *waiter, struct focus *ret_focus)
+{
+	if (driver->pool->marked)
+		driver_pass(driver);
+	*ret_focus = (struct focus){0};
+	return waiter->over(waiter->arg, ret_focus);
+}
+
+/* The same, after what lies in the ring that it hopes for was taken in. */
+static bool is_over_now(struct driver *driver, const struct waiter *waiter, struct focus *ret_focus)
+{
+	if (is_over(driver, waiter, ret_focus))
+		return true;
+	if (!ret_focus->link || ret_focus->want)
+		return false;
+	driver_take(driver, ret_focus->link, ret_focus->channel);
+	return is_over(driver, waiter, ret_focus);
+}
+
+int driver_wait(struct driver *driver, const struct waiter *waiter)
+{
+	struct focus focus;
+	int r = 0;
+
+	if (is_over_now(driver, waiter, &focus))
+		return 0;
+	if (waiter->deadline_ns == DEADLINE_NOW) {
+		driver_look(driver);
+		return is_over(driver, waiter, &focus) ? 0 : -ETIMEDOUT;
+	}
+	do {
+		r = wait_turn(driver, &focus, waiter->deadline_ns);
+		if (r == -EINTR && waiter->uninterrupted)
+			r = 0;
+		if (is_over_now(driver, waiter, &focus)) {
+			r = 0;
+			break;
+		}
+	} while (r == 0);
+	if (driver->epoll_fd >= 0)
+		driver_look(driver); /* msg_ctx_fd must tell of what is left and comes next */
+	return r;
+}
