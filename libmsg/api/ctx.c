@@ -88,7 +88,7 @@ static bool attach_is_over(void *arg, struct focus *ret_focus)
 static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 {
 	struct control *control = &ctx->control;
-	struct waiter waiter = {.over = attach_is_over, .arg = control};
+	uint64_t deadline_ns;
 	int r;
 
 	control->features = control_argo_features(ctx->hv);
@@ -96,9 +96,9 @@ static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 	if (r < 0)
 		return failure(r == -ENOSPC ? ENOBUFS : -r,
 			"cannot publish this process to msgd: %s", strerrordesc_np(-r));
-	waiter.deadline_ns = driver_deadline(&ctx->driver, timeout_ms);
+	deadline_ns = driver_deadline(&ctx->driver, timeout_ms);
 	driver_lock(&ctx->driver);
-	r = driver_wait(&ctx->driver, &waiter);
+	r = driver_wait(&ctx->driver, attach_is_over, control, deadline_ns);
 	driver_unlock(&ctx->driver);
 	if (control->state == CONTROL_BROKEN)
 		return failure(control->error, "attaching to msgd: %s", control->reason);

@@ -61,8 +61,15 @@ static inline int flags_check(unsigned flags, unsigned allowed)
 	return 0;
 }
 
+/* Says why a socket without a channel carries nothing; -1. */
+int channel_missing(const struct msg_sock *sock);
+
 /* 0; -1: no channel stands, or ever did. */
-int channel_check(const struct msg_sock *sock);
+static inline int channel_check(const struct msg_sock *sock)
+{
+	return sock->channel ? 0 : channel_missing(sock);
+}
+
 /* Gives up its request, if one is under way, and frees it. */
 void sock_discard(struct msg_sock *sock);
 /* Shows the peer what MSG_MORE and LIBMSG_CORK have held back. */

@@ -30,18 +30,18 @@ static bool waits_for_room(struct msg_sock *sock)
 
 static short dispatch_events(struct msg_sock *sock)
 {
-	short events = sock_events(sock);
+	short asked = sock->out_edge ? POLLIN | POLLOUT : POLLIN, events = sock_events(sock, asked);
 
 	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
 	if (!(events & POLLOUT) && waits_for_room(sock)) {
 		channel_block(sock->channel);
-		events = sock_events(sock);
+		events = sock_events(sock, asked);
 	}
 	/* An end that was read: who goes on sending is not to be woken for it again and again. */
 	if (sock->channel && sock->channel->rx_end_read && !(events & ALWAYS_EVENTS))
 		events &= (short)~(POLLIN | POLLRDHUP);
 	if (!sock->out_edge)
-		events &= (short)~POLLOUT;
+		events &= (short)~POLLOUT; /* of a connect that failed */
 	return events;
 }
 
@@ -94,7 +94,7 @@ static int poll_scan(struct msg_pollfd *fds, size_t n)
 		fds[i].revents = 0;
 		if (!fds[i].sock)
 			continue;
-		fds[i].revents = (short)(sock_events(fds[i].sock) &
+		fds[i].revents = (short)(sock_events(fds[i].sock, fds[i].events) &
 					 (fds[i].events | ALWAYS_EVENTS | POLLRDHUP));
 		if (!(fds[i].events & POLLIN))
 			fds[i].revents &= (short)~POLLRDHUP;
@@ -145,16 +145,14 @@ static bool poll_is_over(void *arg, struct focus *ret_focus)
 static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, int timeout_ms)
 {
 	struct polling polling = {.fds = fds, .n = n};
-	struct waiter waiter = {.over = poll_is_over,
-		.arg = &polling,
-		.deadline_ns = driver_deadline(&ctx->driver, timeout_ms)};
 	int r;
 
 	for (size_t i = 0; i < n; i++) {
 		if (fds[i].sock && sock_ctx(fds[i].sock) != ctx)
 			return failure(EINVAL, "sockets of several contexts");
 	}
-	r = driver_wait(&ctx->driver, &waiter);
+	r = driver_wait(
+		&ctx->driver, poll_is_over, &polling, driver_deadline(&ctx->driver, timeout_ms));
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return polling.count;

@@ -32,44 +32,34 @@ int message_check(const struct msghdr *message, size_t *ret_len)
 	return 0;
 }
 
-struct receiving {
-	struct channel *channel;
-	struct reader *reader; /* NULL: the message stays in the queue */
-};
-
+/* The message is there, whole, or none will come. */
 static bool receive_is_over(void *arg, struct focus *ret_focus)
 {
-	const struct receiving *receiving = arg;
-	struct channel *channel = receiving->channel;
-	struct reader *reader = receiving->reader;
+	struct reader *reader = arg;
+	struct channel *channel = reader->channel;
 
-	if ((reader && reader->done) || !STAILQ_EMPTY(&channel->in) || channel->error ||
+	if (reader->done || !STAILQ_EMPTY(&channel->in) || channel->error ||
 		channel_at_end(channel))
 		return true;
-	if (reader && !channel->reader && !channel->partial)
+	if (reader->iov && !channel->reader && !channel->partial)
 		channel->reader = reader;
-	*ret_focus = (struct focus){.link = channel_link(channel), .channel = channel};
+	ret_focus->link = channel_link(channel);
+	ret_focus->channel = channel;
 	return false;
 }
 
-/*
- * Waits until a message is at the head of the queue, or was written to the reader's memory. 1: so
- * it is; 0: the end; -1.
- */
-static int receive_message(struct msg_sock *sock, struct reader *reader, int flags)
+static uint64_t receive_deadline(const struct msg_sock *sock, int flags)
 {
-	struct channel *channel = sock->channel;
-	struct driver *driver = &sock_ctx(sock)->driver;
-	struct receiving receiving = {.channel = channel, .reader = reader};
-	struct waiter waiter = {.over = receive_is_over, .arg = &receiving};
-	int r;
+	if (sock->nonblock || (flags & MSG_DONTWAIT))
+		return DEADLINE_NOW;
+	return sock->rcvtimeo_ms < 0 ? DEADLINE_NEVER
+				     : driver_deadline(&sock_ctx(sock)->driver, sock->rcvtimeo_ms);
+}
 
-	if (!sock->nonblock && !(flags & MSG_DONTWAIT))
-		waiter.deadline_ns = driver_deadline(driver, sock->rcvtimeo_ms);
-	r = driver_wait(driver, &waiter);
-	if (reader && reader->done)
-		return 1;
-	if (reader && channel->reader == reader && channel_leave_reader(channel) < 0)
+/* No message was written to the reader's memory: 1: one is in the queue; 0: the end; -1. */
+static int receive_queued(struct channel *channel, struct reader *reader, int waited)
+{
+	if (channel->reader == reader && channel_leave_reader(channel) < 0)
 		channel_fail(channel, ENOMEM,
 			"out of memory in the middle of a message: the channel is lost");
 	if (!STAILQ_EMPTY(&channel->in))
@@ -78,7 +68,7 @@ static int receive_message(struct msg_sock *sock, struct reader *reader, int fla
 		return channel_failure(channel);
 	if (channel_at_end(channel))
 		return 0;
-	if (r == -EINTR)
+	if (waited == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return failure(EAGAIN, "no message");
 }
@@ -99,8 +89,8 @@ static struct msg_buf *take_first(struct channel *channel)
 static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_t n_iov,
 	size_t size, int flags, int *ret_flags)
 {
-	struct reader reader = {.iov = iov, .n_iov = n_iov, .size = size};
-	struct channel *channel;
+	struct channel *channel = sock->channel;
+	struct reader reader = {.channel = channel, .n_iov = n_iov, .size = size};
 	struct iov_cursor cursor;
 	struct msg_buf *buf;
 	uint32_t len;
@@ -108,14 +98,19 @@ static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_
 
 	if (channel_check(sock) < 0)
 		return -1;
-	channel = sock->channel;
-	r = receive_message(sock, flags & MSG_PEEK ? NULL : &reader, flags);
+	/* What is peeked at stays in the queue; all else may come straight here. */
+	reader.iov = flags & MSG_PEEK ? NULL : iov;
+	r = driver_wait(
+		&sock_ctx(sock)->driver, receive_is_over, &reader, receive_deadline(sock, flags));
+	if (reader.done) {
+		*ret_flags |= MSG_EOR;
+		return reader.len;
+	}
+	r = receive_queued(channel, &reader, r);
 	channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
 	if (r <= 0)
 		return r;
 	*ret_flags |= MSG_EOR;
-	if (reader.done)
-		return reader.len;
 	buf = STAILQ_FIRST(&channel->in);
 	len = buf->len;
 	cursor_init(&cursor, iov, n_iov);
@@ -160,11 +155,14 @@ PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int fl
 static ssize_t take_locked(
 	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf)
 {
-	ssize_t r;
+	struct reader reader = {.channel = sock->channel};
+	int r;
 
 	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0 || channel_check(sock) < 0)
 		return -1;
-	r = receive_message(sock, NULL, flags);
+	r = driver_wait(
+		&sock_ctx(sock)->driver, receive_is_over, &reader, receive_deadline(sock, flags));
+	r = receive_queued(sock->channel, &reader, r);
 	if (r == 0) {
 		*ret_buf = NULL;
 		sock->channel->rx_end_read = true;

@@ -54,10 +54,7 @@ static bool push_is_over(void *arg, struct focus *ret_focus)
  */
 static void send_pushed(struct msg_sock *sock, uint64_t deadline_ns)
 {
-	struct waiter waiter = {
-		.over = push_is_over, .arg = sock->channel, .deadline_ns = deadline_ns};
-
-	(void)driver_wait(&sock_ctx(sock)->driver, &waiter);
+	(void)driver_wait(&sock_ctx(sock)->driver, push_is_over, sock->channel, deadline_ns);
 }
 
 /* ---- the rest of a message -------------------------------------------------------------- */
@@ -99,7 +96,7 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	link_check(link, rest->r);
 	if (rest->r != -EAGAIN)
 		return true;
-	least = channel_min_fragment(link->transport, rest->len - rest->done);
+	least = channel_min_fragment(channel->set, rest->len - rest->done);
 	ret_focus->link = link;
 	if (channel->tx_credit >= least + FRAME_CHARGE)
 		ret_focus->want = least ? least : 1;
@@ -114,10 +111,9 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 	struct driver *driver = &sock_ctx(sock)->driver;
 	struct rest rest = {
 		.channel = channel, .cursor = cursor, .len = len, .done = done, .r = -EAGAIN};
-	struct waiter waiter = {.over = rest_is_over, .arg = &rest, .deadline_ns = deadline_ns};
 
 	channel->tx_partial = true;
-	(void)driver_wait(driver, &waiter);
+	(void)driver_wait(driver, rest_is_over, &rest, deadline_ns);
 	channel->tx_partial = false;
 	channel_changed(channel); /* other senders may go on */
 	driver_pass(driver);
@@ -167,12 +163,11 @@ static bool send_is_over(void *arg, struct focus *ret_focus)
 static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 {
 	struct sending sending = {.sock = sock, .len = len};
-	struct waiter waiter = {.over = send_is_over, .arg = &sending, .deadline_ns = deadline_ns};
 	int r;
 
 	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
 		owe_pollout(sock, len);
-	r = driver_wait(&sock_ctx(sock)->driver, &waiter);
+	r = driver_wait(&sock_ctx(sock)->driver, send_is_over, &sending, deadline_ns);
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return r < 0 ? failure(EAGAIN, "no room at the receiver") : 0;
@@ -202,10 +197,13 @@ static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t l
 	struct link *link;
 	int r;
 
-	if (channel_may_send(channel) && send_lacks_credit(channel, len, more))
-		driver_take(&sock_ctx(sock)->driver, channel_link(channel), NULL);
-	if (!channel_may_send(channel) || send_is_pointless(channel))
+	if (!channel_may_send(channel))
 		return -EAGAIN;
+	if (send_lacks_credit(channel, len, more)) {
+		driver_take(&sock_ctx(sock)->driver, channel_link(channel), NULL);
+		if (!channel_may_send(channel) || send_is_pointless(channel))
+			return -EAGAIN;
+	}
 	link = channel_link(channel);
 	r = channel_send(channel, cursor, len, ret_done, more);
 	if (r == 0 && more)

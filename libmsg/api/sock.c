@@ -13,10 +13,8 @@ static int type_check(int type)
 	return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
 }
 
-int channel_check(const struct msg_sock *sock)
+int channel_missing(const struct msg_sock *sock)
 {
-	if (sock->channel)
-		return 0;
 	if (sock->kind == SOCK_LISTENER)
 		return failure(EINVAL, "a listener carries no messages");
 	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
@@ -51,8 +49,7 @@ static struct msg_sock *sock_await(
 	struct msg_sock *sock, uint64_t deadline_ns, const char *what, const char *name)
 {
 	struct msg_ctx *ctx = sock_ctx(sock);
-	struct waiter waiter = {.over = answer_is_over, .arg = sock, .deadline_ns = deadline_ns};
-	int r = driver_wait(&ctx->driver, &waiter);
+	int r = driver_wait(&ctx->driver, answer_is_over, sock, deadline_ns);
 
 	if (sock->state == SOCK_OPEN)
 		return sock;
@@ -147,7 +144,7 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 
 		control_send(&ctx->control, &message);
 	}
-	if (channel_events(channel) & (POLLIN | POLLERR | POLLHUP))
+	if (channel_events(channel, 0) & (POLLIN | POLLERR | POLLHUP))
 		sock_changed(sock);
 	return sock;
 }
@@ -162,16 +159,16 @@ static bool accept_is_over(void *arg, struct focus *ret_focus)
 static struct msg_sock *accept_locked(struct msg_sock *listener, unsigned flags)
 {
 	struct driver *driver = &sock_ctx(listener)->driver;
-	struct waiter waiter = {.over = accept_is_over, .arg = listener};
+	uint64_t deadline_ns;
 	int r;
 
 	if (flags_check(flags, LIBMSG_NONBLOCK) < 0)
 		return NULL;
 	if (listener->kind != SOCK_LISTENER)
 		return failure(EINVAL, "not a listener"), NULL;
-	waiter.deadline_ns =
+	deadline_ns =
 		listener->nonblock ? DEADLINE_NOW : driver_deadline(driver, listener->rcvtimeo_ms);
-	r = driver_wait(driver, &waiter);
+	r = driver_wait(driver, accept_is_over, listener, deadline_ns);
 	if (!TAILQ_EMPTY(&listener->pending))
 		return accept_first(listener, flags);
 	if (listener->state == SOCK_FAILED)
@@ -245,6 +242,17 @@ static uint64_t linger_deadline(const struct msg_sock *sock)
 			      : driver_deadline(&sock_ctx(sock)->driver, sock->linger_ms);
 }
 
+/* Waits as driver_wait, whatever signals come. False: time was over first. */
+static bool linger(struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns)
+{
+	int r;
+
+	do {
+		r = driver_wait(driver, over, arg, deadline_ns);
+	} while (r == -EINTR);
+	return r == 0;
+}
+
 static bool shutdown_is_over(void *arg, struct focus *ret_focus)
 {
 	const struct channel *channel = arg;
@@ -256,7 +264,6 @@ static bool shutdown_is_over(void *arg, struct focus *ret_focus)
 static int shutdown_locked(struct msg_sock *sock, int how)
 {
 	struct channel *channel = sock->channel;
-	struct waiter waiter = {.over = shutdown_is_over, .arg = channel, .uninterrupted = true};
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
@@ -268,8 +275,8 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 		channel->tx_shut = true;
 		channel_mark_due(channel);
 		/* Nobody may call again to send what found no room. */
-		waiter.deadline_ns = linger_deadline(sock);
-		(void)driver_wait(&sock_ctx(sock)->driver, &waiter);
+		(void)linger(
+			&sock_ctx(sock)->driver, shutdown_is_over, channel, linger_deadline(sock));
 	}
 	channel_changed(channel);
 	return 0;
@@ -319,14 +326,11 @@ static int close_channel(struct msg_sock *sock)
 	struct link *link = channel_link(channel);
 	struct closed_end closed = {.ctx = sock_ctx(sock), .number = channel->number};
 	struct driver *driver = &closed.ctx->driver;
-	struct waiter waiter = {.over = flush_is_over,
-		.arg = channel,
-		.deadline_ns = linger_deadline(sock),
-		.uninterrupted = true};
+	uint64_t deadline_ns = linger_deadline(sock);
 	bool flushed;
 
 	sock_push(sock);
-	flushed = driver_wait(driver, &waiter) == 0;
+	flushed = linger(driver, flush_is_over, channel, deadline_ns);
 	link = channel_link(channel);
 	if (link) {
 		closed.end = link->end;
@@ -337,10 +341,8 @@ static int close_channel(struct msg_sock *sock)
 	if (!flushed && !sock->nonblock)
 		return failure(ETIMEDOUT, "the peer did not take all that was sent");
 	/* If time is over before CLOSE was sent, nothing is lost: later calls send it. */
-	waiter.over = close_is_over;
-	waiter.arg = &closed;
 	if (flushed && link)
-		(void)driver_wait(driver, &waiter);
+		(void)linger(driver, close_is_over, &closed, deadline_ns);
 	return 0;
 }
 

@@ -11,6 +11,8 @@ void channel_set_init(
 	struct channel_set *set, struct transport *transport, struct pool *pool, bool up)
 {
 	*set = (struct channel_set){.transport = transport, .pool = pool, .up = up};
+	/* A waiting sender is woken when two fifths of the ring are free, or all. */
+	set->fragment_min = min_u32(FRAGMENT_MIN, transport->ring_len / 4 - 2 * FRAME_HEADER_SIZE);
 	TAILQ_INIT(&set->due);
 	TAILQ_INIT(&set->blocked);
 }
@@ -184,14 +186,15 @@ void channel_fail(struct channel *channel, int error, const char *why)
 	channel_changed(channel);
 }
 
-short channel_events(const struct channel *channel)
+short channel_events(const struct channel *channel, short asked)
 {
 	short events = 0;
 	uint32_t want;
 
 	if (!STAILQ_EMPTY(&channel->in) || channel_at_end(channel) || channel->error)
 		events |= POLLIN;
-	if (channel->error || channel->rx_closed || channel_can_send(channel, FRAGMENT_MIN, &want))
+	if ((asked & POLLOUT) && (channel->error || channel->rx_closed ||
+					 channel_can_send(channel, FRAGMENT_MIN, &want)))
 		events |= POLLOUT;
 	if (channel->rx_closed || channel->rx_shut)
 		events |= POLLRDHUP;

@@ -38,7 +38,8 @@ STAILQ_HEAD(buf_queue, msg_buf);
 
 /* A thread in a receive: where the next message may go without a copy in between. */
 struct reader {
-	const struct iovec *iov;
+	struct channel *channel; /* borrowed */
+	const struct iovec *iov; /* NULL: it only waits for the queue */
 	size_t n_iov;
 	size_t size;  /* bytes of room */
 	uint32_t len; /* the message's length, when done */
@@ -54,7 +55,9 @@ struct channel_set {
 	struct channel_list due;	    /* channels that have something to send now; borrowed */
 	struct channel_list blocked;	    /* channels that wait for room in the ring; borrowed */
 	TAILQ_ENTRY(channel_set) entry_due; /* in pool->due, while due is not empty */
-	bool up;			    /* the link carries frames */
+	uint32_t fragment_min; /* the least payload that is worth a frame, where more is to come */
+	bool up;	       /* the link carries frames */
+	const char *breach;    /* static: why the last frame was not taken in */
 };
 
 enum channel_state {
@@ -156,21 +159,21 @@ void channel_drop_out(struct channel *channel);
 void channel_changed(struct channel *channel);
 /* What it holds in private memory, and what it was told to expect there. */
 uint64_t channel_held(const struct channel *channel);
-/* POLLIN and so on. */
-short channel_events(const struct channel *channel);
+/* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is among those asked for.
+ */
+short channel_events(const struct channel *channel, short asked);
 
 /* ---- receive.c -------------------------------------------------------------------------- */
 
 enum channel_outcome {
 	CHANNEL_TAKEN,	     /* the frame was taken in */
 	CHANNEL_OVER_BUDGET, /* the application holds CHANNEL_BUDGET: the frame was not taken in */
-	CHANNEL_VIOLATION,   /* the peer may not send that, for the reason in ret_reason (static) */
-	CHANNEL_NO_MEMORY,   /* no memory for a message; ret_reason says so */
+	CHANNEL_VIOLATION,   /* the peer may not send that: set->breach says why */
+	CHANNEL_NO_MEMORY,   /* no memory for a message; set->breach says so */
 };
 
 /* Takes in the frame that the set's transport has peeked at. */
-enum channel_outcome channel_frame(
-	struct channel *channel, const struct frame *frame, const char **ret_reason);
+enum channel_outcome channel_frame(struct channel *channel, const struct frame *frame);
 /*
  * The reader leaves: what is being written straight into its memory moves to private memory.
  * -ENOMEM: it stays.
@@ -221,11 +224,9 @@ bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret
 void channel_set_maxmsg(struct channel *channel, uint32_t maxmsg);
 
 /* The least payload that is worth a frame, of a message of which `rest` bytes are left. */
-static inline uint32_t channel_min_fragment(const struct transport *transport, uint32_t rest)
+static inline uint32_t channel_min_fragment(const struct channel_set *set, uint32_t rest)
 {
-	/* A waiting sender is woken when two fifths of the ring are free, or all. */
-	return min_u32(
-		rest, min_u32(FRAGMENT_MIN, transport->ring_len / 4 - 2 * FRAME_HEADER_SIZE));
+	return min_u32(rest, set->fragment_min);
 }
 
 /* Whether a message may begin now, but for credit and room. */

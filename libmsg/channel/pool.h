@@ -27,8 +27,14 @@ struct pool {
 		due; /* sets in which some channel has something to send; borrowed */
 	bool marked; /* there is work for the pass */
 	bool wake;   /* threads that wait are to look again */
-	bool rearm;  /* a driver that sleeps does so on doorbells that are not armed any more */
+	bool rearm;  /* some event is not asked for (any more) */
 };
+
+/* A driver that sleeps is to wake, for it sleeps on events that it has asked for. */
+static inline void pool_rearm(struct pool *pool)
+{
+	pool->rearm = pool->wake = true;
+}
 
 static inline void pool_init(struct pool *pool)
 {

@@ -7,14 +7,19 @@
 
 #include <stdlib.h>
 
+static enum channel_outcome violation(struct channel *channel, const char *breach)
+{
+	channel->set->breach = breach;
+	return CHANNEL_VIOLATION;
+}
+
 /* Where the payload of the next message goes is known from its first frame. */
 static bool message_goes_direct(const struct channel *channel, uint32_t len)
 {
 	return channel->reader && STAILQ_EMPTY(&channel->in) && len <= channel->reader->size;
 }
 
-static enum channel_outcome message_begin(
-	struct channel *channel, uint32_t len, const char **ret_reason)
+static enum channel_outcome message_begin(struct channel *channel, uint32_t len)
 {
 	if (message_goes_direct(channel, len)) {
 		cursor_init(&channel->direct_cursor, channel->reader->iov, channel->reader->n_iov);
@@ -27,7 +32,7 @@ static enum channel_outcome message_begin(
 		return CHANNEL_OVER_BUDGET;
 	channel->partial = malloc(sizeof(*channel->partial) + len);
 	if (!channel->partial) {
-		*ret_reason = "out of memory for a message";
+		channel->set->breach = "out of memory for a message";
 		return CHANNEL_NO_MEMORY;
 	}
 	channel->pool->held += len;
@@ -91,8 +96,7 @@ static void data_private(struct channel *channel, const struct frame *frame)
 /* NULL: the frame may come now. Else what is wrong with it. */
 static const char *data_breach(const struct channel *channel, const struct frame *frame)
 {
-	bool under_way = channel->direct || channel->partial;
-	uint32_t rest = frame->arg;
+	uint32_t rest;
 
 	if (channel->rx_shut)
 		return "data after the channel's end";
@@ -100,33 +104,36 @@ static const char *data_breach(const struct channel *channel, const struct frame
 		return "more data than the credit given";
 	if (channel->rx_ignore)
 		return NULL;
-	if (under_way == !!(frame->flags & FRAME_FIRST))
-		return under_way ? "a message inside a message" : "a message without a start";
-	if (channel->direct)
+	if (frame->flags & FRAME_FIRST) {
+		if (channel->direct || channel->partial)
+			return "a message inside a message";
+		if (frame->arg > channel->maxmsg_told)
+			return "a message longer than this end takes";
+		return NULL; /* frame_decode has compared its own two lengths */
+	}
+	if (channel->direct) {
 		rest = channel->direct_len - channel->direct_done;
-	else if (channel->partial)
+	} else if (channel->partial) {
 		rest = channel->partial->len - channel->partial->done;
-	else if (rest > channel->maxmsg_told)
-		return "a message longer than this end takes";
+	} else {
+		return "a message without a start";
+	}
 	if (frame->len > rest || ((frame->flags & FRAME_LAST) && frame->len < rest))
 		return "fragments that do not add up to the message";
 	return NULL;
 }
 
-static enum channel_outcome frame_data(
-	struct channel *channel, const struct frame *frame, const char **ret_reason)
+static enum channel_outcome frame_data(struct channel *channel, const struct frame *frame)
 {
 	const char *breach;
 
 	if (channel->state != CHANNEL_OPEN)
 		return CHANNEL_TAKEN; /* nobody will read it */
 	breach = data_breach(channel, frame);
-	if (breach) {
-		*ret_reason = breach;
-		return CHANNEL_VIOLATION;
-	}
+	if (breach)
+		return violation(channel, breach);
 	if ((frame->flags & FRAME_FIRST) && !channel->rx_ignore) {
-		enum channel_outcome outcome = message_begin(channel, frame->arg, ret_reason);
+		enum channel_outcome outcome = message_begin(channel, frame->arg);
 
 		if (outcome != CHANNEL_TAKEN)
 			return outcome;
@@ -145,13 +152,10 @@ static enum channel_outcome frame_data(
 	return CHANNEL_TAKEN;
 }
 
-static enum channel_outcome frame_credit(
-	struct channel *channel, const struct frame *frame, const char **ret_reason)
+static enum channel_outcome frame_credit(struct channel *channel, const struct frame *frame)
 {
-	if (channel->tx_credit + (uint64_t)frame->arg > CREDIT_BALANCE_MAX) {
-		*ret_reason = "credit beyond reason";
-		return CHANNEL_VIOLATION;
-	}
+	if (channel->tx_credit + (uint64_t)frame->arg > CREDIT_BALANCE_MAX)
+		return violation(channel, "credit beyond reason");
 	channel->tx_credit += frame->arg;
 	if (STAILQ_EMPTY(&channel->out))
 		channel_changed(channel);
@@ -166,24 +170,19 @@ static bool inside_message(const struct channel *channel)
 	return channel->state == CHANNEL_OPEN && (channel->direct || channel->partial);
 }
 
-static enum channel_outcome frame_shutdown(struct channel *channel, const char **ret_reason)
+static enum channel_outcome frame_shutdown(struct channel *channel)
 {
-	if (channel->rx_shut || inside_message(channel)) {
-		*ret_reason = "a shutdown inside a message or after the end";
-		return CHANNEL_VIOLATION;
-	}
+	if (channel->rx_shut || inside_message(channel))
+		return violation(channel, "a shutdown inside a message or after the end");
 	channel->rx_shut = true;
 	channel_changed(channel);
 	return CHANNEL_TAKEN;
 }
 
-static enum channel_outcome frame_close(
-	struct channel *channel, const struct frame *frame, const char **ret_reason)
+static enum channel_outcome frame_close(struct channel *channel, const struct frame *frame)
 {
-	if (frame->arg == CLOSE_NORMAL && inside_message(channel)) {
-		*ret_reason = "a close inside a message";
-		return CHANNEL_VIOLATION;
-	}
+	if (frame->arg == CLOSE_NORMAL && inside_message(channel))
+		return violation(channel, "a close inside a message");
 	channel_drop_partial(channel);
 	channel->rx_closed = true;
 	if (frame->arg == CLOSE_RESET && !channel->error)
@@ -198,13 +197,10 @@ static enum channel_outcome frame_close(
 	return CHANNEL_TAKEN;
 }
 
-enum channel_outcome channel_frame(
-	struct channel *channel, const struct frame *frame, const char **ret_reason)
+enum channel_outcome channel_frame(struct channel *channel, const struct frame *frame)
 {
-	if (channel->rx_closed) {
-		*ret_reason = "a frame after the channel's close";
-		return CHANNEL_VIOLATION;
-	}
+	if (channel->rx_closed)
+		return violation(channel, "a frame after the channel's close");
 	if (!channel->tx_open) {
 		/* The end that connected knows the number: this end may send now. */
 		channel->tx_open = true;
@@ -214,19 +210,18 @@ enum channel_outcome channel_frame(
 		return CHANNEL_TAKEN; /* sent before our CLOSE arrived there */
 	switch (frame->type) {
 	case FRAME_DATA:
-		return frame_data(channel, frame, ret_reason);
+		return frame_data(channel, frame);
 	case FRAME_CREDIT:
-		return frame_credit(channel, frame, ret_reason);
+		return frame_credit(channel, frame);
 	case FRAME_SHUTDOWN:
-		return frame_shutdown(channel, ret_reason);
+		return frame_shutdown(channel);
 	case FRAME_LIMIT:
 		channel->tx_maxmsg = frame->arg;
 		return CHANNEL_TAKEN;
 	case FRAME_CLOSE:
-		return frame_close(channel, frame, ret_reason);
+		return frame_close(channel, frame);
 	default:
-		*ret_reason = "a frame of an unknown type";
-		return CHANNEL_VIOLATION;
+		return violation(channel, "a frame of an unknown type");
 	}
 }
 

@@ -94,7 +94,7 @@ bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret
 	if (!channel_may_send(channel))
 		return false;
 	transport = channel->set->transport;
-	least = channel_min_fragment(transport, len);
+	least = channel_min_fragment(channel->set, len);
 	if (channel_allowance(channel) < (int64_t)least)
 		return false;
 	if (transport->ops->room(transport, least) >= (int64_t)least)
@@ -109,7 +109,7 @@ static int send_fragment(
 {
 	struct transport *transport = channel->set->transport;
 	struct frame frame = {.channel = channel->number, .type = FRAME_DATA};
-	uint32_t rest = len - *done, least = channel_min_fragment(transport, rest);
+	uint32_t rest = len - *done, least = channel_min_fragment(channel->set, rest);
 	int64_t allowance = channel_allowance(channel);
 	int r;
 
@@ -158,7 +158,7 @@ static int flush_messages(struct channel *channel)
 		cursor_init(&cursor, &iov, 1);
 		r = channel_send(channel, &cursor, buf->len, &buf->done, false);
 		if (r == -EAGAIN) {
-			least = channel_min_fragment(channel->set->transport, buf->len - buf->done);
+			least = channel_min_fragment(channel->set, buf->len - buf->done);
 			return channel_allowance(channel) < (int64_t)least ? 0 : -EAGAIN;
 		}
 		if (r < 0)

@@ -213,7 +213,7 @@ void control_send(struct control *control, const struct control_message *message
 
 void control_publish(struct control *control)
 {
-	if (!control->page)
+	if (!control->page || (!control->ring.event_due && STAILQ_EMPTY(&control->ring.outbox)))
 		return;
 	control_ring_flush(&control->ring);
 	control_check(control);
@@ -342,5 +342,5 @@ bool control_arm(struct control *control)
 void control_disarmed(struct control *control)
 {
 	control->armed = false;
-	control->pool->rearm = true;
+	pool_rearm(control->pool);
 }

@@ -20,7 +20,7 @@ static struct channel *find_channel(struct link *link)
 static void next_frame(struct transport *transport)
 {
 	transport->ops->next(transport);
-	if (transport->unreleased >= transport->ring_len / 5)
+	if (transport->unreleased >= transport->ring_fifth)
 		transport_give_back(transport, false);
 }
 
@@ -42,8 +42,7 @@ static enum link_outcome outcome_of(enum channel_outcome outcome)
  * A turn ends after as many bytes of frames as the ring holds: a peer that goes on writing does not
  * decide how long this takes.
  */
-enum link_outcome link_receive(
-	struct link *link, struct channel *until, uint32_t *turn, const char **ret_reason)
+enum link_outcome link_receive(struct link *link, struct channel *until)
 {
 	struct transport *transport = link->transport;
 	struct channel_set *set = &link->channels;
@@ -58,7 +57,7 @@ enum link_outcome link_receive(
 		if (r == 0)
 			return LINK_EMPTY;
 		if (r < 0) {
-			*ret_reason = "a frame that makes no sense";
+			set->breach = "a frame that makes no sense";
 			return LINK_VIOLATION;
 		}
 		if (!channel || channel->number != transport->frame.channel)
@@ -66,12 +65,12 @@ enum link_outcome link_receive(
 		if (!channel)
 			return LINK_UNKNOWN;
 		size = FRAME_HEADER_SIZE + round_up16(transport->frame.len);
-		if (size > *turn)
+		if (size > link->turn)
 			return LINK_TURN_OVER;
-		outcome = channel_frame(channel, &transport->frame, ret_reason);
+		outcome = channel_frame(channel, &transport->frame);
 		if (outcome != CHANNEL_TAKEN)
 			return outcome_of(outcome);
-		*turn -= size;
+		link->turn -= size;
 		next_frame(transport);
 		if (until && (!STAILQ_EMPTY(&until->in) || (read && !until->reader)))
 			return LINK_SERVED;
@@ -98,17 +97,15 @@ void link_check(struct link *link, int r)
 	if (link->transport->retry_ns && !link->retrying && link_is_up(link)) {
 		link->retrying = true;
 		TAILQ_INSERT_TAIL(&links->retrying, link, entry_retrying);
-		links->pool->marked = links->pool->rearm = true;
+		links->pool->marked = true;
+		pool_rearm(links->pool);
 	}
 }
 
 void link_push(struct link *link)
 {
-	int r;
+	int r = transport_push(link->transport);
 
-	if (!link_is_up(link))
-		return;
-	r = transport_push(link->transport);
 	if (r < 0 || link->transport->retry_ns)
 		link_check(link, r);
 }
@@ -149,7 +146,7 @@ void link_room(struct link *link)
 		link_flush(link);
 		/* Every pass with room sends something: this ends. */
 	} while (!TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
-		 link_want_room(link, channel_min_fragment(link->transport, FRAGMENT_MIN)));
+		 link_want_room(link, link->channels.fragment_min));
 }
 
 uint64_t links_retry_time(const struct links *links)

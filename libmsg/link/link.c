@@ -70,7 +70,7 @@ void link_set_armed(struct link *link, bool armed)
 		return;
 	}
 	TAILQ_INSERT_TAIL(&link->links->unarmed, link, entry_unarmed);
-	link->links->pool->rearm = true;
+	pool_rearm(link->links->pool);
 }
 
 void link_sync(struct link *link, uint32_t request)
@@ -157,7 +157,7 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 		return NULL;
 	}
 	TAILQ_INSERT_TAIL(&links->unarmed, link, entry_unarmed);
-	links->pool->rearm = true;
+	pool_rearm(links->pool);
 	return link;
 }
 
@@ -220,7 +220,7 @@ void link_up(struct link *link, uint32_t peer_aport)
 		return;
 	}
 	link_set_state(link, LINK_UP);
-	link->links->pool->rearm = true; /* a driver arms none but those that are up */
+	pool_rearm(link->links->pool); /* a driver arms none but those that are up */
 }
 
 /* ---- ending ----------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ struct link {
 	enum link_state state;	     /* changed by link_set_state alone */
 	struct transport *transport; /* owned */
 	struct channel_set channels; /* owned */
+	uint32_t turn;		     /* bytes of frames that may be taken in this turn */
 	uint32_t sync;		     /* while SYNCING: the request whose answer is awaited */
 	bool armed;		     /* an event comes with the next frame, or is on its way */
 	bool retrying;		     /* in links->retrying */
@@ -118,16 +119,15 @@ enum link_outcome {
 	LINK_UNKNOWN,	  /* the next frame is for a channel that is not known (yet) */
 	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET */
 	LINK_TURN_OVER,	  /* the turn's bytes are used up; others are served before it goes on */
-	LINK_VIOLATION,	  /* ret_reason says which */
+	LINK_VIOLATION,	  /* channels.breach says which */
 	LINK_OUT_OF_MEMORY,
 };
 
 /*
- * Takes in frames. until: NULL, or the channel whose reader is not to wait for later frames. turn:
- * bytes of frames that may be taken in; what was is subtracted.
+ * Takes in frames, of link->turn bytes at most. until: NULL, or the channel whose reader is not to
+ * wait for later frames.
  */
-enum link_outcome link_receive(
-	struct link *link, struct channel *until, uint32_t *turn, const char **ret_reason);
+enum link_outcome link_receive(struct link *link, struct channel *until);
 /* Drops the frame that was LINK_UNKNOWN. */
 void link_skip(struct link *link);
 /* Sends what its channels have marked as due, and wakes the other end if it sleeps. */

@@ -87,10 +87,10 @@ void sock_changed(struct msg_sock *sock)
 	socks->pool->marked = true; /* the event loop's descriptor is to tell */
 }
 
-short sock_events(const struct msg_sock *sock)
+short sock_events(const struct msg_sock *sock, short asked)
 {
 	if (sock->channel)
-		return channel_events(sock->channel);
+		return channel_events(sock->channel, asked);
 	if (sock->state == SOCK_FAILED)
 		return sock->kind == SOCK_LISTENER ? POLLIN | POLLERR
 						   : POLLIN | POLLOUT | POLLERR | POLLHUP;

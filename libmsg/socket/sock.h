@@ -74,8 +74,8 @@ void sock_set_state(struct msg_sock *sock, enum sock_state state);
 void sock_fail(struct msg_sock *sock, int error, const char *reason);
 /* It may have become ready. */
 void sock_changed(struct msg_sock *sock);
-/* POLLIN and so on. */
-short sock_events(const struct msg_sock *sock);
+/* As channel_events. */
+short sock_events(const struct msg_sock *sock, short asked);
 
 /* Gives a listener its handle and its name. -ENOMEM. */
 int sock_set_name(struct msg_sock *listener, const char *name, int backlog);

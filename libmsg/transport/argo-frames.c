@@ -25,8 +25,7 @@ struct argo_end *argo_new(const struct transport_ops *ops, struct hv *hv, uint16
 
 	if (!end)
 		return NULL;
-	end->paged.base = (struct transport){
-		.ops = ops, .hv = hv, .peer_domid = peer_domid, .role = role, .ring_len = ring_len};
+	transport_init(&end->paged.base, ops, hv, peer_domid, role, ring_len);
 	end->peer_len = ring_len;
 	return end;
 }

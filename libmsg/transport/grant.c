@@ -65,11 +65,8 @@ static struct grant_end *grant_new(
 	struct grant_end *end = calloc(1, sizeof(*end));
 
 	if (end)
-		end->paged.base = (struct transport){.ops = &transport_grant,
-			.hv = hv,
-			.peer_domid = peer_domid,
-			.role = role,
-			.ring_len = ring_pages * HV_PAGE_SIZE};
+		transport_init(&end->paged.base, &transport_grant, hv, peer_domid, role,
+			ring_pages * HV_PAGE_SIZE);
 	return end;
 }
 

@@ -32,14 +32,12 @@ int transport_put_bare(
 
 void transport_give_back(struct transport *transport, bool all)
 {
-	uint32_t fifth = transport->ring_len / 5;
-
-	if (transport->unreleased >= fifth || (all && transport->unreleased)) {
+	if (transport->unreleased >= transport->ring_fifth || (all && transport->unreleased)) {
 		transport->ops->release(transport);
 		transport->untold += transport->unreleased;
 		transport->unreleased = 0;
 	}
-	if (transport->untold >= 2 * fifth || (all && transport->untold)) {
+	if (transport->untold >= 2 * transport->ring_fifth || (all && transport->untold)) {
 		transport->untold = 0;
 		transport->ops->wake_for_room(transport);
 	}

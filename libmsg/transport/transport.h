@@ -114,6 +114,7 @@ struct transport {
 	uint16_t peer_domid;
 	uint8_t role;		    /* 0 creator, 1 binder: the index in a doorbell page */
 	uint32_t ring_len;	    /* bytes of one ring */
+	uint32_t ring_fifth;	    /* a fifth of it; see transport_give_back */
 	uint32_t port;		    /* owned: its event channel; 0: none */
 	struct hv_ring *event_ring; /* borrowed: the ring whose events are its; NULL: by port */
 	struct frame frame;	    /* the frame last peeked at */
@@ -123,6 +124,18 @@ struct transport {
 	bool unpushed;	   /* frames were put and kept back */
 	bool bell_due;	   /* the other end must not sleep over what was put */
 };
+
+/* Sets what is known at birth; the rest is zero. */
+static inline void transport_init(struct transport *transport, const struct transport_ops *ops,
+	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_len)
+{
+	*transport = (struct transport){.ops = ops,
+		.hv = hv,
+		.peer_domid = peer_domid,
+		.role = role,
+		.ring_len = ring_len,
+		.ring_fifth = ring_len / 5};
+}
 
 /* The table of a kind; NULL: there is no such kind. */
 const struct transport_ops *transport_find(uint32_t kind);

@@ -68,8 +68,7 @@ static void end_largest(struct driver *driver, struct link *link)
 }
 
 /* True: go on taking in. */
-static bool act_on(
-	struct driver *driver, struct link *link, enum link_outcome outcome, const char *reason)
+static bool act_on(struct driver *driver, struct link *link, enum link_outcome outcome)
 {
 	switch (outcome) {
 	case LINK_DUE:
@@ -81,10 +80,10 @@ static bool act_on(
 		end_largest(driver, link);
 		return false;
 	case LINK_VIOLATION:
-		link_end(link, LINK_VIOLATED, reason);
+		link_end(link, LINK_VIOLATED, link->channels.breach);
 		return false;
 	case LINK_OUT_OF_MEMORY:
-		link_end(link, LINK_NO_MEMORY, reason);
+		link_end(link, LINK_NO_MEMORY, link->channels.breach);
 		return false;
 	case LINK_EMPTY:
 	case LINK_SERVED:
@@ -102,20 +101,19 @@ static bool takes_frames(const struct link *link)
 void driver_take(struct driver *driver, struct link *link, struct channel *until)
 {
 	struct transport *transport = link->transport;
-	uint32_t turn = transport->ring_len;
 	enum link_outcome outcome;
-	const char *reason = NULL;
 
+	link->turn = transport->ring_len;
 	do {
 		if (!takes_frames(link))
 			return;
-		outcome = link_receive(link, until, &turn, &reason);
-	} while (outcome != LINK_EMPTY && outcome != LINK_SERVED &&
-		 act_on(driver, link, outcome, reason));
-	if (!link_is_up(link))
-		return;
-	if (outcome != LINK_SERVED)
+		outcome = link_receive(link, until);
+	} while (outcome != LINK_EMPTY && outcome != LINK_SERVED && act_on(driver, link, outcome));
+	if (outcome != LINK_SERVED) {
+		if (!link_is_up(link))
+			return;
 		transport_give_back(transport, true);
+	}
 	if (!TAILQ_EMPTY(&link->channels.due))
 		link_flush(link);
 	else if (transport->unpushed || transport->bell_due)

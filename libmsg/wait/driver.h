@@ -51,7 +51,7 @@ struct driver {
 int driver_init(struct driver *driver, struct control *control, bool one_thread);
 void driver_fini(struct driver *driver);
 
-/* ---- wait.c: the lock and waiting ------------------------------------------------------- */
+/* ---- wait.c: the lock ------------------------------------------------------------------- */
 
 static inline void driver_lock(struct driver *driver)
 {
@@ -68,14 +68,30 @@ static inline void driver_unlock(struct driver *driver)
 {
 	struct pool *pool = driver->pool;
 
-	if (pool->marked || driver->n_waiting || driver->driving) {
+	if (pool->marked || (pool->wake && (driver->n_waiting || driver->driving))) {
 		driver_unlock_slowly(driver);
 		return;
 	}
-	pool->wake = false; /* nobody waits */
+	pool->wake = false;
 	if (!driver->one_thread)
 		(void)pthread_mutex_unlock(&driver->lock);
 }
+
+/* ---- pass.c, drive.c -------------------------------------------------------------------- */
+
+/*
+ * Acts on every mark: sends what is due, ends links, tells sockets, gives back what a quiesced
+ * domain must not hold, shows msgd what was sent to it.
+ */
+void driver_pass(struct driver *driver);
+
+/*
+ * Takes in what lies in a link's ring, a turn of it at most, and acts on what stops it. until:
+ * NULL, or the channel to be served.
+ */
+void driver_take(struct driver *driver, struct link *link, struct channel *until);
+
+/* ---- wait.c: waiting -------------------------------------------------------------------- */
 
 /* What a waiting thread hopes for soon: frames on a link or, if want, room for one. */
 struct focus {
@@ -84,19 +100,48 @@ struct focus {
 	uint32_t want;		 /* payload bytes to be sent; 0: frames are waited for */
 };
 
-struct waiter {
-	/* Whether the wait is over; else it may set *ret_focus, which is all zero. */
-	bool (*over)(void *arg, struct focus *ret_focus);
-	void *arg;
-	uint64_t deadline_ns; /* DEADLINE_NOW: does all that waits, and does not block */
-	bool uninterrupted;   /* a signal does not end it */
-};
+/* Whether a wait is over; else it may set *ret_focus, which is all zero. */
+typedef bool wait_over_fn(void *arg, struct focus *ret_focus);
+
+/* Whether it is over, after all marks were acted on: a focus is on nothing that was freed. */
+static inline __attribute__((always_inline)) bool wait_is_over(
+	struct driver *driver, wait_over_fn *over, void *arg, struct focus *ret_focus)
+{
+	if (driver->pool->marked)
+		driver_pass(driver);
+	*ret_focus = (struct focus){0};
+	return over(arg, ret_focus);
+}
+
+/* The same, after what lies in the ring of the link that it hopes for was taken in. */
+static inline __attribute__((always_inline)) bool wait_is_over_now(
+	struct driver *driver, wait_over_fn *over, void *arg, struct focus *ret_focus)
+{
+	if (wait_is_over(driver, over, arg, ret_focus))
+		return true;
+	if (!ret_focus->link || ret_focus->want)
+		return false;
+	driver_take(driver, ret_focus->link, ret_focus->channel);
+	return wait_is_over(driver, over, arg, ret_focus);
+}
+
+/* For driver_wait alone. */
+int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns);
 
 /*
- * The one way to wait. Blocks without the lock. 0: it is over, however late. -ETIMEDOUT; -EINTR: a
- * signal handler ran.
+ * The one way to wait. Blocks without the lock; with DEADLINE_NOW it does what waits, and does not
+ * block. 0: it is over, however late. -ETIMEDOUT; -EINTR: a signal handler ran. (Inline, so that a
+ * message that is there already costs no wait.)
  */
-int driver_wait(struct driver *driver, const struct waiter *waiter);
+static inline __attribute__((always_inline)) int driver_wait(
+	struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns)
+{
+	struct focus focus;
+
+	return wait_is_over_now(driver, over, arg, &focus)
+		       ? 0
+		       : driver_wait_on(driver, over, arg, deadline_ns);
+}
 /* timeout_ms -1: DEADLINE_NEVER, 0: DEADLINE_NOW. */
 uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 
@@ -111,23 +156,10 @@ void driver_slept(struct driver *driver, uint64_t ns);
 
 /* ---- drive.c ---------------------------------------------------------------------------- */
 
-/*
- * Takes in what lies in a link's ring, a turn of it at most, and acts on what stops it. until:
- * NULL, or the channel to be served.
- */
-void driver_take(struct driver *driver, struct link *link, struct channel *until);
 /* Does all that events ask for, then a pass. focus: all zero, or what its link may leave undone. */
 void driver_drive(struct driver *driver, const struct focus *focus);
 /* Asks for events from all links and msgd. True: something is there to be done first. */
 bool driver_arm(struct driver *driver);
-
-/* ---- pass.c ----------------------------------------------------------------------------- */
-
-/*
- * Acts on every mark: sends what is due, ends links, tells sockets, gives back what a quiesced
- * domain must not hold, shows msgd what was sent to it.
- */
-void driver_pass(struct driver *driver);
 
 /* ---- loop.c: event loops ---------------------------------------------------------------- */
 

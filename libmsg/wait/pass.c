@@ -16,12 +16,11 @@ static void flush_due(struct driver *driver)
 /* What an ending link still has in its ring is taken in; nothing is sent on it any more. */
 static void drain(struct driver *driver, struct link *link)
 {
-	uint32_t turn = link->transport->ring_len;
 	enum link_outcome outcome;
-	const char *reason;
 
+	link->turn = link->transport->ring_len;
 	do {
-		outcome = link_receive(link, NULL, &turn, &reason);
+		outcome = link_receive(link, NULL);
 		if (outcome == LINK_UNKNOWN)
 			link_skip(link);
 		while (channel_next_due(&link->channels))
@@ -83,12 +82,13 @@ static void tell_changed(struct driver *driver)
 /* Each round of this leaves less undone: a link ends once, a channel finishes once. */
 static void act_on_marks(struct driver *driver)
 {
+	const struct pool *pool = driver->pool;
+
 	do {
-		driver->pool->marked = false;
 		flush_due(driver);
 		reap(driver);
 		tell_changed(driver);
-	} while (driver->pool->marked);
+	} while (!TAILQ_EMPTY(&pool->due) || !TAILQ_EMPTY(&driver->links->ending));
 }
 
 static void quiesce(struct driver *driver)

@@ -89,7 +89,7 @@ static uint32_t unlock(struct driver *driver, bool was_asleep)
 {
 	struct pool *pool = driver->pool;
 	bool wake_waiters = pool->wake && driver->n_waiting;
-	bool wake_driver = (pool->wake || pool->rearm) && was_asleep;
+	bool wake_driver = pool->wake && was_asleep;
 	uint32_t seq = atomic_load_explicit(&driver->wait_seq, memory_order_relaxed);
 
 	/* Only under the lock: this need not be one atomic operation. */
@@ -203,42 +203,20 @@ static int wait_turn(struct driver *driver, const struct focus *focus, uint64_t 
 	return r;
 }
 
-/* Whether it is over, after all marks were acted on: a focus is on nothing that was freed. */
-static bool is_over(struct driver *driver, const struct waiter *waiter, struct focus *ret_focus)
-{
-	if (driver->pool->marked)
-		driver_pass(driver);
-	*ret_focus = (struct focus){0};
-	return waiter->over(waiter->arg, ret_focus);
-}
-
-/* The same, after what lies in the ring that it hopes for was taken in. */
-static bool is_over_now(struct driver *driver, const struct waiter *waiter, struct focus *ret_focus)
-{
-	if (is_over(driver, waiter, ret_focus))
-		return true;
-	if (!ret_focus->link || ret_focus->want)
-		return false;
-	driver_take(driver, ret_focus->link, ret_focus->channel);
-	return is_over(driver, waiter, ret_focus);
-}
-
-int driver_wait(struct driver *driver, const struct waiter *waiter)
+int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns)
 {
 	struct focus focus;
 	int r = 0;
 
-	if (is_over_now(driver, waiter, &focus))
-		return 0;
-	if (waiter->deadline_ns == DEADLINE_NOW) {
+	if (deadline_ns == DEADLINE_NOW) {
 		driver_look(driver);
-		return is_over(driver, waiter, &focus) ? 0 : -ETIMEDOUT;
+		return wait_is_over(driver, over, arg, &focus) ? 0 : -ETIMEDOUT;
 	}
+	if (wait_is_over(driver, over, arg, &focus))
+		return 0;
 	do {
-		r = wait_turn(driver, &focus, waiter->deadline_ns);
-		if (r == -EINTR && waiter->uninterrupted)
-			r = 0;
-		if (is_over_now(driver, waiter, &focus)) {
+		r = wait_turn(driver, &focus, deadline_ns);
+		if (wait_is_over_now(driver, over, arg, &focus)) {
 			r = 0;
 			break;
 		}

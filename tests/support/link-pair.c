@@ -107,14 +107,12 @@ static struct transport *grant_pair_end(struct pair *pair, unsigned role)
 {
 	struct grant_end *end = must(calloc(1, sizeof(*end)));
 
-	end->paged = (struct paged){.base = {.ops = &transport_grant,
-					    .hv = &pair->sides[role].hv,
-					    .role = (uint8_t)role,
-					    .ring_len = pair->ring_len,
-					    .port = 2},
-		.page = pair->page,
+	end->paged = (struct paged){.page = pair->page,
 		.me = &pair->page->end[role],
 		.them = &pair->page->end[1 - role]};
+	transport_init(&end->paged.base, &transport_grant, &pair->sides[role].hv, 0, (uint8_t)role,
+		pair->ring_len);
+	end->paged.base.port = 2;
 	grant_rings_init(end, pair->rings[0], pair->rings[1]);
 	return &end->paged.base;
 }

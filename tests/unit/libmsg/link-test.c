@@ -764,7 +764,8 @@ static void hoard(struct pair_side *side, uint32_t len)
 	struct channel *channel;
 	struct link *link;
 
-	end->paged.base = (struct transport){.ops = &transport_grant, .hv = &side->hv, .port = 99};
+	transport_init(&end->paged.base, &transport_grant, &side->hv, 0, 0, HV_PAGE_SIZE);
+	end->paged.base.port = 99;
 	link = link_new(&side->ctx->links, &end->paged.base, 99, 0, 0, LINK_UP);
 	channel = channel_new(&link->channels, 1, true);
 	channel_close(channel, CLOSE_NORMAL); /* it has no socket */
