@@ -32,7 +32,7 @@
 #include "base/macro.h"
 #include "bench/bench.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 #define DOMAINS	    64U
 #define RING_LEN    (1U << 20)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The emulator inside the case's own process (hv/sim/sim.h). Actors are called directly and their
- * roles run in threads; a killed actor is a handle that died as its process would. When the case is
- * over the whole segment is checked for broken invariants.
+ * The emulator inside the case's own process (hv/sim/testing/sim.h). Actors are called directly and
+ * their roles run in threads; a killed actor is a handle that died as its process would. When the
+ * case is over the whole segment is checked for broken invariants.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@
 #include <xen/xen.h>
 #include <xen/sched.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/conformance/case.h"
 
 static int inprocess_create(

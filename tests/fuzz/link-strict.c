@@ -9,7 +9,7 @@
 #include <poll.h>
 
 #include "hv/argo-ring.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/fuzz/link-steps.h"
 
 #define RING_LEN 8192U

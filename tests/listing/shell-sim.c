@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 struct shell_events shell_events;
 uint32_t shell_store_port, shell_console_port;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The emulator's locks and journals (hv/sim/lock.h, hv/sim/journal.h) while owners die at any step:
+ * The emulator's locks and journals (hv/sim/memory/lock.h, hv/sim/memory/journal.h) while owners die at any step:
  * ACTORS processes make a transaction each in one domain, or in all, and up to DEATHS of them are
  * killed somewhere, recovering included. Whoever begins a transaction must find everything whole that
  * it may look at, nothing may change under it, and all that live must get to their end.

@@ -8,7 +8,7 @@
 
 #include "tests/random/model.h"
 /* after it, which asks for all of Xen's interface */
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 enum op {
 	OP_ALLOC_UNBOUND,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * msgd's server and applications with libmsg, in several domains of an emulator in deterministic
- * mode (hv/sim/sim.h): one thread, one seed, a virtual clock, faults. The code under test is that
- * of the binaries; what it takes from the machine comes from seams.c.
+ * mode (hv/sim/testing/sim.h): one thread, one seed, a virtual clock, faults. The code under test
+ * is that of the binaries; what it takes from the machine comes from seams.c.
  *
  * What is true of every channel is written down once (struct talk), by both its ends, since
  * they are in one process here: so each end can be held to it.
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 #include "libmsg/libmsg.h"
 
 #define APPS_MAX    64U

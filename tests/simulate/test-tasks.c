@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Deterministic mode's tasks, and the events that come while they run: see hv/sim/sim.h. */
+/* Deterministic mode's tasks, and the events that come while they run: see hv/sim/testing/sim.h. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 #define LATE_NS 5000U
 

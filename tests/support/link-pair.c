@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 static void *must(void *p)
 {

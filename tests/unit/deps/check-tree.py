@@ -169,10 +169,10 @@ CASES = [
     ('includes', 'proto/a.c', '#include "hv/hv.h"', 'proto/ must not'),
     ('includes', 'proto/a.c', '#include "proto/p.h"\n#include <errno.h>', None),
     ('includes', 'hv/a.c', '#include "proto/p.h"', 'hv/ must not'),
-    ('includes', 'hv/a.c', '#include "hv/sim/sim.h"', 'hv/ must not'),
-    ('includes', 'hv/open.c', '#include "hv/sim/sim.h"', None),
+    ('includes', 'hv/a.c', '#include "hv/sim/testing/sim.h"', 'hv/ must not'),
+    ('includes', 'hv/open.c', '#include "hv/sim/testing/sim.h"', None),
     ('includes', 'hv/sim/a.c', '#include "hv/hv.h"\n#include <xen/xen.h>', None),
-    ('includes', 'libmsg/a.c', '#include "hv/sim/sim.h"', 'libmsg/ must not'),
+    ('includes', 'libmsg/a.c', '#include "hv/sim/testing/sim.h"', 'libmsg/ must not'),
     ('includes', 'libmsg/a.c', '#include "daemon/d.h"', 'libmsg/ must not'),
     ('includes', 'libmsg/a.c', '  #  include "hv/hv.h"', None),
     ('includes', 'libmsg/a.c', '#include <xen/argo.h>', 'only hv/'),
@@ -190,7 +190,7 @@ CASES = [
     ('includes', 'msgctl/a.c', '#include "libmsg/private.h"', 'msgctl/ must not'),
     ('includes', 'examples/a.c', '#include "base/b.h"', 'examples/ must not'),
     ('includes', 'libmsg/libmsg.h', '#include "base/b.h"', 'is installed'),
-    ('includes', 'tests/a.c', '#include "hv/sim/sim.h"\n#include "daemon/d.h"', None),
+    ('includes', 'tests/a.c', '#include "hv/sim/testing/sim.h"\n#include "daemon/d.h"', None),
     ('includes', 'tests/a.c', '#include "sim.h"', 'no path from the root'),
     ('includes', 'newpart/a.c', '', 'in no part'),
     ('licences', 'base/a.c', '/* nothing */', 'does not start with'),
@@ -202,7 +202,7 @@ CASES = [
     ('licences', 'kmod/a.c', '// ' + LICENCE, 'does not start with'),
     ('licences', 'kmod/a.c', '// ' + KMOD_LICENCE, None),
 ]
-PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/sim.h', 'daemon/d.h', 'daemon/admin/a.h',
+PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/testing/sim.h', 'daemon/d.h', 'daemon/admin/a.h',
            'daemon/broker/b.h', 'daemon/policy/p.h', 'daemon/shell/s.h', 'libmsg/libmsg.h',
            'libmsg/private.h']
 

@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "hv/argo-ring.h"
-#include "hv/sim/segment.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/memory/segment.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/support/link-pair.h"
 
 #define A	 0

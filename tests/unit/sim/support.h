@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 
 struct world {
 	struct sim *sim;

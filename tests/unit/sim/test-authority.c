@@ -18,11 +18,11 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "hv/sim/client.h"
-#include "hv/sim/packet.h"
-#include "hv/sim/process.h"
-#include "hv/sim/segment.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/process/client.h"
+#include "hv/sim/wire/packet.h"
+#include "hv/sim/memory/proc.h"
+#include "hv/sim/memory/segment.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/unit/sim/process.h"
 
 static int setup(void **state)

@@ -21,7 +21,7 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/unit/sim/process.h"
 
 #if defined(__SANITIZE_THREAD__)

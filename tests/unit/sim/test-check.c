@@ -4,7 +4,7 @@
 #include "tests/unit/sim/support.h"
 
 #include "base/macro.h"
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 struct objects {
 	struct sim_domain *a, *b;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 #include "tests/unit/sim/support.h"
 
 #define APORT	 7

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 /* A domain without the guest kernel: it polls its shared info itself. */
 static uint16_t bare_domain(struct world *w)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 #define PENDING (1U << EVTCHN_FIFO_PENDING)
 #define MASKED	(1U << EVTCHN_FIFO_MASKED)

@@ -2,7 +2,7 @@
 /* Where the emulator was not Xen, as tests/random found it: each once, by hand. */
 #include "tests/unit/sim/support.h"
 
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 #define HOST_VA 0x100000U
 

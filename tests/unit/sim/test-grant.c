@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 #define VA 0x100000U /* where a guest would have it */
 

@@ -12,7 +12,7 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 #define INBOX 40U /* aport */
 

@@ -17,8 +17,8 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/lock.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/memory/lock.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/unit/sim/process.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

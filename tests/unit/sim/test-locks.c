@@ -11,7 +11,7 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/guest.h"
+#include "hv/sim/guest/guest.h"
 
 /* ---- one lock ------------------------------------------------------------------------- */
 

@@ -18,8 +18,8 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "hv/sim/lock.h"
-#include "hv/sim/sim.h"
+#include "hv/sim/memory/lock.h"
+#include "hv/sim/testing/sim.h"
 #include "tests/unit/sim/process.h"
 
 #define LIMIT	   "1000"

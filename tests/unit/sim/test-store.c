@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "hv/sim/store.h"
+#include "hv/sim/toolstack/store.h"
 
 static struct store *make(void)
 {

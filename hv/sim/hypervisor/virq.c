@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Events that no domain sends: virtual interrupts, timers, physical interrupts. Who raises them is
+ * the hypervisor itself, or a test that plays the machine.
+ */
+#include "hv/sim/testing/sim.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "hv/sim/memory/journal.h"
+
+/* Xen takes a timeout that is further away for a wrapped one, and makes it 100 ms. */
+#define TIMEOUT_MAX_NS	   (1ULL << 50)
+#define TIMEOUT_WRAPPED_NS 100000000ULL
+
+/* For those that x86 has. */
+bool virq_is_global(uint32_t virq)
+{
+	return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF &&
+	       virq != VIRQ_XENPMU;
+}
+
+/* send_guest_vcpu_virq, send_guest_global_virq */
+void virq_raise_locked(struct xen *xen, uint32_t domain, uint32_t vcpu, uint32_t virq)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t port = d->vcpus[virq_is_global(virq) ? 0 : vcpu].virq_port[virq];
+
+	if (port)
+		port_raise_locked(xen, domain, port);
+}
+
+void virq_argo_locked(struct xen *xen, uint32_t domain)
+{
+	struct sim_domain *d = domain_at(xen, domain);
+	uint32_t port = d->vcpus[0].virq_port[VIRQ_ARGO];
+
+	/* The driver has its interrupt off while nobody polls. */
+	if (port && (port_entry(xen, d, port)->owner != SIM_PORT_KERNEL_OWNER ||
+			    (d->ring_watch[0] | d->ring_watch[1])))
+		port_raise_locked(xen, domain, port);
+}
+
+/* send_global_virq: Domain-0 is the hardware domain. */
+void virq_dom_exc_locked(struct xen *xen)
+{
+	uint32_t domain = domain_find(xen, 0);
+
+	if (domain != DOMAIN_NONE)
+		virq_raise_locked(xen, domain, 0, VIRQ_DOM_EXC);
+}
+
+int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu)
+{
+	uint32_t domain;
+	int r = 0;
+
+	if (virq >= NR_VIRQS)
+		return -EINVAL;
+	txn_begin(xen);
+	domain = domain_find(xen, domid);
+	if (domain == DOMAIN_NONE)
+		r = -ESRCH;
+	else if (vcpu >= domain_at(xen, domain)->n_vcpus)
+		r = -ENOENT;
+	else
+		virq_raise_locked(xen, domain, vcpu, virq);
+	txn_commit(xen);
+	return r;
+}
+
+/* ---- timers ------------------------------------------------------------------------------ */
+
+static uint64_t now_ns(struct xen *xen)
+{
+	struct timespec ts;
+
+	if (atomic_load(&xen->seg->virtual_clock))
+		return atomic_load(&xen->seg->now_ns);
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
+static void timer_expire_locked(struct xen *xen, uint32_t domain, uint32_t vcpu, uint64_t now)
+{
+	struct sim_vcpu *v = &domain_at(xen, domain)->vcpus[vcpu];
+
+	if (!v->timer_ns || v->timer_ns > now)
+		return;
+	txn_set(xen, &v->timer_ns, 0);
+	virq_raise_locked(xen, domain, vcpu, VIRQ_TIMER);
+}
+
+uint64_t timers_expire(struct xen *xen)
+{
+	uint64_t now = now_ns(xen), left = 0, deadline;
+
+	for (uint32_t domain = 0; domain < SIM_MAX_DOMAINS; domain++) {
+		struct sim_domain *d = domain_at(xen, domain);
+
+		if (d->state == SIM_DOMAIN_FREE || d->state == SIM_DOMAIN_DYING)
+			continue;
+		txn_begin(xen);
+		for (uint32_t vcpu = 0; vcpu < d->n_vcpus; vcpu++) {
+			timer_expire_locked(xen, domain, vcpu, now);
+			deadline = d->vcpus[vcpu].timer_ns;
+			if (deadline && (!left || deadline - now < left))
+				left = deadline - now;
+		}
+		txn_commit(xen);
+	}
+	return left;
+}
+
+/* do_set_timer_op */
+int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(xen);
+	uint32_t domain;
+	int r = 0;
+
+	if (deadline_ns > INT64_MAX || (deadline_ns > now && deadline_ns - now >= TIMEOUT_MAX_NS))
+		deadline_ns = now + TIMEOUT_WRAPPED_NS;
+	txn_begin(xen);
+	domain = domain_find(xen, domid);
+	if (domain == DOMAIN_NONE) {
+		r = -ESRCH;
+	} else if (vcpu >= domain_at(xen, domain)->n_vcpus) {
+		r = -ENOENT;
+	} else if (deadline_ns > now && !atomic_load(&xen->seg->virtual_clock) &&
+		   !xen->seg->has_timers) {
+		r = -EOPNOTSUPP;
+	} else {
+		txn_set(xen, &domain_at(xen, domain)->vcpus[vcpu].timer_ns, deadline_ns);
+		timer_expire_locked(xen, domain, vcpu, now);
+		if (deadline_ns > now)
+			txn_redo(xen, SIM_REDO_AUTHORITY, domain, SIM_SLOT_TIMERS, 0);
+	}
+	txn_commit(xen);
+	return r;
+}
+
+/* ---- physical interrupts ----------------------------------------------------------------- */
+
+int sim_pirq_assign(struct xen *xen, uint16_t domid, uint32_t pirq)
+{
+	struct sim_pirq *p;
+	uint32_t domain;
+
+	if (pirq >= SIM_MAX_PIRQS)
+		return -EINVAL;
+	txn_begin(xen);
+	domain = domain_find(xen, domid);
+	if (domain != DOMAIN_NONE) {
+		p = &domain_at(xen, domain)->pirqs[pirq];
+		txn_set(xen, &p->flags, p->flags | SIM_PIRQ_ASSIGNED);
+	}
+	txn_commit(xen);
+	return domain == DOMAIN_NONE ? -ESRCH : 0;
+}
+
+/* send_guest_pirq, for each guest that shares the interrupt */
+int sim_pirq_raise(struct xen *xen, uint32_t pirq)
+{
+	int n = 0;
+
+	if (pirq >= SIM_MAX_PIRQS)
+		return -EINVAL;
+	txn_begin(xen);
+	for (uint32_t domain = 0; domain < SIM_MAX_DOMAINS; domain++) {
+		const struct sim_domain *d = domain_at(xen, domain);
+
+		if (d->state == SIM_DOMAIN_FREE || !d->pirqs[pirq].port)
+			continue;
+		port_raise_locked(xen, domain, d->pirqs[pirq].port);
+		n++;
+	}
+	txn_commit(xen);
+	return n;
+}
+
+int sim_xen_port_alloc(struct xen *xen, uint16_t domid, uint16_t remote, uint32_t *ret_port)
+{
+	uint32_t domain;
+	int r;
+
+	txn_begin(xen);
+	domain = domain_find(xen, domid);
+	r = domain == DOMAIN_NONE ? -ESRCH
+				  : evtchn_alloc_xen_locked(xen, domain, 0, remote, ret_port);
+	if (r < 0)
+		txn_abort(xen);
+	else
+		txn_commit(xen);
+	return r;
+}

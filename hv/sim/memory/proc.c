@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "hv/sim/memory/proc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* A small file of /proc/PID, NUL-terminated. */
+static bool proc_read(int32_t pid, const char *name, char *ret_text, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[32];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
+	if (n <= 0)
+		return false;
+	ret_text[n] = 0;
+	return true;
+}
+
+/* /proc/PID/stat: the name in parentheses, the state, and field 22. */
+static bool stat_read(int32_t pid, struct process *ret)
+{
+	char text[512], *open, *close;
+	unsigned long long start;
+
+	if (!proc_read(pid, "stat", text, sizeof(text)))
+		return false;
+	open = strchr(text, '(');
+	close = strrchr(text, ')'); /* the name may hold anything */
+	if (!open || !close || close < open)
+		return false;
+	if (sscanf(close + 1,
+		    " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+		    "%llu",
+		    &ret->state, &start) != 2)
+		return false;
+	*close = 0;
+	(void)snprintf(ret->name, sizeof(ret->name), "%s", open + 1);
+	for (char *p = ret->name; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?'; /* it goes into a log */
+	ret->start_time = start;
+	return true;
+}
+
+bool process_look(int32_t pid, struct process *ret_process)
+{
+	struct process process = {0};
+	char text[2048], *tracer;
+
+	if (!stat_read(pid, &process))
+		return false;
+	if (proc_read(pid, "status", text, sizeof(text))) {
+		tracer = strstr(text, "\nTracerPid:");
+		process.tracer = tracer ? atoi(tracer + 11) : 0;
+	}
+	*ret_process = process;
+	return true;
+}
+
+uint64_t process_start_time(int32_t pid)
+{
+	struct process process = {0};
+
+	if (!stat_read(pid, &process) || strchr("ZXx", process.state))
+		return 0;
+	return process.start_time;
+}

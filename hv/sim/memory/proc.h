@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What /proc says of another process. Must never be believed for longer than a moment. */
+#ifndef MSGD_HV_SIM_MEMORY_PROC_H
+#define MSGD_HV_SIM_MEMORY_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct process {
+	char name[64];	/* what prctl(PR_SET_NAME) and execve give it */
+	char state;	/* R, S, D, T, t, Z, X */
+	int32_t tracer; /* the pid of its debugger; 0: none */
+	uint64_t start_time;
+};
+
+/* False: there is none. */
+bool process_look(int32_t pid, struct process *ret_process);
+/* 0 if there is no such process, or it is a zombie. */
+uint64_t process_start_time(int32_t pid);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Telling a process that it has events, at the price of a system call only if it may sleep.
+ *
+ * A slot has bits (ports, rings, flags) and `kick`: WRITTEN says that its eventfd has been written
+ * since it was last drained, WRITING that this may be so, and what is above counts the drains.
+ * Whoever raises does
+ *
+ *	set the bit; k = kick;
+ *	if (!(k & WRITTEN)) {
+ *		kick |= WRITING; write(eventfd);
+ *		cas(kick, k | WRITING, k | WRITING | WRITTEN) or else kick |= WRITING;
+ *	}
+ *
+ * and the owner, once it has taken all bits,
+ *
+ *	if (kick & (WRITING | WRITTEN)) {
+ *		read(eventfd); kick = next drain, neither;
+ *		if (a bit is set) { write(eventfd); kick |= WRITTEN; }
+ *	}
+ *
+ * all of it sequentially consistent. Then "a bit is set" implies that the eventfd is readable or
+ * that somebody is about to write it:
+ *  - the raiser saw WRITTEN: that was before the owner cleared it, hence so was its own bit, and
+ *    the owner's last look sees it;
+ *  - it did not, and writes before the owner's read: so its bit is seen, too, or was taken before;
+ *  - it writes after the owner's read: the eventfd is readable.
+ * The read comes before the count, not after: WRITTEN then means that somebody wrote since this
+ * count began, and the one read of a count is at its end, followed by a look at the bits. The other
+ * way round, a raiser whose bit was taken already could write between the two and set WRITTEN after
+ * the read: the eventfd would be empty, and every later raiser silent.
+ * And the eventfd is not readable for long without a bit: WRITING is set before the write, so that
+ * an owner that was woken by it, and perhaps has preempted the raiser, drains it; if a drain came
+ * between the two, the failed cas sets WRITING again; and an owner that finds nothing time and
+ * again looks at the eventfd all the same. Two raisers may both write, which costs one of them a
+ * system call. One that dies before it writes is made up for by slots_kick_unseen; one that is
+ * stopped there delays only its own event, for the next raiser still sees WRITTEN clear.
+ * One that is stopped there while the slot changes hands, which gives it another generation and
+ * then another count, must not say WRITTEN of the next owner's eventfd: either it sees the other
+ * generation, or its `kick |= WRITING` came before that, and its cas fails by the count.
+ */
+#include "hv/sim/guest/guest.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/lock.h"
+
+#define WRITTEN	    1U
+#define WRITING	    2U
+#define DRAIN	    4U
+#define EMPTY_LOOKS 16U
+
+bool guest_is_live(struct xen *xen)
+{
+	struct sim_slot *s = slot_at(xen, xen->slot);
+
+	return atomic_load_explicit(&s->state, memory_order_relaxed) == SIM_SLOT_LIVE &&
+	       lock_word_of(xen->slot, atomic_load_explicit(&s->generation,
+					       memory_order_relaxed)) == xen->lock_word;
+}
+
+int guest_begin(struct xen *xen)
+{
+	txn_begin(xen);
+	if (guest_is_live(xen))
+		return 0;
+	txn_abort(xen);
+	return -ENODEV;
+}
+
+int guest_begin_own(struct xen *xen, struct xen *ret_txn)
+{
+	txn_begin_domain(xen, slot_domain(xen, xen->slot), ret_txn);
+	if (guest_is_live(ret_txn))
+		return 0;
+	txn_abort(ret_txn);
+	return -ENODEV;
+}
+
+void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+
+	atomic_fetch_or(&s->ports[port / 64], 1ULL << port % 64);
+	atomic_fetch_or(&s->port_words, 1ULL << port / 64 % 64);
+}
+
+void slot_set_ring(struct xen *xen, uint32_t slot, uint32_t ring)
+{
+	atomic_fetch_or(&slot_at(xen, slot)->rings[ring / 64], 1ULL << ring % 64);
+}
+
+void slot_set_flags(struct xen *xen, uint32_t slot, uint32_t flags)
+{
+	atomic_fetch_or(&slot_at(xen, slot)->flags, flags);
+}
+
+void kick_slot(struct xen *xen, uint32_t slot)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+	uint32_t generation = atomic_load(&s->generation);
+	uint32_t k = atomic_load(&s->kick);
+
+	if ((k & WRITTEN) || !xen->ops || !xen->ops->kick)
+		return;
+	k = atomic_fetch_or(&s->kick, WRITING) | WRITING;
+	if (atomic_load(&s->generation) != generation)
+		return;
+	xen->ops->kick(xen, slot, generation);
+	if ((k & WRITTEN) || !atomic_compare_exchange_strong(&s->kick, &k, k | WRITTEN))
+		atomic_fetch_or(&s->kick, WRITING);
+}
+
+void slot_kick_reset(struct sim_slot *s)
+{
+	atomic_store(&s->kick, (atomic_load(&s->kick) + DRAIN) & ~(WRITTEN | WRITING));
+}
+
+bool slot_has_events(struct xen *xen, uint32_t slot)
+{
+	struct sim_slot *s = slot_at(xen, slot);
+
+	return atomic_load(&s->port_words) || atomic_load(&s->rings[0]) ||
+	       atomic_load(&s->rings[1]) || atomic_load(&s->flags);
+}
+
+void slot_quiesce(struct xen *xen, int event_fd)
+{
+	struct sim_slot *s = slot_at(xen, xen->slot);
+	uint32_t k = atomic_load(&s->kick);
+	uint64_t count;
+
+	if (slot_has_events(xen, xen->slot))
+		return;
+	if (!(k & (WRITTEN | WRITING)) && ++xen->n_empty % EMPTY_LOOKS)
+		return;
+	if (read(event_fd, &count, sizeof(count)) < 0)
+		count = 0; /* the write is still to come */
+	while (!atomic_compare_exchange_weak(&s->kick, &k, (k + DRAIN) & ~(WRITTEN | WRITING)))
+		;
+	if (slot_has_events(xen, xen->slot)) {
+		count = 1;
+		if (write(event_fd, &count, sizeof(count)) == sizeof(count))
+			atomic_fetch_or(&s->kick, WRITTEN);
+	}
+}
+
+/* After a death: whoever has events and an unwritten eventfd may have been waiting for the dead. */
+void slots_kick_unseen(struct xen *xen)
+{
+	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
+		if (atomic_load(&slot_at(xen, i)->state) == SIM_SLOT_LIVE &&
+			slot_has_events(xen, i))
+			kick_slot(xen, i);
+}
+
+void slot_release(struct xen *xen, uint32_t slot)
+{
+	/*
+	 * If it died inside a transaction, that is ended now: what it holds is looked for without
+	 * a lock below.
+	 */
+	txn_begin(xen);
+	txn_abort(xen);
+	guest_rings_release(xen, slot);
+	guest_grants_release(xen, slot);
+	guest_ports_release(xen, slot);
+}

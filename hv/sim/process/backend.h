@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The sim backend's handle: a slot, the view that goes with it, and its way to the toolstack, which
+ * is a socket (client.c) or a call (sim.c).
+ */
+#ifndef MSGD_HV_SIM_PROCESS_BACKEND_H
+#define MSGD_HV_SIM_PROCESS_BACKEND_H
+
+#include <sys/queue.h>
+
+#include "hv/hv.h"
+#include "hv/sim/memory/xen.h"
+
+struct sim_hv;
+
+struct toolstack_ops {
+	int (*publish)(struct sim_hv *h, const char *key, const void *value, size_t len);
+	int (*remove)(struct sim_hv *h, uint16_t domid, const char *key);
+	int (*watch)(struct sim_hv *h);
+	int (*watch_own)(struct sim_hv *h);
+	int (*next)(struct sim_hv *h, struct hv_record *ret_record);
+	/* Makes the two slots able to kick each other. Best effort: a kick finds another way. */
+	void (*introduce)(struct sim_hv *h, uint32_t slot, uint32_t generation);
+	/* Gives back what the slot holds, and the slot. The segment stays until `release`. */
+	void (*detach)(struct sim_hv *h);
+	/* Frees what toolstack_arg is, and the segment's mapping. */
+	void (*release)(struct sim_hv *h);
+};
+
+struct sim_hv_ring {
+	struct hv_ring pub;
+	uint32_t index;
+	uint32_t first_page;
+	uint32_t n_pages;
+	bool has_peer;
+	xen_argo_send_addr_t addr;
+};
+
+struct sim_hv {
+	struct hv hv;
+	struct xen xen;
+	int memfd; /* owned by the toolstack's end, as are event_fd and the segment */
+	int event_fd;
+	const struct toolstack_ops *toolstack;
+	void *toolstack_arg;
+	struct sim_hv_ring *rings[SIM_MAX_RINGS]; /* by the ring's index */
+	LIST_HEAD(, hv_share) shares;
+	LIST_HEAD(, hv_map) maps;
+};
+
+extern const struct hv_ops sim_hv_ops;
+
+/* The caller has filled in all but hv, rings, shares, maps. */
+void sim_hv_init(struct sim_hv *h);
+/* Frees the objects, but gives nothing back: the process "died". */
+void sim_hv_forget(struct sim_hv *h);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A process' way to xen-sim: the socket, and the eventfds of the processes that it may have to
+ * wake. Nothing on the data path comes here, but for a wake-up of a process whose eventfd is not
+ * known yet, and that does not block.
+ */
+#include "hv/sim/process/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "hv/sim/process/backend.h"
+#include "hv/sim/guest/guest.h"
+#include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/lock.h"
+#include "hv/sim/wire/packet.h"
+
+/* What is not xen-sim is not waited for any longer than this. */
+#define HELLO_TIMEOUT_S 2
+
+struct peer {
+	int fd; /* owned */
+	uint32_t generation;
+};
+
+struct client {
+	int socket;
+	pthread_mutex_t request_mutex; /* whoever holds it reads the socket */
+	pthread_mutex_t peers_mutex;
+	struct peer peers[SIM_MAX_SLOTS];
+	uint32_t sequence;
+};
+
+static int fail(const char **ret_reason, int r, const char *reason)
+{
+	*ret_reason = reason;
+	return r;
+}
+
+/* ---- connecting ------------------------------------------------------------------------- */
+
+static int connect_errno(const char *path, int error, const char **ret_reason)
+{
+	struct stat st;
+
+	if (error == ENOENT || error == ENOTDIR)
+		return fail(ret_reason, -ENOENT, "no emulator there: start xen-sim with this path");
+	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return fail(ret_reason, -ENOENT,
+			"nothing listens there: the path is taken by something that is not a "
+			"socket");
+	if (error == ECONNREFUSED)
+		return fail(ret_reason, -ENOENT,
+			"a socket is there, but no emulator behind it: start xen-sim again");
+	if (error == EPROTOTYPE || error == EAGAIN)
+		return fail(ret_reason, -EPROTO, "another program than xen-sim listens there");
+	return fail(ret_reason, -error, "the emulator's socket cannot be reached");
+}
+
+static int hello(int fd, const char **ret_reason)
+{
+	struct sim_message message = {
+		.header = {.magic = SIM_PROTOCOL_MAGIC,
+			.version = SIM_PROTOCOL_VERSION,
+			.type = SIM_HELLO},
+		.hello = {.layout = SIM_LAYOUT, .pid_namespace = segment_pid_namespace()},
+	};
+	struct sim_message reply;
+	int fds[SIM_FDS_MAX];
+	ssize_t n;
+
+	if (packet_send(fd, &message, SIM_MESSAGE_LEN(hello), NULL, 0, 0) < 0)
+		return fail(ret_reason, -EPROTO, "what listens there does not take a greeting");
+	n = packet_recv(fd, &reply, fds, 0);
+	if (n == -EAGAIN)
+		return fail(
+			ret_reason, -EPROTO, "what listens there does not answer as xen-sim does");
+	packet_close_fds(fds);
+	if (n < (ssize_t)SIM_MESSAGE_LEN(hello) || reply.header.type != SIM_HELLO)
+		return fail(ret_reason, -EPROTO, "another program than xen-sim listens there");
+	if (reply.header.version != SIM_PROTOCOL_VERSION || reply.hello.layout != SIM_LAYOUT)
+		return fail(ret_reason, -EPROTONOSUPPORT,
+			"the emulator there is of another version: use the same build of xen-sim");
+	if (reply.hello.pid_namespace != segment_pid_namespace())
+		return fail(ret_reason, -EXDEV,
+			"the emulator there runs in another PID namespace: its death checks need "
+			"one");
+	return 0;
+}
+
+int sim_connect(const char *path, int *ret_fd, const char **ret_reason)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct timeval timeout = {.tv_sec = HELLO_TIMEOUT_S}, none = {0};
+	int r;
+
+	if (!*path || strlen(path) >= sizeof(addr.sun_path))
+		return fail(ret_reason, -EINVAL, "the emulator's path is empty or too long");
+	strcpy(addr.sun_path, path); /* its length was checked */
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fail(ret_reason, -errno, "no socket can be made");
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return connect_errno(path, errno, ret_reason);
+	r = hello(fd, ret_reason);
+	if (r < 0)
+		return r;
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int sim_request(
+	int fd, struct sim_message *message, size_t len, int send_fd, struct sim_message *ret_reply)
+{
+	int fds[SIM_FDS_MAX];
+	ssize_t n;
+
+	message->header.magic = SIM_PROTOCOL_MAGIC;
+	message->header.version = SIM_PROTOCOL_VERSION;
+	if (packet_send(fd, message, len, &send_fd, send_fd >= 0, 0) < 0)
+		return -ENODEV;
+	n = packet_recv(fd, ret_reply, fds, 0);
+	packet_close_fds(fds);
+	if (n <= 0)
+		return n == -EPROTO ? -EPROTO : -ENODEV;
+	if (ret_reply->header.type != message->header.type)
+		return -EPROTO;
+	return ret_reply->header.status;
+}
+
+/* ---- the handle's end -------------------------------------------------------------------- */
+
+static void peer_take(struct client *c, const struct sim_slot_name *name, int fd)
+{
+	int old = fd;
+
+	if (name->slot < SIM_MAX_SLOTS) {
+		(void)pthread_mutex_lock(&c->peers_mutex);
+		old = c->peers[name->slot].fd;
+		c->peers[name->slot] = (struct peer){.fd = fd, .generation = name->generation};
+		(void)pthread_mutex_unlock(&c->peers_mutex);
+	}
+	if (old >= 0)
+		(void)close(old);
+}
+
+/* The request mutex is held. Returns what packet_recv does; a PEER is taken and gives 0 < n. */
+static ssize_t receive(
+	struct client *c, struct sim_message *ret, int flags, int ret_fds[SIM_FDS_MAX])
+{
+	ssize_t n = packet_recv(c->socket, ret, ret_fds, flags);
+
+	if (n < (ssize_t)SIM_MESSAGE_LEN(slot) || ret->header.type != SIM_PEER || ret_fds[0] < 0)
+		return n;
+	peer_take(c, &ret->slot, ret_fds[0]);
+	ret_fds[0] = -1;
+	packet_close_fds(ret_fds);
+	return n;
+}
+
+static int client_request(struct client *c, struct sim_message *message, size_t len,
+	struct sim_message *ret_reply, int ret_fds[SIM_FDS_MAX])
+{
+	ssize_t n;
+	int r;
+
+	message->header.magic = SIM_PROTOCOL_MAGIC;
+	message->header.version = SIM_PROTOCOL_VERSION;
+	(void)pthread_mutex_lock(&c->request_mutex);
+	message->header.sequence = ++c->sequence;
+	r = packet_send(c->socket, message, len, NULL, 0, 0);
+	while (r == 0) {
+		n = receive(c, ret_reply, 0, ret_fds);
+		if (n <= 0) {
+			r = -ENODEV;
+		} else if (ret_reply->header.type == message->header.type &&
+			   ret_reply->header.sequence == message->header.sequence) {
+			r = ret_reply->header.status;
+			break;
+		} else {
+			packet_close_fds(ret_fds);
+		}
+	}
+	(void)pthread_mutex_unlock(&c->request_mutex);
+	return r == -EPIPE || r == -ECONNRESET ? -ENODEV : r;
+}
+
+static int simple_request(struct sim_hv *h, enum sim_message_type type, struct sim_message *message,
+	size_t len, struct sim_message *ret_reply)
+{
+	struct sim_message reply;
+	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
+
+	message->header.type = (uint16_t)type;
+	r = client_request(h->toolstack_arg, message, len, ret_reply ? ret_reply : &reply, fds);
+	packet_close_fds(fds);
+	return r;
+}
+
+static bool peer_kick(struct client *c, uint32_t slot, uint32_t generation)
+{
+	struct peer *p = &c->peers[slot];
+	uint64_t one = 1;
+	bool known;
+
+	(void)pthread_mutex_lock(&c->peers_mutex);
+	known = p->fd >= 0 && p->generation == generation;
+	if (known && write(p->fd, &one, sizeof(one)) < 0)
+		one = 0; /* EAGAIN: it is full, hence readable */
+	(void)pthread_mutex_unlock(&c->peers_mutex);
+	return known;
+}
+
+/* Reads what waits in the socket: descriptors, for nobody has a request under way. */
+static void drain(struct client *c)
+{
+	struct sim_message message;
+	int fds[SIM_FDS_MAX];
+
+	if (pthread_mutex_trylock(&c->request_mutex) != 0)
+		return;
+	while (receive(c, &message, MSG_DONTWAIT, fds) > 0)
+		packet_close_fds(fds);
+	(void)pthread_mutex_unlock(&c->request_mutex);
+}
+
+static void tell(struct client *c, enum sim_message_type type, uint32_t slot, uint32_t generation)
+{
+	struct sim_message message = {
+		.header = {.magic = SIM_PROTOCOL_MAGIC,
+			.version = SIM_PROTOCOL_VERSION,
+			.type = (uint16_t)type},
+		.slot = {.slot = slot, .generation = generation},
+	};
+
+	/* Full: xen-sim is far behind, and what waits there will wake that slot as well. */
+	(void)packet_send(c->socket, &message, SIM_MESSAGE_LEN(slot), NULL, 0, MSG_DONTWAIT);
+}
+
+/*
+ * Without the other's eventfd (never introduced, or the introduction still in the queue), xen-sim
+ * is asked to wake it, and to introduce us: that happens once.
+ */
+static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
+{
+	struct client *c = xen->ops_arg;
+
+	if (peer_kick(c, slot, generation))
+		return;
+	drain(c);
+	if (!peer_kick(c, slot, generation))
+		tell(c, SIM_KICK, slot, generation);
+}
+
+/*
+ * Once: xen-sim tries the lock itself then, reports the owner, and ends it (lock.h). More would
+ * fill its queue, and kicks wait there, too. If xen-sim is the one that is stopped, nobody ends it,
+ * for the emulator would end with it; and nobody is left to say so but whoever waits.
+ */
+static void client_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
+{
+	char text[512];
+
+	if (slot == 0 && before_ms < LOCK_REPORT_MS && waited_ms >= LOCK_REPORT_MS) {
+		lock_owner_describe(xen, slot, text, sizeof(text));
+		(void)fprintf(
+			stderr, "xen-sim: %s; every process of the emulator waits for it\n", text);
+	}
+	if (before_ms < LOCK_TELL_MS && waited_ms >= LOCK_TELL_MS)
+		tell(xen->ops_arg, SIM_STUCK, slot, atomic_load(&slot_at(xen, slot)->generation));
+}
+
+static const struct xen_ops client_xen_ops = {
+	.kick = client_kick,
+	.stuck = client_stuck,
+};
+
+static int ts_publish(struct sim_hv *h, const char *key, const void *value, size_t len)
+{
+	struct sim_message message = {.record = {.len = len}};
+
+	strcpy(message.record.key, key); /* both lengths were checked by the backend */
+	memcpy(message.record.value, value, len);
+	return simple_request(h, SIM_PUBLISH, &message, SIM_MESSAGE_LEN(record), NULL);
+}
+
+static int ts_remove(struct sim_hv *h, uint16_t domid, const char *key)
+{
+	struct sim_message message = {.record = {.domid = domid}};
+
+	strcpy(message.record.key, key);
+	return simple_request(h, SIM_REMOVE, &message, SIM_MESSAGE_LEN(record), NULL);
+}
+
+static int ts_watch(struct sim_hv *h)
+{
+	struct sim_message message = {0};
+
+	return simple_request(h, SIM_WATCH, &message, sizeof(message.header), NULL);
+}
+
+static int ts_watch_own(struct sim_hv *h)
+{
+	struct sim_message message = {0};
+
+	return simple_request(h, SIM_WATCH_OWN, &message, sizeof(message.header), NULL);
+}
+
+static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
+{
+	struct sim_message message = {0}, reply;
+	int r = simple_request(h, SIM_NEXT, &message, sizeof(message.header), &reply);
+
+	if (r == 1)
+		*ret_record = reply.record;
+	return r;
+}
+
+static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
+{
+	struct sim_message message = {.slot = {.slot = slot, .generation = generation}};
+	struct client *c = h->toolstack_arg;
+	bool known;
+
+	(void)pthread_mutex_lock(&c->peers_mutex);
+	known = c->peers[slot].fd >= 0 && c->peers[slot].generation == generation;
+	(void)pthread_mutex_unlock(&c->peers_mutex);
+	if (!known)
+		(void)simple_request(h, SIM_INTRODUCE, &message, SIM_MESSAGE_LEN(slot), NULL);
+}
+
+static void client_free(struct client *c)
+{
+	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
+		if (c->peers[i].fd >= 0)
+			(void)close(c->peers[i].fd);
+	(void)pthread_mutex_destroy(&c->request_mutex);
+	(void)pthread_mutex_destroy(&c->peers_mutex);
+	if (c->socket >= 0)
+		(void)close(c->socket);
+	free(c);
+}
+
+/* xen-sim gives everything back; if it is gone, we do, for those that still talk to us. */
+static void ts_detach(struct sim_hv *h)
+{
+	struct sim_message message = {0};
+
+	if (simple_request(h, SIM_BYE, &message, sizeof(message.header), NULL) < 0 &&
+		guest_begin(&h->xen) == 0) {
+		txn_abort(&h->xen);
+		slot_release(&h->xen, h->xen.slot);
+	}
+}
+
+static void ts_release(struct sim_hv *h)
+{
+	segment_unmap(h->xen.seg);
+	(void)close(h->memfd);
+	client_free(h->toolstack_arg);
+}
+
+static const struct toolstack_ops client_toolstack_ops = {
+	.publish = ts_publish,
+	.remove = ts_remove,
+	.watch = ts_watch,
+	.watch_own = ts_watch_own,
+	.next = ts_next,
+	.introduce = ts_introduce,
+	.detach = ts_detach,
+	.release = ts_release,
+};
+
+/* ---- opening ----------------------------------------------------------------------------- */
+
+static struct client *client_new(void)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	(void)pthread_mutex_init(&c->request_mutex, NULL);
+	(void)pthread_mutex_init(&c->peers_mutex, NULL);
+	c->socket = -1;
+	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
+		c->peers[i].fd = -1;
+	return c;
+}
+
+static int attach(struct sim_hv *h, struct client *c, const char *domain, const char **ret_reason)
+{
+	struct sim_message message = {.header = {.type = SIM_ATTACH}}, reply;
+	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
+
+	if (strlen(domain) >= sizeof(message.attach.domain))
+		return fail(ret_reason, -EINVAL, "the domain's name is too long");
+	strcpy(message.attach.domain, domain);
+	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), &reply, fds);
+	if (r == -EHOSTUNREACH)
+		*ret_reason = "no such domain in the emulator: xen-sim PATH list shows them";
+	else if (r == -EUSERS)
+		*ret_reason = "the emulator has no slot for one more process";
+	else if (r == -EXDEV)
+		*ret_reason = "the emulator there runs in another PID namespace";
+	else if (r < 0 || fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
+		*ret_reason = "the emulator refused to let this process attach";
+	if (r >= 0 && (fds[0] < 0 || fds[1] < 0 || fds[2] < 0 || reply.attached.slot == 0 ||
+			      reply.attached.slot >= SIM_MAX_SLOTS))
+		r = -EPROTO;
+	if (r >= 0) {
+		r = segment_map(fds[0], &h->xen.seg);
+		if (r < 0)
+			*ret_reason = "the emulator's memory is not what this build expects";
+	}
+	if (r < 0) {
+		packet_close_fds(fds);
+		return r;
+	}
+	h->memfd = fds[0];
+	h->event_fd = fds[1];
+	peer_take(c,
+		&(struct sim_slot_name){
+			.slot = reply.attached.slot, .generation = reply.attached.generation},
+		fds[1]);
+	peer_take(c, &(struct sim_slot_name){.slot = 0, .generation = 0}, fds[2]);
+	xen_init(&h->xen, h->xen.seg, reply.attached.slot);
+	return 0;
+}
+
+static int open_domain(
+	const char *path, const char *domain, struct hv **ret_hv, const char **ret_reason)
+{
+	_cleanup_free_ struct sim_hv *h = calloc(1, sizeof(*h));
+	struct client *c = client_new();
+	int r;
+
+	if (!h || !c) {
+		free(c);
+		return fail(ret_reason, -ENOMEM, "out of memory");
+	}
+	r = sim_connect(path, &c->socket, ret_reason);
+	if (r == 0)
+		r = attach(h, c, domain, ret_reason);
+	if (r < 0) {
+		client_free(c);
+		return r;
+	}
+	h->xen.ops = &client_xen_ops;
+	h->xen.ops_arg = c;
+	h->toolstack = &client_toolstack_ops;
+	h->toolstack_arg = c;
+	sim_hv_init(h);
+	*ret_hv = &steal_ptr(h)->hv;
+	return 0;
+}
+
+int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason)
+{
+	_cleanup_free_ char *path = strdup(spec);
+	const char *domain = secure_getenv("XEN_SIM_DOMAIN");
+	char *hash;
+
+	if (!path)
+		return fail(ret_reason, -ENOMEM, "out of memory");
+	hash = strchr(path, '#');
+	if (hash) {
+		*hash = 0;
+		domain = hash + 1;
+		if (!*domain)
+			return fail(ret_reason, -EINVAL, "no domain's name behind the #");
+	}
+	return open_domain(path, domain && *domain ? domain : "Domain-0", ret_hv, ret_reason);
+}

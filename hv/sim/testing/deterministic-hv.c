@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * hv.h in deterministic mode: the sim backend's own operations, with others run before them if the
+ * seed says so, and a line of the trace behind them. No addresses in it: they differ from run to
+ * run.
+ */
+#include "hv/sim/testing/deterministic.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "hv/sim/hypervisor/domain.h"
+
+static struct sim *sim_of(struct hv *hv)
+{
+	return container_of(hv, struct sim_hv, hv)->toolstack_arg;
+}
+
+/* For calls that only tell what they were given and what they returned. */
+static long done(struct hv *hv, long r, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static long done(struct hv *hv, long r, const char *format, ...)
+{
+	struct sim *sim = sim_of(hv);
+	char call[160];
+	va_list args;
+
+	if (!det_traces(sim))
+		return r;
+	va_start(args, format);
+	(void)vsnprintf(call, sizeof(call), format, args);
+	va_end(args);
+	det_trace(sim, det_task_name(sim), "slot %u %s = %ld",
+		container_of(hv, struct sim_hv, hv)->xen.slot, call, r);
+	return r;
+}
+
+static void w_close(struct hv *hv)
+{
+	det_preempt(sim_of(hv));
+	(void)done(hv, 0, "close()");
+	sim_hv_ops.close(hv);
+}
+
+static uint16_t w_domid(struct hv *hv)
+{
+	return sim_hv_ops.domid(hv);
+}
+
+static uint64_t w_now_ns(struct hv *hv)
+{
+	return sim_hv_ops.now_ns(hv);
+}
+
+static int w_fd(struct hv *hv)
+{
+	return sim_hv_ops.fd(hv);
+}
+
+static int w_cpu(struct hv *hv)
+{
+	return -1;
+}
+
+static void event_text(const struct hv_event *event, char *ret_text, size_t size)
+{
+	switch (event->type) {
+	case HV_EVENT_PORT:
+		(void)snprintf(ret_text, size, " port %u", event->port);
+		break;
+	case HV_EVENT_RING:
+		(void)snprintf(ret_text, size, " ring %u", event->ring->aport);
+		break;
+	case HV_EVENT_STORE:
+		(void)snprintf(ret_text, size, " store");
+		break;
+	case HV_EVENT_DOMAINS:
+		(void)snprintf(ret_text, size, " domains");
+		break;
+	}
+}
+
+static int w_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
+{
+	char text[128] = "";
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.poll_events(hv, ret_events, n);
+	for (int i = 0; i < r && strlen(text) < sizeof(text) - 32; i++)
+		event_text(&ret_events[i], text + strlen(text), sizeof(text) - strlen(text));
+	return (int)done(hv, r, "poll_events(%zu)%s", n, text);
+}
+
+/* ---- event channels ------------------------------------------------------------------------- */
+
+static int w_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
+{
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.evtchn_alloc_unbound(hv, remote, ret_port);
+	return (int)done(hv, r, "evtchn_alloc_unbound(%u) port %u", remote, r < 0 ? 0 : *ret_port);
+}
+
+static int w_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
+{
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.evtchn_bind_interdomain(hv, remote, remote_port, ret_port);
+	return (int)done(hv, r, "evtchn_bind_interdomain(%u, %u) port %u", remote, remote_port,
+		r < 0 ? 0 : *ret_port);
+}
+
+static int w_evtchn_close(struct hv *hv, uint32_t port)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.evtchn_close(hv, port), "evtchn_close(%u)", port);
+}
+
+static int w_evtchn_send(struct hv *hv, uint32_t port)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.evtchn_send(hv, port), "evtchn_send(%u)", port);
+}
+
+static int w_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.evtchn_unmask(hv, ports, n), "evtchn_unmask(%u, %zu)",
+		n ? ports[0] : 0, n);
+}
+
+/* ---- Argo ----------------------------------------------------------------------------------- */
+
+static int w_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
+	struct hv_ring **ret_ring)
+{
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.argo_register(hv, aport, partner, ring_len, ret_ring);
+	return (int)done(hv, r, "argo_register(%u, %u, %u) aport %u", aport, partner, ring_len,
+		r < 0 ? 0 : (*ret_ring)->aport);
+}
+
+static int w_argo_peer(struct hv *hv, struct hv_ring *ring, uint32_t aport)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(
+		hv, sim_hv_ops.argo_peer(hv, ring, aport), "argo_peer(%u, %u)", ring->aport, aport);
+}
+
+static int w_argo_sendv(struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n_iov,
+	uint32_t message_type)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.argo_sendv(hv, ring, iov, n_iov, message_type),
+		"argo_sendv(%u, %zu)", ring->aport, n_iov);
+}
+
+static int w_argo_consumed(struct hv *hv)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.argo_consumed(hv), "argo_consumed()");
+}
+
+static int w_argo_watch(struct hv *hv, struct hv_ring *ring, bool on)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(
+		hv, sim_hv_ops.argo_watch(hv, ring, on), "argo_watch(%u, %d)", ring->aport, on);
+}
+
+static int w_argo_unregister(struct hv *hv, struct hv_ring *ring)
+{
+	uint32_t aport = ring->aport;
+
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.argo_unregister(hv, ring), "argo_unregister(%u)", aport);
+}
+
+/* ---- grants --------------------------------------------------------------------------------- */
+
+static int w_grant_share(struct hv *hv, uint16_t remote, size_t n,
+	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
+	struct hv_share **ret_share)
+{
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.grant_share(hv, remote, n, notify, ret_refs, ret_addr, ret_share);
+	return (int)done(
+		hv, r, "grant_share(%u, %zu) first %u", remote, n, r < 0 ? 0 : ret_refs[0]);
+}
+
+static void w_grant_unshare(struct hv *hv, struct hv_share *share)
+{
+	det_preempt(sim_of(hv));
+	sim_hv_ops.grant_unshare(hv, share);
+	(void)done(hv, 0, "grant_unshare()");
+}
+
+static int w_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
+	bool writable, const struct hv_unmap_notify *notify, void **ret_addr,
+	struct hv_map **ret_map)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv,
+		sim_hv_ops.grant_map(hv, remote, refs, n, writable, notify, ret_addr, ret_map),
+		"grant_map(%u, %u, %zu)", remote, n ? refs[0] : 0, n);
+}
+
+static void w_grant_unmap(struct hv *hv, struct hv_map *map)
+{
+	det_preempt(sim_of(hv));
+	sim_hv_ops.grant_unmap(hv, map);
+	(void)done(hv, 0, "grant_unmap()");
+}
+
+/* ---- the store and the domains -------------------------------------------------------------- */
+
+static int w_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.store_publish(hv, key, value, len),
+		"store_publish(%s, %zu)", key, len);
+}
+
+static int w_store_remove(struct hv *hv, uint16_t domid, const char *key)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(
+		hv, sim_hv_ops.store_remove(hv, domid, key), "store_remove(%u, %s)", domid, key);
+}
+
+static int w_store_watch(struct hv *hv)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.store_watch(hv), "store_watch()");
+}
+
+static int w_store_watch_own(struct hv *hv)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.store_watch_own(hv), "store_watch_own()");
+}
+
+static int w_store_next(struct hv *hv, struct hv_record *ret_record)
+{
+	int r;
+
+	det_preempt(sim_of(hv));
+	r = sim_hv_ops.store_next(hv, ret_record);
+	return (int)done(hv, r, "store_next() domain %u %s, %zu", r > 0 ? ret_record->domid : 0,
+		r > 0 ? ret_record->key : "", r > 0 ? ret_record->len : 0);
+}
+
+static int w_domain_watch(struct hv *hv)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.domain_watch(hv), "domain_watch()");
+}
+
+static int w_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n)
+{
+	det_preempt(sim_of(hv));
+	return (int)done(hv, sim_hv_ops.domain_list(hv, ret_domains, n), "domain_list(%zu)", n);
+}
+
+static const struct hv_ops deterministic_ops = {
+	.name = "sim",
+	.close = w_close,
+	.domid = w_domid,
+	.now_ns = w_now_ns,
+	.fd = w_fd,
+	.cpu = w_cpu,
+	.poll_events = w_poll_events,
+	.evtchn_alloc_unbound = w_evtchn_alloc_unbound,
+	.evtchn_bind_interdomain = w_evtchn_bind,
+	.evtchn_close = w_evtchn_close,
+	.evtchn_send = w_evtchn_send,
+	.evtchn_unmask = w_evtchn_unmask,
+	.argo_register = w_argo_register,
+	.argo_peer = w_argo_peer,
+	.argo_sendv = w_argo_sendv,
+	.argo_consumed = w_argo_consumed,
+	.argo_watch = w_argo_watch,
+	.argo_unregister = w_argo_unregister,
+	.grant_share = w_grant_share,
+	.grant_unshare = w_grant_unshare,
+	.grant_map = w_grant_map,
+	.grant_unmap = w_grant_unmap,
+	.store_publish = w_store_publish,
+	.store_remove = w_store_remove,
+	.store_watch = w_store_watch,
+	.store_watch_own = w_store_watch_own,
+	.store_next = w_store_next,
+	.domain_watch = w_domain_watch,
+	.domain_list = w_domain_list,
+};
+
+void det_wrap_handle(struct sim_hv *h)
+{
+	h->hv.ops = &deterministic_ops;
+}

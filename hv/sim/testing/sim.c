@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The emulator within one process: see sim.h. The authority's code, called directly. */
+#include "hv/sim/testing/sim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "hv/sim/testing/deterministic.h"
+#include "hv/sim/hypervisor/domain.h"
+#include "hv/sim/guest/guest.h"
+#include "hv/sim/memory/journal.h"
+
+/* A kick of slot 0 means that a dying domain may have lost its last mapping. */
+static void sim_kick(struct xen *xen, uint32_t slot, uint32_t generation)
+{
+	struct authority *a = xen->ops_arg;
+
+	if (slot == 0) {
+		atomic_store(&slot_at(xen, 0)->flags, 0);
+		authority_domains_reap(a);
+	} else {
+		authority_kick(xen, slot, generation);
+	}
+}
+
+/* Slot 0 has no eventfd to drain here: its kick flag must never stay set. */
+static void sim_kick_and_rearm(struct xen *xen, uint32_t slot, uint32_t generation)
+{
+	sim_kick(xen, slot, generation);
+	if (slot == 0)
+		atomic_fetch_add(&slot_at(xen, 0)->kick, 4U);
+}
+
+static const struct xen_ops sim_xen_ops = {
+	.kick = sim_kick_and_rearm,
+	.stuck = NULL,
+};
+
+static void enter(struct sim *sim)
+{
+	(void)pthread_mutex_lock(&sim->authority.mutex);
+}
+
+static void leave(struct sim *sim)
+{
+	(void)pthread_mutex_unlock(&sim->authority.mutex);
+}
+
+static void sim_unref(struct sim *sim)
+{
+	unsigned int left;
+
+	enter(sim);
+	left = --sim->n_ref;
+	leave(sim);
+	if (left)
+		return;
+	det_free(sim);
+	authority_fini(&sim->authority);
+	free(sim);
+}
+
+int sim_create(struct sim **ret_sim)
+{
+	_cleanup_free_ struct sim *sim = calloc(1, sizeof(*sim));
+	int r;
+
+	if (!sim)
+		return -ENOMEM;
+	r = authority_init(&sim->authority);
+	if (r < 0)
+		return r;
+	sim->authority.xen.ops = &sim_xen_ops;
+	sim->n_ref = 1;
+	*ret_sim = steal_ptr(sim);
+	return 0;
+}
+
+void sim_free(struct sim *sim)
+{
+	if (sim)
+		sim_unref(sim);
+}
+
+/* ---- handles --------------------------------------------------------------------------- */
+
+static int ts_publish(struct sim_hv *h, const char *key, const void *value, size_t len)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	if (xen_fault(&h->xen, SIM_FAULT_PUBLISH_ENOSPC))
+		return -ENOSPC;
+	return authority_publish(&sim->authority, h->xen.slot, key, value, len);
+}
+
+static int ts_remove(struct sim_hv *h, uint16_t domid, const char *key)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	return authority_remove(&sim->authority, h->xen.slot, domid, key);
+}
+
+static int ts_watch(struct sim_hv *h)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	return authority_watch(&sim->authority, h->xen.slot);
+}
+
+static int ts_watch_own(struct sim_hv *h)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	return authority_watch_own(&sim->authority, h->xen.slot);
+}
+
+static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	return authority_next(&sim->authority, h->xen.slot, ret_record);
+}
+
+/* Every eventfd is this process'. */
+static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
+{
+}
+
+static void ts_detach(struct sim_hv *h)
+{
+	struct sim *sim = h->toolstack_arg;
+
+	enter(sim);
+	if (sim->handles[h->xen.slot] == h) { /* else its domain died before it */
+		sim->handles[h->xen.slot] = NULL;
+		authority_detach(&sim->authority, h->xen.slot);
+	}
+	leave(sim);
+}
+
+static void ts_release(struct sim_hv *h)
+{
+	sim_unref(h->toolstack_arg);
+}
+
+static const struct toolstack_ops sim_toolstack_ops = {
+	.publish = ts_publish,
+	.remove = ts_remove,
+	.watch = ts_watch,
+	.watch_own = ts_watch_own,
+	.next = ts_next,
+	.introduce = ts_introduce,
+	.detach = ts_detach,
+	.release = ts_release,
+};
+
+int sim_hv_open(struct sim *sim, uint16_t domid, struct hv **ret_hv)
+{
+	_cleanup_free_ struct sim_hv *h = calloc(1, sizeof(*h));
+	struct authority *a = &sim->authority;
+	uint32_t index, slot;
+	int r;
+
+	if (!h)
+		return -ENOMEM;
+	enter(sim);
+	index = domain_find(&a->xen, domid);
+	r = index == DOMAIN_NONE ? -EHOSTUNREACH : authority_attach(a, index, getpid(), &slot);
+	if (r == 0) {
+		xen_init(&h->xen, a->xen.seg, slot);
+		h->xen.ops = &sim_xen_ops;
+		h->xen.ops_arg = a;
+		h->memfd = a->memfd;
+		h->event_fd = a->event_fds[slot];
+		h->toolstack = &sim_toolstack_ops;
+		h->toolstack_arg = sim;
+		sim_hv_init(h);
+		det_attach(sim, &h->xen);
+		if (sim->det)
+			det_wrap_handle(h);
+		sim->handles[slot] = h;
+		sim->n_ref++;
+		*ret_hv = &steal_ptr(h)->hv;
+	}
+	leave(sim);
+	return r;
+}
+
+/* The slot dies; the object stays until its owner closes or kills it. */
+static void handle_die(struct sim *sim, struct sim_hv *h)
+{
+	sim->handles[h->xen.slot] = NULL;
+	authority_detach(&sim->authority, h->xen.slot);
+}
+
+void sim_hv_kill(struct sim *sim, struct hv *hv)
+{
+	struct sim_hv *h = container_of(hv, struct sim_hv, hv);
+
+	enter(sim);
+	if (sim->handles[h->xen.slot] == h)
+		handle_die(sim, h);
+	leave(sim);
+	sim_hv_forget(h);
+	free(h);
+	sim_unref(sim);
+}
+
+/* ---- domains --------------------------------------------------------------------------- */
+
+int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, uint16_t *ret_domid)
+{
+	struct domain_config c = {
+		.name = config->name,
+		.uuid = config->uuid,
+		.domid = config->domid,
+		.flags = (uint8_t)((config->no_argo ? 0U : SIM_DOMAIN_ARGO) |
+				   (config->no_guest_kernel ? 0U : SIM_DOMAIN_GUEST_KERNEL) |
+				   (config->fifo ? SIM_DOMAIN_FIFO : 0U) |
+				   (config->grant_v1 || !config->no_guest_kernel
+						   ? 0U
+						   : SIM_DOMAIN_GRANT_V2)),
+		.n_vcpus = config->n_vcpus,
+		.max_port = config->max_port,
+	};
+	uint8_t uuid[HV_UUID_LEN];
+	uint32_t index;
+	int r;
+
+	if (sim->det) {
+		sim_random(sim, uuid, sizeof(uuid));
+		if (!c.uuid)
+			c.uuid = uuid;
+		sim->det->no_faults++;
+	}
+	r = authority_domain_create(&sim->authority, &c, &index);
+	if (sim->det)
+		sim->det->no_faults--;
+	if (r == 0)
+		*ret_domid = domain_at(&sim->authority.xen, index)->domid;
+	return r;
+}
+
+/* ESRCH, or the index of a domain that is not dying. */
+static int domain_live(struct sim *sim, uint16_t domid, uint32_t *ret_index)
+{
+	uint32_t index = domain_find(&sim->authority.xen, domid);
+
+	if (index == DOMAIN_NONE ||
+		domain_at(&sim->authority.xen, index)->state == SIM_DOMAIN_DYING)
+		return -ESRCH;
+	*ret_index = index;
+	return 0;
+}
+
+int sim_domain_destroy(struct sim *sim, uint16_t domid)
+{
+	uint32_t index;
+	int r;
+
+	if (domid == 0)
+		return -EPERM;
+	enter(sim);
+	r = domain_live(sim, domid, &index);
+	if (r == 0) {
+		authority_domain_kill(&sim->authority, index);
+		for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++)
+			if (sim->handles[i] && slot_domain(&sim->authority.xen, i) == index)
+				handle_die(sim, sim->handles[i]);
+		if (sim->det) {
+			det_trace(sim, "main", "domain %u is destroyed", domid);
+			det_tasks_of_domain_end(sim, domid);
+		}
+	}
+	leave(sim);
+	return r;
+}
+
+int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused)
+{
+	uint32_t index;
+	int r = domain_live(sim, domid, &index);
+
+	if (r == 0)
+		authority_domain_set_paused(&sim->authority, index, paused);
+	return r;
+}
+
+int sim_domain_shutdown(struct sim *sim, uint16_t domid, uint8_t reason)
+{
+	uint32_t index;
+	int r = domain_live(sim, domid, &index);
+
+	if (r == 0)
+		authority_domain_set_state(&sim->authority, index, SIM_DOMAIN_SHUTDOWN, reason);
+	return r;
+}
+
+int sim_domain_resume(struct sim *sim, uint16_t domid)
+{
+	uint32_t index;
+	int r = domain_live(sim, domid, &index);
+
+	if (r == 0)
+		authority_domain_set_state(&sim->authority, index, SIM_DOMAIN_RUNNING, 0);
+	return r;
+}
+
+uint16_t sim_domain_by_name(struct sim *sim, const char *name)
+{
+	uint32_t index = authority_domain_find(&sim->authority, name);
+
+	return index == DOMAIN_NONE ? UINT16_MAX : domain_at(&sim->authority.xen, index)->domid;
+}
+
+/* ---- the rest -------------------------------------------------------------------------- */
+
+void sim_clock_virtual(struct sim *sim, uint64_t now_ns)
+{
+	atomic_store(&sim->authority.xen.seg->now_ns, now_ns);
+	atomic_store(&sim->authority.xen.seg->virtual_clock, 1);
+}
+
+void sim_clock_advance(struct sim *sim, uint64_t ns)
+{
+	atomic_fetch_add(&sim->authority.xen.seg->now_ns, ns);
+	timers_expire(&sim->authority.xen);
+}
+
+struct xen *sim_xen(struct sim *sim)
+{
+	return &sim->authority.xen;
+}
+
+int sim_check(struct sim *sim, FILE *out)
+{
+	return segment_check(&sim->authority.xen, out);
+}
+
+int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_gfn)
+{
+	uint32_t index, first;
+	int r;
+
+	txn_begin(xen);
+	index = domain_find(xen, domid);
+	r = index == DOMAIN_NONE ? -ESRCH
+				 : pages_alloc_locked(xen, index, SIM_PAGE_RAM, 0, n, &first);
+	if (r < 0) {
+		txn_abort(xen);
+		return r;
+	}
+	txn_commit(xen);
+	pages_zero(xen, first, n);
+	*ret_gfn = first;
+	return 0;
+}
+
+void *sim_page(struct xen *xen, uint64_t gfn)
+{
+	uint64_t table = gfn - SIM_TABLE_FRAME, status = gfn - SIM_STATUS_FRAME;
+
+	if (status < SIM_MAX_DOMAINS)
+		return xen->seg->domains[status].grant_status;
+	if (gfn > 0 && gfn < SIM_POOL_PAGES)
+		return page_address(xen, (uint32_t)gfn);
+	if (gfn < SIM_TABLE_FRAME || table >= SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
+		return NULL;
+	return &xen->seg->domains[table / SIM_TABLE_FRAMES]
+			.grants[table % SIM_TABLE_FRAMES * SIM_GREFS_FRAME];
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The authority: who lives in which domain, what happens when a process or a domain dies, and the
+ * store. One code for xen-sim (server.c drives it) and for the emulator within a process (sim.c).
+ * Everything here takes the authority's mutex; nothing waits for a participant, but for a lock that
+ * one holds, and that is ended by policy: see authority_stuck.
+ */
+#ifndef MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H
+#define MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "hv/sim/toolstack/store.h"
+#include "hv/sim/memory/xen.h"
+
+struct authority {
+	struct xen xen; /* as slot 0 */
+	int memfd;
+	pthread_mutex_t mutex; /* recursive: a kick of slot 0 may come from within */
+	struct store store;
+	int event_fds[SIM_MAX_SLOTS]; /* owned; -1: none */
+	uint32_t stopped_limit_ms;    /* see lock.h; 0: never killed */
+	uint16_t next_domid;
+	uint8_t domain_flags; /* SIM_DOMAIN_*, of every domain: from the environment */
+};
+
+int authority_init(struct authority *a);
+void authority_fini(struct authority *a);
+
+struct domain_config {
+	const char *name;
+	const uint8_t *uuid;
+	uint16_t domid;
+	uint8_t flags;	   /* SIM_DOMAIN_* */
+	uint32_t n_vcpus;  /* 0: one */
+	uint32_t max_port; /* 0: libxl's default */
+};
+
+/* EEXIST, ENOSPC, EINVAL */
+int authority_domain_create(
+	struct authority *a, const struct domain_config *config, uint32_t *ret_index);
+/* The caller has killed its processes, or does with slot_detach; see authority_domains_reap. */
+void authority_domain_kill(struct authority *a, uint32_t index);
+/* Frees dying domains without processes that nobody maps. */
+void authority_domains_reap(struct authority *a);
+void authority_domain_set_paused(struct authority *a, uint32_t index, bool paused);
+/* domain_restore under the next free domid; its records in the store do not come along. */
+int authority_domain_restore(struct authority *a, uint32_t index);
+void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t state, uint8_t reason);
+/* By name, or by domid in decimal, or "uuid:U"; DOMAIN_NONE. */
+uint32_t authority_domain_find(struct authority *a, const char *name);
+
+/* A slot for a process of a domain. EUSERS: none free. EHOSTUNREACH: the domain is dying. */
+int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t *ret_slot);
+/* The process is gone: does what its kernel would, and frees the slot. */
+void authority_detach(struct authority *a, uint32_t slot);
+
+int authority_publish(
+	struct authority *a, uint32_t slot, const char *key, const void *value, size_t len);
+/* EACCES for another domain's record, but from the broker's domain */
+int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const char *key);
+/* EACCES outside the broker's domain */
+int authority_watch(struct authority *a, uint32_t slot);
+int authority_watch_own(struct authority *a, uint32_t slot);
+int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_record);
+
+/* xen_ops of the authority's own view */
+void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation);
+void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What xen-sim does as a toolstack. A domain's processes are those that attached to it, and those
+ * that `xen-sim run` started in it; they are named by pidfd, never by a number that may be reused.
+ */
+#include "hv/sim/toolstack/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <xen/sched.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "hv/sim/hypervisor/domain.h"
+#include "hv/sim/guest/guest.h"
+#include "hv/sim/memory/journal.h"
+
+/* A killed process is gone in microseconds; one stuck in its kernel is left behind as a zombie. */
+#define KILL_WAIT_MS 500
+#define STOP_TRIES   2000
+
+void adopted_end(struct adopted *p)
+{
+	if (p->died)
+		event_free(p->died);
+	(void)close(p->pid_fd);
+	LIST_REMOVE(p, entries);
+	p->server->n_adopted--;
+	free(p);
+}
+
+static void on_adopted_died(evutil_socket_t fd, short what, void *arg)
+{
+	adopted_end(arg);
+}
+
+static bool is_of(struct server *s, const struct adopted *p, uint32_t index)
+{
+	return p->domain == index &&
+	       p->generation == domain_at(&s->authority.xen, index)->generation;
+}
+
+/* Calls fn for the pidfd of every process of the domain but xen-sim's own. */
+static void each_process(
+	struct server *s, uint32_t index, void (*fn)(int pid_fd, void *arg), void *arg)
+{
+	struct connection *c;
+	struct adopted *p;
+
+	LIST_FOREACH (c, &s->connections, entries) {
+		if (!c->slot || slot_domain(&s->authority.xen, c->slot) != index ||
+			c->pid == getpid())
+			continue;
+		fn(c->pid_fd, arg);
+	}
+	LIST_FOREACH (p, &s->adopted, entries)
+		if (is_of(s, p, index))
+			fn(p->pid_fd, arg);
+}
+
+static void send_signal(int pid_fd, void *arg)
+{
+	(void)syscall(SYS_pidfd_send_signal, pid_fd, *(const int *)arg, NULL, 0);
+}
+
+static void wait_for_end(int pid_fd, void *arg)
+{
+	struct pollfd p = {.fd = pid_fd, .events = POLLIN};
+
+	(void)poll(&p, 1, KILL_WAIT_MS);
+}
+
+static bool has_ended(int pid_fd)
+{
+	struct pollfd p = {.fd = pid_fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Slots of processes that are gone: their own events would come later. */
+static void detach_ended(struct server *s, uint32_t index)
+{
+	struct connection *c, *next;
+
+	for (c = LIST_FIRST(&s->connections); c; c = next) {
+		next = LIST_NEXT(c, entries);
+		if (!c->slot || slot_domain(&s->authority.xen, c->slot) != index ||
+			!has_ended(c->pid_fd))
+			continue;
+		authority_detach(&s->authority, c->slot);
+		c->slot = 0;
+	}
+}
+
+/* Its processes first, as the vcpus of a destroyed domain stop before anything is torn down. */
+void server_domain_destroy(struct server *s, uint32_t index)
+{
+	struct sim_domain *d = domain_at(&s->authority.xen, index);
+	int sig = SIGKILL;
+
+	if (d->state == SIM_DOMAIN_FREE || d->state == SIM_DOMAIN_DYING)
+		return;
+	each_process(s, index, send_signal, &sig);
+	each_process(s, index, wait_for_end, NULL);
+	authority_domain_kill(&s->authority, index);
+	detach_ended(s, index);
+	authority_domains_reap(&s->authority);
+}
+
+/* ---- pause: not inside a lock -------------------------------------------------------------- */
+
+/* A small file of /proc, NUL-terminated; false: not there. */
+static bool proc_read(const char *path, char *ret_text, size_t size)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
+
+	if (n <= 0)
+		return false;
+	ret_text[n] = 0;
+	return true;
+}
+
+int32_t pid_fd_pid(int pid_fd)
+{
+	char path[64], text[512];
+	char *pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pid_fd);
+	pid = proc_read(path, text, sizeof(text)) ? strstr(text, "\nPid:") : NULL;
+	return pid && atoi(pid + 5) > 0 ? atoi(pid + 5) : 0;
+}
+
+static bool has_stopped(int pid_fd)
+{
+	int32_t pid = pid_fd_pid(pid_fd);
+	char path[64], text[512];
+	char *state;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (!pid || !proc_read(path, text, sizeof(text)))
+		return true; /* it is gone */
+	state = strrchr(text, ')');
+	return !state || strlen(state) < 3 || strchr("TtZXx", state[2]);
+}
+
+static void wait_for_stop(int pid_fd, void *arg)
+{
+	for (int i = 0; i < STOP_TRIES && !has_stopped(pid_fd); i++)
+		(void)sched_yield();
+}
+
+/* With the locks held here, none of them can hold one when it stops. */
+static void processes_stop(struct server *s, uint32_t index)
+{
+	int sig = SIGSTOP;
+
+	txn_begin(&s->authority.xen);
+	each_process(s, index, send_signal, &sig);
+	each_process(s, index, wait_for_stop, NULL);
+	txn_abort(&s->authority.xen);
+}
+
+static void processes_continue(struct server *s, uint32_t index)
+{
+	int sig = SIGCONT;
+
+	each_process(s, index, send_signal, &sig);
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static bool has_handle(struct server *s, const struct connection *end, uint32_t index, int32_t pid)
+{
+	const struct connection *c;
+
+	LIST_FOREACH (c, &s->connections, entries) {
+		if (c == end)
+			break;
+		if (c->slot && slot_domain(&s->authority.xen, c->slot) == index && c->pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* Each process once, however many handles it has. */
+static uint32_t process_count(struct server *s, uint32_t index)
+{
+	const struct connection *c;
+	const struct adopted *p;
+	uint32_t n = 0;
+
+	LIST_FOREACH (c, &s->connections, entries)
+		n += c->slot && slot_domain(&s->authority.xen, c->slot) == index &&
+		     !has_handle(s, c, index, c->pid);
+	LIST_FOREACH (p, &s->adopted, entries)
+		n += is_of(s, p, index) && !has_handle(s, NULL, index, p->pid);
+	return n;
+}
+
+static void describe(struct server *s, uint32_t index, struct sim_domain_info *ret)
+{
+	*ret = (struct sim_domain_info){0};
+	domain_describe(&s->authority.xen, index, &ret->domain);
+	ret->n_processes = process_count(s, index);
+	ret->no_argo = !(domain_at(&s->authority.xen, index)->flags & SIM_DOMAIN_ARGO);
+	ret->no_argo_driver = !!(domain_at(&s->authority.xen, index)->flags & SIM_DOMAIN_NO_DRIVER);
+}
+
+static int create(struct connection *c, struct sim_message *m, struct sim_message *reply)
+{
+	static const uint8_t no_uuid[HV_UUID_LEN];
+	struct server *s = c->server;
+	struct domain_config config = {
+		.name = m->create.name[0] ? m->create.name : NULL,
+		.uuid = memcmp(m->create.uuid, no_uuid, HV_UUID_LEN) ? m->create.uuid : NULL,
+		.domid = m->create.domid,
+		.flags = (uint8_t)(SIM_DOMAIN_GUEST_KERNEL |
+				   (m->create.no_argo ? 0U : SIM_DOMAIN_ARGO) |
+				   (m->create.no_argo_driver ? SIM_DOMAIN_NO_DRIVER : 0U)),
+	};
+	uint32_t index = DOMAIN_NONE;
+	bool created = false;
+	int r = 0;
+
+	if (!memchr(m->create.name, 0, sizeof(m->create.name)))
+		return -EPROTO;
+	if (c->ephemeral && m->create.ephemeral)
+		return -EBUSY; /* one a connection */
+	if (config.name && m->create.may_exist)
+		index = authority_domain_find(&s->authority, config.name);
+	if (index == DOMAIN_NONE) {
+		r = authority_domain_create(&s->authority, &config, &index);
+		created = true;
+	}
+	if (r < 0)
+		return r;
+	describe(s, index, &reply->domain);
+	reply->domain.created = created;
+	if (created && m->create.ephemeral) {
+		c->ephemeral = index + 1;
+		c->ephemeral_generation = reply->domain.domain.generation;
+	}
+	return 0;
+}
+
+static int adopt(struct connection *c, uint32_t index, int pid_fd)
+{
+	struct server *s = c->server;
+	struct adopted *p;
+
+	/* Signal 0 also shows that it is a pidfd, and that the process is ours to end. */
+	if (pid_fd < 0 || syscall(SYS_pidfd_send_signal, pid_fd, 0, NULL, 0) < 0)
+		return -EINVAL;
+	if (s->n_adopted >= SERVER_ADOPTED_MAX)
+		return -EUSERS;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->server = s;
+	p->domain = index;
+	p->generation = domain_at(&s->authority.xen, index)->generation;
+	p->pid = pid_fd_pid(pid_fd);
+	p->pid_fd = fcntl(pid_fd, F_DUPFD_CLOEXEC, 0);
+	p->died = p->pid_fd < 0 ? NULL : event_new(s->base, p->pid_fd, EV_READ, on_adopted_died, p);
+	if (!p->died || event_add(p->died, NULL) < 0) {
+		if (p->died)
+			event_free(p->died);
+		if (p->pid_fd >= 0)
+			(void)close(p->pid_fd);
+		free(p);
+		return -ENOMEM;
+	}
+	LIST_INSERT_HEAD(&s->adopted, p, entries);
+	s->n_adopted++;
+	return 0;
+}
+
+static int list(struct server *s, uint32_t nth, struct sim_message *reply)
+{
+	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
+		if (domain_at(&s->authority.xen, i)->state == SIM_DOMAIN_FREE || nth-- > 0)
+			continue;
+		describe(s, i, &reply->domain);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* Stock Linux: drivers/xen/evtchn.c runs into a BUG when a port that was open is closed. */
+static int restore(struct server *s, uint32_t index)
+{
+	struct sim_domain *d = domain_at(&s->authority.xen, index);
+	int r;
+
+	if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
+		return -EINVAL;
+	r = authority_domain_restore(&s->authority, index);
+	if (r == -EBUSY)
+		authority_domain_set_state(
+			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
+	else if (r == 0 && !d->paused)
+		processes_continue(s, index);
+	return r;
+}
+
+static int set_state(struct server *s, uint32_t index, enum sim_message_type type)
+{
+	struct sim_domain *d = domain_at(&s->authority.xen, index);
+
+	if (index == 0)
+		return -EPERM;
+	if (d->state == SIM_DOMAIN_DYING)
+		return -ESRCH;
+	switch (type) {
+	case SIM_DESTROY:
+		server_domain_destroy(s, index);
+		return 0;
+	case SIM_PAUSE:
+		authority_domain_set_paused(&s->authority, index, true);
+		processes_stop(s, index);
+		return 0;
+	case SIM_UNPAUSE:
+		processes_continue(s, index);
+		authority_domain_set_paused(&s->authority, index, false);
+		return 0;
+	case SIM_CRASH: /* its processes stay, as the memory of a crashed domain does: stopped */
+		if (d->state != SIM_DOMAIN_RUNNING)
+			return -EINVAL;
+		processes_stop(s, index);
+		authority_domain_set_state(
+			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
+		return 0;
+	case SIM_SUSPEND:
+		if (d->state != SIM_DOMAIN_RUNNING)
+			return -EINVAL;
+		processes_stop(s, index);
+		authority_domain_set_state(
+			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_suspend);
+		return 0;
+	case SIM_RESTORE:
+		return restore(s, index);
+	default: /* SIM_RESUME */
+		if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
+			return -EINVAL;
+		authority_domain_set_state(&s->authority, index, SIM_DOMAIN_RUNNING, 0);
+		if (!d->paused)
+			processes_continue(s, index);
+		return 0;
+	}
+}
+
+int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
+	struct sim_message *reply, size_t *ret_len)
+{
+	struct server *s = c->server;
+	enum sim_message_type type = (enum sim_message_type)m->header.type;
+	uint32_t index;
+	int r;
+
+	if (type == SIM_SHUTDOWN)
+		return event_base_loopbreak(s->base) == 0 ? 0 : -EIO;
+	if (type == SIM_CREATE || type == SIM_LIST) {
+		r = type == SIM_CREATE ? create(c, m, reply) : list(s, m->index, reply);
+		if (r == 0)
+			*ret_len = SIM_MESSAGE_LEN(domain);
+		return r;
+	}
+	m->name.domain[sizeof(m->name.domain) - 1] = 0;
+	index = authority_domain_find(&s->authority, m->name.domain);
+	if (index == DOMAIN_NONE)
+		return -ESRCH;
+	return type == SIM_ADOPT ? adopt(c, index, fd) : set_state(s, index, type);
+}

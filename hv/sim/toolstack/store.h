@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The rendezvous store: records of {domid, key, value}, and watchers that learn of each record's
+ * last state. In the authority's memory; whoever calls holds the authority's mutex. What a domain
+ * may take is bounded by SIM_STORE_QUOTA records, those removed but not yet seen included.
+ */
+#ifndef MSGD_HV_SIM_TOOLSTACK_STORE_H
+#define MSGD_HV_SIM_TOOLSTACK_STORE_H
+
+#include <sys/queue.h>
+
+#include "hv/hv.h"
+#include "hv/sim/memory/segment.h"
+
+/* xenstored's own limit is 1000 nodes a domain, which it shares with the guest's kernel. */
+#define SIM_STORE_QUOTA 256U
+
+struct store_record {
+	TAILQ_ENTRY(store_record) entries;
+	uint64_t sequence;  /* of its last change; the list is in this order */
+	uint32_t publisher; /* the slot that wrote it; 0: gone, or the one that removed it */
+	struct hv_record record;
+};
+
+struct store_watcher {
+	bool on;
+	bool own;      /* only of what this slot published and others removed */
+	uint64_t from; /* removals up to here are of no interest: it began to watch later */
+	uint64_t seen;
+};
+
+struct store {
+	TAILQ_HEAD(, store_record) records;
+	uint64_t sequence;
+	struct store_watcher watchers[SIM_MAX_SLOTS]; /* by slot */
+};
+
+void store_init(struct store *store);
+void store_clear(struct store *store);
+/* By slot. EINVAL, ENOSPC, ENOMEM */
+int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char *key,
+	const void *value, size_t len);
+/* By slot. ENOENT */
+int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char *key);
+/* Returns whether there were any. */
+bool store_remove_domain(struct store *store, uint16_t domid);
+void store_watch(struct store *store, uint32_t slot);
+void store_watch_own(struct store *store, uint32_t slot);
+/* The slot is free: what it published is nobody's. */
+void store_unwatch(struct store *store, uint32_t slot);
+/* 1 and the next change, or 0. */
+int store_next(struct store *store, uint32_t slot, struct hv_record *ret_record);
+
+#endif

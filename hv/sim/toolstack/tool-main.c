@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* xen-sim's command line. */
+#include "hv/sim/toolstack/tool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macro.h"
+
+struct command {
+	const char *name; /* NULL: serve */
+	int (*fn)(const char *path, int argc, char **argv);
+	const char *usage;
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{NULL, tool_serve, "[-d|--daemonize] [--no-argo] [--stopped-limit=MS]",
+		"be the emulator; -d: in the background, once it can be reached"},
+	{"run", tool_run,
+		"[--keep] [--no-argo] [--no-argo-driver] [--uuid=U] [--name] NAME [--] COMMAND...",
+		"run a command as a process of domain NAME, made and destroyed for it"},
+	{"create", tool_create, "[--no-argo] [--no-argo-driver] [--uuid=U] [--domid N] NAME",
+		"make a domain; prints its domid"},
+	{"list", tool_list, "[--json]", "show the domains"},
+	{"destroy", tool_verb, "DOMAIN", "end a domain and its processes"},
+	{"pause", tool_verb, "DOMAIN", "stop a domain's processes"},
+	{"unpause", tool_verb, "DOMAIN", "let them go on"},
+	{"suspend", tool_verb, "DOMAIN", "shut a domain down with reason suspend"},
+	{"resume", tool_verb, "DOMAIN", "let it go on where it was"},
+	{"restore", tool_verb, "DOMAIN",
+		"let it go on as after saving and restoring: another domid"},
+	{"crash", tool_verb, "DOMAIN", "shut a domain down with reason crash"},
+	{"shutdown", tool_shutdown, "", "end the emulator and every guest domain"},
+};
+
+static void usage(FILE *out)
+{
+	(void)fprintf(out, "Usage: xen-sim PATH [COMMAND] [ARGUMENT...]\n"
+			   "An emulated Xen for developing and testing; it isolates nobody.\n"
+			   "PATH is its Unix socket.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		const struct command *c = &commands[i];
+
+		(void)fprintf(out, "  xen-sim PATH%s%s %s\n      %s\n", c->name ? " " : "",
+			c->name ? c->name : "", c->usage, c->help);
+	}
+	(void)fprintf(out, "  xen-sim --help | --version\n\n"
+			   "DOMAIN is a name, a domid, or uuid:U.\n");
+}
+
+int tool_connect(const char *path)
+{
+	const char *reason = NULL;
+	int fd, r = sim_connect(path, &fd, &reason);
+
+	if (r == 0)
+		return fd;
+	(void)fprintf(stderr, "xen-sim: %s: %s\n", path, reason);
+	return -1;
+}
+
+int tool_fail(const char *subject, int r)
+{
+	const char *what = r == -ESRCH	  ? "no such domain"
+			   : r == -EEXIST ? "a domain of that name exists"
+			   : r == -ENOSPC ? "the emulator has no room for another domain"
+			   : r == -EPERM  ? "not with Domain-0"
+			   : r == -EINVAL ? "not in this state, or not a valid name"
+			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
+			   : r == -ENODEV ? "the emulator has gone away"
+					  : strerror(-r);
+
+	(void)fprintf(stderr, "xen-sim: %s: %s\n", subject, what);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		(void)printf("xen-sim %s\n", XEN_SIM_VERSION);
+		return 0;
+	}
+	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		usage(stdout);
+		return 0;
+	}
+	if (argc < 2 || argv[1][0] == '-') {
+		usage(stderr);
+		return 2;
+	}
+	if (argc == 2 || argv[2][0] == '-')
+		return tool_serve(argv[1], argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].name && strcmp(commands[i].name, argv[2]) == 0)
+			return commands[i].fn(argv[1], argc - 2, argv + 2);
+	(void)fprintf(stderr, "xen-sim: no command %s; see xen-sim --help\n", argv[2]);
+	return 2;
+}

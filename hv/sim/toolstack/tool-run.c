@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xen-sim PATH run: a command as a process of a domain. The domain made for it lives as long as
+ * the connection of this process, so that nothing is left whatever way this one ends.
+ */
+#include "hv/sim/toolstack/tool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+static pid_t forward_to;
+
+static void on_signal(int sig)
+{
+	if (forward_to > 0)
+		(void)kill(forward_to, sig);
+}
+
+/* In the child: waits until it is known as the domain's, then becomes the command. */
+static _Noreturn void child(const char *path, const char *domain, int go_fd, char **argv)
+{
+	_cleanup_free_ char *spec = NULL;
+	char byte;
+
+	if (read(go_fd, &byte, 1) != 1)
+		_exit(125);
+	if (asprintf(&spec, "sim:%s", path) < 0 || setenv("MSG_HV", spec, 1) < 0 ||
+		setenv("XEN_SIM_DOMAIN", domain, 1) < 0)
+		_exit(125);
+	(void)execvp(argv[0], argv);
+	(void)fprintf(stderr, "xen-sim: %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int adopt(int fd, const char *domain, pid_t pid)
+{
+	struct sim_message m = {.header = {.type = SIM_ADOPT}}, reply;
+	_cleanup_close_ int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	(void)snprintf(m.name.domain, sizeof(m.name.domain), "%s", domain);
+	return pid_fd < 0 ? -errno : sim_request(fd, &m, SIM_MESSAGE_LEN(name), pid_fd, &reply);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 125;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int run(int fd, const char *path, const char *domid, const char *name, char **argv)
+{
+	static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	struct sigaction action = {.sa_handler = on_signal};
+	int go[2], r;
+	pid_t pid;
+
+	if (pipe(go) < 0)
+		return tool_fail("pipe", -errno);
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return tool_fail("fork", -errno);
+	if (pid == 0) {
+		(void)close(go[1]);
+		(void)close(fd);
+		child(path, name, go[0], argv);
+	}
+	(void)close(go[0]);
+	forward_to = pid;
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		(void)sigaction(forwarded[i], &action, NULL);
+	r = adopt(fd, domid, pid);
+	if (r == 0 && write(go[1], "", 1) != 1)
+		r = -errno;
+	(void)close(go[1]); /* without a byte, the child gives up */
+	if (r < 0) {
+		(void)wait_for(pid);
+		return tool_fail(name, r);
+	}
+	return wait_for(pid);
+}
+
+/* Where the command begins in argv; 0: usage. */
+static int parse(int argc, char **argv, struct tool_domain_options *options, bool *ret_keep)
+{
+	int i = 1;
+
+	while (i < argc && strcmp(argv[i], "--") != 0) {
+		int took;
+
+		if (strcmp(argv[i], "--keep") == 0) {
+			*ret_keep = true;
+			i++;
+			continue;
+		}
+		took = tool_domain_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, options);
+		if (took < 0)
+			return 0;
+		if (took == 0 && options->name)
+			break; /* the command */
+		if (took == 0)
+			options->name = argv[i];
+		i += took ? took : 1;
+	}
+	if (i < argc && strcmp(argv[i], "--") == 0)
+		i++;
+	if (i < argc && options->name && strlen(options->name) < sizeof(options->create.name))
+		return i;
+	(void)fprintf(stderr, "xen-sim: run wants a domain's name and a command; "
+			      "see xen-sim --help\n");
+	return 0;
+}
+
+int tool_run(const char *path, int argc, char **argv)
+{
+	struct sim_message m = {.header = {.type = SIM_CREATE}}, reply;
+	struct tool_domain_options options = {0};
+	_cleanup_close_ int fd = -1;
+	char domid[16];
+	bool keep = false;
+	int command = parse(argc, argv, &options, &keep), r;
+
+	if (!command)
+		return 2;
+	m.create = options.create;
+	strcpy(m.create.name, options.name); /* its length was checked */
+	m.create.may_exist = 1;
+	m.create.ephemeral = !keep;
+	fd = tool_connect(path);
+	if (fd < 0)
+		return 125;
+	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
+	if (r < 0) {
+		(void)tool_fail(options.name, r);
+		return 125;
+	}
+	(void)snprintf(domid, sizeof(domid), "%u", reply.domain.domain.domid);
+	r = run(fd, path, domid, reply.domain.domain.name, argv + command);
+	if (reply.domain.created && !keep) {
+		struct sim_message end = {.header = {.type = SIM_DESTROY}};
+
+		memcpy(end.name.domain, domid, sizeof(domid));
+		(void)sim_request(fd, &end, SIM_MESSAGE_LEN(name), -1, &reply);
+	}
+	return r;
+}

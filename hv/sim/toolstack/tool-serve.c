@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * xen-sim PATH: the emulator itself. Between two things that happen it sleeps in its event loop,
+ * without a timer.
+ */
+#include "hv/sim/toolstack/tool.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "hv/sim/memory/lock.h"
+#include "hv/sim/toolstack/server.h"
+
+#define BACKLOG		     64
+#define STOPPED_LIMIT_MAX_MS 86400000UL
+
+static int say(const char *path, const char *what, int error)
+{
+	(void)fprintf(stderr, "xen-sim: %s: %s%s%s\n", path, what, error ? ": " : "",
+		error ? strerror(error) : "");
+	return -1;
+}
+
+/*
+ * Held as long as the emulator lives: two that start at once must not remove each other's socket.
+ * A lock on a file that its former holder has just removed is worth nothing: hence the second look.
+ */
+static int lock_take_path(const char *path, const char *name)
+{
+	for (;;) {
+		_cleanup_close_ int fd =
+			open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		struct stat locked, there;
+
+		if (fd < 0)
+			return say(name, "cannot be opened", errno);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			return say(path, "an emulator runs there already", 0);
+		if (fstat(fd, &locked) == 0 && lstat(name, &there) == 0 &&
+			locked.st_ino == there.st_ino && locked.st_dev == there.st_dev)
+			return steal_fd(&fd);
+	}
+}
+
+/* Removes what a dead emulator left; whatever else is there stays. */
+static int path_clear(const char *path, const struct sockaddr_un *addr)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : say(path, "cannot be looked at", errno);
+	if (!S_ISSOCK(st.st_mode))
+		return say(path, "is taken by something that is not a socket", 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return say(path, "no socket can be made", errno);
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno != ECONNREFUSED)
+		return say(path, "a program listens there already", 0);
+	if (unlink(path) < 0)
+		return say(path, "is a dead emulator's and cannot be removed", errno);
+	return 0;
+}
+
+static int listen_at(const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	mode_t mask;
+	int r;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return say(path, "is too long for a socket", 0);
+	strcpy(addr.sun_path, path); /* its length was checked */
+	if (path_clear(path, &addr) < 0)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return say(path, "no socket can be made", errno);
+	mask = umask(0177);
+	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	(void)umask(mask);
+	if (r < 0 || listen(fd, BACKLOG) < 0)
+		return say(path, "cannot be listened on", errno);
+	return steal_fd(&fd);
+}
+
+/*
+ * In the background: the first process waits for a byte, which the emulator writes when it can be
+ * reached. Returns the descriptor to write it to.
+ */
+static int detach(void)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return say("pipe", "failed", errno);
+	pid = fork();
+	if (pid < 0)
+		return say("fork", "failed", errno);
+	if (pid > 0) {
+		(void)close(ready[1]);
+		_exit(read(ready[0], &byte, 1) == 1 ? 0 : 1);
+	}
+	(void)close(ready[0]);
+	if (setsid() < 0)
+		return say("setsid", "failed", errno);
+	return ready[1];
+}
+
+/* Keeps stderr: it is where a stopped process is named. */
+static void streams_close(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return;
+	(void)dup2(null, STDIN_FILENO);
+	(void)dup2(null, STDOUT_FILENO);
+	(void)close(null);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	(void)event_base_loopbreak(arg);
+}
+
+struct options {
+	bool background;
+	bool no_argo;
+	uint32_t stopped_limit_ms;
+};
+
+static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd,
+	const struct options *options)
+{
+	struct event_base *base = event_base_new();
+	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
+	struct event *interrupt = base ? evsignal_new(base, SIGINT, on_signal, base) : NULL;
+	struct server *server = NULL;
+	int r = -ENOMEM;
+
+	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
+		r = server_new(base, listen_fd, options->stopped_limit_ms, &server);
+	if (r < 0)
+		(void)say(path, "the emulator cannot be set up", -r);
+	if (r == 0)
+		server->authority.xen.seg->argo_off = options->no_argo;
+	if (r == 0 && ready_fd >= 0) {
+		streams_close();
+		if (write(ready_fd, "", 1) != 1)
+			r = -errno;
+		(void)close(ready_fd);
+	}
+	if (r == 0 && event_base_dispatch(base) < 0)
+		r = -EIO;
+	if (r == 0 && server_is_corrupt(server))
+		r = -EIO;
+	/* First the name, then the rest: nobody finds an emulator that is ending. */
+	(void)unlink(path);
+	(void)unlink(lock_name);
+	server_free(server);
+	if (!server)
+		(void)close(listen_fd);
+	if (term)
+		event_free(term);
+	if (interrupt)
+		event_free(interrupt);
+	if (base)
+		event_base_free(base);
+	return r < 0 ? 1 : 0;
+}
+
+static bool options_parse(int argc, char **argv, struct options *ret)
+{
+	static const char limit[] = "--stopped-limit=";
+	struct options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
+
+	for (int i = 1; i < argc; i++) {
+		const char *value;
+		unsigned long ms;
+		char *end;
+
+		if (strcmp(argv[i], "-d") == 0 || strcmp(argv[i], "--daemonize") == 0) {
+			options.background = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--no-argo") == 0) {
+			options.no_argo = true;
+			continue;
+		}
+		if (strncmp(argv[i], limit, sizeof(limit) - 1) != 0) {
+			(void)fprintf(
+				stderr, "xen-sim: no option %s; see xen-sim --help\n", argv[i]);
+			return false;
+		}
+		value = argv[i] + sizeof(limit) - 1;
+		errno = 0;
+		ms = strtoul(value, &end, 10);
+		if (*value < '0' || *value > '9' || *end || errno || ms > STOPPED_LIMIT_MAX_MS) {
+			(void)fprintf(stderr,
+				"xen-sim: %s: not a number of milliseconds up to %lu\n", argv[i],
+				STOPPED_LIMIT_MAX_MS);
+			return false;
+		}
+		options.stopped_limit_ms = (uint32_t)ms;
+	}
+	*ret = options;
+	return true;
+}
+
+int tool_serve(const char *path, int argc, char **argv)
+{
+	_cleanup_close_ int lock_fd = -1;
+	_cleanup_free_ char *lock_name = NULL;
+	int listen_fd, ready_fd = -1;
+	struct options options;
+
+	if (!options_parse(argc, argv, &options))
+		return 2;
+	if (options.background) {
+		ready_fd = detach();
+		if (ready_fd < 0)
+			return 1;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (asprintf(&lock_name, "%s.lock", path) < 0)
+		return 1;
+	lock_fd = lock_take_path(path, lock_name);
+	if (lock_fd < 0)
+		return 1;
+	listen_fd = listen_at(path);
+	if (listen_fd >= 0)
+		return loop(path, lock_name, listen_fd, ready_fd, &options);
+	(void)unlink(lock_name);
+	return 1;
+}
