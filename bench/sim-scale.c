@@ -32,6 +32,7 @@
 #include "base/macro.h"
 #include "bench/bench.h"
 #include "hv/argo-ring.h"
+#include "hv/sim/hypervisor/argo.h"
 #include "hv/sim/testing/sim.h"
 
 #define DOMAINS	    64U
@@ -304,8 +305,8 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 		check(hv->ops->evtchn_bind_interdomain(
 			      hv, shared->domids[next], shared->ports[next], &port),
 			"bind");
-	target =
-		argo_match(xen, domain_find(xen, shared->domids[next]), 1, shared->domids[i], NULL);
+	target = argo_match(
+		xen, sim_domain_find(xen, shared->domids[next]), 1, shared->domids[i], NULL);
 	meet(n);
 	wait_for(&shared->go, 1);
 	shared->cpu_ns[i] = cpu_ns();

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hv/sim/process/client.h"
+#include "hv/sim/open.h"
 #include "hv/xen/xen.h"
 
 int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)

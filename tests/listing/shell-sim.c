@@ -134,7 +134,7 @@ int main(void)
 		      &domid),
 		"sim_domain_create");
 	xen = sim_xen(sim);
-	domain = &xen->seg->domains[domain_find(xen, domid)];
+	domain = &xen->seg->domains[sim_domain_find(xen, domid)];
 	shell_events = (struct shell_events){
 		.pending = domain->info.pending,
 		.mask = domain->info.mask,

@@ -153,7 +153,8 @@ static void upcall(struct run *run, uint32_t domain, uint32_t vcpu)
 	uint32_t ready;
 
 	d->upcall[vcpu] = 0;
-	domain_at(run->xen, domain_find(run->xen, d->domid))->info.vcpu[vcpu].upcall_pending = 0;
+	domain_at(run->xen, sim_domain_find(run->xen, d->domid))->info.vcpu[vcpu].upcall_pending =
+		0;
 	if (!d->controls[vcpu].gfn)
 		return;
 	ready = model_control_word(run->m, d, vcpu, 0);

@@ -17,7 +17,7 @@
 
 static struct sim_domain *sim_of(struct run *run, uint32_t index)
 {
-	return domain_at(run->xen, domain_find(run->xen, run->m->domains[index].domid));
+	return domain_at(run->xen, sim_domain_find(run->xen, run->m->domains[index].domid));
 }
 
 static void compare_info(struct run *run, uint32_t index)
@@ -92,7 +92,7 @@ void world_compare_all(struct run *run)
 
 	for (uint32_t domid = 0; domid < N_DOMIDS; domid++)
 		if ((model_find(m, (uint16_t)domid) == MODEL_NONE) !=
-			(domain_find(run->xen, (uint16_t)domid) == DOMAIN_NONE))
+			(sim_domain_find(run->xen, (uint16_t)domid) == DOMAIN_NONE))
 			fail(run, "d%u: one of both knows nothing of it", domid);
 	for (uint32_t i = 0; i < MODEL_DOMAINS; i++) {
 		if (m->domains[i].life == M_GONE)
@@ -255,7 +255,7 @@ void domain_end(struct run *run, uint32_t index)
 	model_domain_destroy(run->m, index);
 	call_end(run, 0, sim_domain_destroy(run->sim, domid));
 	if ((model_find(run->m, domid) == MODEL_NONE) !=
-		(domain_find(run->xen, domid) == DOMAIN_NONE))
+		(sim_domain_find(run->xen, domid) == DOMAIN_NONE))
 		fail(run, "d%u: one of both has it still", domid);
 }
 

@@ -101,7 +101,7 @@ static void print_line(void *arg, const char *line)
 static void domain_check(struct world *w, uint16_t domid)
 {
 	const struct xen *xen = sim_xen(w->sim);
-	const struct sim_domain *d = domain_at(xen, domain_find(xen, domid));
+	const struct sim_domain *d = domain_at(xen, sim_domain_find(xen, domid));
 
 	/* Port 0, and the guest kernel's VIRQ_ARGO. */
 	if (d->n_ports != 1U + (d->flags & SIM_DOMAIN_ARGO ? 1U : 0U))

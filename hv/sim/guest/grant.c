@@ -3,11 +3,13 @@
  * The emulated guest kernel's gntalloc (pages shared with others) and gntdev (others' pages
  * mapped), each with unmap-notify. One object is one transaction, however many pages it has.
  */
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/guest/grant.h"
 
-#include <errno.h>
-
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/guest/call.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/hypervisor/fault.h"
+#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/memory/page.h"
 
 /* What one object may have: bounds the journal (about 10 records a page when mapping). */
 #define PAGES_MAX 1024U
@@ -121,23 +123,6 @@ int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_un
 	return 0;
 }
 
-static void page_release_locked(struct xen *xen, uint32_t page)
-{
-	uint64_t info = xen->seg->pages[page];
-	struct sim_domain *d = domain_at(xen, SIM_PAGE_DOMAIN(info));
-
-	txn_set(xen, &d->grants[SIM_PAGE_TAG(info)], 0);
-	pages_free_locked(xen, page, 1);
-}
-
-void guest_page_unpinned_locked(struct xen *xen, uint32_t page)
-{
-	uint64_t info = xen->seg->pages[page];
-
-	if (SIM_PAGE_TYPE(info) == SIM_PAGE_SHARE && (SIM_PAGE_FLAGS(info) & SIM_PAGE_WITHDRAWN))
-		page_release_locked(xen, page);
-}
-
 /*
  * gnttab_end_foreign_access: an entry in use stays, its page is freed with the last mapping. Xen
  * lets a domain that has it mapped map it again until then. gntalloc counts none of it any more
@@ -157,7 +142,7 @@ static void unshare_locked(struct xen *xen, uint32_t index)
 			txn_set(xen, &xen->seg->pages[page],
 				SIM_PAGE(share->domain, SIM_PAGE_SHARE, SIM_PAGE_WITHDRAWN, ref));
 		else
-			page_release_locked(xen, page);
+			grant_page_free_locked(xen, page);
 	}
 	txn_set(xen, &share->owner, 0);
 	txn_set(xen, &share->next, xen->seg->free_share);

@@ -4,11 +4,11 @@
  * masked when it is delivered, and stays so until it is written back. Also unmap-notify, which
  * holds a port open until it has fired.
  */
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/guest/port.h"
 
-#include <errno.h>
-
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/guest/call.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/kernel.h"
 
 #define UNMASK_BATCH 128U /* ports in a transaction: each may need a redo record */
 
@@ -28,7 +28,7 @@ bool guest_port_is_mine(struct xen *xen, uint32_t slot, uint32_t port)
 static int finish(struct xen *xen, int r, uint32_t domain, uint32_t port, uint32_t *ret_port)
 {
 	if (r == 0)
-		r = guest_array_expand_locked(xen, domain, port);
+		r = kernel_array_expand_locked(xen, domain, port);
 	if (r < 0) {
 		txn_abort(xen);
 		return r;
@@ -116,7 +116,7 @@ int guest_port_send(struct xen *xen, uint32_t port)
 
 	(void)my_domain(xen, &domain);
 	evtchn_begin_send(xen, domain, port, &txn);
-	if (!guest_is_live(&txn))
+	if (!slot_is_live(&txn))
 		r = -ENODEV;
 	else if (guest_port_is_mine(&txn, xen->slot, port))
 		r = evtchn_send_locked(&txn, domain, port);
@@ -157,7 +157,6 @@ void guest_ports_release(struct xen *xen, uint32_t slot)
 	}
 }
 
-/* EINVAL: the byte is outside the page, or the port is not the slot's (evtchn_get in Linux). */
 int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct sim_notify *dst,
 	const struct hv_unmap_notify *notify, uint32_t page)
 {

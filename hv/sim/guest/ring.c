@@ -4,11 +4,12 @@
  * bound once per domain and off (nobody pays for it) while no ring is watched. A ring's memory is
  * freed only after the ring is unregistered.
  */
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/guest/ring.h"
 
-#include <errno.h>
-
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/guest/call.h"
+#include "hv/sim/hypervisor/argo.h"
+#include "hv/sim/hypervisor/upcall.h"
+#include "hv/sim/memory/page.h"
 
 #define ANY_APORT_FIRST 0x80000000U /* given out for aport 0, so that chosen ones stay clear */
 #define WATCH_BIT(i)	(1ULL << (i) % 64)
@@ -116,55 +117,6 @@ int guest_ring_unregister(struct xen *xen, uint32_t index, uint32_t first_page, 
 	return 0;
 }
 
-static bool ring_has_data(struct xen *xen, const struct sim_ring *ring)
-{
-	uint32_t contiguous;
-	_Atomic uint32_t *header = (_Atomic uint32_t *)argo_ring_at(xen, ring, 0, &contiguous);
-
-	return atomic_load_explicit(header, memory_order_acquire) != ring->tx_ptr;
-}
-
-/*
- * Room for what got EAGAIN last; also when the destination is gone, which sending will tell. Others
- * may be sending there meanwhile, under another lock: that takes room away only.
- */
-static bool ring_has_room(struct xen *xen, uint32_t domain, const struct sim_ring *ring)
-{
-	uint32_t target = domain_find(xen, ring->partner);
-	struct sim_ring *dst;
-
-	if (!ring->want || !ring->has_peer)
-		return false;
-	if (target == DOMAIN_NONE)
-		return true;
-	dst = argo_match(xen, target, ring->peer_aport, domain_at(xen, domain)->domid, NULL);
-	return !dst || argo_payload_space(xen, dst) >= ring->want - 1;
-}
-
-/*
- * Runs after the commit, and again after a crash: hence the bit in the slot first, then the watch,
- * and no more than stores, which nobody else makes without the domain's lock.
- */
-void guest_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks)
-{
-	struct sim_domain *d = domain_at(xen, domain);
-
-	for (uint32_t word = 0; word < 2; word++) {
-		for (uint64_t bits = d->ring_watch[word]; bits; bits &= bits - 1) {
-			uint32_t i = word * 64 + (uint32_t)__builtin_ctzll(bits);
-			struct sim_ring *ring = &d->rings[i];
-
-			if (ring->owner == 0 || ring->owner > SIM_MAX_SLOTS ||
-				(!ring_has_data(xen, ring) && !ring_has_room(xen, domain, ring)))
-				continue;
-			slot_set_ring(xen, ring->owner - 1U, i);
-			kick_later(kicks, ring->owner - 1U);
-			txn_store(&ring->want, sizeof(ring->want), 0);
-			d->ring_watch[word] &= ~WATCH_BIT(i);
-		}
-	}
-}
-
 int guest_ring_watch(struct xen *xen, uint32_t index, bool on)
 {
 	uint32_t domain = slot_domain(xen, xen->slot);
@@ -224,7 +176,7 @@ int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t 
 
 	if (!peek(&ring->want) && argo_begin_sendv(xen, addr->dst.domain_id, &txn)) {
 		r = -ENODEV;
-		if (guest_is_live(&txn))
+		if (slot_is_live(&txn))
 			r = argo_sendv_now_locked(
 				&txn, domain, addr, iov, n_iov, message_type, true);
 		txn_commit(&txn);

@@ -4,7 +4,7 @@
  * mapped gives EFAULT, never a signal. The backend's own arguments are trusted: they are C objects
  * of this process, and a wrong one is a bug of the caller, as with any library call.
  */
-#include "hv/sim/memory/xen.h"
+#include "hv/sim/hypervisor/access.h"
 
 #include <errno.h>
 #include <string.h>

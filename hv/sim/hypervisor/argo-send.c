@@ -3,12 +3,13 @@
  * sendv (xen/common/argo.c): the one hypercall on the data path. Nothing here allocates or calls
  * the system, and nothing is visible to the receiver before tx_ptr is published at the commit.
  */
-#include "hv/sim/memory/xen.h"
-
 #include <errno.h>
-#include <string.h>
 
 #include "base/macro.h"
+#include "hv/sim/hypervisor/access.h"
+#include "hv/sim/hypervisor/argo.h"
+#include "hv/sim/hypervisor/fault.h"
+#include "hv/sim/hypervisor/virq.h"
 #include "hv/sim/memory/journal.h"
 
 #define MESSAGE_MAX ((16U << 20) - 32U) /* MAX_ARGO_MESSAGE_SIZE */
@@ -112,7 +113,7 @@ static int sendv_check(struct xen *xen, uint32_t domain, const xen_argo_send_add
 		return -EINVAL;
 	if (addr->src.domain_id != XEN_ARGO_DOMID_ANY && addr->src.domain_id != self)
 		return -EPERM;
-	*ret_target = domain_find(xen, addr->dst.domain_id);
+	*ret_target = sim_domain_find(xen, addr->dst.domain_id);
 	if (*ret_target == DOMAIN_NONE)
 		return -ESRCH;
 	if (!domain_has_argo(domain_at(xen, domain)))
@@ -122,20 +123,6 @@ static int sendv_check(struct xen *xen, uint32_t domain, const xen_argo_send_add
 	if (!argo_match(xen, *ret_target, addr->dst.aport, self, ret_index))
 		return -ECONNREFUSED;
 	return iov_sum(iov, n_iov, ret_len);
-}
-
-bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn)
-{
-	uint32_t target = domain_find(xen, destination);
-
-	/* In deterministic mode a refusal makes a waiter, for which every lock is needed. */
-	if (target == DOMAIN_NONE || xen->choices)
-		return false;
-	txn_begin_domain(xen, target, ret_txn);
-	if (domain_find(ret_txn, destination) == target)
-		return true;
-	txn_abort(ret_txn); /* it is gone */
-	return false;
 }
 
 int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,

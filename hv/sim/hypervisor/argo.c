@@ -4,18 +4,24 @@
  * argo-send.c. The memory of a ring belongs to a guest: whatever is read from it (rx_ptr) may be
  * anything, and is bounded before it is used.
  */
-#include "hv/sim/testing/sim.h"
+#include "hv/sim/hypervisor/argo.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/macro.h"
+#include "hv/sim/hypervisor/fault.h"
+#include "hv/sim/hypervisor/virq.h"
 #include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/page.h"
 
-#define RING_LEN_MAX	(16U << 20) /* XEN_ARGO_MAX_RING_SIZE */
-#define RING_LEN_MIN	48U
-#define MAX_NOTIFY	256U /* MAX_NOTIFY_COUNT */
 #define FRAMES_PER_PAGE (HV_PAGE_SIZE / 4U)
+
+static struct sim_domain *ring_domain(const struct xen *xen, const struct sim_ring *ring)
+{
+	size_t offset = (size_t)((const char *)ring - (const char *)xen->seg->domains);
+
+	return &xen->seg->domains[offset / sizeof(struct sim_domain)];
+}
 
 static uint32_t bucket_of(uint32_t aport)
 {
@@ -159,7 +165,7 @@ void argo_check_waiters_locked(struct xen *xen, uint32_t domain)
 			continue;
 		space = argo_payload_space(xen, ring);
 		for (uint32_t w = ring->n_waiters; space && w-- > 0;) {
-			uint32_t waiter = domain_find(xen, ring->waiters[w].domid);
+			uint32_t waiter = sim_domain_find(xen, ring->waiters[w].domid);
 
 			if (space < ring->waiters[w].len)
 				continue;
@@ -295,7 +301,7 @@ static void ring_start(struct xen *xen, uint32_t domain, uint32_t index, uint32_
 
 static bool request_is_valid(const struct ring_request *req)
 {
-	return req->len >= RING_LEN_MIN && req->len <= RING_LEN_MAX && !(req->len & 15) &&
+	return req->len >= SIM_RING_LEN_MIN && req->len <= SIM_RING_LEN_MAX && !(req->len & 15) &&
 	       (req->len + (uint32_t)sizeof(xen_argo_ring_t) + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE ==
 		       req->n_pages;
 }
@@ -320,7 +326,7 @@ int argo_register_locked(struct xen *xen, uint32_t domain, const struct ring_req
 		if (!xen->seg->argo_mac_permissive)
 			return -EPERM;
 	} else {
-		partner = domain_find(xen, req->partner);
+		partner = sim_domain_find(xen, req->partner);
 		if (partner == DOMAIN_NONE)
 			return -ESRCH;
 	}
@@ -370,192 +376,4 @@ int argo_unregister_locked(struct xen *xen, uint32_t domain, uint32_t aport, uin
 	argo_remove_locked(xen, domain, index);
 	txn_set(xen, &d->n_argo, d->n_argo - 1);
 	return 0;
-}
-
-/* fill_ring_data */
-static int ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_ent_t *ent)
-{
-	uint32_t target = domain_find(xen, ent->ring.domain_id), space;
-	uint16_t self = domain_at(xen, domain)->domid;
-	struct sim_ring *ring;
-
-	ent->flags = 0;
-	if (target == DOMAIN_NONE || !domain_has_argo(domain_at(xen, target)))
-		return 0;
-	ring = argo_match(xen, target, ent->ring.aport, self, NULL);
-	if (!ring)
-		return 0;
-	ent->flags |= XEN_ARGO_RING_EXISTS;
-	ent->max_message_size = ring->len - 16 - 16;
-	if (ring->partner == XEN_ARGO_DOMID_ANY)
-		ent->flags |= XEN_ARGO_RING_SHARED;
-	space = argo_payload_space(xen, ring);
-	if (ent->space_required > ent->max_message_size) {
-		ent->flags |= XEN_ARGO_RING_EMSGSIZE;
-	} else if (space >= ent->space_required) {
-		argo_waiter_cancel_locked(xen, ring, self);
-		ent->flags |= XEN_ARGO_RING_SUFFICIENT;
-	} else if (argo_requeue_locked(xen, ring, self, ent->space_required) == -EBUSY) {
-		ent->flags |= XEN_ARGO_RING_EBUSY;
-	}
-	if (space == ent->max_message_size)
-		ent->flags |= XEN_ARGO_RING_EMPTY;
-	return 0;
-}
-
-/* notify: the caller's own rings first, then answers, entry by entry. */
-static long notify(struct xen *xen, uint32_t domain, xen_argo_ring_data_t *data)
-{
-	xen_argo_ring_data_ent_t ent;
-	xen_argo_ring_data_t head;
-
-	if (!domain_has_argo(domain_at(xen, domain)))
-		return -ENODEV;
-	argo_check_waiters_locked(xen, domain);
-	if (!data)
-		return 0;
-	if (guest_read(xen, &head, data, sizeof(head), false) < 0)
-		return -EFAULT;
-	if (head.nent > MAX_NOTIFY)
-		return -EACCES;
-	for (uint32_t i = 0; i < head.nent; i++) {
-		if (guest_read(xen, &ent, &data->data[i], sizeof(ent), false) < 0)
-			return -EFAULT;
-		ring_data_fill(xen, domain, &ent);
-		if (guest_write(xen, &data->data[i].flags, &ent.flags, sizeof(ent.flags)) < 0 ||
-			guest_write(xen, &data->data[i].max_message_size, &ent.max_message_size,
-				sizeof(ent.max_message_size)) < 0)
-			return -EFAULT;
-	}
-	return 0;
-}
-
-static long op_register(struct xen *xen, uint32_t domain, const void *arg1, const void *arg2,
-	uint32_t n_pages, uint32_t flags, bool *ret_commit)
-{
-	static _Thread_local xen_argo_gfn_t gfns[RING_LEN_MAX / HV_PAGE_SIZE];
-	xen_argo_register_ring_t reg;
-	struct ring_request req;
-
-	if (n_pages > RING_LEN_MAX / HV_PAGE_SIZE)
-		return -EINVAL;
-	if (guest_read(xen, gfns, arg2, n_pages * sizeof(gfns[0]), false) < 0)
-		return -EFAULT;
-	if (flags & ~XEN_ARGO_REGISTER_FLAG_FAIL_EXIST)
-		return -EINVAL;
-	if (guest_read(xen, &reg, arg1, sizeof(reg), false) < 0)
-		return -EFAULT;
-	if (reg.pad)
-		return -EINVAL;
-	req = (struct ring_request){.aport = reg.aport,
-		.partner = reg.partner_id,
-		.len = reg.len,
-		.n_pages = n_pages,
-		.gfns = gfns,
-		.flags = flags};
-	return argo_register_locked(xen, domain, &req, NULL, ret_commit);
-}
-
-static long op_unregister(struct xen *xen, uint32_t domain, const void *arg1, const void *arg2,
-	uint32_t arg3, uint32_t arg4)
-{
-	xen_argo_unregister_ring_t unreg;
-
-	if (arg2 || arg3 || arg4)
-		return -EINVAL;
-	if (guest_read(xen, &unreg, arg1, sizeof(unreg), false) < 0)
-		return -EFAULT;
-	if (unreg.pad)
-		return -EINVAL;
-	return argo_unregister_locked(xen, domain, unreg.aport, unreg.partner_id);
-}
-
-/* Its own transaction: under every lock only where the sender has to wait for room. */
-static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const void *arg2,
-	uint32_t n_iov, uint32_t message_type)
-{
-	xen_argo_iov_t iov[XEN_ARGO_MAXIOV];
-	xen_argo_send_addr_t addr;
-	uint32_t domain = domain_find(xen, domid);
-	struct xen txn;
-	int r = -EAGAIN;
-
-	if (domain == DOMAIN_NONE)
-		return -ESRCH;
-	if (guest_read(xen, &addr, arg1, sizeof(addr), false) < 0)
-		return -EFAULT;
-	if (n_iov > XEN_ARGO_MAXIOV)
-		return -EINVAL;
-	if (guest_read(xen, iov, arg2, n_iov * sizeof(iov[0]), false) < 0)
-		return -EFAULT;
-	if (argo_begin_sendv(xen, addr.dst.domain_id, &txn)) {
-		r = -ESRCH;
-		if (domain_find(&txn, domid) == domain)
-			r = argo_sendv_now_locked(
-				&txn, domain, &addr, iov, n_iov, message_type, false);
-		txn_commit(&txn);
-	}
-	if (r == -EAGAIN) {
-		txn_begin(xen);
-		r = -ESRCH;
-		if (domain_find(xen, domid) == domain)
-			r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
-		txn_commit(xen);
-	}
-	/*
-	 * Xen's sendv ends with `ret < 0 ? ret : len`, whose type is that of len: what fails once
-	 * both domains are known reaches its caller as a large positive number.
-	 */
-	if (r < 0 && !addr.src.pad && !addr.dst.pad && r != -EPERM && r != -ESRCH)
-		return (long)(uint32_t)r;
-	return r;
-}
-
-/*
- * do_argo_op. The arguments are read under the locks, which is no loss for what tests call; the
- * guest kernel goes to the *_locked functions with what it has read itself.
- */
-static long argo_do(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
-	unsigned long arg3, unsigned long arg4)
-{
-	uint32_t domain;
-	bool commit = true;
-	long r;
-
-	if (arg3 > UINT32_MAX || arg4 > UINT32_MAX)
-		return -EINVAL;
-	if (xen->seg->argo_off)
-		return -EOPNOTSUPP;
-	if (cmd == XEN_ARGO_OP_sendv)
-		return op_sendv(xen, domid, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4);
-	txn_begin(xen);
-	domain = domain_find(xen, domid);
-	if (domain == DOMAIN_NONE)
-		r = -ESRCH;
-	else if (cmd == XEN_ARGO_OP_register_ring)
-		r = op_register(xen, domain, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4, &commit);
-	else if (cmd == XEN_ARGO_OP_unregister_ring)
-		r = op_unregister(xen, domain, arg1, arg2, (uint32_t)arg3, (uint32_t)arg4);
-	else if (cmd == XEN_ARGO_OP_notify)
-		r = arg2 || arg3 || arg4 ? -EINVAL : notify(xen, domain, arg1);
-	else
-		r = -EOPNOTSUPP;
-	if (r < 0 && !commit)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	return r;
-}
-
-long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
-	unsigned long arg3, unsigned long arg4)
-{
-	long r;
-
-	if (xen->choices)
-		xen->choices->enter(xen);
-	r = argo_do(xen, domid, cmd, arg1, arg2, arg3, arg4);
-	if (xen->choices)
-		xen->choices->leave(xen, domid, "argo_op", cmd, r);
-	return r;
 }

@@ -11,8 +11,14 @@
 
 #include <xen/sched.h>
 
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/argo.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/fifo.h"
+#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/kernel.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/hypervisor/virq.h"
+#include "hv/sim/memory/page.h"
 
 /* The index is free, hence nobody looks at it: no journal is needed before the state is set. */
 static int domain_init(
@@ -51,7 +57,7 @@ static int domain_init(
 	memset(d->array_page, 0, sizeof(d->array_page));
 	memset(d->port_page, 0, sizeof(d->port_page));
 	d->ports[0].state = SIM_PORT_RESERVED;
-	return flags & SIM_DOMAIN_GUEST_KERNEL ? guest_kernel_start_locked(xen, index) : 0;
+	return flags & SIM_DOMAIN_GUEST_KERNEL ? kernel_start_locked(xen, index) : 0;
 }
 
 static uint32_t index_free(const struct sim_segment *seg)
@@ -196,13 +202,25 @@ static void pages_reap(struct xen *xen, uint32_t index)
 	}
 }
 
+/* gnttab_release_mappings: those that a dying domain has made by hypercalls. */
+static void mappings_release(struct xen *xen, uint32_t domain)
+{
+	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
+		if (xen->seg->tracks[handle].mapper != domain + 1)
+			continue;
+		txn_begin(xen);
+		(void)grant_unmap_locked(xen, domain, handle);
+		txn_commit(xen);
+	}
+}
+
 bool domain_reap(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, index);
 
 	if (d->state != SIM_DOMAIN_DYING)
 		return false;
-	grant_mappings_release(xen, index);
+	mappings_release(xen, index);
 	/* Looked at again: where this was its own last mapping, it may have been freed by that. */
 	if (d->state != SIM_DOMAIN_DYING || d->n_pinned)
 		return false;

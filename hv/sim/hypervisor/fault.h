@@ -7,8 +7,7 @@
 #ifndef MSGD_HV_SIM_HYPERVISOR_FAULT_H
 #define MSGD_HV_SIM_HYPERVISOR_FAULT_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "hv/sim/memory/xen.h"
 
 enum sim_fault {
 	SIM_FAULT_PORT_ENOSPC,	   /* all that take an event channel: none is free */
@@ -28,12 +27,10 @@ enum sim_fault {
 	SIM_N_FAULTS,
 };
 
-struct xen;
-
 struct xen_choices {
 	/* Whether it is to fail in this way, here and now. Within a transaction. */
 	bool (*fault)(struct xen *xen, enum sim_fault fault);
-	/* A vcpu is interrupted. True: not now; guest_interrupt is called again later. */
+	/* A vcpu is interrupted. True: not now; upcall_interrupt is called again later. */
 	bool (*hold)(struct xen *xen, uint32_t domain, uint32_t vcpu);
 	/* Whether one is held back. */
 	bool (*held)(struct xen *xen, uint32_t domain, uint32_t vcpu);
@@ -43,5 +40,10 @@ struct xen_choices {
 	void (*enter)(struct xen *xen);
 	void (*leave)(struct xen *xen, uint16_t domid, const char *call, unsigned int cmd, long r);
 };
+
+static inline bool xen_fault(struct xen *xen, enum sim_fault fault)
+{
+	return __builtin_expect(xen->choices != NULL, 0) && xen->choices->fault(xen, fault);
+}
 
 #endif

@@ -6,9 +6,13 @@
  * and the link, the head and the upcall are published after the commit. The emulated guest kernel
  * changes them under its lock only, and for it everything is published after the commit.
  */
+#include "hv/sim/hypervisor/fifo.h"
+
 #include <errno.h>
 
+#include "hv/sim/hypervisor/evtchn.h"
 #include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/page.h"
 
 #define PENDING (1U << EVTCHN_FIFO_PENDING)
 #define MASKED	(1U << EVTCHN_FIFO_MASKED)

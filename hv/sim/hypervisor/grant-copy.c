@@ -3,11 +3,14 @@
  * Copying by grant: gnttab_copy_one of xen/common/grant_table.c. A grant is pinned for the time of
  * the copying only, which is all within the locks.
  */
-#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/grant-table.h"
 
 #include <string.h>
 
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/fault.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/memory/page.h"
 
 struct copy_end {
 	uint32_t domain;
@@ -46,7 +49,7 @@ static int transitive_acquire(struct xen *xen, struct copy_end *end, uint32_t re
 {
 	struct sim_domain *rd = domain_at(xen, end->domain);
 	struct grant_entry entry = grant_entry_read(rd, ref);
-	uint32_t next = domain_find(xen, entry.trans_domid);
+	uint32_t next = sim_domain_find(xen, entry.trans_domid);
 
 	if (entry.trans_domid == rd->domid || next == DOMAIN_NONE || rd->active[ref].n_readers ||
 		rd->active[ref].n_writers)

@@ -3,13 +3,16 @@
  * The grant table hypercall: do_grant_table_op of xen/common/grant_table.c, for a PV guest. Of a
  * host address all that counts is that it can be a guest's, and that unmapping names the same.
  */
-#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/grant-table.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "hv/sim/memory/journal.h"
-#include "hv/sim/testing/sim.h"
+#include "hv/sim/hypervisor/access.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/fault.h"
+#include "hv/sim/hypervisor/hypercall.h"
+#include "hv/sim/hypervisor/transaction.h"
 
 #define CMD_BITS 12 /* GNTTABOP_ARG_SHIFT: above is an argument, which only cache_flush has */
 
@@ -350,7 +353,7 @@ static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop,
 static int grant_do(
 	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
 {
-	uint32_t domain = domain_find(xen, domid);
+	uint32_t domain = sim_domain_find(xen, domid);
 	uint32_t argument = cmd >> CMD_BITS;
 	int r = 0;
 

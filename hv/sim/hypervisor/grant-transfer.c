@@ -3,9 +3,11 @@
  * Giving a page away: gnttab_transfer of xen/common/grant_table.c. What a guest's page tables map
  * is not known here: a page is in use if a grant, a ring of the hypervisor's or FIFO has it.
  */
-#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/grant-table.h"
 
+#include "hv/sim/hypervisor/fifo.h"
 #include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/page.h"
 
 static bool page_is_in_ring(struct xen *xen, const struct sim_ring *ring, uint32_t page)
 {
@@ -48,7 +50,7 @@ int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_tra
 	if (!page_is_owned(xen, op->mfn, domain) || page_is_in_use(xen, d, page))
 		return GNTST_bad_page;
 	pages_free_locked(xen, page, 1);
-	target = domain_find(xen, op->domid);
+	target = sim_domain_find(xen, op->domid);
 	if (target == DOMAIN_NONE)
 		return GNTST_bad_domain;
 	rd = domain_at(xen, target);

@@ -3,7 +3,7 @@
  * The two layouts of a grant table, and switching between them: gnttab_set_version of
  * xen/common/grant_table.c.
  */
-#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/grant-table.h"
 
 #include <errno.h>
 

@@ -4,10 +4,10 @@
  * who has the pages in its address space is the guest kernel's business. The hypercall, and what
  * keeps no pin, is in grant-op.c.
  */
-#include "hv/sim/hypervisor/grant.h"
+#include "hv/sim/hypervisor/grant-table.h"
 
-#include "hv/sim/guest/guest.h"
 #include "hv/sim/memory/journal.h"
+#include "hv/sim/memory/page.h"
 
 #define PINS_MAX 128U /* of one kind: GNTPIN_incr2oflow_mask, with counters of 8 bits */
 
@@ -87,7 +87,7 @@ int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_
 
 	if (!(flags & PARTS))
 		return GNTST_bad_gntref;
-	target = domain_find(xen, granter);
+	target = sim_domain_find(xen, granter);
 	if (target == DOMAIN_NONE)
 		return GNTST_bad_domain;
 	rd = domain_at(xen, target);
@@ -145,6 +145,23 @@ void grant_status_reduce_locked(struct xen *xen, struct sim_domain *rd, uint32_t
 	grant_status_change_locked(xen, rd, ref, 0, unused);
 }
 
+void grant_page_free_locked(struct xen *xen, uint32_t page)
+{
+	uint64_t info = xen->seg->pages[page];
+
+	txn_set(xen, &domain_at(xen, SIM_PAGE_DOMAIN(info))->grants[SIM_PAGE_TAG(info)], 0);
+	pages_free_locked(xen, page, 1);
+}
+
+/* A page that gntalloc has withdrawn is freed with its last mapping. */
+static void page_unpinned_locked(struct xen *xen, uint32_t page)
+{
+	uint64_t info = xen->seg->pages[page];
+
+	if (SIM_PAGE_TYPE(info) == SIM_PAGE_SHARE && (SIM_PAGE_FLAGS(info) & SIM_PAGE_WITHDRAWN))
+		grant_page_free_locked(xen, page);
+}
+
 void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts)
 {
 	struct sim_segment *seg = xen->seg;
@@ -158,7 +175,7 @@ void grant_unmap_parts_locked(struct xen *xen, uint32_t handle, uint32_t parts)
 	pins_count(xen, rd, track->ref, parts | readonly, -1);
 	grant_status_reduce_locked(xen, rd, track->ref, !readonly);
 	if (!active->n_writers && !active->n_readers)
-		guest_page_unpinned_locked(xen, active->frame);
+		page_unpinned_locked(xen, active->frame);
 	if (rd->state == SIM_DOMAIN_DYING && rd->n_pinned == 0)
 		txn_redo(xen, SIM_REDO_AUTHORITY, track->granter, SIM_SLOT_DOMAINS, 0);
 	txn_set(xen, &track->flags, track->flags & ~parts);
@@ -177,15 +194,4 @@ int grant_unmap_locked(struct xen *xen, uint32_t domain, uint32_t handle)
 		return GNTST_bad_handle;
 	grant_unmap_parts_locked(xen, handle, track->flags & PARTS);
 	return GNTST_okay;
-}
-
-void grant_mappings_release(struct xen *xen, uint32_t domain)
-{
-	for (uint32_t handle = 0; handle < SIM_MAX_TRACKS; handle++) {
-		if (xen->seg->tracks[handle].mapper != domain + 1)
-			continue;
-		txn_begin(xen);
-		(void)grant_unmap_locked(xen, domain, handle);
-		txn_commit(xen);
-	}
 }

@@ -18,29 +18,12 @@
 
 #include "hv/sim/memory/xen.h"
 
-/* Under every lock: may change anything. */
-void txn_begin(struct xen *xen);
-/*
- * Under the lock of one domain: may change what is marked "domain's", of that domain. The
- * transaction goes by *ret_txn, which replaces xen up to its end. The domain was found without a
- * lock: whether it still is the one that was meant can only be seen now.
- */
-void txn_begin_domain(struct xen *xen, uint32_t domain, struct xen *ret_txn);
-void txn_commit(struct xen *xen);
-void txn_abort(struct xen *xen);
+/* Puts back what was changed, newest first, and forgets what was to be published. */
+void journal_undo(struct xen *xen, struct sim_guard *j);
 
 /* Sets n equal words (all *p now) to value. */
 void txn_fill(struct xen *xen, uint64_t *p, uint32_t n, uint64_t value);
 void txn_redo(struct xen *xen, enum sim_redo_kind kind, uint32_t domain, uint32_t a, uint32_t b);
-
-/* True if slot's process is known to be dead, or its slot given to another one. */
-bool lock_owner_is_dead(struct xen *xen, uint32_t word);
-
-static inline void txn_step(struct xen *xen)
-{
-	if (__builtin_expect(xen->step != NULL, 0))
-		xen->step(xen->step_arg);
-}
 
 static inline void txn_record(struct xen *xen, const void *p, uint32_t size, uint64_t old)
 {
@@ -54,7 +37,7 @@ static inline void txn_record(struct xen *xen, const void *p, uint32_t size, uin
 	j->undo[n].old = old;
 	atomic_store_explicit(&j->n_undo, n + 1, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
-	txn_step(xen);
+	xen_step(xen);
 }
 
 /* A store as a whole: some fields are looked at by whoever has another lock, or none: peek. */

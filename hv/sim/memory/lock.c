@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 #include "base/macro.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
 #include "hv/sim/memory/proc.h"
+#include "hv/sim/memory/slot.h"
 
 #define SPINS 200 /* about as long as a small sendv holds a lock */
 
@@ -58,7 +57,7 @@ bool lock_owner_is_dead(struct xen *xen, uint32_t word)
 	s = &xen->seg->slots[slot];
 	if (atomic_load(&s->pid) == getpid())
 		return false;
-	start = process_start_time(atomic_load(&s->pid));
+	start = proc_start_time(atomic_load(&s->pid));
 	return start == 0 || start != atomic_load(&s->start_time);
 }
 
@@ -88,7 +87,7 @@ static uint64_t now_ms(void)
 /* ---- who is in the way --------------------------------------------------------------------- */
 
 /* How long one and the same holding of a lock has been in the way. */
-struct wait {
+struct lock_wait {
 	uint32_t guard, word, n_taken;
 	uint64_t looked_ms;
 	uint32_t waited_ms;
@@ -116,7 +115,7 @@ static uint32_t guard_in_the_way(struct xen *xen, uint32_t guard)
  * told by n_taken. A round counts for two at most: when this process did not run either, as in a
  * virtual machine that was stopped as a whole, that is not the owner's fault.
  */
-static void wait_count(struct xen *xen, struct wait *w, uint32_t guard)
+static void wait_count(struct xen *xen, struct lock_wait *w, uint32_t guard)
 {
 	uint32_t before_ms = w->waited_ms, word, n_taken;
 	uint64_t now = now_ms();
@@ -125,7 +124,7 @@ static void wait_count(struct xen *xen, struct wait *w, uint32_t guard)
 	n_taken = n_taken_load(xen, guard);
 	word = word_load(xen, guard) & ~LOCK_SLEEPERS;
 	if (!word || w->guard != guard || w->word != word || w->n_taken != n_taken) {
-		*w = (struct wait){
+		*w = (struct lock_wait){
 			.guard = guard, .word = word, .n_taken = n_taken, .looked_ms = now};
 		return;
 	}
@@ -138,12 +137,12 @@ static void wait_count(struct xen *xen, struct wait *w, uint32_t guard)
 void lock_owner_describe(struct xen *xen, uint32_t slot, char *ret_text, size_t size)
 {
 	int32_t pid = atomic_load(&slot_at(xen, slot)->pid);
-	struct process process, tracer;
+	struct proc_stat process, tracer;
 	char how[128];
 
-	if (!process_look(pid, &process))
-		process = (struct process){.name = "?", .state = '?'};
-	if (process.tracer && process_look(process.tracer, &tracer))
+	if (!proc_look(pid, &process))
+		process = (struct proc_stat){.name = "?", .state = '?'};
+	if (process.tracer && proc_look(process.tracer, &tracer))
 		(void)snprintf(how, sizeof(how), "is stopped by process %d (%s)", process.tracer,
 			tracer.name);
 	else if (process.state == 'T')
@@ -178,7 +177,7 @@ static bool lock_spin(struct xen *xen, uint32_t guard, uint32_t mine)
  * Sleeps until the lock looks another way than `word`. True: it does not, and its owner is dead,
  * which the authority has said, or /proc.
  */
-static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct wait *wait)
+static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct lock_wait *wait)
 {
 	if (!(word & LOCK_SLEEPERS)) {
 		if (!atomic_compare_exchange_strong(
@@ -204,7 +203,7 @@ static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct wait
  */
 static uint32_t lock_take_slow(struct xen *xen, uint32_t guard, uint32_t mine)
 {
-	struct wait wait = {0};
+	struct lock_wait wait = {0};
 
 	if (lock_spin(xen, guard, mine))
 		return 0;
@@ -220,18 +219,15 @@ static uint32_t lock_take_slow(struct xen *xen, uint32_t guard, uint32_t mine)
 	}
 }
 
-void lock_take_domain_slow(struct xen *xen, uint32_t guard)
+bool lock_take_domain_slow(struct xen *xen, uint32_t guard)
 {
-	while (lock_take_slow(xen, guard, xen->lock_word)) {
-		txn_begin(xen); /* which recovers */
-		txn_abort(xen);
-	}
+	return lock_take_slow(xen, guard, xen->lock_word) == 0;
 }
 
 void lock_let_pass(struct xen *xen)
 {
 	uint32_t n_taken = n_taken_load(xen, SIM_GUARD_ALL), word;
-	struct wait wait = {0};
+	struct lock_wait wait = {0};
 
 	for (int i = 0; i < SPINS; i++) {
 		if (word_load(xen, SIM_GUARD_ALL) == 0)
@@ -281,7 +277,7 @@ bool lock_take_all(struct xen *xen)
 	lock_count(&seg->guards[SIM_GUARD_ALL]);
 	n = atomic_load_explicit(&seg->n_domains, memory_order_relaxed);
 	for (uint32_t i = 0; i < n; i++) {
-		txn_step(xen);
+		xen_step(xen);
 		dead = take_or_take_over(xen, SIM_GUARD_DOMAIN(i), xen->lock_word | LOCK_WITH_ALL);
 		if (!dead)
 			continue;
@@ -299,7 +295,7 @@ void lock_release_all(struct xen *xen)
 
 	for (uint32_t i = n; i-- > 0;) {
 		lock_release(xen, SIM_GUARD_DOMAIN(i));
-		txn_step(xen);
+		xen_step(xen);
 	}
 	lock_release(xen, SIM_GUARD_ALL);
 }

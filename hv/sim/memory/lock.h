@@ -49,7 +49,10 @@ static inline uint32_t lock_word_of(uint32_t slot, uint32_t generation)
 /* "process 12 (name) of domain web is stopped inside the emulator's lock" */
 void lock_owner_describe(struct xen *xen, uint32_t slot, char *ret_text, size_t size);
 
-void lock_take_domain_slow(struct xen *xen, uint32_t guard);
+/* True if the process of the slot in that word is dead, or its slot was given to another one. */
+bool lock_owner_is_dead(struct xen *xen, uint32_t word);
+
+bool lock_take_domain_slow(struct xen *xen, uint32_t guard);
 /* Waits until the lock for all is free, or is another holding. */
 void lock_let_pass(struct xen *xen);
 void lock_wake(struct xen *xen, uint32_t guard);
@@ -67,7 +70,7 @@ static inline void lock_count(struct sim_guard *g)
  * that its owner waits for may be held by one that is preempted, and would be again when its turn
  * comes.
  */
-static inline void lock_take_domain(struct xen *xen, uint32_t guard)
+static inline bool lock_take_domain(struct xen *xen, uint32_t guard)
 {
 	struct sim_guard *g = &xen->seg->guards[guard];
 	uint32_t word = 0;
@@ -78,9 +81,11 @@ static inline void lock_take_domain(struct xen *xen, uint32_t guard)
 		lock_let_pass(xen);
 	if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&g->word, &word,
 				     xen->lock_word, memory_order_acquire, memory_order_relaxed),
-		    0))
-		lock_take_domain_slow(xen, guard);
+		    0) &&
+		!lock_take_domain_slow(xen, guard))
+		return false;
 	lock_count(g);
+	return true;
 }
 
 static inline void lock_release(struct xen *xen, uint32_t guard)

@@ -3,7 +3,7 @@
  * The domains' memory: contiguous runs of pages from one pool. A page's number is both guest and
  * machine frame number, as in a PV guest.
  */
-#include "hv/sim/memory/xen.h"
+#include "hv/sim/memory/page.h"
 
 #include <errno.h>
 #include <string.h>
@@ -26,7 +26,6 @@ static uint32_t run_find(const struct sim_segment *seg, uint32_t from, uint32_t 
 	return 0;
 }
 
-/* ENOMEM. The pages hold whatever they held: see pages_zero. */
 int pages_alloc_locked(struct xen *xen, uint32_t domain, enum sim_page_type type, uint32_t tag,
 	uint32_t n, uint32_t *ret_first)
 {
@@ -46,7 +45,6 @@ int pages_alloc_locked(struct xen *xen, uint32_t domain, enum sim_page_type type
 	return 0;
 }
 
-/* All n are in the same state. */
 void pages_free_locked(struct xen *xen, uint32_t first, uint32_t n)
 {
 	txn_fill(xen, &xen->seg->pages[first], n, 0);

@@ -26,7 +26,7 @@ static bool proc_read(int32_t pid, const char *name, char *ret_text, size_t size
 }
 
 /* /proc/PID/stat: the name in parentheses, the state, and field 22. */
-static bool stat_read(int32_t pid, struct process *ret)
+static bool stat_read(int32_t pid, struct proc_stat *ret)
 {
 	char text[512], *open, *close;
 	unsigned long long start;
@@ -51,9 +51,9 @@ static bool stat_read(int32_t pid, struct process *ret)
 	return true;
 }
 
-bool process_look(int32_t pid, struct process *ret_process)
+bool proc_look(int32_t pid, struct proc_stat *ret_process)
 {
-	struct process process = {0};
+	struct proc_stat process = {0};
 	char text[2048], *tracer;
 
 	if (!stat_read(pid, &process))
@@ -66,9 +66,9 @@ bool process_look(int32_t pid, struct process *ret_process)
 	return true;
 }
 
-uint64_t process_start_time(int32_t pid)
+uint64_t proc_start_time(int32_t pid)
 {
-	struct process process = {0};
+	struct proc_stat process = {0};
 
 	if (!stat_read(pid, &process) || strchr("ZXx", process.state))
 		return 0;

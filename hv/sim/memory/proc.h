@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct process {
+struct proc_stat {
 	char name[64];	/* what prctl(PR_SET_NAME) and execve give it */
 	char state;	/* R, S, D, T, t, Z, X */
 	int32_t tracer; /* the pid of its debugger; 0: none */
@@ -14,8 +14,8 @@ struct process {
 };
 
 /* False: there is none. */
-bool process_look(int32_t pid, struct process *ret_process);
+bool proc_look(int32_t pid, struct proc_stat *ret_process);
 /* 0 if there is no such process, or it is a zombie. */
-uint64_t process_start_time(int32_t pid);
+uint64_t proc_start_time(int32_t pid);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making and mapping the segment. What is mapped is checked before it is used. */
-#include "hv/sim/memory/xen.h"
+#include "hv/sim/memory/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "hv/sim/memory/lock.h"
+#include "hv/sim/memory/xen.h"
 
 #define POOL_ALIGN (2U << 20)
 
@@ -84,7 +85,6 @@ int segment_create(int *ret_fd, struct sim_segment **ret_seg)
 	return 0;
 }
 
-/* EPROTONOSUPPORT: not a segment of this layout. EXDEV: of another PID namespace. */
 int segment_map(int fd, struct sim_segment **ret_seg)
 {
 	int seals = fcntl(fd, F_GET_SEALS);

@@ -332,7 +332,7 @@ enum sim_slot_state {
 
 /*
  * One handle of one process. Who sets bits holds a lock (flags: the authority); the owner takes
- * them without one. See guest-slot.c for the order in which bits and `kick` change.
+ * them without one. See slot.c for the order in which bits and `kick` change.
  */
 struct sim_slot {
 	_Alignas(64) _Atomic uint32_t state; /* any time; the authority writes */
@@ -342,7 +342,7 @@ struct sim_slot {
 	_Atomic uint16_t domain;	  /* index */
 	_Atomic uint32_t watches_domains; /* any time; the owner writes */
 
-	_Alignas(64) _Atomic uint32_t kick; /* whether the eventfd is written: guest-slot.c */
+	_Alignas(64) _Atomic uint32_t kick; /* whether the eventfd is written: slot.c */
 	_Atomic uint32_t flags;
 	_Atomic uint64_t rings[2];
 	_Atomic uint64_t port_words; /* bit i: ports[i], [i + 64], [i + 128]... may be non-zero */
@@ -387,7 +387,6 @@ struct sim_segment {
 	_Atomic uint64_t virtual_clock; /* non-zero: the clock stands still */
 	_Atomic uint64_t now_ns;	/* then this is the time */
 	uint32_t has_timers;		/* else the authority waits for deadlines */
-	_Atomic uint32_t n_free_slots;	/* for a glance only */
 	_Atomic uint32_t corrupt; /* any time: who set it has met what cannot be; xen-sim ends */
 
 	/* Domains below this index are, or were, in use. Only grows; not through the journal. */
@@ -413,5 +412,12 @@ struct sim_segment {
 #define SIM_LAYOUT                                                                                 \
 	((uint64_t)SIM_VERSION << 56 | (uint64_t)sizeof(struct sim_domain) << 28 |                 \
 		(uint64_t)sizeof(struct sim_segment))
+
+/* segment.c: the memfd and its mapping. *ret_fd is owned by the caller. */
+int segment_create(int *ret_fd, struct sim_segment **ret_seg);
+/* EPROTONOSUPPORT: not a segment of this layout. EXDEV: of another PID namespace. */
+int segment_map(int fd, struct sim_segment **ret_seg);
+void segment_unmap(struct sim_segment *seg);
+uint64_t segment_pid_namespace(void);
 
 #endif

@@ -39,12 +39,11 @@
  * then another count, must not say WRITTEN of the next owner's eventfd: either it sees the other
  * generation, or its `kick |= WRITING` came before that, and its cas fails by the count.
  */
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/memory/slot.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#include "hv/sim/memory/journal.h"
 #include "hv/sim/memory/lock.h"
 
 #define WRITTEN	    1U
@@ -52,31 +51,13 @@
 #define DRAIN	    4U
 #define EMPTY_LOOKS 16U
 
-bool guest_is_live(struct xen *xen)
+bool slot_is_live(struct xen *xen)
 {
 	struct sim_slot *s = slot_at(xen, xen->slot);
 
 	return atomic_load_explicit(&s->state, memory_order_relaxed) == SIM_SLOT_LIVE &&
 	       lock_word_of(xen->slot, atomic_load_explicit(&s->generation,
 					       memory_order_relaxed)) == xen->lock_word;
-}
-
-int guest_begin(struct xen *xen)
-{
-	txn_begin(xen);
-	if (guest_is_live(xen))
-		return 0;
-	txn_abort(xen);
-	return -ENODEV;
-}
-
-int guest_begin_own(struct xen *xen, struct xen *ret_txn)
-{
-	txn_begin_domain(xen, slot_domain(xen, xen->slot), ret_txn);
-	if (guest_is_live(ret_txn))
-		return 0;
-	txn_abort(ret_txn);
-	return -ENODEV;
 }
 
 void slot_set_port(struct xen *xen, uint32_t slot, uint32_t port)
@@ -113,6 +94,13 @@ void kick_slot(struct xen *xen, uint32_t slot)
 		atomic_fetch_or(&s->kick, WRITING);
 }
 
+void kick_all(struct xen *xen, const struct kick_set *kicks)
+{
+	for (uint32_t i = 0; kicks->any && i < SIM_MAX_SLOTS / 64; i++)
+		for (uint64_t word = kicks->slots[i]; word; word &= word - 1)
+			kick_slot(xen, i * 64 + (uint32_t)__builtin_ctzll(word));
+}
+
 void slot_kick_reset(struct sim_slot *s)
 {
 	atomic_store(&s->kick, (atomic_load(&s->kick) + DRAIN) & ~(WRITTEN | WRITING));
@@ -147,24 +135,10 @@ void slot_quiesce(struct xen *xen, int event_fd)
 	}
 }
 
-/* After a death: whoever has events and an unwritten eventfd may have been waiting for the dead. */
 void slots_kick_unseen(struct xen *xen)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
 		if (atomic_load(&slot_at(xen, i)->state) == SIM_SLOT_LIVE &&
 			slot_has_events(xen, i))
 			kick_slot(xen, i);
-}
-
-void slot_release(struct xen *xen, uint32_t slot)
-{
-	/*
-	 * If it died inside a transaction, that is ended now: what it holds is looked for without
-	 * a lock below.
-	 */
-	txn_begin(xen);
-	txn_abort(xen);
-	guest_rings_release(xen, slot);
-	guest_grants_release(xen, slot);
-	guest_ports_release(xen, slot);
 }

@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/macro.h"
 #include "hv/argo-ring.h"
+#include "hv/sim/guest/grant.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/guest/ring.h"
 #include "hv/sim/hypervisor/domain.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/testing/sim.h"
+#include "hv/sim/hypervisor/machine.h"
+#include "hv/sim/memory/slot.h"
 
 struct hv_share {
 	LIST_ENTRY(hv_share) entries;
@@ -33,11 +35,6 @@ static struct sim_hv *sim_hv_of(struct hv *hv)
 	return container_of(hv, struct sim_hv, hv);
 }
 
-struct xen *sim_hv_xen(struct hv *hv)
-{
-	return &sim_hv_of(hv)->xen;
-}
-
 /* Looked up each time: it changes when the domain is restored. */
 static uint16_t own_domid(struct sim_hv *h)
 {
@@ -51,13 +48,7 @@ static uint16_t op_domid(struct hv *hv)
 
 static uint64_t op_now_ns(struct hv *hv)
 {
-	struct sim_segment *seg = sim_hv_of(hv)->xen.seg;
-	struct timespec ts;
-
-	if (atomic_load_explicit(&seg->virtual_clock, memory_order_relaxed))
-		return atomic_load(&seg->now_ns);
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+	return machine_now_ns(&sim_hv_of(hv)->xen);
 }
 
 static int op_cpu(struct hv *hv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The sim backend's handle: a slot, the view that goes with it, and its way to the toolstack, which
- * is a socket (client.c) or a call (sim.c).
+ * is a socket (client.c) or a call (testing/sim.c).
  */
 #ifndef MSGD_HV_SIM_PROCESS_BACKEND_H
 #define MSGD_HV_SIM_PROCESS_BACKEND_H

@@ -4,7 +4,7 @@
  * wake. Nothing on the data path comes here, but for a wake-up of a process whose eventfd is not
  * known yet, and that does not block.
  */
-#include "hv/sim/process/client.h"
+#include "hv/sim/open.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,27 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "hv/sim/process/backend.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/guest/call.h"
+#include "hv/sim/guest/release.h"
 #include "hv/sim/memory/lock.h"
+#include "hv/sim/process/backend.h"
+#include "hv/sim/wire/connect.h"
 #include "hv/sim/wire/packet.h"
-
-/* What is not xen-sim is not waited for any longer than this. */
-#define HELLO_TIMEOUT_S 2
 
 struct peer {
 	int fd; /* owned */
 	uint32_t generation;
 };
 
-struct client {
+struct sim_client {
 	int socket;
 	pthread_mutex_t request_mutex; /* whoever holds it reads the socket */
 	pthread_mutex_t peers_mutex;
@@ -40,110 +35,9 @@ struct client {
 	uint32_t sequence;
 };
 
-static int fail(const char **ret_reason, int r, const char *reason)
-{
-	*ret_reason = reason;
-	return r;
-}
-
-/* ---- connecting ------------------------------------------------------------------------- */
-
-static int connect_errno(const char *path, int error, const char **ret_reason)
-{
-	struct stat st;
-
-	if (error == ENOENT || error == ENOTDIR)
-		return fail(ret_reason, -ENOENT, "no emulator there: start xen-sim with this path");
-	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return fail(ret_reason, -ENOENT,
-			"nothing listens there: the path is taken by something that is not a "
-			"socket");
-	if (error == ECONNREFUSED)
-		return fail(ret_reason, -ENOENT,
-			"a socket is there, but no emulator behind it: start xen-sim again");
-	if (error == EPROTOTYPE || error == EAGAIN)
-		return fail(ret_reason, -EPROTO, "another program than xen-sim listens there");
-	return fail(ret_reason, -error, "the emulator's socket cannot be reached");
-}
-
-static int hello(int fd, const char **ret_reason)
-{
-	struct sim_message message = {
-		.header = {.magic = SIM_PROTOCOL_MAGIC,
-			.version = SIM_PROTOCOL_VERSION,
-			.type = SIM_HELLO},
-		.hello = {.layout = SIM_LAYOUT, .pid_namespace = segment_pid_namespace()},
-	};
-	struct sim_message reply;
-	int fds[SIM_FDS_MAX];
-	ssize_t n;
-
-	if (packet_send(fd, &message, SIM_MESSAGE_LEN(hello), NULL, 0, 0) < 0)
-		return fail(ret_reason, -EPROTO, "what listens there does not take a greeting");
-	n = packet_recv(fd, &reply, fds, 0);
-	if (n == -EAGAIN)
-		return fail(
-			ret_reason, -EPROTO, "what listens there does not answer as xen-sim does");
-	packet_close_fds(fds);
-	if (n < (ssize_t)SIM_MESSAGE_LEN(hello) || reply.header.type != SIM_HELLO)
-		return fail(ret_reason, -EPROTO, "another program than xen-sim listens there");
-	if (reply.header.version != SIM_PROTOCOL_VERSION || reply.hello.layout != SIM_LAYOUT)
-		return fail(ret_reason, -EPROTONOSUPPORT,
-			"the emulator there is of another version: use the same build of xen-sim");
-	if (reply.hello.pid_namespace != segment_pid_namespace())
-		return fail(ret_reason, -EXDEV,
-			"the emulator there runs in another PID namespace: its death checks need "
-			"one");
-	return 0;
-}
-
-int sim_connect(const char *path, int *ret_fd, const char **ret_reason)
-{
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct timeval timeout = {.tv_sec = HELLO_TIMEOUT_S}, none = {0};
-	int r;
-
-	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return fail(ret_reason, -EINVAL, "the emulator's path is empty or too long");
-	strcpy(addr.sun_path, path); /* its length was checked */
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return fail(ret_reason, -errno, "no socket can be made");
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return connect_errno(path, errno, ret_reason);
-	r = hello(fd, ret_reason);
-	if (r < 0)
-		return r;
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
-
-int sim_request(
-	int fd, struct sim_message *message, size_t len, int send_fd, struct sim_message *ret_reply)
-{
-	int fds[SIM_FDS_MAX];
-	ssize_t n;
-
-	message->header.magic = SIM_PROTOCOL_MAGIC;
-	message->header.version = SIM_PROTOCOL_VERSION;
-	if (packet_send(fd, message, len, &send_fd, send_fd >= 0, 0) < 0)
-		return -ENODEV;
-	n = packet_recv(fd, ret_reply, fds, 0);
-	packet_close_fds(fds);
-	if (n <= 0)
-		return n == -EPROTO ? -EPROTO : -ENODEV;
-	if (ret_reply->header.type != message->header.type)
-		return -EPROTO;
-	return ret_reply->header.status;
-}
-
 /* ---- the handle's end -------------------------------------------------------------------- */
 
-static void peer_take(struct client *c, const struct sim_slot_name *name, int fd)
+static void peer_take(struct sim_client *c, const struct sim_slot_name *name, int fd)
 {
 	int old = fd;
 
@@ -159,7 +53,7 @@ static void peer_take(struct client *c, const struct sim_slot_name *name, int fd
 
 /* The request mutex is held. Returns what packet_recv does; a PEER is taken and gives 0 < n. */
 static ssize_t receive(
-	struct client *c, struct sim_message *ret, int flags, int ret_fds[SIM_FDS_MAX])
+	struct sim_client *c, struct sim_message *ret, int flags, int ret_fds[SIM_FDS_MAX])
 {
 	ssize_t n = packet_recv(c->socket, ret, ret_fds, flags);
 
@@ -171,7 +65,7 @@ static ssize_t receive(
 	return n;
 }
 
-static int client_request(struct client *c, struct sim_message *message, size_t len,
+static int client_request(struct sim_client *c, struct sim_message *message, size_t len,
 	struct sim_message *ret_reply, int ret_fds[SIM_FDS_MAX])
 {
 	ssize_t n;
@@ -210,7 +104,7 @@ static int simple_request(struct sim_hv *h, enum sim_message_type type, struct s
 	return r;
 }
 
-static bool peer_kick(struct client *c, uint32_t slot, uint32_t generation)
+static bool peer_kick(struct sim_client *c, uint32_t slot, uint32_t generation)
 {
 	struct peer *p = &c->peers[slot];
 	uint64_t one = 1;
@@ -225,7 +119,7 @@ static bool peer_kick(struct client *c, uint32_t slot, uint32_t generation)
 }
 
 /* Reads what waits in the socket: descriptors, for nobody has a request under way. */
-static void drain(struct client *c)
+static void drain(struct sim_client *c)
 {
 	struct sim_message message;
 	int fds[SIM_FDS_MAX];
@@ -237,7 +131,8 @@ static void drain(struct client *c)
 	(void)pthread_mutex_unlock(&c->request_mutex);
 }
 
-static void tell(struct client *c, enum sim_message_type type, uint32_t slot, uint32_t generation)
+static void tell(
+	struct sim_client *c, enum sim_message_type type, uint32_t slot, uint32_t generation)
 {
 	struct sim_message message = {
 		.header = {.magic = SIM_PROTOCOL_MAGIC,
@@ -256,7 +151,7 @@ static void tell(struct client *c, enum sim_message_type type, uint32_t slot, ui
  */
 static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 {
-	struct client *c = xen->ops_arg;
+	struct sim_client *c = xen->ops_arg;
 
 	if (peer_kick(c, slot, generation))
 		return;
@@ -332,7 +227,7 @@ static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
 static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 {
 	struct sim_message message = {.slot = {.slot = slot, .generation = generation}};
-	struct client *c = h->toolstack_arg;
+	struct sim_client *c = h->toolstack_arg;
 	bool known;
 
 	(void)pthread_mutex_lock(&c->peers_mutex);
@@ -342,7 +237,7 @@ static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 		(void)simple_request(h, SIM_INTRODUCE, &message, SIM_MESSAGE_LEN(slot), NULL);
 }
 
-static void client_free(struct client *c)
+static void client_free(struct sim_client *c)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
 		if (c->peers[i].fd >= 0)
@@ -362,7 +257,7 @@ static void ts_detach(struct sim_hv *h)
 	if (simple_request(h, SIM_BYE, &message, sizeof(message.header), NULL) < 0 &&
 		guest_begin(&h->xen) == 0) {
 		txn_abort(&h->xen);
-		slot_release(&h->xen, h->xen.slot);
+		guest_release(&h->xen, h->xen.slot);
 	}
 }
 
@@ -386,9 +281,9 @@ static const struct toolstack_ops client_toolstack_ops = {
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-static struct client *client_new(void)
+static struct sim_client *client_new(void)
 {
-	struct client *c = calloc(1, sizeof(*c));
+	struct sim_client *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -400,13 +295,14 @@ static struct client *client_new(void)
 	return c;
 }
 
-static int attach(struct sim_hv *h, struct client *c, const char *domain, const char **ret_reason)
+static int attach(
+	struct sim_hv *h, struct sim_client *c, const char *domain, const char **ret_reason)
 {
 	struct sim_message message = {.header = {.type = SIM_ATTACH}}, reply;
 	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
 
 	if (strlen(domain) >= sizeof(message.attach.domain))
-		return fail(ret_reason, -EINVAL, "the domain's name is too long");
+		return sim_refuse(ret_reason, -EINVAL, "the domain's name is too long");
 	strcpy(message.attach.domain, domain);
 	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), &reply, fds);
 	if (r == -EHOSTUNREACH)
@@ -444,12 +340,12 @@ static int open_domain(
 	const char *path, const char *domain, struct hv **ret_hv, const char **ret_reason)
 {
 	_cleanup_free_ struct sim_hv *h = calloc(1, sizeof(*h));
-	struct client *c = client_new();
+	struct sim_client *c = client_new();
 	int r;
 
 	if (!h || !c) {
 		free(c);
-		return fail(ret_reason, -ENOMEM, "out of memory");
+		return sim_refuse(ret_reason, -ENOMEM, "out of memory");
 	}
 	r = sim_connect(path, &c->socket, ret_reason);
 	if (r == 0)
@@ -474,13 +370,13 @@ int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason)
 	char *hash;
 
 	if (!path)
-		return fail(ret_reason, -ENOMEM, "out of memory");
+		return sim_refuse(ret_reason, -ENOMEM, "out of memory");
 	hash = strchr(path, '#');
 	if (hash) {
 		*hash = 0;
 		domain = hash + 1;
 		if (!*domain)
-			return fail(ret_reason, -EINVAL, "no domain's name behind the #");
+			return sim_refuse(ret_reason, -EINVAL, "no domain's name behind the #");
 	}
 	return open_domain(path, domain && *domain ? domain : "Domain-0", ret_hv, ret_reason);
 }

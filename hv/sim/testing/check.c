@@ -3,15 +3,20 @@
  * Looks at the whole segment and says what cannot be. Used after every test, and after every kill;
  * must never change anything.
  */
-#include "hv/sim/testing/sim.h"
+#include "hv/sim/testing/check.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/macro.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/argo.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/fifo.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/hypervisor/virq.h"
+#include "hv/sim/memory/page.h"
+#include "hv/sim/memory/slot.h"
 
 struct check {
 	struct xen *xen;
@@ -260,7 +265,8 @@ static void check_ring(struct check *c, uint32_t domain, uint32_t i)
 {
 	const struct sim_domain *d = domain_at(c->xen, domain);
 	const struct sim_ring *ring = &d->rings[i];
-	uint32_t contiguous, partner = domain_find(c->xen, ring->partner), found = SIM_MAX_RINGS;
+	uint32_t contiguous, partner = sim_domain_find(c->xen, ring->partner),
+			     found = SIM_MAX_RINGS;
 
 	if ((ring->len & 15) ||
 		ring->len + sizeof(xen_argo_ring_t) > (uint64_t)ring->n_pages * HV_PAGE_SIZE)
@@ -519,7 +525,7 @@ static void check_all(struct check *c)
 	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
 		if (!domain_exists(c, i))
 			continue;
-		if (domain_find(c->xen, domain_at(c->xen, i)->domid) != i)
+		if (sim_domain_find(c->xen, domain_at(c->xen, i)->domid) != i)
 			bad(c, "d%u is not found by its domid", domain_at(c->xen, i)->domid);
 		check_ports(c, i);
 		check_fifo(c, i);

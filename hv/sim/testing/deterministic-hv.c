@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "hv/sim/hypervisor/domain.h"
 
 static struct sim *sim_of(struct hv *hv)
 {

@@ -13,9 +13,12 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "hv/sim/hypervisor/domain.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/hypervisor/argo.h"
+#include "hv/sim/hypervisor/event.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/hypervisor/upcall.h"
+#include "hv/sim/hypervisor/virq.h"
 
 #define NOW_DEFAULT_NS 1000000000U
 #define LINE_MAX_LEN   512U
@@ -231,7 +234,7 @@ static void interrupt_deliver(struct sim *sim, uint32_t domain, uint32_t vcpu)
 	det_trace(sim, "xen", "late interrupt domain %u vcpu %u", d->domid, vcpu);
 	sim->det->delivering = true;
 	txn_begin(xen);
-	guest_interrupt(xen, domain, vcpu, &kicks);
+	upcall_interrupt(xen, domain, vcpu, &kicks);
 	txn_commit(xen);
 	sim->det->delivering = false;
 	kick_all(xen, &kicks);

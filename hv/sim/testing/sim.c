@@ -11,8 +11,9 @@
 #include "base/macro.h"
 #include "hv/sim/testing/deterministic.h"
 #include "hv/sim/hypervisor/domain.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/memory/page.h"
+#include "hv/sim/memory/slot.h"
 
 /* A kick of slot 0 means that a dying domain may have lost its last mapping. */
 static void sim_kick(struct xen *xen, uint32_t slot, uint32_t generation)
@@ -168,7 +169,7 @@ int sim_hv_open(struct sim *sim, uint16_t domid, struct hv **ret_hv)
 	if (!h)
 		return -ENOMEM;
 	enter(sim);
-	index = domain_find(&a->xen, domid);
+	index = sim_domain_find(&a->xen, domid);
 	r = index == DOMAIN_NONE ? -EHOSTUNREACH : authority_attach(a, index, getpid(), &slot);
 	if (r == 0) {
 		xen_init(&h->xen, a->xen.seg, slot);
@@ -248,7 +249,7 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 /* ESRCH, or the index of a domain that is not dying. */
 static int domain_live(struct sim *sim, uint16_t domid, uint32_t *ret_index)
 {
-	uint32_t index = domain_find(&sim->authority.xen, domid);
+	uint32_t index = sim_domain_find(&sim->authority.xen, domid);
 
 	if (index == DOMAIN_NONE ||
 		domain_at(&sim->authority.xen, index)->state == SIM_DOMAIN_DYING)
@@ -331,6 +332,11 @@ void sim_clock_advance(struct sim *sim, uint64_t ns)
 	timers_expire(&sim->authority.xen);
 }
 
+struct xen *sim_hv_xen(struct hv *hv)
+{
+	return &container_of(hv, struct sim_hv, hv)->xen;
+}
+
 struct xen *sim_xen(struct sim *sim)
 {
 	return &sim->authority.xen;
@@ -347,7 +353,7 @@ int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_g
 	int r;
 
 	txn_begin(xen);
-	index = domain_find(xen, domid);
+	index = sim_domain_find(xen, domid);
 	r = index == DOMAIN_NONE ? -ESRCH
 				 : pages_alloc_locked(xen, index, SIM_PAGE_RAM, 0, n, &first);
 	if (r < 0) {

@@ -28,7 +28,9 @@
 
 #include "hv/hv.h"
 #include "hv/sim/hypervisor/fault.h"
-#include "hv/sim/memory/xen.h"
+#include "hv/sim/hypervisor/hypercall.h"
+#include "hv/sim/hypervisor/machine.h"
+#include "hv/sim/testing/check.h"
 
 struct sim;
 
@@ -180,40 +182,5 @@ struct xen *sim_hv_xen(struct hv *hv);
 /* n contiguous zeroed pages of a domain's memory; gfns count up from *ret_gfn. ENOMEM, ESRCH. */
 int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_gfn);
 void *sim_page(struct xen *xen, uint64_t gfn);
-
-/*
- * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that
- * is not mapped gives -EFAULT. What sendv returns is to be cast to int, as on Xen. Now: every event
- * channel operation; register_ring, unregister_ring, sendv, notify; every grant table operation,
- * of both versions. The rest gives -ENOSYS (Argo: -EOPNOTSUPP).
- */
-int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);
-long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
-	unsigned long arg3, unsigned long arg4);
-int grant_table_op(
-	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count);
-
-/*
- * What no hypercall does: events that come from the machine, or from the hypervisor itself. ESRCH:
- * no such domain. ENOENT: no such vcpu. EINVAL: virq, pirq.
- */
-/* VIRQ_DEBUG, VIRQ_CONSOLE, ... as Xen raises them; the global ones go to vcpu 0's binding. */
-int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu);
-/*
- * The singleshot timer of a vcpu (set_timer_op): VIRQ_TIMER at that time, at once if it has passed;
- * 0: off. Of a virtual clock that is when sim_clock_advance gets there. The clock that runs by
- * itself is CLOCK_MONOTONIC: xen-sim waits for the deadline; the emulator within one process has
- * nobody who could, EOPNOTSUPP.
- */
-int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadline_ns);
-/* Lets a domain bind a physical interrupt, as libxl does for a device that it passes through. */
-int sim_pirq_assign(struct xen *xen, uint16_t domid, uint32_t pirq);
-/* The device interrupts. Returns how many domains have bound it. */
-int sim_pirq_raise(struct xen *xen, uint32_t pirq);
-/* A port that `remote` may bind, and whose near end is the hypervisor's, as a device model's. */
-int sim_xen_port_alloc(struct xen *xen, uint16_t domid, uint16_t remote, uint32_t *ret_port);
-
-/* The same as sim_check, without an emulator in this process. */
-int segment_check(struct xen *xen, FILE *out);
 
 #endif

@@ -15,7 +15,6 @@
 #include <ucontext.h>
 
 #include "base/cleanup.h"
-#include "hv/sim/hypervisor/domain.h"
 
 #ifdef __has_feature
 #define HAS_FEATURE(feature) __has_feature(feature)
@@ -187,7 +186,7 @@ int sim_task_start(struct sim *sim, uint16_t domid, const char *name, void (*fn)
 	struct sim_task *task;
 	bool fits = true;
 
-	if (domain_find(&sim->authority.xen, domid) == DOMAIN_NONE)
+	if (sim_domain_find(&sim->authority.xen, domid) == DOMAIN_NONE)
 		return -ESRCH;
 	task = calloc(1, sizeof(*task));
 	if (!task)
@@ -259,7 +258,7 @@ int sim_task_poll(struct sim *sim, struct pollfd *fds, size_t n, uint64_t until_
 static bool domain_runs(const struct sim *sim, uint16_t domid)
 {
 	const struct xen *xen = &sim->authority.xen;
-	uint32_t index = domain_find(xen, domid);
+	uint32_t index = sim_domain_find(xen, domid);
 
 	return index != DOMAIN_NONE && domain_at(xen, index)->state == SIM_DOMAIN_RUNNING &&
 	       !domain_at(xen, index)->paused;

@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "hv/sim/guest/release.h"
 #include "hv/sim/hypervisor/domain.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
 #include "hv/sim/memory/lock.h"
 #include "hv/sim/memory/proc.h"
+#include "hv/sim/memory/slot.h"
 
 #define DOMID_LAST 0x7fefU
 
@@ -52,7 +52,7 @@ static void owner_kill(struct xen *xen, uint32_t slot)
 	int32_t pid = atomic_load(&s->pid);
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
-	if (fd >= 0 && pid != getpid() && process_start_time(pid) == atomic_load(&s->start_time))
+	if (fd >= 0 && pid != getpid() && proc_start_time(pid) == atomic_load(&s->start_time))
 		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 }
 
@@ -106,7 +106,7 @@ int authority_init(struct authority *a)
 	a->xen.ops_arg = a;
 	self = slot_at(&a->xen, 0);
 	atomic_store(&self->pid, getpid());
-	atomic_store(&self->start_time, process_start_time(getpid()));
+	atomic_store(&self->start_time, proc_start_time(getpid()));
 	atomic_store(&self->state, SIM_SLOT_LIVE);
 	a->event_fds[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = a->event_fds[0] < 0 ? -errno : 0;
@@ -204,7 +204,7 @@ uint32_t authority_domain_find(struct authority *a, const char *name)
 	if (index == DOMAIN_NONE && name[0] >= '0' && name[0] <= '9') {
 		domid = strtoul(name, &end, 10);
 		if (!*end && domid <= DOMID_LAST)
-			index = domain_find(&a->xen, (uint16_t)domid);
+			index = sim_domain_find(&a->xen, (uint16_t)domid);
 	}
 	leave(a);
 	return index;
@@ -371,7 +371,7 @@ int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t
 		slot_clear(s);
 		a->event_fds[slot] = fd;
 		atomic_store(&s->pid, pid);
-		atomic_store(&s->start_time, process_start_time(pid));
+		atomic_store(&s->start_time, proc_start_time(pid));
 		atomic_store(&s->domain, (uint16_t)domain);
 		atomic_store(&s->state, SIM_SLOT_LIVE);
 		*ret_slot = slot;
@@ -392,7 +392,7 @@ void authority_detach(struct authority *a, uint32_t slot)
 		return;
 	}
 	atomic_store(&s->state, SIM_SLOT_DEAD); /* if it held a lock, it is taken over now */
-	slot_release(&a->xen, slot);
+	guest_release(&a->xen, slot);
 	store_unwatch(&a->store, slot);
 	/* A new generation before the slot is free: a late kick must not reach the next owner. */
 	atomic_fetch_add(&s->generation, 1);

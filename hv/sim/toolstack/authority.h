@@ -18,7 +18,7 @@ struct authority {
 	struct xen xen; /* as slot 0 */
 	int memfd;
 	pthread_mutex_t mutex; /* recursive: a kick of slot 0 may come from within */
-	struct store store;
+	struct sim_store store;
 	int event_fds[SIM_MAX_SLOTS]; /* owned; -1: none */
 	uint32_t stopped_limit_ms;    /* see lock.h; 0: never killed */
 	uint16_t next_domid;

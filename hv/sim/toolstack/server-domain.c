@@ -21,8 +21,8 @@
 #include "base/cleanup.h"
 #include "base/macro.h"
 #include "hv/sim/hypervisor/domain.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/memory/slot.h"
 
 /* A killed process is gone in microseconds; one stuck in its kernel is left behind as a zombie. */
 #define KILL_WAIT_MS 500
@@ -43,7 +43,7 @@ static void on_adopted_died(evutil_socket_t fd, short what, void *arg)
 	adopted_end(arg);
 }
 
-static bool is_of(struct server *s, const struct adopted *p, uint32_t index)
+static bool is_of(struct sim_server *s, const struct adopted *p, uint32_t index)
 {
 	return p->domain == index &&
 	       p->generation == domain_at(&s->authority.xen, index)->generation;
@@ -51,7 +51,7 @@ static bool is_of(struct server *s, const struct adopted *p, uint32_t index)
 
 /* Calls fn for the pidfd of every process of the domain but xen-sim's own. */
 static void each_process(
-	struct server *s, uint32_t index, void (*fn)(int pid_fd, void *arg), void *arg)
+	struct sim_server *s, uint32_t index, void (*fn)(int pid_fd, void *arg), void *arg)
 {
 	struct connection *c;
 	struct adopted *p;
@@ -87,7 +87,7 @@ static bool has_ended(int pid_fd)
 }
 
 /* Slots of processes that are gone: their own events would come later. */
-static void detach_ended(struct server *s, uint32_t index)
+static void detach_ended(struct sim_server *s, uint32_t index)
 {
 	struct connection *c, *next;
 
@@ -102,7 +102,7 @@ static void detach_ended(struct server *s, uint32_t index)
 }
 
 /* Its processes first, as the vcpus of a destroyed domain stop before anything is torn down. */
-void server_domain_destroy(struct server *s, uint32_t index)
+void server_domain_destroy(struct sim_server *s, uint32_t index)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
 	int sig = SIGKILL;
@@ -160,7 +160,7 @@ static void wait_for_stop(int pid_fd, void *arg)
 }
 
 /* With the locks held here, none of them can hold one when it stops. */
-static void processes_stop(struct server *s, uint32_t index)
+static void processes_stop(struct sim_server *s, uint32_t index)
 {
 	int sig = SIGSTOP;
 
@@ -170,7 +170,7 @@ static void processes_stop(struct server *s, uint32_t index)
 	txn_abort(&s->authority.xen);
 }
 
-static void processes_continue(struct server *s, uint32_t index)
+static void processes_continue(struct sim_server *s, uint32_t index)
 {
 	int sig = SIGCONT;
 
@@ -179,7 +179,8 @@ static void processes_continue(struct server *s, uint32_t index)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static bool has_handle(struct server *s, const struct connection *end, uint32_t index, int32_t pid)
+static bool has_handle(
+	struct sim_server *s, const struct connection *end, uint32_t index, int32_t pid)
 {
 	const struct connection *c;
 
@@ -193,7 +194,7 @@ static bool has_handle(struct server *s, const struct connection *end, uint32_t 
 }
 
 /* Each process once, however many handles it has. */
-static uint32_t process_count(struct server *s, uint32_t index)
+static uint32_t process_count(struct sim_server *s, uint32_t index)
 {
 	const struct connection *c;
 	const struct adopted *p;
@@ -207,7 +208,7 @@ static uint32_t process_count(struct server *s, uint32_t index)
 	return n;
 }
 
-static void describe(struct server *s, uint32_t index, struct sim_domain_info *ret)
+static void describe(struct sim_server *s, uint32_t index, struct sim_domain_info *ret)
 {
 	*ret = (struct sim_domain_info){0};
 	domain_describe(&s->authority.xen, index, &ret->domain);
@@ -219,7 +220,7 @@ static void describe(struct server *s, uint32_t index, struct sim_domain_info *r
 static int create(struct connection *c, struct sim_message *m, struct sim_message *reply)
 {
 	static const uint8_t no_uuid[HV_UUID_LEN];
-	struct server *s = c->server;
+	struct sim_server *s = c->server;
 	struct domain_config config = {
 		.name = m->create.name[0] ? m->create.name : NULL,
 		.uuid = memcmp(m->create.uuid, no_uuid, HV_UUID_LEN) ? m->create.uuid : NULL,
@@ -255,7 +256,7 @@ static int create(struct connection *c, struct sim_message *m, struct sim_messag
 
 static int adopt(struct connection *c, uint32_t index, int pid_fd)
 {
-	struct server *s = c->server;
+	struct sim_server *s = c->server;
 	struct adopted *p;
 
 	/* Signal 0 also shows that it is a pidfd, and that the process is ours to end. */
@@ -285,7 +286,7 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 	return 0;
 }
 
-static int list(struct server *s, uint32_t nth, struct sim_message *reply)
+static int list(struct sim_server *s, uint32_t nth, struct sim_message *reply)
 {
 	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
 		if (domain_at(&s->authority.xen, i)->state == SIM_DOMAIN_FREE || nth-- > 0)
@@ -297,7 +298,7 @@ static int list(struct server *s, uint32_t nth, struct sim_message *reply)
 }
 
 /* Stock Linux: drivers/xen/evtchn.c runs into a BUG when a port that was open is closed. */
-static int restore(struct server *s, uint32_t index)
+static int restore(struct sim_server *s, uint32_t index)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
 	int r;
@@ -313,7 +314,7 @@ static int restore(struct server *s, uint32_t index)
 	return r;
 }
 
-static int set_state(struct server *s, uint32_t index, enum sim_message_type type)
+static int set_state(struct sim_server *s, uint32_t index, enum sim_message_type type)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
 
@@ -362,7 +363,7 @@ static int set_state(struct server *s, uint32_t index, enum sim_message_type typ
 int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
 	struct sim_message *reply, size_t *ret_len)
 {
-	struct server *s = c->server;
+	struct sim_server *s = c->server;
 	enum sim_message_type type = (enum sim_message_type)m->header.type;
 	uint32_t index;
 	int r;

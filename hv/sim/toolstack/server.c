@@ -13,11 +13,12 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
-#include "hv/sim/guest/guest.h"
-#include "hv/sim/memory/journal.h"
+#include "hv/sim/hypervisor/machine.h"
+#include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/memory/slot.h"
 #include "hv/sim/wire/packet.h"
 
-struct connection *server_connection_of(struct server *s, uint32_t slot)
+struct connection *server_connection_of(struct sim_server *s, uint32_t slot)
 {
 	struct connection *c;
 
@@ -30,7 +31,7 @@ struct connection *server_connection_of(struct server *s, uint32_t slot)
 /* The process is dead, or has closed its handle, or talks nonsense: all the same here. */
 void connection_end(struct connection *c)
 {
-	struct server *s = c->server;
+	struct sim_server *s = c->server;
 	uint32_t domain = c->ephemeral - 1;
 
 	if (c->slot)
@@ -52,7 +53,7 @@ void connection_end(struct connection *c)
 }
 
 /* After all that looks at processes' lists. The emulator cannot go on, and nobody waits for it. */
-static void look_for_corruption(struct server *s)
+static void look_for_corruption(struct sim_server *s)
 {
 	if (!server_is_corrupt(s))
 		return;
@@ -63,7 +64,7 @@ static void look_for_corruption(struct server *s)
 
 static void on_died(evutil_socket_t fd, short what, void *arg)
 {
-	struct server *s = ((struct connection *)arg)->server;
+	struct sim_server *s = ((struct connection *)arg)->server;
 
 	connection_end(arg);
 	look_for_corruption(s);
@@ -91,7 +92,7 @@ void connection_introduce(struct connection *c, uint32_t slot)
 	(void)packet_send(c->fd, &m, SIM_MESSAGE_LEN(slot), &a->event_fds[slot], 1, MSG_DONTWAIT);
 }
 
-static bool slot_is_current(struct server *s, const struct sim_slot_name *name)
+static bool slot_is_current(struct sim_server *s, const struct sim_slot_name *name)
 {
 	return name->slot < SIM_MAX_SLOTS &&
 	       atomic_load(&slot_at(&s->authority.xen, name->slot)->state) == SIM_SLOT_LIVE &&
@@ -125,7 +126,7 @@ static void forward_kick(struct connection *c, const struct sim_slot_name *name)
 }
 
 /* Somebody waits for long: waits, too, which is where the owner is reported and ended. */
-static void look_at_lock(struct server *s)
+static void look_at_lock(struct sim_server *s)
 {
 	txn_begin(&s->authority.xen);
 	txn_abort(&s->authority.xen);
@@ -303,7 +304,7 @@ static bool handle(struct connection *c, struct sim_message *m, size_t len, int 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct connection *c = arg;
-	struct server *s = c->server;
+	struct sim_server *s = c->server;
 	struct sim_message m;
 	int fds[SIM_FDS_MAX];
 	ssize_t n = packet_recv(c->fd, &m, fds, MSG_DONTWAIT);
@@ -320,7 +321,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-static int connection_new(struct server *s, int fd)
+static int connection_new(struct sim_server *s, int fd)
 {
 	struct connection *c = calloc(1, sizeof(*c));
 	struct ucred cred = {0};
@@ -348,7 +349,7 @@ static int connection_new(struct server *s, int fd)
 
 static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 {
-	struct server *s = arg;
+	struct sim_server *s = arg;
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
@@ -360,7 +361,7 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 /* Timers of vcpus: those that are due, then the wait for the next one. */
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct server *s = arg;
+	struct sim_server *s = arg;
 	uint64_t left_us = (timers_expire(&s->authority.xen) + 999U) / 1000U;
 	struct timeval tv = {.tv_sec = (time_t)(left_us / 1000000U),
 		.tv_usec = (suseconds_t)(left_us % 1000000U)};
@@ -372,7 +373,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 /* A dying domain lost its last mapping, or a timer was set. */
 static void on_kicked(evutil_socket_t fd, short what, void *arg)
 {
-	struct server *s = arg;
+	struct sim_server *s = arg;
 	uint32_t flags = atomic_exchange(&slot_at(&s->authority.xen, 0)->flags, 0);
 
 	slot_quiesce(&s->authority.xen, fd);
@@ -382,10 +383,10 @@ static void on_kicked(evutil_socket_t fd, short what, void *arg)
 		on_timer(-1, 0, s);
 }
 
-int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
-	struct server **ret_server)
+int sim_server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
+	struct sim_server **ret_server)
 {
-	struct server *s = calloc(1, sizeof(*s));
+	struct sim_server *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
@@ -407,20 +408,20 @@ int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms
 	if (!s->acceptable || !s->kicked || !s->timer || event_add(s->acceptable, NULL) < 0 ||
 		event_add(s->kicked, NULL) < 0) {
 		s->listen_fd = -1;
-		server_free(s);
+		sim_server_free(s);
 		return -ENOMEM;
 	}
 	*ret_server = s;
 	return 0;
 }
 
-bool server_is_corrupt(const struct server *s)
+bool server_is_corrupt(const struct sim_server *s)
 {
 	return atomic_load(&s->authority.xen.seg->corrupt);
 }
 
 /* Every guest domain ends, with its processes; Domain-0's lose their sockets. */
-void server_free(struct server *s)
+void sim_server_free(struct sim_server *s)
 {
 	struct connection *c;
 	struct adopted *p;

@@ -12,14 +12,14 @@
 
 struct event;
 struct event_base;
-struct server;
+struct sim_server;
 
 /* Takes the listening socket over. stopped_limit_ms: see lock.h; 0: never. */
-int server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
-	struct server **ret_server);
-void server_free(struct server *server);
+int sim_server_new(struct event_base *base, int listen_fd, uint32_t stopped_limit_ms,
+	struct sim_server **ret_server);
+void sim_server_free(struct sim_server *server);
 /* The event loop was left because some process has overwritten the emulator's memory. */
-bool server_is_corrupt(const struct server *server);
+bool server_is_corrupt(const struct sim_server *server);
 
 /* ---- between server.c and its parts -------------------------------------------------------- */
 
@@ -32,8 +32,8 @@ bool server_is_corrupt(const struct server *server);
 /* A connection, and the process behind it once it has attached. */
 struct connection {
 	LIST_ENTRY(connection) entries;
-	struct server *server; /* borrowed */
-	int fd;		       /* owned */
+	struct sim_server *server; /* borrowed */
+	int fd;			   /* owned */
 	struct event *readable;
 	int32_t pid;
 	bool greeted;
@@ -47,7 +47,7 @@ struct connection {
 /* A process that `xen-sim run` started: of a domain, though it may never attach. */
 struct adopted {
 	LIST_ENTRY(adopted) entries;
-	struct server *server;
+	struct sim_server *server;
 	int pid_fd; /* owned */
 	int32_t pid;
 	struct event *died;
@@ -55,7 +55,7 @@ struct adopted {
 	uint64_t generation;
 };
 
-struct server {
+struct sim_server {
 	struct authority authority;
 	struct event_base *base; /* borrowed */
 	int listen_fd;		 /* owned */
@@ -71,7 +71,7 @@ struct server {
 void connection_end(struct connection *c);
 /* Sends fd of slot (its eventfd) to c. */
 void connection_introduce(struct connection *c, uint32_t slot);
-struct connection *server_connection_of(struct server *s, uint32_t slot);
+struct connection *server_connection_of(struct sim_server *s, uint32_t slot);
 
 /* The process that a pidfd names; 0: it is gone. */
 int32_t pid_fd_pid(int pid_fd);
@@ -79,7 +79,7 @@ int32_t pid_fd_pid(int pid_fd);
 /* server-domain.c: what the tools ask for. Returns the reply's status. */
 int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
 	struct sim_message *reply, size_t *ret_len);
-void server_domain_destroy(struct server *s, uint32_t index);
+void server_domain_destroy(struct sim_server *s, uint32_t index);
 void adopted_end(struct adopted *p);
 
 #endif

@@ -9,19 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-void store_init(struct store *store)
+void store_init(struct sim_store *store)
 {
-	*store = (struct store){0};
+	*store = (struct sim_store){0};
 	TAILQ_INIT(&store->records);
 }
 
-static void record_free(struct store *store, struct store_record *r)
+static void record_free(struct sim_store *store, struct store_record *r)
 {
 	TAILQ_REMOVE(&store->records, r, entries);
 	free(r);
 }
 
-void store_clear(struct store *store)
+void store_clear(struct sim_store *store)
 {
 	struct store_record *r;
 
@@ -29,7 +29,7 @@ void store_clear(struct store *store)
 		record_free(store, r);
 }
 
-static struct store_record *record_find(struct store *store, uint16_t domid, const char *key)
+static struct store_record *record_find(struct sim_store *store, uint16_t domid, const char *key)
 {
 	struct store_record *r;
 
@@ -39,7 +39,7 @@ static struct store_record *record_find(struct store *store, uint16_t domid, con
 	return NULL;
 }
 
-static bool is_wanted(const struct store *store, uint32_t slot, const struct store_record *r)
+static bool is_wanted(const struct sim_store *store, uint32_t slot, const struct store_record *r)
 {
 	const struct store_watcher *w = &store->watchers[slot];
 
@@ -48,7 +48,7 @@ static bool is_wanted(const struct store *store, uint32_t slot, const struct sto
 	return w->on && r->sequence > w->seen && (r->record.len > 0 || r->sequence > w->from);
 }
 
-static bool anybody_wants(const struct store *store, const struct store_record *r)
+static bool anybody_wants(const struct sim_store *store, const struct store_record *r)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
 		if (is_wanted(store, i, r))
@@ -57,7 +57,7 @@ static bool anybody_wants(const struct store *store, const struct store_record *
 }
 
 /* Forgets what was removed and told to everybody. */
-static void store_sweep(struct store *store)
+static void store_sweep(struct sim_store *store)
 {
 	struct store_record *r, *next;
 
@@ -68,7 +68,7 @@ static void store_sweep(struct store *store)
 	}
 }
 
-static uint32_t record_count(const struct store *store, uint16_t domid)
+static uint32_t record_count(const struct sim_store *store, uint16_t domid)
 {
 	const struct store_record *r;
 	uint32_t n = 0;
@@ -78,14 +78,14 @@ static uint32_t record_count(const struct store *store, uint16_t domid)
 	return n;
 }
 
-static void record_touch(struct store *store, struct store_record *r)
+static void record_touch(struct sim_store *store, struct store_record *r)
 {
 	r->sequence = ++store->sequence;
 	TAILQ_REMOVE(&store->records, r, entries);
 	TAILQ_INSERT_TAIL(&store->records, r, entries);
 }
 
-int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char *key,
+int store_publish(struct sim_store *store, uint32_t slot, uint16_t domid, const char *key,
 	const void *value, size_t len)
 {
 	struct store_record *r;
@@ -111,7 +111,7 @@ int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char
 	return 0;
 }
 
-int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char *key)
+int store_remove(struct sim_store *store, uint32_t slot, uint16_t domid, const char *key)
 {
 	struct store_record *r;
 
@@ -128,7 +128,7 @@ int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char 
 	return 0;
 }
 
-bool store_remove_domain(struct store *store, uint16_t domid)
+bool store_remove_domain(struct sim_store *store, uint16_t domid)
 {
 	uint64_t last = store->sequence;
 	struct store_record *r, *next;
@@ -147,12 +147,12 @@ bool store_remove_domain(struct store *store, uint16_t domid)
 	return any;
 }
 
-void store_watch(struct store *store, uint32_t slot)
+void store_watch(struct sim_store *store, uint32_t slot)
 {
 	store->watchers[slot] = (struct store_watcher){.on = true, .from = store->sequence};
 }
 
-void store_watch_own(struct store *store, uint32_t slot)
+void store_watch_own(struct sim_store *store, uint32_t slot)
 {
 	/* Who watches everything sees its own, too. */
 	if (store->watchers[slot].on)
@@ -161,7 +161,7 @@ void store_watch_own(struct store *store, uint32_t slot)
 	store->watchers[slot].own = true;
 }
 
-void store_unwatch(struct store *store, uint32_t slot)
+void store_unwatch(struct sim_store *store, uint32_t slot)
 {
 	struct store_record *r;
 
@@ -172,7 +172,7 @@ void store_unwatch(struct store *store, uint32_t slot)
 	store_sweep(store);
 }
 
-int store_next(struct store *store, uint32_t slot, struct hv_record *ret_record)
+int store_next(struct sim_store *store, uint32_t slot, struct hv_record *ret_record)
 {
 	struct store_watcher *w = &store->watchers[slot];
 	struct store_record *r;

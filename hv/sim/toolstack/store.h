@@ -29,26 +29,26 @@ struct store_watcher {
 	uint64_t seen;
 };
 
-struct store {
+struct sim_store {
 	TAILQ_HEAD(, store_record) records;
 	uint64_t sequence;
 	struct store_watcher watchers[SIM_MAX_SLOTS]; /* by slot */
 };
 
-void store_init(struct store *store);
-void store_clear(struct store *store);
+void store_init(struct sim_store *store);
+void store_clear(struct sim_store *store);
 /* By slot. EINVAL, ENOSPC, ENOMEM */
-int store_publish(struct store *store, uint32_t slot, uint16_t domid, const char *key,
+int store_publish(struct sim_store *store, uint32_t slot, uint16_t domid, const char *key,
 	const void *value, size_t len);
 /* By slot. ENOENT */
-int store_remove(struct store *store, uint32_t slot, uint16_t domid, const char *key);
+int store_remove(struct sim_store *store, uint32_t slot, uint16_t domid, const char *key);
 /* Returns whether there were any. */
-bool store_remove_domain(struct store *store, uint16_t domid);
-void store_watch(struct store *store, uint32_t slot);
-void store_watch_own(struct store *store, uint32_t slot);
+bool store_remove_domain(struct sim_store *store, uint16_t domid);
+void store_watch(struct sim_store *store, uint32_t slot);
+void store_watch_own(struct sim_store *store, uint32_t slot);
 /* The slot is free: what it published is nobody's. */
-void store_unwatch(struct store *store, uint32_t slot);
+void store_unwatch(struct sim_store *store, uint32_t slot);
 /* 1 and the next change, or 0. */
-int store_next(struct store *store, uint32_t slot, struct hv_record *ret_record);
+int store_next(struct sim_store *store, uint32_t slot, struct hv_record *ret_record);
 
 #endif

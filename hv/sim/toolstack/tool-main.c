@@ -8,14 +8,14 @@
 
 #include "base/macro.h"
 
-struct command {
+struct tool_command {
 	const char *name; /* NULL: serve */
 	int (*fn)(const char *path, int argc, char **argv);
 	const char *usage;
 	const char *help;
 };
 
-static const struct command commands[] = {
+static const struct tool_command commands[] = {
 	{NULL, tool_serve, "[-d|--daemonize] [--no-argo] [--stopped-limit=MS]",
 		"be the emulator; -d: in the background, once it can be reached"},
 	{"run", tool_run,
@@ -41,7 +41,7 @@ static void usage(FILE *out)
 			   "An emulated Xen for developing and testing; it isolates nobody.\n"
 			   "PATH is its Unix socket.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		const struct command *c = &commands[i];
+		const struct tool_command *c = &commands[i];
 
 		(void)fprintf(out, "  xen-sim PATH%s%s %s\n      %s\n", c->name ? " " : "",
 			c->name ? c->name : "", c->usage, c->help);

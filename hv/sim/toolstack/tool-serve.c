@@ -138,23 +138,23 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)event_base_loopbreak(arg);
 }
 
-struct options {
+struct serve_options {
 	bool background;
 	bool no_argo;
 	uint32_t stopped_limit_ms;
 };
 
 static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd,
-	const struct options *options)
+	const struct serve_options *options)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
 	struct event *interrupt = base ? evsignal_new(base, SIGINT, on_signal, base) : NULL;
-	struct server *server = NULL;
+	struct sim_server *server = NULL;
 	int r = -ENOMEM;
 
 	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
-		r = server_new(base, listen_fd, options->stopped_limit_ms, &server);
+		r = sim_server_new(base, listen_fd, options->stopped_limit_ms, &server);
 	if (r < 0)
 		(void)say(path, "the emulator cannot be set up", -r);
 	if (r == 0)
@@ -172,7 +172,7 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	/* First the name, then the rest: nobody finds an emulator that is ending. */
 	(void)unlink(path);
 	(void)unlink(lock_name);
-	server_free(server);
+	sim_server_free(server);
 	if (!server)
 		(void)close(listen_fd);
 	if (term)
@@ -184,10 +184,10 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	return r < 0 ? 1 : 0;
 }
 
-static bool options_parse(int argc, char **argv, struct options *ret)
+static bool options_parse(int argc, char **argv, struct serve_options *ret)
 {
 	static const char limit[] = "--stopped-limit=";
-	struct options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
+	struct serve_options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
 
 	for (int i = 1; i < argc; i++) {
 		const char *value;
@@ -227,7 +227,7 @@ int tool_serve(const char *path, int argc, char **argv)
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_free_ char *lock_name = NULL;
 	int listen_fd, ready_fd = -1;
-	struct options options;
+	struct serve_options options;
 
 	if (!options_parse(argc, argv, &options))
 		return 2;

@@ -3,7 +3,7 @@
 #ifndef MSGD_HV_SIM_TOOLSTACK_TOOL_H
 #define MSGD_HV_SIM_TOOLSTACK_TOOL_H
 
-#include "hv/sim/process/client.h"
+#include "hv/sim/wire/connect.h"
 
 /* path: of the emulator's socket; argv[0] is the command. Returns the exit status. */
 int tool_serve(const char *path, int argc, char **argv);

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-union control {
+union packet_control {
 	struct cmsghdr align;
 	char data[CMSG_SPACE(sizeof(int) * SIM_FDS_MAX)];
 };
@@ -15,7 +15,7 @@ union control {
 int packet_send(int fd, const struct sim_message *message, size_t len, const int *fds, size_t n_fds,
 	int flags)
 {
-	union control control = {0};
+	union packet_control control = {0};
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)message, .iov_len = len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
@@ -57,7 +57,7 @@ static size_t take_fds(struct msghdr *msg, int ret_fds[SIM_FDS_MAX])
 
 ssize_t packet_recv(int fd, struct sim_message *ret_message, int ret_fds[SIM_FDS_MAX], int flags)
 {
-	union control control;
+	union packet_control control;
 	struct iovec iov = {.iov_base = ret_message, .iov_len = sizeof(*ret_message)};
 	struct msghdr msg = {
 		.msg_iov = &iov,

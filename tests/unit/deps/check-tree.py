@@ -15,13 +15,24 @@ import subprocess
 import sys
 import tempfile
 
+# The emulator's folders: each may include those before it, but for its two ends of one socket.
+SIM_BELOW = ['hv/sim/memory', 'hv/sim/hypervisor', 'hv/sim/guest', 'hv/sim/wire']
+SIM = ['hv/sim', *SIM_BELOW, 'hv/sim/toolstack', 'hv/sim/process', 'hv/sim/testing']
+
 # Part: the parts that its files may include besides itself. The longest prefix of a path decides.
 # Dependencies point one way (design.md, section 2).
 MAY_INCLUDE = {
     'base': [],
     'proto': ['base'],
     'hv': ['base'],
-    'hv/sim': ['base', 'hv'],
+    'hv/sim': ['base', 'hv'],  # its door only
+    'hv/sim/memory': ['base', 'hv'],
+    'hv/sim/hypervisor': ['base', 'hv', 'hv/sim/memory'],
+    'hv/sim/guest': ['base', 'hv', 'hv/sim/memory', 'hv/sim/hypervisor'],
+    'hv/sim/wire': ['base', 'hv', 'hv/sim/memory'],
+    'hv/sim/toolstack': ['base', 'hv', *SIM_BELOW],
+    'hv/sim/process': ['base', 'hv', 'hv/sim', *SIM_BELOW],
+    'hv/sim/testing': ['base', 'hv', *SIM],
     'hv/xen': ['base', 'hv', 'kmod/include/uapi/xen/argodev.h'],
     'libmsg': ['base', 'proto', 'hv'],
     # the agent's protocol is hv/xen's, its records go through hv.h
@@ -36,8 +47,9 @@ MAY_INCLUDE = {
     'examples': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
-    'tests': ['base', 'proto', 'hv', 'hv/sim', 'hv/xen', 'libmsg', 'agent', 'daemon',
-              'daemon/policy', 'daemon/broker', 'daemon/shell', 'daemon/admin', 'msgctl', 'kmod/include/uapi/xen/argodev.h'],
+    'tests': ['base', 'proto', 'hv', *SIM, 'hv/xen', 'libmsg', 'agent', 'daemon', 'daemon/policy',
+              'daemon/broker', 'daemon/shell', 'daemon/admin', 'msgctl',
+              'kmod/include/uapi/xen/argodev.h'],
 }
 
 # Single files that may do what their part may not, each with its reason.
@@ -45,7 +57,7 @@ EXCEPTIONS = {
     # picks the backend at run time
     'hv/open.c': ['hv/sim', 'hv/xen'],
     # measures the emulator itself
-    'bench/sim-scale.c': ['hv/sim'],
+    'bench/sim-scale.c': SIM,
 }
 
 # Who may include Xen's headers: hv, and the tests that speak to it at the level of its ABI.
@@ -170,7 +182,12 @@ CASES = [
     ('includes', 'proto/a.c', '#include "proto/p.h"\n#include <errno.h>', None),
     ('includes', 'hv/a.c', '#include "proto/p.h"', 'hv/ must not'),
     ('includes', 'hv/a.c', '#include "hv/sim/testing/sim.h"', 'hv/ must not'),
-    ('includes', 'hv/open.c', '#include "hv/sim/testing/sim.h"', None),
+    ('includes', 'hv/open.c', '#include "hv/sim/open.h"', None),
+    ('includes', 'hv/open.c', '#include "hv/sim/testing/sim.h"', 'hv/ must not'),
+    ('includes', 'hv/sim/memory/a.c', '#include "hv/sim/guest/g.h"', 'hv/sim/memory/ must not'),
+    ('includes', 'hv/sim/guest/a.c', '#include "hv/sim/hypervisor/h.h"', None),
+    ('includes', 'hv/sim/guest/a.c', '#include "hv/sim/process/p.h"', 'hv/sim/guest/ must not'),
+    ('includes', 'hv/sim/process/a.c', '#include "hv/sim/toolstack/t.h"', 'hv/sim/process/ must'),
     ('includes', 'hv/sim/a.c', '#include "hv/hv.h"\n#include <xen/xen.h>', None),
     ('includes', 'libmsg/a.c', '#include "hv/sim/testing/sim.h"', 'libmsg/ must not'),
     ('includes', 'libmsg/a.c', '#include "daemon/d.h"', 'libmsg/ must not'),
@@ -202,9 +219,10 @@ CASES = [
     ('licences', 'kmod/a.c', '// ' + LICENCE, 'does not start with'),
     ('licences', 'kmod/a.c', '// ' + KMOD_LICENCE, None),
 ]
-PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/testing/sim.h', 'daemon/d.h', 'daemon/admin/a.h',
-           'daemon/broker/b.h', 'daemon/policy/p.h', 'daemon/shell/s.h', 'libmsg/libmsg.h',
-           'libmsg/private.h']
+PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/open.h', 'hv/sim/guest/g.h', 'hv/sim/hypervisor/h.h',
+           'hv/sim/process/p.h', 'hv/sim/testing/sim.h', 'hv/sim/toolstack/t.h', 'daemon/d.h',
+           'daemon/admin/a.h', 'daemon/broker/b.h', 'daemon/policy/p.h', 'daemon/shell/s.h',
+           'libmsg/libmsg.h', 'libmsg/private.h']
 
 
 def case_breaches(check, path, text):

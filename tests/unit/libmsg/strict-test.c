@@ -47,7 +47,7 @@ static const struct sim_domain *domain_of(struct pair *pair, unsigned side)
 {
 	const struct xen *xen = sim_xen(pair->sim);
 
-	return domain_at(xen, domain_find(xen, pair->sides[side].domid));
+	return domain_at(xen, sim_domain_find(xen, pair->sides[side].domid));
 }
 
 static bool readable(struct pair_side *side)

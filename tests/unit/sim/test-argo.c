@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "hv/sim/hypervisor/argo.h"
+
 #define RING_LEN 4032U /* one page with its header */
 
 struct ring {
@@ -112,7 +114,7 @@ static void test_register_again(void **state)
 {
 	struct world *w = *state;
 	xen_argo_register_ring_t r = {.aport = 5, .partner_id = w->b, .len = RING_LEN};
-	struct sim_domain *d = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *d = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	xen_argo_gfn_t bad = 60000;
 	struct ring ring;
 
@@ -232,7 +234,7 @@ static void test_hostile_rx(void **state)
 	ring_memory(w, w->a, 2, &ring); /* the second page is a guard */
 	guard = sim_page(w->xen, ring.gfn + 1);
 	assert_int_equal(reg(w, w->a, 5, w->b, RING_LEN, ring.gfns, 1), 0);
-	xen_ring = argo_find(w->xen, domain_find(w->xen, w->a), 5, w->b, NULL);
+	xen_ring = argo_find(w->xen, sim_domain_find(w->xen, w->a), 5, w->b, NULL);
 	for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
 		for (uint32_t len = 0; len < sizeof(data); len += 31) {
 			uint32_t tx = xen_ring->tx_ptr;
@@ -336,7 +338,7 @@ static void test_notify(void **state)
 		XEN_ARGO_RING_EXISTS | XEN_ARGO_RING_EMSGSIZE | XEN_ARGO_RING_EMPTY);
 	assert_int_equal(sendv(w, w->b, w->a, 5, data, 3000), 3000);
 	assert_int_equal(sendv(w, w->b, w->a, 5, data, 3000), -EAGAIN);
-	xen_ring = argo_find(w->xen, domain_find(w->xen, w->a), 5, w->b, NULL);
+	xen_ring = argo_find(w->xen, sim_domain_find(w->xen, w->a), 5, w->b, NULL);
 	assert_int_equal(xen_ring->n_waiters, 1);
 	assert_int_equal(xen_ring->waiters[0].len, 3000);
 	/* One entry a domain, and the largest length. */

@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "hv/sim/process/client.h"
+#include "hv/sim/wire/connect.h"
 #include "hv/sim/wire/packet.h"
 #include "hv/sim/memory/proc.h"
 #include "hv/sim/memory/segment.h"
@@ -403,9 +403,9 @@ static void corrupt_chain(uint8_t next)
 	assert_int_equal(d->rings[1].next, 1);
 	d->rings[1].next = next;
 	hv_close(hv); /* xen-sim unregisters both */
-	for (int i = 0; i < 1000 && process_start_time(pid); i++)
+	for (int i = 0; i < 1000 && proc_start_time(pid); i++)
 		(void)poll(NULL, 0, 10);
-	assert_int_equal(process_start_time(pid), 0);
+	assert_int_equal(proc_start_time(pid), 0);
 	assert_true(pread(log, text, sizeof(text) - 1, 0) > 0);
 	assert_non_null(strstr(text, "has overwritten the emulator's memory"));
 	assert_int_not_equal(access(e.path, F_OK), 0);
@@ -450,8 +450,8 @@ static void test_timers(void **state)
 	xen = sim_hv_xen(a);
 	assert_int_equal(evtchn_op(xen, domid_a, EVTCHNOP_bind_virq, &first), 0);
 	assert_int_equal(evtchn_op(xen, domid_b, EVTCHNOP_bind_virq, &second), 0);
-	pending_a = domain_at(xen, domain_find(xen, domid_a))->info.pending;
-	pending_b = domain_at(xen, domain_find(xen, domid_b))->info.pending;
+	pending_a = domain_at(xen, sim_domain_find(xen, domid_a))->info.pending;
+	pending_b = domain_at(xen, sim_domain_find(xen, domid_b))->info.pending;
 	start = monotonic_ns();
 	assert_int_equal(sim_timer_set(xen, domid_b, 0, start + 1500000000), 0);
 	assert_int_equal(sim_timer_set(xen, domid_a, 0, start + 50000000), 0);

@@ -4,7 +4,10 @@
 #include "tests/unit/sim/support.h"
 
 #include "base/macro.h"
-#include "hv/sim/guest/guest.h"
+
+#include "hv/sim/guest/grant.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/guest/ring.h"
 
 struct objects {
 	struct sim_domain *a, *b;
@@ -14,8 +17,8 @@ struct objects {
 static struct objects make(struct world *w)
 {
 	struct xen *xa = sim_hv_xen(w->hv_a), *xb = sim_hv_xen(w->hv_b);
-	struct objects o = {.a = domain_at(w->xen, domain_find(w->xen, w->a)),
-		.b = domain_at(w->xen, domain_find(w->xen, w->b))};
+	struct objects o = {.a = domain_at(w->xen, sim_domain_find(w->xen, w->a)),
+		.b = domain_at(w->xen, sim_domain_find(w->xen, w->b))};
 	evtchn_bind_ipi_t ipi = {0};
 	evtchn_bind_pirq_t pirq = {.pirq = 9};
 	uint32_t remote, aport, page;

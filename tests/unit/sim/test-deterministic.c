@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hv/sim/guest/guest.h"
 #include "tests/unit/sim/support.h"
+
+#include "hv/sim/memory/page.h"
 
 #define APORT	 7
 #define RING_LEN 4096U
@@ -58,7 +59,7 @@ static void det_close(struct det *d)
 
 static struct sim_domain *domain_of(struct det *d, uint16_t domid)
 {
-	return domain_at(d->xen, domain_find(d->xen, domid));
+	return domain_at(d->xen, sim_domain_find(d->xen, domid));
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
@@ -159,7 +160,7 @@ static int call_copy(struct det *d)
 		.flags = GNTCOPY_source_gref};
 	uint64_t gfn;
 
-	for (gfn = 1; !page_is_owned(d->xen, gfn, domain_find(d->xen, d->a)); gfn++)
+	for (gfn = 1; !page_is_owned(d->xen, gfn, sim_domain_find(d->xen, d->a)); gfn++)
 		;
 	op.dest.u.gmfn = gfn;
 	assert_int_equal(grant_table_op(d->xen, d->a, GNTTABOP_copy, &op, 1), 0);

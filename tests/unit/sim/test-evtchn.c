@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/hypervisor/upcall.h"
 
 /* A domain without the guest kernel: it polls its shared info itself. */
 static uint16_t bare_domain(struct world *w)
@@ -178,7 +178,7 @@ static void test_bits(void **state)
 {
 	struct world *w = *state;
 	uint16_t bare = bare_domain(w);
-	struct sim_domain *d = domain_at(w->xen, domain_find(w->xen, bare));
+	struct sim_domain *d = domain_at(w->xen, sim_domain_find(w->xen, bare));
 	uint32_t port = alloc_unbound(w, bare, w->a);
 	evtchn_bind_interdomain_t bind = {.remote_dom = bare, .remote_port = port};
 	evtchn_unmask_t unmask = {.port = port};
@@ -210,7 +210,7 @@ static void test_to_itself(void **state)
 {
 	struct world *w = *state;
 	uint16_t bare = bare_domain(w);
-	struct sim_domain *d = domain_at(w->xen, domain_find(w->xen, bare));
+	struct sim_domain *d = domain_at(w->xen, sim_domain_find(w->xen, bare));
 	uint32_t port = alloc_unbound(w, bare, DOMID_SELF);
 	evtchn_bind_interdomain_t bind = {.remote_dom = DOMID_SELF, .remote_port = port};
 
@@ -234,7 +234,7 @@ static uint16_t wide_domain(struct world *w)
 
 static struct sim_domain *domain_of(struct world *w, uint16_t domid)
 {
-	return domain_at(w->xen, domain_find(w->xen, domid));
+	return domain_at(w->xen, sim_domain_find(w->xen, domid));
 }
 
 static bool take_pending(struct sim_domain *d, uint32_t port)
@@ -625,7 +625,7 @@ static void test_scan(void **state)
 {
 	struct world *w = *state;
 	uint16_t wide = wide_domain(w);
-	uint32_t domain = domain_find(w->xen, wide), seen[256] = {0}, ipi[200];
+	uint32_t domain = sim_domain_find(w->xen, wide), seen[256] = {0}, ipi[200];
 	struct sim_domain *d = domain_at(w->xen, domain);
 
 	for (uint32_t i = 0; i < 200; i++)

@@ -5,7 +5,12 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "hv/sim/guest/guest.h"
+
+#include "hv/sim/guest/grant.h"
+#include "hv/sim/guest/ring.h"
+#include "hv/sim/hypervisor/evtchn.h"
+#include "hv/sim/hypervisor/fifo.h"
+#include "hv/sim/hypervisor/upcall.h"
 
 #define PENDING (1U << EVTCHN_FIFO_PENDING)
 #define MASKED	(1U << EVTCHN_FIFO_MASKED)
@@ -52,7 +57,7 @@ static struct fifo fifo_bare(struct world *w, uint32_t max_port)
 	struct fifo f = {.w = w};
 
 	assert_int_equal(sim_domain_create(w->sim, &config, &f.domid), 0);
-	f.domain = domain_find(w->xen, f.domid);
+	f.domain = sim_domain_find(w->xen, f.domid);
 	f.d = domain_at(w->xen, f.domain);
 	return f;
 }
@@ -158,7 +163,7 @@ static void test_pages(void **state)
 {
 	struct world *w = *state;
 	struct fifo f = fifo_bare(w, 10000);
-	struct fifo a = {.w = w, .domid = w->a, .domain = domain_find(w->xen, w->a)};
+	struct fifo a = {.w = w, .domid = w->a, .domain = sim_domain_find(w->xen, w->a)};
 	uint32_t refs[1], shared, share, xen_page, port = 0;
 	gnttab_transfer_t gift = {.domid = 99};
 	uint64_t gone;
@@ -389,7 +394,7 @@ static void test_reset_kernel(void **state)
 
 	assert_int_equal(sim_domain_create(w->sim, &config, &domid), 0);
 	assert_int_equal(sim_hv_open(w->sim, domid, &f), 0);
-	d = domain_at(w->xen, domain_find(w->xen, domid));
+	d = domain_at(w->xen, sim_domain_find(w->xen, domid));
 	control = d->vcpus[1].control_page;
 	array = d->array_page[0];
 	for (uint32_t i = 0; i < 3; i++)
@@ -608,7 +613,7 @@ static void test_kernel(void **state)
 
 	assert_int_equal(sim_domain_create(w->sim, &config, &domid), 0);
 	assert_int_equal(sim_hv_open(w->sim, domid, &f), 0);
-	d = domain_at(w->xen, domain_find(w->xen, domid));
+	d = domain_at(w->xen, sim_domain_find(w->xen, domid));
 	assert_int_equal(d->fifo, 1);
 	while (theirs < 9000)
 		assert_int_equal(f->ops->evtchn_alloc_unbound(f, w->b, &theirs), 0);

@@ -2,13 +2,13 @@
 /* Where the emulator was not Xen, as tests/random found it: each once, by hand. */
 #include "tests/unit/sim/support.h"
 
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/hypervisor/argo.h"
 
 #define HOST_VA 0x100000U
 
 static struct sim_domain *domain_of(struct world *w, uint16_t domid)
 {
-	return domain_at(w->xen, domain_find(w->xen, domid));
+	return domain_at(w->xen, sim_domain_find(w->xen, domid));
 }
 
 static uint64_t page_of(struct world *w, uint16_t domid)
@@ -109,7 +109,7 @@ static void test_mapper_dies(void **state)
 	assert_int_equal(sim_domain_destroy(w->sim, w->b), 0);
 	assert_int_equal(a->n_pinned, 0);
 	assert_int_equal(a->grants[100] & (GTF_reading | GTF_writing), 0);
-	assert_int_equal(domain_find(w->xen, w->b), DOMAIN_NONE);
+	assert_int_equal(sim_domain_find(w->xen, w->b), DOMAIN_NONE);
 	assert_int_equal(sim_check(w->sim, stderr), 0);
 }
 
@@ -122,10 +122,10 @@ static void test_zombies_mapper_dies(void **state)
 	domain_of(w, w->a)->grants[100] = entry(GTF_permit_access, w->b, page_of(w, w->a));
 	assert_int_equal(map(w, w->b, w->a, 100, 0, &op), GNTST_okay);
 	assert_int_equal(sim_domain_destroy(w->sim, w->a), 0);
-	assert_int_not_equal(domain_find(w->xen, w->a), DOMAIN_NONE);
+	assert_int_not_equal(sim_domain_find(w->xen, w->a), DOMAIN_NONE);
 	assert_int_equal(sim_domain_destroy(w->sim, w->b), 0);
-	assert_int_equal(domain_find(w->xen, w->a), DOMAIN_NONE);
-	assert_int_equal(domain_find(w->xen, w->b), DOMAIN_NONE);
+	assert_int_equal(sim_domain_find(w->xen, w->a), DOMAIN_NONE);
+	assert_int_equal(sim_domain_find(w->xen, w->b), DOMAIN_NONE);
 }
 
 /* A dead domain does not wait for room any more: its successor would be woken for it. */
@@ -143,7 +143,8 @@ static void test_waiter_dies(void **state)
 	assert_int_equal(argo_op(w->xen, w->a, XEN_ARGO_OP_register_ring, &reg, &gfn, 1, 0), 0);
 	assert_int_equal(argo_op(w->xen, w->b, XEN_ARGO_OP_sendv, &addr, &iov, 1, 0), 3000);
 	assert_int_equal((int)argo_op(w->xen, w->b, XEN_ARGO_OP_sendv, &addr, &iov, 1, 0), -EAGAIN);
-	ring = argo_find(w->xen, domain_find(w->xen, w->a), 5, XEN_ARGO_DOMID_ANY, &(uint32_t){0});
+	ring = argo_find(
+		w->xen, sim_domain_find(w->xen, w->a), 5, XEN_ARGO_DOMID_ANY, &(uint32_t){0});
 	assert_int_equal(ring->n_waiters, 1);
 	assert_int_equal(sim_domain_destroy(w->sim, w->b), 0);
 	assert_int_equal(ring->n_waiters, 0);

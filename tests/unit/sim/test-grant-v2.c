@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "hv/sim/memory/page.h"
+
 #define REF 20U
 
 struct granter {
@@ -23,7 +25,7 @@ static struct granter granter_make(struct world *w)
 	struct granter g;
 
 	assert_int_equal(sim_domain_create(w->sim, &config, &g.domid), 0);
-	g.d = domain_at(w->xen, domain_find(w->xen, g.domid));
+	g.d = domain_at(w->xen, sim_domain_find(w->xen, g.domid));
 	assert_int_equal(sim_pages_alloc(w->xen, g.domid, 1, &g.gfn), 0);
 	g.page = sim_page(w->xen, g.gfn);
 	for (unsigned int i = 0; i < 4096; i++)
@@ -219,7 +221,7 @@ static void test_gift(void **state)
 	assert_int_equal(entry(&to, REF)->full_page.frame, from.gfn);
 	assert_int_equal(entry(&to, REF)->hdr.flags,
 		GTF_accept_transfer | GTF_transfer_committed | GTF_transfer_completed);
-	assert_true(page_is_owned(w->xen, from.gfn, domain_find(w->xen, to.domid)));
+	assert_true(page_is_owned(w->xen, from.gfn, sim_domain_find(w->xen, to.domid)));
 }
 
 /* Whoever dies while switching: one version, or the other. */

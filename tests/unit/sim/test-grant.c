@@ -6,14 +6,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/memory/page.h"
 
 #define VA 0x100000U /* where a guest would have it */
 
 /* A page of a's own, granted as a guest would: by writing the entry. */
 static uint64_t grant(struct world *w, uint16_t domid, uint32_t ref, uint16_t to, uint16_t flags)
 {
-	struct sim_domain *d = domain_at(w->xen, domain_find(w->xen, domid));
+	struct sim_domain *d = domain_at(w->xen, sim_domain_find(w->xen, domid));
 	uint64_t gfn;
 
 	assert_int_equal(sim_pages_alloc(w->xen, domid, 1, &gfn), 0);
@@ -42,7 +42,7 @@ static int unmap(struct world *w, uint16_t who, uint32_t handle)
 static void test_map(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	uint32_t h, h2, rw = GNTMAP_host_map, ro = GNTMAP_host_map | GNTMAP_readonly;
 
 	(void)grant(w, w->a, 100, w->b, GTF_permit_access);
@@ -75,7 +75,7 @@ static void test_map(void **state)
 static void test_bad_page(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	uint64_t gfn;
 	uint32_t h;
 
@@ -111,7 +111,7 @@ static void test_calls(void **state)
 static void test_parts(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	gnttab_map_grant_ref_t m = {.host_addr = VA,
 		.dom = w->a,
 		.ref = 100,
@@ -177,7 +177,7 @@ static void test_table(void **state)
 					 .name = "bare", .no_guest_kernel = true, .grant_v1 = true},
 				 &domid),
 		0);
-	d = domain_at(w->xen, domain_find(w->xen, domid));
+	d = domain_at(w->xen, sim_domain_find(w->xen, domid));
 	setup.frame_list.p = frames;
 	assert_int_equal(grant_table_op(w->xen, domid, GNTTABOP_query_size, &q, 1), 0);
 	assert_int_equal(q.nr_frames, 1);
@@ -225,7 +225,7 @@ static int copy(struct world *w, uint16_t dom, uint32_t ref, uint64_t gfn, uint1
 static void test_copy(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	gnttab_copy_t back = {.source = {.domid = DOMID_SELF},
 		.dest = {.u.ref = 100, .domid = w->a},
 		.len = 1,
@@ -267,7 +267,7 @@ static void test_copy(void **state)
 static void test_transfer(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	gnttab_transfer_t op = {.domid = w->a, .ref = 100};
 	uint64_t gfn;
 	uint32_t h;
@@ -281,7 +281,7 @@ static void test_transfer(void **state)
 	assert_int_equal(unmap(w, w->a, h), GNTST_okay);
 	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
 	assert_int_equal(op.status, GNTST_okay);
-	assert_true(page_is_owned(w->xen, gfn, domain_find(w->xen, w->a)));
+	assert_true(page_is_owned(w->xen, gfn, sim_domain_find(w->xen, w->a)));
 	assert_int_equal(a->grants[100] >> 32, gfn);
 	assert_int_equal(a->grants[100] & 0xffff,
 		GTF_accept_transfer | GTF_transfer_committed | GTF_transfer_completed);
@@ -292,7 +292,7 @@ static void test_transfer(void **state)
 	op.mfn = gfn;
 	assert_int_equal(grant_table_op(w->xen, w->b, GNTTABOP_transfer, &op, 1), 0);
 	assert_int_equal(op.status, GNTST_general_error); /* the entry was used */
-	assert_false(page_is_owned(w->xen, gfn, domain_find(w->xen, w->b)));
+	assert_false(page_is_owned(w->xen, gfn, sim_domain_find(w->xen, w->b)));
 	assert_int_equal(sim_pages_alloc(w->xen, w->b, 1, &gfn), 0);
 	op.mfn = gfn;
 	op.domid = 99;
@@ -312,7 +312,7 @@ static int transfer(struct world *w, uint64_t gfn, uint16_t to, uint32_t ref)
 static void test_transfer_refused(void **state)
 {
 	struct world *w = *state;
-	struct sim_domain *a = domain_at(w->xen, domain_find(w->xen, w->a));
+	struct sim_domain *a = domain_at(w->xen, sim_domain_find(w->xen, w->a));
 	xen_argo_register_ring_t whole = {.aport = 5, .partner_id = w->a};
 	xen_argo_register_ring_t parts = {.aport = 6, .partner_id = w->a};
 	xen_argo_gfn_t gfns[4], swapped[2];
@@ -332,7 +332,7 @@ static void test_transfer_refused(void **state)
 	a->grants[100] = GTF_accept_transfer | (uint64_t)w->b << 16;
 	for (uint32_t i = 0; i < 4; i++) {
 		assert_int_equal(transfer(w, gfns[i], w->a, 100), GNTST_bad_page);
-		assert_true(page_is_owned(w->xen, gfns[i], domain_find(w->xen, w->b)));
+		assert_true(page_is_owned(w->xen, gfns[i], sim_domain_find(w->xen, w->b)));
 	}
 	assert_int_equal(transfer(w, 0, w->a, 100), GNTST_bad_page);
 	assert_int_equal(transfer(w, UINT64_MAX, w->a, 100), GNTST_bad_page);
@@ -355,7 +355,7 @@ static void test_transfer_refused(void **state)
 	assert_int_equal(
 		sim_domain_create(w->sim, &(struct sim_domain_config){.name = "c"}, &dying), 0);
 	(void)grant(w, dying, 100, w->a, GTF_permit_access);
-	domain_at(w->xen, domain_find(w->xen, dying))->grants[101] =
+	domain_at(w->xen, sim_domain_find(w->xen, dying))->grants[101] =
 		GTF_accept_transfer | (uint64_t)w->b << 16;
 	assert_int_equal(map(w, w->a, dying, 100, GNTMAP_host_map, &h), GNTST_okay);
 	assert_int_equal(sim_domain_destroy(w->sim, dying), 0);

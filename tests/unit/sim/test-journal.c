@@ -12,7 +12,11 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/guest/grant.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/guest/release.h"
+#include "hv/sim/guest/ring.h"
+#include "hv/sim/memory/slot.h"
 
 #define INBOX 40U /* aport */
 
@@ -175,7 +179,7 @@ static void run_map(struct scene *s)
 
 static void run_release(struct scene *s)
 {
-	slot_release(s->xen, s->xen->slot);
+	guest_release(s->xen, s->xen->slot);
 }
 
 static const struct operation operations[] = {
@@ -244,7 +248,7 @@ static void test_cut_anywhere(void **state)
 			assert_int_equal(n_recovered(w), before + held);
 			scene_end(&s);
 			if (operations[i].run == run_bind) /* its port of b's */
-				slot_release(sim_hv_xen(w->hv_b), sim_hv_xen(w->hv_b)->slot);
+				guest_release(sim_hv_xen(w->hv_b), sim_hv_xen(w->hv_b)->slot);
 			assert_true(n < 1000);
 		} while (was_cut);
 		/* Something was there to cut, in what changes the state. */
@@ -393,7 +397,7 @@ static void test_cut_event(void **state)
 		got = w->hv_b->ops->poll_events(w->hv_b, &event, 1);
 		/* On FIFO also once only: what was linked is not linked again by the recovery. */
 		assert_int_equal(guest_port_unmask(sim_hv_xen(w->hv_b), &s.peer_port, 1), 0);
-		if (domain_at(w->xen, domain_find(w->xen, w->b))->fifo)
+		if (domain_at(w->xen, sim_domain_find(w->xen, w->b))->fifo)
 			assert_int_equal(w->hv_b->ops->poll_events(w->hv_b, &again, 1), 0);
 		if (!was_cut || n_redone(w) > redone) {
 			assert_int_equal(got, 1);

@@ -11,7 +11,8 @@
 
 #include "base/macro.h"
 #include "hv/argo-ring.h"
-#include "hv/sim/guest/guest.h"
+#include "hv/sim/guest/port.h"
+#include "hv/sim/memory/slot.h"
 
 /* ---- one lock ------------------------------------------------------------------------- */
 
@@ -48,7 +49,7 @@ static void watch_begin(struct seen *seen, struct world *w, struct xen *xen)
 
 static uint64_t only(const struct world *w, uint16_t domid)
 {
-	return 1ULL << domain_find(w->xen, domid);
+	return 1ULL << sim_domain_find(w->xen, domid);
 }
 
 static void test_one_lock(void **state)

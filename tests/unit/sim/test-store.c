@@ -10,16 +10,16 @@
 
 #include "hv/sim/toolstack/store.h"
 
-static struct store *make(void)
+static struct sim_store *make(void)
 {
-	struct store *store = malloc(sizeof(*store));
+	struct sim_store *store = malloc(sizeof(*store));
 
 	assert_non_null(store);
 	store_init(store);
 	return store;
 }
 
-static void drop(struct store *store)
+static void drop(struct sim_store *store)
 {
 	store_clear(store);
 	free(store);
@@ -27,7 +27,7 @@ static void drop(struct store *store)
 
 static void test_coalesce(void **state)
 {
-	struct store *s = make();
+	struct sim_store *s = make();
 	struct hv_record r;
 
 	assert_int_equal(store_publish(s, 1, 1, "k", "1", 1), 0);
@@ -49,7 +49,7 @@ static void test_coalesce(void **state)
 
 static void test_removed(void **state)
 {
-	struct store *s = make();
+	struct sim_store *s = make();
 	struct hv_record r;
 
 	assert_int_equal(store_publish(s, 1, 1, "gone", "1", 1), 0);
@@ -85,7 +85,7 @@ static void test_removed(void **state)
 /* What was removed and not seen yet counts: a guest cannot make the store grow by that. */
 static void test_quota(void **state)
 {
-	struct store *s = make();
+	struct sim_store *s = make();
 	char key[HV_STORE_KEY_MAX];
 	struct hv_record r;
 
@@ -108,7 +108,7 @@ static void test_names(void **state)
 {
 	static const char *const bad[] = {"", "a/b", "a b", "a_b", "..", "\xc3\xa4",
 		"0123456789012345678901234567890123456789"};
-	struct store *s = make();
+	struct sim_store *s = make();
 	char value[HV_STORE_VALUE_MAX + 1] = {0};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The process' end of the socket to xen-sim, and the tools' (xen-sim list and so on). */
-#ifndef MSGD_HV_SIM_PROCESS_CLIENT_H
-#define MSGD_HV_SIM_PROCESS_CLIENT_H
+/*
+ * A connection to xen-sim, for the tools and for a handle. Must know nothing of what is asked over
+ * it.
+ */
+#ifndef MSGD_HV_SIM_WIRE_CONNECT_H
+#define MSGD_HV_SIM_WIRE_CONNECT_H
 
-#include "hv/hv.h"
 #include "hv/sim/wire/protocol.h"
-
-/* spec: "PATH" or "PATH#DOMAIN"; see hv_open. *ret_reason is set on failure. */
-int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason);
 
 /*
  * Connects to the authority at path and checks that it is one. ENOENT, EPROTO, EPROTONOSUPPORT,
@@ -21,5 +20,11 @@ int sim_connect(const char *path, int *ret_fd, const char **ret_reason);
  */
 int sim_request(int fd, struct sim_message *message, size_t len, int send_fd,
 	struct sim_message *ret_reply);
+
+static inline int sim_refuse(const char **ret_reason, int r, const char *reason)
+{
+	*ret_reason = reason;
+	return r;
+}
 
 #endif

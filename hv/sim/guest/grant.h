@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * gntalloc and gntdev of the emulated guest kernel; their objects are indexes of seg->shares and
+ * seg->maps. For the handle, and for the release of a dead process.
+ */
+#ifndef MSGD_HV_SIM_GUEST_GRANT_H
+#define MSGD_HV_SIM_GUEST_GRANT_H
+
+#include "hv/sim/memory/xen.h"
+
+int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_unmap_notify *notify,
+	uint32_t *ret_refs, uint32_t *ret_first_page, uint32_t *ret_share);
+void guest_unshare(struct xen *xen, uint32_t share);
+int guest_map(struct xen *xen, uint16_t granter, const uint32_t *refs, uint32_t n, bool writable,
+	const struct hv_unmap_notify *notify, uint32_t *ret_pages, uint32_t *ret_map);
+void guest_unmap(struct xen *xen, uint32_t map);
+void guest_grants_release(struct xen *xen, uint32_t slot);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Addresses that a hypercall's caller hands over. For the hypercalls alone. EFAULT: not mapped; a
+ * trusted caller's address is not checked.
+ */
+#ifndef MSGD_HV_SIM_HYPERVISOR_ACCESS_H
+#define MSGD_HV_SIM_HYPERVISOR_ACCESS_H
+
+#include "hv/sim/memory/xen.h"
+
+int guest_read(struct xen *xen, void *dst, const void *src, size_t len, bool trusted);
+int guest_write(struct xen *xen, void *dst, const void *src, size_t len);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The door to the sim backend, for hv/open.c alone; without the emulator in the build, no-sim.c
+ * stands behind it.
+ */
+#ifndef MSGD_HV_SIM_OPEN_H
+#define MSGD_HV_SIM_OPEN_H
+
+#include "hv/hv.h"
+
+/* spec: "sim:PATH" or "sim:PATH#DOMAIN"; see hv_open. *ret_reason is set on failure. */
+int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason);
+
+#endif
