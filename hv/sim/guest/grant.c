@@ -79,11 +79,7 @@ static int share_pages(struct xen *xen, uint32_t domain, uint32_t n, uint32_t *r
 	r = d->n_shared + n > SIM_SHARE_LIMIT || xen_fault(xen, SIM_FAULT_SHARE_ENOSPC)
 		    ? -ENOSPC
 		    : pages_alloc_locked(xen, domain, SIM_PAGE_RING, xen->slot + 1, n, ret_first);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	if (r == 0)
+	if (txn_end(xen, r) == 0)
 		pages_zero(xen, *ret_first, n);
 	return r;
 }
@@ -109,11 +105,7 @@ int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_un
 		    : share_locked(xen, domain, remote, n, notify, first, ret_refs, ret_share);
 	if (r == 0)
 		txn_set(xen, &d->n_shared, d->n_shared + n);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	if (r < 0) {
+	if (txn_end(xen, r) < 0) {
 		txn_begin(xen);
 		pages_free_locked(xen, first, n);
 		txn_commit(xen);
@@ -214,11 +206,7 @@ int guest_map(struct xen *xen, uint16_t granter, const uint32_t *refs, uint32_t 
 	if (granter == DOMID_SELF)
 		granter = domain_at(xen, domain)->domid;
 	r = map_locked(xen, domain, granter, refs, n, writable, notify, ret_pages, ret_map);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	return r;
+	return txn_end(xen, r);
 }
 
 static void unmap_locked(struct xen *xen, uint32_t index)

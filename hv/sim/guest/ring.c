@@ -6,6 +6,7 @@
  */
 #include "hv/sim/guest/ring.h"
 
+#include "hv/argo-ring.h"
 #include "hv/sim/guest/call.h"
 #include "hv/sim/hypervisor/argo.h"
 #include "hv/sim/hypervisor/upcall.h"
@@ -37,11 +38,7 @@ static int pages_get(struct xen *xen, uint32_t domain, uint32_t n, uint32_t *ret
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
 	r = pages_alloc_locked(xen, domain, SIM_PAGE_RING, xen->slot + 1, n, ret_first);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	if (r == 0)
+	if (txn_end(xen, r) == 0)
 		pages_zero(xen, *ret_first, n);
 	return r;
 }
@@ -68,7 +65,7 @@ int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint3
 		return -ENXIO;
 	if (xen->seg->argo_off)
 		return -EOPNOTSUPP;
-	if (len < 48 || len > 0xffffc0 || (len & 15))
+	if (len < ARGO_RING_LEN_MIN || len > ARGO_RING_LEN_MAX || (len & 15))
 		return -EINVAL;
 	req.n_pages = (len + (uint32_t)sizeof(xen_argo_ring_t) + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE;
 	r = pages_get(xen, domain, req.n_pages, &req.first_page);

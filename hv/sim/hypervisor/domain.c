@@ -25,37 +25,20 @@ static int domain_init(
 	struct xen *xen, uint32_t index, uint8_t flags, const struct domain_limits *limits)
 {
 	struct sim_domain *d = domain_at(xen, index);
+	uint32_t next_aport = d->next_aport; /* goes on: see aport_free in guest/ring.c */
 
-	memset(d->rings, 0, sizeof(d->rings));
-	memset(d->ports, 0, sizeof(d->ports));
-	memset(d->grants, 0, sizeof(d->grants));
-	memset(d->grant_status, 0, sizeof(d->grant_status));
+	memset(d, 0, sizeof(*d));
+	d->next_aport = next_aport;
 	d->grant_version = 1;
-	memset(d->active, 0, sizeof(d->active));
-	memset(&d->info, 0, sizeof(d->info));
-	memset(d->vcpus, 0, sizeof(d->vcpus));
-	memset(d->pirqs, 0, sizeof(d->pirqs));
-	memset(d->ring_bucket, 0, sizeof(d->ring_bucket));
-	d->n_argo = 0;
 	/* grant_table_init: one frame. The emulated guest kernel has all that there can be. */
 	d->n_grant_frames = flags & SIM_DOMAIN_GUEST_KERNEL ? SIM_TABLE_FRAMES : 1;
-	d->n_shared = d->n_pinned = 0;
-	d->n_waiting = 0;
-	d->ring_watch[0] = d->ring_watch[1] = 0;
-	d->paused = 0;
-	d->shutdown_reason = 0;
 	d->flags = flags;
 	d->n_vcpus = limits->n_vcpus ? limits->n_vcpus : 1;
 	d->max_port = limits->max_port ? limits->max_port : SIM_PORT_LIMIT;
 	/* evtchn_init: port 0 is reserved, and its bucket is there. */
 	d->n_valid_ports = SIM_PORT_BUCKET;
 	d->n_ports = 1;
-	d->n_xen_ports = 0;
-	d->resetting = 0;
 	d->next_port = 1;
-	d->fifo = d->n_words = 0;
-	memset(d->array_page, 0, sizeof(d->array_page));
-	memset(d->port_page, 0, sizeof(d->port_page));
 	d->ports[0].state = SIM_PORT_RESERVED;
 	return flags & SIM_DOMAIN_GUEST_KERNEL ? kernel_start_locked(xen, index) : 0;
 }

@@ -47,13 +47,10 @@ void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct x
 /* The checks of evtchn_reset; then the reset is under way. */
 static int reset_begin_locked(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target)
 {
-	uint32_t target = domain_find_any(xen, domain, dom);
 	struct sim_domain *d;
-	int r;
+	uint32_t target;
+	int r = target_find(xen, domain, dom, &target);
 
-	if (target == DOMAIN_NONE)
-		return -ESRCH;
-	r = target_check(xen, domain, target);
 	if (r < 0)
 		return r;
 	d = domain_at(xen, target);

@@ -89,9 +89,15 @@ static int vcpu_check(const struct sim_domain *d, uint32_t vcpu)
 	return vcpu < d->n_vcpus ? 0 : -ENOENT;
 }
 
-int target_check(struct xen *xen, uint32_t domain, uint32_t target)
+static int target_check(struct xen *xen, uint32_t domain, uint32_t target)
 {
 	return target == domain || domain_at(xen, domain)->domid == 0 ? 0 : -EPERM;
+}
+
+int target_find(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target)
+{
+	*ret_target = domain_find_any(xen, domain, dom);
+	return *ret_target == DOMAIN_NONE ? -ESRCH : target_check(xen, domain, *ret_target);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */

@@ -32,8 +32,8 @@ static inline struct sim_port *port_at(const struct xen *xen, struct sim_domain 
 	return port < d->n_valid_ports ? port_entry(xen, d, port) : NULL;
 }
 
-/* XSM_TARGET: only the control domain acts for another one. EPERM. */
-int target_check(struct xen *xen, uint32_t domain, uint32_t target);
+/* XSM_TARGET: only the control domain acts for another one. ESRCH, EPERM. */
+int target_find(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target);
 
 int evtchn_alloc_unbound_locked(
 	struct xen *xen, uint32_t domain, uint16_t dom, uint16_t remote, uint32_t *ret_port);

@@ -114,15 +114,6 @@ static int16_t swap_locked(struct xen *xen, uint32_t domain, uint32_t a, uint32_
 	return GNTST_okay;
 }
 
-/* XSM_TARGET: only the control domain asks of another one. ESRCH, EPERM, or its index. */
-static int target_find(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target)
-{
-	*ret_target = domain_find_any(xen, domain, dom);
-	if (*ret_target == DOMAIN_NONE)
-		return -ESRCH;
-	return *ret_target == domain || domain_at(xen, domain)->domid == 0 ? 0 : -EPERM;
-}
-
 static int16_t status_of(int r)
 {
 	return r == 0 ? GNTST_okay : r == -ESRCH ? GNTST_bad_domain : GNTST_permission_denied;

@@ -152,9 +152,5 @@ int sim_xen_port_alloc(struct xen *xen, uint16_t domid, uint16_t remote, uint32_
 	domain = sim_domain_find(xen, domid);
 	r = domain == DOMAIN_NONE ? -ESRCH
 				  : evtchn_alloc_xen_locked(xen, domain, 0, remote, ret_port);
-	if (r < 0)
-		txn_abort(xen);
-	else
-		txn_commit(xen);
-	return r;
+	return txn_end(xen, r);
 }

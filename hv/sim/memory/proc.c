@@ -9,20 +9,24 @@
 
 #include "base/cleanup.h"
 
-/* A small file of /proc/PID, NUL-terminated. */
-static bool proc_read(int32_t pid, const char *name, char *ret_text, size_t size)
+/* Reads a small file of /proc, NUL-terminated. */
+static bool file_read(const char *path, char *ret_text, size_t size)
 {
-	_cleanup_close_ int fd = -1;
-	char path[32];
-	ssize_t n;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
 	if (n <= 0)
 		return false;
 	ret_text[n] = 0;
 	return true;
+}
+
+static bool proc_read(int32_t pid, const char *name, char *ret_text, size_t size)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	return file_read(path, ret_text, size);
 }
 
 /* /proc/PID/stat: the name in parentheses, the state, and field 22. */
@@ -73,4 +77,14 @@ uint64_t proc_start_time(int32_t pid)
 	if (!stat_read(pid, &process) || strchr("ZXx", process.state))
 		return 0;
 	return process.start_time;
+}
+
+int32_t proc_pid_of(int pid_fd)
+{
+	char path[64], text[512];
+	char *pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pid_fd);
+	pid = file_read(path, text, sizeof(text)) ? strstr(text, "\nPid:") : NULL;
+	return pid && atoi(pid + 5) > 0 ? atoi(pid + 5) : 0;
 }

@@ -17,5 +17,7 @@ struct proc_stat {
 bool proc_look(int32_t pid, struct proc_stat *ret_process);
 /* 0 if there is no such process, or it is a zombie. */
 uint64_t proc_start_time(int32_t pid);
+/* The process that a pidfd names; 0: it is gone. */
+int32_t proc_pid_of(int pid_fd);
 
 #endif

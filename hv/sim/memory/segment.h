@@ -52,7 +52,6 @@
 #define SIM_POOL_PAGES	 65536U		/* 256 MiB, sparse; page 0 is never given out */
 #define SIM_TABLE_FRAME	 SIM_POOL_PAGES /* the grant tables', as setup_table tells them */
 #define SIM_STATUS_FRAME (SIM_TABLE_FRAME + SIM_MAX_DOMAINS * SIM_TABLE_FRAMES)
-#define SIM_NONE	 0U /* in fields that hold an index plus one */
 
 #define SIM_JOURNAL_UNDO 16384U
 #define SIM_JOURNAL_REDO 1152U /* a page of events that become deliverable at once, and more */

@@ -18,10 +18,10 @@ static struct sim *sim_of(struct hv *hv)
 }
 
 /* For calls that only tell what they were given and what they returned. */
-static long done(struct hv *hv, long r, const char *format, ...)
+static int done(struct hv *hv, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-static long done(struct hv *hv, long r, const char *format, ...)
+static int done(struct hv *hv, int r, const char *format, ...)
 {
 	struct sim *sim = sim_of(hv);
 	char call[160];
@@ -32,10 +32,14 @@ static long done(struct hv *hv, long r, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(call, sizeof(call), format, args);
 	va_end(args);
-	det_trace(sim, det_task_name(sim), "slot %u %s = %ld",
+	det_trace(sim, det_task_name(sim), "slot %u %s = %d",
 		container_of(hv, struct sim_hv, hv)->xen.slot, call, r);
 	return r;
 }
+
+/* A call of the backend before which others may run; and the same with its line of the trace. */
+#define PREEMPTED(hv, call)   (det_preempt(sim_of(hv)), sim_hv_ops.call)
+#define TRACED(hv, call, ...) done((hv), PREEMPTED(hv, call), __VA_ARGS__)
 
 static void w_close(struct hv *hv)
 {
@@ -85,53 +89,44 @@ static void event_text(const struct hv_event *event, char *ret_text, size_t size
 static int w_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 {
 	char text[128] = "";
-	int r;
+	int r = PREEMPTED(hv, poll_events(hv, ret_events, n));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.poll_events(hv, ret_events, n);
 	for (int i = 0; i < r && strlen(text) < sizeof(text) - 32; i++)
 		event_text(&ret_events[i], text + strlen(text), sizeof(text) - strlen(text));
-	return (int)done(hv, r, "poll_events(%zu)%s", n, text);
+	return done(hv, r, "poll_events(%zu)%s", n, text);
 }
 
 /* ---- event channels ------------------------------------------------------------------------- */
 
 static int w_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 {
-	int r;
+	int r = PREEMPTED(hv, evtchn_alloc_unbound(hv, remote, ret_port));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.evtchn_alloc_unbound(hv, remote, ret_port);
-	return (int)done(hv, r, "evtchn_alloc_unbound(%u) port %u", remote, r < 0 ? 0 : *ret_port);
+	return done(hv, r, "evtchn_alloc_unbound(%u) port %u", remote, r < 0 ? 0 : *ret_port);
 }
 
 static int w_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
 {
-	int r;
+	int r = PREEMPTED(hv, evtchn_bind_interdomain(hv, remote, remote_port, ret_port));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.evtchn_bind_interdomain(hv, remote, remote_port, ret_port);
-	return (int)done(hv, r, "evtchn_bind_interdomain(%u, %u) port %u", remote, remote_port,
+	return done(hv, r, "evtchn_bind_interdomain(%u, %u) port %u", remote, remote_port,
 		r < 0 ? 0 : *ret_port);
 }
 
 static int w_evtchn_close(struct hv *hv, uint32_t port)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.evtchn_close(hv, port), "evtchn_close(%u)", port);
+	return TRACED(hv, evtchn_close(hv, port), "evtchn_close(%u)", port);
 }
 
 static int w_evtchn_send(struct hv *hv, uint32_t port)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.evtchn_send(hv, port), "evtchn_send(%u)", port);
+	return TRACED(hv, evtchn_send(hv, port), "evtchn_send(%u)", port);
 }
 
 static int w_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.evtchn_unmask(hv, ports, n), "evtchn_unmask(%u, %zu)",
-		n ? ports[0] : 0, n);
+	return TRACED(
+		hv, evtchn_unmask(hv, ports, n), "evtchn_unmask(%u, %zu)", n ? ports[0] : 0, n);
 }
 
 /* ---- Argo ----------------------------------------------------------------------------------- */
@@ -139,48 +134,39 @@ static int w_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 static int w_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring)
 {
-	int r;
+	int r = PREEMPTED(hv, argo_register(hv, aport, partner, ring_len, ret_ring));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.argo_register(hv, aport, partner, ring_len, ret_ring);
-	return (int)done(hv, r, "argo_register(%u, %u, %u) aport %u", aport, partner, ring_len,
+	return done(hv, r, "argo_register(%u, %u, %u) aport %u", aport, partner, ring_len,
 		r < 0 ? 0 : (*ret_ring)->aport);
 }
 
 static int w_argo_peer(struct hv *hv, struct hv_ring *ring, uint32_t aport)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(
-		hv, sim_hv_ops.argo_peer(hv, ring, aport), "argo_peer(%u, %u)", ring->aport, aport);
+	return TRACED(hv, argo_peer(hv, ring, aport), "argo_peer(%u, %u)", ring->aport, aport);
 }
 
 static int w_argo_sendv(struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n_iov,
 	uint32_t message_type)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.argo_sendv(hv, ring, iov, n_iov, message_type),
-		"argo_sendv(%u, %zu)", ring->aport, n_iov);
+	return TRACED(hv, argo_sendv(hv, ring, iov, n_iov, message_type), "argo_sendv(%u, %zu)",
+		ring->aport, n_iov);
 }
 
 static int w_argo_consumed(struct hv *hv)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.argo_consumed(hv), "argo_consumed()");
+	return TRACED(hv, argo_consumed(hv), "argo_consumed()");
 }
 
 static int w_argo_watch(struct hv *hv, struct hv_ring *ring, bool on)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(
-		hv, sim_hv_ops.argo_watch(hv, ring, on), "argo_watch(%u, %d)", ring->aport, on);
+	return TRACED(hv, argo_watch(hv, ring, on), "argo_watch(%u, %d)", ring->aport, on);
 }
 
 static int w_argo_unregister(struct hv *hv, struct hv_ring *ring)
 {
 	uint32_t aport = ring->aport;
 
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.argo_unregister(hv, ring), "argo_unregister(%u)", aport);
+	return TRACED(hv, argo_unregister(hv, ring), "argo_unregister(%u)", aport);
 }
 
 /* ---- grants --------------------------------------------------------------------------------- */
@@ -189,18 +175,14 @@ static int w_grant_share(struct hv *hv, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
 	struct hv_share **ret_share)
 {
-	int r;
+	int r = PREEMPTED(hv, grant_share(hv, remote, n, notify, ret_refs, ret_addr, ret_share));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.grant_share(hv, remote, n, notify, ret_refs, ret_addr, ret_share);
-	return (int)done(
-		hv, r, "grant_share(%u, %zu) first %u", remote, n, r < 0 ? 0 : ret_refs[0]);
+	return done(hv, r, "grant_share(%u, %zu) first %u", remote, n, r < 0 ? 0 : ret_refs[0]);
 }
 
 static void w_grant_unshare(struct hv *hv, struct hv_share *share)
 {
-	det_preempt(sim_of(hv));
-	sim_hv_ops.grant_unshare(hv, share);
+	PREEMPTED(hv, grant_unshare(hv, share));
 	(void)done(hv, 0, "grant_unshare()");
 }
 
@@ -208,16 +190,13 @@ static int w_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, siz
 	bool writable, const struct hv_unmap_notify *notify, void **ret_addr,
 	struct hv_map **ret_map)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv,
-		sim_hv_ops.grant_map(hv, remote, refs, n, writable, notify, ret_addr, ret_map),
+	return TRACED(hv, grant_map(hv, remote, refs, n, writable, notify, ret_addr, ret_map),
 		"grant_map(%u, %u, %zu)", remote, n ? refs[0] : 0, n);
 }
 
 static void w_grant_unmap(struct hv *hv, struct hv_map *map)
 {
-	det_preempt(sim_of(hv));
-	sim_hv_ops.grant_unmap(hv, map);
+	PREEMPTED(hv, grant_unmap(hv, map));
 	(void)done(hv, 0, "grant_unmap()");
 }
 
@@ -225,50 +204,40 @@ static void w_grant_unmap(struct hv *hv, struct hv_map *map)
 
 static int w_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.store_publish(hv, key, value, len),
-		"store_publish(%s, %zu)", key, len);
+	return TRACED(hv, store_publish(hv, key, value, len), "store_publish(%s, %zu)", key, len);
 }
 
 static int w_store_remove(struct hv *hv, uint16_t domid, const char *key)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(
-		hv, sim_hv_ops.store_remove(hv, domid, key), "store_remove(%u, %s)", domid, key);
+	return TRACED(hv, store_remove(hv, domid, key), "store_remove(%u, %s)", domid, key);
 }
 
 static int w_store_watch(struct hv *hv)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.store_watch(hv), "store_watch()");
+	return TRACED(hv, store_watch(hv), "store_watch()");
 }
 
 static int w_store_watch_own(struct hv *hv)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.store_watch_own(hv), "store_watch_own()");
+	return TRACED(hv, store_watch_own(hv), "store_watch_own()");
 }
 
 static int w_store_next(struct hv *hv, struct hv_record *ret_record)
 {
-	int r;
+	int r = PREEMPTED(hv, store_next(hv, ret_record));
 
-	det_preempt(sim_of(hv));
-	r = sim_hv_ops.store_next(hv, ret_record);
-	return (int)done(hv, r, "store_next() domain %u %s, %zu", r > 0 ? ret_record->domid : 0,
+	return done(hv, r, "store_next() domain %u %s, %zu", r > 0 ? ret_record->domid : 0,
 		r > 0 ? ret_record->key : "", r > 0 ? ret_record->len : 0);
 }
 
 static int w_domain_watch(struct hv *hv)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.domain_watch(hv), "domain_watch()");
+	return TRACED(hv, domain_watch(hv), "domain_watch()");
 }
 
 static int w_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n)
 {
-	det_preempt(sim_of(hv));
-	return (int)done(hv, sim_hv_ops.domain_list(hv, ret_domains, n), "domain_list(%zu)", n);
+	return TRACED(hv, domain_list(hv, ret_domains, n), "domain_list(%zu)", n);
 }
 
 static const struct hv_ops deterministic_ops = {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/uuid.h"
 #include "hv/sim/guest/release.h"
 #include "hv/sim/hypervisor/domain.h"
 #include "hv/sim/memory/lock.h"
@@ -157,26 +158,6 @@ static void store_changed(struct authority *a)
 
 /* ---- domains --------------------------------------------------------------------------- */
 
-static bool parse_uuid(const char *text, uint8_t ret_uuid[HV_UUID_LEN])
-{
-	uint32_t n = 0;
-
-	for (; *text; text++) {
-		int digit = *text >= '0' && *text <= '9'   ? *text - '0'
-			    : *text >= 'a' && *text <= 'f' ? *text - 'a' + 10
-			    : *text >= 'A' && *text <= 'F' ? *text - 'A' + 10
-							   : -1;
-
-		if (*text == '-')
-			continue;
-		if (digit < 0 || n >= 2 * HV_UUID_LEN)
-			return false;
-		ret_uuid[n / 2] = (uint8_t)(n % 2 ? ret_uuid[n / 2] << 4 | digit : digit);
-		n++;
-	}
-	return n == 2 * HV_UUID_LEN;
-}
-
 static uint32_t domain_by(struct authority *a, const char *name, const uint8_t *uuid)
 {
 	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++) {
@@ -199,7 +180,8 @@ uint32_t authority_domain_find(struct authority *a, const char *name)
 
 	enter(a);
 	index = domain_by(a, name, NULL);
-	if (index == DOMAIN_NONE && strncmp(name, "uuid:", 5) == 0 && parse_uuid(name + 5, uuid))
+	if (index == DOMAIN_NONE && strncmp(name, "uuid:", 5) == 0 &&
+		uuid_from_text(name + 5, uuid))
 		index = domain_by(a, NULL, uuid);
 	if (index == DOMAIN_NONE && name[0] >= '0' && name[0] <= '9') {
 		domid = strtoul(name, &end, 10);

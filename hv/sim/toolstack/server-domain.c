@@ -18,10 +18,10 @@
 
 #include <xen/sched.h>
 
-#include "base/cleanup.h"
 #include "base/macro.h"
 #include "hv/sim/hypervisor/domain.h"
 #include "hv/sim/hypervisor/transaction.h"
+#include "hv/sim/memory/proc.h"
 #include "hv/sim/memory/slot.h"
 
 /* A killed process is gone in microseconds; one stuck in its kernel is left behind as a zombie. */
@@ -118,39 +118,12 @@ void server_domain_destroy(struct sim_server *s, uint32_t index)
 
 /* ---- pause: not inside a lock -------------------------------------------------------------- */
 
-/* A small file of /proc, NUL-terminated; false: not there. */
-static bool proc_read(const char *path, char *ret_text, size_t size)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, ret_text, size - 1);
-
-	if (n <= 0)
-		return false;
-	ret_text[n] = 0;
-	return true;
-}
-
-int32_t pid_fd_pid(int pid_fd)
-{
-	char path[64], text[512];
-	char *pid;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pid_fd);
-	pid = proc_read(path, text, sizeof(text)) ? strstr(text, "\nPid:") : NULL;
-	return pid && atoi(pid + 5) > 0 ? atoi(pid + 5) : 0;
-}
-
 static bool has_stopped(int pid_fd)
 {
-	int32_t pid = pid_fd_pid(pid_fd);
-	char path[64], text[512];
-	char *state;
+	int32_t pid = proc_pid_of(pid_fd);
+	struct proc_stat stat;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (!pid || !proc_read(path, text, sizeof(text)))
-		return true; /* it is gone */
-	state = strrchr(text, ')');
-	return !state || strlen(state) < 3 || strchr("TtZXx", state[2]);
+	return !pid || !proc_look(pid, &stat) || strchr("TtZXx", stat.state);
 }
 
 static void wait_for_stop(int pid_fd, void *arg)
@@ -270,7 +243,7 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 	p->server = s;
 	p->domain = index;
 	p->generation = domain_at(&s->authority.xen, index)->generation;
-	p->pid = pid_fd_pid(pid_fd);
+	p->pid = proc_pid_of(pid_fd);
 	p->pid_fd = fcntl(pid_fd, F_DUPFD_CLOEXEC, 0);
 	p->died = p->pid_fd < 0 ? NULL : event_new(s->base, p->pid_fd, EV_READ, on_adopted_died, p);
 	if (!p->died || event_add(p->died, NULL) < 0) {

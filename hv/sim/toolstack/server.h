@@ -73,9 +73,6 @@ void connection_end(struct connection *c);
 void connection_introduce(struct connection *c, uint32_t slot);
 struct connection *server_connection_of(struct sim_server *s, uint32_t slot);
 
-/* The process that a pidfd names; 0: it is gone. */
-int32_t pid_fd_pid(int pid_fd);
-
 /* server-domain.c: what the tools ask for. Returns the reply's status. */
 int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
 	struct sim_message *reply, size_t *ret_len);

@@ -11,33 +11,12 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
+#include "base/uuid.h"
 
 static int usage_error(const char *what)
 {
 	(void)fprintf(stderr, "xen-sim: %s; see xen-sim --help\n", what);
 	return 2;
-}
-
-static int parse_uuid(const char *text, uint8_t ret_uuid[HV_UUID_LEN])
-{
-	char hex[2 * HV_UUID_LEN + 1];
-	size_t n = 0;
-
-	for (; *text; text++) {
-		if (*text == '-')
-			continue;
-		if (n == sizeof(hex) - 1 || !strchr("0123456789abcdefABCDEF", *text))
-			return -EINVAL;
-		hex[n++] = *text;
-	}
-	if (n != sizeof(hex) - 1)
-		return -EINVAL;
-	for (size_t i = 0; i < HV_UUID_LEN; i++) {
-		char byte[3] = {hex[2 * i], hex[2 * i + 1], 0};
-
-		ret_uuid[i] = (uint8_t)strtoul(byte, NULL, 16);
-	}
-	return 0;
 }
 
 /* Returns how many arguments it took: 1 or 2; 0: not an option; -1: a bad one. */
@@ -52,7 +31,7 @@ int tool_domain_option(const char *arg, const char *next, struct tool_domain_opt
 		return 1;
 	}
 	if (strncmp(arg, "--uuid=", 7) == 0) {
-		if (parse_uuid(arg + 7, options->create.uuid) == 0)
+		if (uuid_from_text(arg + 7, options->create.uuid))
 			return 1;
 		(void)usage_error("--uuid= wants 32 hexadecimal digits");
 		return -1;
@@ -127,20 +106,11 @@ static const char *state_name(const struct hv_domain *d)
 	return "unknown";
 }
 
-static void uuid_text(const uint8_t uuid[HV_UUID_LEN], char ret_text[37])
-{
-	char *p = ret_text;
-
-	for (int i = 0; i < HV_UUID_LEN; i++)
-		p += sprintf(
-			p, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
-}
-
 static json_t *domain_json(const struct sim_domain_info *info)
 {
 	char uuid[37];
 
-	uuid_text(info->domain.uuid, uuid);
+	uuid_to_text(info->domain.uuid, uuid);
 	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:b, s:b}", "domid", info->domain.domid, "name",
 		info->domain.name, "state", state_name(&info->domain), "uuid", uuid, "processes",
 		(int)info->n_processes, "argo", !info->no_argo, "argo_driver",
@@ -151,7 +121,7 @@ static void domain_print(const struct sim_domain_info *info)
 {
 	char uuid[37];
 
-	uuid_text(info->domain.uuid, uuid);
+	uuid_to_text(info->domain.uuid, uuid);
 	(void)printf("%5u  %-20s  %-9s  %-36s  %9u%s\n", info->domain.domid, info->domain.name,
 		state_name(&info->domain), uuid, info->n_processes,
 		info->no_argo	       ? "  no Argo"
