@@ -18,14 +18,10 @@ int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)
 		spec = secure_getenv("MSG_HV");
 	if (!spec || !*spec)
 		spec = "xen";
-	if (strcmp(spec, "xen") == 0) {
+	if (strcmp(spec, "xen") == 0)
 		r = hv_open_xen(ret_hv, &reason);
-	} else if (strncmp(spec, "sim:", 4) == 0) {
-		r = hv_open_sim(spec + 4, ret_hv, &reason);
-	} else {
-		reason = "no such backend: say xen, or sim:PATH";
-		r = -EINVAL;
-	}
+	else
+		r = hv_open_sim(spec, ret_hv, &reason);
 	if (r < 0 && ret_reason)
 		*ret_reason = reason ? reason : "the hypervisor cannot be reached";
 	return r;

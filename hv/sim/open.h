@@ -8,7 +8,10 @@
 
 #include "hv/hv.h"
 
-/* spec: "sim:PATH" or "sim:PATH#DOMAIN"; see hv_open. *ret_reason is set on failure. */
+/*
+ * spec: whatever is not "xen", as hv_open takes it. *ret_reason is set on failure. ENODEV: the build
+ * has no emulator. Other errors as in hv_open.
+ */
 int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason);
 
 #endif

@@ -236,7 +236,7 @@ static const char *open_reason(int error)
 	case ENXIO:
 		if (access("/sys/hypervisor/type", F_OK) == 0)
 			return "no /dev/xen/evtchn: as root, modprobe xen-evtchn";
-		return "this machine is not a domain of Xen: name an emulator, as sim:PATH";
+		return "this machine is not a domain of Xen";
 	default:
 		return "/dev/xen/evtchn cannot be opened";
 	}

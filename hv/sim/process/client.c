@@ -365,10 +365,13 @@ static int open_domain(
 
 int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason)
 {
-	_cleanup_free_ char *path = strdup(spec);
+	_cleanup_free_ char *path = NULL;
 	const char *domain = secure_getenv("XEN_SIM_DOMAIN");
 	char *hash;
 
+	if (strncmp(spec, "sim:", 4) != 0)
+		return sim_refuse(ret_reason, -EINVAL, "no such backend: say xen, or sim:PATH");
+	path = strdup(spec + 4);
 	if (!path)
 		return sim_refuse(ret_reason, -ENOMEM, "out of memory");
 	hash = strchr(path, '#');
