@@ -9,8 +9,8 @@
 #include "hv/hv.h"
 
 /*
- * spec: whatever is not "xen", as hv_open takes it. *ret_reason is set on failure. ENODEV: the build
- * has no emulator. Other errors as in hv_open.
+ * spec: whatever is not "xen", as hv_open takes it. *ret_reason is set on failure. ENODEV: the
+ * build has no emulator. Other errors as in hv_open.
  */
 int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason);
 

@@ -13,12 +13,6 @@
 #include "base/macro.h"
 #include "base/uuid.h"
 
-static int usage_error(const char *what)
-{
-	(void)fprintf(stderr, "xen-sim: %s; see xen-sim --help\n", what);
-	return 2;
-}
-
 /* Returns how many arguments it took: 1 or 2; 0: not an option; -1: a bad one. */
 int tool_domain_option(const char *arg, const char *next, struct tool_domain_options *options)
 {
@@ -33,7 +27,7 @@ int tool_domain_option(const char *arg, const char *next, struct tool_domain_opt
 	if (strncmp(arg, "--uuid=", 7) == 0) {
 		if (uuid_from_text(arg + 7, options->create.uuid))
 			return 1;
-		(void)usage_error("--uuid= wants 32 hexadecimal digits");
+		(void)tool_usage("--uuid= wants 32 hexadecimal digits");
 		return -1;
 	}
 	if (strcmp(arg, "--domid") == 0 && next) {
@@ -44,7 +38,7 @@ int tool_domain_option(const char *arg, const char *next, struct tool_domain_opt
 			options->create.domid = (uint16_t)domid;
 			return 2;
 		}
-		(void)usage_error("--domid wants a number from 1 to 32751");
+		(void)tool_usage("--domid wants a number from 1 to 32751");
 		return -1;
 	}
 	if (strncmp(arg, "--name=", 7) == 0) {
@@ -78,10 +72,10 @@ int tool_create(const char *path, int argc, char **argv)
 		i += took ? took : 1;
 	}
 	if (!options.name || strlen(options.name) >= sizeof(m.create.name))
-		return usage_error("create wants a name");
+		return tool_usage("create wants a name");
 	m.create = options.create;
 	strcpy(m.create.name, options.name); /* its length was checked */
-	fd = tool_connect(path);
+	fd = tool_connect(path, 0);
 	if (fd < 0)
 		return 1;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
@@ -137,8 +131,8 @@ int tool_list(const char *path, int argc, char **argv)
 	int r = 0;
 
 	if (argc > 2 || (argc == 2 && !as_json))
-		return usage_error("list takes --json or nothing");
-	fd = tool_connect(path);
+		return tool_usage("list takes --json or nothing");
+	fd = tool_connect(path, 0);
 	if (fd < 0)
 		return 1;
 	if (as_json)
@@ -185,9 +179,9 @@ int tool_verb(const char *path, int argc, char **argv)
 		if (strcmp(verbs[i].name, argv[0]) == 0)
 			m.header.type = (uint16_t)verbs[i].type;
 	if (argc != 2 || strlen(argv[1]) >= sizeof(m.name.domain))
-		return usage_error("one domain is wanted");
+		return tool_usage("one domain is wanted");
 	strcpy(m.name.domain, argv[1]); /* its length was checked */
-	fd = tool_connect(path);
+	fd = tool_connect(path, 0);
 	if (fd < 0)
 		return 1;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(name), -1, &reply);
@@ -202,8 +196,8 @@ int tool_shutdown(const char *path, int argc, char **argv)
 	int r;
 
 	if (argc != 1)
-		return usage_error("shutdown takes nothing");
-	fd = tool_connect(path);
+		return tool_usage("shutdown takes nothing");
+	fd = tool_connect(path, 0);
 	if (fd < 0)
 		return 1;
 	r = sim_request(fd, &m, sizeof(m.header), -1, &reply);

@@ -2,7 +2,6 @@
 /* xen-sim's command line. */
 #include "hv/sim/toolstack/tool.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +18,9 @@ static const struct tool_command commands[] = {
 	{NULL, tool_serve, "[-d|--daemonize] [--no-argo] [--stopped-limit=MS]",
 		"be the emulator; -d: in the background, once it can be reached"},
 	{"run", tool_run,
-		"[--keep] [--no-argo] [--no-argo-driver] [--uuid=U] [--name] NAME [--] COMMAND...",
+		"[--keep] [--wait=SECONDS] [--no-argo] [--no-argo-driver] [--uuid=U] [--name] NAME "
+		"[--] "
+		"COMMAND...",
 		"run a command as a process of domain NAME, made and destroyed for it"},
 	{"create", tool_create, "[--no-argo] [--no-argo-driver] [--uuid=U] [--domid N] NAME",
 		"make a domain; prints its domid"},
@@ -48,32 +49,6 @@ static void usage(FILE *out)
 	}
 	(void)fprintf(out, "  xen-sim --help | --version\n\n"
 			   "DOMAIN is a name, a domid, or uuid:U.\n");
-}
-
-int tool_connect(const char *path)
-{
-	const char *reason = NULL;
-	int fd, r = sim_connect(path, &fd, &reason);
-
-	if (r == 0)
-		return fd;
-	(void)fprintf(stderr, "xen-sim: %s: %s\n", path, reason);
-	return -1;
-}
-
-int tool_fail(const char *subject, int r)
-{
-	const char *what = r == -ESRCH	  ? "no such domain"
-			   : r == -EEXIST ? "a domain of that name exists"
-			   : r == -ENOSPC ? "the emulator has no room for another domain"
-			   : r == -EPERM  ? "not with Domain-0"
-			   : r == -EINVAL ? "not in this state, or not a valid name"
-			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
-			   : r == -ENODEV ? "the emulator has gone away"
-					  : strerror(-r);
-
-	(void)fprintf(stderr, "xen-sim: %s: %s\n", subject, what);
-	return 1;
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,9 @@
 
 #include "base/cleanup.h"
 
+/* msgd starts the emulator in the background; a command beside it need not come later. */
+#define WAIT_DEFAULT_S 5
+
 static pid_t forward_to;
 
 static void on_signal(int sig)
@@ -93,16 +96,33 @@ static int run(int fd, const char *path, const char *domid, const char *name, ch
 	return wait_for(pid);
 }
 
+struct run_options {
+	struct tool_domain_options domain;
+	bool keep;
+	unsigned int wait_s; /* for the emulator */
+};
+
 /* Where the command begins in argv; 0: usage. */
-static int parse(int argc, char **argv, struct tool_domain_options *options, bool *ret_keep)
+static int parse(int argc, char **argv, struct run_options *run)
 {
+	struct tool_domain_options *options = &run->domain;
+	char rest;
 	int i = 1;
 
 	while (i < argc && strcmp(argv[i], "--") != 0) {
 		int took;
 
 		if (strcmp(argv[i], "--keep") == 0) {
-			*ret_keep = true;
+			run->keep = true;
+			i++;
+			continue;
+		}
+		if (strncmp(argv[i], "--wait=", 7) == 0) {
+			if (sscanf(argv[i] + 7, "%4u%c", &run->wait_s, &rest) != 1 ||
+				run->wait_s > 9999) {
+				(void)tool_usage("--wait= wants seconds, up to 9999");
+				return 0;
+			}
 			i++;
 			continue;
 		}
@@ -119,37 +139,35 @@ static int parse(int argc, char **argv, struct tool_domain_options *options, boo
 		i++;
 	if (i < argc && options->name && strlen(options->name) < sizeof(options->create.name))
 		return i;
-	(void)fprintf(stderr, "xen-sim: run wants a domain's name and a command; "
-			      "see xen-sim --help\n");
+	(void)tool_usage("run wants a domain's name and a command");
 	return 0;
 }
 
 int tool_run(const char *path, int argc, char **argv)
 {
 	struct sim_message m = {.header = {.type = SIM_CREATE}}, reply;
-	struct tool_domain_options options = {0};
+	struct run_options options = {.wait_s = WAIT_DEFAULT_S};
 	_cleanup_close_ int fd = -1;
 	char domid[16];
-	bool keep = false;
-	int command = parse(argc, argv, &options, &keep), r;
+	int command = parse(argc, argv, &options), r;
 
 	if (!command)
 		return 2;
-	m.create = options.create;
-	strcpy(m.create.name, options.name); /* its length was checked */
+	m.create = options.domain.create;
+	strcpy(m.create.name, options.domain.name); /* its length was checked */
 	m.create.may_exist = 1;
-	m.create.ephemeral = !keep;
-	fd = tool_connect(path);
+	m.create.ephemeral = !options.keep;
+	fd = tool_connect(path, options.wait_s);
 	if (fd < 0)
 		return 125;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
 	if (r < 0) {
-		(void)tool_fail(options.name, r);
+		(void)tool_fail(options.domain.name, r);
 		return 125;
 	}
 	(void)snprintf(domid, sizeof(domid), "%u", reply.domain.domain.domid);
 	r = run(fd, path, domid, reply.domain.domain.name, argv + command);
-	if (reply.domain.created && !keep) {
+	if (reply.domain.created && !options.keep) {
 		struct sim_message end = {.header = {.type = SIM_DESTROY}};
 
 		memcpy(end.name.domain, domid, sizeof(domid));

@@ -13,8 +13,13 @@ int tool_list(const char *path, int argc, char **argv);
 int tool_verb(const char *path, int argc, char **argv); /* destroy, pause, ...: by argv[0] */
 int tool_shutdown(const char *path, int argc, char **argv);
 
-/* Connects, or says why not on stderr and returns -1. */
-int tool_connect(const char *path);
+/*
+ * Connects; waits up to wait_s seconds for an emulator that is not there yet. -1: stderr has been
+ * told why not.
+ */
+int tool_connect(const char *path, unsigned int wait_s);
+/* Says on stderr how the command line is wrong; returns 2, the exit status. */
+int tool_usage(const char *what);
 /* What went wrong with `subject`, on stderr; returns 1. r: a negative errno. */
 int tool_fail(const char *subject, int r);
 

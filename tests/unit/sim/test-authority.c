@@ -342,6 +342,69 @@ static void test_run(void **state)
 }
 
 /* `xen-sim run` is killed: its command and its domain go, too. */
+/* Until the process sleeps: xen-sim does only where it waits for the emulator. */
+static void until_asleep(pid_t pid)
+{
+	struct proc_stat stat;
+
+	do
+		assert_true(proc_look(pid, &stat));
+	while (strcmp(stat.name, "xen-sim") != 0 || stat.state != 'S');
+}
+
+static void run_first(const struct emulator *e)
+{
+	pid_t pid = emulator_spawn(e, "run", "--wait=30", "job", "true");
+	int status;
+
+	until_asleep(pid);
+	assert_int_equal(emulator_run(e, "-d", NULL, NULL, NULL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(emulator_run(e, "shutdown", NULL, NULL, NULL), 0);
+}
+
+/* `run` that comes before its emulator, as msgd starts that in the background. */
+static void test_run_waits(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char command[256], said[256] = "";
+	struct timespec before, after;
+	struct emulator e;
+	FILE *run;
+	int fd;
+
+	assert_true(emulator_dir(&e));
+	run_first(&e);
+	/* Of an emulator that was killed. */
+	strcpy(addr.sun_path, e.path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	(void)close(fd);
+	run_first(&e);
+	assert_int_equal(emulator_run(&e, "run", "--wait=0", "job", "true"), 125);
+	assert_int_equal(emulator_run(&e, "run", "--wait=x", "job", "true"), 2);
+	assert_int_equal(emulator_run(&e, "run", "--wait=-1", "job", "true"), 2);
+	(void)snprintf(command, sizeof(command), "%s %s run --wait=1 job true 2>&1",
+		getenv("XEN_SIM_EXE"), e.path);
+	run = popen(command, "re");
+	assert_non_null(run);
+	assert_non_null(fgets(said, sizeof(said), run));
+	assert_int_equal(WEXITSTATUS(pclose(run)), 125);
+	assert_non_null(strstr(said, "no emulator there"));
+	assert_non_null(strstr(said, "none came within 1 s"));
+	/* What is no socket never becomes one: no waiting. */
+	fd = open(e.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	(void)clock_gettime(CLOCK_MONOTONIC, &before);
+	assert_int_equal(emulator_run(&e, "run", "--wait=100", "job", "true"), 125);
+	(void)clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_true(after.tv_sec - before.tv_sec < 50);
+	assert_int_equal(unlink(e.path), 0);
+	assert_int_equal(rmdir(e.dir), 0);
+}
+
 static void test_run_killed(void **state)
 {
 	const struct emulator *e = *state;
@@ -493,6 +556,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+		cmocka_unit_test(test_run_waits),
 		cmocka_unit_test_setup_teardown(test_run_killed, setup, teardown),
 		cmocka_unit_test(test_corrupt),
 		cmocka_unit_test_setup_teardown(test_timers, setup, teardown),
