@@ -20,11 +20,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
-/* Where there is no memory the element is not added, and its hh.tbl is NULL. */
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
-
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "hv/xen/store.h"
 
 /* xenstored gives a guest 1000 nodes. */
@@ -115,6 +112,7 @@ static void domain_rescan(struct records *records, struct record_domain *domain)
 	TAILQ_INSERT_TAIL(&records->rescans, domain, entry);
 }
 
+/* ENOSPC: the domain has KEYS_MAX. ENOMEM. */
 static int key_mark(struct records *records, struct record_domain *domain, const char *name)
 {
 	struct record_key *key;
@@ -129,7 +127,7 @@ static int key_mark(struct records *records, struct record_domain *domain, const
 		key->domain = domain;
 		strcpy(key->key, name); /* hv_store_key_is_valid has looked at its length */
 		HASH_ADD_STR(domain->keys, key, key);
-		if (!key->hh.tbl) {
+		if (!hash_added(&key->hh)) {
 			free(key);
 			return -ENOMEM;
 		}
@@ -200,8 +198,9 @@ static int domain_read(struct records *records, struct record_domain *domain)
 {
 	char path[STORE_PATH_MAX];
 	struct record_key *key, *next;
+	_cleanup_free_ char **names = NULL;
 	unsigned n = 0;
-	char **names;
+	int r = 0;
 
 	store_path(path, domain->domid, NULL);
 	names = xs_directory(records->xs, XBT_NULL, path, &n);
@@ -210,11 +209,10 @@ static int domain_read(struct records *records, struct record_domain *domain)
 	HASH_ITER (hh, domain->keys, key, next)
 		if (key->known)
 			(void)key_mark(records, domain, key->key);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n && r != -ENOMEM; i++)
 		if (hv_store_key_is_valid(names[i]))
-			(void)key_mark(records, domain, names[i]);
-	free(names);
-	return 0;
+			r = key_mark(records, domain, names[i]);
+	return r == -ENOMEM ? r : 0;
 }
 
 static int domain_add(struct records *records, uint16_t domid)
@@ -233,7 +231,7 @@ static int domain_add(struct records *records, uint16_t domid)
 			return -ENOMEM;
 		domain->domid = domid;
 		HASH_ADD(hh, records->domains, domid, sizeof(domain->domid), domain);
-		if (!domain->hh.tbl) {
+		if (!hash_added(&domain->hh)) {
 			free(domain);
 			return -ENOMEM;
 		}

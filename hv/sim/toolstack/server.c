@@ -134,10 +134,12 @@ static void look_at_lock(struct sim_server *s)
 
 static int process_watch(struct connection *c, int32_t pid)
 {
-	c->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (c->pid_fd < 0) /* else an earlier attach failed behind here */
+		c->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (c->pid_fd < 0)
 		return -errno;
-	c->died = event_new(c->server->base, c->pid_fd, EV_READ, on_died, c);
+	if (!c->died)
+		c->died = event_new(c->server->base, c->pid_fd, EV_READ, on_died, c);
 	return c->died && event_add(c->died, NULL) == 0 ? 0 : -ENOMEM;
 }
 

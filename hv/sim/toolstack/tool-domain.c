@@ -127,17 +127,15 @@ int tool_list(const char *path, int argc, char **argv)
 {
 	bool as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
 	_cleanup_close_ int fd = -1;
-	json_t *array = NULL;
-	int r = 0;
+	json_t *array = as_json ? json_array() : NULL;
+	int r = as_json && !array ? -ENOMEM : 0;
 
 	if (argc > 2 || (argc == 2 && !as_json))
 		return tool_usage("list takes --json or nothing");
 	fd = tool_connect(path, 0);
 	if (fd < 0)
 		return 1;
-	if (as_json)
-		array = json_array();
-	else
+	if (!as_json)
 		(void)printf("%5s  %-20s  %-9s  %-36s  %9s\n", "DOMID", "NAME", "STATE", "UUID",
 			"PROCESSES");
 	for (uint32_t i = 0; r == 0; i++) {
@@ -145,15 +143,16 @@ int tool_list(const char *path, int argc, char **argv)
 
 		r = sim_request(fd, &m, SIM_MESSAGE_LEN(index), -1, &reply);
 		if (r == 0 && as_json)
-			(void)json_array_append_new(array, domain_json(&reply.domain));
+			r = json_array_append_new(array, domain_json(&reply.domain)) < 0 ? -ENOMEM
+											 : 0;
 		else if (r == 0)
 			domain_print(&reply.domain);
 	}
-	if (array) {
+	if (as_json && r == -ENOENT) {
 		(void)json_dumpf(array, stdout, JSON_INDENT(2));
 		(void)fputc('\n', stdout);
-		json_decref(array);
 	}
+	json_decref(array);
 	return r == -ENOENT ? 0 : tool_fail("list", r);
 }
 

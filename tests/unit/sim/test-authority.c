@@ -348,7 +348,7 @@ static void until_asleep(pid_t pid)
 	struct proc_stat stat;
 
 	do
-		assert_true(proc_look(pid, &stat));
+		assert_true(proc_look(pid, &stat) && stat.state != 'Z');
 	while (strcmp(stat.name, "xen-sim") != 0 || stat.state != 'S');
 }
 
