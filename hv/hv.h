@@ -88,7 +88,7 @@ struct hv_domain {
 /* Bytes. xenstored refuses a guest a node of 2048, counting permissions and children's names. */
 #define HV_STORE_VALUE_MAX 1024
 
-/* What store_publish takes as a key. Reads HV_STORE_KEY_MAX bytes at most. */
+/* Whether store_publish takes the key. Reads HV_STORE_KEY_MAX bytes at most. */
 static inline bool hv_store_key_is_valid(const char *key)
 {
 	size_t n = strnlen(key, HV_STORE_KEY_MAX);
@@ -106,7 +106,9 @@ struct hv_record {
 
 #define HV_NO_NOTIFY UINT32_MAX
 
-/* What happens to the page when this side lets go of it, by unmapping, closing or dying. */
+/*
+ * A change of the page, and an event, when this side lets go of it: by unmapping, closing or dying.
+ */
 struct hv_unmap_notify {
 	uint32_t offset; /* this byte of the page becomes 0; HV_NO_NOTIFY: nothing is armed */
 	uint32_t port;	 /* then this local port is sent an event; it must be bound by then */
@@ -251,9 +253,9 @@ struct hv_ops {
 		struct hv_share **ret_share);
 
 	/*
-	 * Withdraws and frees the object. Pages that the remote still maps stay its until it
-	 * unmaps them, and it may map them again until then, and a little longer: the granter's
-	 * kernel looks every second. They do not count against the limit any more, so a remote
+	 * Withdraws and frees the object. Pages that the remote still maps stay its until it unmaps
+	 * them, and it may map them again until then, and a little longer: the granter's kernel
+	 * looks every second. Withdrawn pages do not count against the limit any more, so a remote
 	 * that never unmaps costs the granter's domain memory without bound: pool pages by peer.
 	 */
 	void (*grant_unshare)(struct hv *hv, struct hv_share *share);

@@ -21,7 +21,7 @@
  *   ENOSPC           the domain's quota in the store
  *   EHOSTDOWN        the store does not answer
  * A connection over the limit (in all, or of this user) is closed at once: EOF in the place of the
- * first reply. One that does not read its replies is closed.
+ * first reply. A connection that does not read its replies is closed.
  */
 #ifndef MSGD_HV_XEN_AGENT_PROTOCOL_H
 #define MSGD_HV_XEN_AGENT_PROTOCOL_H
@@ -31,7 +31,7 @@
 #include "hv/hv.h"
 
 /*
- * Where to connect, in this order: the first that exists is the one (msgd in its own domain, the
+ * The sockets to connect to: the first that exists is the one (msgd in its own domain, the
  * agent elsewhere). $MSG_AGENT (secure_getenv), if set, in the place of both.
  */
 #define AGENT_SOCKET_MSGD "/run/msgd/attach"
@@ -56,7 +56,7 @@ struct agent_request {
 	char key[HV_STORE_KEY_MAX]; /* NUL-padded; [A-Za-z0-9-]+; all NUL with DOMID */
 };
 
-/* What the agent sends: always exactly this. */
+/* A message of the agent's, always of exactly this length. */
 struct agent_reply {
 	uint32_t magic;
 	uint16_t version;

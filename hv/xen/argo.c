@@ -66,7 +66,7 @@ static int rings_open(struct xen_hv *h)
 	return r;
 }
 
-/* Its mapping first: the last of both ends the ring. */
+/* The mapping goes first: the last of both ends the ring. */
 static void ring_free(struct ring *ring)
 {
 	if (ring->ring.mem)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The Xen backend's handle, for the files that it is made of. One handle has one file of each
- * device: a port belongs to the file that bound it, so handles cannot take each other's.
+ * The Xen backend's handle, for the files that it is made of. A handle has a file of its own of
+ * each device: a port belongs to the file that bound it, so a handle cannot take another one's.
  */
 #ifndef MSGD_HV_XEN_BACKEND_H
 #define MSGD_HV_XEN_BACKEND_H
@@ -59,7 +59,7 @@ static inline uint16_t xen_hv_resolve(struct xen_hv *h, uint16_t domid)
 				      : domid;
 }
 
-/* What Xen's libraries say goes nowhere: libraries never log (they do, unless told). */
+/* A logger that drops everything: a library never logs, and Xen's do unless they are given one. */
 extern struct xentoollog_logger xen_silence;
 
 /* Adds a descriptor to those that make hv->fd readable. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Domain states, by libxenctrl: the one file that uses it, and linked into msgd alone. Its ABI
- * changes with every release of Xen, and applications in guests have no use for it.
+ * Domain states, by libxenctrl: the one file that uses it, and linked into msgd alone. The ABI of
+ * libxenctrl changes with every release of Xen, and applications in guests have no use for it.
  *
  * Xen counts no lives of a domid. The generation is this handle's own count: it moves when a domid
  * that was seen shows another uuid, or shows up again after it was missing. Between two looks a

@@ -7,7 +7,7 @@
  * The driver masks a port when it delivers it, so a port is at most once in the driver's ring, and
  * the ring has room for every bound port. A closed port's number may still be in the ring, and the
  * number is soon used again: evtchn_close reads the ring empty, so that a later port of that number
- * starts without events. What it reads waits in a set.
+ * starts without events. A port that was read waits in a set.
  */
 #include "hv/xen/backend.h"
 

@@ -267,7 +267,7 @@ static void domain_remove(struct records *records, struct record_domain *domain)
 		domain_free(records, domain);
 }
 
-/* Which domains the store has. */
+/* Looks which domains the store has. */
 static int scan(struct records *records)
 {
 	_cleanup_free_ char **names = NULL;
@@ -315,7 +315,9 @@ static int key_read(struct records *records, struct record_key *key, struct hv_r
 	if (known || key->known) {
 		ret_record->domid = domain->domid;
 		strcpy(ret_record->key, key->key);
-		/* One that is too long is cut: no record is that long, so it will be refused. */
+		/*
+		 * A value that is too long is cut: no record is that long, so it will be refused.
+		 */
 		ret_record->len = len < HV_STORE_VALUE_MAX ? len : HV_STORE_VALUE_MAX;
 		if (value)
 			memcpy(ret_record->value, value, ret_record->len);

@@ -196,7 +196,7 @@ static int publish(struct xen_hv *h, const char *key, const void *value, size_t 
 }
 
 /*
- * Where the domain is saved and restored after its number was read, the path is another domain's:
+ * If the domain is saved and restored after its number was read, the path is another domain's:
  * EACCES. So it may be of an application that is quiesced and gets little of its processor.
  */
 static int publish_here(struct xen_hv *h, const char *key, const void *value, size_t len)

@@ -70,8 +70,8 @@ int records_next(struct records *records, struct hv_record *ret_record);
 struct store_agent *store_agent_new(void);
 void store_agent_free(struct store_agent *agent);
 /*
- * One request. 0, or -errno: the agent's refusal; EACCES: no agent; EHOSTDOWN: it does not answer.
- * Blocks until the agent answers, some seconds at most. Connects where needed.
+ * Sends a request. 0, or -errno: the agent's refusal; EACCES: no agent; EHOSTDOWN: it does not
+ * answer. Blocks until the agent answers, some seconds at most. Connects where needed.
  */
 int store_agent_request(struct store_agent *agent, enum agent_op op, const char *key,
 	const void *value, size_t len, struct agent_reply *ret_reply);

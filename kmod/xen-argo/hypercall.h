@@ -29,7 +29,7 @@
 
 #define ARGO_FAIL_EXIST		0x1 /* of ARGO_OP_REGISTER */
 
-/* What ARGO_OP_NOTIFY answers. */
+/* The answer of ARGO_OP_NOTIFY. */
 #define ARGO_RING_EXISTS	BIT(0)
 #define ARGO_RING_SUFFICIENT	BIT(3)
 #define ARGO_RING_EMSGSIZE	BIT(4)

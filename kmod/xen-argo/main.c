@@ -165,7 +165,7 @@ static int argo_freeze(struct device *dev)
 	return 0;
 }
 
-/* Whoever has the memory next, the next kernel or another domain, must not be written to. */
+/* Xen must not write to the memory when the next kernel, or another domain, has it. */
 static void argo_shutdown(struct platform_device *pdev)
 {
 	argo_rings_end(true);

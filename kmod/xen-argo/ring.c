@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A file's ring: its memory, its life in Xen, its mapping. The one rule that nothing here may
- * break: a page that Xen has in a ring is that ring's and nothing else's. It is unregistered before
- * it is freed, and where Xen does not say that it let go, the page is never freed.
+ * break: a page that Xen has in a ring is that ring's and nothing else's. A ring is unregistered
+ * before its pages are freed; where Xen does not say that it let go of the ring, they are never
+ * freed.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -156,9 +157,9 @@ static int ring_announce(struct argo_ring *ring, u32 aport, const u64 *gfns, uns
 }
 
 /*
- * What Xen wrote there is not in its log of dirty pages: a domain that migrates while it runs would
- * take along what the pages were before. So each is written to, when Xen writes there no more and
- * before the last round of copying: no byte changes.
+ * Xen's log of dirty pages does not have the pages that Xen wrote to: a domain that migrates while
+ * it runs would take along their old contents. So the driver writes to each page, without a change,
+ * when Xen writes there no more and before the last round of copying.
  */
 static void ring_dirty(struct argo_ring *ring)
 {
@@ -193,8 +194,8 @@ static void ring_unregister(struct argo_ring *ring)
 
 /*
  * Xen took the new ring, so it had none of that name any more: one that is in the list vanished
- * with an earlier domain of that domid. It must not be unregistered any more, for that would end
- * the new one.
+ * with an earlier domain of that domid. The old ring must not be unregistered any more, for that
+ * would end the new one.
  */
 static void ring_supersede(const struct argo_ring *new)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Sending: Xen reads the segments where they are, in user memory, with the kernel's rights. So each
- * is checked to be user memory, and as Xen takes no page faults, what is absent is brought in and
- * Xen asked again. What stays absent for Xen (another domain's pages, or what is taken away as fast
- * as it comes) is copied into the kernel's memory first.
+ * Sending: Xen reads the segments where they are, in user memory, with the kernel's rights. So the
+ * driver checks that each segment is user memory. Xen takes no page faults: the driver brings
+ * absent pages in and asks Xen again. Pages that stay absent for Xen (another domain's, or pages
+ * that are taken away as fast as they come) are copied into the kernel's memory first.
  *
  * The copy is not preemptible; Xen bounds it: 16 MiB.
  */
@@ -143,7 +143,7 @@ out:
 	return r;
 }
 
-/* What poll is to wait for: room for the longest that found none. */
+/* The events for which poll is to wait: room for the longest that found none. */
 static void send_blocked(struct argo_file *file, const struct message *message)
 {
 	size_t len;

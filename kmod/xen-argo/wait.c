@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Waiting: VIRQ_ARGO says that something arrived somewhere in this domain, or that there is room
- * somewhere it had none. It is bound once, for the whole kernel, and masked while nobody waits.
+ * somewhere it had none. The interrupt is bound once, for the whole kernel, and masked while nobody
+ * waits.
  *
- * Who finds nothing in poll arms the file, then looks again. The interrupt looks at armed files
- * alone, disarms those that have got something, and wakes whoever polls them: they look, and
- * perhaps arm again. When the last one is disarmed the interrupt goes off. Arming, looking from the
- * interrupt, and disarming are under one lock, so that nothing is lost in between: what Xen does
- * before the file was armed is seen by the look after it, what it does later interrupts.
+ * A process that finds nothing in poll arms the file, then looks again. The interrupt looks at
+ * armed files alone, disarms the files that have got something, and wakes the processes that poll
+ * them, which look and perhaps arm again. When the last file is disarmed the interrupt goes off.
+ * Arming, looking from the interrupt, and disarming are under one lock, so that nothing is lost in
+ * between: the look after arming sees what Xen did before, and Xen interrupts for what it does
+ * later.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -57,7 +59,9 @@ static void file_disarm(struct argo_file *file)
 		disable_irq_nosync(irq);
 }
 
-/* Everybody looks again, whatever he waits for: what armed the file for another is gone as well. */
+/*
+ * Every waiter of the file looks again, whatever it waits for, since the file is disarmed for all.
+ */
 static void file_wake(struct argo_file *file)
 {
 	file_disarm(file);
@@ -152,7 +156,7 @@ static irqreturn_t virq_handler(int number, void *data)
 	spin_lock_irqsave(&lock, flags);
 	n_virqs++;
 	list_for_each_entry_safe(file, next, &armed, armed) {
-		/* Who waits is in the queue before the file is armed: he has gone. */
+		/* A waiter is in the queue before the file is armed: this one has gone. */
 		if (!waitqueue_active(&file->queue))
 			file_disarm(file);
 		else if ((file->wanted & EPOLLIN) && ring_has_data(file->ring))
@@ -167,7 +171,10 @@ __poll_t argo_wait_poll(struct argo_file *file, struct file *filp, poll_table *t
 {
 	struct argo_ring *ring = argo_ring_get(file);
 	__poll_t wanted = poll_requested_events(table), mask;
-	/* Who is told of edges is not asked again once the ring is empty, or full: armed now. */
+	/*
+	 * epoll does not ask again for an edge once the ring is empty, or full: the file is armed
+	 * now.
+	 */
 	bool edges = table && (wanted & EPOLLET);
 	unsigned long flags;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the driver's files share.
+ * Shared by the driver's files.
  *
  * Locks: a mutex in ring.c orders registering, unregistering and ending rings; within it, a
- * spinlock in wait.c orders who waits with the interrupt. A file's ring is published once, and
- * freed by release alone, when no call on the file is left: so sending takes no lock at all.
+ * spinlock in wait.c orders waiters and the interrupt. A file's ring is published once, and freed
+ * by release alone, when no call on the file is left: so sending takes no lock at all.
  */
 #ifndef XEN_ARGO_H
 #define XEN_ARGO_H

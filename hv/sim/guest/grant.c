@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The emulated guest kernel's gntalloc (pages shared with others) and gntdev (others' pages
- * mapped), each with unmap-notify. One object is one transaction, however many pages it has.
+ * mapped), each with unmap-notify. An object is made in one transaction, however many pages it has.
  */
 #include "hv/sim/guest/grant.h"
 
@@ -11,7 +11,7 @@
 #include "hv/sim/hypervisor/grant.h"
 #include "hv/sim/memory/page.h"
 
-/* What one object may have: bounds the journal (about 10 records a page when mapping). */
+/* The limit of an object: it bounds the journal (about 10 records a page when mapping). */
 #define PAGES_MAX 1024U
 
 static uint64_t entry(uint16_t flags, uint16_t domid, uint32_t frame)
@@ -150,7 +150,7 @@ void guest_unshare(struct xen *xen, uint32_t share)
 	txn_commit(xen);
 }
 
-/* What gntdev answers: whatever Xen says about the references is EINVAL, but for its limits. */
+/* gntdev answers EINVAL, whatever Xen says about the references, but for its limits. */
 static int status_to_errno(int status)
 {
 	return status == GNTST_okay ? 0 : status == GNTST_no_space ? -ENOSPC : -EINVAL;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a kernel does when a process ends. For the authority, and for a handle that outlives it. */
+/*
+ * A kernel's work when a process ends. For the authority; and for a handle whose authority is gone.
+ */
 #ifndef MSGD_HV_SIM_GUEST_RELEASE_H
 #define MSGD_HV_SIM_GUEST_RELEASE_H
 

@@ -16,8 +16,8 @@
 #define WATCH_BIT(i)	(1ULL << (i) % 64)
 
 /*
- * None that was given lately: whoever sends to a ring that is gone is to be refused, instead of
- * being taken for a new ring's peer, whose own number may have been given again, too.
+ * The number was not given lately: a sender to a ring that is gone is refused then, instead of
+ * being taken for the peer of a new ring with the same number.
  */
 static uint32_t aport_free(struct xen *xen, uint32_t domain, uint16_t partner)
 {
@@ -130,7 +130,7 @@ int guest_ring_watch(struct xen *xen, uint32_t index, bool on)
 		return on ? -ESTALE : 0; /* it vanished with its partner */
 	}
 	txn_set(&txn, &d->ring_watch[index / 64], on ? watch | WATCH_BIT(index) : watch);
-	/* What is there already is found by the handler, as if the interrupt came now. */
+	/* The handler finds data or room that is there already, as if the interrupt came now. */
 	if (on && (ring_has_data(&txn, ring) || ring_has_room(&txn, domain, ring)))
 		txn_redo(&txn, SIM_REDO_VIRQ_ARGO, domain, 0, 0);
 	txn_commit(&txn);

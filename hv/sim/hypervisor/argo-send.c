@@ -79,8 +79,8 @@ static int ring_insert(struct xen *xen, uint32_t domain, uint32_t index, uint32_
 }
 
 /*
- * Deterministic mode: as if a message that nobody sees lay in the ring, and were read a little
- * later. What Xen looks at before it looks for room comes first here, too.
+ * Deterministic mode refuses as if a message that nobody sees lay in the ring, and were read a
+ * little later. The checks that Xen makes before it looks for room come first here, too.
  */
 static int send_refused(
 	struct xen *xen, uint32_t target, struct sim_ring *ring, uint16_t sender, uint32_t len)

@@ -63,7 +63,10 @@ struct sim_ring *argo_match(
 	return ring;
 }
 
-/* Where byte `offset` of the ring's pages (header included) is, and how much follows in place. */
+/*
+ * The address of byte `offset` of the ring's pages (header included), and how many bytes follow
+ * there.
+ */
 uint8_t *argo_ring_at(
 	struct xen *xen, const struct sim_ring *ring, uint32_t offset, uint32_t *ret_contiguous)
 {
@@ -186,7 +189,7 @@ static void frames_drop(struct xen *xen, struct sim_ring *ring)
 	txn_set(xen, &ring->frame_list, 0);
 }
 
-/* What points to it in its hash chain; NULL: nothing does. */
+/* The link of its hash chain that points to the ring; NULL: none does. */
 static uint8_t *chain_link(struct sim_domain *d, uint32_t index)
 {
 	uint8_t *link = &d->ring_bucket[bucket_of(d->rings[index].aport)];

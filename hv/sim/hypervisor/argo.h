@@ -48,9 +48,9 @@ void argo_check_waiters_locked(struct xen *xen, uint32_t domain);
  */
 bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn);
 /*
- * In that. Returns the payload's length. EAGAIN: nothing has changed; argo_sendv_locked is to be
- * called, under every lock, which lets the sender wait for room. What that changes is to be
- * committed even when it fails (EAGAIN).
+ * argo_sendv_now_locked runs in that transaction and returns the payload's length. EAGAIN: nothing
+ * has changed; argo_sendv_locked, which runs under every lock, makes the sender wait for room. The
+ * caller commits the latter also when it fails with EAGAIN.
  */
 int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
 	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);

@@ -53,8 +53,8 @@ static uint32_t index_free(const struct sim_segment *seg)
 }
 
 /*
- * From now on whoever takes all the locks takes this domain's as well: before anybody can find the
- * domain. Nobody but the authority, one thread of it at a time, creates any.
+ * Adds the domain's lock to those that are taken with the lock for all, before anybody can find the
+ * domain. Only the authority, one thread of it at a time, creates domains.
  */
 static void lock_add(struct xen *xen)
 {
@@ -100,7 +100,10 @@ int domain_create(struct xen *xen, uint16_t domid, const char *name,
 	return 0;
 }
 
-/* argo_destroy: its own rings, those of others that it was the partner of, its waiting. */
+/*
+ * argo_destroy: the domain's rings end, then the rings of other domains whose partner it was. It
+ * waits for room in no ring any more.
+ */
 static void argo_destroy(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *dead = domain_at(xen, index);
@@ -121,7 +124,10 @@ static void argo_destroy(struct xen *xen, uint32_t index)
 		for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
 			if (!d->rings[i].used)
 				continue;
-			/* wildcard_rings_pending_remove; none but those has it waiting */
+			/*
+			 * wildcard_rings_pending_remove: only in a wildcard ring can the dead
+			 * domain wait
+			 */
 			argo_waiter_cancel_locked(xen, &d->rings[i], dead->domid);
 			if (d->rings[i].partner != dead->domid)
 				continue;
@@ -204,7 +210,10 @@ bool domain_reap(struct xen *xen, uint32_t index)
 	if (d->state != SIM_DOMAIN_DYING)
 		return false;
 	mappings_release(xen, index);
-	/* Looked at again: where this was its own last mapping, it may have been freed by that. */
+	/*
+	 * The state is looked at again: a domain whose last mapping was its own may have been freed
+	 * with it.
+	 */
 	if (d->state != SIM_DOMAIN_DYING || d->n_pinned)
 		return false;
 	pages_reap(xen, index);
@@ -226,7 +235,7 @@ void domain_set_state(struct xen *xen, uint32_t index, uint8_t state, uint8_t re
 	txn_commit(xen);
 }
 
-/* Of a process, that is: the guest kernel gives its own up by itself. */
+/* Whether a process holds a port. The guest kernel gives up its own ports by itself. */
 static bool ports_held(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, index);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The life of domains in the hypervisor, for the authority alone: it calls these from one thread
- * at a time. They take the locks themselves.
+ * The life of domains in the hypervisor, for the authority alone: it calls these from one thread at
+ * a time. Each takes the locks itself.
  */
 #ifndef MSGD_HV_SIM_HYPERVISOR_DOMAIN_H
 #define MSGD_HV_SIM_HYPERVISOR_DOMAIN_H

@@ -29,7 +29,7 @@ static uint32_t send_target(struct xen *xen, uint32_t domain, uint32_t port)
 											 : domain;
 }
 
-/* What is read without a lock may be out of date: then once more. */
+/* The target that was read without a lock may be out of date: then it is read once more. */
 void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct xen *ret_txn)
 {
 	for (;;) {
@@ -56,7 +56,7 @@ static int reset_begin_locked(struct xen *xen, uint32_t domain, uint16_t dom, ui
 	d = domain_at(xen, target);
 	if (target != domain && !d->paused)
 		return -EINVAL;
-	/* Whoever was killed in the middle of one is not under way any more. */
+	/* A reset whose process was killed is not under way any more. */
 	if ((d->resetting && !lock_owner_is_dead(xen, d->resetting)) ||
 		xen_fault(xen, SIM_FAULT_RESET_EBUSY))
 		return -EBUSY;

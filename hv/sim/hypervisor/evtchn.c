@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Event channels: xen/common/event_channel.c, each check where Xen has it. What the
- * guest kernel keeps about a port (owner, n_notify) is none of this file's business, except that a
- * freed port has none.
+ * Event channels: xen/common/event_channel.c, each check where Xen has it. A port's owner and
+ * n_notify are the guest kernel's; this file only clears them when the port is freed.
  */
 #include "hv/sim/hypervisor/evtchn.h"
 
@@ -16,8 +15,8 @@
 #include "hv/sim/memory/page.h"
 
 /*
- * alloc_evtchn_bucket. Those beyond the first are in pages of the pool; a page has two. Zeroed
- * before it can be seen.
+ * alloc_evtchn_bucket. Buckets beyond SIM_2L_PORTS are in pages of the pool, two in a page, which
+ * is zeroed before it can be seen.
  */
 static int bucket_add(struct xen *xen, struct sim_domain *d)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Where deterministic mode (sim.h) reaches into the emulator: the failures that it may bring about,
- * each where Xen or the guest's kernel may answer so, and before anything was changed; and the
- * interrupts that it may hold back. In every other mode struct xen's `choices` is NULL.
+ * The places where deterministic mode (testing/sim.h) reaches into the emulator: failures, each
+ * where Xen or the guest's kernel may answer so, and before anything was changed; and interrupts
+ * that it holds back. In every other mode struct xen's `choices` is NULL.
  */
 #ifndef MSGD_HV_SIM_HYPERVISOR_FAULT_H
 #define MSGD_HV_SIM_HYPERVISOR_FAULT_H

@@ -43,7 +43,10 @@ static int16_t map_locked(struct xen *xen, uint32_t domain, gnttab_map_grant_ref
 	return GNTST_okay;
 }
 
-/* Deterministic mode: as if it had not been done. What is mapped already is not paged out. */
+/*
+ * Deterministic mode refuses as if the mapping had not been made. A page that is mapped already is
+ * not paged out.
+ */
 static int16_t map_refused(struct xen *xen, uint32_t handle)
 {
 	const struct sim_track *track = &xen->seg->tracks[handle];
@@ -278,7 +281,10 @@ union grant_arg {
 	gnttab_cache_flush_t cache;
 };
 
-/* Those that take several, each with its own status; what fails as a whole is the copying. */
+/*
+ * Operations on an array, whose entries have a status each; the call itself fails where an entry
+ * cannot be copied.
+ */
 static const struct {
 	size_t size, status_offset;
 } many[] = {

@@ -13,7 +13,7 @@
 
 #include "hv/sim/hypervisor/grant.h"
 
-/* What an entry says, of either version. */
+/* A grant entry, of either version. */
 struct grant_entry {
 	uint16_t flags; /* of version 2 without GTF_reading and GTF_writing, which are apart */
 	uint16_t domid;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Giving a page away: gnttab_transfer of xen/common/grant_table.c. What a guest's page tables map
- * is not known here: a page is in use if a grant, a ring of the hypervisor's or FIFO has it.
+ * Giving a page away: gnttab_transfer of xen/common/grant_table.c. The emulator does not know a
+ * guest's page tables: it takes a page for used if a grant, a ring of the hypervisor's or FIFO has
+ * it.
  */
 #include "hv/sim/hypervisor/grant-table.h"
 

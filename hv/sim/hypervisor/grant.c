@@ -73,7 +73,7 @@ static void pins_count(struct xen *xen, struct sim_domain *rd, uint32_t ref, uin
 	txn_set(xen, &rd->n_pinned, rd->n_pinned + (uint32_t)n);
 }
 
-/* Where it fails, all that it may have changed is the entry, as in Xen. */
+/* A mapping that fails may have changed the entry, and nothing else, as in Xen. */
 int grant_map_locked(struct xen *xen, uint32_t domain, uint16_t granter, uint32_t ref,
 	uint32_t flags, uint32_t *ret_handle, uint32_t *ret_page)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Grants: mapping another domain's page is a pin of the grant, and a handle. For the hypercall, the
- * drivers and the life of domains. What a process has in its address space is not known here.
+ * drivers and the life of domains. This object does not know the processes' address spaces.
  */
 #ifndef MSGD_HV_SIM_HYPERVISOR_GRANT_H
 #define MSGD_HV_SIM_HYPERVISOR_GRANT_H

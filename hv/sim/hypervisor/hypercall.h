@@ -6,10 +6,10 @@
 #include "hv/sim/memory/xen.h"
 
 /*
- * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that
- * is not mapped gives -EFAULT. What sendv returns is to be cast to int, as on Xen. Now: every event
- * channel operation; register_ring, unregister_ring, sendv, notify; every grant table operation,
- * of both versions. The rest gives -ENOSYS (Argo: -EOPNOTSUPP).
+ * The hypercalls, as domain `domid`: Xen's structures, checks and return values. A pointer that is
+ * not mapped gives -EFAULT. The caller casts the result of sendv to int, as on Xen. Implemented are
+ * every event channel operation; register_ring, unregister_ring, sendv, notify; every grant table
+ * operation, of both versions. The rest gives -ENOSYS (Argo: -EOPNOTSUPP).
  */
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);
 long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,

@@ -74,7 +74,8 @@ int kernel_start_locked(struct xen *xen, uint32_t domain)
 
 /*
  * evtchn_fifo_resume in drivers/xen/events/events_fifo.c. The pages were accepted before, and ports
- * are free: nothing can fail. That they are zeroed before the commit harms nobody: no port is left.
+ * are free: nothing can fail. Zeroing the pages before the commit harms nobody, for no port is
+ * left.
  */
 void kernel_restart_locked(struct xen *xen, uint32_t domain)
 {

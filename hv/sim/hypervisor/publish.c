@@ -23,9 +23,9 @@ static void bit_clear(_Atomic uint64_t *words, uint32_t bit)
 }
 
 /*
- * What Xen writes (evtchn_2l_set_pending, vcpu_mark_events_pending); with a guest kernel, its
- * upcall runs here and now. Once its handler has masked the port, the owner's slot has the event;
- * whoever runs this again after a crash finds it so, and only has to kick.
+ * evtchn_2l_set_pending and vcpu_mark_events_pending; a guest kernel's upcall runs here and now.
+ * Once its handler has masked the port, the owner's slot has the event. A process that runs this
+ * again, after a crash, finds the port masked, and only has to kick.
  */
 static void deliver(struct xen *xen, uint32_t domain, uint32_t port, struct kick_set *kicks)
 {
@@ -38,8 +38,9 @@ static void deliver(struct xen *xen, uint32_t domain, uint32_t port, struct kick
 	if (bit_test(d->info.mask, port))
 		return;
 	/*
-	 * Only a selector bit that was clear brings the upcall: also before, for the redo. Whoever
-	 * sees the flag sees the bit; nothing is read after it here that would have to wait for it.
+	 * Only a selector bit that was clear brings the upcall. The flag is set before the bit as
+	 * well, for a crash between the two. A guest that sees the flag sees the bit; nothing is
+	 * read here after the flag that would have to wait for it.
 	 */
 	if (!(atomic_load(&v->selector) & selected)) {
 		atomic_store_explicit(&v->upcall_pending, 1, memory_order_release);

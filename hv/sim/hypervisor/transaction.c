@@ -39,8 +39,8 @@ static void recover(struct xen *xen, struct sim_guard *j, struct sim_recovered *
 }
 
 /*
- * Somebody died with a lock: makes the state whole. Whoever is killed in here leaves the rest to
- * the next one, as it has all the locks. Their order does not matter: lock.h.
+ * A process died with a lock: makes the state whole. A process that is killed in here has all the
+ * locks, so the next one makes the rest whole. The order of the journals does not matter: lock.h.
  */
 static void recover_all(struct xen *xen, struct kick_set *kicks)
 {

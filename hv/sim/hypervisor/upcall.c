@@ -180,7 +180,7 @@ static void handle_port(struct xen *xen, uint32_t domain, uint32_t port, void *a
 	port_clear_pending(xen, d, port);
 }
 
-/* Whatever the flag says: a test may poll the same words. */
+/* Sets the flag whatever it says: a test may poll the same words. */
 void upcall_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks)
 {
 	atomic_store_explicit(

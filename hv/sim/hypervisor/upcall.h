@@ -20,7 +20,10 @@ void upcall_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct ki
 
 /* The interrupt handler of VIRQ_ARGO. */
 void upcall_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks);
-/* What that handler tells a ring's owner of: unread bytes, or room for what got EAGAIN last. */
+/*
+ * The handler tells a ring's owner of unread bytes, and of room for the message that got EAGAIN
+ * last.
+ */
 bool ring_has_data(struct xen *xen, const struct sim_ring *ring);
 bool ring_has_room(struct xen *xen, uint32_t domain, const struct sim_ring *ring);
 

@@ -31,7 +31,7 @@ static uint32_t n_taken_load(struct xen *xen, uint32_t guard)
 	return atomic_load_explicit(&xen->seg->guards[guard].n_taken, memory_order_relaxed);
 }
 
-/* What the authority says of the owner: it sees every death first. */
+/* Whether the authority says that the owner is gone: it sees every death first. */
 static bool slot_is_gone(struct xen *xen, uint32_t word)
 {
 	uint32_t slot = (word & LOCK_SLOT) - 1U;
@@ -197,9 +197,8 @@ static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct lock
 }
 
 /*
- * Takes the lock; or returns what is in its word, if that is of a dead owner. Whoever slept takes
- * the lock with the sleepers' bit set, since there may be others: at worst one needless wake-up at
- * the release.
+ * Takes the lock, or returns the word of its dead owner. A process that has slept takes the lock
+ * with the sleepers' bit set, since others may sleep: at worst one needless wake-up at the release.
  */
 static uint32_t lock_take_slow(struct xen *xen, uint32_t guard, uint32_t mine)
 {

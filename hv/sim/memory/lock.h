@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The robust locks: each a futex word that names its owner (slot and generation), so that whoever
- * waits can find out that the owner is dead. Nothing but journal.c takes them. Must never be held
- * over anything that blocks.
+ * The robust locks. A lock is a futex word that names its owner (slot and generation), so that a
+ * process that waits can find out that the owner is dead. Only transaction.c takes locks. A lock
+ * must never be held over anything that blocks.
  *
- * There is one for each domain, and one for all. Who has the lock of a domain changes what is
- * marked "domain's" in segment.h, reads whatever it likes, and takes no other lock. Who changes
- * anything else takes the lock for all, then that of every domain. So:
+ * Each domain has a lock, and there is one lock for all. The owner of a domain's lock changes what
+ * is marked "domain's" in segment.h, reads everything, and takes no other lock. To change anything
+ * else a process takes the lock for all, then every domain's. So:
  *
- *  - nobody deadlocks: only the owner of the lock for all waits with a lock in its hands, and those
- *    that it waits for wait for nothing;
- *  - a dead owner's lock is taken over by an owner of the lock for all only, on its way to all of
- *    them, and nobody gets on before it has made whole what the dead have left. Whoever finds a
- *    dead owner of a domain's lock does that first (lock_take_domain);
- *  - of a domain's journal and the one for all, one is empty: as long as the latter is not, its
- *    owner, or whoever recovers, holds every lock. And two domains' journals have nothing in
+ *  - Nobody deadlocks: only the owner of the lock for all waits while it holds a lock, and the
+ *    owners that it waits for wait for nothing.
+ *  - Only an owner of the lock for all takes over a dead owner's lock, on its way to all of them.
+ *    It makes whole what the dead have left before anybody gets on. A process that finds a dead
+ *    owner of a domain's lock takes the lock for all first (txn_begin_domain).
+ *  - Of a domain's journal and the journal for all, one is empty: while the latter is not, its
+ *    owner, or the process that recovers, holds every lock. Two domains' journals have nothing in
  *    common. So the order in which journals are recovered does not matter.
  *
  * tests/model/locks.pml has that model-checked.
@@ -29,18 +29,18 @@
 #define LOCK_SLEEPERS (1U << 31) /* in between: the slot's generation */
 
 /*
- * An owner that lives, but does not run, for it is stopped or in a debugger, stops everybody. It
- * cannot be passed over: it would go on writing where it was. So it is named, and then killed,
- * which the journal makes good (docs/decisions/0005). The longest that the others stand still is
- * LOCK_LIMIT_MS (or xen-sim's --stopped-limit) and half a second, since the first of them tells
- * xen-sim, and that waits for itself, not to believe anybody:
+ * An owner that lives, but does not run, for it is stopped or in a debugger, stops everybody. The
+ * others cannot pass it over: continued, it would go on writing where it was. So xen-sim names it
+ * and then kills it, which the journal makes good (docs/decisions/0005). The others stand still for
+ * LOCK_LIMIT_MS (or xen-sim's --stopped-limit) and half a second at most: the first of them tells
+ * xen-sim, which believes nobody and waits for the lock itself.
  */
 #define LOCK_ROUND_MS  50U   /* a sleep; then the owner is looked at, if it is alive */
 #define LOCK_TELL_MS   150U  /* xen-sim is told. Seldom: preempted owners run again sooner */
 #define LOCK_REPORT_MS 400U  /* xen-sim has waited, and names it: within a second in all */
 #define LOCK_LIMIT_MS  3000U /* and kills it: a breakpoint hit by mistake can be left in time */
 
-/* What a slot writes into the word. */
+/* The word that a slot writes. */
 static inline uint32_t lock_word_of(uint32_t slot, uint32_t generation)
 {
 	return (slot + 1U) | (generation & 0x7fffU) << 16;
@@ -57,7 +57,9 @@ bool lock_take_domain_slow(struct xen *xen, uint32_t guard);
 void lock_let_pass(struct xen *xen);
 void lock_wake(struct xen *xen, uint32_t guard);
 
-/* The owner says that it is another holding of the lock, though the word is the same. */
+/*
+ * The owner makes this holding of the lock another one than its last, though the word is the same.
+ */
 static inline void lock_count(struct sim_guard *g)
 {
 	uint32_t n = atomic_load_explicit(&g->n_taken, memory_order_relaxed);
@@ -66,9 +68,9 @@ static inline void lock_count(struct sim_guard *g)
 }
 
 /*
- * Nobody needs to let the lock for all pass; but with many processes on few CPUs each of the locks
- * that its owner waits for may be held by one that is preempted, and would be again when its turn
- * comes.
+ * False: a dead owner has the lock; the caller recovers and tries again. A process need not let the
+ * owner of the lock for all pass. But with many processes on few CPUs, preempted processes may hold
+ * the locks that this owner waits for, and would hold them again when its turn comes.
  */
 static inline bool lock_take_domain(struct xen *xen, uint32_t guard)
 {

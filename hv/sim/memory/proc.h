@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What /proc says of another process. Must never be believed for longer than a moment. */
+/*
+ * Looks at another process in /proc. A caller must never believe the answer for longer than a
+ * moment.
+ */
 #ifndef MSGD_HV_SIM_MEMORY_PROC_H
 #define MSGD_HV_SIM_MEMORY_PROC_H
 

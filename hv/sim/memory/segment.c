@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Making and mapping the segment. What is mapped is checked before it is used. */
+/* Making and mapping the segment. A mapping is checked before it is used. */
 #include "hv/sim/memory/segment.h"
 
 #include <errno.h>

@@ -6,10 +6,10 @@
  * between two reads unless a lock is held. A change of any struct changes SIM_LAYOUT; attaching
  * refuses another one.
  *
- * Everything is guarded by locks and changed through their journals (journal.h), but for what is
- * marked "any time": that is _Atomic, and says who writes it. What is marked "domain's" changes
- * under its domain's lock alone; all else only while every lock is held, so that holding any one of
- * them is enough to read it.
+ * Locks guard everything, and their journals (journal.h) record every change, but for fields that
+ * are marked "any time": such a field is _Atomic, and its comment names its writer. A field that is
+ * marked "domain's" changes under its domain's lock alone. Any other field changes only while every
+ * lock is held, so that holding any one of them is enough to read it.
  */
 #ifndef MSGD_HV_SIM_MEMORY_SEGMENT_H
 #define MSGD_HV_SIM_MEMORY_SEGMENT_H
@@ -108,7 +108,7 @@ struct sim_guard {
 #define SIM_GUARD_DOMAIN(index) (1U + (index))
 #define SIM_GUARDS		SIM_GUARD_DOMAIN(SIM_MAX_DOMAINS)
 
-/* Of each kind of guard; whoever holds them all writes. */
+/* A count for each kind of guard; written under every lock. */
 struct sim_recovered {
 	_Atomic uint32_t n_recovered; /* owners that died inside */
 	_Atomic uint32_t n_undone;    /* of those: had not committed, and had changed something */
@@ -188,7 +188,7 @@ struct sim_active_grant {
 	uint16_t pad;
 };
 
-/* One mapping by grant handle: Xen's maptrack. */
+/* A mapping by grant handle: Xen's maptrack. */
 struct sim_track {
 	uint16_t mapper;  /* domain index + 1; 0: free */
 	uint16_t granter; /* domain index */
@@ -232,7 +232,7 @@ struct sim_shared_info {
 	};
 };
 
-/* What Xen keeps of a vcpu. */
+/* Xen's own part of a vcpu. */
 struct sim_vcpu {
 	uint32_t virq_port[NR_VIRQS]; /* virq_to_evtchn; the global ones are vcpu 0's */
 	uint64_t timer_ns;	      /* the singleshot timer's deadline; 0: it is off */
@@ -307,7 +307,7 @@ enum sim_page_type {
 
 #define SIM_PAGE_WITHDRAWN 1U /* gntalloc let go of it; freed with the last mapping */
 
-/* One uint64_t a page, so that a store (and an undo record) changes it as a whole; 0: free. */
+/* A page is one uint64_t, so that a store (and an undo record) changes it as a whole; 0: free. */
 #define SIM_PAGE(domain, type, flags, tag)                                                         \
 	((uint64_t)((domain) + 1U) | (uint64_t)(type) << 16 | (uint64_t)(flags) << 24 |            \
 		(uint64_t)(tag) << 32)
@@ -330,8 +330,8 @@ enum sim_slot_state {
 #define SIM_SLOT_TIMERS	 4U /* slot 0: one was set */
 
 /*
- * One handle of one process. Who sets bits holds a lock (flags: the authority); the owner takes
- * them without one. See slot.c for the order in which bits and `kick` change.
+ * A slot is one handle of one process. Bits are set under a lock (flags: by the authority); the
+ * owner takes them without one. See slot.c for the order in which bits and `kick` change.
  */
 struct sim_slot {
 	_Alignas(64) _Atomic uint32_t state; /* any time; the authority writes */

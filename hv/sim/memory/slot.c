@@ -2,9 +2,9 @@
 /*
  * Telling a process that it has events, at the price of a system call only if it may sleep.
  *
- * A slot has bits (ports, rings, flags) and `kick`: WRITTEN says that its eventfd has been written
- * since it was last drained, WRITING that this may be so, and what is above counts the drains.
- * Whoever raises does
+ * A slot has bits (ports, rings, flags) and a word, `kick`. The flag WRITTEN in `kick` says that
+ * the slot's eventfd was written since its last drain; WRITING says that this may be so; the bits
+ * above the flags count the drains. A raiser does
  *
  *	set the bit; k = kick;
  *	if (!(k & WRITTEN)) {
@@ -19,25 +19,30 @@
  *		if (a bit is set) { write(eventfd); kick |= WRITTEN; }
  *	}
  *
- * all of it sequentially consistent. Then "a bit is set" implies that the eventfd is readable or
- * that somebody is about to write it:
- *  - the raiser saw WRITTEN: that was before the owner cleared it, hence so was its own bit, and
- *    the owner's last look sees it;
- *  - it did not, and writes before the owner's read: so its bit is seen, too, or was taken before;
- *  - it writes after the owner's read: the eventfd is readable.
- * The read comes before the count, not after: WRITTEN then means that somebody wrote since this
- * count began, and the one read of a count is at its end, followed by a look at the bits. The other
- * way round, a raiser whose bit was taken already could write between the two and set WRITTEN after
- * the read: the eventfd would be empty, and every later raiser silent.
- * And the eventfd is not readable for long without a bit: WRITING is set before the write, so that
- * an owner that was woken by it, and perhaps has preempted the raiser, drains it; if a drain came
- * between the two, the failed cas sets WRITING again; and an owner that finds nothing time and
- * again looks at the eventfd all the same. Two raisers may both write, which costs one of them a
- * system call. One that dies before it writes is made up for by slots_kick_unseen; one that is
- * stopped there delays only its own event, for the next raiser still sees WRITTEN clear.
- * One that is stopped there while the slot changes hands, which gives it another generation and
- * then another count, must not say WRITTEN of the next owner's eventfd: either it sees the other
- * generation, or its `kick |= WRITING` came before that, and its cas fails by the count.
+ * all of it sequentially consistent. So while a bit is set, the eventfd is readable or a raiser is
+ * about to write it:
+ *  - The raiser saw WRITTEN: the owner cleared WRITTEN later, so its last look sees the raiser's
+ *    bit.
+ *  - The raiser writes before the owner's read: the owner's last look sees the bit, or the owner
+ *    had taken it.
+ *  - The raiser writes after the owner's read: the eventfd is readable.
+ *
+ * The owner reads the eventfd before it counts the drain. So WRITTEN means that somebody wrote
+ * since this count began, and the one read of a count is at its end, before a look at the bits. The
+ * other way round, a raiser whose bit was taken already could write between the two, and set
+ * WRITTEN after the read: the eventfd would be empty, and every later raiser silent.
+ *
+ * The eventfd is not readable for long without a bit. WRITING is set before the write, so that an
+ * owner that was woken by the write drains the eventfd, even if it has preempted the raiser. If a
+ * drain came between the two, the failed cas sets WRITING again. And an owner that finds nothing
+ * time and again looks at the eventfd all the same.
+ *
+ * Two raisers may both write, which costs one of them a system call. For a raiser that dies before
+ * its write, slots_kick_unseen writes. A raiser that is stopped before its write delays only its
+ * own event, for the next raiser sees WRITTEN clear. The slot may change hands while a raiser is
+ * stopped there, and get another generation, then another count: that raiser must not set WRITTEN
+ * for the next owner's eventfd. Either it sees the other generation; or its `kick |= WRITING` came
+ * before that, and its cas fails by the count.
  */
 #include "hv/sim/memory/slot.h"
 

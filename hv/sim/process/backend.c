@@ -327,7 +327,9 @@ static void op_grant_unshare(struct hv *hv, struct hv_share *share)
 	free(share);
 }
 
-/* One contiguous area, page by page (a run at a time) from the memfd, as gntdev's mmap gives. */
+/*
+ * Maps the pages from the memfd into one contiguous area, a run at a time, as gntdev's mmap does.
+ */
 static int map_pages(
 	struct sim_hv *h, const uint32_t *pages, size_t n, bool writable, void **ret_addr)
 {

@@ -72,7 +72,7 @@ static void check_interdomain(struct check *c, uint32_t domain, uint32_t port)
 			p->remote_port);
 }
 
-/* What a bound port is registered with has it in return. */
+/* The virq, the pirq or the remote port that a port is bound to names the port in return. */
 static void check_binding(struct check *c, uint32_t domain, uint32_t port)
 {
 	struct sim_domain *d = domain_at(c->xen, domain);
@@ -146,7 +146,7 @@ static bool page_is(struct check *c, uint32_t page, uint32_t domain, enum sim_pa
 	return info && SIM_PAGE_DOMAIN(info) == domain && SIM_PAGE_TYPE(info) == type;
 }
 
-/* Where they are not, nothing else of the ports can be looked at. */
+/* False: the pages of the ports are not there, so nothing else of the ports can be looked at. */
 static bool check_port_pages(struct check *c, uint32_t domain)
 {
 	const struct sim_domain *d = domain_at(c->xen, domain);

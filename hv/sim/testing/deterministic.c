@@ -240,7 +240,7 @@ static void interrupt_deliver(struct sim *sim, uint32_t domain, uint32_t vcpu)
 	kick_all(xen, &kicks);
 }
 
-/* What the receiver's notify does, when it has read on. */
+/* Does what the receiver's notify does when it has read on. */
 static void room_deliver(struct sim *sim, uint32_t domain)
 {
 	struct xen *xen = &sim->authority.xen;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the emulator within one process is made of; deterministic mode's parts among them. */
+/* The state of the emulator within one process, and of deterministic mode. For testing/ alone. */
 #ifndef MSGD_HV_SIM_TESTING_DETERMINISTIC_H
 #define MSGD_HV_SIM_TESTING_DETERMINISTIC_H
 

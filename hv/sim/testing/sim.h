@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The embedded Xen emulator, for test programs: an emulator of one's own, in this process, without
- * xen-sim. What is behind it is the very code that runs across processes: the segment is a memfd,
- * the handles are the sim backend's, the authority is xen-sim's.
+ * xen-sim. It runs the very code that runs across processes: the segment is a memfd, the handles
+ * are the sim backend's, the authority is xen-sim's.
  *
  *	struct sim *sim;
  *	struct hv *hv;
@@ -53,15 +53,15 @@ struct sim_domain_config {
 /* EEXIST: domid or name taken. ENOSPC: 64 domains. EINVAL: domid or name. */
 int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, uint16_t *ret_domid);
 /*
- * Its processes die (in-process handles as by sim_hv_kill), then the domain. While somebody maps
- * its pages it stays, dying. ESRCH. EPERM: Domain-0.
+ * The domain's processes die (in-process handles as by sim_hv_kill), then the domain. It stays,
+ * dying, while somebody maps its pages. ESRCH. EPERM: Domain-0.
  */
 int sim_domain_destroy(struct sim *sim, uint16_t domid);
 int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused);
 /* SHUTDOWN_suspend, SHUTDOWN_crash, ... of <xen/sched.h>. */
 int sim_domain_shutdown(struct sim *sim, uint16_t domid, uint8_t reason);
 int sim_domain_resume(struct sim *sim, uint16_t domid);
-/* DOMAIN_NONE's domid (UINT16_MAX) if there is none of that name. */
+/* UINT16_MAX if there is no domain of that name. */
 uint16_t sim_domain_by_name(struct sim *sim, const char *name);
 
 /* A handle of the sim backend, as a process of that domain. EHOSTUNREACH, EUSERS. */
@@ -125,9 +125,9 @@ void sim_random(struct sim *sim, void *data, size_t len);
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * The domain is destroyed, as by sim_domain_destroy, before that step. Its tasks do not go on: what
- * their processes had in memory is the caller's to abandon, and sim_hv_kill takes their handles.
- * ENOSPC: 16 are waiting.
+ * The domain is destroyed, as by sim_domain_destroy, before that step. The tasks of the domain do
+ * not go on: the caller abandons the memory of their processes, and sim_hv_kill takes their
+ * handles. ENOSPC: 16 are waiting.
  */
 int sim_destroy_at(struct sim *sim, uint16_t domid, uint64_t step);
 
@@ -154,7 +154,7 @@ int sim_task_start(struct sim *sim, uint16_t domid, const char *name, void (*fn)
 	void *arg, struct sim_task **ret_task);
 /* sim_run does not wait for it. */
 void sim_task_set_background(struct sim_task *task);
-/* It does not go on, wherever it is. Not by itself. */
+/* The task does not go on, wherever it is. A task must not kill itself. */
 void sim_task_kill(struct sim *sim, struct sim_task *task);
 /*
  * A task's own: others may run first; or it waits as poll(2) does, on the virtual clock: until a

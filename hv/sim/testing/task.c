@@ -274,7 +274,7 @@ static bool task_is_ready(struct sim *sim, struct sim_task *task)
 	return task->state == TASK_READY;
 }
 
-/* One of those that can run, or NULL. */
+/* Chooses a task that can run, or NULL. */
 static struct sim_task *task_choose(struct sim *sim)
 {
 	struct sim_task *task, *chosen = NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The authority: who lives in which domain, what happens when a process or a domain dies, and the
- * store. One code for xen-sim (server.c drives it) and for the emulator within a process (sim.c).
- * Everything here takes the authority's mutex; nothing waits for a participant, but for a lock that
- * one holds, and that is ended by policy: see authority_stuck.
+ * The authority knows the domains and their processes, gives back what a dead one held, and has the
+ * store. xen-sim (server.c drives it) and the emulator within a process (testing/sim.c) share this
+ * code. Every function takes the authority's mutex. None waits for a participant, but for a lock
+ * that one holds, which authority_stuck ends.
  */
 #ifndef MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H
 #define MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H

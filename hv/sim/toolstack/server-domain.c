@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What xen-sim does as a toolstack. A domain's processes are those that attached to it, and those
- * that `xen-sim run` started in it; they are named by pidfd, never by a number that may be reused.
+ * xen-sim as a toolstack. A process is a domain's if it attached to it, or if `xen-sim run` started
+ * it there. A pidfd names a process here, never a number that may be reused.
  */
 #include "hv/sim/toolstack/server.h"
 
@@ -101,7 +101,7 @@ static void detach_ended(struct sim_server *s, uint32_t index)
 	}
 }
 
-/* Its processes first, as the vcpus of a destroyed domain stop before anything is torn down. */
+/* The processes end first, as the vcpus of a destroyed domain stop before anything is torn down. */
 void server_domain_destroy(struct sim_server *s, uint32_t index)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);

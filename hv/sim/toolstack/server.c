@@ -214,7 +214,7 @@ static int store_request(
 	}
 }
 
-/* What each type must be long; 0: no such request. */
+/* The length that a request of the type must have; 0: there is no such request. */
 static size_t request_len(uint16_t type)
 {
 	static const size_t lengths[SIM_TYPES] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See store.h. A changed record moves to the end of the list with a new sequence number, so that a
- * watcher is a number: what it has seen. That is how changes coalesce and none is lost.
+ * See store.h. A changed record moves to the end of the list with a new sequence number. A watcher
+ * is the number of the last change that it has seen. So changes coalesce and none is lost.
  */
 #include "hv/sim/toolstack/store.h"
 
@@ -134,7 +134,7 @@ bool store_remove_domain(struct sim_store *store, uint16_t domid)
 	struct store_record *r, *next;
 	bool any = false;
 
-	/* Those touched go behind the ones that were there. */
+	/* A record that is touched goes behind those that were there, and is not met again. */
 	for (r = TAILQ_FIRST(&store->records); r && r->sequence <= last; r = next) {
 		next = TAILQ_NEXT(r, entries);
 		if (r->record.domid != domid || r->record.len == 0)
@@ -154,7 +154,7 @@ void store_watch(struct sim_store *store, uint32_t slot)
 
 void store_watch_own(struct sim_store *store, uint32_t slot)
 {
-	/* Who watches everything sees its own, too. */
+	/* A watcher of everything sees its own records, too. */
 	if (store->watchers[slot].on)
 		return;
 	store_watch(store, slot);

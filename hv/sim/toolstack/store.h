@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The rendezvous store: records of {domid, key, value}, and watchers that learn of each record's
- * last state. In the authority's memory; whoever calls holds the authority's mutex. What a domain
- * may take is bounded by SIM_STORE_QUOTA records, those removed but not yet seen included.
+ * last state. It is in the authority's memory; the caller holds the authority's mutex. A domain may
+ * have SIM_STORE_QUOTA records, counting those that were removed but not yet seen.
  */
 #ifndef MSGD_HV_SIM_TOOLSTACK_STORE_H
 #define MSGD_HV_SIM_TOOLSTACK_STORE_H

@@ -102,7 +102,7 @@ struct run_options {
 	unsigned int wait_s; /* for the emulator */
 };
 
-/* Where the command begins in argv; 0: usage. */
+/* Returns where the command begins in argv; 0: usage. */
 static int parse(int argc, char **argv, struct run_options *run)
 {
 	struct tool_domain_options *options = &run->domain;

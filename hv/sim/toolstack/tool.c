@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What xen-sim's commands share: the connection to the emulator, and what is said of failures. */
+/* Shared by xen-sim's commands: the connection to the emulator, and the words for failures. */
 #include "hv/sim/toolstack/tool.h"
 
 #include <errno.h>

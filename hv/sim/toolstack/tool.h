@@ -20,7 +20,7 @@ int tool_shutdown(const char *path, int argc, char **argv);
 int tool_connect(const char *path, unsigned int wait_s);
 /* Says on stderr how the command line is wrong; returns 2, the exit status. */
 int tool_usage(const char *what);
-/* What went wrong with `subject`, on stderr; returns 1. r: a negative errno. */
+/* Says on stderr what went wrong with `subject`; returns 1. r: a negative errno. */
 int tool_fail(const char *subject, int r);
 
 /* The options that name a new domain; -1: an unknown one, said on stderr. */

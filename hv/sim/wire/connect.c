@@ -13,7 +13,7 @@
 #include "hv/sim/memory/segment.h"
 #include "hv/sim/wire/packet.h"
 
-/* What is not xen-sim is not waited for any longer than this. */
+/* Another program that listens there is not waited for any longer than this. */
 #define HELLO_TIMEOUT_S 2
 
 static int connect_errno(const char *path, int error, const char **ret_reason)

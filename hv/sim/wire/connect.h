@@ -15,8 +15,8 @@
 int sim_connect(const char *path, int *ret_fd, const char **ret_reason);
 
 /*
- * One request, with a descriptor to send (-1: none), and its reply. Returns the reply's status, or
- * -ENODEV when the authority is gone, or -EPROTO for a reply that makes no sense.
+ * Sends a request, with a descriptor (-1: none), and waits for its reply. Returns the reply's
+ * status, or -ENODEV when the authority is gone, or -EPROTO for a reply that makes no sense.
  */
 int sim_request(int fd, struct sim_message *message, size_t len, int send_fd,
 	struct sim_message *ret_reply);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One packet with its descriptors, either way; of both ends. Must never leak a descriptor. */
+/* Sends and receives a packet with its descriptors, for both ends. Must never leak a descriptor. */
 #include "hv/sim/wire/packet.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a process and xen-sim say to each other over the SOCK_SEQPACKET socket: one message a
- * packet, a fixed layout per type, a length that must be exact. Both are of the same machine, so
- * integers are native. Of the layout, only struct sim_header and struct sim_hello may never change:
- * by them, ends of different versions recognise each other.
+ * The messages of a process and xen-sim over their SOCK_SEQPACKET socket: one message a packet, a
+ * fixed layout per type, a length that must be exact. Both ends are on one machine, so integers are
+ * native. Only struct sim_header and struct sim_hello may never change: by them, ends of different
+ * versions recognise each other.
  */
 #ifndef MSGD_HV_SIM_WIRE_PROTOCOL_H
 #define MSGD_HV_SIM_WIRE_PROTOCOL_H

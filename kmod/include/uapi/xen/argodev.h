@@ -4,26 +4,25 @@
  *
  * An open file is at most one ring. ARGODEV_REGISTER makes it: memory into which Xen copies what
  * one partner domain sends to one Argo port (aport) of ours. ARGODEV_PEER says, once, which aport
- * of the partner's this file sends to, and ARGODEV_SENDV sends there. The source of what is sent
- * is stamped: the domain by Xen, the aport, which is that of this file's ring, by the driver.
+ * of the partner's this file sends to, and ARGODEV_SENDV sends there. The source of what is sent is
+ * stamped: the domain by Xen, the aport, which is that of this file's ring, by the driver.
  *
  * mmap(2) with MAP_SHARED from offset 0 shows the ring as Xen's public header lays it out: rx_ptr
  * u32, tx_ptr u32, 56 bytes reserved, then the ring's bytes. Xen writes messages and then tx_ptr;
- * the reader reads tx_ptr (acquire), then messages in place, and advances rx_ptr (release). That
- * takes no system call; ARGODEV_CONSUMED is needed only where senders may wait for room.
+ * the reader reads tx_ptr (acquire), then messages in place, and advances rx_ptr (release). Reading
+ * so takes no system call; ARGODEV_CONSUMED is needed only where senders may wait for room.
  *
- * poll(2): POLLIN while rx_ptr is not tx_ptr; POLLOUT unless the last ARGODEV_SENDV ended in
- * EAGAIN and there is still no room for it; POLLHUP and POLLERR when the ring is dead; POLLERR
- * before ARGODEV_REGISTER. Xen's interrupt is off while nobody waits in poll. Xen has one wake-up
- * for a domain and a ring: if several files send to one ring, they wait for the longest message's
- * room.
+ * poll(2): POLLIN while rx_ptr is not tx_ptr; POLLOUT unless the last ARGODEV_SENDV ended in EAGAIN
+ * and there is still no room for it; POLLHUP and POLLERR when the ring is dead; POLLERR before
+ * ARGODEV_REGISTER. Xen's interrupt is off while nobody waits in poll. Xen has one wake-up for a
+ * domain and a ring: if several files send to one ring, they wait for the longest message's room.
  *
  * A ring is dead, for good, once its domain was suspended: it is unregistered before, and not
  * registered again, since the domids that it knew may mean others. So it is where the partner
  * domain died, but that is only noticed when the same {aport, partner} is registered again; before,
- * ARGODEV_SENDV says ESRCH or ECONNREFUSED, and nobody who sleeps in poll is woken for it; nor is
- * who waits for room in a ring that its owner closes. Rings are also ended by the kernel's own end
- * (reboot, kexec). What had arrived in a dead ring can still be read.
+ * ARGODEV_SENDV says ESRCH or ECONNREFUSED, and a sleeper in poll is not woken for it. Nor is one
+ * that waits for room in a ring when the owner of that ring closes it. Rings are also ended by the
+ * kernel's own end (reboot, kexec). The messages that had arrived in a dead ring can still be read.
  *
  * close(2) unregisters the ring and then frees its memory, once no mapping of it is left either.
  *
