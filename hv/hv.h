@@ -106,9 +106,7 @@ struct hv_record {
 
 #define HV_NO_NOTIFY UINT32_MAX
 
-/*
- * A change of the page, and an event, when this side lets go of it: by unmapping, closing or dying.
- */
+/* The page changes when this side lets go of it: by unmapping, closing or dying. */
 struct hv_unmap_notify {
 	uint32_t offset; /* this byte of the page becomes 0; HV_NO_NOTIFY: nothing is armed */
 	uint32_t port;	 /* then this local port is sent an event; it must be bound by then */

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The door to the sim backend, for hv/open.c alone; without the emulator in the build, no-sim.c
- * stands behind it.
- */
+/* The door to the sim backend, for hv/open.c alone: process/client.c, or no-sim.c. */
 #ifndef MSGD_HV_SIM_OPEN_H
 #define MSGD_HV_SIM_OPEN_H
 

@@ -315,9 +315,7 @@ static int key_read(struct records *records, struct record_key *key, struct hv_r
 	if (known || key->known) {
 		ret_record->domid = domain->domid;
 		strcpy(ret_record->key, key->key);
-		/*
-		 * A value that is too long is cut: no record is that long, so it will be refused.
-		 */
+		/* A value that is too long is cut: the broker refuses it. */
 		ret_record->len = len < HV_STORE_VALUE_MAX ? len : HV_STORE_VALUE_MAX;
 		if (value)
 			memcpy(ret_record->value, value, ret_record->len);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The start of what a driver of the emulated guest kernel does for a process: one transaction of
- * the handle's. For guest/ and for the handle itself.
- */
+/* The start of a driver's call: a transaction of the calling handle. For guest/ and handles. */
 #ifndef MSGD_HV_SIM_GUEST_CALL_H
 #define MSGD_HV_SIM_GUEST_CALL_H
 

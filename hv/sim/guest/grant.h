@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * gntalloc and gntdev of the emulated guest kernel; their objects are indexes of seg->shares and
- * seg->maps. For the handle, and for the release of a dead process.
- */
+/* gntalloc and gntdev. Objects are indexes of seg->shares, seg->maps. For handles, release.c. */
 #ifndef MSGD_HV_SIM_GUEST_GRANT_H
 #define MSGD_HV_SIM_GUEST_GRANT_H
 

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * /dev/xen/evtchn of the emulated guest kernel, and unmap-notify, which both grant drivers have.
- * For the handle, and for the release of a dead process.
- */
+/* /dev/xen/evtchn, and the unmap-notify of both grant drivers. For handles and release.c. */
 #ifndef MSGD_HV_SIM_GUEST_PORT_H
 #define MSGD_HV_SIM_GUEST_PORT_H
 

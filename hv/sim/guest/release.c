@@ -10,8 +10,8 @@
 void guest_release(struct xen *xen, uint32_t slot)
 {
 	/*
-	 * If it died inside a transaction, that is ended now: what it holds is looked for without
-	 * a lock below.
+	 * Ends the transaction in which the process died: below, its things are found without a
+	 * lock.
 	 */
 	txn_begin(xen);
 	txn_abort(xen);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * A kernel's work when a process ends. For the authority; and for a handle whose authority is gone.
- */
+/* A kernel's work when a process ends. For the authority, and for a handle without one. */
 #ifndef MSGD_HV_SIM_GUEST_RELEASE_H
 #define MSGD_HV_SIM_GUEST_RELEASE_H
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The Argo driver of the emulated guest kernel. For the handle, and for the release of a dead
- * process. */
+/* The Argo driver of the emulated guest kernel. For handles and release.c. */
 #ifndef MSGD_HV_SIM_GUEST_RING_H
 #define MSGD_HV_SIM_GUEST_RING_H
 

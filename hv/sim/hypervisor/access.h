@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Addresses that a hypercall's caller hands over. For the hypercalls alone. EFAULT: not mapped; a
- * trusted caller's address is not checked.
- */
+/* Addresses of a hypercall's caller. EFAULT: not mapped; of a trusted one not checked. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_ACCESS_H
 #define MSGD_HV_SIM_HYPERVISOR_ACCESS_H
 

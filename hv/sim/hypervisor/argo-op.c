@@ -125,10 +125,7 @@ static long op_unregister(struct xen *xen, uint32_t domain, const void *arg1, co
 	return argo_unregister_locked(xen, domain, unreg.aport, unreg.partner_id);
 }
 
-/*
- * A send is a transaction of its own, and takes every lock only where the sender has to wait for
- * room.
- */
+/* A transaction of its own; under every lock only where the sender has to wait for room. */
 static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const void *arg2,
 	uint32_t n_iov, uint32_t message_type)
 {

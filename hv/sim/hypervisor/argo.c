@@ -63,10 +63,7 @@ struct sim_ring *argo_match(
 	return ring;
 }
 
-/*
- * The address of byte `offset` of the ring's pages (header included), and how many bytes follow
- * there.
- */
+/* The address of byte `offset` of the ring, header included, and how many bytes follow. */
 uint8_t *argo_ring_at(
 	struct xen *xen, const struct sim_ring *ring, uint32_t offset, uint32_t *ret_contiguous)
 {

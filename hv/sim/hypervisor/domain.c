@@ -100,10 +100,7 @@ int domain_create(struct xen *xen, uint16_t domid, const char *name,
 	return 0;
 }
 
-/*
- * argo_destroy: the domain's rings end, then the rings of other domains whose partner it was. It
- * waits for room in no ring any more.
- */
+/* argo_destroy: ends the domain's rings, the rings whose partner it was, and its waiting. */
 static void argo_destroy(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *dead = domain_at(xen, index);
@@ -124,10 +121,7 @@ static void argo_destroy(struct xen *xen, uint32_t index)
 		for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
 			if (!d->rings[i].used)
 				continue;
-			/*
-			 * wildcard_rings_pending_remove: only in a wildcard ring can the dead
-			 * domain wait
-			 */
+			/* wildcard_rings_pending_remove: in no other ring it can wait */
 			argo_waiter_cancel_locked(xen, &d->rings[i], dead->domid);
 			if (d->rings[i].partner != dead->domid)
 				continue;
@@ -138,7 +132,7 @@ static void argo_destroy(struct xen *xen, uint32_t index)
 	}
 }
 
-/* evtchn_destroy */
+/* evtchn_destroy; then Domain-0 hears of the death. */
 static void ports_destroy(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, index);
@@ -152,6 +146,7 @@ static void ports_destroy(struct xen *xen, uint32_t index)
 	}
 	txn_begin(xen);
 	fifo_destroy_locked(xen, index);
+	virq_dom_exc_locked(xen);
 	txn_commit(xen);
 }
 
@@ -159,15 +154,12 @@ void domain_kill(struct xen *xen, uint32_t index)
 {
 	struct sim_domain *d = domain_at(xen, index);
 
-	domain_set_state(xen, index, SIM_DOMAIN_DYING, d->shutdown_reason);
 	txn_begin(xen);
+	txn_set(xen, &d->state, SIM_DOMAIN_DYING);
 	txn_set(xen, &d->flags, d->flags & ~SIM_DOMAIN_ARGO);
 	txn_commit(xen);
 	argo_destroy(xen, index);
 	ports_destroy(xen, index);
-	txn_begin(xen);
-	virq_dom_exc_locked(xen);
-	txn_commit(xen);
 }
 
 static void pages_reap(struct xen *xen, uint32_t index)
@@ -210,10 +202,7 @@ bool domain_reap(struct xen *xen, uint32_t index)
 	if (d->state != SIM_DOMAIN_DYING)
 		return false;
 	mappings_release(xen, index);
-	/*
-	 * The state is looked at again: a domain whose last mapping was its own may have been freed
-	 * with it.
-	 */
+	/* Looks again: a domain whose last mapping was its own may have gone with it. */
 	if (d->state != SIM_DOMAIN_DYING || d->n_pinned)
 		return false;
 	pages_reap(xen, index);

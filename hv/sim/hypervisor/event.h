@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Raising a port: what is decided inside the transaction. For hypercalls and drivers; publish.c
- * does the rest after the commit.
- */
+/* Raising a port inside a transaction; publish.c does the rest. For hypercalls and drivers. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_EVENT_H
 #define MSGD_HV_SIM_HYPERVISOR_EVENT_H
 

@@ -42,8 +42,6 @@ void evtchn_begin_send(struct xen *xen, uint32_t domain, uint32_t port, struct x
 	}
 }
 
-/* ---- reset ------------------------------------------------------------------------------- */
-
 /* The checks of evtchn_reset; then the reset is under way. */
 static int reset_begin_locked(struct xen *xen, uint32_t domain, uint16_t dom, uint32_t *ret_target)
 {
@@ -113,8 +111,6 @@ static int evtchn_reset(struct xen *xen, uint16_t domid, uint16_t dom)
 	txn_commit(xen);
 	return r;
 }
-
-/* ---- the hypercall ----------------------------------------------------------------------- */
 
 union evtchn_arg {
 	evtchn_alloc_unbound_t alloc_unbound;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Event channels: the ports of a domain. For hypercalls and drivers; must know nothing of
- * processes, except that a port that is freed has no owner any more.
- */
+/* Event channels: the ports of a domain. For hypercalls and drivers; knows no processes. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_EVTCHN_H
 #define MSGD_HV_SIM_HYPERVISOR_EVTCHN_H
 

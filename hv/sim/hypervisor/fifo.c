@@ -46,8 +46,6 @@ struct evtchn_fifo_control_block *fifo_control(
 	return (void *)((uint8_t *)page_address(xen, v->control_page) + v->control_offset);
 }
 
-/* ---- raising ----------------------------------------------------------------------------- */
-
 static bool under_lock(const struct sim_domain *d)
 {
 	return d->flags & SIM_DOMAIN_GUEST_KERNEL;
@@ -159,9 +157,6 @@ void fifo_link(struct xen *xen, const struct sim_redo *redo)
 	atomic_fetch_or(ready, 1U << q);
 	atomic_store(&d->info.vcpu[vcpu].upcall_pending, 1);
 }
-
-/* ---- the control blocks and the event array --------------------------------------------------
- */
 
 /*
  * map_guest_page: the domain's own, and writable, which all of its memory is here. Only what stays

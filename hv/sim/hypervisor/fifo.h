@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The FIFO event ABI, the other one besides 2-level. For event.c, publish.c, and for the files that
- * set a domain's event array up.
- */
+/* The FIFO event ABI, besides 2-level. For the hypervisor's own files. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_FIFO_H
 #define MSGD_HV_SIM_HYPERVISOR_FIFO_H
 

@@ -43,10 +43,7 @@ static int16_t map_locked(struct xen *xen, uint32_t domain, gnttab_map_grant_ref
 	return GNTST_okay;
 }
 
-/*
- * Deterministic mode refuses as if the mapping had not been made. A page that is mapped already is
- * not paged out.
- */
+/* Deterministic mode. A page that is mapped already is not paged out. */
 static int16_t map_refused(struct xen *xen, uint32_t handle)
 {
 	const struct sim_track *track = &xen->seg->tracks[handle];
@@ -281,10 +278,7 @@ union grant_arg {
 	gnttab_cache_flush_t cache;
 };
 
-/*
- * Operations on an array, whose entries have a status each; the call itself fails where an entry
- * cannot be copied.
- */
+/* Operations on an array: each entry has a status; the call fails where it cannot copy one. */
 static const struct {
 	size_t size, status_offset;
 } many[] = {

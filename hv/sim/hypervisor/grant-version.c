@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The two layouts of a grant table, and switching between them: gnttab_set_version of
- * xen/common/grant_table.c.
- */
+/* The two layouts of a grant table: gnttab_set_version of xen/common/grant_table.c. */
 #include "hv/sim/hypervisor/grant-table.h"
 
 #include <errno.h>

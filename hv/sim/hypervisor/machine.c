@@ -33,8 +33,6 @@ int sim_virq_raise(struct xen *xen, uint16_t domid, uint32_t virq, uint32_t vcpu
 	return r;
 }
 
-/* ---- timers ------------------------------------------------------------------------------ */
-
 uint64_t machine_now_ns(const struct xen *xen)
 {
 	struct timespec ts;
@@ -103,8 +101,6 @@ int sim_timer_set(struct xen *xen, uint16_t domid, uint32_t vcpu, uint64_t deadl
 	txn_commit(xen);
 	return r;
 }
-
-/* ---- physical interrupts ----------------------------------------------------------------- */
 
 int sim_pirq_assign(struct xen *xen, uint16_t domid, uint32_t pirq)
 {

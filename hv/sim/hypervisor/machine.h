@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The machine's part, which no hypercall does: virtual interrupts, timers, physical interrupts. For
- * tests that play the machine, and for the emulator's event loop.
- */
+/* The machine: interrupts and timers. For tests that play it, and xen-sim's event loop. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_MACHINE_H
 #define MSGD_HV_SIM_HYPERVISOR_MACHINE_H
 

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Transactions: locks (memory/lock.h) and a journal (memory/journal.h) around a change of the
- * segment. For the hypercalls and every layer above; a *_locked function must never begin one.
- */
+/* Transactions: locks and a journal around a change. A *_locked function never begins one. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_TRANSACTION_H
 #define MSGD_HV_SIM_HYPERVISOR_TRANSACTION_H
 

@@ -105,8 +105,6 @@ static void port_mask(struct xen *xen, struct sim_domain *d, uint32_t port)
 		atomic_fetch_or(&d->info.mask[port / 64], 1ULL << port % 64);
 }
 
-/* ---- VIRQ_ARGO --------------------------------------------------------------------------- */
-
 bool ring_has_data(struct xen *xen, const struct sim_ring *ring)
 {
 	uint32_t contiguous;
@@ -155,8 +153,6 @@ void upcall_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks)
 		}
 	}
 }
-
-/* ---- the interrupt ----------------------------------------------------------------------- */
 
 /*
  * evtchn_interrupt in drivers/xen/evtchn.c: the port is masked until its owner writes it back. An

@@ -20,10 +20,7 @@ void upcall_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct ki
 
 /* The interrupt handler of VIRQ_ARGO. */
 void upcall_virq_argo(struct xen *xen, uint32_t domain, struct kick_set *kicks);
-/*
- * The handler tells a ring's owner of unread bytes, and of room for the message that got EAGAIN
- * last.
- */
+/* The handler tells an owner of unread bytes, and of room where it got EAGAIN last. */
 bool ring_has_data(struct xen *xen, const struct sim_ring *ring);
 bool ring_has_room(struct xen *xen, uint32_t domain, const struct sim_ring *ring);
 

@@ -84,8 +84,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000U + (uint64_t)ts.tv_nsec / 1000000U;
 }
 
-/* ---- who is in the way --------------------------------------------------------------------- */
-
 /* How long one and the same holding of a lock has been in the way. */
 struct lock_wait {
 	uint32_t guard, word, n_taken;
@@ -152,8 +150,6 @@ void lock_owner_describe(struct xen *xen, uint32_t slot, char *ret_text, size_t 
 	(void)snprintf(ret_text, size, "process %d (%s) of domain %s %s inside the emulator's lock",
 		pid, process.name, domain_at(xen, slot_domain(xen, slot))->name, how);
 }
-
-/* ---- taking -------------------------------------------------------------------------------- */
 
 static bool lock_try(struct xen *xen, uint32_t guard, uint32_t mine)
 {

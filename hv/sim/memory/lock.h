@@ -57,9 +57,7 @@ bool lock_take_domain_slow(struct xen *xen, uint32_t guard);
 void lock_let_pass(struct xen *xen);
 void lock_wake(struct xen *xen, uint32_t guard);
 
-/*
- * The owner makes this holding of the lock another one than its last, though the word is the same.
- */
+/* The owner tells this holding of the lock from its last, which had the same word. */
 static inline void lock_count(struct sim_guard *g)
 {
 	uint32_t n = atomic_load_explicit(&g->n_taken, memory_order_relaxed);

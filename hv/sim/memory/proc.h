@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Looks at another process in /proc. A caller must never believe the answer for longer than a
- * moment.
- */
+/* Looks at another process in /proc. The answer must not be believed for long. */
 #ifndef MSGD_HV_SIM_MEMORY_PROC_H
 #define MSGD_HV_SIM_MEMORY_PROC_H
 

@@ -327,9 +327,7 @@ static void op_grant_unshare(struct hv *hv, struct hv_share *share)
 	free(share);
 }
 
-/*
- * Maps the pages from the memfd into one contiguous area, a run at a time, as gntdev's mmap does.
- */
+/* Maps the pages of the memfd into one area, a run at a time, as gntdev's mmap does. */
 static int map_pages(
 	struct sim_hv *h, const uint32_t *pages, size_t n, bool writable, void **ret_addr)
 {

@@ -35,8 +35,6 @@ struct sim_client {
 	uint32_t sequence;
 };
 
-/* ---- the handle's end -------------------------------------------------------------------- */
-
 static void peer_take(struct sim_client *c, const struct sim_slot_name *name, int fd)
 {
 	int old = fd;
@@ -278,8 +276,6 @@ static const struct toolstack_ops client_toolstack_ops = {
 	.detach = ts_detach,
 	.release = ts_release,
 };
-
-/* ---- opening ----------------------------------------------------------------------------- */
 
 static struct sim_client *client_new(void)
 {

@@ -96,8 +96,6 @@ static int w_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 	return done(hv, r, "poll_events(%zu)%s", n, text);
 }
 
-/* ---- event channels ------------------------------------------------------------------------- */
-
 static int w_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 {
 	int r = PREEMPTED(hv, evtchn_alloc_unbound(hv, remote, ret_port));
@@ -128,8 +126,6 @@ static int w_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 	return TRACED(
 		hv, evtchn_unmask(hv, ports, n), "evtchn_unmask(%u, %zu)", n ? ports[0] : 0, n);
 }
-
-/* ---- Argo ----------------------------------------------------------------------------------- */
 
 static int w_argo_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring)
@@ -169,8 +165,6 @@ static int w_argo_unregister(struct hv *hv, struct hv_ring *ring)
 	return TRACED(hv, argo_unregister(hv, ring), "argo_unregister(%u)", aport);
 }
 
-/* ---- grants --------------------------------------------------------------------------------- */
-
 static int w_grant_share(struct hv *hv, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
 	struct hv_share **ret_share)
@@ -199,8 +193,6 @@ static void w_grant_unmap(struct hv *hv, struct hv_map *map)
 	PREEMPTED(hv, grant_unmap(hv, map));
 	(void)done(hv, 0, "grant_unmap()");
 }
-
-/* ---- the store and the domains -------------------------------------------------------------- */
 
 static int w_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {

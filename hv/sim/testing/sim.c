@@ -15,7 +15,10 @@
 #include "hv/sim/memory/page.h"
 #include "hv/sim/memory/slot.h"
 
-/* A kick of slot 0 means that a dying domain may have lost its last mapping. */
+/*
+ * A kick of slot 0 means that a dying domain may have lost its last mapping. The slot's eventfd is
+ * not drained in this mode: its kick flag must never stay set.
+ */
 static void sim_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 {
 	struct authority *a = xen->ops_arg;
@@ -23,21 +26,14 @@ static void sim_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 	if (slot == 0) {
 		atomic_store(&slot_at(xen, 0)->flags, 0);
 		authority_domains_reap(a);
+		atomic_fetch_add(&slot_at(xen, 0)->kick, 4U);
 	} else {
 		authority_kick(xen, slot, generation);
 	}
 }
 
-/* Slot 0 has no eventfd to drain here: its kick flag must never stay set. */
-static void sim_kick_and_rearm(struct xen *xen, uint32_t slot, uint32_t generation)
-{
-	sim_kick(xen, slot, generation);
-	if (slot == 0)
-		atomic_fetch_add(&slot_at(xen, 0)->kick, 4U);
-}
-
 static const struct xen_ops sim_xen_ops = {
-	.kick = sim_kick_and_rearm,
+	.kick = sim_kick,
 	.stuck = NULL,
 };
 
@@ -291,24 +287,24 @@ int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused)
 	return r;
 }
 
-int sim_domain_shutdown(struct sim *sim, uint16_t domid, uint8_t reason)
+static int set_state(struct sim *sim, uint16_t domid, uint8_t state, uint8_t reason)
 {
 	uint32_t index;
 	int r = domain_live(sim, domid, &index);
 
 	if (r == 0)
-		authority_domain_set_state(&sim->authority, index, SIM_DOMAIN_SHUTDOWN, reason);
+		authority_domain_set_state(&sim->authority, index, state, reason);
 	return r;
+}
+
+int sim_domain_shutdown(struct sim *sim, uint16_t domid, uint8_t reason)
+{
+	return set_state(sim, domid, SIM_DOMAIN_SHUTDOWN, reason);
 }
 
 int sim_domain_resume(struct sim *sim, uint16_t domid)
 {
-	uint32_t index;
-	int r = domain_live(sim, domid, &index);
-
-	if (r == 0)
-		authority_domain_set_state(&sim->authority, index, SIM_DOMAIN_RUNNING, 0);
-	return r;
+	return set_state(sim, domid, SIM_DOMAIN_RUNNING, 0);
 }
 
 uint16_t sim_domain_by_name(struct sim *sim, const char *name)

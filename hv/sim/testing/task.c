@@ -100,8 +100,6 @@ void det_tasks_free(struct sim *sim)
 	free(sim->det->main_context);
 }
 
-/* ---- switching ------------------------------------------------------------------------------ */
-
 /* The running one's and the others' change places. */
 static void locals_swap(struct deterministic *det, struct sim_task *task)
 {
@@ -160,8 +158,6 @@ static void task_main(unsigned int high, unsigned int low)
 	task->state = TASK_ENDED;
 	task_leave(det);
 }
-
-/* ---- the life of a task --------------------------------------------------------------------- */
 
 static int task_stack(struct sim_task *task, struct deterministic *det)
 {
@@ -252,8 +248,6 @@ int sim_task_poll(struct sim *sim, struct pollfd *fds, size_t n, uint64_t until_
 	task_leave(sim->det);
 	return poll(fds, (nfds_t)n, 0);
 }
-
-/* ---- running -------------------------------------------------------------------------------- */
 
 static bool domain_runs(const struct sim *sim, uint16_t domid)
 {

@@ -116,8 +116,6 @@ void server_domain_destroy(struct sim_server *s, uint32_t index)
 	authority_domains_reap(&s->authority);
 }
 
-/* ---- pause: not inside a lock -------------------------------------------------------------- */
-
 static bool has_stopped(int pid_fd)
 {
 	int32_t pid = proc_pid_of(pid_fd);
@@ -149,8 +147,6 @@ static void processes_continue(struct sim_server *s, uint32_t index)
 
 	each_process(s, index, send_signal, &sig);
 }
-
-/* ---- requests ------------------------------------------------------------------------------ */
 
 static bool has_handle(
 	struct sim_server *s, const struct connection *end, uint32_t index, int32_t pid)

@@ -31,10 +31,9 @@ int tool_domain_option(const char *arg, const char *next, struct tool_domain_opt
 		return -1;
 	}
 	if (strcmp(arg, "--domid") == 0 && next) {
-		char *end;
-		unsigned long domid = strtoul(next, &end, 10);
+		uint32_t domid;
 
-		if (*next && !*end && domid > 0 && domid < HV_DOMID_FIRST_RESERVED) {
+		if (tool_number(next, 1, HV_DOMID_FIRST_RESERVED - 1, &domid)) {
 			options->create.domid = (uint16_t)domid;
 			return 2;
 		}

@@ -99,14 +99,13 @@ static int run(int fd, const char *path, const char *domid, const char *name, ch
 struct run_options {
 	struct tool_domain_options domain;
 	bool keep;
-	unsigned int wait_s; /* for the emulator */
+	uint32_t wait_s; /* for the emulator */
 };
 
 /* Returns where the command begins in argv; 0: usage. */
 static int parse(int argc, char **argv, struct run_options *run)
 {
 	struct tool_domain_options *options = &run->domain;
-	char rest;
 	int i = 1;
 
 	while (i < argc && strcmp(argv[i], "--") != 0) {
@@ -118,8 +117,7 @@ static int parse(int argc, char **argv, struct run_options *run)
 			continue;
 		}
 		if (strncmp(argv[i], "--wait=", 7) == 0) {
-			if (sscanf(argv[i] + 7, "%4u%c", &run->wait_s, &rest) != 1 ||
-				run->wait_s > 9999) {
+			if (!tool_number(argv[i] + 7, 0, 9999, &run->wait_s)) {
 				(void)tool_usage("--wait= wants seconds, up to 9999");
 				return 0;
 			}

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * xen-sim PATH: the emulator itself. Between two things that happen it sleeps in its event loop,
- * without a timer.
- */
+/* xen-sim PATH: the emulator itself. It sleeps in its event loop, without a timer. */
 #include "hv/sim/toolstack/tool.h"
 
 #include <errno.h>
@@ -184,41 +181,28 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	return r < 0 ? 1 : 0;
 }
 
+/* False: stderr has been told what is wrong. */
 static bool options_parse(int argc, char **argv, struct serve_options *ret)
 {
 	static const char limit[] = "--stopped-limit=";
-	struct serve_options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
 
+	*ret = (struct serve_options){.stopped_limit_ms = LOCK_LIMIT_MS};
 	for (int i = 1; i < argc; i++) {
-		const char *value;
-		unsigned long ms;
-		char *end;
+		bool is_limit = strncmp(argv[i], limit, sizeof(limit) - 1) == 0;
 
 		if (strcmp(argv[i], "-d") == 0 || strcmp(argv[i], "--daemonize") == 0) {
-			options.background = true;
-			continue;
-		}
-		if (strcmp(argv[i], "--no-argo") == 0) {
-			options.no_argo = true;
-			continue;
-		}
-		if (strncmp(argv[i], limit, sizeof(limit) - 1) != 0) {
-			(void)fprintf(
-				stderr, "xen-sim: no option %s; see xen-sim --help\n", argv[i]);
-			return false;
-		}
-		value = argv[i] + sizeof(limit) - 1;
-		errno = 0;
-		ms = strtoul(value, &end, 10);
-		if (*value < '0' || *value > '9' || *end || errno || ms > STOPPED_LIMIT_MAX_MS) {
+			ret->background = true;
+		} else if (strcmp(argv[i], "--no-argo") == 0) {
+			ret->no_argo = true;
+		} else if (!is_limit || !tool_number(argv[i] + sizeof(limit) - 1, 0,
+						STOPPED_LIMIT_MAX_MS, &ret->stopped_limit_ms)) {
 			(void)fprintf(stderr,
-				"xen-sim: %s: not a number of milliseconds up to %lu\n", argv[i],
-				STOPPED_LIMIT_MAX_MS);
+				is_limit ? "xen-sim: %s: not a number of milliseconds up to a day\n"
+					 : "xen-sim: no option %s; see xen-sim --help\n",
+				argv[i]);
 			return false;
 		}
-		options.stopped_limit_ms = (uint32_t)ms;
 	}
-	*ret = options;
 	return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,6 +16,19 @@ int tool_usage(const char *what)
 {
 	(void)fprintf(stderr, "xen-sim: %s; see xen-sim --help\n", what);
 	return 2;
+}
+
+bool tool_number(const char *text, unsigned long least, unsigned long most, uint32_t *ret)
+{
+	unsigned long number;
+	char *end;
+
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || number < least || number > most)
+		return false;
+	*ret = (uint32_t)number;
+	return true;
 }
 
 /* Whether an emulator may still appear there: nothing is at the path, or a socket without one. */

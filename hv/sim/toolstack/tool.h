@@ -13,11 +13,10 @@ int tool_list(const char *path, int argc, char **argv);
 int tool_verb(const char *path, int argc, char **argv); /* destroy, pause, ...: by argv[0] */
 int tool_shutdown(const char *path, int argc, char **argv);
 
-/*
- * Connects; waits up to wait_s seconds for an emulator that is not there yet. -1: stderr has been
- * told why not.
- */
+/* Connects; waits up to wait_s seconds for an emulator. -1, having said why on stderr. */
 int tool_connect(const char *path, unsigned int wait_s);
+/* A decimal number from `least` to `most`. False: text is something else. */
+bool tool_number(const char *text, unsigned long least, unsigned long most, uint32_t *ret);
 /* Says on stderr how the command line is wrong; returns 2, the exit status. */
 int tool_usage(const char *what);
 /* Says on stderr what went wrong with `subject`; returns 1. r: a negative errno. */

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * A connection to xen-sim, for the tools and for a handle. Must know nothing of what is asked over
- * it.
- */
+/* A connection to xen-sim, for tools and handles. Must not know what is asked over it. */
 #ifndef MSGD_HV_SIM_WIRE_CONNECT_H
 #define MSGD_HV_SIM_WIRE_CONNECT_H
 
