@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the agent can tell of its own process: descriptors, mappings, what a child inherits. */
+/* The agent's report on its own process: descriptors, mappings, what a child inherits. */
 #ifndef CONFORMANCE_AGENT_PROBE_H
 #define CONFORMANCE_AGENT_PROBE_H
 
@@ -10,7 +10,7 @@ struct object;
 
 /* Open descriptors; inheritable: only those without close-on-exec, standard ones not counted. */
 int probe_count_fds(bool inheritable);
-/* What the program was given without close-on-exec when it began; main sets it. */
+/* The descriptors that the program was given without close-on-exec when it began; main sets it. */
 extern int probe_base_inherited;
 int probe_count_mappings(void);
 /* 1 or 0; writes what it has read. */

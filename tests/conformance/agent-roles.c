@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What agents do for longer, beside each other: the concurrent halves of cases. Each role checks
+ * The longer work of agents, beside each other: the concurrent halves of cases. Each role checks
  * what only it can see and returns a negative errno for the first thing that is wrong; the case
  * judges the counts.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What both ends of an agent's line need: the bytes that messages are made of, and whole reads. */
+/* Shared by both ends of an agent's line: the bytes that messages are made of, and whole reads. */
 #include <errno.h>
 #include <unistd.h>
 

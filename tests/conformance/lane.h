@@ -48,7 +48,7 @@ int lane_make_raw(int fd);
 int lane_send(struct lane *lane, enum lane_type type, uint16_t channel, const void *payload,
 	uint32_t len);
 
-/* What puts the far reader at a frame's beginning, wherever it is. */
+/* These bytes put the far reader at a frame's beginning, wherever it is. */
 int lane_resync(struct lane *lane);
 
 /*

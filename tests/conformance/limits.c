@@ -5,7 +5,7 @@
  */
 #include "tests/conformance/rings.h"
 
-/* What a process has open and mapped. */
+/* Counts the process's descriptors and mappings. */
 struct census {
 	int fds, maps;
 };
@@ -172,7 +172,7 @@ static void failures(void)
 		CHECK_OK(actor_ring_register(a, 0, b->domid, 64, &out));
 }
 
-/* What a process keeps for a peer goes with the peer, sooner or later. */
+/* A process gives up, sooner or later, all that it kept for a dead peer. */
 static void peers_come_and_go(void)
 {
 	struct actor *a = world_actor(WORLD_A);

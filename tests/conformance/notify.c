@@ -23,7 +23,7 @@ static void byte_set(struct actor *actor, uint32_t object, size_t off, uint8_t b
 	actor_mem_write(actor, object, off, &byte, 1);
 }
 
-/* Who holds the page that is let go of, who stays and hears of it; their port each. */
+/* The actor that lets go of the page, and the actor that stays and hears of it; their port each. */
 struct pair {
 	struct actor *goes, *stays;
 	uint32_t goes_port, stays_port;

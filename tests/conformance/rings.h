@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the Argo cases share: a pair of rings, and messages that are checked byte by byte. */
+/* Shared by the Argo cases: a pair of rings, and messages that are checked byte by byte. */
 #ifndef CONFORMANCE_RINGS_H
 #define CONFORMANCE_RINGS_H
 

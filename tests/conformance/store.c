@@ -6,7 +6,7 @@
 
 #include "tests/conformance/case.h"
 
-/* What was told last: it may be told once more (hv.h, store_watch). */
+/* The last record that was told: it may be told once more (hv.h, store_watch). */
 static struct hv_record last_told;
 
 static int record_next(struct actor *d, struct hv_record *ret)
@@ -78,7 +78,7 @@ static void publish_replace_remove(void)
 	record_expect(d, a->domid, "app-1", "new", 3);
 }
 
-/* Those that are there when the watch begins come first. */
+/* Records that are there when the watch begins come first. */
 static void watch_shows_present(void)
 {
 	struct actor *d = world_actor(WORLD_BROKER), *a = world_actor(WORLD_A);

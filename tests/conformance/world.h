@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the suite needs besides hv.h: domains to put handles in, processes to put handles in, and
- * somebody who kills and destroys them. A world provides that for one backend and says which of
- * it it can do; a case whose needs it cannot meet is skipped with the reason printed. Cases never
+ * The suite's needs besides hv.h: domains to put handles in, processes to put handles in, and
+ * somebody who kills and destroys them. A world provides that for one backend and says which of it
+ * it can do; a case whose needs it cannot meet is skipped with the reason printed. Cases never
  * touch a struct hv themselves: they command actors (actor.h), so that an actor may as well live in
  * another guest of a real Xen.
  */
@@ -16,7 +16,7 @@
 
 #include "tests/conformance/agent.h"
 
-/* What a world can do; a case names what it needs. */
+/* The abilities of a world; a case names what it needs. */
 enum world_can {
 	WORLD_GUESTS = 1 << 0,	   /* two guest domains, A and B, besides the broker's */
 	WORLD_CONCURRENT = 1 << 1, /* actors run at the same time */
@@ -73,7 +73,7 @@ struct world_ops {
 	int (*end)(struct world *world, struct agent_link *link);
 	int (*signal)(struct world *world, struct agent_link *link, int sig);
 
-	/* What hv_open takes for a process of that domain; NULL without WORLD_OPEN. */
+	/* The spec for hv_open, of a process of that domain; NULL without WORLD_OPEN. */
 	void (*spec)(struct world *world, const char *domain, char *buf, size_t len);
 
 	/* domid 0: any. Fills *ret_domid. */

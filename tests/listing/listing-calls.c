@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the sections about event channels are made of: a call, and its line. */
+/* The pieces of the sections about event channels: a call, and its line. */
 #include "tests/listing/listing.h"
 
 void port_clear(uint32_t port)
@@ -123,7 +123,7 @@ long call_close(uint32_t port)
 	return r;
 }
 
-/* What can be seen of it at `target`, which is left clear. */
+/* Shows the event at `target`, and leaves the target clear. */
 void call_send(uint32_t port, uint32_t target)
 {
 	evtchn_send_t op = {.port = port};

@@ -285,7 +285,7 @@ static void run_fifo(void)
 	for (unsigned int page = 0; page < 3; page++)
 		for (unsigned int i = 0; i < 4096; i++)
 			((volatile uint8_t *)shell_page(page))[i] = 0;
-	/* What domain 0 sends there must not get into the queues. */
+	/* Events that domain 0 sends there must not get into the queues. */
 	words[shell_store_port] = words[shell_console_port] = 1U << EVTCHN_FIFO_MASKED;
 	*shell_events.upcall = 0;
 	run_control();

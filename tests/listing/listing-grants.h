@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts about grants have in common: version 1, but for listing-version.c, and of the
- * guest to itself, mostly. */
+/*
+ * Shared by the parts about grants: version 1, but for listing-version.c, and of the guest to
+ * itself, mostly.
+ */
 #ifndef MSGD_TESTS_LISTING_LISTING_GRANTS_H
 #define MSGD_TESTS_LISTING_LISTING_GRANTS_H
 

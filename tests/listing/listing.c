@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the listing's parts have in common: how a line is put together, and the order of all. */
+/* Shared by the listing's parts: how a line is put together, and the order of all. */
 #include "tests/listing/listing.h"
 
 domid_t listing_self;
@@ -154,7 +154,7 @@ static void find_out(void)
 	(void)shell_evtchn_op(EVTCHNOP_status, &status);
 	listing_self = status.u.unbound.dom;
 	quiet_close(base_port);
-	/* What domain 0 sends there must not be seen. */
+	/* Events that domain 0 sends there must not be seen. */
 	port_mask(shell_store_port, true);
 	port_mask(shell_console_port, true);
 	port_clear(shell_console_port);

@@ -69,7 +69,7 @@ static struct xencons_interface *console;
 static char log_text[1 << 17];
 static size_t log_len, log_sent;
 
-/* What gcc may call of its own accord. */
+/* Functions that gcc may call of its own accord. */
 void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 {
 	uint8_t *d = dst;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What runs out only if somebody means it to: ports, rings, waiters, pins, grant handles, memory.
- * Each of these is a run of ordinary steps that ends where it began.
+ * Limits that are met only if somebody means to: ports, rings, waiters, pins, grant handles,
+ * memory. Each of these is a run of ordinary steps that ends where it began.
  */
 #include "tests/random/random.h"
 

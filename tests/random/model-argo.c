@@ -170,7 +170,7 @@ static bool too_wide(uint64_t arg3, uint64_t arg4)
 	return arg3 > UINT32_MAX || arg4 > UINT32_MAX;
 }
 
-/* Who may register with whom: 0, or what Xen says. */
+/* The check of both domains of a registration: 0, or what Xen says. */
 static int partner_judge(const struct model *m, uint32_t self, uint16_t partner)
 {
 	uint32_t index = model_find(m, partner);
@@ -335,7 +335,7 @@ static int message_put(struct model *m, struct m_ring *ring,
 	return 0;
 }
 
-/* Who is asked, and whether it listens: 0 and the ring, or what Xen says. */
+/* The destination, and whether it listens: 0 and the ring, or what Xen says. */
 static int target_judge(struct model *m, uint32_t self, const xen_argo_send_addr_t *addr,
 	uint32_t *ret_target, struct m_ring **ret_ring)
 {

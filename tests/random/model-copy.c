@@ -35,7 +35,7 @@ static int grant_use_behind(struct model *m, uint32_t granter, const struct m_en
 	return grant_use(m, m->domains[granter].domid, next, e->trans_ref, write, false, end);
 }
 
-/* What the end's grant allows: GNTST_*, and the frame. */
+/* The rights that the end's grant gives: GNTST_*, and the frame. */
 static int grant_use(struct model *m, uint16_t domid, uint32_t granter, uint32_t ref, bool write,
 	bool transitive, struct end *end)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Event channels: see model.h. What is FIFO's alone is in model-fifo.c. */
+/* Event channels: see model.h. model-fifo.c has the part that is FIFO's alone. */
 #include "tests/random/model.h"
 
 #include <errno.h>
@@ -64,7 +64,7 @@ static int free_port(const struct model *m, struct m_domain *d, uint32_t *ret_po
 	return -ENOSPC;
 }
 
-/* What FIFO keeps of a port is older than this binding, but for the priority. */
+/* FIFO's state of a port is older than this binding, but for the priority. */
 static struct m_port *port_open(struct m_domain *d, uint32_t port, uint8_t state, uint8_t vcpu)
 {
 	struct m_port *p = &d->ports[port];
@@ -145,7 +145,7 @@ int model_bind_interdomain(
 	return 0;
 }
 
-/* What belongs to a vcpu; every other one is the domain's, and vcpu 0's. */
+/* A binding to a vcpu; every other one is the domain's, and vcpu 0's. */
 static bool virq_is_local(uint32_t virq)
 {
 	return virq == VIRQ_TIMER || virq == VIRQ_DEBUG || virq == VIRQ_XENOPROF ||

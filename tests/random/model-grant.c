@@ -119,7 +119,7 @@ bool model_map_handle(struct model *m, uint32_t self, uint32_t granter, uint32_t
 	return true;
 }
 
-/* What a page table can have there: not NULL, nor anything that is not the guest's. */
+/* The addresses that a page table can have: not NULL, nor anything that is not the guest's. */
 static bool address_is_guest(uint64_t address)
 {
 	return address && address < 1ULL << 47;
@@ -168,7 +168,7 @@ int model_unmap_replace(
 	return model_unmap(m, self, handle, host_addr, 0);
 }
 
-/* Whose table is asked about: only the control domain may ask for another one's. */
+/* The domain whose table is asked about: only the control domain may ask for another one's. */
 static int table_of(const struct model *m, uint32_t self, uint16_t dom, uint32_t *ret_target)
 {
 	*ret_target = dom == DOMID_SELF ? self : model_find(m, dom);

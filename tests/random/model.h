@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What each domain should see of Xen: a reference model of event channels (2-level and FIFO), Argo
- * and grants (both versions), written from Xen's own rules and not from the emulator. Each function
- * is one hypercall of domain `self` (an index of `domains`): it returns what Xen returns and
- * changes the model as Xen changes the world. Plain and slow where it can be: it must never share
- * code, tables or ideas of representation with hv/sim.
+ * The state of Xen that each domain should see: a reference model of event channels (2-level and
+ * FIFO), Argo and grants (both versions), written from Xen's own rules and not from the emulator.
+ * Each function is one hypercall of domain `self` (an index of `domains`): it returns what Xen
+ * returns and changes the model as Xen changes the world. Plain and slow where it can be: it must
+ * never share code, tables or ideas of representation with hv/sim.
  */
 #ifndef MSGD_TESTS_RANDOM_MODEL_H
 #define MSGD_TESTS_RANDOM_MODEL_H
@@ -154,7 +154,7 @@ struct model {
 	uint32_t n_handles;
 	uint8_t *memory[MODEL_GFNS]; /* owned; NULL: not a domain's */
 	uint8_t owner[MODEL_GFNS];   /* index + 1 */
-	/* What the last call may have changed, for the comparison. */
+	/* The parts that the last call may have changed, for the comparison. */
 	uint64_t touched_domains; /* shared info */
 	uint32_t n_touched_pages;
 	uint32_t touched_pages[MODEL_TOUCHED_MAX];
@@ -243,7 +243,7 @@ void model_ring_write(
 	struct model *m, const struct m_ring *ring, uint32_t offset, const void *src, uint32_t len);
 void model_argo_destroy(struct model *m, uint32_t index);
 
-/* What an entry says, of either version. */
+/* A grant entry, of either version. */
 struct m_entry {
 	uint16_t flags, domid;
 	uint64_t frame;

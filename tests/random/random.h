@@ -106,7 +106,7 @@ bool chance(struct run *run, uint32_t per_mille);
 __attribute__((noreturn, format(printf, 2, 3))) void fail(struct run *run, const char *format, ...);
 void call_begin(struct run *run, enum op op, uint32_t self, const uint64_t args[6]);
 #define CALL(run, op, self, ...) call_begin(run, op, self, (const uint64_t[6]){__VA_ARGS__})
-/* What was predicted and what came: counts, and compares what the call may have changed. */
+/* Prediction and result: counts, and compares what the call may have changed. */
 void call_end(struct run *run, long predicted, long actual);
 void call_end_grant(struct run *run, int predicted, int actual);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What Xen may answer: each pair of a call and an answer, as Xen 4.17's source has them, that this
- * interface can bring about. It cannot bring about:
+ * The answers that Xen may give: each pair of a call and an answer, as Xen 4.17's source has them,
+ * that this interface can bring about. It cannot bring about:
  *
  * - reset: EBUSY and EAGAIN: somebody else must be at it meanwhile (unit/sim/test-evtchn.c)
  * - register_ring: EAGAIN: a frame that is being logged as dirty: nobody migrates here

@@ -12,7 +12,7 @@
 
 /* ---- register, unregister ----------------------------------------------------------------- */
 
-/* What is handed over: NULL and arguments that do not fit are the caller's to spoil. */
+/* The arguments: NULL and arguments that do not fit are the caller's to spoil. */
 struct reg_call {
 	uint32_t self;
 	xen_argo_register_ring_t reg;

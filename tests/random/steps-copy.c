@@ -9,7 +9,7 @@
 #define REF_FIRST 8U
 #define N_REFS	  24U
 
-/* What fails as a whole is the copying of the arguments alone. */
+/* The call as a whole fails only where its arguments cannot be copied. */
 static void whole(struct run *run, int actual)
 {
 	if (actual != 0)
@@ -127,7 +127,7 @@ static void step_copy_one(struct run *run)
 
 /* ---- giving pages away --------------------------------------------------------------------- */
 
-/* Whoever has given too many away gets new ones, as by a balloon. */
+/* A domain that has given too many away gets new ones, as by a balloon. */
 static void pages_refill(struct run *run, uint32_t self)
 {
 	struct m_domain *d = &run->m->domains[self];
@@ -363,7 +363,9 @@ static void step_version(struct run *run, uint32_t self, uint16_t dom)
 	}
 }
 
-/* Those that take one argument, and say so if they are given more, or one that is not there. */
+/*
+ * Operations that take one argument, and say so if they are given more, or one that is not there.
+ */
 static void step_table_odd(struct run *run, uint32_t self)
 {
 	static const struct {

@@ -49,7 +49,7 @@ void do_expand_array(struct run *run, uint32_t self, uint64_t gfn)
 		evtchn_op(run->xen, run->m->domains[self].domid, EVTCHNOP_expand_array, a));
 }
 
-/* None of its own: somebody else's, none at all, none of this machine. */
+/* No page of its own: somebody else's, none at all, none of this machine. */
 static uint64_t some_bad_gfn(struct run *run, uint32_t self)
 {
 	uint32_t other = some_live(run);

@@ -85,7 +85,9 @@ void world_compare(struct run *run)
 			compare_grant(run, m->touched_grants[i].granter, m->touched_grants[i].ref);
 }
 
-/* Who exists, everything that its guest sees, and the segment's own invariants. */
+/*
+ * Compares which domains exist, everything that their guests see, and the segment's own invariants.
+ */
 void world_compare_all(struct run *run)
 {
 	struct model *m = run->m;
@@ -277,7 +279,7 @@ static uint32_t n_zombies(const struct run *run)
 	return n;
 }
 
-/* Whoever maps a page of a dying domain lets go of it; the last one sees it off. */
+/* A domain that maps a page of a dying one lets go of it; the last one sees it off. */
 static void zombie_release(struct run *run, uint32_t index)
 {
 	for (uint32_t handle = 0; handle < MODEL_HANDLES; handle++)

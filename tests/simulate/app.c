@@ -45,7 +45,7 @@ static const char *const call_names[N_CALLS] = {"msg_ctx_open", "msg_listen", "m
 
 /* ---- what may fail, and why ----------------------------------------------------------------- */
 
-/* What libmsg.h says of each call; not what is the caller's own mistake. */
+/* The errors that libmsg.h names for each call; not what is the caller's own mistake. */
 static const int documented[N_CALLS][12] = {
 	[CALL_OPEN] = {EHOSTDOWN, ENOBUFS, ENOMEM},
 	[CALL_LISTEN] = {EADDRINUSE, EHOSTDOWN, EDQUOT},
@@ -280,7 +280,7 @@ static void conn_at_end(struct conn *conn)
 	talk->ended[conn->side] = true;
 }
 
-/* What a call on it gave, that was no success. False: the conn is gone. */
+/* A call on the channel failed. False: the conn is gone. */
 static bool conn_failed(struct conn *conn, enum call call, int error)
 {
 	if (!conn->talk && error != EAGAIN) {
@@ -373,7 +373,7 @@ static bool conn_is_done(const struct conn *conn)
 	return talk && talk->shut[conn->side] && talk->ended[conn->side];
 }
 
-/* What may be done without waiting, a bounded amount; conn->more: and then again. */
+/* Work that needs no waiting, a bounded amount; conn->more: and then again. */
 static void conn_drive(struct conn *conn)
 {
 	int received = 1, sent = 1;
@@ -510,7 +510,7 @@ static void app_dispatch(struct app *app)
 	}
 }
 
-/* Those only that would not get an event: the others are to have theirs. */
+/* Only channels that would not get an event: the others are to have theirs. */
 static bool drive_more(struct app *app)
 {
 	struct conn *conn, *next;

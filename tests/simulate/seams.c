@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the code under test takes from the machine, here from the emulator: the linker sends these
- * calls to us (--wrap). Random bytes, sleeping in ppoll, and the way to a hypervisor.
+ * Functions that the code under test takes from the machine, here from the emulator: the linker
+ * sends these calls to us (--wrap). Random bytes, sleeping in ppoll, and the way to a hypervisor.
  */
 #include <errno.h>
 #include <poll.h>

@@ -187,7 +187,7 @@ int main(int argc, char **argv)
 			sum.seeds, o.seed, sum.steps, (long)(time(NULL) - begin));
 	}
 	(void)fflush(stdout);
-	/* What the dead had, or who was stopped half-way, is no leak. */
+	/* Memory of dead processes, or of ones that were stopped half-way, is no leak. */
 	if (sum.processes_killed || sum.domains_destroyed || sum.msgd_ended || o.n_steps)
 		_exit(0);
 	return 0;

@@ -4,8 +4,8 @@
  * mode (hv/sim/testing/sim.h): one thread, one seed, a virtual clock, faults. The code under test
  * is that of the binaries; what it takes from the machine comes from seams.c.
  *
- * What is true of every channel is written down once (struct talk), by both its ends, since
- * they are in one process here: so each end can be held to it.
+ * The facts of a channel are written down once (struct talk), by both its ends, since they are in
+ * one process here: so each end can be held to it.
  */
 #ifndef MSGD_TESTS_SIMULATE_H
 #define MSGD_TESTS_SIMULATE_H
@@ -46,7 +46,7 @@ struct counts {
 	uint64_t errors[N_CALLS][N_ERRNOS];
 };
 
-/* What the seed has decided before the first step. */
+/* The seed's decisions before the first step. */
 struct plan {
 	bool faults;
 	uint32_t n_destroyed, n_killed, n_restarts, n_paused;

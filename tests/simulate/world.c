@@ -97,7 +97,7 @@ static void print_line(void *arg, const char *line)
 	(void)puts(line);
 }
 
-/* What the domain still holds of the hypervisor, when nobody in it runs any more. */
+/* Counts what the domain still holds of the hypervisor, when nobody in it runs any more. */
 static void domain_check(struct world *w, uint16_t domid)
 {
 	const struct xen *xen = sim_xen(w->sim);
@@ -206,7 +206,7 @@ static bool world_is_whole(const struct world *w)
 	return whole;
 }
 
-/* What was taken away comes back after a while. */
+/* A thing that was taken away comes back after a while. */
 static void world_mend(struct world *w)
 {
 	if (!w->msgd && plan_pick(w, MEND_ONE_IN) == 0)

@@ -15,7 +15,7 @@
 
 #include "hv/xen/store.h"
 
-/* What the agent does with one request. */
+/* The agent's answer to one request. */
 enum deed {
 	GRANT,	     /* says yes, and its domid */
 	REFUSE,	     /* EDQUOT */

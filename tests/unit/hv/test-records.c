@@ -306,7 +306,7 @@ static void flood(void **state)
 	assert_true(n_reads < 2000);
 }
 
-/* Whatever allocation fails, one after another: an error, and every record comes after it. */
+/* Each allocation fails once: records_next gives an error, and every record comes after it. */
 static void memory_fails(void **state)
 {
 	bool hit = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the emulator's unit tests share: a small world (Domain-0, "a", "b", a handle in each guest),
+ * Shared by the emulator's unit tests: a small world (Domain-0, "a", "b", a handle in each guest),
  * and the check of every invariant that each test ends with.
  */
 #ifndef MSGD_TESTS_UNIT_SIM_SUPPORT_H

@@ -51,7 +51,7 @@ static long ring_unregister(uint32_t aport)
 	return hypercall_argo_op(XEN_ARGO_OP_unregister_ring, &request, NULL, 0, 0);
 }
 
-/* What Xen says of a ring: flags; the room in *ret_max. */
+/* Xen's answer about a ring: flags; the room in *ret_max. */
 static uint16_t ring_query(uint32_t aport, uint32_t space, uint32_t *ret_max)
 {
 	_Alignas(8) uint8_t bytes[sizeof(xen_argo_ring_data_t) + sizeof(xen_argo_ring_data_ent_t)];

@@ -59,7 +59,7 @@ static void test_register_order(void **state)
 	uint16_t off;
 
 	ring_memory(w, w->a, 2, &ring);
-	/* What is valid but for bits that a 32-bit argument does not have. */
+	/* Arguments that are valid but for bits that a 32-bit argument does not have. */
 	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, (1UL << 32) + 1, 0), -EINVAL);
 	assert_int_equal(argo_op(w->xen, w->a, 1, &r, ring.gfns, 1, 1UL << 32), -EINVAL);
 	assert_int_equal(argo_op(w->xen, w->a, 9, &r, ring.gfns, 1, 0), -EOPNOTSUPP);
@@ -407,7 +407,7 @@ static void test_partner_dies(void **state)
 	assert_int_equal(reg(w, w->a, 5, c, RING_LEN, ring.gfns, 1), -ESRCH);
 }
 
-/* Whoever still sends to the one that is gone must not reach the next. */
+/* A sender to the ring that is gone must not reach the next one. */
 static void test_aport_is_not_given_again(void **state)
 {
 	struct world *w = *state;

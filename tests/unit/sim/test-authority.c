@@ -393,7 +393,7 @@ static void test_run_waits(void **state)
 	assert_int_equal(WEXITSTATUS(pclose(run)), 125);
 	assert_non_null(strstr(said, "no emulator there"));
 	assert_non_null(strstr(said, "none came within 1 s"));
-	/* What is no socket never becomes one: no waiting. */
+	/* A file never becomes a socket: no waiting. */
 	fd = open(e.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	(void)close(fd);

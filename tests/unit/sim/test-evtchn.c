@@ -173,7 +173,7 @@ static void test_virq(void **state)
 	assert_int_equal(evtchn_op(w->xen, w->a, EVTCHNOP_bind_virq, &op), -EEXIST);
 }
 
-/* What a guest without the emulated kernel sees: Xen's pending and mask bits, and the selector. */
+/* A guest without the emulated kernel: Xen's pending and mask bits, and the selector. */
 static void test_bits(void **state)
 {
 	struct world *w = *state;

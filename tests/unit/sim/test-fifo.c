@@ -156,8 +156,8 @@ static void test_init_control(void **state)
 }
 
 /*
- * map_guest_page: the domain's own, writable memory. What Xen has put there for itself is neither;
- * of a driver's pages, which its kernel would give to others, see page_check.
+ * map_guest_page: the domain's own, writable memory. A page that Xen has put there for itself is
+ * neither; of a driver's pages, which its kernel would give to others, see page_check.
  */
 static void test_pages(void **state)
 {
@@ -302,7 +302,7 @@ static void test_priority(void **state)
 	assert_int_equal(set_priority(&f, xen_port, 0), -EACCES);
 	assert_int_equal(set_priority(&f, port, 16), -EINVAL);
 	assert_int_equal(set_priority(&f, port, 15), 0);
-	/* Whoever gets the port next starts in the middle. */
+	/* The next owner of the port starts in the middle. */
 	assert_int_equal(close_port(&f, port), 0);
 	assert_int_equal(bind_ipi(&f, 0), port);
 	assert_int_equal(port_entry(w->xen, f.d, port)->priority, EVTCHN_FIFO_PRIORITY_DEFAULT);
@@ -324,7 +324,10 @@ static void test_busy(void **state)
 	assert_int_equal(bind_ipi(&f, 0), second + 2);
 }
 
-/* What 2-level had pending comes when its page does, and so does what was raised before. */
+/*
+ * An event that 2-level had pending comes when its page does, and so does one that was raised
+ * before.
+ */
 static void test_late_page(void **state)
 {
 	struct world *w = *state;
@@ -521,7 +524,7 @@ static bool saw(const struct seen *seen, uint32_t port)
 	return false;
 }
 
-/* Whatever a sender leaves behind, what is on the queue is found, and the port works on. */
+/* Whatever a sender leaves behind, the events on the queue are found, and the port works on. */
 static void test_cut_send(void **state)
 {
 	struct world *w = *state;

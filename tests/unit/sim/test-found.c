@@ -95,7 +95,7 @@ static void test_pins(void **state)
 	assert_int_equal(map(w, w->b, w->a, 100, GNTMAP_readonly, &op), GNTST_okay);
 }
 
-/* What a domain has mapped by hypercalls, its own pages too, is given back when it dies. */
+/* Pages that a domain has mapped by hypercalls, its own too, are given back when it dies. */
 static void test_mapper_dies(void **state)
 {
 	struct world *w = *state;

@@ -110,7 +110,7 @@ static void unmap(struct world *w, uint16_t who, uint32_t handle)
 	assert_int_equal(op.status, GNTST_okay);
 }
 
-/* Who may switch; where the status is; how many entries there are. */
+/* The domains that may switch; where the status is; how many entries there are. */
 static void test_table(void **state)
 {
 	struct world *w = *state;
@@ -174,7 +174,7 @@ static void test_transitive(void **state)
 		map(w, reader.domid, between.domid, REF, GNTMAP_readonly, &h), GNTST_general_error);
 	assert_int_equal(copy(w, &between, &between, REF, 0, 8, false), GNTST_general_error);
 
-	/* What the owner allows is what counts. */
+	/* The owner's permission counts. */
 	give(&owner, REF, between.domid, GTF_permit_access | GTF_readonly);
 	assert_int_equal(copy(w, &reader, &between, REF, 0, 8, true), GNTST_general_error);
 	assert_int_equal(copy(w, &reader, &between, REF, 0, 8, false), GNTST_okay);
@@ -224,7 +224,7 @@ static void test_gift(void **state)
 	assert_true(page_is_owned(w->xen, from.gfn, sim_domain_find(w->xen, to.domid)));
 }
 
-/* Whoever dies while switching: one version, or the other. */
+/* A process that dies while it switches: one version, or the other. */
 static void test_cut(void **state)
 {
 	struct world *w = *state;

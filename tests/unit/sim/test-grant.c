@@ -107,7 +107,7 @@ static void test_calls(void **state)
 		grant_table_op(w->xen, w->a, GNTTABOP_dump_table | 1U << 12, &q, 1), -EINVAL);
 }
 
-/* What is named by an address is unmapped, nothing else. */
+/* Only the mapping that an address names is unmapped. */
 static void test_parts(void **state)
 {
 	struct world *w = *state;
@@ -308,7 +308,9 @@ static int transfer(struct world *w, uint64_t gfn, uint16_t to, uint32_t ref)
 	return op.status;
 }
 
-/* What a grant or a ring of the hypervisor's has stays; a page that is off the way is lost. */
+/*
+ * A page that a grant or a ring of the hypervisor's has stays; a page that is off the way is lost.
+ */
 static void test_transfer_refused(void **state)
 {
 	struct world *w = *state;

@@ -20,7 +20,7 @@
 
 #define INBOX 40U /* aport */
 
-/* What an operation works with; made afresh for each cut. */
+/* The objects of an operation; made afresh for each cut. */
 struct scene {
 	struct world *w;
 	struct hv *victim; /* of domain a */
@@ -269,7 +269,7 @@ static void test_cut_anywhere(void **state)
 	assert_true(atomic_load(&seg->recovered_domain.n_redone) > 2);
 }
 
-/* Whoever recovers dies, too, at any step of that; a third process of the same domain goes on. */
+/* The process that recovers dies, too, at any step; a third process of the same domain goes on. */
 static void test_cut_recovery(void **state)
 {
 	static const struct operation twice[] = {

@@ -88,7 +88,7 @@ static void teardown(struct scene *s)
 	emulator_stop(&s->emulator);
 }
 
-/* What a participant has to say goes where xen-sim's messages go. */
+/* A participant's messages go where xen-sim's messages go. */
 static void say_to_log(const struct scene *s)
 {
 	int fd = open(s->log, O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -373,7 +373,8 @@ static void test_goes_on(void **state)
 
 /*
  * xen-sim is stopped with the lock for all, on its way to the others: a victim makes it wait there,
- * and then lets it have them, when it is stopped. Who waits for it names it, on the own stderr.
+ * and then lets it have them, when it is stopped. A process that waits for it names it, on its own
+ * stderr.
  */
 static void test_authority(void **state)
 {
@@ -442,7 +443,7 @@ static void hold_for_a_while(void *arg)
 	(void)nanosleep(&(struct timespec){.tv_nsec = 12000000}, NULL);
 }
 
-/* Whoever waits finds the same owner at every look, but it is another holding each time. */
+/* A process that waits finds the same owner at every look, but another holding each time. */
 static void test_hog(void **state)
 {
 	struct scene s;

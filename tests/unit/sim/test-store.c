@@ -82,7 +82,7 @@ static void test_removed(void **state)
 	drop(s);
 }
 
-/* What was removed and not seen yet counts: a guest cannot make the store grow by that. */
+/* A record that was removed and not seen yet counts: a guest cannot make the store grow by that. */
 static void test_quota(void **state)
 {
 	struct sim_store *s = make();
