@@ -84,12 +84,13 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned int *num)
 {
 	char **names = malloc(NODES_MAX * (sizeof(char *) + HV_STORE_KEY_MAX));
-	char *text = (char *)(names + NODES_MAX);
+	char *text;
 	size_t len = strlen(path);
 	unsigned n = 0;
 
 	if (!names)
 		return NULL;
+	text = (char *)(names + NODES_MAX);
 	for (size_t i = 0; i < NODES_MAX; i++) {
 		const char *name = nodes[i].path + len + 1;
 		size_t name_len = strcspn(name, "/");
