@@ -2,7 +2,7 @@
 /*
  * The emulator against the model, at random: see random.h.
  *
- *	test-random [--seed=N] [--steps=N] [--jobs=N] [--trace]
+ *	random-test [--seed=N] [--steps=N] [--jobs=N] [--trace]
  *
  * Each job is a process with a world and a seed of its own (seed, seed + 1, ...) and its part of
  *the steps. A difference is printed with the seed and the step; --jobs=1 --seed=N --steps=STEP

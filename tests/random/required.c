@@ -3,7 +3,7 @@
  * The answers that Xen may give: each pair of a call and an answer, as Xen 4.17's source has them,
  * that this interface can bring about. It cannot bring about:
  *
- * - reset: EBUSY and EAGAIN: somebody else must be at it meanwhile (unit/sim/test-evtchn.c)
+ * - reset: EBUSY and EAGAIN: somebody else must be at it meanwhile (unit/sim/evtchn-test.c)
  * - register_ring: EAGAIN: a frame that is being logged as dirty: nobody migrates here
  * - sendv, notify: ENOMEM: a place to wait in is never allocated, but part of the segment
  * - init_control, expand_array: ENOMEM: nor is what FIFO keeps of a domain

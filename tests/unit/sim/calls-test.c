@@ -92,7 +92,7 @@ static void require(bool ok, const char *what)
 {
 	if (ok)
 		return;
-	(void)fprintf(stderr, "test-calls: %s\n", what);
+	(void)fprintf(stderr, "calls-test: %s\n", what);
 	emulator_stop(&emulator);
 	_exit(1);
 }

@@ -54,7 +54,7 @@ static void require(bool ok, const char *what)
 {
 	if (ok)
 		return;
-	(void)fprintf(stderr, "test-kill: %d: %s\n", getpid(), what);
+	(void)fprintf(stderr, "kill-test: %d: %s\n", getpid(), what);
 	/* The others are this one's children, and die with it; xen-sim is not. */
 	if (getpid() == main_pid && emulator.path[0])
 		emulator_stop(&emulator);

@@ -442,7 +442,7 @@ static void test_timer(void **state)
 	evtchn_bind_virq_t op = {.virq = VIRQ_TIMER, .vcpu = 1};
 
 	assert_int_equal(evtchn_op(w->xen, wide, EVTCHNOP_bind_virq, &op), 0);
-	/* Nobody waits here; xen-sim does: test-authority.c */
+	/* Nobody waits here; xen-sim does: authority-test.c */
 	assert_int_equal(sim_timer_set(w->xen, wide, 1, UINT64_MAX), -EOPNOTSUPP);
 	assert_int_equal(sim_timer_set(w->xen, wide, 1, 1), 0);
 	expect_upcall(d, op.port, 1);

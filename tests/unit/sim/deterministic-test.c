@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Deterministic mode without tasks: each fault gives what Xen gives, and changes nothing; and the
- * seed decides which. tests/simulate/test-tasks.c has the tests that need tasks.
+ * seed decides which. tests/simulate/tasks-test.c has the tests that need tasks.
  */
 #include <stdio.h>
 #include <stdlib.h>
