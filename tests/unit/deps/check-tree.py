@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Holds the tree to its own rules: which part may include which, licence lines, formatting.
+"""Holds the tree to its own rules: which folder may include which, no cycles between folders,
+licence lines, formatting.
 
-    check-tree.py includes|licences|format ROOT
+    check-tree.py includes|cycles|licences|format ROOT
     check-tree.py selftest
 
 Looks at the files that git knows of, or at all of them where there is no git. Exit 1 and a line
@@ -15,12 +16,11 @@ import subprocess
 import sys
 import tempfile
 
-# The emulator's folders: each may include those before it, but for its two ends of one socket.
-SIM_BELOW = ['hv/sim/memory', 'hv/sim/hypervisor', 'hv/sim/guest', 'hv/sim/wire']
-SIM = ['hv/sim', *SIM_BELOW, 'hv/sim/toolstack', 'hv/sim/process', 'hv/sim/testing']
-
-# Part: the parts that its files may include besides itself. The longest prefix of a path decides.
-# Dependencies point one way (design.md, section 2).
+# Folder: the folders whose files its own files may include, besides the folder itself. The longest
+# prefix of a path decides to which row a file belongs. "x/*" stands for x and every folder below it.
+# Dependencies point one way: a folder may include only folders in rows that are lower layers.
+# The emulator's lower layers, which its two ends of one socket share.
+SIM_BELOW = ['base', 'hv', 'hv/sim/memory', 'hv/sim/hypervisor', 'hv/sim/guest', 'hv/sim/wire']
 MAY_INCLUDE = {
     'base': [],
     'proto': ['base'],
@@ -30,34 +30,42 @@ MAY_INCLUDE = {
     'hv/sim/hypervisor': ['base', 'hv', 'hv/sim/memory'],
     'hv/sim/guest': ['base', 'hv', 'hv/sim/memory', 'hv/sim/hypervisor'],
     'hv/sim/wire': ['base', 'hv', 'hv/sim/memory'],
-    'hv/sim/toolstack': ['base', 'hv', *SIM_BELOW],
-    'hv/sim/process': ['base', 'hv', 'hv/sim', *SIM_BELOW],
-    'hv/sim/testing': ['base', 'hv', *SIM],
+    'hv/sim/toolstack': SIM_BELOW,
+    'hv/sim/process': SIM_BELOW + ['hv/sim'],
+    'hv/sim/testing': ['base', 'hv', 'hv/sim/*'],
     'hv/xen': ['base', 'hv', 'kmod/include/uapi/xen/argodev.h'],
     'libmsg': ['base', 'proto', 'hv'],
+    'libmsg/transport': ['base', 'proto', 'hv', 'libmsg'],
+    'libmsg/channel': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport'],
+    'libmsg/link': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport', 'libmsg/channel'],
+    'libmsg/socket': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport', 'libmsg/channel'],
+    'libmsg/control': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport', 'libmsg/channel',
+                       'libmsg/link', 'libmsg/socket'],
+    'libmsg/wait': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport', 'libmsg/channel',
+                    'libmsg/link', 'libmsg/socket', 'libmsg/control'],
+    'libmsg/api': ['base', 'proto', 'hv', 'libmsg/*'],
     # the agent's protocol is hv/xen's, its records go through hv.h
     'agent': ['base', 'hv', 'hv/xen/agent-protocol.h'],
     'daemon/policy': ['base', 'proto'],
     'daemon/broker': ['base', 'proto', 'daemon/policy'],
     'daemon/shell': ['base', 'proto', 'hv', 'daemon/policy', 'daemon/broker'],
     'daemon/admin': ['base', 'proto', 'daemon/policy', 'daemon/broker', 'daemon/shell'],
-    'daemon': ['base', 'proto', 'hv', 'agent', 'daemon/policy', 'daemon/broker', 'daemon/shell',
-               'daemon/admin'],
+    'daemon': ['base', 'proto', 'hv', 'agent', 'daemon/*'],
     'msgctl': ['base', 'libmsg/libmsg.h'],
     'examples': ['libmsg/libmsg.h'],
-    'bench': ['base', 'proto', 'hv', 'libmsg', 'kmod/include/uapi/xen/argodev.h'],
+    'bench': ['base', 'proto', 'hv', 'libmsg/*', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
-    'tests': ['base', 'proto', 'hv', *SIM, 'hv/xen', 'libmsg', 'agent', 'daemon', 'daemon/policy',
-              'daemon/broker', 'daemon/shell', 'daemon/admin', 'msgctl',
+    'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl',
               'kmod/include/uapi/xen/argodev.h'],
 }
 
-# Single files that may do what their part may not, each with its reason.
+# Single files that may do what their folder may not, each with its reason. In the search for cycles
+# such a file stands above its folder.
 EXCEPTIONS = {
     # picks the backend at run time
-    'hv/open.c': ['hv/sim', 'hv/xen'],
+    'hv/open.c': ['hv/sim/*', 'hv/xen'],
     # measures the emulator itself
-    'bench/sim-scale.c': SIM,
+    'bench/sim-scale.c': ['hv/sim/*'],
 }
 
 # Who may include Xen's headers: hv, and the tests that speak to it at the level of its ABI.
@@ -69,6 +77,12 @@ ALONE = ['libmsg/libmsg.h']
 
 XEN_HEADER = re.compile(r'^(xen/|xen[a-z]*\.h$|libxl|xen-)')
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
+# A header that is not for everybody lists its users in its first comment: "Included by: " and then
+# folders (with all that is below them) or files, divided by commas, ended by a full stop. The list
+# may go on in the next lines. The header's own folder is always among its users. The table above
+# still holds.
+INCLUDED_BY = re.compile(r'^[ \t]*\*[ \t]*Included by:([^.]*(?:\.[a-z][^.]*)*)\.[ \t]*$', re.M)
+INCLUDED_BY_ANY = re.compile(r'Included\s+by\s*:')
 
 LICENCE = 'SPDX-License-Identifier: LGPL-2.1-or-later'
 KMOD_LICENCE = 'SPDX-License-Identifier: GPL-2.0-only'
@@ -105,10 +119,41 @@ def part_of(path):
     return max(parts, key=len) if parts else None
 
 
+def row_holds(entry, target):
+    """Whether a table's entry covers a file: a folder's row, a file, or "x/*"."""
+    if entry.endswith('/*'):
+        return is_under(target, entry[:-2])
+    return target == entry or part_of(target) == entry
+
+
 def is_allowed(path, target):
-    part, target_part = part_of(path), part_of(target)
+    part = part_of(path)
     allowed = [part] + MAY_INCLUDE.get(part, []) + EXCEPTIONS.get(path, [])
-    return target_part in allowed or target in allowed
+    return any(row_holds(entry, target) for entry in allowed)
+
+
+def comments_of_head(root, path):
+    """The licence line and the comment after it, up to the first line of code."""
+    head = []
+    for line in lines_of(root, path):
+        if line.strip() and not line.lstrip().startswith(('/*', '*', '//')):
+            break
+        head.append(line)
+    return '\n'.join(head)
+
+
+def users_of(root, header):
+    """The users that a header lists; None: it is for everybody. ValueError: the list is malformed."""
+    match = INCLUDED_BY.search(comments_of_head(root, header))
+    if not match:
+        if INCLUDED_BY_ANY.search('\n'.join(lines_of(root, header))):
+            raise ValueError('"Included by:" is not in the first comment, or has no full stop')
+        return None
+    users = [re.sub(r'[\s*]+', '', user).rstrip('/') for user in match[1].split(',')]
+    for user in users:
+        if not user or not os.path.exists(os.path.join(root, user)):
+            raise ValueError('"Included by: %s": is not in the tree' % user)
+    return users
 
 
 def include_breach(root, path, bracket, target):
@@ -125,6 +170,13 @@ def include_breach(root, path, bracket, target):
         return '"%s" is no path from the root' % target
     if not is_allowed(path, target):
         return '%s/ must not include "%s"' % (part_of(path), target)
+    try:
+        users = users_of(root, target)
+    except ValueError:
+        return None  # said of the header itself
+    if users is not None and not any(is_under(path, user)
+                                     for user in users + [os.path.dirname(target)]):
+        return '"%s" is not for this file (see its first comment)' % target
     return None
 
 
@@ -136,12 +188,65 @@ def check_includes(root):
         if part_of(path) is None:
             breaches.append('%s: in no part that check-tree.py knows' % path)
             continue
+        if path.endswith('.h'):
+            try:
+                users_of(root, path)
+            except ValueError as error:
+                breaches.append('%s: %s' % (path, error))
         for number, line in enumerate(lines_of(root, path), 1):
             match = INCLUDE.match(line)
             breach = match and include_breach(root, path, match[1], match[2])
             if breach:
                 breaches.append('%s:%d: %s' % (path, number, breach))
     return breaches
+
+
+def folder_of(path):
+    """The node of a file in the graph of folders."""
+    return path if path in EXCEPTIONS else os.path.dirname(path)
+
+
+def check_cycles(root):
+    """No folder includes, by whatever way round, a folder that includes it."""
+    graph = {}
+    for path in files_of(root):
+        if not path.endswith(('.c', '.h')) or is_under(path, 'kmod'):
+            continue
+        for number, line in enumerate(lines_of(root, path), 1):
+            match = INCLUDE.match(line)
+            if not match or match[1] == '<' or not os.path.isfile(os.path.join(root, match[2])):
+                continue
+            source, target = folder_of(path), folder_of(match[2])
+            if source != target:
+                graph.setdefault(source, {}).setdefault(target, '%s:%d' % (path, number))
+    breaches = []
+    while True:
+        cycle = find_cycle(graph)
+        if not cycle:
+            return breaches
+        steps = list(zip(cycle, cycle[1:] + cycle[:1]))
+        breaches.append('%s: a cycle of folders: %s' % (
+            graph[cycle[0]][steps[0][1]],
+            ', '.join('%s includes %s (%s)' % (a, b, graph[a][b]) for a, b in steps)))
+        for source, target in steps:
+            del graph[source][target]
+
+
+def find_cycle(graph):
+    """The folders of one shortest cycle, or None."""
+    best = None
+    for start in sorted(graph):
+        # breadth first, back to the start
+        ways, queue = {}, [[start]]
+        while queue:
+            way = queue.pop(0)
+            for target in sorted(graph.get(way[-1], {})):
+                if target == start and (best is None or len(way) < len(best)):
+                    best = way
+                if target not in ways and target != start:
+                    ways[target] = way + [target]
+                    queue.append(ways[target])
+    return best
 
 
 def check_licences(root):
@@ -210,6 +315,23 @@ CASES = [
     ('includes', 'tests/a.c', '#include "hv/sim/testing/sim.h"\n#include "daemon/d.h"', None),
     ('includes', 'tests/a.c', '#include "sim.h"', 'no path from the root'),
     ('includes', 'newpart/a.c', '', 'in no part'),
+    ('includes', 'libmsg/transport/a.c', '#include "libmsg/link/l.h"', 'libmsg/transport/ must not'),
+    ('includes', 'libmsg/link/a.c', '#include "libmsg/transport/t.h"', None),
+    ('includes', 'libmsg/wait/a.c', '#include "libmsg/transport/t.h"', 'is not for this file'),
+    ('includes', 'libmsg/api/a.c', '#include "libmsg/transport/t.h"', 'is not for this file'),
+    ('includes', 'libmsg/api/take.c', '#include "libmsg/transport/t.h"', None),
+    ('includes', 'libmsg/transport/a.c', '#include "libmsg/transport/t.h"', None),
+    ('includes', 'tests/unit/a.c', '#include "libmsg/transport/t.h"', None),
+    ('includes', 'libmsg/a.h', '/*\n * Why.\n * Included by: libmsg/wait\n */', 'no full stop'),
+    ('includes', 'libmsg/a.h', '/*\n * Included by: libmsg/gone, base.\n */', 'libmsg/gone'),
+    ('includes', 'libmsg/a.h', '#define A\n/* Included by: base. */', 'not in the first comment'),
+    ('includes', 'libmsg/a.h', '/*\n * Included by: libmsg/link,\n * base/b.h.\n */', None),
+    ('cycles', 'libmsg/transport/a.c', '#include "libmsg/link/l.h"', 'a cycle of folders'),
+    ('cycles', 'proto/p.h', '#include "hv/hv.h"', None),
+    ('cycles', 'base/b.h', '#include "libmsg/link/l.h"', 'base includes libmsg/link'),
+    ('cycles', 'libmsg/transport/t.h', '#include "libmsg/link/l.h"', 'a cycle of folders'),
+    ('cycles', 'hv/open.c', '#include "hv/sim/sim.h"', None),
+    ('cycles', 'hv/a.c', '#include "hv/sim/sim.h"', 'hv includes hv/sim'),
     ('licences', 'base/a.c', '/* nothing */', 'does not start with'),
     ('licences', 'base/a.c', '/* SPDX-License-Identifier: MIT */', 'does not start with'),
     ('licences', 'base/a.c', '/* %s */' % LICENCE, None),
@@ -219,18 +341,25 @@ CASES = [
     ('licences', 'kmod/a.c', '// ' + LICENCE, 'does not start with'),
     ('licences', 'kmod/a.c', '// ' + KMOD_LICENCE, None),
 ]
-PRESENT = ['base/b.h', 'proto/p.h', 'hv/hv.h', 'hv/sim/open.h', 'hv/sim/guest/g.h', 'hv/sim/hypervisor/h.h',
-           'hv/sim/process/p.h', 'hv/sim/testing/sim.h', 'hv/sim/toolstack/t.h', 'daemon/d.h',
-           'daemon/admin/a.h', 'daemon/broker/b.h', 'daemon/policy/p.h', 'daemon/shell/s.h',
-           'libmsg/libmsg.h', 'libmsg/private.h']
+# The tree in which the cases stand.
+PRESENT = {
+    'base/b.h': '', 'proto/p.h': '', 'hv/hv.h': '', 'hv/open.c': '', 'daemon/d.h': '',
+    'libmsg/libmsg.h': '', 'libmsg/private.h': '', 'libmsg/api/take.c': '',
+    'daemon/admin/a.h': '', 'daemon/broker/b.h': '', 'daemon/policy/p.h': '', 'daemon/shell/s.h': '',
+    'tests/t.h': '',
+    'hv/sim/sim.h': '#include "hv/hv.h"\n',
+    'libmsg/link/l.h': '#include "base/b.h"\n#include "libmsg/transport/t.h"\n',
+    'libmsg/transport/t.h': '/*\n * Of frames.\n * Included by: libmsg/link, libmsg/api/take.c,\n'
+                            ' * tests.\n */\n',
+}
 
 
 def case_breaches(check, path, text):
     with tempfile.TemporaryDirectory() as root:
-        for name in PRESENT + [path]:
+        for name, content in {**PRESENT, path: None}.items():
             os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
             with open(os.path.join(root, name), 'w', encoding='utf-8') as file:
-                file.write(text if name == path else '/* %s */\n' % LICENCE)
+                file.write(text if name == path else '/* %s */\n%s' % (LICENCE, content))
         return CHECKS[check](root)
 
 
@@ -244,7 +373,7 @@ def selftest():
     return wrong
 
 
-CHECKS = {'includes': check_includes, 'licences': check_licences, 'format': check_format}
+CHECKS = {'includes': check_includes, 'cycles': check_cycles, 'licences': check_licences, 'format': check_format}
 
 
 def main():
