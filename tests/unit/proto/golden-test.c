@@ -144,6 +144,25 @@ static void test_limits(void **state)
 		assert_int_equal(golden_limit(limits[i].name), limits[i].value);
 }
 
+/* The arithmetic by which proto/limits.h explains its defaults. */
+static void test_defaults(void **state)
+{
+	const uint32_t frame_header = 16, page = 4096;
+
+	/* a message of 64 KiB fits whole; a stock guest's 1024 shared pages hold fifteen links */
+	assert_true(LINK_RING_PAGES_DEFAULT * page >
+		    65536U / FRAME_PAYLOAD_GRANT * (FRAME_PAYLOAD_GRANT + frame_header));
+	assert_int_equal(1024U / (1 + 2 * LINK_RING_PAGES_DEFAULT), 15);
+	assert_int_equal(FRAME_PAYLOAD_GRANT, LINK_RING_PAGES_DEFAULT * page / 8);
+	/* four messages of 64 KiB, and a page for headers */
+	assert_int_equal(LINK_ARGO_RING_PAGES_DEFAULT, 4 * FRAME_PAYLOAD_MAX / page + 1);
+	assert_int_equal(LINK_ARGO_RING_LEN(LINK_ARGO_RING_PAGES_MAX), LINK_ARGO_RING_LEN_MAX);
+	assert_int_equal(LINK_ARGO_RING_PAGES_MIN, 1);
+	/* a batch of 32 messages of 64 KiB, one being read, and as much not given back */
+	assert_in_range(CREDIT_MAX, 2U * 33 * 65536, 4U * 33 * 65536);
+	assert_true(CONTROL_PAGES == 1 + 2 * CONTROL_RING_PAGES && LINK_REFS_MAX * 4 == page / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +172,7 @@ int main(void)
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_complete),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_defaults),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
