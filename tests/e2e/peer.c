@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "libmsg/libmsg.h"
+#include "tests/support/pattern.h"
 
 #define WAIT_MS 60000
 
@@ -98,15 +99,9 @@ static struct msg_sock *channel_connect(const char *address)
 /* Message n: 8 to 8191 bytes, of which all follow from n. */
 static size_t message_make(unsigned long n)
 {
-	unsigned long x = n * 0x9e3779b97f4a7c15UL + 1;
 	size_t len = 8 + (n * 7919) % 8184;
 
-	for (size_t i = 0; i < len; i += 8) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		memcpy(want + i, &x, len - i < 8 ? len - i : 8);
-	}
+	pattern_fill(want, len, n);
 	return len;
 }
 

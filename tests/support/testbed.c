@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/pattern.h"
+
 static struct {
 	char dir[64], xen[96];
 	pid_t owner; /* the process that started them: its children must not clean up */
@@ -33,32 +35,24 @@ static void shell(const char *command)
 	(void)waitpid(pid, NULL, 0);
 }
 
-static _Noreturn void die(void)
+static void last_words(void)
 {
 	(void)signal(SIGALRM, SIG_DFL);
+	(void)fprintf(stderr, "\t(msg_reason: %s)\n", msg_reason());
 	if (getenv("TESTBED_STOP"))
 		(void)raise(SIGSTOP); /* for a debugger */
 	if (bed.dir[0] && getpid() == bed.owner)
 		shell("tail -n 50 \"$0\"/*.log >&2; rm -rf \"$0\"");
-	abort();
-}
-
-void testbed_die(const char *file, int line, const char *what)
-{
-	int error = errno;
-
-	(void)fprintf(stderr, "%s:%d: not true: %s\n\t(errno %s, msg_reason: %s)\n", file, line,
-		what, error ? strerrorname_np(error) : "0", msg_reason());
-	die();
 }
 
 void testbed_die_errno(const char *file, int line, const char *call, const char *expected)
 {
 	int error = errno;
 
-	(void)fprintf(stderr, "%s:%d: %s: errno is %s, not %s: %s\n", file, line, call,
-		error ? strerrorname_np(error) : "0", expected, msg_reason());
-	die();
+	(void)fprintf(stderr, "%s:%d: %s: errno is %s, not %s\n", file, line, call,
+		error ? strerrorname_np(error) : "0", expected);
+	last_words();
+	abort();
 }
 
 bool testbed_said_why(void)
@@ -71,7 +65,8 @@ static void on_alarm(int sig)
 	static const char text[] = "the watchdog's time is over: something hangs\n";
 
 	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
-	die();
+	last_words();
+	abort();
 }
 
 void testbed_watchdog(unsigned seconds)
@@ -189,7 +184,9 @@ void testbed_start(const char *policy, const char *config)
 
 	must(!bed.dir[0]);
 	testbed_watchdog(60);
-	strcpy(bed.dir, "/tmp/msgd-testbed-XXXXXX");
+	must_last_words = last_words;
+	(void)snprintf(bed.dir, sizeof(bed.dir), "%s/msgd-testbed-XXXXXX",
+		getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	must(mkdtemp(bed.dir));
 	bed.owner = getpid();
 	(void)snprintf(bed.xen, sizeof(bed.xen), "%s/xen", bed.dir);
@@ -377,50 +374,28 @@ void pump_stop(struct pump *pump)
 
 /* ---- messages ------------------------------------------------------------------------------- */
 
-static uint32_t next(uint32_t x)
+static uint64_t seed_of(const struct stamp *stamp)
 {
-	x ^= x << 13;
-	x ^= x >> 17;
-	return x ^ x << 5;
+	return (uint64_t)stamp->stream << 32 ^ stamp->number ^ (uint64_t)stamp->len << 40;
 }
 
-static uint32_t seed_of(const struct stamp *stamp)
-{
-	return (stamp->stream * 2654435761U ^ stamp->number * 40503U ^ stamp->len) | 1;
-}
-
-void message_make(void *data, uint32_t stream, uint32_t number, uint32_t len)
+void stamp_make(void *data, uint32_t stream, uint32_t number, uint32_t len)
 {
 	struct stamp stamp = {.stream = stream, .number = number, .len = len};
-	unsigned char *bytes = data;
-	uint32_t x, i;
 
 	must(len >= sizeof(stamp));
-	x = stamp.seed = seed_of(&stamp);
-	memcpy(bytes, &stamp, sizeof(stamp));
-	for (i = sizeof(stamp); i + 4 <= len; i += 4) {
-		x = next(x);
-		memcpy(bytes + i, &x, 4);
-	}
-	for (; i < len; i++)
-		bytes[i] = (unsigned char)(stamp.seed + i);
+	memcpy(data, &stamp, sizeof(stamp));
+	pattern_fill((uint8_t *)data + sizeof(stamp), len - sizeof(stamp), seed_of(&stamp));
 }
 
-struct stamp message_check(const void *data, ssize_t len)
+struct stamp stamp_check(const void *data, ssize_t len)
 {
-	const unsigned char *bytes = data;
 	struct stamp stamp;
-	uint32_t x, i;
 
 	must(len >= (ssize_t)sizeof(stamp));
-	memcpy(&stamp, bytes, sizeof(stamp));
-	must((ssize_t)stamp.len == len && stamp.seed == seed_of(&stamp));
-	x = stamp.seed;
-	for (i = sizeof(stamp); i + 4 <= stamp.len; i += 4) {
-		x = next(x);
-		must(memcmp(bytes + i, &x, 4) == 0);
-	}
-	for (; i < stamp.len; i++)
-		must(bytes[i] == (unsigned char)(stamp.seed + i));
+	memcpy(&stamp, data, sizeof(stamp));
+	must((ssize_t)stamp.len == len);
+	must(pattern_is(
+		(const uint8_t *)data + sizeof(stamp), stamp.len - sizeof(stamp), seed_of(&stamp)));
 	return stamp;
 }

@@ -15,19 +15,10 @@
 #include <sys/types.h>
 
 #include "libmsg/libmsg.h"
+#include "tests/support/must.h"
 
 /* What nothing that works comes near to, even under sanitizers on a busy machine. */
 #define TESTBED_WAIT_MS 30000
-
-/*
- * For every thread, where cmocka's assertions are only for the first: on failure tells where, why
- * (errno, msg_reason) and what msgd logged, and ends the program.
- */
-#define must(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			testbed_die(__FILE__, __LINE__, #condition);                               \
-	} while (0)
 
 /* The call fails, with this errno, and says a sentence about it. */
 #define must_fail(call, error)                                                                     \
@@ -42,7 +33,6 @@
 /* The same for calls that return a pointer. */
 #define must_fail_null(call, error) must_fail((call) ? 0 : -1, error)
 
-_Noreturn void testbed_die(const char *file, int line, const char *what);
 _Noreturn void testbed_die_errno(
 	const char *file, int line, const char *call, const char *expected);
 bool testbed_said_why(void);
@@ -101,16 +91,15 @@ struct pump {
 void pump_start(struct pump *pump, struct msg_ctx *ctx);
 void pump_stop(struct pump *pump);
 
-/* ---- messages whose contents follow from two numbers ------------------------------------------
- */
+/* ---- messages that say which they are, and of which the rest follows (pattern.h) ------------ */
 
 struct stamp {
-	uint32_t stream, number, len, seed;
+	uint32_t stream, number, len;
 };
 
 /* Fills len bytes, sizeof(struct stamp) at least. */
-void message_make(void *data, uint32_t stream, uint32_t number, uint32_t len);
-/* Dies unless the len bytes are what message_make made. */
-struct stamp message_check(const void *data, ssize_t len);
+void stamp_make(void *data, uint32_t stream, uint32_t number, uint32_t len);
+/* Dies unless the len bytes are what stamp_make made. */
+struct stamp stamp_check(const void *data, ssize_t len);
 
 #endif

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names, listeners and connects, blocking and not; processes that fork. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <signal.h>

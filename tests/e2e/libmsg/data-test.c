@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Messages, options and the ends of a channel, as libmsg.h says. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -156,7 +152,7 @@ static void test_cut_messages(void **state)
 	must(receive(FAR, 4, 0, &flags) == 4 && flags == (MSG_EOR | MSG_TRUNC));
 	must(receive(FAR, 10, MSG_TRUNC, &flags) == 10 && flags == MSG_EOR);
 	/* A cut one of many fragments, waited for by a reader that has less room. */
-	message_make(data, 1, 1, 300000);
+	stamp_make(data, 1, 1, 300000);
 	must(msg_send(sock[NEAR], data, 300000, MSG_DONTWAIT) == 300000);
 	pump_start(&pump, ctx[NEAR]);
 	must(msg_recv(sock[FAR], got, 100, MSG_TRUNC) == 300000);
@@ -174,14 +170,14 @@ static void test_scattered(void **state)
 	struct msghdr from = {.msg_iov = out, .msg_iovlen = 6};
 	struct msghdr to = {.msg_iov = in, .msg_iovlen = 4};
 
-	message_make(data, 7, 7, 3000);
+	stamp_make(data, 7, 7, 3000);
 	for (int direct = 0; direct < 2; direct++) { /* into waiting memory, and by a copy */
 		memset(got, 0, 4000);
 		must(msg_sendmsg(sock[NEAR], &from, 0) == 3000);
 		if (!direct)
 			must(msg_recv(sock[FAR], got, 0, MSG_PEEK) == 0);
 		must(msg_recvmsg(sock[FAR], &to, 0) == 3000 && to.msg_flags == MSG_EOR);
-		(void)message_check(got, 3000);
+		(void)stamp_check(got, 3000);
 	}
 }
 
@@ -263,7 +259,7 @@ static void test_more_than_the_ring(void **state)
 	uint32_t n = 0;
 
 	for (; n < 5000; n++) {
-		message_make(data, 0, n, 100 + n % 1000);
+		stamp_make(data, 0, n, 100 + n % 1000);
 		must(msg_send(sock[FAR], data, 100 + n % 1000, MSG_MORE | MSG_DONTWAIT) > 0 ||
 			errno == EAGAIN);
 		if (errno == EAGAIN && n > 0)
@@ -273,7 +269,7 @@ static void test_more_than_the_ring(void **state)
 	must(n > 5 && n < 5000);
 	must(msg_flush(sock[FAR]) == 0);
 	for (uint32_t i = 0; i < n; i++)
-		must(message_check(got, msg_recv(sock[NEAR], got, sizeof(got), 0)).number == i);
+		must(stamp_check(got, msg_recv(sock[NEAR], got, sizeof(got), 0)).number == i);
 }
 
 static void test_taken_messages(void **state)
@@ -282,7 +278,7 @@ static void test_taken_messages(void **state)
 	const void *taken[3];
 
 	for (uint32_t i = 0; i < 3; i++) {
-		message_make(data, i, i, 2000 + i);
+		stamp_make(data, i, i, 2000 + i);
 		must(msg_send(sock[NEAR], data, 2000 + i, 0) > 0);
 	}
 	for (uint32_t i = 0; i < 3; i++)
@@ -292,7 +288,7 @@ static void test_taken_messages(void **state)
 	must(msg_close(sock[FAR]) == 0);
 	sock[FAR] = NULL;
 	for (uint32_t i = 0; i < 3; i++) {
-		must(message_check(taken[i], 2000 + i).stream == i);
+		must(stamp_check(taken[i], 2000 + i).stream == i);
 		msg_buf_free(bufs[i]);
 	}
 	msg_buf_free(NULL);
@@ -312,18 +308,18 @@ static void test_too_long(void **state)
 	must(msg_setopt(sock[NEAR], LIBMSG_SNDBUF, 4 * MIB) == 0);
 	must_fail(msg_send(sock[NEAR], data, MIB + 1, 0), EMSGSIZE);
 	must(strstr(msg_reason(), "1048576"));
-	message_make(data, 1, 1, MIB);
+	stamp_make(data, 1, 1, MIB);
 	must(msg_send(sock[NEAR], data, MIB, MSG_DONTWAIT) == MIB);
 	/* The peer takes more; its message tells that its new limit came first. */
 	must(msg_setopt(sock[FAR], LIBMSG_RCVBUF, 4 * MIB) == 0);
 	must(msg_setopt(sock[FAR], LIBMSG_MAXMSG, 3 * MIB) == 0);
 	must(msg_send(sock[FAR], "go", 2, MSG_DONTWAIT) == 2);
 	pump_start(&pump, ctx[NEAR]);
-	(void)message_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
+	(void)stamp_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
 	receive_text(NEAR, "go");
-	message_make(data, 2, 2, 3 * MIB);
+	stamp_make(data, 2, 2, 3 * MIB);
 	must(msg_send(sock[NEAR], data, 3 * MIB, MSG_DONTWAIT) == 3 * MIB);
-	(void)message_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
+	(void)stamp_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
 	must_fail(msg_send(sock[NEAR], data, 3 * MIB + 1, 0), EMSGSIZE);
 	/* And less. */
 	must(msg_setopt(sock[FAR], LIBMSG_MAXMSG, 100) == 0);
@@ -431,7 +427,7 @@ static void test_shutdown_halves(void **state)
 	receive_text(NEAR, "unread"); /* was there before */
 	must(msg_recv(sock[NEAR], got, 1, 0) == 0);
 	/* What comes after is thrown away, and costs the sender no credit. */
-	message_make(data, 1, 1, 50000);
+	stamp_make(data, 1, 1, 50000);
 	for (int i = 0; i < 100; i++) {
 		must(msg_send(sock[FAR], data, 50000, MSG_DONTWAIT) == 50000 || errno == EAGAIN);
 		must(msg_recv(sock[NEAR], got, 1, MSG_DONTWAIT) == 0);
@@ -447,7 +443,7 @@ static void test_shutdown_inside_message(void **state)
 	struct msg_sock *other[2];
 
 	testbed_channel(ctx[NEAR], ctx[FAR], "far", other);
-	message_make(data, 1, 1, 600000);
+	stamp_make(data, 1, 1, 600000);
 	for (int by_reader = 0; by_reader < 2; by_reader++) {
 		must(msg_send(sock[NEAR], data, 600000, MSG_DONTWAIT) == 600000);
 		/* The first frames are there, the rest waits for room. */
@@ -486,7 +482,7 @@ static void test_shutdown_under_reader(void **state)
 	ssize_t r = -1;
 
 	testbed_channel(ctx[NEAR], ctx[FAR], "far", other);
-	message_make(data, 1, 1, 600000);
+	stamp_make(data, 1, 1, 600000);
 	worker_start(&worker, read_until_end, &r);
 	worker_await_sleep(&worker);
 	must(msg_send(sock[NEAR], data, 600000, MSG_DONTWAIT) == 600000);
@@ -536,11 +532,11 @@ static void test_close_in_order(void **state)
 /* What was accepted and did not fit is waited for, and all of it arrives. */
 static void test_linger(void **state)
 {
-	message_make(data, 1, 1, MIB);
+	stamp_make(data, 1, 1, MIB);
 	must(msg_send(sock[NEAR], data, MIB, MSG_DONTWAIT) == MIB);
 	must(msg_close(sock[NEAR]) == 0);
 	sock[NEAR] = NULL;
-	(void)message_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
+	(void)stamp_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
 	must(msg_recv(sock[FAR], got, 1, 0) == 0);
 }
 
@@ -552,7 +548,7 @@ static void test_linger_is_over(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 		uint64_t start = testbed_now_ms(), took;
 
-		message_make(data, 1, 1, MIB);
+		stamp_make(data, 1, 1, MIB);
 		send_text(NEAR, "whole");
 		must(msg_send(sock[NEAR], data, MIB, MSG_DONTWAIT) == MIB);
 		must(msg_setopt(sock[NEAR], LIBMSG_LINGER, limits[i]) == 0);
@@ -615,13 +611,13 @@ static void test_end_through_full_ring(void **state)
 /* A non-blocking socket's close does not wait; later calls send the rest. */
 static void test_linger_not(void **state)
 {
-	message_make(data, 1, 1, MIB);
+	stamp_make(data, 1, 1, MIB);
 	must(msg_setopt(sock[NEAR], LIBMSG_NONBLOCK_OPT, 1) == 0);
 	must(msg_send(sock[NEAR], data, MIB, 0) == MIB);
 	must(msg_close(sock[NEAR]) == 0);
 	sock[NEAR] = NULL;
 	pump_start(&pump, ctx[NEAR]);
-	(void)message_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
+	(void)stamp_check(got, msg_recv(sock[FAR], got, sizeof(got), 0));
 	must(msg_recv(sock[FAR], got, 1, 0) == 0);
 	pump_stop(&pump);
 }

@@ -4,11 +4,7 @@
  * with the sentence that msg_reason gives. An errno that the manual lists and no row shows fails
  * the test.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <signal.h>

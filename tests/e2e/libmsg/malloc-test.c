@@ -8,16 +8,13 @@
  * The test's first thread uses the context "near", where allocations fail; another thread keeps the
  * context "far" inside libmsg.
  */
+#include "tests/support/cmocka-all.h"
+
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/macro.h"
 #include "tests/support/failing-malloc.h"
@@ -53,10 +50,10 @@ static void exchange(struct msg_sock *a, struct msg_sock *b)
 {
 	uint8_t sent[1000], got[sizeof(sent)];
 
-	message_make(sent, 1, 2, sizeof(sent));
+	stamp_make(sent, 1, 2, sizeof(sent));
 	must(msg_send(a, sent, sizeof(sent), 0) == (ssize_t)sizeof(sent));
 	must(msg_recv(b, got, sizeof(got), 0) == (ssize_t)sizeof(got));
-	(void)message_check(got, sizeof(got));
+	(void)stamp_check(got, sizeof(got));
 }
 
 static void exchange_both(struct msg_sock *a, struct msg_sock *b)
@@ -279,7 +276,7 @@ static void receive_far(void *arg)
 	must(msg_setopt(ends->sock[1], LIBMSG_RCVTIMEO, CALL_MS) == 0);
 	got = msg_recv(ends->sock[1], ends->got, sizeof(ends->got), 0);
 	if (got > 0)
-		(void)message_check(ends->got, got);
+		(void)stamp_check(ends->got, got);
 	else if (got < 0)
 		must(errno == ECONNRESET && testbed_said_why());
 }
@@ -291,7 +288,7 @@ static bool send_failing(struct ends *ends, unsigned n, uint32_t len, int flags)
 
 	ends_open(ends);
 	ends_channel(ends);
-	message_make(ends->data, 7, n, len);
+	stamp_make(ends->data, 7, n, len);
 	failing_malloc_set(n);
 	sent = msg_send(ends->sock[0], ends->data, len, flags);
 	failed = failing_malloc_end();
@@ -332,7 +329,7 @@ static bool receive_failing(struct ends *ends, unsigned n, bool take)
 	ends_open(ends);
 	ends_channel(ends);
 	for (i = 0; i < n_sent; i++) {
-		message_make(ends->data, 9, i, 2000);
+		stamp_make(ends->data, 9, i, 2000);
 		must(msg_send(ends->sock[1], ends->data, 2000, 0) == 2000);
 	}
 	failing_malloc_set(n);
@@ -344,7 +341,7 @@ static bool receive_failing(struct ends *ends, unsigned n, bool take)
 
 		failed |= failing_malloc_end();
 		if (got >= 0) {
-			struct stamp stamp = message_check(data, got);
+			struct stamp stamp = stamp_check(data, got);
 
 			must(stamp.number == i++);
 			msg_buf_free(buf);
@@ -382,7 +379,7 @@ static bool case_aside(struct ends *ends, unsigned n)
 	idle[0] = ends->sock[0];
 	idle[1] = ends->sock[1];
 	ends_channel(ends);
-	message_make(ends->data, 3, 1, 3000);
+	stamp_make(ends->data, 3, 1, 3000);
 	must(msg_send(idle[1], ends->data, 3000, 0) == 3000);
 	must(msg_send(ends->sock[1], ends->data, 3000, 0) == 3000);
 	failing_malloc_set(n);
@@ -409,7 +406,7 @@ static bool case_poll(struct ends *ends, unsigned n)
 	ends_open(ends);
 	ends_channel(ends);
 	fds.sock = ends->sock[0];
-	message_make(ends->data, 3, 1, 3000);
+	stamp_make(ends->data, 3, 1, 3000);
 	must(msg_send(ends->sock[1], ends->data, 3000, 0) == 3000);
 	failing_malloc_set(n);
 	r = msg_poll(&fds, 1, CALL_MS);
@@ -439,7 +436,7 @@ static bool case_close(struct ends *ends, unsigned n)
 
 	ends_open(ends);
 	ends_channel(ends);
-	message_make(ends->data, 3, 1, LONG_LEN);
+	stamp_make(ends->data, 3, 1, LONG_LEN);
 	must(msg_send(ends->sock[1], ends->data, LONG_LEN, MSG_DONTWAIT) == LONG_LEN);
 	must(msg_send(ends->sock[0], ends->data, LONG_LEN, MSG_DONTWAIT) == LONG_LEN);
 	failing_malloc_set(n);
@@ -461,7 +458,7 @@ static bool case_ctx_close(struct ends *ends, unsigned n)
 	ends_channel(ends);
 	ends->listening = msg_listen(ends->near, "near", LIBMSG_SEQPACKET, 4, 0);
 	must(ends->listening);
-	message_make(ends->data, 3, 1, LONG_LEN);
+	stamp_make(ends->data, 3, 1, LONG_LEN);
 	must(msg_send(ends->sock[0], ends->data, LONG_LEN, MSG_DONTWAIT) == LONG_LEN);
 	failing_malloc_set(n);
 	close_at_once(ends->sock[0]);

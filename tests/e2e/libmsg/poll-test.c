@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Waiting for several: msg_poll, and msg_ctx_fd in poll, epoll and libevent, beside descriptors. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <event2/event.h>
 #include <poll.h>
@@ -513,7 +509,7 @@ static void client(void *arg)
 	for (uint32_t i = 0; i < N_ASKED; i++) {
 		uint32_t len = 16 + i % 900;
 
-		message_make(sent, 1, i, len);
+		stamp_make(sent, 1, i, len);
 		must(msg_send(sock, sent, len, 0) == (ssize_t)len);
 		must(msg_recv(sock, back, sizeof(back), 0) == (ssize_t)len);
 		must(memcmp(sent, back, len) == 0);

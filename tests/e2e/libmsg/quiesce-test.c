@@ -3,11 +3,7 @@
  * Quiescing, from inside: threads that are spinning, sleeping, accepting and sending while their
  * links are taken away under them, an event loop, and requests under way.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <stdatomic.h>

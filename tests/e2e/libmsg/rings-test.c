@@ -3,14 +3,11 @@
  * Links whose rings are one page: smaller than a channel's first credit, so that a sender meets the
  * ring's end in nearly every message. The sender's frames must be cut at exactly the room there is.
  */
+#include "tests/support/cmocka-all.h"
+
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "base/macro.h"
 #include "tests/support/testbed.h"
@@ -71,7 +68,7 @@ static void transfer(struct ends *ends, uint32_t number, uint32_t len)
 	unsigned n = 1;
 
 	ends->len = len;
-	message_make(ends->sent, 5, number, len);
+	stamp_make(ends->sent, 5, number, len);
 	if (msg_send(ends->sock[0], ends->sent, len, MSG_DONTWAIT) >= 0)
 		n = 2;
 	else
@@ -79,7 +76,7 @@ static void transfer(struct ends *ends, uint32_t number, uint32_t len)
 	worker_start(&ends->worker, send_near, ends);
 	for (unsigned i = 0; i < n; i++) {
 		must(msg_recv(ends->sock[1], ends->got, sizeof(ends->got), 0) == (ssize_t)len);
-		must(message_check(ends->got, len).number == number);
+		must(stamp_check(ends->got, len).number == number);
 	}
 	worker_join(&ends->worker);
 }
@@ -103,7 +100,7 @@ static void test_reset_while_it_waits_for_room(void **state)
 	struct ends *ends = ends_new();
 	uint8_t byte;
 
-	message_make(ends->sent, 5, 1, 3000);
+	stamp_make(ends->sent, 5, 1, 3000);
 	must(msg_send(ends->sock[0], ends->sent, 3000, 0) == 3000);
 	for (unsigned i = 0; msg_send(ends->sock[0], ends->sent, 3000, MSG_DONTWAIT) >= 0; i++)
 		must(i < LEN_MAX);

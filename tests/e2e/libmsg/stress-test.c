@@ -4,11 +4,7 @@
  * thread and process gets on. Ways to wait are mixed on purpose: those that block, poll, time out,
  * are interrupted, or only look.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -64,7 +60,7 @@ static void role_send(void *arg)
 	while (!stopped) {
 		uint32_t len = size_of(role->stream, role->done);
 
-		message_make(data, role->stream, role->done, len);
+		stamp_make(data, role->stream, role->done, len);
 		must(msg_send(role->sock, data, len, role->done % 8 ? MSG_MORE : 0) ==
 			(ssize_t)len);
 		role->done++;
@@ -76,7 +72,7 @@ static void role_send(void *arg)
 /* A message from a channel on which `role_send` sends; in order. */
 static void take_one(struct role *role, const char *data, ssize_t len)
 {
-	struct stamp stamp = message_check(data, len);
+	struct stamp stamp = stamp_check(data, len);
 
 	must(stamp.stream == role->stream && stamp.number == role->done);
 	role->done++;
@@ -163,7 +159,7 @@ static void role_ask(void *arg)
 	while (!stopped) {
 		uint32_t len = (uint32_t)sizeof(struct stamp) + role->done % 900;
 
-		message_make(data, role->stream, role->done, len);
+		stamp_make(data, role->stream, role->done, len);
 		must(msg_send(role->sock, data, len, 0) == (ssize_t)len);
 		must(msg_recv(role->sock, got, sizeof(got), 0) == (ssize_t)len);
 		must(memcmp(data, got, len) == 0);
@@ -250,7 +246,7 @@ static void progress_check(void)
 			role->last = role->done;
 			role->last_ms = now;
 		} else if (now - role->last_ms > STALL_MS) {
-			testbed_die(role->name, (int)role->done, "it gets on");
+			must_die(role->name, (int)role->done, "it gets on");
 		}
 	}
 }
@@ -323,7 +319,7 @@ static _Noreturn void child_run(unsigned number, unsigned life)
 		for (uint32_t n = 0; n < 5; n++) {
 			uint32_t len = (uint32_t)sizeof(struct stamp) + (life + i + n) % 200;
 
-			message_make(data, life, n, len);
+			stamp_make(data, life, n, len);
 			must(msg_send(sock, data, len, 0) == (ssize_t)len);
 			must(msg_recv(sock, got, sizeof(got), 0) == (ssize_t)len);
 			must(memcmp(data, got, len) == 0);
@@ -360,7 +356,7 @@ static _Noreturn void hub_run(_Atomic uint32_t *ready)
 				continue;
 			len = msg_recv(fds[i].sock, data, sizeof(data), MSG_DONTWAIT);
 			if (len > 0) {
-				(void)message_check(data, len);
+				(void)stamp_check(data, len);
 				if (msg_send(fds[i].sock, data, (size_t)len, 0) == len)
 					continue;
 				must(errno == ECONNRESET || errno == EPIPE);

@@ -3,11 +3,7 @@
  * Many threads on one context. The enemy is the lost wake-up: every test runs under a watchdog, and
  * takes whichever thread drives the context away in the middle of things.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -60,7 +56,7 @@ static void send_all(void *arg)
 	for (uint32_t i = 0; i < end->n; i++) {
 		uint32_t len = length(end, i);
 
-		message_make(data, end->stream, i, len);
+		stamp_make(data, end->stream, i, len);
 		must(msg_send(end->sock, data, len, 0) == (ssize_t)len);
 	}
 	free(data);
@@ -73,7 +69,7 @@ static void receive_all(void *arg)
 	char *data = malloc(size);
 
 	for (uint32_t i = 0; i < end->n; i++) {
-		struct stamp stamp = message_check(data, msg_recv(end->sock, data, size, 0));
+		struct stamp stamp = stamp_check(data, msg_recv(end->sock, data, size, 0));
 
 		must(stamp.stream == end->stream && stamp.number == i);
 	}
@@ -104,9 +100,9 @@ static void ask_all(void *arg)
 		uint32_t len = length(end, i);
 		struct stamp stamp;
 
-		message_make(data, end->stream, i, len);
+		stamp_make(data, end->stream, i, len);
 		must(msg_send(end->sock, data, len, 0) == (ssize_t)len);
-		stamp = message_check(data, msg_recv(end->sock, data, size, 0));
+		stamp = stamp_check(data, msg_recv(end->sock, data, size, 0));
 		must(stamp.stream == end->stream && stamp.number == i);
 	}
 	free(data);
@@ -161,7 +157,7 @@ static void share_receive(void *arg)
 	ssize_t len;
 
 	while ((len = msg_recv(sharing->sock, data, size, 0)) > 0) {
-		struct stamp stamp = message_check(data, len);
+		struct stamp stamp = stamp_check(data, len);
 
 		must(stamp.stream < N_THREADS && stamp.number < sharing->n);
 		must(atomic_fetch_add(
@@ -182,7 +178,7 @@ static void share_receive_in_order(void *arg)
 	ssize_t len;
 
 	while ((len = msg_recv(sharing->sock, data, size, 0)) > 0) {
-		struct stamp stamp = message_check(data, len);
+		struct stamp stamp = stamp_check(data, len);
 
 		must(stamp.stream < N_THREADS && stamp.number == expected[stamp.stream]++);
 		sharing->n_seen++;

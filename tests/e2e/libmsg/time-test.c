@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Time limits, and signals, in every call that may block. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -123,7 +119,7 @@ static void call_times_out(const struct call *call, int limit_ms)
 		must(call->fn(limit_ms) == 0);
 	took = testbed_now_ms() - start;
 	if (took + 1 < (uint64_t)limit_ms || took > (uint64_t)limit_ms + LATE_MS)
-		testbed_die(call->name, (int)took, "milliseconds it took");
+		must_die(call->name, (int)took, "milliseconds it took");
 }
 
 /* Alone in the context, so that it drives; and beside a thread that drives already. */
@@ -177,14 +173,14 @@ static void test_limit_inside_message(void **state)
 	static char data[500000], got[500000];
 	struct pump pump;
 
-	message_make(data, 1, 1, sizeof(data));
+	stamp_make(data, 1, 1, sizeof(data));
 	must(msg_send(socks[1], data, sizeof(data), MSG_DONTWAIT) == (ssize_t)sizeof(data));
 	must(msg_setopt(socks[0], LIBMSG_RCVTIMEO, 10) == 0);
 	for (int i = 0; i < 3; i++)
 		must_fail(msg_recv(socks[0], got, sizeof(got), 0), EAGAIN);
 	must(msg_setopt(socks[0], LIBMSG_RCVTIMEO, -1) == 0);
 	pump_start(&pump, far_ctx);
-	(void)message_check(got, msg_recv(socks[0], got, sizeof(got), 0));
+	(void)stamp_check(got, msg_recv(socks[0], got, sizeof(got), 0));
 	pump_stop(&pump);
 }
 
@@ -241,7 +237,7 @@ static void test_signals(void **state)
 			worker_join(&worker);
 			must(n_signals > before);
 			if (interrupted.result != -1 || interrupted.error != EINTR)
-				testbed_die(calls[i].name, interrupted.error, "EINTR");
+				must_die(calls[i].name, interrupted.error, "EINTR");
 		}
 		if (beside)
 			pump_stop(&pump);

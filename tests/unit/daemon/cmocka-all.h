@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cmocka.h wants these four before it, in this order; and what broker tests often say. */
+/* cmocka, and assertions that tests of the broker often make. */
 #ifndef TESTS_UNIT_DAEMON_CMOCKA_ALL_H
 #define TESTS_UNIT_DAEMON_CMOCKA_ALL_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "tests/support/cmocka-all.h"
 
 /* The next message to app is of this type; m points to it. */
 #define TAKE(m, app, t)                                                                            \

@@ -3,7 +3,7 @@
  * The reader of Argo rings: messages at every offset, wrapped, and rings that make no sense. The
  * ring is a heap block of its exact size, so that ASan sees a step outside.
  */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include "base/macro.h"
 #include "proto/control-ring.h"
 #include "tests/support/failing-malloc.h"
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 struct fixture {
 	struct doorbell_page page;

@@ -3,7 +3,7 @@
  * Control messages: every truncation, every value of every byte, and each rule of section 5 broken
  * by one field alone.
  */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The bounds-checked cursors by themselves: decoders check lengths first, so they never get that
  * far. */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * x86 a missing fence shows in some runs only (one of five): the model is the proof, and this is a
  * check that the code behaves as its model.
  */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The frame header's form: which lengths, flags and args each type allows, at their edges. */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <errno.h>
 #include <string.h>

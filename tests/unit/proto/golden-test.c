@@ -3,7 +3,7 @@
  * PROTOCOL.md against the codecs: each golden block decodes to its sample and each sample encodes
  * to its block; no block lacks a sample, and every number in the limits' table is the header's.
  */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <stdbool.h>
 #include <string.h>

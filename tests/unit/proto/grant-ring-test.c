@@ -3,7 +3,7 @@
  * Grant rings and doorbells: bytes survive each wrap, counters wrap at 2^32, and no counter that a
  * hostile peer writes gets through.
  */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <string.h>
 

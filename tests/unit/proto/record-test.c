@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The record's decoder against everything that a guest may have put into the store instead. */
-#include "tests/unit/proto/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 #include <errno.h>
 #include <stdlib.h>
