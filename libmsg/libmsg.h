@@ -2,18 +2,56 @@
 /*
  * libmsg: named message channels between Xen domains, used like sockets.
  *
- * Unless a function says otherwise:
- *  - it returns -1 (or NULL) and sets errno on failure, and msg_reason() then tells in a sentence
- *    what was wrong; success leaves errno alone;
- *  - any thread may call it, also several at once on one object (but see LIBMSG_ONE_THREAD);
- *    nothing may be used after, or during, the call that closes it;
- *  - it fails with EBADFD in a forked child: a context belongs to the process that opened it;
- *  - blocking calls return EINTR when a signal handler ran while they slept, as sockets do; they
- *    are not restarted, whatever SA_RESTART says;
- *  - no signal is ever raised (no SIGPIPE), no thread started, no handler installed, nothing logged
- *    unless msg_ctx_set_log was called.
+ * libmsg(3) has examples, and one table of all errors. What follows holds for every function,
+ * unless the function's own comment says otherwise.
  *
- * The libmsg(3) manual has examples and the table of errors.
+ * Errors
+ *
+ *   A function returns -1 (or NULL) and sets errno on failure. msg_reason() then tells in a
+ *   sentence what was wrong. Success leaves errno alone. The list of errors in each comment leaves
+ *   out EBADFD, see "Hazards".
+ *
+ * Threads
+ *
+ *   Any thread may call any function, and several threads may use one object at the same time.
+ *   LIBMSG_ONE_THREAD restricts this for a context and its sockets.
+ *
+ * Blocking
+ *
+ *   A function does not block unless its comment says that it does. A blocking call fails with
+ *   EINTR if a signal handler ran while the call slept, as with sockets. The call is not
+ *   restarted, even if the handler was installed with SA_RESTART.
+ *
+ * Ownership
+ *
+ *   The caller owns the contexts, sockets and buffers that it is given, and frees them with
+ *   msg_ctx_close, msg_close and msg_buf_free. libmsg copies the strings and messages that it is
+ *   given. The only pointers that it keeps after a call are those of msg_ctx_set_log and
+ *   msg_set_userdata.
+ *
+ * The process
+ *
+ *   libmsg raises no signal (no SIGPIPE), starts no thread and installs no signal handler. It logs
+ *   nothing unless msg_ctx_set_log was called.
+ *
+ * Hazards
+ *
+ *   On fork(2): a context belongs to the process that opened it. In a forked child every function
+ *   that is given the context, or a socket of it, fails with EBADFD and frees nothing. The child
+ *   must open a context of its own.
+ *
+ *   On closing: an object must not be used after the call that closes it, nor by another thread
+ *   during that call. msg_ctx_close closes all sockets of the context.
+ *
+ *   On calling nothing: libmsg works only while the application is in a call of it. Until then
+ *   no channel is accepted, no link to a new peer is made, and the domain cannot be quiesced (see
+ *   msgctl(8)). An application with an event loop must watch msg_ctx_fd and call msg_ctx_dispatch.
+ *
+ *   On saving and migrating a domain: all its channels fail with ECONNRESET. Listeners, and calls
+ *   of msg_listen and msg_connect that wait for an answer, go on when the domain goes on.
+ *
+ *   On the log function: it is called from within libmsg, with the context locked. It must not call
+ *   a function of libmsg for the same context.
  */
 #ifndef LIBMSG_H
 #define LIBMSG_H
@@ -34,12 +72,16 @@ struct msg_buf;	 /* a received message's private memory */
 /* Channel types. */
 #define LIBMSG_SEQPACKET 1 /* messages, whole or not at all, in order, reliable */
 
-/* Flags of msg_ctx_open. */
-#define LIBMSG_ONE_THREAD 1U /* promise: one thread at a time uses the context; drops the lock */
-
-/* Flags of msg_listen, msg_accept and msg_connect. */
-#define LIBMSG_NONBLOCK	 1U /* the socket starts non-blocking; connect does not wait */
-#define LIBMSG_WAIT_NAME 2U /* connect waits for a name that is not there yet */
+/*
+ * Flags. No two have the same value, so a flag that is given to the wrong function fails with
+ * EINVAL.
+ */
+/* msg_ctx_open: a promise that one thread at a time uses the context; drops the lock. */
+#define LIBMSG_ONE_THREAD 1U
+/* msg_listen, msg_accept, msg_connect: the socket starts non-blocking; connect does not wait. */
+#define LIBMSG_NONBLOCK 2U
+/* msg_connect: waits for a domain or name that is not there yet. */
+#define LIBMSG_WAIT_NAME 4U
 
 /* Options of msg_setopt and msg_getopt; all values are int64_t. */
 enum libmsg_option {
@@ -52,9 +94,9 @@ enum libmsg_option {
 	LIBMSG_NONBLOCK_OPT, /* 0 or 1: every call as if with MSG_DONTWAIT */
 	LIBMSG_CORK,	     /* 0 or 1: every send as if with MSG_MORE; 0 flushes */
 	LIBMSG_SPIN,	     /* context-wide: us to spin before sleeping; 0: never; -1: default */
-	LIBMSG_TRANSPORT,    /* listeners: none. channels: read: enum libmsg_transport */
-	LIBMSG_ERROR, /* read: the pending error of a non-blocking connect, or 0; clears it */
-	LIBMSG_TYPE,  /* read: LIBMSG_SEQPACKET */
+	LIBMSG_TRANSPORT,    /* read only, not of listeners: enum libmsg_transport */
+	LIBMSG_ERROR, /* read only: the error of a non-blocking connect, or 0; reading clears it */
+	LIBMSG_TYPE,  /* read only: LIBMSG_SEQPACKET */
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
@@ -62,8 +104,9 @@ enum libmsg_transport {
 	LIBMSG_TRANSPORT_ANY = 0,
 	LIBMSG_TRANSPORT_ARGO, /* copied by the hypervisor; one page is shared, for waking */
 	/*
-	 * Copied by the hypervisor; nothing is shared. POLLOUT may come too early, and while msgd
-	 * is away the death of a peer's process shows only in sending to it.
+	 * Copied by the hypervisor; the two domains share nothing. POLLOUT may come too early: the
+	 * send then fails with EAGAIN, and POLLOUT comes again. While msgd is away, the death of a
+	 * peer's process shows only in sending to it.
 	 */
 	LIBMSG_TRANSPORT_ARGO_STRICT,
 	LIBMSG_TRANSPORT_GRANT, /* through memory that both domains write to */
@@ -93,135 +136,321 @@ struct msg_event {
 
 typedef void msg_log_fn(void *arg, int priority, const char *line);
 
+/* ---- the context ------------------------------------------------------------------------- */
+
 /*
- * Attaches to msgd. hv: the hypervisor, as "xen", "sim:PATH" (the emulator; the domain is
- * $XEN_SIM_DOMAIN's or Domain-0) or "sim:PATH#DOMAIN"; NULL: $MSG_HV, else Xen.
- * Blocks until msgd has answered, timeout_ms at most; -1 for ever, 0 not at all.
- * ENODEV no Xen and no emulator; EPROTONOSUPPORT another version; EHOSTDOWN no msgd within the
- * limit; EACCES devices not permitted; EINVAL; ENOMEM; ENOBUFS out of ports or grants; EDQUOT this
- * domain has as many contexts as it may; of the emulator: EPROTO something else listens there,
- * EHOSTUNREACH no such domain, EUSERS it is full, EXDEV it runs in another PID namespace.
+ * Attaches this process to msgd. hv names the hypervisor:
+ *   "xen"              Xen
+ *   "sim:PATH"         the emulator; the domain is that of $XEN_SIM_DOMAIN, else Domain-0
+ *   "sim:PATH#DOMAIN"  the emulator, as a process of DOMAIN
+ *   NULL               $MSG_HV if that is set, else Xen
+ * flags: 0 or LIBMSG_ONE_THREAD.
+ *
+ * Blocks until msgd has answered, timeout_ms at most; -1: for ever, 0: not at all.
+ *
+ * The caller owns the context: msg_ctx_close.
+ *
+ * Errors:
+ *   EINVAL           hv or flags are not as above
+ *   ENODEV           there is no Xen and no emulator, or libmsg was built without it
+ *   EACCES           the devices of the hypervisor, or publishing to msgd, are not permitted
+ *   EPROTONOSUPPORT  the emulator or msgd speaks another version
+ *   EHOSTDOWN        no msgd answered in time, or the domain is quiesced
+ *   EDQUOT           this domain has as many contexts as it may have
+ *   ENOBUFS          event channels or grants are used up
+ *   ENOMEM           out of memory
+ *   EMFILE           out of descriptors
+ *   EINTR            a signal handler ran
+ * with the emulator also:
+ *   EPROTO           something else listens on PATH
+ *   EHOSTUNREACH     there is no such domain
+ *   EUSERS           the emulator has no place for another process
+ *   EXDEV            the emulator runs in another PID namespace
  */
 struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_ms);
 
-/* msg_close for every socket of the context, without lingering; detaches, frees. NULL: nothing. */
+/*
+ * Closes every socket of the context as msg_close does, but without lingering; detaches from msgd;
+ * frees the context. ctx NULL: does nothing.
+ */
 void msg_ctx_close(struct msg_ctx *ctx);
 
 /*
- * A descriptor for poll, epoll and event loops: readable while msg_ctx_dispatch has something to
- * do. Owned by the context; not to be read, written or closed.
+ * Returns a descriptor for poll, epoll and event loops: it is readable while msg_ctx_dispatch has
+ * something to do.
+ *
+ * The context owns the descriptor: it must not be read, written or closed.
+ *
+ * Errors:
+ *   EMFILE           out of descriptors
+ *   ENOMEM           out of memory
  */
 int msg_ctx_fd(struct msg_ctx *ctx);
 
 /*
- * Does what is waiting and writes up to n sockets that became, or still are, ready into
- * ret_events. Never blocks. Returns how many; there may be more if it returns n. A socket is
- * reported again and again until what made it ready was taken (the end of what comes, by a receive
- * that returned 0); but POLLOUT only once after a send
- * that failed with EAGAIN, or a non-blocking connect, can go on.
+ * Does the work that is waiting, and writes up to n sockets that became ready, or still are, into
+ * ret_events. Returns how many. If it returns n, there may be more.
+ *
+ * A socket is reported in each call until what made it ready was taken. The end of a channel is
+ * taken by a receive that returned 0. POLLOUT is reported once only, after a send that failed with
+ * EAGAIN can go on, or a non-blocking connect is done.
+ *
+ * Errors:
+ *   EINVAL           n is less than 1
  */
 int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n);
 
-/* fn gets a line, with a syslog priority, for each event worth a log; NULL: none. */
+/*
+ * From now on fn gets a line, with a syslog priority, for each event that is worth a log. fn NULL:
+ * no log. The line is valid during the call of fn. See "Hazards".
+ */
 void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg);
 
 /*
- * Demands a transport for later msg_connect calls of this context. From msg_connect then EOPNOTSUPP
- * if the two domains cannot or policy demands another one, ENOBUFS if all of a domain's Argo rings
- * are in use; msg_reason says which. LIBMSG_TRANSPORT_ANY (default): what policy demands, else Argo
- * where both have it, else grants; never argo-strict by itself. EINVAL.
+ * Demands a transport for later msg_connect calls of this context. A demand is met, or msg_connect
+ * fails; it never falls back to another transport. LIBMSG_TRANSPORT_ANY (default) takes what
+ * policy demands, else Argo where both domains have it, else grants; never argo-strict.
+ *
+ * Errors:
+ *   EINVAL           transport is no enum libmsg_transport
  */
 int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
 
+/* ---- sockets ----------------------------------------------------------------------------- */
+
 /*
- * Listens on `name` in this domain. backlog: channels that may wait to be accepted, 1 to 4096.
- * EINVAL; EACCES by policy; EADDRINUSE; EDQUOT; EHOSTDOWN.
+ * Listens on `name` in this domain. type: LIBMSG_SEQPACKET. backlog: channels that may wait to be
+ * accepted, 1 to 4096. flags: 0 or LIBMSG_NONBLOCK.
+ *
+ * Blocks until msgd has answered, without a limit, also with LIBMSG_NONBLOCK.
+ *
+ * The caller owns the socket: msg_close.
+ *
+ * Errors:
+ *   EINVAL           name, backlog or flags are not as above
+ *   EPROTONOSUPPORT  type is not as above
+ *   EACCES           policy refuses the name
+ *   EADDRINUSE       the name is taken in this domain
+ *   EDQUOT           this domain has as many names or requests as it may have
+ *   EHOSTDOWN        this context could not attach again after its domain was quiesced
+ *   ENOBUFS          likewise, or msgd is out of memory
+ *   ENOMEM           out of memory
+ *   EINTR            a signal handler ran
  */
 struct msg_sock *msg_listen(
 	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags);
 
-/* Takes the next channel. EAGAIN non-blocking, or LIBMSG_RCVTIMEO over. EINVAL no listener. */
+/*
+ * Takes the next channel of a listener. flags: 0 or LIBMSG_NONBLOCK, for the new socket.
+ *
+ * Blocks until there is a channel, LIBMSG_RCVTIMEO of the listener at most.
+ *
+ * The caller owns the socket: msg_close.
+ *
+ * Errors:
+ *   EAGAIN           no channel waits: the listener is non-blocking, or the time is over
+ *   EINVAL           not a listener, or unknown flags
+ *   ENOMEM           out of memory
+ *   EINTR            a signal handler ran
+ * A listener may lose its name: to a msgd that was started again and refuses it, or because the
+ * context could not attach again. msg_accept then fails with the error of msg_listen that says why.
+ */
 struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
 
 /*
- * Connects to "NAME" or "DOMAIN/NAME", DOMAIN being a domain's name, "domid:N" or "uuid:U".
- * Blocks until the channel stands, timeout_ms at most (-1 for ever). With LIBMSG_NONBLOCK it
- * returns at once; POLLOUT says that it is done, and LIBMSG_ERROR how.
- * EINVAL; EACCES; EHOSTUNREACH no such domain; ENOENT; ENOTUNIQ; EPROTOTYPE; ECONNREFUSED backlog
- * full; EOPNOTSUPP; EDQUOT; ENOBUFS; ETIMEDOUT; EHOSTDOWN; ECONNRESET the listener went away just
- * then, also with LIBMSG_WAIT_NAME.
+ * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U".
+ * type: LIBMSG_SEQPACKET. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
+ *
+ * Blocks until the channel stands, timeout_ms at most; -1: for ever. With LIBMSG_NONBLOCK it
+ * returns at once: POLLOUT says that the connect is done, and LIBMSG_ERROR says how.
+ *
+ * The caller owns the socket: msg_close.
+ *
+ * Errors:
+ *   EINVAL           address or flags are not as above
+ *   EPROTONOSUPPORT  type is not as above
+ *   EACCES           policy refuses the connection
+ *   EHOSTUNREACH     there is no such domain
+ *   ENOENT           nobody listens on that name
+ *   ENOTUNIQ         several domains have that name: give a DOMAIN
+ *   EPROTOTYPE       the listener is of another type
+ *   ECONNREFUSED     the listener's backlog is full
+ *   EOPNOTSUPP       a demanded transport is missing, or policy demands another one
+ *   EDQUOT           a quota of msgd is used up
+ *   ENOBUFS          event channels, grants or, if Argo is demanded, a domain's rings are used up
+ *   ETIMEDOUT        the time is over
+ *   EHOSTDOWN        the time is over while msgd is away or the domain is quiesced
+ *   ECONNRESET       the listener went away just then, also with LIBMSG_WAIT_NAME
+ *   ENOMEM           out of memory
+ *   EINTR            a signal handler ran
  */
 struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms);
 
 /*
- * SHUT_WR: the peer reads what was sent, then 0. SHUT_RD: nothing more is received here.
- * A blocking socket waits until the ring has taken it, up to LIBMSG_LINGER; what is left then, or
- * on a non-blocking socket, is sent by later calls on the context. ENOTCONN; EINVAL.
+ * Ends one direction of a channel, or both. SHUT_WR: the peer reads what was sent, then 0.
+ * SHUT_RD: nothing more is received here. SHUT_RDWR: both.
+ *
+ * With SHUT_WR a blocking socket blocks until the ring has taken what was sent, LIBMSG_LINGER at
+ * most; a signal does not interrupt it. Later calls on the context send what is left then, or what
+ * a non-blocking socket has left.
+ *
+ * Errors:
+ *   EINVAL           how is none of the three
+ *   ENOTCONN         no channel stands
  */
 int msg_shutdown(struct msg_sock *sock, int how);
 
 /*
- * Frees the socket; unread data is thrown away, and the peer then sees ECONNRESET as with
- * sockets. What was sent and not yet taken by the ring is waited for up to LIBMSG_LINGER, after
- * that the peer sees ECONNRESET. Always succeeds in freeing; -1 with ETIMEDOUT if data was lost.
+ * Frees the socket, also when it returns -1. sock NULL: does nothing.
+ *
+ * A peer of a socket with unread data sees ECONNRESET, as with sockets; the data is thrown away.
+ *
+ * A blocking socket blocks until the ring has taken what was sent, LIBMSG_LINGER at most; a signal
+ * does not interrupt it. What is left then is lost, and the peer sees ECONNRESET. Later calls on
+ * the context send what a non-blocking socket has left.
+ *
+ * Errors:
+ *   ETIMEDOUT        the peer did not take all that was sent: data was lost
  */
 int msg_close(struct msg_sock *sock);
 
+/* ---- messages ---------------------------------------------------------------------------- */
+
 /*
- * Sends one message of len bytes (0 is legal), whole or not at all. flags: MSG_DONTWAIT,
- * MSG_NOSIGNAL (implied), MSG_EOR (implied), MSG_MORE (may be held back until a send without it, a
- * flush, or the ring's filling; batches notifications). Returns len.
- * EAGAIN; EMSGSIZE longer than LIBMSG_SNDBUF or the peer's limit; EPIPE the peer closed, or
- * SHUT_WR; ECONNRESET; ENOTCONN; EINTR with nothing sent; EINVAL flags.
+ * Sends one message of len bytes (0 is legal), whole or not at all. Returns len. flags:
+ *   MSG_DONTWAIT     does not block
+ *   MSG_MORE         the message may be held back until a send without MSG_MORE, a flush, or the
+ *                    ring's filling: this batches notifications
+ *   MSG_NOSIGNAL     has no effect: no signal is ever raised
+ *   MSG_EOR          has no effect: each message is a record
+ *
+ * Blocks until there is room for the message, LIBMSG_SNDTIMEO at most.
+ *
+ * Errors:
+ *   EAGAIN           no room: the socket or the call is non-blocking, or the time is over
+ *   EMSGSIZE         longer than LIBMSG_SNDBUF or than the peer's limit
+ *   EPIPE            the peer closed the channel, or this end was shut down
+ *   ECONNRESET       the channel is lost; every later call fails so, too
+ *   ENOTCONN         a connect that is not done, or failed
+ *   EINVAL           unknown flags, or a listener
+ *   ENOMEM           out of memory in the middle of a message: the channel is lost
+ *   EINTR            a signal handler ran; nothing was sent
  */
 ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags);
 
 /*
- * Receives one message into len bytes. Returns its length, or 0 at the end of the channel (and for
- * an empty message; msg_recvmsg tells them apart by MSG_EOR). A longer message is cut, the
- * rest thrown away; with MSG_TRUNC the real length is returned. flags: MSG_DONTWAIT, MSG_PEEK,
- * MSG_TRUNC. EAGAIN; ECONNRESET after the whole messages that had arrived; ENOTCONN; EINTR.
+ * Receives one message into len bytes. Returns the message's length, or 0 at the end of the
+ * channel. An empty message returns 0 as well: msg_recvmsg tells the two apart by MSG_EOR. Of a
+ * longer message the first len bytes are received, and the rest is thrown away. flags:
+ *   MSG_DONTWAIT     does not block
+ *   MSG_PEEK         leaves the message to be received again
+ *   MSG_TRUNC        returns the real length of a longer message
+ *   MSG_CMSG_CLOEXEC has no effect: no descriptors are received
+ *
+ * Blocks until there is a message or the end, LIBMSG_RCVTIMEO at most.
+ *
+ * Errors:
+ *   EAGAIN           no message: the socket or the call is non-blocking, or the time is over
+ *   ECONNRESET       the channel is lost, and the whole messages that had arrived were received;
+ *                    every later call fails so, too
+ *   ENOTCONN         a connect that is not done, or failed
+ *   EINVAL           unknown flags, or a listener
+ *   ENOMEM           out of memory: the channel is lost
+ *   EINTR            a signal handler ran; nothing was received
  */
 ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags);
 
-/* The same, scattered. msg_name and msg_control must be empty (EINVAL). iovlen up to IOV_MAX. */
+/*
+ * msg_send of one message that is scattered over message->msg_iov. msg_name and msg_control must be
+ * empty.
+ *
+ * Errors: those of msg_send, and
+ *   EINVAL           msg_name or msg_control is not empty, msg_iovlen is over IOV_MAX, or the
+ *                    lengths add up to more than SSIZE_MAX
+ */
 ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, int flags);
 
-/* msg_flags gets MSG_EOR at a message's end and MSG_TRUNC if it was cut. */
+/*
+ * msg_recv of one message into message->msg_iov. msg_name and msg_control must be empty. msg_flags
+ * gets MSG_EOR with each message, not at the end of the channel, and MSG_TRUNC if the message was
+ * cut.
+ *
+ * Errors: those of msg_recv, and EINVAL as of msg_sendmsg.
+ */
 ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags);
 
 /*
- * Receives a message without copying it again: *ret_data stays valid until msg_buf_free. Returns
- * the length; 0 with *ret_buf NULL at the end of the channel. flags: MSG_DONTWAIT.
+ * Receives a message without copying it again. Returns its length; *ret_data are its bytes. At the
+ * end of the channel it returns 0 with *ret_buf NULL. flags: 0 or MSG_DONTWAIT.
+ *
+ * Blocks as msg_recv does.
+ *
+ * The caller owns *ret_buf: msg_buf_free. *ret_data is valid until then, also after the socket and
+ * the context were closed.
+ *
+ * Errors: those of msg_recv.
  */
 ssize_t msg_recv_take(
 	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf);
-void msg_buf_free(struct msg_buf *buf); /* NULL does nothing */
 
-/* Shows the peer everything that MSG_MORE or LIBMSG_CORK held back. Never blocks. */
+/* Frees a message of msg_recv_take. buf NULL: does nothing. */
+void msg_buf_free(struct msg_buf *buf);
+
+/*
+ * Shows the peer everything that MSG_MORE or LIBMSG_CORK held back.
+ *
+ * Errors:
+ *   ENOTCONN         a connect that is not done, or failed
+ *   EINVAL           a listener
+ */
 int msg_flush(struct msg_sock *sock);
 
 /*
- * poll(2) for sockets of one context (EINVAL: of several, or none). Returns how many entries have
- * revents; 0 when timeout_ms is over (-1: never).
+ * poll(2) for sockets of one context. Returns how many entries have revents, or 0 when the time is
+ * over. POLLHUP and POLLERR are reported unasked; POLLRDHUP is reported with POLLIN.
+ *
+ * Blocks until a socket is ready, timeout_ms at most; -1: for ever, 0: not at all.
+ *
+ * Errors:
+ *   EINVAL           no socket, or sockets of several contexts
+ *   EINTR            a signal handler ran
  */
 int msg_poll(struct msg_pollfd *fds, size_t n, int timeout_ms);
 
-/* Fills up to ret_peer->size bytes. ENOTCONN for listeners and unfinished connects. */
+/* ---- properties -------------------------------------------------------------------------- */
+
+/*
+ * Says who is at the other end. The caller sets ret_peer->size before; that many bytes are written.
+ *
+ * Errors:
+ *   ENOTCONN         a listener, or a connect that is not done or failed
+ *   EINVAL           size is not sizeof(struct msg_peer), of this or an earlier version
+ */
 int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer);
 
-/* EINVAL unknown or out of range; ENOPROTOOPT not for this socket. */
+/*
+ * Sets and reads an option, see enum libmsg_option.
+ *
+ * Errors:
+ *   EINVAL           the option is unknown, or the value is out of range
+ *   ENOPROTOOPT      the option can only be read, or is not for this socket
+ *   ENOTCONN         no channel stands, and the option is LIBMSG_TRANSPORT
+ */
 int msg_setopt(struct msg_sock *sock, int option, int64_t value);
 int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value);
 
-void msg_set_userdata(struct msg_sock *sock, void *userdata); /* NULL at first */
+/* A pointer of the application's own; libmsg does not look at it. NULL at first. */
+void msg_set_userdata(struct msg_sock *sock, void *userdata);
 void *msg_userdata(struct msg_sock *sock);
 
-/* Why this thread's last failing call failed; never NULL; valid until its next libmsg call. */
+/*
+ * Says why the last failing call of this thread failed. Never NULL. The string is valid until the
+ * thread's next call of libmsg.
+ */
 const char *msg_reason(void);
 
-/* "0.1.0": of the library that runs. */
+/* The version of the library that runs: "0.1.0". */
 const char *msg_version(void);
 
 #ifdef __cplusplus
