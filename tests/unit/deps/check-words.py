@@ -80,7 +80,7 @@ SNAKE = re.compile(r'(?<![\w.>/*$%@-])([a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w/*-]|
 IDENTIFIER = re.compile(r'[A-Za-z_]\w*')
 OPENING = re.compile(r'^(?:What|Who|Whoever|Those|That which|He who)\b')
 # A comment, a paragraph or a table's cell may begin with a small letter.
-FIRST_OPENING = re.compile(OPENING.pattern, re.I)
+FIRST_OPENING = re.compile(OPENING.pattern.replace('Wh', '[Ww]h').replace('Th', '[Tt]h'))
 # A sentence begins after the end of another, or where a paragraph does.
 SENTENCE = re.compile(r'(?:^|(?<=[.!?:])\s+|(?<=[.!?]["\')])\s+|\n\s*\n)')
 
