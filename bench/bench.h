@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a benchmark consists of: a peer (a way to carry messages between two processes), a case
- * (what is done with it) and a result. Every round runs each case over each peer in turn, each time
- * in two new processes, so that only figures of one round are compared.
+ * A benchmark consists of a peer (a way to carry messages between two processes), a case (the work
+ * to be done) and a result. Every round runs each case over each peer in turn, each time in two new
+ * processes, so that only figures of one round are compared.
  */
 #ifndef MSGD_BENCH_H
 #define MSGD_BENCH_H
@@ -15,23 +15,23 @@
 #define BENCH_MESSAGE_MAX 65536U
 #define ROUNDS_MAX	  99
 
-/* What is made before the two processes are forked, and shared by both. */
+/* Made before the two processes are forked, and shared by both. */
 struct pair {
 	const char *hv;	     /* "sim:PATH": the domains left and right exist there; or "xen" */
 	const char *address; /* DOMAIN/NAME to connect to */
 	const char *dir;     /* for sockets */
 	int transport;	     /* peer->transport */
 	int spin_us;	     /* libmsg's LIBMSG_SPIN */
-	int rcvbuf;	     /* libmsg's LIBMSG_RCVBUF; 0: what it is if nobody asks */
+	int rcvbuf;	     /* libmsg's LIBMSG_RCVBUF; 0: its default */
 	int socks[2];	     /* a socket pair, or a listener in [0] */
 	void *shared;	     /* a page */
 	/* Between domains of a real Xen. */
-	int peer_domid;	  /* whose other end it is */
+	int peer_domid;	  /* the domain of the other end */
 	const char *path; /* libxenvchan's */
 	size_t len;	  /* of the messages that are measured */
 };
 
-/* One process' end. */
+/* The end of one process. */
 struct end {
 	struct pair *pair; /* borrowed */
 	int role;	   /* 0: starts; 1: answers */
@@ -56,7 +56,7 @@ struct peer {
 	void (*send)(struct end *end, const void *data, size_t len, bool more);
 	size_t (*recv)(struct end *end, void *data, size_t size);
 	void (*close)(struct end *end);
-	/* For the connect case, where there are any: one new connection, accepted, closed. */
+	/* For the connect case, or NULL: one new connection, accepted, closed. */
 	void (*listen)(struct end *end);
 	void (*connect)(struct end *end);
 	void (*accept)(struct end *end);
@@ -81,7 +81,7 @@ struct result {
 	uint64_t cpu_ns;
 };
 
-/* What each side does, for work->run_ns. Role 0 fills *ret_result; contents are checked. */
+/* The work of each side, for work->run_ns. Role 0 fills *ret_result; contents are checked. */
 typedef void work_fn(const struct peer *peer, struct end *end, const struct work *work,
 	struct result *ret_result);
 
@@ -94,7 +94,7 @@ double median(const double *values, int n);
 double least(const double *values, int n);
 double most(const double *values, int n);
 
-/* What the machine did between two looks. */
+/* The machine's load between two looks. */
 struct machine {
 	uint64_t total, idle, steal; /* ticks, all CPUs */
 	uint64_t own;		     /* ticks of this process' children */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the machine did meanwhile: figures from a busy machine are to be read as such. */
+/* The machine's load meanwhile: a reader must know whether the figures are from a busy machine. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The benchmark's table of cases, its rounds, and what it prints. bench/run starts it, with an
- * emulator, msgd and the domains left and right standing.
+ * The benchmark's table of cases, its rounds and its output. bench/run starts it, after an
+ *emulator, msgd and the domains left and right.
  *
  *	msgbench [--rounds=N] [--ms=N] [--case=TEXT] [--quick] [--gate] HV DIRECTORY
  *
@@ -32,8 +32,8 @@ struct bench_case {
 	int batch;
 	enum pinning pinning;
 	const struct peer *baseline;  /* compared with by time; NULL: with SEQPACKET by rate */
-	double goal_argo, goal_grant; /* performance.md; 0: none */
-	double limit;		      /* not to be missed by any ring; 0: none */
+	double goal_argo, goal_grant; /* the goal; 0: none */
+	double limit;		      /* the least for every ring; 0: none */
 	bool quick;		      /* also with --quick */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What two processes can do at best without any data: wake each other by futex, or see each
- * other's word in shared memory while both are awake. Lower bounds for round trips.
+ * The best that two processes can do without any data: wake each other by futex, or see each
+ * other's word in shared memory while both are awake. These are lower bounds for round trips.
  */
 #include <err.h>
 #include <linux/futex.h>
@@ -48,7 +48,7 @@ static void line_send(struct end *end, const void *data, size_t len, bool more)
 static size_t last_len(struct end *end, void *data, const struct word *word)
 {
 	end->turn++;
-	*(uint64_t *)data = UINT64_MAX; /* what work_round_trip expects of the last */
+	*(uint64_t *)data = UINT64_MAX; /* work_round_trip expects it of the last */
 	return word->len;
 }
 

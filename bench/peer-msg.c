@@ -22,7 +22,7 @@ static void context_open(struct end *end)
 {
 	char hv[256];
 
-	/* The emulator must be told whose process this is. */
+	/* The emulator must be told the domain of this process. */
 	(void)snprintf(hv, sizeof(hv), strncmp(end->pair->hv, "sim:", 4) == 0 ? "%s#%s" : "%s",
 		end->pair->hv, end->role ? "left" : "right");
 	end->ctx = msg_ctx_open(hv, LIBMSG_ONE_THREAD, TIMEOUT_MS);

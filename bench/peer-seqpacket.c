@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Unix SOCK_SEQPACKET: what libmsg is measured against. */
+/* Unix SOCK_SEQPACKET, the measure for libmsg. */
 #include <err.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -47,7 +47,7 @@ static void end_address(struct end *end, struct sockaddr_un *ret_address)
 		ret_address->sun_path, sizeof(ret_address->sun_path), "%s/seq", end->pair->dir);
 }
 
-/* Before the fork: the other process finds the listener there. */
+/* The listener is made before the fork, so that the other process finds it. */
 static void end_listen(struct end *end)
 {
 	struct sockaddr_un address;

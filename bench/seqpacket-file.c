@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What examples/file-send.c and file-receive.c do, between two processes over a Unix SOCK_SEQPACKET
- * pair: the same reads, writes, message size and sums, so that quickstart can print the two rates
- * side by side.
+ * The work of examples/file-send.c and file-receive.c, between two processes over a Unix
+ * SOCK_SEQPACKET pair: the same reads, writes, message size and sums, so that quickstart can print
+ * the two rates side by side.
  *
  *	seqpacket-file OUTPUT <FILE
  */

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the emulator's data path costs, and how it scales; bench/scale starts it, with an emulator
- * and the domains d1 to d63 standing.
+ * The cost of the emulator's data path, and how it scales. bench/scale starts it, after an emulator
+ * and the domains d1 to d63.
  *
  *	simscale [--ms=N] [--rounds=N] [--domains=N] SPEC
  *
- * First one sender to one awake receiver in another domain and process: the sender's time for one
- * call, beside a memcpy of the same size into the same kind of memory. Then 1, 2, 4, ..., 64
- * domains that send at once, each to the next one's ring, beside as many processes that only copy:
- * how much all together do, and how much CPU time each call takes, which says the same on a
- * machine that has other things to do. Last all send to one domain. There the sender gives the
- * ring's space back itself, in the receiver's place, so that nothing is measured but sending. Best
- * of the rounds for costs, medians for rates.
+ * Three measurements:
+ *  - One sender sends to one awake receiver in another domain and process. It prints the sender's
+ *    time for one call, beside a memcpy of the same size into the same kind of memory.
+ *  - 1, 2, 4, ..., 64 domains send at once, each to the next one's ring, beside as many processes
+ *    that only copy. It prints the rate of all together, and the CPU time of each call, which is
+ *the same on a machine that has other things to do.
+ *  - All send to one domain.
+ * In the last two the sender gives the ring's space back itself, in the receiver's place, so that
+ * nothing is measured but sending. Costs are the best of the rounds, rates are medians.
  */
 #include <err.h>
 #include <errno.h>
@@ -118,8 +120,7 @@ static void reap(uint32_t n)
 			errx(1, "a process failed");
 }
 
-/* ---- what one call costs ----------------------------------------------------------------------
- */
+/* ---- the cost of one call ----------------------------------------------------------------- */
 
 static void least_of(double *ret, uint64_t ns, uint32_t n)
 {
@@ -137,7 +138,7 @@ static void turn_pass(void)
 	wait_for(&shared->turn, turn + 1);
 }
 
-/* As much as fits the ring, then it is let run empty. */
+/* Fills the ring, then waits until it has run empty. */
 static void cost_sendv(struct hv *hv, struct hv_ring *ring, uint32_t len, double *ret)
 {
 	struct iovec iov = {.iov_base = payload, .iov_len = len};
@@ -253,8 +254,7 @@ static void print_costs(void)
 		shared->cost_ns[7]);
 }
 
-/* ---- many at once -----------------------------------------------------------------------------
- */
+/* ---- many at once ------------------------------------------------------------------------- */
 
 enum what { SENDV, SENDV_TO_ONE, EVENT, COPY };
 
@@ -266,7 +266,7 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
-/* Takes what is in the next one's ring, in its place. */
+/* Empties the next domain's ring, in that domain's place. */
 static void release_for_receiver(struct xen *xen, struct sim_ring *ring)
 {
 	uint32_t contiguous;
@@ -330,7 +330,7 @@ static void run_sender(uint32_t i, uint32_t n, enum what what, uint32_t len)
 }
 
 struct rate {
-	double each_s, cpu_ns; /* calls a second, all together; of one call */
+	double each_s, cpu_ns; /* calls a second of all together; ns of one call */
 };
 
 static struct rate rate(uint32_t n, enum what what, uint32_t len)

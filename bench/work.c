@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The work itself, the same over every peer. Each message carries its number; words that follow
- * from the number are strewn over it, one in every line of a short message, and the receiver checks
- * them all, and one more line that moves through the message: a message that is lost, doubled, cut,
- * mixed up with another or stale ends the benchmark.
+ * The work itself, the same over every peer. Each message carries its number. Words that follow
+ * from the number are strewn over the message, one in every line of a short one. The receiver
+ * checks all of them, and one more line that moves through the message. A message that is lost,
+ * doubled, cut, mixed up with another or stale ends the benchmark.
  */
 #include <err.h>
 #include <inttypes.h>
@@ -65,7 +65,7 @@ static void message_check(const uint64_t *got, uint64_t number, size_t n_words)
 		errx(1, "message %" PRIu64 " arrived wrong", number);
 }
 
-/* Both are there, and warm. */
+/* Both sides are there, and warm. */
 static void meet(const struct peer *peer, struct end *end)
 {
 	char hello[8] = "hello";
@@ -80,7 +80,7 @@ static void meet(const struct peer *peer, struct end *end)
 		peer->send(end, hello, sizeof(hello), false);
 }
 
-/* The end is marked by a message of 8 bytes with the count; the receiver sends it back. */
+/* A message of 8 bytes with the count marks the end; the receiver sends it back. */
 static void one_way_send(const struct peer *peer, struct end *end, const struct work *work,
 	struct result *ret_result)
 {

@@ -7,18 +7,23 @@
  *	msgbench-xen [--rounds=N] [--ms=N] [--case=NAME] [--peers=LIST] [--spin=US] [--rcvbuf=BYTES]
  *		start|answer ADDRESS DOMID PATH
  *
- * ADDRESS: where libmsg connects to, as DOMAIN/NAME; the answering side listens on NAME. DOMID: the
- * other domain. PATH: libxenvchan's, in the store of the answering domain. --peers: of argo, grant
- * and libxenvchan those named, with commas; without Argo if nothing is said. --spin: LIBMSG_SPIN at
- * both ends; 0 shows libmsg where spinning does not pay. --rcvbuf: LIBMSG_RCVBUF at both ends, for
- * batches that are larger than what may usually lie unread. The starting side prints a line a case
- * and library; "events" are notifications that this side sent (hypercalls), "reads" its reads (one
- * an event received, about), "cpu" its us of CPU time, each per message or round trip; then each
- * one's rate as a ratio to the last one's. Both sides print a line a case of what they counted in
- * all rounds over Argo: messages of this case that the starting side sent, its own
- * notifications, and, from the driver, its hypercalls to send, those of them that went, those that
- * found no room, and the interrupts of its whole kernel; all: its hypercalls with those by which
- * the channel was warmed up, which no other figure has.
+ * ADDRESS  DOMAIN/NAME, for libmsg; the answering side listens on NAME
+ * DOMID    the other domain
+ * PATH     libxenvchan's, in the store of the answering domain
+ * --peers  some of argo, grant and libxenvchan, with commas; default: all but argo
+ * --spin   LIBMSG_SPIN at both ends; 0 shows libmsg in cases where spinning does not pay
+ * --rcvbuf LIBMSG_RCVBUF at both ends, for batches that are larger than its default
+ *
+ * The starting side prints a line for each case and library, per message or round trip: "events"
+ *are the notifications that this side sent (hypercalls), "reads" its reads (about one an event
+ * received), "cpu" its CPU time in us. Then it prints each library's rate as a ratio to the last
+ * one's.
+ *
+ * Over Argo both sides print a line for each case with the counts of all rounds: the messages of
+ *this case that the starting side sent; the side's own notifications; and, from the driver, the
+ * hypercalls to send, the successful ones, the ones that found no room, and the interrupts of the
+ * whole kernel. "all" counts the hypercalls that warmed up the channel as well, which no other
+ *figure does.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -60,18 +65,18 @@ static const struct peer *const peers[] = {&peer_argo, &peer_grant, &peer_vchan}
 
 enum { N_CASES = sizeof(cases) / sizeof(cases[0]), N_PEERS = sizeof(peers) / sizeof(peers[0]) };
 
-/* Which of them are measured. */
+/* The peers that are measured. */
 static bool wanted[N_PEERS];
 
 struct series {
 	double rate[ROUNDS_MAX], events[ROUNDS_MAX], reads[ROUNDS_MAX], cpu[ROUNDS_MAX];
 };
 
-/* ---- what is counted ---------------------------------------------------------------------- */
+/* ---- counters ------------------------------------------------------------------------------- */
 
 static uint64_t n_events;
 
-/* Both libraries notify through libxenevtchn: here, before it. */
+/* Both libraries notify through libxenevtchn: these count before it. */
 __attribute__((visibility("default"))) int xenevtchn_notify(
 	xenevtchn_handle *handle, evtchn_port_t port)
 {
@@ -107,7 +112,7 @@ static void counts_add_file(struct counts *counts, int dir, const char *name)
 	counts->virqs = info.n_virqs;
 }
 
-/* What the driver has counted for this process' files. */
+/* The driver's counts for this process' files. */
 static struct counts counts_look(void)
 {
 	struct counts counts = {.events = n_events};
@@ -157,8 +162,8 @@ static uint64_t cpu_ns(void)
 /* ---- rounds --------------------------------------------------------------------------------- */
 
 /*
- * The link must stand until both sides have looked at what the driver has counted for it: each says
- * so, and waits for the other's word, before any is gone.
+ * The link must stand until both sides have looked at the driver's counts for it. Each side says
+ * that it has looked, and waits for the other's word, before it closes.
  */
 static void part(const struct peer *peer, struct end *end)
 {

@@ -45,8 +45,7 @@ static void client_add(struct msg_sock *listener)
 		fail("accept");
 }
 
-/* Echoes until there is no message, or no room for an answer. Returns -1 when the client is done.
- */
+/* Echoes until there is no message, or no room for an answer. -1: the client is done. */
 static int client_serve(struct client *client)
 {
 	for (;;) {

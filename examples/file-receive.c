@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 		EVP_DigestUpdate(sum, data, (size_t)n);
 		total += (unsigned long long)n;
 	}
-	if (n < 0) /* ECONNRESET: the sender died, and what is on disk is not all of it */
+	if (n < 0) /* ECONNRESET: the sender died, and the file on disk is cut */
 		fail("the file is cut");
 	if (close(fd) < 0) {
 		perror(argv[2]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Sends standard input to a file-receive elsewhere and checks, by its SHA-256, what arrived there.
+ * Sends standard input to a file-receive elsewhere, and compares the SHA-256 that comes back.
  *
  *	file-send [DOMAIN/]NAME <FILE
  */
@@ -69,10 +69,11 @@ int main(int argc, char **argv)
 		total += (unsigned long long)n;
 	}
 	if (n < 0) {
-		perror("file-send: standard input"); /* exiting without msg_close: a reset there */
+		perror("file-send: standard input"); /* exiting without msg_close: the receiver sees
+							a reset */
 		return 1;
 	}
-	/* No more from us; the receiver reads the end, and answers with what it wrote. */
+	/* The receiver reads the end, and answers with the sum of the bytes that it wrote. */
 	if (msg_shutdown(sock, SHUT_WR) < 0 || msg_recv(sock, theirs, 64, 0) != 64)
 		fail("no answer");
 	sum_to_hex(sum, hex);

@@ -181,7 +181,8 @@ def kind_of(tree, path):
         return 'man'
     if path.endswith('.py'):
         return 'python'
-    if path.endswith(('.sh', 'meson.build', 'meson_options.txt', 'Makefile', 'Kbuild')):
+    if path.endswith(('.sh', '.conf', '.policy', '.rules', '.in', '.socket', 'meson.build',
+                      'meson_options.txt', 'Makefile', 'Kbuild')):
         return 'shell'
     if '.' in os.path.basename(path):
         return None
