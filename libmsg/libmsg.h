@@ -2,7 +2,7 @@
 /*
  * libmsg: named message channels between Xen domains, used like sockets.
  *
- * libmsg(3) has examples, and one table of all errors. What follows holds for every function,
+ * libmsg(3) has examples, and one table of all errors. The rules below hold for every function,
  * unless the function's own comment says otherwise.
  *
  * Errors
@@ -191,9 +191,9 @@ int msg_ctx_fd(struct msg_ctx *ctx);
  * Does the work that is waiting, and writes up to n sockets that became ready, or still are, into
  * ret_events. Returns how many. If it returns n, there may be more.
  *
- * A socket is reported in each call until what made it ready was taken. The end of a channel is
- * taken by a receive that returned 0. POLLOUT is reported once only, after a send that failed with
- * EAGAIN can go on, or a non-blocking connect is done.
+ * A socket is reported in each call until its messages, or the channels that wait, were taken. The
+ * end of a channel is taken by a receive that returned 0. POLLOUT is reported once only, after a
+ * send that failed with EAGAIN can go on, or a non-blocking connect is done.
  *
  * Errors:
  *   EINVAL           n is less than 1
@@ -208,8 +208,9 @@ void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg);
 
 /*
  * Demands a transport for later msg_connect calls of this context. A demand is met, or msg_connect
- * fails; it never falls back to another transport. LIBMSG_TRANSPORT_ANY (default) takes what
- * policy demands, else Argo where both domains have it, else grants; never argo-strict.
+ * fails; it never falls back to another transport. LIBMSG_TRANSPORT_ANY (default) takes the
+ * transport that policy demands, else Argo if both domains have it, else grants; it takes
+ * argo-strict only if policy demands it.
  *
  * Errors:
  *   EINVAL           transport is no enum libmsg_transport
@@ -288,12 +289,12 @@ struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms);
 
 /*
- * Ends one direction of a channel, or both. SHUT_WR: the peer reads what was sent, then 0.
- * SHUT_RD: nothing more is received here. SHUT_RDWR: both.
+ * Ends one direction of a channel, or both. SHUT_WR: the peer reads the messages that were sent,
+ * then 0. SHUT_RD: nothing more is received here. SHUT_RDWR: both.
  *
- * With SHUT_WR a blocking socket blocks until the ring has taken what was sent, LIBMSG_LINGER at
- * most; a signal does not interrupt it. Later calls on the context send what is left then, or what
- * a non-blocking socket has left.
+ * With SHUT_WR a blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER
+ * at most; a signal does not interrupt it. Later calls on the context send the rest, and send the
+ * messages of a non-blocking socket.
  *
  * Errors:
  *   EINVAL           how is none of the three
@@ -306,9 +307,9 @@ int msg_shutdown(struct msg_sock *sock, int how);
  *
  * A peer of a socket with unread data sees ECONNRESET, as with sockets; the data is thrown away.
  *
- * A blocking socket blocks until the ring has taken what was sent, LIBMSG_LINGER at most; a signal
- * does not interrupt it. What is left then is lost, and the peer sees ECONNRESET. Later calls on
- * the context send what a non-blocking socket has left.
+ * A blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER at most; a
+ * signal does not interrupt it. The rest is lost then, and the peer sees ECONNRESET. Later calls on
+ * the context send the rest of a non-blocking socket.
  *
  * Errors:
  *   ETIMEDOUT        the peer did not take all that was sent: data was lost
