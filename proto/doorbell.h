@@ -70,7 +70,7 @@ _Static_assert(sizeof(struct doorbell_page) <= 4096, "it is one page");
 	((uint32_t)(offsetof(struct doorbell_page, end) + (e) * sizeof(struct doorbell_end) +      \
 		    offsetof(struct doorbell_end, alive)))
 
-/* What the page says, copied once: its creator can write it at any time. */
+/* The head of the page is copied once: the page's creator can write it at any time. */
 static inline bool doorbell_head_is(
 	const struct doorbell_page *page, const struct doorbell_head *want)
 {

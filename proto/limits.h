@@ -11,10 +11,10 @@
 #define DOMAIN_NAME_SIZE 128U
 /* "uuid:" or a domain's name, a slash, a name: the largest address, with its final NUL. */
 #define ADDRESS_SIZE (DOMAIN_NAME_SIZE + NAME_SIZE)
-/* A sentence that tells a caller why; longer ones are cut. */
+/* A sentence that tells a caller the reason; a longer one is cut. */
 #define REASON_SIZE 128U
 
-/* What a process calls itself, with its final NUL: as long as Linux's comm. */
+/* The name of a process, with its final NUL: as long as Linux's comm. */
 #define COMM_SIZE 16U
 /* An error on the wire: Linux numbers, of which the kernel reserves 4095. */
 #define ERROR_LIMIT 4096U
@@ -46,9 +46,9 @@
 #define LINK_ARGO_RING_PAGES_MAX     4096U /* Xen's XEN_ARGO_MAX_RING_SIZE */
 /* The bytes that a ring of so many pages has behind its header of 64. */
 #define LINK_ARGO_RING_LEN(pages) ((pages)*4096U - 64U)
-/* What Xen lets a domain register (hv.h, argo_register): for those who read why a link has none. */
+/* Xen lets a domain register so many (hv.h, argo_register): msgctl shows it as a link's reason. */
 #define ARGO_RINGS_MAX 128U
-/* What Xen accepts as a ring's length (hv.h, argo_register). */
+/* Xen accepts these lengths of a ring (hv.h, argo_register). */
 #define LINK_ARGO_RING_LEN_MIN 48U
 #define LINK_ARGO_RING_LEN_MAX 0xffffc0U
 
@@ -57,9 +57,9 @@
  * default ring has room for four, so that copying in and out overlap.
  */
 #define FRAME_PAYLOAD_MAX 65536U
-/* What is put into a grant ring at once: an eighth of the default ring, for the same overlap. */
+/* One put into a grant ring: an eighth of the default ring, for the same overlap. */
 #define FRAME_PAYLOAD_GRANT 16384U
-/* What each frame costs of a channel's credit beside its payload: bounds floods of empty ones. */
+/* A frame's cost in credit beside its payload: bounds floods of empty frames. */
 #define FRAME_CHARGE 32U
 
 /* A message: what one send may carry; bounded so that a receiver's budget can hold it. */
@@ -68,11 +68,11 @@
 /* A new channel's credit: a page of small messages. */
 #define CREDIT_INITIAL 8192U
 /*
- * What credit may grow to while the reader consumes, where RCVBUF allows: a batch of 32 messages of
- * 64 KiB on its way, one being read, and as much that was read and not given back.
+ * Credit may grow to this while the reader consumes, if RCVBUF allows: a batch of 32 messages of
+ * 64 KiB on its way, a batch being read, and as much that was read and not given back.
  */
 #define CREDIT_MAX (8U << 20)
-/* What one CREDIT frame may give: a whole window at once. */
+/* One CREDIT frame may give a whole window. */
 #define CREDIT_GRANT_MAX CREDIT_MAX
 
 /* Channel numbers of one link in use at once. */

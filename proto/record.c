@@ -12,7 +12,7 @@
 _Static_assert(RECORD_SIZE == 52, "PROTOCOL.md 2");
 _Static_assert(RECORD_PARKED_SIZE == 8 + NONCE_SIZE, "PROTOCOL.md 2");
 
-/* What both kinds begin with. */
+/* Both kinds of record begin so. */
 static void head_encode(struct writer *writer, uint32_t magic, const struct record *record)
 {
 	writer_uint(writer, magic, 4);

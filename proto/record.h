@@ -36,8 +36,8 @@ void record_encode(const struct record *record, uint8_t ret_bytes[RECORD_SIZE]);
 int record_decode(const void *bytes, size_t len, struct record *ret_record);
 
 /*
- * What a quiesced application leaves in its place: only versions and nonce count. Writes exactly
- * RECORD_PARKED_SIZE bytes.
+ * The parked record, which a quiesced application leaves in the place of its record: only versions
+ * and nonce count. Writes exactly RECORD_PARKED_SIZE bytes.
  */
 void record_parked_encode(const struct record *record, uint8_t ret_bytes[RECORD_PARKED_SIZE]);
 

@@ -161,7 +161,7 @@ static void fuzz_once(unsigned int *seed)
 	case 5:
 		(void)poll(&p, 1, (int)(draw(seed) % 3));
 		break;
-	case 6: /* whoever uses the old one holds it until he is done */
+	case 6: /* a thread that uses the old file holds it until it is done */
 		if (draw(seed) % 8)
 			break;
 		fd = ring_open();
@@ -195,7 +195,7 @@ static void fuzz_process(unsigned int seed)
 {
 	pthread_t thread;
 
-	/* What is written over its end meets nobody's memory. */
+	/* A write over the end of the area meets no other memory. */
 	area = mmap(NULL, AREA + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	(void)mprotect(area, AREA, PROT_READ | PROT_WRITE);
 	epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -21,7 +21,7 @@
 
 #include <xen/sys/evtchn.h>
 
-/* What a process to be killed is at. */
+/* The work of a process that is to be killed. */
 enum { AT_NOTHING, AT_SENDING, AT_RECEIVING };
 static uint32_t *at; /* shared */
 

@@ -99,7 +99,7 @@ static void refusal_await(int fd, long err)
 		r = ring_send(fd, data, sizeof(data));
 	} while (r == -EAGAIN || (r == -ECONNREFUSED && err != -ECONNREFUSED));
 	EXPECT(r, err);
-	/* Who waits for room is told that it is of no use. */
+	/* poll tells a process that waits for room that waiting is of no use. */
 	EXPECT(ring_poll(fd, POLLOUT, LONG_MS), POLLOUT);
 }
 

@@ -193,7 +193,8 @@ static bool test_run(const struct test *test)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* who kills this program means the test */
+		(void)prctl(PR_SET_PDEATHSIG,
+			SIGKILL); /* a signal to this program ends the test, too */
 		alarm(TEST_LIMIT_S);
 		test->run();
 		fflush(stdout);

@@ -41,7 +41,7 @@ struct pair {
 };
 void pair_make(struct pair *pair, uint32_t len);
 void pair_end(struct pair *pair);
-/* What has arrived: its payload's length, copied; or -1. */
+/* Takes the next message: returns the length of its payload, copied; or -1. */
 long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size);
 
 /* Sets the module's limit, in pages, and returns what it was; needs root. */

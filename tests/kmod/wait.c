@@ -130,7 +130,7 @@ static void poll_wakes_for_room(void)
 		EXPECT(ring_poll(pair.a, POLLOUT, LONG_MS), POLLOUT);
 		helper_end(pid);
 	}
-	/* What is consumed without a word is seen by whoever looks. */
+	/* A process that looks sees room that was given back without a word. */
 	ring_fill(&pair);
 	take_one_quietly(&pair);
 	EXPECT(ring_poll(pair.a, POLLOUT, 0), POLLOUT);
@@ -220,7 +220,8 @@ static void epoll_tells(void)
 		EXPECT(epoll_wait(ep, &event, 1, SHORT_MS), 0); /* once */
 		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
 		event.events = EPOLLIN | EPOLLONESHOT;
-		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event), 0); /* what is there is told */
+		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event),
+			0); /* tells of the message that is there */
 		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
 		EXPECT(ring_take(pair.map_a, 4032, NULL, 0), 1);
 		EXPECT(epoll_ctl(ep, EPOLL_CTL_MOD, pair.a, &event), 0);
@@ -234,7 +235,7 @@ static void send_short(const struct pair *pair)
 	EXPECT(ring_send(pair->a, "x", 1), 1);
 }
 
-/* Who waits for room for a long message is woken when a short one has found some. */
+/* A process that waits for room for a long message wakes when a short one has found room. */
 static void poll_wakes_for_success(void)
 {
 	static char data[4000];
@@ -268,7 +269,7 @@ static void epoll_tells_edges(void)
 		EXPECT(event.events & EPOLLIN, EPOLLIN);
 		helper_end(pid);
 		EXPECT(ring_take(pair.map_a, pair.len, NULL, 0), 1);
-		/* What came before it slept is told as well. */
+		/* epoll tells of a message from before the sleep, too. */
 		EXPECT(ring_send(pair.b, "y", 1), 1);
 		EXPECT(epoll_wait(ep, &event, 1, LONG_MS), 1);
 		EXPECT(ring_take(pair.map_a, pair.len, NULL, 0), 1);

@@ -38,7 +38,7 @@ static struct msg_sock *listen_on(struct msg_ctx *ctx, const char *name, int bac
 	return sock;
 }
 
-/* What the context said before, msgd has read when it answers a question. */
+/* When msgd answers a question, it has read everything that the context said before. */
 static void ask(struct msg_ctx *ctx)
 {
 	must(msg_close(listen_on(ctx, "question", 1)) == 0);
@@ -121,7 +121,7 @@ static void test_connect_fails_in_the_background(void **state)
 	sock = connect_start(near_ctx, "nowhere/name", 0);
 	must(connect_end(sock) == EHOSTUNREACH);
 	must(msg_close(sock) == 0);
-	/* What is wrong in itself is said at once. */
+	/* An address that is no address fails at once. */
 	must_fail_null(
 		msg_connect(near_ctx, "no name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0), EINVAL);
 }
@@ -316,7 +316,7 @@ static void test_backlog(void **state)
 	must(msg_close(listener) == 0);
 }
 
-/* Those that wait when the listener closes are reset; what was connected goes on. */
+/* A listener closes: channels that wait are reset, accepted channels go on. */
 static void test_listener_closes(void **state)
 {
 	struct msg_sock *listener = listen_on(far_ctx, "closes", 4), *socks[2], *accepted;

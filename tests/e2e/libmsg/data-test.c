@@ -426,8 +426,8 @@ static void test_shutdown_halves(void **state)
 	must(msg_shutdown(sock[NEAR], SHUT_RD) == 0);
 	receive_text(NEAR, "unread"); /* was there before */
 	must(msg_recv(sock[NEAR], got, 1, 0) == 0);
-	/* What comes after is thrown away, and costs the sender no credit. */
-	stamp_make(data, 1, 1, 50000);
+	/* A later message is thrown away, and costs the sender no credit. */
+	message_make(data, 1, 1, 50000);
 	for (int i = 0; i < 100; i++) {
 		must(msg_send(sock[FAR], data, 50000, MSG_DONTWAIT) == 50000 || errno == EAGAIN);
 		must(msg_recv(sock[NEAR], got, 1, MSG_DONTWAIT) == 0);
@@ -529,7 +529,7 @@ static void test_close_in_order(void **state)
 	must(msg_recv(sock[FAR], got, 1, 0) == 0);
 }
 
-/* What was accepted and did not fit is waited for, and all of it arrives. */
+/* A message that was accepted and did not fit: close waits for it, and all of it arrives. */
 static void test_linger(void **state)
 {
 	stamp_make(data, 1, 1, MIB);
@@ -679,7 +679,7 @@ static void close_and_leave(void *arg)
 	ctx[NEAR] = NULL;
 }
 
-/* Who closes and leaves at once has been heard to the end. */
+/* An end closes and its process leaves at once: the peer hears everything. */
 static void test_close_finds_no_room(void **state)
 {
 	struct worker worker;
@@ -703,7 +703,7 @@ static void send_last(void *arg)
 	sent = true;
 }
 
-/* What MSG_MORE held back and the message after it do not fit: it blocks until they do. */
+/* A send blocks until its message and the ones that MSG_MORE held back fit. */
 static void test_more_finds_no_room(void **state)
 {
 	struct worker worker;

@@ -33,7 +33,7 @@ static const char config[] = "[limits]\n"
 			     "requests = 4\n"
 			     "ring-pages = 256\n";
 
-/* What the call of a row did. */
+/* The result of a row's call. */
 static struct {
 	bool called, failed;
 	int error;
@@ -372,7 +372,7 @@ static void taken(void)
 	place_close(&place);
 }
 
-/* ---- what is used up ------------------------------------------------------------------ */
+/* ---- used up -------------------------------------------------------------------------- */
 
 static void backlog_full(void)
 {
@@ -769,7 +769,7 @@ static const struct row {
 	int error;
 	const char *error_name, *name;
 	void (*fn)(void);
-	const char *reason; /* what the sentence has in it */
+	const char *reason; /* a part of the sentence */
 } rows[] = {
 	ROW(ENODEV, no_emulator, "no emulator"),
 	ROW(ENODEV, no_emulator_behind_socket, "not a socket"),
@@ -866,7 +866,7 @@ static void test_rows(void **state)
 	assert_int_equal(n_wrong, 0);
 }
 
-/* What is done after a failure, to clean up, changes nothing of it. */
+/* Cleaning up after a failure does not change errno. */
 static void test_errno_is_kept(void **state)
 {
 	struct msg_ctx *ctx = testbed_ctx("caller", 0);

@@ -49,7 +49,7 @@ static void hear(struct msg_sock *sock)
 
 /* ---- msg_poll -------------------------------------------------------------------------------- */
 
-/* What a poll for `events` finds at once, or within the time of the test. */
+/* The revents of a poll for `events`, at once or within timeout_ms. */
 static short events_of(struct msg_sock *sock, short events, int timeout_ms)
 {
 	struct msg_pollfd fd = {.sock = sock, .events = events, .revents = -1};
@@ -170,7 +170,7 @@ static void poll_for_ever(void *arg)
 	*ret = events_of(socks[0][NEAR], POLLIN, -1);
 }
 
-/* What another thread does is seen. */
+/* A poll sees another thread's change. */
 static void test_poll_is_woken(void **state)
 {
 	struct worker worker;

@@ -236,7 +236,7 @@ static void test_event_loop(void **state)
 	must(errno == ECONNRESET);
 	must(strstr(msg_reason(), "domain loop is quiesced") != NULL);
 	worker_join(&aside);
-	/* What had arrived is delivered whole, then the peer knows why, too. */
+	/* The message that had arrived is delivered whole, then the peer learns the reason, too. */
 	must(msg_recv(near, text, sizeof(text), 0) == 10);
 	must_fail(msg_recv(near, text, sizeof(text), 0), ECONNRESET);
 	must(strstr(msg_reason(), "domain loop is quiesced") != NULL);

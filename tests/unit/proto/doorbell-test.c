@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What tests/model proves of the protocol, tried on this machine's memory: two threads, a small
- * grant ring, both of them sleeping often. A lost wake-up is a poll that times out. On
- * x86 a missing fence shows in some runs only (one of five): the model is the proof, and this is a
- * check that the code behaves as its model.
+ * The protocol that tests/model proves, tried on this machine's memory: two threads and a small
+ * grant ring, on which both threads often sleep. A lost wake-up is a poll that times out. On x86 a
+ * missing fence shows in some runs only (one of five): the model is the proof, and this test checks
+ * that the code behaves as its model.
  */
 #include "tests/support/cmocka-all.h"
 
@@ -27,7 +27,7 @@ struct pair {
 	struct doorbell_end sender, receiver;
 	uint8_t data[RING_LEN];
 	int to_sender, to_receiver; /* eventfds in the place of event channels */
-	const char *lost;	    /* who waited in vain */
+	const char *lost;	    /* the side that waited in vain */
 	uint64_t n_rung;
 };
 

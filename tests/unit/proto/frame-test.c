@@ -112,7 +112,7 @@ static void test_control_frame(void **state)
 	}
 }
 
-/* What decodes has one form, and what does not leaves the output alone. */
+/* A header that decodes has one form; one that does not leaves the output alone. */
 static void test_canonical(void **state)
 {
 	size_t n_accepted = 0;

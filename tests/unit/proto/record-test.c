@@ -71,7 +71,7 @@ static void test_fields(void **state)
 	}
 }
 
-/* What decodes at all has one form: encoding it gives the same bytes back. */
+/* A record that decodes has one form: encoding it gives the same bytes back. */
 static void test_canonical(void **state)
 {
 	size_t n_accepted = 0, n_refused = 0;

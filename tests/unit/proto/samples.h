@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the golden bytes of PROTOCOL.md mean, written down by hand from its text. */
+/* The meaning of PROTOCOL.md's golden bytes, written down by hand from its text. */
 #ifndef TESTS_UNIT_PROTO_SAMPLES_H
 #define TESTS_UNIT_PROTO_SAMPLES_H
 

@@ -36,7 +36,7 @@ static void mounted(const char *type, const char *path)
 		perror(path);
 }
 
-/* What the command line has for it, words such as "limit=16384". */
+/* The driver's options on the command line: words such as "limit=16384". */
 static void driver_options(const char *name, char *ret_options, size_t size)
 {
 	_cleanup_fclose_ FILE *file = fopen("/proc/cmdline", "re");
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 	directory("/run/xen");
 	if (symlink("/proc/self/fd", "/dev/fd") < 0)
 		perror("/dev/fd");
-	/* What the kernel says must not get between the lines of the console. */
+	/* The kernel's messages must not get between the lines of the console. */
 	(void)klogctl(KLOG_CONSOLE_LEVEL, NULL, 1);
 	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
 		driver_load(drivers[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the lab's dom0 (tell) and whoever obeys it say to each other over a console, a line each:
+ * The lines that the lab's dom0 (tell) and a guest (obey) exchange over a console:
  *
  *	ID VERB ARGUMENT... TEXT	from tell; verbs: see obey.c
  *	@lab ID STATUS TEXT		the answer to it

@@ -205,7 +205,7 @@ static struct tag tag_read(const char *name)
 	if (fscanf(file, "%63s %63s %lld", tag.console.domain, tag.id, &tag.offset) != 3)
 		give_up("no tag: %s", name);
 	fclose(file);
-	(void)console_known(&tag.console); /* who is gone may have answered */
+	(void)console_known(&tag.console); /* a guest that is gone may have answered */
 	return tag;
 }
 

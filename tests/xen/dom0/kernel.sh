@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# What guests' kernels look at when the driver is tried, and what they have to say. For scenarios to source, after lab.sh.
+# The checks of guests' kernels while the driver is tried, and their complaints. For scenarios to source, after lab.sh.
 
-# What a kernel says that has met with something that must not be, also with the options below.
+# The messages of a kernel that has met a mistake, also with the options below.
 kernel_complaints() {
 	on "$1" 'dmesg | grep -iE "warn|bug[: ]|rcu.*stall|lockup|call trace|oops|protection fault|corruption|poison over|redzone over|already free|exposure attempt|overwrite attempt|blocked for more|are lost"' || true
 }
 
-# kernel_debug_options pv|pvh: what Debian's kernel can be told to look at: every object of the slab allocator, with red
+# kernel_debug_options pv|pvh: all checks that Debian's kernel has: every object of the slab allocator, with red
 # zones, poison and who had it (slub_debug), freed pages as well (page_poison, or else cleared). Lists, copies from and to
 # user space and ends of stacks it always looks at. It is built without KASAN, KFENCE, lockdep and fault injection.
 kernel_debug_options() {

@@ -56,9 +56,9 @@ guest_domid() { tell domid "$1"; }
 # console_line NAME OFFSET PATTERN SECONDS: the first such line of its console from there on.
 console_line() { tell line "$(guest_console "$1")" "$2" "$4" "$3"; }
 
-# What makes a kernel start sooner, emulated: no code is patched, against processors' mistakes or for one processor alone, no
-# cryptography tests itself, nobody looks for pages that are writable and executable or for devices on 256 buses, twice (each
-# look is somebody else's to answer), and what no test uses is not there.
+# Options that make an emulated kernel start sooner: the kernel patches no code, against processors' mistakes or for one
+# processor alone; cryptography does not test itself; nothing looks for pages that are writable and executable, or for devices
+# on 256 buses, twice (another process answers each look); parts that no test uses are left out.
 guest_kernel_quick='mitigations=off rodata=off cryptomgr.notests
 	noreplace-smp pci=noearly init_on_alloc=0 lsm= audit=0 ipv6.disable=1
 	initcall_blacklist=crypto_kdf108_init,init_kprobe_trace,load_system_certificate_list,cubictcp_register'
@@ -67,7 +67,7 @@ guest_config() { # NAME TYPE LINE...
 	local name=$1 type=$2 on_reboot=restart kernel=$'kernel = "/lab/vmlinux"\nramdisk = "/lab/guest.img"'
 
 	shift 2
-	# What the emulated CPU loses ("Triple fault") counts as a reboot: it must not come back by itself.
+	# A guest that the emulated CPU loses ("Triple fault") counts as rebooted: it must not come back by itself.
 	[ "$type" = pv ] || on_reboot=destroy
 	[ "$type" != hvm ] || kernel=$(</lab/hvm.cfg)
 	printf '%s\n' "name = \"$name\"" "type = \"$type\"" "$kernel" \
@@ -227,12 +227,12 @@ msgd_kill() {
 
 # ---- after a failure ------------------------------------------------------------------------------
 
-# What became of each guest: its state and how much of two seconds it ran, as Xen says, and whether it answers.
+# The state of each guest and how much of two seconds it ran, as Xen says, and whether it answers.
 guests_now() {
 	local file name before answers
 
 	before=$(xl list)
-	sleep 2 # what is measured
+	sleep 2 # the time that is measured
 	for file in "$state"/guests/*.pty; do
 		[ -f "$file" ] || break
 		name=$(basename "$file" .pty)
@@ -249,7 +249,7 @@ guests_now() {
 	done
 }
 
-# What a person would look at first; it goes to dom0's console, which is the lab's log.
+# The first things that a person would look at. They go to dom0's console, which is the lab's log.
 autopsy() {
 	local file
 

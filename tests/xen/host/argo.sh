@@ -4,7 +4,7 @@
 # the packages in the cache. For tests/xen/run to source, after debs.sh. It takes minutes, once for each version.
 # shellcheck disable=SC2154 # lab_cache, xen_release
 
-# What is asked of its configuration: Argo, and counters of hypercalls, for xenperf.
+# Its configuration must have Argo, and counters of hypercalls, for xenperf.
 argo_config='EXPERT UNSUPPORTED ARGO PERF_COUNTERS'
 
 # argo_apt DIRECTORY PROGRAM ARGUMENT...: apt-get or apt-cache that knows of sources, wherever the machine has Debian's
@@ -34,7 +34,7 @@ argo_sources() {
 argo_source() {
 	local version
 
-	# What is not Debian's in the same files may have no sources; what counts is whether ours is found.
+	# Other entries than Debian's in the same files may have no sources; it is enough that ours is found.
 	argo_apt "$1" apt-get update || true
 	for version in "$2" $(argo_apt "$1" apt-cache --only-source showsrc xen | sed -n "s/^Version: \($xen_release\.\)/\1/p" |
 		sort -rVu); do

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Debian packages, unpacked into a cache and never installed: the hypervisor, its tools, the kernel.
-# For tests/xen/run to source. What is in the cache is named by the versions that it holds, and is made
-# again only when Debian has others.
+# For tests/xen/run to source. Names in the cache carry the versions; a part is made again only when
+# Debian has other versions.
 
 lab_cache=${XDG_CACHE_HOME:-$HOME/.cache}/msgd-lab
 

@@ -55,7 +55,7 @@ image_base() {
 	ln -s ../run "$root/var/run"
 	echo 'root::0:0:root:/root:/bin/bash' >"$root/etc/passwd"
 	echo 'root:x:0:' >"$root/etc/group"
-	for module in poweroff reboot; do # what the kernel calls when the toolstack asks for it
+	for module in poweroff reboot; do # the kernel calls them when the toolstack asks it to
 		printf '#!/bin/sh\nexec busybox %s -f\n' $module >"$root/usr/sbin/$module"
 		chmod +x "$root/usr/sbin/$module"
 	done

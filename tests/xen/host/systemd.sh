@@ -17,11 +17,11 @@ image_add_systemd() {
 	image_gnu "$root" systemctl journalctl systemd-sysusers systemd-tmpfiles systemd-run udevadm setpriv \
 		mount umount kmod id stat
 	ln -sf kmod "$root/usr/bin/modprobe"
-	ln -sf ../bin/kmod "$root/usr/sbin/modprobe" # what the kernel calls
+	ln -sf ../bin/kmod "$root/usr/sbin/modprobe" # the kernel calls it
 	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"
-	# What would ask for D-Bus, a seat or a network has nothing to do here.
+	# Units that would ask for D-Bus, a seat or a network have nothing to do here.
 	rm -f "$root"/usr/lib/systemd/system/*.wants/{systemd-logind,systemd-networkd,systemd-resolved,systemd-timesyncd,systemd-ask-password*,getty*,systemd-update-utmp*,systemd-machine-id-commit,systemd-hwdb-update}*
-	# Nor what starts with a disk, encrypted or not, and hardware that no domain here has; emulated, it takes half a minute.
+	# Nor have units for disks, encrypted or not, and for hardware that no domain here has; emulated, they take half a minute.
 	rm -rf "$root"/usr/lib/systemd/system-generators
 	rm -f "$root"/usr/lib/systemd/system/sysinit.target.wants/{{crypt,integrity,verity}setup.target,*.mount,*.automount,systemd-binfmt*,systemd-firstboot*,systemd-random-seed*,systemd-repart*,systemd-pcrphase*}
 	find "$root/usr/lib/udev/rules.d" -type f ! -name 50-udev-default.rules ! -name 60-msgd.rules ! -name 80-drivers.rules \

@@ -9,7 +9,7 @@
 # shellcheck source=quiesce.sh
 . /lab/scenarios/quiesce.sh
 
-# What units/ does with udev and sysusers.
+# Gives a guest the groups and devices that units/ gives by udev and sysusers.
 user_have() { # DOMAIN SOCKET
 	on "$1" "grep -q ^app: /etc/passwd || {
 		echo app:x:1000:1000::/tmp:/bin/bash >>/etc/passwd

@@ -14,7 +14,7 @@
 . /lab/kernel.sh
 . /lab/transfer.sh
 
-# What requests have been answered by, in all cases; and the cases that added to it.
+# The answers that requests had, in all cases; and the cases that added to them.
 # shellcheck disable=SC2154 # state
 answers=$state/driver-answers
 
@@ -121,7 +121,7 @@ case_migrate_pvh() {
 	await rings ready
 	start refused debug-pvh "argo-selftest $domid register_migrating"
 	await refused ready
-	# What the console says goes on in the same file, whatever the domain is called meanwhile.
+	# The console's output goes on in the same file, whatever the domain's name is meanwhile.
 	ln -sf "$(guest_console debug-pvh)" "$(guest_console debug-pvh--incoming)"
 	xl migrate -s '' debug-pvh 'exec xl migrate-receive' >/tmp/migrate.out 2>&1 || fail "$(tail -n 5 /tmp/migrate.out)"
 	[ "$(guest_domid debug-pvh)" != "$domid" ] || fail 'the same domid'

@@ -25,9 +25,9 @@ end_seen() {
 	echo "$said"
 }
 
-# ---- what Xen knows ------------------------------------------------------------------------------
+# ---- Xen's state ---------------------------------------------------------------------------------
 
-# Event channels of a domain: those between processes, of which the kernel's own keep their number.
+# Event channels of a domain, between processes; the number of the kernel's own does not change.
 ports() { lsevtchn "$1" 2>/dev/null | grep -c .; }
 # Pages of a domain's that some domain maps, after Xen's own list. Its console and store pages are among them, always.
 grants_mapped() { # DOMID LIST

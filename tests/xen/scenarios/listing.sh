@@ -11,7 +11,7 @@ boot=''
 . /lab/lab.sh
 . /lab/boot
 
-# What one of the two may lack, what counts, and how many calls that must be.
+# The calls that one of the two may lack, the sections that count, and the least number of calls.
 case $boot in
 argo) listing_may_lack='' listing_sections='^argo-' listing_least=80 ;;
 *) listing_may_lack='argo-unknown argo-register argo-sendv' listing_sections=. listing_least=300 ;;

@@ -41,7 +41,7 @@ case_status() {
 	[ "$(msgd_property StatusText)" ] || fail 'no status text'
 	seen "$(msgd_property StatusText)"
 }
-case_journal() { # who came and went, with what systemd adds
+case_journal() { # the journal names who came and went, with systemd's additions
 	guests_have
 	msgd_started
 	start server sys1 'echo-server journal'
@@ -53,7 +53,7 @@ case_journal() { # who came and went, with what systemd adds
 		fail 'no priorities'
 	seen "$(journal | grep 'sys1' | tail -n 1)"
 }
-case_devices() { # who may open what, by the udev rules
+case_devices() { # the devices' owners and modes, by the udev rules
 	local said expected
 
 	guests_have
@@ -112,7 +112,7 @@ case_dom0_unprivileged() { # in dom0 it is msgd's own socket
 	transfer_start user dom0 sys2
 	seen "$(transfer_stop user)"
 }
-case_ungrouped() { # who is in the other groups, and not in Argo's, goes over granted pages
+case_ungrouped() { # a user who is in the other groups, and not in Argo's, gets granted pages
 	# shellcheck disable=SC2034 # links_right and transfer_start read them
 	local transport=grant why transfer_as="setpriv --reuid application --regid application --inh-caps=-all \
 		--groups msg-attach,xen-evtchn,xen-gntalloc,xen-gntdev"
