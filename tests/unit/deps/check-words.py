@@ -122,8 +122,10 @@ class Tree:
             names = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             paths = [n for n in names.decode().split('\0') if n]
         else:
-            paths = [os.path.relpath(os.path.join(directory, name), self.root)
-                     for directory, _, names in os.walk(self.root) for name in names]
+            paths = []
+            for directory, subdirs, names in os.walk(self.root):
+                subdirs[:] = [d for d in subdirs if not d.startswith(('.', 'build'))]
+                paths += [os.path.relpath(os.path.join(directory, n), self.root) for n in names]
         return sorted({p for p in paths if os.path.isfile(os.path.join(self.root, p))})
 
     def read(self, path):
