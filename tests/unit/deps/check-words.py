@@ -26,7 +26,7 @@ COLUMNS = 100
 
 # Folders and files that are not held to a check yet; a PREFIX on the command line looks at them too.
 PENDING = {
-    'names': ['daemon/', 'hv/', 'tests/', 'docs/ARCHITECTURE.md', 'docs/decisions/0011'],
+    'names': ['daemon/', 'hv/', 'tests/', 'docs/'],
     'openings': ['agent/', 'check', 'daemon/', 'hv/', 'kmod/', 'libmsg/', 'msgctl/',
                  'proto/control', 'proto/doorbell', 'proto/limits', 'proto/record', 'tests/'],
     'columns': ['agent/', 'daemon/', 'hv/', 'tests/'],
