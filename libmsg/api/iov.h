@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What sending and receiving check alike.
+ * Checks that sending and receiving share.
  *
  * Included by: libmsg/api.
  */

@@ -33,7 +33,7 @@ static int send_length_check(const struct msg_sock *sock, size_t len)
 	return 0;
 }
 
-/* ---- what MSG_MORE kept back ------------------------------------------------------------ */
+/* ---- frames that MSG_MORE kept back ------------------------------------------------------ */
 
 static bool push_is_over(void *arg, struct focus *ret_focus)
 {

@@ -294,7 +294,7 @@ PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 	return r;
 }
 
-/* What was accepted for sending is in the ring, or lost with the link. */
+/* Every accepted message is in the ring, or lost with the link. */
 static bool flush_is_over(void *arg, struct focus *ret_focus)
 {
 	const struct channel *channel = arg;
@@ -334,7 +334,7 @@ static int close_channel(struct msg_sock *sock)
 	link = channel_link(channel);
 	if (link) {
 		closed.end = link->end;
-		driver_take(driver, link, NULL); /* what lies in the ring is unread, too */
+		driver_take(driver, link, NULL); /* frames in the ring are unread, too */
 	}
 	/* A non-blocking socket's rest is sent by later calls. */
 	sock_close_channel(sock, flushed || sock->nonblock ? sock_close_reason(sock) : CLOSE_RESET);

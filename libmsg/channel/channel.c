@@ -85,8 +85,8 @@ uint64_t channel_held(const struct channel *channel)
 }
 
 /*
- * Takes it out of its set. What it received stays readable, and counts no more: it cannot grow, and
- * an application that wants it gone closes the socket.
+ * Takes a channel out of its set. Its received messages stay readable, and count no more: they
+ * cannot grow, and an application that wants them gone closes the socket.
  */
 static void channel_unlink(struct channel *channel)
 {

@@ -100,8 +100,8 @@ struct channel {
 	uint32_t rx_window;   /* credit that the other end still has */
 	uint32_t rx_quiet;    /* of that: given without waking it, so that it may not know */
 	uint32_t rx_held;     /* credit in messages that nobody has read */
-	uint32_t rx_limit;    /* what both may add up to; grows */
-	uint32_t rx_max;      /* RCVBUF: what rx_limit may grow to */
+	uint32_t rx_limit;    /* the most that both may add up to; grows */
+	uint32_t rx_max;      /* RCVBUF: the most that rx_limit may grow to */
 	uint32_t maxmsg;      /* longest message asked for */
 	uint32_t maxmsg_told; /* the highest limit that the other end was ever told */
 	bool limit_due;	      /* a LIMIT frame is to be sent */
@@ -157,7 +157,7 @@ void channel_drop_partial(struct channel *channel);
 void channel_drop_out(struct channel *channel);
 /* A receive, a send or a poll may find something else than before. */
 void channel_changed(struct channel *channel);
-/* What it holds in private memory, and what it was told to expect there. */
+/* Bytes in the channel's private memory, and bytes announced for it. */
 uint64_t channel_held(const struct channel *channel);
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is among those asked for.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Credit for the other end of a channel (PROTOCOL.md, section 4): how much is due, and how the
- * window grows. What the other end claims is checked against the credit that it was given, so it
+ * window grows. A frame of the other end is checked against the credit that it was given, so it
  * cannot make this end hold more than that.
  */
 #include "libmsg/channel/channel.h"

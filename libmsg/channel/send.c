@@ -180,7 +180,7 @@ void channel_drop_out(struct channel *channel)
 	}
 }
 
-/* ---- what is said beside messages ------------------------------------------------------- */
+/* ---- frames beside messages ------------------------------------------------------------- */
 
 static int put_bare(struct channel *channel, enum frame_type type, uint32_t arg)
 {

@@ -52,7 +52,7 @@ struct control {
 
 void control_init(struct control *control, struct hv *hv, struct pool *pool, struct links *links,
 	struct socks *socks);
-/* Makes pages and port, and publishes them to msgd. What it made is given back by control_close. */
+/* Makes pages and port, and publishes them to msgd. control_close gives them back. */
 int control_open(struct control *control);
 /* Gives back what it holds and removes the record. */
 void control_close(struct control *control);

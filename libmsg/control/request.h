@@ -34,7 +34,7 @@ void request_abandon(struct control *control, struct request *request);
  * announcements alone: no request is kept.
  */
 void request_unlisten(struct control *control, uint32_t handle);
-/* Those that a former msgd did not answer. */
+/* Sends the requests again that a former msgd did not answer. */
 void requests_send_again(struct control *control);
 void requests_free(struct control *control);
 

@@ -227,7 +227,7 @@ void link_up(struct link *link, uint32_t peer_aport)
 
 static const struct {
 	int told;   /* the error that msgd is told; 0: it knows, or sees it */
-	bool drain; /* what the other end had sent is taken in */
+	bool drain; /* the frames that the other end had sent are taken in */
 } causes[] = {
 	[LINK_ENDED_BY_MSGD] = {0, true},
 	[LINK_PEER_GONE] = {0, true},

@@ -111,7 +111,7 @@ void link_synced(struct link *link);
 
 /* ---- frames.c: frames in and out -------------------------------------------------------- */
 
-/* What stopped link_receive. */
+/* The reason why link_receive stopped. */
 enum link_outcome {
 	LINK_EMPTY,	  /* there is no further frame */
 	LINK_SERVED,	  /* `until` has a message at its head, or its reader has one */
@@ -138,7 +138,8 @@ void link_room(struct link *link);
 void link_push(struct link *link);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
-/* What transport_put, or a function that calls it, returned: if it failed for good, the end. */
+/* r: the result of transport_put, or of a function that calls it. Ends a link whose transport
+ * failed. */
 void link_check(struct link *link, int r);
 /* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */
 uint64_t links_retry_time(const struct links *links);

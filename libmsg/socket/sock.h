@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The objects behind struct msg_sock: listeners with their backlogs, and ends of channels. What a
- * socket is (kind) and how far it has come (state) are two things. Nothing here talks to msgd or
+ * The objects behind struct msg_sock: listeners with their backlogs, and ends of channels. A socket
+ * has a kind (listener or channel) and a state (how far it has come). Nothing here talks to msgd or
  * waits.
  *
  * Included by: libmsg/socket, libmsg/control, libmsg/wait, libmsg/api, tests.
@@ -22,7 +22,7 @@ struct socks {
 	struct msg_ctx *ctx;	    /* borrowed: what each socket belongs to */
 	struct pool *pool;	    /* borrowed */
 	struct sock_list all;	    /* owned */
-	struct sock_list ready;	    /* those that may have events for msg_ctx_dispatch; borrowed */
+	struct sock_list ready;	    /* may have events for msg_ctx_dispatch; borrowed */
 	struct msg_sock *listeners; /* hash by handle; borrowed */
 	uint32_t last_handle;
 };

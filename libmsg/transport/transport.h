@@ -181,8 +181,9 @@ int transport_put_bare(
 
 /*
  * Gives room back, if it is a fifth of the ring or `all`; wakes a sender that sleeps for room when
- * two fifths are free, or `all`. (Those are one and two messages of 64 KiB in a default Argo ring,
- * which has room for four: a quarter and a half would be two messages and all of them.)
+ * two fifths are free, or `all`. (In a default Argo ring, which has room for four messages of 64
+ * KiB, the fifths are one and two such messages: a quarter and a half would be two and all of
+ * them.)
  */
 void transport_give_back(struct transport *transport, bool all);
 

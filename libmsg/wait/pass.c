@@ -13,7 +13,7 @@ static void flush_due(struct driver *driver)
 		link_flush(container_of(set, struct link, channels));
 }
 
-/* What an ending link still has in its ring is taken in; nothing is sent on it any more. */
+/* Takes in the frames that an ending link still has in its ring. Nothing is sent on it any more. */
 static void drain(struct driver *driver, struct link *link)
 {
 	enum link_outcome outcome;

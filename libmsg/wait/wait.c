@@ -5,10 +5,10 @@
  * changed something that a waiter may want. No thread is ever started.
  *
  * No wake-up is lost. Every waiter looks at its condition, reads wait_seq and says that it waits
- * (n_waiting, spinning) under the lock. Whoever changes a condition does so under the lock and sets
- * pool->wake. Dropping the lock with wake set, while somebody waits, bumps wait_seq before it
- * wakes, so that a waiter that has not slept yet finds another value. The driver is woken through
- * kick_fd, which stays readable until the driver has read it.
+ * (n_waiting, spinning) under the lock. A thread that changes a condition does so under the lock
+ * and sets pool->wake. Dropping the lock with wake set, while somebody waits, bumps wait_seq before
+ * it wakes, so that a waiter that has not slept yet finds another value. The driver is woken
+ * through kick_fd, which stays readable until the driver has read it.
  */
 #include <errno.h>
 #include <linux/futex.h>

@@ -143,7 +143,7 @@ struct pair *pair_new(uint32_t ring_pages)
 	return pair;
 }
 
-/* What msgd does between the two. */
+/* Does msgd's part between the two. */
 static void strict_link(struct pair *pair)
 {
 	struct pair_side *creator = &pair->sides[0], *binder = &pair->sides[1];
@@ -198,7 +198,7 @@ struct pair *pair_new_strict(uint32_t ring_len)
 	return pair;
 }
 
-/* What is left of a dead process's link: nothing but memory. */
+/* Leaves of a dead process's link nothing but memory. */
 static void forget_resources(struct transport *transport)
 {
 	struct argo_end *end = argo_of(transport);

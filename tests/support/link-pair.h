@@ -48,7 +48,7 @@ struct pair *pair_new_strict(uint32_t ring_len);
 void pair_kill(struct pair *pair, unsigned side);
 void pair_free(struct pair *pair);
 /* Reads the next control message that a side sent to msgd. False: none. */
-/* What a driver does with the frames that lie in a side's ring, and with what they ask for. */
+/* Does a driver's work: takes in the frames in a side's ring, and acts on the outcome. */
 void pair_take(struct pair_side *side);
 /* The same, and room may have appeared. */
 void pair_drive(struct pair_side *side);

@@ -17,7 +17,7 @@
 #include "libmsg/libmsg.h"
 #include "tests/support/must.h"
 
-/* What nothing that works comes near to, even under sanitizers on a busy machine. */
+/* A working call never takes so long, even under sanitizers on a busy machine. */
 #define TESTBED_WAIT_MS 30000
 
 /* The call fails, with this errno, and says a sentence about it. */
@@ -91,7 +91,7 @@ struct pump {
 void pump_start(struct pump *pump, struct msg_ctx *ctx);
 void pump_stop(struct pump *pump);
 
-/* ---- messages that say which they are, and of which the rest follows (pattern.h) ------------ */
+/* ---- messages whose contents follow from two numbers ------------------------------------- */
 
 struct stamp {
 	uint32_t stream, number, len;

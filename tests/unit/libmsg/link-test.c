@@ -233,7 +233,7 @@ static short dispatch(void **state, unsigned side)
 	return event.revents;
 }
 
-/* Who has read the end and goes on sending waits for room, and is not woken for the end again. */
+/* An end that has read the end of its channel and goes on sending wakes for room only. */
 static void test_end_is_reported_until_read(void **state)
 {
 	char bytes[8];
@@ -289,7 +289,7 @@ static void test_close_in_the_middle(void **state)
 	assert_int_equal(msg_send(sock(state, A), "x", 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_int_equal(msg_close(sock(state, A)), 0);
-	/* What cannot be finished is said to be cut. */
+	/* A message that cannot be finished is cut by RESET. */
 	while (in->ops->peek(in) > 0 && in->frame.type == FRAME_DATA)
 		in->ops->next(in);
 	assert_int_equal(in->frame.type, FRAME_CLOSE);
@@ -358,7 +358,7 @@ static void test_first_credit_waits_for_room(void **state)
 	sock_free(late);
 }
 
-/* ---- what a hypervisor refuses ------------------------------------------------------------- */
+/* ---- refusals of the hypervisor ------------------------------------------------------------ */
 
 static int refuse_sendv(
 	struct hv *hv, struct hv_ring *ring, const struct iovec *iov, size_t n, uint32_t type)
@@ -366,7 +366,7 @@ static int refuse_sendv(
 	return -EAGAIN;
 }
 
-/* Who finds room by looking must not make those forgotten that were refused and wait. */
+/* A sender that finds room by looking: senders that were refused and wait are not forgotten. */
 static void test_refused_is_tried_again(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[A];
@@ -561,7 +561,7 @@ static void test_rcvbuf_bounds_maxmsg(void **state)
 	transfer(state, A, 10000, 1);
 	assert_int_equal(msg_setopt(sock(state, B), LIBMSG_RCVBUF, 2 << 20), 0);
 	assert_int_equal(msg_getopt(sock(state, B), LIBMSG_MAXMSG, &value), 0);
-	assert_int_equal(value, MESSAGE_MAX_DEFAULT); /* what nobody asked to change */
+	assert_int_equal(value, MESSAGE_MAX_DEFAULT); /* nobody asked to change it */
 }
 
 static void test_leaving_with_unread_data(void **state)
@@ -626,7 +626,7 @@ static void test_connected_too_late(void **state)
 /* ---- hostile peers -------------------------------------------------------------------------- */
 
 struct hostile {
-	const char *reason; /* what msgd is told */
+	const char *reason; /* the reason that msgd is told */
 	size_t n;
 	struct frame frames[3];
 	uint32_t payload[3]; /* bytes that really follow */

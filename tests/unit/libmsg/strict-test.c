@@ -112,7 +112,7 @@ static int fill_ring(struct pair_side *side, size_t len)
 	return n;
 }
 
-/* ---- what it is made of ---------------------------------------------------------------------- */
+/* ---- its parts ------------------------------------------------------------------------------- */
 
 static void test_shares_nothing(void **state)
 {
@@ -156,7 +156,7 @@ static void test_sizes(void **state)
 	}
 }
 
-/* What Argo is to a process, as HELLO says it. */
+/* The feature bits of HELLO about Argo. */
 static void test_features(void **state)
 {
 	struct pair *pair = *state;
@@ -245,8 +245,7 @@ static void test_rings_in_use(void **state)
 	assert_null(link_find(&side->ctx->links, 51));
 }
 
-/* ---- how many hypercalls ----------------------------------------------------------------------
- */
+/* ---- how many hypercalls ----------------------------------------------------------------- */
 
 static struct {
 	struct hv_ops ops;
@@ -393,7 +392,7 @@ static void test_room_wakes(void **state)
 	assert_int_equal(say(a, 1000), 1000);
 }
 
-/* What the event came for were frames: the room is looked for as well, and asked for again. */
+/* An event that came for frames: the driver looks for room as well, and asks for it again. */
 static void test_room_wakes_after_frames(void **state)
 {
 	struct pair *pair = *state;
@@ -415,7 +414,7 @@ static void test_room_wakes_after_frames(void **state)
 	assert_true(readable(a));
 }
 
-/* Who never sleeps has no event: it looks. */
+/* A sender that never sleeps has no event: it looks. */
 static void test_room_is_found_without_events(void **state)
 {
 	struct pair *pair = *state;
@@ -429,7 +428,7 @@ static void test_room_is_found_without_events(void **state)
 	assert_int_equal(say(a, 1000), 1000);
 }
 
-/* What was accepted and waits for room goes out with the event, though nobody sends any more. */
+/* An accepted message that waits for room goes out with the event, without another send. */
 static void test_blocked_goes_out(void **state)
 {
 	struct pair *pair = *state;
@@ -601,7 +600,7 @@ static void test_death_told_by_msgd(void **state)
 	assert_string_equal(msg_reason(), "its process ended");
 }
 
-/* What had arrived whole is read first. */
+/* Messages that had arrived whole are read first. */
 static void test_death_after_whole_messages(void **state)
 {
 	struct pair *pair = *state;
@@ -649,8 +648,7 @@ static void test_domain_destroyed(void **state)
 	assert_false(driver_arm(&b->ctx->driver));
 }
 
-/* ---- hostile peers ----------------------------------------------------------------------------
- */
+/* ---- hostile peers ----------------------------------------------------------------------- */
 
 static void test_hostile_messages(void **state)
 {
