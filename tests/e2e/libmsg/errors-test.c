@@ -815,7 +815,7 @@ static const struct row {
 	ROW(EDQUOT, quota_policy, "max-channels"),
 	ROW(EDQUOT, quota_requests, "requests=4"),
 	ROW(ENOBUFS, no_grants, ""),
-	ROW(EMFILE, no_descriptors, "descriptors"),
+	ROW(EMFILE, no_descriptors, "no socket can be made"),
 	ROW(EMSGSIZE, too_long_for_this_end, "LIBMSG_SNDBUF"),
 	ROW(EMSGSIZE, too_long_for_the_peer, "the peer takes 1048576"),
 	ROW(EAGAIN, would_block_receiving, "no message"),
