@@ -77,7 +77,23 @@ static inline void driver_unlock(struct driver *driver)
 		(void)pthread_mutex_unlock(&driver->lock);
 }
 
-/* The event that a waiting thread hopes for soon: frames on a link or, if want, room for one. */
+/* ---- pass.c, drive.c -------------------------------------------------------------------- */
+
+/*
+ * Acts on every mark: sends what is due, ends links, tells sockets, gives back what a quiesced
+ * domain must not hold, shows msgd what was sent to it.
+ */
+void driver_pass(struct driver *driver);
+
+/*
+ * Takes in what lies in a link's ring, a turn of it at most, and acts on what stops it. until:
+ * NULL, or the channel to be served.
+ */
+void driver_take(struct driver *driver, struct link *link, struct channel *until);
+
+/* ---- wait.c: waiting -------------------------------------------------------------------- */
+
+/* What a waiting thread hopes for soon: frames on a link or, if want, room for one. */
 struct focus {
 	struct link *link;	 /* NULL: nothing that is worth spinning for */
 	struct channel *channel; /* once it is served, what follows stays in the ring; or NULL */

@@ -91,7 +91,7 @@ struct pump {
 void pump_start(struct pump *pump, struct msg_ctx *ctx);
 void pump_stop(struct pump *pump);
 
-/* ---- messages whose contents follow from two numbers ------------------------------------- */
+/* ---- messages that say which they are, and of which the rest follows (pattern.h) ------------ */
 
 struct stamp {
 	uint32_t stream, number, len;

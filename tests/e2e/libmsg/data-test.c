@@ -427,7 +427,7 @@ static void test_shutdown_halves(void **state)
 	receive_text(NEAR, "unread"); /* was there before */
 	must(msg_recv(sock[NEAR], got, 1, 0) == 0);
 	/* A later message is thrown away, and costs the sender no credit. */
-	message_make(data, 1, 1, 50000);
+	stamp_make(data, 1, 1, 50000);
 	for (int i = 0; i < 100; i++) {
 		must(msg_send(sock[FAR], data, 50000, MSG_DONTWAIT) == 50000 || errno == EAGAIN);
 		must(msg_recv(sock[NEAR], got, 1, MSG_DONTWAIT) == 0);

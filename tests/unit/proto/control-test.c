@@ -58,6 +58,25 @@ static void test_truncated(void **state)
 	}
 }
 
+/* Encoding fills the message's own bytes and none behind it; the longest strings included. */
+static void test_stays_inside(void **state)
+{
+	for (size_t i = 0; i < n_control_samples; i++) {
+		uint8_t body[CONTROL_MESSAGE_MAX];
+		struct control_message message = control_samples[i].message;
+		size_t len;
+
+		if (message.type == CONTROL_LISTEN)
+			memset(message.listen.name, 'n', NAME_SIZE - 1);
+		if (message.type == CONTROL_CONNECT)
+			memset(strchr(message.connect.address, '/') + 1, 'n', NAME_SIZE - 1);
+		memset(body, 0xa5, sizeof(body));
+		len = control_encode(&message, body);
+		for (size_t k = len; k < sizeof(body); k++)
+			assert_int_equal(body[k], 0xa5);
+	}
+}
+
 /* A message that decodes has one form: encoding it gives the same bytes back. */
 static void test_canonical(void **state)
 {
