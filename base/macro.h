@@ -10,6 +10,9 @@
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
+/* For sets of an enum's values, as in tables of legal moves. */
+#define ENUM_BIT(n) (1U << (n))
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -12,6 +12,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
+#include "daemon/broker/quiesce.h"
 #include "daemon/broker/state.h"
 
 struct view {
@@ -78,7 +79,9 @@ static const char *domain_state_name(const struct domain *domain)
 
 	switch (info->state) {
 	case BROKER_DOMAIN_RUNNING:
-		return domain->quiesced ? "quiesced" : info->paused ? "paused" : "running";
+		return domain_is_quiesced(domain) ? "quiesced"
+		       : info->paused		  ? "paused"
+						  : "running";
 	case BROKER_DOMAIN_SUSPENDED:
 		return "suspended";
 	case BROKER_DOMAIN_CRASHED:
@@ -282,7 +285,7 @@ json_t *admin_view_quiesced(struct broker *broker, uint16_t domid)
 	const struct process *process;
 	json_t *rows;
 
-	if (!domain || !domain->quiesced || domain_is_dead(&domain->info))
+	if (!domain || !domain_is_quiesced(domain) || domain_is_dead(&domain->info))
 		return NULL;
 	rows = json_array();
 	if (!rows)

@@ -58,30 +58,27 @@ static void announce_refuse_link(struct process *process, uint32_t number, int e
 	struct control_message message = {.type = CONTROL_LINK_DOWN};
 
 	message.link_down.end = number;
-	message.link_down.error = (uint32_t)error;
-	(void)snprintf(
-		message.link_down.reason, sizeof(message.link_down.reason), "limit of links");
+	message.link_down.error = error == -ENOMEM ? ENOBUFS : EDQUOT;
+	reason_set(message.link_down.reason,
+		error == -ENOMEM ? "msgd is out of memory" : "limit of links");
 	process_send(process, &message);
 }
 
 static int broker_link_announced_new(
 	struct broker *broker, const struct link_id *id, struct broker_link **ret_link)
 {
-	struct broker_link *link = calloc(1, sizeof(*link));
+	struct broker_link *link =
+		broker_link_alloc(broker, BROKER_LINK_ANNOUNCED, "made before msgd's restart");
 
 	if (!link)
 		return -ENOMEM;
-	link->broker = broker;
 	link->id = *id;
-	link->state = BROKER_LINK_ANNOUNCED;
-	link->since_ns = broker->now_ns;
-	link->ends[0].link = link->ends[1].link = link;
 	link->ends[0].domid = id->creator;
 	link->ends[1].domid = id->binder;
-	TAILQ_INIT(&link->waiting);
-	(void)snprintf(link->why, sizeof(link->why), "made before msgd's restart");
-	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
-	broker->n_links++;
+	if (broker_link_add(link) < 0) {
+		broker_link_free(link);
+		return -ENOMEM;
+	}
 	broker->n_unsettled++;
 	*ret_link = link;
 	return 0;
@@ -115,17 +112,18 @@ static int announce_take_link(struct process *process, const struct control_anno
 		r = broker_link_end_attach(link, announce->role, process, announce->end);
 	if (r == 0 && announce->role == 0)
 		r = charge_take(&link->charge, process->domain, QUOTA_LINKS);
+	if (r == 0 && link->ends[0].process && link->ends[1].process)
+		r = broker_link_pair_add(link);
 	if (r < 0) {
-		announce_refuse_link(process, announce->end, -r);
+		announce_refuse_link(process, announce->end, r);
 		if (link)
-			broker_link_down(
-				link, process, ECONNRESET, "the other end is over its limits");
+			broker_link_down(link, process, ECONNRESET,
+				r == -ENOMEM ? "msgd is out of memory"
+					     : "the other end is over its limits");
 		return 0;
 	}
 	link->ends[announce->role].told = true;
 	link->ends[announce->role].announced_state = announce->state;
-	if (link->ends[0].process && link->ends[1].process)
-		broker_link_pair_add(link);
 	return 0;
 }
 
@@ -276,8 +274,12 @@ static void broker_channel_settle(struct broker_channel *channel)
 		return;
 	}
 	memcpy(key.name, channel->name, sizeof(key.name));
-	if (tally_take(link->broker, &key, 0, &channel->tally) < 0)
-		channel->tally = NULL;
+	if (tally_take(link->broker, &key, 0, &channel->tally) < 0) {
+		domain_log(holder->domain, LOG_ERR, "channel %u of link %016llx: out of memory",
+			channel->number, (unsigned long long)link->id.uid);
+		broker_channel_gone(channel, 3);
+		return;
+	}
 	HASH_FIND(hh, holder->listeners, &channel->handle, sizeof(channel->handle), listener);
 	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);

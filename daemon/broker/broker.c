@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "base/cleanup.h"
 
 void broker_limits_default(struct broker_limits *ret_limits)
 {

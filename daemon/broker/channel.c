@@ -10,28 +10,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/macro.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-#define BIT(n) (1U << (n))
-
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state)
 {
 	static const unsigned moves[] = {
-		[BROKER_CHANNEL_ANNOUNCED] = BIT(BROKER_CHANNEL_OFFERED) |
-					     BIT(BROKER_CHANNEL_OPEN) |
-					     BIT(BROKER_CHANNEL_CLOSING) | BIT(BROKER_CHANNEL_DONE),
-		[BROKER_CHANNEL_OFFERED] = BIT(BROKER_CHANNEL_OPEN) | BIT(BROKER_CHANNEL_CLOSING) |
-					   BIT(BROKER_CHANNEL_DONE),
-		[BROKER_CHANNEL_OPEN] = BIT(BROKER_CHANNEL_CLOSING) | BIT(BROKER_CHANNEL_DONE),
-		[BROKER_CHANNEL_CLOSING] = BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_ANNOUNCED] =
+			ENUM_BIT(BROKER_CHANNEL_OFFERED) | ENUM_BIT(BROKER_CHANNEL_OPEN) |
+			ENUM_BIT(BROKER_CHANNEL_CLOSING) | ENUM_BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_OFFERED] = ENUM_BIT(BROKER_CHANNEL_OPEN) |
+					   ENUM_BIT(BROKER_CHANNEL_CLOSING) |
+					   ENUM_BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_OPEN] =
+			ENUM_BIT(BROKER_CHANNEL_CLOSING) | ENUM_BIT(BROKER_CHANNEL_DONE),
+		[BROKER_CHANNEL_CLOSING] = ENUM_BIT(BROKER_CHANNEL_DONE),
 		[BROKER_CHANNEL_DONE] = 0,
 	};
 
-	assert(moves[channel->state] & BIT(state));
+	assert(moves[channel->state] & ENUM_BIT(state));
 	channel->state = state;
 }
 
@@ -50,6 +51,10 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 	channel->since_ns = link->broker->now_ns;
 	(void)snprintf(channel->name, sizeof(channel->name), "%s", name);
 	HASH_ADD(hh, link->channels, number, sizeof(channel->number), channel);
+	if (!hash_added(&channel->hh)) {
+		free(channel);
+		return -ENOMEM;
+	}
 	link->broker->n_channels++;
 	*ret_channel = channel;
 	return 0;
@@ -93,7 +98,7 @@ void broker_channel_gone(struct broker_channel *channel, unsigned ends)
 		struct control_message message = {.type = CONTROL_CHANNEL_GONE};
 
 		/* An end that has confirmed does not know it any more. */
-		if (!(ends & BIT(i)) || !link->ends[i].process || channel->confirmed[i])
+		if (!(ends & ENUM_BIT(i)) || !link->ends[i].process || channel->confirmed[i])
 			continue;
 		message.channel_gone.end = link->ends[i].number;
 		message.channel_gone.channel = channel->number;

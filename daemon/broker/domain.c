@@ -122,6 +122,10 @@ int tally_take(
 		tally->broker = broker;
 		tally->key = *key;
 		HASH_ADD(hh, broker->tallies, key, sizeof(tally->key), tally);
+		if (!hash_added(&tally->hh)) {
+			free(tally);
+			return -ENOMEM;
+		}
 	}
 	tally->count++;
 	*ret_tally = tally;
@@ -184,7 +188,10 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
 	HASH_ADD(hh, broker->domains, info.domid, sizeof(domain->info.domid), domain);
-	return 0;
+	if (hash_added(&domain->hh))
+		return 0;
+	free(domain);
+	return -ENOMEM;
 }
 
 static void domain_drop_all(struct domain *domain, const char *reason)
@@ -201,7 +208,7 @@ void domain_free(struct domain *domain)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		assert(domain->used[i] == 0);
 	assert(!domain->listeners);
-	if (domain->quiesced)
+	if (domain_is_quiesced(domain))
 		domain->broker->ops->quiesced(domain->broker->arg, domain->info.domid);
 	domain_forget_quiesced(domain);
 	HASH_DELETE(hh, domain->broker->domains, domain);

@@ -39,6 +39,13 @@ struct quiesced {
 	char comm[COMM_SIZE];
 };
 
+/* Whether the domain is to be saved: PROTOCOL.md 5.5. */
+enum domain_quiesce {
+	DOMAIN_SERVED,	  /* not quiesced */
+	DOMAIN_QUIESCED,  /* its applications are told to let go */
+	DOMAIN_SUSPENDED, /* the same, and it was seen suspended since */
+};
+
 struct domain {
 	UT_hash_handle hh;     /* broker->domains, by domid */
 	struct broker *broker; /* borrowed */
@@ -47,9 +54,8 @@ struct domain {
 	struct listener *listeners;	 /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */
 	bool seen;			 /* by the broker_domains under way */
-	bool quiesced;			 /* PROTOCOL.md 5.5 */
-	bool suspended;			 /* and seen suspended since */
-	TAILQ_HEAD(, quiesced) parted;	 /* owned */
+	enum domain_quiesce quiesce;
+	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
 	uint64_t log_due_ns; /* when the lines logged about it are paid for; see domain_log */
 	uint32_t log_left_out;

@@ -21,8 +21,6 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-#define BIT(n) (1U << (n))
-
 /* The largest errno of asm-generic (EHWPOISON): what lies above is no errno. */
 #define ERRNO_MAX 133
 
@@ -41,14 +39,14 @@ const char *transport_name(uint32_t transport)
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state)
 {
 	static const unsigned moves[] = {
-		[BROKER_LINK_CREATING] = BIT(BROKER_LINK_BINDING) | BIT(BROKER_LINK_GONE),
-		[BROKER_LINK_BINDING] = BIT(BROKER_LINK_UP) | BIT(BROKER_LINK_GONE),
-		[BROKER_LINK_UP] = BIT(BROKER_LINK_GONE),
-		[BROKER_LINK_ANNOUNCED] = BIT(BROKER_LINK_UP) | BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_CREATING] = ENUM_BIT(BROKER_LINK_BINDING) | ENUM_BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_BINDING] = ENUM_BIT(BROKER_LINK_UP) | ENUM_BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_UP] = ENUM_BIT(BROKER_LINK_GONE),
+		[BROKER_LINK_ANNOUNCED] = ENUM_BIT(BROKER_LINK_UP) | ENUM_BIT(BROKER_LINK_GONE),
 		[BROKER_LINK_GONE] = 0,
 	};
 
-	assert(moves[link->state] & BIT(state));
+	assert(moves[link->state] & ENUM_BIT(state));
 	if (link->state == BROKER_LINK_ANNOUNCED)
 		link->broker->n_unsettled--;
 	link->state = state;
@@ -75,7 +73,7 @@ struct broker_link *broker_link_find(struct process *a, struct process *b, uint3
 
 /* One link per pair and transport can be chosen; a second one that was announced lives beside it.
  */
-void broker_link_pair_add(struct broker_link *link)
+int broker_link_pair_add(struct broker_link *link)
 {
 	struct broker *broker = link->broker;
 	struct broker_link *other;
@@ -84,14 +82,10 @@ void broker_link_pair_add(struct broker_link *link)
 		link->ends[0].process, link->ends[1].process, link->id.transport);
 	HASH_FIND(hh_pair, broker->pairs, &link->pair, sizeof(link->pair), other);
 	if (other)
-		return;
+		return 0;
 	HASH_ADD(hh_pair, broker->pairs, pair, sizeof(link->pair), link);
-	link->paired = true;
-}
-
-struct link_end *link_other(struct link_end *end)
-{
-	return &end->link->ends[end == &end->link->ends[0] ? 1 : 0];
+	link->paired = hash_added(&link->hh_pair);
+	return link->paired ? 0 : -ENOMEM;
 }
 
 int broker_link_end_attach(
@@ -102,11 +96,14 @@ int broker_link_end_attach(
 
 	if (r < 0)
 		return r;
-	end->link = link;
-	end->process = process;
 	end->number = number;
-	end->domid = process->domain->info.domid;
 	HASH_ADD(hh, process->ends, number, sizeof(end->number), end);
+	if (!hash_added(&end->hh)) {
+		charge_return(&end->charge);
+		return -ENOMEM;
+	}
+	end->process = process;
+	end->domid = process->domain->info.domid;
 	return 0;
 }
 
@@ -119,7 +116,7 @@ static void broker_link_end_detach(struct link_end *end)
 	end->process = NULL;
 }
 
-static void broker_link_free(struct broker_link *link)
+void broker_link_free(struct broker_link *link)
 {
 	struct broker_channel *channel, *next;
 
@@ -131,8 +128,10 @@ static void broker_link_free(struct broker_link *link)
 	charge_return(&link->charge);
 	if (link->paired)
 		HASH_DELETE(hh_pair, link->broker->pairs, link);
-	HASH_DELETE(hh, link->broker->links, link);
-	link->broker->n_links--;
+	if (hash_added(&link->hh)) {
+		HASH_DELETE(hh, link->broker->links, link);
+		link->broker->n_links--;
+	}
 	free(link);
 }
 
@@ -191,14 +190,13 @@ static void broker_link_send_bind(struct broker_link *link)
 	process_send(link->ends[1].process, &message);
 }
 
-static void broker_link_new_id(
-	struct broker_link *link, uint16_t creator, uint16_t binder, uint32_t transport)
+static void broker_link_new_id(struct broker_link *link, uint32_t transport)
 {
 	struct broker *broker = link->broker;
 	struct broker_link *taken;
 
-	link->id.creator = creator;
-	link->id.binder = binder;
+	link->id.creator = link->ends[0].domid;
+	link->id.binder = link->ends[1].domid;
 	link->id.transport = transport;
 	do {
 		link->id.uid = ++broker->next_uid;
@@ -206,38 +204,59 @@ static void broker_link_new_id(
 	} while (taken || link->id.uid == 0);
 }
 
+int broker_link_add(struct broker_link *link)
+{
+	struct broker *broker = link->broker;
+
+	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
+	if (!hash_added(&link->hh))
+		return -ENOMEM;
+	broker->n_links++;
+	return 0;
+}
+
+struct broker_link *broker_link_alloc(
+	struct broker *broker, enum broker_link_state state, const char *why)
+{
+	struct broker_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return NULL;
+	link->broker = broker;
+	link->state = state;
+	link->since_ns = broker->now_ns;
+	link->ends[0].link = link->ends[1].link = link;
+	TAILQ_INIT(&link->waiting);
+	(void)snprintf(link->why, sizeof(link->why), "%s", why);
+	return link;
+}
+
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
 	const char *why, struct broker_link **ret_link)
 {
 	struct broker *broker = creator->broker;
-	struct broker_link *link = calloc(1, sizeof(*link));
+	struct broker_link *link = broker_link_alloc(broker, BROKER_LINK_CREATING, why);
 	int r;
 
 	if (!link)
 		return -ENOMEM;
-	link->broker = broker;
-	link->since_ns = broker->now_ns;
 	link->ring_pages = transport == TRANSPORT_GRANT ? broker->limits.ring_pages
 							: broker->limits.argo_ring_pages;
-	link->ends[0].link = link->ends[1].link = link;
-	TAILQ_INIT(&link->waiting);
 	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS);
 	if (r == 0)
 		r = broker_link_end_attach(link, 0, creator, process_next_end(creator));
 	if (r == 0)
 		r = broker_link_end_attach(link, 1, binder, process_next_end(binder));
+	if (r == 0) {
+		broker_link_new_id(link, transport);
+		r = broker_link_add(link);
+	}
+	if (r == 0)
+		r = broker_link_pair_add(link);
 	if (r < 0) {
-		broker_link_end_detach(&link->ends[0]);
-		charge_return(&link->charge);
-		free(link);
+		broker_link_free(link);
 		return r;
 	}
-	link->state = BROKER_LINK_CREATING;
-	(void)snprintf(link->why, sizeof(link->why), "%s", why);
-	broker_link_new_id(link, link->ends[0].domid, link->ends[1].domid, transport);
-	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
-	broker->n_links++;
-	broker_link_pair_add(link);
 	broker_link_send_create(link);
 	*ret_link = link;
 	return 0;

@@ -61,6 +61,15 @@ struct broker_link {
 	char why[REASON_SIZE];		    /* why this transport */
 };
 
+/*
+ * An object with no ends yet, in no table. NULL: out of memory. broker_link_add puts it into the
+ * broker's table under its id (-ENOMEM); broker_link_free takes it out of every table that it is
+ * in, and tells nobody.
+ */
+struct broker_link *broker_link_alloc(
+	struct broker *broker, enum broker_link_state state, const char *why);
+int broker_link_add(struct broker_link *link);
+void broker_link_free(struct broker_link *link);
 struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
 	const char *why, struct broker_link **ret_link);
@@ -71,10 +80,11 @@ void broker_link_set_state(struct broker_link *link, enum broker_link_state stat
  */
 void broker_link_down(
 	struct broker_link *link, const struct process *except, int error, const char *reason);
-void broker_link_pair_add(struct broker_link *link);
+/* Makes it known by its two processes. -ENOMEM. */
+int broker_link_pair_add(struct broker_link *link);
+/* -EDQUOT; -ENOMEM. */
 int broker_link_end_attach(
 	struct broker_link *link, unsigned index, struct process *process, uint32_t number);
-struct link_end *link_other(struct link_end *end);
 int broker_link_message(struct process *process, const struct control_message *message);
 const char *transport_name(uint32_t transport);
 /* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */

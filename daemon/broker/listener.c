@@ -91,8 +91,10 @@ static int listener_create(
 	struct listener *listener = calloc(1, sizeof(*listener));
 	int r;
 
-	if (!listener)
+	if (!listener) {
+		reason_set(ret_reason, "msgd is out of memory");
 		return -ENOBUFS;
+	}
 	r = charge_take(&listener->charge, process->domain, QUOTA_NAMES);
 	if (r < 0) {
 		reason_set(ret_reason, "limit names=%u of domain %s", process->broker->limits.names,
@@ -108,8 +110,17 @@ static int listener_create(
 	memcpy(listener->name, listen->name, sizeof(listener->name));
 	LIST_INIT(&listener->offered);
 	HASH_ADD(hh, process->listeners, handle, sizeof(listener->handle), listener);
-	HASH_ADD_KEYPTR(hh_name, process->domain->listeners, listener->name, strlen(listener->name),
-		listener);
+	if (hash_added(&listener->hh))
+		HASH_ADD_KEYPTR(hh_name, process->domain->listeners, listener->name,
+			strlen(listener->name), listener);
+	if (!hash_added(&listener->hh_name)) {
+		if (hash_added(&listener->hh))
+			HASH_DELETE(hh, process->listeners, listener);
+		charge_return(&listener->charge);
+		free(listener);
+		reason_set(ret_reason, "msgd is out of memory");
+		return -ENOBUFS;
+	}
 	broker_request_name_appeared(process->broker, listener->name);
 	return 0;
 }

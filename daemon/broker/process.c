@@ -21,22 +21,20 @@
 #include "daemon/broker/state.h"
 #include "proto/record.h"
 
-#define BIT(n) (1U << (n))
-
 void process_set_state(struct process *process, enum process_state state)
 {
 	static const unsigned moves[] = {
-		[PROCESS_NEW] = BIT(PROCESS_ANNOUNCING) | BIT(PROCESS_READY) |
-				BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
-		[PROCESS_ANNOUNCING] =
-			BIT(PROCESS_READY) | BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
-		[PROCESS_READY] = BIT(PROCESS_QUIESCING) | BIT(PROCESS_GONE),
-		[PROCESS_QUIESCING] = BIT(PROCESS_PARKED) | BIT(PROCESS_GONE),
-		[PROCESS_PARKED] = BIT(PROCESS_GONE),
+		[PROCESS_NEW] = ENUM_BIT(PROCESS_ANNOUNCING) | ENUM_BIT(PROCESS_READY) |
+				ENUM_BIT(PROCESS_QUIESCING) | ENUM_BIT(PROCESS_GONE),
+		[PROCESS_ANNOUNCING] = ENUM_BIT(PROCESS_READY) | ENUM_BIT(PROCESS_QUIESCING) |
+				       ENUM_BIT(PROCESS_GONE),
+		[PROCESS_READY] = ENUM_BIT(PROCESS_QUIESCING) | ENUM_BIT(PROCESS_GONE),
+		[PROCESS_QUIESCING] = ENUM_BIT(PROCESS_PARKED) | ENUM_BIT(PROCESS_GONE),
+		[PROCESS_PARKED] = ENUM_BIT(PROCESS_GONE),
 		[PROCESS_GONE] = 0,
 	};
 
-	assert(moves[process->state] & BIT(state));
+	assert(moves[process->state] & ENUM_BIT(state));
 	process->state = state;
 }
 
@@ -179,7 +177,7 @@ int process_hello(struct process *process, const struct control_message *message
 			"no protocol version in common with msgd");
 		return 0;
 	}
-	if (process->domain->quiesced) {
+	if (domain_is_quiesced(process->domain)) {
 		process_quiesce(process);
 		return 0;
 	}

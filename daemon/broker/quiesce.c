@@ -13,9 +13,34 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "base/macro.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
+
+static void domain_set_quiesce(struct domain *domain, enum domain_quiesce quiesce)
+{
+	static const unsigned moves[] = {
+		[DOMAIN_SERVED] = ENUM_BIT(DOMAIN_QUIESCED) | ENUM_BIT(DOMAIN_SUSPENDED),
+		[DOMAIN_QUIESCED] = ENUM_BIT(DOMAIN_SUSPENDED) | ENUM_BIT(DOMAIN_SERVED),
+		[DOMAIN_SUSPENDED] = ENUM_BIT(DOMAIN_SERVED),
+	};
+
+	assert(moves[domain->quiesce] & ENUM_BIT(quiesce));
+	domain->quiesce = quiesce;
+}
+
+bool domain_is_quiesced(const struct domain *domain)
+{
+	return domain->quiesce != DOMAIN_SERVED;
+}
+
+/* From DOMAIN_SERVED. */
+static void domain_quiesce(struct domain *domain)
+{
+	domain_set_quiesce(domain,
+		domain->info.state == BROKER_DOMAIN_SUSPENDED ? DOMAIN_SUSPENDED : DOMAIN_QUIESCED);
+}
 
 static void quiesced_free(struct domain *domain, struct quiesced *quiesced)
 {
@@ -45,8 +70,12 @@ static void quiesced_remember(const struct process *process, bool confirmed)
 	struct domain *domain = process->domain;
 	struct quiesced *quiesced = calloc(1, sizeof(*quiesced));
 
-	if (!quiesced)
-		return; /* of a report, one line is missing */
+	if (!quiesced) {
+		broker_log(domain->broker, LOG_ERR,
+			"%s(%u): out of memory, the report of quiescing lacks pid %u",
+			domain->info.name, domain->info.domid, process->pid);
+		return;
+	}
 	quiesced->confirmed = confirmed;
 	quiesced->pid = process->pid;
 	memcpy(quiesced->comm, process->comm, sizeof(quiesced->comm));
@@ -75,7 +104,7 @@ void process_quiesce(struct process *process)
 
 void quiesce_process_gone(struct process *process)
 {
-	if (!process->domain->quiesced)
+	if (!domain_is_quiesced(process->domain))
 		return;
 	quiesced_remember(process, false);
 	domain_report_changed(process->domain);
@@ -91,10 +120,10 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 	/* Whoever runs msgd cannot be saved: nobody would be there to restore it. */
 	if (domid == 0)
 		return -EPERM;
-	if (!domain->quiesced)
+	if (!domain_is_quiesced(domain)) {
 		broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced", domain->info.name, domid);
-	domain->quiesced = true;
-	domain->suspended = domain->info.state == BROKER_DOMAIN_SUSPENDED;
+		domain_quiesce(domain);
+	}
 	TAILQ_FOREACH (process, &domain->processes, entry)
 		process_quiesce(process);
 	broker_settle(broker);
@@ -107,7 +136,7 @@ static void domain_resume(struct domain *domain, const char *why)
 
 	broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
 		domain->info.domid, why);
-	domain->quiesced = domain->suspended = false;
+	domain_set_quiesce(domain, DOMAIN_SERVED);
 	domain_forget_quiesced(domain);
 	broker->ops->resumed(broker->arg, domain->info.domid);
 	domain_report_changed(domain);
@@ -119,7 +148,7 @@ int broker_resume(struct broker *broker, uint16_t domid)
 
 	if (!domain)
 		return -ESRCH;
-	if (!domain->quiesced)
+	if (!domain_is_quiesced(domain))
 		return -EALREADY;
 	domain_resume(domain, "msgctl");
 	return 0;
@@ -127,11 +156,9 @@ int broker_resume(struct broker *broker, uint16_t domid)
 
 void domain_state_changed(struct domain *domain)
 {
-	if (!domain->quiesced)
-		return;
-	if (domain->info.state == BROKER_DOMAIN_SUSPENDED)
-		domain->suspended = true;
-	else if (domain->info.state == BROKER_DOMAIN_RUNNING && domain->suspended)
+	if (domain->quiesce == DOMAIN_QUIESCED && domain->info.state == BROKER_DOMAIN_SUSPENDED)
+		domain_set_quiesce(domain, DOMAIN_SUSPENDED);
+	else if (domain->quiesce == DOMAIN_SUSPENDED && domain->info.state == BROKER_DOMAIN_RUNNING)
 		domain_resume(domain, "it runs again");
 }
 
@@ -139,14 +166,14 @@ bool broker_is_quiesced(struct broker *broker, uint16_t domid)
 {
 	const struct domain *domain = domain_find(broker, domid);
 
-	return domain && domain->quiesced;
+	return domain && domain_is_quiesced(domain);
 }
 
 bool broker_quiesce_pending(struct broker *broker, uint16_t domid)
 {
 	const struct domain *domain = domain_find(broker, domid);
 
-	return domain && domain->quiesced && !TAILQ_EMPTY(&domain->processes);
+	return domain && domain_is_quiesced(domain) && !TAILQ_EMPTY(&domain->processes);
 }
 
 bool broker_resume_expected(const struct broker *broker)
@@ -154,7 +181,7 @@ bool broker_resume_expected(const struct broker *broker)
 	const struct domain *domain;
 
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
-		if (domain->quiesced && domain->suspended)
+		if (domain->quiesce == DOMAIN_SUSPENDED)
 			return true;
 	}
 	return false;
@@ -175,10 +202,10 @@ void broker_parked(struct process *process)
 	process_describe(process, text, sizeof(text));
 	broker_log(broker, LOG_INFO, "%s has given everything back", text);
 	process_set_state(process, PROCESS_PARKED);
-	if (domain->quiesced)
+	if (domain_is_quiesced(domain))
 		quiesced_remember(process, true);
 	process_free(process, "its domain is quiesced");
-	if (domain->quiesced)
+	if (domain_is_quiesced(domain))
 		domain_report_changed(domain);
 	broker_settle(broker);
 }
@@ -187,10 +214,9 @@ void broker_parked_found(struct broker *broker, uint16_t domid)
 {
 	struct domain *domain = domain_find(broker, domid);
 
-	if (!domain || domain->quiesced || domid == 0)
+	if (!domain || domain_is_quiesced(domain) || domid == 0)
 		return;
-	domain->quiesced = true;
-	domain->suspended = domain->info.state == BROKER_DOMAIN_SUSPENDED;
+	domain_quiesce(domain);
 	broker_log(broker, LOG_NOTICE,
 		"%s(%u) was quiesced before msgd's restart: 'msgctl resume' ends it, if it runs",
 		domain->info.name, domid);

@@ -6,9 +6,12 @@
 #ifndef MSGD_DAEMON_BROKER_QUIESCE_H
 #define MSGD_DAEMON_BROKER_QUIESCE_H
 
+#include <stdbool.h>
+
 struct domain;
 struct process;
 
+bool domain_is_quiesced(const struct domain *domain);
 /* The domain's state may have moved on. */
 void domain_state_changed(struct domain *domain);
 void domain_forget_quiesced(struct domain *domain);

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-#include "base/cleanup.h"
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
@@ -23,21 +22,22 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-#define BIT(n) (1U << (n))
-
-DEFINE_CLEANUP(struct broker_request *, broker_request_free)
-
 void broker_request_set_state(
 	struct broker_request *request, enum broker_request_state state, struct broker_link *link)
 {
 	static const unsigned moves[] = {
-		[BROKER_REQUEST_NEW] = BIT(BROKER_REQUEST_HELD) | BIT(BROKER_REQUEST_RETRY) |
-				       BIT(BROKER_REQUEST_DONE),
-		[BROKER_REQUEST_HELD] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
-		[BROKER_REQUEST_NAME] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
-		[BROKER_REQUEST_LINK] = BIT(BROKER_REQUEST_RETRY) | BIT(BROKER_REQUEST_DONE),
-		[BROKER_REQUEST_RETRY] = BIT(BROKER_REQUEST_NAME) | BIT(BROKER_REQUEST_LINK) |
-					 BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_NEW] = ENUM_BIT(BROKER_REQUEST_HELD) |
+				       ENUM_BIT(BROKER_REQUEST_RETRY) |
+				       ENUM_BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_HELD] =
+			ENUM_BIT(BROKER_REQUEST_RETRY) | ENUM_BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_NAME] =
+			ENUM_BIT(BROKER_REQUEST_RETRY) | ENUM_BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_LINK] =
+			ENUM_BIT(BROKER_REQUEST_RETRY) | ENUM_BIT(BROKER_REQUEST_DONE),
+		[BROKER_REQUEST_RETRY] = ENUM_BIT(BROKER_REQUEST_NAME) |
+					 ENUM_BIT(BROKER_REQUEST_LINK) |
+					 ENUM_BIT(BROKER_REQUEST_DONE),
 		[BROKER_REQUEST_DONE] = 0,
 	};
 	struct broker *broker = request->process->broker;
@@ -49,7 +49,7 @@ void broker_request_set_state(
 		[BROKER_REQUEST_DONE] = NULL,
 	};
 
-	assert(moves[request->state] & BIT(state));
+	assert(moves[request->state] & ENUM_BIT(state));
 	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
@@ -102,6 +102,12 @@ static int broker_request_new(
 	request->process = process;
 	request->id = id;
 	HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
+	if (!hash_added(&request->hh)) {
+		charge_return(&request->charge);
+		free(request);
+		process_status(process, id, ENOBUFS, "msgd is out of memory");
+		return 1;
+	}
 	*ret_request = request;
 	return 0;
 }
@@ -187,7 +193,10 @@ static void broker_request_refuse(struct broker_request *request, int error,
 		broker_request_log_refusal(request, verdict);
 	else
 		request->process->broker->stats.failed++;
-	broker_request_finish(request, -error, reason);
+	if (error == -ENOMEM)
+		broker_request_finish(request, ENOBUFS, "msgd is out of memory");
+	else
+		broker_request_finish(request, -error, reason);
 }
 
 /* Argo only where both said that it works for them. */
@@ -285,7 +294,7 @@ static int broker_request_link(struct broker_request *request, struct listener *
 	if (r == -EDQUOT)
 		reason_set(ret_reason, "limit of links of domain %.60s or %.60s",
 			caller->domain->info.name, holder->domain->info.name);
-	return r == -ENOMEM ? -ENOBUFS : r;
+	return r;
 }
 
 static void broker_request_connected(struct broker_request *request, struct broker_link *link,
@@ -301,7 +310,7 @@ static void broker_request_connected(struct broker_request *request, struct brok
 	int r = broker_channel_new(link, caller, listener, verdict, &channel, reason);
 
 	if (r < 0) {
-		broker_request_refuse(request, r == -ENOMEM ? -ENOBUFS : r, verdict, reason);
+		broker_request_refuse(request, r, verdict, reason);
 		return;
 	}
 	message.connected.end = link->ends[caller].number;

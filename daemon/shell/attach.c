@@ -16,6 +16,7 @@
 #include <syslog.h>
 
 #include "base/log.h"
+#include "base/macro.h"
 #include "daemon/broker/hash.h"
 #include "proto/control-ring.h"
 #include "proto/record.h"
@@ -27,8 +28,6 @@
 
 /* Messages of one application in one turn of the loop. */
 #define MESSAGES_A_TURN 16
-
-#define BIT(n) (1U << (n))
 
 struct attach_key {
 	uint16_t domid;
@@ -92,13 +91,13 @@ struct attach_table {
 static void attach_set_state(struct attach *attach, enum attach_state state)
 {
 	static const unsigned moves[] = {
-		[ATTACH_BINDING] = BIT(ATTACH_UP) | BIT(ATTACH_DEAD),
-		[ATTACH_UP] = BIT(ATTACH_PARKED) | BIT(ATTACH_DEAD),
-		[ATTACH_PARKED] = BIT(ATTACH_DEAD),
+		[ATTACH_BINDING] = ENUM_BIT(ATTACH_UP) | ENUM_BIT(ATTACH_DEAD),
+		[ATTACH_UP] = ENUM_BIT(ATTACH_PARKED) | ENUM_BIT(ATTACH_DEAD),
+		[ATTACH_PARKED] = ENUM_BIT(ATTACH_DEAD),
 		[ATTACH_DEAD] = 0,
 	};
 
-	assert(moves[attach->state] & BIT(state));
+	assert(moves[attach->state] & ENUM_BIT(state));
 	attach->table->n_up += (state == ATTACH_UP) - (attach->state == ATTACH_UP);
 	attach->state = state;
 }

@@ -11,6 +11,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
+#include "daemon/broker/quiesce.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/world.h"
@@ -46,7 +47,7 @@ static void check_process(const struct process *process)
 		REQUIRE(!process->ends && !process->listeners && !process->requests &&
 			!process->awaited);
 	else
-		REQUIRE(!process->domain->quiesced || process->state == PROCESS_NEW);
+		REQUIRE(!domain_is_quiesced(process->domain) || process->state == PROCESS_NEW);
 	REQUIRE(process->charge.domain
 			? process->charge.domain == process->domain
 			: process->state == PROCESS_NEW || process->state == PROCESS_QUIESCING);
@@ -119,7 +120,7 @@ void world_check(const struct world *world)
 			check_process(process);
 		}
 		REQUIRE(domain->n_parted <= broker->limits.processes);
-		REQUIRE(domain->quiesced || (!domain->suspended && !domain->n_parted));
+		REQUIRE(domain_is_quiesced(domain) || !domain->n_parted);
 	}
 	for (link = broker->links; link; link = link->hh.next) {
 		check_link(link);
