@@ -141,10 +141,20 @@ static int broker_channel_announce_charge(
 		&channel->charge, process->domain, caller ? QUOTA_CHANNELS : QUOTA_ANNOUNCED);
 }
 
-static void announce_refuse_channel(struct link_end *end, uint32_t number)
+/* CHANNEL_GONE carries no reason: the log has it. */
+static void broker_channel_log_no_memory(struct broker_link *link, uint32_t number)
+{
+	broker_log_about(link->broker, link->id.creator, LOG_ERR,
+		"channel %u of link %016llx: msgd is out of memory", number,
+		(unsigned long long)link->id.uid);
+}
+
+static void announce_refuse_channel(struct link_end *end, uint32_t number, int error)
 {
 	struct control_message message = {.type = CONTROL_CHANNEL_GONE};
 
+	if (error == -ENOMEM)
+		broker_channel_log_no_memory(end->link, number);
 	message.channel_gone.end = end->number;
 	message.channel_gone.channel = number;
 	process_send(end->process, &message);
@@ -195,7 +205,7 @@ static int announce_take_channel(
 	if (!channel) {
 		r = announce_channel_first(end, index, announce, &channel);
 		if (r < 0) {
-			announce_refuse_channel(end, announce->channel);
+			announce_refuse_channel(end, announce->channel, r);
 			return 0;
 		}
 	} else {
@@ -275,8 +285,7 @@ static void broker_channel_settle(struct broker_channel *channel)
 	}
 	memcpy(key.name, channel->name, sizeof(key.name));
 	if (tally_take(link->broker, &key, 0, &channel->tally) < 0) {
-		domain_log(holder->domain, LOG_ERR, "channel %u of link %016llx: out of memory",
-			channel->number, (unsigned long long)link->id.uid);
+		broker_channel_log_no_memory(link, channel->number);
 		broker_channel_gone(channel, 3);
 		return;
 	}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Every allocation of the broker's handlers fails once: the n-th one of a scenario, for every n. A
+ * failure is an answer or a reset with its reason, or a line in the log; nothing is leaked (ASan
+ * sees it), every quota comes back, and the invariants of world-check.c hold after each event.
+ *
+ * The applications here answer whatever they get, so a scenario goes on after a failure.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/state.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/daemon/world.h"
+
+#define ALL "allow listen * on any\nallow connect * from any to any max-channels=100\n"
+
+#define REQUESTS_MAX 256
+
+/* What the scenario has seen. */
+struct seen {
+	struct world *w;
+	unsigned asked[REQUESTS_MAX], answered[REQUESTS_MAX]; /* by request id, all applications */
+	unsigned n_no_memory; /* answers, resets and refusals for want of memory */
+	uint32_t last_request;
+	bool accept; /* applications accept and close what they are offered */
+};
+
+static void look_at_reason(struct seen *s, uint32_t error, const char *reason)
+{
+	if (error == 0)
+		return;
+	assert_string_not_equal(reason, "");
+	if (error == ENOBUFS) {
+		assert_string_equal(reason, "msgd is out of memory");
+		s->n_no_memory++;
+	}
+}
+
+static void say(struct seen *s, struct app *app, const struct control_message *message)
+{
+	if (app->process)
+		(void)app_send(app, message);
+	world_check(s->w);
+}
+
+static void answer_create(struct seen *s, struct app *app, const struct control_link_create *create)
+{
+	struct control_message offer = {.type = CONTROL_LINK_OFFER};
+
+	offer.link_offer.end = create->end;
+	offer.link_offer.port = create->transport == TRANSPORT_ARGO_STRICT ? 0 : 7;
+	offer.link_offer.aport = create->transport == TRANSPORT_GRANT ? 0 : 5;
+	say(s, app, &offer);
+}
+
+static void answer_bind(struct seen *s, struct app *app, const struct control_link_bind *bind)
+{
+	struct control_message ready = {.type = CONTROL_LINK_READY};
+
+	ready.link_ready.end = bind->end;
+	ready.link_ready.aport = bind->transport == TRANSPORT_GRANT ? 0 : 6;
+	say(s, app, &ready);
+}
+
+static void answer_channel(struct seen *s, struct app *app, uint32_t end, uint32_t channel)
+{
+	struct control_message message = {.type = CONTROL_ACCEPTED};
+
+	if (!s->accept)
+		return;
+	message.accepted.end = end;
+	message.accepted.channel = channel;
+	say(s, app, &message);
+	message = (struct control_message){.type = CONTROL_CHANNEL_CLOSED};
+	message.channel_closed.end = end;
+	message.channel_closed.channel = channel;
+	say(s, app, &message);
+}
+
+static void answer(struct seen *s, struct app *app, const struct control_message *m)
+{
+	struct control_message closed = {.type = CONTROL_CHANNEL_CLOSED};
+
+	if ((m->type == CONTROL_STATUS || m->type == CONTROL_CONNECTED) && m->request &&
+		m->request < REQUESTS_MAX)
+		s->answered[m->request]++;
+	switch (m->type) {
+	case CONTROL_STATUS:
+		look_at_reason(s, m->status.error, m->status.reason);
+		break;
+	case CONTROL_LINK_DOWN:
+		look_at_reason(s, m->link_down.error, m->link_down.reason);
+		if (strcmp(m->link_down.reason, "msgd is out of memory") == 0)
+			s->n_no_memory++;
+		break;
+	case CONTROL_LINK_CREATE:
+		answer_create(s, app, &m->link_create);
+		break;
+	case CONTROL_LINK_BIND:
+		answer_bind(s, app, &m->link_bind);
+		break;
+	case CONTROL_CHANNEL:
+		answer_channel(s, app, m->channel.end, m->channel.channel);
+		break;
+	case CONTROL_CONNECTED:
+		if (!s->accept)
+			break;
+		closed.channel_closed.end = m->connected.end;
+		closed.channel_closed.channel = m->connected.channel;
+		say(s, app, &closed);
+		break;
+	}
+}
+
+/* Until no application has anything to read. */
+static void pump(struct seen *s)
+{
+	const struct control_message *m;
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (unsigned i = 0; i < WORLD_APPS; i++) {
+			while ((m = app_take(&s->w->apps[i]))) {
+				struct control_message copy = *m;
+
+				more = true;
+				answer(s, &s->w->apps[i], &copy);
+			}
+		}
+	}
+}
+
+static uint32_t ask(struct seen *s, struct app *app, struct control_message *message)
+{
+	if (!app->process)
+		return 0;
+	message->request = ++s->last_request;
+	assert_in_range(message->request, 1, REQUESTS_MAX - 1);
+	s->asked[message->request] = 1;
+	say(s, app, message);
+	return message->request;
+}
+
+static void listen_as(struct seen *s, struct app *app, uint32_t handle, const char *name)
+{
+	struct control_message message = {.type = CONTROL_LISTEN};
+
+	message.listen.listener = handle;
+	message.listen.type = CHANNEL_SEQPACKET;
+	message.listen.backlog = 8;
+	strcpy(message.listen.name, name);
+	(void)ask(s, app, &message);
+}
+
+static uint32_t connect_to(
+	struct seen *s, struct app *app, const char *address, uint32_t flags, uint32_t transport)
+{
+	struct control_message message = {.type = CONTROL_CONNECT};
+
+	message.connect.type = CHANNEL_SEQPACKET;
+	message.connect.flags = flags;
+	message.connect.transport = transport;
+	strcpy(message.connect.address, address);
+	return ask(s, app, &message);
+}
+
+static void unlisten(struct seen *s, struct app *app, uint32_t handle)
+{
+	struct control_message message = {.type = CONTROL_UNLISTEN};
+
+	message.unlisten.listener = handle;
+	(void)ask(s, app, &message);
+}
+
+static void attach(struct seen *s, unsigned slot, uint16_t domid, bool found, bool reattach)
+{
+	struct app *app = &s->w->apps[slot];
+	int r = app_attach(app, domid, found);
+
+	if (r < 0) {
+		/* As the shell does: it tries again later. */
+		assert_int_equal(r, -ENOMEM);
+		s->n_no_memory++;
+		app->process = NULL;
+		assert_int_equal(app_attach(app, domid, found), 0);
+	}
+	assert_int_equal(app_hello(app, true, reattach), 0);
+	world_check(s->w);
+}
+
+/* Each request that was asked, of an application that was not dropped, had one answer. */
+static void check_answers(const struct seen *s)
+{
+	for (uint32_t id = 1; id <= s->last_request; id++)
+		assert_int_equal(s->answered[id], s->asked[id]);
+}
+
+/* ---- scenarios: begin() is safe, run() has an allocation that fails ----------------------------
+ */
+
+static void begin_nothing(struct seen *s)
+{
+}
+
+static void run_life(struct seen *s)
+{
+	struct app *web = &s->w->apps[0], *db = &s->w->apps[1];
+	struct control_message cancel = {.type = CONTROL_CANCEL};
+	uint32_t waits;
+
+	attach(s, 0, 1, false, false);
+	attach(s, 1, 2, false, false);
+	waits = connect_to(s, web, "db/late", CONNECT_WAIT_NAME, TRANSPORT_ANY);
+	cancel.request = connect_to(s, web, "db/never", CONNECT_WAIT_NAME, TRANSPORT_ANY);
+	say(s, web, &cancel);
+	listen_as(s, db, 1, "echo");
+	listen_as(s, db, 2, "late");
+	pump(s);
+	/* If the name found no memory, the caller waits for it still. */
+	cancel.request = waits;
+	if (!s->answered[waits])
+		say(s, web, &cancel);
+	s->accept = true;
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_GRANT);
+	pump(s);
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_ARGO_STRICT);
+	(void)connect_to(s, web, "echo", 0, TRANSPORT_ANY);
+	pump(s);
+	unlisten(s, db, 1);
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_ANY);
+	pump(s);
+	check_answers(s);
+	app_die(db);
+	world_check(s->w);
+	pump(s);
+}
+
+/* Enough of everything that the hash tables grow. */
+static void run_many(struct seen *s)
+{
+	char name[NAME_SIZE];
+
+	attach(s, 0, 1, false, false);
+	for (uint32_t i = 1; i <= 60; i++) {
+		snprintf(name, sizeof(name), "name-%u", i);
+		listen_as(s, &s->w->apps[0], i, name);
+	}
+	attach(s, 1, 2, false, false);
+	for (uint32_t i = 1; i <= 60; i++) {
+		snprintf(name, sizeof(name), "web/name-%u", i);
+		(void)connect_to(s, &s->w->apps[1], name, 0, TRANSPORT_ANY);
+	}
+	pump(s);
+	check_answers(s);
+}
+
+/* A web that stands, then a msgd that starts anew. */
+static void begin_restart(struct seen *s)
+{
+	attach(s, 0, 1, false, false);
+	attach(s, 1, 2, false, false);
+	world_restart(s->w, ALL, NULL);
+	for (unsigned i = 0; i < 2; i++)
+		app_forget(&s->w->apps[i]);
+	broker_recover(s->w->broker, 2);
+}
+
+static void announce_all(struct seen *s, unsigned slot, uint16_t peer, uint32_t role)
+{
+	struct app *app = &s->w->apps[slot];
+
+	if (role == 1)
+		listen_as(s, app, 9, "echo");
+	(void)app_announce_link(app, 3, 77, peer, TRANSPORT_ARGO, role, 1);
+	world_check(s->w);
+	for (uint32_t channel = 1; channel <= 3; channel++) {
+		(void)app_announce_channel(
+			app, 3, channel, role == 1 ? 9 : 0, role == 1 && channel == 1, "echo");
+		world_check(s->w);
+	}
+	(void)app_announce_done(app);
+	world_check(s->w);
+}
+
+static void run_restart(struct seen *s)
+{
+	attach(s, 0, 1, true, true);
+	announce_all(s, 0, 2, 0);
+	attach(s, 1, 2, true, true);
+	/* Both are held until all have announced. */
+	attach(s, 2, 3, false, false);
+	listen_as(s, &s->w->apps[2], 1, "held");
+	(void)connect_to(s, &s->w->apps[2], "db/echo", 0, TRANSPORT_ANY);
+	announce_all(s, 1, 1, 1);
+	pump(s);
+	check_answers(s);
+}
+
+static void begin_quiesce(struct seen *s)
+{
+	attach(s, 0, 1, false, false);
+	attach(s, 1, 2, false, false);
+	listen_as(s, &s->w->apps[1], 1, "echo");
+	(void)connect_to(s, &s->w->apps[0], "db/echo", 0, TRANSPORT_ANY);
+	pump(s);
+}
+
+static void run_quiesce(struct seen *s)
+{
+	struct broker_domain_info *last = &s->w->domains[s->w->n_domains - 1];
+
+	assert_int_equal(broker_quiesce(s->w->broker, 1), 0);
+	world_check(s->w);
+	app_park(&s->w->apps[0]);
+	world_check(s->w);
+	assert_int_equal(broker_resume(s->w->broker, 1), 0);
+	pump(s);
+	/* Domain events: one domain is replaced under its domid, one appears. */
+	last->generation++;
+	s->w->domains[s->w->n_domains] = *last;
+	s->w->domains[s->w->n_domains++].domid = 9;
+	world_domains(s->w);
+	world_check(s->w);
+	world_remove_domain(s->w, 2);
+	world_check(s->w);
+	s->w->apps[1].process = NULL;
+	attach(s, 0, 1, false, false);
+	pump(s);
+}
+
+static void every_allocation(void (*begin)(struct seen *s), void (*run)(struct seen *s))
+{
+	bool hit = true;
+
+	for (unsigned n = 1; hit; n++) {
+		struct seen *s = calloc(1, sizeof(*s));
+
+		assert_non_null(s);
+		s->w = world_new(ALL, NULL);
+		begin(s);
+		world_check(s->w);
+		failing_malloc_set(n);
+		run(s);
+		hit = failing_malloc_end();
+		for (unsigned i = 0; i < WORLD_APPS; i++)
+			assert_false(s->w->apps[i].dropped && !s->w->apps[i].reason[0]);
+		/* The failure showed, and only a failure did. */
+		if (hit)
+			assert_true(s->n_no_memory || world_logged(s->w, "out of memory"));
+		else
+			assert_false(s->n_no_memory || world_logged(s->w, "out of memory"));
+		world_domains(s->w);
+		world_free(s->w);
+		free(s);
+		assert_in_range(n, 1, 1000);
+	}
+}
+
+static void test_life(void **state)
+{
+	every_allocation(begin_nothing, run_life);
+}
+
+static void test_many(void **state)
+{
+	every_allocation(begin_nothing, run_many);
+}
+
+static void test_restart(void **state)
+{
+	every_allocation(begin_restart, run_restart);
+}
+
+static void test_quiesce(void **state)
+{
+	every_allocation(begin_quiesce, run_quiesce);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_quiesce),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
