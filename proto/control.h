@@ -59,9 +59,7 @@ enum transport_kind {
 
 enum channel_type {
 	CHANNEL_SEQPACKET = 1,
-	CHANNEL_STREAM,
-	CHANNEL_DGRAM,
-	CHANNEL_TYPE_LIMIT,
+	CHANNEL_TYPE_LIMIT, /* a type from here on does not decode */
 };
 
 #define CONNECT_WAIT_NAME 1U /* wait until the name is there */

@@ -23,8 +23,6 @@ struct view {
 
 static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
 	[CHANNEL_SEQPACKET] = "seqpacket",
-	[CHANNEL_STREAM] = "stream",
-	[CHANNEL_DGRAM] = "dgram",
 };
 
 /* comm comes from a guest; the codec has made it printable ASCII, but this does not rest on that.

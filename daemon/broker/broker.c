@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <syslog.h>
 
-
 void broker_limits_default(struct broker_limits *ret_limits)
 {
 	*ret_limits = (struct broker_limits){

@@ -400,7 +400,7 @@ static void test_errors(void **state)
 	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
 	struct app *web = app_new(w, 2, 1, false), *vault = app_new(w, 3, 5, false);
 	struct control_message listen = {.type = CONTROL_LISTEN, .request = 9};
-	struct control_message dgram = {.type = CONTROL_CONNECT, .request = 14};
+	struct control_message other = {.type = CONTROL_CONNECT, .request = 14};
 	static const struct {
 		const char *address;
 		uint32_t error;
@@ -440,14 +440,14 @@ static void test_errors(void **state)
 	}
 	assert_true(world_logged(w, "web(1) pid 1001 (test) connects to db/nosuch (no rule)"));
 	assert_true(world_logged(w, "connects to vault/secret (test.policy:2)"));
-	/* Type, name taken, bad name. */
-	dgram.connect.type = CHANNEL_DGRAM;
-	strcpy(dgram.connect.address, "db");
-	assert_int_equal(app_send(caller, &dgram), 0);
+	/* Type (of a later version), name taken, bad name. */
+	other.connect.type = CHANNEL_TYPE_LIMIT;
+	strcpy(other.connect.address, "db");
+	assert_int_equal(app_send(caller, &other), 0);
 	TAKE_STATUS(caller, 14, EPROTOTYPE);
 	assert_int_equal(app_listen(holder, 7, "db", 4), EADDRINUSE);
 	listen.listen.listener = 8;
-	listen.listen.type = CHANNEL_STREAM;
+	listen.listen.type = CHANNEL_SEQPACKET;
 	listen.listen.backlog = 1;
 	strcpy(listen.listen.name, "b d");
 	assert_int_equal(app_send(holder, &listen), 0);
