@@ -8,8 +8,8 @@
 
 /*
  * Runs `xen-sim PATH -d` and waits until it says that it listens. It is looked for in $XEN_SIM,
- * beside msgd's own binary, in the build tree's hv/sim, then in $PATH. -ENOENT: not found; -EIO: it
- * failed (it has said why on stderr).
+ * beside msgd's own binary, in the build tree's hv/sim, then in $PATH. What it says later goes to
+ * PATH.log. -ENOENT: not found; -EIO: it failed, and what it said of that was copied to stderr.
  */
 int sim_start(const char *path);
 
