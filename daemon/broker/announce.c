@@ -47,7 +47,6 @@ void recovery_one_less(struct broker *broker)
 {
 	if (broker->n_awaited == 0)
 		return;
-	broker->settle = true;
 	if (--broker->n_awaited == 0 && broker->recovering)
 		recovery_end(broker);
 }

@@ -74,6 +74,7 @@ void process_not_awaited(struct process *process)
 	if (!process->awaited)
 		return;
 	process->awaited = false;
+	process->broker->settle = true;
 	recovery_one_less(process->broker);
 }
 
@@ -199,6 +200,5 @@ int process_hello(struct process *process, const struct control_message *message
 	}
 	process_set_state(process, PROCESS_READY);
 	process_not_awaited(process);
-	process->broker->settle = true;
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "daemon/shell/server.h"
+#include "tests/simulate/broker-clock.h"
 #include "tests/simulate/simulate.h"
 
 struct event {
@@ -33,7 +34,8 @@ struct event_base {
 	struct world *world; /* borrowed */
 	LIST_HEAD(, event) events;
 	TAILQ_HEAD(, event) active;
-	bool inside; /* a callback runs */
+	bool inside;	 /* a callback runs */
+	uint64_t ran_ns; /* when the last callback began */
 	bool stop;
 };
 
@@ -132,8 +134,19 @@ static void event_run(struct event *event, short what)
 	if (!(event->events & EV_PERSIST))
 		(void)event_del(event);
 	base->inside = true;
+	base->ran_ns = now_ns(base->world);
 	event->fn(event->fd, what, event->arg); /* may free the event */
 	base->inside = false;
+}
+
+/* Before the loop sleeps: the broker worked with the time of its last turn, not of an earlier one.
+ */
+static void clock_check(const struct event_base *base)
+{
+	const struct msgd *msgd = base->world->msgd;
+
+	if (broker_clock_ns(server_broker(msgd->server)) < base->ran_ns)
+		fail(base->world, "the broker's clock stands still");
 }
 
 /* One event, or sleep. There is one descriptor: the hypervisor's. */
@@ -155,6 +168,7 @@ static void loop_once(struct event_base *base)
 	LIST_FOREACH (event, &base->events, all) {
 		if (event->fd < 0 || !event->added)
 			continue;
+		clock_check(base);
 		pollfd.fd = event->fd;
 		if (sim_task_poll(
 			    base->world->sim, &pollfd, 1, timer ? timer->due_ns : UINT64_MAX) > 0)

@@ -589,6 +589,13 @@ static void test_backlog(void **state)
 	world_check(w);
 	app_connect(caller, 6, "db", 0, 0);
 	take_channel(caller, holder, 6);
+	/* The listener closes without accepting, before the caller does: the place is free. */
+	app_connect(caller, 7, "db", 0, 0);
+	TAKE_STATUS(caller, 7, ECONNREFUSED);
+	app_closed(holder, ends[1], channel[2]);
+	world_check(w);
+	app_connect(caller, 8, "db", 0, 0);
+	take_channel(caller, holder, 8);
 	/* Unlistened with offers outstanding: they stay channels. */
 	unlisten.unlisten.listener = 1;
 	assert_int_equal(app_send(holder, &unlisten), 0);
@@ -596,13 +603,12 @@ static void test_backlog(void **state)
 	world_check(w);
 	assert_int_equal(app_send(holder, &unlisten), 0);
 	TAKE_STATUS(holder, 77, ENOENT);
-	app_closed(holder, ends[1], channel[2]);
 	app_closed(caller, ends[0], channel[2]);
 	/* Who does not read gets no more. */
 	assert_int_equal(app_listen(holder, 1, "db", 2), 0);
 	holder->congested = true;
-	app_connect(caller, 7, "db", 0, 0);
-	TAKE_STATUS(caller, 7, ECONNREFUSED);
+	app_connect(caller, 9, "db", 0, 0);
+	TAKE_STATUS(caller, 9, ECONNREFUSED);
 	world_free(w);
 }
 

@@ -228,6 +228,51 @@ static void test_slow_end(void **state)
 	world_free(s.w);
 }
 
+/* The other end's process was not there at start; it dies before it has announced. */
+static void test_newcomer_dies(void **state)
+{
+	const struct control_message *m;
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = &w->apps[0], *holder = &w->apps[1];
+
+	broker_recover(w->broker, 1);
+	assert_int_equal(app_attach(holder, 2, false), 0);
+	assert_int_equal(app_hello(holder, true, true), 0);
+	assert_int_equal(app_attach(caller, 3, true), 0);
+	assert_int_equal(app_hello(caller, true, true), 0);
+	TAKE(m, caller, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_done(caller), 0);
+	assert_false(w->broker->recovering);
+	TAKE_NOTHING(caller);
+	app_die(holder);
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	assert_string_equal(m->link_down.reason, "the other end did not come back");
+	world_free(w);
+}
+
+/* The other end's process was there at start, comes late, and knows nothing of the link. */
+static void test_late_and_empty(void **state)
+{
+	const struct control_message *m;
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = &w->apps[0], *holder = &w->apps[1];
+
+	broker_recover(w->broker, 2);
+	assert_int_equal(app_attach(holder, 2, true), 0);
+	assert_int_equal(app_attach(caller, 3, true), 0);
+	assert_int_equal(app_hello(caller, true, true), 0);
+	TAKE(m, caller, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_done(caller), 0);
+	expire(w);
+	TAKE_NOTHING(caller);
+	assert_int_equal(app_hello(holder, true, false), 0);
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	assert_string_equal(m->link_down.reason, "the other end did not come back");
+	world_free(w);
+}
+
 static void test_one_sided(void **state)
 {
 	const struct control_message *m;
@@ -431,6 +476,8 @@ int main(void)
 		cmocka_unit_test(test_names_are_kept),
 		cmocka_unit_test(test_time_limit),
 		cmocka_unit_test(test_slow_end),
+		cmocka_unit_test(test_newcomer_dies),
+		cmocka_unit_test(test_late_and_empty),
 		cmocka_unit_test(test_one_sided),
 		cmocka_unit_test(test_being_made),
 		cmocka_unit_test(test_policy_again),

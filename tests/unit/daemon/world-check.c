@@ -60,6 +60,9 @@ static void check_process(const struct process *process)
 		REQUIRE(listener_find(process->domain, listener->name) == listener);
 		LIST_FOREACH (channel, &listener->offered, offered) {
 			REQUIRE(channel->listener == listener);
+			REQUIRE(!channel->confirmed[!channel->caller]);
+			REQUIRE(channel->state == BROKER_CHANNEL_OFFERED ||
+				channel->state == BROKER_CHANNEL_CLOSING);
 			n++;
 		}
 		REQUIRE(n == listener->n_offered);

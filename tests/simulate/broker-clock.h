@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef TESTS_SIMULATE_BROKER_CLOCK_H
+#define TESTS_SIMULATE_BROKER_CLOCK_H
+
+#include <stdint.h>
+
+struct broker;
+
+/* The time of the event that the broker handled last. */
+uint64_t broker_clock_ns(const struct broker *broker);
+
+#endif
