@@ -18,8 +18,8 @@
 #include "agent/ledger.h"
 #include "base/cleanup.h"
 
-struct client {
-	LIST_ENTRY(client) entry;
+struct agent_client {
+	LIST_ENTRY(agent_client) entry;
 	struct agent *agent;   /* borrowed: the owner */
 	struct holder *holder; /* owned */
 	int fd;		       /* owned */
@@ -27,14 +27,14 @@ struct client {
 };
 
 struct agent {
-	struct event_base *base;     /* borrowed */
-	struct hv *hv;		     /* borrowed */
-	const struct agent_ops *ops; /* borrowed */
-	void *arg;		     /* borrowed */
-	struct ledger *ledger;	     /* owned */
-	int fd;			     /* owned */
-	struct event *event;	     /* owned */
-	LIST_HEAD(, client) clients; /* owned */
+	struct event_base *base;	   /* borrowed */
+	struct hv *hv;			   /* borrowed */
+	const struct agent_ops *ops;	   /* borrowed */
+	void *arg;			   /* borrowed */
+	struct ledger *ledger;		   /* owned */
+	int fd;				   /* owned */
+	struct event *event;		   /* owned */
+	LIST_HEAD(, agent_client) clients; /* owned */
 };
 
 __attribute__((format(printf, 3, 4))) static void agent_log(
@@ -95,7 +95,7 @@ static const struct ledger_store agent_store = {
 /* ---- clients ----------------------------------------------------------------------------------
  */
 
-static void client_free(struct client *client)
+static void agent_client_free(struct agent_client *client)
 {
 	LIST_REMOVE(client, entry);
 	if (client->event)
@@ -104,18 +104,18 @@ static void client_free(struct client *client)
 	free(client);
 }
 
-static void client_leave(struct client *client)
+static void agent_client_leave(struct agent_client *client)
 {
 	struct agent *agent = client->agent;
 
 	ledger_leave(client->holder);
-	client_free(client);
+	agent_client_free(client);
 	if (agent->ops->idle && LIST_EMPTY(&agent->clients))
 		agent->ops->idle(agent->arg, true);
 }
 
 /* False: it does not read. */
-static bool client_send(const struct client *client, const struct agent_reply *reply)
+static bool agent_client_send(const struct agent_client *client, const struct agent_reply *reply)
 {
 	return send(client->fd, reply, sizeof(*reply), MSG_NOSIGNAL | MSG_DONTWAIT) ==
 	       (ssize_t)sizeof(*reply);
@@ -123,7 +123,7 @@ static bool client_send(const struct client *client, const struct agent_reply *r
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct client *client = arg;
+	struct agent_client *client = arg;
 	/* One byte more than the longest: a longer packet is seen to be one. */
 	uint8_t packet[AGENT_PACKET_MAX + 1];
 	struct agent_reply reply;
@@ -133,17 +133,17 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		client_leave(client);
+		agent_client_leave(client);
 		return;
 	}
 	stays = ledger_request(client->holder, packet, (size_t)n, &reply);
-	if (!client_send(client, &reply) || !stays)
-		client_leave(client);
+	if (!agent_client_send(client, &reply) || !stays)
+		agent_client_leave(client);
 }
 
-static int client_new(struct agent *agent, int fd)
+static int agent_client_new(struct agent *agent, int fd)
 {
-	struct client *client = calloc(1, sizeof(*client));
+	struct agent_client *client = calloc(1, sizeof(*client));
 	struct ucred cred = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(cred);
 	int r;
@@ -168,7 +168,7 @@ static int client_new(struct agent *agent, int fd)
 	if (!client->event || event_add(client->event, NULL) < 0) {
 		ledger_leave(client->holder);
 		client->fd = -1; /* stays the caller's */
-		client_free(client);
+		agent_client_free(client);
 		return -ENOMEM;
 	}
 	return 0;
@@ -179,7 +179,7 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 	struct agent *agent = arg;
 	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0 || client_new(agent, fd) < 0)
+	if (fd < 0 || agent_client_new(agent, fd) < 0)
 		return;
 	(void)steal_fd(&fd);
 	if (agent->ops->idle)
@@ -219,7 +219,7 @@ void agent_free(struct agent *agent)
 		return;
 	ledger_free(agent->ledger);
 	while (!LIST_EMPTY(&agent->clients))
-		client_free(LIST_FIRST(&agent->clients));
+		agent_client_free(LIST_FIRST(&agent->clients));
 	if (agent->event)
 		event_free(agent->event);
 	close_p(&agent->fd);
@@ -229,8 +229,8 @@ void agent_free(struct agent *agent)
 void agent_record_gone(struct agent *agent, const char *key)
 {
 	struct agent_reply gone;
-	struct client *client = ledger_gone(agent->ledger, key, &gone);
+	struct agent_client *client = ledger_gone(agent->ledger, key, &gone);
 
-	if (client && !client_send(client, &gone))
-		client_leave(client);
+	if (client && !agent_client_send(client, &gone))
+		agent_client_leave(client);
 }

@@ -43,7 +43,7 @@ int ledger_new(const struct ledger_store *store, void *arg, struct ledger **ret_
 	return 0;
 }
 
-static void record_free(struct ledger_record *record)
+static void ledger_record_free(struct ledger_record *record)
 {
 	LIST_REMOVE(record, entry);
 	free(record);
@@ -57,7 +57,7 @@ void ledger_free(struct ledger *ledger)
 	if (!ledger)
 		return;
 	while ((record = LIST_FIRST(&ledger->records)))
-		record_free(record);
+		ledger_record_free(record);
 	while ((holder = LIST_FIRST(&ledger->holders))) {
 		LIST_REMOVE(holder, entry);
 		free(holder);
@@ -109,13 +109,13 @@ void ledger_leave(struct holder *holder)
 		/* What cannot be removed now is deleted by msgd, which sees that nobody is there.
 		 */
 		(void)ledger->store->remove(ledger->arg, record->key);
-		record_free(record);
+		ledger_record_free(record);
 	}
 	LIST_REMOVE(holder, entry);
 	free(holder);
 }
 
-static struct ledger_record *record_find(struct ledger *ledger, const char *key)
+static struct ledger_record *ledger_record_find(struct ledger *ledger, const char *key)
 {
 	struct ledger_record *record;
 
@@ -157,7 +157,7 @@ static int quota_check(const struct holder *holder)
 static int holder_publish(struct holder *holder, const char *key, const void *value, size_t len)
 {
 	struct ledger *ledger = holder->ledger;
-	struct ledger_record *record = record_find(ledger, key);
+	struct ledger_record *record = ledger_record_find(ledger, key);
 	_cleanup_free_ struct ledger_record *fresh = NULL;
 	int r = 0;
 
@@ -183,7 +183,7 @@ static int holder_publish(struct holder *holder, const char *key, const void *va
 static int holder_remove(struct holder *holder, const char *key)
 {
 	struct ledger *ledger = holder->ledger;
-	struct ledger_record *record = record_find(ledger, key);
+	struct ledger_record *record = ledger_record_find(ledger, key);
 	int r;
 
 	if (!record || record->holder != holder)
@@ -191,7 +191,7 @@ static int holder_remove(struct holder *holder, const char *key)
 	r = ledger->store->remove(ledger->arg, key);
 	if (r < 0 && r != -ENOENT)
 		return r; /* still its own: removed, at the latest, when it leaves */
-	record_free(record);
+	ledger_record_free(record);
 	return r;
 }
 
@@ -251,7 +251,7 @@ bool ledger_request(
 
 void *ledger_gone(struct ledger *ledger, const char *key, struct agent_reply *ret_reply)
 {
-	struct ledger_record *record = record_find(ledger, key);
+	struct ledger_record *record = ledger_record_find(ledger, key);
 	void *client;
 
 	if (!record)
@@ -259,6 +259,6 @@ void *ledger_gone(struct ledger *ledger, const char *key, struct agent_reply *re
 	client = record->holder->client;
 	reply_init(ret_reply, AGENT_GONE);
 	strcpy(ret_reply->key, record->key);
-	record_free(record);
+	ledger_record_free(record);
 	return client;
 }
