@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See agent.h. Each turn of the loop takes one packet of one client and answers it. What cannot be
- * written at once is not kept: a client has one request under way, and room for its answer, or it
- * does not follow the protocol and is closed.
+ * See agent.h. Each turn of the loop takes one packet of one client and answers it. An answer that
+ * cannot be written at once is not kept, and its client is closed: a client that follows the
+ * protocol has one request under way and room for the answer.
  */
 #include "agent/agent.h"
 
@@ -52,8 +52,7 @@ __attribute__((format(printf, 3, 4))) static void agent_log(
 /* ---- the store --------------------------------------------------------------------------------
  */
 
-/* Errors that a client can do something about are its own; the rest is told to the administrator.
- */
+/* A client gets the errors that it can do something about. Every other error goes to the log. */
 static int store_result(const struct agent *agent, const char *what, const char *key, int r)
 {
 	if (r == 0 || r == -ENOENT || r == -EINVAL)
@@ -124,7 +123,7 @@ static bool agent_client_send(const struct agent_client *client, const struct ag
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent_client *client = arg;
-	/* One byte more than the longest: a longer packet is seen to be one. */
+	/* One byte more than the longest packet: so a longer packet is recognised. */
 	uint8_t packet[AGENT_PACKET_MAX + 1];
 	struct agent_reply reply;
 	ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);

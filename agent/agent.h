@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The agent's connections, on libevent: a listening SOCK_SEQPACKET socket, its clients, and the
- * store behind an hv handle. Run by msg-agent in a guest and by msgd in its own domain. It must
- * never wait for a client.
+ * store behind an hv handle. msg-agent runs the agent in a guest; msgd runs it in its own domain.
+ * The agent must never wait for a client.
  */
 #ifndef MSGD_AGENT_AGENT_H
 #define MSGD_AGENT_AGENT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See ledger.h. A few hundred records at most, so lists are searched. */
+/* See ledger.h. There are a few hundred records at most, so lists are searched. */
 #include "agent/ledger.h"
 
 #include <errno.h>
@@ -106,7 +106,9 @@ void ledger_leave(struct holder *holder)
 		next = LIST_NEXT(record, entry);
 		if (record->holder != holder)
 			continue;
-		/* What cannot be removed now is deleted by msgd, which sees that nobody is there.
+		/*
+		 * msgd deletes a record that cannot be removed now: it sees that the application is
+		 * gone.
 		 */
 		(void)ledger->store->remove(ledger->arg, record->key);
 		ledger_record_free(record);
@@ -190,7 +192,7 @@ static int holder_remove(struct holder *holder, const char *key)
 		return -ENOENT;
 	r = ledger->store->remove(ledger->arg, key);
 	if (r < 0 && r != -ENOENT)
-		return r; /* still its own: removed, at the latest, when it leaves */
+		return r; /* the holder keeps the record; ledger_leave removes it */
 	ledger_record_free(record);
 	return r;
 }

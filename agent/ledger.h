@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which connection holds which record of the store: the agent's core (hv/xen/agent-protocol.h). It
- * decides what each may do and owns no descriptor; msg-agent and msgd run it, tests run it on a
- * store of their own. It must never touch a record that its asker does not hold, and never hold
- * more than its limits for anybody.
+ * The agent's core (hv/xen/agent-protocol.h): the ledger knows which connection holds which record
+ * of the store, and decides what each connection may do. It owns no descriptor; msg-agent and msgd
+ * run it, and tests run it on a store of their own. The ledger must never touch a record for a
+ * connection that does not hold it, and never keep more than its limits for one user.
  */
 #ifndef MSGD_AGENT_LEDGER_H
 #define MSGD_AGENT_LEDGER_H
@@ -16,16 +16,18 @@
 #include "hv/xen/agent-protocol.h"
 
 /*
- * All limits are here. In all, as many connections as four domains may have applications by default
- * (proto/limits.h, DOMAIN_PROCESSES_MAX): msgd refuses more of one domain anyway, and 256
- * descriptors are far from a service's 1024.
+ * All limits are here. The agent admits as many connections as four domains may have applications
+ * by default (proto/limits.h, DOMAIN_PROCESSES_MAX): msgd refuses more of one domain anyway, and
+ * 256 descriptors are far from a service's 1024.
  */
 #define LEDGER_HOLDERS_MAX 256U
 /* One user must not keep all others out. */
 #define LEDGER_HOLDERS_PER_UID 64U
-/* libmsg publishes one record a context, over a connection of its own; the rest is for later. */
+/* libmsg publishes one record for a context, over a connection of its own. The rest is spare. */
 #define LEDGER_RECORDS_PER_HOLDER 4U
-/* A record is one of the domain's 1000 nodes in xenstored, which its front ends live on, too. */
+/*
+ * A record is one of the domain's 1000 nodes in xenstored; the domain's front ends need nodes, too.
+ */
 #define LEDGER_RECORDS_MAX     256U
 #define LEDGER_RECORDS_PER_UID 64U
 /* Sizes are those of the store: HV_STORE_KEY_MAX, HV_STORE_VALUE_MAX. */
@@ -49,7 +51,7 @@ void ledger_free(struct ledger *ledger);
 /* client: borrowed, for ledger_gone. -EUSERS: over a limit. -ENOMEM. */
 int ledger_admit(struct ledger *ledger, uid_t uid, void *client, struct holder **ret_holder);
 
-/* The connection is closed: what it published is removed from the store. Frees it. */
+/* The connection is closed: its records are removed from the store. Frees the holder. */
 void ledger_leave(struct holder *holder);
 
 /*
@@ -60,8 +62,8 @@ bool ledger_request(
 	struct holder *holder, const void *packet, size_t len, struct agent_reply *ret_reply);
 
 /*
- * The store says that this record is gone. Returns the client that held it, with what it is to be
- * told, or NULL: it was nobody's, or its holder removed it.
+ * The store says that this record is gone. Returns the client that held the record, with the
+ * message for that client; or NULL: nobody held it, or its holder removed it.
  */
 void *ledger_gone(struct ledger *ledger, const char *key, struct agent_reply *ret_reply);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See listen.h. It must never take a path away from a process that still answers on it. */
+/* See listen.h. A path must never be taken away from a process that still answers on it. */
 #include "agent/listen.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 
-/* Whoever serves the path answers connect; a socket file left behind refuses it. */
+/* A process that serves the path answers connect; a socket file left behind refuses it. */
 static int path_clear(const struct sockaddr_un *address, int type)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -23,7 +23,7 @@ static int path_clear(const struct sockaddr_un *address, int type)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	/* EPROTOTYPE: it is served, by a socket of another type. */
+	/* EPROTOTYPE: a socket of another type serves the path. */
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 		errno == EAGAIN || errno == EPROTOTYPE)
 		return -EADDRINUSE;

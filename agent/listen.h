@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A listening Unix socket at a path: what the agent and msgd make where systemd gave them none. */
+/* A listening Unix socket at a path. The agent and msgd make one where systemd gave them none. */
 #ifndef MSGD_AGENT_LISTEN_H
 #define MSGD_AGENT_LISTEN_H
 
@@ -7,7 +7,7 @@
 
 /*
  * type: SOCK_STREAM or SOCK_SEQPACKET. A socket file that nobody serves any more is replaced.
- * -EADDRINUSE: somebody answers there; -EEXIST: something that is no socket; -ENAMETOOLONG.
+ * -EADDRINUSE: a process answers there; -EEXIST: the path is no socket; -ENAMETOOLONG.
  */
 int unix_listen(const char *path, int type, mode_t mode, int backlog, int *ret_fd);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msg-agent: a guest's small root process between applications and the store. Started by systemd
- * on the first connection, it ends when nobody has needed it for a while.
+ * msg-agent: a guest's small root process between applications and the store. systemd starts it on
+ * the first connection, and it ends when it has had no client for a while.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,10 @@
 #include "base/log.h"
 #include "hv/xen/agent-protocol.h"
 
-/* Activated and not needed: a root process less. Long enough for a service that restarts. */
+/*
+ * An agent that systemd started and nobody needs ends: one root process less. The time is long
+ * enough for a service that restarts.
+ */
 #define IDLE_EXIT_S 30
 
 #define EVENTS_A_TURN 16
@@ -62,7 +65,7 @@ static void on_idle(void *arg, bool idle)
 
 static const struct agent_ops agent_ops = {.log = on_log, .idle = on_idle};
 
-/* systemd keeps the socket: who connects now starts the next one. */
+/* systemd keeps the socket: the next connection starts the next agent. */
 static void on_idle_over(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *daemon = arg;

@@ -35,7 +35,7 @@ struct limit_key {
 		key, offsetof(struct broker_limits, field), lo, hi                                 \
 	}
 
-/* The maxima keep sums of all limits of a domain far from what would hurt dom0's memory. */
+/* With these maxima the sum of a domain's limits stays far below dom0's memory. */
 static const struct limit_key limit_keys[] = {
 	LIMIT("processes", processes, 1, 4096),
 	LIMIT("names", names, 0, 65536),
@@ -152,7 +152,7 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 {
 	struct context *context = arg;
 
-	/* inih goes on after an error; the first one is the one to tell. */
+	/* inih goes on after an error; the first error is the one to tell. */
 	if (context->result < 0)
 		return 0;
 	if (!value)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgd: starts the parts, serves signals, systemd and the admin socket. It must never keep a timer
- * running that nobody asked for: an idle msgd does not wake up.
+ * msgd: starts the parts, serves signals, systemd and the admin socket. An idle msgd must not wake
+ * up: every timer here has a request behind it.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -29,7 +29,7 @@
 #define EXIT_USAGE  2
 #define EXIT_IN_USE 3 /* another msgd is there */
 
-/* Connects that wait until the loop comes round. */
+/* Connections that wait for the next turn of the loop. */
 #define SOCKET_BACKLOG 64
 
 struct msgd {
@@ -97,7 +97,7 @@ static int socket_given(int type)
 	return -1;
 }
 
-/* Ours are told apart by their type: a stream for admin, packets for attach. */
+/* The two sockets differ in their type: a stream for admin, packets for attach. */
 static int sockets_check(void)
 {
 	int n = sd_listen_fds(0), known = 0;
@@ -156,8 +156,10 @@ static void on_agent_log(void *arg, int priority, const char *text)
 
 static const struct agent_ops attach_ops = {.log = on_agent_log};
 
-/* What they publish goes into the store, under this domain: from there it comes to us as any does,
- * and a msgd after us finds it. */
+/*
+ * Records of local applications go into the store under this domain. msgd finds them there as it
+ * finds all records, and so does the next msgd.
+ */
 static int msgd_agent(struct msgd *msgd, struct hv *hv)
 {
 	int fd, r = socket_get("attach", msgd->settings.attach, SOCK_SEQPACKET, 0660, &fd,
@@ -221,7 +223,7 @@ static int msgd_signals(struct msgd *msgd)
 /* ---- start and end ------------------------------------------------------------------------------
  */
 
-/* One msgd a hypervisor: two would both answer every application. */
+/* There is one msgd for a hypervisor: two would both answer every application. */
 static int msgd_lock(struct msgd *msgd)
 {
 	const char *path = msgd->settings.lock;
@@ -254,8 +256,7 @@ static int msgd_open_hv(const struct settings *settings, struct hv **ret_hv)
 	char path[400];
 	int r = hv_open(settings->hv, ret_hv, &reason);
 
-	/* ECONNREFUSED: a socket that an emulator left behind; xen-sim knows what to do about it.
-	 */
+	/* ECONNREFUSED: an emulator left the socket behind, and xen-sim knows how to replace it. */
 	if ((r == -ENOENT || r == -ECONNREFUSED) &&
 		hv_spec_sim_path(settings->hv, path, sizeof(path))) {
 		log_notice("no emulator on %s: starting xen-sim", path);
@@ -331,7 +332,8 @@ static int msgd_start(struct msgd *msgd)
 		.reload = msgd_reload,
 		.arg = msgd};
 	r = msgd_agent(msgd, hv);
-	(void)sd_listen_fds(1); /* nobody whom we start is to believe that they are its own */
+	(void)sd_listen_fds(
+		1); /* a program that msgd starts must not take the sockets for its own */
 	return r < 0 ? r : msgd_signals(msgd);
 }
 

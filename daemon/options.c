@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The command line, msgd.conf and the defaults, made into one. Touches nothing but those files. */
+/*
+ * Makes one set of options from the command line, msgd.conf and the defaults. It touches only those
+ * files.
+ */
 #include "daemon/options.h"
 
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What msgd is told to do: command line over msgd.conf over defaults. Read again at each reload;
- * what cannot change in a running msgd (hypervisor, admin socket) is then left as it was.
+ * msgd's options: command line over msgd.conf over defaults. They are read again at each reload;
+ * options that cannot change in a running msgd (hypervisor, admin socket) then stay as they were.
+ * Only main.c includes this header.
  */
 #ifndef MSGD_DAEMON_OPTIONS_H
 #define MSGD_DAEMON_OPTIONS_H
@@ -17,7 +18,7 @@ struct options {
 	size_t n_policy;
 };
 
-/* What is in force. */
+/* The settings in force. */
 struct settings {
 	struct config config;  /* owned */
 	struct policy *policy; /* owned, or NULL once it was handed on */

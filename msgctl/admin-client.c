@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Asking msgd. An answer is bounded: something else than msgd may listen there. */
+/* Asks msgd. An answer is bounded: another program than msgd may listen there. */
 #include "msgctl/admin-client.h"
 
 #include <errno.h>

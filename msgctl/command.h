@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the commands share. Each prints one answer of msgd for people; main.c does --json for all.
+/*
+ * The table of commands. Each command prints one answer of msgd for people; main.c does --json for
+ * all.
  */
 #ifndef MSGD_MSGCTL_COMMAND_H
 #define MSGD_MSGCTL_COMMAND_H
@@ -11,9 +13,9 @@ struct command {
 	const char *name; /* also the admin protocol's op */
 	void (*print)(const json_t *answer);
 	const char *help;
-	const char *argument; /* what it wants one of: "DOMAIN", sent as "domain"; or NULL */
+	const char *argument; /* its argument: "DOMAIN", sent as "domain"; or NULL */
 	bool waits;	      /* --timeout is for it */
-	/* Whether the answer, though it is one, is not what was wanted; or NULL. */
+	/* Why the answer, though it is one, does not do what was asked for; or NULL. */
 	bool (*fell_short)(const json_t *answer);
 };
 

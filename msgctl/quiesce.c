@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* quiesce and resume: one line for each application, and what to do next. */
+/* quiesce and resume: one line for each application, and the next step. */
 #include <stdio.h>
 
 #include "msgctl/command.h"

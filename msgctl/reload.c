@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* reload: msgd has done it before it answers; an error was printed already, and what was in force
- * stays. */
+/*
+ * reload: msgd has reloaded before it answers. After an error, which main.c has printed, the former
+ * settings stay in force.
+ */
 #include <stdio.h>
 
 #include "msgctl/command.h"

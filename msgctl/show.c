@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status, domains, names, links, channels: what msgd knows, for people. */
+/* status, domains, names, links, channels: msgd's views, for people. */
 #include <stdio.h>
 #include <string.h>
 

@@ -242,7 +242,7 @@ static bool link_create_check(const struct control_message *message)
 	return ring_check(create->transport, create->ring_pages, create->ring_len);
 }
 
-/* What argo-strict shares: nothing. Only its offers have no port, and then have a ring's name. */
+/* argo-strict shares nothing. Only its offers have no port, and they name a ring. */
 static bool strict_check(uint32_t port, uint32_t aport, uint32_t doorbell_ref, uint32_t refs_ref)
 {
 	return port || (aport && !doorbell_ref && !refs_ref);

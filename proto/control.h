@@ -42,7 +42,7 @@ enum control_type {
 	CONTROL_QUIESCE,      /* give everything back: the domain is to be saved; PROTOCOL.md 5.5 */
 };
 
-/* Features, HELLO and WELCOME: what this side can do. */
+/* Features, in HELLO and WELCOME: the abilities of this side. */
 #define FEATURE_ARGO	    UINT64_C(1) /* the domain's Argo works for this process */
 #define FEATURE_ARGO_STRICT UINT64_C(2) /* it makes links of TRANSPORT_ARGO_STRICT */
 /* Why it has no FEATURE_ARGO, where it can tell. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the admin socket answers: views of the broker, and the commands. Only main.c includes this
+ * The admin socket's answers: views of the broker, and the commands. Only main.c includes this
  * header. An answer never ends msgd, and never waits: quiesce.h answers later.
  */
 #ifndef MSGD_DAEMON_ADMIN_ANSWER_H
@@ -11,7 +11,7 @@
 
 #define ADMIN_ERROR_SIZE 512U
 
-/* What the answers are about; the argument of admin_answers. */
+/* The things that the answers are about: the argument of admin_answers. */
 struct admin_subject {
 	struct server *server;	 /* borrowed */
 	struct quiesce *quiesce; /* borrowed */

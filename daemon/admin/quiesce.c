@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See quiesce.h. One timer for each client that waits; there are few (ADMIN_CLIENTS_MAX). */
+/* See quiesce.h. Each client that waits has a timer; there are few clients (ADMIN_CLIENTS_MAX). */
 #include "daemon/admin/quiesce.h"
 
 #include <errno.h>
@@ -31,12 +31,12 @@ static void quiesce_wait_free(struct quiesce_wait *wait)
 	free(wait);
 }
 
-/* What there is to say now, however much of it is missing. */
+/* The report as it is now, complete or not. */
 static json_t *report(struct quiesce *quiesce, uint16_t domid)
 {
 	json_t *answer;
 
-	/* A paused domain cannot confirm, and real Xen does not tell of it. */
+	/* A paused domain cannot confirm, and real Xen tells nobody that a domain was paused. */
 	(void)server_refresh_domains(quiesce->server);
 	answer = admin_view_quiesced(server_broker(quiesce->server), domid);
 	if (!answer)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgctl quiesce and resume: the answer to quiesce waits until every application of the domain has
- * confirmed, or as long as msgctl wants. The broker knows no such limit; it is kept here.
+ * msgctl quiesce and resume. The answer to quiesce waits until every application of the domain has
+ * confirmed, or until the time limit that msgctl gave. The broker knows no such limit. Only admin/
+ * and main.c include this header. It never changes a domain but by the server.
  */
 #ifndef MSGD_DAEMON_ADMIN_QUIESCE_H
 #define MSGD_DAEMON_ADMIN_QUIESCE_H
@@ -24,7 +25,10 @@ json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *requ
 /* The client does not wait any more. */
 void quiesce_cancel(struct quiesce *quiesce, const struct admin_client *client);
 
-/* Something may have been confirmed. Called from within the broker: looks after it has returned. */
+/*
+ * Something may have been confirmed. The broker may be the caller, so this only notes it; the loop
+ * looks later.
+ */
 void quiesce_look(struct quiesce *quiesce);
 
 #endif

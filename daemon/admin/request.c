@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Parsing one line of an admin client. Pure, and fuzzed: tests/fuzz/admin.c. */
+/* Parses one line of an admin client. Pure, and fuzzed: tests/fuzz/admin.c. */
 #include <errno.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@ const char *admin_op_name(enum admin_op op)
 	return op_names[op];
 }
 
-/* NULL, or what is wrong. */
+/* NULL, or the error as a sentence. */
 static const char *admin_op_parse(const json_t *object, struct admin_request *request)
 {
 	const char *op = json_string_value(json_object_get(object, "op"));
@@ -46,7 +46,7 @@ static const char *admin_domain_parse(const json_t *object, struct admin_request
 		return "no domain";
 	if (len >= sizeof(request->domain))
 		return "the domain is too long";
-	/* Of a string with a NUL in it, a part might name another domain. */
+	/* A string with a NUL in it would name one domain here and another to the client. */
 	if (strlen(json_string_value(value)) != len)
 		return "the domain is no text";
 	memcpy(request->domain, json_string_value(value), len);
@@ -80,7 +80,7 @@ static const char *admin_object_parse(const json_t *object, struct admin_request
 	}
 	if (!error && request->op == ADMIN_QUIESCE)
 		error = admin_timeout_parse(object, request, &n_known);
-	/* A key that is not understood might have narrowed what is asked for. */
+	/* An unknown key may have been meant to narrow the request. */
 	if (!error && json_object_size(object) != n_known)
 		error = "unknown key";
 	return error;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The admin socket's clients. One request is served at a time per client: while its answer is not
- * written out, nothing more is read from it. No timers: a client that sleeps costs nothing.
+ * The admin socket's clients. One request of a client is served at a time: while its answer is not
+ * written out, nothing more is read from that client. There are no timers: a client that sleeps
+ * costs nothing.
  */
 #include "daemon/admin/socket.h"
 
@@ -25,7 +26,7 @@ struct admin_client {
 	char input[ADMIN_LINE_MAX + 1];
 	char *output; /* owned: the answer being written, or NULL */
 	size_t output_len, output_pos;
-	bool later; /* its answer is to come by admin_answer */
+	bool later; /* admin_answer will give its answer */
 };
 
 struct admin {
@@ -45,7 +46,7 @@ static void admin_client_free(struct admin_client *client)
 	if (client->later)
 		admin->ops->gone(admin->arg, client);
 	LIST_REMOVE(client, entry);
-	/* Room again for one that waits in the socket's own backlog. */
+	/* There is room again for a client that waits in the socket's backlog. */
 	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
 		(void)event_add(admin->event, NULL);
 	if (client->read_event)

@@ -13,7 +13,7 @@
 
 #define ADMIN_CLIENTS_MAX 16U
 #define ADMIN_LINE_MAX	  4096U
-/* Rows of one answer: more would stop the loop for long. */
+/* Rows of one answer. More rows would stop the loop for long. */
 #define ADMIN_ROWS_MAX 10000U
 
 enum admin_op {
@@ -30,7 +30,7 @@ enum admin_op {
 
 const char *admin_op_name(enum admin_op op);
 
-/* How long quiesce waits: by default, and at most. */
+/* The time limit of quiesce: the default, and the maximum. */
 #define ADMIN_TIMEOUT_MS     10000U
 #define ADMIN_TIMEOUT_MAX_MS 3600000U
 
@@ -44,10 +44,11 @@ struct admin_request {
 int admin_request_parse(
 	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error);
 
-/* What the broker has to show, for the first five; NULL: out of memory. view.c, pure. */
+/* A view of the broker, for the first five operations. NULL: out of memory. Pure, in view.c. */
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns);
-/* Who has confirmed, and who has not, and why. NULL: the domain is dead or not quiesced, or no
- * memory.
+/*
+ * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
+ * domain is dead or not quiesced, or no memory.
  */
 json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
 
@@ -56,12 +57,13 @@ struct admin_client;
 
 struct admin_ops {
 	/*
-	 * The answer: an object, owned by the caller; NULL: out of memory. NULL with *ret_later
-	 * set: admin_answer will give it; until then the client's further requests wait.
+	 * Returns the answer, an object that the caller then owns. NULL: out of memory. NULL with
+	 * *ret_later set: admin_answer will give the answer, and the client's further requests wait
+	 * until then.
 	 */
 	json_t *(*answer)(void *arg, const struct admin_request *request,
 		struct admin_client *client, bool *ret_later);
-	/* A client whose answer was to come later is gone. */
+	/* A client is gone that waited for admin_answer. */
 	void (*gone)(void *arg, const struct admin_client *client);
 };
 

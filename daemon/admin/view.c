@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What msgctl shows, read off the broker's objects. It must never change one of them. Texts that
- * guests chose (comm) are made valid for JSON here.
+ * The views that msgctl shows, read off the broker's objects. A view must never change an object.
+ * Texts that guests chose (comm) are made valid for JSON here.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,9 @@ static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
 	[CHANNEL_SEQPACKET] = "seqpacket",
 };
 
-/* comm comes from a guest; the codec has made it printable ASCII, but this does not rest on that.
+/*
+ * A guest chose comm. The codec has made it printable ASCII, but this function does not rely on
+ * that.
  */
 static json_t *text_json(const char *text)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgd's return (design.md 5, PROTOCOL.md 5.1): applications that were there before announce what
- * they have; what both ends announce alike stands again. Nothing here believes one end alone: a
- * link is identified by uid, both domids and the transport, so an announcement can match only what
- * the other domain announces for itself, and a lie stays without its other half.
+ * msgd's return (PROTOCOL.md 5.1): applications that were there before announce their links and
+ * channels. A link or channel stands again if both ends announce it alike. One end alone is never
+ * believed: a link is identified by its uid, both domids and the transport, so an announcement
+ * matches only the other domain's announcement for itself, and a lie finds no second half.
  */
 #include "daemon/broker/announce.h"
 
@@ -51,7 +51,10 @@ void recovery_one_less(struct broker *broker)
 		recovery_end(broker);
 }
 
-/* What cannot be kept is told at once; what is announced on it later is ignored (process_end). */
+/*
+ * A link that cannot be kept is refused at once. Later announcements about it are ignored
+ * (process_end).
+ */
 static void announce_refuse_link(struct process *process, uint32_t number, int error)
 {
 	struct control_message message = {.type = CONTROL_LINK_DOWN};
@@ -126,7 +129,9 @@ static int announce_take_link(struct process *process, const struct control_anno
 	return 0;
 }
 
-/* The caller's domain pays; until its announcement is here, the listener's does, from a larger sum.
+/*
+ * The caller's domain pays for the channel. Until the caller's announcement is here, the listener's
+ * domain pays, from a larger quota.
  */
 static int broker_channel_announce_charge(
 	struct broker_channel *channel, struct process *process, unsigned index)
@@ -217,7 +222,7 @@ static int announce_take_channel(
 	}
 	channel->announced[index] = true;
 	if (announce->listener) {
-		/* The listener's word counts: it is the listener that policy protects. */
+		/* The listener's announcement counts here: policy protects the listener. */
 		channel->handle = announce->listener;
 		channel->accepted = announce->accepted;
 		(void)snprintf(channel->name, sizeof(channel->name), "%s", announce->name);
@@ -242,7 +247,7 @@ int announce_message(struct process *process, const struct control_message *mess
 	}
 }
 
-/* False: policy does not permit it any more, and both ends were told that it is gone. */
+/* False: policy does not permit the channel any more, and both ends were told that it is gone. */
 static bool broker_channel_judge(struct broker_channel *channel)
 {
 	struct broker_link *link = channel->link;
@@ -321,7 +326,10 @@ static void broker_link_settle(struct broker_link *link)
 		return;
 	}
 	broker_link_set_state(link, BROKER_LINK_UP);
-	/* The former msgd knew why there was no Argo: so do we, if it is so still. */
+	/*
+	 * The former msgd knew why there was no Argo. This one finds the reason again if it still
+	 * holds.
+	 */
 	if (link->id.transport == TRANSPORT_GRANT &&
 		broker_link_argo_missing(link->ends[0].process, link->why) == 0)
 		(void)broker_link_argo_missing(link->ends[1].process, link->why);
@@ -332,7 +340,7 @@ static void broker_link_settle(struct broker_link *link)
 	broker_link_judge(link);
 }
 
-/* Whether the other end of a link may still be announced by somebody in this domain. */
+/* Whether a process of this domain may still announce the other end of a link. */
 static bool domain_may_announce(struct broker *broker, uint16_t domid)
 {
 	const struct domain *domain = domain_find(broker, domid);
@@ -368,8 +376,8 @@ void announce_settle(struct broker *broker)
 			continue;
 		}
 		/*
-		 * An application that was found at start and has not spoken may be busy elsewhere:
-		 * it is not taken for dead, however long it takes.
+		 * An application that was found at start and has said nothing may be busy: it is
+		 * not taken for dead, however long it takes.
 		 */
 		if (broker->recovering || domain_may_announce(broker, link->ends[absent].domid))
 			continue;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The broker's entry points: each takes one event, lets the object concerned handle it, and runs
- * what the event left to do. Only here is a process dropped for its own message, so that no handler
- * continues with a freed object.
+ * The broker's entry points. Each takes one event, lets the object concerned handle it, and then
+ * runs the work that the event left. Only here is a process dropped for its own message, so that no
+ * handler continues with a freed object.
  */
 #include "daemon/broker/announce.h"
 #include "daemon/broker/channel.h"
@@ -28,7 +28,10 @@ void broker_limits_default(struct broker_limits *ret_limits)
 		.channels = DOMAIN_CHANNELS_MAX,
 		.links = DOMAIN_LINKS_MAX,
 		.requests = DOMAIN_REQUESTS_MAX,
-		/* A service domain binds what others create: as if 32 domains used their links. */
+		/*
+		 * A service domain binds links that others create: as many as 32 domains may
+		 * create.
+		 */
 		.ends = 32 * DOMAIN_LINKS_MAX,
 		.announced = 4 * DOMAIN_CHANNELS_MAX,
 		.backlog = BACKLOG_MAX,
@@ -56,7 +59,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	return 0;
 }
 
-/* Nobody is told: the rings keep what is in them, and the next msgd goes on from there. */
+/* Nobody is told: the rings keep their messages, and the next msgd goes on from there. */
 static void ops_send_nothing(void *arg, void *peer, const struct control_message *message)
 {
 }
@@ -133,7 +136,7 @@ void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
 
 void broker_settle(struct broker *broker)
 {
-	/* Settling links can set requests free, and nothing in the other direction. */
+	/* Settling links can release requests; requests never release links. */
 	if (broker->settle)
 		announce_settle(broker);
 	broker_request_settle(broker);
@@ -200,7 +203,10 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_CANCEL:
 		return broker_request_cancel(process, message->request);
 	case CONTROL_SYNC:
-		/* Behind all that was sent before: the ring and the outbox keep the order. */
+		/*
+		 * The answer comes after all messages that were sent before: ring and outbox keep
+		 * the order.
+		 */
 		process_status(process, message->request, 0, NULL);
 		return 0;
 	case CONTROL_ACCEPTED:
@@ -225,11 +231,11 @@ int broker_message(struct process *process, const struct control_message *messag
 	char reason[REASON_SIZE];
 	int r;
 
-	/* Left over from an earlier life of msgd, until HELLO: PROTOCOL.md 5.1. */
+	/* Until HELLO, messages were meant for an earlier msgd: PROTOCOL.md 5.1. */
 	if (process->state == PROCESS_NEW && (decoded < 0 || message->type != CONTROL_HELLO ||
 						     message->hello.epoch != process->epoch))
 		return 0;
-	/* It was said before QUIESCE was read, and will be said again afterwards. */
+	/* The application sent this before it read QUIESCE, and will send it again afterwards. */
 	if (process->state == PROCESS_QUIESCING)
 		return 0;
 	if (decoded == -EOPNOTSUPP) {

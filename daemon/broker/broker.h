@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The broker: who may talk to whom, and the introductions between them, as a pure state machine.
- * Events come in by the functions below; effects go out through struct broker_ops. It owns no
- * descriptor, clock, libevent or hypervisor type, so that unit tests and fuzzers run it unchanged.
- * It must never block on, assert on, or allocate without bound for, what a guest says.
+ * The broker decides which processes may talk to each other, and introduces them. It is a pure
+ * state machine: events come in by the functions below, and effects go out through struct
+ * broker_ops. It owns no descriptor, clock, libevent or hypervisor type, so that unit tests and
+ * fuzzers run it unchanged. A guest's words must never make it block, fail an assertion, or
+ * allocate without bound. The shell, admin/ and tests include this header.
  *
- * One thread. An effect must not call back into the broker, but for broker_process_peer.
+ * One thread. An effect must not call back into the broker.
  */
 #ifndef MSGD_DAEMON_BROKER_BROKER_H
 #define MSGD_DAEMON_BROKER_BROKER_H
@@ -21,7 +22,7 @@ struct process; /* one attached application; see broker_attach */
 
 enum broker_domain_state {
 	BROKER_DOMAIN_RUNNING = 1,
-	BROKER_DOMAIN_SUSPENDED, /* not dead: it will come back */
+	BROKER_DOMAIN_SUSPENDED, /* not dead: it may go on */
 	BROKER_DOMAIN_CRASHED,
 	BROKER_DOMAIN_DYING,
 };
@@ -35,7 +36,9 @@ struct broker_domain_info {
 	char name[DOMAIN_NAME_SIZE];
 };
 
-/* What one domain may make msgd remember: proto/limits.h has the reasons, msgd.conf changes them.
+/*
+ * The limits on what msgd remembers for one domain. proto/limits.h has the reasons; msgd.conf
+ * changes the values.
  */
 struct broker_limits {
 	uint32_t processes;
@@ -51,18 +54,21 @@ struct broker_limits {
 };
 
 struct broker_ops {
-	/* Queues a message to the application. Never fails: the shell bounds what it keeps. */
+	/* Queues a message to the application. It never fails: the shell bounds its queues. */
 	void (*send)(void *arg, void *peer, const struct control_message *message);
 	/*
-	 * The application is to be dropped: its record deleted, its port closed. `process` is
-	 * gone when this returns to the broker's caller; peer is not named again.
+	 * The application is to be dropped: its record deleted, its port closed. When the broker's
+	 * entry point returns, the process is freed; peer is not named again.
 	 */
 	void (*drop)(void *arg, void *peer, const char *reason);
-	/* Whether so much waits for this application that nobody else may add to it. */
+	/* Whether so much waits for this application that no other application may add to it. */
 	bool (*congested)(void *arg, void *peer);
 	/* A quiesced domain goes on: its applications' parked records are to be deleted. */
 	void (*resumed)(void *arg, uint16_t domid);
-	/* Of a quiesced domain an application has confirmed or gone; or it is quiesced no more. */
+	/*
+	 * An application of a quiesced domain has confirmed or is gone, or the domain is quiesced
+	 * no more.
+	 */
 	void (*quiesced)(void *arg, uint16_t domid);
 	/* Calls broker_tick at this time, instead of any time said before; 0: never. */
 	void (*timer)(void *arg, uint64_t at_ns);
@@ -83,15 +89,15 @@ void broker_limits_default(struct broker_limits *ret_limits);
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
 	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker);
 
-/* Forgets everything without telling anybody (msgd ends: applications wait for its return). */
+/* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);
 
 /* The time of the events that follow, in nanoseconds, monotonic. */
 void broker_set_now(struct broker *broker, uint64_t now_ns);
 
-/* What stands is judged again: waiting requests, channels, links. */
+/* Judges waiting requests, channels and links again. */
 void broker_set_policy(struct broker *broker, const struct policy *policy);
-/* New limits count for new charges; nothing that stands is taken away. */
+/* New limits count for new charges; nothing is taken away. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 
 /* Whether the domain was in the last list of domains, and was alive. */
@@ -100,7 +106,9 @@ bool broker_has_domain(struct broker *broker, uint16_t domid);
 /* All domains that there are now. Applications of domains gone, crashed or dying are dropped. */
 void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n);
 
-/* A line about a domain: of those that are there, each has only so many in a time (limits.h). */
+/*
+ * Logs a line about a domain. A domain that is there has only so many lines in a time (limits.h).
+ */
 __attribute__((format(printf, 4, 5))) void broker_log_about(
 	struct broker *broker, uint16_t domid, int priority, const char *format, ...);
 
@@ -109,13 +117,13 @@ __attribute__((format(printf, 4, 5))) void broker_log_about(
  * and first LISTENs wait for each of them to announce, be gone, or be lost; 2 s at most.
  */
 void broker_recover(struct broker *broker, uint32_t n_records);
-/* One of them will never attach. */
+/* One of those applications will never attach. */
 void broker_record_lost(struct broker *broker);
 
 /*
- * An application's control pages are mapped. epoch is what its HELLO must say. found: it is one of
- * those counted by broker_recover. Quotas are a matter of its HELLO. -ESRCH: no such domain;
- * -ENOMEM.
+ * An application's control pages are mapped. epoch is the value that its HELLO must carry. found:
+ * it is one of those counted by broker_recover. Quotas are checked at its HELLO. -ESRCH: no such
+ * domain; -ENOMEM.
  */
 int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *peer, bool found,
 	struct process **ret_process);
@@ -124,12 +132,15 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 void broker_gone(struct process *process, const char *reason);
 
 /*
- * A control message, and what control_decode said of it (0, -EOPNOTSUPP or -EBADMSG). 0, or
- * -ECONNRESET: it broke the protocol, ops->drop was called, process is freed.
+ * A control message, and control_decode's result for it (0, -EOPNOTSUPP or -EBADMSG). Returns 0; or
+ * -ECONNRESET: the message broke the protocol, ops->drop was called, and process is freed.
  */
 int broker_message(struct process *process, const struct control_message *message, int decoded);
 
-/* Something else than a message arrived (a bad frame, counters out of range). Always drops. */
+/*
+ * The application broke the protocol otherwise (a bad frame, counters out of range). Always drops
+ * it.
+ */
 void broker_violation(struct process *process, const char *reason);
 
 /*
@@ -141,29 +152,33 @@ int broker_quiesce(struct broker *broker, uint16_t domid);
 /* -ESRCH; -EALREADY: it is not quiesced. */
 int broker_resume(struct broker *broker, uint16_t domid);
 bool broker_is_quiesced(struct broker *broker, uint16_t domid);
-/* It is, and an application of it has not confirmed yet. */
+/* The domain is quiesced, and an application of it has not confirmed yet. */
 bool broker_quiesce_pending(struct broker *broker, uint16_t domid);
 /*
- * A quiesced domain is suspended: that it goes on, where it was, is told by no event of real Xen.
+ * A quiesced domain is suspended. Real Xen has no event for a domain that goes on where it was
+ * suspended, so the caller must look from time to time.
  */
 bool broker_resume_expected(const struct broker *broker);
-/* Whether this application was told to: then its letting go is broker_parked, not broker_gone. */
+/*
+ * Whether this application was told to quiesce. If so, its letting go is broker_parked, not
+ * broker_gone.
+ */
 bool broker_is_quiescing(const struct process *process);
-/* It has given everything back. Frees process; ops->drop is not called. */
+/* The application has given everything back. Frees process; ops->drop is not called. */
 void broker_parked(struct process *process);
-/* At start: a parked record. Its domain is taken for quiesced. */
+/* A parked record was found at start. Its domain counts as quiesced. */
 void broker_parked_found(struct broker *broker, uint16_t domid);
 
 /*
- * The domain that a person names, as in addresses (PROTOCOL.md). -EINVAL: no such form; -ESRCH;
- * -ENOTUNIQ: several have that name.
+ * Finds the domain by a text as in addresses (PROTOCOL.md). -EINVAL: no such form; -ESRCH;
+ * -ENOTUNIQ: several domains have that name.
  */
 int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid);
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);
 
-/* For logs: "web(3) pid 17 (echo)", as the application calls itself. */
+/* For logs: "web(3) pid 17 (echo)". pid and comm are as the application says. */
 void process_describe(const struct process *process, char *ret_text, size_t size);
 
 #define PROCESS_TEXT_SIZE 224U

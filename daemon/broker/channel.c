@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Channels: numbers on a link, given here, not given again until both ends have confirmed the close
- * (PROTOCOL.md 4, 5.3). The listener's ring has CHANNEL before the caller's has CONNECTED.
+ * Channels: numbers on a link. The broker gives the numbers, and gives one again only after both
+ * ends have confirmed the close (PROTOCOL.md 4, 5.3). The listener's ring has CHANNEL before the
+ * caller's ring has CONNECTED.
  */
 #include "daemon/broker/channel.h"
 
@@ -97,7 +98,7 @@ void broker_channel_gone(struct broker_channel *channel, unsigned ends)
 	for (unsigned i = 0; i < 2; i++) {
 		struct control_message message = {.type = CONTROL_CHANNEL_GONE};
 
-		/* An end that has confirmed does not know it any more. */
+		/* An end that has confirmed the close does not know the number any more. */
 		if (!(ends & ENUM_BIT(i)) || !link->ends[i].process || channel->confirmed[i])
 			continue;
 		message.channel_gone.end = link->ends[i].number;
@@ -187,7 +188,7 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	return 0;
 }
 
-/* 0 and NULL: given once, and gone since; -EPROTO: never given. */
+/* 0 with NULL: the number was given once, and its channel is gone. -EPROTO: it was never given. */
 static int broker_channel_find(
 	struct broker_link *link, uint32_t number, struct broker_channel **ret_channel)
 {
@@ -201,7 +202,7 @@ static int broker_channel_find(
 
 static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 {
-	/* Only the listener's end accepts, and once. */
+	/* Only the listener's end accepts a channel, and only once. */
 	if (end == channel->caller || channel->confirmed[end])
 		return -EPROTO;
 	if (channel->state == BROKER_CHANNEL_OFFERED)

@@ -27,7 +27,10 @@ struct broker_channel {
 	enum broker_channel_state state;
 	unsigned caller;   /* which end of the link asked for it */
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
-	/* While ANNOUNCED: by which ends, whether they agree, and what the listener's end said. */
+	/*
+	 * While ANNOUNCED: which ends have announced the channel, whether they disagree, and the
+	 * words of the listener's end.
+	 */
 	bool announced[2], refused, accepted;
 	uint32_t handle;
 	struct charge charge;	   /* the caller's domain */
@@ -38,18 +41,20 @@ struct broker_channel {
 	char name[NAME_SIZE];
 };
 
-/* Gives a number, charges, puts CHANNEL into the listener's ring. -EDQUOT with a reason, -ENOMEM.
+/*
+ * Makes a channel: gives it a number, charges it, and puts CHANNEL into the listener's ring.
+ * -EDQUOT with a reason, -ENOMEM.
  */
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
 	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE]);
-/* A channel object without number rules or messages: for announcements too. */
+/* Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM. */
 int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
 	const char *name, struct broker_channel **ret_channel);
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);
 void broker_channel_offer(struct broker_channel *channel, struct listener *listener);
 void broker_channel_free(struct broker_channel *channel);
-/* CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees. */
+/* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
 void broker_channel_gone(struct broker_channel *channel, unsigned ends);
 int broker_channel_message(struct process *process, const struct control_message *message);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Domains as the broker knows them, and what each has charged. A domain is identified by domid,
- * generation and uuid: a domid used again is another domain. It must never outlive its charges.
+ * Domains as the broker knows them, and their charges. A domain is identified by domid, generation
+ * and uuid: a domid used again is another domain. A domain must never be freed before its charges
+ * came back.
  */
 #include "daemon/broker/domain.h"
 

@@ -25,7 +25,7 @@ enum quota {
 	QUOTA_COUNT,
 };
 
-/* A unit taken from a domain; zero: nothing. Lies in the object that it pays for. */
+/* One unit of a domain's quota; all zero: none is taken. It lies in the object that it pays for. */
 struct charge {
 	struct domain *domain; /* borrowed: a domain outlives its charges (asserted) */
 	enum quota quota;
@@ -69,15 +69,15 @@ uint32_t quota_limit(const struct broker *broker, enum quota quota);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);
 bool domain_is_dead(const struct broker_domain_info *info);
-/* A line about what its applications do: they can make us write so many and no more. */
+/* Logs a line about a domain's applications. They can cause so many lines in a time and no more. */
 __attribute__((format(printf, 3, 4))) void domain_log(
 	struct domain *domain, int priority, const char *format, ...);
 struct policy_subject domain_subject(const struct domain *domain);
 void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
 
 /*
- * How many channels one domain has to one name of another: for policy's max-channels. Lives while
- * such channels do.
+ * The number of channels from one domain to one name of another, for policy's max-channels. A tally
+ * lives while it counts a channel.
  */
 struct tally_key {
 	uint16_t caller, target;
@@ -91,7 +91,7 @@ struct tally {
 	uint32_t count;
 };
 
-/* Counts one more, or says -EDQUOT (max 0: no limit) or -ENOMEM. */
+/* Counts one channel more. -EDQUOT: max is reached (0: no limit); -ENOMEM. */
 int tally_take(
 	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally);
 void tally_return(struct tally *tally);

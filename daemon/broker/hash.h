@@ -16,7 +16,10 @@
 
 #define KEYED_HASH_KEY_SIZE 16U
 
-/* While no table has an element. Without it the key is zeros, as in unit tests. */
+/*
+ * Sets the key; no table may have an element then. Before the first call the key is zeros, as in
+ * unit tests.
+ */
 void keyed_hash_set_key(const uint8_t key[KEYED_HASH_KEY_SIZE]);
 unsigned keyed_hash(const void *bytes, size_t len);
 

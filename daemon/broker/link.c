@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Links: made between two applications by PROTOCOL.md 5.3, ended by 5.4. A link being made has no
- * time limit: a quiet application is never taken for dead; the caller has its own limit and CANCEL.
- * What an application says about a number that was given once and is gone crossed our LINK_DOWN and
- * is ignored; about one never given it is a violation.
+ * Links: made between two applications by PROTOCOL.md 5.3, ended by 5.4. Making a link has no time
+ * limit: a quiet application is never taken for dead, and the caller has its own limit and CANCEL.
+ * A message about an end number that was given once and is gone crossed our LINK_DOWN and is
+ * ignored. A message about a number that was never given is a violation.
  */
 #include "daemon/broker/link.h"
 
@@ -21,7 +21,7 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-/* The largest errno of asm-generic (EHWPOISON): what lies above is no errno. */
+/* The largest errno of asm-generic (EHWPOISON). A larger number is no errno. */
 #define ERRNO_MAX 133
 
 const char *transport_name(uint32_t transport)
@@ -71,7 +71,9 @@ struct broker_link *broker_link_find(struct process *a, struct process *b, uint3
 	return link;
 }
 
-/* One link per pair and transport can be chosen; a second one that was announced lives beside it.
+/*
+ * The table of pairs has one link for a pair and a transport, the one to choose. A second link that
+ * was announced is not in it.
  */
 int broker_link_pair_add(struct broker_link *link)
 {
@@ -267,7 +269,7 @@ static int broker_link_offer(struct link_end *end, const struct control_link_off
 	struct broker_link *link = end->link;
 
 	if (link->state == BROKER_LINK_ANNOUNCED)
-		return 0; /* it answers the LINK_CREATE of a msgd before us */
+		return 0; /* the answer to the LINK_CREATE of an earlier msgd */
 	if (link->state != BROKER_LINK_CREATING || end != &link->ends[0])
 		return -EPROTO;
 	if ((link->id.transport == TRANSPORT_GRANT) != (offer->aport == 0) ||
@@ -300,7 +302,10 @@ static int broker_link_ready(struct link_end *end, const struct control_link_rea
 	return 0;
 }
 
-/* The libmsg API's errors for "out of ports, grants or rings"; what is no errno is EPROTO. */
+/*
+ * The libmsg API's errors for "out of ports, grants or rings". A number that is no errno becomes
+ * EPROTO.
+ */
 static int broker_link_error(uint32_t error)
 {
 	if (error == 0 || error > ERRNO_MAX)
@@ -326,8 +331,8 @@ int broker_link_argo_missing(const struct process *process, char ret_reason[REAS
 }
 
 /*
- * The making failed: those that may do without Argo try again, the others are told. process:
- * the one that could not.
+ * The link could not be made. Requests that may do without Argo try again; the others are answered.
+ * process: the end that could not.
  */
 static void broker_link_failed_making(
 	struct broker_link *link, uint32_t said, const char *reason, const struct process *process)
@@ -349,7 +354,7 @@ static void broker_link_failed_making(
 		if (argo && !request->demanded && !request->no_argo) {
 			request->no_argo = true;
 			memcpy(request->why, why, sizeof(request->why));
-			continue; /* link_down has it tried again */
+			continue; /* broker_link_down has it tried again */
 		}
 		broker->stats.failed++;
 		broker_request_finish(request, error, why);
@@ -365,7 +370,7 @@ static int broker_link_failed(struct link_end *end, const struct control_link_fa
 	int error = broker_link_error(failed->error);
 	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE];
 
-	/* Copied: it is shown, and the sender chose it. */
+	/* The reason is copied and shown; the sender chose it. */
 	reason_set(reason, "%s", failed->reason[0] ? failed->reason : strerrordesc_np(error));
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_NOTICE, "link %016llx: %s says: %s (%s)",

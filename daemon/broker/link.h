@@ -51,7 +51,7 @@ struct broker_link {
 	struct charge charge;	 /* the creator's domain */
 	struct link_end ends[2]; /* 0: creator, 1: binder */
 	struct control_link_offer offer;
-	/* Of each ring, as it was when it was made: both ends must be told the same. */
+	/* The size of each ring when the link was made: both ends must be told the same. */
 	uint32_t ring_pages;
 	uint64_t since_ns;
 	uint32_t last_channel;
@@ -62,9 +62,9 @@ struct broker_link {
 };
 
 /*
- * An object with no ends yet, in no table. NULL: out of memory. broker_link_add puts it into the
- * broker's table under its id (-ENOMEM); broker_link_free takes it out of every table that it is
- * in, and tells nobody.
+ * Makes an object with no ends yet, in no table. NULL: out of memory. broker_link_add puts it into
+ * the broker's table under its id (-ENOMEM). broker_link_free takes it out of every table that it
+ * is in, and tells nobody.
  */
 struct broker_link *broker_link_alloc(
 	struct broker *broker, enum broker_link_state state, const char *why);
@@ -75,12 +75,12 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 	const char *why, struct broker_link **ret_link);
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
 /*
- * Ends a link: LINK_DOWN to each told end but `except`, waiting requests are tried again, its
- * channels are freed.
+ * Ends a link: each end that was told of it gets LINK_DOWN, but for `except`; waiting requests are
+ * tried again; its channels and the link are freed.
  */
 void broker_link_down(
 	struct broker_link *link, const struct process *except, int error, const char *reason);
-/* Makes it known by its two processes. -ENOMEM. */
+/* Makes the link known by its two processes. -ENOMEM. */
 int broker_link_pair_add(struct broker_link *link);
 /* -EDQUOT; -ENOMEM. */
 int broker_link_end_attach(

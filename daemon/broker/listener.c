@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names: who holds which, in which domain. PROTOCOL.md 5.2. A name has one holder in a domain,
- * ever. */
+/*
+ * Names: which process holds which name of a domain. PROTOCOL.md 5.2. A name has one holder in a
+ * domain, ever.
+ */
 #include "daemon/broker/listener.h"
 
 #include <errno.h>
@@ -48,7 +50,7 @@ static void listen_refused(
 			name);
 }
 
-/* 0, or the errno that LISTEN is answered with, with its reason. */
+/* 0, or a negative errno for the answer, with its reason. */
 static int listen_check(
 	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
 {
@@ -139,7 +141,10 @@ int listener_new(struct process *process, uint32_t request, const struct control
 
 	HASH_FIND(hh, process->listeners, &listen->listener, sizeof(listen->listener), listener);
 	if (listener) {
-		/* Sent again after msgd's return, announced meanwhile: the effect of one. */
+		/*
+		 * The application sends LISTEN again after msgd's return, and has announced the
+		 * name meanwhile: both have the effect of one.
+		 */
 		if (!listener_is(listener, listen))
 			return -EPROTO;
 		process_status(process, request, 0, NULL);
@@ -166,7 +171,7 @@ void listener_free(struct listener *listener)
 	free(listener);
 }
 
-/* A LISTEN that still waits is given up with its UNLISTEN, or it would come to life later. */
+/* UNLISTEN also ends a LISTEN that still waits; it would come to life later. */
 static bool listen_unhold(struct process *process, uint32_t handle)
 {
 	struct broker_request *request, *next;

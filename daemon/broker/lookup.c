@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From an address to a listener: policy before existence, so that a refused caller learns nothing
- * (design.md 6, PROTOCOL.md 5.3). It must never answer a refused caller differently for what is
- * there and what is not.
+ * (PROTOCOL.md 5.3). A refused caller must never get a different answer for what is there and what
+ * is not.
  */
 #include "daemon/broker/lookup.h"
 
@@ -97,7 +97,7 @@ static int refused(char ret_reason[REASON_SIZE])
 	return -EACCES;
 }
 
-/* The domain is not there: would it be permitted, as far as can be told? */
+/* The domain is not there. Would policy permit the connect, as far as can be told? */
 static int lookup_absent(struct broker *broker, const struct process *caller,
 	const struct domain_address *address, const char *name, struct policy_verdict *ret_verdict,
 	char ret_reason[REASON_SIZE])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An attached application: its life from HELLO to its end (PROTOCOL.md 5.1, 5.4), and its end
- * numbers. What it says of itself (pid, comm) is shown to people and trusted by nobody.
+ * numbers. Its pid and comm are its own words: they are shown to people and never trusted.
  */
 #include "daemon/broker/process.h"
 
@@ -138,7 +138,9 @@ int process_end(struct process *process, uint32_t number, struct link_end **ret_
 	HASH_FIND(hh, process->ends, &number, sizeof(number), *ret_end);
 	if (*ret_end)
 		return 0;
-	/* It crossed our LINK_DOWN; a number never given did not. */
+	/*
+	 * The message crossed our LINK_DOWN. A message about a number that was never given did not.
+	 */
 	if (number != 0 && (process->ends_wrapped || number <= process->last_end))
 		return 0;
 	return -EPROTO;

@@ -19,7 +19,7 @@ enum process_state {
 	PROCESS_ANNOUNCING, /* between HELLO with reattach and ANNOUNCE_DONE */
 	PROCESS_READY,
 	PROCESS_QUIESCING, /* QUIESCE was sent: everything is discarded */
-	PROCESS_PARKED,	   /* confirmed; about to be freed */
+	PROCESS_PARKED,	   /* it has confirmed; about to be freed */
 	PROCESS_GONE,
 };
 
@@ -45,16 +45,19 @@ struct process {
 };
 
 void process_set_state(struct process *process, enum process_state state);
-/* Takes requests, names and links away; peers are told, but for `except`. */
+/* Takes requests, names and links away. Its peers are told, but for `except`. */
 void process_strip(struct process *process, const struct process *except, const char *reason);
-/* Tells peers, frees; ops->drop is the caller's affair. */
+/* Tells its peers and frees it. The caller sees to ops->drop. */
 void process_free(struct process *process, const char *reason);
-/* The same with ops->drop: for what is not the process's own message. */
+/* The same with ops->drop, for a reason other than the process's own message. */
 void process_drop(struct process *process, const char *reason);
-/* It has announced, or never will. */
+/* The process has announced, or never will. */
 void process_not_awaited(struct process *process);
 uint32_t process_next_end(struct process *process);
-/* NULL with 0: a number that was given once and is gone; NULL with -EPROTO: never given. */
+/*
+ * Finds an end by its number. 0 with NULL: the number was given once, and its link is gone.
+ * -EPROTO: it was never given.
+ */
 int process_end(struct process *process, uint32_t number, struct link_end **ret_end);
 void process_send(struct process *process, const struct control_message *message);
 void process_status(struct process *process, uint32_t request, int error, const char *reason);

@@ -2,7 +2,7 @@
 /*
  * Quiescing (PROTOCOL.md 5.5): before a domain is saved, its applications give back all that they
  * hold of the hypervisor, and confirm. There is no time limit here: an application that is in no
- * libmsg call cannot answer, and whoever asked decides how long to wait. What was confirmed is kept
+ * libmsg call cannot answer, and the administrator decides how long to wait. Confirmations are kept
  * for the report, as many as the domain may have applications.
  */
 #include "daemon/broker/quiesce.h"
@@ -57,7 +57,7 @@ void domain_forget_quiesced(struct domain *domain)
 		quiesced_free(domain, quiesced);
 }
 
-/* Whoever waits for the report looks again. */
+/* A client that waits for the report looks again. */
 static void domain_report_changed(const struct domain *domain)
 {
 	struct broker *broker = domain->broker;
@@ -94,7 +94,7 @@ void process_quiesce(struct process *process)
 	reason_set(message.quiesce.reason,
 		"domain %.80s is quiesced: it is to be saved or migrated",
 		process->domain->info.name);
-	/* Its peers are told before it is: they know the reason when they see it let go. */
+	/* The peers are told first: they know the reason when they see the application let go. */
 	process_strip(process, process, message.quiesce.reason);
 	process_set_state(process, PROCESS_QUIESCING);
 	process_not_awaited(process);
@@ -117,7 +117,7 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 
 	if (!domain || domain_is_dead(&domain->info))
 		return -ESRCH;
-	/* Whoever runs msgd cannot be saved: nobody would be there to restore it. */
+	/* Domain 0 runs msgd: if it were saved, nobody could restore it. */
 	if (domid == 0)
 		return -EPERM;
 	if (!domain_is_quiesced(domain)) {

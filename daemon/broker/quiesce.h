@@ -15,9 +15,9 @@ bool domain_is_quiesced(const struct domain *domain);
 /* The domain's state may have moved on. */
 void domain_state_changed(struct domain *domain);
 void domain_forget_quiesced(struct domain *domain);
-/* Strips it and sends QUIESCE. */
+/* Strips the process and sends QUIESCE. */
 void process_quiesce(struct process *process);
-/* It ended, or was dropped, without having confirmed. */
+/* The process ended, or was dropped, without having confirmed. */
 void quiesce_process_gone(struct process *process);
 
 #endif

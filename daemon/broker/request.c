@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * CONNECT from its arrival to its answer (PROTOCOL.md 5.3), and LISTENs that wait for the end of
- * recovery. A request that must wait is an object on one list, by its state; whatever may have
- * changed its prospects puts it on the retry list, and it is judged anew from the start: what was
- * true when it came need not be true now.
+ * recovery. A request that must wait is an object on one list, by its state. A change that may let
+ * it go on puts it on the retry list, and it is judged anew from the start: the facts may have
+ * changed since it came.
  */
 #include "daemon/broker/request.h"
 
@@ -199,7 +199,7 @@ static void broker_request_refuse(struct broker_request *request, int error,
 		broker_request_finish(request, -error, reason);
 }
 
-/* Argo only where both said that it works for them. */
+/* Argo is used only where both processes said that it works for them. */
 static int argo_check(const struct broker_request *request, const struct listener *listener,
 	uint32_t transport, char ret_reason[REASON_SIZE])
 {
@@ -222,7 +222,7 @@ static int argo_check(const struct broker_request *request, const struct listene
 	return r;
 }
 
-/* What the caller or policy demands, or ANY. */
+/* The transport that the caller or policy demands, or ANY. */
 static int transport_demanded(const struct broker_request *request,
 	const struct policy_verdict *verdict, uint32_t *ret_transport, char ret_reason[REASON_SIZE])
 {
@@ -240,7 +240,7 @@ static int transport_demanded(const struct broker_request *request,
 	return 0;
 }
 
-/* What a new link is to be, and why. -EOPNOTSUPP: what was demanded cannot be had, and why not. */
+/* The transport of a new link, and why. -EOPNOTSUPP: a demand cannot be met, and why not. */
 static int transport_choose(const struct broker_request *request, const struct listener *listener,
 	const struct policy_verdict *verdict, uint32_t *transport, char ret_why[REASON_SIZE])
 {
@@ -263,9 +263,9 @@ static int transport_choose(const struct broker_request *request, const struct l
 }
 
 /*
- * The link to use: one that is there, else a new one. A demand takes its own kind alone. Else, of
- * those that are there, Argo is preferred, then grants: a pair that had to fall back once does not
- * try Argo again for each channel. Links of argo-strict are for those that demand it.
+ * The link to use: one that is there, else a new one. A demand takes only its own kind. Without a
+ * demand Argo is preferred among the links that are there, then grants: a pair that had to fall
+ * back once does not try Argo again for each channel. Links of argo-strict are only for a demand.
  */
 static int broker_request_link(struct broker_request *request, struct listener *listener,
 	const struct policy_verdict *verdict, struct broker_link **ret_link,
@@ -305,7 +305,7 @@ static void broker_request_connected(struct broker_request *request, struct brok
 	struct control_message message = {.type = CONTROL_CONNECTED, .request = request->id};
 	struct broker_channel *channel;
 	char reason[REASON_SIZE] = "", text[PROCESS_TEXT_SIZE];
-	/* With itself: the caller's is the creator's end. */
+	/* If the process connects to itself, the caller's end is the creator's. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
 	int r = broker_channel_new(link, caller, listener, verdict, &channel, reason);
 
@@ -343,7 +343,7 @@ static int listener_check(const struct broker_request *request, const struct lis
 			listener->backlog);
 		return -ECONNREFUSED;
 	}
-	/* What waits for an application that does not read is bounded by its own doing only. */
+	/* Only its own requests may add to the outbox of an application that does not read. */
 	if (listener->process != request->process &&
 		broker->ops->congested(broker->arg, listener->process->peer)) {
 		reason_set(ret_reason, "the listener of %s does not read", listener->name);
@@ -361,7 +361,7 @@ static void broker_request_try_connect(struct broker_request *request)
 	int r = lookup_address(request->process->broker, request->process, request->domain,
 		request->name, &listener, &verdict, reason);
 
-	/* A domain that is not up yet has no names yet: waiting covers it too. */
+	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
 		broker_request_set_state(request, BROKER_REQUEST_NAME, NULL);
 		return;
@@ -385,7 +385,7 @@ static void broker_request_try_listen(struct broker_request *request)
 	uint32_t id = request->id;
 
 	broker_request_free(request);
-	/* Its handle was fresh when it was held; another LISTEN may have taken it since. */
+	/* The handle was free when the LISTEN was held; another LISTEN may have taken it since. */
 	if (listener_new(process, id, &listen) < 0)
 		process_status(process, id, EINVAL, "the listener's handle is in use");
 }

@@ -18,7 +18,7 @@ struct domain;
 struct broker_link;
 struct tally;
 
-/* How long lookups wait for the applications found at start. PROTOCOL.md 5.1. */
+/* Lookups wait so long for the applications found at start. PROTOCOL.md 5.1. */
 #define RECOVERY_NS UINT64_C(2000000000)
 
 struct broker {

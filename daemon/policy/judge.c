@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Judging by policy: the first rule that matches, else deny. Pure, and bounded by the number of
- * rules. It must never allow because something is unknown, but where the mode says so.
+ * Judges by policy: the first rule that matches, else deny. Pure, and bounded by the number of
+ * rules. An unknown fact must never allow, except in the mode that says so.
  */
 #include <errno.h>
 #include <stdlib.h>

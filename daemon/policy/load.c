@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finds and reads the policy's files: the part of policy that touches the file system. It must
- * never hand out half a policy: one bad file refuses the whole.
+ * never return half a policy: one bad file refuses the whole.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading the policy's grammar (design.md 6, msgd.policy(5)). Pure: text in, rules out. Whatever it
- * does not understand is an error with file and line, never a rule that means less than it says.
+ * Parses the policy's grammar (msgd.policy(5)). Pure: text in, rules out. A text that it does not
+ * understand is an error with file and line, never a rule that means less than it says.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -90,7 +90,7 @@ int uuid_parse(const char *text, uint8_t ret_uuid[16])
 	return 0;
 }
 
-/* A glob on printable characters without blanks: what a domain's or channel's name can be. */
+/* A glob on printable characters without blanks, as a domain's or a channel's name has them. */
 static bool glob_valid(const char *glob, size_t size, const char *alphabet)
 {
 	size_t len = strlen(glob);

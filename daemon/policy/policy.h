@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Policy: who may listen under which name, and who may connect to whom. Parser and matcher are
- * pure: they open no file and know no broker, so that unit tests and fuzzers run them as they are.
- * A policy never changes once built; reloading builds another one.
+ * Policy says which domain may listen under which name, and which may connect to which. Parser and
+ * matcher are pure: they open no file and know no broker, so that unit tests and fuzzers run them
+ * as they are. A policy never changes once built; a reload builds another one.
  */
 #ifndef MSGD_DAEMON_POLICY_POLICY_H
 #define MSGD_DAEMON_POLICY_POLICY_H
@@ -13,13 +13,18 @@
 
 #include "proto/limits.h"
 
-/* One file's and one directory's worth: an administrator's, but a slip must not eat dom0. */
+/*
+ * The most rules of a policy and bytes of a file. An administrator writes them, but a slip must not
+ * eat dom0's memory.
+ */
 #define POLICY_RULES_MAX 4096U
 #define POLICY_TEXT_MAX	 (1U << 20)
 
 struct policy;
 
-/* A domain as policy sees it. What is unknown is said so: a domain that is not there has no uuid.
+/*
+ * A domain as policy sees it. Unknown facts are marked as unknown: a domain that is not there has
+ * no uuid.
  */
 struct policy_subject {
 	const char *name;    /* borrowed; NULL: unknown */
@@ -29,7 +34,7 @@ struct policy_subject {
 
 #define POLICY_DOMID_UNKNOWN UINT32_MAX
 
-/* How a rule is judged whose WHO cannot be decided, because something is unknown. */
+/* How to judge a rule whose WHO cannot be decided, because a fact is unknown. */
 enum policy_mode {
 	POLICY_EXACT, /* everything is known */
 	/*

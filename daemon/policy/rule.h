@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the policy's parser and its matcher share, and nobody else may see. */
+/*
+ * The rules as the parser builds them and the matcher reads them. Only policy/ includes this
+ * header.
+ */
 #ifndef MSGD_DAEMON_POLICY_RULE_H
 #define MSGD_DAEMON_POLICY_RULE_H
 

@@ -130,7 +130,7 @@ static void attach_make_dirty(struct attach *attach)
 	TAILQ_INSERT_TAIL(&attach->table->dirty, attach, dirty_entry);
 }
 
-/* Unmaps before it closes the port: the application's event must find it (hv.h). */
+/* Unmaps before it closes the port: the notification of the unmapping needs the port (hv.h). */
 static void attach_release(struct attach *attach)
 {
 	struct hv *hv = attach->table->hv;
@@ -158,7 +158,7 @@ static void record_delete(struct attach_table *table, uint16_t domid, const char
 		table->lost = true;
 }
 
-/* Lets go of all but the record. */
+/* Lets go of everything but the record. */
 static void attach_strip(struct attach *attach)
 {
 	struct attach_table *table = attach->table;
@@ -203,7 +203,7 @@ void attach_dropped(struct attach *attach)
 	attach_close(attach, true);
 }
 
-/* The application went by itself: the broker is told. */
+/* The application went by itself. Tells the broker. */
 static void attach_gone(struct attach *attach, const char *reason, bool delete_record)
 {
 	struct process *process = attach->process;
@@ -223,8 +223,8 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
 }
 
 /*
- * It was told to quiesce and has let go; or it died, which looks the same from here: its record
- * stays until its agent, or the end of quiescing, removes it.
+ * The application was told to quiesce and has let go. If it died instead, that looks the same from
+ * here. Its record stays until its agent, or the end of quiescing, removes it.
  */
 static void attach_park(struct attach *attach)
 {
@@ -298,7 +298,7 @@ static int attach_verify(struct attach *attach, const char **ret_reason)
 	return 0;
 }
 
-/* The port is bound. Maps for writing; the page must still be the one that was looked at. */
+/* The port is bound. Maps for writing; the page must still be the one that was verified. */
 static int attach_map(struct attach *attach, struct doorbell_page **ret_page, void **ret_rings,
 	const char **ret_reason)
 {
@@ -362,7 +362,7 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	attach_set_state(attach, ATTACH_UP);
 	atomic_store_explicit(&page->end[1].alive, 1, memory_order_release);
 	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
-	/* After a rebind events sent meanwhile are lost: both sides look at their rings. */
+	/* Events sent before a rebind are lost, so both sides look at their rings. */
 	(void)table->hv->ops->evtchn_send(table->hv, attach->port);
 	broker_log_about(table->broker, attach->id.domid, LOG_INFO,
 		"domain %u: application attached (record %s, epoch %u)", attach->id.domid,
@@ -382,15 +382,15 @@ static void attach_retry_later(struct attach *attach)
 		attach_refuse(attach, "msgd is out of memory");
 }
 
-/* What passes: ports, mappings or memory that others hold now. */
+/* Shortages that pass: others hold the ports, mappings or memory now. */
 static bool is_shortage(int error)
 {
 	return error == -ENOSPC || error == -ENOMEM;
 }
 
 /*
- * For as long as the record is there: whoever published it knows how long it wants to wait, and
- * one that was attached to an earlier msgd would have no other way back.
+ * Tries again for as long as the record is there. Its application has its own time limit, and an
+ * application that was attached to an earlier msgd would have no other way back.
  */
 static void attach_wait_for_room(struct attach *attach, const char *reason)
 {
@@ -428,7 +428,7 @@ static int attach_bind(struct attach *attach, const char **ret_reason)
 	return -ENOMEM;
 }
 
-/* Each try verifies first: during the wait the pages may have become somebody else's. */
+/* Each try verifies first: during the wait the pages may have become another process's. */
 static void attach_try(struct attach *attach)
 {
 	struct hv *hv = attach->table->hv;
@@ -450,7 +450,7 @@ static void attach_try(struct attach *attach)
 		attach_refuse(attach, reason);
 }
 
-/* The turn does it: attach_run. */
+/* attach_run does the work, in the next turn. */
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	struct attach *attach = arg;
@@ -492,7 +492,7 @@ static const char *refusal_text(int error)
 	}
 }
 
-/* A record that cannot be looked at any further. */
+/* Deletes a record that was refused before there was an attach for it. */
 static void record_refuse(
 	struct attach_table *table, const struct hv_record *record, bool found, int error)
 {
@@ -524,14 +524,19 @@ static struct attach *attach_add(struct attach_table *table, const struct hv_rec
 	return NULL;
 }
 
-/* Twice the default quota: those that are still dying, or told at HELLO that they are too many,
- * count too. */
+/*
+ * Twice the default quota: applications that are dying count, and so do those that HELLO will
+ * refuse.
+ */
 static bool attach_too_many(const struct attach_table *table, uint16_t domid)
 {
 	return attach_count(table, domid) >= 2 * DOMAIN_PROCESSES_MAX;
 }
 
-/* A quiesced application's, of an earlier msgd; or it let go after its domain had been resumed. */
+/*
+ * A parked record: of an application that an earlier msgd quiesced, or that let go after its domain
+ * was resumed.
+ */
 static void attach_new_parked(
 	struct attach_table *table, const struct hv_record *record, const struct record *decoded)
 {
@@ -576,7 +581,7 @@ static void attach_new(struct attach_table *table, const struct hv_record *recor
 		attach_refuse(attach, "msgd is out of memory");
 }
 
-/* True: it was dealt with. */
+/* True: the change is handled. */
 static bool attach_record_parked(struct attach *attach, const struct hv_record *record)
 {
 	struct record parked;
@@ -623,7 +628,10 @@ static bool attach_read(struct attach *attach)
 	int decoded, r;
 
 	for (int i = 0; i < MESSAGES_A_TURN; i++) {
-		/* Who does not read its answers asks no more questions. */
+		/*
+		 * An application that does not read its answers gets no more of them: its requests
+		 * wait.
+		 */
 		if (attach->ring.outbox_bytes > CONTROL_READ_STOP)
 			return false;
 		memset(&message, 0, sizeof(message));
@@ -675,7 +683,7 @@ void attach_port_event(struct attach_table *table, uint32_t port)
 	attach_make_ready(attach);
 }
 
-/* Each that is ready now, once; those that have more to do queue up behind. */
+/* Applications with more to do queue up behind the others. */
 void attach_turn(struct attach_table *table)
 {
 	struct hv *hv = table->hv;

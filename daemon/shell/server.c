@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The loop's turn: what the hypervisor reports is noted first, then worked on in bounded portions,
- * then everything that the broker sent is published, one event for each application that sleeps.
- * What is left over makes the next turn run at once; with nothing left msgd sleeps without any
+ * The loop's turn. First it notes the hypervisor's events, then it works on them in bounded
+ * portions, then it publishes all that the broker sent, with one event for each application that
+ * sleeps. If work is left, the next turn runs at once; if none is left, msgd sleeps without any
  * timer.
  */
 #include "daemon/shell/server.h"
@@ -128,7 +128,7 @@ static void server_note(struct server *server, const struct hv_event *event)
 	}
 }
 
-/* -ENODEV: the emulator ended. A new msgd can serve a new one; this one's handle is dead. */
+/* -ENODEV: the emulator ended. This handle is dead; a new msgd can serve a new emulator. */
 static void server_error(struct server *server, const char *what, int error)
 {
 	if (server->lost)
@@ -174,8 +174,8 @@ static void domain_info(const struct hv_domain *domain, struct broker_domain_inf
 }
 
 /*
- * A domain that goes on where it was suspended (a checkpoint, a migration that failed) tells
- * nobody on real Xen. The only polling there is: while a quiesced domain is suspended.
+ * On real Xen nothing tells of a domain that goes on where it was suspended (a checkpoint, a
+ * migration that failed). So msgd polls, while a quiesced domain is suspended and at no other time.
  */
 static void server_rescan_later(struct server *server)
 {
@@ -280,7 +280,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	struct server *server = arg;
 
 	server_now(server);
-	(void)server_poll(server); /* what is left keeps the descriptor readable */
+	(void)server_poll(server); /* events that are left keep the descriptor readable */
 	server_domains(server);
 	server_store(server);
 	attach_turn(server->attaches);
@@ -303,7 +303,7 @@ struct found {
 	struct hv_record record;
 };
 
-/* The records that an earlier msgd left behind, counted before the first of them is used. */
+/* The records that an earlier msgd left behind are counted before the first of them is used. */
 static int server_recover(struct server *server)
 {
 	STAILQ_HEAD(, found) list = STAILQ_HEAD_INITIALIZER(list);
@@ -325,7 +325,10 @@ static int server_recover(struct server *server)
 			continue;
 		}
 		if (attach_is_parked_record(&found->record)) {
-			/* First: the others of its domain are to be told QUIESCE. */
+			/*
+			 * Parked records come first: the other applications of the domain are told
+			 * QUIESCE.
+			 */
 			broker_parked_found(server->broker, found->record.domid);
 			STAILQ_INSERT_HEAD(&list, found, entry);
 			continue;
@@ -364,7 +367,7 @@ static int server_start(struct server *server, const char **ret_reason)
 	*ret_reason = "out of memory";
 	if (event_add(server->hv_event, NULL) < 0)
 		return -ENOMEM;
-	/* Whatever became pending before the loop began. */
+	/* Events may have become pending before the loop began. */
 	server_turn_later(server);
 	return 0;
 }
@@ -430,7 +433,10 @@ void server_free(struct server *server)
 		event_free(server->timer_event);
 	if (server->rescan_event)
 		event_free(server->rescan_event);
-	/* Unmaps, which tells every application, then closes the ports; records stay (hv.h). */
+	/*
+	 * hv_close unmaps, which tells every application, then closes the ports; the records stay
+	 * (hv.h).
+	 */
 	hv_close(server->hv);
 	policy_free(server->policy);
 	free(server);

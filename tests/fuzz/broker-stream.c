@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What two attached applications can do to the broker with bytes alone: bodies of control messages,
+ * Two attached applications against the broker, with bytes alone: bodies of control messages,
  * through the decoder. Input: application u8, type u8, request u8, body's length u8, body; again
  * and again.
  */

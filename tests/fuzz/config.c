@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* msgd.conf: what is accepted is within its limits. */
+/* msgd.conf: a configuration that is accepted is within its limits. */
 #include "daemon/config.h"
 #include "tests/fuzz/fuzz.h"
 

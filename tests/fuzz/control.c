@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A control frame, header and body: what decodes has one form, and nothing that is printed of it
- * can move a terminal's cursor. The header's length need not be the body's: the ring's reader cuts.
+ * A control frame, header and body. A message that decodes has one encoding, and no printed text of
+ * it can move a terminal's cursor. The header's length need not be the body's: the ring's reader
+ * cuts.
  */
 #include <errno.h>
 

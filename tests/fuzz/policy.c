@@ -22,7 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	policy_judge_connect(policy, "name", &web, &db, POLICY_EXACT, &exact);
 	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ABSENT, &absent);
 	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ANY, &any);
-	/* What is permitted to an unknown target is permitted to every one; and could be to some.
+	/*
+	 * A connect that is permitted to an unknown target is permitted to every one, and could be
+	 * to some.
 	 */
 	FUZZ_CHECK(!absent.allow || exact.allow);
 	FUZZ_CHECK(!exact.allow || any.allow);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgd in a task: daemon/shell/ and the broker as they are, on as much of libevent's
- * interface as they use, which is here: a loop on the virtual clock. What of msgd is not here:
- * main.c, the admin and attach sockets, systemd.
+ * msgd in a task: daemon/shell/ and the broker as they are, on a libevent of this file: a loop on
+ * the virtual clock, with as much of libevent's interface as they use. main.c, the admin and attach
+ * sockets and systemd are not here.
  */
 #include <assert.h>
 #include <errno.h>
@@ -249,7 +249,7 @@ void msgd_start(struct world *w)
 	sim_task_set_background(msgd->task);
 }
 
-/* A process that was killed frees nothing: what msgd had stays where it was, for nobody. */
+/* A process that was killed frees nothing: its memory stays as it is, and nobody uses it. */
 void msgd_end(struct world *w, bool kill)
 {
 	struct msgd *msgd = w->msgd;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Who may write which record through the agent, and what is left behind: on a store of our own. */
+/*
+ * Which connection may write which record through the agent, and which records stay: on a store of
+ * the test's own.
+ */
 #include "tests/support/cmocka-all.h"
 
 #include <errno.h>
@@ -231,7 +234,7 @@ static void keys_and_lengths(void **state)
 	assert_int_equal(ask(a, AGENT_PUBLISH, "Zz09-5678901234567890123456789012345678", 1), 0);
 }
 
-/* What is no request is answered, and is the last. */
+/* A packet that is no request is answered, and is the last one. */
 static void garbage(void **state)
 {
 	struct world *world = *state;

@@ -137,7 +137,7 @@ static void test_views(void **state)
 	world_free(w);
 }
 
-/* Who has confirmed, and who has not, and why. */
+/* The report of quiescing: which applications have confirmed, which have not, and why. */
 static void test_quiesced(void **state)
 {
 	struct world *w = world_new(ALL, NULL);

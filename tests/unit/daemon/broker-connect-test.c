@@ -103,7 +103,7 @@ static void test_fallback(void **state)
 	app_failed(caller, end, ENOSPC, "no rings");
 	TAKE_STATUS(caller, 12, ENOBUFS);
 	TAKE_NOTHING(holder);
-	/* What is said about an end that is gone crossed: ignored. */
+	/* A message about an end that is gone crossed our LINK_DOWN: ignored. */
 	app_offer(caller, end, 5);
 	assert_false(caller->dropped);
 	world_free(w);
@@ -152,7 +152,8 @@ static void test_transport(void **state)
 	"allow connect grant from any to any transport=grant\n"                                    \
 	"allow connect * from any to any\n"
 
-/* Who has what, what policy says of the name, what the caller demands; what comes of it, and why.
+/*
+ * The features of both, the rule of the policy, the caller's demand; then the transport, and why.
  */
 static const struct choice {
 	uint64_t caller, holder;
@@ -221,7 +222,10 @@ static void test_choices(void **state)
 	}
 }
 
-/* Each demand has a link of its own kind; who demands nothing takes Argo's, and strict's never. */
+/*
+ * Each demand has a link of its own kind. A caller without a demand takes the Argo link, and never
+ * a strict one.
+ */
 static void test_links_by_demand(void **state)
 {
 	struct world *w = world_new(ALL, NULL);
@@ -479,7 +483,7 @@ static void test_log_is_bounded(void **state)
 	assert_true(world_logged(w, "web(1): 50 lines about it were left out"));
 	assert_true(world_logged(w, "listens as late2 "));
 	assert_false(world_logged(w, "listens as late3 "));
-	/* What the shell around the broker says is of the same account. */
+	/* Lines from the shell around the broker count to the same account. */
 	broker_log_about(w->broker, 1, LOG_INFO, "the shell's line");
 	assert_false(world_logged(w, "the shell's line"));
 	broker_log_about(w->broker, 99, LOG_INFO, "of nobody");
@@ -604,7 +608,7 @@ static void test_backlog(void **state)
 	assert_int_equal(app_send(holder, &unlisten), 0);
 	TAKE_STATUS(holder, 77, ENOENT);
 	app_closed(caller, ends[0], channel[2]);
-	/* Who does not read gets no more. */
+	/* A listener that does not read gets no more. */
 	assert_int_equal(app_listen(holder, 1, "db", 2), 0);
 	holder->congested = true;
 	app_connect(caller, 9, "db", 0, 0);

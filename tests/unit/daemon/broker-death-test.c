@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Ends of processes and domains at every step of a link's making, and messages that break the
- * protocol: who is told what, who is dropped, and nobody else.
+ * protocol. The right processes are told and dropped, and no others.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -144,7 +144,7 @@ static void test_domain_states(void **state)
 	world_free(w);
 }
 
-/* CANCEL at every step; what crosses it does no harm. */
+/* CANCEL at every step; a message that crosses it does no harm. */
 static void test_cancel(void **state)
 {
 	for (enum step step = 0; step < STEP_COUNT; step++) {

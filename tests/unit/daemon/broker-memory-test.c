@@ -22,7 +22,7 @@
 
 #define REQUESTS_MAX 256
 
-/* What the scenario has seen. */
+/* The messages that the scenario has seen. */
 struct seen {
 	struct world *w;
 	unsigned asked[REQUESTS_MAX], answered[REQUESTS_MAX]; /* by request id, all applications */

@@ -212,7 +212,10 @@ static void test_gone(void **state)
 	world_free(s.w);
 }
 
-/* Who attaches meanwhile is told in answer to HELLO; who has not said HELLO, at once. */
+/*
+ * An application that attaches meanwhile is told in answer to HELLO; one that has not said HELLO is
+ * told at once.
+ */
 static void test_latecomers(void **state)
 {
 	const struct control_message *m;

@@ -171,7 +171,7 @@ static void test_connect(void **state)
 	policy_free(policy);
 }
 
-/* What is unknown never permits, unless the question is whether anything could be permitted. */
+/* An unknown fact never permits, unless the question is whether anything could be permitted. */
 static void test_modes(void **state)
 {
 	struct policy *policy =

@@ -289,7 +289,7 @@ static void misbehave(struct chaos *c, struct app *app)
 	if (message.type == CONTROL_CONNECT)
 		strcpy(message.connect.address, addresses[pick(c, 8)]);
 	if (message.type == CONTROL_LISTEN) {
-		/* What the codec guarantees. */
+		/* The guarantees of the codec. */
 		strcpy(message.listen.name, names[pick(c, 4)]);
 		message.listen.type = 1 + pick(c, 3);
 		message.listen.listener = 1 + pick(c, 5);
@@ -426,7 +426,7 @@ static void restart(struct chaos *c)
 	for (unsigned i = 0; i < APPS; i++) {
 		had[i] = c->world->apps[i].process != NULL;
 		n += had[i];
-		/* What msgd had still said is drained first. */
+		/* Messages that msgd had still sent are drained first. */
 		while (had[i] && c->world->apps[i].head != c->world->apps[i].tail) {
 			const struct control_message *got = app_take(&c->world->apps[i]);
 

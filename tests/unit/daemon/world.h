@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A broker with fake applications around it: what the unit tests, the random test and the fuzz
- * harness share. It keeps what the broker sends, and checks that nothing goes to the dead.
+ * A broker with fake applications around it. The unit tests, the random test and the fuzz harness
+ * share it. It keeps the broker's messages, and checks that none goes to a dead application.
  */
 #ifndef TESTS_UNIT_DAEMON_WORLD_H
 #define TESTS_UNIT_DAEMON_WORLD_H

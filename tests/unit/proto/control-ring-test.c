@@ -163,7 +163,7 @@ static void outbox(struct control_ring *from, struct control_ring *to)
 	}
 	assert_int_equal(from->outbox_bytes, 0);
 	assert_null(from->broken);
-	/* Waiting messages can be dropped; then the ring goes on. */
+	/* The outbox can be dropped; then the ring goes on. */
 	for (message.request = 1; message.request <= 5000; message.request++)
 		control_ring_send(from, &message);
 	control_ring_clear(from);
