@@ -16,7 +16,6 @@
 #define NONCE_SIZE	    16U
 #define CONTROL_VERSION	    1U
 #define CONTROL_VERSION_MIN 1U
-#define LINK_VERSION	    1U
 
 struct record {
 	uint16_t version_min;
