@@ -15,10 +15,9 @@
 
 struct server;
 
-/* Called in the middle of a turn: the callee notes it and looks later. */
+/* Called in the middle of a turn: the callee must not call the server. */
 struct server_ops {
-	/* Of a quiesced domain an application has confirmed or is gone; or it is quiesced no more.
-	 */
+	/* An application of a quiesced domain confirmed or is gone, or a domain was resumed. */
 	void (*quiesced)(void *arg);
 	/* A record of msgd's own domain is gone from the store. */
 	void (*own_record_gone)(void *arg, const char *key);
