@@ -35,7 +35,8 @@ void recovery_end(struct broker *broker)
 {
 	broker->recovering = false;
 	broker->settle = true;
-	broker->ops->timer(broker->arg, 0);
+	if (broker->ops)
+		broker->ops->timer(broker->arg, 0);
 	if (broker->n_awaited)
 		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
 			broker->n_awaited);
@@ -256,14 +257,13 @@ static bool broker_channel_judge(struct broker_channel *channel)
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
 	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
 	struct policy_verdict verdict;
-	char rule[128] = "no rule";
+	char rule[128];
 
 	policy_judge_connect(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
 	if (verdict.allow &&
 		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
 		return true;
-	if (verdict.file)
-		(void)snprintf(rule, sizeof(rule), "%.110s:%u", verdict.file, verdict.line);
+	policy_verdict_rule(&verdict, rule, sizeof(rule));
 	broker_log(broker, LOG_NOTICE,
 		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,

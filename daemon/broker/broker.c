@@ -59,48 +59,14 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	return 0;
 }
 
-/* Nobody is told: the rings keep their messages, and the next msgd goes on from there. */
-static void ops_send_nothing(void *arg, void *peer, const struct control_message *message)
-{
-}
-
-static void ops_drop_nothing(void *arg, void *peer, const char *reason)
-{
-}
-
-static bool ops_congested_never(void *arg, void *peer)
-{
-	return false;
-}
-
-static void ops_domain_nothing(void *arg, uint16_t domid)
-{
-}
-
-static void ops_timer_nothing(void *arg, uint64_t at_ns)
-{
-}
-
-static void ops_log_nothing(void *arg, int priority, const char *text)
-{
-}
-
 void broker_free(struct broker *broker)
 {
-	static const struct broker_ops mute = {
-		.send = ops_send_nothing,
-		.drop = ops_drop_nothing,
-		.congested = ops_congested_never,
-		.resumed = ops_domain_nothing,
-		.quiesced = ops_domain_nothing,
-		.timer = ops_timer_nothing,
-		.log = ops_log_nothing,
-	};
 	struct domain *domain, *next;
 
 	if (!broker)
 		return;
-	broker->ops = &mute;
+	/* Nobody is told: the rings keep their messages, and the next msgd goes on from there. */
+	broker->ops = NULL;
 	HASH_ITER (hh, broker->domains, domain, next)
 		domain_free(domain);
 	assert(!broker->links && !broker->pairs && !broker->tallies);
@@ -122,7 +88,8 @@ void broker_log(struct broker *broker, int priority, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	broker->ops->log(broker->arg, priority, text);
+	if (broker->ops)
+		broker->ops->log(broker->arg, priority, text);
 }
 
 void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)

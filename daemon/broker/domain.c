@@ -210,7 +210,7 @@ void domain_free(struct domain *domain)
 		assert(domain->used[i] == 0);
 	assert(!domain->listeners);
 	if (domain_is_quiesced(domain))
-		domain->broker->ops->quiesced(domain->broker->arg, domain->info.domid);
+		domain_report_changed(domain);
 	domain_forget_quiesced(domain);
 	HASH_DELETE(hh, domain->broker->domains, domain);
 	free(domain);

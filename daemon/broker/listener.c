@@ -33,23 +33,6 @@ bool listener_permitted(const struct listener *listener)
 	return verdict.allow;
 }
 
-static void listen_refused(
-	struct process *process, const char *name, const struct policy_verdict *verdict)
-{
-	char text[PROCESS_TEXT_SIZE];
-
-	process->broker->stats.refused++;
-	if (verdict->log == POLICY_LOG_NO)
-		return;
-	process_describe(process, text, sizeof(text));
-	if (verdict->file)
-		domain_log(process->domain, LOG_NOTICE, "refused: %s listens as %s (%s:%u)", text,
-			name, verdict->file, verdict->line);
-	else
-		domain_log(process->domain, LOG_NOTICE, "refused: %s listens as %s (no rule)", text,
-			name);
-}
-
 /* 0, or a negative errno for the answer, with its reason. */
 static int listen_check(
 	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
@@ -62,17 +45,10 @@ static int listen_check(
 		return -EINVAL;
 	}
 	policy_judge_listen(process->broker->policy, listen->name, &holder, &verdict);
+	process_log_verdict(process, &verdict, "listens as", listen->name);
 	if (!verdict.allow) {
-		listen_refused(process, listen->name, &verdict);
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
-	}
-	if (verdict.log == POLICY_LOG_YES) {
-		char text[PROCESS_TEXT_SIZE];
-
-		process_describe(process, text, sizeof(text));
-		domain_log(process->domain, LOG_INFO, "permitted: %s listens as %s (%s:%u)", text,
-			listen->name, verdict.file, verdict.line);
 	}
 	if (listener_find(process->domain, listen->name)) {
 		reason_set(ret_reason, "%s is taken in domain %s", listen->name,

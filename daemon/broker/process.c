@@ -114,9 +114,26 @@ void process_drop(struct process *process, const char *reason)
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
 	broker->stats.dropped++;
-	broker->ops->drop(broker->arg, process->peer, reason);
+	if (broker->ops)
+		broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;
 	process_free(process, reason);
+}
+
+void process_log_verdict(struct process *process, const struct policy_verdict *verdict,
+	const char *does, const char *name)
+{
+	bool allow = verdict->allow;
+	char text[PROCESS_TEXT_SIZE], rule[128];
+
+	if (!allow)
+		process->broker->stats.refused++;
+	if (allow ? verdict->log != POLICY_LOG_YES : verdict->log == POLICY_LOG_NO)
+		return;
+	process_describe(process, text, sizeof(text));
+	policy_verdict_rule(verdict, rule, sizeof(rule));
+	domain_log(process->domain, allow ? LOG_INFO : LOG_NOTICE, "%s: %s %s %s (%s)",
+		allow ? "permitted" : "refused", text, does, name, rule);
 }
 
 uint32_t process_next_end(struct process *process)
@@ -150,7 +167,7 @@ void process_send(struct process *process, const struct control_message *message
 {
 	struct broker *broker = process->broker;
 
-	if (process->state != PROCESS_GONE)
+	if (process->state != PROCESS_GONE && broker->ops)
 		broker->ops->send(broker->arg, process->peer, message);
 }
 

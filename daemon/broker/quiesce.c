@@ -57,12 +57,12 @@ void domain_forget_quiesced(struct domain *domain)
 		quiesced_free(domain, quiesced);
 }
 
-/* A client that waits for the report looks again. */
-static void domain_report_changed(const struct domain *domain)
+void domain_report_changed(const struct domain *domain)
 {
 	struct broker *broker = domain->broker;
 
-	broker->ops->quiesced(broker->arg, domain->info.domid);
+	if (broker->ops)
+		broker->ops->quiesced(broker->arg, domain->info.domid);
 }
 
 static void quiesced_remember(const struct process *process, bool confirmed)

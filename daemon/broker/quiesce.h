@@ -11,6 +11,8 @@
 struct domain;
 struct process;
 
+/* A client that waits for the report looks again. */
+void domain_report_changed(const struct domain *domain);
 bool domain_is_quiesced(const struct domain *domain);
 /* The domain's state may have moved on. */
 void domain_state_changed(struct domain *domain);

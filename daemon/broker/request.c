@@ -167,30 +167,12 @@ void broker_request_name_appeared(struct broker *broker, const char *name)
 	}
 }
 
-static void broker_request_log_refusal(
-	const struct broker_request *request, const struct policy_verdict *verdict)
-{
-	struct broker *broker = request->process->broker;
-	char text[PROCESS_TEXT_SIZE];
-
-	broker->stats.refused++;
-	if (verdict->log == POLICY_LOG_NO)
-		return;
-	process_describe(request->process, text, sizeof(text));
-	if (verdict->file)
-		domain_log(request->process->domain, LOG_NOTICE,
-			"refused: %s connects to %s (%s:%u)", text, request->connect.address,
-			verdict->file, verdict->line);
-	else
-		domain_log(request->process->domain, LOG_NOTICE,
-			"refused: %s connects to %s (no rule)", text, request->connect.address);
-}
-
 static void broker_request_refuse(struct broker_request *request, int error,
 	const struct policy_verdict *verdict, const char *reason)
 {
 	if (error == -EACCES)
-		broker_request_log_refusal(request, verdict);
+		process_log_verdict(
+			request->process, verdict, "connects to", request->connect.address);
 	else
 		request->process->broker->stats.failed++;
 	if (error == -ENOMEM)
@@ -304,7 +286,7 @@ static void broker_request_connected(struct broker_request *request, struct brok
 	struct broker *broker = process->broker;
 	struct control_message message = {.type = CONTROL_CONNECTED, .request = request->id};
 	struct broker_channel *channel;
-	char reason[REASON_SIZE] = "", text[PROCESS_TEXT_SIZE];
+	char reason[REASON_SIZE] = "";
 	/* If the process connects to itself, the caller's end is the creator's. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
 	int r = broker_channel_new(link, caller, listener, verdict, &channel, reason);
@@ -319,11 +301,7 @@ static void broker_request_connected(struct broker_request *request, struct brok
 	domain_peer(listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, listener->name, sizeof(message.connected.name));
 	broker->stats.connected++;
-	if (verdict->log == POLICY_LOG_YES) {
-		process_describe(process, text, sizeof(text));
-		domain_log(process->domain, LOG_INFO, "permitted: %s connects to %s (%s:%u)", text,
-			request->connect.address, verdict->file, verdict->line);
-	}
+	process_log_verdict(process, verdict, "connects to", request->connect.address);
 	process_send(process, &message);
 	broker_request_free(request);
 }

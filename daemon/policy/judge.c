@@ -4,6 +4,7 @@
  * rules. An unknown fact must never allow, except in the mode that says so.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,14 @@ static void rule_verdict(const struct policy_rule *rule, struct policy_verdict *
 		.file = rule->file,
 		.line = rule->line,
 	};
+}
+
+void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size)
+{
+	if (verdict->file)
+		(void)snprintf(ret_text, size, "%.110s:%u", verdict->file, verdict->line);
+	else
+		(void)snprintf(ret_text, size, "no rule");
 }
 
 void policy_judge_listen(const struct policy *policy, const char *name,

@@ -81,6 +81,9 @@ void policy_judge_connect(const struct policy *policy, const char *name,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict);
 
+/* The rule that decided, for logs: "FILE:LINE", or "no rule". */
+void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size);
+
 size_t policy_rules(const struct policy *policy);
 
 /* '*' and '?' only; linear in practice, never recursive. */
