@@ -5,88 +5,22 @@
  * disk's front end, so nothing is written, and no event sent, before the mapped page has shown the
  * record's nonce.
  */
-#include "daemon/shell/attach.h"
+#include "daemon/shell/attach-object.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <syslog.h>
 
 #include "base/log.h"
 #include "base/macro.h"
-#include "daemon/broker/hash.h"
-#include "proto/control-ring.h"
-#include "proto/record.h"
 
 /* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
 #define BIND_DELAY_FIRST_MS 5U
 #define BIND_DELAY_MAX_MS   320U
 #define BIND_LIMIT_NS	    UINT64_C(5000000000)
-
-/* Messages of one application in one turn of the loop. */
-#define MESSAGES_A_TURN 16
-
-struct attach_key {
-	uint16_t domid;
-	char key[HV_STORE_KEY_MAX]; /* NUL-padded */
-};
-
-/* While more bytes than this wait in an application's outbox, its requests are not read. */
-#define CONTROL_READ_STOP (64U << 10)
-/*
- * While more than this wait, no other application may add to them. The CHANNEL messages of the
- * largest backlog fit, so a listener that is merely quiet is not taken for one that does not read.
- */
-#define CONTROL_CONGESTED (2U << 20)
-
-enum attach_state {
-	ATTACH_BINDING, /* its port may still be held by a process that is dying */
-	ATTACH_UP,
-	ATTACH_PARKED, /* of a quiesced domain: nothing is held but the record's name */
-	ATTACH_DEAD,   /* on table->dead */
-};
-
-struct attach {
-	UT_hash_handle hh;	    /* table->by_key */
-	UT_hash_handle hh_port;	    /* table->by_port, once bound */
-	struct attach_table *table; /* borrowed: the owner */
-	enum attach_state state;
-	struct attach_key id;
-	bool found; /* its record was there at start */
-	struct record record;
-	uint8_t bytes[RECORD_SIZE]; /* of the record, to know it again */
-	size_t len;
-	struct event *retry;		     /* owned: the next bind, while BINDING */
-	uint32_t delay_ms;		     /* of that */
-	uint64_t until_ns;		     /* when to give up */
-	uint32_t port;			     /* local; 0: not bound */
-	struct hv_map *page_map, *rings_map; /* owned, or NULL */
-	struct control_ring ring;
-	struct process *process;   /* borrowed: the broker's; NULL: not attached */
-	TAILQ_ENTRY(attach) entry; /* table->ready or ->dead */
-	TAILQ_ENTRY(attach) dirty_entry;
-	bool ready, dirty, masked;
-	bool event_due; /* while dirty: it sleeps, and has been told something */
-};
-
-TAILQ_HEAD(attach_list, attach);
-
-struct attach_table {
-	struct event_base *base;  /* borrowed */
-	struct hv *hv;		  /* borrowed */
-	struct broker *broker;	  /* borrowed */
-	struct event *turn_event; /* borrowed */
-	struct attach *by_key;	  /* owned; by domid and key */
-	struct attach *by_port;	  /* borrowed: the same; by local port */
-	struct attach_list ready; /* borrowed: have something to do */
-	struct attach_list dirty; /* borrowed: have something to publish */
-	struct attach_list dead;  /* owned: freed when the turn publishes */
-	uint32_t n_up;
-	bool lost;
-};
 
 static void attach_set_state(struct attach *attach, enum attach_state state)
 {
@@ -114,7 +48,7 @@ static struct attach *attach_find(struct attach_table *table, uint16_t domid, co
 	return attach;
 }
 
-static void attach_make_ready(struct attach *attach)
+void attach_make_ready(struct attach *attach)
 {
 	if (attach->ready || (attach->state != ATTACH_UP && attach->state != ATTACH_BINDING))
 		return;
@@ -122,7 +56,7 @@ static void attach_make_ready(struct attach *attach)
 	TAILQ_INSERT_TAIL(&attach->table->ready, attach, entry);
 }
 
-static void attach_make_dirty(struct attach *attach)
+void attach_make_dirty(struct attach *attach)
 {
 	if (attach->dirty || attach->state != ATTACH_UP)
 		return;
@@ -187,7 +121,7 @@ static void attach_close(struct attach *attach, bool delete_record)
 	TAILQ_INSERT_TAIL(&table->dead, attach, entry);
 }
 
-static void attach_reap(struct attach_table *table)
+void attach_reap(struct attach_table *table)
 {
 	struct attach *attach;
 
@@ -204,7 +138,7 @@ void attach_dropped(struct attach *attach)
 }
 
 /* The application went by itself. Tells the broker. */
-static void attach_gone(struct attach *attach, const char *reason, bool delete_record)
+void attach_gone(struct attach *attach, const char *reason, bool delete_record)
 {
 	struct process *process = attach->process;
 
@@ -226,7 +160,7 @@ static void attach_gone(struct attach *attach, const char *reason, bool delete_r
  * The application was told to quiesce and has let go. If it died instead, that looks the same from
  * here. Its record stays until its agent, or the end of quiescing, removes it.
  */
-static void attach_park(struct attach *attach)
+void attach_park(struct attach *attach)
 {
 	struct attach_table *table = attach->table;
 	struct process *process = attach->process;
@@ -429,7 +363,7 @@ static int attach_bind(struct attach *attach, const char **ret_reason)
 }
 
 /* Each try verifies first: during the wait the pages may have become another process's. */
-static void attach_try(struct attach *attach)
+void attach_try(struct attach *attach)
 {
 	struct hv *hv = attach->table->hv;
 	const char *reason;
@@ -618,125 +552,6 @@ void attach_record(struct attach_table *table, const struct hv_record *record, b
 	}
 	if (record->len)
 		attach_new(table, record, found);
-}
-
-/* True: there may be more. */
-static bool attach_read(struct attach *attach)
-{
-	struct control_message message;
-	const char *reason;
-	int decoded, r;
-
-	for (int i = 0; i < MESSAGES_A_TURN; i++) {
-		/*
-		 * An application that does not read its answers gets no more of them: its requests
-		 * wait.
-		 */
-		if (attach->ring.outbox_bytes > CONTROL_READ_STOP)
-			return false;
-		memset(&message, 0, sizeof(message));
-		r = control_ring_receive(&attach->ring, &message, &decoded, &reason);
-		if (r == 0)
-			return control_ring_sleep(&attach->ring);
-		if (r < 0) {
-			broker_violation(attach->process, reason);
-			return false;
-		}
-		attach_make_dirty(attach);
-		if (broker_message(attach->process, &message, decoded) < 0)
-			return false;
-	}
-	return true;
-}
-
-/* True: there is more to do. */
-static bool attach_run(struct attach *attach)
-{
-	if (attach->state == ATTACH_BINDING) {
-		attach_try(attach);
-		return false;
-	}
-	if (!atomic_load_explicit(&attach->ring.them->alive, memory_order_acquire)) {
-		if (broker_is_quiescing(attach->process))
-			attach_park(attach);
-		else
-			attach_gone(attach, "its process ended", true);
-		return false;
-	}
-	if (attach->ring.broken) {
-		broker_violation(attach->process, attach->ring.broken);
-		return false;
-	}
-	control_ring_flush(&attach->ring);
-	attach_make_dirty(attach);
-	return attach_read(attach);
-}
-
-void attach_port_event(struct attach_table *table, uint32_t port)
-{
-	struct attach *attach;
-
-	HASH_FIND(hh_port, table->by_port, &port, sizeof(port), attach);
-	if (!attach)
-		return;
-	attach->masked = true;
-	attach_make_ready(attach);
-}
-
-/* Applications with more to do queue up behind the others. */
-void attach_turn(struct attach_table *table)
-{
-	struct hv *hv = table->hv;
-	struct attach *attach;
-	unsigned n = 0;
-
-	TAILQ_FOREACH (attach, &table->ready, entry)
-		n++;
-	while (n-- > 0 && (attach = TAILQ_FIRST(&table->ready))) {
-		TAILQ_REMOVE(&table->ready, attach, entry);
-		attach->ready = false;
-		if (attach_run(attach)) {
-			attach_make_ready(attach);
-		} else if (attach->state == ATTACH_UP && attach->masked) {
-			attach->masked = false;
-			(void)hv->ops->evtchn_unmask(hv, &attach->port, 1);
-		}
-	}
-}
-
-bool attach_publish(struct attach_table *table)
-{
-	struct attach *attach;
-
-	/*
-	 * Everything is said before any application is woken: an application that sees the other
-	 * end of its link let go of it has been told why.
-	 */
-	TAILQ_FOREACH (attach, &table->dirty, dirty_entry) {
-		control_ring_flush(&attach->ring);
-		attach->event_due = control_ring_publish(&attach->ring);
-	}
-	while ((attach = TAILQ_FIRST(&table->dirty))) {
-		TAILQ_REMOVE(&table->dirty, attach, dirty_entry);
-		attach->dirty = false;
-		if (attach->event_due)
-			(void)table->hv->ops->evtchn_send(table->hv, attach->port);
-	}
-	attach_reap(table);
-	return !TAILQ_EMPTY(&table->ready);
-}
-
-void attach_send(struct attach *attach, const struct control_message *message)
-{
-	control_ring_send(&attach->ring, message);
-	if (attach->ring.broken)
-		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
-	attach_make_dirty(attach);
-}
-
-bool attach_congested(const struct attach *attach)
-{
-	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
 }
 
 uint32_t attach_n_up(const struct attach_table *table)
