@@ -79,7 +79,7 @@ static bool ring_put(struct control_ring *ring, const uint8_t *bytes, uint32_t l
 		return false;
 	grant_ring_write(&ring->tx, 0, bytes, len);
 	ring->tx.own += len;
-	ring->event_due = true;
+	ring->wrote = true;
 	return true;
 }
 
@@ -165,7 +165,7 @@ int control_ring_receive(struct control_ring *ring, struct control_message *ret_
 		return -EBADMSG;
 	grant_ring_read(&ring->rx, FRAME_HEADER_SIZE, body, frame.len);
 	ring->rx.own += len;
-	ring->event_due = true;
+	ring->took = true;
 	*ret_decoded = control_decode(frame.type, frame.arg, body, frame.len, ret_message);
 	if (*ret_decoded < 0) {
 		/* control_decode sets nothing then, and the caller logs these two. */
@@ -188,14 +188,15 @@ bool control_ring_publish(struct control_ring *ring)
 {
 	bool event;
 
-	if (!ring->event_due)
+	if (!ring->wrote && !ring->took)
 		return false;
-	ring->event_due = false;
 	grant_ring_publish(&ring->tx);
 	grant_ring_release(&ring->rx);
+	/* A side that sleeps wants messages, and not to hear that its own were taken. */
+	event = ring->wrote && doorbell_take(&ring->them->sleeping);
 	/* Both flags are taken: one event answers both. */
-	event = doorbell_take(&ring->them->sleeping);
 	if (doorbell_take(&ring->them->want_space))
 		event = true;
+	ring->wrote = ring->took = false;
 	return event;
 }

@@ -37,7 +37,7 @@ struct control_ring {
 	struct grant_ring tx, rx;
 	STAILQ_HEAD(, control_out) outbox; /* owned: messages that did not fit the ring */
 	uint32_t outbox_bytes;
-	bool event_due;	    /* something was written or consumed, and is not published yet */
+	bool wrote, took;   /* messages since the last publish */
 	const char *broken; /* static: why nothing more can be sent; or NULL */
 };
 
@@ -87,6 +87,12 @@ void control_ring_flush(struct control_ring *ring);
  * and this side does not count as asleep.
  */
 bool control_ring_sleep(struct control_ring *ring);
+
+/* Nothing waits to be published, or for room. */
+static inline bool control_ring_is_idle(const struct control_ring *ring)
+{
+	return !ring->wrote && !ring->took && STAILQ_EMPTY(&ring->outbox);
+}
 
 /*
  * Publishes both counters: the other side sees the messages written and has the room of the

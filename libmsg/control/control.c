@@ -213,7 +213,7 @@ void control_send(struct control *control, const struct control_message *message
 
 void control_publish(struct control *control)
 {
-	if (!control->page || (!control->ring.event_due && STAILQ_EMPTY(&control->ring.outbox)))
+	if (!control->page || control_ring_is_idle(&control->ring))
 		return;
 	control_ring_flush(&control->ring);
 	control_check(control);
@@ -324,7 +324,7 @@ void control_take(struct control *control)
 		control_break(control, EPROTO, reason ? reason : "msgd wrote no control message");
 		return;
 	}
-	control->pool->marked |= control->ring.event_due;
+	control->pool->marked |= !control_ring_is_idle(&control->ring);
 	if (epoch != control->epoch && control_broker_there(control) &&
 		control->state != CONTROL_QUIESCING)
 		control_hello(control, epoch);

@@ -151,7 +151,7 @@ static void fake_put(struct fake *f, const void *bytes, uint32_t len)
 {
 	grant_ring_write(&f->ring.tx, 0, bytes, len);
 	f->ring.tx.own += round_up16(len);
-	f->ring.event_due = true;
+	f->ring.wrote = true;
 	fake_publish_ring(f);
 }
 

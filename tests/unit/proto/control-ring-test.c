@@ -131,6 +131,13 @@ static void test_events(void **state)
 	assert_true(control_ring_publish(&f->msgd)); /* one event for both */
 	assert_false(control_ring_publish(&f->msgd));
 	assert_int_equal(atomic_load(&f->page.end[0].sleeping), 0);
+	/* A side that sleeps does not hear that its messages were taken. */
+	atomic_store(&f->page.end[0].sleeping, 1);
+	control_ring_send(&f->app, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
+	(void)control_ring_publish(&f->app);
+	assert_true(take(&f->msgd, &got));
+	assert_false(control_ring_publish(&f->msgd));
+	assert_int_equal(atomic_load(&f->page.end[0].sleeping), 1);
 	/* One event answers a side that sleeps and wants room: both flags are taken. */
 	atomic_store(&f->page.end[0].sleeping, 1);
 	atomic_store(&f->page.end[0].want_space, 1);
