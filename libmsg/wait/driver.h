@@ -150,7 +150,8 @@ uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 /* Whether spinning for it may be worth it at all; tells the peer this thread's CPU. */
 bool driver_may_spin(struct driver *driver, const struct focus *focus);
 /* Looks at the link for as long as it seems worth it, without the lock. True: it came. */
-bool driver_spin(struct driver *driver, const struct focus *focus, uint64_t deadline_ns);
+bool driver_spin(
+	struct driver *driver, const struct focus *focus, uint64_t now_ns, uint64_t deadline_ns);
 /* A sleep that spinning might have spared lasted so long. */
 void driver_slept(struct driver *driver, uint64_t ns);
 

@@ -86,7 +86,8 @@ static bool spin_on(
 	return false;
 }
 
-bool driver_spin(struct driver *driver, const struct focus *focus, uint64_t deadline_ns)
+bool driver_spin(
+	struct driver *driver, const struct focus *focus, uint64_t now_ns, uint64_t deadline_ns)
 {
 	struct transport *transport = focus->link->transport;
 	const _Atomic uint32_t *word;
@@ -105,7 +106,7 @@ bool driver_spin(struct driver *driver, const struct focus *focus, uint64_t dead
 	} else {
 		word = transport->ops->watch(transport, &seen);
 	}
-	until_ns = min_u64(until_ns + driver->hv->ops->now_ns(driver->hv), deadline_ns);
+	until_ns = min_u64(now_ns + until_ns, deadline_ns);
 	driver->spinning = true;
 	seq = driver_unlock_to_wait(driver);
 	found = spin_on(driver, word, seen, until_ns);

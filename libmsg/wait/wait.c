@@ -167,7 +167,7 @@ static int drive_turn(struct driver *driver, const struct focus *focus, uint64_t
 	uint64_t began = may ? hv->ops->now_ns(hv) : 0;
 	int r = 0;
 
-	if (may && driver_spin(driver, focus, deadline_ns)) {
+	if (may && driver_spin(driver, focus, began, deadline_ns)) {
 		driver_take(driver, focus->link, focus->channel);
 		return 0;
 	}
