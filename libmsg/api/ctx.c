@@ -148,27 +148,29 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 	ctx_free(ctx);
 }
 
+static int set_log(struct control *control, msg_log_fn *fn, void *arg)
+{
+	control->log = fn;
+	control->log_arg = arg;
+	return 0;
+}
+
 PUBLIC void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg)
 {
-	if (ctx_enter(ctx) < 0)
-		return;
-	ctx->control.log = fn;
-	ctx->control.log_arg = arg;
-	ctx_leave(ctx);
+	(void)CTX_CALL(ctx, -1, set_log(&ctx->control, fn, arg));
+}
+
+static int set_transport(struct msg_ctx *ctx, int transport)
+{
+	if (transport < LIBMSG_TRANSPORT_ANY || transport > LIBMSG_TRANSPORT_GRANT)
+		return failure(EINVAL, "%d is no transport", transport);
+	ctx->transport = (enum transport_kind)transport;
+	return 0;
 }
 
 PUBLIC int msg_ctx_set_transport(struct msg_ctx *ctx, int transport)
 {
-	int r = 0;
-
-	if (ctx_enter(ctx) < 0)
-		return -1;
-	if (transport < LIBMSG_TRANSPORT_ANY || transport > LIBMSG_TRANSPORT_GRANT)
-		r = failure(EINVAL, "%d is no transport", transport);
-	else
-		ctx->transport = (enum transport_kind)transport;
-	ctx_leave(ctx);
-	return r;
+	return CTX_CALL(ctx, -1, set_transport(ctx, transport));
 }
 
 _Static_assert((int)LIBMSG_TRANSPORT_ARGO == (int)TRANSPORT_ARGO, "same numbers");

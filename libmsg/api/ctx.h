@@ -48,6 +48,19 @@ static inline void ctx_leave(struct msg_ctx *ctx)
 	errno_restore();
 }
 
+/* A public call: enters, evaluates `call`, leaves. Its value, or `failed` in a forked child. */
+#define CTX_CALL(ctx, failed, call)                                                                \
+	({                                                                                         \
+		struct msg_ctx *ctx_ = (ctx);                                                      \
+		__typeof__(call) ret_ = (failed);                                                  \
+                                                                                                   \
+		if (ctx_enter(ctx_) == 0) {                                                        \
+			ret_ = (call);                                                             \
+			ctx_leave(ctx_);                                                           \
+		}                                                                                  \
+		ret_;                                                                              \
+	})
+
 static inline struct msg_ctx *sock_ctx(const struct msg_sock *sock)
 {
 	return sock->socks->ctx;

@@ -102,82 +102,49 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 
 PUBLIC int msg_setopt(struct msg_sock *sock, int option, int64_t value)
 {
-	int r;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	r = setopt_locked(sock, option, value);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, setopt_locked(sock, option, value));
 }
 
-static int take_error(struct msg_sock *sock, int64_t *ret_value)
+/* The reason belongs to the call that reports the error, though that call succeeds. */
+static void error_was_read(struct msg_sock *sock)
 {
-	*ret_value = sock->error;
-	if (sock->error) {
-		int error = sock->error;
-
-		/* The reason belongs to the call that reports it, though this one succeeds. */
-		sock->error = sock->kind == SOCK_LISTENER ? error : 0;
-		(void)failure(kept_errno, "%s", sock->reason);
-	}
-	return 0;
+	if (!sock->error)
+		return;
+	if (sock->kind != SOCK_LISTENER)
+		sock->error = 0;
+	(void)failure(kept_errno, "%s", sock->reason);
 }
 
 static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 {
-	switch (option) {
-	case LIBMSG_RCVTIMEO:
-		*ret_value = sock->rcvtimeo_ms;
-		return 0;
-	case LIBMSG_SNDTIMEO:
-		*ret_value = sock->sndtimeo_ms;
-		return 0;
-	case LIBMSG_LINGER:
-		*ret_value = sock->linger_ms;
-		return 0;
-	case LIBMSG_RCVBUF:
-		*ret_value = sock->rcvbuf;
-		return 0;
-	case LIBMSG_SNDBUF:
-		*ret_value = sock->sndbuf;
-		return 0;
-	case LIBMSG_MAXMSG:
-		*ret_value = sock_maxmsg(sock);
-		return 0;
-	case LIBMSG_NONBLOCK_OPT:
-		*ret_value = sock->nonblock;
-		return 0;
-	case LIBMSG_CORK:
-		*ret_value = sock->cork;
-		return 0;
-	case LIBMSG_SPIN:
-		*ret_value = sock_ctx(sock)->driver.spin_us;
-		return 0;
-	case LIBMSG_TRANSPORT:
-		if (!sock->channel || !sock->channel->transport)
-			return failure(ENOTCONN, "no channel stands");
-		*ret_value = sock->channel->transport;
-		return 0;
-	case LIBMSG_ERROR:
-		return take_error(sock, ret_value);
-	case LIBMSG_TYPE:
-		*ret_value = LIBMSG_SEQPACKET;
-		return 0;
-	default:
+	const int64_t values[] = {
+		[LIBMSG_RCVTIMEO] = sock->rcvtimeo_ms,
+		[LIBMSG_SNDTIMEO] = sock->sndtimeo_ms,
+		[LIBMSG_LINGER] = sock->linger_ms,
+		[LIBMSG_RCVBUF] = sock->rcvbuf,
+		[LIBMSG_SNDBUF] = sock->sndbuf,
+		[LIBMSG_MAXMSG] = sock_maxmsg(sock),
+		[LIBMSG_NONBLOCK_OPT] = sock->nonblock,
+		[LIBMSG_CORK] = sock->cork,
+		[LIBMSG_SPIN] = sock_ctx(sock)->driver.spin_us,
+		[LIBMSG_TRANSPORT] = sock->channel ? (int64_t)sock->channel->transport : 0,
+		[LIBMSG_ERROR] = sock->error,
+		[LIBMSG_TYPE] = LIBMSG_SEQPACKET,
+	};
+
+	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))
 		return failure(EINVAL, "unknown option %d", option);
-	}
+	if (option == LIBMSG_TRANSPORT && !sock->channel)
+		return failure(ENOTCONN, "no channel stands");
+	*ret_value = values[option];
+	if (option == LIBMSG_ERROR)
+		error_was_read(sock);
+	return 0;
 }
 
 PUBLIC int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value)
 {
-	int r;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	r = getopt_locked(sock, option, ret_value);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, getopt_locked(sock, option, ret_value));
 }
 
 static int getpeer_locked(const struct msg_sock *sock, struct msg_peer *ret_peer)
@@ -201,13 +168,7 @@ static int getpeer_locked(const struct msg_sock *sock, struct msg_peer *ret_peer
 
 PUBLIC int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer)
 {
-	int r;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	r = getpeer_locked(sock, ret_peer);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, getpeer_locked(sock, ret_peer));
 }
 
 _Static_assert(sizeof(((struct msg_peer *)0)->domain) == DOMAIN_NAME_SIZE, "they are copied");
@@ -215,19 +176,10 @@ _Static_assert(sizeof(((struct msg_peer *)0)->name) == NAME_SIZE, "they are copi
 
 PUBLIC void msg_set_userdata(struct msg_sock *sock, void *userdata)
 {
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return;
-	sock->userdata = userdata;
-	ctx_leave(sock_ctx(sock));
+	(void)CTX_CALL(sock_ctx(sock), NULL, sock->userdata = userdata);
 }
 
 PUBLIC void *msg_userdata(struct msg_sock *sock)
 {
-	void *userdata;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return NULL;
-	userdata = sock->userdata;
-	ctx_leave(sock_ctx(sock));
-	return userdata;
+	return CTX_CALL(sock_ctx(sock), NULL, sock->userdata);
 }

@@ -6,17 +6,16 @@
 
 #define ALWAYS_EVENTS (POLLHUP | POLLERR)
 
+static int fd_locked(struct msg_ctx *ctx)
+{
+	int r = driver_fd(&ctx->driver);
+
+	return r < 0 ? failure(-r, "no descriptor for event loops") : r;
+}
+
 PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
 {
-	int r;
-
-	if (ctx_enter(ctx) < 0)
-		return -1;
-	r = driver_fd(&ctx->driver);
-	if (r < 0)
-		r = failure(-r, "no descriptor for event loops");
-	ctx_leave(ctx);
-	return r;
+	return CTX_CALL(ctx, -1, fd_locked(ctx));
 }
 
 /* Owed POLLOUT, and room in the link is all that it waits for. */
@@ -68,22 +67,22 @@ static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int
 	return count;
 }
 
-PUBLIC int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
+static int dispatch_locked(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
 {
 	int count;
 
-	if (ctx_enter(ctx) < 0)
-		return -1;
-	if (n < 1) {
-		count = failure(EINVAL, "room for %d events", n);
-	} else {
-		driver_look(&ctx->driver);
-		count = dispatch_ready(&ctx->socks, ret_events, n);
-		if (ctx->driver.epoll_fd >= 0)
-			driver_update_fd(&ctx->driver);
-	}
-	ctx_leave(ctx);
+	if (n < 1)
+		return failure(EINVAL, "room for %d events", n);
+	driver_look(&ctx->driver);
+	count = dispatch_ready(&ctx->socks, ret_events, n);
+	if (ctx->driver.epoll_fd >= 0)
+		driver_update_fd(&ctx->driver);
 	return count;
+}
+
+PUBLIC int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
+{
+	return CTX_CALL(ctx, -1, dispatch_locked(ctx, ret_events, n));
 }
 
 static int poll_scan(struct msg_pollfd *fds, size_t n)
@@ -161,15 +160,10 @@ static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, in
 PUBLIC int msg_poll(struct msg_pollfd *fds, size_t n, int timeout_ms)
 {
 	struct msg_ctx *ctx = NULL;
-	int r;
 
 	for (size_t i = 0; i < n && !ctx; i++)
 		ctx = fds[i].sock ? sock_ctx(fds[i].sock) : NULL;
 	if (!ctx)
 		return failure(EINVAL, "no socket to poll");
-	if (ctx_enter(ctx) < 0)
-		return -1;
-	r = poll_locked(ctx, fds, n, timeout_ms);
-	ctx_leave(ctx);
-	return r;
+	return CTX_CALL(ctx, -1, poll_locked(ctx, fds, n, timeout_ms));
 }

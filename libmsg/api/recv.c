@@ -96,7 +96,7 @@ static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_
 	uint32_t len;
 	int r;
 
-	if (channel_check(sock) < 0)
+	if (flags_check((unsigned)flags, RECV_FLAGS) < 0 || channel_check(sock) < 0)
 		return -1;
 	/* What is peeked at stays in the queue; all else may come straight here. */
 	reader.iov = flags & MSG_PEEK ? NULL : iov;
@@ -126,30 +126,24 @@ PUBLIC ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags
 {
 	struct iovec iov = {.iov_base = data, .iov_len = len};
 	int ret_flags = 0;
-	ssize_t r = -1;
 
-	if (ctx_enter(sock_ctx(sock)) < 0)
+	return CTX_CALL(sock_ctx(sock), -1, recv_locked(sock, &iov, 1, len, flags, &ret_flags));
+}
+
+static ssize_t recvmsg_locked(struct msg_sock *sock, struct msghdr *message, int flags)
+{
+	size_t len;
+
+	if (message_check(message, &len) < 0)
 		return -1;
-	if (flags_check((unsigned)flags, RECV_FLAGS) == 0)
-		r = recv_locked(sock, &iov, 1, len, flags, &ret_flags);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	message->msg_flags = 0;
+	return recv_locked(
+		sock, message->msg_iov, message->msg_iovlen, len, flags, &message->msg_flags);
 }
 
 PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags)
 {
-	ssize_t r = -1;
-	size_t len;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	if (flags_check((unsigned)flags, RECV_FLAGS) == 0 && message_check(message, &len) == 0) {
-		message->msg_flags = 0;
-		r = recv_locked(sock, message->msg_iov, message->msg_iovlen, len, flags,
-			&message->msg_flags);
-	}
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, recvmsg_locked(sock, message, flags));
 }
 
 static ssize_t take_locked(
@@ -177,13 +171,7 @@ static ssize_t take_locked(
 PUBLIC ssize_t msg_recv_take(
 	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf)
 {
-	ssize_t r;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	r = take_locked(sock, flags, ret_data, ret_buf);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, take_locked(sock, flags, ret_data, ret_buf));
 }
 
 PUBLIC void msg_buf_free(struct msg_buf *buf)

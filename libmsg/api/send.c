@@ -221,7 +221,8 @@ static ssize_t send_locked(
 	uint64_t deadline_ns = DEADLINE_NOW;
 	struct iov_cursor cursor;
 
-	if (channel_check(sock) < 0 || send_length_check(sock, len) < 0)
+	if (flags_check((unsigned)flags, SEND_FLAGS) < 0 || channel_check(sock) < 0 ||
+		send_length_check(sock, len) < 0)
 		return -1;
 	cursor_init(&cursor, iov, n_iov);
 	for (;; tried = true) {
@@ -257,38 +258,33 @@ static ssize_t send_locked(
 PUBLIC ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
-	ssize_t r = -1;
 
-	if (ctx_enter(sock_ctx(sock)) < 0)
+	return CTX_CALL(sock_ctx(sock), -1, send_locked(sock, &iov, 1, len, flags));
+}
+
+static ssize_t sendmsg_locked(struct msg_sock *sock, const struct msghdr *message, int flags)
+{
+	size_t len;
+
+	if (message_check(message, &len) < 0)
 		return -1;
-	if (flags_check((unsigned)flags, SEND_FLAGS) == 0)
-		r = send_locked(sock, &iov, 1, len, flags);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return send_locked(sock, message->msg_iov, message->msg_iovlen, len, flags);
 }
 
 PUBLIC ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, int flags)
 {
-	ssize_t r = -1;
-	size_t len;
+	return CTX_CALL(sock_ctx(sock), -1, sendmsg_locked(sock, message, flags));
+}
 
-	if (ctx_enter(sock_ctx(sock)) < 0)
+static int flush_locked(struct msg_sock *sock)
+{
+	if (channel_check(sock) < 0)
 		return -1;
-	if (flags_check((unsigned)flags, SEND_FLAGS) == 0 && message_check(message, &len) == 0)
-		r = send_locked(sock, message->msg_iov, message->msg_iovlen, len, flags);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	sock_push(sock);
+	return 0;
 }
 
 PUBLIC int msg_flush(struct msg_sock *sock)
 {
-	int r;
-
-	if (ctx_enter(sock_ctx(sock)) < 0)
-		return -1;
-	r = channel_check(sock);
-	if (r == 0)
-		sock_push(sock);
-	ctx_leave(sock_ctx(sock));
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, flush_locked(sock));
 }

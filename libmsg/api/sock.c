@@ -116,13 +116,7 @@ static struct msg_sock *listen_locked(
 PUBLIC struct msg_sock *msg_listen(
 	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
 {
-	struct msg_sock *sock;
-
-	if (ctx_enter(ctx) < 0)
-		return NULL;
-	sock = listen_locked(ctx, name, type, backlog, flags);
-	ctx_leave(ctx);
-	return sock;
+	return CTX_CALL(ctx, NULL, listen_locked(ctx, name, type, backlog, flags));
 }
 
 /* Takes the first channel of the backlog and tells msgd of the free place. */
@@ -182,14 +176,7 @@ static struct msg_sock *accept_locked(struct msg_sock *listener, unsigned flags)
 
 PUBLIC struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags)
 {
-	struct msg_ctx *ctx = sock_ctx(listener);
-	struct msg_sock *sock;
-
-	if (ctx_enter(ctx) < 0)
-		return NULL;
-	sock = accept_locked(listener, flags);
-	ctx_leave(ctx);
-	return sock;
+	return CTX_CALL(sock_ctx(listener), NULL, accept_locked(listener, flags));
 }
 
 /* ---- connecting ------------------------------------------------------------------------- */
@@ -225,13 +212,7 @@ static struct msg_sock *connect_locked(
 PUBLIC struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms)
 {
-	struct msg_sock *sock;
-
-	if (ctx_enter(ctx) < 0)
-		return NULL;
-	sock = connect_locked(ctx, address, type, flags, timeout_ms);
-	ctx_leave(ctx);
-	return sock;
+	return CTX_CALL(ctx, NULL, connect_locked(ctx, address, type, flags, timeout_ms));
 }
 
 /* ---- ending ----------------------------------------------------------------------------- */
@@ -284,14 +265,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 
 PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 {
-	struct msg_ctx *ctx = sock_ctx(sock);
-	int r;
-
-	if (ctx_enter(ctx) < 0)
-		return -1;
-	r = shutdown_locked(sock, how);
-	ctx_leave(ctx);
-	return r;
+	return CTX_CALL(sock_ctx(sock), -1, shutdown_locked(sock, how));
 }
 
 /* Every accepted message is in the ring, or lost with the link. */
@@ -346,21 +320,19 @@ static int close_channel(struct msg_sock *sock)
 	return 0;
 }
 
-PUBLIC int msg_close(struct msg_sock *sock)
+static int close_locked(struct msg_sock *sock)
 {
-	struct msg_ctx *ctx;
 	int r = 0;
 
-	if (!sock)
-		return 0;
-	ctx = sock_ctx(sock);
-	if (ctx_enter(ctx) < 0)
-		return -1;
 	if (sock->kind == SOCK_LISTENER && sock->state == SOCK_OPEN)
-		request_unlisten(&ctx->control, sock->handle);
+		request_unlisten(&sock_ctx(sock)->control, sock->handle);
 	if (sock->channel)
 		r = close_channel(sock);
 	sock_discard(sock);
-	ctx_leave(ctx);
 	return r;
+}
+
+PUBLIC int msg_close(struct msg_sock *sock)
+{
+	return sock ? CTX_CALL(sock_ctx(sock), -1, close_locked(sock)) : 0;
 }

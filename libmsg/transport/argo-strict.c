@@ -96,13 +96,11 @@ static void strict_not_armed(struct transport *transport)
 	argo_of(transport)->full = false;
 }
 
-/* The hypervisor queues the wish with the send that finds no room. */
-static void strict_arm_room(struct transport *transport)
-{
-}
-
-/* The hypervisor woke the other end with each message. */
-static void strict_wake(struct transport *transport)
+/*
+ * For arm_room: the hypervisor queues the wish with the send that finds no room. For wake: it woke
+ * the other end with each message.
+ */
+static void strict_nothing(struct transport *transport)
 {
 }
 
@@ -128,27 +126,16 @@ static uint32_t strict_exchange_cpu(struct transport *transport, uint32_t cpu)
 
 const struct transport_ops transport_argo_strict = {
 	.kind = TRANSPORT_ARGO_STRICT,
-	.frame_max = FRAME_PAYLOAD_MAX,
 	.make = strict_make,
 	.bind = strict_bind,
-	.up = argo_up,
-	.free = argo_free,
-	.room = argo_room,
-	.put = argo_put,
-	.push = argo_push,
-	.peek = argo_peek,
-	.read = argo_read,
-	.next = argo_next,
-	.release = argo_release,
-	.pending = argo_pending,
 	.arm = strict_arm,
-	.arm_room = strict_arm_room,
-	.disarm_room = strict_arm_room,
+	.arm_room = strict_nothing,
+	.disarm_room = strict_nothing,
 	.not_armed = strict_not_armed,
-	.wake = strict_wake,
+	.wake = strict_nothing,
 	.wake_for_room = strict_wake_for_room,
-	.watch = argo_watch,
 	.watch_room = strict_watch_room,
 	.peer_alive = strict_peer_alive,
 	.exchange_cpu = strict_exchange_cpu,
+	ARGO_FRAME_OPS,
 };

@@ -56,5 +56,10 @@ void argo_next(struct transport *transport);
 void argo_release(struct transport *transport);
 bool argo_pending(struct transport *transport);
 const _Atomic uint32_t *argo_watch(struct transport *transport, uint32_t *ret_seen);
+/* Those rows of a table. */
+#define ARGO_FRAME_OPS                                                                             \
+	.frame_max = FRAME_PAYLOAD_MAX, .up = argo_up, .free = argo_free, .room = argo_room,       \
+	.put = argo_put, .push = argo_push, .peek = argo_peek, .read = argo_read,                  \
+	.next = argo_next, .release = argo_release, .pending = argo_pending, .watch = argo_watch
 
 #endif

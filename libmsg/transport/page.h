@@ -40,6 +40,13 @@ const _Atomic uint32_t *paged_watch_room(struct transport *transport, uint32_t *
 bool paged_peer_alive(const struct transport *transport);
 uint32_t paged_exchange_cpu(struct transport *transport, uint32_t cpu);
 
+/* Those rows of a table. */
+#define PAGED_OPS                                                                                  \
+	.arm = paged_arm, .arm_room = paged_arm_room, .disarm_room = paged_disarm_room,            \
+	.not_armed = paged_not_armed, .wake = paged_wake, .wake_for_room = paged_wake_for_room,    \
+	.watch_room = paged_watch_room, .peer_alive = paged_peer_alive,                            \
+	.exchange_cpu = paged_exchange_cpu
+
 /* In LINK_FAILED ENOSPC stands for Argo's rings (PROTOCOL.md 5); ports and grants say ENOBUFS. */
 static inline int paged_used_up(int r)
 {
