@@ -131,22 +131,6 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 		channel_reset(channel, ECONNRESET, why);
 }
 
-static void handle_link_create(struct control *control, const struct control_link_create *request)
-{
-	struct control_message answer;
-
-	link_create(control->links, control->epoch, request, &answer);
-	control_send(control, &answer);
-}
-
-static void handle_link_bind(struct control *control, const struct control_link_bind *request)
-{
-	struct control_message answer;
-
-	link_bind(control->links, control->epoch, request, &answer);
-	control_send(control, &answer);
-}
-
 static void handle_link_up(struct control *control, const struct control_link_up *message)
 {
 	struct link *link = link_find(control->links, message->end);
@@ -165,6 +149,8 @@ static void handle_link_down(struct control *control, const struct control_link_
 
 void control_handle(struct control *control, const struct control_message *message)
 {
+	struct control_message answer;
+
 	switch (message->type) {
 	case CONTROL_WELCOME:
 		if (control->state == CONTROL_ATTACHING)
@@ -177,10 +163,12 @@ void control_handle(struct control *control, const struct control_message *messa
 		handle_connected(control, message);
 		break;
 	case CONTROL_LINK_CREATE:
-		handle_link_create(control, &message->link_create);
+		link_create(control->links, control->epoch, &message->link_create, &answer);
+		control_send(control, &answer);
 		break;
 	case CONTROL_LINK_BIND:
-		handle_link_bind(control, &message->link_bind);
+		link_bind(control->links, control->epoch, &message->link_bind, &answer);
+		control_send(control, &answer);
 		break;
 	case CONTROL_LINK_UP:
 		handle_link_up(control, &message->link_up);

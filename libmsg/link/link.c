@@ -95,20 +95,21 @@ static void fail_answer(
 	(void)snprintf(ret_answer->link_failed.reason, REASON_SIZE, "%s", reason);
 }
 
-/* NULL: *ret_answer says why a link with that number and transport cannot be made. */
-static const struct transport_ops *link_check_request(
-	struct links *links, uint32_t end, uint32_t transport, struct control_message *ret_answer)
+/* An end for that request, which holds nothing yet. NULL: *ret_answer says why not. */
+static struct transport *transport_for(struct links *links, uint32_t end, uint32_t kind,
+	uint16_t peer_domid, uint8_t role, uint32_t ring_len, struct control_message *ret_answer)
 {
-	const struct transport_ops *ops = transport_find(transport);
+	const struct transport_ops *ops = transport_find(kind);
+	struct transport *transport = NULL;
 
 	/* A returned msgd may ask again for a link that stands, or for one number twice. */
-	if (link_find(links, end)) {
+	if (link_find(links, end))
 		fail_answer(ret_answer, end, EEXIST, "the end number is in use");
-		return NULL;
-	}
-	if (!ops)
+	else if (!ops)
 		fail_answer(ret_answer, end, EOPNOTSUPP, "an unknown transport");
-	return ops;
+	else if (!(transport = transport_new(ops, links->hv, peer_domid, role, ring_len)))
+		fail_answer(ret_answer, end, ENOMEM, "out of memory");
+	return transport;
 }
 
 /* By port or by ring: how events find it. */
@@ -137,10 +138,8 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 {
 	struct link *link = calloc(1, sizeof(*link));
 
-	if (!link) {
-		transport->ops->free(transport);
+	if (!link)
 		return NULL;
-	}
 	*link = (struct link){.links = links,
 		.end = end,
 		.epoch = epoch,
@@ -152,7 +151,6 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 	if (!hash_added(&link->hh) || !link_index_event(link)) {
 		if (hash_added(&link->hh))
 			HASH_DELETE(hh, links->by_end, link);
-		transport->ops->free(transport);
 		free(link);
 		return NULL;
 	}
@@ -164,22 +162,24 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 void link_create(struct links *links, uint32_t epoch, const struct control_link_create *request,
 	struct control_message *ret_answer)
 {
-	const struct transport_ops *ops =
-		link_check_request(links, request->end, request->transport, ret_answer);
 	struct control_message offer = {
 		.type = CONTROL_LINK_OFFER, .link_offer = {.end = request->end}};
-	struct transport *transport;
+	struct transport *transport =
+		transport_for(links, request->end, request->transport, request->peer_domid, 0,
+			request->ring_len + request->ring_pages * HV_PAGE_SIZE, ret_answer);
 	int r;
 
-	if (!ops)
+	if (!transport)
 		return;
-	r = ops->make(links->hv, request, &offer.link_offer, &transport);
+	r = transport->ops->make(transport, request, &offer.link_offer);
 	if (r == 0 && !link_new(links, transport, request->end, request->uid, epoch, LINK_MAKING))
 		r = -ENOMEM;
-	if (r < 0)
-		fail_answer(ret_answer, request->end, -r, strerrordesc_np(-r));
-	else
+	if (r == 0) {
 		*ret_answer = offer;
+		return;
+	}
+	transport_free(transport);
+	fail_answer(ret_answer, request->end, -r, strerrordesc_np(-r));
 }
 
 static const char *bind_reason(const struct links *links, uint16_t peer_domid, int r)
@@ -192,25 +192,26 @@ static const char *bind_reason(const struct links *links, uint16_t peer_domid, i
 void link_bind(struct links *links, uint32_t epoch, const struct control_link_bind *request,
 	struct control_message *ret_answer)
 {
-	const struct transport_ops *ops =
-		link_check_request(links, request->end, request->transport, ret_answer);
 	struct control_message ready = {
 		.type = CONTROL_LINK_READY, .link_ready = {.end = request->end}};
-	struct transport *transport;
+	struct transport *transport =
+		transport_for(links, request->end, request->transport, request->peer_domid, 1,
+			request->ring_len + request->ring_pages * HV_PAGE_SIZE, ret_answer);
 	int r;
 
-	if (!ops)
+	if (!transport)
 		return;
-	r = ops->bind(links->hv, request, &ready.link_ready, &transport);
+	r = transport->ops->bind(transport, request, &ready.link_ready);
 	if (r == 0 && !link_new(links, transport, request->end, request->uid, epoch, LINK_UP))
 		r = -ENOMEM;
+	if (r == 0) {
+		*ret_answer = ready;
+		return;
+	}
+	transport_free(transport);
 	if (r == -EINVAL || r == -ESRCH)
 		r = -ECONNRESET; /* the offer is not true any more: its process or domain is gone */
-	if (r < 0)
-		fail_answer(
-			ret_answer, request->end, -r, bind_reason(links, request->peer_domid, r));
-	else
-		*ret_answer = ready;
+	fail_answer(ret_answer, request->end, -r, bind_reason(links, request->peer_domid, r));
 }
 
 void link_up(struct link *link, uint32_t peer_aport)
@@ -278,7 +279,7 @@ void links_free_dead(struct links *links)
 
 	while ((link = TAILQ_FIRST(&links->grave))) {
 		TAILQ_REMOVE(&links->grave, link, entry);
-		link->transport->ops->free(link->transport);
+		transport_free(link->transport);
 		free(link);
 	}
 }

@@ -18,19 +18,7 @@
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-struct argo_end *argo_new(const struct transport_ops *ops, struct hv *hv, uint16_t peer_domid,
-	uint8_t role, uint32_t ring_len)
-{
-	struct argo_end *end = calloc(1, sizeof(*end));
-
-	if (!end)
-		return NULL;
-	transport_init(&end->paged.base, ops, hv, peer_domid, role, ring_len);
-	end->peer_len = ring_len;
-	return end;
-}
-
-void argo_free(struct transport *transport)
+void argo_close(struct transport *transport)
 {
 	struct argo_end *end = argo_of(transport);
 
@@ -38,13 +26,6 @@ void argo_free(struct transport *transport)
 	if (end->ring)
 		(void)transport->hv->ops->argo_unregister(transport->hv, end->ring);
 	paged_release(&end->paged);
-	free(end);
-}
-
-void argo_discard(struct argo_end *end)
-{
-	if (end)
-		argo_free(&end->paged.base);
 }
 
 int argo_register_ring(struct argo_end *end)
@@ -78,7 +59,7 @@ static uint32_t argo_charge(uint32_t payload)
 static int64_t argo_free_bytes(struct transport *transport, uint32_t want)
 {
 	struct argo_end *argo = argo_of(transport);
-	uint32_t limit = argo->peer_len - ARGO_MESSAGE_HEADER_LEN; /* one slot stays free */
+	uint32_t limit = transport->ring_len - ARGO_MESSAGE_HEADER_LEN; /* one slot stays free */
 	uint32_t used = argo->produced - argo->peer_consumed;
 
 	if (!argo->paged.page)
@@ -103,9 +84,9 @@ static int64_t argo_free_bytes(struct transport *transport, uint32_t want)
  */
 static uint32_t stage_size(const struct argo_end *argo)
 {
-	uint32_t frame = min_u32(argo->peer_len, FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX);
+	uint32_t ring_len = argo->paged.base.ring_len;
 
-	return max_u32(argo->peer_len / 2, frame);
+	return max_u32(ring_len / 2, min_u32(ring_len, FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX));
 }
 
 int64_t argo_room(struct transport *transport, uint32_t want)

@@ -22,59 +22,43 @@
  * The peer's death. msgd tells it (LINK_DOWN). Two things may show it before: a sendv that is
  * refused, and, of the whole domain's death, a ring that cannot be watched any more.
  */
-#include "base/cleanup.h"
-#include "base/macro.h"
-#include "hv/argo-ring.h"
 #include "libmsg/transport/argo.h"
 
-DEFINE_CLEANUP(struct argo_end *, argo_discard)
-
-/* NULL: *ret_error says why. */
-static struct argo_end *strict_new(
-	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_len, int *ret_error)
+static int strict_register(struct argo_end *end)
 {
-	_cleanup_(argo_discard_p) struct argo_end *end =
-		argo_new(&transport_argo_strict, hv, peer_domid, role, ring_len);
+	int r = argo_register_ring(end);
 
-	*ret_error = end ? argo_register_ring(end) : -ENOMEM;
-	if (*ret_error < 0)
-		return NULL;
-	end->paged.base.event_ring = end->ring;
-	return steal_ptr(end);
+	if (r == 0)
+		end->paged.base.event_ring = end->ring;
+	return r;
 }
 
-static int strict_make(struct hv *hv, const struct control_link_create *request,
-	struct control_link_offer *ret_offer, struct transport **ret_transport)
+static int strict_make(struct transport *transport, const struct control_link_create *request,
+	struct control_link_offer *ret_offer)
 {
-	int r;
-	struct argo_end *end = strict_new(hv, request->peer_domid, 0, request->ring_len, &r);
+	struct argo_end *end = argo_of(transport);
+	int r = strict_register(end);
 
-	if (!end)
-		return r;
-	ret_offer->aport = end->ring->aport;
-	*ret_transport = &end->paged.base;
-	return 0;
+	if (r == 0)
+		ret_offer->aport = end->ring->aport;
+	return r;
 }
 
 /*
  * Nothing is looked at before it is used: the creator's aport is not given to another ring while
  * somebody may still send to it (hv.h), so an old offer meets no ring.
  */
-static int strict_bind(struct hv *hv, const struct control_link_bind *request,
-	struct control_link_ready *ret_ready, struct transport **ret_transport)
+static int strict_bind(struct transport *transport, const struct control_link_bind *request,
+	struct control_link_ready *ret_ready)
 {
-	int r;
-	_cleanup_(argo_discard_p) struct argo_end *end =
-		strict_new(hv, request->peer_domid, 1, request->ring_len, &r);
+	struct argo_end *end = argo_of(transport);
+	int r = strict_register(end);
 
-	if (!end)
-		return r;
-	r = argo_set_peer(end, request->aport);
-	if (r < 0)
-		return r;
-	ret_ready->aport = end->ring->aport;
-	*ret_transport = &steal_ptr(end)->paged.base;
-	return 0;
+	if (r == 0)
+		r = argo_set_peer(end, request->aport);
+	if (r == 0)
+		ret_ready->aport = end->ring->aport;
+	return r;
 }
 
 /*

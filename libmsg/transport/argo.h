@@ -15,7 +15,6 @@ struct argo_end {
 	struct paged paged;	/* its page is NULL over argo-strict */
 	struct hv_ring *ring;	/* owned: this end's receive ring */
 	uint32_t peer_aport;	/* whose messages are taken in */
-	uint32_t peer_len;	/* bytes of the other end's receive ring */
 	uint32_t rx;		/* offset of the message being read, or of the next */
 	uint32_t message_len;	/* payload bytes of the message being read; 0: none */
 	uint32_t message_off;	/* where its payload starts in the ring */
@@ -34,18 +33,13 @@ static inline struct argo_end *argo_of(struct transport *transport)
 	return container_of(transport, struct argo_end, paged.base);
 }
 
-/* NULL: out of memory. */
-struct argo_end *argo_new(const struct transport_ops *ops, struct hv *hv, uint16_t peer_domid,
-	uint8_t role, uint32_t ring_len);
-/* Accepts NULL. */
-void argo_discard(struct argo_end *end);
 int argo_register_ring(struct argo_end *end);
 /* Names the peer's ring as the one that is sent to and heard. */
 int argo_set_peer(struct argo_end *end, uint32_t peer_aport);
 
 /* Operations of struct transport_ops. */
 int argo_up(struct transport *transport, uint32_t peer_aport);
-void argo_free(struct transport *transport);
+void argo_close(struct transport *transport);
 int64_t argo_room(struct transport *transport, uint32_t want);
 int argo_put(struct transport *transport, struct frame *frame, uint32_t least,
 	struct iov_cursor *payload, bool more);
@@ -58,8 +52,9 @@ bool argo_pending(struct transport *transport);
 const _Atomic uint32_t *argo_watch(struct transport *transport, uint32_t *ret_seen);
 /* Those rows of a table. */
 #define ARGO_FRAME_OPS                                                                             \
-	.frame_max = FRAME_PAYLOAD_MAX, .up = argo_up, .free = argo_free, .room = argo_room,       \
-	.put = argo_put, .push = argo_push, .peek = argo_peek, .read = argo_read,                  \
-	.next = argo_next, .release = argo_release, .pending = argo_pending, .watch = argo_watch
+	.frame_max = FRAME_PAYLOAD_MAX, .size = sizeof(struct argo_end), .up = argo_up,            \
+	.close = argo_close, .room = argo_room, .put = argo_put, .push = argo_push,                \
+	.peek = argo_peek, .read = argo_read, .next = argo_next, .release = argo_release,          \
+	.pending = argo_pending, .watch = argo_watch
 
 #endif

@@ -5,10 +5,8 @@
  */
 #include "libmsg/transport/grant.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/macro.h"
 #include "proto/limits.h"
 
@@ -36,7 +34,7 @@ void grant_rings_init(struct grant_end *end, uint8_t *creator_ring, uint8_t *bin
 		.consumed = &paged->me->consumed};
 }
 
-static void grant_free(struct transport *transport)
+static void grant_close(struct transport *transport)
 {
 	struct grant_end *end = grant_of(transport);
 	struct hv *hv = transport->hv;
@@ -48,26 +46,6 @@ static void grant_free(struct transport *transport)
 	if (end->refs)
 		hv->ops->grant_unshare(hv, end->refs);
 	paged_release(&end->paged);
-	free(end);
-}
-
-static void grant_discard(struct grant_end *end)
-{
-	if (end)
-		grant_free(&end->paged.base);
-}
-DEFINE_CLEANUP(struct grant_end *, grant_discard)
-
-/* NULL: out of memory. */
-static struct grant_end *grant_new(
-	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_pages)
-{
-	struct grant_end *end = calloc(1, sizeof(*end));
-
-	if (end)
-		transport_init(&end->paged.base, &transport_grant, hv, peer_domid, role,
-			ring_pages * HV_PAGE_SIZE);
-	return end;
 }
 
 static bool ring_pages_are_legal(uint32_t pages)
@@ -93,24 +71,16 @@ static int grant_share_rings(struct grant_end *end, uint32_t *ret_refs_ref)
 	return 0;
 }
 
-static int grant_make(struct hv *hv, const struct control_link_create *request,
-	struct control_link_offer *ret_offer, struct transport **ret_transport)
+static int grant_make(struct transport *transport, const struct control_link_create *request,
+	struct control_link_offer *ret_offer)
 {
-	_cleanup_(grant_discard_p) struct grant_end *end = NULL;
+	struct grant_end *end = grant_of(transport);
 	int r;
 
 	if (!ring_pages_are_legal(request->ring_pages))
 		return -EINVAL;
-	end = grant_new(hv, request->peer_domid, 0, request->ring_pages);
-	if (!end)
-		return -ENOMEM;
 	r = paged_share(&end->paged, request->uid, ret_offer);
-	if (r == 0)
-		r = paged_used_up(grant_share_rings(end, &ret_offer->refs_ref));
-	if (r < 0)
-		return r;
-	*ret_transport = &steal_ptr(end)->paged.base;
-	return 0;
+	return r < 0 ? r : paged_used_up(grant_share_rings(end, &ret_offer->refs_ref));
 }
 
 static int grant_map_rings(struct grant_end *end, uint32_t refs_ref)
@@ -134,25 +104,20 @@ static int grant_map_rings(struct grant_end *end, uint32_t refs_ref)
 	return 0;
 }
 
-static int grant_bind(struct hv *hv, const struct control_link_bind *request,
-	struct control_link_ready *ret_ready, struct transport **ret_transport)
+static int grant_bind(struct transport *transport, const struct control_link_bind *request,
+	struct control_link_ready *ret_ready)
 {
-	_cleanup_(grant_discard_p) struct grant_end *end = NULL;
+	struct grant_end *end = grant_of(transport);
 	int r;
 
 	if (!ring_pages_are_legal(request->ring_pages))
 		return -EINVAL;
-	end = grant_new(hv, request->peer_domid, 1, request->ring_pages);
-	if (!end)
-		return -ENOMEM;
 	r = paged_map(&end->paged, request);
 	if (r == 0)
 		r = paged_used_up(grant_map_rings(end, request->refs_ref));
-	if (r < 0)
-		return r;
-	paged_bound(&end->paged);
-	*ret_transport = &steal_ptr(end)->paged.base;
-	return 0;
+	if (r == 0)
+		paged_bound(&end->paged);
+	return r;
 }
 
 static int grant_up(struct transport *transport, uint32_t peer_aport)
@@ -263,10 +228,11 @@ static const _Atomic uint32_t *grant_watch(struct transport *transport, uint32_t
 const struct transport_ops transport_grant = {
 	.kind = TRANSPORT_GRANT,
 	.frame_max = FRAME_PAYLOAD_GRANT,
+	.size = sizeof(struct grant_end),
 	.make = grant_make,
 	.bind = grant_bind,
 	.up = grant_up,
-	.free = grant_free,
+	.close = grant_close,
 	.room = grant_room,
 	.put = grant_put,
 	.push = grant_push,

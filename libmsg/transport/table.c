@@ -2,6 +2,8 @@
 /* The kinds of transport that there are, and what all of them do alike. */
 #include "libmsg/transport/transport.h"
 
+#include <stdlib.h>
+
 #include "base/macro.h"
 
 const struct transport_ops *transport_find(uint32_t kind)
@@ -17,6 +19,27 @@ const struct transport_ops *transport_find(uint32_t kind)
 			return table[i];
 	}
 	return NULL;
+}
+
+struct transport *transport_new(const struct transport_ops *ops, struct hv *hv, uint16_t peer_domid,
+	uint8_t role, uint32_t ring_len)
+{
+	struct transport *transport = calloc(1, ops->size);
+
+	if (transport)
+		*transport = (struct transport){.ops = ops,
+			.hv = hv,
+			.peer_domid = peer_domid,
+			.role = role,
+			.ring_len = ring_len,
+			.ring_fifth = ring_len / 5};
+	return transport;
+}
+
+void transport_free(struct transport *transport)
+{
+	transport->ops->close(transport);
+	free(transport);
 }
 
 int transport_put_bare(

@@ -27,21 +27,24 @@ struct transport_ops {
 	enum transport_kind kind;
 	uint32_t frame_max; /* payload bytes that are worth one frame at most */
 
+	size_t size; /* bytes of one end, which starts with struct transport */
+
 	/* ---- life ---- */
 
 	/*
 	 * Makes the creator's end and says in *ret_offer what the binder needs to know. -ENOSPC:
-	 * the domain's Argo rings are used up; -ENOBUFS: ports or grants are.
+	 * the domain's Argo rings are used up; -ENOBUFS: ports or grants are. After a failure, as
+	 * after success, transport_free gives back what was made.
 	 */
-	int (*make)(struct hv *hv, const struct control_link_create *request,
-		struct control_link_offer *ret_offer, struct transport **ret_transport);
+	int (*make)(struct transport *transport, const struct control_link_create *request,
+		struct control_link_offer *ret_offer);
 	/* Makes the binder's end. -ECONNRESET, -EINVAL, -ESRCH: the offer is not true any more. */
-	int (*bind)(struct hv *hv, const struct control_link_bind *request,
-		struct control_link_ready *ret_ready, struct transport **ret_transport);
+	int (*bind)(struct transport *transport, const struct control_link_bind *request,
+		struct control_link_ready *ret_ready);
 	/* The creator learns that the binder is ready. peer_aport: of LINK_UP. */
 	int (*up)(struct transport *transport, uint32_t peer_aport);
-	/* Gives back all that it holds, in the order that hv.h demands, and frees it. */
-	void (*free)(struct transport *transport);
+	/* Gives back all that it holds, in the order that hv.h demands. */
+	void (*close)(struct transport *transport);
 
 	/* ---- frames out ---- */
 
@@ -125,17 +128,10 @@ struct transport {
 	bool bell_due;	   /* the other end must not sleep over what was put */
 };
 
-/* Sets what is known at birth; the rest is zero. */
-static inline void transport_init(struct transport *transport, const struct transport_ops *ops,
-	struct hv *hv, uint16_t peer_domid, uint8_t role, uint32_t ring_len)
-{
-	*transport = (struct transport){.ops = ops,
-		.hv = hv,
-		.peer_domid = peer_domid,
-		.role = role,
-		.ring_len = ring_len,
-		.ring_fifth = ring_len / 5};
-}
+/* An end that holds nothing yet. NULL: out of memory. */
+struct transport *transport_new(const struct transport_ops *ops, struct hv *hv, uint16_t peer_domid,
+	uint8_t role, uint32_t ring_len);
+void transport_free(struct transport *transport);
 
 /* The table of a kind; NULL: there is no such kind. */
 const struct transport_ops *transport_find(uint32_t kind);

@@ -105,14 +105,14 @@ static void channel_init(struct pair_side *side, unsigned role)
 /* A grant link without a hypervisor. */
 static struct transport *grant_pair_end(struct pair *pair, unsigned role)
 {
-	struct grant_end *end = must(calloc(1, sizeof(*end)));
+	struct transport *transport = must(transport_new(
+		&transport_grant, &pair->sides[role].hv, 0, (uint8_t)role, pair->ring_len));
+	struct grant_end *end = container_of(transport, struct grant_end, paged.base);
 
-	end->paged = (struct paged){.page = pair->page,
-		.me = &pair->page->end[role],
-		.them = &pair->page->end[1 - role]};
-	transport_init(&end->paged.base, &transport_grant, &pair->sides[role].hv, 0, (uint8_t)role,
-		pair->ring_len);
-	end->paged.base.port = 2;
+	end->paged.page = pair->page;
+	end->paged.me = &pair->page->end[role];
+	end->paged.them = &pair->page->end[1 - role];
+	transport->port = 2;
 	grant_rings_init(end, pair->rings[0], pair->rings[1]);
 	return &end->paged.base;
 }

@@ -372,7 +372,8 @@ static void test_refused_is_tried_again(void **state)
 	struct pair_side *side = &((struct pair *)*state)->sides[A];
 	struct link *link = side->link;
 	struct transport *grant = link->transport;
-	struct argo_end *argo = argo_new(&transport_argo, &side->hv, 0, 0, grant->ring_len);
+	struct argo_end *argo =
+		argo_of(transport_new(&transport_argo, &side->hv, 0, 0, grant->ring_len));
 	static struct hv_ops ops;
 
 	ops = *side->hv.ops;
@@ -760,13 +761,13 @@ static void test_credit_past_reason(void **state)
 /* A link of another peer, which has announced a message of len bytes. */
 static void hoard(struct pair_side *side, uint32_t len)
 {
-	struct grant_end *end = calloc(1, sizeof(*end));
+	struct transport *transport =
+		transport_new(&transport_grant, &side->hv, 0, 0, HV_PAGE_SIZE);
 	struct channel *channel;
 	struct link *link;
 
-	transport_init(&end->paged.base, &transport_grant, &side->hv, 0, 0, HV_PAGE_SIZE);
-	end->paged.base.port = 99;
-	link = link_new(&side->ctx->links, &end->paged.base, 99, 0, 0, LINK_UP);
+	transport->port = 99;
+	link = link_new(&side->ctx->links, transport, 99, 0, 0, LINK_UP);
 	channel = channel_new(&link->channels, 1, true);
 	channel_close(channel, CLOSE_NORMAL); /* it has no socket */
 	channel_unqueue(channel);
