@@ -5,7 +5,7 @@
  * arrives changes the channel and leaves marks: nothing is sent, and nothing ends, from inside. All
  * that a channel has to send goes out in channel_flush, which its link calls.
  *
- * Included by: libmsg, tests.
+ * Included by: libmsg/channel, libmsg/link, libmsg/socket, libmsg/api.
  */
 #ifndef LIBMSG_CHANNEL_CHANNEL_H
 #define LIBMSG_CHANNEL_CHANNEL_H

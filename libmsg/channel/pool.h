@@ -4,7 +4,7 @@
  * marks in it; the pass (libmsg/wait/pass.c) acts on them, outside of every loop. Nothing here acts
  * by itself.
  *
- * Included by: libmsg, tests.
+ * Included by: libmsg/channel.
  */
 #ifndef LIBMSG_CHANNEL_POOL_H
 #define LIBMSG_CHANNEL_POOL_H

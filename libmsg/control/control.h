@@ -4,7 +4,7 @@
  * requests, and the messages from msgd. It directs links and sockets. It never waits: whoever waits
  * for an answer does so in libmsg/wait, on the state that a message changes.
  *
- * Included by: libmsg/control, libmsg/wait, libmsg/api, tests.
+ * Included by: libmsg/control, libmsg/wait.
  */
 #ifndef LIBMSG_CONTROL_CONTROL_H
 #define LIBMSG_CONTROL_CONTROL_H

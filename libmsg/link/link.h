@@ -6,7 +6,7 @@
  * what stopped it, and never sends, asks msgd or ends anything. A link knows no socket, thread or
  * msgd.
  *
- * Included by: libmsg, tests.
+ * Included by: libmsg/link, libmsg/control.
  */
 #ifndef LIBMSG_LINK_LINK_H
 #define LIBMSG_LINK_LINK_H

@@ -4,7 +4,7 @@
  * has a kind (listener or channel) and a state (how far it has come). Nothing here talks to msgd or
  * waits.
  *
- * Included by: libmsg/socket, libmsg/control, libmsg/wait, libmsg/api, tests.
+ * Included by: libmsg/socket, libmsg/control.
  */
 #ifndef LIBMSG_SOCKET_SOCK_H
 #define LIBMSG_SOCKET_SOCK_H

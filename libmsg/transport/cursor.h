@@ -3,7 +3,7 @@
  * A position in scattered memory, from which bytes are read, or to which they are written, piece by
  * piece. The caller never asks for more bytes than are left.
  *
- * Included by: libmsg.
+ * Included by: libmsg/transport, tests.
  */
 #ifndef LIBMSG_TRANSPORT_CURSOR_H
 #define LIBMSG_TRANSPORT_CURSOR_H

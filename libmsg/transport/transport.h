@@ -5,7 +5,7 @@
  * transport knows frames, and neither channels nor links; it never blocks. The other domain can
  * write some of the memory that a transport reads: the worst that it gets for that is -EBADMSG.
  *
- * Included by: libmsg, tests.
+ * Included by: libmsg/transport, libmsg/channel, tests.
  */
 #ifndef LIBMSG_TRANSPORT_TRANSPORT_H
 #define LIBMSG_TRANSPORT_TRANSPORT_H
