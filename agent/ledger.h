@@ -67,6 +67,7 @@ bool ledger_request(
  */
 void *ledger_gone(struct ledger *ledger, const char *key, struct agent_reply *ret_reply);
 
+/* For tests. */
 unsigned ledger_holders(const struct ledger *ledger);
 
 #endif

@@ -27,7 +27,7 @@ void config_fini(struct config *config);
 
 /*
  * Adds what the text says to *config. -EINVAL with "FILE:LINE: what" in ret_error, -ENOMEM. After a
- * failure *config is good for config_fini only. Pure.
+ * failure *config is good for config_fini only. Pure. Called by config_load, and for tests.
  */
 int config_parse(struct config *config, const char *file, const char *text,
 	char ret_error[CONFIG_ERROR_SIZE]);

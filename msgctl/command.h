@@ -32,12 +32,5 @@ void resume_print(const json_t *answer);
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
 const char *field_text(const json_t *object, const char *key);
 long long field_number(const json_t *object, const char *key);
-/* "web(3)", "web(3) 1234 echo": a domain, or an application of it. ret_text: the caller's. */
-const char *party_text(const json_t *party, char *ret_text, size_t size);
-/* "5s", "3m", "2h", "4d". */
-const char *age_text(long long seconds, char *ret_text, size_t size);
-
-#define PARTY_SIZE 224
-#define AGE_SIZE   24
 
 #endif

@@ -18,7 +18,11 @@ long long field_number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-const char *party_text(const json_t *party, char *ret_text, size_t size)
+#define PARTY_SIZE 224
+#define AGE_SIZE   24
+
+/* "web(3)", "web(3) 1234 echo": a domain, or an application of it. ret_text: the caller's. */
+static const char *party_text(const json_t *party, char *ret_text, size_t size)
 {
 	if (json_is_string(json_object_get(party, "domain")))
 		(void)snprintf(ret_text, size, "%s(%lld) %lld %s", field_text(party, "domain"),
@@ -29,7 +33,8 @@ const char *party_text(const json_t *party, char *ret_text, size_t size)
 	return ret_text;
 }
 
-const char *age_text(long long seconds, char *ret_text, size_t size)
+/* "5s", "3m", "2h", "4d". */
+static const char *age_text(long long seconds, char *ret_text, size_t size)
 {
 	if (seconds < 120)
 		(void)snprintf(ret_text, size, "%llds", seconds);

@@ -376,7 +376,7 @@ static bool string_check(enum field_kind kind, const char *string, size_t size)
 }
 
 static void field_decode(
-	const struct field *field, struct reader *reader, struct control_message *message)
+	const struct field *field, struct byte_reader *reader, struct control_message *message)
 {
 	void *dst = (char *)message + field->offset;
 	uint64_t value;
@@ -408,7 +408,7 @@ int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t l
 	struct control_message *ret_message)
 {
 	const struct layout *layout = layout_find(type);
-	struct reader reader = {.bytes = body, .len = len};
+	struct byte_reader reader = {.bytes = body, .len = len};
 	struct control_message message;
 
 	memset(&message, 0, sizeof(message)); /* the union whole: callers may compare */
@@ -446,8 +446,8 @@ static void string_encode(const char *string, uint8_t *dst, size_t size)
 	memset(dst + len, 0, size - len);
 }
 
-static void field_encode(
-	const struct field *field, const struct control_message *message, struct writer *writer)
+static void field_encode(const struct field *field, const struct control_message *message,
+	struct byte_writer *writer)
 {
 	const void *src = (const char *)message + field->offset;
 	uint64_t value;
@@ -481,7 +481,7 @@ static void field_encode(
 size_t control_encode(const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX])
 {
 	const struct layout *layout = layout_find(message->type);
-	struct writer writer = {.bytes = ret_bytes, .size = CONTROL_MESSAGE_MAX};
+	struct byte_writer writer = {.bytes = ret_bytes, .size = CONTROL_MESSAGE_MAX};
 
 	assert(layout && request_check(layout->request, message->request));
 	assert(!layout->check || layout->check(message));

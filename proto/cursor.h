@@ -13,21 +13,21 @@
 #include <stdint.h>
 #include <string.h>
 
-struct reader {
+struct byte_reader {
 	const uint8_t *bytes; /* borrowed; a private copy, never memory that a peer can write */
 	size_t len;
 	size_t pos;
 	bool bad;
 };
 
-struct writer {
+struct byte_writer {
 	uint8_t *bytes; /* borrowed */
 	size_t size;
 	size_t pos;
 };
 
 /* The next n bytes, or NULL. */
-static inline const uint8_t *reader_take(struct reader *reader, size_t n)
+static inline const uint8_t *reader_take(struct byte_reader *reader, size_t n)
 {
 	const uint8_t *bytes;
 
@@ -41,7 +41,7 @@ static inline const uint8_t *reader_take(struct reader *reader, size_t n)
 }
 
 /* An unsigned integer of n <= 8 bytes. */
-static inline uint64_t reader_uint(struct reader *reader, size_t n)
+static inline uint64_t reader_uint(struct byte_reader *reader, size_t n)
 {
 	const uint8_t *bytes = reader_take(reader, n);
 	uint64_t value = 0;
@@ -51,7 +51,7 @@ static inline uint64_t reader_uint(struct reader *reader, size_t n)
 	return value;
 }
 
-static inline void reader_bytes(struct reader *reader, void *ret_dst, size_t n)
+static inline void reader_bytes(struct byte_reader *reader, void *ret_dst, size_t n)
 {
 	const uint8_t *bytes = reader_take(reader, n);
 
@@ -62,7 +62,7 @@ static inline void reader_bytes(struct reader *reader, void *ret_dst, size_t n)
 }
 
 /* n bytes that must all be 0. */
-static inline void reader_zeros(struct reader *reader, size_t n)
+static inline void reader_zeros(struct byte_reader *reader, size_t n)
 {
 	const uint8_t *bytes = reader_take(reader, n);
 
@@ -71,13 +71,13 @@ static inline void reader_zeros(struct reader *reader, size_t n)
 }
 
 /* True: nothing was wrong, and nothing is left over. */
-static inline bool reader_done(const struct reader *reader)
+static inline bool reader_done(const struct byte_reader *reader)
 {
 	return !reader->bad && reader->pos == reader->len;
 }
 
 /* The next n bytes to fill in; the caller sized the buffer. */
-static inline uint8_t *writer_take(struct writer *writer, size_t n)
+static inline uint8_t *writer_take(struct byte_writer *writer, size_t n)
 {
 	uint8_t *bytes = writer->bytes + writer->pos;
 
@@ -86,7 +86,7 @@ static inline uint8_t *writer_take(struct writer *writer, size_t n)
 	return bytes;
 }
 
-static inline void writer_uint(struct writer *writer, uint64_t value, size_t n)
+static inline void writer_uint(struct byte_writer *writer, uint64_t value, size_t n)
 {
 	uint8_t *bytes = writer_take(writer, n);
 
@@ -94,12 +94,12 @@ static inline void writer_uint(struct writer *writer, uint64_t value, size_t n)
 		bytes[i] = (uint8_t)(value >> (8 * i));
 }
 
-static inline void writer_bytes(struct writer *writer, const void *src, size_t n)
+static inline void writer_bytes(struct byte_writer *writer, const void *src, size_t n)
 {
 	memcpy(writer_take(writer, n), src, n);
 }
 
-static inline void writer_zeros(struct writer *writer, size_t n)
+static inline void writer_zeros(struct byte_writer *writer, size_t n)
 {
 	memset(writer_take(writer, n), 0, n);
 }

@@ -20,6 +20,7 @@ enum frame_type {
 	FRAME_CLOSE,	/* arg: enum close_reason; the sender's last frame on this channel */
 	FRAME_SHUTDOWN, /* the sender sends no more data */
 	FRAME_LIMIT,	/* arg: bytes of the longest message that the sender takes from now on */
+	/* for tests */
 	FRAME_TYPE_LIMIT,
 };
 

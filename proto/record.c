@@ -13,7 +13,7 @@ _Static_assert(RECORD_SIZE == 52, "PROTOCOL.md 2");
 _Static_assert(RECORD_PARKED_SIZE == 8 + NONCE_SIZE, "PROTOCOL.md 2");
 
 /* Both kinds of record begin so. */
-static void head_encode(struct writer *writer, uint32_t magic, const struct record *record)
+static void head_encode(struct byte_writer *writer, uint32_t magic, const struct record *record)
 {
 	writer_uint(writer, magic, 4);
 	writer_uint(writer, record->version_min, 2);
@@ -21,7 +21,7 @@ static void head_encode(struct writer *writer, uint32_t magic, const struct reco
 	writer_bytes(writer, record->nonce, NONCE_SIZE);
 }
 
-static uint32_t head_decode(struct reader *reader, struct record *record)
+static uint32_t head_decode(struct byte_reader *reader, struct record *record)
 {
 	uint32_t magic = (uint32_t)reader_uint(reader, 4);
 
@@ -39,7 +39,7 @@ static bool version_in_common(const struct record *record)
 
 void record_encode(const struct record *record, uint8_t ret_bytes[RECORD_SIZE])
 {
-	struct writer writer = {.bytes = ret_bytes, .size = RECORD_SIZE};
+	struct byte_writer writer = {.bytes = ret_bytes, .size = RECORD_SIZE};
 
 	head_encode(&writer, RECORD_MAGIC, record);
 	writer_uint(&writer, record->port, 4);
@@ -62,7 +62,7 @@ static bool refs_distinct(const uint32_t *refs, size_t n)
 
 int record_decode(const void *bytes, size_t len, struct record *ret_record)
 {
-	struct reader reader = {.bytes = bytes, .len = len};
+	struct byte_reader reader = {.bytes = bytes, .len = len};
 	struct record record = {};
 	uint32_t magic = head_decode(&reader, &record);
 
@@ -82,7 +82,7 @@ int record_decode(const void *bytes, size_t len, struct record *ret_record)
 
 void record_parked_encode(const struct record *record, uint8_t ret_bytes[RECORD_PARKED_SIZE])
 {
-	struct writer writer = {.bytes = ret_bytes, .size = RECORD_PARKED_SIZE};
+	struct byte_writer writer = {.bytes = ret_bytes, .size = RECORD_PARKED_SIZE};
 
 	head_encode(&writer, RECORD_PARKED_MAGIC, record);
 	assert(writer.pos == RECORD_PARKED_SIZE);
@@ -90,7 +90,7 @@ void record_parked_encode(const struct record *record, uint8_t ret_bytes[RECORD_
 
 int record_parked_decode(const void *bytes, size_t len, struct record *ret_record)
 {
-	struct reader reader = {.bytes = bytes, .len = len};
+	struct byte_reader reader = {.bytes = bytes, .len = len};
 	struct record record = {};
 
 	if (head_decode(&reader, &record) != RECORD_PARKED_MAGIC || !reader_done(&reader))

@@ -64,6 +64,7 @@ struct domain {
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
 void charge_return(struct charge *charge);
 const char *quota_name(enum quota quota);
+/* In this header for tests. */
 uint32_t quota_limit(const struct broker *broker, enum quota quota);
 
 struct domain *domain_find(struct broker *broker, uint16_t domid);

@@ -161,7 +161,7 @@ static bool listen_unhold(struct process *process, uint32_t handle)
 	return false;
 }
 
-int listener_unlisten(struct process *process, uint32_t request, uint32_t handle)
+static int listener_unlisten(struct process *process, uint32_t request, uint32_t handle)
 {
 	struct listener *listener;
 

@@ -86,7 +86,7 @@ void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, s
 
 size_t policy_rules(const struct policy *policy);
 
-/* '*' and '?' only; linear in practice, never recursive. */
+/* '*' and '?' only; linear in practice, never recursive. In this header for tests. */
 bool policy_glob(const char *glob, const char *text);
 
 /* "8-4-4-4-12" hexadecimal digits. -EINVAL. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The three hypercalls. For programs that are a guest kernel themselves: tests and benchmarks. */
+/* The three hypercalls. For tests and benchmarks, which are guest kernels themselves. */
 #ifndef MSGD_HV_SIM_HYPERVISOR_HYPERCALL_H
 #define MSGD_HV_SIM_HYPERVISOR_HYPERCALL_H
 

@@ -111,7 +111,7 @@ void slot_kick_reset(struct sim_slot *s)
 	atomic_store(&s->kick, (atomic_load(&s->kick) + DRAIN) & ~(WRITTEN | WRITING));
 }
 
-bool slot_has_events(struct xen *xen, uint32_t slot)
+static bool slot_has_events(struct xen *xen, uint32_t slot)
 {
 	struct sim_slot *s = slot_at(xen, slot);
 

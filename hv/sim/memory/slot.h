@@ -44,7 +44,6 @@ void kick_all(struct xen *xen, const struct kick_set *kicks);
 
 /* For a slot's next owner, whose eventfd is new. Not while the slot is live. */
 void slot_kick_reset(struct sim_slot *s);
-bool slot_has_events(struct xen *xen, uint32_t slot);
 /* The owner's: drains the eventfd if nothing is left, without losing a wake-up. */
 void slot_quiesce(struct xen *xen, int event_fd);
 /* After a death: kicks every slot that has events, for the dead process may have owed it a kick. */

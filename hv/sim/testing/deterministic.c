@@ -62,7 +62,8 @@ static uint64_t pick(struct deterministic *det, uint64_t n)
 	return n ? det_draw(det) % n : 0;
 }
 
-bool det_chance(struct deterministic *det, uint32_t one_in)
+/* True about once in n times; never for 0. */
+static bool det_chance(struct deterministic *det, uint32_t one_in)
 {
 	return one_in && pick(det, one_in) == 0;
 }

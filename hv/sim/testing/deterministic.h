@@ -50,8 +50,6 @@ struct sim {
 
 /* deterministic.c */
 uint64_t det_draw(struct deterministic *det);
-/* True about once in n times; never for 0. */
-bool det_chance(struct deterministic *det, uint32_t one_in);
 void det_trace(struct sim *sim, const char *who, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static inline bool det_traces(const struct sim *sim)

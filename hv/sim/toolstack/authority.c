@@ -21,11 +21,6 @@
 
 #define DOMID_LAST 0x7fefU
 
-static const struct xen_ops authority_xen_ops = {
-	.kick = authority_kick,
-	.stuck = authority_stuck,
-};
-
 static void enter(struct authority *a)
 {
 	(void)pthread_mutex_lock(&a->mutex);
@@ -61,7 +56,7 @@ static void owner_kill(struct xen *xen, uint32_t slot)
  * Everybody stands still, this process too: so it may as well wait here. A domain that the
  * toolstack pauses never gets here, since pausing waits for the locks.
  */
-void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
+static void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms)
 {
 	struct authority *a = xen->ops_arg;
 	uint32_t limit_ms = a->stopped_limit_ms;
@@ -82,6 +77,11 @@ void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_
 		owner_kill(xen, slot);
 	}
 }
+
+static const struct xen_ops authority_xen_ops = {
+	.kick = authority_kick,
+	.stuck = authority_stuck,
+};
 
 int authority_init(struct authority *a)
 {

@@ -3,7 +3,7 @@
  * The authority knows the domains and their processes, gives back what a dead one held, and has the
  * store. xen-sim (server.c drives it) and the emulator within a process (testing/sim.c) share this
  * code. Every function takes the authority's mutex. None waits for a participant, but for a lock
- * that one holds, which authority_stuck ends.
+ * that one holds, which authority.c ends.
  */
 #ifndef MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H
 #define MSGD_HV_SIM_TOOLSTACK_AUTHORITY_H
@@ -67,6 +67,5 @@ int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_rec
 
 /* xen_ops of the authority's own view */
 void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation);
-void authority_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uint32_t waited_ms);
 
 #endif

@@ -18,7 +18,7 @@
 #include "hv/sim/memory/slot.h"
 #include "hv/sim/wire/packet.h"
 
-struct connection *server_connection_of(struct sim_server *s, uint32_t slot)
+static struct connection *server_connection_of(struct sim_server *s, uint32_t slot)
 {
 	struct connection *c;
 
@@ -29,7 +29,7 @@ struct connection *server_connection_of(struct sim_server *s, uint32_t slot)
 }
 
 /* The process is dead, or has closed its handle, or talks nonsense: all the same here. */
-void connection_end(struct connection *c)
+static void connection_end(struct connection *c)
 {
 	struct sim_server *s = c->server;
 	uint32_t domain = c->ephemeral - 1;
@@ -80,8 +80,8 @@ static void header_init(struct sim_header *header, enum sim_message_type type, u
 		.sequence = sequence};
 }
 
-/* Dropped if c's socket is full: it asks again by SIM_KICK. */
-void connection_introduce(struct connection *c, uint32_t slot)
+/* Sends the eventfd of a slot to c. Dropped if c's socket is full: it asks again by SIM_KICK. */
+static void connection_introduce(struct connection *c, uint32_t slot)
 {
 	struct authority *a = &c->server->authority;
 	struct sim_message m;

@@ -68,11 +68,6 @@ struct sim_server {
 	uint32_t n_adopted;
 };
 
-void connection_end(struct connection *c);
-/* Sends fd of slot (its eventfd) to c. */
-void connection_introduce(struct connection *c, uint32_t slot);
-struct connection *server_connection_of(struct sim_server *s, uint32_t slot);
-
 /* server-domain.c: what the tools ask for. Returns the reply's status. */
 int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
 	struct sim_message *reply, size_t *ret_len);

@@ -9,18 +9,18 @@
 #include "proto/cursor.h"
 
 /* Exactly as long as it says, so that ASan sees a read past its end. */
-static struct reader reader_of(uint8_t **ret_copy, const void *bytes, size_t len)
+static struct byte_reader reader_of(uint8_t **ret_copy, const void *bytes, size_t len)
 {
 	*ret_copy = malloc(len);
 	assert_non_null(*ret_copy);
 	memcpy(*ret_copy, bytes, len);
-	return (struct reader){.bytes = *ret_copy, .len = len};
+	return (struct byte_reader){.bytes = *ret_copy, .len = len};
 }
 
 static void test_reads_in_order(void **state)
 {
 	uint8_t *copy, bytes[2];
-	struct reader reader = reader_of(&copy, "\x01\x02\x03\x04\x05\x06\x07\x00\x00", 9);
+	struct byte_reader reader = reader_of(&copy, "\x01\x02\x03\x04\x05\x06\x07\x00\x00", 9);
 
 	assert_int_equal(reader_uint(&reader, 1), 1);
 	assert_int_equal(reader_uint(&reader, 4), 0x05040302);
@@ -36,7 +36,7 @@ static void test_reads_in_order(void **state)
 static void test_end_is_sticky(void **state)
 {
 	uint8_t *copy, bytes[4] = {9, 9, 9, 9};
-	struct reader reader = reader_of(&copy, "\x01\x02\x03", 3);
+	struct byte_reader reader = reader_of(&copy, "\x01\x02\x03", 3);
 
 	assert_int_equal(reader_uint(&reader, 4), 0);
 	assert_int_equal(reader.pos, 0);
@@ -60,7 +60,7 @@ static void test_zeros_are_zero(void **state)
 
 	for (size_t i = 0; i < 3; i++) {
 		uint8_t *copy;
-		struct reader reader = reader_of(&copy, bytes[i], 3);
+		struct byte_reader reader = reader_of(&copy, bytes[i], 3);
 
 		reader_zeros(&reader, 3);
 		assert_false(reader_done(&reader));
@@ -72,7 +72,7 @@ static void test_zeros_are_zero(void **state)
 static void test_writes(void **state)
 {
 	uint8_t bytes[10];
-	struct writer writer = {.bytes = bytes, .size = 9};
+	struct byte_writer writer = {.bytes = bytes, .size = 9};
 
 	memset(bytes, 0xa5, sizeof(bytes));
 	writer_uint(&writer, 0x1122334455U, 4);
