@@ -26,9 +26,9 @@ struct msg_ctx {
 	struct driver driver;
 };
 
-/* Sets up all parts around an open hypervisor. -errno. */
+/* Sets up all parts around an open hypervisor. -errno. For msg_ctx_open, and for tests. */
 int ctx_init(struct msg_ctx *ctx, struct hv *hv, unsigned flags);
-/* Closes the sockets, ends the links, frees the requests. */
+/* Closes the sockets, ends the links, frees the requests. For ctx.c, and for tests. */
 void ctx_clear(struct msg_ctx *ctx);
 
 /* The lock, and errno as the caller had it. -1: this is a forked child, and EBADFD. */
@@ -83,8 +83,6 @@ static inline int channel_check(const struct msg_sock *sock)
 	return sock->channel ? 0 : channel_missing(sock);
 }
 
-/* Gives up its request, if one is under way, and frees it. */
-void sock_discard(struct msg_sock *sock);
 /* Shows the peer what MSG_MORE and LIBMSG_CORK have held back. */
 void sock_push(struct msg_sock *sock);
 

@@ -20,7 +20,8 @@ int channel_missing(const struct msg_sock *sock)
 	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
 }
 
-void sock_discard(struct msg_sock *sock)
+/* Gives up its request, if one is under way, and frees it. */
+static void sock_discard(struct msg_sock *sock)
 {
 	if (sock->request)
 		request_abandon(&sock_ctx(sock)->control, sock->request);

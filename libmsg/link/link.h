@@ -80,7 +80,7 @@ struct link *link_find(const struct links *links, uint32_t end);
 struct link *link_find_port(const struct links *links, uint32_t port);
 struct link *link_find_ring(const struct links *links, const struct hv_ring *ring);
 
-/* Takes the transport over. NULL: out of memory; the transport stays the caller's. */
+/* Takes the transport over. NULL: out of memory; the transport stays the caller's. For tests. */
 struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,
 	uint32_t epoch, enum link_state state);
 /*
