@@ -64,156 +64,6 @@ struct layout {
 	}
 #define PEER(member) DOMID(member.domid), RESERVED(2), BYTES(member.uuid), TEXT(member.domain)
 
-static const struct field hello_fields[] = {
-	ID(hello.epoch),
-	UINT(hello.version_min, 1, UINT16_MAX),
-	UINT(hello.version_max, 1, UINT16_MAX),
-	U64(hello.features),
-	U32(hello.pid),
-	TEXT(hello.comm),
-	UINT(hello.reattach, 0, 1),
-};
-
-static const struct field listen_fields[] = {
-	ID(listen.listener),
-	TYPE(listen.type),
-	UINT(listen.backlog, 1, BACKLOG_MAX),
-	NAME(listen.name),
-};
-
-static const struct field unlisten_fields[] = {
-	ID(unlisten.listener),
-};
-
-static const struct field connect_fields[] = {
-	TYPE(connect.type),
-	UINT(connect.flags, 0, CONNECT_WAIT_NAME),
-	UINT(connect.transport, TRANSPORT_ANY, TRANSPORT_LIMIT - 1),
-	ADDRESS(connect.address),
-};
-
-static const struct field accepted_fields[] = {
-	U32(accepted.end),
-	ID(accepted.channel),
-};
-
-static const struct field channel_closed_fields[] = {
-	U32(channel_closed.end),
-	ID(channel_closed.channel),
-};
-
-static const struct field link_offer_fields[] = {
-	U32(link_offer.end),
-	U32(link_offer.port),
-	U32(link_offer.aport),
-	U32(link_offer.doorbell_ref),
-	U32(link_offer.refs_ref),
-};
-
-static const struct field link_ready_fields[] = {
-	U32(link_ready.end),
-	U32(link_ready.aport),
-};
-
-static const struct field link_failed_fields[] = {
-	U32(link_failed.end),
-	UINT(link_failed.error, 1, ERROR_LIMIT - 1),
-	TEXT(link_failed.reason),
-};
-
-static const struct field announce_link_fields[] = {
-	U32(announce_link.end),
-	DOMID(announce_link.peer_domid),
-	RESERVED(2),
-	U64(announce_link.uid),
-	TRANSPORT(announce_link.transport),
-	UINT(announce_link.role, 0, 1),
-	UINT(announce_link.state, 0, 1),
-};
-
-static const struct field announce_channel_fields[] = {
-	U32(announce_channel.end),
-	ID(announce_channel.channel),
-	TYPE(announce_channel.type),
-	U32(announce_channel.listener),
-	UINT(announce_channel.accepted, 0, 1),
-	NAME(announce_channel.name),
-};
-
-static const struct field welcome_fields[] = {
-	ID(welcome.epoch),
-	UINT(welcome.version, 1, UINT16_MAX),
-	DOMID(welcome.domid),
-	U64(welcome.features),
-};
-
-static const struct field status_fields[] = {
-	UINT(status.error, 0, ERROR_LIMIT - 1),
-	TEXT(status.reason),
-};
-
-static const struct field connected_fields[] = {
-	U32(connected.end),
-	ID(connected.channel),
-	TRANSPORT(connected.transport),
-	PEER(connected.peer),
-	NAME(connected.name),
-};
-
-static const struct field link_create_fields[] = {
-	U32(link_create.end),
-	DOMID(link_create.peer_domid),
-	RESERVED(2),
-	U64(link_create.uid),
-	TRANSPORT(link_create.transport),
-	U32(link_create.ring_pages),
-	U32(link_create.ring_len),
-};
-
-static const struct field link_bind_fields[] = {
-	U32(link_bind.end),
-	DOMID(link_bind.peer_domid),
-	RESERVED(2),
-	U64(link_bind.uid),
-	TRANSPORT(link_bind.transport),
-	U32(link_bind.ring_pages),
-	U32(link_bind.ring_len),
-	U32(link_bind.port),
-	U32(link_bind.aport),
-	U32(link_bind.doorbell_ref),
-	U32(link_bind.refs_ref),
-};
-
-static const struct field link_up_fields[] = {
-	U32(link_up.end),
-	U32(link_up.aport),
-};
-
-static const struct field link_down_fields[] = {
-	U32(link_down.end),
-	UINT(link_down.error, 1, ERROR_LIMIT - 1),
-	TEXT(link_down.reason),
-};
-
-static const struct field channel_fields[] = {
-	ID(channel.listener),
-	U32(channel.end),
-	ID(channel.channel),
-	TYPE(channel.type),
-	TRANSPORT(channel.transport),
-	PEER(channel.peer),
-	NAME(channel.name),
-};
-
-static const struct field channel_gone_fields[] = {
-	U32(channel_gone.end),
-	ID(channel_gone.channel),
-};
-
-static const struct field quiesce_fields[] = {
-	TEXT(quiesce.reason),
-};
-
 static bool hello_check(const struct control_message *message)
 {
 	return message->hello.version_min <= message->hello.version_max;
@@ -265,10 +115,12 @@ static bool link_bind_check(const struct control_message *message)
 	       strict_check(bind->port, bind->aport, bind->doorbell_ref, bind->refs_ref);
 }
 
-#define LAYOUT(n, r, f, c)                                                                         \
+/* A message's name, the rule for its request id, its check or NULL, and its fields in order. */
+#define LAYOUT(n, r, c, ...)                                                                       \
 	{                                                                                          \
-		.name = (n), .request = (r), .fields = (f), .n_fields = ARRAY_SIZE(f),             \
-		.check = (c)                                                                       \
+		.name = (n), .request = (r), .check = (c),                                         \
+		.fields = (const struct field[]){__VA_ARGS__},                                     \
+		.n_fields = ARRAY_SIZE(((const struct field[]){__VA_ARGS__}))                      \
 	}
 #define LAYOUT_EMPTY(n, r)                                                                         \
 	{                                                                                          \
@@ -276,35 +128,65 @@ static bool link_bind_check(const struct control_message *message)
 	}
 
 static const struct layout layouts[] = {
-	[CONTROL_HELLO] = LAYOUT("HELLO", REQUEST_SOME, hello_fields, hello_check),
-	[CONTROL_LISTEN] = LAYOUT("LISTEN", REQUEST_SOME, listen_fields, NULL),
-	[CONTROL_UNLISTEN] = LAYOUT("UNLISTEN", REQUEST_SOME, unlisten_fields, NULL),
-	[CONTROL_CONNECT] = LAYOUT("CONNECT", REQUEST_SOME, connect_fields, NULL),
+	[CONTROL_HELLO] = LAYOUT("HELLO", REQUEST_SOME, hello_check, ID(hello.epoch),
+		UINT(hello.version_min, 1, UINT16_MAX), UINT(hello.version_max, 1, UINT16_MAX),
+		U64(hello.features), U32(hello.pid), TEXT(hello.comm), UINT(hello.reattach, 0, 1)),
+	[CONTROL_LISTEN] = LAYOUT("LISTEN", REQUEST_SOME, NULL, ID(listen.listener),
+		TYPE(listen.type), UINT(listen.backlog, 1, BACKLOG_MAX), NAME(listen.name)),
+	[CONTROL_UNLISTEN] = LAYOUT("UNLISTEN", REQUEST_SOME, NULL, ID(unlisten.listener)),
+	[CONTROL_CONNECT] = LAYOUT("CONNECT", REQUEST_SOME, NULL, TYPE(connect.type),
+		UINT(connect.flags, 0, CONNECT_WAIT_NAME),
+		UINT(connect.transport, TRANSPORT_ANY, TRANSPORT_LIMIT - 1),
+		ADDRESS(connect.address)),
 	[CONTROL_CANCEL] = LAYOUT_EMPTY("CANCEL", REQUEST_SOME),
-	[CONTROL_ACCEPTED] = LAYOUT("ACCEPTED", REQUEST_NONE, accepted_fields, NULL),
-	[CONTROL_CHANNEL_CLOSED] =
-		LAYOUT("CHANNEL_CLOSED", REQUEST_NONE, channel_closed_fields, NULL),
-	[CONTROL_LINK_OFFER] =
-		LAYOUT("LINK_OFFER", REQUEST_NONE, link_offer_fields, link_offer_check),
-	[CONTROL_LINK_READY] = LAYOUT("LINK_READY", REQUEST_NONE, link_ready_fields, NULL),
-	[CONTROL_LINK_FAILED] = LAYOUT("LINK_FAILED", REQUEST_NONE, link_failed_fields, NULL),
-	[CONTROL_ANNOUNCE_LINK] = LAYOUT("ANNOUNCE_LINK", REQUEST_NONE, announce_link_fields, NULL),
-	[CONTROL_ANNOUNCE_CHANNEL] = LAYOUT(
-		"ANNOUNCE_CHANNEL", REQUEST_NONE, announce_channel_fields, announce_channel_check),
+	[CONTROL_ACCEPTED] =
+		LAYOUT("ACCEPTED", REQUEST_NONE, NULL, U32(accepted.end), ID(accepted.channel)),
+	[CONTROL_CHANNEL_CLOSED] = LAYOUT("CHANNEL_CLOSED", REQUEST_NONE, NULL,
+		U32(channel_closed.end), ID(channel_closed.channel)),
+	[CONTROL_LINK_OFFER] = LAYOUT("LINK_OFFER", REQUEST_NONE, link_offer_check,
+		U32(link_offer.end), U32(link_offer.port), U32(link_offer.aport),
+		U32(link_offer.doorbell_ref), U32(link_offer.refs_ref)),
+	[CONTROL_LINK_READY] = LAYOUT(
+		"LINK_READY", REQUEST_NONE, NULL, U32(link_ready.end), U32(link_ready.aport)),
+	[CONTROL_LINK_FAILED] = LAYOUT("LINK_FAILED", REQUEST_NONE, NULL, U32(link_failed.end),
+		UINT(link_failed.error, 1, ERROR_LIMIT - 1), TEXT(link_failed.reason)),
+	[CONTROL_ANNOUNCE_LINK] = LAYOUT("ANNOUNCE_LINK", REQUEST_NONE, NULL,
+		U32(announce_link.end), DOMID(announce_link.peer_domid), RESERVED(2),
+		U64(announce_link.uid), TRANSPORT(announce_link.transport),
+		UINT(announce_link.role, 0, 1), UINT(announce_link.state, 0, 1)),
+	[CONTROL_ANNOUNCE_CHANNEL] = LAYOUT("ANNOUNCE_CHANNEL", REQUEST_NONE,
+		announce_channel_check, U32(announce_channel.end), ID(announce_channel.channel),
+		TYPE(announce_channel.type), U32(announce_channel.listener),
+		UINT(announce_channel.accepted, 0, 1), NAME(announce_channel.name)),
 	[CONTROL_ANNOUNCE_DONE] = LAYOUT_EMPTY("ANNOUNCE_DONE", REQUEST_NONE),
 	[CONTROL_SYNC] = LAYOUT_EMPTY("SYNC", REQUEST_SOME),
-	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, welcome_fields, NULL),
+	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
+		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */
-	[CONTROL_STATUS] = LAYOUT("STATUS", REQUEST_ANY, status_fields, NULL),
-	[CONTROL_CONNECTED] = LAYOUT("CONNECTED", REQUEST_SOME, connected_fields, NULL),
-	[CONTROL_LINK_CREATE] =
-		LAYOUT("LINK_CREATE", REQUEST_NONE, link_create_fields, link_create_check),
-	[CONTROL_LINK_BIND] = LAYOUT("LINK_BIND", REQUEST_NONE, link_bind_fields, link_bind_check),
-	[CONTROL_LINK_UP] = LAYOUT("LINK_UP", REQUEST_NONE, link_up_fields, NULL),
-	[CONTROL_LINK_DOWN] = LAYOUT("LINK_DOWN", REQUEST_NONE, link_down_fields, NULL),
-	[CONTROL_CHANNEL] = LAYOUT("CHANNEL", REQUEST_NONE, channel_fields, NULL),
-	[CONTROL_CHANNEL_GONE] = LAYOUT("CHANNEL_GONE", REQUEST_NONE, channel_gone_fields, NULL),
-	[CONTROL_QUIESCE] = LAYOUT("QUIESCE", REQUEST_NONE, quiesce_fields, NULL),
+	[CONTROL_STATUS] = LAYOUT("STATUS", REQUEST_ANY, NULL,
+		UINT(status.error, 0, ERROR_LIMIT - 1), TEXT(status.reason)),
+	[CONTROL_CONNECTED] =
+		LAYOUT("CONNECTED", REQUEST_SOME, NULL, U32(connected.end), ID(connected.channel),
+			TRANSPORT(connected.transport), PEER(connected.peer), NAME(connected.name)),
+	[CONTROL_LINK_CREATE] = LAYOUT("LINK_CREATE", REQUEST_NONE, link_create_check,
+		U32(link_create.end), DOMID(link_create.peer_domid), RESERVED(2),
+		U64(link_create.uid), TRANSPORT(link_create.transport), U32(link_create.ring_pages),
+		U32(link_create.ring_len)),
+	[CONTROL_LINK_BIND] = LAYOUT("LINK_BIND", REQUEST_NONE, link_bind_check, U32(link_bind.end),
+		DOMID(link_bind.peer_domid), RESERVED(2), U64(link_bind.uid),
+		TRANSPORT(link_bind.transport), U32(link_bind.ring_pages), U32(link_bind.ring_len),
+		U32(link_bind.port), U32(link_bind.aport), U32(link_bind.doorbell_ref),
+		U32(link_bind.refs_ref)),
+	[CONTROL_LINK_UP] =
+		LAYOUT("LINK_UP", REQUEST_NONE, NULL, U32(link_up.end), U32(link_up.aport)),
+	[CONTROL_LINK_DOWN] = LAYOUT("LINK_DOWN", REQUEST_NONE, NULL, U32(link_down.end),
+		UINT(link_down.error, 1, ERROR_LIMIT - 1), TEXT(link_down.reason)),
+	[CONTROL_CHANNEL] = LAYOUT("CHANNEL", REQUEST_NONE, NULL, ID(channel.listener),
+		U32(channel.end), ID(channel.channel), TYPE(channel.type),
+		TRANSPORT(channel.transport), PEER(channel.peer), NAME(channel.name)),
+	[CONTROL_CHANNEL_GONE] = LAYOUT("CHANNEL_GONE", REQUEST_NONE, NULL, U32(channel_gone.end),
+		ID(channel_gone.channel)),
+	[CONTROL_QUIESCE] = LAYOUT("QUIESCE", REQUEST_NONE, NULL, TEXT(quiesce.reason)),
 };
 
 static const struct layout *layout_find(uint8_t type)
