@@ -21,14 +21,15 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-void recovery_begin(struct broker *broker, uint32_t n)
+void broker_recover(struct broker *broker, uint32_t n_records)
 {
-	if (n == 0)
+	if (n_records == 0)
 		return;
 	broker->recovering = true;
-	broker->n_awaited = n;
+	broker->n_awaited = n_records;
 	broker->ops->timer(broker->arg, broker->now_ns + RECOVERY_NS);
-	broker_log(broker, LOG_INFO, "%u applications were here before: waiting for them", n);
+	broker_log(
+		broker, LOG_INFO, "%u applications were here before: waiting for them", n_records);
 }
 
 void recovery_end(struct broker *broker)
@@ -50,21 +51,6 @@ void recovery_one_less(struct broker *broker)
 		return;
 	if (--broker->n_awaited == 0 && broker->recovering)
 		recovery_end(broker);
-}
-
-/*
- * A link that cannot be kept is refused at once. Later announcements about it are ignored
- * (process_end).
- */
-static void announce_refuse_link(struct process *process, uint32_t number, int error)
-{
-	struct control_message message = {.type = CONTROL_LINK_DOWN};
-
-	message.link_down.end = number;
-	message.link_down.error = error == -ENOMEM ? ENOBUFS : EDQUOT;
-	reason_set(message.link_down.reason,
-		error == -ENOMEM ? "msgd is out of memory" : "limit of links");
-	process_send(process, &message);
 }
 
 static int broker_link_announced_new(
@@ -114,11 +100,13 @@ static int announce_take_link(struct process *process, const struct control_anno
 	if (r == 0)
 		r = broker_link_end_attach(link, announce->role, process, announce->end);
 	if (r == 0 && announce->role == 0)
-		r = charge_take(&link->charge, process->domain, QUOTA_LINKS);
+		r = charge_take(&link->charge, process->domain, QUOTA_LINKS, NULL);
 	if (r == 0 && link->ends[0].process && link->ends[1].process)
 		r = broker_link_pair_add(link);
 	if (r < 0) {
-		announce_refuse_link(process, announce->end, r);
+		/* The link is refused at once, and later messages about it are ignored. */
+		process_link_down(process, announce->end, r == -ENOMEM ? ENOBUFS : EDQUOT,
+			r == -ENOMEM ? "msgd is out of memory" : "limit of links");
 		if (link)
 			broker_link_down(link, process, ECONNRESET,
 				r == -ENOMEM ? "msgd is out of memory"
@@ -143,7 +131,7 @@ static int broker_channel_announce_charge(
 		return 0;
 	charge_return(&channel->charge);
 	return charge_take(
-		&channel->charge, process->domain, caller ? QUOTA_CHANNELS : QUOTA_ANNOUNCED);
+		&channel->charge, process->domain, caller ? QUOTA_CHANNELS : QUOTA_ANNOUNCED, NULL);
 }
 
 /* CHANNEL_GONE carries no reason: the log has it. */
@@ -152,17 +140,6 @@ static void broker_channel_log_no_memory(struct broker_link *link, uint32_t numb
 	broker_log_about(link->broker, link->id.creator, LOG_ERR,
 		"channel %u of link %016llx: msgd is out of memory", number,
 		(unsigned long long)link->id.uid);
-}
-
-static void announce_refuse_channel(struct link_end *end, uint32_t number, int error)
-{
-	struct control_message message = {.type = CONTROL_CHANNEL_GONE};
-
-	if (error == -ENOMEM)
-		broker_channel_log_no_memory(end->link, number);
-	message.channel_gone.end = end->number;
-	message.channel_gone.channel = number;
-	process_send(end->process, &message);
 }
 
 static int announce_channel_first(struct link_end *end, unsigned index,
@@ -210,7 +187,9 @@ static int announce_take_channel(
 	if (!channel) {
 		r = announce_channel_first(end, index, announce, &channel);
 		if (r < 0) {
-			announce_refuse_channel(end, announce->channel, r);
+			if (r == -ENOMEM)
+				broker_channel_log_no_memory(link, announce->channel);
+			process_channel_gone(process, end->number, announce->channel);
 			return 0;
 		}
 	} else {

@@ -20,7 +20,6 @@ int announce_message(struct process *process, const struct control_message *mess
 void announce_settle(struct broker *broker);
 /* Judges links, channels and names by the present policy. */
 void announce_judge(struct broker *broker);
-void recovery_begin(struct broker *broker, uint32_t n);
 void recovery_one_less(struct broker *broker);
 void recovery_end(struct broker *broker);
 

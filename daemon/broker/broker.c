@@ -123,11 +123,6 @@ void broker_set_limits(struct broker *broker, const struct broker_limits *limits
 	broker->limits = *limits;
 }
 
-void broker_recover(struct broker *broker, uint32_t n_records)
-{
-	recovery_begin(broker, n_records);
-}
-
 void broker_record_lost(struct broker *broker)
 {
 	recovery_one_less(broker);

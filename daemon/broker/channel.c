@@ -93,17 +93,12 @@ void broker_channel_free(struct broker_channel *channel)
 
 void broker_channel_gone(struct broker_channel *channel, unsigned ends)
 {
-	struct broker_link *link = channel->link;
-
 	for (unsigned i = 0; i < 2; i++) {
-		struct control_message message = {.type = CONTROL_CHANNEL_GONE};
+		struct link_end *end = &channel->link->ends[i];
 
 		/* An end that has confirmed the close does not know the number any more. */
-		if (!(ends & ENUM_BIT(i)) || !link->ends[i].process || channel->confirmed[i])
-			continue;
-		message.channel_gone.end = link->ends[i].number;
-		message.channel_gone.channel = channel->number;
-		process_send(link->ends[i].process, &message);
+		if ((ends & ENUM_BIT(i)) && end->process && !channel->confirmed[i])
+			process_channel_gone(end->process, end->number, channel->number);
 	}
 	broker_channel_free(channel);
 }
@@ -127,18 +122,14 @@ static int broker_channel_charge(struct broker_channel *channel, const struct li
 	const struct policy_verdict *verdict, char ret_reason[REASON_SIZE])
 {
 	struct link_end *caller = &channel->link->ends[channel->caller];
-	struct broker *broker = channel->link->broker;
 	struct tally_key key = {
 		.caller = caller->domid, .target = channel->link->ends[!channel->caller].domid};
-	int r = charge_take(&channel->charge, caller->process->domain, QUOTA_CHANNELS);
+	int r = charge_take(&channel->charge, caller->process->domain, QUOTA_CHANNELS, ret_reason);
 
-	if (r < 0) {
-		reason_set(ret_reason, "limit channels=%u of domain %.70s", broker->limits.channels,
-			caller->process->domain->info.name);
+	if (r < 0)
 		return r;
-	}
-	(void)snprintf(key.name, sizeof(key.name), "%s", listener->name);
-	r = tally_take(broker, &key, verdict->max_channels, &channel->tally);
+	memcpy(key.name, listener->name, sizeof(key.name));
+	r = tally_take(channel->link->broker, &key, verdict->max_channels, &channel->tally);
 	if (r == -EDQUOT)
 		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,
 			listener->name);

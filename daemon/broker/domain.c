@@ -86,12 +86,18 @@ void broker_log_about(struct broker *broker, uint16_t domid, int priority, const
 		broker_log(broker, priority, "%s", text);
 }
 
-int charge_take(struct charge *charge, struct domain *domain, enum quota quota)
+int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
+	char ret_reason[REASON_SIZE])
 {
+	uint32_t limit = quota_limit(domain->broker, quota);
+
 	assert(!charge->domain);
-	if (domain->used[quota] >= quota_limit(domain->broker, quota)) {
+	if (domain->used[quota] >= limit) {
 		domain_log(domain, LOG_NOTICE, "%s(%u): limit %s=%u is reached", domain->info.name,
-			domain->info.domid, quota_name(quota), quota_limit(domain->broker, quota));
+			domain->info.domid, quota_name(quota), limit);
+		if (ret_reason)
+			reason_set(ret_reason, "limit %s=%u of domain %.70s", quota_name(quota),
+				limit, domain->info.name);
 		return -EDQUOT;
 	}
 	domain->used[quota]++;

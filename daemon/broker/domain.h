@@ -61,7 +61,9 @@ struct domain {
 	uint32_t log_left_out;
 };
 
-int charge_take(struct charge *charge, struct domain *domain, enum quota quota);
+/* -EDQUOT; ret_reason, which may be NULL, then has a sentence. */
+int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
+	char ret_reason[REASON_SIZE]);
 void charge_return(struct charge *charge);
 const char *quota_name(enum quota quota);
 /* In this header for tests. */

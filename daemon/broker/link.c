@@ -94,7 +94,7 @@ int broker_link_end_attach(
 	struct broker_link *link, unsigned index, struct process *process, uint32_t number)
 {
 	struct link_end *end = &link->ends[index];
-	int r = charge_take(&end->charge, process->domain, QUOTA_ENDS);
+	int r = charge_take(&end->charge, process->domain, QUOTA_ENDS, NULL);
 
 	if (r < 0)
 		return r;
@@ -143,15 +143,9 @@ void broker_link_down(
 	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
-		struct control_message message = {.type = CONTROL_LINK_DOWN};
 
-		if (!end->process || end->process == except || !end->told)
-			continue;
-		message.link_down.end = end->number;
-		message.link_down.error = (uint32_t)error;
-		(void)snprintf(
-			message.link_down.reason, sizeof(message.link_down.reason), "%s", reason);
-		process_send(end->process, &message);
+		if (end->process && end->process != except && end->told)
+			process_link_down(end->process, end->number, error, reason);
 	}
 	while (!TAILQ_EMPTY(&link->waiting))
 		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
@@ -244,7 +238,7 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 		return -ENOMEM;
 	link->ring_pages = transport == TRANSPORT_GRANT ? broker->limits.ring_pages
 							: broker->limits.argo_ring_pages;
-	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS);
+	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS, NULL);
 	if (r == 0)
 		r = broker_link_end_attach(link, 0, creator, process_next_end(creator));
 	if (r == 0)

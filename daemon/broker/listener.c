@@ -69,14 +69,10 @@ static int listener_create(
 	struct listener *listener = calloc(1, sizeof(*listener));
 	int r;
 
-	if (!listener) {
-		reason_set(ret_reason, "msgd is out of memory");
-		return -ENOBUFS;
-	}
-	r = charge_take(&listener->charge, process->domain, QUOTA_NAMES);
+	if (!listener)
+		return -ENOMEM;
+	r = charge_take(&listener->charge, process->domain, QUOTA_NAMES, ret_reason);
 	if (r < 0) {
-		reason_set(ret_reason, "limit names=%u of domain %s", process->broker->limits.names,
-			process->domain->info.name);
 		free(listener);
 		return r;
 	}
@@ -96,8 +92,7 @@ static int listener_create(
 			HASH_DELETE(hh, process->listeners, listener);
 		charge_return(&listener->charge);
 		free(listener);
-		reason_set(ret_reason, "msgd is out of memory");
-		return -ENOBUFS;
+		return -ENOMEM;
 	}
 	broker_request_name_appeared(process->broker, listener->name);
 	return 0;

@@ -82,130 +82,118 @@ int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_do
 	return 0;
 }
 
-static void judge(struct broker *broker, const struct process *caller, const char *name,
-	const struct domain *target, struct policy_verdict *ret_verdict)
+static struct policy_verdict judge(
+	const struct lookup *lookup, const struct policy_subject *target, enum policy_mode mode)
 {
-	struct policy_subject from = domain_subject(caller->domain);
-	struct policy_subject to = domain_subject(target);
+	struct policy_subject caller = domain_subject(lookup->caller->domain);
+	struct policy_verdict verdict;
 
-	policy_judge_connect(broker->policy, name, &from, &to, POLICY_EXACT, ret_verdict);
+	policy_judge_connect(
+		lookup->caller->broker->policy, lookup->name, &caller, target, mode, &verdict);
+	return verdict;
 }
 
-static int refused(char ret_reason[REASON_SIZE])
+static int refused(struct lookup *lookup)
 {
-	reason_set(ret_reason, "denied by policy");
+	reason_set(lookup->reason, "denied by policy");
 	return -EACCES;
 }
 
 /* The domain is not there. Would policy permit the connect, as far as can be told? */
-static int lookup_absent(struct broker *broker, const struct process *caller,
-	const struct domain_address *address, const char *name, struct policy_verdict *ret_verdict,
-	char ret_reason[REASON_SIZE])
+static int lookup_absent(struct lookup *lookup, const struct domain_address *address)
 {
-	struct policy_subject from = domain_subject(caller->domain);
-	struct policy_subject to = {.domid = POLICY_DOMID_UNKNOWN};
+	struct policy_subject target = {.domid = POLICY_DOMID_UNKNOWN};
 
 	if (address->by == BY_NAME)
-		to.name = address->name;
+		target.name = address->name;
 	else if (address->by == BY_DOMID)
-		to.domid = address->domid;
+		target.domid = address->domid;
 	else
-		to.uuid = address->uuid;
-	policy_judge_connect(broker->policy, name, &from, &to, POLICY_ABSENT, ret_verdict);
-	if (!ret_verdict->allow)
-		return refused(ret_reason);
-	reason_set(ret_reason, "no such domain");
+		target.uuid = address->uuid;
+	lookup->verdict = judge(lookup, &target, POLICY_ABSENT);
+	if (!lookup->verdict.allow)
+		return refused(lookup);
+	reason_set(lookup->reason, "no such domain");
 	return -EHOSTUNREACH;
 }
 
-static int lookup_domain(struct broker *broker, const struct process *caller,
-	const char *domain_text, const char *name, struct listener **ret_listener,
-	struct policy_verdict *ret_verdict, char ret_reason[REASON_SIZE])
+static int lookup_domain(struct lookup *lookup)
 {
+	struct broker *broker = lookup->caller->broker;
 	struct domain *domain, *next, *target = NULL;
-	struct policy_verdict verdict = {.allow = false}, one;
 	struct domain_address address;
-	unsigned n = 0, n_permitted = 0;
-	int r = domain_address_parse(domain_text, &address);
+	unsigned n = 0;
+	int r = domain_address_parse(lookup->domain, &address);
 
 	if (r < 0) {
-		reason_set(ret_reason, "not a valid address");
+		reason_set(lookup->reason, "not a valid address");
 		return r;
 	}
 	HASH_ITER (hh, broker->domains, domain, next) {
+		struct policy_subject subject = domain_subject(domain);
+		struct policy_verdict verdict;
+
 		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
 			continue;
 		n++;
-		judge(broker, caller, name, domain, &one);
-		if (!one.allow) {
-			if (n_permitted == 0)
-				verdict = one;
-			continue;
-		}
-		n_permitted++;
-		target = domain;
-		verdict = one;
+		verdict = judge(lookup, &subject, POLICY_EXACT);
+		if (verdict.allow)
+			target = domain;
+		if (verdict.allow || !target)
+			lookup->verdict = verdict;
 	}
 	if (n == 0)
-		return lookup_absent(broker, caller, &address, name, ret_verdict, ret_reason);
-	*ret_verdict = verdict;
-	if (n_permitted == 0)
-		return refused(ret_reason);
+		return lookup_absent(lookup, &address);
+	if (!target)
+		return refused(lookup);
 	if (n > 1) {
-		reason_set(ret_reason, "several domains are called %.80s", domain_text);
+		reason_set(lookup->reason, "several domains are called %.80s", lookup->domain);
 		return -ENOTUNIQ;
 	}
-	*ret_listener = listener_find(target, name);
-	if (!*ret_listener || !listener_permitted(*ret_listener)) {
-		reason_set(ret_reason, "nobody listens as %s in %s", name, target->info.name);
+	lookup->listener = listener_find(target, lookup->name);
+	if (!lookup->listener || !listener_permitted(lookup->listener)) {
+		reason_set(lookup->reason, "nobody listens as %s in %s", lookup->name,
+			target->info.name);
 		return -ENOENT;
 	}
 	return 0;
 }
 
 /* Without DOMAIN: the only permitted holder. */
-static int lookup_any(struct broker *broker, const struct process *caller, const char *name,
-	struct listener **ret_listener, struct policy_verdict *ret_verdict,
-	char ret_reason[REASON_SIZE])
+static int lookup_any(struct lookup *lookup)
 {
-	struct policy_subject from = domain_subject(caller->domain);
 	struct policy_subject nobody = {.domid = POLICY_DOMID_UNKNOWN};
-	struct listener *listener, *found = NULL;
 	struct domain *domain, *next;
-	struct policy_verdict verdict;
 
-	policy_judge_connect(broker->policy, name, &from, &nobody, POLICY_ANY, ret_verdict);
-	if (!ret_verdict->allow)
-		return refused(ret_reason);
-	HASH_ITER (hh, broker->domains, domain, next) {
-		listener = listener_find(domain, name);
+	lookup->verdict = judge(lookup, &nobody, POLICY_ANY);
+	if (!lookup->verdict.allow)
+		return refused(lookup);
+	HASH_ITER (hh, lookup->caller->broker->domains, domain, next) {
+		struct listener *listener = listener_find(domain, lookup->name);
+		struct policy_subject subject = domain_subject(domain);
+		struct policy_verdict verdict;
+
 		if (!listener || !listener_permitted(listener))
 			continue;
-		judge(broker, caller, name, domain, &verdict);
+		verdict = judge(lookup, &subject, POLICY_EXACT);
 		if (!verdict.allow)
 			continue;
-		if (found) {
-			reason_set(
-				ret_reason, "several domains hold %s: say DOMAIN/%s", name, name);
+		if (lookup->listener) {
+			reason_set(lookup->reason, "several domains hold %s: say DOMAIN/%s",
+				lookup->name, lookup->name);
 			return -ENOTUNIQ;
 		}
-		found = listener;
-		*ret_verdict = verdict;
+		lookup->listener = listener;
+		lookup->verdict = verdict;
 	}
-	if (!found) {
-		reason_set(ret_reason, "nobody listens as %s", name);
+	if (!lookup->listener) {
+		reason_set(lookup->reason, "nobody listens as %s", lookup->name);
 		return -ENOENT;
 	}
-	*ret_listener = found;
 	return 0;
 }
 
-int lookup_address(struct broker *broker, const struct process *caller, const char *domain,
-	const char *name, struct listener **ret_listener, struct policy_verdict *ret_verdict,
-	char ret_reason[REASON_SIZE])
+int lookup_address(struct lookup *lookup)
 {
-	if (domain[0])
-		return lookup_domain(
-			broker, caller, domain, name, ret_listener, ret_verdict, ret_reason);
-	return lookup_any(broker, caller, name, ret_listener, ret_verdict, ret_reason);
+	return lookup->domain[0] ? lookup_domain(lookup) : lookup_any(lookup);
 }

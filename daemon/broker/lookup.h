@@ -9,17 +9,24 @@
 #include "daemon/policy/policy.h"
 #include "proto/limits.h"
 
-struct broker;
 struct listener;
 struct process;
 
+/* A connect on the way from its address to its listener. */
+struct lookup {
+	const struct process *caller; /* borrowed */
+	const char *domain, *name;    /* borrowed: of the address */
+	struct listener *listener;    /* borrowed: found, or NULL */
+	struct policy_verdict verdict;
+	char reason[REASON_SIZE]; /* why not */
+};
+
 /*
- * Finds the listener of a connect: policy, domain, name, in the order of PROTOCOL.md 5.3. 0 and a
- * listener with its verdict; or -EACCES, -EHOSTUNREACH, -ENOENT, -ENOTUNIQ, with a reason.
- * *ret_verdict is set also with -EACCES, where one rule refused.
+ * Finds the listener of a connect: policy, domain, name, in the order of PROTOCOL.md 5.3. The first
+ * two lines of the structure are given, the rest is zero. 0 and a listener with its verdict; or
+ * -EACCES, -EHOSTUNREACH, -ENOENT, -ENOTUNIQ, with a reason. The verdict is set also with -EACCES,
+ * where one rule refused.
  */
-int lookup_address(struct broker *broker, const struct process *caller, const char *domain,
-	const char *name, struct listener **ret_listener, struct policy_verdict *ret_verdict,
-	char ret_reason[REASON_SIZE]);
+int lookup_address(struct lookup *lookup);
 
 #endif

@@ -173,11 +173,32 @@ void process_send(struct process *process, const struct control_message *message
 
 void process_status(struct process *process, uint32_t request, int error, const char *reason)
 {
-	struct control_message message = {
-		.type = CONTROL_STATUS, .request = request, .status.error = (uint32_t)error};
+	struct control_message message = {.type = CONTROL_STATUS, .request = request};
 
+	if (error == ENOMEM)
+		reason = "msgd is out of memory";
+	message.status.error = error == ENOMEM ? ENOBUFS : (uint32_t)error;
 	if (reason)
-		(void)snprintf(message.status.reason, sizeof(message.status.reason), "%s", reason);
+		reason_set(message.status.reason, "%s", reason);
+	process_send(process, &message);
+}
+
+void process_link_down(struct process *process, uint32_t end, int error, const char *reason)
+{
+	struct control_message message = {.type = CONTROL_LINK_DOWN};
+
+	message.link_down.end = end;
+	message.link_down.error = (uint32_t)error;
+	reason_set(message.link_down.reason, "%s", reason);
+	process_send(process, &message);
+}
+
+void process_channel_gone(struct process *process, uint32_t end, uint32_t channel)
+{
+	struct control_message message = {.type = CONTROL_CHANNEL_GONE};
+
+	message.channel_gone.end = end;
+	message.channel_gone.channel = channel;
 	process_send(process, &message);
 }
 
@@ -201,7 +222,7 @@ int process_hello(struct process *process, const struct control_message *message
 		process_quiesce(process);
 		return 0;
 	}
-	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES) < 0) {
+	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, NULL) < 0) {
 		process_status(process, message->request, EDQUOT,
 			"its domain has as many applications as it may");
 		process_not_awaited(process);

@@ -63,7 +63,10 @@ uint32_t process_next_end(struct process *process);
  */
 int process_end(struct process *process, uint32_t number, struct link_end **ret_end);
 void process_send(struct process *process, const struct control_message *message);
+/* ENOMEM becomes ENOBUFS, with a reason of its own. */
 void process_status(struct process *process, uint32_t request, int error, const char *reason);
+void process_link_down(struct process *process, uint32_t end, int error, const char *reason);
+void process_channel_gone(struct process *process, uint32_t end, uint32_t channel);
 int process_hello(struct process *process, const struct control_message *message);
 
 #endif

@@ -79,37 +79,27 @@ static int broker_request_new(
 {
 	struct broker_request *request;
 	char reason[REASON_SIZE];
-	int r;
+	int r = -ENOMEM;
 
-	if (id == 0)
-		return -EPROTO;
 	HASH_FIND(hh, process->requests, &id, sizeof(id), request);
-	if (request)
+	if (id == 0 || request)
 		return -EPROTO;
 	request = calloc(1, sizeof(*request));
-	if (!request) {
-		process_status(process, id, ENOBUFS, "msgd is out of memory");
-		return 1;
-	}
-	r = charge_take(&request->charge, process->domain, QUOTA_REQUESTS);
-	if (r < 0) {
-		free(request);
-		reason_set(reason, "limit requests=%u of domain %s",
-			process->broker->limits.requests, process->domain->info.name);
-		process_status(process, id, -r, reason);
-		return 1;
-	}
-	request->process = process;
-	request->id = id;
-	HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
-	if (!hash_added(&request->hh)) {
+	if (request)
+		r = charge_take(&request->charge, process->domain, QUOTA_REQUESTS, reason);
+	if (r == 0) {
+		request->process = process;
+		request->id = id;
+		HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
+		*ret_request = request;
+		if (hash_added(&request->hh))
+			return 0;
 		charge_return(&request->charge);
-		free(request);
-		process_status(process, id, ENOBUFS, "msgd is out of memory");
-		return 1;
+		r = -ENOMEM;
 	}
-	*ret_request = request;
-	return 0;
+	free(request);
+	process_status(process, id, -r, reason);
+	return 1;
 }
 
 int broker_request_hold_listen(
@@ -167,25 +157,22 @@ void broker_request_name_appeared(struct broker *broker, const char *name)
 	}
 }
 
-static void broker_request_refuse(struct broker_request *request, int error,
-	const struct policy_verdict *verdict, const char *reason)
+static void broker_request_refuse(
+	struct broker_request *request, int error, const struct lookup *lookup)
 {
 	if (error == -EACCES)
-		process_log_verdict(
-			request->process, verdict, "connects to", request->connect.address);
+		process_log_verdict(request->process, &lookup->verdict, "connects to",
+			request->connect.address);
 	else
 		request->process->broker->stats.failed++;
-	if (error == -ENOMEM)
-		broker_request_finish(request, ENOBUFS, "msgd is out of memory");
-	else
-		broker_request_finish(request, -error, reason);
+	broker_request_finish(request, -error, lookup->reason);
 }
 
 /* Argo is used only where both processes said that it works for them. */
-static int argo_check(const struct broker_request *request, const struct listener *listener,
+static int argo_check(const struct broker_request *request, const struct lookup *lookup,
 	uint32_t transport, char ret_reason[REASON_SIZE])
 {
-	const struct process *both[] = {request->process, listener->process};
+	const struct process *both[] = {request->process, lookup->listener->process};
 	int r = 0;
 
 	if (request->no_argo) {
@@ -205,32 +192,28 @@ static int argo_check(const struct broker_request *request, const struct listene
 }
 
 /* The transport that the caller or policy demands, or ANY. */
-static int transport_demanded(const struct broker_request *request,
-	const struct policy_verdict *verdict, uint32_t *ret_transport, char ret_reason[REASON_SIZE])
+static int transport_demanded(
+	const struct broker_request *request, struct lookup *lookup, uint32_t *ret_transport)
 {
-	uint32_t transport = request->connect.transport;
+	uint32_t caller = request->connect.transport, policy = lookup->verdict.transport;
 
-	if (verdict->transport != TRANSPORT_ANY) {
-		if (transport != TRANSPORT_ANY && transport != verdict->transport) {
-			reason_set(
-				ret_reason, "policy says %s", transport_name(verdict->transport));
-			return -EOPNOTSUPP;
-		}
-		transport = verdict->transport;
+	if (policy != TRANSPORT_ANY && caller != TRANSPORT_ANY && policy != caller) {
+		reason_set(lookup->reason, "policy says %s", transport_name(policy));
+		return -EOPNOTSUPP;
 	}
-	*ret_transport = transport;
+	*ret_transport = policy != TRANSPORT_ANY ? policy : caller;
 	return 0;
 }
 
 /* The transport of a new link, and why. -EOPNOTSUPP: a demand cannot be met, and why not. */
-static int transport_choose(const struct broker_request *request, const struct listener *listener,
-	const struct policy_verdict *verdict, uint32_t *transport, char ret_why[REASON_SIZE])
+static int transport_choose(const struct broker_request *request, const struct lookup *lookup,
+	uint32_t *transport, char ret_why[REASON_SIZE])
 {
 	uint32_t demanded = *transport;
 	int r = 0;
 
 	if (demanded != TRANSPORT_GRANT)
-		r = argo_check(request, listener, demanded, ret_why);
+		r = argo_check(request, lookup, demanded, ret_why);
 	if (demanded == TRANSPORT_ANY) {
 		*transport = r < 0 ? TRANSPORT_GRANT : TRANSPORT_ARGO;
 		if (r == 0)
@@ -239,7 +222,7 @@ static int transport_choose(const struct broker_request *request, const struct l
 	}
 	if (r == 0)
 		reason_set(ret_why, "%s says %s",
-			verdict->transport == TRANSPORT_ANY ? "the caller" : "policy",
+			lookup->verdict.transport == TRANSPORT_ANY ? "the caller" : "policy",
 			transport_name(demanded));
 	return r;
 }
@@ -249,14 +232,13 @@ static int transport_choose(const struct broker_request *request, const struct l
  * demand Argo is preferred among the links that are there, then grants: a pair that had to fall
  * back once does not try Argo again for each channel. Links of argo-strict are only for a demand.
  */
-static int broker_request_link(struct broker_request *request, struct listener *listener,
-	const struct policy_verdict *verdict, struct broker_link **ret_link,
-	char ret_reason[REASON_SIZE])
+static int broker_request_link(
+	struct broker_request *request, struct lookup *lookup, struct broker_link **ret_link)
 {
-	struct process *caller = request->process, *holder = listener->process;
-	uint32_t transport = TRANSPORT_ANY;
+	struct process *caller = request->process, *holder = lookup->listener->process;
+	uint32_t transport;
 	char why[REASON_SIZE];
-	int r = transport_demanded(request, verdict, &transport, ret_reason);
+	int r = transport_demanded(request, lookup, &transport);
 
 	if (r < 0)
 		return r;
@@ -267,64 +249,63 @@ static int broker_request_link(struct broker_request *request, struct listener *
 		*ret_link = broker_link_find(caller, holder, TRANSPORT_GRANT);
 	if (*ret_link)
 		return 0;
-	r = transport_choose(request, listener, verdict, &transport, why);
+	r = transport_choose(request, lookup, &transport, why);
 	if (r < 0) {
-		memcpy(ret_reason, why, REASON_SIZE);
+		memcpy(lookup->reason, why, REASON_SIZE);
 		return r;
 	}
 	r = broker_link_new(caller, holder, transport, why, ret_link);
 	if (r == -EDQUOT)
-		reason_set(ret_reason, "limit of links of domain %.60s or %.60s",
+		reason_set(lookup->reason, "limit of links of domain %.60s or %.60s",
 			caller->domain->info.name, holder->domain->info.name);
 	return r;
 }
 
-static void broker_request_connected(struct broker_request *request, struct broker_link *link,
-	struct listener *listener, const struct policy_verdict *verdict)
+static void broker_request_connected(
+	struct broker_request *request, struct broker_link *link, struct lookup *lookup)
 {
 	struct process *process = request->process;
-	struct broker *broker = process->broker;
 	struct control_message message = {.type = CONTROL_CONNECTED, .request = request->id};
 	struct broker_channel *channel;
-	char reason[REASON_SIZE] = "";
 	/* If the process connects to itself, the caller's end is the creator's. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
-	int r = broker_channel_new(link, caller, listener, verdict, &channel, reason);
+	int r = broker_channel_new(
+		link, caller, lookup->listener, &lookup->verdict, &channel, lookup->reason);
 
 	if (r < 0) {
-		broker_request_refuse(request, r, verdict, reason);
+		broker_request_refuse(request, r, lookup);
 		return;
 	}
 	message.connected.end = link->ends[caller].number;
 	message.connected.channel = channel->number;
 	message.connected.transport = link->id.transport;
-	domain_peer(listener->process->domain, &message.connected.peer);
-	memcpy(message.connected.name, listener->name, sizeof(message.connected.name));
-	broker->stats.connected++;
-	process_log_verdict(process, verdict, "connects to", request->connect.address);
+	domain_peer(lookup->listener->process->domain, &message.connected.peer);
+	memcpy(message.connected.name, channel->name, sizeof(message.connected.name));
+	process->broker->stats.connected++;
+	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
 	broker_request_free(request);
 }
 
 /* The checks after the name, in the order of PROTOCOL.md 5.3. */
-static int listener_check(const struct broker_request *request, const struct listener *listener,
-	char ret_reason[REASON_SIZE])
+static int listener_check(const struct broker_request *request, struct lookup *lookup)
 {
+	const struct listener *listener = lookup->listener;
 	struct broker *broker = request->process->broker;
 
 	if (listener->type != request->connect.type) {
-		reason_set(ret_reason, "%s is of another type", listener->name);
+		reason_set(lookup->reason, "%s is of another type", listener->name);
 		return -EPROTOTYPE;
 	}
 	if (listener->n_offered >= listener->backlog) {
-		reason_set(ret_reason, "the backlog of %s is full (%u)", listener->name,
+		reason_set(lookup->reason, "the backlog of %s is full (%u)", listener->name,
 			listener->backlog);
 		return -ECONNREFUSED;
 	}
 	/* Only its own requests may add to the outbox of an application that does not read. */
 	if (listener->process != request->process &&
 		broker->ops->congested(broker->arg, listener->process->peer)) {
-		reason_set(ret_reason, "the listener of %s does not read", listener->name);
+		reason_set(lookup->reason, "the listener of %s does not read", listener->name);
 		return -ECONNREFUSED;
 	}
 	return 0;
@@ -332,12 +313,10 @@ static int listener_check(const struct broker_request *request, const struct lis
 
 static void broker_request_try_connect(struct broker_request *request)
 {
-	struct listener *listener;
-	struct policy_verdict verdict;
-	char reason[REASON_SIZE] = "";
+	struct lookup lookup = {
+		.caller = request->process, .domain = request->domain, .name = request->name};
 	struct broker_link *link;
-	int r = lookup_address(request->process->broker, request->process, request->domain,
-		request->name, &listener, &verdict, reason);
+	int r = lookup_address(&lookup);
 
 	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
@@ -345,13 +324,13 @@ static void broker_request_try_connect(struct broker_request *request)
 		return;
 	}
 	if (r == 0)
-		r = listener_check(request, listener, reason);
+		r = listener_check(request, &lookup);
 	if (r == 0)
-		r = broker_request_link(request, listener, &verdict, &link, reason);
+		r = broker_request_link(request, &lookup, &link);
 	if (r < 0)
-		broker_request_refuse(request, r, &verdict, reason);
+		broker_request_refuse(request, r, &lookup);
 	else if (link->state == BROKER_LINK_UP)
-		broker_request_connected(request, link, listener, &verdict);
+		broker_request_connected(request, link, &lookup);
 	else
 		broker_request_set_state(request, BROKER_REQUEST_LINK, link);
 }
