@@ -6,22 +6,25 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "hv/sim/testing/sim.h"
+#include "tests/support/must.h"
 
-static void *must(void *p)
+static void *zeroed(size_t n, size_t size)
 {
-	if (!p) {
-		perror("link-pair");
-		abort();
-	}
-	return p;
+	void *memory = calloc(n, size);
+
+	must(memory);
+	return memory;
 }
 
-static void require(bool condition)
+static void *zeroed_page(void)
 {
-	if (!condition)
-		abort();
+	void *page = aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE);
+
+	must(page);
+	return memset(page, 0, HV_PAGE_SIZE);
 }
 
 static struct pair_side *side_of(struct hv *hv)
@@ -31,8 +34,11 @@ static struct pair_side *side_of(struct hv *hv)
 
 static uint64_t fake_now_ns(struct hv *hv)
 {
+	struct pair_side *side = side_of(hv);
 	struct timespec ts;
 
+	if (side->clock_step_ns)
+		return side->clock_ns += side->clock_step_ns;
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
@@ -42,14 +48,47 @@ static int fake_cpu(struct hv *hv)
 	return -1;
 }
 
+static int fake_fd(struct hv *hv)
+{
+	struct pair_side *side = side_of(hv);
+
+	side->n_sleeps++;
+	if (side->on_sleep)
+		side->on_sleep(side);
+	return side->event_fd;
+}
+
 static int fake_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
+{
+	struct pair_side *side = side_of(hv);
+	eventfd_t count;
+	uint32_t ports;
+	int found = 0;
+
+	if (side->event_fd < 0)
+		return 0;
+	(void)eventfd_read(side->event_fd, &count);
+	ports = atomic_exchange(&side->pending, 0);
+	for (uint32_t port = 0; port < 32; port++) {
+		if (ports & 1U << port)
+			ret_events[found++] =
+				(struct hv_event){.type = HV_EVENT_PORT, .port = port};
+	}
+	return found;
+}
+
+static int fake_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 {
 	return 0;
 }
 
 static int fake_send(struct hv *hv, uint32_t port)
 {
-	side_of(hv)->n_events++;
+	struct pair_side *side = side_of(hv);
+
+	side->n_events++;
+	if (port == PAIR_PORT_LINK)
+		pair_raise(&side->pair->sides[side == &side->pair->sides[0]], port);
 	return 0;
 }
 
@@ -62,7 +101,9 @@ static const struct hv_ops fake_ops = {
 	.name = "fake",
 	.now_ns = fake_now_ns,
 	.cpu = fake_cpu,
+	.fd = fake_fd,
 	.poll_events = fake_poll_events,
+	.evtchn_unmask = fake_unmask,
 	.evtchn_send = fake_send,
 	.evtchn_close = fake_close,
 };
@@ -71,48 +112,58 @@ static void control_pages(struct pair_side *side)
 {
 	struct control *control = &side->ctx->control;
 
-	side->control_page = must(aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE));
-	memset(side->control_page, 0, HV_PAGE_SIZE);
-	side->control_ring = must(calloc(2, CONTROL_RING_LEN));
+	side->control_page = zeroed_page();
+	side->control_ring = zeroed(2, CONTROL_RING_LEN);
 	control_ring_init(&control->ring, side->control_page, CONTROL_RING_APPLICATION,
 		side->control_ring, side->control_ring + CONTROL_RING_LEN);
 	control_ring_init(&side->msgd, side->control_page, CONTROL_RING_MSGD,
 		side->control_ring + CONTROL_RING_LEN, side->control_ring);
 	control->page = side->control_page;
 	control->state = CONTROL_ATTACHED;
-	control->port = 1;
+	control->port = PAIR_PORT_CONTROL;
 }
 
 static void context_init(struct pair_side *side, struct hv *hv)
 {
-	struct msg_ctx *ctx = must(calloc(1, sizeof(*ctx)));
+	struct msg_ctx *ctx = zeroed(1, sizeof(*ctx));
 	static uint8_t same_process = 1;
 
 	side->ctx = ctx;
+	side->event_fd = -1;
 	ctx->same_process = &same_process;
-	require(ctx_init(ctx, hv, LIBMSG_ONE_THREAD) == 0);
+	must(ctx_init(ctx, hv, LIBMSG_ONE_THREAD) == 0);
 	control_pages(side);
+}
+
+struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected)
+{
+	struct channel *channel = channel_new(&side->link->channels, number, !connected);
+	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+
+	must(channel && sock);
+	sock->nonblock = true;
+	sock_set_channel(sock, channel);
+	return sock;
 }
 
 static void channel_init(struct pair_side *side, unsigned role)
 {
-	side->channel = must(channel_new(&side->link->channels, PAIR_CHANNEL, role == 1));
-	side->sock = must(sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN));
-	side->sock->nonblock = true;
-	sock_set_channel(side->sock, side->channel);
+	side->sock = pair_channel(side, PAIR_CHANNEL, role == 0);
+	side->channel = side->sock->channel;
 }
 
 /* A grant link without a hypervisor. */
 static struct transport *grant_pair_end(struct pair *pair, unsigned role)
 {
-	struct transport *transport = must(transport_new(
-		&transport_grant, &pair->sides[role].hv, 0, (uint8_t)role, pair->ring_len));
+	struct transport *transport = transport_new(
+		&transport_grant, &pair->sides[role].hv, 0, (uint8_t)role, pair->ring_len);
 	struct grant_end *end = container_of(transport, struct grant_end, paged.base);
 
+	must(transport);
 	end->paged.page = pair->page;
 	end->paged.me = &pair->page->end[role];
 	end->paged.them = &pair->page->end[1 - role];
-	transport->port = 2;
+	transport->port = PAIR_PORT_LINK;
 	grant_rings_init(end, pair->rings[0], pair->rings[1]);
 	return &end->paged.base;
 }
@@ -122,21 +173,22 @@ static void side_init(struct pair *pair, unsigned role)
 	struct pair_side *side = &pair->sides[role];
 
 	side->hv.ops = &fake_ops;
+	side->pair = pair;
 	context_init(side, &side->hv);
-	side->link = must(
-		link_new(&side->ctx->links, grant_pair_end(pair, role), PAIR_END, 0, 0, LINK_UP));
+	side->link =
+		link_new(&side->ctx->links, grant_pair_end(pair, role), PAIR_END, 0, 0, LINK_UP);
+	must(side->link);
 	channel_init(side, role);
 }
 
 struct pair *pair_new(uint32_t ring_pages)
 {
-	struct pair *pair = must(calloc(1, sizeof(*pair)));
+	struct pair *pair = zeroed(1, sizeof(*pair));
 
-	pair->page = must(aligned_alloc(HV_PAGE_SIZE, HV_PAGE_SIZE));
-	memset(pair->page, 0, HV_PAGE_SIZE);
+	pair->page = zeroed_page();
 	pair->ring_len = ring_pages * HV_PAGE_SIZE;
 	for (unsigned i = 0; i < 2; i++)
-		pair->rings[i] = must(calloc(1, pair->ring_len));
+		pair->rings[i] = zeroed(1, pair->ring_len);
 	for (unsigned i = 0; i < 2; i++)
 		side_init(pair, i);
 	driver_pass(&pair->sides[0].ctx->driver); /* the first credit */
@@ -156,7 +208,7 @@ static void strict_link(struct pair *pair)
 	struct control_link_offer offer;
 
 	pair_say(creator, &m);
-	require(pair_control(creator, &m) && m.type == CONTROL_LINK_OFFER);
+	must(pair_control(creator, &m) && m.type == CONTROL_LINK_OFFER);
 	offer = m.link_offer;
 	m = (struct control_message){.type = CONTROL_LINK_BIND,
 		.link_bind = {.end = PAIR_END,
@@ -169,25 +221,27 @@ static void strict_link(struct pair *pair)
 			.doorbell_ref = offer.doorbell_ref,
 			.refs_ref = offer.refs_ref}};
 	pair_say(binder, &m);
-	require(pair_control(binder, &m) && m.type == CONTROL_LINK_READY);
+	must(pair_control(binder, &m) && m.type == CONTROL_LINK_READY);
 	m = (struct control_message){
 		.type = CONTROL_LINK_UP, .link_up = {.end = PAIR_END, .aport = m.link_ready.aport}};
 	pair_say(creator, &m);
-	for (unsigned i = 0; i < 2; i++)
-		pair->sides[i].link = must(link_find(&pair->sides[i].ctx->links, PAIR_END));
+	for (unsigned i = 0; i < 2; i++) {
+		pair->sides[i].link = link_find(&pair->sides[i].ctx->links, PAIR_END);
+		must(pair->sides[i].link);
+	}
 }
 
 struct pair *pair_new_strict(uint32_t ring_len)
 {
-	struct pair *pair = must(calloc(1, sizeof(*pair)));
+	struct pair *pair = zeroed(1, sizeof(*pair));
 
 	pair->ring_len = ring_len;
-	require(sim_create(&pair->sim) == 0);
+	must(sim_create(&pair->sim) == 0);
 	for (unsigned i = 0; i < 2; i++) {
 		struct pair_side *side = &pair->sides[i];
 		struct sim_domain_config config = {.name = i ? "binder" : "creator"};
 
-		require(sim_domain_create(pair->sim, &config, &side->domid) == 0 &&
+		must(sim_domain_create(pair->sim, &config, &side->domid) == 0 &&
 			sim_hv_open(pair->sim, side->domid, &side->sim_hv) == 0);
 		context_init(side, side->sim_hv);
 	}
@@ -243,6 +297,8 @@ static void side_free(struct pair_side *side)
 	driver_fini(&ctx->driver);
 	free(side->control_ring);
 	free(side->control_page);
+	if (side->event_fd >= 0)
+		(void)close(side->event_fd);
 	free(ctx);
 }
 
@@ -257,6 +313,23 @@ void pair_free(struct pair *pair)
 		free(pair->rings[i]);
 	free(pair->page);
 	free(pair);
+}
+
+void pair_events(struct pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		pair->sides[i].event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		must(pair->sides[i].event_fd >= 0);
+		atomic_store(&pair->page->end[i].alive, 1);
+	}
+}
+
+void pair_raise(struct pair_side *side, uint32_t port)
+{
+	if (side->event_fd < 0)
+		return;
+	atomic_fetch_or(&side->pending, 1U << port);
+	(void)eventfd_write(side->event_fd, 1);
 }
 
 void pair_take(struct pair_side *side)
@@ -285,7 +358,7 @@ bool pair_control(struct pair_side *side, struct control_message *ret_message)
 
 	control_publish(&side->ctx->control);
 	r = control_ring_receive(&side->msgd, ret_message, &decoded, &reason);
-	require(r == 0 || (r == 1 && decoded == 0));
+	must(r == 0 || (r == 1 && decoded == 0));
 	(void)control_ring_publish(&side->msgd);
 	return r == 1;
 }
@@ -299,6 +372,13 @@ void pair_say(struct pair_side *side, const struct control_message *message)
 	for (link = side->ctx->links.by_end; link; link = link->hh.next)
 		driver_take(&side->ctx->driver, link, NULL);
 	driver_pass(&side->ctx->driver);
+}
+
+void pair_write(struct pair_side *side, const struct control_message *message)
+{
+	control_ring_send(&side->msgd, message);
+	(void)control_ring_publish(&side->msgd);
+	pair_raise(side, PAIR_PORT_CONTROL);
 }
 
 bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len)
@@ -317,4 +397,12 @@ bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t l
 	tx->own += len;
 	grant_ring_publish(tx);
 	return true;
+}
+
+bool pair_inject_frame(struct pair *pair, unsigned from, const struct frame *frame)
+{
+	static uint8_t bytes[FRAME_HEADER_SIZE + 65536];
+
+	frame_encode(frame, bytes);
+	return pair_inject(pair, from, bytes, FRAME_HEADER_SIZE + round_up16(frame->len));
 }

@@ -3,12 +3,6 @@
  * Links that share no memory (argo-strict, PROTOCOL.md 3.4), over the emulator: what they hold, how
  * each end wakes the other, how they end, and what a peer can do to them.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -16,6 +10,7 @@
 #include "hv/argo-ring.h"
 #include "hv/sim/memory/segment.h"
 #include "hv/sim/testing/sim.h"
+#include "tests/support/cmocka-all.h"
 #include "tests/support/link-pair.h"
 
 #define A	 0
