@@ -324,6 +324,26 @@ struct hv_ops {
 	int (*domain_list)(struct hv *hv, struct hv_domain *ret_domains, size_t n);
 };
 
+/* A backend's operations, where its functions are named PREFIX_OPERATION. */
+#define HV_OPS(text, prefix)                                                                       \
+	{                                                                                          \
+		.name = (text), .close = prefix##_close, .domid = prefix##_domid,                  \
+		.now_ns = prefix##_now_ns, .cpu = prefix##_cpu, .fd = prefix##_fd,                 \
+		.poll_events = prefix##_poll_events,                                               \
+		.evtchn_alloc_unbound = prefix##_evtchn_alloc_unbound,                             \
+		.evtchn_bind_interdomain = prefix##_evtchn_bind_interdomain,                       \
+		.evtchn_close = prefix##_evtchn_close, .evtchn_send = prefix##_evtchn_send,        \
+		.evtchn_unmask = prefix##_evtchn_unmask, .argo_register = prefix##_argo_register,  \
+		.argo_peer = prefix##_argo_peer, .argo_sendv = prefix##_argo_sendv,                \
+		.argo_consumed = prefix##_argo_consumed, .argo_watch = prefix##_argo_watch,        \
+		.argo_unregister = prefix##_argo_unregister, .grant_share = prefix##_grant_share,  \
+		.grant_unshare = prefix##_grant_unshare, .grant_map = prefix##_grant_map,          \
+		.grant_unmap = prefix##_grant_unmap, .store_publish = prefix##_store_publish,      \
+		.store_remove = prefix##_store_remove, .store_watch = prefix##_store_watch,        \
+		.store_watch_own = prefix##_store_watch_own, .store_next = prefix##_store_next,    \
+		.domain_watch = prefix##_domain_watch, .domain_list = prefix##_domain_list,        \
+	}
+
 /* Every backend's handle starts with this. */
 struct hv {
 	const struct hv_ops *ops;

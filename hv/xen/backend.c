@@ -133,37 +133,7 @@ static void op_close(struct hv *hv)
 	xen_hv_free(xen_hv_of(hv));
 }
 
-static const struct hv_ops xen_hv_ops = {
-	.name = "xen",
-	.close = op_close,
-	.domid = op_domid,
-	.now_ns = op_now_ns,
-	.cpu = op_cpu,
-	.fd = op_fd,
-	.poll_events = op_poll_events,
-	.evtchn_alloc_unbound = op_evtchn_alloc_unbound,
-	.evtchn_bind_interdomain = op_evtchn_bind,
-	.evtchn_close = op_evtchn_close,
-	.evtchn_send = op_evtchn_send,
-	.evtchn_unmask = op_evtchn_unmask,
-	.argo_register = op_argo_register,
-	.argo_peer = op_argo_peer,
-	.argo_sendv = op_argo_sendv,
-	.argo_consumed = op_argo_consumed,
-	.argo_watch = op_argo_watch,
-	.argo_unregister = op_argo_unregister,
-	.grant_share = op_grant_share,
-	.grant_unshare = op_grant_unshare,
-	.grant_map = op_grant_map,
-	.grant_unmap = op_grant_unmap,
-	.store_publish = op_store_publish,
-	.store_remove = op_store_remove,
-	.store_watch = op_store_watch,
-	.store_watch_own = op_store_watch_own,
-	.store_next = op_store_next,
-	.domain_watch = op_domain_watch,
-	.domain_list = op_domain_list,
-};
+static const struct hv_ops xen_hv_ops = HV_OPS("xen", op);
 
 static int xen_hv_open(struct xen_hv *h, const char **ret_reason)
 {

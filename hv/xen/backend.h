@@ -74,7 +74,8 @@ bool port_is_own(const struct xen_hv *h, uint32_t port);
 /* Writes up to n pending ports, or -errno. */
 int ports_take(struct xen_hv *h, struct hv_event *ret_events, size_t n);
 int op_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port);
-int op_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port);
+int op_evtchn_bind_interdomain(
+	struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port);
 int op_evtchn_close(struct hv *hv, uint32_t port);
 int op_evtchn_send(struct hv *hv, uint32_t port);
 int op_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n);

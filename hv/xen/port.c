@@ -170,7 +170,8 @@ int op_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 	return port < 0 ? -errno : port_add(h, port, ret_port);
 }
 
-int op_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
+int op_evtchn_bind_interdomain(
+	struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
 {
 	struct xen_hv *h = xen_hv_of(hv);
 	int port = xenevtchn_bind_interdomain(h->evtchn, xen_hv_resolve(h, remote), remote_port);

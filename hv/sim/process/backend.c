@@ -174,7 +174,8 @@ static int op_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret
 }
 
 /* The two processes are introduced before they are bound: no event waits for a descriptor. */
-static int op_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
+static int op_evtchn_bind_interdomain(
+	struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
 {
 	struct sim_hv *h = sim_hv_of(hv);
 	uint32_t generation, slot = guest_port_peer(&h->xen, remote, remote_port, &generation);
@@ -485,37 +486,7 @@ static void op_close(struct hv *hv)
 	free(h);
 }
 
-const struct hv_ops sim_hv_ops = {
-	.name = "sim",
-	.close = op_close,
-	.domid = op_domid,
-	.now_ns = op_now_ns,
-	.cpu = op_cpu,
-	.fd = op_fd,
-	.poll_events = op_poll_events,
-	.evtchn_alloc_unbound = op_evtchn_alloc_unbound,
-	.evtchn_bind_interdomain = op_evtchn_bind,
-	.evtchn_close = op_evtchn_close,
-	.evtchn_send = op_evtchn_send,
-	.evtchn_unmask = op_evtchn_unmask,
-	.argo_register = op_argo_register,
-	.argo_peer = op_argo_peer,
-	.argo_sendv = op_argo_sendv,
-	.argo_consumed = op_argo_consumed,
-	.argo_watch = op_argo_watch,
-	.argo_unregister = op_argo_unregister,
-	.grant_share = op_grant_share,
-	.grant_unshare = op_grant_unshare,
-	.grant_map = op_grant_map,
-	.grant_unmap = op_grant_unmap,
-	.store_publish = op_store_publish,
-	.store_remove = op_store_remove,
-	.store_watch = op_store_watch,
-	.store_watch_own = op_store_watch_own,
-	.store_next = op_store_next,
-	.domain_watch = op_domain_watch,
-	.domain_list = op_domain_list,
-};
+const struct hv_ops sim_hv_ops = HV_OPS("sim", op);
 
 void sim_hv_init(struct sim_hv *h)
 {

@@ -103,7 +103,8 @@ static int w_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_
 	return done(hv, r, "evtchn_alloc_unbound(%u) port %u", remote, r < 0 ? 0 : *ret_port);
 }
 
-static int w_evtchn_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
+static int w_evtchn_bind_interdomain(
+	struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
 {
 	int r = PREEMPTED(hv, evtchn_bind_interdomain(hv, remote, remote_port, ret_port));
 
@@ -232,37 +233,7 @@ static int w_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n)
 	return TRACED(hv, domain_list(hv, ret_domains, n), "domain_list(%zu)", n);
 }
 
-static const struct hv_ops deterministic_ops = {
-	.name = "sim",
-	.close = w_close,
-	.domid = w_domid,
-	.now_ns = w_now_ns,
-	.fd = w_fd,
-	.cpu = w_cpu,
-	.poll_events = w_poll_events,
-	.evtchn_alloc_unbound = w_evtchn_alloc_unbound,
-	.evtchn_bind_interdomain = w_evtchn_bind,
-	.evtchn_close = w_evtchn_close,
-	.evtchn_send = w_evtchn_send,
-	.evtchn_unmask = w_evtchn_unmask,
-	.argo_register = w_argo_register,
-	.argo_peer = w_argo_peer,
-	.argo_sendv = w_argo_sendv,
-	.argo_consumed = w_argo_consumed,
-	.argo_watch = w_argo_watch,
-	.argo_unregister = w_argo_unregister,
-	.grant_share = w_grant_share,
-	.grant_unshare = w_grant_unshare,
-	.grant_map = w_grant_map,
-	.grant_unmap = w_grant_unmap,
-	.store_publish = w_store_publish,
-	.store_remove = w_store_remove,
-	.store_watch = w_store_watch,
-	.store_watch_own = w_store_watch_own,
-	.store_next = w_store_next,
-	.domain_watch = w_domain_watch,
-	.domain_list = w_domain_list,
-};
+static const struct hv_ops deterministic_ops = HV_OPS("sim", w);
 
 void det_wrap_handle(struct sim_hv *h)
 {
