@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/uuid.h"
 #include "daemon/admin/socket.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
@@ -62,17 +63,6 @@ static json_t *process_json(const struct process *process, uint16_t domid, uint3
 		(json_int_t)process->pid, "comm", text_json(process->comm), "end", (json_int_t)end);
 }
 
-static void uuid_format(const uint8_t uuid[16], char ret_text[37])
-{
-	char *out = ret_text;
-
-	for (int i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*out++ = '-';
-		out += sprintf(out, "%02x", uuid[i]);
-	}
-}
-
 static const char *domain_state_name(const struct domain *domain)
 {
 	const struct broker_domain_info *info = &domain->info;
@@ -104,7 +94,7 @@ static void view_domains(struct view *view, const struct broker *broker)
 		for (int i = 0; i < QUOTA_COUNT; i++)
 			(void)json_object_set_new(
 				used, quota_name(i), json_integer(domain->used[i]));
-		uuid_format(domain->info.uuid, uuid);
+		uuid_to_text(domain->info.uuid, uuid);
 		row = json_pack("{s:i, s:o, s:s, s:s, s:o}", "domid", (int)domain->info.domid,
 			"name", text_json(domain->info.name), "uuid", uuid, "state",
 			domain_state_name(domain), "used", used);
@@ -229,6 +219,13 @@ static json_t *view_status(const struct broker *broker)
 
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns)
 {
+	static void (*const views[ADMIN_OP_COUNT])(
+		struct view * view, const struct broker *broker) = {
+		[ADMIN_DOMAINS] = view_domains,
+		[ADMIN_NAMES] = view_names,
+		[ADMIN_LINKS] = view_links,
+		[ADMIN_CHANNELS] = view_channels,
+	};
 	struct view view = {.now_ns = now_ns};
 	json_t *answer;
 
@@ -237,22 +234,7 @@ json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_n
 	view.rows = json_array();
 	if (!view.rows)
 		return NULL;
-	switch (op) {
-	case ADMIN_DOMAINS:
-		view_domains(&view, broker);
-		break;
-	case ADMIN_NAMES:
-		view_names(&view, broker);
-		break;
-	case ADMIN_LINKS:
-		view_links(&view, broker);
-		break;
-	case ADMIN_CHANNELS:
-		view_channels(&view, broker);
-		break;
-	default:
-		break;
-	}
+	views[op](&view, broker);
 	answer = json_pack("{s:s, s:o}", "op", admin_op_name(op), admin_op_name(op), view.rows);
 	if (answer && view.n_left_out)
 		(void)json_object_set_new(

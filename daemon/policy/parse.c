@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/uuid.h"
 #include "daemon/policy/rule.h"
 #include "proto/control.h"
 
@@ -53,41 +54,13 @@ static int number_parse(const char *text, uint32_t max, uint32_t *ret_number)
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 int uuid_parse(const char *text, uint8_t ret_uuid[16])
 {
-	uint8_t uuid[16];
-	size_t n = 0;
+	bool dashes = strlen(text) == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' &&
+		      text[23] == '-';
 
-	if (strlen(text) != 36)
-		return -EINVAL;
-	for (size_t i = 0; i < 36;) {
-		int high, low;
-
-		if (i == 8 || i == 13 || i == 18 || i == 23) {
-			if (text[i++] != '-')
-				return -EINVAL;
-			continue;
-		}
-		high = hex_digit(text[i]);
-		low = hex_digit(text[i + 1]);
-		if (high < 0 || low < 0)
-			return -EINVAL;
-		uuid[n++] = (uint8_t)(high << 4 | low);
-		i += 2;
-	}
-	memcpy(ret_uuid, uuid, sizeof(uuid));
-	return 0;
+	/* Of 36 characters four are dashes, so the rest are all digits. */
+	return dashes && uuid_from_text(text, ret_uuid) ? 0 : -EINVAL;
 }
 
 /* A glob on printable characters without blanks, as a domain's or a channel's name has them. */

@@ -461,24 +461,25 @@ int server_refresh_domains(struct server *server)
 	return r;
 }
 
-int server_quiesce(struct server *server, uint16_t domid)
+static int server_run(struct server *server,
+	int (*operation)(struct broker *broker, uint16_t domid), uint16_t domid)
 {
 	int r;
 
 	server_now(server);
-	r = broker_quiesce(server->broker, domid);
+	r = operation(server->broker, domid);
 	server_finish(server);
 	return r;
 }
 
+int server_quiesce(struct server *server, uint16_t domid)
+{
+	return server_run(server, broker_quiesce, domid);
+}
+
 int server_resume(struct server *server, uint16_t domid)
 {
-	int r;
-
-	server_now(server);
-	r = broker_resume(server->broker, domid);
-	server_finish(server);
-	return r;
+	return server_run(server, broker_resume, domid);
 }
 
 void server_set_limits(struct server *server, const struct broker_limits *limits)
