@@ -17,6 +17,7 @@
 
 #include "agent/ledger.h"
 #include "base/cleanup.h"
+#include "base/event.h"
 
 struct agent_client {
 	LIST_ENTRY(agent_client) entry;
@@ -97,8 +98,7 @@ static const struct ledger_store agent_store = {
 static void agent_client_free(struct agent_client *client)
 {
 	LIST_REMOVE(client, entry);
-	if (client->event)
-		event_free(client->event);
+	event_drop(client->event);
 	(void)close(client->fd);
 	free(client);
 }
@@ -163,8 +163,8 @@ static int agent_client_new(struct agent *agent, int fd)
 	client->agent = agent;
 	client->fd = fd;
 	LIST_INSERT_HEAD(&agent->clients, client, entry);
-	client->event = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_readable, client);
-	if (!client->event || event_add(client->event, NULL) < 0) {
+	client->event = event_watch(agent->base, fd, on_readable, client);
+	if (!client->event) {
 		ledger_leave(client->holder);
 		client->fd = -1; /* stays the caller's */
 		agent_client_free(client);
@@ -201,9 +201,8 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	agent->arg = arg;
 	agent->fd = -1;
 	LIST_INIT(&agent->clients);
-	agent->event = event_new(base, fd, EV_READ | EV_PERSIST, on_acceptable, agent);
-	if (ledger_new(&agent_store, agent, &agent->ledger) < 0 || !agent->event ||
-		event_add(agent->event, NULL) < 0) {
+	agent->event = event_watch(base, fd, on_acceptable, agent);
+	if (!agent->event || ledger_new(&agent_store, agent, &agent->ledger) < 0) {
 		agent_free(agent);
 		return -ENOMEM;
 	}
@@ -219,8 +218,7 @@ void agent_free(struct agent *agent)
 	ledger_free(agent->ledger);
 	while (!LIST_EMPTY(&agent->clients))
 		agent_client_free(LIST_FIRST(&agent->clients));
-	if (agent->event)
-		event_free(agent->event);
+	event_drop(agent->event);
 	close_p(&agent->fd);
 	free(agent);
 }

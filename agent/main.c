@@ -17,6 +17,7 @@
 #include "agent/agent.h"
 #include "agent/listen.h"
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "hv/xen/agent-protocol.h"
 
@@ -144,14 +145,13 @@ static int daemon_start(struct daemon *daemon)
 	daemon->base = event_base_new();
 	if (!daemon->base)
 		return fail("start", "out of memory");
-	daemon->hv_event = event_new(
-		daemon->base, daemon->hv->ops->fd(daemon->hv), EV_READ | EV_PERSIST, on_hv, daemon);
+	daemon->hv_event =
+		event_watch(daemon->base, daemon->hv->ops->fd(daemon->hv), on_hv, daemon);
 	daemon->idle_event = evtimer_new(daemon->base, on_idle_over, daemon);
 	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
 	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
 	if (!daemon->hv_event || !daemon->idle_event || !daemon->signals[0] ||
-		!daemon->signals[1] || event_add(daemon->hv_event, NULL) < 0 ||
-		event_add(daemon->signals[0], NULL) < 0 ||
+		!daemon->signals[1] || event_add(daemon->signals[0], NULL) < 0 ||
 		event_add(daemon->signals[1], NULL) < 0 ||
 		agent_new(daemon->base, fd, daemon->hv, &agent_ops, daemon, &daemon->agent) < 0)
 		return fail("start", "out of memory");
@@ -166,10 +166,8 @@ static void daemon_fini(struct daemon *daemon)
 		daemon->hv_event, daemon->idle_event, daemon->signals[0], daemon->signals[1]};
 
 	agent_free(daemon->agent);
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
-		if (events[i])
-			event_free(events[i]);
-	}
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		event_drop(events[i]);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	hv_close(daemon->hv);

@@ -19,6 +19,7 @@
 #include "agent/agent.h"
 #include "agent/listen.h"
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
 #include "daemon/options.h"
@@ -343,12 +344,9 @@ static void msgd_fini(struct msgd *msgd)
 	agent_free(msgd->agent);
 	quiesce_free(msgd->quiesce);
 	server_free(msgd->server);
-	for (int i = 0; i < 3; i++) {
-		if (msgd->signals[i])
-			event_free(msgd->signals[i]);
-	}
-	if (msgd->watchdog)
-		event_free(msgd->watchdog);
+	for (int i = 0; i < 3; i++)
+		event_drop(msgd->signals[i]);
+	event_drop(msgd->watchdog);
 	if (msgd->base)
 		event_base_free(msgd->base);
 	if (msgd->unlink_admin)
@@ -356,8 +354,7 @@ static void msgd_fini(struct msgd *msgd)
 	if (msgd->unlink_attach)
 		(void)unlink(msgd->settings.attach);
 	settings_fini(&msgd->settings);
-	if (msgd->lock_fd >= 0)
-		(void)close(msgd->lock_fd); /* last: then the next msgd may start */
+	close_p(&msgd->lock_fd); /* last: then the next msgd may start */
 }
 
 int main(int argc, char **argv)

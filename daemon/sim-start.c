@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +17,6 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
-
-extern char **environ;
 
 /* The program's path, or just its name: then $PATH is searched. */
 static void sim_program(char ret_program[PATH_MAX])
@@ -49,31 +46,17 @@ static void sim_program(char ret_program[PATH_MAX])
 	strcpy(ret_program, "xen-sim");
 }
 
-static int sim_spawn(char *const argv[], int log_fd, pid_t *ret_pid)
+/* In the child. Exits with 127 where there is no such program, as a shell does. */
+static _Noreturn void sim_become(char *const argv[], int log_fd)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	int r;
+	int null = open("/dev/null", O_RDONLY);
 
-	if (posix_spawnattr_init(&attr) != 0)
-		return -ENOMEM;
-	if (posix_spawn_file_actions_init(&actions) != 0) {
-		(void)posix_spawnattr_destroy(&attr);
-		return -ENOMEM;
-	}
-	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
-	r = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, log_fd, STDOUT_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_adddup2(&actions, log_fd, STDERR_FILENO);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-	if (r == 0)
-		r = posix_spawnp(ret_pid, argv[0], &actions, &attr, argv, environ);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	(void)posix_spawnattr_destroy(&attr);
-	return -r;
+	if (null >= 0 && setsid() > 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO &&
+		dup2(log_fd, STDOUT_FILENO) == STDOUT_FILENO &&
+		dup2(log_fd, STDERR_FILENO) == STDERR_FILENO &&
+		close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
+		(void)execvp(argv[0], argv);
+	_exit(errno == ENOENT ? 127 : 126);
 }
 
 static void sim_log_copy(int log_fd)
@@ -90,7 +73,7 @@ int sim_start(const char *path)
 	char program[PATH_MAX], log_path[PATH_MAX];
 	char *const argv[] = {program, (char *)path, (char *)"-d", NULL};
 	_cleanup_close_ int log_fd = -1;
-	int r, status;
+	int status;
 	pid_t pid;
 
 	sim_program(program);
@@ -100,9 +83,11 @@ int sim_start(const char *path)
 		log_path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (log_fd < 0)
 		return -errno;
-	r = sim_spawn(argv, log_fd, &pid);
-	if (r < 0)
-		return r;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		sim_become(argv, log_fd);
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return -errno;
@@ -110,5 +95,5 @@ int sim_start(const char *path)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	sim_log_copy(log_fd);
-	return -EIO;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -EIO;
 }

@@ -97,11 +97,8 @@ struct control_connect {
 	char address[ADDRESS_SIZE];
 };
 
-struct control_accepted {
-	uint32_t end, channel;
-};
-
-struct control_channel_closed {
+/* ACCEPTED, CHANNEL_CLOSED, CHANNEL_GONE */
+struct control_channel_id {
 	uint32_t end, channel;
 };
 
@@ -123,9 +120,10 @@ struct control_link_ready {
 	uint32_t aport; /* the binder's receive ring (argo, argo-strict), else 0 */
 };
 
-struct control_link_failed {
+/* LINK_FAILED, LINK_DOWN */
+struct control_link_error {
 	uint32_t end;
-	uint32_t error; /* Linux errno, positive */
+	uint32_t error; /* Linux errno, positive: ECONNRESET, EACCES after a policy change, ... */
 	char reason[REASON_SIZE];
 };
 
@@ -193,12 +191,6 @@ struct control_link_up {
 	uint32_t aport;
 };
 
-struct control_link_down {
-	uint32_t end;
-	uint32_t error; /* ECONNRESET, EACCES after a policy change, ... */
-	char reason[REASON_SIZE];
-};
-
 struct control_channel {
 	uint32_t listener;
 	uint32_t end, channel;
@@ -206,10 +198,6 @@ struct control_channel {
 	uint32_t transport;
 	struct control_peer peer;
 	char name[NAME_SIZE];
-};
-
-struct control_channel_gone {
-	uint32_t end, channel;
 };
 
 struct control_quiesce {
@@ -224,11 +212,10 @@ struct control_message {
 		struct control_listen listen;
 		struct control_unlisten unlisten;
 		struct control_connect connect;
-		struct control_accepted accepted;
-		struct control_channel_closed channel_closed;
+		struct control_channel_id accepted, channel_closed, channel_gone;
 		struct control_link_offer link_offer;
 		struct control_link_ready link_ready;
-		struct control_link_failed link_failed;
+		struct control_link_error link_failed, link_down;
 		struct control_announce_link announce_link;
 		struct control_announce_channel announce_channel;
 		struct control_welcome welcome;
@@ -237,9 +224,7 @@ struct control_message {
 		struct control_link_create link_create;
 		struct control_link_bind link_bind;
 		struct control_link_up link_up;
-		struct control_link_down link_down;
 		struct control_channel channel;
-		struct control_channel_gone channel_gone;
 		struct control_quiesce quiesce;
 	};
 };

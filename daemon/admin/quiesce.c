@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/event.h"
 #include "daemon/shell/server.h"
 
 struct quiesce_wait {
@@ -129,8 +130,7 @@ static int quiesce_wait_new(
 	wait->domid = domid;
 	wait->timer = evtimer_new(quiesce->base, on_timeout, wait);
 	if (!wait->timer || evtimer_add(wait->timer, &delay) < 0) {
-		if (wait->timer)
-			event_free(wait->timer);
+		event_drop(wait->timer);
 		free(wait);
 		return -ENOMEM;
 	}

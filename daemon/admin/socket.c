@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "base/log.h"
 
 struct admin_client {
@@ -49,10 +50,8 @@ static void admin_client_free(struct admin_client *client)
 	/* There is room again for a client that waits in the socket's backlog. */
 	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
 		(void)event_add(admin->event, NULL);
-	if (client->read_event)
-		event_free(client->read_event);
-	if (client->write_event)
-		event_free(client->write_event);
+	event_drop(client->read_event);
+	event_drop(client->write_event);
 	(void)close(client->fd);
 	free(client->output);
 	free(client);
@@ -168,15 +167,11 @@ static int admin_client_new(struct admin *admin, int fd)
 		return -ENOMEM;
 	client->admin = admin;
 	client->fd = fd;
-	client->read_event =
-		event_new(admin->base, fd, EV_READ | EV_PERSIST, on_client_read, client);
+	client->read_event = event_watch(admin->base, fd, on_client_read, client);
 	client->write_event = event_new(admin->base, fd, EV_WRITE, on_client_write, client);
-	if (!client->read_event || !client->write_event ||
-		event_add(client->read_event, NULL) < 0) {
-		if (client->read_event)
-			event_free(client->read_event);
-		if (client->write_event)
-			event_free(client->write_event);
+	if (!client->read_event || !client->write_event) {
+		event_drop(client->read_event);
+		event_drop(client->write_event);
 		free(client);
 		return -ENOMEM;
 	}
@@ -217,10 +212,8 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	admin->arg = arg;
 	admin->fd = fd;
 	LIST_INIT(&admin->clients);
-	admin->event = event_new(base, fd, EV_READ | EV_PERSIST, on_accept, admin);
-	if (!admin->event || event_add(admin->event, NULL) < 0) {
-		if (admin->event)
-			event_free(admin->event);
+	admin->event = event_watch(base, fd, on_accept, admin);
+	if (!admin->event) {
 		free(admin);
 		return -ENOMEM;
 	}

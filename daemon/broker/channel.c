@@ -226,20 +226,19 @@ static int broker_channel_closed(struct broker_channel *channel, unsigned end)
 
 int broker_channel_message(struct process *process, const struct control_message *message)
 {
-	bool accepted = message->type == CONTROL_ACCEPTED;
-	uint32_t number = accepted ? message->accepted.channel : message->channel_closed.channel;
+	/* Both messages have the same form. */
+	const struct control_channel_id *id = &message->accepted;
 	struct link_end *end;
 	struct broker_channel *channel;
 	unsigned index;
-	int r = process_end(
-		process, accepted ? message->accepted.end : message->channel_closed.end, &end);
+	int r = process_end(process, id->end, &end);
 
 	if (r < 0 || !end)
 		return r;
-	r = broker_channel_find(end->link, number, &channel);
+	r = broker_channel_find(end->link, id->channel, &channel);
 	if (r < 0 || !channel)
 		return r;
 	index = end == &end->link->ends[0] ? 0 : 1;
-	return accepted ? broker_channel_accepted(channel, index)
-			: broker_channel_closed(channel, index);
+	return message->type == CONTROL_ACCEPTED ? broker_channel_accepted(channel, index)
+						 : broker_channel_closed(channel, index);
 }

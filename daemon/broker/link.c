@@ -356,7 +356,7 @@ static void broker_link_failed_making(
 	broker_link_down(link, process, ECONNRESET, why);
 }
 
-static int broker_link_failed(struct link_end *end, const struct control_link_failed *failed)
+static int broker_link_failed(struct link_end *end, const struct control_link_error *failed)
 {
 	struct broker_link *link = end->link;
 	struct process *process = end->process;
@@ -381,10 +381,8 @@ static int broker_link_failed(struct link_end *end, const struct control_link_fa
 int broker_link_message(struct process *process, const struct control_message *message)
 {
 	struct link_end *end;
-	uint32_t number = message->type == CONTROL_LINK_OFFER	? message->link_offer.end
-			  : message->type == CONTROL_LINK_READY ? message->link_ready.end
-								: message->link_failed.end;
-	int r = process_end(process, number, &end);
+	/* Each of the three messages begins with its end. */
+	int r = process_end(process, message->link_ready.end, &end);
 
 	if (r < 0 || !end)
 		return r;

@@ -15,6 +15,7 @@
 #include <syslog.h>
 
 #include "base/log.h"
+#include "base/event.h"
 #include "base/macro.h"
 
 /* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
@@ -102,8 +103,7 @@ static void attach_strip(struct attach *attach)
 	if (attach->dirty)
 		TAILQ_REMOVE(&table->dirty, attach, dirty_entry);
 	attach->ready = attach->dirty = false;
-	if (attach->retry)
-		event_free(attach->retry);
+	event_drop(attach->retry);
 	attach->retry = NULL;
 	control_ring_clear(&attach->ring);
 	attach_release(attach);
@@ -589,8 +589,7 @@ void attach_table_free(struct attach_table *table)
 	if (!table)
 		return;
 	HASH_ITER (hh, table->by_key, attach, next) {
-		if (attach->retry)
-			event_free(attach->retry);
+		event_drop(attach->retry);
 		control_ring_clear(&attach->ring);
 		HASH_DELETE(hh, table->by_key, attach);
 		if (attach->port)

@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
@@ -425,14 +426,10 @@ void server_free(struct server *server)
 	/* The broker goes first: it names attaches, and applications are told nothing. */
 	broker_free(server->broker);
 	attach_table_free(server->attaches);
-	if (server->hv_event)
-		event_free(server->hv_event);
-	if (server->turn_event)
-		event_free(server->turn_event);
-	if (server->timer_event)
-		event_free(server->timer_event);
-	if (server->rescan_event)
-		event_free(server->rescan_event);
+	event_drop(server->hv_event);
+	event_drop(server->turn_event);
+	event_drop(server->timer_event);
+	event_drop(server->rescan_event);
 	/*
 	 * hv_close unmaps, which tells every application, then closes the ports; the records stay
 	 * (hv.h).

@@ -43,8 +43,7 @@ struct store_agent *store_agent_new(void)
 
 static void agent_disconnect(struct store_agent *agent)
 {
-	if (agent->fd >= 0)
-		(void)close(agent->fd);
+	close_p(&agent->fd);
 	agent->fd = -1;
 }
 

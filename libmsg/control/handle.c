@@ -120,7 +120,7 @@ static void handle_channel(struct control *control, const struct control_channel
 		backlog_add(listener, channel);
 }
 
-static void handle_channel_gone(struct control *control, const struct control_channel_gone *message)
+static void handle_channel_gone(struct control *control, const struct control_channel_id *message)
 {
 	static const char why[] = "msgd ended the channel: it is not permitted any more, or the "
 				  "other end does not know it";
@@ -139,7 +139,7 @@ static void handle_link_up(struct control *control, const struct control_link_up
 		link_up(link, message->aport);
 }
 
-static void handle_link_down(struct control *control, const struct control_link_down *message)
+static void handle_link_down(struct control *control, const struct control_link_error *message)
 {
 	struct link *link = link_find(control->links, message->end);
 

@@ -45,8 +45,7 @@ static void peer_take(struct sim_client *c, const struct sim_slot_name *name, in
 		c->peers[name->slot] = (struct peer){.fd = fd, .generation = name->generation};
 		(void)pthread_mutex_unlock(&c->peers_mutex);
 	}
-	if (old >= 0)
-		(void)close(old);
+	close_p(&old);
 }
 
 /* The request mutex is held. Returns what packet_recv does; a PEER is taken and gives 0 < n. */
@@ -238,12 +237,10 @@ static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 static void client_free(struct sim_client *c)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
-		if (c->peers[i].fd >= 0)
-			(void)close(c->peers[i].fd);
+		close_p(&c->peers[i].fd);
 	(void)pthread_mutex_destroy(&c->request_mutex);
 	(void)pthread_mutex_destroy(&c->peers_mutex);
-	if (c->socket >= 0)
-		(void)close(c->socket);
+	close_p(&c->socket);
 	free(c);
 }
 

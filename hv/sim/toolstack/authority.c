@@ -125,13 +125,11 @@ int authority_init(struct authority *a)
 void authority_fini(struct authority *a)
 {
 	for (uint32_t i = 0; i < SIM_MAX_SLOTS; i++)
-		if (a->event_fds[i] >= 0)
-			(void)close(a->event_fds[i]);
+		close_p(&a->event_fds[i]);
 	store_clear(&a->store);
 	(void)pthread_mutex_destroy(&a->mutex);
 	segment_unmap(a->xen.seg);
-	if (a->memfd >= 0)
-		(void)close(a->memfd);
+	close_p(&a->memfd);
 }
 
 static void domains_changed(struct authority *a)

@@ -18,6 +18,8 @@
 
 #include <xen/sched.h>
 
+#include "base/cleanup.h"
+#include "base/event.h"
 #include "base/macro.h"
 #include "hv/sim/hypervisor/domain.h"
 #include "hv/sim/hypervisor/transaction.h"
@@ -30,8 +32,7 @@
 
 void adopted_end(struct adopted *p)
 {
-	if (p->died)
-		event_free(p->died);
+	event_drop(p->died);
 	(void)close(p->pid_fd);
 	LIST_REMOVE(p, entries);
 	p->server->n_adopted--;
@@ -243,10 +244,8 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 	p->pid_fd = fcntl(pid_fd, F_DUPFD_CLOEXEC, 0);
 	p->died = p->pid_fd < 0 ? NULL : event_new(s->base, p->pid_fd, EV_READ, on_adopted_died, p);
 	if (!p->died || event_add(p->died, NULL) < 0) {
-		if (p->died)
-			event_free(p->died);
-		if (p->pid_fd >= 0)
-			(void)close(p->pid_fd);
+		event_drop(p->died);
+		close_p(&p->pid_fd);
 		free(p);
 		return -ENOMEM;
 	}

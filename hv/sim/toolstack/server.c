@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "base/macro.h"
 #include "hv/sim/hypervisor/machine.h"
 #include "hv/sim/hypervisor/transaction.h"
@@ -40,12 +41,9 @@ static void connection_end(struct connection *c)
 	if (c->ephemeral &&
 		s->authority.xen.seg->domains[domain].generation == c->ephemeral_generation)
 		server_domain_destroy(s, domain);
-	if (c->readable)
-		event_free(c->readable);
-	if (c->died)
-		event_free(c->died);
-	if (c->pid_fd >= 0)
-		(void)close(c->pid_fd);
+	event_drop(c->readable);
+	event_drop(c->died);
+	close_p(&c->pid_fd);
 	(void)close(c->fd);
 	LIST_REMOVE(c, entries);
 	s->n_connections--;
@@ -337,10 +335,8 @@ static int connection_new(struct sim_server *s, int fd)
 	c->fd = fd;
 	c->pid_fd = -1;
 	c->pid = cred.pid;
-	c->readable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_readable, c);
-	if (!c->readable || event_add(c->readable, NULL) < 0) {
-		if (c->readable)
-			event_free(c->readable);
+	c->readable = event_watch(s->base, fd, on_readable, c);
+	if (!c->readable) {
 		free(c);
 		return -ENOMEM;
 	}
@@ -403,12 +399,11 @@ int sim_server_new(struct event_base *base, int listen_fd, uint32_t stopped_limi
 	s->listen_fd = listen_fd;
 	LIST_INIT(&s->connections);
 	LIST_INIT(&s->adopted);
-	s->acceptable = event_new(base, listen_fd, EV_READ | EV_PERSIST, on_acceptable, s);
-	s->kicked = event_new(base, s->authority.event_fds[0], EV_READ | EV_PERSIST, on_kicked, s);
+	s->acceptable = event_watch(base, listen_fd, on_acceptable, s);
+	s->kicked = event_watch(base, s->authority.event_fds[0], on_kicked, s);
 	s->timer = evtimer_new(base, on_timer, s);
 	s->authority.xen.seg->has_timers = 1;
-	if (!s->acceptable || !s->kicked || !s->timer || event_add(s->acceptable, NULL) < 0 ||
-		event_add(s->kicked, NULL) < 0) {
+	if (!s->acceptable || !s->kicked || !s->timer) {
 		s->listen_fd = -1;
 		sim_server_free(s);
 		return -ENOMEM;
@@ -437,14 +432,10 @@ void sim_server_free(struct sim_server *s)
 		connection_end(c);
 	while ((p = LIST_FIRST(&s->adopted)))
 		adopted_end(p);
-	if (s->acceptable)
-		event_free(s->acceptable);
-	if (s->kicked)
-		event_free(s->kicked);
-	if (s->timer)
-		event_free(s->timer);
-	if (s->listen_fd >= 0)
-		(void)close(s->listen_fd);
+	event_drop(s->acceptable);
+	event_drop(s->kicked);
+	event_drop(s->timer);
+	close_p(&s->listen_fd);
 	authority_fini(&s->authority);
 	free(s);
 }

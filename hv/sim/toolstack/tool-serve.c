@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/event.h"
 #include "hv/sim/memory/lock.h"
 #include "hv/sim/toolstack/server.h"
 
@@ -172,10 +173,8 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	sim_server_free(server);
 	if (!server)
 		(void)close(listen_fd);
-	if (term)
-		event_free(term);
-	if (interrupt)
-		event_free(interrupt);
+	event_drop(term);
+	event_drop(interrupt);
 	if (base)
 		event_base_free(base);
 	return r < 0 ? 1 : 0;

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+
 union packet_control {
 	struct cmsghdr align;
 	char data[CMSG_SPACE(sizeof(int) * SIM_FDS_MAX)];
@@ -87,8 +89,7 @@ ssize_t packet_recv(int fd, struct sim_message *ret_message, int ret_fds[SIM_FDS
 void packet_close_fds(int fds[SIM_FDS_MAX])
 {
 	for (size_t i = 0; i < SIM_FDS_MAX; i++) {
-		if (fds[i] >= 0)
-			(void)close(fds[i]);
+		close_p(&fds[i]);
 		fds[i] = -1;
 	}
 }

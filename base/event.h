@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the programs with libevent's loop do to an event, over and over. */
+#ifndef MSGD_BASE_EVENT_H
+#define MSGD_BASE_EVENT_H
+
+#include <event2/event.h>
+#include <stddef.h>
+
+/* An event that is added: fn runs whenever fd can be read. NULL: out of memory. */
+static inline struct event *event_watch(
+	struct event_base *base, evutil_socket_t fd, event_callback_fn fn, void *arg)
+{
+	struct event *event = event_new(base, fd, EV_READ | EV_PERSIST, fn, arg);
+
+	if (!event || event_add(event, NULL) == 0)
+		return event;
+	event_free(event);
+	return NULL;
+}
+
+/* Accepts NULL, which event_free does not. */
+static inline void event_drop(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+#endif
