@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the programs with libevent's loop do to an event, over and over. */
+/* The steps of an event of libevent that its users repeat. */
 #ifndef MSGD_BASE_EVENT_H
 #define MSGD_BASE_EVENT_H
 

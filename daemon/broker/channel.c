@@ -226,8 +226,8 @@ static int broker_channel_closed(struct broker_channel *channel, unsigned end)
 
 int broker_channel_message(struct process *process, const struct control_message *message)
 {
-	/* Both messages have the same form. */
-	const struct control_channel_id *id = &message->accepted;
+	const struct control_channel_id *id =
+		message->type == CONTROL_ACCEPTED ? &message->accepted : &message->channel_closed;
 	struct link_end *end;
 	struct broker_channel *channel;
 	unsigned index;

@@ -87,39 +87,29 @@ void sim_free(struct sim *sim)
 
 static int ts_publish(struct sim_hv *h, const char *key, const void *value, size_t len)
 {
-	struct sim *sim = h->toolstack_arg;
-
 	if (xen_fault(&h->xen, SIM_FAULT_PUBLISH_ENOSPC))
 		return -ENOSPC;
-	return authority_publish(&sim->authority, h->xen.slot, key, value, len);
+	return authority_publish(h->xen.ops_arg, h->xen.slot, key, value, len);
 }
 
 static int ts_remove(struct sim_hv *h, uint16_t domid, const char *key)
 {
-	struct sim *sim = h->toolstack_arg;
-
-	return authority_remove(&sim->authority, h->xen.slot, domid, key);
+	return authority_remove(h->xen.ops_arg, h->xen.slot, domid, key);
 }
 
 static int ts_watch(struct sim_hv *h)
 {
-	struct sim *sim = h->toolstack_arg;
-
-	return authority_watch(&sim->authority, h->xen.slot);
+	return authority_watch(h->xen.ops_arg, h->xen.slot);
 }
 
 static int ts_watch_own(struct sim_hv *h)
 {
-	struct sim *sim = h->toolstack_arg;
-
-	return authority_watch_own(&sim->authority, h->xen.slot);
+	return authority_watch_own(h->xen.ops_arg, h->xen.slot);
 }
 
 static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
 {
-	struct sim *sim = h->toolstack_arg;
-
-	return authority_next(&sim->authority, h->xen.slot, ret_record);
+	return authority_next(h->xen.ops_arg, h->xen.slot, ret_record);
 }
 
 /* Every eventfd is this process'. */

@@ -21,15 +21,15 @@
 
 #define DOMID_LAST 0x7fefU
 
-static void enter(struct authority *a)
+static void mutex_unlock_p(pthread_mutex_t **mutex)
 {
-	(void)pthread_mutex_lock(&a->mutex);
+	(void)pthread_mutex_unlock(*mutex);
 }
 
-static void leave(struct authority *a)
-{
-	(void)pthread_mutex_unlock(&a->mutex);
-}
+/* Holds the mutex, which is recursive, until the end of the block. */
+#define LOCKED(a)                                                                                  \
+	_cleanup_(mutex_unlock_p) pthread_mutex_t *_mutex = &(a)->mutex;                           \
+	(void)pthread_mutex_lock(_mutex)
 
 /* May be called with the mutex held, or not: an eventfd changes only while its slot is free. */
 void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation)
@@ -176,7 +176,7 @@ uint32_t authority_domain_find(struct authority *a, const char *name)
 	char *end;
 	unsigned long domid;
 
-	enter(a);
+	LOCKED(a);
 	index = domain_by(a, name, NULL);
 	if (index == DOMAIN_NONE && strncmp(name, "uuid:", 5) == 0 &&
 		uuid_from_text(name + 5, uuid))
@@ -186,7 +186,6 @@ uint32_t authority_domain_find(struct authority *a, const char *name)
 		if (!*end && domid <= DOMID_LAST)
 			index = sim_domain_find(&a->xen, (uint16_t)domid);
 	}
-	leave(a);
 	return index;
 }
 
@@ -226,34 +225,31 @@ int authority_domain_create(
 		memcpy(uuid, config->uuid, sizeof(uuid));
 	else if (getrandom(uuid, sizeof(uuid), 0) != sizeof(uuid))
 		return -EIO;
-	enter(a);
+	LOCKED(a);
 	domid = dom0 ? 0 : config->domid ? config->domid : domid_next(a);
 	(void)snprintf(name, sizeof(name), "domain-%u", domid);
 	if (config->name && domain_by(a, config->name, NULL) != DOMAIN_NONE)
-		r = -EEXIST;
-	else
-		r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
-			config->flags | a->domain_flags,
-			&(struct domain_limits){
-				.n_vcpus = config->n_vcpus, .max_port = config->max_port},
-			ret_index);
-	if (r == 0 && !dom0 && !config->domid)
+		return -EEXIST;
+	r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
+		config->flags | a->domain_flags,
+		&(struct domain_limits){.n_vcpus = config->n_vcpus, .max_port = config->max_port},
+		ret_index);
+	if (r < 0)
+		return r;
+	if (!dom0 && !config->domid)
 		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
-	if (r == 0)
-		domains_changed(a);
-	leave(a);
-	return r;
+	domains_changed(a);
+	return 0;
 }
 
 void authority_domain_kill(struct authority *a, uint32_t index)
 {
-	enter(a);
+	LOCKED(a);
 	domain_kill(&a->xen, index);
 	if (store_remove_domain(&a->store, domain_at(&a->xen, index)->domid))
 		store_changed(a);
 	domains_changed(a);
 	authority_domains_reap(a);
-	leave(a);
 }
 
 static bool domain_has_processes(struct authority *a, uint32_t index)
@@ -269,29 +265,26 @@ void authority_domains_reap(struct authority *a)
 {
 	bool any = false;
 
-	enter(a);
+	LOCKED(a);
 	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++)
 		if (domain_at(&a->xen, i)->state == SIM_DOMAIN_DYING && !domain_has_processes(a, i))
 			any |= domain_reap(&a->xen, i);
 	if (any)
 		domains_changed(a);
-	leave(a);
 }
 
 void authority_domain_set_paused(struct authority *a, uint32_t index, bool paused)
 {
-	enter(a);
+	LOCKED(a);
 	domain_set_paused(&a->xen, index, paused);
 	domains_changed(a);
-	leave(a);
 }
 
 void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t state, uint8_t reason)
 {
-	enter(a);
+	LOCKED(a);
 	domain_set_state(&a->xen, index, state, reason);
 	domains_changed(a);
-	leave(a);
 }
 
 int authority_domain_restore(struct authority *a, uint32_t index)
@@ -299,7 +292,7 @@ int authority_domain_restore(struct authority *a, uint32_t index)
 	uint16_t old, domid;
 	int r;
 
-	enter(a);
+	LOCKED(a);
 	old = domain_at(&a->xen, index)->domid;
 	domid = domid_next(a);
 	r = domain_restore(&a->xen, index, domid);
@@ -309,7 +302,6 @@ int authority_domain_restore(struct authority *a, uint32_t index)
 			store_changed(a);
 		domains_changed(a);
 	}
-	leave(a);
 	return r;
 }
 
@@ -334,7 +326,7 @@ int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t
 	uint32_t slot = 1;
 	int fd, r = 0;
 
-	enter(a);
+	LOCKED(a);
 	while (slot < SIM_MAX_SLOTS && atomic_load(&slot_at(&a->xen, slot)->state) != SIM_SLOT_FREE)
 		slot++;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -358,7 +350,6 @@ int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t
 	} else if (fd >= 0) {
 		(void)close(fd);
 	}
-	leave(a);
 	return r;
 }
 
@@ -366,11 +357,9 @@ void authority_detach(struct authority *a, uint32_t slot)
 {
 	struct sim_slot *s = slot_at(&a->xen, slot);
 
-	enter(a);
-	if (atomic_load(&s->state) != SIM_SLOT_LIVE) {
-		leave(a);
+	LOCKED(a);
+	if (atomic_load(&s->state) != SIM_SLOT_LIVE)
 		return;
-	}
 	atomic_store(&s->state, SIM_SLOT_DEAD); /* if it held a lock, it is taken over now */
 	guest_release(&a->xen, slot);
 	store_unwatch(&a->store, slot);
@@ -382,7 +371,6 @@ void authority_detach(struct authority *a, uint32_t slot)
 	atomic_store(&s->state, SIM_SLOT_FREE);
 	slots_kick_unseen(&a->xen);
 	authority_domains_reap(a);
-	leave(a);
 }
 
 /* ---- the store ------------------------------------------------------------------------- */
@@ -397,11 +385,10 @@ int authority_publish(
 {
 	int r;
 
-	enter(a);
+	LOCKED(a);
 	r = store_publish(&a->store, slot, slot_domid(a, slot), key, value, len);
 	if (r == 0)
 		store_changed(a);
-	leave(a);
 	return r;
 }
 
@@ -409,16 +396,14 @@ int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const c
 {
 	int r;
 
-	enter(a);
+	LOCKED(a);
 	if (domid == HV_DOMID_SELF)
 		domid = slot_domid(a, slot);
 	if (domid != slot_domid(a, slot) && slot_domid(a, slot) != HV_BROKER_DOMID)
-		r = -EACCES;
-	else
-		r = store_remove(&a->store, slot, domid, key);
+		return -EACCES;
+	r = store_remove(&a->store, slot, domid, key);
 	if (r == 0)
 		store_changed(a);
-	leave(a);
 	return r;
 }
 
@@ -426,30 +411,24 @@ int authority_watch(struct authority *a, uint32_t slot)
 {
 	if (slot_domid(a, slot) != HV_BROKER_DOMID)
 		return -EACCES;
-	enter(a);
+	LOCKED(a);
 	store_watch(&a->store, slot);
 	if (!TAILQ_EMPTY(&a->store.records)) {
 		slot_set_flags(&a->xen, slot, SIM_SLOT_STORE);
 		kick_slot(&a->xen, slot);
 	}
-	leave(a);
 	return 0;
 }
 
 int authority_watch_own(struct authority *a, uint32_t slot)
 {
-	enter(a);
+	LOCKED(a);
 	store_watch_own(&a->store, slot);
-	leave(a);
 	return 0;
 }
 
 int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_record)
 {
-	int r;
-
-	enter(a);
-	r = store_next(&a->store, slot, ret_record);
-	leave(a);
-	return r;
+	LOCKED(a);
+	return store_next(&a->store, slot, ret_record);
 }
