@@ -135,23 +135,8 @@ void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, s
 		(void)snprintf(ret_text, size, "no rule");
 }
 
-void policy_judge_listen(const struct policy *policy, const char *name,
-	const struct policy_subject *holder, struct policy_verdict *ret_verdict)
-{
-	for (size_t i = 0; i < policy->n_rules; i++) {
-		const struct policy_rule *rule = &policy->rules[i];
-
-		if (rule->connect || !policy_glob(rule->name, name))
-			continue;
-		if (!match_counts(who_match(&rule->to, holder, NULL), rule->allow, POLICY_EXACT))
-			continue;
-		rule_verdict(rule, ret_verdict);
-		return;
-	}
-	*ret_verdict = (struct policy_verdict){.allow = false};
-}
-
-void policy_judge_connect(const struct policy *policy, const char *name,
+/* The first rule that matches. A rule of listen has no caller. */
+static void judge(const struct policy *policy, bool connect, const char *name,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict)
 {
@@ -159,14 +144,28 @@ void policy_judge_connect(const struct policy *policy, const char *name,
 		const struct policy_rule *rule = &policy->rules[i];
 		enum match match;
 
-		if (!rule->connect || !policy_glob(rule->name, name))
+		if (rule->connect != connect || !policy_glob(rule->name, name))
 			continue;
-		match = match_and(who_match(&rule->from, caller, target),
-			who_match(&rule->to, target, caller));
+		match = who_match(&rule->to, target, caller);
+		if (caller)
+			match = match_and(who_match(&rule->from, caller, target), match);
 		if (!match_counts(match, rule->allow, mode))
 			continue;
 		rule_verdict(rule, ret_verdict);
 		return;
 	}
 	*ret_verdict = (struct policy_verdict){.allow = false};
+}
+
+void policy_judge_listen(const struct policy *policy, const char *name,
+	const struct policy_subject *holder, struct policy_verdict *ret_verdict)
+{
+	judge(policy, false, name, NULL, holder, POLICY_EXACT, ret_verdict);
+}
+
+void policy_judge_connect(const struct policy *policy, const char *name,
+	const struct policy_subject *caller, const struct policy_subject *target,
+	enum policy_mode mode, struct policy_verdict *ret_verdict)
+{
+	judge(policy, true, name, caller, target, mode, ret_verdict);
 }

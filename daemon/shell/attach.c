@@ -259,16 +259,6 @@ static int attach_map(struct attach *attach, struct doorbell_page **ret_page, vo
 	return 0;
 }
 
-static int attach_introduce(struct attach *attach, uint32_t epoch, const char **ret_reason)
-{
-	struct attach_table *table = attach->table;
-	int r = broker_attach(
-		table->broker, attach->id.domid, epoch, attach, attach->found, &attach->process);
-
-	*ret_reason = r == -ESRCH ? "there is no such domain" : "msgd is out of memory";
-	return r;
-}
-
 static int attach_go_up(struct attach *attach, const char **ret_reason)
 {
 	struct attach_table *table = attach->table;
@@ -290,7 +280,9 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	epoch = atomic_load_explicit(&page->epoch, memory_order_relaxed) + 1;
 	if (epoch == 0)
 		epoch = 1;
-	r = attach_introduce(attach, epoch, ret_reason);
+	r = broker_attach(
+		table->broker, attach->id.domid, epoch, attach, attach->found, &attach->process);
+	*ret_reason = r == -ESRCH ? "there is no such domain" : "msgd is out of memory";
 	if (r < 0)
 		return r;
 	attach_set_state(attach, ATTACH_UP);

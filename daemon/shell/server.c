@@ -308,34 +308,31 @@ struct found {
 static int server_recover(struct server *server)
 {
 	STAILQ_HEAD(, found) list = STAILQ_HEAD_INITIALIZER(list);
+	struct hv_record record;
 	struct found *found;
 	uint32_t n = 0;
 	int r;
 
-	for (;;) {
+	while ((r = server->hv->ops->store_next(server->hv, &record)) > 0) {
+		if (record.len == 0)
+			continue;
 		found = malloc(sizeof(*found));
 		if (!found) {
 			r = -ENOMEM;
 			break;
 		}
-		r = server->hv->ops->store_next(server->hv, &found->record);
-		if (r <= 0 || found->record.len == 0) {
-			free(found);
-			if (r <= 0)
-				break;
-			continue;
-		}
-		if (attach_is_parked_record(&found->record)) {
+		found->record = record;
+		if (attach_is_parked_record(&record)) {
 			/*
 			 * Parked records come first: the other applications of the domain are told
 			 * QUIESCE.
 			 */
-			broker_parked_found(server->broker, found->record.domid);
+			broker_parked_found(server->broker, record.domid);
 			STAILQ_INSERT_HEAD(&list, found, entry);
-			continue;
+		} else {
+			STAILQ_INSERT_TAIL(&list, found, entry);
+			n++;
 		}
-		STAILQ_INSERT_TAIL(&list, found, entry);
-		n++;
 	}
 	if (r == 0)
 		broker_recover(server->broker, n);
