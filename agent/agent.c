@@ -50,8 +50,7 @@ __attribute__((format(printf, 3, 4))) static void agent_log(
 	agent->ops->log(agent->arg, priority, text);
 }
 
-/* ---- the store --------------------------------------------------------------------------------
- */
+/* ---- the store --------------------------------------------------------------------------- */
 
 /* A client gets the errors that it can do something about. Every other error goes to the log. */
 static int store_result(const struct agent *agent, const char *what, const char *key, int r)
@@ -92,8 +91,7 @@ static const struct ledger_store agent_store = {
 	.domid = store_domid,
 };
 
-/* ---- clients ----------------------------------------------------------------------------------
- */
+/* ---- clients ----------------------------------------------------------------------------- */
 
 static void agent_client_free(struct agent_client *client)
 {
@@ -185,8 +183,7 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
 		agent->ops->idle(agent->arg, false);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent_ops *ops,
 	void *arg, struct agent **ret_agent)

@@ -147,8 +147,7 @@ static int msgd_admin(struct msgd *msgd)
 	return r;
 }
 
-/* ---- applications of our own domain -------------------------------------------------------------
- */
+/* ---- applications of our own domain ------------------------------------------------------ */
 
 static void on_agent_log(void *arg, int priority, const char *text)
 {
@@ -174,8 +173,7 @@ static int msgd_agent(struct msgd *msgd, struct hv *hv)
 	return r;
 }
 
-/* ---- signals and systemd ----------------------------------------------------------------------
- */
+/* ---- signals and systemd ----------------------------------------------------------------- */
 
 static void on_stop(evutil_socket_t signal, short what, void *arg)
 {
@@ -221,8 +219,7 @@ static int msgd_signals(struct msgd *msgd)
 	return 0;
 }
 
-/* ---- start and end ------------------------------------------------------------------------------
- */
+/* ---- start and end ----------------------------------------------------------------------- */
 
 /* There is one msgd for a hypervisor: two would both answer every application. */
 static int msgd_lock(struct msgd *msgd)

@@ -38,7 +38,7 @@ struct layout {
 	enum request_rule request;
 	const struct field *fields;
 	size_t n_fields;
-	bool (*check)(const struct control_message *message); /* what one field cannot say */
+	bool (*check)(const struct control_message *message); /* rules about several fields */
 };
 
 #define MEMBER_SIZE(member) sizeof(((struct control_message *)NULL)->member)

@@ -84,7 +84,7 @@ static int op_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 	return r < 0 && !got ? r : (int)got;
 }
 
-/* ---- what needs no file of its own ------------------------------------------------------- */
+/* ---- operations without a file of their own ---------------------------------------------- */
 
 static uint16_t op_domid(struct hv *hv)
 {

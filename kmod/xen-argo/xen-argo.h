@@ -49,8 +49,8 @@ struct argo_file {
 	/* wait.c */
 	wait_queue_head_t queue;
 	struct list_head armed; /* empty: the interrupt does not look at this file */
-	__poll_t wanted; /* what armed waits for */
-	atomic_t blocked; /* 1 + length of what found no room, or 0 */
+	__poll_t wanted; /* armed waits for these events */
+	atomic_t blocked; /* 1 + length of the message that found no room, or 0 */
 
 	atomic64_t n_sent, n_sent_bytes, n_hypercalls, n_full, n_bounced;
 };

@@ -98,7 +98,7 @@ static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_
 
 	if (flags_check((unsigned)flags, RECV_FLAGS) < 0 || channel_check(sock) < 0)
 		return -1;
-	/* What is peeked at stays in the queue; all else may come straight here. */
+	/* A message that is peeked at stays in the queue; any other may come straight here. */
 	reader.iov = flags & MSG_PEEK ? NULL : iov;
 	r = driver_wait(
 		&sock_ctx(sock)->driver, receive_is_over, &reader, receive_deadline(sock, flags));

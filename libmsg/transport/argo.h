@@ -50,7 +50,7 @@ void argo_next(struct transport *transport);
 void argo_release(struct transport *transport);
 bool argo_pending(struct transport *transport);
 const _Atomic uint32_t *argo_watch(struct transport *transport, uint32_t *ret_seen);
-/* Those rows of a table. */
+/* These functions as rows of a transport's table. */
 #define ARGO_FRAME_OPS                                                                             \
 	.frame_max = FRAME_PAYLOAD_MAX, .size = sizeof(struct argo_end), .up = argo_up,            \
 	.close = argo_close, .room = argo_room, .put = argo_put, .push = argo_push,                \

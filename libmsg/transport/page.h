@@ -40,7 +40,7 @@ const _Atomic uint32_t *paged_watch_room(struct transport *transport, uint32_t *
 bool paged_peer_alive(const struct transport *transport);
 uint32_t paged_exchange_cpu(struct transport *transport, uint32_t cpu);
 
-/* Those rows of a table. */
+/* These functions as rows of a transport's table. */
 #define PAGED_OPS                                                                                  \
 	.arm = paged_arm, .arm_room = paged_arm_room, .disarm_room = paged_disarm_room,            \
 	.not_armed = paged_not_armed, .wake = paged_wake, .wake_for_room = paged_wake_for_room,    \

@@ -93,7 +93,7 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 
 /* ---- wait.c: waiting -------------------------------------------------------------------- */
 
-/* What a waiting thread hopes for soon: frames on a link or, if want, room for one. */
+/* A waiting thread hopes for this soon: frames on a link or, if want, room for one. */
 struct focus {
 	struct link *link;	 /* NULL: nothing that is worth spinning for */
 	struct channel *channel; /* once it is served, what follows stays in the ring; or NULL */

@@ -261,7 +261,7 @@ static int64_t do_sendv(struct agent *agent, const struct agent_request *rq)
 	buf = malloc(total + 1);
 	if (!buf)
 		abort();
-	/* what cannot be sent anyway need not be filled */
+	/* a message that is too long to be sent needs no content */
 	pattern_fill(rq->arg[1], buf, total <= ARGO_RING_LEN_MAX ? total : 0);
 	total = 0;
 	for (size_t i = 0; i < n; i++) {

@@ -84,7 +84,7 @@ struct agent_request {
 #define AGENT_VAL_TIMES 7 /* of a reply's val: how many returned what the first did */
 
 struct agent_reply {
-	int64_t rc; /* what the operation returned, the last one */
+	int64_t rc; /* the return value of the last operation */
 	uint64_t val[AGENT_N_ARGS];
 	uint32_t len;
 	uint32_t pad;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Argo's waiting: argo_watch is one-shot, EAGAIN queues a wake-up that argo_consumed releases, and
- * what unregistering takes along. Rules: xen/common/argo.c, by way of xen-facts.md.
+ * what unregistering takes along. The rules are those of xen/common/argo.c.
  */
 #include "tests/conformance/rings.h"
 
@@ -169,8 +169,7 @@ static void wake_twice(void)
 	}
 }
 
-/* ---- unregister --------------------------------------------------------------------------------
- */
+/* ---- unregister -------------------------------------------------------------------------- */
 
 /* Messages in it are gone, and a new ring under its name starts empty and zeroed. */
 static void unregister_and_again(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Argo with one sender at a time: registration, the checks of sendv in Xen's order, and
- * room to the byte. Watching, waking and unregistering are in argo-watch.c. Rules:
- * xen/common/argo.c, by way of xen-facts.md.
+ * room to the byte. Watching, waking and unregistering are in argo-watch.c. The rules
+ * are those of xen/common/argo.c.
  */
 #include "hv/argo-ring.h"
 #include "tests/conformance/rings.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The death of a domain as its peers see it: in silence (xen-facts.md). Ports revert to unbound,
- * rings for it are gone, its references are void, what was mapped stays.
+ * The death of a domain as its peers see it: in silence. Ports revert to unbound, rings for it are
+ * gone, its references are void, and mappings stay.
  */
 #include "tests/conformance/rings.h"
 
@@ -75,7 +75,7 @@ static void rings_are_gone(void)
 	CHECK_RING_QUIET(a, ra); /* no VIRQ for the death */
 	CHECK_RING_QUIET(a, kept_a);
 	CHECK_INT(actor_ring_send(a, ra, 1, 10, 0), -ESRCH);
-	CHECK_RECEIVED(a, ra, 1, 100); /* what had come can still be read */
+	CHECK_RECEIVED(a, ra, 1, 100); /* messages that had come can still be read */
 	CHECK_INT(actor_ring_register(a, 0, domid, 64, &ring), -ESRCH);
 	CHECK_OK(actor_ring_consumed(a));
 	CHECK_OK(actor_ring_unregister(a, ra));
@@ -186,8 +186,8 @@ static void grants_of_the_dead(void)
 }
 
 /*
- * A domain that dies takes its mappings along without a word: unmap-notify is for processes
- * (xen-facts.md). Its own page's notify is not fired either.
+ * A domain that dies takes its mappings along without a word: unmap-notify is for processes. Its
+ * own page's notify is not fired either.
  */
 static void no_notify_for_domains(void)
 {

@@ -132,7 +132,7 @@ static void many_ports_in_batches(void)
 				seen[i] = !seen[i];
 				total++;
 			}
-			/* what had no room keeps the descriptor readable */
+			/* ports that had no room keep the descriptor readable */
 			CHECK_INT(actor_readable(b, 0), total < N_PORTS);
 		}
 		CHECK_INT(n, 0);
@@ -296,7 +296,7 @@ static void close_unbinds_silently(void)
 	CHECK_OK(actor_bind(b, a->domid, pa, &pb));
 	CHECK_PORT(b, pb);
 	CHECK_OK(actor_unmask(b, pb));
-	CHECK_PORT_QUIET(b, pb); /* what was sent meanwhile is lost */
+	CHECK_PORT_QUIET(b, pb); /* events that were sent meanwhile are lost */
 	CHECK_PORT_QUIET(a, pa); /* the old end is not made pending by rebinding */
 	CHECK_OK(actor_send(b, pb));
 	CHECK_PORT(a, pa);

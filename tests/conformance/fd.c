@@ -69,7 +69,7 @@ static void level_store_and_domains(void)
 
 	CHECK_OK(actor_domain_watch(d));
 	CHECK_OK(actor_store_watch(d));
-	for (;;) { /* what the watches begin with */
+	for (;;) { /* the watches begin with the state as it is */
 		while (actor_store_next(d, &record) == 1)
 			;
 		if (actor_poll(d, the_world->settle_ms, 4, e) == 0)

@@ -27,7 +27,7 @@ static void handles(void)
 	struct actor *a = world_actor(WORLD_A), *many[60];
 	struct census before;
 
-	actor_close(actor_sibling(a)); /* what is set up once a process is */
+	actor_close(actor_sibling(a)); /* sets up what a process sets up once */
 	before = census_take(a);
 	for (int i = 0; i < world_rounds(400); i++)
 		actor_close(actor_sibling(a));
@@ -152,7 +152,7 @@ static void failures(void)
 	struct census before;
 
 	actor_connect(b, a, &pb, &pa);
-	if (world_has(WORLD_ARGO)) { /* what is set up once a process */
+	if (world_has(WORLD_ARGO)) { /* sets up what a process sets up once */
 		CHECK_OK(actor_ring_register(a, 0, b->domid, 64, &out));
 		CHECK_OK(actor_ring_unregister(a, out));
 	}

@@ -154,7 +154,7 @@ static int xen_start(struct world *world)
 static void xen_stop(struct world *world)
 {
 	struct xen_world *x = world->private;
-	bool made = !x || x->made; /* what a case has made that crashed, nobody knows */
+	bool made = !x || x->made; /* nobody knows what a case had made before it crashed */
 
 	/* After a crash: the switches have ended with the case. */
 	for (int i = 0; x && i < x->n_guests; i++)

@@ -47,7 +47,7 @@ struct world;
 struct actor;
 
 struct world_ops {
-	const char *name; /* what --hv= says before the colon */
+	const char *name; /* --hv= has it before the colon */
 	unsigned int can;
 	const char *why_not[WORLD_N_CAN]; /* for each bit that is missing: the reason, or NULL */
 	int settle_ms; /* how long to wait for what must not come; 0 where nothing is late */
@@ -86,7 +86,7 @@ struct world_ops {
 
 struct world {
 	const struct world_ops *ops;
-	const char *spec; /* what followed the colon */
+	const char *spec; /* the part of --hv= after the colon */
 	char dir[64];	  /* a temporary directory of this world's own */
 	char names[WORLD_N_WHO][32];
 	int wait_ms;   /* how long something that must come may take */

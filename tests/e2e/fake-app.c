@@ -178,8 +178,7 @@ static void fake_attach(struct fake *f)
 		fake_wait(f);
 }
 
-/* ---- lies in the record: nothing that it names may be touched ----------------------------------
- */
+/* ---- lies in the record: nothing that it names may be touched ---------------------------- */
 
 static void lie_magic(struct fake *f)
 {

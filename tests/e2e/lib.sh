@@ -94,7 +94,7 @@ msgd_start() {
 }
 msgd_starts=0
 
-transport=any # what policy demands of every link
+transport=any # policy demands it of every link
 sim_option='' # of the emulator, or none
 world_start() {
 	[ -f "$dir/test.policy" ] || printf '%s\n' 'deny connect secret from any to any' \
@@ -165,7 +165,7 @@ transfer_stop() {
 		"$(sed -n 's/^received //p' "$dir/$1.sink.out")" ] || fail "$1: counts differ"
 }
 
-# What the processes have done so far: "context switches, CPU ticks". A busy loop need not switch.
+# The activity of processes so far: "context switches, CPU ticks". A busy loop need not switch.
 activity() {
 	local pid
 

@@ -195,7 +195,7 @@ static int role_source(char **args)
 	return 0;
 }
 
-/* Who stops the sink meanwhile has this process in the middle of its long message. */
+/* A test that stops the sink meanwhile has this process in the middle of its long message. */
 static int role_long(char **args)
 {
 	size_t len = strtoul(args[1], NULL, 0), first = message_make(0);
@@ -263,7 +263,7 @@ static int many(struct msg_sock *listener, const char *address, long n)
 		if (!listener && (msg_recv(socks[i], &number, 8, 0) != 8 || number != i))
 			end_error("answer", (unsigned long)i);
 	}
-	/* What nobody waits for there must not keep the peer awake. */
+	/* A message that nobody waits for there must not keep the peer awake. */
 	if (!listener && n > 1 && msg_send(socks[n - 1], &n, sizeof(n), 0) < 0)
 		end_error("send", (unsigned long)n);
 	printf("open %ld\n", n);

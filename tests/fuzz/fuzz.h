@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What every fuzz harness shares. A harness is one file that defines LLVMFuzzerTestOneInput, one
- * line in meson.build and a directory corpus/NAME; README.md tells more.
+ * The parts that every fuzz harness shares. A harness is one file that defines
+ * LLVMFuzzerTestOneInput, one line in meson.build and a directory corpus/NAME; README.md tells
+ * more.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

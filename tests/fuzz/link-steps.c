@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Those steps of a link's harness that do not depend on what the link goes over. */
+/* The steps of a link's harness that do not depend on the link's transport. */
 #include "tests/fuzz/link-steps.h"
 
 static void inject_frame(struct pair *pair, struct fuzz_input *input)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the harnesses of links share, whatever the link goes over: frames that the other side sends,
- * what msgd says, and what this side's application does.
+ * The steps that the harnesses of links share, whatever the transport: frames that the other side
+ * sends, messages of msgd, and calls of this side's application.
  */
 #ifndef TESTS_FUZZ_LINK_STEPS_H
 #define TESTS_FUZZ_LINK_STEPS_H

@@ -36,7 +36,7 @@ enum strict_step {
 static struct {
 	struct hv_ops ops;
 	const struct hv_ops *real;
-	int refusal; /* what the next sendv is answered; 0: what is true */
+	int refusal; /* the answer to the next sendv; 0: the true one */
 	struct hv *stranger;
 	struct hv_ring *stranger_ring;
 } world;
@@ -164,7 +164,7 @@ static void sleep_and_wake(struct pair *pair, struct fuzz_input *input)
 	const struct link *link = ctx->links.by_end;
 	uint8_t bytes[FRAME_HEADER_SIZE];
 
-	/* What waits for msgd's word is not watched (argo-strict.c). */
+	/* A ring that waits for msgd's word is not watched (argo-strict.c). */
 	if (!asleep || !link || link->state != LINK_UP || !pair->sides[THEIR].sim_hv)
 		return;
 	FUZZ_CHECK(link->armed && !argo_pending(link->transport));
@@ -195,7 +195,7 @@ static void end(struct pair *pair, struct fuzz_input *input)
 	}
 }
 
-/* What the peer's process does: nothing, once it is dead. */
+/* A step of the peer's process: nothing, once it is dead. */
 static void peer_step(struct pair *pair, enum strict_step step, struct fuzz_input *input)
 {
 	struct pair_side *peer = &pair->sides[THEIR];

@@ -218,7 +218,7 @@ static void run_close(void)
 	(void)call_close(b);
 	(void)call_close(b);
 
-	/* what was pending goes with the port, the mask stays */
+	/* a pending event goes with the port, the mask stays */
 	a = quiet_alloc(DOMID_SELF);
 	b = quiet_bind(a);
 	port_mask(b, true);

@@ -51,8 +51,7 @@ long grant_probe(unsigned int cmd)
 	return r == -XEN_EFAULT ? 0 : r;
 }
 
-/* ---- the table itself --------------------------------------------------------------------------
- */
+/* ---- the table itself -------------------------------------------------------------------- */
 
 const domid_t other_domids[N_OTHER_DOMIDS] = {0, MISSING, 0x7fef, DOMID_IO, DOMID_XEN, DOMID_COW,
 	DOMID_INVALID, DOMID_IDLE, 0x8000, 0xffff};

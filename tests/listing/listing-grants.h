@@ -16,7 +16,7 @@
 /* listing-grants.c */
 #define N_OTHER_DOMIDS 10U
 extern const domid_t other_domids[N_OTHER_DOMIDS];
-extern bool listing_version_2; /* what entries are */
+extern bool listing_version_2; /* entries are of version 2 */
 void put_status(int16_t status);
 void call_get_version(domid_t dom, unsigned int count);
 void call_set_version(uint32_t version);

@@ -100,7 +100,7 @@ static void run_map_wrong(void)
 	(void)call_map(listing_self, REF, WRITABLE, 0);
 	(void)call_map(listing_self, REF, WRITABLE, BAD_ADDRESS);
 	(void)call_map(listing_self, REF, READONLY, 0);
-	shell_entry(REF)->flags |= GTF_reading | GTF_writing; /* what Xen would set */
+	shell_entry(REF)->flags |= GTF_reading | GTF_writing; /* Xen would set these */
 	(void)call_map(listing_self, REF, WRITABLE, BAD_ADDRESS);
 	entry_set(REF, GTF_permit_access | GTF_reading | GTF_writing, listing_self, 0xffffffff);
 	(void)call_map(listing_self, REF, READONLY, window);
@@ -142,7 +142,7 @@ static void run_map(void)
 	call_unmap(&m, w0, 0, REF);
 	call_unmap(&n, w1, 0, REF);
 
-	/* what Xen looks at anew while it is mapped, and what not */
+	/* fields that Xen looks at anew while the page is mapped, and fields that it does not */
 	m = call_map(listing_self, REF, READONLY, w0);
 	shell_entry(REF)->domid = 0;
 	n = call_map(listing_self, REF, READONLY, w1);

@@ -46,7 +46,7 @@ static void maps(void)
 	uint64_t window = shell_window(0);
 	struct mapped m, n;
 
-	(void)call_map(listing_self, REF, WRITABLE, window); /* what was there is gone */
+	(void)call_map(listing_self, REF, WRITABLE, window); /* the former mapping there is gone */
 	full_set(REF, GTF_permit_access, listing_self, shell_frame(1));
 	(void)call_map(listing_self, 256, WRITABLE, window);
 	(void)call_map(listing_self, 255, WRITABLE, window);

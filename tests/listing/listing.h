@@ -23,7 +23,7 @@
 #include <xen/argo.h>
 #include <xen/grant_table.h>
 
-/* ---- what a shell provides ---------------------------------------------------------------- */
+/* ---- a shell's functions ------------------------------------------------------------------ */
 
 long shell_evtchn_op(int cmd, void *arg);
 long shell_grant_op(unsigned int cmd, void *uop, unsigned int count);

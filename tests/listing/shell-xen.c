@@ -93,8 +93,7 @@ void *memset(void *dst, int c, size_t n)
 	return dst;
 }
 
-/* ---- hypercalls --------------------------------------------------------------------------------
- */
+/* ---- hypercalls -------------------------------------------------------------------------- */
 
 static long hypercall(unsigned long number, unsigned long a, unsigned long b, unsigned long c,
 	unsigned long d, unsigned long e)
@@ -142,8 +141,7 @@ static void end(unsigned int reason)
 		(void)hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown, address(&op), 0, 0, 0);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------
- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 static uint64_t frame_of(const void *p)
 {
@@ -218,8 +216,7 @@ _Atomic uint16_t *shell_status_of(grant_ref_t ref)
 	return &((_Atomic uint16_t *)status_page)[ref];
 }
 
-/* ---- the console -------------------------------------------------------------------------------
- */
+/* ---- the console ------------------------------------------------------------------------- */
 
 void shell_print(const char *text, size_t len)
 {

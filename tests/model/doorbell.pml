@@ -168,7 +168,7 @@ inline take(process, location, with_fence, clear)
 	flag = 0
 }
 
-/* What tests/model/run takes out. S: `sleeping`; W: want_space. */
+/* tests/model/run takes these out. S: `sleeping`; W: want_space. */
 #ifdef NO_ARM_FENCE_S
 #define ARM_FENCE_S false
 #else

@@ -2,12 +2,12 @@
 /*
  * The emulator's locks and journals (hv/sim/memory/lock.h, hv/sim/memory/journal.h) while owners die at any step:
  * ACTORS processes make a transaction each in one domain, or in all, and up to DEATHS of them are
- * killed somewhere, recovering included. Whoever begins a transaction must find everything whole that
- * it may look at, nothing may change under it, and all that live must get to their end.
+ * killed somewhere, recovering included. A process that begins a transaction must find everything
+ * whole that it may look at, nothing may change under it, and all that live must get to their end.
  * tests/model/run checks this model, and that it fails once any part is taken out.
  *
- * What a transaction changes are two cells of a domain that must be equal, through the journal of
- * its lock, and after the commit a third, which is published.
+ * A transaction changes two cells of a domain that must be equal, through the journal of the
+ * domain's lock, and after the commit a third, which is published.
  *
  * Steps are as in the code: a record that counts, the store; the stores of a killed process are seen
  * in its order (journal.h), and what passes between processes passes by the locks, so memory is
@@ -55,7 +55,7 @@ inline change(g, cell)
 	half[cell] = !half[cell]
 }
 
-/* What no count covers any more is zeroed, for fewer states. */
+/* Records that no count covers any more are zeroed, for fewer states. */
 inline clear(g)
 {
 	n_redo[g] = false;

@@ -67,7 +67,7 @@ static void burst_rings(struct run *run)
 		do_register(run, self, aport + pick(run, 200), partner, 4032, &gfn, 1, 0);
 	for (uint32_t i = MODEL_RINGS; i-- > 0;)
 		do_unregister(run, self, aport + (i * 37) % MODEL_RINGS, partner);
-	for (uint32_t i = 0; i < MODEL_RINGS; i++) /* what was leaked by others stays */
+	for (uint32_t i = 0; i < MODEL_RINGS; i++) /* rings that others leaked stay */
 		if (d->rings[i].used && d->rings[i].aport >= aport)
 			do_unregister(run, self, d->rings[i].aport, d->rings[i].partner);
 }

@@ -106,7 +106,7 @@ struct m_domain {
 	bool argo;
 	bool paused;	  /* by its controller */
 	bool kernel_virq; /* its kernel takes VIRQ_ARGO: nothing is seen of it */
-	uint32_t n_argo;  /* what Xen counts against 128, its leak included */
+	uint32_t n_argo;  /* Xen counts these against 128, its leak included */
 	uint32_t n_pinned;
 	uint32_t max_port;
 	uint32_t n_valid; /* ports */
@@ -140,7 +140,7 @@ struct m_handle {
 	uint32_t mapper; /* MODEL_NONE: free */
 	uint32_t granter;
 	uint32_t ref;
-	uint32_t flags; /* what of it is still mapped */
+	uint32_t flags; /* the parts that are still mapped */
 };
 
 struct model {

@@ -113,7 +113,7 @@ void call_end_grant(struct run *run, int predicted, int actual);
 /* world.c */
 void world_begin(struct run *run);
 void world_end(struct run *run);
-void world_compare(struct run *run);	 /* what the last call touched */
+void world_compare(struct run *run);	 /* all that the last call touched */
 void world_compare_all(struct run *run); /* everything */
 uint32_t some_live(struct run *run);
 uint32_t some_zombie(struct run *run); /* MODEL_NONE */

@@ -116,7 +116,7 @@ void step_fifo(struct run *run)
 		step_expand_array(run);
 }
 
-/* ---- what guests do by themselves ----------------------------------------------------------- */
+/* ---- steps of guests by themselves ---------------------------------------------------------- */
 
 static void word_set(struct run *run, const struct m_domain *d, uint32_t port, uint32_t value)
 {
@@ -206,7 +206,7 @@ void guest_takes_fifo_events(struct run *run, uint32_t domain)
 		spoil(run, domain);
 }
 
-/* ---- what must be true ---------------------------------------------------------------------- */
+/* ---- invariants ----------------------------------------------------------------------------- */
 
 /* One queue, from its head to its tail, each event once: how many. */
 static uint32_t queue_check(struct run *run, uint32_t domain, uint32_t vcpu, uint32_t q)

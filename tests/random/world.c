@@ -115,7 +115,7 @@ void world_compare_all(struct run *run)
 		fail(run, "the segment is broken");
 }
 
-/* ---- who there is ------------------------------------------------------------------------- */
+/* ---- choosing a domain -------------------------------------------------------------------- */
 
 uint32_t some_live(struct run *run)
 {
@@ -362,7 +362,7 @@ void world_end(struct run *run)
 	model_free(run->m);
 }
 
-/* ---- what guests do by themselves ----------------------------------------------------------- */
+/* ---- steps of guests by themselves ---------------------------------------------------------- */
 
 void guest_word(struct run *run, uint32_t gfn, uint32_t offset, uint32_t value)
 {

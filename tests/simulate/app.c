@@ -43,7 +43,7 @@ struct conn {
 static const char *const call_names[N_CALLS] = {"msg_ctx_open", "msg_listen", "msg_connect",
 	"msg_accept", "msg_send", "msg_recv", "msg_close"};
 
-/* ---- what may fail, and why ----------------------------------------------------------------- */
+/* ---- failures that may be, and their causes ------------------------------------------------- */
 
 /* The errors that libmsg.h names for each call; not what is the caller's own mistake. */
 static const int documented[N_CALLS][12] = {

@@ -177,7 +177,7 @@ static void loop_once(struct event_base *base)
 	}
 }
 
-/* ---- what else the server calls ------------------------------------------------------------- */
+/* ---- other functions that the server calls -------------------------------------------------- */
 
 static bool logs;
 

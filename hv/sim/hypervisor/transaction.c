@@ -65,7 +65,7 @@ void txn_begin(struct xen *xen)
 
 void txn_begin_domain(struct xen *xen, uint32_t domain, struct xen *ret_txn)
 {
-	xen_step(xen); /* what was found without a lock may change now */
+	xen_step(xen); /* state that was read without a lock may change now */
 	while (!lock_take_domain(xen, SIM_GUARD_DOMAIN(domain))) {
 		txn_begin(xen); /* which recovers */
 		txn_abort(xen);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct proc_stat {
-	char name[64];	/* what prctl(PR_SET_NAME) and execve give it */
+	char name[64];	/* prctl(PR_SET_NAME) and execve set it */
 	char state;	/* R, S, D, T, t, Z, X */
 	int32_t tracer; /* the pid of its debugger; 0: none */
 	uint64_t start_time;

@@ -34,7 +34,7 @@ struct xen {
 		*seg;  /* borrowed by handles in one process, owned by the mapping's maker */
 	uint8_t *pool; /* the page pool, inside seg */
 	uint32_t slot;
-	uint32_t lock_word; /* what this slot writes into a lock */
+	uint32_t lock_word; /* this slot writes it into a lock */
 	/* The transaction's: the one for all, except in a view that txn_begin_domain returns. */
 	struct sim_guard *guard;
 	uint32_t n_empty; /* the owner's: polls that found nothing; see slot.c */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* hv.h over the emulated guest kernel. Semantics are there, and in guest-*.c; here is the glue. */
+/* hv.h over the emulated guest kernel. hv/sim/guest/ has the semantics; here is the glue. */
 #include "hv/sim/process/backend.h"
 
 #include <errno.h>

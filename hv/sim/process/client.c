@@ -29,7 +29,7 @@ struct peer {
 
 struct sim_client {
 	int socket;
-	pthread_mutex_t request_mutex; /* whoever holds it reads the socket */
+	pthread_mutex_t request_mutex; /* its holder reads the socket */
 	pthread_mutex_t peers_mutex;
 	struct peer peers[SIM_MAX_SLOTS];
 	uint32_t sequence;

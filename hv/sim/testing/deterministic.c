@@ -126,7 +126,7 @@ void sim_trace(struct sim *sim, const char *format, ...)
 	va_end(args);
 }
 
-/* ---- what the emulator asks ----------------------------------------------------------------- */
+/* ---- the emulator's questions --------------------------------------------------------------- */
 
 static struct sim *sim_of(struct xen *xen)
 {

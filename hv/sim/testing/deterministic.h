@@ -29,7 +29,7 @@ struct deterministic {
 	uint64_t rng;
 	struct sim_stats stats;
 	uint32_t no_faults; /* the toolstack is at work */
-	bool delivering;    /* what was held back comes now */
+	bool delivering;    /* interrupts that were held back come now */
 	/* When a held interrupt comes, and when a ring that seemed full is read; 0: none. */
 	uint64_t interrupt_ns[SIM_MAX_DOMAINS][SIM_MAX_VCPUS];
 	uint64_t room_ns[SIM_MAX_DOMAINS];

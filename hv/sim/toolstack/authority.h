@@ -40,7 +40,7 @@ struct domain_config {
 /* EEXIST, ENOSPC, EINVAL */
 int authority_domain_create(
 	struct authority *a, const struct domain_config *config, uint32_t *ret_index);
-/* The caller has killed its processes, or does with slot_detach; see authority_domains_reap. */
+/* The caller has killed its processes, or detaches their slots; see authority_domains_reap. */
 void authority_domain_kill(struct authority *a, uint32_t index);
 /* Frees dying domains without processes that nobody maps. */
 void authority_domains_reap(struct authority *a);

@@ -72,8 +72,7 @@ static void talk(struct msg_sock *from, struct msg_sock *to)
 	must(msg_recv(to, got, sizeof(got), 0) == 5 && memcmp(got, "hello", 5) == 0);
 }
 
-/* ---- non-blocking -------------------------------------------------------------------------------
- */
+/* ---- non-blocking ------------------------------------------------------------------------ */
 
 static void test_connect_in_the_background(void **state)
 {

@@ -294,8 +294,7 @@ static void test_taken_messages(void **state)
 	msg_buf_free(NULL);
 }
 
-/* ---- limits and options ------------------------------------------------------------------------
- */
+/* ---- limits and options ------------------------------------------------------------------ */
 
 static void test_too_long(void **state)
 {
@@ -408,8 +407,7 @@ static void test_peer(void **state)
 	must(msg_close(listener) == 0);
 }
 
-/* ---- ends -------------------------------------------------------------------------------------
- */
+/* ---- ends -------------------------------------------------------------------------------- */
 
 static void test_shutdown_halves(void **state)
 {
@@ -642,8 +640,7 @@ static void test_version(void **state)
 	must(sscanf(msg_version(), "%u.%u.%u%c", &major, &minor, &patch, &rest) == 3);
 }
 
-/* ---- a full ring ------------------------------------------------------------------------------
- */
+/* ---- a full ring ------------------------------------------------------------------------- */
 
 /* The receiver keeps up, so that its window is larger than a ring. */
 static void window_grow(void)

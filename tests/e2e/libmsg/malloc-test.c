@@ -36,8 +36,8 @@ struct ends {
 };
 
 /*
- * What a call may say when memory is short: ENOMEM, ENOBUFS where msgd passes on that an end could
- * make no link, or a reset. A time limit that has passed is a hang.
+ * A call may say when memory is short: ENOMEM, ENOBUFS where msgd passes on that an end could make
+ * no link, or a reset. A time limit that has passed is a hang.
  */
 static void must_have_failed_well(void)
 {

@@ -189,8 +189,7 @@ static void test_poll_is_woken(void **state)
 	must(events == POLLIN);
 }
 
-/* ---- msg_ctx_fd -------------------------------------------------------------------------------
- */
+/* ---- msg_ctx_fd -------------------------------------------------------------------------- */
 
 static bool readable(int fd, int timeout_ms)
 {

@@ -65,8 +65,7 @@ static void resume(const char *domain)
 	must(strstr(admin(request), "\"resume\"") != NULL);
 }
 
-/* ---- threads under load ------------------------------------------------------------------------
- */
+/* ---- threads under load ------------------------------------------------------------------ */
 
 static struct msg_ctx *server_ctx, *client_ctx;
 static struct msg_sock *listener;
@@ -169,8 +168,7 @@ static void test_storm(void **state)
 	testbed_watchdog(0);
 }
 
-/* ---- an event loop
- * -------------------------------------------------------------------------------- */
+/* ---- an event loop ----------------------------------------------------------------------- */
 
 /* One thread, both ends: until the condition holds, dispatches what the descriptors tell of. */
 static void loop_once(struct msg_ctx *ctx)
@@ -263,8 +261,7 @@ static void test_event_loop(void **state)
 	testbed_watchdog(0);
 }
 
-/* ---- while it is parked
- * ------------------------------------------------------------------------------ */
+/* ---- while it is parked ------------------------------------------------------------------ */
 
 static void connect_later(void *arg)
 {

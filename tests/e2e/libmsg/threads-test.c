@@ -139,8 +139,7 @@ static void test_round_trips(void **state)
 	run_pairs(ask_all, answer_all, 1000, 3000);
 }
 
-/* ---- all threads on one channel -----------------------------------------------------------------
- */
+/* ---- all threads on one channel ---------------------------------------------------------- */
 
 struct sharing {
 	struct msg_sock *sock;

@@ -35,8 +35,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- calls that block --------------------------------------------------------------------------
- */
+/* ---- calls that block -------------------------------------------------------------------- */
 
 static intptr_t call_receive(int limit_ms)
 {
@@ -184,8 +183,7 @@ static void test_limit_inside_message(void **state)
 	pump_stop(&pump);
 }
 
-/* ---- signals -----------------------------------------------------------------------------------
- */
+/* ---- signals ----------------------------------------------------------------------------- */
 
 struct interrupted {
 	const struct call *call;

@@ -21,7 +21,7 @@ struct store {
 		size_t len;
 	} records[STORE_MAX];
 	unsigned n_publish, n_remove;
-	int fail; /* what every call returns instead, if not 0 */
+	int fail; /* every call returns it instead, if it is not 0 */
 };
 
 static int store_index(const struct store *store, const char *key)

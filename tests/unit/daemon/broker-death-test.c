@@ -260,7 +260,7 @@ static void send_violation(struct pair *p, int i)
 	case 6: /* announcing without being asked */
 		app_announce_done(p->caller);
 		return;
-	case 7: /* what only msgd says */
+	case 7: /* a message that only msgd may send */
 		m = (struct control_message){.type = CONTROL_WELCOME, .request = 5};
 		break;
 	case 8: /* end 0 */

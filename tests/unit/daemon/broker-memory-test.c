@@ -202,8 +202,7 @@ static void check_answers(const struct seen *s)
 		assert_int_equal(s->answered[id], s->asked[id]);
 }
 
-/* ---- scenarios: begin() is safe, run() has an allocation that fails ----------------------------
- */
+/* ---- scenarios: begin() is safe, run() has an allocation that fails ---------------------- */
 
 static void begin_nothing(struct seen *s)
 {

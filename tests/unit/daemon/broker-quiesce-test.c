@@ -202,7 +202,7 @@ static void test_gone(void **state)
 			s.w->domains[i].generation++;
 	}
 	world_domains(s.w);
-	assert_true(s.w->n_reports > reports); /* whoever waits looks again */
+	assert_true(s.w->n_reports > reports); /* a command that waits looks again */
 	assert_false(broker_is_quiesced(s.w->broker, 2));
 	s.holder = app_new(s.w, 1, 2, false);
 	assert_int_equal(broker_quiesce(s.w->broker, 2), 0);

@@ -182,7 +182,7 @@ def unused_symbols(root, symbols, words):
             if is_excepted('function', name):
                 continue
             used = any(name in other.used for path, other in symbols.items() if path != source)
-            # what this build leaves out, and inline functions of headers
+            # uses in files that this build leaves out, and in inline functions of headers
             used = used or any(words[path][name] for path in words
                                if path.endswith('.c') and path not in symbols)
             used = used or any(words[path][name] > 1 for path in headers)

@@ -68,7 +68,7 @@ EXCEPTIONS = {
     'bench/sim-scale.c': ['hv/sim/*'],
 }
 
-# Who may include Xen's headers: hv, and the tests that speak to it at the level of its ABI.
+# These may include Xen's headers: hv, and the tests that speak to Xen at the level of its ABI.
 XEN_USERS = ['bench/xen.c', 'bench/peer-vchan.c', 'hv', 'kmod', 'tests/conformance', 'tests/unit/hv',
              'tests/random', 'tests/unit/sim', 'tests/xen', 'tests/listing', 'tests/kmod']
 
@@ -157,7 +157,7 @@ def users_of(root, header):
 
 
 def include_breach(root, path, bracket, target):
-    """What is wrong with one include, or None."""
+    """The breach of one include, or None."""
     if bracket == '<':
         if XEN_HEADER.match(target) and not any(is_under(path, user) for user in XEN_USERS):
             return 'only hv/ includes <%s>' % target

@@ -104,7 +104,7 @@ static void *agent_main(void *arg)
 		(void)close(fd);
 		fd = -1;
 	}
-	/* what is there can still be read, and the end after it */
+	/* bytes that are there can still be read, and the end after them */
 	if (fd >= 0)
 		(void)close(fd);
 	return NULL;

@@ -118,8 +118,7 @@ static void round_trip(void)
 	EXPECT(ring->tx_ptr, taken); /* the memory is the guest's, and stays as it was */
 }
 
-/* ---- end of the program ------------------------------------------------------------------------
- */
+/* ---- end of the program ------------------------------------------------------------------ */
 
 static void test_argo_round_trip(void **state)
 {

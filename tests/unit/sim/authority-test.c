@@ -199,8 +199,7 @@ static void test_another_build(void **state)
 	(void)rmdir(e.dir);
 }
 
-/* ---- malformed packets ------------------------------------------------------------------------
- */
+/* ---- malformed packets ------------------------------------------------------------------- */
 
 /* True if the connection is closed, which is what each of these must lead to. */
 static bool is_ended(int fd)
@@ -430,8 +429,7 @@ static void test_run_killed(void **state)
 	assert_int_equal(emulator_run(e, "destroy", "job", NULL, NULL), 1);
 }
 
-/* ---- a process that writes where it must not ---------------------------------------------------
- */
+/* ---- a process that writes where it must not --------------------------------------------- */
 
 static int start_logged(struct emulator *e, int log_fd)
 {

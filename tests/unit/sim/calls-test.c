@@ -244,7 +244,7 @@ static int receive(pid_t pid, struct hv *hv, struct hv_ring *ring)
 	for (uint32_t n = 1; n <= ROUNDS; n++) {
 		wait_until(&shared->n_sent, ROUNDS + n);
 		take_event(hv, shared->port);
-		if (n == 1) /* what was sent while it was masked: once more, coalesced */
+		if (n == 1) /* events sent while it was masked: once more, coalesced */
 			take_event(hv, shared->port);
 		atomic_store(&shared->n_taken, ROUNDS + n);
 	}

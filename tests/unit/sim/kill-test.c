@@ -99,8 +99,7 @@ static struct hv *open_in(const char *domain)
 	return hv;
 }
 
-/* ---- the survivors -----------------------------------------------------------------------------
- */
+/* ---- the survivors ----------------------------------------------------------------------- */
 
 static void wait_for_event(struct hv *hv, struct hv_ring *ring)
 {
@@ -181,8 +180,7 @@ static pid_t survivor_start(const char *domain, uint16_t partner, bool sends, in
 	_exit(0);
 }
 
-/* ---- the victims -------------------------------------------------------------------------------
- */
+/* ---- the victims ------------------------------------------------------------------------- */
 
 static void victim_events(struct hv *hv)
 {
@@ -287,8 +285,7 @@ static pid_t victim_start(uint64_t seed)
 	return pid;
 }
 
-/* ---- the test ----------------------------------------------------------------------------------
- */
+/* ---- the test ---------------------------------------------------------------------------- */
 
 /* Any moment will do: this is the dice, not a synchronisation. */
 static void pause_us(uint32_t us)

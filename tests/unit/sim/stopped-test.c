@@ -24,7 +24,7 @@
 
 #define LIMIT	   "1000"
 #define LIMIT_MS   1000
-#define REPORT_MS  1000 /* what is promised */
+#define REPORT_MS  1000 /* the report is promised within it */
 #define SLACK_MS   3000 /* half a second is promised; a busy machine may take more */
 #define WAIT_MAX_S 20	/* the test's own patience */
 
@@ -222,8 +222,7 @@ static int victim_end(const struct victim *v)
 	return status;
 }
 
-/* ---- somebody who waits -----------------------------------------------------------------------
- */
+/* ---- somebody who waits ------------------------------------------------------------------ */
 
 struct waiter {
 	pid_t pid;
@@ -273,7 +272,7 @@ static double waiter_end(const struct waiter *w)
 	return ms;
 }
 
-/* Until the log names the victim; its line is in ret_line. Returns how long that took. */
+/* Waits until the log names the victim; ret_text has the log. Returns the time that it took. */
 static double await_report(
 	const struct scene *s, const struct victim *v, char *ret_text, size_t size)
 {

@@ -32,7 +32,7 @@ static void test_coalesce(void **state)
 
 	assert_int_equal(store_publish(s, 1, 1, "k", "1", 1), 0);
 	store_watch(s, 5);
-	assert_int_equal(store_next(s, 5, &r), 1); /* those present first */
+	assert_int_equal(store_next(s, 5, &r), 1); /* first the records that are present */
 	assert_int_equal(store_next(s, 5, &r), 0);
 	assert_int_equal(store_publish(s, 1, 1, "k", "2", 1), 0);
 	assert_int_equal(store_publish(s, 1, 1, "other", "3", 1), 0);
