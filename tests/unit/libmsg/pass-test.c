@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Frames are taken in until something stops it, and each reason has an outcome of its own. The pass
+ * acts on the marks that are left: it ends links, tells msgd and sockets, and frees.
+ */
+#include "tests/support/aborts.h"
+#include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/support/link-pair.h"
+
+#define A 0 /* sends by hand */
+#define B 1 /* takes in */
+
+static int setup(void **state)
+{
+	*state = pair_new(4);
+	/* B takes in what A says at first, and says its own. */
+	pair_take(&((struct pair *)*state)->sides[B]);
+	pair_take(&((struct pair *)*state)->sides[A]);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static struct pair_side *side_of(void **state, unsigned side)
+{
+	return &((struct pair *)*state)->sides[side];
+}
+
+/* A whole message of zeros. */
+static void inject_message(void **state, uint32_t len)
+{
+	pair_inject_frame(*state, A,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = len,
+			.arg = len});
+}
+
+static void inject_bare(void **state, uint32_t channel, uint8_t type, uint32_t arg)
+{
+	pair_inject_frame(*state, A, &(struct frame){.channel = channel, .type = type, .arg = arg});
+}
+
+/* Bytes of frames that B has not moved past. */
+static uint32_t unread(struct pair_side *side)
+{
+	struct grant_end *end = container_of(side->link->transport, struct grant_end, paged.base);
+
+	return atomic_load(end->rx.produced) - end->rx.own;
+}
+
+/* ---- the outcomes of link_receive ------------------------------------------------------- */
+
+static void test_empty(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->link->turn = 1000;
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+	inject_message(state, 0);
+	inject_message(state, 16);
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+	assert_int_equal(unread(b), 0);
+	assert_int_equal(b->link->turn, 1000 - 16 - 32);
+}
+
+/* A message at the head of the queue serves a receive; later frames stay in the ring. */
+static void test_served_by_the_queue(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	inject_message(state, 16);
+	inject_message(state, 16);
+	b->link->turn = 1000;
+	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
+	assert_int_equal(unread(b), 32);
+}
+
+static void test_served_directly(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	char bytes[16];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct reader reader = {
+		.channel = b->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000); /* serves nobody */
+	inject_message(state, 16);
+	inject_message(state, 16);
+	b->channel->reader = &reader;
+	b->link->turn = 1000;
+	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
+	assert_true(reader.done);
+	assert_int_equal(reader.len, 16);
+	assert_null(b->channel->reader);
+	assert_int_equal(unread(b), 32);
+	assert_true(STAILQ_EMPTY(&b->channel->in));
+}
+
+/* What a frame makes due is sent by the caller, before the next frame is taken in. */
+static void test_due(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->channel->tx_open = false; /* a listener's end, which now hears the first frame */
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 6000);
+	b->link->turn = 1000;
+	assert_int_equal(link_receive(b->link, NULL), LINK_DUE);
+	assert_int_equal(unread(b), 16);
+	assert_int_equal(b->channel->tx_maxmsg, 5000);
+	assert_ptr_equal(channel_next_due(&b->link->channels), b->channel);
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+}
+
+static void test_unknown(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	inject_bare(state, 77, FRAME_CREDIT, 1);
+	inject_message(state, 16);
+	b->link->turn = 1000;
+	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
+	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
+	assert_int_equal(unread(b), 48);
+	link_skip(b->link);
+	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
+}
+
+/* The frame of a known channel settles what the answer to a SYNC was awaited for. */
+static void test_known_again(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	inject_bare(state, 77, FRAME_CREDIT, 1);
+	b->link->turn = 1000;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
+		link_sync(b->link, 5);
+		link_synced(b->link);
+		assert_int_equal(b->link->state, LINK_SYNCED);
+		if (i == 0)
+			assert_non_null(channel_new(&b->link->channels, 77, true));
+		else
+			link_skip(b->link);
+		assert_int_equal(link_receive(b->link, NULL), i == 0 ? LINK_DUE : LINK_EMPTY);
+		assert_int_equal(b->link->state, LINK_UP);
+		while (channel_next_due(&b->link->channels))
+			;
+		inject_bare(state, 78, FRAME_CREDIT, 1);
+	}
+	link_skip(b->link);
+	channel_close(channel_find(&b->link->channels, 77), CLOSE_NORMAL);
+}
+
+static void test_turn_over(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	for (int i = 0; i < 3; i++)
+		inject_message(state, 16);
+	b->link->turn = 64;
+	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
+	assert_int_equal(unread(b), 32);
+	b->link->turn = 31;
+	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
+	assert_int_equal(unread(b), 32);
+	b->link->turn = 32;
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+}
+
+static void test_violation(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->link->turn = 16384;
+	inject_message(state, CREDIT_INITIAL);
+	assert_int_equal(link_receive(b->link, NULL), LINK_VIOLATION);
+	assert_string_equal(b->link->channels.breach, "more data than the credit given");
+	/* It marks nothing and moves past nothing: the driver acts. */
+	assert_int_equal(b->link->state, LINK_UP);
+	assert_int_equal(unread(b), FRAME_HEADER_SIZE + CREDIT_INITIAL);
+	assert_true(TAILQ_EMPTY(&b->ctx->links.ending));
+}
+
+static void test_over_budget(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->link->turn = 1000;
+	b->ctx->pool.held = CHANNEL_BUDGET - 64;
+	inject_message(state, 64);
+	inject_message(state, 1);
+	assert_int_equal(link_receive(b->link, NULL), LINK_OVER_BUDGET);
+	assert_int_equal(unread(b), 32);
+	assert_int_equal(b->ctx->pool.held, CHANNEL_BUDGET);
+	assert_null(b->channel->partial);
+	b->ctx->pool.held = 64;
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+}
+
+static void test_out_of_memory(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->link->turn = 1000;
+	inject_message(state, 64);
+	failing_malloc_set(1);
+	assert_int_equal(link_receive(b->link, NULL), LINK_OUT_OF_MEMORY);
+	assert_true(failing_malloc_end());
+	assert_string_equal(b->link->channels.breach, "out of memory for a message");
+	assert_int_equal(b->ctx->pool.held, 0);
+	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
+}
+
+/* ---- the driver ------------------------------------------------------------------------- */
+
+static struct {
+	struct transport_ops ops;
+	void **state;
+	unsigned n_next;
+} endless;
+
+/* The peer writes one more frame for each that is moved past. */
+static void endless_next(struct transport *transport)
+{
+	transport_grant.next(transport);
+	endless.n_next++;
+	assert_in_range(endless.n_next, 0, 100000);
+	inject_bare(endless.state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
+}
+
+/* A peer that goes on writing has one turn, of as many bytes as its ring. */
+static void test_turn_of_an_endless_peer(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct transport *transport = b->link->transport;
+	uint32_t consumed;
+
+	endless.ops = transport_grant;
+	endless.ops.next = endless_next;
+	endless.state = state;
+	endless.n_next = 0;
+	transport->ops = &endless.ops;
+	while (unread(b) < transport->ring_len)
+		inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
+	consumed = atomic_load(&b->pair->page->end[B].consumed);
+	for (unsigned turn = 1; turn <= 3; turn++) {
+		driver_take(&b->ctx->driver, b->link, NULL);
+		assert_int_equal(endless.n_next, turn * transport->ring_len / FRAME_HEADER_SIZE);
+		/* All its room is given back, whatever is still there. */
+		assert_int_equal(atomic_load(&b->pair->page->end[B].consumed) - consumed,
+			turn * transport->ring_len);
+	}
+	assert_int_equal(b->link->state, LINK_UP);
+	assert_false(b->link->armed);
+	assert_true(driver_arm(&b->ctx->driver)); /* nobody may sleep */
+	assert_false(b->link->armed);
+	transport->ops = &transport_grant;
+	pair_take(b);
+	assert_false(driver_arm(&b->ctx->driver));
+	assert_true(b->link->armed);
+}
+
+/* Frames that were served wait; all others that are there are taken in. */
+static void test_take_goes_on_after_due(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	b->channel->tx_open = false;
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 6000);
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_int_equal(b->channel->tx_maxmsg, 6000);
+	assert_true(TAILQ_EMPTY(&b->link->channels.due));
+	assert_true(TAILQ_EMPTY(&b->ctx->pool.due));
+}
+
+/* Frames are taken in on the way to a send: what was kept back goes with what they make due. */
+static void test_take_shows_what_was_kept_back(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	unsigned before = b->n_events;
+
+	assert_int_equal(msg_send(b->sock, "x", 1, MSG_MORE), 1);
+	assert_true(b->link->transport->unpushed);
+	doorbell_arm(&b->pair->page->end[A].sleeping);
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000); /* makes nothing due */
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_false(b->link->transport->unpushed);
+	assert_int_equal(b->n_events, before + 1);
+	assert_int_equal(unread(side_of(state, A)), 32);
+}
+
+static void test_nothing_is_taken_while_syncing(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	inject_message(state, 16);
+	link_sync(b->link, 5);
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_int_equal(unread(b), 32);
+	assert_false(driver_arm(&b->ctx->driver)); /* it waits for msgd's answer */
+	assert_true(b->link->armed);
+	link_synced(b->link);
+	assert_false(b->link->armed); /* the driver looks at it */
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_int_equal(unread(b), 0);
+}
+
+/* ---- the life of a link ----------------------------------------------------------------- */
+
+static void move_link(void *arg)
+{
+	enum link_state *move = arg;
+	struct links links;
+	struct pool pool;
+	struct link link = {.links = &links, .state = move[0]};
+
+	pool_init(&pool);
+	links_init(&links, NULL, &pool);
+	link_set_state(&link, move[1]);
+	must(link.state == move[1]);
+	must(link.channels.up == link_is_up(&link));
+}
+
+static void test_link_moves(void **state)
+{
+	static const char legal[LINK_DEAD][LINK_DEAD + 1] = {
+		/* to: MAKING UP SYNCING SYNCED ENDING DEAD */
+		[LINK_MAKING - 1] = ".u..e.",
+		[LINK_UP - 1] = "..s.e.",
+		[LINK_SYNCING - 1] = "...se.",
+		[LINK_SYNCED - 1] = ".u..e.",
+		[LINK_ENDING - 1] = ".....d",
+		[LINK_DEAD - 1] = "......",
+	};
+
+	for (int from = LINK_MAKING; from <= LINK_DEAD; from++) {
+		for (int to = LINK_MAKING; to <= LINK_DEAD; to++) {
+			enum link_state move[2] = {(enum link_state)from, (enum link_state)to};
+
+			if (legal[from - 1][to - 1] != '.')
+				move_link(move);
+			else
+				assert_true(aborts(move_link, move));
+		}
+	}
+}
+
+/* Whatever its state is, a link can end, and its number is free then. */
+static void test_end_in_each_state(void **state)
+{
+	for (int s = LINK_MAKING; s <= LINK_SYNCED; s++) {
+		struct pair *pair = pair_new(4);
+		struct pair_side *b = &pair->sides[B];
+		struct transport *transport =
+			transport_new(&transport_grant, &b->hv, 0, 0, HV_PAGE_SIZE);
+		struct link *link;
+
+		transport->port = 9;
+		link = link_new(&b->ctx->links, transport, 50, 0, 0,
+			s == LINK_MAKING ? LINK_MAKING : LINK_UP);
+		if (s >= LINK_SYNCING)
+			link_sync(link, 5);
+		if (s == LINK_SYNCED)
+			link_synced(link);
+		assert_int_equal(link->state, s);
+		link_end(link, LINK_LEFT, "test");
+		assert_int_equal(link->state, LINK_ENDING);
+		assert_ptr_equal(link_find(&b->ctx->links, 50), link);
+		driver_pass(&b->ctx->driver);
+		assert_null(link_find(&b->ctx->links, 50));
+		assert_null(link_find_port(&b->ctx->links, 9));
+		assert_true(TAILQ_EMPTY(&b->ctx->links.grave));
+		assert_ptr_equal(TAILQ_FIRST(&b->ctx->links.unarmed), b->link);
+		assert_null(TAILQ_NEXT(b->link, entry_unarmed));
+		pair_free(pair);
+	}
+}
+
+/* msgd is told of an end that it does not know of, with the error of its cause. */
+static void test_told_errors(void **state)
+{
+	static const int told[] = {
+		[LINK_ENDED_BY_MSGD] = 0,
+		[LINK_PEER_GONE] = 0,
+		[LINK_LOST] = ECONNRESET,
+		[LINK_VIOLATED] = EPROTO,
+		[LINK_NO_MEMORY] = ENOMEM,
+		[LINK_LEFT] = 0,
+	};
+
+	for (size_t cause = 0; cause < ARRAY_SIZE(told); cause++) {
+		struct pair *pair = pair_new(4);
+		struct control_message message;
+
+		pair_end(&pair->sides[B], (enum link_cause)cause, "the reason");
+		if (told[cause]) {
+			assert_true(pair_control(&pair->sides[B], &message));
+			assert_int_equal(message.type, CONTROL_LINK_FAILED);
+			assert_int_equal(message.link_failed.end, PAIR_END);
+			assert_int_equal(message.link_failed.error, told[cause]);
+			assert_string_equal(message.link_failed.reason, "the reason");
+		}
+		assert_false(pair_control(&pair->sides[B], &message));
+		pair_free(pair);
+	}
+}
+
+/* What lies in the ring of a link that ends is taken in only if the peer kept to the protocol. */
+static void test_drained_causes(void **state)
+{
+	static const bool drained[] = {
+		[LINK_ENDED_BY_MSGD] = true,
+		[LINK_PEER_GONE] = true,
+		[LINK_LOST] = true,
+		[LINK_VIOLATED] = false,
+		[LINK_NO_MEMORY] = false,
+		[LINK_LEFT] = false,
+	};
+
+	for (size_t cause = 0; cause < ARRAY_SIZE(drained); cause++) {
+		struct pair *pair = pair_new(4);
+		void *arg = pair;
+
+		inject_bare(&arg, 77, FRAME_CREDIT, 1); /* of nobody; skipped */
+		inject_message(&arg, 16);
+		pair_end(&pair->sides[B], (enum link_cause)cause, "the reason");
+		assert_int_equal(!STAILQ_EMPTY(&pair->sides[B].channel->in), drained[cause]);
+		pair_free(pair);
+	}
+}
+
+/* The thread that spins looks at the memory of a link that has ended meanwhile. */
+static void test_spinning_keeps_the_dead(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct links *links = &b->ctx->links;
+
+	b->ctx->driver.spinning = true;
+	pair_end(b, LINK_LEFT, "test");
+	assert_null(links->by_end);
+	assert_ptr_equal(TAILQ_FIRST(&links->grave), b->link);
+	assert_int_equal(b->link->state, LINK_DEAD);
+	assert_int_equal(b->channel->state, CHANNEL_DEAD);
+	b->ctx->driver.spinning = false;
+	driver_pass(&b->ctx->driver);
+	assert_true(TAILQ_EMPTY(&links->grave));
+}
+
+/* ---- the pass --------------------------------------------------------------------------- */
+
+static unsigned channels_closed(struct pair_side *side)
+{
+	struct control_message message;
+	unsigned n = 0;
+
+	while (pair_control(side, &message)) {
+		assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
+		assert_int_equal(message.channel_closed.end, PAIR_END);
+		assert_int_equal(message.channel_closed.channel, PAIR_CHANNEL);
+		n++;
+	}
+	return n;
+}
+
+/* Both ends have said CLOSE: msgd hears it once, and the number can be granted again. */
+static void test_finished_is_told_once(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	sock_close_channel(b->sock, CLOSE_NORMAL);
+	driver_pass(&b->ctx->driver);
+	assert_int_equal(channels_closed(b), 0);
+	assert_int_equal(b->channel->state, CHANNEL_CLOSING);
+	inject_bare(state, PAIR_CHANNEL, FRAME_CLOSE, CLOSE_NORMAL);
+	for (int i = 0; i < 3; i++)
+		pair_take(b);
+	assert_int_equal(channels_closed(b), 1);
+	assert_null(channel_find(&b->link->channels, PAIR_CHANNEL));
+	b->channel = channel_new(&b->link->channels, PAIR_CHANNEL, true);
+	assert_non_null(b->channel);
+	assert_int_equal(b->ctx->pool.promised, CREDIT_INITIAL);
+	sock_set_channel(b->sock, b->channel);
+}
+
+/* A socket is told of its channel's change in the pass, once for all changes. */
+static void test_changed_is_told_once(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+
+	(void)msg_ctx_dispatch(b->ctx, &(struct msg_event){0}, 1);
+	assert_false(b->sock->ready);
+	channel_changed(b->channel);
+	channel_changed(b->channel);
+	assert_ptr_equal(TAILQ_FIRST(&b->ctx->pool.changed), b->channel);
+	assert_null(TAILQ_NEXT(b->channel, entry_changed));
+	assert_false(b->sock->ready);
+	assert_true(b->ctx->pool.marked);
+	driver_unlock(&b->ctx->driver);
+	assert_true(b->sock->ready);
+	assert_true(TAILQ_EMPTY(&b->ctx->pool.changed));
+	assert_false(b->ctx->pool.marked);
+}
+
+/* A mark of a channel that is freed before the pass is gone with it. */
+static void test_marks_of_a_freed_channel(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct channel *channel = channel_new(&b->link->channels, 8, false);
+
+	channel_changed(channel);
+	channel_block(channel);
+	assert_true(channel->due && channel->blocked && channel->changed);
+	channel_free(channel);
+	assert_true(TAILQ_EMPTY(&b->ctx->pool.changed));
+	assert_true(TAILQ_EMPTY(&b->ctx->pool.due));
+	assert_true(TAILQ_EMPTY(&b->link->channels.due));
+	assert_true(TAILQ_EMPTY(&b->link->channels.blocked));
+	assert_int_equal(b->ctx->pool.promised, CREDIT_INITIAL);
+}
+
+/* Whatever makes a channel due is sent before the lock is dropped. */
+static void test_due_is_sent_in_the_pass(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	unsigned before = b->n_events;
+
+	doorbell_arm(&b->pair->page->end[A].sleeping);
+	channel_set_maxmsg(b->channel, 4000);
+	assert_int_equal(unread(side_of(state, A)), 0);
+	driver_unlock(&b->ctx->driver);
+	assert_int_equal(unread(side_of(state, A)), 16);
+	assert_int_equal(b->n_events, before + 1);
+	assert_int_equal(b->channel->due, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_served_by_the_queue, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_served_directly, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_due, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turn_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_violation, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_over_budget, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turn_of_an_endless_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_take_goes_on_after_due, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_take_shows_what_was_kept_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_nothing_is_taken_while_syncing, setup, teardown),
+		cmocka_unit_test(test_link_moves),
+		cmocka_unit_test(test_end_in_each_state),
+		cmocka_unit_test(test_told_errors),
+		cmocka_unit_test(test_drained_causes),
+		cmocka_unit_test_setup_teardown(test_spinning_keeps_the_dead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_finished_is_told_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_changed_is_told_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_marks_of_a_freed_channel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_due_is_sent_in_the_pass, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
