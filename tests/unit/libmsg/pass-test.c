@@ -103,7 +103,7 @@ static void test_served_directly(void **state)
 	assert_true(STAILQ_EMPTY(&b->channel->in));
 }
 
-/* What a frame makes due is sent by the caller, before the next frame is taken in. */
+/* A frame that a taken frame makes due is sent by the caller, before the next frame is taken in. */
 static void test_due(void **state)
 {
 	struct pair_side *b = side_of(state, B);
@@ -414,7 +414,7 @@ static void test_told_errors(void **state)
 	}
 }
 
-/* What lies in the ring of a link that ends is taken in only if the peer kept to the protocol. */
+/* A frame in the ring of a link that ends is taken in only if the peer kept to the protocol. */
 static void test_drained_causes(void **state)
 {
 	static const bool drained[] = {
