@@ -18,19 +18,19 @@ long long field_number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-#define PARTY_SIZE 224
-#define AGE_SIZE   24
+#define AGE_SIZE 24
 
-/* "web(3)", "web(3) 1234 echo": a domain, or an application of it. ret_text: the caller's. */
-static const char *party_text(const json_t *party, char *ret_text, size_t size)
+/* "web(3) 1234 echo", an application of a domain, with a note behind it. */
+static void party_cell(struct table *table, const json_t *row, const char *key, const char *note)
 {
+	const json_t *party = json_object_get(row, key);
+
 	if (json_is_string(json_object_get(party, "domain")))
-		(void)snprintf(ret_text, size, "%s(%lld) %lld %s", field_text(party, "domain"),
+		table_cell(table, "%s(%lld) %lld %s%s", field_text(party, "domain"),
 			field_number(party, "domid"), field_number(party, "pid"),
-			field_text(party, "comm"));
+			field_text(party, "comm"), note);
 	else
-		(void)snprintf(ret_text, size, "(%lld) not back yet", field_number(party, "domid"));
-	return ret_text;
+		table_cell(table, "(%lld) not back yet%s", field_number(party, "domid"), note);
 }
 
 /* "5s", "3m", "2h", "4d". */
@@ -47,10 +47,12 @@ static const char *age_text(long long seconds, char *ret_text, size_t size)
 	return ret_text;
 }
 
-static void left_out_print(const json_t *answer)
+static void rows_end(struct table *table, const json_t *answer)
 {
 	long long left_out = field_number(answer, "left_out");
 
+	table_print(table);
+	table_free(table);
 	if (left_out)
 		(void)printf("... and %lld more\n", left_out);
 }
@@ -103,9 +105,7 @@ void domains_print(const json_t *answer)
 		table_cell(table, "%lld", field_number(used, "requests"));
 		table_cell(table, "%s", field_text(row, "uuid"));
 	}
-	table_print(table);
-	table_free(table);
-	left_out_print(answer);
+	rows_end(table, answer);
 }
 
 void names_print(const json_t *answer)
@@ -119,7 +119,7 @@ void names_print(const json_t *answer)
 	json_array_foreach(json_object_get(answer, "names"), i, row)
 	{
 		const json_t *holder = json_object_get(row, "holder");
-		char party[PARTY_SIZE], age[AGE_SIZE];
+		char age[AGE_SIZE];
 
 		table_cell(table, "%s", field_text(holder, "domain"));
 		table_cell(table, "%s", field_text(row, "name"));
@@ -127,13 +127,11 @@ void names_print(const json_t *answer)
 		table_cell(table, "%lld/%lld", field_number(row, "offered"),
 			field_number(row, "backlog"));
 		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
-		table_cell(table, "%s%s", party_text(holder, party, sizeof(party)),
+		party_cell(table, row, "holder",
 			json_is_false(json_object_get(row, "permitted")) ? " (no longer permitted)"
 									 : "");
 	}
-	table_print(table);
-	table_free(table);
-	left_out_print(answer);
+	rows_end(table, answer);
 }
 
 void links_print(const json_t *answer)
@@ -146,22 +144,18 @@ void links_print(const json_t *answer)
 
 	json_array_foreach(json_object_get(answer, "links"), i, row)
 	{
-		char party[PARTY_SIZE], age[AGE_SIZE];
+		char age[AGE_SIZE];
 
 		table_cell(table, "%s", field_text(row, "uid"));
-		table_cell(table, "%s",
-			party_text(json_object_get(row, "creator"), party, sizeof(party)));
-		table_cell(table, "%s",
-			party_text(json_object_get(row, "binder"), party, sizeof(party)));
+		party_cell(table, row, "creator", "");
+		party_cell(table, row, "binder", "");
 		table_cell(table, "%s", field_text(row, "transport"));
 		table_cell(table, "%s", field_text(row, "state"));
 		table_cell(table, "%lld", field_number(row, "channels"));
 		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
 		table_cell(table, "%s", field_text(row, "reason"));
 	}
-	table_print(table);
-	table_free(table);
-	left_out_print(answer);
+	rows_end(table, answer);
 }
 
 void channels_print(const json_t *answer)
@@ -174,21 +168,17 @@ void channels_print(const json_t *answer)
 
 	json_array_foreach(json_object_get(answer, "channels"), i, row)
 	{
-		char party[PARTY_SIZE], age[AGE_SIZE];
+		char age[AGE_SIZE];
 
 		table_cell(table, "%s", field_text(row, "link"));
 		table_cell(table, "%lld", field_number(row, "channel"));
 		table_cell(table, "%s", field_text(row, "name"));
 		table_cell(table, "%s", field_text(row, "type"));
-		table_cell(table, "%s",
-			party_text(json_object_get(row, "from"), party, sizeof(party)));
-		table_cell(
-			table, "%s", party_text(json_object_get(row, "to"), party, sizeof(party)));
+		party_cell(table, row, "from", "");
+		party_cell(table, row, "to", "");
 		table_cell(table, "%s", field_text(row, "transport"));
 		table_cell(table, "%s", field_text(row, "state"));
 		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
 	}
-	table_print(table);
-	table_free(table);
-	left_out_print(answer);
+	rows_end(table, answer);
 }

@@ -118,8 +118,10 @@ int tally_take(
 	struct broker *broker, const struct tally_key *key, uint32_t max, struct tally **ret_tally)
 {
 	struct tally *tally;
+	unsigned hash;
 
-	HASH_FIND(hh, broker->tallies, key, sizeof(*key), tally);
+	HASH_VALUE(key, sizeof(*key), hash); /* once: the key is long */
+	HASH_FIND_BYHASHVALUE(hh, broker->tallies, key, sizeof(*key), hash, tally);
 	if (max && tally && tally->count >= max)
 		return -EDQUOT;
 	if (!tally) {
@@ -128,7 +130,7 @@ int tally_take(
 			return -ENOMEM;
 		tally->broker = broker;
 		tally->key = *key;
-		HASH_ADD(hh, broker->tallies, key, sizeof(tally->key), tally);
+		HASH_ADD_BYHASHVALUE(hh, broker->tallies, key, sizeof(tally->key), hash, tally);
 		if (!hash_added(&tally->hh)) {
 			free(tally);
 			return -ENOMEM;

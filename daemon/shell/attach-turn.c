@@ -124,15 +124,19 @@ bool attach_publish(struct attach_table *table)
 	return !TAILQ_EMPTY(&table->ready);
 }
 
-void attach_send(struct attach *attach, const struct control_message *message)
+void attach_send(void *arg, void *peer, const struct control_message *message)
 {
+	struct attach *attach = peer;
+
 	control_ring_send(&attach->ring, message);
 	if (attach->ring.broken)
 		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
 	attach_make_dirty(attach);
 }
 
-bool attach_congested(const struct attach *attach)
+bool attach_congested(void *arg, void *peer)
 {
+	const struct attach *attach = peer;
+
 	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
 }

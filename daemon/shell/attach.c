@@ -131,8 +131,10 @@ void attach_reap(struct attach_table *table)
 	}
 }
 
-void attach_dropped(struct attach *attach)
+void attach_dropped(void *arg, void *peer, const char *reason)
 {
+	struct attach *attach = peer;
+
 	attach->process = NULL;
 	attach_close(attach, true);
 }

@@ -46,11 +46,12 @@ uint32_t attach_n_up(const struct attach_table *table);
 /* The hypervisor is gone: a call said -ENODEV. */
 bool attach_lost(const struct attach_table *table);
 
-/* ---- the broker's effects on one application ------------------------------------------------- */
-
-void attach_send(struct attach *attach, const struct control_message *message);
-/* The broker dropped it: the record goes now, the memory with the next attach_publish. */
-void attach_dropped(struct attach *attach);
-bool attach_congested(const struct attach *attach);
+/*
+ * The broker's effects on one application, in the form of struct broker_ops: peer is an attach. A
+ * dropped application's record goes at once, its memory with the next attach_publish.
+ */
+void attach_send(void *arg, void *peer, const struct control_message *message);
+void attach_dropped(void *arg, void *peer, const char *reason);
+bool attach_congested(void *arg, void *peer);
 
 #endif

@@ -43,21 +43,6 @@ struct server {
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
 
-static void on_send(void *arg, void *peer, const struct control_message *message)
-{
-	attach_send(peer, message);
-}
-
-static void on_drop(void *arg, void *peer, const char *reason)
-{
-	attach_dropped(peer);
-}
-
-static bool on_congested(void *arg, void *peer)
-{
-	return attach_congested(peer);
-}
-
 static void on_resumed(void *arg, uint16_t domid)
 {
 	struct server *server = arg;
@@ -91,9 +76,9 @@ static void on_log(void *arg, int priority, const char *text)
 }
 
 static const struct broker_ops server_broker_ops = {
-	.send = on_send,
-	.drop = on_drop,
-	.congested = on_congested,
+	.send = attach_send,
+	.drop = attach_dropped,
+	.congested = attach_congested,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
 	.timer = on_timer,
