@@ -80,6 +80,9 @@ static bool act_on(struct driver *driver, struct link *link, enum link_outcome o
 		end_largest(driver, link);
 		return false;
 	case LINK_VIOLATION:
+		/* Channels of which msgd has told already are reset with the link, not forgotten.
+		 */
+		control_take(driver->control);
 		link_end(link, LINK_VIOLATED, link->channels.breach);
 		return false;
 	case LINK_OUT_OF_MEMORY:

@@ -728,6 +728,38 @@ static void test_hostile_frames(void **state)
 	}
 }
 
+/* msgd has told of a channel, unread as yet, when its link breaks: it is accepted, and is reset. */
+static void test_told_before_the_violation(void **state)
+{
+	struct pair *pair = *state;
+	struct pair_side *side = &pair->sides[B];
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN), *taken;
+	struct control_message grant = {.type = CONTROL_CHANNEL,
+		.channel = {.end = PAIR_END,
+			.channel = 77,
+			.type = CHANNEL_SEQPACKET,
+			.transport = TRANSPORT_GRANT,
+			.name = "name",
+			.peer = {.domid = 1, .domain = "liar"}}};
+	struct frame frame = {.channel = PAIR_CHANNEL, .type = 99};
+	uint8_t bytes[FRAME_HEADER_SIZE];
+	char byte;
+
+	listener->nonblock = true;
+	assert_int_equal(sock_set_name(listener, "name", 2), 0);
+	grant.channel.listener = listener->handle;
+	control_ring_send(&side->msgd, &grant);
+	(void)control_ring_publish(&side->msgd);
+	frame_encode(&frame, bytes);
+	pair_inject(pair, A, bytes, sizeof(bytes));
+	pair_take(side);
+	taken = msg_accept(listener, LIBMSG_NONBLOCK);
+	assert_non_null(taken);
+	assert_int_equal(msg_recv(taken, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "a frame that makes no sense");
+}
+
 static void test_credit_past_reason(void **state)
 {
 	struct frame frame = {
@@ -954,6 +986,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_backlog_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connected_too_late, setup, teardown),
 		cmocka_unit_test(test_hostile_frames),
+		cmocka_unit_test_setup_teardown(test_told_before_the_violation, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_past_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_hoards_pays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
