@@ -77,7 +77,7 @@ static int agent_call(struct xen_hv *h, enum agent_op op, const char *key, const
 	return r;
 }
 
-/* ---- the writer of records --------------------------------------------------------------- */
+/* ---- identity and connection ------------------------------------------------------------- */
 
 /* The domain that Xen started. xenfs may not be mounted; the back ends' device is built in. */
 static bool is_initial_domain(void)

@@ -232,7 +232,7 @@ void lock_let_pass(struct xen *xen)
 	while ((word = word_load(xen, SIM_GUARD_ALL)) != 0 &&
 		n_taken_load(xen, SIM_GUARD_ALL) == n_taken)
 		if (sleep_on(xen, SIM_GUARD_ALL, word, &wait))
-			return; /* the taker of the domain's lock finds that its owner has died */
+			return; /* its owner is dead; the domain's lock shows where it died */
 }
 
 /* Takes it from a dead owner, too: returns that one's word. */
