@@ -37,8 +37,12 @@
  * Hazards
  *
  *   On fork(2): a context belongs to the process that opened it. In a forked child every function
- *   that is given the context, or a socket of it, fails with EBADFD and frees nothing. The child
- *   must open a context of its own.
+ *   that is given the context, or a socket of it, fails with EBADFD and frees nothing; msg_userdata
+ *   returns NULL. The child must open a context of its own.
+ *
+ *   On lack of memory: an application that has no memory for a message that arrives loses the link
+ *   to the peer, and one that has none for a new channel does, too. All channels over that link
+ *   fail with ECONNRESET at both ends; msg_reason says why.
  *
  *   On closing: an object must not be used after the call that closes it, nor by another thread
  *   during that call. msg_ctx_close closes all sockets of the context.
@@ -251,7 +255,7 @@ struct msg_sock *msg_listen(
  * Errors:
  *   EAGAIN           no channel waits: the listener is non-blocking, or the time is over
  *   EINVAL           not a listener, or unknown flags
- *   ENOMEM           out of memory
+ *   ENOMEM           out of memory; the channel still waits
  *   EINTR            a signal handler ran
  * A listener may lose its name: to a msgd that was started again and refuses it, or because the
  * context could not attach again. msg_accept then fails with the error of msg_listen that says why.
@@ -282,7 +286,7 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *   ETIMEDOUT        the time is over
  *   EHOSTDOWN        the time is over while msgd is away or the domain is quiesced
  *   ECONNRESET       the listener went away just then, also with LIBMSG_WAIT_NAME
- *   ENOMEM           out of memory
+ *   ENOMEM           out of memory; if msgd had granted the channel, see "Hazards"
  *   EINTR            a signal handler ran
  */
 struct msg_sock *msg_connect(
@@ -335,7 +339,8 @@ int msg_close(struct msg_sock *sock);
  *   ECONNRESET       the channel is lost; every later call fails so, too
  *   ENOTCONN         a connect that is not done, or failed
  *   EINVAL           unknown flags, or a listener
- *   ENOMEM           out of memory in the middle of a message: the channel is lost
+ *   ENOMEM           out of memory in the middle of a message: the channel is lost; every later
+ *                    call fails so, too
  *   EINTR            a signal handler ran; nothing was sent
  */
 ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags);
@@ -357,7 +362,8 @@ ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
  *                    every later call fails so, too
  *   ENOTCONN         a connect that is not done, or failed
  *   EINVAL           unknown flags, or a listener
- *   ENOMEM           out of memory: the channel is lost
+ *   ENOMEM           out of memory in the middle of a message, whose rest the call no longer
+ *                    waits for: the channel is lost; every later call fails so, too
  *   EINTR            a signal handler ran; nothing was received
  */
 ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags);
@@ -441,7 +447,10 @@ int msg_getpeer(struct msg_sock *sock, struct msg_peer *ret_peer);
 int msg_setopt(struct msg_sock *sock, int option, int64_t value);
 int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value);
 
-/* A pointer of the application's own; libmsg does not look at it. NULL at first. */
+/*
+ * A pointer of the application's own; libmsg does not look at it. NULL at first, and in a forked
+ * child.
+ */
 void msg_set_userdata(struct msg_sock *sock, void *userdata);
 void *msg_userdata(struct msg_sock *sock);
 
