@@ -438,6 +438,21 @@ static void test_drained_causes(void **state)
 	}
 }
 
+/* A link that the hypervisor has refused, and that ended before it was tried again. */
+static void test_end_while_refused(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct links *links = &b->ctx->links;
+
+	b->link->transport->retry_ns = 1000;
+	link_check(b->link, -EAGAIN);
+	assert_true(b->link->retrying);
+	assert_int_equal(links_retry_time(links), 1000);
+	pair_end(b, LINK_LEFT, "test");
+	assert_int_equal(links_retry_time(links), UINT64_MAX);
+	links_retry(links, 2000);
+}
+
 /* The thread that spins looks at the memory of a link that has ended meanwhile. */
 static void test_spinning_keeps_the_dead(void **state)
 {
@@ -565,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_end_in_each_state),
 		cmocka_unit_test(test_told_errors),
 		cmocka_unit_test(test_drained_causes),
+		cmocka_unit_test_setup_teardown(test_end_while_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spinning_keeps_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_finished_is_told_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_changed_is_told_once, setup, teardown),

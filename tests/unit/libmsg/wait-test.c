@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Threads that wait on one context: one drives and wakes the others, and another one drives when it
+ * leaves. Time limits, signals and calls that must not block.
+ */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/support/cmocka-all.h"
+#include "tests/support/link-pair.h"
+#include "tests/support/must.h"
+
+#define A     0	 /* waits */
+#define B     1	 /* is driven by hand */
+#define OTHER 4U /* a second channel */
+
+static struct pair_side *side_of(void **state, unsigned side)
+{
+	return &((struct pair *)*state)->sides[side];
+}
+
+static int setup(void **state)
+{
+	struct pair *pair = pair_new(4);
+	struct driver *driver = &pair->sides[A].ctx->driver;
+
+	pair_events(pair);
+	pair->sides[A].sock->nonblock = false;
+	driver->one_thread = false;
+	driver->spin_us = 0;
+	*state = pair;
+	pair_take(&pair->sides[B]);
+	pair_take(&pair->sides[A]);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static void say(struct pair_side *side, uint32_t number)
+{
+	struct channel *channel = channel_find(&side->link->channels, number);
+
+	must(channel && msg_send(channel->sock, "x", 1, 0) == 1);
+}
+
+/* ---- threads ---------------------------------------------------------------------------- */
+
+struct waiter {
+	pthread_t thread;
+	struct msg_sock *sock;
+	ssize_t (*call)(struct msg_sock *sock);
+	ssize_t result;
+	int error;
+	_Atomic bool done;
+};
+
+static void *waiter_run(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->result = waiter->call(waiter->sock);
+	waiter->error = errno;
+	atomic_store(&waiter->done, true);
+	return NULL;
+}
+
+static void waiter_start(
+	struct waiter *waiter, struct msg_sock *sock, ssize_t (*call)(struct msg_sock *sock))
+{
+	*waiter = (struct waiter){.sock = sock, .call = call};
+	must(pthread_create(&waiter->thread, NULL, waiter_run, waiter) == 0);
+}
+
+static ssize_t waiter_join(struct waiter *waiter)
+{
+	must(pthread_join(waiter->thread, NULL) == 0);
+	return waiter->result;
+}
+
+/* Until a thread sleeps in poll (or none), and so many others sleep for it. */
+static void await_sleepers(struct msg_ctx *ctx, bool asleep, unsigned n_waiting)
+{
+	struct driver *driver = &ctx->driver;
+	bool there;
+
+	do {
+		(void)sched_yield();
+		driver_lock(driver);
+		there = driver->asleep == asleep && driver->n_waiting == n_waiting;
+		driver_unlock(driver);
+	} while (!there);
+}
+
+static ssize_t receive(struct msg_sock *sock)
+{
+	char bytes[16];
+
+	return msg_recv(sock, bytes, sizeof(bytes), 0);
+}
+
+static ssize_t close_it(struct msg_sock *sock)
+{
+	return msg_close(sock);
+}
+
+/* The channels of two threads, of which the first drives and the second waits for it. */
+static void two_waiters(void **state, struct waiter waiters[2])
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct msg_sock *other = pair_channel(a, OTHER, true);
+
+	(void)pair_channel(b, OTHER, false);
+	driver_pass(&a->ctx->driver);
+	pair_take(b);
+	other->nonblock = false;
+	waiter_start(&waiters[0], a->sock, receive);
+	await_sleepers(a->ctx, true, 0);
+	waiter_start(&waiters[1], other, receive);
+	await_sleepers(a->ctx, true, 1);
+	assert_true(a->ctx->driver.driving);
+}
+
+static void test_driver_wakes_waiter(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct waiter waiters[2];
+
+	two_waiters(state, waiters);
+	say(b, OTHER);
+	assert_int_equal(waiter_join(&waiters[1]), 1);
+	await_sleepers(a->ctx, true, 0);
+	assert_false(atomic_load(&waiters[0].done));
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(waiter_join(&waiters[0]), 1);
+	assert_false(a->ctx->driver.driving);
+}
+
+static void test_waiter_drives_after_driver(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct waiter waiters[2];
+
+	two_waiters(state, waiters);
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(waiter_join(&waiters[0]), 1);
+	await_sleepers(a->ctx, true, 0); /* the other one sleeps in poll now */
+	assert_false(atomic_load(&waiters[1].done));
+	say(b, OTHER);
+	assert_int_equal(waiter_join(&waiters[1]), 1);
+}
+
+/* A link that ends is told to both, each by its own channel. */
+static void test_end_wakes_both(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct waiter waiters[2];
+
+	two_waiters(state, waiters);
+	driver_lock(&a->ctx->driver);
+	link_end(a->link, LINK_LEFT, "test");
+	driver_unlock(&a->ctx->driver);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(waiter_join(&waiters[i]), -1);
+		assert_int_equal(waiters[i].error, ECONNRESET);
+	}
+}
+
+static ssize_t accept_one(struct msg_sock *listener)
+{
+	return msg_accept(listener, 0) ? 0 : -1;
+}
+
+static struct msg_sock *listener_new(struct pair_side *side)
+{
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+
+	assert_int_equal(sock_set_name(listener, "name", 1), 0);
+	return listener;
+}
+
+/* A channel that is closed has no socket to be told: its thread wakes for the mark on the link. */
+static void test_end_wakes_close(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct waiter driving, closing;
+	struct msg_sock *listener = listener_new(a);
+
+	/* No room for CLOSE: it lingers. */
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	a->sock->linger_ms = 3600 * 1000;
+	waiter_start(&driving, listener, accept_one);
+	await_sleepers(a->ctx, true, 0);
+	waiter_start(&closing, a->sock, close_it);
+	await_sleepers(a->ctx, true, 1);
+	driver_lock(&a->ctx->driver);
+	link_end(a->link, LINK_LEFT, "test");
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(waiter_join(&closing), 0);
+	driver_lock(&a->ctx->driver);
+	sock_fail(listener, EACCES, "the test is over");
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(waiter_join(&driving), -1);
+	assert_int_equal(driving.error, EACCES);
+}
+
+/* What another thread does under the lock is not waited for: the sleeping driver looks again. */
+static void test_change_by_another_thread_wakes_driver(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct waiter waiter;
+
+	waiter_start(&waiter, a->sock, receive);
+	await_sleepers(a->ctx, true, 0);
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RD), 0);
+	assert_int_equal(waiter_join(&waiter), 0);
+}
+
+/* A thread that spins does not have the lock, and sees that another one has taken in its frame. */
+static void test_spinner_sees_what_another_took(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct driver *driver = &a->ctx->driver;
+	struct waiter waiter;
+	bool spinning = false;
+
+	driver->spin_us = 1000000000;
+	driver->n_cpus = 2;
+	waiter_start(&waiter, a->sock, receive);
+	while (!spinning) {
+		driver_lock(driver);
+		spinning = driver->spinning;
+		driver_unlock(driver);
+	}
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(waiter_join(&waiter), 1);
+	assert_false(driver->spinning);
+	assert_true(driver->spin_score > 0);
+}
+
+static void *set_userdata(void *arg)
+{
+	for (uintptr_t i = 0; i < 1000; i++)
+		msg_set_userdata(arg, (void *)i);
+	return NULL;
+}
+
+/* Userdata has the lock: the thread sanitizer says if not. */
+static void test_userdata_of_two_threads(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	pthread_t thread;
+
+	assert_null(msg_userdata(a->sock));
+	must(pthread_create(&thread, NULL, set_userdata, a->sock) == 0);
+	while (msg_userdata(a->sock) != (void *)999)
+		(void)sched_yield();
+	must(pthread_join(thread, NULL) == 0);
+}
+
+/* ---- signals ---------------------------------------------------------------------------- */
+
+static _Atomic unsigned n_signals;
+
+static void count_signal(int signal)
+{
+	atomic_fetch_add(&n_signals, 1);
+}
+
+static void handle_signals(void)
+{
+	struct sigaction action = {.sa_handler = count_signal};
+
+	must(sigaction(SIGUSR1, &action, NULL) == 0);
+	atomic_store(&n_signals, 0);
+}
+
+/* A signal between the lock's end and the sleep is none that interrupts: again, until it does. */
+static void signal_until_done(struct waiter *waiter)
+{
+	while (!atomic_load(&waiter->done)) {
+		must(pthread_kill(waiter->thread, SIGUSR1) == 0);
+		(void)sched_yield();
+	}
+}
+
+static void test_signal_interrupts(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct waiter waiters[2];
+
+	handle_signals();
+	two_waiters(state, waiters);
+	for (int i = 1; i >= 0; i--) { /* the one that waits, then the one that drives */
+		signal_until_done(&waiters[i]);
+		assert_int_equal(waiter_join(&waiters[i]), -1);
+		assert_int_equal(waiters[i].error, EINTR);
+	}
+	/* Nothing was received, and nothing is lost. */
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(receive(a->sock), 1);
+}
+
+static void test_signal_does_not_interrupt_close(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	static char bytes[60000];
+	struct waiter waiter;
+
+	handle_signals();
+	assert_int_equal(msg_send(a->sock, bytes, sizeof(bytes), MSG_DONTWAIT), sizeof(bytes));
+	a->sock->linger_ms = 3600 * 1000;
+	waiter_start(&waiter, a->sock, close_it);
+	await_sleepers(a->ctx, true, 0);
+	for (unsigned n = 0; n < 10; n++) {
+		must(pthread_kill(waiter.thread, SIGUSR1) == 0);
+		while (atomic_load(&n_signals) <= n)
+			(void)sched_yield();
+	}
+	assert_false(atomic_load(&waiter.done));
+	while (!atomic_load(&waiter.done)) {
+		(void)msg_recv(b->sock, bytes, sizeof(bytes), 0);
+		(void)sched_yield();
+	}
+	assert_int_equal(waiter_join(&waiter), 0);
+}
+
+/* ---- time ------------------------------------------------------------------------------- */
+
+static void test_deadlines(void **state)
+{
+	struct driver *driver = &side_of(state, A)->ctx->driver;
+	struct pair_side *a = side_of(state, A);
+
+	a->clock_step_ns = 1;
+	a->clock_ns = 5000000;
+	assert_int_equal(driver_deadline(driver, -1), DEADLINE_NEVER);
+	assert_int_equal(driver_deadline(driver, 0), DEADLINE_NOW);
+	assert_int_equal(driver_deadline(driver, 3), 5000001 + 3000000);
+	assert_int_equal(
+		driver_deadline(driver, INT32_MAX), 5000002 + (uint64_t)INT32_MAX * 1000000);
+}
+
+static void must_not_sleep(struct pair_side *side)
+{
+	fail_msg("a call that must not block sleeps");
+}
+
+/* Does what waits, and does not block. */
+static void test_not_at_all(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct msg_pollfd fd = {.sock = a->sock, .events = POLLIN};
+	char byte;
+
+	a->on_sleep = must_not_sleep;
+	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(msg_poll(&fd, 1, 0), 0);
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), 1);
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), 1);
+	a->on_sleep = NULL;
+}
+
+/* There is something to do at each look, but nothing that the call waits for. */
+static void publish_credit(struct pair_side *side)
+{
+	must(side->n_sleeps < 1000);
+	pair_inject_frame(side->pair, B,
+		&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = 1});
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+static void test_limit_holds_while_credit_comes(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct msg_pollfd fd = {.sock = a->sock, .events = POLLIN};
+	struct msg_sock *listener = listener_new(a);
+	uint32_t credit = a->channel->tx_credit;
+	unsigned before;
+
+	a->clock_step_ns = 1000000;
+	a->on_sleep = publish_credit;
+	a->sock->rcvtimeo_ms = listener->rcvtimeo_ms = 100;
+	assert_int_equal(receive(a->sock), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_in_range(a->n_sleeps, 2, 100);
+	assert_int_equal(a->channel->tx_credit, credit + a->n_sleeps);
+	before = a->n_sleeps;
+	assert_int_equal(msg_poll(&fd, 1, 100), 0);
+	assert_in_range(a->n_sleeps, before + 2, before + 100);
+	before = a->n_sleeps;
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, EAGAIN);
+	assert_in_range(a->n_sleeps, before + 2, before + 100);
+	assert_int_equal(msg_close(listener), 0);
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
+}
+
+/* The peer's ring is full again before each look: the time limit holds all the same. */
+static void keep_full(struct pair_side *side)
+{
+	must(side->n_sleeps < 1000);
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+static void test_limit_holds_without_room(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	static char bytes[60000];
+
+	a->channel->tx_credit = 1U << 20;
+	while (msg_send(a->sock, bytes, 64, MSG_DONTWAIT) == 64)
+		;
+	a->clock_step_ns = 1000000;
+	a->on_sleep = keep_full;
+	a->sock->sndtimeo_ms = 100;
+	a->n_sleeps = 0;
+	assert_int_equal(msg_send(a->sock, bytes, 64, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_in_range(a->n_sleeps, 2, 100);
+	/* Likewise at the end: what is left is lost, and the application hears of it. */
+	assert_false(a->channel->tx_partial);
+	STAILQ_INSERT_TAIL(
+		&a->channel->out, (struct msg_buf *)calloc(1, sizeof(struct msg_buf)), entry);
+	a->sock->linger_ms = 100;
+	a->n_sleeps = 0;
+	assert_int_equal(msg_close(a->sock), -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_in_range(a->n_sleeps, 2, 100);
+	a->on_sleep = NULL;
+}
+
+static unsigned n_endless;
+
+/* The peer writes one more frame for each that is moved past. */
+static void endless_next(struct transport *transport)
+{
+	transport_grant.next(transport);
+	must(++n_endless < 1000000);
+	pair_inject_frame(container_of(transport->hv, struct pair_side, hv)->pair, B,
+		&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = 1});
+}
+
+/* A ring that is never empty: the link is never armed, and time goes on. */
+static void test_limit_holds_in_an_endless_ring(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct transport_ops ops = transport_grant;
+
+	ops.next = endless_next;
+	a->link->transport->ops = &ops;
+	a->clock_step_ns = 1000000;
+	a->sock->rcvtimeo_ms = 100;
+	a->on_sleep = must_not_sleep;
+	publish_credit(a);
+	n_endless = 0;
+	assert_int_equal(receive(a->sock), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(n_endless > 4 * 4096 / FRAME_HEADER_SIZE);
+	assert_false(a->link->armed);
+	a->link->transport->ops = &transport_grant;
+	a->on_sleep = NULL;
+}
+
+/* ---- room ------------------------------------------------------------------------------- */
+
+/* B reads all that there is, as a peer that has slept. */
+static void make_room(struct pair_side *side)
+{
+	static char bytes[64];
+
+	must(side->n_sleeps < 100);
+	while (msg_recv(side->pair->sides[B].sock, bytes, sizeof(bytes), 0) >= 0)
+		;
+}
+
+/* A sender that waits, or a poller, has asked for an event when room appears. */
+static void test_room_ends_the_wait(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct msg_pollfd fd = {.sock = a->sock, .events = POLLOUT};
+	static char bytes[64];
+
+	a->on_sleep = make_room;
+	a->channel->tx_credit = 1U << 20;
+	for (int i = 0; i < 2; i++) {
+		while (msg_send(a->sock, bytes, 64, MSG_DONTWAIT) == 64)
+			;
+		assert_int_equal(errno, EAGAIN);
+		a->n_sleeps = 0;
+		if (i == 0)
+			assert_int_equal(msg_send(a->sock, bytes, 64, 0), 64);
+		else
+			assert_int_equal(msg_poll(&fd, 1, -1), 1);
+		assert_true(a->n_sleeps > 0);
+	}
+	a->on_sleep = NULL;
+}
+
+/* The descriptor for event loops is readable while there is something to do. */
+static void test_descriptor(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct msg_event event;
+	char byte;
+
+	a->sock->nonblock = true;
+	assert_true(fd.fd >= 0);
+	assert_int_equal(msg_ctx_fd(a->ctx), fd.fd);
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	say(b, PAIR_CHANNEL);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+	assert_ptr_equal(event.sock, a->sock);
+	assert_int_equal(poll(&fd, 1, 0), 1); /* it was not read yet */
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_driver_wakes_waiter, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiter_drives_after_driver, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_wakes_both, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_wakes_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_change_by_another_thread_wakes_driver, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_spinner_sees_what_another_took, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_userdata_of_two_threads, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_signal_interrupts, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_signal_does_not_interrupt_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deadlines, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_at_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_limit_holds_while_credit_comes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limit_holds_without_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_limit_holds_in_an_endless_ring, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
