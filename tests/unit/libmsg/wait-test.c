@@ -245,6 +245,77 @@ static void test_spinner_sees_what_another_took(void **state)
 	assert_true(driver->spin_score > 0);
 }
 
+/* A change that is no frame comes while a thread spins: the thread must not fall asleep over it. */
+static void test_spinner_sees_a_change(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct waiter waiter;
+	bool spinning = false;
+
+	driver->spin_us = 50000;
+	driver->n_cpus = 2;
+	waiter_start(&waiter, a->sock, receive);
+	while (!spinning) {
+		driver_lock(driver);
+		spinning = driver->spinning;
+		if (spinning) {
+			channel_ignore(a->channel);
+			channel_changed(a->channel);
+		}
+		driver_unlock(driver);
+	}
+	assert_int_equal(waiter_join(&waiter), 0);
+}
+
+/*
+ * A thread that has said that it waits, and does not sleep yet, must find another number than the
+ * one that it read.
+ */
+static void test_number_moves_for_those_who_wait(void **state)
+{
+	struct driver *driver = &side_of(state, A)->ctx->driver;
+	uint32_t seq = atomic_load(&driver->wait_seq);
+
+	driver_lock(driver);
+	driver->pool->wake = true;
+	driver_unlock(driver);
+	assert_int_equal(atomic_load(&driver->wait_seq), seq);
+	driver_lock(driver);
+	driver->n_waiting = 1;
+	driver_unlock(driver);
+	assert_int_equal(atomic_load(&driver->wait_seq), seq);
+	driver_lock(driver);
+	driver->pool->wake = true;
+	driver_unlock(driver);
+	assert_int_equal(atomic_load(&driver->wait_seq), seq + 1);
+	driver->n_waiting = 0;
+}
+
+/* Each change wakes the sleeping driver once. */
+static void test_kicks_are_read(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct waiter waiter;
+
+	waiter_start(&waiter, a->sock, receive);
+	for (unsigned n = 1; n <= 20; n++) {
+		bool asleep = false;
+
+		while (!asleep) {
+			(void)sched_yield();
+			driver_lock(driver);
+			asleep = driver->asleep && a->n_sleeps == n;
+			must(a->n_sleeps <= n);
+			driver->pool->wake = asleep;
+			driver_unlock(driver);
+		}
+	}
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RD), 0);
+	assert_int_equal(waiter_join(&waiter), 0);
+}
+
 static void *set_userdata(void *arg)
 {
 	for (uintptr_t i = 0; i < 1000; i++)
@@ -306,6 +377,21 @@ static void test_signal_interrupts(void **state)
 	/* Nothing was received, and nothing is lost. */
 	say(b, PAIR_CHANNEL);
 	assert_int_equal(receive(a->sock), 1);
+}
+
+/* A driver that leaves empty-handed leaves the driving to another thread. */
+static void test_waiter_drives_after_signal(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct waiter waiters[2];
+
+	handle_signals();
+	two_waiters(state, waiters);
+	signal_until_done(&waiters[0]);
+	assert_int_equal(waiter_join(&waiters[0]), -1);
+	await_sleepers(a->ctx, true, 0);
+	say(b, OTHER);
+	assert_int_equal(waiter_join(&waiters[1]), 1);
 }
 
 static void test_signal_does_not_interrupt_close(void **state)
@@ -476,14 +562,15 @@ static void test_limit_holds_in_an_endless_ring(void **state)
 
 /* ---- room ------------------------------------------------------------------------------- */
 
-/* B reads all that there is, as a peer that has slept. */
+/* B moves past all that is there, and says nothing but that there is room. */
 static void make_room(struct pair_side *side)
 {
-	static char bytes[64];
+	struct transport *transport = side->pair->sides[B].link->transport;
 
 	must(side->n_sleeps < 100);
-	while (msg_recv(side->pair->sides[B].sock, bytes, sizeof(bytes), 0) >= 0)
-		;
+	while (transport->ops->peek(transport) > 0)
+		transport->ops->next(transport);
+	transport_give_back(transport, true);
 }
 
 /* A sender that waits, or a poller, has asked for an event when room appears. */
@@ -533,6 +620,54 @@ static void test_descriptor(void **state)
 	assert_int_equal(poll(&fd, 1, 0), 0);
 }
 
+static void say_twice(struct pair_side *side)
+{
+	must(side->n_sleeps < 100);
+	for (int i = 0; i < 2; i++)
+		say(&side->pair->sides[B], PAIR_CHANNEL);
+}
+
+/* A call that blocks has taken the event of a message that it left in the ring. */
+static void test_descriptor_after_a_call_that_blocked(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	a->on_sleep = say_twice;
+	assert_int_equal(receive(a->sock), 1);
+	a->on_sleep = NULL;
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+	assert_int_equal(receive(a->sock), 1);
+}
+
+/* A peer that goes on writing does not keep msg_ctx_dispatch: the rest is for its next call. */
+static void test_dispatch_of_an_endless_ring(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct transport_ops ops = transport_grant;
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	ops.next = endless_next;
+	a->link->transport->ops = &ops;
+	publish_credit(a);
+	n_endless = 0;
+	(void)msg_ctx_dispatch(a->ctx, &event, 1);
+	assert_in_range(n_endless, 1, 10 * 4 * 4096 / FRAME_HEADER_SIZE);
+	/* The socket has nothing to tell, but there is more to take in. */
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	assert_true(TAILQ_EMPTY(&a->ctx->socks.ready));
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	a->link->transport->ops = &transport_grant;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -544,8 +679,13 @@ int main(void)
 			test_change_by_another_thread_wakes_driver, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_spinner_sees_what_another_took, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_number_moves_for_those_who_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kicks_are_read, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_userdata_of_two_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_signal_interrupts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiter_drives_after_signal, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_signal_does_not_interrupt_close, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deadlines, setup, teardown),
@@ -557,6 +697,9 @@ int main(void)
 			test_limit_holds_in_an_endless_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_descriptor_after_a_call_that_blocked, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dispatch_of_an_endless_ring, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
