@@ -211,7 +211,7 @@ static void test_end_wakes_close(void **state)
 	assert_int_equal(driving.error, EACCES);
 }
 
-/* What another thread does under the lock is not waited for: the sleeping driver looks again. */
+/* The sleeping driver wakes and looks again when another thread has changed something. */
 static void test_change_by_another_thread_wakes_driver(void **state)
 {
 	struct pair_side *a = side_of(state, A);
