@@ -224,8 +224,7 @@ static int evtchn_do(struct xen *xen, uint16_t domid, int cmd, void *arg)
 	txn_begin(xen);
 	domain = sim_domain_find(xen, domid);
 	r = domain == DOMAIN_NONE ? -ESRCH : evtchn_dispatch(xen, domain, cmd, &copy);
-	/* Also where it failed: a bucket that became valid for it stays so; nothing else changed.
-	 */
+	/* Also after a failure: a bucket that became valid stays so; nothing else changed. */
 	txn_commit(xen);
 	if (r < 0)
 		return r;

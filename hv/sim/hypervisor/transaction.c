@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Commit, abort and recovery; see transaction.h. Must never allocate, and block only on the locks.
- */
+/* Commit, abort, recovery; see transaction.h. Must never allocate, and block only on the locks. */
 #include "hv/sim/hypervisor/transaction.h"
 
 #include "hv/sim/hypervisor/publish.h"

@@ -534,8 +534,7 @@ static void check_all(struct check *c)
 	}
 }
 
-/* 16 MiB of which next to nothing is touched: calloc would clear it all, from the second time on.
- */
+/* 16 MiB, of which little is touched: calloc would clear it all, from the second time on. */
 #define N_NOTIFY_LEN ((size_t)SIM_MAX_DOMAINS * SIM_MAX_PORTS * sizeof(uint16_t))
 
 int segment_check(struct xen *xen, FILE *out)
