@@ -159,8 +159,7 @@ void channel_drop_out(struct channel *channel);
 void channel_changed(struct channel *channel);
 /* Bytes in the channel's private memory, and bytes announced for it. */
 uint64_t channel_held(const struct channel *channel);
-/* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is among those asked for.
- */
+/* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */
 short channel_events(const struct channel *channel, short asked);
 
 /* ---- receive.c -------------------------------------------------------------------------- */

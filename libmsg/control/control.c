@@ -277,8 +277,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 
 	(void)snprintf(
 		hello.hello.comm, sizeof(hello.hello.comm), "%s", program_invocation_short_name);
-	/* The messages that wait were meant for the msgd that is gone; requests are sent again
-	 * below. */
+	/* Messages that wait were for the msgd that is gone; requests are sent again below. */
 	control_ring_clear(&control->ring);
 	control->epoch = epoch;
 	if (control->state == CONTROL_ATTACHED)

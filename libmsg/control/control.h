@@ -58,8 +58,7 @@ int control_open(struct control *control);
 void control_close(struct control *control);
 /* Gives pages and port back; the record stays. */
 void control_release(struct control *control);
-/* Reads what msgd wrote, notices that msgd came or went. Only ever called outside of other loops.
- */
+/* Reads what msgd wrote, notices that msgd came or went. Called outside of other loops only. */
 void control_take(struct control *control);
 /* Queues a message; control_publish sends. */
 void control_send(struct control *control, const struct control_message *message);

@@ -138,8 +138,7 @@ void link_room(struct link *link);
 void link_push(struct link *link);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
-/* r: the result of transport_put, or of a function that calls it. Ends a link whose transport
- * failed. */
+/* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */
 void link_check(struct link *link, int r);
 /* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */
 uint64_t links_retry_time(const struct links *links);

@@ -18,8 +18,7 @@ struct grant_end {
 	struct hv_map *map;	/* owned, binder's: both rings */
 };
 
-/* For tests: points the rings at their memory and the page's counters. ring_len and role are set.
- */
+/* For tests: points the rings at their memory and the page's counters; ring_len, role are set. */
 void grant_rings_init(struct grant_end *end, uint8_t *creator_ring, uint8_t *binder_ring);
 
 #endif

@@ -80,8 +80,7 @@ static bool act_on(struct driver *driver, struct link *link, enum link_outcome o
 		end_largest(driver, link);
 		return false;
 	case LINK_VIOLATION:
-		/* Channels of which msgd has told already are reset with the link, not forgotten.
-		 */
+		/* Channels that msgd has told of are reset with the link, not forgotten. */
 		control_take(driver->control);
 		link_end(link, LINK_VIOLATED, link->channels.breach);
 		return false;
