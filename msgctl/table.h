@@ -10,8 +10,7 @@
 
 struct table;
 
-/* heads: NULL-terminated, borrowed. Exits on lack of memory, as the rest here: msgctl is a command.
- */
+/* heads: NULL-terminated, borrowed. Exits on lack of memory, as all of msgctl: it is a command. */
 struct table *table_new(const char *const *heads);
 /* Adds one cell; a row is full with as many as there are heads. */
 __attribute__((format(printf, 2, 3))) void table_cell(struct table *table, const char *format, ...);
