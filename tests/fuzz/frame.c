@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Link frames, one header after the other: what decodes has one form and keeps section 4's bounds.
- */
+/* Link frames, one header after the other: a decoded frame has one form and section 4's bounds. */
 #include "proto/frame.h"
 #include "tests/fuzz/fuzz.h"
 

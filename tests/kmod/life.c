@@ -221,8 +221,7 @@ static void migrated(void)
 	printf("     %u sent, %u were there after it\n", sent, left);
 }
 
-/* Whether it was refused as is expected; else the domain has migrated, and is not `self` any more.
- */
+/* Whether it was refused as expected; else the domain has migrated, and is not `self` any more. */
 static bool register_refused(void)
 {
 	long r;

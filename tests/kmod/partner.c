@@ -131,8 +131,7 @@ static void partner_dies(void)
 	printf("unregistered\n");
 	fflush(stdout);
 
-	/* Xen has no Argo for it any more, and takes no more rings for it; but it is still known.
-	 */
+	/* Xen has no Argo for it any more, and takes no rings for it; but it is still known. */
 	while ((r = ring_register(b, 0, partner, 64)) == 0) {
 		EXPECT(close(b), 0);
 		b = ring_open();

@@ -177,8 +177,7 @@ static void poll_room_for_two(void)
 	helper_end(pid);
 }
 
-/* Messages interrupt nobody while nobody waits in poll; what a poll had armed ends with one more.
- */
+/* Messages interrupt nobody while nobody waits in poll; a watch that poll armed ends with one. */
 static void no_virq_unless_awaited(void)
 {
 	uint64_t before;

@@ -85,7 +85,9 @@ void line_end(void);
 /* A call whose argument decides nothing. */
 void fault_lines(const char *operation, int cmd, bool grant);
 
-/* listing-events.c, listing-fifo.c, listing-grants.c, listing-map.c, listing-copy.c, listing-argo.c
+/*
+ * listing-events.c, listing-fifo.c, listing-grants.c, listing-map.c, listing-copy.c,
+ * listing-argo.c
  */
 struct section {
 	const char *name;

@@ -88,8 +88,7 @@ struct run {
 	struct xen *xen;
 	struct model *m;
 	uint32_t n_live, live[MODEL_DOMAINS]; /* indices, Domain-0's first */
-	/* Memory that the callers hand over, in pages of Domain-0 that the model knows nothing of.
-	 */
+	/* Memory that the callers hand over, in pages of Domain-0 unknown to the model. */
 	uint8_t *arg1, *arg2, *data;
 	/* The call that is being made. */
 	enum op op;

@@ -288,8 +288,7 @@ static void zombie_release(struct run *run, uint32_t index)
 			do_unmap(run, run->m->handles[handle].mapper, handle);
 }
 
-/* Shut down, to be run again or destroyed; the hypercalls that it makes meanwhile are Xen's to
- * judge. */
+/* Shut down, to be run again or destroyed; Xen judges the hypercalls that it makes meanwhile. */
 static void domain_stop(struct run *run, uint32_t index)
 {
 	uint16_t domid = run->m->domains[index].domid;

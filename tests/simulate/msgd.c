@@ -139,8 +139,7 @@ static void event_run(struct event *event, short what)
 	base->inside = false;
 }
 
-/* Before the loop sleeps: the broker worked with the time of its last turn, not of an earlier one.
- */
+/* Before the loop sleeps: the broker worked with the time of its last turn, of no earlier one. */
 static void clock_check(const struct event_base *base)
 {
 	const struct msgd *msgd = base->world->msgd;

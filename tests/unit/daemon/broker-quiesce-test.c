@@ -98,8 +98,7 @@ static void test_quiesce(void **state)
 	world_free(s.w);
 }
 
-/* The one that asked for the link is in the quiesced domain; a third domain's link is left alone.
- */
+/* The link's caller is in the quiesced domain; a third domain's link is left alone. */
 static void test_only_that_domain(void **state)
 {
 	const struct control_message *m;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bounds-checked cursors by themselves: decoders check lengths first, so they never get that
- * far. */
+/* The bounds-checked cursors by themselves: decoders check lengths first and never get so far. */
 #include "tests/support/cmocka-all.h"
 
 #include <stdlib.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The invariant checker finds what is wrong: without this, no other test's last line says a thing.
- */
+/* The invariant checker finds faults: without this, no other test's last line says a thing. */
 #include "tests/unit/sim/support.h"
 
 #include "base/macro.h"

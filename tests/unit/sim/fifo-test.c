@@ -381,8 +381,7 @@ static void test_reset(void **state)
 	EXPECT_WALK(&f, 0, port);
 }
 
-/* With the emulated kernel: it boots again, in the pages that it has, and its processes start over.
- */
+/* With the emulated kernel: it boots again, in its old pages, and its processes start over. */
 static void test_reset_kernel(void **state)
 {
 	struct world *w = *state;

@@ -60,8 +60,7 @@ static void test_entry_rewritten(void **state)
 	assert_int_equal(a->grants[100], entry(GTF_invalid, 77, 0xffffffffU));
 }
 
-/* Only a writer's end clears GTF_writing, whoever set it; a bad frame clears what was set for it.
- */
+/* Only a writer's end clears GTF_writing, whoever set it; a bad frame clears its own bits. */
 static void test_entry_flags(void **state)
 {
 	struct world *w = *state;
