@@ -1,0 +1,810 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The control link from attaching to its end, against a msgd that the test plays over the same
+ * pages: HELLO, announcements, rings that are full or broken, quiescing and attaching again.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libmsg/api/ctx.h"
+#include "libmsg/control/request.h"
+#include "tests/support/aborts.h"
+#include "tests/support/cmocka-all.h"
+
+#define PORT 1U
+
+/* A hypervisor that has pages, one port and one record. */
+static struct {
+	struct hv hv; /* first */
+	void *pages[2];
+	unsigned n_shared;
+	unsigned n_events;
+	bool port;
+	char key[HV_STORE_KEY_MAX]; /* "": no record */
+	uint8_t record[HV_STORE_VALUE_MAX];
+	size_t record_len;
+	bool watched, told_removed;
+	int share_error, watch_error, publish_error;
+} fake;
+
+static uint16_t fake_domid(struct hv *hv)
+{
+	return 5;
+}
+
+static uint64_t fake_now_ns(struct hv *hv)
+{
+	return 1000;
+}
+
+static int fake_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
+{
+	return 0;
+}
+
+static int fake_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
+{
+	must(remote == HV_BROKER_DOMID && !fake.port);
+	fake.port = true;
+	*ret_port = PORT;
+	return 0;
+}
+
+static int fake_close(struct hv *hv, uint32_t port)
+{
+	if (port != PORT) /* a link's, which the test has made up */
+		return 0;
+	must(fake.port && fake.n_shared == 0);
+	fake.port = false;
+	return 0;
+}
+
+static int fake_send(struct hv *hv, uint32_t port)
+{
+	must(port == PORT && fake.port);
+	fake.n_events++;
+	return 0;
+}
+
+static int fake_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
+	struct hv_ring **ret_ring)
+{
+	return -ENOSYS;
+}
+
+static int fake_share(struct hv *hv, uint16_t remote, size_t n,
+	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
+	struct hv_share **ret_share)
+{
+	void *pages;
+
+	if (fake.share_error && fake.n_shared == 1)
+		return fake.share_error;
+	pages = aligned_alloc(HV_PAGE_SIZE, n * HV_PAGE_SIZE);
+	must(pages && remote == HV_BROKER_DOMID && fake.n_shared < 2);
+	must((n == 1) == (fake.n_shared == 0) && (notify != NULL) == (n == 1));
+	memset(pages, 0, n * HV_PAGE_SIZE);
+	for (size_t i = 0; i < n; i++)
+		ret_refs[i] = 100 + (uint32_t)(fake.n_shared + i);
+	fake.pages[fake.n_shared++] = pages;
+	*ret_addr = pages;
+	*ret_share = pages;
+	return 0;
+}
+
+static void fake_unshare(struct hv *hv, struct hv_share *share)
+{
+	must(fake.n_shared > 0 && fake.pages[fake.n_shared - 1] == (void *)share);
+	free(fake.pages[--fake.n_shared]);
+}
+
+static int fake_publish(struct hv *hv, const char *key, const void *value, size_t len)
+{
+	if (fake.publish_error)
+		return fake.publish_error;
+	(void)snprintf(fake.key, sizeof(fake.key), "%s", key);
+	memcpy(fake.record, value, len);
+	fake.record_len = len;
+	return 0;
+}
+
+static int fake_remove(struct hv *hv, uint16_t domid, const char *key)
+{
+	must(domid == 5 && strcmp(key, fake.key) == 0 && fake.n_shared <= 2);
+	fake.key[0] = '\0';
+	return 0;
+}
+
+static int fake_watch_own(struct hv *hv)
+{
+	if (fake.watch_error)
+		return fake.watch_error;
+	/* Else the removal of the parked record might not be told of. */
+	must(fake.record_len != RECORD_PARKED_SIZE);
+	fake.watched = true;
+	return 0;
+}
+
+static int fake_store_next(struct hv *hv, struct hv_record *ret_record)
+{
+	if (!fake.told_removed)
+		return 0;
+	fake.told_removed = false;
+	*ret_record = (struct hv_record){.domid = 5};
+	memcpy(ret_record->key, fake.key, sizeof(fake.key));
+	fake.key[0] = '\0';
+	return 1;
+}
+
+static const struct hv_ops fake_ops = {
+	.name = "fake",
+	.domid = fake_domid,
+	.now_ns = fake_now_ns,
+	.poll_events = fake_poll_events,
+	.evtchn_alloc_unbound = fake_alloc,
+	.evtchn_close = fake_close,
+	.evtchn_send = fake_send,
+	.argo_register = fake_register,
+	.grant_share = fake_share,
+	.grant_unshare = fake_unshare,
+	.store_publish = fake_publish,
+	.store_remove = fake_remove,
+	.store_watch_own = fake_watch_own,
+	.store_next = fake_store_next,
+};
+
+/* ---- both sides ------------------------------------------------------------------------- */
+
+static struct msg_ctx ctx;
+static struct control_ring msgd;
+static char logged[256];
+
+static void keep_line(void *arg, int priority, const char *line)
+{
+	(void)snprintf(logged, sizeof(logged), "%s", line);
+}
+
+/* A msgd comes, on the pages that are there, and starts the next epoch. */
+static void msgd_comes(void)
+{
+	struct doorbell_page *page = ctx.control.page;
+	const char *reason;
+
+	control_ring_clear(&msgd);
+	must(control_ring_adopt(&msgd, page, CONTROL_RING_MSGD,
+		     (uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1], &reason) == 0);
+	atomic_store(&msgd.me->alive, 1);
+	atomic_fetch_add(&page->epoch, 1);
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+}
+
+static void msgd_goes(void)
+{
+	atomic_store(&msgd.me->alive, 0);
+}
+
+static void say(const struct control_message *message)
+{
+	control_ring_send(&msgd, message);
+	(void)control_ring_publish(&msgd);
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+}
+
+static void welcome(void)
+{
+	say(&(struct control_message){.type = CONTROL_WELCOME,
+		.request = REQUEST_HELLO,
+		.welcome = {.epoch = ctx.control.epoch, .version = CONTROL_VERSION}});
+}
+
+/* The type of the next message that msgd reads; 0: none. */
+static uint8_t hear(struct control_message *ret_message)
+{
+	const char *reason;
+	int decoded, r = control_ring_receive(&msgd, ret_message, &decoded, &reason);
+
+	must(r == 0 || (r == 1 && decoded == 0));
+	(void)control_ring_publish(&msgd);
+	return r == 1 ? ret_message->type : 0;
+}
+
+static struct msg_sock *listener_new(const char *name)
+{
+	struct msg_sock *listener = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_OPEN);
+
+	must(listener && sock_set_name(listener, name, 3) == 0);
+	return listener;
+}
+
+static int setup(void **state)
+{
+	static uint8_t same_process = 1;
+
+	memset(&fake, 0, sizeof(fake));
+	memset(&ctx, 0, sizeof(ctx));
+	logged[0] = '\0';
+	fake.hv.ops = &fake_ops;
+	ctx.same_process = &same_process;
+	must(ctx_init(&ctx, &fake.hv, LIBMSG_ONE_THREAD) == 0);
+	ctx.control.log = keep_line;
+	ctx.control.features = control_argo_features(&fake.hv);
+	must(control_open(&ctx.control) == 0);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
+		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	return 0;
+}
+
+static int setup_attached(void **state)
+{
+	struct control_message message;
+
+	(void)setup(state);
+	msgd_comes();
+	must(hear(&message) == CONTROL_HELLO);
+	welcome();
+	must(ctx.control.state == CONTROL_ATTACHED);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	control_ring_clear(&msgd);
+	ctx_clear(&ctx);
+	control_close(&ctx.control);
+	driver_fini(&ctx.driver);
+	/* All came back. */
+	must(fake.n_shared == 0 && !fake.port && !fake.key[0]);
+	return 0;
+}
+
+/* ---- states ----------------------------------------------------------------------------- */
+
+static void move_control(void *arg)
+{
+	enum control_state *move = arg;
+	struct control control = {.state = move[0], .pool = &ctx.pool};
+
+	control_set_state(&control, move[1]);
+	must(control.state == move[1]);
+}
+
+static void test_moves(void **state)
+{
+	static const char legal[CONTROL_BROKEN][CONTROL_BROKEN + 1] = {
+		/* to: ATTACHING ATTACHED QUIESCING PARKED BROKEN */
+		[CONTROL_ATTACHING - 1] = ".aq.b",
+		[CONTROL_ATTACHED - 1] = "a.q.b",
+		[CONTROL_QUIESCING - 1] = "...pb",
+		[CONTROL_PARKED - 1] = "a...b",
+		[CONTROL_BROKEN - 1] = ".....",
+	};
+
+	for (int from = CONTROL_ATTACHING; from <= CONTROL_BROKEN; from++) {
+		for (int to = CONTROL_ATTACHING; to <= CONTROL_BROKEN; to++) {
+			enum control_state move[2] = {
+				(enum control_state)from, (enum control_state)to};
+
+			if (legal[from - 1][to - 1] != '.')
+				move_control(move);
+			else
+				assert_true(aborts(move_control, move));
+		}
+	}
+}
+
+/* ---- attaching -------------------------------------------------------------------------- */
+
+static void test_record(void **state)
+{
+	struct doorbell_page *page = ctx.control.page;
+	struct record record;
+
+	assert_int_equal(strlen(fake.key), NONCE_SIZE);
+	assert_int_equal(fake.record_len, RECORD_SIZE);
+	assert_int_equal(record_decode(fake.record, fake.record_len, &record), 0);
+	assert_int_equal(record.port, PORT);
+	assert_int_equal(record.refs[0], 100);
+	assert_int_equal(record.refs[1], 101);
+	assert_memory_equal(record.nonce, page->head.nonce, NONCE_SIZE);
+	assert_int_equal(page->head.magic, CONTROL_PAGE_MAGIC);
+	assert_int_equal(page->head.port, PORT);
+	assert_int_equal(atomic_load(&page->end[0].alive), 1);
+	assert_true(ctx.control.armed);
+}
+
+static void test_hello_once_an_epoch(void **state)
+{
+	struct control_message message;
+
+	control_take(&ctx.control); /* no msgd yet */
+	driver_pass(&ctx.driver);
+	assert_int_equal(hear(&message), 0);
+	msgd_comes();
+	assert_int_equal(fake.n_events, 1);
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(message.request, REQUEST_HELLO);
+	assert_int_equal(message.hello.epoch, 1);
+	assert_int_equal(message.hello.version_min, CONTROL_VERSION_MIN);
+	assert_int_equal(message.hello.version_max, CONTROL_VERSION);
+	assert_int_equal(message.hello.features, FEATURE_NO_HYPERVISOR_ARGO);
+	assert_int_equal(message.hello.pid, getpid());
+	assert_int_equal(message.hello.reattach, 0);
+	for (int i = 0; i < 3; i++) {
+		control_take(&ctx.control);
+		driver_pass(&ctx.driver);
+	}
+	assert_int_equal(hear(&message), 0);
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(message.hello.epoch, 2);
+	assert_int_equal(message.hello.reattach, 1);
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), 0);
+}
+
+/* The page says a new epoch, but the msgd of it has died since: nobody would read HELLO. */
+static void test_no_hello_to_the_dead(void **state)
+{
+	struct control_message message;
+
+	atomic_store(&ctx.control.page->epoch, 1);
+	control_take(&ctx.control);
+	assert_int_equal(ctx.control.epoch, 0);
+	assert_false(control_broker_there(&ctx.control));
+	driver_pass(&ctx.driver);
+	assert_int_equal(hear(&message), 0);
+}
+
+static void test_welcome(void **state)
+{
+	struct control_message message;
+
+	msgd_comes();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	msgd_goes();
+	control_take(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED); /* it may come back soon */
+	msgd_comes();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	while (hear(&message))
+		;
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
+static void test_hello_refused(void **state)
+{
+	static const struct {
+		uint32_t error;
+		int expected;
+	} answers[] = {{EDQUOT, EDQUOT}, {0, EPROTO}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		struct control_message status = {.type = CONTROL_STATUS,
+			.request = REQUEST_HELLO,
+			.status = {.error = answers[i].error, .reason = "as many as it may have"}};
+
+		if (i)
+			(void)setup(state);
+		msgd_comes();
+		say(&status);
+		assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+		assert_int_equal(ctx.control.error, answers[i].expected);
+		assert_string_equal(ctx.control.reason, "as many as it may have");
+		if (i == 0)
+			(void)teardown(state);
+	}
+}
+
+/* A msgd that returns hears of all that stands, and only of that. */
+static void test_announcements(void **state)
+{
+	struct msg_sock *open = listener_new("open");
+	struct msg_sock *lost = listener_new("lost");
+	struct msg_sock *waiting = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_PENDING);
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+	struct control_message message;
+	struct channel *channel;
+	struct link *link;
+
+	sock_fail(lost, EACCES, "policy");
+	assert_int_equal(sock_set_name(waiting, "waiting", 1), 0);
+	link = link_new(&ctx.links, transport, 70, 0x123456789, 1, LINK_UP);
+	transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
+	transport->port = 8;
+	(void)link_new(&ctx.links, transport, 71, 2, 1, LINK_MAKING);
+	transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
+	transport->port = 9;
+	link_end(link_new(&ctx.links, transport, 72, 3, 1, LINK_UP), LINK_LEFT, "test");
+	channel = channel_new(&link->channels, 11, true);
+	channel->listener_handle = open->handle;
+	strcpy(channel->name, "open");
+	backlog_add(open, channel);
+	channel = channel_new(&link->channels, 12, true);
+	channel->listener_handle = open->handle;
+	strcpy(channel->name, "open");
+	channel_close(channel, CLOSE_NORMAL);
+	control_ring_clear(&msgd);
+	atomic_fetch_add(&ctx.control.page->epoch, 1);
+	control_take(&ctx.control);
+	control_publish(&ctx.control);
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_LINK);
+	assert_int_equal(message.announce_link.end, 70);
+	assert_true(message.announce_link.uid == 0x123456789);
+	assert_int_equal(message.announce_link.peer_domid, 7);
+	assert_int_equal(message.announce_link.transport, TRANSPORT_GRANT);
+	assert_int_equal(message.announce_link.role, 1);
+	assert_int_equal(message.announce_link.state, 1);
+	for (uint32_t number = 11; number <= 12; number++) {
+		assert_int_equal(hear(&message), CONTROL_ANNOUNCE_CHANNEL);
+		assert_int_equal(message.announce_channel.end, 70);
+		assert_int_equal(message.announce_channel.channel, number);
+		assert_int_equal(message.announce_channel.listener, open->handle);
+		assert_int_equal(message.announce_channel.accepted, number == 12);
+		assert_string_equal(message.announce_channel.name, "open");
+	}
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_LINK);
+	assert_int_equal(message.announce_link.end, 71);
+	assert_int_equal(message.announce_link.role, 0);
+	assert_int_equal(message.announce_link.state, 0);
+	assert_int_equal(hear(&message), CONTROL_LISTEN);
+	assert_int_equal(message.listen.listener, open->handle);
+	assert_int_equal(message.listen.backlog, 3);
+	assert_string_equal(message.listen.name, "open");
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), 0);
+	for (link = ctx.links.by_end; link; link = link->hh.next)
+		link_end(link, LINK_LEFT, "the test is over");
+	driver_pass(&ctx.driver);
+}
+
+/* ---- rings ------------------------------------------------------------------------------ */
+
+static struct control_message sync_number(uint32_t number)
+{
+	return (struct control_message){.type = CONTROL_SYNC, .request = number};
+}
+
+/* Messages that find no room wait, keep their order, and go when msgd has read. */
+static void test_outbox(void **state)
+{
+	struct control_message message;
+	uint32_t sent = 0, heard = 0;
+
+	while (STAILQ_EMPTY(&ctx.control.ring.outbox)) {
+		message = sync_number(++sent);
+		control_send(&ctx.control, &message);
+	}
+	for (int i = 0; i < 3; i++) {
+		message = sync_number(++sent);
+		control_send(&ctx.control, &message);
+	}
+	control_publish(&ctx.control);
+	while (hear(&message) == CONTROL_SYNC)
+		assert_int_equal(message.request, ++heard);
+	assert_int_equal(heard, sent - 4);
+	assert_false(STAILQ_EMPTY(&ctx.control.ring.outbox));
+	/* msgd's event for the room that it made, or any other look. */
+	control_publish(&ctx.control);
+	assert_true(STAILQ_EMPTY(&ctx.control.ring.outbox));
+	while (hear(&message) == CONTROL_SYNC)
+		assert_int_equal(message.request, ++heard);
+	assert_int_equal(heard, sent);
+}
+
+/* One event for all that was sent since msgd fell asleep. */
+static void test_one_event(void **state)
+{
+	struct control_message message = sync_number(1);
+	unsigned before = fake.n_events;
+
+	assert_false(control_ring_sleep(&msgd));
+	control_send(&ctx.control, &message);
+	control_send(&ctx.control, &message);
+	assert_int_equal(fake.n_events, before);
+	assert_true(ctx.pool.marked);
+	driver_pass(&ctx.driver);
+	driver_pass(&ctx.driver);
+	assert_int_equal(fake.n_events, before + 1);
+}
+
+/* The next msgd does not get what was meant for the former one. */
+static void test_outbox_of_a_former_msgd(void **state)
+{
+	struct control_message message = sync_number(1);
+
+	while (STAILQ_EMPTY(&ctx.control.ring.outbox))
+		control_send(&ctx.control, &message);
+	control_publish(&ctx.control);
+	msgd_goes();
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), 0);
+}
+
+static void test_arm(void **state)
+{
+	control_disarmed(&ctx.control);
+	assert_true(ctx.pool.rearm);
+	control_ring_send(&msgd, &(struct control_message){.type = CONTROL_STATUS, .request = 1});
+	(void)control_ring_publish(&msgd);
+	assert_true(control_arm(&ctx.control));
+	assert_false(ctx.control.armed);
+	control_take(&ctx.control);
+	assert_false(control_arm(&ctx.control));
+	assert_true(ctx.control.armed);
+	assert_int_equal(atomic_load(&ctx.control.ring.me->sleeping), 1);
+}
+
+/* A message of a newer msgd's, and one that is msgd's to hear, change nothing. */
+static void test_unknown_messages(void **state)
+{
+	struct frame frame = {.type = 200};
+	uint8_t head[FRAME_HEADER_SIZE];
+
+	frame_encode(&frame, head);
+	grant_ring_write(&msgd.tx, 0, head, sizeof(head));
+	msgd.tx.own += sizeof(head);
+	say(&(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
+	say(&(struct control_message){.type = CONTROL_QUIESCE, .quiesce = {.reason = "saved"}});
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void assert_all_fail(int error, const char *reason)
+{
+	assert_null(msg_connect(&ctx, "a/b", LIBMSG_SEQPACKET, 0, -1));
+	assert_int_equal(errno, error);
+	assert_non_null(strstr(msg_reason(), reason));
+	assert_null(msg_listen(&ctx, "c", LIBMSG_SEQPACKET, 1, 0));
+	assert_int_equal(errno, error);
+	assert_non_null(strstr(msg_reason(), reason));
+}
+
+static void broken(const char *reason)
+{
+	struct msg_sock *listener = listener_new("name");
+	struct control_message message = sync_number(1);
+	int64_t value;
+
+	control_take(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_int_equal(ctx.control.error, EPROTO);
+	assert_non_null(strstr(logged, reason));
+	assert_all_fail(EPROTO, reason);
+	assert_int_equal(msg_getopt(listener, LIBMSG_ERROR, &value), 0);
+	/* Nothing is sent or taken in any more. */
+	control_send(&ctx.control, &message);
+	assert_true(control_ring_is_idle(&ctx.control.ring));
+	control_take(&ctx.control);
+	assert_false(control_arm(&ctx.control));
+}
+
+static void test_counter_that_makes_no_sense(void **state)
+{
+	atomic_fetch_add(&ctx.control.ring.them->produced, 0x80000000U);
+	broken("a counter that moved where it cannot");
+}
+
+static void test_message_that_makes_no_sense(void **state)
+{
+	struct frame frame = {.type = CONTROL_WELCOME, .len = 16};
+	uint8_t bytes[2 * FRAME_HEADER_SIZE] = {0};
+
+	frame_encode(&frame, bytes); /* shorter than a WELCOME is */
+	grant_ring_write(&msgd.tx, 0, bytes, sizeof(bytes));
+	msgd.tx.own += sizeof(bytes);
+	grant_ring_publish(&msgd.tx);
+	broken("");
+}
+
+/* Listeners that stand hear of it; what has failed before keeps its own reason. */
+static void test_break_tells_listeners(void **state)
+{
+	struct msg_sock *open = listener_new("open"), *lost = listener_new("lost");
+
+	sock_fail(lost, EACCES, "policy");
+	control_break(&ctx.control, ENOBUFS, "the reason");
+	control_break(&ctx.control, EIO, "a later one");
+	assert_int_equal(ctx.control.error, ENOBUFS);
+	assert_null(msg_accept(open, 0));
+	assert_int_equal(errno, ENOBUFS);
+	assert_string_equal(msg_reason(), "the name is lost: the reason");
+	assert_null(msg_accept(lost, 0));
+	assert_int_equal(errno, EACCES);
+	assert_string_equal(msg_reason(), "the name is lost: policy");
+	assert_all_fail(ENOBUFS, "the reason");
+}
+
+/* ---- quiescing -------------------------------------------------------------------------- */
+
+static void quiesce(void)
+{
+	say(&(struct control_message){
+		.type = CONTROL_QUIESCE, .quiesce = {.reason = "the domain is to be saved"}});
+}
+
+static void test_quiesce_and_attach_again(void **state)
+{
+	struct control_message connect = {.type = CONTROL_CONNECT}, message;
+	struct msg_sock *listener = listener_new("name");
+	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+	uint32_t epoch = ctx.control.epoch;
+	char key[HV_STORE_KEY_MAX];
+	struct record record;
+
+	connect.connect.type = CHANNEL_SEQPACKET;
+	strcpy(connect.connect.address, "a/b");
+	assert_non_null(request_new(&ctx.control, asking, &connect));
+	(void)link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
+	memcpy(key, fake.key, sizeof(key));
+	control_ring_clear(&msgd);
+	quiesce();
+	/* All went back: links, pages, port. The record stays, and says so. */
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	assert_null(ctx.links.by_end);
+	assert_int_equal(fake.n_shared, 0);
+	assert_false(fake.port);
+	assert_true(fake.watched);
+	assert_string_equal(fake.key, key);
+	assert_int_equal(record_parked_decode(fake.record, fake.record_len, &record), 0);
+	assert_string_equal(logged, "the domain is to be saved");
+	assert_int_equal(listener->state, SOCK_OPEN);
+	assert_int_equal(asking->state, SOCK_PENDING);
+	/* Meanwhile nothing is done. */
+	control_take(&ctx.control);
+	control_publish(&ctx.control);
+	assert_false(control_arm(&ctx.control));
+	assert_false(control_broker_there(&ctx.control));
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	/* The record is removed: another one, with other pages. */
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	assert_string_not_equal(fake.key, key);
+	assert_int_equal(fake.record_len, RECORD_SIZE);
+	assert_int_equal(fake.n_shared, 2);
+	assert_int_equal(atomic_load(&ctx.control.page->epoch), epoch);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
+		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(message.hello.epoch, epoch + 1);
+	assert_int_equal(message.hello.reattach, 1);
+	assert_int_equal(hear(&message), CONTROL_LISTEN);
+	assert_string_equal(message.listen.name, "name");
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), CONTROL_CONNECT);
+	assert_int_equal(message.request, asking->request->id);
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	/* And again. */
+	fake.watched = false;
+	while (hear(&message))
+		;
+	quiesce();
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	assert_false(fake.watched); /* one watch is enough */
+	request_abandon(&ctx.control, asking->request);
+}
+
+/* Before WELCOME, too; and once it quiesces, it says HELLO to nobody. */
+static void test_quiesce_while_attaching(void **state)
+{
+	struct control_message message;
+
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	control_quiesce(&ctx.control, "the first");
+	control_quiesce(&ctx.control, "the second");
+	assert_string_equal(ctx.control.reason, "the first");
+	atomic_fetch_add(&ctx.control.page->epoch, 1);
+	control_take(&ctx.control);
+	assert_int_equal(ctx.control.epoch, 1);
+	assert_int_equal(ctx.control.state, CONTROL_QUIESCING);
+	driver_pass(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+}
+
+/* A thread still looks at a link's memory: what the domain must not hold goes when it is done. */
+static void test_quiesce_waits_for_the_dead(void **state)
+{
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+
+	(void)link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
+	ctx.driver.spinning = true;
+	quiesce();
+	assert_int_equal(ctx.control.state, CONTROL_QUIESCING);
+	assert_int_equal(fake.n_shared, 2);
+	ctx.driver.spinning = false;
+	driver_pass(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+}
+
+static void test_quiesce_that_cannot_end(void **state)
+{
+	fake.watch_error = -EACCES;
+	quiesce();
+	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_int_equal(ctx.control.error, EACCES);
+	assert_all_fail(EACCES, "will not learn of the end of it");
+}
+
+static void test_attaching_again_fails(void **state)
+{
+	struct msg_sock *listener = listener_new("name");
+
+	quiesce();
+	assert_null(msg_accept(sock_find_listener(&ctx.socks, listener->handle), 0x1000));
+	fake.share_error = -ENOSPC;
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_int_equal(fake.n_shared, 0);
+	assert_false(fake.port);
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, ENOBUFS);
+	assert_all_fail(ENOBUFS, "cannot publish this process to msgd again");
+	strcpy(fake.key, ctx.control.key);
+}
+
+/* A record that somebody else's key is about, or a removal at another time, is nothing. */
+static void test_other_records(void **state)
+{
+	control_store_changed(&ctx.control); /* not watched yet: nothing is read */
+	quiesce();
+	fake.told_removed = true;
+	fake.key[0] ^= 1;
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	strcpy(fake.key, ctx.control.key);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_moves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hello_once_an_epoch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_hello_to_the_dead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_welcome, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hello_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_announcements, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_outbox, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_one_event, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_outbox_of_a_former_msgd, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_arm, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_messages, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_counter_that_makes_no_sense, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_message_that_makes_no_sense, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_break_tells_listeners, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_quiesce_and_attach_again, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_quiesce_while_attaching, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_quiesce_waits_for_the_dead, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_quiesce_that_cannot_end, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_attaching_again_fails, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_other_records, setup_attached, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
