@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Questions to msgd: their numbers, the next msgd that gets them again, answers that come late, and
+ * names that a returned msgd refuses.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/support/link-pair.h"
+
+#define LATE 9U /* a channel that msgd grants */
+
+static int setup(void **state)
+{
+	struct pair *pair = pair_new(4);
+	struct pair_side *side = &pair->sides[0];
+	struct control_message message;
+
+	*state = pair;
+	side->ctx->control.epoch = 1;
+	side->link->epoch = 1;
+	strcpy(side->channel->name, "name");
+	atomic_store(&side->control_page->epoch, 1);
+	atomic_store(&side->msgd.me->alive, 1);
+	while (pair_control(side, &message))
+		;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static struct pair_side *side_of(void **state)
+{
+	return &((struct pair *)*state)->sides[0];
+}
+
+/* The next message to msgd. */
+static struct control_message next(struct pair_side *side)
+{
+	struct control_message message = {0};
+
+	assert_true(pair_control(side, &message));
+	return message;
+}
+
+static void assert_silent(struct pair_side *side)
+{
+	struct control_message message;
+
+	assert_false(pair_control(side, &message));
+}
+
+/* A msgd comes in the place of the former one. What it is told first is dropped. */
+static void next_msgd(struct pair_side *side)
+{
+	struct control_message message;
+
+	atomic_fetch_add(&side->control_page->epoch, 1);
+	control_take(&side->ctx->control);
+	do {
+		message = next(side);
+	} while (message.type != CONTROL_ANNOUNCE_DONE);
+}
+
+static struct control_message status(uint32_t request, uint32_t error, const char *reason)
+{
+	struct control_message message = {
+		.type = CONTROL_STATUS, .request = request, .status = {.error = error}};
+
+	strcpy(message.status.reason, reason);
+	return message;
+}
+
+static struct msg_sock *connecting(struct pair_side *side)
+{
+	struct msg_sock *sock = msg_connect(
+		side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, -1);
+
+	assert_non_null(sock);
+	return sock;
+}
+
+/* ---- numbers ---------------------------------------------------------------------------- */
+
+static void test_numbers(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct control *control = &side->ctx->control;
+	struct control_message sync = {.type = CONTROL_SYNC};
+	struct request *first, *r;
+
+	control->last_request = REQUEST_HELLO - 2;
+	first = request_new(control, NULL, &sync);
+	assert_int_equal(first->id, REQUEST_HELLO - 1);
+	r = request_new(control, NULL, &sync);
+	assert_int_equal(r->id, 1); /* neither HELLO's, nor 0 */
+	assert_ptr_equal(request_find(control, 1), r);
+	control->last_request = REQUEST_HELLO - 2;
+	assert_int_equal(request_new(control, NULL, &sync)->id, 2); /* those are in use */
+	assert_int_equal(next(side).request, REQUEST_HELLO - 1);
+	assert_int_equal(next(side).request, 1);
+	assert_int_equal(next(side).request, 2);
+	request_free(control, r);
+	assert_null(request_find(control, 1));
+}
+
+/* ---- the next msgd ---------------------------------------------------------------------- */
+
+static void test_sent_again_under_its_number(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock = connecting(side);
+	struct control_message message = next(side);
+	uint32_t id = message.request;
+
+	assert_int_equal(message.type, CONTROL_CONNECT);
+	control_take(&side->ctx->control);
+	assert_silent(side); /* not twice to one msgd */
+	for (int i = 0; i < 2; i++) {
+		next_msgd(side);
+		message = next(side);
+		assert_int_equal(message.type, CONTROL_CONNECT);
+		assert_int_equal(message.request, id);
+		assert_int_equal(message.connect.flags, CONNECT_WAIT_NAME);
+		assert_string_equal(message.connect.address, "domain/name");
+		assert_silent(side);
+	}
+	message = status(id, ENOENT, "nobody");
+	pair_say(side, &message);
+	next_msgd(side);
+	assert_silent(side);
+	assert_int_equal(sock->state, SOCK_FAILED);
+	assert_int_equal(msg_close(sock), 0);
+	assert_silent(side);
+}
+
+/* A SYNC is asked again, too: frames wait for its answer. */
+static void test_sync_is_sent_again(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct control_message message;
+	uint32_t id;
+
+	pair_inject_frame(
+		side->pair, 1, &(struct frame){.channel = 77, .type = FRAME_CREDIT, .arg = 1});
+	pair_take(side);
+	id = next(side).request;
+	assert_int_equal(side->link->state, LINK_SYNCING);
+	next_msgd(side);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_SYNC);
+	assert_int_equal(message.request, id);
+	message = status(id + 1, 0, ""); /* another one's, or nobody's */
+	pair_say(side, &message);
+	assert_int_equal(side->link->state, LINK_SYNCING);
+	message = status(id, 0, "");
+	pair_say(side, &message);
+	/* The link is older than this msgd: the frame is dropped. */
+	assert_int_equal(side->link->state, LINK_UP);
+	assert_null(request_find(&side->ctx->control, id));
+}
+
+/* ---- connecting ------------------------------------------------------------------------- */
+
+static void test_connected(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock = connecting(side);
+	struct control_message connected = {.type = CONTROL_CONNECTED,
+		.request = next(side).request,
+		.connected = {.end = PAIR_END,
+			.channel = LATE,
+			.transport = TRANSPORT_GRANT,
+			.peer = {.domid = 3, .domain = "domain"},
+			.name = "name"}};
+	struct msg_peer peer = {.size = sizeof(peer)};
+	struct msg_event event;
+
+	assert_int_equal(msg_getpeer(sock, &peer), -1);
+	assert_int_equal(errno, ENOTCONN);
+	pair_say(side, &connected);
+	assert_int_equal(sock->state, SOCK_OPEN);
+	assert_null(sock->request);
+	assert_int_equal(sock->channel->number, LATE);
+	assert_int_equal(msg_getpeer(sock, &peer), 0);
+	assert_int_equal(peer.domid, 3);
+	assert_int_equal(peer.transport, LIBMSG_TRANSPORT_GRANT);
+	assert_string_equal(peer.domain, "domain");
+	assert_string_equal(peer.name, "name");
+	/* POLLOUT says that the connect is done, once. */
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
+	assert_ptr_equal(event.sock, sock);
+	assert_int_equal(event.revents, POLLOUT);
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
+}
+
+/* The application has given up: msgd is told, and a channel that comes all the same is closed. */
+static void test_abandoned_connect(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock = connecting(side);
+	uint32_t id = next(side).request;
+	struct control_message message, connected = {.type = CONTROL_CONNECTED,
+						.request = id,
+						.connected = {.end = PAIR_END, .channel = LATE}};
+	struct transport *in = side->pair->sides[1].link->transport;
+	struct channel *channel;
+
+	assert_int_equal(msg_close(sock), 0);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_CANCEL);
+	assert_int_equal(message.request, id);
+	assert_null(request_find(&side->ctx->control, id));
+	pair_take(&side->pair->sides[1]);
+	pair_say(side, &connected);
+	channel = channel_find(&side->link->channels, LATE);
+	assert_non_null(channel);
+	assert_int_equal(channel->state, CHANNEL_CLOSING);
+	assert_null(channel->sock);
+	assert_int_equal(in->ops->peek(in), 1);
+	assert_int_equal(in->frame.channel, LATE);
+	assert_int_equal(in->frame.type, FRAME_CLOSE);
+	assert_int_equal(in->frame.arg, CLOSE_NORMAL);
+	/* The other end closes, too: the number is free. */
+	pair_inject_frame(side->pair, 1, &(struct frame){.channel = LATE, .type = FRAME_CLOSE});
+	pair_take(side);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
+	assert_int_equal(message.channel_closed.channel, LATE);
+	assert_null(channel_find(&side->link->channels, LATE));
+	in->ops->next(in);
+	assert_silent(side);
+	/* The next msgd is not asked. */
+	next_msgd(side);
+	assert_silent(side);
+}
+
+/* msgd answers under a number whose channel is there, or on a link that ends: it went away. */
+static void test_connected_to_nothing(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	for (int i = 0; i < 2; i++) {
+		struct msg_sock *sock = connecting(side);
+		struct control_message connected = {.type = CONTROL_CONNECTED,
+			.request = next(side).request,
+			.connected = {.end = PAIR_END, .channel = i ? LATE : PAIR_CHANNEL}};
+
+		if (i)
+			link_end(side->link, LINK_PEER_GONE, "test");
+		control_handle(&side->ctx->control, &connected);
+		assert_int_equal(sock->state, SOCK_FAILED);
+		assert_int_equal(sock->error, ECONNRESET);
+		assert_null(sock->channel);
+		assert_int_equal(msg_close(sock), 0);
+	}
+	assert_ptr_equal(side->sock->channel, side->channel);
+}
+
+static void test_no_memory_for_the_channel(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock = connecting(side);
+	struct control_message message, connected = {.type = CONTROL_CONNECTED,
+						.request = next(side).request,
+						.connected = {.end = PAIR_END, .channel = LATE}};
+	char byte;
+
+	failing_malloc_set(1);
+	pair_say(side, &connected);
+	assert_true(failing_malloc_end());
+	assert_int_equal(sock->state, SOCK_FAILED);
+	assert_int_equal(sock->error, ENOMEM);
+	/* The other end has the channel: that link cannot go on. */
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	assert_int_equal(message.link_failed.error, ENOMEM);
+	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), -1);
+	assert_string_equal(msg_reason(), "out of memory for a channel");
+	assert_int_equal(msg_close(sock), 0);
+}
+
+/* ---- listening -------------------------------------------------------------------------- */
+
+static struct msg_sock *listening(struct pair_side *side, bool granted)
+{
+	struct control_message message = {.type = CONTROL_LISTEN};
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_PENDING);
+
+	listener->nonblock = true;
+	assert_int_equal(sock_set_name(listener, "name", 3), 0);
+	message.listen = (struct control_listen){
+		.listener = listener->handle, .type = CHANNEL_SEQPACKET, .backlog = 3};
+	strcpy(message.listen.name, "name");
+	assert_non_null(request_new(&side->ctx->control, listener, &message));
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_LISTEN);
+	message = status(message.request, 0, "");
+	if (granted)
+		pair_say(side, &message);
+	return listener;
+}
+
+/* Asked for, given up, and perhaps granted meanwhile: the name goes back in any case. */
+static void test_abandoned_listen(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	for (int granted = 0; granted < 2; granted++) {
+		struct msg_sock *listener = listening(side, granted);
+		uint32_t handle = listener->handle, id = granted ? 0 : listener->request->id;
+		struct control_message message;
+
+		assert_int_equal(msg_close(listener), 0);
+		message = next(side);
+		assert_int_equal(message.type, CONTROL_UNLISTEN);
+		assert_int_equal(message.unlisten.listener, handle);
+		assert_null(side->ctx->control.requests);
+		if (!granted) {
+			message = status(id, 0, "");
+			pair_say(side, &message); /* too late, and nobody's */
+		}
+		assert_silent(side);
+	}
+	next_msgd(side);
+	assert_silent(side);
+}
+
+/* One that is still waiting for its first answer is asked for again, and is not announced. */
+static void test_pending_listen_is_no_announcement(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *listener = listening(side, false);
+	struct control_message message;
+	uint32_t id = listener->request->id;
+
+	next_msgd(side);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_LISTEN);
+	assert_int_equal(message.request, id);
+	assert_silent(side);
+	message = status(id, EADDRINUSE, "the name is taken");
+	pair_say(side, &message);
+	assert_int_equal(listener->state, SOCK_FAILED);
+	assert_int_equal(listener->error, EADDRINUSE);
+	assert_int_equal(msg_close(listener), 0);
+	assert_silent(side); /* it has no name to give back */
+}
+
+static char logged[256];
+
+static void keep_line(void *arg, int priority, const char *line)
+{
+	(void)snprintf(logged, sizeof(logged), "%s", line);
+}
+
+/* The announcement of a name is answered, and the answer may be no. */
+static void test_announced_name_is_refused(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *listener = listening(side, true);
+	struct msg_pollfd fd = {.sock = listener, .events = POLLIN};
+	struct control_message message;
+	uint32_t id = 0;
+
+	msg_ctx_set_log(side->ctx, keep_line, NULL);
+	for (int i = 0; i < 2; i++) {
+		atomic_fetch_add(&side->control_page->epoch, 1);
+		control_take(&side->ctx->control);
+		do {
+			message = next(side);
+			id = message.type == CONTROL_LISTEN ? message.request : id;
+		} while (message.type != CONTROL_ANNOUNCE_DONE);
+		assert_silent(side);
+		assert_non_null(request_find(&side->ctx->control, id));
+		/* The first of these msgds does not answer any more. */
+		assert_null(request_find(&side->ctx->control, id)->hh.next);
+	}
+	message = status(id, EACCES, "policy has changed");
+	pair_say(side, &message);
+	assert_null(side->ctx->control.requests);
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(fd.revents, POLLIN | POLLERR);
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, EACCES);
+	assert_string_equal(msg_reason(), "the name is lost: policy has changed");
+	assert_string_equal(logged, "listener name is lost: policy has changed");
+	assert_int_equal(msg_close(listener), 0);
+	assert_silent(side);
+}
+
+static void test_announced_name_is_granted(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *listener = listening(side, true);
+	struct control_message message;
+	uint32_t id = 0;
+
+	atomic_fetch_add(&side->control_page->epoch, 1);
+	control_take(&side->ctx->control);
+	do {
+		message = next(side);
+		id = message.type == CONTROL_LISTEN ? message.request : id;
+	} while (message.type != CONTROL_ANNOUNCE_DONE);
+	message = status(id, 0, "");
+	pair_say(side, &message);
+	assert_int_equal(listener->state, SOCK_OPEN);
+	assert_null(side->ctx->control.requests);
+}
+
+/* There is no memory to wait for that answer: the listener fails at once. */
+static void test_no_memory_to_announce(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *listener = listening(side, true);
+
+	atomic_fetch_add(&side->control_page->epoch, 1);
+	failing_malloc_set(1);
+	control_take(&side->ctx->control);
+	assert_true(failing_malloc_end());
+	assert_int_equal(listener->state, SOCK_FAILED);
+	assert_int_equal(listener->error, ENOMEM);
+	assert_int_equal(side->ctx->control.state, CONTROL_ATTACHING);
+}
+
+/* ---- other answers ---------------------------------------------------------------------- */
+
+static void test_answers_to_nobody(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct control_message message = status(4711, EACCES, "no");
+
+	pair_say(side, &message);
+	message = (struct control_message){.type = CONTROL_LINK_UP, .link_up = {.end = 4711}};
+	pair_say(side, &message);
+	message = (struct control_message){.type = CONTROL_LINK_DOWN, .link_down = {.end = 4711}};
+	pair_say(side, &message);
+	message = (struct control_message){
+		.type = CONTROL_CHANNEL_GONE, .channel_gone = {.end = 4711, .channel = 1}};
+	pair_say(side, &message);
+	message.channel_gone.end = PAIR_END;
+	message.channel_gone.channel = 4711;
+	pair_say(side, &message);
+	message = (struct control_message){
+		.type = CONTROL_CHANNEL, .channel = {.end = 4711, .channel = 1}};
+	pair_say(side, &message);
+	/* A link that is up already. */
+	message = (struct control_message){.type = CONTROL_LINK_UP, .link_up = {.end = PAIR_END}};
+	pair_say(side, &message);
+	assert_int_equal(side->link->state, LINK_UP);
+	assert_silent(side);
+}
+
+/* A link of that number stands, or its transport does not exist: msgd is told. */
+static void test_links_that_cannot_be(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct control_message message = {
+		.type = CONTROL_LINK_CREATE, .link_create = {.end = PAIR_END}};
+
+	message.link_create.transport = TRANSPORT_GRANT;
+	message.link_create.ring_pages = 4;
+	pair_say(side, &message);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	assert_int_equal(message.link_failed.error, EEXIST);
+	message = (struct control_message){.type = CONTROL_LINK_BIND,
+		.link_bind = {.end = 8, .transport = TRANSPORT_LIMIT, .ring_pages = 4}};
+	pair_say(side, &message);
+	message = next(side);
+	assert_int_equal(message.link_failed.end, 8);
+	assert_int_equal(message.link_failed.error, EOPNOTSUPP);
+	for (uint32_t pages = 0; pages <= 2 * LINK_RING_PAGES_MAX;
+		pages = pages < 4 ? pages + 3 : 2 * pages) {
+		if (pages >= LINK_RING_PAGES_MIN && pages <= LINK_RING_PAGES_MAX && pages != 3)
+			continue;
+		message = (struct control_message){.type = CONTROL_LINK_CREATE,
+			.link_create = {
+				.end = 8, .transport = TRANSPORT_GRANT, .ring_pages = pages}};
+		pair_say(side, &message);
+		message = next(side);
+		assert_int_equal(message.link_failed.error, EINVAL);
+	}
+	failing_malloc_set(1);
+	message = (struct control_message){.type = CONTROL_LINK_BIND,
+		.link_bind = {.end = 8, .transport = TRANSPORT_GRANT, .ring_pages = 4}};
+	pair_say(side, &message);
+	assert_true(failing_malloc_end());
+	message = next(side);
+	assert_int_equal(message.link_failed.error, ENOMEM);
+	assert_null(link_find(&side->ctx->links, 8));
+}
+
+/* msgd took the channel away: the application reads why, but not over a proper end. */
+static void test_channel_gone(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *other = pair_channel(side, 4, true);
+	struct control_message gone = {.type = CONTROL_CHANNEL_GONE,
+		.channel_gone = {.end = PAIR_END, .channel = PAIR_CHANNEL}};
+	char byte;
+
+	pair_inject_frame(side->pair, 1, &(struct frame){.channel = 4, .type = FRAME_CLOSE});
+	pair_take(side);
+	pair_say(side, &gone);
+	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_memory_equal(msg_reason(), "msgd ended the channel", 22);
+	gone.channel_gone.channel = 4;
+	pair_say(side, &gone);
+	assert_int_equal(msg_recv(other, &byte, 1, 0), 0);
+	assert_int_equal(other->channel->state, CHANNEL_OPEN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sent_again_under_its_number, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sync_is_sent_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_abandoned_connect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connected_to_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_for_the_channel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pending_listen_is_no_announcement, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_announced_name_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_announced_name_is_granted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_to_announce, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_answers_to_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_links_that_cannot_be, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_channel_gone, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
