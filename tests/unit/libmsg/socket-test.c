@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sockets as objects: kinds and states, backlogs, the list of those that are ready, options. */
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/support/aborts.h"
+#include "tests/support/cmocka-all.h"
+#include "tests/support/link-pair.h"
+
+#define A 0 /* connected */
+#define B 1 /* has the listener */
+
+static int setup(void **state)
+{
+	*state = pair_new(4);
+	pair_take(&((struct pair *)*state)->sides[B]);
+	pair_take(&((struct pair *)*state)->sides[A]);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static struct pair_side *side_of(void **state, unsigned side)
+{
+	return &((struct pair *)*state)->sides[side];
+}
+
+static struct msg_sock *listener_new(struct pair_side *side, int backlog)
+{
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+
+	assert_int_equal(sock_set_name(listener, "name", backlog), 0);
+	listener->nonblock = true;
+	return listener;
+}
+
+/* msgd grants a channel to a listener. */
+static struct channel *grant(struct pair_side *side, uint32_t handle, uint32_t number)
+{
+	struct control_message message = {.type = CONTROL_CHANNEL,
+		.channel = {.listener = handle, .end = PAIR_END, .channel = number}};
+
+	strcpy(message.channel.name, "name");
+	pair_say(side, &message);
+	return channel_find(&side->link->channels, number);
+}
+
+/* ---- states ----------------------------------------------------------------------------- */
+
+static void move_sock(void *arg)
+{
+	enum sock_state *move = arg;
+	struct socks socks;
+	struct pool pool;
+	struct msg_sock sock = {.socks = &socks, .state = move[0]};
+
+	pool_init(&pool);
+	socks_init(&socks, NULL, &pool);
+	sock_set_state(&sock, move[1]);
+	must(sock.state == move[1] && sock.ready && TAILQ_FIRST(&socks.ready) == &sock);
+}
+
+static void test_moves(void **state)
+{
+	static const char legal[SOCK_FAILED][SOCK_FAILED + 1] = {
+		/* to: PENDING OPEN FAILED */
+		[SOCK_PENDING - 1] = ".of",
+		[SOCK_OPEN - 1] = "..f",
+		[SOCK_FAILED - 1] = "...",
+	};
+
+	for (int from = SOCK_PENDING; from <= SOCK_FAILED; from++) {
+		for (int to = SOCK_PENDING; to <= SOCK_FAILED; to++) {
+			enum sock_state move[2] = {(enum sock_state)from, (enum sock_state)to};
+
+			if (legal[from - 1][to - 1] != '.')
+				move_sock(move);
+			else
+				assert_true(aborts(move_sock, move));
+		}
+	}
+}
+
+static void free_sock(void *sock)
+{
+	sock_free(sock);
+}
+
+/* A socket with a channel or a request is none that may be freed. */
+static void test_free_too_early(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct msg_sock *asking = msg_connect(a->ctx, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, -1);
+
+	assert_true(aborts(free_sock, a->sock));
+	assert_true(aborts(free_sock, asking));
+}
+
+static void test_first_failure_counts(void **state)
+{
+	struct msg_sock *listener = listener_new(side_of(state, B), 1);
+
+	sock_fail(listener, EACCES, "the first");
+	sock_fail(listener, EIO, "the second");
+	assert_int_equal(listener->error, EACCES);
+	assert_string_equal(listener->reason, "the first");
+}
+
+static void test_events(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 1);
+	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+
+	assert_int_equal(sock_events(listener, POLLIN | POLLOUT), 0);
+	assert_int_equal(sock_events(pending, POLLIN | POLLOUT), 0);
+	(void)grant(b, listener->handle, 100);
+	assert_int_equal(sock_events(listener, POLLIN | POLLOUT), POLLIN);
+	sock_fail(listener, EACCES, "test");
+	assert_int_equal(sock_events(listener, 0), POLLIN | POLLERR);
+	sock_fail(pending, ENOENT, "test");
+	assert_int_equal(sock_events(pending, 0), POLLIN | POLLOUT | POLLERR | POLLHUP);
+	/* A channel's: POLLOUT only where it is asked for. */
+	assert_int_equal(sock_events(b->sock, POLLIN), 0);
+	assert_int_equal(sock_events(b->sock, POLLIN | POLLOUT), POLLOUT);
+	assert_int_equal(msg_send(side_of(state, A)->sock, "x", 1, 0), 1);
+	pair_take(b);
+	assert_int_equal(sock_events(b->sock, 0), POLLIN);
+	assert_int_equal(msg_shutdown(side_of(state, A)->sock, SHUT_WR), 0);
+	pair_take(b);
+	assert_int_equal(sock_events(b->sock, 0), POLLIN | POLLRDHUP);
+	assert_int_equal(msg_close(side_of(state, A)->sock), 0);
+	pair_take(b);
+	assert_int_equal(sock_events(b->sock, POLLOUT), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+}
+
+/* ---- listeners -------------------------------------------------------------------------- */
+
+static void test_handles(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *first, *last, *third;
+
+	b->ctx->socks.last_handle = UINT32_MAX - 1;
+	last = listener_new(b, 1);
+	first = listener_new(b, 1);
+	assert_int_equal(last->handle, UINT32_MAX);
+	assert_int_equal(first->handle, 1); /* 0 is no handle */
+	b->ctx->socks.last_handle = UINT32_MAX - 1;
+	third = listener_new(b, 1);
+	assert_int_equal(third->handle, 2); /* those are in use */
+	assert_ptr_equal(sock_find_listener(&b->ctx->socks, 2), third);
+	assert_int_equal(msg_close(third), 0);
+	assert_null(sock_find_listener(&b->ctx->socks, 2));
+}
+
+/* As many as the backlog wait, in the order in which they came; an accept makes a place. */
+static void test_backlog(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 2), *sock;
+	struct control_message message;
+
+	for (uint32_t number = 100; number < 103; number++) {
+		struct channel *channel = grant(b, listener->handle, number);
+
+		assert_int_equal(channel->listener_handle, listener->handle);
+		assert_int_equal(channel->state, number < 102 ? CHANNEL_OPEN : CHANNEL_CLOSING);
+		assert_ptr_equal(channel->listener, number < 102 ? listener : NULL);
+	}
+	assert_int_equal(listener->n_pending, 2);
+	assert_false(pair_control(b, &message));
+	sock = msg_accept(listener, LIBMSG_NONBLOCK);
+	assert_int_equal(sock->channel->number, 100);
+	assert_true(sock->nonblock);
+	assert_int_equal(sock->state, SOCK_OPEN);
+	/* msgd counts as well, and is told. */
+	assert_true(pair_control(b, &message));
+	assert_int_equal(message.type, CONTROL_ACCEPTED);
+	assert_int_equal(message.accepted.end, PAIR_END);
+	assert_int_equal(message.accepted.channel, 100);
+	assert_int_equal(grant(b, listener->handle, 103)->state, CHANNEL_OPEN);
+	sock = msg_accept(listener, 0);
+	assert_int_equal(sock->channel->number, 101);
+	assert_false(sock->nonblock);
+	assert_int_equal(msg_accept(listener, 0)->channel->number, 103);
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(listener->n_pending, 0);
+	/* No such listener (any more). */
+	assert_int_equal(grant(b, 4711, 104)->state, CHANNEL_CLOSING);
+}
+
+/* Channels that nobody has accepted are reset with their listener. */
+static void test_close_with_a_backlog(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 2);
+	struct channel *channel = grant(b, listener->handle, 100);
+
+	assert_int_equal(msg_close(listener), 0);
+	assert_int_equal(channel->state, CHANNEL_CLOSING);
+	assert_int_equal(channel->close_reason, CLOSE_RESET);
+	assert_null(channel->listener);
+}
+
+/* A channel whose link ended while it waited is accepted with what it had received. */
+static void test_accept_after_the_end(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 2), *sock;
+	char bytes[8];
+
+	(void)grant(b, listener->handle, 100);
+	pair_inject_frame(*state, A,
+		&(struct frame){.channel = 100,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = 3,
+			.arg = 3});
+	pair_take(b);
+	pair_end(b, LINK_PEER_GONE, "the reason");
+	sock = msg_accept(listener, LIBMSG_NONBLOCK);
+	assert_non_null(sock);
+	assert_true(sock->ready);
+	assert_int_equal(msg_recv(sock, bytes, sizeof(bytes), 0), 3);
+	assert_int_equal(msg_recv(sock, bytes, sizeof(bytes), 0), -1);
+	assert_string_equal(msg_reason(), "the reason");
+}
+
+/* ---- those that are ready --------------------------------------------------------------- */
+
+/* Each is in the list once, and is reported until it has nothing more to say. */
+static void test_ready_list(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 4);
+	struct msg_event events[4];
+	char byte;
+
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
+	(void)grant(b, listener->handle, 100);
+	sock_changed(listener);
+	sock_changed(listener);
+	assert_int_equal(msg_send(side_of(state, A)->sock, "x", 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 2);
+	assert_ptr_equal(events[0].sock, listener);
+	assert_int_equal(events[0].revents, POLLIN);
+	assert_ptr_equal(events[1].sock, b->sock);
+	assert_int_equal(events[1].revents, POLLIN);
+	/* Those that were reported are the last of the next call: all have their turn. */
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 1), 1);
+	assert_ptr_equal(events[0].sock, listener);
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 1), 1);
+	assert_ptr_equal(events[0].sock, b->sock);
+	assert_int_equal(msg_recv(b->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 1);
+	assert_ptr_equal(events[0].sock, listener);
+	assert_false(b->sock->ready);
+	assert_int_equal(msg_close(listener), 0);
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
+	assert_true(TAILQ_EMPTY(&b->ctx->socks.ready));
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 0), -1);
+	assert_int_equal(errno, EINVAL);
+}
+
+/* ---- options ---------------------------------------------------------------------------- */
+
+/* The error of a connect is read once; a name that was lost stays lost. */
+static void test_error_option(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *listener = listener_new(b, 1);
+	int64_t value;
+
+	errno = 4711;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_getopt(pending, LIBMSG_ERROR, &value), 0);
+		assert_int_equal(value, 0);
+	}
+	sock_fail(pending, ENOENT, "nobody listens");
+	sock_fail(listener, EACCES, "policy");
+	assert_int_equal(msg_getopt(pending, LIBMSG_ERROR, &value), 0);
+	assert_int_equal(value, ENOENT);
+	assert_string_equal(msg_reason(), "nobody listens");
+	assert_int_equal(msg_getopt(pending, LIBMSG_ERROR, &value), 0);
+	assert_int_equal(value, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_getopt(listener, LIBMSG_ERROR, &value), 0);
+		assert_int_equal(value, EACCES);
+		assert_string_equal(msg_reason(), "policy");
+	}
+	assert_int_equal(errno, 4711); /* these calls have succeeded */
+	/* It stays failed, though its error was read. */
+	assert_int_equal(msg_send(pending, "x", 1, 0), -1);
+	assert_int_equal(errno, ENOTCONN);
+	assert_string_equal(msg_reason(), "not connected: nobody listens");
+}
+
+/* Flags that another call knows, or none. */
+static void test_unknown_flags(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 1);
+	const void *data;
+	struct msg_buf *buf;
+	char byte;
+
+	assert_int_not_equal(LIBMSG_ONE_THREAD, LIBMSG_NONBLOCK);
+	assert_int_not_equal(LIBMSG_ONE_THREAD, LIBMSG_WAIT_NAME);
+	assert_int_not_equal(LIBMSG_NONBLOCK, LIBMSG_WAIT_NAME);
+	for (unsigned bit = 0; bit < 32; bit++) {
+		unsigned flag = 1U << bit;
+
+#define REFUSED(call)                                                                              \
+	do {                                                                                       \
+		errno = 0;                                                                         \
+		assert_true(call);                                                                 \
+		assert_int_equal(errno, EINVAL);                                                   \
+		assert_non_null(strstr(msg_reason(), "unknown flags"));                            \
+	} while (0)
+		if (flag != LIBMSG_ONE_THREAD)
+			REFUSED(!msg_ctx_open("none:", flag, 0));
+		if (flag != LIBMSG_NONBLOCK) {
+			REFUSED(!msg_listen(b->ctx, "n", LIBMSG_SEQPACKET, 1, flag));
+			REFUSED(!msg_accept(listener, flag));
+		}
+		if (flag != LIBMSG_NONBLOCK && flag != LIBMSG_WAIT_NAME)
+			REFUSED(!msg_connect(b->ctx, "n", LIBMSG_SEQPACKET, flag, 0));
+		if (!(flag & (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE))) {
+			REFUSED(msg_send(b->sock, "x", 1, (int)flag) < 0);
+			REFUSED(msg_sendmsg(b->sock, &(struct msghdr){0}, (int)flag) < 0);
+		}
+		if (!(flag & (MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_CMSG_CLOEXEC))) {
+			REFUSED(msg_recv(b->sock, &byte, 1, (int)flag) < 0);
+			REFUSED(msg_recvmsg(b->sock, &(struct msghdr){0}, (int)flag) < 0);
+		}
+		if (flag != MSG_DONTWAIT)
+			REFUSED(msg_recv_take(b->sock, (int)flag, &data, &buf) < 0);
+	}
+}
+
+/* A listener carries no messages, and a channel listens to nobody. */
+static void test_kinds(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 1);
+	struct msg_peer peer = {.size = sizeof(peer)};
+	int64_t value;
+	char byte;
+
+	assert_int_equal(msg_send(listener, "x", 1, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(msg_recv(listener, &byte, 1, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(msg_flush(listener), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(msg_shutdown(listener, SHUT_WR), -1);
+	assert_int_equal(errno, ENOTCONN);
+	assert_int_equal(msg_getpeer(listener, &peer), -1);
+	assert_int_equal(errno, ENOTCONN);
+	assert_int_equal(msg_setopt(listener, LIBMSG_RCVBUF, 65536), -1);
+	assert_int_equal(errno, ENOPROTOOPT);
+	assert_int_equal(msg_getopt(listener, LIBMSG_TRANSPORT, &value), -1);
+	assert_int_equal(errno, ENOTCONN);
+	assert_null(msg_accept(b->sock, 0));
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(msg_shutdown(b->sock, 77), -1);
+	assert_int_equal(errno, EINVAL);
+}
+
+/* Each option reads as it was set; what is out of range changes nothing. */
+static void test_options(void **state)
+{
+	static const struct {
+		int option;
+		int64_t low, high; /* the range; both are legal */
+		int64_t outside[2];
+	} options[] = {
+		{LIBMSG_RCVTIMEO, -1, INT32_MAX, {-2, (int64_t)INT32_MAX + 1}},
+		{LIBMSG_SNDTIMEO, -1, INT32_MAX, {-2, (int64_t)INT32_MAX + 1}},
+		{LIBMSG_LINGER, -1, INT32_MAX, {-2, (int64_t)INT32_MAX + 1}},
+		{LIBMSG_SNDBUF, 4096, MESSAGE_MAX, {4095, MESSAGE_MAX + 1}},
+		{LIBMSG_RCVBUF, CREDIT_INITIAL, MESSAGE_MAX, {CREDIT_INITIAL - 1, MESSAGE_MAX + 1}},
+		{LIBMSG_MAXMSG, 1, MESSAGE_MAX, {0, MESSAGE_MAX + 1}},
+		{LIBMSG_SPIN, -1, 1000000, {-2, 1000001}},
+		{LIBMSG_NONBLOCK_OPT, 0, 1, {0, 0}},
+		{LIBMSG_CORK, 0, 1, {0, 0}},
+	};
+	struct pair_side *b = side_of(state, B);
+	int64_t value;
+
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		int option = options[i].option;
+
+		assert_int_equal(msg_setopt(b->sock, option, options[i].low), 0);
+		assert_int_equal(msg_getopt(b->sock, option, &value), 0);
+		assert_true(value == options[i].low);
+		assert_int_equal(msg_setopt(b->sock, option, options[i].high), 0);
+		for (int k = 0; k < 2 && options[i].outside[1]; k++) {
+			assert_int_equal(msg_setopt(b->sock, option, options[i].outside[k]), -1);
+			assert_int_equal(errno, EINVAL);
+		}
+		assert_int_equal(msg_getopt(b->sock, option, &value), 0);
+		assert_true(value == options[i].high);
+	}
+	assert_int_equal(msg_getopt(b->sock, LIBMSG_TYPE, &value), 0);
+	assert_true(value == LIBMSG_SEQPACKET);
+	assert_int_equal(msg_getopt(b->sock, LIBMSG_TRANSPORT, &value), 0);
+	assert_true(value == LIBMSG_TRANSPORT_GRANT);
+	for (int option = LIBMSG_TRANSPORT; option <= LIBMSG_TYPE; option++) {
+		assert_int_equal(msg_setopt(b->sock, option, 1), -1);
+		assert_int_equal(errno, ENOPROTOOPT);
+	}
+	assert_int_equal(msg_setopt(b->sock, 4711, 1), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_int_equal(msg_getopt(b->sock, 4711, &value), -1);
+	assert_int_equal(errno, EINVAL);
+}
+
+/* The end of corking shows what was held back, and so does a flush. */
+static void test_cork(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	char byte;
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 1), 0);
+		assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), -1);
+		doorbell_arm(&b->pair->page->end[B].sleeping);
+		if (i)
+			assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 0), 0);
+		else
+			assert_int_equal(msg_flush(a->sock), 0);
+		assert_int_equal(atomic_load(&b->pair->page->end[B].sleeping), 0);
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), 1);
+	}
+}
+
+static void test_peer_of_an_earlier_version(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	struct msg_peer peer;
+
+	memset(&peer, 0xee, sizeof(peer));
+	peer.size = offsetof(struct msg_peer, name);
+	assert_int_equal(msg_getpeer(b->sock, &peer), 0);
+	assert_int_equal(peer.transport, LIBMSG_TRANSPORT_GRANT);
+	assert_int_equal(peer.flags, 0);
+	assert_int_equal((uint8_t)peer.name[0], 0xee);
+	peer.size = sizeof(peer) + 1;
+	assert_int_equal(msg_getpeer(b->sock, &peer), -1);
+	assert_int_equal(errno, EINVAL);
+	peer.size = 3;
+	assert_int_equal(msg_getpeer(b->sock, &peer), -1);
+	assert_int_equal(errno, EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_moves),
+		cmocka_unit_test_setup_teardown(test_free_too_early, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_first_failure_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_handles, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_backlog, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_with_a_backlog, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accept_after_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ready_list, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_error_option, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_flags, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cork, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_peer_of_an_earlier_version, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
