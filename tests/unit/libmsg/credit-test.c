@@ -1,0 +1,690 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Channels: how much credit is due to the other end and when, messages that are under way, and each
+ * way in which a channel ends.
+ */
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/support/aborts.h"
+#include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/support/link-pair.h"
+
+#define A 0 /* connected */
+#define B 1 /* the listener's end */
+
+static int setup(void **state)
+{
+	*state = pair_new(4);
+	pair_take(&((struct pair *)*state)->sides[B]);
+	pair_take(&((struct pair *)*state)->sides[A]);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
+static struct pair_side *side_of(void **state, unsigned side)
+{
+	return &((struct pair *)*state)->sides[side];
+}
+
+/* Frames that B sends by hand. */
+static void inject_data(void **state, uint8_t flags, uint32_t len, uint32_t arg)
+{
+	pair_inject_frame(*state, B,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = flags,
+			.len = len,
+			.arg = arg});
+}
+
+static void inject_bare(void **state, uint8_t type, uint32_t arg)
+{
+	pair_inject_frame(
+		*state, B, &(struct frame){.channel = PAIR_CHANNEL, .type = type, .arg = arg});
+}
+
+/* The next frame that A sent. Its type, or 0. */
+static uint8_t next_frame(void **state, struct frame *ret_frame)
+{
+	struct transport *in = side_of(state, B)->link->transport;
+
+	if (in->ops->peek(in) <= 0)
+		return 0;
+	*ret_frame = in->frame;
+	in->ops->next(in);
+	return ret_frame->type;
+}
+
+/* ---- credit ----------------------------------------------------------------------------- */
+
+static void test_first_credit(void **state)
+{
+	struct pair *pair = pair_new(4);
+	struct channel *a = pair->sides[A].channel, *b = pair->sides[B].channel;
+
+	/* The end that connected doubles what both know, at once; the other end says nothing. */
+	assert_int_equal(a->rx_limit, 2 * CREDIT_INITIAL);
+	assert_int_equal(a->rx_window, 2 * CREDIT_INITIAL);
+	assert_int_equal(b->rx_window, CREDIT_INITIAL);
+	assert_false(b->tx_open || b->credit_due || b->due);
+	assert_int_equal(b->tx_credit, CREDIT_INITIAL);
+	pair_take(&pair->sides[B]);
+	assert_int_equal(b->tx_credit, 2 * CREDIT_INITIAL);
+	assert_true(b->tx_open);
+	assert_int_equal(pair->sides[A].ctx->pool.promised, 2 * CREDIT_INITIAL);
+	pair_free(pair);
+}
+
+/* A quarter of the window at least is worth a frame; what lies unread counts as used. */
+static void test_credit_by_window(void **state)
+{
+	struct channel *c = side_of(state, A)->channel;
+
+	c->rx_limit = 4000;
+	c->rx_window = 3001;
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_window = 3000;
+	assert_int_equal(channel_credit(c), 1000);
+	c->rx_held = 1;
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_window = 1000;
+	c->rx_held = 500;
+	assert_int_equal(channel_credit(c), 2500);
+	c->rx_held = 3000;
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_held = 5000; /* the limit may be passed by a message under way */
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_held = 0;
+	c->rx_shut = true;
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_shut = false;
+	c->rx_closed = true;
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_limit = 2 * CREDIT_INITIAL;
+}
+
+/* The rest of a message can come, whatever the window says. */
+static void test_credit_by_message(void **state)
+{
+	struct channel *c = side_of(state, A)->channel;
+
+	c->rx_limit = 4000;
+	c->rx_window = 100;
+	c->rx_held = 4000;
+	assert_int_equal(channel_credit(c), 0);
+	c->direct = true;
+	c->direct_len = 10000;
+	c->direct_done = 9000;
+	/* 1000 bytes in two frames at most, besides what it has; and one frame more. */
+	assert_int_equal(channel_credit(c), 1000 + 2 * FRAME_CHARGE + FRAME_CHARGE - 100);
+	c->rx_window = 1000 + FRAME_CHARGE; /* enough for a fragment that is all of the rest */
+	assert_int_equal(channel_credit(c), 0);
+	c->rx_window--;
+	assert_int_not_equal(channel_credit(c), 0);
+	c->direct_done = 0;
+	c->direct_len = 64U << 20;
+	c->rx_window = 0;
+	assert_int_equal(channel_credit(c), 256 * 1024 + FRAME_CHARGE);
+	c->direct = false;
+	c->partial = calloc(1, sizeof(*c->partial));
+	c->partial->len = 1000;
+	c->partial->done = 990;
+	assert_int_equal(channel_credit(c), 10 + 2 * FRAME_CHARGE + FRAME_CHARGE);
+	free(c->partial);
+	c->partial = NULL;
+	c->rx_limit = 2 * CREDIT_INITIAL;
+}
+
+/* The window doubles where it is read, up to RCVBUF, and while the application can promise it. */
+static void test_growth(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	struct pool *pool = &a->ctx->pool;
+
+	c->rx_window = 0;
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 4 * CREDIT_INITIAL);
+	assert_int_equal(pool->promised, 4 * CREDIT_INITIAL);
+	assert_true(c->credit_due && c->due);
+	channel_give_back(c, 50000); /* two of such messages */
+	assert_int_equal(c->rx_limit, 100000);
+	c->rx_max = 150000;
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 150000);
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 150000);
+	assert_int_equal(pool->promised, 150000);
+	c->rx_max = 1U << 20;
+	pool->promised = CHANNEL_BUDGET / 2 - 149999;
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 150000);
+	pool->promised = CHANNEL_BUDGET / 2 - 150000;
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 300000);
+	assert_int_equal(pool->promised, CHANNEL_BUDGET / 2);
+	pool->promised = 300000;
+	/* Not one that does not read. */
+	c->rx_window = 300000;
+	channel_give_back(c, 100);
+	assert_int_equal(c->rx_limit, 300000);
+}
+
+static void test_give(void **state)
+{
+	struct channel *c = side_of(state, A)->channel;
+
+	channel_give(c); /* nothing is due */
+	assert_false(c->credit_due);
+	c->rx_window = 0;
+	c->tx_closed = true;
+	channel_give(c); /* nothing may follow CLOSE */
+	assert_false(c->credit_due);
+	c->tx_closed = false;
+	c->tx_open = false;
+	channel_give(c); /* it may not say so yet: the other end may sleep for it by then */
+	assert_true(c->credit_due && c->credit_late && c->due);
+	c->credit_due = c->credit_late = false;
+	c->tx_open = true;
+	channel_give(c);
+	assert_true(c->credit_due);
+	assert_false(c->credit_late);
+}
+
+/* Credit is sent with the frame that says so; the other end is woken for it only if it has little.
+ */
+static void test_credit_frames(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	struct frame frame;
+	unsigned before = a->n_events;
+
+	doorbell_arm(&a->pair->page->end[B].sleeping);
+	c->rx_window = FRAGMENT_MIN + FRAME_CHARGE;
+	channel_give(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
+	assert_int_equal(frame.arg, 2 * CREDIT_INITIAL - FRAGMENT_MIN - FRAME_CHARGE);
+	assert_int_equal(c->rx_window, 2 * CREDIT_INITIAL);
+	assert_int_equal(c->rx_quiet, frame.arg); /* it may not know */
+	assert_int_equal(a->n_events, before);
+	assert_false(c->credit_due);
+	/* It uses up what it knew of: now it is told. */
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 0, 0);
+	pair_take(a);
+	assert_int_equal(c->rx_quiet, 0);
+	assert_int_equal(a->n_events, before + 1);
+	/* Less than a fragment: it may sleep for credit, and is woken. */
+	doorbell_arm(&a->pair->page->end[B].sleeping);
+	c->rx_window = FRAGMENT_MIN + FRAME_CHARGE - 1;
+	channel_give(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
+	assert_int_equal(c->rx_quiet, 0);
+	assert_int_equal(a->n_events, before + 2);
+}
+
+/* Credit for which there was no room is late: the other end may have fallen asleep for it. */
+static void test_late_credit(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	struct transport *in = side_of(state, B)->link->transport;
+	struct frame frame;
+	unsigned before;
+
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 5000) == 0)
+		;
+	c->rx_window = FRAGMENT_MIN + FRAME_CHARGE;
+	channel_give(c);
+	driver_pass(&a->ctx->driver);
+	assert_true(c->credit_due && c->credit_late && c->blocked);
+	assert_false(c->due);
+	while (next_frame(state, &frame))
+		;
+	in->ops->release(in);
+	before = a->n_events;
+	doorbell_arm(&a->pair->page->end[B].sleeping);
+	link_room(a->link);
+	assert_false(c->credit_due || c->credit_late || c->blocked);
+	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
+	assert_int_equal(a->n_events, before + 1);
+	assert_int_equal(c->rx_quiet, 0);
+}
+
+/* What a message costs is given back when it is read, and not before. */
+static void test_cost(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	char bytes[64];
+
+	inject_data(state, FRAME_FIRST, 16, 40);
+	inject_data(state, FRAME_LAST, 24, 0);
+	pair_take(a);
+	assert_int_equal(c->rx_window, 2 * CREDIT_INITIAL - 40 - 2 * FRAME_CHARGE);
+	assert_int_equal(c->rx_held, 40 + 2 * FRAME_CHARGE);
+	assert_int_equal(channel_held(c), 40);
+	assert_int_equal(a->ctx->pool.held, 40);
+	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), MSG_PEEK), 40);
+	assert_int_equal(c->rx_held, 40 + 2 * FRAME_CHARGE);
+	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 40);
+	assert_int_equal(c->rx_held, 0);
+	assert_int_equal(channel_held(c), 0);
+	assert_int_equal(a->ctx->pool.held, 0);
+}
+
+/* The other end's limits, as its frames say them. */
+static void test_frames_of_the_other_end(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	uint32_t credit = c->tx_credit;
+
+	inject_bare(state, FRAME_CREDIT, 77);
+	inject_bare(state, FRAME_LIMIT, 1234);
+	pair_take(a);
+	assert_int_equal(c->tx_credit, credit + 77);
+	assert_int_equal(c->tx_maxmsg, 1234);
+	assert_int_equal(c->state, CHANNEL_OPEN);
+}
+
+/* The highest limit that was told holds for messages that were sent before a lower one came. */
+static void test_lower_limit(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	struct frame frame;
+	char bytes[300];
+
+	channel_set_maxmsg(c, 100);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
+	assert_int_equal(frame.arg, 100);
+	assert_int_equal(c->maxmsg_told, MESSAGE_MAX_DEFAULT);
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 300, 300);
+	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 300);
+	channel_set_maxmsg(c, 2 * MESSAGE_MAX_DEFAULT);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(c->maxmsg_told, 2 * MESSAGE_MAX_DEFAULT);
+}
+
+/* ---- sending ---------------------------------------------------------------------------- */
+
+static void test_can_send(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	uint32_t want;
+
+	c->tx_credit = 10 + FRAME_CHARGE;
+	assert_true(channel_can_send(c, 10, &want));
+	c->tx_credit--;
+	assert_false(channel_can_send(c, 10, &want));
+	assert_int_equal(want, 0);		    /* credit lacks, of which a frame tells */
+	c->tx_credit = FRAGMENT_MIN + FRAME_CHARGE; /* of a long one a fragment may go */
+	assert_int_equal(c->set->fragment_min, 4 * 4096 / 4 - 2 * FRAME_HEADER_SIZE);
+	assert_true(channel_can_send(c, 1U << 20, &want));
+	c->tx_credit = c->set->fragment_min + FRAME_CHARGE - 1;
+	assert_false(channel_can_send(c, 1U << 20, &want));
+	c->tx_credit = 1U << 20;
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 5000) == 0)
+		;
+	assert_false(channel_can_send(c, 10, &want));
+	assert_int_equal(want, 10);
+	assert_false(channel_can_send(c, 0, &want));
+	assert_int_equal(want, 1);
+}
+
+/* A message of which a sender has sent a part lets no other one in between, and no SHUTDOWN. */
+static void test_inside_a_message(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	struct frame frame;
+	uint32_t want;
+
+	assert_true(channel_may_send(c));
+	c->tx_partial = true;
+	assert_false(channel_may_send(c));
+	assert_false(channel_can_send(c, 1, &want));
+	assert_int_equal(want, 0);
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* Credit and limits may go between its frames. */
+	c->rx_window = 0;
+	channel_give(c);
+	channel_set_maxmsg(c, 5000);
+	c->tx_shut = true;
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
+	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
+	assert_int_equal(next_frame(state, &frame), 0);
+	assert_false(c->tx_shut_sent);
+	c->tx_partial = false;
+	c->tx_inside = true; /* the rest waits in the queue, say */
+	channel_mark_due(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), 0);
+	c->tx_inside = false;
+	channel_mark_due(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_SHUTDOWN);
+	assert_true(c->tx_shut_sent);
+	channel_mark_due(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), 0); /* once */
+}
+
+/* Fragments: the first says the length, the last that it is the last, none is too small. */
+static void test_fragments(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	static uint8_t bytes[10000];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct channel *c = a->channel;
+	struct iov_cursor cursor;
+	struct frame frame;
+	uint32_t done = 0;
+
+	cursor_init(&cursor, &iov, 1);
+	c->tx_credit = 5000 + FRAME_CHARGE;
+	assert_int_equal(channel_send(c, &cursor, sizeof(bytes), &done, false), -EAGAIN);
+	assert_int_equal(done, 5000);
+	assert_int_equal(c->tx_credit, 0);
+	assert_true(c->tx_inside);
+	c->tx_credit = 1000 + FRAME_CHARGE; /* less than is worth a frame */
+	assert_int_equal(channel_send(c, &cursor, sizeof(bytes), &done, false), -EAGAIN);
+	assert_int_equal(done, 5000);
+	c->tx_credit = 1U << 20;
+	assert_int_equal(channel_send(c, &cursor, sizeof(bytes), &done, false), 0);
+	assert_int_equal(done, sizeof(bytes));
+	assert_false(c->tx_inside);
+	assert_int_equal(c->tx_credit, (1U << 20) - 5000 - FRAME_CHARGE);
+	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
+	assert_int_equal(frame.flags, FRAME_FIRST);
+	assert_int_equal(frame.arg, sizeof(bytes));
+	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
+	assert_int_equal(frame.flags, FRAME_LAST);
+	assert_int_equal(frame.len, 5000);
+	assert_int_equal(frame.arg, 0);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void close_again(void *channel)
+{
+	channel_close(channel, CLOSE_NORMAL);
+}
+
+static void finish_too_early(void *channel)
+{
+	channel_finish(channel);
+}
+
+static void reset_finished(void *channel)
+{
+	((struct channel *)channel)->state = CHANNEL_OPEN;
+	channel_finish(channel);
+}
+
+static void test_illegal_moves(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+
+	assert_true(aborts(finish_too_early, a->channel));
+	assert_true(aborts(reset_finished, a->channel));
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	assert_true(aborts(close_again, a->channel));
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	link_flush(a->link);
+	a->link->turn = 1000;
+	assert_int_equal(link_receive(a->link, NULL), LINK_EMPTY);
+	assert_int_equal(a->channel->state, CHANNEL_FINISHED);
+	assert_true(aborts(close_again, a->channel));
+	assert_true(aborts(finish_too_early, a->channel));
+	driver_pass(&a->ctx->driver);
+}
+
+/* This end closes first; the other one answers. */
+static void test_close_first(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+
+	a->channel->tx_credit = FRAME_CHARGE; /* what waits to be sent goes before CLOSE */
+	STAILQ_INSERT_TAIL(
+		&a->channel->out, (struct msg_buf *)calloc(1, sizeof(struct msg_buf)), entry);
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	assert_int_equal(a->channel->state, CHANNEL_CLOSING);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_NORMAL);
+	/* Frames that were on their way are nobody's; a flood of them is no violation. */
+	inject_data(state, FRAME_FIRST, 16, 40);
+	inject_bare(state, FRAME_CREDIT, 1);
+	inject_bare(state, FRAME_LIMIT, 1);
+	pair_take(a);
+	assert_int_equal(a->ctx->pool.held, 0);
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	pair_take(a);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+	assert_int_equal(a->link->state, LINK_UP);
+	assert_int_equal(a->ctx->pool.promised, 0);
+}
+
+/* The other end has closed before. */
+static void test_close_second(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	pair_take(a);
+	assert_int_equal(a->channel->state, CHANNEL_OPEN);
+	assert_int_equal(
+		channel_events(a->channel, POLLOUT), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* Both at once: each CLOSE is sent before the other one is read. */
+static void test_close_at_once(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	pair_take(a);
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(next_frame(state, &frame), 0);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* RESET throws away what waits to be sent, and the other end reads it as an error. */
+static void test_reset(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+	char byte;
+
+	inject_bare(state, FRAME_CLOSE, CLOSE_RESET);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "the peer closed the channel without reading all");
+	STAILQ_INSERT_TAIL(
+		&a->channel->out, (struct msg_buf *)calloc(1, sizeof(struct msg_buf)), entry);
+	sock_close_channel(a->sock, CLOSE_RESET);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_RESET);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* A channel of a dead link belongs to its socket, and goes with it. */
+static void test_close_when_dead(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	char byte;
+
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
+	inject_data(state, FRAME_FIRST, 16, 40);
+	pair_end(a, LINK_PEER_GONE, "test");
+	assert_int_equal(a->channel->state, CHANNEL_DEAD);
+	assert_null(a->channel->set);
+	assert_null(a->channel->partial);
+	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(a->ctx->pool.held, 0); /* it did not count any more */
+	assert_int_equal(msg_close(a->sock), 0);
+	assert_true(TAILQ_EMPTY(&a->ctx->socks.all));
+}
+
+/* What is closed already is freed with its link. */
+static void test_dead_when_closed(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct control_message message;
+
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	driver_pass(&a->ctx->driver);
+	pair_end(a, LINK_ENDED_BY_MSGD, "test");
+	assert_true(TAILQ_EMPTY(&a->ctx->pool.changed));
+	assert_int_equal(a->ctx->pool.promised, 0);
+	assert_false(pair_control(a, &message)); /* msgd knows */
+}
+
+/* This end cannot go on: nothing more is received, but the other end's CLOSE is awaited. */
+static void test_fail(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	char byte;
+
+	inject_data(state, FRAME_FIRST, 16, 40);
+	pair_take(a);
+	assert_int_equal(a->channel->rx_held, 16 + FRAME_CHARGE);
+	channel_fail(a->channel, ENOMEM, "the reason");
+	assert_int_equal(a->channel->state, CHANNEL_OPEN);
+	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->channel->rx_held, 0);
+	inject_data(state, FRAME_LAST, 24, 0);
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 10, 10);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+		assert_int_equal(errno, ENOMEM);
+		assert_string_equal(msg_reason(), "the reason");
+	}
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), -1);
+	assert_int_equal(errno, ENOMEM);
+	assert_int_equal(a->link->state, LINK_UP);
+	assert_true(channel_events(a->channel, 0) & POLLERR);
+	/* A later end of the link keeps the reason. */
+	pair_end(a, LINK_PEER_GONE, "later");
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_string_equal(msg_reason(), "the reason");
+}
+
+/* A reader that leaves takes the half of a message that it has to private memory. */
+static void test_reader_leaves(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct channel *c = a->channel;
+	char bytes[40];
+	struct iovec iov[] = {{.iov_base = bytes, .iov_len = 3},
+		{.iov_base = bytes + 3, .iov_len = sizeof(bytes) - 3}};
+	struct reader reader = {.channel = c, .iov = iov, .n_iov = 2, .size = sizeof(bytes)};
+
+	for (int lacks_memory = 1; lacks_memory >= 0; lacks_memory--) {
+		if (lacks_memory) {
+			c->reader = &reader;
+			inject_data(state, FRAME_FIRST, 16, 40);
+			pair_take(a);
+			assert_true(c->direct);
+			failing_malloc_set(1);
+			assert_int_equal(channel_leave_reader(c), -ENOMEM);
+			assert_true(failing_malloc_end());
+			assert_ptr_equal(c->reader, &reader); /* it stays */
+			continue;
+		}
+		assert_int_equal(channel_leave_reader(c), 0);
+		assert_null(c->reader);
+		assert_false(c->direct);
+		assert_int_equal(c->partial->done, 16);
+		assert_int_equal(c->partial->cost, 16 + FRAME_CHARGE);
+		assert_int_equal(c->rx_held, 16 + FRAME_CHARGE);
+		assert_int_equal(a->ctx->pool.held, 40);
+	}
+	inject_data(state, FRAME_LAST, 24, 0);
+	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 40);
+	assert_int_equal(c->rx_held, 0);
+	assert_int_equal(a->ctx->pool.held, 0);
+}
+
+/* SHUT_RD: what comes is thrown away, and its credit goes back, so that the peer never waits. */
+static void test_ignore(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+	uint32_t given = 0;
+	char byte;
+
+	inject_data(state, FRAME_FIRST, 16, 40);
+	pair_take(a);
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RD), 0);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 0);
+	inject_data(state, FRAME_LAST, 24, 0);
+	for (int i = 0; i < 20; i++) {
+		inject_data(state, FRAME_FIRST | FRAME_LAST, 2000, 2000);
+		pair_take(a);
+		while (next_frame(state, &frame))
+			given += frame.type == FRAME_CREDIT ? frame.arg : 0;
+	}
+	assert_int_equal(a->link->state, LINK_UP);
+	assert_int_equal(a->ctx->pool.held, 0);
+	assert_true(given >= 20 * 2000);
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_first_credit),
+		cmocka_unit_test_setup_teardown(test_credit_by_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_by_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_growth, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_give, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_frames, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_credit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_frames_of_the_other_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lower_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_can_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_inside_a_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fragments, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_illegal_moves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_second, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_when_dead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dead_when_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reader_leaves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ignore, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
