@@ -25,7 +25,7 @@ static struct {
 	uint8_t record[HV_STORE_VALUE_MAX];
 	size_t record_len;
 	bool watched, told_removed;
-	int share_error, watch_error, publish_error;
+	int share_error, watch_error, register_error;
 } fake;
 
 static uint16_t fake_domid(struct hv *hv)
@@ -70,7 +70,7 @@ static int fake_send(struct hv *hv, uint32_t port)
 static int fake_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring)
 {
-	return -ENOSYS;
+	return fake.register_error;
 }
 
 static int fake_share(struct hv *hv, uint16_t remote, size_t n,
@@ -101,8 +101,6 @@ static void fake_unshare(struct hv *hv, struct hv_share *share)
 
 static int fake_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
-	if (fake.publish_error)
-		return fake.publish_error;
 	(void)snprintf(fake.key, sizeof(fake.key), "%s", key);
 	memcpy(fake.record, value, len);
 	fake.record_len = len;
@@ -227,6 +225,7 @@ static int setup(void **state)
 	memset(&ctx, 0, sizeof(ctx));
 	logged[0] = '\0';
 	fake.hv.ops = &fake_ops;
+	fake.register_error = -ENOSYS;
 	ctx.same_process = &same_process;
 	must(ctx_init(&ctx, &fake.hv, LIBMSG_ONE_THREAD) == 0);
 	ctx.control.log = keep_line;
@@ -516,6 +515,20 @@ static void test_one_event(void **state)
 	assert_int_equal(fake.n_events, before + 1);
 }
 
+/* What was read gives its room back before the lock is dropped. */
+static void test_room_goes_back(void **state)
+{
+	uint32_t before = atomic_load(&ctx.control.ring.me->consumed);
+
+	control_ring_send(&msgd, &(struct control_message){.type = CONTROL_STATUS, .request = 1});
+	(void)control_ring_publish(&msgd);
+	control_take(&ctx.control);
+	driver_unlock(&ctx.driver);
+	assert_int_equal(atomic_load(&ctx.control.ring.me->consumed) - before,
+		ctx.control.ring.rx.own - before);
+	assert_int_not_equal(atomic_load(&ctx.control.ring.me->consumed), before);
+}
+
 /* The next msgd does not get what was meant for the former one. */
 static void test_outbox_of_a_former_msgd(void **state)
 {
@@ -669,7 +682,8 @@ static void test_quiesce_and_attach_again(void **state)
 	assert_false(control_broker_there(&ctx.control));
 	control_store_changed(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_PARKED);
-	/* The record is removed: another one, with other pages. */
+	/* The record is removed: another one, with other pages, on another hypervisor perhaps. */
+	fake.register_error = -ENXIO;
 	fake.told_removed = true;
 	control_store_changed(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
@@ -682,6 +696,7 @@ static void test_quiesce_and_attach_again(void **state)
 	msgd_comes();
 	assert_int_equal(hear(&message), CONTROL_HELLO);
 	assert_int_equal(message.hello.epoch, epoch + 1);
+	assert_int_equal(message.hello.features, FEATURE_NO_ARGO_DRIVER);
 	assert_int_equal(message.hello.reattach, 1);
 	assert_int_equal(hear(&message), CONTROL_LISTEN);
 	assert_string_equal(message.listen.name, "name");
@@ -763,7 +778,9 @@ static void test_attaching_again_fails(void **state)
 /* A record that somebody else's key is about, or a removal at another time, is nothing. */
 static void test_other_records(void **state)
 {
+	fake.told_removed = true;
 	control_store_changed(&ctx.control); /* not watched yet: nothing is read */
+	assert_true(fake.told_removed);
 	quiesce();
 	fake.told_removed = true;
 	fake.key[0] ^= 1;
@@ -783,6 +800,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hello_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_announcements, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_outbox, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_room_goes_back, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_one_event, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_outbox_of_a_former_msgd, setup_attached, teardown),

@@ -10,6 +10,7 @@
 #include "tests/support/cmocka-all.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/support/link-pair.h"
+#include "tests/support/must.h"
 
 #define LATE 9U /* a channel that msgd grants */
 
@@ -145,7 +146,7 @@ static void test_sent_again_under_its_number(void **state)
 static void test_sync_is_sent_again(void **state)
 {
 	struct pair_side *side = side_of(state);
-	struct control_message message;
+	struct control_message message, sync = {.type = CONTROL_SYNC};
 	uint32_t id;
 
 	pair_inject_frame(
@@ -157,9 +158,13 @@ static void test_sync_is_sent_again(void **state)
 	message = next(side);
 	assert_int_equal(message.type, CONTROL_SYNC);
 	assert_int_equal(message.request, id);
-	message = status(id + 1, 0, ""); /* another one's, or nobody's */
-	pair_say(side, &message);
-	assert_int_equal(side->link->state, LINK_SYNCING);
+	/* Nobody's answer, and another link's. */
+	message = status(id + 1, 0, "");
+	for (int i = 0; i < 2; i++) {
+		pair_say(side, &message);
+		assert_int_equal(side->link->state, LINK_SYNCING);
+		(void)request_new(&side->ctx->control, NULL, &sync);
+	}
 	message = status(id, 0, "");
 	pair_say(side, &message);
 	/* The link is older than this msgd: the frame is dropped. */
@@ -199,6 +204,83 @@ static void test_connected(void **state)
 	assert_ptr_equal(event.sock, sock);
 	assert_int_equal(event.revents, POLLOUT);
 	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
+}
+
+static struct control_message awaited; /* msgd's answer to the request that is under way */
+
+static void answer(struct pair_side *side)
+{
+	must(side->n_sleeps == 1);
+	awaited.request = next(side).request;
+	pair_write(side, &awaited);
+}
+
+/* A connect that blocks says by its return that it is done: no event says so again. */
+static void test_blocking_connect(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_event event;
+	struct msg_sock *sock;
+
+	pair_events(side->pair);
+	side->on_sleep = answer;
+	side->ctx->driver.spin_us = 0;
+	awaited = (struct control_message){.type = CONTROL_CONNECTED,
+		.connected = {.end = PAIR_END,
+			.channel = LATE,
+			.transport = TRANSPORT_GRANT,
+			.name = "name"}};
+	sock = msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, -1);
+	assert_non_null(sock);
+	assert_int_equal(sock->channel->number, LATE);
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
+	awaited = status(0, EACCES, "policy");
+	side->n_sleeps = 0;
+	assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, -1));
+	assert_int_equal(errno, EACCES);
+	assert_string_equal(msg_reason(), "connect to domain/name: policy");
+	side->n_sleeps = 0;
+	assert_null(msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, 1, LIBMSG_NONBLOCK));
+	assert_int_equal(errno, EACCES);
+	assert_string_equal(msg_reason(), "listen on name: policy");
+	assert_null(side->ctx->socks.listeners);
+	assert_null(side->ctx->control.requests);
+	side->on_sleep = NULL;
+}
+
+/* A connect that does not block and fails: POLLOUT once, and the end until the socket is closed. */
+static void test_failed_connect(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock = connecting(side);
+	struct control_message message = status(next(side).request, ENOENT, "nobody listens");
+	struct msg_event event;
+
+	pair_say(side, &message);
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
+	assert_ptr_equal(event.sock, sock);
+	assert_int_equal(event.revents, POLLIN | POLLOUT | POLLERR | POLLHUP);
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
+	assert_int_equal(event.revents, POLLIN | POLLERR | POLLHUP);
+}
+
+/* Time is over: msgd is told, and its being away is said. */
+static void test_connect_in_time(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	for (int there = 1; there >= 0; there--) {
+		struct control_message message;
+
+		atomic_store(&side->msgd.me->alive, (uint8_t)there);
+		assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, 0));
+		assert_int_equal(errno, there ? ETIMEDOUT : EHOSTDOWN);
+		message = next(side);
+		assert_int_equal(message.type, CONTROL_CONNECT);
+		message.request = next(side).request;
+		assert_silent(side);
+		assert_null(side->ctx->control.requests);
+	}
 }
 
 /* The application has given up: msgd is told, and a channel that comes all the same is closed. */
@@ -526,6 +608,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sent_again_under_its_number, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sync_is_sent_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_blocking_connect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_connect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connect_in_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_connect, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connected_to_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory_for_the_channel, setup, teardown),

@@ -172,6 +172,7 @@ static void test_backlog(void **state)
 		assert_int_equal(channel->listener_handle, listener->handle);
 		assert_int_equal(channel->state, number < 102 ? CHANNEL_OPEN : CHANNEL_CLOSING);
 		assert_ptr_equal(channel->listener, number < 102 ? listener : NULL);
+		assert_int_equal(channel->close_reason, number < 102 ? 0 : CLOSE_RESET);
 	}
 	assert_int_equal(listener->n_pending, 2);
 	assert_false(pair_control(b, &message));
@@ -245,7 +246,7 @@ static void test_ready_list(void **state)
 
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
 	(void)grant(b, listener->handle, 100);
-	sock_changed(listener);
+	assert_true(listener->ready);
 	sock_changed(listener);
 	assert_int_equal(msg_send(side_of(state, A)->sock, "x", 1, 0), 1);
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 2);
@@ -263,8 +264,8 @@ static void test_ready_list(void **state)
 	assert_ptr_equal(events[0].sock, listener);
 	assert_false(b->sock->ready);
 	assert_int_equal(msg_close(listener), 0);
-	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
 	assert_true(TAILQ_EMPTY(&b->ctx->socks.ready));
+	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 0), -1);
 	assert_int_equal(errno, EINVAL);
 }
