@@ -344,7 +344,7 @@ static void test_hello_once_an_epoch(void **state)
 	assert_int_equal(hear(&message), 0);
 }
 
-/* The page says a new epoch, but the msgd of it has died since: nobody would read HELLO. */
+/* The page has a new epoch, but the msgd of that epoch has died since: no HELLO is sent. */
 static void test_no_hello_to_the_dead(void **state)
 {
 	struct control_message message;
@@ -402,7 +402,7 @@ static void test_hello_refused(void **state)
 	}
 }
 
-/* A msgd that returns hears of all that stands, and only of that. */
+/* A msgd that returns is told of every link, channel and name that this end still has. */
 static void test_announcements(void **state)
 {
 	struct msg_sock *open = listener_new("open");
@@ -515,7 +515,7 @@ static void test_one_event(void **state)
 	assert_int_equal(fake.n_events, before + 1);
 }
 
-/* What was read gives its room back before the lock is dropped. */
+/* The room of a message that was read goes back before the lock is dropped. */
 static void test_room_goes_back(void **state)
 {
 	uint32_t before = atomic_load(&ctx.control.ring.me->consumed);
@@ -529,7 +529,7 @@ static void test_room_goes_back(void **state)
 	assert_int_not_equal(atomic_load(&ctx.control.ring.me->consumed), before);
 }
 
-/* The next msgd does not get what was meant for the former one. */
+/* Messages that were meant for the former msgd are not sent to the next one. */
 static void test_outbox_of_a_former_msgd(void **state)
 {
 	struct control_message message = sync_number(1);
@@ -558,7 +558,7 @@ static void test_arm(void **state)
 	assert_int_equal(atomic_load(&ctx.control.ring.me->sleeping), 1);
 }
 
-/* A message of a newer msgd's, and one that is msgd's to hear, change nothing. */
+/* Messages of an unknown type, and messages that only msgd takes, change nothing. */
 static void test_unknown_messages(void **state)
 {
 	struct frame frame = {.type = 200};
@@ -621,7 +621,7 @@ static void test_message_that_makes_no_sense(void **state)
 	broken("");
 }
 
-/* Listeners that stand hear of it; what has failed before keeps its own reason. */
+/* Open listeners fail with the reason; a listener that failed before keeps its own reason. */
 static void test_break_tells_listeners(void **state)
 {
 	struct msg_sock *open = listener_new("open"), *lost = listener_new("lost");
@@ -715,7 +715,7 @@ static void test_quiesce_and_attach_again(void **state)
 	request_abandon(&ctx.control, asking->request);
 }
 
-/* Before WELCOME, too; and once it quiesces, it says HELLO to nobody. */
+/* QUIESCE may come before WELCOME. While the process quiesces, it sends no HELLO. */
 static void test_quiesce_while_attaching(void **state)
 {
 	struct control_message message;
@@ -733,7 +733,7 @@ static void test_quiesce_while_attaching(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_PARKED);
 }
 
-/* A thread still looks at a link's memory: what the domain must not hold goes when it is done. */
+/* While a thread spins on a link's memory, the link's pages stay; parking waits for it. */
 static void test_quiesce_waits_for_the_dead(void **state)
 {
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
@@ -775,7 +775,7 @@ static void test_attaching_again_fails(void **state)
 	strcpy(fake.key, ctx.control.key);
 }
 
-/* A record that somebody else's key is about, or a removal at another time, is nothing. */
+/* The removal of another process's record changes nothing. */
 static void test_other_records(void **state)
 {
 	fake.told_removed = true;

@@ -92,7 +92,7 @@ static void test_first_credit(void **state)
 	pair_free(pair);
 }
 
-/* A quarter of the window at least is worth a frame; what lies unread counts as used. */
+/* A quarter of the window at least is worth a frame; unread bytes count as used. */
 static void test_credit_by_window(void **state)
 {
 	struct channel *c = side_of(state, A)->channel;
@@ -181,7 +181,7 @@ static void test_growth(void **state)
 	assert_int_equal(c->rx_limit, 300000);
 	assert_int_equal(pool->promised, CHANNEL_BUDGET / 2);
 	pool->promised = 300000;
-	/* Not one that does not read. */
+	/* The window of a reader that falls behind does not grow. */
 	c->rx_window = 300000;
 	channel_give_back(c, 100);
 	assert_int_equal(c->rx_limit, 300000);
@@ -195,11 +195,11 @@ static void test_give(void **state)
 	assert_false(c->credit_due);
 	c->rx_window = 0;
 	c->tx_closed = true;
-	channel_give(c); /* nothing may follow CLOSE */
+	channel_give(c); /* no frame may follow CLOSE */
 	assert_false(c->credit_due);
 	c->tx_closed = false;
 	c->tx_open = false;
-	channel_give(c); /* it may not say so yet: the other end may sleep for it by then */
+	channel_give(c); /* this end may not send yet: the other end may sleep for credit by then */
 	assert_true(c->credit_due && c->credit_late && c->due);
 	c->credit_due = c->credit_late = false;
 	c->tx_open = true;
@@ -227,12 +227,12 @@ static void test_credit_frames(void **state)
 	assert_int_equal(c->rx_quiet, frame.arg); /* it may not know */
 	assert_int_equal(a->n_events, before);
 	assert_false(c->credit_due);
-	/* It uses up what it knew of: now it is told. */
+	/* The other end has used up the credit that it knew of: now it is woken. */
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 0, 0);
 	pair_take(a);
 	assert_int_equal(c->rx_quiet, 0);
 	assert_int_equal(a->n_events, before + 1);
-	/* Less than a fragment: it may sleep for credit, and is woken. */
+	/* Less than a fragment is left: the other end may sleep for credit, and is woken. */
 	doorbell_arm(&a->pair->page->end[B].sleeping);
 	c->rx_window = FRAGMENT_MIN + FRAME_CHARGE - 1;
 	channel_give(c);
@@ -270,7 +270,7 @@ static void test_late_credit(void **state)
 	assert_int_equal(c->rx_quiet, 0);
 }
 
-/* What a message costs is given back when it is read, and not before. */
+/* The credit that a message costs is given back when the message is read, and not before. */
 static void test_cost(void **state)
 {
 	struct pair_side *a = side_of(state, A);
@@ -470,7 +470,7 @@ static void test_close_first(void **state)
 	struct pair_side *a = side_of(state, A);
 	struct frame frame;
 
-	a->channel->tx_credit = FRAME_CHARGE; /* what waits to be sent goes before CLOSE */
+	a->channel->tx_credit = FRAME_CHARGE; /* the queued message goes before CLOSE */
 	queue_empty(a->channel);
 	sock_close_channel(a->sock, CLOSE_NORMAL);
 	assert_int_equal(a->channel->state, CHANNEL_CLOSING);
@@ -478,7 +478,8 @@ static void test_close_first(void **state)
 	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
 	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
 	assert_int_equal(frame.arg, CLOSE_NORMAL);
-	/* Frames that were on their way are nobody's; a flood of them is no violation. */
+	/* Frames that the other end sent before it read CLOSE are dropped; they are no violation.
+	 */
 	inject_data(state, FRAME_FIRST, 16, 40);
 	inject_bare(state, FRAME_CREDIT, 1);
 	inject_bare(state, FRAME_LIMIT, 1);
@@ -503,7 +504,7 @@ static void test_close_second(void **state)
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
 	pair_take(a);
 	assert_int_equal(a->channel->state, CHANNEL_OPEN);
-	/* It has closed itself: that this end has not read all is none of its business. */
+	/* The other end has closed as well: unread data does not make this close a RESET. */
 	assert_int_equal(sock_close_reason(a->sock), CLOSE_NORMAL);
 	assert_int_equal(
 		channel_events(a->channel, POLLOUT), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
@@ -527,7 +528,7 @@ static void test_close_at_once(void **state)
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
 }
 
-/* RESET throws away what waits to be sent, and the other end reads it as an error. */
+/* RESET throws queued messages away, and the other end reads RESET as an error. */
 static void test_reset(void **state)
 {
 	struct pair_side *a = side_of(state, A);
@@ -565,7 +566,7 @@ static void test_close_when_dead(void **state)
 	assert_true(TAILQ_EMPTY(&a->ctx->socks.all));
 }
 
-/* What is closed already is freed with its link. */
+/* A channel that its application has closed is freed with its link. */
 static void test_dead_when_closed(void **state)
 {
 	struct pair_side *a = side_of(state, A);
@@ -645,7 +646,7 @@ static void test_reader_leaves(void **state)
 	assert_int_equal(a->ctx->pool.held, 0);
 }
 
-/* SHUT_RD: what comes is thrown away, and its credit goes back, so that the peer never waits. */
+/* SHUT_RD: later messages are thrown away, and their credit goes back, so that no peer waits. */
 static void test_ignore(void **state)
 {
 	struct pair_side *a = side_of(state, A);

@@ -103,7 +103,7 @@ static void test_served_directly(void **state)
 	assert_true(STAILQ_EMPTY(&b->channel->in));
 }
 
-/* A frame that a taken frame makes due is sent by the caller, before the next frame is taken in. */
+/* If a frame makes an answer due, the caller sends the answer before the next frame is taken in. */
 static void test_due(void **state)
 {
 	struct pair_side *b = side_of(state, B);
@@ -542,7 +542,7 @@ static void test_marks_of_a_freed_channel(void **state)
 	assert_int_equal(b->ctx->pool.promised, CREDIT_INITIAL);
 }
 
-/* Whatever makes a channel due is sent before the lock is dropped. */
+/* A frame that is due is sent before the lock is dropped. */
 static void test_due_is_sent_in_the_pass(void **state)
 {
 	struct pair_side *b = side_of(state, B);

@@ -58,7 +58,7 @@ static void assert_silent(struct pair_side *side)
 	assert_false(pair_control(side, &message));
 }
 
-/* A msgd comes in the place of the former one. What it is told first is dropped. */
+/* A msgd comes in the place of the former one. The announcements to the new msgd are dropped. */
 static void next_msgd(struct pair_side *side)
 {
 	struct control_message message;
@@ -104,7 +104,8 @@ static void test_numbers(void **state)
 	assert_int_equal(r->id, 1); /* neither HELLO's, nor 0 */
 	assert_ptr_equal(request_find(control, 1), r);
 	control->last_request = REQUEST_HELLO - 2;
-	assert_int_equal(request_new(control, NULL, &sync)->id, 2); /* those are in use */
+	assert_int_equal(
+		request_new(control, NULL, &sync)->id, 2); /* the numbers before 2 are in use */
 	assert_int_equal(next(side).request, REQUEST_HELLO - 1);
 	assert_int_equal(next(side).request, 1);
 	assert_int_equal(next(side).request, 2);
@@ -158,7 +159,7 @@ static void test_sync_is_sent_again(void **state)
 	message = next(side);
 	assert_int_equal(message.type, CONTROL_SYNC);
 	assert_int_equal(message.request, id);
-	/* Nobody's answer, and another link's. */
+	/* An answer to no request, and the answer to another link's SYNC. */
 	message = status(id + 1, 0, "");
 	for (int i = 0; i < 2; i++) {
 		pair_say(side, &message);
@@ -319,12 +320,12 @@ static void test_abandoned_connect(void **state)
 	assert_null(channel_find(&side->link->channels, LATE));
 	in->ops->next(in);
 	assert_silent(side);
-	/* The next msgd is not asked. */
+	/* The next msgd does not get this request. */
 	next_msgd(side);
 	assert_silent(side);
 }
 
-/* msgd answers under a number whose channel is there, or on a link that ends: it went away. */
+/* CONNECTED names a channel number that is in use, or a link that ends: the connect fails. */
 static void test_connected_to_nothing(void **state)
 {
 	struct pair_side *side = side_of(state);
@@ -390,7 +391,7 @@ static struct msg_sock *listening(struct pair_side *side, bool granted)
 	return listener;
 }
 
-/* Asked for, given up, and perhaps granted meanwhile: the name goes back in any case. */
+/* A name that the application gives up goes back to msgd, whether msgd has granted it or not. */
 static void test_abandoned_listen(void **state)
 {
 	struct pair_side *side = side_of(state);
@@ -407,7 +408,7 @@ static void test_abandoned_listen(void **state)
 		assert_null(side->ctx->control.requests);
 		if (!granted) {
 			message = status(id, 0, "");
-			pair_say(side, &message); /* too late, and nobody's */
+			pair_say(side, &message); /* too late: the answer is ignored */
 		}
 		assert_silent(side);
 	}
@@ -415,7 +416,7 @@ static void test_abandoned_listen(void **state)
 	assert_silent(side);
 }
 
-/* One that is still waiting for its first answer is asked for again, and is not announced. */
+/* A LISTEN without an answer is sent again as a request; its name is not announced as well. */
 static void test_pending_listen_is_no_announcement(void **state)
 {
 	struct pair_side *side = side_of(state);
@@ -540,7 +541,7 @@ static void test_answers_to_nobody(void **state)
 	assert_silent(side);
 }
 
-/* A link of that number stands, or its transport does not exist: msgd is told. */
+/* A link with that number exists, or the transport does not: msgd is told why. */
 static void test_links_that_cannot_be(void **state)
 {
 	struct pair_side *side = side_of(state);
@@ -580,7 +581,7 @@ static void test_links_that_cannot_be(void **state)
 	assert_null(link_find(&side->ctx->links, 8));
 }
 
-/* msgd took the channel away: the application reads why, but not over a proper end. */
+/* msgd takes a channel away: the application reads why, unless the channel had ended before. */
 static void test_channel_gone(void **state)
 {
 	struct pair_side *side = side_of(state);

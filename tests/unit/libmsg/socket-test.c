@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Sockets as objects: kinds and states, backlogs, the list of those that are ready, options. */
+/* Sockets as objects: kinds and states, backlogs, the list of the ready list, options. */
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -153,7 +153,7 @@ static void test_handles(void **state)
 	assert_int_equal(first->handle, 1); /* 0 is no handle */
 	b->ctx->socks.last_handle = UINT32_MAX - 1;
 	third = listener_new(b, 1);
-	assert_int_equal(third->handle, 2); /* those are in use */
+	assert_int_equal(third->handle, 2); /* the handles before 2 are in use */
 	assert_ptr_equal(sock_find_listener(&b->ctx->socks, 2), third);
 	assert_int_equal(msg_close(third), 0);
 	assert_null(sock_find_listener(&b->ctx->socks, 2));
@@ -234,7 +234,7 @@ static void test_accept_after_the_end(void **state)
 	assert_string_equal(msg_reason(), "the reason");
 }
 
-/* ---- those that are ready --------------------------------------------------------------- */
+/* ---- the ready list --------------------------------------------------------------- */
 
 /* Each is in the list once, and is reported until it has nothing more to say. */
 static void test_ready_list(void **state)
@@ -254,7 +254,7 @@ static void test_ready_list(void **state)
 	assert_int_equal(events[0].revents, POLLIN);
 	assert_ptr_equal(events[1].sock, b->sock);
 	assert_int_equal(events[1].revents, POLLIN);
-	/* Those that were reported are the last of the next call: all have their turn. */
+	/* Sockets that were reported come last in the next call: all have their turn. */
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 1), 1);
 	assert_ptr_equal(events[0].sock, listener);
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 1), 1);
@@ -304,7 +304,7 @@ static void test_error_option(void **state)
 	assert_string_equal(msg_reason(), "not connected: nobody listens");
 }
 
-/* Flags that another call knows, or none. */
+/* Each call refuses the flags that only other calls know, and unknown flags. */
 static void test_unknown_flags(void **state)
 {
 	struct pair_side *b = side_of(state, B);
@@ -347,7 +347,7 @@ static void test_unknown_flags(void **state)
 	}
 }
 
-/* A listener carries no messages, and a channel listens to nobody. */
+/* A listener carries no messages, and a channel accepts none. */
 static void test_kinds(void **state)
 {
 	struct pair_side *b = side_of(state, B);

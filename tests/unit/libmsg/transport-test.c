@@ -59,7 +59,7 @@ static void test_table(void **state)
 	}
 }
 
-/* What a table was asked to do. */
+/* The calls that a transport of the test has got. */
 static struct {
 	struct transport_ops ops;
 	struct transport transport;
@@ -146,7 +146,7 @@ static void test_put_and_push(void **state)
 	assert_false(fake.transport.unpushed);
 }
 
-/* Neither is forgotten where the transport refuses. */
+/* When the transport refuses, both marks stay for the next push. */
 static void test_refused(void **state)
 {
 	assert_int_equal(put_bare(true), 0);
@@ -185,7 +185,7 @@ static void test_give_back(void **state)
 	assert_int_equal(fake.n_release, 2);
 	assert_int_equal(fake.n_room, 1);
 	assert_int_equal(t->untold, 0);
-	/* All of it, however little, where nothing more is taken in now. */
+	/* With `all`, the smallest rest goes back too. */
 	t->unreleased = 1;
 	transport_give_back(t, true);
 	assert_int_equal(fake.n_release, 3);
@@ -193,7 +193,7 @@ static void test_give_back(void **state)
 	transport_give_back(t, true);
 	assert_int_equal(fake.n_release, 3);
 	assert_int_equal(fake.n_room, 2);
-	/* What was given back and not told of is told of. */
+	/* The sender is told of room that was given back before. */
 	t->untold = 1;
 	transport_give_back(t, true);
 	assert_int_equal(fake.n_release, 3);

@@ -438,7 +438,7 @@ static void must_not_sleep(struct pair_side *side)
 	fail_msg("a call that must not block sleeps");
 }
 
-/* Does what waits, and does not block. */
+/* A call that must not block takes in the frames that are there, and does not sleep. */
 static void test_not_at_all(void **state)
 {
 	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
@@ -457,7 +457,7 @@ static void test_not_at_all(void **state)
 	a->on_sleep = NULL;
 }
 
-/* There is something to do at each look, but nothing that the call waits for. */
+/* Each time that the thread is about to sleep, a frame comes that it does not wait for. */
 static void publish_credit(struct pair_side *side)
 {
 	must(side->n_sleeps < 1000);
@@ -517,7 +517,7 @@ static void test_limit_holds_without_room(void **state)
 	assert_int_equal(msg_send(a->sock, bytes, 64, 0), -1);
 	assert_int_equal(errno, EAGAIN);
 	assert_in_range(a->n_sleeps, 2, 100);
-	/* Likewise at the end: what is left is lost, and the application hears of it. */
+	/* A close has a time limit too: the queued rest is lost, and msg_close says so. */
 	assert_false(a->channel->tx_partial);
 	STAILQ_INSERT_TAIL(&a->channel->out, buf, entry);
 	a->sock->linger_ms = 100;
@@ -619,7 +619,7 @@ static void test_room_is_told_after_eagain(void **state)
 	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0); /* once */
 }
 
-/* The peer makes room, and falls asleep: it must be woken for what is put there. */
+/* The peer makes room, and falls asleep: the next fragments must wake it. */
 static void make_room_and_sleep(struct pair_side *side)
 {
 	must(side->channel->tx_partial); /* others may not send now */
