@@ -85,7 +85,14 @@ static void test_first_credit(void **state)
 	assert_int_equal(b->rx_window, CREDIT_INITIAL);
 	assert_false(b->tx_open || b->credit_due || b->due);
 	assert_int_equal(b->tx_credit, CREDIT_INITIAL);
+	/* The listener's end keeps silent until it has heard of the other end. */
+	channel_set_maxmsg(b, 5000);
+	driver_pass(&pair->sides[B].ctx->driver);
+	assert_int_equal(
+		pair->sides[A].link->transport->ops->peek(pair->sides[A].link->transport), 0);
 	pair_take(&pair->sides[B]);
+	pair_take(&pair->sides[A]);
+	assert_int_equal(a->tx_maxmsg, 5000);
 	assert_int_equal(b->tx_credit, 2 * CREDIT_INITIAL);
 	assert_true(b->tx_open);
 	assert_int_equal(pair->sides[A].ctx->pool.promised, 2 * CREDIT_INITIAL);
@@ -483,6 +490,8 @@ static void test_close_first(void **state)
 	inject_data(state, FRAME_FIRST, 16, 40);
 	inject_bare(state, FRAME_CREDIT, 1);
 	inject_bare(state, FRAME_LIMIT, 1);
+	for (int i = 0; i < 2; i++)
+		inject_bare(state, FRAME_SHUTDOWN, 0);
 	pair_take(a);
 	assert_int_equal(a->ctx->pool.held, 0);
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
@@ -545,6 +554,20 @@ static void test_reset(void **state)
 	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
 	assert_int_equal(frame.arg, CLOSE_RESET);
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* The end of its link adds nothing to a channel that the other end has closed. */
+static void test_dead_after_its_end(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	char byte;
+
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	pair_take(a);
+	pair_end(a, LINK_PEER_GONE, "test");
+	assert_int_equal(a->channel->state, CHANNEL_DEAD);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 0);
+	assert_false(channel_events(a->channel, 0) & POLLERR);
 }
 
 /* A channel of a dead link belongs to its socket, and goes with it. */
@@ -671,6 +694,20 @@ static void test_ignore(void **state)
 	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
 }
 
+/* The credit of the message that SHUT_RD throws away goes back at once. */
+static void test_ignore_gives_back(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct frame frame;
+
+	inject_data(state, FRAME_FIRST, 16, 40);
+	pair_take(a);
+	a->channel->rx_window = CREDIT_INITIAL;
+	channel_ignore(a->channel);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -692,11 +729,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_second, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dead_after_its_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_when_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dead_when_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fail, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reader_leaves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ignore, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ignore_gives_back, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
