@@ -558,6 +558,17 @@ static void test_arm(void **state)
 	assert_int_equal(atomic_load(&ctx.control.ring.me->sleeping), 1);
 }
 
+/* No event comes to a control link that is not armed: the driver looks at it each time. */
+static void test_unarmed_is_looked_at(void **state)
+{
+	control_disarmed(&ctx.control);
+	control_ring_send(&msgd,
+		&(struct control_message){.type = CONTROL_QUIESCE, .quiesce = {.reason = "saved"}});
+	(void)control_ring_publish(&msgd);
+	driver_drive(&ctx.driver, &(struct focus){0});
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+}
+
 /* Messages of an unknown type, and messages that only msgd takes, change nothing. */
 static void test_unknown_messages(void **state)
 {
@@ -805,6 +816,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_outbox_of_a_former_msgd, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_arm, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unarmed_is_looked_at, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_messages, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_counter_that_makes_no_sense, setup_attached, teardown),

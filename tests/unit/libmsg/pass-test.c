@@ -445,7 +445,9 @@ static void test_end_while_refused(void **state)
 	struct links *links = &b->ctx->links;
 
 	b->link->transport->retry_ns = 1000;
+	b->ctx->pool.wake = b->ctx->pool.rearm = false;
 	link_check(b->link, -EAGAIN);
+	assert_true(b->ctx->pool.wake && b->ctx->pool.rearm); /* a driver sleeps until then */
 	assert_true(b->link->retrying);
 	assert_int_equal(links_retry_time(links), 1000);
 	pair_end(b, LINK_LEFT, "test");

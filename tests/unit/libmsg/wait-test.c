@@ -562,15 +562,20 @@ static void test_limit_holds_in_an_endless_ring(void **state)
 
 /* ---- room ------------------------------------------------------------------------------- */
 
-/* B moves past all that is there, and says nothing but that there is room. */
-static void make_room(struct pair_side *side)
+/* Moves past all frames, and says nothing but that there is room. */
+static void move_past_all(struct pair_side *side)
 {
-	struct transport *transport = side->pair->sides[B].link->transport;
+	struct transport *transport = side->link->transport;
 
-	must(side->n_sleeps < 100);
 	while (transport->ops->peek(transport) > 0)
 		transport->ops->next(transport);
 	transport_give_back(transport, true);
+}
+
+static void make_room(struct pair_side *side)
+{
+	must(side->n_sleeps < 100);
+	move_past_all(&side->pair->sides[B]);
 }
 
 /* A sender that waits, or a poller, has asked for an event when room appears. */
@@ -596,6 +601,35 @@ static void test_room_ends_the_wait(void **state)
 		assert_true(a->n_sleeps > 0);
 	}
 	a->on_sleep = NULL;
+}
+
+static ssize_t send_one(struct msg_sock *sock)
+{
+	static char bytes[64];
+
+	return msg_send(sock, bytes, sizeof(bytes), 0);
+}
+
+/* The thread that drives wakes the one that waits for room. */
+static void test_room_wakes_a_waiter(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct msg_sock *listener = listener_new(a);
+	struct waiter driving, sending;
+
+	a->channel->tx_credit = 1U << 20;
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	waiter_start(&driving, listener, accept_one);
+	await_sleepers(a->ctx, true, 0);
+	waiter_start(&sending, a->sock, send_one);
+	await_sleepers(a->ctx, true, 1);
+	move_past_all(side_of(state, B));
+	assert_int_equal(waiter_join(&sending), 64);
+	driver_lock(&a->ctx->driver);
+	sock_fail(listener, EACCES, "the test is over");
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(waiter_join(&driving), -1);
 }
 
 /* EAGAIN owes an event loop POLLOUT, and so an event when there is room. */
@@ -802,6 +836,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_limit_holds_in_an_endless_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_room_wakes_a_waiter, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_is_told_after_eagain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, teardown),
