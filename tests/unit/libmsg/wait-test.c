@@ -632,6 +632,29 @@ static void test_room_wakes_a_waiter(void **state)
 	assert_int_equal(waiter_join(&driving), -1);
 }
 
+/* A call that must not block takes the event of room for which another thread sleeps. */
+static void test_room_that_another_thread_hears_of(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct transport *in = side_of(state, B)->link->transport;
+	struct waiter sending;
+
+	a->channel->tx_credit = 1U << 20;
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	waiter_start(&sending, a->sock, send_one);
+	await_sleepers(a->ctx, true, 0);
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	in->ops->release(in);
+	/* The event, as if this thread had been the first to read it. */
+	atomic_fetch_or(&a->pending, 1U << PAIR_PORT_LINK);
+	driver_lock(&a->ctx->driver);
+	driver_look(&a->ctx->driver);
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(waiter_join(&sending), 64);
+}
+
 /* EAGAIN owes an event loop POLLOUT, and so an event when there is room. */
 static void test_room_is_told_after_eagain(void **state)
 {
@@ -837,6 +860,8 @@ int main(void)
 			test_limit_holds_in_an_endless_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_wakes_a_waiter, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_room_that_another_thread_hears_of, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_room_is_told_after_eagain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, teardown),
