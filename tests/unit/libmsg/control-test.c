@@ -11,6 +11,7 @@
 #include "libmsg/control/request.h"
 #include "tests/support/aborts.h"
 #include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
 
 #define PORT 1U
 
@@ -629,7 +630,40 @@ static void test_message_that_makes_no_sense(void **state)
 	grant_ring_write(&msgd.tx, 0, bytes, sizeof(bytes));
 	msgd.tx.own += sizeof(bytes);
 	grant_ring_publish(&msgd.tx);
-	broken("");
+	broken("msgd wrote no control message");
+}
+
+/* A ring that breaks when a message is sent breaks the control link: no call waits for ever. */
+static void test_broken_in_sending(void **state)
+{
+	struct control_message message = sync_number(1);
+
+	atomic_fetch_add(&ctx.control.ring.them->consumed, 8);
+	ctx.control.ring.tx.peer = ctx.control.ring.tx.own - CONTROL_RING_LEN; /* it must look */
+	control_send(&ctx.control, &message);
+	driver_unlock(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_int_equal(ctx.control.error, EPROTO);
+	assert_string_equal(ctx.control.reason, "a counter that moved where it cannot");
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
+		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+}
+
+/* The ring is full, and there is no memory for the outbox: the message is lost for good. */
+static void test_no_memory_to_send(void **state)
+{
+	struct control_message message = sync_number(1);
+
+	while (STAILQ_EMPTY(&ctx.control.ring.outbox))
+		control_send(&ctx.control, &message);
+	control_ring_clear(&ctx.control.ring);
+	control_publish(&ctx.control); /* the ring is full, and all of it is published */
+	failing_malloc_set(1);
+	control_send(&ctx.control, &message);
+	assert_true(failing_malloc_end());
+	driver_unlock(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_string_equal(ctx.control.reason, "out of memory for a control message");
 }
 
 /* Open listeners fail with the reason; a listener that failed before keeps its own reason. */
@@ -823,6 +857,8 @@ int main(void)
 			test_counter_that_makes_no_sense, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_message_that_makes_no_sense, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_broken_in_sending, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_to_send, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_break_tells_listeners, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -633,6 +633,21 @@ static void test_fail(void **state)
 	assert_string_equal(msg_reason(), "the reason");
 }
 
+/* There is no memory for the reason either: the call must not name another one. */
+static void test_no_memory_for_the_reason(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	char byte;
+
+	failing_malloc_set(1);
+	channel_fail(a->channel, ENOMEM, "out of memory");
+	assert_true(failing_malloc_end());
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ENOMEM);
+	assert_null(strstr(msg_reason(), "the peer closed"));
+	pair_end(a, LINK_LEFT, "test");
+}
+
 /* A reader that leaves takes the half of a message that it has to private memory. */
 static void test_reader_leaves(void **state)
 {
@@ -733,6 +748,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_when_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dead_when_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_for_the_reason, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reader_leaves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ignore, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ignore_gives_back, setup, teardown),
