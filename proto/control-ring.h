@@ -88,10 +88,10 @@ void control_ring_flush(struct control_ring *ring);
  */
 bool control_ring_sleep(struct control_ring *ring);
 
-/* Nothing waits to be published, or for room. */
+/* Nothing waits to be published, or for room, and the ring is not broken. */
 static inline bool control_ring_is_idle(const struct control_ring *ring)
 {
-	return !ring->wrote && !ring->took && STAILQ_EMPTY(&ring->outbox);
+	return !ring->wrote && !ring->took && STAILQ_EMPTY(&ring->outbox) && !ring->broken;
 }
 
 /*

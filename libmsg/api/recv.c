@@ -2,6 +2,7 @@
 /* Receiving. */
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libmsg/api/ctx.h"
 #include "libmsg/api/iov.h"
@@ -10,8 +11,10 @@
 
 int channel_failure(const struct channel *channel)
 {
-	return failure(channel->error, "%s",
-		channel->why ? channel->why : "the peer closed the channel without reading all");
+	const char *why = channel->rx_closed ? "the peer closed the channel without reading all"
+					     : strerrordesc_np(channel->error);
+
+	return failure(channel->error, "%s", channel->why ? channel->why : why);
 }
 
 int message_check(const struct msghdr *message, size_t *ret_len)

@@ -320,7 +320,7 @@ void control_take(struct control *control)
 			return;
 	}
 	if (r != 0) {
-		control_break(control, EPROTO, reason ? reason : "msgd wrote no control message");
+		control_break(control, EPROTO, r < 0 ? reason : "msgd wrote no control message");
 		return;
 	}
 	control->pool->marked |= !control_ring_is_idle(&control->ring);
