@@ -25,9 +25,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True  # the tree stays as it is
+from tree import files_of, line_at, report, text_of, with_files  # pylint: disable=wrong-import-position
 
 PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl')
+PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
 
 # Names that nothing in the product need use, each group with its reason.
 EXCEPTIONS = {
@@ -43,19 +46,9 @@ FOR_TESTS = re.compile(r'\bfor\s+(?:\*\s*)?tests?\b', re.I)
 FIELD_MACROS = re.compile(r'\b(?:container_of|offsetof|HASH_\w+|(?:LIST|STAILQ|TAILQ|SLIST)_\w+)\s*\(')
 
 
-def files_of(root):
+def sources_of(root):
     """The product's sources, from the root, sorted."""
-    found = []
-    for part in PRODUCT:
-        for directory, _, names in os.walk(os.path.join(root, part)):
-            found += [os.path.relpath(os.path.join(directory, n), root) for n in names
-                      if n.endswith(('.c', '.h'))]
-    return sorted(found)
-
-
-def text_of(root, path):
-    with open(os.path.join(root, path), encoding='utf-8', errors='replace') as file:
-        return file.read()
+    return [n for n in files_of(root) if n.startswith(PRODUCT_FOLDERS) and n.endswith(('.c', '.h'))]
 
 
 def blank(text):
@@ -66,10 +59,6 @@ def code_of(text):
     """Without comments and strings, which become blanks."""
     return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'',
                   lambda m: blank(m[0]), text, flags=re.S)
-
-
-def line_at(text, offset):
-    return text.count('\n', 0, offset) + 1
 
 
 def words_of(code):
@@ -124,7 +113,7 @@ def twice_defined(symbols):
 
 def twice_tagged(root):
     homes = collections.defaultdict(set)
-    for path in files_of(root):
+    for path in sources_of(root):
         if path.endswith('.h'):
             for kind, name in re.findall(r'\b(struct|union|enum)\s+(\w+)\s*\{',
                                          code_of(text_of(root, path))):
@@ -293,7 +282,7 @@ def unread_fields(root, codes):
 
 
 def check_unused(root, build):
-    codes = {path: code_of(text_of(root, path)) for path in files_of(root)}
+    codes = {path: code_of(text_of(root, path)) for path in sources_of(root)}
     words = {path: words_of(code) for path, code in codes.items()}
     total = sum(words.values(), collections.Counter())
     return unused_symbols(root, symbols_of(root, build), words) + \
@@ -345,28 +334,22 @@ CASES = [
 ]
 
 
-def case_breaches(check, files):
-    with tempfile.TemporaryDirectory() as root:
-        commands = []
-        for name, text in files.items():
-            path = os.path.join(root, name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, 'w', encoding='utf-8') as file:
-                file.write(text)
-        for name in files:
-            if name.endswith('.c'):
-                output = name.replace('/', '_') + '.o'
-                subprocess.run(['cc', '-c', '-w', '-I.', name, '-o', output], cwd=root, check=True)
-                commands.append({'directory': root, 'file': name, 'output': output})
-        with open(os.path.join(root, 'compile_commands.json'), 'w', encoding='utf-8') as file:
-            json.dump(commands, file)
-        return CHECKS[check](root, root)
+def compile_and_check(check, root, files):
+    commands = []
+    for name in files:
+        if name.endswith('.c'):
+            output = name.replace('/', '_') + '.o'
+            subprocess.run(['cc', '-c', '-w', '-I.', name, '-o', output], cwd=root, check=True)
+            commands.append({'directory': root, 'file': name, 'output': output})
+    with open(os.path.join(root, 'compile_commands.json'), 'w', encoding='utf-8') as file:
+        json.dump(commands, file)
+    return CHECKS[check](root, root)
 
 
 def selftest():
     wrong = []
     for check, files, want in CASES:
-        got = case_breaches(check, files)
+        got = with_files(files, lambda root: compile_and_check(check, root, files))
         if len(got) != len(want) or not all(any(w in g for g in got) for w in want):
             wrong.append('%s %r: want %r, got %r' % (check, files, want, got))
     return wrong
@@ -380,14 +363,10 @@ def main():
         print('skipped: no nm here')
         sys.exit(77)
     if sys.argv[1:] == ['selftest']:
-        breaches = selftest()
-    elif len(sys.argv) == 4 and sys.argv[1] in CHECKS:
-        breaches = CHECKS[sys.argv[1]](sys.argv[2], sys.argv[3])
-    else:
+        report(selftest())
+    if len(sys.argv) != 4 or sys.argv[1] not in CHECKS:
         sys.exit(__doc__)
-    for breach in breaches:
-        print(breach)
-    sys.exit(1 if breaches else 0)
+    report(CHECKS[sys.argv[1]](sys.argv[2], sys.argv[3]))
 
 
 main()

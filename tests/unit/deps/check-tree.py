@@ -14,7 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True  # the tree stays as it is
+from tree import files_of, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 # Folder: the folders whose files its own files may include, besides the folder itself. The longest
 # prefix of a path decides to which row a file belongs. "x/*" stands for x and every folder below it.
@@ -91,22 +93,8 @@ SOURCE = re.compile(r'(\.(c|h|py|sh|pml|map)|/meson\.build|^meson\.build)$')
 FORMAT_VERSION = '14'  # Debian 12's; others format a little differently
 
 
-def files_of(root):
-    """Paths from the root, sorted."""
-    if os.path.exists(os.path.join(root, '.git')):
-        names = subprocess.run(['git', '-C', root, 'ls-files', '-z'], check=True,
-                               stdout=subprocess.PIPE).stdout.decode().split('\0')
-        return sorted(n for n in names if n and os.path.isfile(os.path.join(root, n)))
-    found = []
-    for directory, subdirs, names in os.walk(root):
-        subdirs[:] = [d for d in subdirs if not d.startswith(('.', 'build'))]
-        found += [os.path.relpath(os.path.join(directory, n), root) for n in names]
-    return sorted(found)
-
-
 def lines_of(root, path):
-    with open(os.path.join(root, path), encoding='utf-8', errors='replace') as file:
-        return file.read().split('\n')
+    return text_of(root, path).split('\n')
 
 
 def is_under(path, prefix):
@@ -356,22 +344,9 @@ PRESENT = {
 
 
 def case_breaches(check, path, text):
-    with tempfile.TemporaryDirectory() as root:
-        for name, content in {**PRESENT, path: None}.items():
-            os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
-            with open(os.path.join(root, name), 'w', encoding='utf-8') as file:
-                file.write(text if name == path else '/* %s */\n%s' % (LICENCE, content))
-        return CHECKS[check](root)
-
-
-def selftest():
-    wrong = []
-    for check, path, text, want in CASES:
-        got = case_breaches(check, path, text)
-        if (want is None and got) or (want is not None and
-                                      not (len(got) == 1 and path in got[0] and want in got[0])):
-            wrong.append('%s %s %r: want %r, got %r' % (check, path, text, want, got))
-    return wrong
+    licence = '/* %s */\n' % LICENCE
+    files = {name: licence + content for name, content in PRESENT.items()}
+    return with_files({**files, path: text}, CHECKS[check])
 
 
 CHECKS = {'includes': check_includes, 'cycles': check_cycles, 'licences': check_licences, 'format': check_format}
@@ -379,14 +354,11 @@ CHECKS = {'includes': check_includes, 'cycles': check_cycles, 'licences': check_
 
 def main():
     if sys.argv[1:] == ['selftest']:
-        breaches = selftest()
-    elif len(sys.argv) == 3 and sys.argv[1] in CHECKS:
-        breaches = CHECKS[sys.argv[1]](sys.argv[2])
-    else:
+        cases = [(c, p, t, want and [p, want]) for c, p, t, want in CASES]
+        report(wrong_cases(cases, case_breaches))
+    if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
         sys.exit(__doc__)
-    for breach in breaches:
-        print(breach)
-    sys.exit(1 if breaches else 0)
+    report(CHECKS[sys.argv[1]](sys.argv[2]))
 
 
 main()

@@ -18,15 +18,13 @@ import fnmatch
 import io
 import os
 import re
-import subprocess
 import sys
-import tempfile
 import tokenize
 
-COLUMNS = 100
+sys.dont_write_bytecode = True  # the tree stays as it is
+from tree import files_of, line_at, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
-# Folders and files that are not held to a check yet; a PREFIX on the command line looks at them too.
-PENDING = {'names': [], 'openings': [], 'columns': []}
+COLUMNS = 100
 
 # Names that are not ours: a comment says by them which code of others it speaks of.
 FOREIGN_FILES = [
@@ -66,8 +64,12 @@ FOREIGN_NAMES = {
         ''',
 }
 
-# Documents outside the tree, and paths of one machine.
-OUTSIDE = re.compile(r'\b(?:design|style)\.md\b|\bshared/[a-z]|(?<![\w./-])/work/')
+# Documents outside the tree, and paths of one machine: absolute, and in none of Debian's directories,
+# the lab's or the store's.
+OUTSIDE = re.compile(
+    r'\b(?:design|style)\.md\b|\bshared/[a-z]|'
+    r'(?<![\w.${}"*/-])/(?!(?:bin|console|data|dev|etc|lab|lib|local|mnt|nonexistent|opt|proc|root|run|sbin|'
+    r'sys|tmp|usr|var)/)[a-z]+/[a-z]')
 
 KNOWN_FILE = r'(?:c|h|py|pml|md|sh|map)'
 FILE = re.compile(r'(?<![\w/.*<-])(?:[\w*-][\w.*-]*/)*[\w*-]+\.%s\b(?![\w/*-]|\.\w|\()' % KNOWN_FILE)
@@ -102,7 +104,7 @@ class Tree:
 
     def __init__(self, root):
         self.root = root
-        self.files = self.list_files()
+        self.files = files_of(root)
         self.directories = {''}
         for path in self.files:
             while path:
@@ -113,23 +115,9 @@ class Tree:
         self.contents = {}
         self.identifiers, self.included = self.read_code()
 
-    def list_files(self):
-        if os.path.exists(os.path.join(self.root, '.git')):
-            command = ['git', '-C', self.root, 'ls-files', '-z', '--cached', '--others',
-                       '--exclude-standard']
-            names = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            paths = [n for n in names.decode().split('\0') if n]
-        else:
-            paths = []
-            for directory, subdirs, names in os.walk(self.root):
-                subdirs[:] = [d for d in subdirs if not d.startswith(('.', 'build'))]
-                paths += [os.path.relpath(os.path.join(directory, n), self.root) for n in names]
-        return sorted({p for p in paths if os.path.isfile(os.path.join(self.root, p))})
-
     def read(self, path):
         if path not in self.contents:
-            with open(os.path.join(self.root, path), encoding='utf-8', errors='replace') as file:
-                self.contents[path] = file.read()
+            self.contents[path] = text_of(self.root, path)
         return self.contents[path]
 
     def read_code(self):
@@ -200,10 +188,6 @@ def code_of(kind, text):
     if kind == 'python':
         text = re.sub(r'"""(.|\n)*?"""', ' ', text)
     return re.sub(r'(?m)(^|\s)#.*$', ' ', text)
-
-
-def line_at(text, offset):
-    return text.count('\n', 0, offset) + 1
 
 
 def read_c(text, ret):
@@ -311,10 +295,8 @@ def read_man(text, ret):
 READERS = {'c': read_c, 'python': read_python, 'shell': read_shell, 'md': read_md, 'man': read_man}
 
 
-def texts_of(tree, check, prefixes):
+def texts_of(tree, prefixes):
     for path in tree.files:
-        if any(path.startswith(p) for p in PENDING[check]) and not prefixes:
-            continue
         if prefixes and not path.startswith(tuple(prefixes)):
             continue
         kind = kind_of(tree, path)
@@ -401,7 +383,7 @@ def glossary_breaches(tree, path):
 
 def check_names(tree, prefixes):
     breaches = []
-    for kind, text in texts_of(tree, 'names', prefixes):
+    for kind, text in texts_of(tree, prefixes):
         found = set()
         for line, piece in text.pieces:
             wrong = list(names_in(tree, kind, piece))
@@ -433,7 +415,7 @@ def sentences_of(piece):
 
 def check_openings(tree, prefixes):
     breaches = []
-    for kind, text in texts_of(tree, 'openings', prefixes):
+    for kind, text in texts_of(tree, prefixes):
         for line, piece in text.pieces:
             for at, sentence in sentences_of(piece):
                 words = plain(kind, sentence)
@@ -447,8 +429,6 @@ def check_columns(tree, prefixes):
     breaches = []
     for path in tree.files:
         if not path.endswith(('.md', '.c', '.h')) or not path.startswith(tuple(prefixes or [''])):
-            continue
-        if any(path.startswith(p) for p in PENDING['columns']) and not prefixes:
             continue
         if path.endswith('.md'):
             lines = [(n, l) for n, l, code in md_lines(tree.read(path))
@@ -482,6 +462,8 @@ CASES = [
     ('names', 'a/a.c', '/* one\n * is_gone does */', 'a/a.c:2: no is_gone'),
     ('names', 'a/a.c', '/* gone() does */', 'no gone'),
     ('names', 'a/a.c', '/* line 1\n * (design.md 2) */', 'design.md'),
+    ('names', 'a/a.c', '/* see /house/room */', '/house'),
+    ('names', 'a/a.c', '/* see /usr/lib and one/other */', None),
     ('names', 'a/run', '#!/bin/bash\ntrue # is_gone', 'no is_gone'),
     ('names', 'a/run', '#!/bin/bash\necho "# is_gone" ${#there}', None),
     ('names', 'a/a.py', '"""is_gone"""', 'no is_gone'),
@@ -521,34 +503,15 @@ PRESENT = {'daemon/there.h': 'int is_there(void);\n', 'docs/0001-why.md': '', 'h
 
 
 def case_breaches(check, path, text):
-    with tempfile.TemporaryDirectory() as root:
-        for name, content in {**PRESENT, path: text}.items():
-            os.makedirs(os.path.dirname(os.path.join(root, name)) or root, exist_ok=True)
-            with open(os.path.join(root, name), 'w', encoding='utf-8') as file:
-                file.write(content)
-        return CHECKS[check](Tree(root), [path])
-
-
-def selftest():
-    wrong = []
-    for check, path, text, want in CASES:
-        got = case_breaches(check, path, text)
-        if (want is None and got) or (want is not None and
-                                      not (len(got) == 1 and want in got[0])):
-            wrong.append('%s %s %r: want %r, got %r' % (check, path, text, want, got))
-    return wrong
+    return with_files({**PRESENT, path: text}, lambda root: CHECKS[check](Tree(root), [path]))
 
 
 def main():
     if sys.argv[1:] == ['selftest']:
-        breaches = selftest()
-    elif len(sys.argv) >= 3 and sys.argv[1] in CHECKS:
-        breaches = CHECKS[sys.argv[1]](Tree(sys.argv[2]), sys.argv[3:])
-    else:
+        report(wrong_cases(CASES, case_breaches))
+    if len(sys.argv) < 3 or sys.argv[1] not in CHECKS:
         sys.exit(__doc__)
-    for breach in breaches:
-        print(breach)
-    sys.exit(1 if breaches else 0)
+    report(CHECKS[sys.argv[1]](Tree(sys.argv[2]), sys.argv[3:]))
 
 
 main()

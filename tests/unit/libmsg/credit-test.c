@@ -215,8 +215,7 @@ static void test_give(void **state)
 	assert_false(c->credit_late);
 }
 
-/* Credit is sent with the frame that says so; the other end is woken for it only if it has little.
- */
+/* Credit goes out at once; the other end is woken for it only if it has little left. */
 static void test_credit_frames(void **state)
 {
 	struct pair_side *a = side_of(state, A);
@@ -485,8 +484,7 @@ static void test_close_first(void **state)
 	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
 	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
 	assert_int_equal(frame.arg, CLOSE_NORMAL);
-	/* Frames that the other end sent before it read CLOSE are dropped; they are no violation.
-	 */
+	/* Frames that the other end sent before it read CLOSE are dropped: no violation. */
 	inject_data(state, FRAME_FIRST, 16, 40);
 	inject_bare(state, FRAME_CREDIT, 1);
 	inject_bare(state, FRAME_LIMIT, 1);
