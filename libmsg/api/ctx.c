@@ -53,8 +53,7 @@ void ctx_clear(struct msg_ctx *ctx)
 		sock_free(sock);
 	}
 	driver_pass(&ctx->driver); /* the last frames go out */
-	for (link = ctx->links.by_end; link; link = link->hh.next)
-		link_end(link, LINK_LEFT, "this application detached");
+	driver_end_links(&ctx->driver, "this application detached");
 	driver_pass(&ctx->driver);
 	requests_free(&ctx->control);
 }

@@ -87,7 +87,7 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	struct link *link = channel_link(channel);
 	uint32_t least;
 
-	if (!link || !link_is_up(link) || channel->rx_closed)
+	if (!link || channel->rx_closed)
 		return true;
 	rest->r = channel_send(channel, rest->cursor, rest->len, &rest->done, false);
 	if (rest->r == 0)

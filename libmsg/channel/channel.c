@@ -134,7 +134,7 @@ void channel_changed(struct channel *channel)
 {
 	struct pool *pool = channel->pool;
 
-	pool->wake = pool->marked = true;
+	pool->marked = true;
 	if (channel->changed)
 		return;
 	channel->changed = true;

@@ -99,8 +99,8 @@ static void handle_channel(struct control *control, const struct control_channel
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel;
 
-	/* A link that ended here is ending at msgd too, and its channels with it. */
-	if (!link || !link_is_up(link) || channel_find(&link->channels, message->channel))
+	/* A link that is ending resets its channels with its reason, and so this one. */
+	if (!link || link->state == LINK_MAKING || channel_find(&link->channels, message->channel))
 		return;
 	channel = channel_new(&link->channels, message->channel, true);
 	if (!channel) {

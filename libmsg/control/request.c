@@ -83,7 +83,6 @@ void requests_send_again(struct control *control)
 			request_free(control, request); /* its name was announced anew */
 			continue;
 		}
-		request->epoch = control->epoch;
 		control_send(control, &request->message);
 	}
 }

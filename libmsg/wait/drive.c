@@ -80,8 +80,6 @@ static bool act_on(struct driver *driver, struct link *link, enum link_outcome o
 		end_largest(driver, link);
 		return false;
 	case LINK_VIOLATION:
-		/* Channels that msgd has told of are reset with the link, not forgotten. */
-		control_take(driver->control);
 		link_end(link, LINK_VIOLATED, link->channels.breach);
 		return false;
 	case LINK_OUT_OF_MEMORY:
@@ -122,36 +120,21 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 		link_push(link);
 }
 
-static void drive_port(struct driver *driver, uint32_t port, const struct focus *focus)
+/* An event of a link: frames, room, or the peer's death. driver_drive looks for all of them. */
+static void drive_port(struct driver *driver, uint32_t port)
 {
-	struct control *control = driver->control;
 	struct link *link;
-	bool alive;
 
-	if (port == control->port) {
-		control_disarmed(control);
-		control_take(control);
+	if (port == driver->control->port) {
+		control_disarmed(driver->control);
+		control_take(driver->control);
 		return;
 	}
 	link = link_find_port(driver->links, port);
-	if (!link)
-		return;
-	link_set_armed(link, false);
-	if (!link_is_up(link))
-		return;
-	/* Looked at before: all that a dying peer had published is taken in. */
-	alive = link->transport->ops->peer_alive(link->transport);
-	driver_take(driver, link, alive && focus->link == link ? focus->channel : NULL);
-	link_room(link);
-	if (alive)
-		return;
-	control_take(control); /* msgd may have said why */
-	link_end(link, LINK_PEER_GONE,
-		control->state == CONTROL_QUIESCING ? control->reason
-						    : "the other process is gone");
+	if (link)
+		link_set_armed(link, false);
 }
 
-/* Over argo-strict: frames, or room, or both. All links that are not armed are looked at. */
 static void drive_ring(struct driver *driver, const struct hv_ring *ring)
 {
 	struct link *link = link_find_ring(driver->links, ring);
@@ -160,7 +143,7 @@ static void drive_ring(struct driver *driver, const struct hv_ring *ring)
 		link_set_armed(link, false);
 }
 
-static void drive_events(struct driver *driver, const struct focus *focus)
+static void drive_events(struct driver *driver)
 {
 	struct hv_event events[EVENT_BATCH];
 	struct hv *hv = driver->hv;
@@ -183,22 +166,38 @@ static void drive_events(struct driver *driver, const struct focus *focus)
 		if (n_ports)
 			(void)hv->ops->evtchn_unmask(hv, ports, n_ports);
 		for (size_t i = 0; i < n_ports; i++)
-			drive_port(driver, ports[i], focus);
+			drive_port(driver, ports[i]);
 	} while (n == EVENT_BATCH);
+}
+
+/* Looks at a link of which no event tells. */
+static void drive_link(struct driver *driver, struct link *link, const struct focus *focus)
+{
+	struct transport *transport = link->transport;
+	struct control *control = driver->control;
+	/* Looked at before: all that a dying peer had published is taken in. */
+	bool alive = transport->ops->peer_alive(transport);
+
+	driver_take(driver, link, focus->link == link ? focus->channel : NULL);
+	transport->ops->not_armed(transport);
+	link_room(link);
+	if (alive)
+		return;
+	control_take(control); /* msgd may have said why */
+	link_end(link, LINK_PEER_GONE,
+		control->state == CONTROL_QUIESCING ? control->reason
+						    : "the other process is gone");
 }
 
 void driver_drive(struct driver *driver, const struct focus *focus)
 {
 	struct link *link, *next;
 
-	drive_events(driver, focus);
+	drive_events(driver);
 	for (link = TAILQ_FIRST(&driver->links->unarmed); link; link = next) {
 		next = TAILQ_NEXT(link, entry_unarmed);
-		if (!link_is_up(link))
-			continue;
-		driver_take(driver, link, focus->link == link ? focus->channel : NULL);
-		link->transport->ops->not_armed(link->transport);
-		link_room(link);
+		if (link_is_up(link))
+			drive_link(driver, link, focus);
 	}
 	if (!driver->control->armed)
 		control_take(driver->control);

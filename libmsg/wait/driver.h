@@ -85,6 +85,9 @@ static inline void driver_unlock(struct driver *driver)
  */
 void driver_pass(struct driver *driver);
 
+/* This application leaves all links. */
+void driver_end_links(struct driver *driver, const char *reason);
+
 /*
  * Takes in what lies in a link's ring, a turn of it at most, and acts on what stops it. until:
  * NULL, or the channel to be served.

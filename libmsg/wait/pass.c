@@ -23,8 +23,6 @@ static void drain(struct driver *driver, struct link *link)
 		outcome = link_receive(link, NULL);
 		if (outcome == LINK_UNKNOWN)
 			link_skip(link);
-		while (channel_next_due(&link->channels))
-			;
 	} while (outcome == LINK_DUE || outcome == LINK_UNKNOWN);
 }
 
@@ -41,6 +39,9 @@ static void reap(struct driver *driver)
 {
 	struct link *link;
 
+	/* A channel of which msgd has told already is reset with its link, not forgotten. */
+	if (!TAILQ_EMPTY(&driver->links->ending))
+		control_take(driver->control);
 	while ((link = TAILQ_FIRST(&driver->links->ending))) {
 		if (link->drain)
 			drain(driver, link);
@@ -91,13 +92,16 @@ static void act_on_marks(struct driver *driver)
 	} while (!TAILQ_EMPTY(&pool->due) || !TAILQ_EMPTY(&driver->links->ending));
 }
 
-static void quiesce(struct driver *driver)
+/* msgd may have a link made meanwhile. */
+void driver_end_links(struct driver *driver, const char *reason)
 {
 	struct link *link;
 
-	for (link = driver->links->by_end; link; link = link->hh.next)
-		link_end(link, LINK_LEFT, driver->control->reason);
-	act_on_marks(driver);
+	while (driver->links->by_end) {
+		for (link = driver->links->by_end; link; link = link->hh.next)
+			link_end(link, LINK_LEFT, reason);
+		act_on_marks(driver);
+	}
 }
 
 void driver_pass(struct driver *driver)
@@ -106,7 +110,7 @@ void driver_pass(struct driver *driver)
 
 	act_on_marks(driver);
 	if (driver->control->state == CONTROL_QUIESCING)
-		quiesce(driver);
+		driver_end_links(driver, driver->control->reason);
 	control_publish(driver->control);
 	/* The thread that spins looks at a link's memory; it comes by here when it is done. */
 	if (!driver->spinning)

@@ -188,6 +188,8 @@ struct pair *pair_new(uint32_t ring_pages)
 	pair->page = zeroed_page();
 	pair->ring_len = ring_pages * HV_PAGE_SIZE;
 	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&pair->page->end[i].alive, 1);
+	for (unsigned i = 0; i < 2; i++)
 		pair->rings[i] = zeroed(1, pair->ring_len);
 	for (unsigned i = 0; i < 2; i++)
 		side_init(pair, i);

@@ -741,6 +741,8 @@ static void test_told_before_the_violation(void **state)
 			.transport = TRANSPORT_GRANT,
 			.name = "name",
 			.peer = {.domid = 1, .domain = "liar"}}};
+	struct control_message down = {.type = CONTROL_LINK_DOWN,
+		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "its process ended"}};
 	struct frame frame = {.channel = PAIR_CHANNEL, .type = 99};
 	uint8_t bytes[FRAME_HEADER_SIZE];
 	char byte;
@@ -749,6 +751,7 @@ static void test_told_before_the_violation(void **state)
 	assert_int_equal(sock_set_name(listener, "name", 2), 0);
 	grant.channel.listener = listener->handle;
 	control_ring_send(&side->msgd, &grant);
+	control_ring_send(&side->msgd, &down);
 	(void)control_ring_publish(&side->msgd);
 	frame_encode(&frame, bytes);
 	pair_inject(pair, A, bytes, sizeof(bytes));
@@ -757,7 +760,9 @@ static void test_told_before_the_violation(void **state)
 	assert_non_null(taken);
 	assert_int_equal(msg_recv(taken, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
+	/* The violation was first: msgd hears of it, and its own word about the link is late. */
 	assert_string_equal(msg_reason(), "a frame that makes no sense");
+	expect_reset(pair, "a frame that makes no sense");
 }
 
 static void test_credit_past_reason(void **state)

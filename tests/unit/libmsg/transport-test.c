@@ -437,6 +437,8 @@ static void test_peer(void **state)
 {
 	struct transport *a = end_of(state, A), *b = end_of(state, B);
 
+	atomic_store(&bell_of(state, A)->alive, 0);
+	atomic_store(&bell_of(state, B)->alive, 0);
 	assert_false(a->ops->peer_alive(a));
 	atomic_store(&bell_of(state, B)->alive, 1);
 	assert_true(a->ops->peer_alive(a));
