@@ -41,8 +41,7 @@ static bool push_is_over(void *arg, struct focus *ret_focus)
 
 	if (!link)
 		return true;
-	link_push(link);
-	if (!link_is_up(link) || !link->transport->unpushed)
+	if (!link_push(link) || !link_is_up(link))
 		return true;
 	*ret_focus = (struct focus){.link = link, .want = 1};
 	return false;
@@ -92,7 +91,7 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	rest->r = channel_send(channel, rest->cursor, rest->len, &rest->done, false);
 	if (rest->r == 0)
 		return true;
-	link_push(link); /* the other side must see it to make room */
+	(void)link_push(link); /* the other side must see it to make room */
 	link_check(link, rest->r);
 	if (rest->r != -EAGAIN)
 		return true;
@@ -189,7 +188,10 @@ static bool send_lacks_credit(const struct channel *channel, size_t len, bool mo
 	return channel->tx_credit < whole + FRAME_CHARGE;
 }
 
-/* One try. 0: it went, whole; -EAGAIN: *ret_done bytes of it did. Or the link ends. */
+/*
+ * One try. 0: it went, whole; 1: so it did, but is kept back for want of room; -EAGAIN: *ret_done
+ * bytes of it went. Or the link ends.
+ */
 static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, bool more,
 	uint32_t *ret_done)
 {
@@ -206,11 +208,10 @@ static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t l
 	}
 	link = channel_link(channel);
 	r = channel_send(channel, cursor, len, ret_done, more);
-	if (r == 0 && more)
-		return 0;
-	link_push(link);
-	if (r < 0)
-		link_check(link, r);
+	if (r == 0)
+		return more ? 0 : link_push(link);
+	(void)link_push(link);
+	link_check(link, r);
 	return r;
 }
 
@@ -232,11 +233,11 @@ static ssize_t send_locked(
 		if (send_state(sock->channel) < 0)
 			return -1;
 		r = send_now(sock, &cursor, (uint32_t)len, more, &done);
-		if (r == 0 && (more || !sock->channel->set->transport->unpushed))
+		if (r == 0)
 			return (ssize_t)len;
 		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
 			deadline_ns = driver_deadline(&sock_ctx(sock)->driver, sock->sndtimeo_ms);
-		if (r == 0) {
+		if (r > 0) {
 			send_pushed(sock, deadline_ns);
 			return (ssize_t)len;
 		}

@@ -33,7 +33,7 @@ void sock_push(struct msg_sock *sock)
 	struct link *link = sock->channel ? channel_link(sock->channel) : NULL;
 
 	if (link)
-		link_push(link);
+		(void)link_push(link);
 }
 
 /* ---- waiting for msgd ------------------------------------------------------------------- */

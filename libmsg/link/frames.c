@@ -102,12 +102,13 @@ void link_check(struct link *link, int r)
 	}
 }
 
-void link_push(struct link *link)
+int link_push(struct link *link)
 {
 	int r = transport_push(link->transport);
 
 	if (r < 0 || link->transport->retry_ns)
 		link_check(link, r);
+	return r < 0;
 }
 
 void link_flush(struct link *link)
@@ -122,7 +123,7 @@ void link_flush(struct link *link)
 		else if (r < 0)
 			link_check(link, r);
 	}
-	link_push(link);
+	(void)link_push(link);
 }
 
 bool link_want_room(struct link *link, uint32_t want)

@@ -134,8 +134,8 @@ void link_skip(struct link *link);
 void link_flush(struct link *link);
 /* Room may have appeared: flushes those that wait for it. Senders that wait look again. */
 void link_room(struct link *link);
-/* Shows the other end what was put, and wakes it if it sleeps. */
-void link_push(struct link *link);
+/* Shows the other end what was put, and wakes it if it sleeps. 1: some of it is kept back still. */
+int link_push(struct link *link);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
 /* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */

@@ -20,7 +20,9 @@ struct iov_cursor {
 
 static inline void cursor_init(struct iov_cursor *cursor, const struct iovec *iov, size_t n)
 {
-	*cursor = (struct iov_cursor){.iov = iov, .n = n};
+	cursor->iov = iov;
+	cursor->n = n;
+	cursor->off = 0;
 }
 
 /* Copies len bytes to dst and moves on. */

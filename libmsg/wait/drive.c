@@ -117,7 +117,7 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 	if (!TAILQ_EMPTY(&link->channels.due))
 		link_flush(link);
 	else if (transport->unpushed || transport->bell_due)
-		link_push(link);
+		(void)link_push(link);
 }
 
 /* An event of a link: frames, room, or the peer's death. driver_drive looks for all of them. */
