@@ -317,6 +317,7 @@ int msg_shutdown(struct msg_sock *sock, int how);
  *
  * Errors:
  *   ETIMEDOUT        the peer did not take all that was sent: data was lost
+ *   ECONNRESET       the channel broke before the ring had taken all that was sent: data was lost
  */
 int msg_close(struct msg_sock *sock);
 

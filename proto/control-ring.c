@@ -66,13 +66,19 @@ void control_ring_clear(struct control_ring *ring)
 	ring->outbox_bytes = 0;
 }
 
+static void ring_break(struct control_ring *ring, int error, const char *reason)
+{
+	ring->error = error;
+	ring->broken = reason;
+}
+
 /* False: the ring has no room, or is broken. */
 static bool ring_put(struct control_ring *ring, const uint8_t *bytes, uint32_t len)
 {
 	int64_t space = grant_ring_space(&ring->tx, len);
 
 	if (space < 0) {
-		ring->broken = "a counter that moved where it cannot";
+		ring_break(ring, EBADMSG, "a counter that moved where it cannot");
 		return false;
 	}
 	if (space < len)
@@ -100,7 +106,7 @@ void control_ring_send(struct control_ring *ring, const struct control_message *
 		return;
 	out = malloc(sizeof(*out) + len);
 	if (!out) {
-		ring->broken = "out of memory for a control message";
+		ring_break(ring, ENOMEM, "out of memory for a control message");
 		return;
 	}
 	out->len = len;

@@ -39,6 +39,7 @@ struct control_ring {
 	uint32_t outbox_bytes;
 	bool wrote, took;   /* messages since the last publish */
 	const char *broken; /* static: why nothing more can be sent; or NULL */
+	int error;	    /* while broken: EBADMSG, the other side's doing; or ENOMEM */
 };
 
 /*

@@ -36,7 +36,7 @@ static inline int ctx_enter(struct msg_ctx *ctx)
 {
 	if (!*ctx->same_process)
 		return failure(EBADFD, "the context belongs to the parent process");
-	errno_keep();
+	kept_errno = errno;
 	driver_lock(&ctx->driver);
 	return 0;
 }
@@ -45,7 +45,7 @@ static inline int ctx_enter(struct msg_ctx *ctx)
 static inline void ctx_leave(struct msg_ctx *ctx)
 {
 	driver_unlock(&ctx->driver);
-	errno_restore();
+	errno = kept_errno;
 }
 
 /* A public call: enters, evaluates `call`, leaves. Its value, or `failed` in a forked child. */
@@ -74,6 +74,11 @@ static inline int flags_check(unsigned flags, unsigned allowed)
 	return 0;
 }
 
+/* 0, and how many bytes the segments have. -1, EINVAL: a message that libmsg does not carry. */
+int message_check(const struct msghdr *message, size_t *ret_len);
+
+/* Says why the channel broke; -1. */
+int channel_failure(const struct channel *channel);
 /* Says why a socket without a channel carries nothing; -1. */
 int channel_missing(const struct msg_sock *sock);
 

@@ -33,8 +33,6 @@ static uint32_t sock_maxmsg(const struct msg_sock *sock)
 
 static int set_maxmsg(struct msg_sock *sock, int64_t value)
 {
-	if (!sock->channel)
-		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (set_size(&sock->maxmsg, value, 1, sock->rcvbuf) < 0)
 		return -1;
 	channel_set_maxmsg(sock->channel, sock->maxmsg);
@@ -43,8 +41,6 @@ static int set_maxmsg(struct msg_sock *sock, int64_t value)
 
 static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 {
-	if (!sock->channel)
-		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (set_size(&sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
 		return -1;
 	sock->channel->rx_max = min_u32(sock->rcvbuf, CREDIT_MAX);
@@ -63,18 +59,15 @@ static int set_cork(struct msg_sock *sock, int64_t value)
 
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 {
-	int64_t linger = sock->linger_ms;
-
+	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG) && !sock->channel)
+		return failure(ENOPROTOOPT, "only a connected socket has it");
 	switch (option) {
 	case LIBMSG_RCVTIMEO:
 		return set_timeout(&sock->rcvtimeo_ms, value);
 	case LIBMSG_SNDTIMEO:
 		return set_timeout(&sock->sndtimeo_ms, value);
 	case LIBMSG_LINGER:
-		if (set_timeout(&linger, value) < 0)
-			return -1;
-		sock->linger_ms = (int)linger;
-		return 0;
+		return set_timeout(&sock->linger_ms, value);
 	case LIBMSG_RCVBUF:
 		return set_rcvbuf(sock, value);
 	case LIBMSG_MAXMSG:

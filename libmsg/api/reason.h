@@ -19,14 +19,4 @@ int failure(int error, const char *format, ...) __attribute__((format(printf, 2,
  */
 extern _Thread_local int kept_errno __attribute__((tls_model("initial-exec")));
 
-static inline void errno_keep(void)
-{
-	kept_errno = errno;
-}
-
-static inline void errno_restore(void)
-{
-	errno = kept_errno;
-}
-
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "libmsg/api/ctx.h"
-#include "libmsg/api/iov.h"
 
 #define RECV_FLAGS (MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_CMSG_CLOEXEC)
 

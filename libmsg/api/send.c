@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "libmsg/api/ctx.h"
-#include "libmsg/api/iov.h"
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE)
 

@@ -298,11 +298,12 @@ static bool close_is_over(void *arg, struct focus *ret_focus)
 static int close_channel(struct msg_sock *sock)
 {
 	struct channel *channel = sock->channel;
-	struct link *link = channel_link(channel);
 	struct closed_end closed = {.ctx = sock_ctx(sock), .number = channel->number};
 	struct driver *driver = &closed.ctx->driver;
 	uint64_t deadline_ns = linger_deadline(sock);
-	bool flushed;
+	bool waits = !STAILQ_EMPTY(&channel->out), flushed;
+	struct link *link;
+	int r = 0;
 
 	sock_push(sock);
 	flushed = linger(driver, flush_is_over, channel, deadline_ns);
@@ -312,13 +313,15 @@ static int close_channel(struct msg_sock *sock)
 		driver_take(driver, link, NULL); /* frames in the ring are unread, too */
 	}
 	/* A non-blocking socket's rest is sent by later calls. */
-	sock_close_channel(sock, flushed || sock->nonblock ? sock_close_reason(sock) : CLOSE_RESET);
 	if (!flushed && !sock->nonblock)
-		return failure(ETIMEDOUT, "the peer did not take all that was sent");
+		r = failure(ETIMEDOUT, "the peer did not take all that was sent");
+	else if (waits && channel->error)
+		r = channel_failure(channel);
+	sock_close_channel(sock, r < 0 ? CLOSE_RESET : sock_close_reason(sock));
 	/* If time is over before CLOSE was sent, nothing is lost: later calls send it. */
 	if (flushed && link)
 		(void)linger(driver, close_is_over, &closed, deadline_ns);
-	return 0;
+	return r;
 }
 
 static int close_locked(struct msg_sock *sock)

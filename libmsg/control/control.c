@@ -192,16 +192,6 @@ bool control_broker_there(const struct control *control)
 
 /* ---- sending ---------------------------------------------------------------------------- */
 
-/*
- * msgd is trusted by all: a ring that makes no sense means a bug or a version, and nothing can be
- * saved.
- */
-static void control_check(struct control *control)
-{
-	if (control->ring.broken)
-		control_break(control, EPROTO, control->ring.broken);
-}
-
 void control_send(struct control *control, const struct control_message *message)
 {
 	/* While it is parked: requests are sent again later, the rest is about what is gone. */
@@ -216,7 +206,10 @@ void control_publish(struct control *control)
 	if (!control->page || control_ring_is_idle(&control->ring))
 		return;
 	control_ring_flush(&control->ring);
-	control_check(control);
+	/* msgd is trusted by all: a ring that makes no sense is a bug, and nothing can be saved. */
+	if (control->ring.broken)
+		control_break(control, control->ring.error == ENOMEM ? ENOMEM : EPROTO,
+			control->ring.broken);
 	if (control_ring_publish(&control->ring))
 		(void)control->hv->ops->evtchn_send(control->hv, control->port);
 }

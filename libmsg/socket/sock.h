@@ -41,9 +41,8 @@ struct msg_sock {
 	enum sock_state state; /* changed by sock_set_state alone */
 	bool nonblock;
 	bool cork;
-	int linger_ms;
-	int64_t rcvtimeo_ms, sndtimeo_ms; /* -1: for ever */
-	uint32_t rcvbuf, sndbuf, maxmsg;  /* bytes */
+	int64_t rcvtimeo_ms, sndtimeo_ms, linger_ms; /* -1: for ever */
+	uint32_t rcvbuf, sndbuf, maxmsg;	     /* bytes */
 	void *userdata;
 	int error;		  /* positive errno: pending, for LIBMSG_ERROR */
 	char reason[REASON_SIZE]; /* why it failed */

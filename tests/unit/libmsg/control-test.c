@@ -663,6 +663,7 @@ static void test_no_memory_to_send(void **state)
 	assert_true(failing_malloc_end());
 	driver_unlock(&ctx.driver);
 	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+	assert_int_equal(ctx.control.error, ENOMEM);
 	assert_string_equal(ctx.control.reason, "out of memory for a control message");
 }
 
