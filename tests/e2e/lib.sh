@@ -56,7 +56,8 @@ world_end() {
 		kill -9 "$pid" 2>/dev/null
 		status=1
 	done
-	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer' "$dir"/*.log "$dir"/*.out 2>/dev/null; then
+	# "Success" is an error reported without one.
+	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer|: Success$' "$dir"/*.log "$dir"/*.out 2>/dev/null; then
 		status=1
 	fi
 	if [ $status -ne 0 ]; then

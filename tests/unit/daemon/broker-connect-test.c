@@ -695,6 +695,34 @@ static void test_quota(void **state)
 	world_free(w);
 }
 
+/* A link has numbers for so many channels, and no more, whatever the quotas are. */
+static void test_full_link(void **state)
+{
+	struct broker_limits limits;
+	const struct control_message *m;
+	struct app *caller, *holder;
+	struct world *w;
+	uint32_t ends[2];
+
+	broker_limits_default(&limits);
+	limits.channels = LINK_CHANNELS_MAX + 1;
+	w = world_new(ALL, &limits);
+	caller = app_new(w, 0, 3, true);
+	holder = app_new(w, 1, 2, true);
+	assert_int_equal(app_listen(holder, 1, "db", 1), 0);
+	for (uint32_t id = 1; id <= LINK_CHANNELS_MAX; id++) {
+		app_connect(caller, id, "db", 0, TRANSPORT_ANY);
+		if (id == 1)
+			make_link(caller, holder, true, ends);
+		app_accepted(holder, ends[1], take_channel(caller, holder, id));
+	}
+	app_connect(caller, LINK_CHANNELS_MAX + 1, "db", 0, TRANSPORT_ANY);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EDQUOT);
+	assert_string_equal(m->status.reason, "65536 channels on one link");
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -714,6 +742,7 @@ int main(void)
 		cmocka_unit_test(test_backlog),
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_full_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

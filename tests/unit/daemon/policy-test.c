@@ -89,8 +89,11 @@ static void test_errors(void **state)
 	assert_string_equal(error, "p:1: a NUL byte");
 	line = malloc(600);
 	memset(line, ' ', 600);
-	assert_int_equal(policy_parse(policy, "p", line, 600, error), -EINVAL);
-	assert_string_equal(error, "p:1: the line is too long");
+	assert_int_equal(policy_parse(policy, "p", line, 511, error), 0);
+	for (size_t len = 512; len <= 600; len += 88) {
+		assert_int_equal(policy_parse(policy, "p", line, len, error), -EINVAL);
+		assert_string_equal(error, "p:1: the line is too long");
+	}
 	free(line);
 	policy_free(policy);
 	assert_int_equal(policy_new(&policy), 0);

@@ -267,6 +267,34 @@ static void test_spinner_sees_a_change(void **state)
 	assert_int_equal(waiter_join(&waiter), 0);
 }
 
+/* Where spins do not pay off, every 32nd wait spins all the same, to see whether they do again. */
+static void test_spins_now_and_then(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link, .channel = a->channel};
+
+	driver->spin_us = -1;
+	driver->spin_ns = 1;
+	driver->spin_score = -1;
+	driver_lock(driver);
+	for (int score = -2; score > -32; score--) {
+		assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+		assert_int_equal(driver->spin_score, score); /* it did not spin */
+	}
+	assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_int_equal(driver->spin_score, -2); /* it did, in vain */
+	driver_unlock(driver);
+	say(b, PAIR_CHANNEL);
+	driver_lock(driver);
+	for (int i = 0; i < 29; i++)
+		assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_int_equal(driver->spin_score, 0);
+	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER)); /* the next one at once */
+	driver_unlock(driver);
+}
+
 /*
  * A thread that has said that it waits, and does not sleep yet, must find another number than the
  * one that it read.
@@ -843,6 +871,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_spinner_sees_what_another_took, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spins_now_and_then, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_number_moves_for_those_who_wait, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kicks_are_read, setup, teardown),
