@@ -27,19 +27,11 @@ struct link *link_find(const struct links *links, uint32_t end)
 	return link;
 }
 
-struct link *link_find_port(const struct links *links, uint32_t port)
+struct link *link_find_event(const struct links *links, uint64_t event)
 {
 	struct link *link;
 
-	HASH_FIND(hh_event, links->by_port, &port, sizeof(port), link);
-	return link;
-}
-
-struct link *link_find_ring(const struct links *links, const struct hv_ring *ring)
-{
-	struct link *link;
-
-	HASH_FIND(hh_event, links->by_ring, &ring, sizeof(ring), link);
+	HASH_FIND(hh_event, links->by_event, &event, sizeof(event), link);
 	return link;
 }
 
@@ -112,27 +104,6 @@ static struct transport *transport_for(struct links *links, uint32_t end, uint32
 	return transport;
 }
 
-/* By port or by ring: how events find it. */
-static bool link_index_event(struct link *link)
-{
-	struct transport *t = link->transport;
-
-	if (t->event_ring)
-		HASH_ADD_KEYPTR(hh_event, link->links->by_ring, &t->event_ring,
-			sizeof(t->event_ring), link);
-	else
-		HASH_ADD_KEYPTR(hh_event, link->links->by_port, &t->port, sizeof(t->port), link);
-	return hash_added(&link->hh_event);
-}
-
-static void link_unindex_event(struct link *link)
-{
-	if (link->transport->event_ring)
-		HASH_DELETE(hh_event, link->links->by_ring, link);
-	else
-		HASH_DELETE(hh_event, link->links->by_port, link);
-}
-
 struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,
 	uint32_t epoch, enum link_state state)
 {
@@ -148,9 +119,14 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 		.transport = transport};
 	channel_set_init(&link->channels, transport, links->pool, link_is_up(link));
 	HASH_ADD(hh, links->by_end, end, sizeof(link->end), link);
-	if (!hash_added(&link->hh) || !link_index_event(link)) {
-		if (hash_added(&link->hh))
-			HASH_DELETE(hh, links->by_end, link);
+	if (!hash_added(&link->hh)) {
+		free(link);
+		return NULL;
+	}
+	HASH_ADD_KEYPTR(
+		hh_event, links->by_event, &transport->event, sizeof(transport->event), link);
+	if (!hash_added(&link->hh_event)) {
+		HASH_DELETE(hh, links->by_end, link);
 		free(link);
 		return NULL;
 	}
@@ -266,7 +242,7 @@ void link_bury(struct link *link)
 	if (link->retrying)
 		TAILQ_REMOVE(&links->retrying, link, entry_retrying);
 	HASH_DELETE(hh, links->by_end, link);
-	link_unindex_event(link);
+	HASH_DELETE(hh_event, links->by_event, link);
 	HASH_ITER (hh, link->channels.by_number, channel, next) {
 		channel_reset(channel, ECONNRESET, link->reason);
 	}

@@ -36,11 +36,10 @@ TAILQ_HEAD(link_list, link);
 
 /* The links of one application. */
 struct links {
-	struct hv *hv;	     /* borrowed */
-	struct pool *pool;   /* borrowed */
-	struct link *by_end; /* hash; owned: all but the dead */
-	/* Hashes; borrowed: those whose events come by a port, and by an Argo ring. */
-	struct link *by_port, *by_ring;
+	struct hv *hv;		   /* borrowed */
+	struct pool *pool;	   /* borrowed */
+	struct link *by_end;	   /* hash; owned: all but the dead */
+	struct link *by_event;	   /* hash by transport->event; borrowed: the same */
 	struct link_list unarmed;  /* no event is asked for; borrowed */
 	struct link_list ending;   /* in state ENDING; borrowed */
 	struct link_list grave;	   /* in state DEAD; owned */
@@ -77,8 +76,7 @@ static inline bool link_is_up(const struct link *link)
 
 void links_init(struct links *links, struct hv *hv, struct pool *pool);
 struct link *link_find(const struct links *links, uint32_t end);
-struct link *link_find_port(const struct links *links, uint32_t port);
-struct link *link_find_ring(const struct links *links, const struct hv_ring *ring);
+struct link *link_find_event(const struct links *links, uint64_t event);
 
 /* Takes the transport over. NULL: out of memory; the transport stays the caller's. For tests. */
 struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,

@@ -29,7 +29,7 @@ static int strict_register(struct argo_end *end)
 	int r = argo_register_ring(end);
 
 	if (r == 0)
-		end->paged.base.event_ring = end->ring;
+		end->paged.base.event = (uintptr_t)end->ring;
 	return r;
 }
 

@@ -50,6 +50,7 @@ int paged_share(struct paged *paged, uint64_t uid, struct control_link_offer *re
 	ret_offer->port = t->port;
 	paged_set_page(paged, page);
 	paged->page->head = page_head(uid, t->port);
+	t->event = t->port;
 	atomic_store(&paged->me->alive, 1);
 	return 0;
 }
@@ -95,6 +96,7 @@ int paged_map(struct paged *paged, const struct control_link_bind *request)
 	if (r < 0)
 		return paged_used_up(r);
 	paged_set_page(paged, page);
+	t->event = t->port;
 	return doorbell_head_is(page, &head) ? 0 : -ECONNRESET;
 }
 

@@ -115,14 +115,15 @@ struct transport {
 	const struct transport_ops *ops;
 	struct hv *hv; /* borrowed */
 	uint16_t peer_domid;
-	uint8_t role;		    /* 0 creator, 1 binder: the index in a doorbell page */
-	uint32_t ring_len;	    /* bytes of one ring */
-	uint32_t ring_fifth;	    /* a fifth of it; see transport_give_back */
-	uint32_t port;		    /* owned: its event channel; 0: none */
-	struct hv_ring *event_ring; /* borrowed: the ring whose events are its; NULL: by port */
-	struct frame frame;	    /* the frame last peeked at */
-	uint32_t unreleased;	    /* bytes moved past and not given back yet */
-	uint32_t untold;	    /* bytes given back since the sender was last woken */
+	uint8_t role;	     /* 0 creator, 1 binder: the index in a doorbell page */
+	uint32_t ring_len;   /* bytes of one ring */
+	uint32_t ring_fifth; /* a fifth of it; see transport_give_back */
+	uint32_t port;	     /* owned: its event channel; 0: none */
+	uint64_t event; /* the port or, over argo-strict, the address of the ring whose events are
+			   its */
+	struct frame frame;  /* the frame last peeked at */
+	uint32_t unreleased; /* bytes moved past and not given back yet */
+	uint32_t untold;     /* bytes given back since the sender was last woken */
 	uint64_t retry_ns; /* put or push was refused without an event to come: when to try again */
 	bool unpushed;	   /* frames were put and kept back */
 	bool bell_due;	   /* the other end must not sleep over what was put */

@@ -121,26 +121,22 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 }
 
 /* An event of a link: frames, room, or the peer's death. driver_drive looks for all of them. */
-static void drive_port(struct driver *driver, uint32_t port)
+static void drive_event(struct driver *driver, uint64_t event)
 {
-	struct link *link;
+	struct link *link = link_find_event(driver->links, event);
 
-	if (port == driver->control->port) {
-		control_disarmed(driver->control);
-		control_take(driver->control);
-		return;
-	}
-	link = link_find_port(driver->links, port);
 	if (link)
 		link_set_armed(link, false);
 }
 
-static void drive_ring(struct driver *driver, const struct hv_ring *ring)
+static void drive_port(struct driver *driver, uint32_t port)
 {
-	struct link *link = link_find_ring(driver->links, ring);
-
-	if (link)
-		link_set_armed(link, false);
+	if (port != driver->control->port) {
+		drive_event(driver, port);
+		return;
+	}
+	control_disarmed(driver->control);
+	control_take(driver->control);
 }
 
 static void drive_events(struct driver *driver)
@@ -158,7 +154,7 @@ static void drive_events(struct driver *driver)
 			if (events[i].type == HV_EVENT_PORT)
 				ports[n_ports++] = events[i].port;
 			else if (events[i].type == HV_EVENT_RING)
-				drive_ring(driver, events[i].ring);
+				drive_event(driver, (uintptr_t)events[i].ring);
 			else if (events[i].type == HV_EVENT_STORE)
 				control_store_changed(driver->control);
 		}

@@ -163,7 +163,7 @@ static struct transport *grant_pair_end(struct pair *pair, unsigned role)
 	end->paged.page = pair->page;
 	end->paged.me = &pair->page->end[role];
 	end->paged.them = &pair->page->end[1 - role];
-	transport->port = PAIR_PORT_LINK;
+	transport->port = transport->event = PAIR_PORT_LINK;
 	grant_rings_init(end, pair->rings[0], pair->rings[1]);
 	return &end->paged.base;
 }
@@ -260,7 +260,6 @@ static void forget_resources(struct transport *transport)
 	struct argo_end *end = argo_of(transport);
 
 	end->ring = NULL;
-	transport->event_ring = NULL;
 	transport->hv = NULL;
 }
 
@@ -283,11 +282,8 @@ static void side_free(struct pair_side *side)
 		side->hv.ops = &fake_ops;
 		ctx->driver.hv = ctx->control.hv = ctx->links.hv = &side->hv;
 		if (link) {
-			HASH_DELETE(hh_event, ctx->links.by_ring, link);
 			forget_resources(link->transport);
 			link->transport->port = 1;
-			HASH_ADD_KEYPTR(hh_event, ctx->links.by_port, &link->transport->port,
-				sizeof(uint32_t), link);
 			link->channels.up = false;
 			link->state = LINK_MAKING;
 			link->transport->hv = &side->hv;

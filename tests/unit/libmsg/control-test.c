@@ -418,10 +418,10 @@ static void test_announcements(void **state)
 	assert_int_equal(sock_set_name(waiting, "waiting", 1), 0);
 	link = link_new(&ctx.links, transport, 70, 0x123456789, 1, LINK_UP);
 	transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
-	transport->port = 8;
+	transport->port = transport->event = 8;
 	(void)link_new(&ctx.links, transport, 71, 2, 1, LINK_MAKING);
 	transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
-	transport->port = 9;
+	transport->port = transport->event = 9;
 	link_end(link_new(&ctx.links, transport, 72, 3, 1, LINK_UP), LINK_LEFT, "test");
 	channel = channel_new(&link->channels, 11, true);
 	channel->listener_handle = open->handle;

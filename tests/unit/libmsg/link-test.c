@@ -793,7 +793,7 @@ static void hoard(struct pair_side *side, uint32_t len)
 	struct channel *channel;
 	struct link *link;
 
-	transport->port = 99;
+	transport->port = transport->event = 99;
 	link = link_new(&side->ctx->links, transport, 99, 0, 0, LINK_UP);
 	channel = channel_new(&link->channels, 1, true);
 	channel_close(channel, CLOSE_NORMAL); /* it has no socket */

@@ -364,7 +364,7 @@ static void test_end_in_each_state(void **state)
 			transport_new(&transport_grant, &b->hv, 0, 0, HV_PAGE_SIZE);
 		struct link *link;
 
-		transport->port = 9;
+		transport->port = transport->event = 9;
 		link = link_new(&b->ctx->links, transport, 50, 0, 0,
 			s == LINK_MAKING ? LINK_MAKING : LINK_UP);
 		if (s >= LINK_SYNCING)
@@ -377,7 +377,7 @@ static void test_end_in_each_state(void **state)
 		assert_ptr_equal(link_find(&b->ctx->links, 50), link);
 		driver_pass(&b->ctx->driver);
 		assert_null(link_find(&b->ctx->links, 50));
-		assert_null(link_find_port(&b->ctx->links, 9));
+		assert_null(link_find_event(&b->ctx->links, 9));
 		assert_true(TAILQ_EMPTY(&b->ctx->links.grave));
 		assert_ptr_equal(TAILQ_FIRST(&b->ctx->links.unarmed), b->link);
 		assert_null(TAILQ_NEXT(b->link, entry_unarmed));

@@ -566,7 +566,7 @@ static void expect_reset(struct pair_side *side)
 	assert_int_equal(errno, ECONNRESET);
 	assert_int_equal(side->channel->state, CHANNEL_DEAD);
 	assert_null(side->ctx->links.by_end);
-	assert_null(side->ctx->links.by_ring);
+	assert_null(side->ctx->links.by_event);
 }
 
 static void msgd_says_down(struct pair_side *side)
