@@ -468,6 +468,30 @@ static void test_quota(void **state)
 	world_free(s.w);
 }
 
+/* A channel that stands again counts against its rule, for its own caller and holder alone. */
+static void test_rule_counts_again(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(
+		&s, "allow listen * on any\nallow connect * from any to any max-channels=1\n", 2);
+	scene_announce(&s);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	app_connect(s.caller, 6, "db", 0, 0);
+	TAKE(m, s.caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EDQUOT);
+	/* Its end gives the place back. */
+	app_closed(s.caller, 40, 9);
+	app_closed(s.holder, 50, 9);
+	app_connect(s.caller, 7, "db", 0, 0);
+	TAKE(m, s.caller, CONTROL_CONNECTED);
+	assert_int_equal(m->request, 7);
+	world_check(s.w);
+	world_free(s.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -484,6 +508,7 @@ int main(void)
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_end_dies_in_between),
 		cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_rule_counts_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
