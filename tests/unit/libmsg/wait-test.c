@@ -267,6 +267,26 @@ static void test_spinner_sees_a_change(void **state)
 	assert_int_equal(waiter_join(&waiter), 0);
 }
 
+/* Frames that wait for msgd's answer are not spun for, nor is what a link that ended will bring. */
+static void test_spins_for_links_that_take_frames(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link}, none = {0};
+
+	driver->n_cpus = 2;
+	assert_false(driver_may_spin(driver, &focus)); /* the option says 0 */
+	driver->spin_us = -1;
+	assert_false(driver_may_spin(driver, &none));
+	assert_true(driver_may_spin(driver, &focus));
+	link_sync(a->link, 1);
+	assert_false(driver_may_spin(driver, &focus));
+	link_synced(a->link);
+	assert_true(driver_may_spin(driver, &focus));
+	link_end(a->link, LINK_LEFT, "");
+	assert_false(driver_may_spin(driver, &focus));
+}
+
 /* Where spins do not pay off, every 32nd wait spins all the same, to see whether they do again. */
 static void test_spins_now_and_then(void **state)
 {
@@ -811,6 +831,34 @@ static void test_descriptor(void **state)
 	assert_true(a->link->armed);
 }
 
+/* The descriptor tells when a link that was refused is to be tried again, and not before. */
+static void test_descriptor_of_a_refused_link(void **state)
+{
+	struct pair_side *a = side_of(state, A);
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct hv *hv = a->ctx->hv;
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	driver_lock(&a->ctx->driver);
+	a->link->transport->retry_ns = hv->ops->now_ns(hv) + UINT64_C(60000000000);
+	link_check(a->link, -EAGAIN);
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	a->link->transport->retry_ns = 1; /* long ago */
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_false(a->link->retrying);
+	driver_lock(&a->ctx->driver);
+	a->link->transport->retry_ns = hv->ops->now_ns(hv) + 1;
+	link_check(a->link, -EAGAIN);
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(poll(&fd, 1, 60000), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_false(a->link->retrying);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+}
+
 static void say_twice(struct pair_side *side)
 {
 	must(side->n_sleeps < 100);
@@ -871,6 +919,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_spinner_sees_what_another_took, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_spins_for_links_that_take_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spins_now_and_then, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_number_moves_for_those_who_wait, setup, teardown),
@@ -895,6 +945,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_descriptor_of_a_refused_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_descriptor_after_a_call_that_blocked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dispatch_of_an_endless_ring, setup, teardown),
