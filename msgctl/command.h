@@ -1,36 +1,32 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The table of commands. Each command prints one answer of msgd for people; main.c does --json for
- * all.
+ * How msgctl shows msgd's answers to people; main.c does --json for all. An answer is a table where
+ * it has rows, or sentences.
  */
 #ifndef MSGD_MSGCTL_COMMAND_H
 #define MSGD_MSGCTL_COMMAND_H
 
-#include <jansson.h>
-#include <stdbool.h>
+#include "msgctl/table.h"
 
-struct command {
-	const char *name; /* also the admin protocol's op */
-	void (*print)(const json_t *answer);
-	const char *help;
-	const char *argument; /* its argument: "DOMAIN", sent as "domain"; or NULL */
-	bool waits;	      /* --timeout is for it */
-	/* Why the answer, though it is one, does not do what was asked for; or NULL. */
-	bool (*fell_short)(const json_t *answer);
-};
+/* The columns of the rows that an answer has under its command's name. */
+extern const struct column domains_columns[];
+extern const struct column names_columns[];
+extern const struct column links_columns[];
+extern const struct column channels_columns[];
 
 void status_print(const json_t *answer);
-void domains_print(const json_t *answer);
-void names_print(const json_t *answer);
-void links_print(const json_t *answer);
-void channels_print(const json_t *answer);
 void reload_print(const json_t *answer);
 void quiesce_print(const json_t *answer);
-bool quiesce_fell_short(const json_t *answer);
 void resume_print(const json_t *answer);
 
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
-const char *field_text(const json_t *object, const char *key);
 long long field_number(const json_t *object, const char *key);
+bool field_true(const json_t *object, const char *key);
+
+/*
+ * Asks msgd on the socket; blocks until it answers. The caller frees the answer, an object. NULL
+ * after a line on stderr, with the socket's name.
+ */
+json_t *admin_ask(const char *socket_path, const json_t *request);
 
 #endif

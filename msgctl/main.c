@@ -3,14 +3,12 @@
  * msgctl: looks at and steers a running msgd through its admin socket. It decides nothing itself
  * and keeps no state.
  */
-#include <getopt.h>
-#include <stdbool.h>
+#include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/macro.h"
-#include "msgctl/admin-client.h"
 #include "msgctl/command.h"
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
@@ -18,177 +16,188 @@
 #define EXIT_SHORT     3 /* an answer, but not what was wanted */
 #define TIMEOUT_MAX_S  3600
 
-static const struct command commands[] = {
-	{"status", status_print, "what msgd serves, and totals"},
-	{"domains", domains_print, "the domains, and what each uses"},
-	{"names", names_print, "who listens, and where"},
-	{"links", links_print, "which applications are linked, over what, and why"},
-	{"channels", channels_print, "who talks to whom"},
-	{"reload", reload_print, "read configuration and policy again"},
-	{"quiesce", quiesce_print, "before DOMAIN is saved or migrated", "DOMAIN", true,
-		quiesce_fell_short},
-	{"resume", resume_print, "DOMAIN goes on: it was not saved, or runs again", "DOMAIN"},
+static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of:\n\n"
+			  "  status          what msgd serves, and totals\n"
+			  "  domains         the domains, and what each uses\n"
+			  "  names           who listens, and where\n"
+			  "  links           which applications are linked, over what, and why\n"
+			  "  channels        who talks to whom\n"
+			  "  reload          read configuration and policy again\n"
+			  "  quiesce DOMAIN  before DOMAIN is saved or migrated\n"
+			  "  resume DOMAIN   DOMAIN goes on: it was not saved, or runs again\n";
+
+struct command {
+	const char *name;	      /* also the admin protocol's op */
+	const struct column *columns; /* of its rows; or NULL: it prints sentences */
+	void (*print)(const json_t *answer);
+	bool domain; /* its argument, sent as "domain" */
+	bool waits;  /* --timeout is for it */
 };
 
-static void usage(FILE *out)
-{
-	(void)fputs("usage: msgctl [--socket=PATH | --hv=SPEC] [--json] COMMAND\n\n", out);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)fprintf(out, "  %-8s%-7s %s\n", commands[i].name,
-			commands[i].argument ? commands[i].argument : "", commands[i].help);
-	(void)fputs(
-		"\n  --socket=PATH  msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET
-		")\n"
-		"  --hv=sim:PATH  the msgd that serves this emulator: PATH.msgd\n"
-		"  --json         the answer as it came, for programs\n"
-		"  --timeout=N    quiesce: wait N seconds for the applications (10)\n"
-		"  --version, --help\n",
-		out);
-}
-
-/* "sim:PATH[#DOMAIN]" is PATH.msgd, as in msgd(8); "xen" the default. */
-static bool socket_of_hv(const char *hv, char *ret_path, size_t size)
-{
-	if (strcmp(hv, "xen") == 0) {
-		(void)snprintf(ret_path, size, "%s", DEFAULT_SOCKET);
-		return true;
-	}
-	if (strncmp(hv, "sim:", 4) != 0 || !hv[4] || hv[4] == '#')
-		return false;
-	(void)snprintf(ret_path, size, "%.*s.msgd", (int)strcspn(hv + 4, "#"), hv + 4);
-	return true;
-}
+static const struct command commands[] = {
+	{"status", .print = status_print},
+	{"domains", domains_columns},
+	{"names", names_columns},
+	{"links", links_columns},
+	{"channels", channels_columns},
+	{"reload", .print = reload_print},
+	{"quiesce", .print = quiesce_print, .domain = true, .waits = true},
+	{"resume", .print = resume_print, .domain = true},
+};
 
 struct call {
+	char socket[512];
 	const struct command *command;
-	const char *argument;
-	long timeout_s; /* -1: not said */
+	json_t *request; /* owned */
 	bool json;
 };
 
-static json_t *request_json(const struct call *call)
+/* "sim:PATH[#DOMAIN]" is PATH.msgd, as in msgd(8); "xen" the default. */
+static bool socket_of_hv(struct call *call, const char *hv)
 {
-	json_t *request = json_pack("{s:s}", "op", call->command->name);
+	bool xen = strcmp(hv, "xen") == 0;
 
-	if (call->command->argument)
-		(void)json_object_set_new(request, "domain", json_string(call->argument));
-	if (call->timeout_s >= 0)
-		(void)json_object_set_new(
-			request, "timeout_ms", json_integer(call->timeout_s * 1000));
-	return request;
+	if (!xen && (strncmp(hv, "sim:", 4) != 0 || !hv[4] || hv[4] == '#'))
+		return false;
+	if (xen)
+		strcpy(call->socket, DEFAULT_SOCKET);
+	else
+		(void)snprintf(call->socket, sizeof(call->socket), "%.*s.msgd",
+			(int)strcspn(hv + 4, "#"), hv + 4);
+	return true;
 }
 
-static int run(const struct call *call, const char *socket_path)
+static void request_set(struct call *call, const char *key, json_t *value)
 {
-	const struct command *command = call->command;
-	json_t *request = request_json(call), *answer;
-	bool fell_short;
-	int r = admin_ask(socket_path, request, &answer);
+	if (json_object_set_new(call->request, key, value) == 0)
+		return;
+	(void)fputs("msgctl: out of memory, or a text that is not UTF-8\n", stderr);
+	exit(EXIT_FAILURE);
+}
 
-	json_decref(request);
-	if (r < 0)
+static void set_timeout(struct call *call, const char *text, const struct argp_state *state)
+{
+	char *end;
+	long timeout_s = strtol(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || timeout_s > TIMEOUT_MAX_S)
+		argp_error(state, "--timeout is 0 to %d seconds, not '%s'", TIMEOUT_MAX_S, text);
+	request_set(call, "timeout_ms", json_integer(timeout_s * 1000));
+}
+
+static void set_command(struct call *call, const char *name, const struct argp_state *state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(name, commands[i].name) == 0)
+			call->command = &commands[i];
+	}
+	if (!call->command)
+		argp_error(state, "unknown command '%s'", name);
+	request_set(call, "op", json_string(name));
+}
+
+static void check(const struct call *call, const struct argp_state *state)
+{
+	if (!call->command || call->command->domain != !!json_object_get(call->request, "domain"))
+		argp_usage(state);
+	if (!call->command->waits && json_object_get(call->request, "timeout_ms"))
+		argp_error(state, "%s waits for nothing", call->command->name);
+}
+
+enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_TIMEOUT };
+
+static const struct argp_option options[] = {
+	{"socket", OPTION_SOCKET, "PATH", 0,
+		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
+	{"hv", OPTION_HV, "SPEC", 0,
+		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
+		"msgd is at PATH.msgd"},
+	{"json", OPTION_JSON, NULL, 0, "the answer as it came, for programs"},
+	{"timeout", OPTION_TIMEOUT, "SECONDS", 0,
+		"quiesce: how long to wait for the applications (10)"},
+	{0},
+};
+
+static error_t on_option(int key, char *arg, struct argp_state *state)
+{
+	struct call *call = state->input;
+
+	switch (key) {
+	case OPTION_SOCKET:
+		(void)snprintf(call->socket, sizeof(call->socket), "%s", arg);
+		return 0;
+	case OPTION_HV:
+		if (!socket_of_hv(call, arg))
+			argp_error(state, "--hv is xen or sim:PATH, not '%s'", arg);
+		return 0;
+	case OPTION_JSON:
+		call->json = true;
+		return 0;
+	case OPTION_TIMEOUT:
+		set_timeout(call, arg, state);
+		return 0;
+	case ARGP_KEY_ARG:
+		if (!call->command)
+			set_command(call, arg, state);
+		else if (state->arg_num == 1)
+			request_set(call, "domain", json_string(arg));
+		else
+			argp_usage(state);
+		return 0;
+	case ARGP_KEY_END:
+		check(call, state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void show(const struct command *command, const json_t *answer)
+{
+	long long left_out = field_number(answer, "left_out");
+
+	if (command->print)
+		command->print(answer);
+	else
+		table_print(command->columns, json_object_get(answer, command->name));
+	if (left_out)
+		(void)printf("... and %lld more\n", left_out);
+}
+
+static int run(const struct call *call)
+{
+	json_t *answer = admin_ask(call->socket, call->request);
+	int status = EXIT_SUCCESS;
+
+	if (!answer)
 		return EXIT_FAILURE;
 	if (call->json) {
 		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
 		(void)putchar('\n');
 	} else {
-		command->print(answer);
+		show(call->command, answer);
 	}
-	fell_short = command->fell_short && command->fell_short(answer);
+	if (call->command->waits && !field_true(answer, "quiesced"))
+		status = EXIT_SHORT;
 	json_decref(answer);
-	if (fflush(stdout) != 0)
-		return EXIT_FAILURE;
-	return fell_short ? EXIT_SHORT : EXIT_SUCCESS;
-}
-
-/* The command and its argument. */
-static int call_parse(struct call *call, int argc, char **argv)
-{
-	for (size_t i = 0; argc > 0 && i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(argv[0], commands[i].name) == 0)
-			call->command = &commands[i];
-	}
-	if (argc > 0 && !call->command) {
-		(void)fprintf(stderr, "msgctl: unknown command '%s'\n", argv[0]);
-		return -1;
-	}
-	if (argc == 0 || argc != (call->command->argument ? 2 : 1))
-		return -1;
-	if (call->timeout_s >= 0 && !call->command->waits) {
-		(void)fprintf(stderr, "msgctl: %s waits for nothing\n", argv[0]);
-		return -1;
-	}
-	call->argument = argv[1];
-	return 0;
-}
-
-static int timeout_parse(const char *text, long *ret_timeout_s)
-{
-	char *end;
-	long timeout_s = strtol(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || timeout_s > TIMEOUT_MAX_S) {
-		(void)fprintf(stderr, "msgctl: --timeout is 0 to %d seconds, not '%s'\n",
-			TIMEOUT_MAX_S, text);
-		return -1;
-	}
-	*ret_timeout_s = timeout_s;
-	return 0;
+	return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"hv", required_argument, NULL, 'h'},
-		{"json", no_argument, NULL, 'j'},
-		{"timeout", required_argument, NULL, 't'},
-		{"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'u'},
-		{NULL, 0, NULL, 0},
-	};
+	static const struct argp argp = {options, on_option, "COMMAND [DOMAIN]", doc};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
-	char path[512] = DEFAULT_SOCKET;
-	struct call call = {.timeout_s = -1};
-	int c;
+	struct call call = {.socket = DEFAULT_SOCKET, .request = json_object()};
+	int status;
 
 	if (env_socket && *env_socket)
-		(void)snprintf(path, sizeof(path), "%s", env_socket);
+		(void)snprintf(call.socket, sizeof(call.socket), "%s", env_socket);
 	else if (env_hv && *env_hv)
-		(void)socket_of_hv(env_hv, path, sizeof(path));
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			(void)snprintf(path, sizeof(path), "%s", optarg);
-			break;
-		case 'h':
-			if (!socket_of_hv(optarg, path, sizeof(path))) {
-				(void)fprintf(stderr, "msgctl: --hv is xen or sim:PATH, not '%s'\n",
-					optarg);
-				return EXIT_USAGE;
-			}
-			break;
-		case 'j':
-			call.json = true;
-			break;
-		case 't':
-			if (timeout_parse(optarg, &call.timeout_s) < 0)
-				return EXIT_USAGE;
-			break;
-		case 'v':
-			(void)puts("msgctl " MSGD_VERSION);
-			return EXIT_SUCCESS;
-		case 'u':
-			usage(stdout);
-			return EXIT_SUCCESS;
-		default:
-			usage(stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (call_parse(&call, argc - optind, argv + optind) < 0) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
-	return run(&call, path);
+		(void)socket_of_hv(&call, env_hv);
+	argp_program_version = "msgctl " MSGD_VERSION;
+	argp_err_exit_status = EXIT_USAGE;
+	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
+	status = run(&call);
+	json_decref(call.request);
+	return status;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status, domains, names, links, channels: msgd's views, for people. */
-#include <stdio.h>
-#include <string.h>
-
+/* msgd's answers, for people. */
 #include "msgctl/command.h"
-#include "msgctl/table.h"
 
-const char *field_text(const json_t *object, const char *key)
+#include <stdio.h>
+
+static const char *field_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
@@ -18,57 +16,132 @@ long long field_number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-#define AGE_SIZE 24
-
-/* "web(3) 1234 echo", an application of a domain, with a note behind it. */
-static void party_cell(struct table *table, const json_t *row, const char *key, const char *note)
+bool field_true(const json_t *object, const char *key)
 {
-	const json_t *party = json_object_get(row, key);
+	return json_is_true(json_object_get(object, key));
+}
 
-	if (json_is_string(json_object_get(party, "domain")))
-		table_cell(table, "%s(%lld) %lld %s%s", field_text(party, "domain"),
-			field_number(party, "domid"), field_number(party, "pid"),
-			field_text(party, "comm"), note);
-	else
-		table_cell(table, "(%lld) not back yet%s", field_number(party, "domid"), note);
+static void cell_text(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%s", field_text(row, key));
+}
+
+static void cell_number(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld", field_number(row, key));
+}
+
+static void cell_used(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	cell_number(json_object_get(row, "used"), key, ret_text);
 }
 
 /* "5s", "3m", "2h", "4d". */
-static const char *age_text(long long seconds, char *ret_text, size_t size)
+static void cell_age(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
+	long long seconds = field_number(row, key);
+
 	if (seconds < 120)
-		(void)snprintf(ret_text, size, "%llds", seconds);
+		(void)snprintf(ret_text, CELL_SIZE, "%llds", seconds);
 	else if (seconds < 120 * 60)
-		(void)snprintf(ret_text, size, "%lldm", seconds / 60);
+		(void)snprintf(ret_text, CELL_SIZE, "%lldm", seconds / 60);
 	else if (seconds < 48 * 3600)
-		(void)snprintf(ret_text, size, "%lldh", seconds / 3600);
+		(void)snprintf(ret_text, CELL_SIZE, "%lldh", seconds / 3600);
 	else
-		(void)snprintf(ret_text, size, "%lldd", seconds / 86400);
-	return ret_text;
+		(void)snprintf(ret_text, CELL_SIZE, "%lldd", seconds / 86400);
 }
 
-static void rows_end(struct table *table, const json_t *answer)
+/* "web(3) 1234 echo": an application of a domain. */
+static void cell_party(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
-	long long left_out = field_number(answer, "left_out");
+	const json_t *party = json_object_get(row, key);
+	/* The holder of a name that policy has come to forbid. */
+	const char *note =
+		json_is_false(json_object_get(row, "permitted")) ? " (no longer permitted)" : "";
 
-	table_print(table);
-	table_free(table);
-	if (left_out)
-		(void)printf("... and %lld more\n", left_out);
+	if (json_is_string(json_object_get(party, "domain")))
+		(void)snprintf(ret_text, CELL_SIZE, "%s(%lld) %lld %s%s",
+			field_text(party, "domain"), field_number(party, "domid"),
+			field_number(party, "pid"), field_text(party, "comm"), note);
+	else
+		(void)snprintf(ret_text, CELL_SIZE, "(%lld) not back yet%s",
+			field_number(party, "domid"), note);
 }
+
+static void cell_backlog(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld/%lld", field_number(row, "offered"),
+		field_number(row, key));
+}
+
+static void cell_yes_no(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%s", field_true(row, key) ? "yes" : "no");
+}
+
+const struct column domains_columns[] = {
+	{"DOMID", cell_number, "domid"},
+	{"NAME", cell_text, "name"},
+	{"STATE", cell_text, "state"},
+	{"APPS", cell_used, "processes"},
+	{"NAMES", cell_used, "names"},
+	{"LINKS", cell_used, "links"},
+	{"CHANNELS", cell_used, "channels"},
+	{"WAITING", cell_used, "requests"},
+	{"UUID", cell_text, "uuid"},
+	{NULL},
+};
+
+static void cell_holder_domain(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	cell_text(json_object_get(row, "holder"), key, ret_text);
+}
+
+const struct column names_columns[] = {
+	{"DOMAIN", cell_holder_domain, "domain"},
+	{"NAME", cell_text, "name"},
+	{"TYPE", cell_text, "type"},
+	{"BACKLOG", cell_backlog, "backlog"},
+	{"AGE", cell_age, "age_s"},
+	{"HOLDER", cell_party, "holder"},
+	{NULL},
+};
+
+const struct column links_columns[] = {
+	{"LINK", cell_text, "uid"},
+	{"CREATOR", cell_party, "creator"},
+	{"BINDER", cell_party, "binder"},
+	{"TRANSPORT", cell_text, "transport"},
+	{"STATE", cell_text, "state"},
+	{"CHANNELS", cell_number, "channels"},
+	{"AGE", cell_age, "age_s"},
+	{"WHY THIS TRANSPORT", cell_text, "reason"},
+	{NULL},
+};
+
+const struct column channels_columns[] = {
+	{"LINK", cell_text, "link"},
+	{"CHANNEL", cell_number, "channel"},
+	{"NAME", cell_text, "name"},
+	{"TYPE", cell_text, "type"},
+	{"FROM", cell_party, "from"},
+	{"TO", cell_party, "to"},
+	{"TRANSPORT", cell_text, "transport"},
+	{"STATE", cell_text, "state"},
+	{"AGE", cell_age, "age_s"},
+	{NULL},
+};
 
 void status_print(const json_t *answer)
 {
 	const json_t *counts = json_object_get(answer, "counts");
-	char age[AGE_SIZE];
+	char age[CELL_SIZE];
 
+	cell_age(answer, "uptime_s", age);
 	(void)printf("msgd %s, pid %lld, up %s, serves %s from domain %lld%s\n",
-		field_text(answer, "version"), field_number(answer, "pid"),
-		age_text(field_number(answer, "uptime_s"), age, sizeof(age)),
+		field_text(answer, "version"), field_number(answer, "pid"), age,
 		field_text(answer, "hv"), field_number(answer, "domid"),
-		json_is_true(json_object_get(answer, "recovering"))
-			? ", waiting for applications to come back"
-			: "");
+		field_true(answer, "recovering") ? ", waiting for applications to come back" : "");
 	(void)printf("now:   %lld domains, %lld applications, %lld names, %lld links, "
 		     "%lld channels, %lld waiting requests, %lld policy rules\n",
 		field_number(answer, "domains"), field_number(answer, "applications"),
@@ -83,102 +156,34 @@ void status_print(const json_t *answer)
 		field_number(counts, "dropped"));
 }
 
-void domains_print(const json_t *answer)
+/* After an error, which admin_ask has printed, the former settings stay in force. */
+void reload_print(const json_t *answer)
 {
-	static const char *const heads[] = {"DOMID", "NAME", "STATE", "APPS", "NAMES", "LINKS",
-		"CHANNELS", "WAITING", "UUID", NULL};
-	struct table *table = table_new(heads);
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(json_object_get(answer, "domains"), i, row)
-	{
-		const json_t *used = json_object_get(row, "used");
-
-		table_cell(table, "%lld", field_number(row, "domid"));
-		table_cell(table, "%s", field_text(row, "name"));
-		table_cell(table, "%s", field_text(row, "state"));
-		table_cell(table, "%lld", field_number(used, "processes"));
-		table_cell(table, "%lld", field_number(used, "names"));
-		table_cell(table, "%lld", field_number(used, "links"));
-		table_cell(table, "%lld", field_number(used, "channels"));
-		table_cell(table, "%lld", field_number(used, "requests"));
-		table_cell(table, "%s", field_text(row, "uuid"));
-	}
-	rows_end(table, answer);
+	(void)puts("configuration and policy reloaded");
 }
 
-void names_print(const json_t *answer)
+/* One line for each application, and the next step. */
+void quiesce_print(const json_t *answer)
 {
-	static const char *const heads[] = {
-		"DOMAIN", "NAME", "TYPE", "BACKLOG", "AGE", "HOLDER", NULL};
-	struct table *table = table_new(heads);
-	const json_t *row;
-	size_t i;
+	static const struct column columns[] = {
+		{"PID", cell_number, "pid"},
+		{"COMMAND", cell_text, "comm"},
+		{"CONFIRMED", cell_yes_no, "confirmed"},
+		{"WHY NOT", cell_text, "reason"},
+		{NULL},
+	};
+	const json_t *applications = json_object_get(answer, "applications");
 
-	json_array_foreach(json_object_get(answer, "names"), i, row)
-	{
-		const json_t *holder = json_object_get(row, "holder");
-		char age[AGE_SIZE];
-
-		table_cell(table, "%s", field_text(holder, "domain"));
-		table_cell(table, "%s", field_text(row, "name"));
-		table_cell(table, "%s", field_text(row, "type"));
-		table_cell(table, "%lld/%lld", field_number(row, "offered"),
-			field_number(row, "backlog"));
-		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
-		party_cell(table, row, "holder",
-			json_is_false(json_object_get(row, "permitted")) ? " (no longer permitted)"
-									 : "");
-	}
-	rows_end(table, answer);
+	if (json_array_size(applications))
+		table_print(columns, applications);
+	(void)printf("%s(%lld) %s\n", field_text(answer, "domain"), field_number(answer, "domid"),
+		field_true(answer, "quiesced")
+			? "is quiesced: save or migrate it now"
+			: "must not be saved or migrated yet: not all have confirmed");
 }
 
-void links_print(const json_t *answer)
+void resume_print(const json_t *answer)
 {
-	static const char *const heads[] = {"LINK", "CREATOR", "BINDER", "TRANSPORT", "STATE",
-		"CHANNELS", "AGE", "WHY THIS TRANSPORT", NULL};
-	struct table *table = table_new(heads);
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(json_object_get(answer, "links"), i, row)
-	{
-		char age[AGE_SIZE];
-
-		table_cell(table, "%s", field_text(row, "uid"));
-		party_cell(table, row, "creator", "");
-		party_cell(table, row, "binder", "");
-		table_cell(table, "%s", field_text(row, "transport"));
-		table_cell(table, "%s", field_text(row, "state"));
-		table_cell(table, "%lld", field_number(row, "channels"));
-		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
-		table_cell(table, "%s", field_text(row, "reason"));
-	}
-	rows_end(table, answer);
-}
-
-void channels_print(const json_t *answer)
-{
-	static const char *const heads[] = {
-		"LINK", "CHANNEL", "NAME", "TYPE", "FROM", "TO", "TRANSPORT", "STATE", "AGE", NULL};
-	struct table *table = table_new(heads);
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(json_object_get(answer, "channels"), i, row)
-	{
-		char age[AGE_SIZE];
-
-		table_cell(table, "%s", field_text(row, "link"));
-		table_cell(table, "%lld", field_number(row, "channel"));
-		table_cell(table, "%s", field_text(row, "name"));
-		table_cell(table, "%s", field_text(row, "type"));
-		party_cell(table, row, "from", "");
-		party_cell(table, row, "to", "");
-		table_cell(table, "%s", field_text(row, "transport"));
-		table_cell(table, "%s", field_text(row, "state"));
-		table_cell(table, "%s", age_text(field_number(row, "age_s"), age, sizeof(age)));
-	}
-	rows_end(table, answer);
+	(void)printf("%s(%lld) is quiesced no more\n", field_text(answer, "domain"),
+		field_number(answer, "domid"));
 }

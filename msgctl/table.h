@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Aligned columns for people. Texts come from msgd, and partly from guests: control characters are
- * not printed. */
+/*
+ * Aligned columns for people. Texts come from msgd, and partly from guests: control characters are
+ * not printed.
+ */
 #ifndef MSGD_MSGCTL_TABLE_H
 #define MSGD_MSGCTL_TABLE_H
 
-#include <stddef.h>
+#include <jansson.h>
+#include <stdbool.h>
 
 #define TABLE_COLUMNS_MAX 10
+#define CELL_SIZE	  512
 
-struct table;
+struct column {
+	const char *head; /* NULL ends an array of columns */
+	void (*cell)(const json_t *row, const char *key, char ret_text[CELL_SIZE]);
+	const char *key; /* for cell: which field of the row */
+};
 
-/* heads: NULL-terminated, borrowed. Exits on lack of memory, as all of msgctl: it is a command. */
-struct table *table_new(const char *const *heads);
-/* Adds one cell; a row is full with as many as there are heads. */
-__attribute__((format(printf, 2, 3))) void table_cell(struct table *table, const char *format, ...);
-void table_print(const struct table *table);
-void table_free(struct table *table);
+/* Prints a line of heads, and a line for each element of the array. */
+void table_print(const struct column *columns, const json_t *rows);
 
 #endif

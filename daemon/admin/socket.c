@@ -7,35 +7,28 @@
 #include "daemon/admin/socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/event.h"
 #include "base/log.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;
-	struct admin *admin;			/* borrowed: the owner */
-	int fd;					/* owned */
-	struct event *read_event, *write_event; /* owned */
-	size_t n_input;
-	char input[ADMIN_LINE_MAX + 1];
-	char *output; /* owned: the answer being written, or NULL */
-	size_t output_len, output_pos;
-	bool later; /* admin_answer will give its answer */
+	struct admin *admin;	    /* borrowed: the owner */
+	struct bufferevent *stream; /* owned */
+	bool later;		    /* admin_answer will give its answer */
 };
 
 struct admin {
 	struct event_base *base;	   /* borrowed */
 	const struct admin_ops *ops;	   /* borrowed */
 	void *arg;			   /* borrowed */
-	int fd;				   /* owned */
-	struct event *event;		   /* owned */
+	struct evconnlistener *listener;   /* owned */
 	LIST_HEAD(, admin_client) clients; /* owned */
 	unsigned n_clients;
 };
@@ -49,155 +42,99 @@ static void admin_client_free(struct admin_client *client)
 	LIST_REMOVE(client, entry);
 	/* There is room again for a client that waits in the socket's backlog. */
 	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
-		(void)event_add(admin->event, NULL);
-	event_drop(client->read_event);
-	event_drop(client->write_event);
-	(void)close(client->fd);
-	free(client->output);
+		(void)evconnlistener_enable(admin->listener);
+	bufferevent_free(client->stream);
 	free(client);
 }
 
-/* False: the client is gone. */
-static bool admin_client_write(struct admin_client *client)
+/* Takes the answer over. No request is read until it is written: then on_written goes on. */
+static void admin_client_send(struct admin_client *client, json_t *answer)
 {
-	while (client->output_pos < client->output_len) {
-		ssize_t n = send(client->fd, client->output + client->output_pos,
-			client->output_len - client->output_pos, MSG_NOSIGNAL | MSG_DONTWAIT);
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-			(void)event_del(client->read_event);
-			(void)event_add(client->write_event, NULL);
-			return true;
-		}
-		if (n <= 0) {
-			admin_client_free(client);
-			return false;
-		}
-		client->output_pos += (size_t)n;
-	}
-	free(client->output);
-	client->output = NULL;
-	(void)event_add(client->read_event, NULL);
-	return true;
-}
-
-/* Takes the answer over. */
-static void admin_client_set_output(struct admin_client *client, json_t *answer)
-{
-	client->output = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
-	if (!client->output)
-		client->output = strdup("{\"error\":\"out of memory\"}");
-	client->output_len = client->output_pos = 0;
-	if (!client->output)
-		return;
-	client->output_len = strlen(client->output);
-	client->output[client->output_len++] = '\n'; /* in the place of the NUL */
+	(void)bufferevent_disable(client->stream, EV_READ);
+	(void)evbuffer_add_printf(output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
+	free(text);
 }
 
-static void admin_client_answer(struct admin_client *client, const char *line, size_t len)
+/* Serves a line, if one is there, the client's former request is answered, and it was read. */
+static void admin_client_serve(struct admin_client *client)
 {
+	struct evbuffer *input = bufferevent_get_input(client->stream);
 	struct admin *admin = client->admin;
 	struct admin_request request;
 	const char *error;
 	json_t *answer;
+	size_t len;
+	char *line;
 
+	if (client->later || evbuffer_get_length(bufferevent_get_output(client->stream)) > 0)
+		return;
+	line = evbuffer_readln(input, &len, EVBUFFER_EOL_LF);
+	if (!line) {
+		if (evbuffer_get_length(input) <= ADMIN_LINE_MAX)
+			return;
+		log_notice("admin client dropped: its line is too long");
+		admin_client_free(client);
+		return;
+	}
 	if (admin_request_parse(line, len, &request, &error) < 0)
 		answer = json_pack("{s:s}", "error", error);
 	else
 		answer = admin->ops->answer(admin->arg, &request, client, &client->later);
+	free(line);
 	if (!client->later)
-		admin_client_set_output(client, answer);
+		admin_client_send(client, answer);
 }
 
-/* Serves the lines that are there; false: the client is gone. */
-static bool admin_client_serve(struct admin_client *client)
+static void on_readable(struct bufferevent *stream, void *arg)
 {
-	char *eol;
-
-	while (!client->output && !client->later &&
-		(eol = memchr(client->input, '\n', client->n_input))) {
-		size_t len = (size_t)(eol - client->input);
-
-		admin_client_answer(client, client->input, len);
-		client->n_input -= len + 1;
-		memmove(client->input, eol + 1, client->n_input);
-		if (!client->later && !admin_client_write(client))
-			return false;
-	}
-	if (!client->output && client->n_input > ADMIN_LINE_MAX) {
-		log_notice("admin client dropped: its line is too long");
-		admin_client_free(client);
-		return false;
-	}
-	return true;
+	admin_client_serve(arg);
 }
 
-static void on_client_read(evutil_socket_t fd, short what, void *arg)
+static void on_written(struct bufferevent *stream, void *arg)
 {
-	struct admin_client *client = arg;
-	ssize_t n = recv(fd, client->input + client->n_input,
-		sizeof(client->input) - client->n_input, MSG_DONTWAIT);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		admin_client_free(client);
-		return;
-	}
-	client->n_input += (size_t)n;
-	(void)admin_client_serve(client);
+	(void)bufferevent_enable(stream, EV_READ);
+	admin_client_serve(arg);
 }
 
-static void on_client_write(evutil_socket_t fd, short what, void *arg)
+/* The client has gone, or its socket failed. */
+static void on_end(struct bufferevent *stream, short what, void *arg)
 {
-	struct admin_client *client = arg;
-
-	if (admin_client_write(client) && !client->output)
-		(void)admin_client_serve(client);
+	admin_client_free(arg);
 }
 
-static int admin_client_new(struct admin *admin, int fd)
-{
-	struct admin_client *client = calloc(1, sizeof(*client));
-
-	if (!client)
-		return -ENOMEM;
-	client->admin = admin;
-	client->fd = fd;
-	client->read_event = event_watch(admin->base, fd, on_client_read, client);
-	client->write_event = event_new(admin->base, fd, EV_WRITE, on_client_write, client);
-	if (!client->read_event || !client->write_event) {
-		event_drop(client->read_event);
-		event_drop(client->write_event);
-		free(client);
-		return -ENOMEM;
-	}
-	LIST_INSERT_HEAD(&admin->clients, client, entry);
-	admin->n_clients++;
-	return 0;
-}
-
-static void on_accept(evutil_socket_t listen_fd, short what, void *arg)
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+	int len, void *arg)
 {
 	struct admin *admin = arg;
-	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct admin_client *client = calloc(1, sizeof(*client));
+	struct bufferevent *stream = bufferevent_socket_new(admin->base, fd, BEV_OPT_CLOSE_ON_FREE);
 
-	if (fd < 0 || admin_client_new(admin, fd) < 0)
+	if (!client || !stream) {
+		free(client);
+		if (stream)
+			bufferevent_free(stream);
+		else
+			(void)close(fd);
 		return;
-	(void)steal_fd(&fd);
-	if (admin->n_clients == ADMIN_CLIENTS_MAX)
-		(void)event_del(admin->event);
+	}
+	client->admin = admin;
+	client->stream = stream;
+	LIST_INSERT_HEAD(&admin->clients, client, entry);
+	if (++admin->n_clients == ADMIN_CLIENTS_MAX)
+		(void)evconnlistener_disable(listener);
+	bufferevent_setcb(stream, on_readable, on_written, on_end, client);
+	bufferevent_setwatermark(stream, EV_READ, 0, ADMIN_LINE_MAX + 1);
+	(void)bufferevent_enable(stream, EV_READ);
 }
 
 void admin_answer(struct admin_client *client, json_t *answer)
 {
 	client->later = false;
-	admin_client_set_output(client, answer);
-	if (admin_client_write(client) && !client->output)
-		(void)admin_client_serve(client);
+	admin_client_send(client, answer);
 }
 
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,
@@ -210,10 +147,11 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	admin->base = base;
 	admin->ops = ops;
 	admin->arg = arg;
-	admin->fd = fd;
 	LIST_INIT(&admin->clients);
-	admin->event = event_watch(base, fd, on_accept, admin);
-	if (!admin->event) {
+	/* The socket listens already. */
+	admin->listener = evconnlistener_new(
+		base, on_accept, admin, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (!admin->listener) {
 		free(admin);
 		return -ENOMEM;
 	}
@@ -227,7 +165,6 @@ void admin_free(struct admin *admin)
 		return;
 	while (!LIST_EMPTY(&admin->clients))
 		admin_client_free(LIST_FIRST(&admin->clients));
-	event_free(admin->event);
-	(void)close(admin->fd);
+	evconnlistener_free(admin->listener);
 	free(admin);
 }
