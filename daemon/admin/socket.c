@@ -47,19 +47,25 @@ static void admin_client_free(struct admin_client *client)
 	free(client);
 }
 
-/* Takes the answer over. No request is read until it is written: then on_written goes on. */
+/*
+ * Takes the answer over. No request is read until it is written: then on_written goes on. The last
+ * step of its callers: without memory the client is freed.
+ */
 static void admin_client_send(struct admin_client *client, json_t *answer)
 {
 	struct evbuffer *output = bufferevent_get_output(client->stream);
 	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	int r;
 
 	json_decref(answer);
 	(void)bufferevent_disable(client->stream, EV_READ);
-	(void)evbuffer_add_printf(output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
+	r = evbuffer_add_printf(output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
 	free(text);
+	if (r < 0)
+		admin_client_free(client);
 }
 
-/* Serves a line, if one is there, the client's former request is answered, and it was read. */
+/* Serves one line, if there is one, and if no former request or answer is under way. */
 static void admin_client_serve(struct admin_client *client)
 {
 	struct evbuffer *input = bufferevent_get_input(client->stream);
