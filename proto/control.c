@@ -12,12 +12,13 @@
 #include "proto/cursor.h"
 
 enum field_kind {
-	FIELD_UINT,	/* of `size` bytes, in [min, max] */
-	FIELD_BYTES,	/* anything */
-	FIELD_TEXT,	/* for people: printable ASCII, NUL-terminated, NUL-padded */
-	FIELD_NAME,	/* name_check */
-	FIELD_ADDRESS,	/* address_split */
 	FIELD_RESERVED, /* zeros */
+	FIELD_BYTES,	/* anything */
+	FIELD_UINT,	/* of `size` bytes, in [min, max] */
+	/* Strings, NUL-terminated, NUL-padded: */
+	FIELD_TEXT,    /* for people: printable ASCII */
+	FIELD_NAME,    /* name_check */
+	FIELD_ADDRESS, /* address_split */
 };
 
 struct field {
@@ -75,22 +76,24 @@ static bool announce_channel_check(const struct control_message *message)
 	return message->announce_channel.listener || !message->announce_channel.accepted;
 }
 
-/* A ring's size is given in the unit of its transport; the other one is 0. */
-static bool ring_check(uint32_t transport, uint32_t pages, uint32_t len)
+/*
+ * A ring's size is given in the unit of its transport; the other one is 0. LINK_CREATE is the
+ * beginning of LINK_BIND.
+ */
+static bool ring_check(const struct control_message *message)
 {
-	if (transport == TRANSPORT_GRANT)
+	uint32_t pages = message->link_bind.ring_pages, len = message->link_bind.ring_len;
+
+	if (message->link_bind.transport == TRANSPORT_GRANT)
 		return len == 0 && pages >= LINK_RING_PAGES_MIN && pages <= LINK_RING_PAGES_MAX &&
 		       !(pages & (pages - 1));
 	return pages == 0 && len >= LINK_ARGO_RING_LEN_MIN && len <= LINK_ARGO_RING_LEN_MAX &&
 	       !(len & 15);
 }
 
-static bool link_create_check(const struct control_message *message)
-{
-	const struct control_link_create *create = &message->link_create;
-
-	return ring_check(create->transport, create->ring_pages, create->ring_len);
-}
+_Static_assert(offsetof(struct control_link_create, ring_len) ==
+		       offsetof(struct control_link_bind, ring_len),
+	"LINK_CREATE is the beginning of LINK_BIND");
 
 /* argo-strict shares nothing. Only its offers have no port, and they name a ring. */
 static bool strict_check(uint32_t port, uint32_t aport, uint32_t doorbell_ref, uint32_t refs_ref)
@@ -109,8 +112,7 @@ static bool link_bind_check(const struct control_message *message)
 {
 	const struct control_link_bind *bind = &message->link_bind;
 
-	return ring_check(bind->transport, bind->ring_pages, bind->ring_len) &&
-	       (bind->aport == 0) == (bind->transport == TRANSPORT_GRANT) &&
+	return ring_check(message) && (bind->aport == 0) == (bind->transport == TRANSPORT_GRANT) &&
 	       (bind->port == 0) == (bind->transport == TRANSPORT_ARGO_STRICT) &&
 	       strict_check(bind->port, bind->aport, bind->doorbell_ref, bind->refs_ref);
 }
@@ -121,10 +123,6 @@ static bool link_bind_check(const struct control_message *message)
 		.name = (n), .request = (r), .check = (c),                                         \
 		.fields = (const struct field[]){__VA_ARGS__},                                     \
 		.n_fields = ARRAY_SIZE(((const struct field[]){__VA_ARGS__}))                      \
-	}
-#define LAYOUT_EMPTY(n, r)                                                                         \
-	{                                                                                          \
-		.name = (n), .request = (r)                                                        \
 	}
 
 static const struct layout layouts[] = {
@@ -138,7 +136,7 @@ static const struct layout layouts[] = {
 		UINT(connect.flags, 0, CONNECT_WAIT_NAME),
 		UINT(connect.transport, TRANSPORT_ANY, TRANSPORT_LIMIT - 1),
 		ADDRESS(connect.address)),
-	[CONTROL_CANCEL] = LAYOUT_EMPTY("CANCEL", REQUEST_SOME),
+	[CONTROL_CANCEL] = LAYOUT("CANCEL", REQUEST_SOME, NULL),
 	[CONTROL_ACCEPTED] =
 		LAYOUT("ACCEPTED", REQUEST_NONE, NULL, U32(accepted.end), ID(accepted.channel)),
 	[CONTROL_CHANNEL_CLOSED] = LAYOUT("CHANNEL_CLOSED", REQUEST_NONE, NULL,
@@ -158,8 +156,8 @@ static const struct layout layouts[] = {
 		announce_channel_check, U32(announce_channel.end), ID(announce_channel.channel),
 		TYPE(announce_channel.type), U32(announce_channel.listener),
 		UINT(announce_channel.accepted, 0, 1), NAME(announce_channel.name)),
-	[CONTROL_ANNOUNCE_DONE] = LAYOUT_EMPTY("ANNOUNCE_DONE", REQUEST_NONE),
-	[CONTROL_SYNC] = LAYOUT_EMPTY("SYNC", REQUEST_SOME),
+	[CONTROL_ANNOUNCE_DONE] = LAYOUT("ANNOUNCE_DONE", REQUEST_NONE, NULL),
+	[CONTROL_SYNC] = LAYOUT("SYNC", REQUEST_SOME, NULL),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */
@@ -168,7 +166,7 @@ static const struct layout layouts[] = {
 	[CONTROL_CONNECTED] =
 		LAYOUT("CONNECTED", REQUEST_SOME, NULL, U32(connected.end), ID(connected.channel),
 			TRANSPORT(connected.transport), PEER(connected.peer), NAME(connected.name)),
-	[CONTROL_LINK_CREATE] = LAYOUT("LINK_CREATE", REQUEST_NONE, link_create_check,
+	[CONTROL_LINK_CREATE] = LAYOUT("LINK_CREATE", REQUEST_NONE, ring_check,
 		U32(link_create.end), DOMID(link_create.peer_domid), RESERVED(2),
 		U64(link_create.uid), TRANSPORT(link_create.transport), U32(link_create.ring_pages),
 		U32(link_create.ring_len)),
@@ -201,89 +199,71 @@ static bool request_check(enum request_rule rule, uint32_t request)
 	return rule == REQUEST_ANY || (request != 0) == (rule == REQUEST_SOME);
 }
 
-static uint64_t uint_load(const void *src, size_t size)
-{
-	if (size == 2)
-		return *(const uint16_t *)src;
-	if (size == 4)
-		return *(const uint32_t *)src;
-	assert(size == 8);
-	return *(const uint64_t *)src;
-}
-
-static void uint_store(void *dst, size_t size, uint64_t value)
-{
-	if (size == 2) {
-		*(uint16_t *)dst = (uint16_t)value;
-	} else if (size == 4) {
-		*(uint32_t *)dst = (uint32_t)value;
-	} else {
-		assert(size == 8);
-		*(uint64_t *)dst = value;
-	}
-}
-
 static bool char_printable(char c)
 {
 	return c >= 0x20 && c <= 0x7e;
 }
 
-static bool address_check(const char *address)
-{
-	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
-
-	return address_split(address, domain, name) == 0;
-}
-
-/* A string as decoded: is it terminated, padded with NULs, and of its kind? */
-static bool string_check(enum field_kind kind, const char *string, size_t size)
+/* Is the string terminated, and nothing but NULs behind it? */
+static bool string_padded(const char *string, size_t size)
 {
 	size_t len = strnlen(string, size);
 
-	if (len == size)
-		return false;
 	for (size_t i = len; i < size; i++) {
 		if (string[i])
 			return false;
 	}
-	if (kind == FIELD_NAME)
-		return name_check(string) == 0;
-	if (kind == FIELD_ADDRESS)
-		return address_check(string);
-	for (size_t i = 0; i < len; i++) {
-		if (!char_printable(string[i]))
+	return len < size;
+}
+
+static bool text_check(const char *text)
+{
+	for (; *text; text++) {
+		if (!char_printable(*text))
 			return false;
 	}
 	return true;
+}
+
+/* Fields are copied as they are: every machine that runs Xen is little-endian, as the wire. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "all integers of PROTOCOL.md");
+
+/* Whether the value is of its kind. A string is terminated. */
+static bool field_check(const struct field *field, const void *value)
+{
+	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
+	uint64_t number = 0;
+
+	switch (field->kind) {
+	case FIELD_RESERVED:
+	case FIELD_BYTES:
+		return true;
+	case FIELD_UINT:
+		memcpy(&number, value, field->size);
+		return number >= field->min && number <= field->max;
+	case FIELD_TEXT:
+		return text_check(value);
+	case FIELD_NAME:
+		return name_check(value) == 0;
+	case FIELD_ADDRESS:
+		return address_split(value, domain, name) == 0;
+	}
+	return false;
 }
 
 static void field_decode(
 	const struct field *field, struct byte_reader *reader, struct control_message *message)
 {
 	void *dst = (char *)message + field->offset;
-	uint64_t value;
 
-	switch (field->kind) {
-	case FIELD_UINT:
-		value = reader_uint(reader, field->size);
-		if (value < field->min || value > field->max)
-			reader->bad = true;
-		uint_store(dst, field->size, value);
-		break;
-	case FIELD_BYTES:
-		reader_bytes(reader, dst, field->size);
-		break;
-	case FIELD_TEXT:
-	case FIELD_NAME:
-	case FIELD_ADDRESS:
-		reader_bytes(reader, dst, field->size);
-		if (!string_check(field->kind, dst, field->size))
-			reader->bad = true;
-		break;
-	case FIELD_RESERVED:
+	if (field->kind == FIELD_RESERVED) {
 		reader_zeros(reader, field->size);
-		break;
+		return;
 	}
+	reader_bytes(reader, dst, field->size);
+	if ((field->kind >= FIELD_TEXT && !string_padded(dst, field->size)) ||
+		!field_check(field, dst))
+		reader->bad = true;
 }
 
 int control_decode(uint8_t type, uint32_t request, const uint8_t *body, size_t len,
@@ -319,45 +299,19 @@ static void text_encode(const char *text, uint8_t *dst, size_t size)
 	memset(dst + len, 0, size - len);
 }
 
-static void string_encode(const char *string, uint8_t *dst, size_t size)
-{
-	size_t len = strnlen(string, size);
-
-	assert(len < size);
-	memcpy(dst, string, len);
-	memset(dst + len, 0, size - len);
-}
-
 static void field_encode(const struct field *field, const struct control_message *message,
 	struct byte_writer *writer)
 {
 	const void *src = (const char *)message + field->offset;
-	uint64_t value;
+	uint8_t *dst = writer_take(writer, field->size);
 
-	switch (field->kind) {
-	case FIELD_UINT:
-		value = uint_load(src, field->size);
-		assert(value >= field->min && value <= field->max);
-		writer_uint(writer, value, field->size);
-		break;
-	case FIELD_BYTES:
-		writer_bytes(writer, src, field->size);
-		break;
-	case FIELD_TEXT:
-		text_encode(src, writer_take(writer, field->size), field->size);
-		break;
-	case FIELD_NAME:
-		assert(name_check(src) == 0);
-		string_encode(src, writer_take(writer, field->size), field->size);
-		break;
-	case FIELD_ADDRESS:
-		assert(address_check(src));
-		string_encode(src, writer_take(writer, field->size), field->size);
-		break;
-	case FIELD_RESERVED:
-		writer_zeros(writer, field->size);
-		break;
-	}
+	assert(field->kind == FIELD_TEXT || field_check(field, src));
+	if (field->kind == FIELD_RESERVED)
+		memset(dst, 0, field->size);
+	else if (field->kind < FIELD_TEXT)
+		memcpy(dst, src, field->size);
+	else
+		text_encode(src, dst, field->size);
 }
 
 size_t control_encode(const struct control_message *message, uint8_t ret_bytes[CONTROL_MESSAGE_MAX])

@@ -115,6 +115,7 @@ struct control_link_offer {
 	uint32_t refs_ref;
 };
 
+/* LINK_READY, LINK_UP */
 struct control_link_ready {
 	uint32_t end;
 	uint32_t aport; /* the binder's receive ring (argo, argo-strict), else 0 */
@@ -173,6 +174,7 @@ struct control_link_create {
 	uint32_t ring_len;
 };
 
+/* It begins as LINK_CREATE does. */
 struct control_link_bind {
 	uint32_t end;
 	uint64_t uid;
@@ -184,11 +186,6 @@ struct control_link_bind {
 	uint32_t aport;
 	uint32_t doorbell_ref;
 	uint32_t refs_ref;
-};
-
-struct control_link_up {
-	uint32_t end;
-	uint32_t aport;
 };
 
 struct control_channel {
@@ -214,7 +211,7 @@ struct control_message {
 		struct control_connect connect;
 		struct control_channel_id accepted, channel_closed, channel_gone;
 		struct control_link_offer link_offer;
-		struct control_link_ready link_ready;
+		struct control_link_ready link_ready, link_up;
 		struct control_link_error link_failed, link_down;
 		struct control_announce_link announce_link;
 		struct control_announce_channel announce_channel;
@@ -223,7 +220,6 @@ struct control_message {
 		struct control_connected connected;
 		struct control_link_create link_create;
 		struct control_link_bind link_bind;
-		struct control_link_up link_up;
 		struct control_channel channel;
 		struct control_quiesce quiesce;
 	};

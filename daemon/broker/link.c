@@ -152,38 +152,27 @@ void broker_link_down(
 	broker_link_free(link);
 }
 
-static void broker_link_send_create(struct broker_link *link)
+/* LINK_CREATE or, with the creator's offer, LINK_BIND, which begins as LINK_CREATE does. */
+static void broker_link_tell(struct broker_link *link, unsigned index)
 {
-	struct control_message message = {.type = CONTROL_LINK_CREATE};
+	struct link_end *end = &link->ends[index];
 	bool grant = link->id.transport == TRANSPORT_GRANT;
+	struct control_message message = {
+		.type = index == 0 ? CONTROL_LINK_CREATE : CONTROL_LINK_BIND,
+		.link_bind = {.end = end->number,
+			.uid = link->id.uid,
+			.peer_domid = link->ends[!index].domid,
+			.transport = link->id.transport,
+			.ring_pages = grant ? link->ring_pages : 0,
+			.ring_len = grant ? 0 : LINK_ARGO_RING_LEN(link->ring_pages),
+			.port = link->offer.port,
+			.aport = link->offer.aport,
+			.doorbell_ref = link->offer.doorbell_ref,
+			.refs_ref = link->offer.refs_ref},
+	};
 
-	message.link_create.end = link->ends[0].number;
-	message.link_create.uid = link->id.uid;
-	message.link_create.peer_domid = link->ends[1].domid;
-	message.link_create.transport = link->id.transport;
-	message.link_create.ring_pages = grant ? link->ring_pages : 0;
-	message.link_create.ring_len = grant ? 0 : LINK_ARGO_RING_LEN(link->ring_pages);
-	link->ends[0].told = true;
-	process_send(link->ends[0].process, &message);
-}
-
-static void broker_link_send_bind(struct broker_link *link)
-{
-	struct control_message message = {.type = CONTROL_LINK_BIND};
-	bool grant = link->id.transport == TRANSPORT_GRANT;
-
-	message.link_bind.end = link->ends[1].number;
-	message.link_bind.uid = link->id.uid;
-	message.link_bind.peer_domid = link->ends[0].domid;
-	message.link_bind.transport = link->id.transport;
-	message.link_bind.ring_pages = grant ? link->ring_pages : 0;
-	message.link_bind.ring_len = grant ? 0 : LINK_ARGO_RING_LEN(link->ring_pages);
-	message.link_bind.port = link->offer.port;
-	message.link_bind.aport = link->offer.aport;
-	message.link_bind.doorbell_ref = link->offer.doorbell_ref;
-	message.link_bind.refs_ref = link->offer.refs_ref;
-	link->ends[1].told = true;
-	process_send(link->ends[1].process, &message);
+	end->told = true;
+	process_send(end->process, &message);
 }
 
 static void broker_link_new_id(struct broker_link *link, uint32_t transport)
@@ -253,7 +242,7 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 		broker_link_free(link);
 		return r;
 	}
-	broker_link_send_create(link);
+	broker_link_tell(link, 0);
 	*ret_link = link;
 	return 0;
 }
@@ -271,7 +260,7 @@ static int broker_link_offer(struct link_end *end, const struct control_link_off
 		return -EPROTO;
 	link->offer = *offer;
 	broker_link_set_state(link, BROKER_LINK_BINDING);
-	broker_link_send_bind(link);
+	broker_link_tell(link, 1);
 	return 0;
 }
 

@@ -131,7 +131,7 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 		channel_reset(channel, ECONNRESET, why);
 }
 
-static void handle_link_up(struct control *control, const struct control_link_up *message)
+static void handle_link_up(struct control *control, const struct control_link_ready *message)
 {
 	struct link *link = link_find(control->links, message->end);
 
