@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
+#include "base/number.h"
 
 #define CONFIG_TEXT_MAX (64U << 10)
 
@@ -78,19 +79,15 @@ static int limit_set(struct context *context, const char *name, const char *valu
 {
 	for (size_t i = 0; i < ARRAY_SIZE(limit_keys); i++) {
 		const struct limit_key *key = &limit_keys[i];
-		unsigned long number;
-		char *end;
+		uint32_t number;
 
 		if (strcmp(name, key->name) != 0)
 			continue;
-		errno = 0;
-		number = strtoul(value, &end, 10);
-		if (value[0] < '0' || value[0] > '9' || *end || errno || number < key->min ||
-			number > key->max)
+		if (!number_from_text(value, key->max, &number) || number < key->min)
 			return context_fail(context, line, "a bad number or out of range:", value);
 		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
 			return context_fail(context, line, "not a power of two:", value);
-		*(uint32_t *)((char *)&context->config->limits + key->offset) = (uint32_t)number;
+		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
 		return 1;
 	}
 	return context_fail(context, line, "unknown key", name);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/number.h"
 #include "msgctl/command.h"
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
@@ -77,12 +78,11 @@ static void request_set(struct call *call, const char *key, json_t *value)
 
 static void set_timeout(struct call *call, const char *text, const struct argp_state *state)
 {
-	char *end;
-	long timeout_s = strtol(text, &end, 10);
+	uint32_t timeout_s = 0;
 
-	if (*text < '0' || *text > '9' || *end || timeout_s > TIMEOUT_MAX_S)
+	if (!number_from_text(text, TIMEOUT_MAX_S, &timeout_s))
 		argp_error(state, "--timeout is 0 to %d seconds, not '%s'", TIMEOUT_MAX_S, text);
-	request_set(call, "timeout_ms", json_integer(timeout_s * 1000));
+	request_set(call, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
 }
 
 static void set_command(struct call *call, const char *name, const struct argp_state *state)

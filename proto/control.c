@@ -345,3 +345,15 @@ const char *control_type_name(uint8_t type)
 
 	return layout ? layout->name : "?";
 }
+
+const char *transport_name(uint32_t transport)
+{
+	static const char *const names[TRANSPORT_LIMIT] = {
+		[TRANSPORT_ANY] = "any",
+		[TRANSPORT_ARGO] = "argo",
+		[TRANSPORT_ARGO_STRICT] = "argo-strict",
+		[TRANSPORT_GRANT] = "grant",
+	};
+
+	return transport < TRANSPORT_LIMIT ? names[transport] : "?";
+}

@@ -252,6 +252,9 @@ int control_frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *r
 /* "HELLO" and so on; "?" for unknown types. For logs. */
 const char *control_type_name(uint8_t type);
 
+/* "any", "argo", "argo-strict", "grant"; "?" for others. */
+const char *transport_name(uint32_t transport);
+
 /* [A-Za-z0-9_][A-Za-z0-9._-]{0,62}, else -EINVAL. */
 int name_check(const char *name);
 

@@ -238,7 +238,7 @@ static bool broker_channel_judge(struct broker_channel *channel)
 	struct policy_verdict verdict;
 	char rule[128];
 
-	policy_judge_connect(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
+	policy_judge(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
 	if (verdict.allow &&
 		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
 		return true;

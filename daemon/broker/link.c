@@ -24,18 +24,6 @@
 /* The largest errno of asm-generic (EHWPOISON). A larger number is no errno. */
 #define ERRNO_MAX 133
 
-const char *transport_name(uint32_t transport)
-{
-	static const char *const names[TRANSPORT_LIMIT] = {
-		[TRANSPORT_ANY] = "any",
-		[TRANSPORT_ARGO] = "argo",
-		[TRANSPORT_ARGO_STRICT] = "argo-strict",
-		[TRANSPORT_GRANT] = "grant",
-	};
-
-	return transport < TRANSPORT_LIMIT ? names[transport] : "?";
-}
-
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state)
 {
 	static const unsigned moves[] = {

@@ -86,7 +86,6 @@ int broker_link_pair_add(struct broker_link *link);
 int broker_link_end_attach(
 	struct broker_link *link, unsigned index, struct process *process, uint32_t number);
 int broker_link_message(struct process *process, const struct control_message *message);
-const char *transport_name(uint32_t transport);
 /* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
 int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);
 

@@ -29,7 +29,8 @@ bool listener_permitted(const struct listener *listener)
 	struct policy_subject holder = domain_subject(listener->process->domain);
 	struct policy_verdict verdict;
 
-	policy_judge_listen(listener->process->broker->policy, listener->name, &holder, &verdict);
+	policy_judge(listener->process->broker->policy, listener->name, NULL, &holder, POLICY_EXACT,
+		&verdict);
 	return verdict.allow;
 }
 
@@ -44,7 +45,7 @@ static int listen_check(
 		reason_set(ret_reason, "not a valid name");
 		return -EINVAL;
 	}
-	policy_judge_listen(process->broker->policy, listen->name, &holder, &verdict);
+	policy_judge(process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, &verdict);
 	process_log_verdict(process, &verdict, "listens as", listen->name);
 	if (!verdict.allow) {
 		reason_set(ret_reason, "denied by policy");

@@ -10,55 +10,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-enum domain_by { BY_NAME, BY_DOMID, BY_UUID };
-
+/* A DOMAIN: one fact about it is known. */
 struct domain_address {
-	enum domain_by by;
-	const char *name; /* borrowed */
-	uint16_t domid;
-	uint8_t uuid[16];
+	struct policy_subject fact;
+	uint8_t uuid[16]; /* fact.uuid, if that is it */
 };
 
-static int domain_address_parse(const char *text, struct domain_address *ret_address)
+static int domain_address_parse(const char *text, struct domain_address *address)
 {
-	struct domain_address address = {.by = BY_NAME, .name = text};
-
-	if (strncmp(text, "domid:", 6) == 0) {
-		char *end;
-		unsigned long domid;
-
-		address.by = BY_DOMID;
-		if (text[6] < '0' || text[6] > '9' || strlen(text) > 6 + 5)
-			return -EINVAL;
-		domid = strtoul(text + 6, &end, 10);
-		if (*end || domid > UINT16_MAX)
-			return -EINVAL;
-		address.domid = (uint16_t)domid;
-	} else if (strncmp(text, "uuid:", 5) == 0) {
-		address.by = BY_UUID;
-		if (uuid_parse(text + 5, address.uuid) < 0)
-			return -EINVAL;
+	address->fact = (struct policy_subject){.domid = POLICY_DOMID_UNKNOWN};
+	if (strncmp(text, "domid:", 6) == 0)
+		return strlen(text) <= 6 + 5 &&
+				       number_from_text(text + 6, UINT16_MAX, &address->fact.domid)
+			       ? 0
+			       : -EINVAL;
+	if (strncmp(text, "uuid:", 5) == 0) {
+		address->fact.uuid = address->uuid;
+		return uuid_parse(text + 5, address->uuid);
 	}
-	*ret_address = address;
+	address->fact.name = text;
 	return 0;
 }
 
 static bool domain_matches(const struct domain *domain, const struct domain_address *address)
 {
-	switch (address->by) {
-	case BY_NAME:
-		return strcmp(domain->info.name, address->name) == 0;
-	case BY_DOMID:
-		return domain->info.domid == address->domid;
-	case BY_UUID:
-		return memcmp(domain->info.uuid, address->uuid, sizeof(address->uuid)) == 0;
-	}
-	return false;
+	const struct policy_subject *fact = &address->fact;
+
+	if (fact->name)
+		return strcmp(domain->info.name, fact->name) == 0;
+	if (fact->uuid)
+		return memcmp(domain->info.uuid, fact->uuid, sizeof(domain->info.uuid)) == 0;
+	return domain->info.domid == fact->domid;
 }
 
 int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid)
@@ -88,8 +76,7 @@ static struct policy_verdict judge(
 	struct policy_subject caller = domain_subject(lookup->caller->domain);
 	struct policy_verdict verdict;
 
-	policy_judge_connect(
-		lookup->caller->broker->policy, lookup->name, &caller, target, mode, &verdict);
+	policy_judge(lookup->caller->broker->policy, lookup->name, &caller, target, mode, &verdict);
 	return verdict;
 }
 
@@ -97,24 +84,6 @@ static int refused(struct lookup *lookup)
 {
 	reason_set(lookup->reason, "denied by policy");
 	return -EACCES;
-}
-
-/* The domain is not there. Would policy permit the connect, as far as can be told? */
-static int lookup_absent(struct lookup *lookup, const struct domain_address *address)
-{
-	struct policy_subject target = {.domid = POLICY_DOMID_UNKNOWN};
-
-	if (address->by == BY_NAME)
-		target.name = address->name;
-	else if (address->by == BY_DOMID)
-		target.domid = address->domid;
-	else
-		target.uuid = address->uuid;
-	lookup->verdict = judge(lookup, &target, POLICY_ABSENT);
-	if (!lookup->verdict.allow)
-		return refused(lookup);
-	reason_set(lookup->reason, "no such domain");
-	return -EHOSTUNREACH;
 }
 
 static int lookup_domain(struct lookup *lookup)
@@ -142,10 +111,15 @@ static int lookup_domain(struct lookup *lookup)
 		if (verdict.allow || !target)
 			lookup->verdict = verdict;
 	}
+	/* The domain is not there. Would policy permit the connect, as far as can be told? */
 	if (n == 0)
-		return lookup_absent(lookup, &address);
-	if (!target)
+		lookup->verdict = judge(lookup, &address.fact, POLICY_ABSENT);
+	if (!lookup->verdict.allow)
 		return refused(lookup);
+	if (n == 0) {
+		reason_set(lookup->reason, "no such domain");
+		return -EHOSTUNREACH;
+	}
 	if (n > 1) {
 		reason_set(lookup->reason, "several domains are called %.80s", lookup->domain);
 		return -ENOTUNIQ;

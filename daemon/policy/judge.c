@@ -10,7 +10,8 @@
 
 #include "daemon/policy/rule.h"
 
-enum match { MATCH_NO, MATCH_YES, MATCH_MAYBE };
+/* In this order, the lesser of two is the match of both. */
+enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
 int policy_new(struct policy **ret_policy)
 {
@@ -66,23 +67,16 @@ bool policy_glob(const char *glob, const char *text)
 	return !*glob;
 }
 
-static enum match who_match_same(
-	const struct policy_subject *subject, const struct policy_subject *other)
-{
-	if (subject->domid != POLICY_DOMID_UNKNOWN && other->domid != POLICY_DOMID_UNKNOWN)
-		return subject->domid == other->domid ? MATCH_YES : MATCH_NO;
-	return MATCH_MAYBE;
-}
-
 static enum match who_match(const struct who *who, const struct policy_subject *subject,
 	const struct policy_subject *other)
 {
 	switch (who->kind) {
 	case WHO_ANY:
 		return MATCH_YES;
-	case WHO_SAME:
-		return other ? who_match_same(subject, other) : MATCH_NO;
-	case WHO_DOM0:
+	case WHO_SAME: /* in rules of connect only: there is another */
+		if (subject->domid == POLICY_DOMID_UNKNOWN || other->domid == POLICY_DOMID_UNKNOWN)
+			return MATCH_MAYBE;
+		return subject->domid == other->domid ? MATCH_YES : MATCH_NO;
 	case WHO_DOMID:
 		if (subject->domid == POLICY_DOMID_UNKNOWN)
 			return MATCH_MAYBE;
@@ -100,31 +94,12 @@ static enum match who_match(const struct who *who, const struct policy_subject *
 	return MATCH_NO;
 }
 
-static enum match match_and(enum match a, enum match b)
-{
-	if (a == MATCH_NO || b == MATCH_NO)
-		return MATCH_NO;
-	return a == MATCH_MAYBE || b == MATCH_MAYBE ? MATCH_MAYBE : MATCH_YES;
-}
-
 /* Whether an undecided rule counts: see enum policy_mode. */
 static bool match_counts(enum match match, bool allow, enum policy_mode mode)
 {
 	if (match != MATCH_MAYBE)
 		return match == MATCH_YES;
 	return mode == POLICY_ANY ? allow : !allow;
-}
-
-static void rule_verdict(const struct policy_rule *rule, struct policy_verdict *ret_verdict)
-{
-	*ret_verdict = (struct policy_verdict){
-		.allow = rule->allow,
-		.log = rule->log,
-		.max_channels = rule->max_channels,
-		.transport = rule->transport,
-		.file = rule->file,
-		.line = rule->line,
-	};
 }
 
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size)
@@ -135,37 +110,24 @@ void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, s
 		(void)snprintf(ret_text, size, "no rule");
 }
 
-/* The first rule that matches. A rule of listen has no caller. */
-static void judge(const struct policy *policy, bool connect, const char *name,
+void policy_judge(const struct policy *policy, const char *name,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict)
 {
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		enum match match;
+		enum match from, match;
 
-		if (rule->connect != connect || !policy_glob(rule->name, name))
+		if (rule->connect != !!caller || !policy_glob(rule->name, name))
 			continue;
 		match = who_match(&rule->to, target, caller);
-		if (caller)
-			match = match_and(who_match(&rule->from, caller, target), match);
-		if (!match_counts(match, rule->allow, mode))
-			continue;
-		rule_verdict(rule, ret_verdict);
-		return;
+		from = caller ? who_match(&rule->from, caller, target) : MATCH_YES;
+		if (from < match)
+			match = from;
+		if (match_counts(match, rule->verdict.allow, mode)) {
+			*ret_verdict = rule->verdict;
+			return;
+		}
 	}
 	*ret_verdict = (struct policy_verdict){.allow = false};
-}
-
-void policy_judge_listen(const struct policy *policy, const char *name,
-	const struct policy_subject *holder, struct policy_verdict *ret_verdict)
-{
-	judge(policy, false, name, NULL, holder, POLICY_EXACT, ret_verdict);
-}
-
-void policy_judge_connect(const struct policy *policy, const char *name,
-	const struct policy_subject *caller, const struct policy_subject *target,
-	enum policy_mode mode, struct policy_verdict *ret_verdict)
-{
-	judge(policy, true, name, caller, target, mode, ret_verdict);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/macro.h"
+#include "base/number.h"
 #include "base/uuid.h"
 #include "daemon/policy/rule.h"
 #include "proto/control.h"
@@ -35,23 +35,6 @@ __attribute__((format(printf, 2, 3))) static int parser_fail(
 	(void)snprintf(parser->error, POLICY_ERROR_SIZE, "%.80s:%u: %.150s", parser->file,
 		parser->line, what);
 	return -EINVAL;
-}
-
-static int number_parse(const char *text, uint32_t max, uint32_t *ret_number)
-{
-	uint32_t number = 0;
-
-	if (!*text)
-		return -EINVAL;
-	for (; *text; text++) {
-		if (*text < '0' || *text > '9')
-			return -EINVAL;
-		if (number > (max - (uint32_t)(*text - '0')) / 10)
-			return -EINVAL;
-		number = number * 10 + (uint32_t)(*text - '0');
-	}
-	*ret_number = number;
-	return 0;
 }
 
 int uuid_parse(const char *text, uint8_t ret_uuid[16])
@@ -89,15 +72,14 @@ static int who_parse(
 	if (strcmp(word, "any") == 0) {
 		who.kind = WHO_ANY;
 	} else if (strcmp(word, "dom0") == 0) {
-		who.kind = WHO_DOM0;
-		who.domid = 0;
+		who.kind = WHO_DOMID;
 	} else if (strcmp(word, "same") == 0) {
 		if (!same_allowed)
 			return parser_fail(parser, "'same' has no meaning here");
 		who.kind = WHO_SAME;
 	} else if (strncmp(word, "domid:", 6) == 0) {
 		who.kind = WHO_DOMID;
-		if (number_parse(word + 6, 0x7fef, &who.domid) < 0)
+		if (!number_from_text(word + 6, DOMID_LIMIT - 1, &who.domid))
 			return parser_fail(parser, "bad domid in '%s'", word);
 	} else if (strncmp(word, "uuid:", 5) == 0) {
 		who.kind = WHO_UUID;
@@ -114,18 +96,12 @@ static int who_parse(
 	return 0;
 }
 
-static int transport_parse(const struct parser *parser, const char *value, struct policy_rule *rule)
+static int transport_parse(const struct parser *parser, const char *value, uint32_t *ret_transport)
 {
-	static const struct {
-		const char *word;
-		uint32_t transport;
-	} words[] = {{"any", TRANSPORT_ANY}, {"argo", TRANSPORT_ARGO},
-		{"argo-strict", TRANSPORT_ARGO_STRICT}, {"grant", TRANSPORT_GRANT}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(value, words[i].word) != 0)
+	for (uint32_t i = 0; i < TRANSPORT_LIMIT; i++) {
+		if (strcmp(value, transport_name(i)) != 0)
 			continue;
-		rule->transport = words[i].transport;
+		*ret_transport = i;
 		return 0;
 	}
 	return parser_fail(parser, "unknown transport '%s'", value);
@@ -135,6 +111,7 @@ static int transport_parse(const struct parser *parser, const char *value, struc
 static int key_parse(
 	const struct parser *parser, char **words, int n, char *word, struct policy_rule *rule)
 {
+	struct policy_verdict *verdict = &rule->verdict;
 	char *value = strchr(word, '=');
 
 	if (!value)
@@ -146,19 +123,19 @@ static int key_parse(
 	if (strcmp(word, "log") == 0) {
 		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
 			return parser_fail(parser, "log is yes or no, not '%s'", value);
-		rule->log = *value == 'y' ? POLICY_LOG_YES : POLICY_LOG_NO;
+		verdict->log = *value == 'y' ? POLICY_LOG_YES : POLICY_LOG_NO;
 		return 0;
 	}
 	if (strcmp(word, "target") == 0)
 		return parser_fail(parser, "'target=' is not supported yet");
 	if (strcmp(word, "max-channels") != 0 && strcmp(word, "transport") != 0)
 		return parser_fail(parser, "unknown key '%s'", word);
-	if (!rule->connect || !rule->allow)
+	if (!rule->connect || !verdict->allow)
 		return parser_fail(parser, "'%s=' is for 'allow connect' only", word);
 	if (strcmp(word, "transport") == 0)
-		return transport_parse(parser, value, rule);
-	if (number_parse(value, DOMAIN_CHANNELS_MAX, &rule->max_channels) < 0 ||
-		rule->max_channels == 0)
+		return transport_parse(parser, value, &verdict->transport);
+	if (!number_from_text(value, DOMAIN_CHANNELS_MAX, &verdict->max_channels) ||
+		verdict->max_channels == 0)
 		return parser_fail(parser, "max-channels is 1 to %u", DOMAIN_CHANNELS_MAX);
 	return 0;
 }
@@ -191,7 +168,7 @@ static int rule_parse_head(
 
 	if (strcmp(words[0], "allow") != 0 && strcmp(words[0], "deny") != 0)
 		return parser_fail(parser, "a rule starts with allow or deny, not '%s'", words[0]);
-	rule->allow = words[0][0] == 'a';
+	rule->verdict.allow = words[0][0] == 'a';
 	if (n < 3 || (strcmp(words[1], "listen") != 0 && strcmp(words[1], "connect") != 0))
 		return parser_fail(parser, "'%s listen NAME' or '%s connect NAME' expected",
 			words[0], words[0]);
@@ -216,7 +193,7 @@ static int rule_parse_head(
 
 static int line_parse(struct parser *parser, char *line)
 {
-	struct policy_rule rule = {.file = parser->file, .line = parser->line};
+	struct policy_rule rule = {.verdict = {.file = parser->file, .line = parser->line}};
 	char *words[WORDS_MAX], *rest = line, *word, *comment = strchr(line, '#');
 	int n = 0, used, r;
 

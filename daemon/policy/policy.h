@@ -74,10 +74,11 @@ void policy_free(struct policy *policy);
 int policy_parse(struct policy *policy, const char *file, const char *text, size_t len,
 	char ret_error[POLICY_ERROR_SIZE]);
 
-/* Default deny. Never fails. */
-void policy_judge_listen(const struct policy *policy, const char *name,
-	const struct policy_subject *holder, struct policy_verdict *ret_verdict);
-void policy_judge_connect(const struct policy *policy, const char *name,
+/*
+ * The verdict of the first rule that matches; default deny. Never fails. caller: of a connect; NULL
+ * for a listen, of which target is the holder.
+ */
+void policy_judge(const struct policy *policy, const char *name,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict);
 

@@ -12,7 +12,6 @@
 
 enum who_kind {
 	WHO_ANY,
-	WHO_DOM0,
 	WHO_SAME, /* the two domains of the rule are one */
 	WHO_NAME, /* a glob on the domain's name */
 	WHO_DOMID,
@@ -32,14 +31,11 @@ struct policy_file {
 };
 
 struct policy_rule {
-	bool allow, connect;
+	bool connect;
 	char name[NAME_SIZE]; /* glob */
 	struct who from;      /* connect: the caller */
 	struct who to;	      /* connect: the target; listen: the holder */
-	uint32_t max_channels, transport;
-	enum policy_log log;
-	const char *file; /* borrowed from policy->files */
-	unsigned line;
+	struct policy_verdict verdict;
 };
 
 struct policy {

@@ -18,10 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		policy_free(policy);
 		return 0;
 	}
-	policy_judge_listen(policy, "name", &web, &exact);
-	policy_judge_connect(policy, "name", &web, &db, POLICY_EXACT, &exact);
-	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ABSENT, &absent);
-	policy_judge_connect(policy, "name", &web, &nobody, POLICY_ANY, &any);
+	policy_judge(policy, "name", NULL, &web, POLICY_EXACT, &exact);
+	policy_judge(policy, "name", &web, &db, POLICY_EXACT, &exact);
+	policy_judge(policy, "name", &web, &nobody, POLICY_ABSENT, &absent);
+	policy_judge(policy, "name", &web, &nobody, POLICY_ANY, &any);
 	/*
 	 * A connect that is permitted to an unknown target is permitted to every one, and could be
 	 * to some.

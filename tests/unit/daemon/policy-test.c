@@ -108,7 +108,7 @@ static bool listens(const struct policy *policy, const char *name, const struct 
 {
 	struct policy_verdict verdict;
 
-	policy_judge_listen(policy, name, who, &verdict);
+	policy_judge(policy, name, NULL, who, POLICY_EXACT, &verdict);
 	return verdict.allow;
 }
 
@@ -117,7 +117,7 @@ static bool connects(const struct policy *policy, const char *name,
 {
 	struct policy_verdict verdict;
 
-	policy_judge_connect(policy, name, from, to, POLICY_EXACT, &verdict);
+	policy_judge(policy, name, from, to, POLICY_EXACT, &verdict);
 	return verdict.allow;
 }
 
@@ -155,18 +155,18 @@ static void test_connect(void **state)
 				      "allow connect own from any to same\n");
 	struct policy_verdict verdict;
 
-	policy_judge_connect(policy, "db", &web, &dom0, POLICY_EXACT, &verdict);
+	policy_judge(policy, "db", &web, &dom0, POLICY_EXACT, &verdict);
 	assert_true(verdict.allow);
 	assert_int_equal(verdict.max_channels, 7);
 	assert_int_equal(verdict.transport, TRANSPORT_ARGO);
 	assert_int_equal(verdict.log, POLICY_LOG_YES);
 	assert_string_equal(verdict.file, "p");
 	assert_int_equal(verdict.line, 2);
-	policy_judge_connect(policy, "db", &web2, &dom0, POLICY_EXACT, &verdict);
+	policy_judge(policy, "db", &web2, &dom0, POLICY_EXACT, &verdict);
 	assert_false(verdict.allow);
 	assert_int_equal(verdict.line, 1);
 	assert_int_equal(verdict.log, POLICY_LOG_NO);
-	policy_judge_connect(policy, "x", &web2, &dom0, POLICY_EXACT, &verdict);
+	policy_judge(policy, "x", &web2, &dom0, POLICY_EXACT, &verdict);
 	assert_false(verdict.allow);
 	assert_null(verdict.file);
 	assert_true(connects(policy, "own", &web, &web));
@@ -186,15 +186,15 @@ static void test_modes(void **state)
 	struct policy_verdict verdict;
 
 	/* The deny might have matched: refused, as the domain would be. */
-	policy_judge_connect(policy, "a", &web, &named, POLICY_ABSENT, &verdict);
+	policy_judge(policy, "a", &web, &named, POLICY_ABSENT, &verdict);
 	assert_false(verdict.allow);
-	policy_judge_connect(policy, "a", &web, &nobody, POLICY_ANY, &verdict);
+	policy_judge(policy, "a", &web, &nobody, POLICY_ANY, &verdict);
 	assert_true(verdict.allow);
-	policy_judge_connect(policy, "a", &web2, &nobody, POLICY_ANY, &verdict);
+	policy_judge(policy, "a", &web2, &nobody, POLICY_ANY, &verdict);
 	assert_false(verdict.allow);
-	policy_judge_connect(policy, "b", &web, &nobody, POLICY_ABSENT, &verdict);
+	policy_judge(policy, "b", &web, &nobody, POLICY_ABSENT, &verdict);
 	assert_false(verdict.allow);
-	policy_judge_connect(policy, "b", &web, &nobody, POLICY_ANY, &verdict);
+	policy_judge(policy, "b", &web, &nobody, POLICY_ANY, &verdict);
 	assert_true(verdict.allow);
 	policy_free(policy);
 }
@@ -261,7 +261,7 @@ static void test_load(void **state)
 	write_file(directory, "00.policy.bak", "garbage\n");
 	assert_int_equal(policy_load(paths, 1, &policy, error), 0);
 	assert_int_equal(policy_rules(policy), 2);
-	policy_judge_listen(policy, "secret", &web, &verdict);
+	policy_judge(policy, "secret", NULL, &web, POLICY_EXACT, &verdict);
 	assert_false(verdict.allow);
 	assert_true(strstr(verdict.file, "10-a.policy") != NULL);
 	assert_true(listens(policy, "x", &web));
