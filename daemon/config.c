@@ -22,6 +22,8 @@ struct context {
 	struct config *config; /* borrowed */
 	const char *file;      /* borrowed */
 	char *error;	       /* borrowed, CONFIG_ERROR_SIZE */
+	FILE *text;	       /* borrowed */
+	int line;
 	int result;
 };
 
@@ -38,13 +40,13 @@ struct limit_key {
 
 /* With these maxima the sum of a domain's limits stays far below dom0's memory. */
 static const struct limit_key limit_keys[] = {
-	LIMIT("processes", processes, 1, 4096),
-	LIMIT("names", names, 0, 65536),
-	LIMIT("channels", channels, 0, 1U << 20),
-	LIMIT("links", links, 0, 65536),
-	LIMIT("requests", requests, 1, 65536),
-	LIMIT("ends", ends, 0, 1U << 20),
-	LIMIT("announced", announced, 0, 1U << 22),
+	LIMIT("processes", quota[QUOTA_PROCESSES], 1, 4096),
+	LIMIT("names", quota[QUOTA_NAMES], 0, 65536),
+	LIMIT("channels", quota[QUOTA_CHANNELS], 0, 1U << 20),
+	LIMIT("links", quota[QUOTA_LINKS], 0, 65536),
+	LIMIT("requests", quota[QUOTA_REQUESTS], 1, 65536),
+	LIMIT("ends", quota[QUOTA_ENDS], 0, 1U << 20),
+	LIMIT("announced", quota[QUOTA_ANNOUNCED], 0, 1U << 22),
 	LIMIT("backlog", backlog, 1, BACKLOG_MAX),
 	LIMIT("ring-pages", ring_pages, LINK_RING_PAGES_MIN, LINK_RING_PAGES_MAX),
 	LIMIT("argo-ring-pages", argo_ring_pages, LINK_ARGO_RING_PAGES_MIN,
@@ -67,15 +69,15 @@ void config_fini(struct config *config)
 	*config = (struct config){0};
 }
 
-static int context_fail(struct context *context, int line, const char *what, const char *which)
+static int context_fail(struct context *context, const char *what, const char *which)
 {
 	(void)snprintf(context->error, CONFIG_ERROR_SIZE, "%.120s:%d: %s '%.60s'", context->file,
-		line, what, which);
+		context->line, what, which);
 	context->result = -EINVAL;
 	return 0;
 }
 
-static int limit_set(struct context *context, const char *name, const char *value, int line)
+static int limit_set(struct context *context, const char *name, const char *value)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(limit_keys); i++) {
 		const struct limit_key *key = &limit_keys[i];
@@ -84,19 +86,19 @@ static int limit_set(struct context *context, const char *name, const char *valu
 		if (strcmp(name, key->name) != 0)
 			continue;
 		if (!number_from_text(value, key->max, &number) || number < key->min)
-			return context_fail(context, line, "a bad number or out of range:", value);
+			return context_fail(context, "a bad number or out of range:", value);
 		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
-			return context_fail(context, line, "not a power of two:", value);
+			return context_fail(context, "not a power of two:", value);
 		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
 		return 1;
 	}
-	return context_fail(context, line, "unknown key", name);
+	return context_fail(context, "unknown key", name);
 }
 
-static int string_set(struct context *context, char **string, const char *value, int line)
+static int string_set(struct context *context, char **string, const char *value)
 {
 	if (!*value)
-		return context_fail(context, line, "no value after", "=");
+		return context_fail(context, "no value after", "=");
 	free(*string);
 	*string = strdup(value);
 	if (*string)
@@ -105,7 +107,7 @@ static int string_set(struct context *context, char **string, const char *value,
 	return 0;
 }
 
-static int log_set(struct context *context, const char *value, int line)
+static int log_set(struct context *context, const char *value)
 {
 	static const struct {
 		const char *word;
@@ -119,97 +121,74 @@ static int log_set(struct context *context, const char *value, int line)
 		context->config->log_level = words[i].level;
 		return 1;
 	}
-	return context_fail(context, line, "unknown log level", value);
+	return context_fail(context, "unknown log level", value);
 }
 
-static int broker_set(struct context *context, const char *name, const char *value, int line)
+static int broker_set(struct context *context, const char *name, const char *value)
 {
 	struct config *config = context->config;
 
 	if (strcmp(name, "hv") == 0)
-		return string_set(context, &config->hv, value, line);
+		return string_set(context, &config->hv, value);
 	if (strcmp(name, "admin") == 0)
-		return string_set(context, &config->admin, value, line);
+		return string_set(context, &config->admin, value);
 	if (strcmp(name, "attach") == 0)
-		return string_set(context, &config->attach, value, line);
+		return string_set(context, &config->attach, value);
 	if (strcmp(name, "log") == 0)
-		return log_set(context, value, line);
+		return log_set(context, value);
 	if (strcmp(name, "policy") != 0)
-		return context_fail(context, line, "unknown key", name);
+		return context_fail(context, "unknown key", name);
 	if (config->n_policy == CONFIG_POLICY_MAX)
-		return context_fail(context, line, "too many policies:", value);
-	if (!string_set(context, &config->policy[config->n_policy], value, line))
+		return context_fail(context, "too many policies:", value);
+	if (!string_set(context, &config->policy[config->n_policy], value))
 		return 0;
 	config->n_policy++;
 	return 1;
 }
 
 /* 1 is success, as inih has it. */
-static int on_key(void *arg, const char *section, const char *name, const char *value, int line)
+static int on_key(void *arg, const char *section, const char *name, const char *value)
+{
+	struct context *context = arg;
+
+	if (!value)
+		value = "";
+	if (strcmp(section, "limits") == 0)
+		return limit_set(context, name, value);
+	if (strcmp(section, "broker") == 0)
+		return broker_set(context, name, value);
+	return context_fail(context, "unknown section", section);
+}
+
+/* Counts the lines: inih does not hand a line's number to its handler. */
+static char *on_line(char *buffer, int size, void *arg)
 {
 	struct context *context = arg;
 
 	/* inih goes on after an error; the first error is the one to tell. */
-	if (context->result < 0)
-		return 0;
-	if (!value)
-		value = "";
-	if (strcmp(section, "limits") == 0)
-		return limit_set(context, name, value, line);
-	if (strcmp(section, "broker") == 0)
-		return broker_set(context, name, value, line);
-	return context_fail(context, line, "unknown section", section);
-}
-
-/* Feeds inih line by line, and so knows the line, which inih does not hand to its handler. */
-struct feed {
-	const char *rest;
-	int line;
-	struct context *context;
-};
-
-static int on_ini(void *arg, const char *section, const char *name, const char *value)
-{
-	struct feed *feed = arg;
-
-	return on_key(feed->context, section, name, value, feed->line);
-}
-
-static char *feed_line(char *buffer, int size, void *arg)
-{
-	struct feed *feed = arg;
-	const char *eol;
-	size_t len;
-
-	if (!*feed->rest || feed->context->result < 0)
+	if (context->result < 0 || !fgets(buffer, size, context->text))
 		return NULL;
-	feed->line++;
-	eol = strchr(feed->rest, '\n');
-	len = eol ? (size_t)(eol - feed->rest) + 1 : strlen(feed->rest);
-	if (len >= (size_t)size) {
-		(void)context_fail(feed->context, feed->line, "the line is too long", "");
-		return NULL;
-	}
-	memcpy(buffer, feed->rest, len);
-	buffer[len] = '\0';
-	feed->rest += len;
-	return buffer;
+	context->line++;
+	if (strchr(buffer, '\n') || feof(context->text))
+		return buffer;
+	(void)context_fail(context, "the line is too long", "");
+	return NULL;
 }
 
 int config_parse(struct config *config, const char *file, const char *text,
 	char ret_error[CONFIG_ERROR_SIZE])
 {
-	struct context context = {.config = config, .file = file, .error = ret_error};
-	struct feed feed = {.rest = text, .context = &context};
-	int r = ini_parse_stream(feed_line, &feed, on_ini, &feed);
+	_cleanup_fclose_ FILE *lines = fmemopen((char *)text, strlen(text), "r");
+	struct context context = {
+		.config = config, .file = file, .error = ret_error, .text = lines};
+	int r = lines ? ini_parse_stream(on_line, &context, on_key, &context) : -1;
 
 	if (context.result < 0)
 		return context.result;
-	if (r > 0) {
-		(void)context_fail(&context, r, "not KEY = VALUE nor [SECTION]", "");
-		return -EINVAL;
-	}
-	return r < 0 ? -ENOMEM : 0;
+	context.line = r;
+	if (r > 0)
+		(void)context_fail(&context, "not KEY = VALUE nor [SECTION]", "");
+	return r < 0 ? -ENOMEM : context.result;
 }
 
 int config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])

@@ -23,17 +23,17 @@
 void broker_limits_default(struct broker_limits *ret_limits)
 {
 	*ret_limits = (struct broker_limits){
-		.processes = DOMAIN_PROCESSES_MAX,
-		.names = DOMAIN_NAMES_MAX,
-		.channels = DOMAIN_CHANNELS_MAX,
-		.links = DOMAIN_LINKS_MAX,
-		.requests = DOMAIN_REQUESTS_MAX,
+		.quota[QUOTA_PROCESSES] = DOMAIN_PROCESSES_MAX,
+		.quota[QUOTA_NAMES] = DOMAIN_NAMES_MAX,
+		.quota[QUOTA_CHANNELS] = DOMAIN_CHANNELS_MAX,
+		.quota[QUOTA_LINKS] = DOMAIN_LINKS_MAX,
+		.quota[QUOTA_REQUESTS] = DOMAIN_REQUESTS_MAX,
 		/*
 		 * A service domain binds links that others create: as many as 32 domains may
 		 * create.
 		 */
-		.ends = 32 * DOMAIN_LINKS_MAX,
-		.announced = 4 * DOMAIN_CHANNELS_MAX,
+		.quota[QUOTA_ENDS] = 32 * DOMAIN_LINKS_MAX,
+		.quota[QUOTA_ANNOUNCED] = 4 * DOMAIN_CHANNELS_MAX,
 		.backlog = BACKLOG_MAX,
 		.ring_pages = LINK_RING_PAGES_DEFAULT,
 		.argo_ring_pages = LINK_ARGO_RING_PAGES_DEFAULT,

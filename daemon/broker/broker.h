@@ -36,18 +36,24 @@ struct broker_domain_info {
 	char name[DOMAIN_NAME_SIZE];
 };
 
+/* The things that a domain may have so many of. */
+enum quota {
+	QUOTA_PROCESSES,
+	QUOTA_NAMES,
+	QUOTA_CHANNELS,	 /* charged to the caller's domain */
+	QUOTA_LINKS,	 /* charged to the creator's domain */
+	QUOTA_REQUESTS,	 /* CONNECTs that wait, and LISTENs after a restart */
+	QUOTA_ENDS,	 /* of links, made by either side */
+	QUOTA_ANNOUNCED, /* channels that one end announced and the other has not yet */
+	QUOTA_COUNT,
+};
+
 /*
  * The limits on what msgd remembers for one domain. proto/limits.h has the reasons; msgd.conf
  * changes the values.
  */
 struct broker_limits {
-	uint32_t processes;
-	uint32_t names;
-	uint32_t channels;	  /* charged to the caller's domain */
-	uint32_t links;		  /* charged to the creator's domain */
-	uint32_t requests;	  /* CONNECTs that wait, and LISTENs after a restart */
-	uint32_t ends;		  /* of links, made by either side */
-	uint32_t announced;	  /* channels that one end announced and the other has not yet */
+	uint32_t quota[QUOTA_COUNT];
 	uint32_t backlog;	  /* of one listener */
 	uint32_t ring_pages;	  /* grant links: pages a direction, a power of two */
 	uint32_t argo_ring_pages; /* Argo links: pages of each end's ring */

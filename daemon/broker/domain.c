@@ -32,22 +32,6 @@ const char *quota_name(enum quota quota)
 	return names[quota];
 }
 
-uint32_t quota_limit(const struct broker *broker, enum quota quota)
-{
-	const struct broker_limits *limits = &broker->limits;
-	const uint32_t values[QUOTA_COUNT] = {
-		[QUOTA_PROCESSES] = limits->processes,
-		[QUOTA_NAMES] = limits->names,
-		[QUOTA_CHANNELS] = limits->channels,
-		[QUOTA_LINKS] = limits->links,
-		[QUOTA_REQUESTS] = limits->requests,
-		[QUOTA_ENDS] = limits->ends,
-		[QUOTA_ANNOUNCED] = limits->announced,
-	};
-
-	return values[quota];
-}
-
 void domain_log(struct domain *domain, int priority, const char *format, ...)
 {
 	struct broker *broker = domain->broker;
@@ -89,7 +73,7 @@ void broker_log_about(struct broker *broker, uint16_t domid, int priority, const
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE])
 {
-	uint32_t limit = quota_limit(domain->broker, quota);
+	uint32_t limit = domain->broker->limits.quota[quota];
 
 	assert(!charge->domain);
 	if (domain->used[quota] >= limit) {

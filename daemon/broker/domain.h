@@ -14,17 +14,6 @@
 
 struct domain;
 
-enum quota {
-	QUOTA_PROCESSES,
-	QUOTA_NAMES,
-	QUOTA_CHANNELS,
-	QUOTA_LINKS,
-	QUOTA_REQUESTS,
-	QUOTA_ENDS,
-	QUOTA_ANNOUNCED,
-	QUOTA_COUNT,
-};
-
 /* One unit of a domain's quota; all zero: none is taken. It lies in the object that it pays for. */
 struct charge {
 	struct domain *domain; /* borrowed: a domain outlives its charges (asserted) */
@@ -66,8 +55,6 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE]);
 void charge_return(struct charge *charge);
 const char *quota_name(enum quota quota);
-/* In this header for tests. */
-uint32_t quota_limit(const struct broker *broker, enum quota quota);
 
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);

@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		pages = config.limits.argo_ring_pages;
 		FUZZ_CHECK(pages >= 1 && LINK_ARGO_RING_LEN(pages) <= LINK_ARGO_RING_LEN_MAX);
 		FUZZ_CHECK(config.limits.backlog >= 1 && config.limits.backlog <= BACKLOG_MAX);
-		FUZZ_CHECK(config.limits.processes >= 1 && config.limits.requests >= 1);
+		FUZZ_CHECK(config.limits.quota[QUOTA_PROCESSES] >= 1 &&
+			   config.limits.quota[QUOTA_REQUESTS] >= 1);
 	} else {
 		FUZZ_CHECK(strncmp(error, "f:", 2) == 0);
 	}

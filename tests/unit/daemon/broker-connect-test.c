@@ -649,11 +649,11 @@ static void test_quota(void **state)
 	char name[NAME_SIZE];
 
 	broker_limits_default(&limits);
-	limits.names = 2;
-	limits.channels = 3;
-	limits.links = 1;
-	limits.requests = 4;
-	limits.processes = 2;
+	limits.quota[QUOTA_NAMES] = 2;
+	limits.quota[QUOTA_CHANNELS] = 3;
+	limits.quota[QUOTA_LINKS] = 1;
+	limits.quota[QUOTA_REQUESTS] = 4;
+	limits.quota[QUOTA_PROCESSES] = 2;
 	w = world_new("allow listen * on any\n"
 		      "allow connect capped from any to any max-channels=2\n"
 		      "allow connect * from any to any\n",
@@ -705,7 +705,7 @@ static void test_full_link(void **state)
 	uint32_t ends[2];
 
 	broker_limits_default(&limits);
-	limits.channels = LINK_CHANNELS_MAX + 1;
+	limits.quota[QUOTA_CHANNELS] = LINK_CHANNELS_MAX + 1;
 	w = world_new(ALL, &limits);
 	caller = app_new(w, 0, 3, true);
 	holder = app_new(w, 1, 2, true);

@@ -262,7 +262,7 @@ static void test_report_bounded(void **state)
 	struct world *w;
 
 	broker_limits_default(&limits);
-	limits.processes = 3;
+	limits.quota[QUOTA_PROCESSES] = 3;
 	w = world_new(ALL, &limits);
 	assert_int_equal(broker_quiesce(w->broker, 2), 0);
 	for (int i = 0; i < 10; i++) {

@@ -442,10 +442,10 @@ static void test_quota(void **state)
 	struct app *app;
 
 	broker_limits_default(&limits);
-	limits.ends = 2;
-	limits.links = 1;
-	limits.announced = 2;
-	limits.channels = 1;
+	limits.quota[QUOTA_ENDS] = 2;
+	limits.quota[QUOTA_LINKS] = 1;
+	limits.quota[QUOTA_ANNOUNCED] = 2;
+	limits.quota[QUOTA_CHANNELS] = 1;
 	s.w = world_new(ALL, &limits);
 	app = &s.w->apps[0];
 	assert_int_equal(app_attach(app, 3, true), 0);

@@ -14,7 +14,7 @@ static void test_good(void **state)
 	char error[CONFIG_ERROR_SIZE] = "";
 
 	config_init(&config);
-	assert_int_equal(config.limits.channels, DOMAIN_CHANNELS_MAX);
+	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], DOMAIN_CHANNELS_MAX);
 	assert_int_equal(config_parse(&config, "f",
 				 "# comment\n[limits]\nchannels = 12\nring-pages=4 ; inline\n"
 				 "argo-ring-pages = 4096\nnames = 0\n[broker]\nhv = "
@@ -22,12 +22,12 @@ static void test_good(void **state)
 				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d",
 				 error),
 		0);
-	assert_int_equal(config.limits.channels, 12);
+	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], 12);
 	assert_int_equal(config.limits.ring_pages, 4);
 	assert_int_equal(config.limits.argo_ring_pages, 4096);
 	assert_int_equal(LINK_ARGO_RING_LEN(4096), LINK_ARGO_RING_LEN_MAX);
-	assert_int_equal(config.limits.names, 0);
-	assert_int_equal(config.limits.links, DOMAIN_LINKS_MAX);
+	assert_int_equal(config.limits.quota[QUOTA_NAMES], 0);
+	assert_int_equal(config.limits.quota[QUOTA_LINKS], DOMAIN_LINKS_MAX);
 	assert_string_equal(config.hv, "sim:/tmp/x");
 	assert_string_equal(config.admin, "/d");
 	assert_int_equal(config.n_policy, 2);

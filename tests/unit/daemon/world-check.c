@@ -122,7 +122,7 @@ void world_check(const struct world *world)
 			REQUIRE(process->domain == domain);
 			check_process(process);
 		}
-		REQUIRE(domain->n_parted <= broker->limits.processes);
+		REQUIRE(domain->n_parted <= broker->limits.quota[QUOTA_PROCESSES]);
 		REQUIRE(domain_is_quiesced(domain) || !domain->n_parted);
 	}
 	for (link = broker->links; link; link = link->hh.next) {
@@ -139,7 +139,7 @@ void world_check(const struct world *world)
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		for (int i = 0; i < QUOTA_COUNT; i++) {
 			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);
-			REQUIRE(domain->used[i] <= quota_limit(broker, i));
+			REQUIRE(domain->used[i] <= broker->limits.quota[i]);
 		}
 	}
 }

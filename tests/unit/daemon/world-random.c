@@ -72,13 +72,13 @@ static const struct broker_limits *small_limits(void)
 	static struct broker_limits limits;
 
 	broker_limits_default(&limits);
-	limits.processes = 3;
-	limits.names = 3;
-	limits.channels = 12;
-	limits.links = 5;
-	limits.requests = 6;
-	limits.ends = 12;
-	limits.announced = 8;
+	limits.quota[QUOTA_PROCESSES] = 3;
+	limits.quota[QUOTA_NAMES] = 3;
+	limits.quota[QUOTA_CHANNELS] = 12;
+	limits.quota[QUOTA_LINKS] = 5;
+	limits.quota[QUOTA_REQUESTS] = 6;
+	limits.quota[QUOTA_ENDS] = 12;
+	limits.quota[QUOTA_ANNOUNCED] = 8;
 	limits.backlog = 4;
 	return &limits;
 }
