@@ -98,17 +98,11 @@ int options_parse(int argc, char **argv, struct options *ret_options)
 
 bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size)
 {
-	const char *path, *hash;
-	size_t len;
+	size_t len = strncmp(spec, "sim:", 4) == 0 ? strcspn(spec + 4, "#") : 0;
 
-	if (strncmp(spec, "sim:", 4) != 0)
-		return false;
-	path = spec + 4;
-	hash = strchr(path, '#');
-	len = hash ? (size_t)(hash - path) : strlen(path);
 	if (len == 0 || len >= size)
 		return false;
-	memcpy(ret_path, path, len);
+	memcpy(ret_path, spec + 4, len);
 	ret_path[len] = '\0';
 	return true;
 }

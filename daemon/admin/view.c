@@ -26,6 +26,29 @@ static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
 	[CHANNEL_SEQPACKET] = "seqpacket",
 };
 
+static const char *const domain_states[] = {
+	[BROKER_DOMAIN_RUNNING] = "running",
+	[BROKER_DOMAIN_SUSPENDED] = "suspended",
+	[BROKER_DOMAIN_CRASHED] = "crashed",
+	[BROKER_DOMAIN_DYING] = "dying",
+};
+
+static const char *const link_states[] = {
+	[BROKER_LINK_CREATING] = "creating",
+	[BROKER_LINK_BINDING] = "binding",
+	[BROKER_LINK_UP] = "up",
+	[BROKER_LINK_ANNOUNCED] = "announced",
+	[BROKER_LINK_GONE] = "gone",
+};
+
+static const char *const channel_states[] = {
+	[BROKER_CHANNEL_ANNOUNCED] = "announced",
+	[BROKER_CHANNEL_OFFERED] = "offered",
+	[BROKER_CHANNEL_OPEN] = "open",
+	[BROKER_CHANNEL_CLOSING] = "closing",
+	[BROKER_CHANNEL_DONE] = "done",
+};
+
 /*
  * A guest chose comm. The codec has made it printable ASCII, but this function does not rely on
  * that.
@@ -67,19 +90,11 @@ static const char *domain_state_name(const struct domain *domain)
 {
 	const struct broker_domain_info *info = &domain->info;
 
-	switch (info->state) {
-	case BROKER_DOMAIN_RUNNING:
-		return domain_is_quiesced(domain) ? "quiesced"
-		       : info->paused		  ? "paused"
-						  : "running";
-	case BROKER_DOMAIN_SUSPENDED:
-		return "suspended";
-	case BROKER_DOMAIN_CRASHED:
-		return "crashed";
-	case BROKER_DOMAIN_DYING:
-		return "dying";
-	}
-	return "?";
+	if (info->state == BROKER_DOMAIN_RUNNING && domain_is_quiesced(domain))
+		return "quiesced";
+	if (info->state == BROKER_DOMAIN_RUNNING && info->paused)
+		return "paused";
+	return domain_states[info->state];
 }
 
 static void view_domains(struct view *view, const struct broker *broker)
@@ -121,19 +136,6 @@ static void view_names(struct view *view, const struct broker *broker)
 	}
 }
 
-static const char *broker_link_state_name(enum broker_link_state state)
-{
-	static const char *const names[] = {
-		[BROKER_LINK_CREATING] = "creating",
-		[BROKER_LINK_BINDING] = "binding",
-		[BROKER_LINK_UP] = "up",
-		[BROKER_LINK_ANNOUNCED] = "announced",
-		[BROKER_LINK_GONE] = "gone",
-	};
-
-	return names[state];
-}
-
 static void view_links(struct view *view, const struct broker *broker)
 {
 	const struct broker_link *link;
@@ -145,27 +147,13 @@ static void view_links(struct view *view, const struct broker *broker)
 		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
 		row = json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:o, s:o}", "uid", uid, "transport",
 			transport_name(link->id.transport), "reason", text_json(link->why), "state",
-			broker_link_state_name(link->state), "channels",
-			(int)HASH_COUNT(link->channels), "age_s", view_age_s(view, link->since_ns),
-			"creator",
+			link_states[link->state], "channels", (int)HASH_COUNT(link->channels),
+			"age_s", view_age_s(view, link->since_ns), "creator",
 			process_json(link->ends[0].process, link->id.creator, link->ends[0].number),
 			"binder",
 			process_json(link->ends[1].process, link->id.binder, link->ends[1].number));
 		view_add(view, row);
 	}
-}
-
-static const char *broker_channel_state_name(enum broker_channel_state state)
-{
-	static const char *const names[] = {
-		[BROKER_CHANNEL_ANNOUNCED] = "announced",
-		[BROKER_CHANNEL_OFFERED] = "offered",
-		[BROKER_CHANNEL_OPEN] = "open",
-		[BROKER_CHANNEL_CLOSING] = "closing",
-		[BROKER_CHANNEL_DONE] = "done",
-	};
-
-	return names[state];
 }
 
 static void view_channels(struct view *view, const struct broker *broker)
@@ -184,7 +172,7 @@ static void view_channels(struct view *view, const struct broker *broker)
 				"link", uid, "channel", (json_int_t)channel->number, "name",
 				channel->name, "type", type_names[channel->type], "transport",
 				transport_name(link->id.transport), "state",
-				broker_channel_state_name(channel->state), "age_s",
+				channel_states[channel->state], "age_s",
 				view_age_s(view, channel->since_ns), "from",
 				process_json(from->process, from->domid, from->number), "to",
 				process_json(to->process, to->domid, to->number));
@@ -208,7 +196,7 @@ static json_t *view_status(const struct broker *broker)
 	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
 			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
-		processes, "names", names, "links", (int)broker->n_links, "channels",
+		processes, "names", names, "links", (int)HASH_COUNT(broker->links), "channels",
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
 		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy), "counts",
 		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,

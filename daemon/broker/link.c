@@ -118,10 +118,8 @@ void broker_link_free(struct broker_link *link)
 	charge_return(&link->charge);
 	if (link->paired)
 		HASH_DELETE(hh_pair, link->broker->pairs, link);
-	if (hash_added(&link->hh)) {
+	if (hash_added(&link->hh))
 		HASH_DELETE(hh, link->broker->links, link);
-		link->broker->n_links--;
-	}
 	free(link);
 }
 
@@ -179,13 +177,8 @@ static void broker_link_new_id(struct broker_link *link, uint32_t transport)
 
 int broker_link_add(struct broker_link *link)
 {
-	struct broker *broker = link->broker;
-
-	HASH_ADD(hh, broker->links, id, sizeof(link->id), link);
-	if (!hash_added(&link->hh))
-		return -ENOMEM;
-	broker->n_links++;
-	return 0;
+	HASH_ADD(hh, link->broker->links, id, sizeof(link->id), link);
+	return hash_added(&link->hh) ? 0 : -ENOMEM;
 }
 
 struct broker_link *broker_link_alloc(

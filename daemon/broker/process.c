@@ -60,7 +60,6 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 	process->peer = peer;
 	process->epoch = epoch;
 	process->serial = ++broker->next_serial;
-	process->since_ns = broker->now_ns;
 	process->awaited = found;
 	strcpy(process->comm, "?");
 	TAILQ_INSERT_TAIL(&domain->processes, process, entry);

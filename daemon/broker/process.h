@@ -34,7 +34,6 @@ struct process {
 	uint32_t epoch;
 	bool awaited; /* found at start, has not announced yet */
 	uint64_t features;
-	uint64_t since_ns;
 	uint32_t pid;
 	char comm[16];
 	uint32_t last_end;

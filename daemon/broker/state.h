@@ -37,7 +37,7 @@ struct broker {
 	bool settle;	      /* announce_settle has something to look at */
 	uint32_t n_awaited;   /* records found at start that have not announced */
 	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
-	uint32_t n_links, n_channels;
+	uint32_t n_channels;
 	struct broker_stats stats;
 };
 

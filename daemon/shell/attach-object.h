@@ -60,7 +60,6 @@ struct attach_table {
 	struct attach_list ready; /* borrowed: have something to do */
 	struct attach_list dirty; /* borrowed: have something to publish */
 	struct attach_list dead;  /* owned: freed when the turn publishes */
-	uint32_t n_up;
 	bool lost;
 };
 

@@ -23,6 +23,12 @@
 #define BIND_DELAY_MAX_MS   320U
 #define BIND_LIMIT_NS	    UINT64_C(5000000000)
 
+/*
+ * Of one domain. Twice the default quota: applications that are dying count, and so do those that
+ * HELLO will refuse.
+ */
+#define ATTACHES_MAX (2 * DOMAIN_PROCESSES_MAX)
+
 static void attach_set_state(struct attach *attach, enum attach_state state)
 {
 	static const unsigned moves[] = {
@@ -33,7 +39,6 @@ static void attach_set_state(struct attach *attach, enum attach_state state)
 	};
 
 	assert(moves[attach->state] & ENUM_BIT(state));
-	attach->table->n_up += (state == ATTACH_UP) - (attach->state == ATTACH_UP);
 	attach->state = state;
 }
 
@@ -397,39 +402,6 @@ static unsigned attach_count(const struct attach_table *table, uint16_t domid)
 	return n;
 }
 
-bool attach_is_parked_record(const struct hv_record *record)
-{
-	struct record parked;
-
-	return record_parked_decode(record->value, record->len, &parked) == 0;
-}
-
-static const char *refusal_text(int error)
-{
-	switch (error) {
-	case -EBADMSG:
-		return "it is malformed";
-	case -EPROTONOSUPPORT:
-		return "it is of another version";
-	case -EDQUOT:
-		return "its domain has too many records";
-	case -EALREADY:
-		return "its domain is not quiesced";
-	default:
-		return "msgd is out of memory";
-	}
-}
-
-/* Deletes a record that was refused before there was an attach for it. */
-static void record_refuse(
-	struct attach_table *table, const struct hv_record *record, bool found, int error)
-{
-	log_deleted(table, record->domid, record->key, refusal_text(error));
-	record_delete(table, record->domid, record->key);
-	if (found)
-		broker_record_lost(table->broker);
-}
-
 /* Into the table; its bytes are those of the record. NULL: out of memory. */
 static struct attach *attach_add(struct attach_table *table, const struct hv_record *record,
 	const struct record *decoded, enum attach_state state)
@@ -452,53 +424,34 @@ static struct attach *attach_add(struct attach_table *table, const struct hv_rec
 	return NULL;
 }
 
-/*
- * Twice the default quota: applications that are dying count, and so do those that HELLO will
- * refuse.
- */
-static bool attach_too_many(const struct attach_table *table, uint16_t domid)
-{
-	return attach_count(table, domid) >= 2 * DOMAIN_PROCESSES_MAX;
-}
-
-/*
- * A parked record: of an application that an earlier msgd quiesced, or that let go after its domain
- * was resumed.
- */
-static void attach_new_parked(
-	struct attach_table *table, const struct hv_record *record, const struct record *decoded)
-{
-	int r = attach_too_many(table, record->domid)		   ? -EDQUOT
-		: broker_is_quiesced(table->broker, record->domid) ? 0
-								   : -EALREADY;
-
-	if (r == 0)
-		r = attach_add(table, record, decoded, ATTACH_PARKED) ? 0 : -ENOMEM;
-	if (r < 0)
-		record_refuse(table, record, false, r);
-}
-
+/* Makes an attach of the record; or deletes the record, with the reason in the log. */
 static void attach_new(struct attach_table *table, const struct hv_record *record, bool found)
 {
-	struct attach *attach = NULL;
 	struct record decoded;
-	int r;
+	/* Of an application that quiesced earlier, or let go after its domain was resumed. */
+	bool parked = record_parked_decode(record->value, record->len, &decoded) == 0;
+	int r = parked ? 0 : record_decode(record->value, record->len, &decoded);
+	struct attach *attach = NULL;
+	const char *refusal = "msgd is out of memory";
 
-	if (record_parked_decode(record->value, record->len, &decoded) == 0) {
-		attach_new_parked(table, record, &decoded);
+	if (r < 0)
+		refusal = r == -EBADMSG ? "it is malformed" : "it is of another version";
+	else if (attach_count(table, record->domid) >= ATTACHES_MAX)
+		refusal = "its domain has too many records";
+	else if (parked && !broker_is_quiesced(table->broker, record->domid))
+		refusal = "its domain is not quiesced";
+	else
+		attach = attach_add(
+			table, record, &decoded, parked ? ATTACH_PARKED : ATTACH_BINDING);
+	if (!attach) {
+		log_deleted(table, record->domid, record->key, refusal);
+		record_delete(table, record->domid, record->key);
+		if (found && !parked)
+			broker_record_lost(table->broker);
 		return;
 	}
-	r = record_decode(record->value, record->len, &decoded);
-	if (r == 0 && attach_too_many(table, record->domid))
-		r = -EDQUOT;
-	if (r == 0) {
-		attach = attach_add(table, record, &decoded, ATTACH_BINDING);
-		r = attach ? 0 : -ENOMEM;
-	}
-	if (r < 0) {
-		record_refuse(table, record, found, r);
+	if (parked)
 		return;
-	}
 	attach->found = found;
 	attach->delay_ms = BIND_DELAY_FIRST_MS;
 	attach->until_ns = table->hv->ops->now_ns(table->hv) + BIND_LIMIT_NS;
@@ -546,11 +499,6 @@ void attach_record(struct attach_table *table, const struct hv_record *record, b
 	}
 	if (record->len)
 		attach_new(table, record, found);
-}
-
-uint32_t attach_n_up(const struct attach_table *table)
-{
-	return table->n_up;
 }
 
 bool attach_lost(const struct attach_table *table)

@@ -27,8 +27,6 @@ void attach_table_free(struct attach_table *table);
 
 /* The store says so: a new record, another one under the key, or (len 0) one that is gone. */
 void attach_record(struct attach_table *table, const struct hv_record *record, bool found);
-/* Whether the bytes are those of a quiesced application's record (PROTOCOL.md 2). */
-bool attach_is_parked_record(const struct hv_record *record);
 /* The domain is quiesced no more: deletes its parked records, which tells their applications. */
 void attach_unpark(struct attach_table *table, uint16_t domid);
 /* An event arrived on this local port, which is now masked. */
@@ -42,7 +40,6 @@ void attach_turn(struct attach_table *table);
  */
 bool attach_publish(struct attach_table *table);
 
-uint32_t attach_n_up(const struct attach_table *table);
 /* The hypervisor is gone: a call said -ENODEV. */
 bool attach_lost(const struct attach_table *table);
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
+#include "proto/record.h"
 
 #define EVENTS_A_TURN  64
 #define RECORDS_A_TURN 64
@@ -97,23 +98,6 @@ static void server_now(struct server *server)
 	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
 }
 
-static void server_note(struct server *server, const struct hv_event *event)
-{
-	switch (event->type) {
-	case HV_EVENT_PORT:
-		attach_port_event(server->attaches, event->port);
-		return;
-	case HV_EVENT_STORE:
-		server->store_due = true;
-		return;
-	case HV_EVENT_DOMAINS:
-		server->domains_due = true;
-		return;
-	case HV_EVENT_RING:
-		return; /* msgd has no Argo ring */
-	}
-}
-
 /* -ENODEV: the emulator ended. This handle is dead; a new msgd can serve a new emulator. */
 static void server_error(struct server *server, const char *what, int error)
 {
@@ -135,8 +119,13 @@ static bool server_poll(struct server *server)
 
 	if (n < 0)
 		server_error(server, "the hypervisor's events", n);
-	for (int i = 0; i < n; i++)
-		server_note(server, &events[i]);
+	/* HV_EVENT_RING does not come: msgd has no Argo ring. */
+	for (int i = 0; i < n; i++) {
+		if (events[i].type == HV_EVENT_PORT)
+			attach_port_event(server->attaches, events[i].port);
+		server->store_due |= events[i].type == HV_EVENT_STORE;
+		server->domains_due |= events[i].type == HV_EVENT_DOMAINS;
+	}
 	return n == EVENTS_A_TURN;
 }
 
@@ -294,6 +283,7 @@ static int server_recover(struct server *server)
 {
 	STAILQ_HEAD(, found) list = STAILQ_HEAD_INITIALIZER(list);
 	struct hv_record record;
+	struct record parked;
 	struct found *found;
 	uint32_t n = 0;
 	int r;
@@ -307,7 +297,7 @@ static int server_recover(struct server *server)
 			break;
 		}
 		found->record = record;
-		if (attach_is_parked_record(&record)) {
+		if (record_parked_decode(record.value, record.len, &parked) == 0) {
 			/*
 			 * Parked records come first: the other applications of the domain are told
 			 * QUIESCE.
@@ -474,11 +464,6 @@ struct broker *server_broker(const struct server *server)
 uint64_t server_clock_ns(const struct server *server)
 {
 	return server->hv->ops->now_ns(server->hv);
-}
-
-uint32_t server_n_attached(const struct server *server)
-{
-	return attach_n_up(server->attaches);
 }
 
 bool server_lost(const struct server *server)

@@ -45,8 +45,6 @@ int server_refresh_domains(struct server *server);
 /* For looking at. */
 struct broker *server_broker(const struct server *server);
 uint64_t server_clock_ns(const struct server *server);
-/* For tests. */
-uint32_t server_n_attached(const struct server *server);
 /* The hypervisor is gone: the server has left the loop, and nothing can be served. */
 bool server_lost(const struct server *server);
 

@@ -9,4 +9,7 @@ struct broker;
 /* The time of the event that the broker handled last. */
 uint64_t broker_clock_ns(const struct broker *broker);
 
+/* The applications that the broker believes to be attached. */
+uint32_t broker_n_attached(const struct broker *broker);
+
 #endif

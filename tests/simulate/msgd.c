@@ -270,7 +270,7 @@ void msgd_end(struct world *w, bool kill)
 
 void msgd_stopped(struct world *w)
 {
-	uint32_t n = server_n_attached(w->msgd->server);
+	uint32_t n = broker_n_attached(server_broker(w->msgd->server));
 
 	if (n)
 		fail(w, "msgd believes that %u applications are there", n);

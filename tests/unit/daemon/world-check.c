@@ -131,7 +131,7 @@ void world_check(const struct world *world)
 		n_channels += HASH_COUNT(link->channels);
 		n_unsettled += link->state == BROKER_LINK_ANNOUNCED;
 	}
-	REQUIRE(n_links == broker->n_links && n_channels == broker->n_channels);
+	REQUIRE(n_links == HASH_COUNT(broker->links) && n_channels == broker->n_channels);
 	REQUIRE(n_unsettled == broker->n_unsettled);
 	for (tally = broker->tallies; tally; tally = tally->hh.next)
 		n_tallied += tally->count;
