@@ -3,9 +3,8 @@
  * msg-agent: a guest's small root process between applications and the store. systemd starts it on
  * the first connection, and it ends when it has had no client for a while.
  */
-#include <errno.h>
+#include <argp.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,53 +174,39 @@ static void daemon_fini(struct daemon *daemon)
 		(void)unlink(daemon->path);
 }
 
-static void usage(FILE *out)
+enum { OPTION_HV = 256, OPTION_SOCKET };
+
+static const struct argp_option options[] = {
+	{"hv", OPTION_HV, "SPEC", 0, "xen, or sim:PATH#DOMAIN for the emulator"},
+	{"socket", OPTION_SOCKET, "PATH", 0,
+		"where applications connect (default " AGENT_SOCKET ")"},
+	{0},
+};
+
+static error_t on_option(int key, char *arg, struct argp_state *state)
 {
-	(void)fputs("usage: msg-agent [--hv=SPEC] [--socket=PATH]\n"
-		    "\n"
-		    "  --hv=SPEC      xen, or sim:PATH#DOMAIN for the emulator\n"
-		    "  --socket=PATH  where applications connect (default " AGENT_SOCKET ")\n"
-		    "  --version, --help\n"
-		    "\n"
-		    "See msg-agent(8).\n",
-		out);
+	struct daemon *daemon = state->input;
+
+	switch (key) {
+	case OPTION_HV:
+		daemon->hv_spec = arg;
+		return 0;
+	case OPTION_SOCKET:
+		daemon->path = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option table[] = {
-		{"hv", required_argument, NULL, 'h'},
-		{"socket", required_argument, NULL, 's'},
-		{"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'u'},
-		{NULL, 0, NULL, 0},
-	};
+	static const struct argp argp = {options, on_option, .doc = "See msg-agent(8)."};
 	struct daemon daemon = {.path = AGENT_SOCKET};
-	int c;
 
-	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
-		switch (c) {
-		case 'h':
-			daemon.hv_spec = optarg;
-			break;
-		case 's':
-			daemon.path = optarg;
-			break;
-		case 'v':
-			(void)puts("msg-agent " MSGD_VERSION);
-			return EXIT_SUCCESS;
-		case 'u':
-			usage(stdout);
-			return EXIT_SUCCESS;
-		default:
-			usage(stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
+	argp_program_version = "msg-agent " MSGD_VERSION;
+	argp_err_exit_status = EXIT_USAGE;
+	(void)argp_parse(&argp, argc, argv, 0, NULL, &daemon);
 	log_open("msg-agent", LOG_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	daemon.result = daemon_start(&daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
