@@ -26,9 +26,7 @@
 #include "daemon/shell/server.h"
 #include "daemon/sim-start.h"
 
-/* Exit statuses. */
-#define EXIT_USAGE  2
-#define EXIT_IN_USE 3 /* another msgd is there */
+#define EXIT_IN_USE 3 /* exit status: another msgd is there */
 
 /* Connections that wait for the next turn of the loop. */
 #define SOCKET_BACKLOG 64
@@ -358,10 +356,9 @@ int main(int argc, char **argv)
 {
 	struct msgd msgd = {.lock_fd = -1};
 	char error[OPTIONS_ERROR_SIZE];
-	int r = options_parse(argc, argv, &msgd.options);
+	int r;
 
-	if (r > 0)
-		return r - 1;
+	options_parse(argc, argv, &msgd.options);
 	log_open("msgd", LOG_INFO);
 	r = settings_load(&msgd.options, &msgd.settings, error);
 	if (r < 0) {

@@ -5,8 +5,8 @@
  */
 #include "daemon/options.h"
 
+#include <argp.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,79 +21,60 @@
 #define DEFAULT_ATTACH "/run/msgd/attach"
 #define DEFAULT_LOCK   "/run/msgd/lock"
 
-static void usage(FILE *out)
+enum { OPTION_HV = 256, OPTION_CONFIG, OPTION_POLICY, OPTION_ADMIN, OPTION_ATTACH };
+
+static const struct argp_option table[] = {
+	{"hv", OPTION_HV, "SPEC", 0,
+		"xen, or sim:PATH for the emulator, started if it is not there"},
+	{"config", OPTION_CONFIG, "FILE", 0, "in the place of " DEFAULT_CONFIG},
+	{"policy", OPTION_POLICY, "PATH", 0,
+		"a policy file, or a directory of *.policy; may be repeated"},
+	{"admin", OPTION_ADMIN, "SOCKET", 0, "where msgctl finds msgd (sim:PATH: PATH.msgd)"},
+	{"attach", OPTION_ATTACH, "SOCKET", 0,
+		"where unprivileged applications of this domain publish themselves (sim:PATH: "
+		"PATH.attach)"},
+	{0},
+};
+
+static error_t on_option(int key, char *arg, struct argp_state *state)
 {
-	(void)fputs(
-		"usage: msgd [--hv=SPEC] [--config=FILE] [--policy=PATH]... [--admin=SOCKET]\n"
-		"            [--attach=SOCKET]\n"
-		"\n"
-		"  --hv=SPEC       xen, or sim:PATH for the emulator, started if it is not there\n"
-		"  --config=FILE   in the place of " DEFAULT_CONFIG "\n"
-		"  --policy=PATH   a policy file, or a directory of *.policy; may be repeated\n"
-		"  --admin=SOCKET  where msgctl finds msgd (sim:PATH: PATH.msgd)\n"
-		"  --attach=SOCKET where unprivileged applications of this domain publish "
-		"themselves\n"
-		"                  (sim:PATH: PATH.attach)\n"
-		"  --version, --help\n"
-		"\n"
-		"See msgd(8), msgd.conf(5), msgd.policy(5).\n",
-		out);
+	struct options *options = state->input;
+
+	switch (key) {
+	case OPTION_HV:
+		options->hv = arg;
+		return 0;
+	case OPTION_CONFIG:
+		options->config = arg;
+		return 0;
+	case OPTION_ADMIN:
+		options->admin = arg;
+		return 0;
+	case OPTION_ATTACH:
+		options->attach = arg;
+		return 0;
+	case OPTION_POLICY:
+		if (options->n_policy == CONFIG_POLICY_MAX)
+			argp_error(state, "too many --policy");
+		options->policy[options->n_policy++] = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "unexpected argument '%s'", arg);
+		return EINVAL;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
-int options_parse(int argc, char **argv, struct options *ret_options)
+void options_parse(int argc, char **argv, struct options *ret_options)
 {
-	static const struct option table[] = {
-		{"hv", required_argument, NULL, 'h'},
-		{"config", required_argument, NULL, 'c'},
-		{"policy", required_argument, NULL, 'p'},
-		{"admin", required_argument, NULL, 'a'},
-		{"attach", required_argument, NULL, 't'},
-		{"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, '?' + 1},
-		{NULL, 0, NULL, 0},
-	};
-	struct options options = {.hv = NULL};
-	int c;
+	static const struct argp argp = {
+		table, on_option, .doc = "See msgd(8), msgd.conf(5), msgd.policy(5)."};
 
-	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
-		switch (c) {
-		case 'h':
-			options.hv = optarg;
-			break;
-		case 'c':
-			options.config = optarg;
-			break;
-		case 'a':
-			options.admin = optarg;
-			break;
-		case 't':
-			options.attach = optarg;
-			break;
-		case 'p':
-			if (options.n_policy == CONFIG_POLICY_MAX) {
-				(void)fputs("msgd: too many --policy\n", stderr);
-				return 3;
-			}
-			options.policy[options.n_policy++] = optarg;
-			break;
-		case 'v':
-			(void)puts("msgd " MSGD_VERSION);
-			return 1;
-		case '?' + 1:
-			usage(stdout);
-			return 1;
-		default:
-			usage(stderr);
-			return 3;
-		}
-	}
-	if (optind < argc) {
-		(void)fprintf(stderr, "msgd: unexpected argument '%s'\n", argv[optind]);
-		usage(stderr);
-		return 3;
-	}
-	*ret_options = options;
-	return 0;
+	*ret_options = (struct options){.hv = NULL};
+	argp_program_version = "msgd " MSGD_VERSION;
+	argp_err_exit_status = EXIT_USAGE;
+	(void)argp_parse(&argp, argc, argv, 0, NULL, ret_options);
 }
 
 bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size)

@@ -29,8 +29,10 @@ struct settings {
 	bool policy_missing; /* nothing says where policy is: everything is refused */
 };
 
-/* 0: go on; positive: exit with status - 1 (--help, --version, or an error that was printed). */
-int options_parse(int argc, char **argv, struct options *ret_options);
+#define EXIT_USAGE 2
+
+/* --help, --version and wrong usage end the program. */
+void options_parse(int argc, char **argv, struct options *ret_options);
 
 /* Reads config and policy. A negative errno with a sentence; *ret_settings is then untouched. */
 int settings_load(const struct options *options, struct settings *ret_settings,
