@@ -92,17 +92,16 @@ bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size)
 static int load_config(
 	const struct options *options, struct config *config, char ret_error[OPTIONS_ERROR_SIZE])
 {
+	const char *path = options->config;
 	char error[CONFIG_ERROR_SIZE] = "";
 	int r;
 
-	if (options->config) {
-		r = config_load(config, options->config, error);
-	} else {
-		if ((options->hv && strcmp(options->hv, "xen") != 0) ||
-			access(DEFAULT_CONFIG, F_OK) < 0)
-			return 0;
-		r = config_load(config, DEFAULT_CONFIG, error);
-	}
+	if (!path && (!options->hv || strcmp(options->hv, "xen") == 0) &&
+		access(DEFAULT_CONFIG, F_OK) == 0)
+		path = DEFAULT_CONFIG;
+	if (!path)
+		return 0;
+	r = config_load(config, path, error);
 	if (r < 0)
 		(void)snprintf(
 			ret_error, OPTIONS_ERROR_SIZE, "%s", error[0] ? error : strerror(-r));
@@ -112,19 +111,20 @@ static int load_config(
 static int load_policy(const struct options *options, struct settings *settings, bool sim,
 	char ret_error[OPTIONS_ERROR_SIZE])
 {
-	const char *paths[CONFIG_POLICY_MAX];
+	static const char *const default_paths[] = {DEFAULT_POLICY};
+	const char *const *paths = default_paths;
 	char error[POLICY_ERROR_SIZE] = "";
 	size_t n = 0;
 	int r;
 
 	if (options->n_policy) {
-		for (; n < options->n_policy; n++)
-			paths[n] = options->policy[n];
+		paths = options->policy;
+		n = options->n_policy;
 	} else if (settings->config.n_policy) {
-		for (; n < settings->config.n_policy; n++)
-			paths[n] = settings->config.policy[n];
+		paths = (const char *const *)settings->config.policy;
+		n = settings->config.n_policy;
 	} else if (!sim && access(DEFAULT_POLICY, F_OK) == 0) {
-		paths[n++] = DEFAULT_POLICY;
+		n = 1;
 	}
 	settings->policy_missing = n == 0;
 	r = policy_load(paths, n, &settings->policy, error);

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +48,7 @@ static int load_file(struct policy *policy, const char *path, char ret_error[POL
 
 static int is_policy_file(const struct dirent *entry)
 {
-	size_t len = strlen(entry->d_name);
-
-	return entry->d_name[0] != '.' && len > 7 &&
-	       strcmp(entry->d_name + len - 7, ".policy") == 0;
+	return fnmatch("*.policy", entry->d_name, FNM_PERIOD) == 0;
 }
 
 /* Byte order, not the locale's: the order of rules must not depend on who starts msgd. */
