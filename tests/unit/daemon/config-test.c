@@ -36,6 +36,8 @@ static void test_good(void **state)
 	config_fini(&config);
 }
 
+#define FIFTY "12345678901234567890123456789012345678901234567890"
+
 static void test_bad(void **state)
 {
 	static const struct {
@@ -55,6 +57,8 @@ static void test_bad(void **state)
 		{"[broker]\nlog = loud\n", "f:2: unknown log level 'loud'"},
 		{"[broker]\nhv =\n", "f:2: no value after '='"},
 		{"[broker]\nx = 1\nlog = loud\n", "f:2: unknown key 'x'"},
+		{"[broker]\nhv = " FIFTY FIFTY FIFTY FIFTY "\nx = 1\n",
+			"f:2: the line is too long ''"},
 		{"[broker]\nnonsense\n", "f:2: not KEY = VALUE nor [SECTION] ''"},
 	};
 
