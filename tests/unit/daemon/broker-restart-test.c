@@ -323,7 +323,9 @@ static void test_being_made(void **state)
 	scene_start(&s, ALL, 2);
 	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_GRANT, 0, 0), 0);
 	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_GRANT, 1, 1), 0);
-	app_offer(s.caller, 40, 0); /* to the msgd before us */
+	app_offer(s.caller, 40, 0); /* answers to the msgd before us */
+	app_ready(s.holder, 50, 0);
+	assert_false(s.caller->dropped || s.holder->dropped);
 	assert_int_equal(app_announce_done(s.caller), 0);
 	assert_int_equal(app_announce_done(s.holder), 0);
 	TAKE(m, s.caller, CONTROL_LINK_DOWN);

@@ -5,6 +5,8 @@
  */
 #include <string.h>
 
+#include "hv/argo-ring.h"
+#include "libmsg/transport/argo.h"
 #include "tests/support/cmocka-all.h"
 #include "tests/support/link-pair.h"
 #include "tests/support/pattern.h"
@@ -356,6 +358,32 @@ static void test_counters(void **state)
 	}
 }
 
+/* So it is over argo, where the page alone says how much room the peer's ring has. */
+static void test_argo_counter(void **state)
+{
+	static const uint32_t lies[] = {8192 + 16, 0x80000000U, 0xfffffff0U};
+	struct doorbell_page page = {0};
+	struct argo_end end = {.paged = {.base = {.ops = &transport_argo, .ring_len = 16384},
+				       .page = &page,
+				       .me = &page.end[0],
+				       .them = &page.end[1]},
+		.produced = 8192};
+	struct transport *t = &end.paged.base;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		atomic_store(&page.end[1].consumed, lies[i]);
+		assert_int_equal(t->ops->room(t, 16384), -EBADMSG);
+		assert_true(t->ops->room(t, 8) > 0); /* there is room without asking */
+	}
+	atomic_store(&page.end[1].consumed, 4096);
+	assert_int_equal(t->ops->room(t, 16384),
+		16384 - 4096 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE);
+	end.produced =
+		4096 + 16384 - ARGO_MESSAGE_HEADER_LEN; /* but for the slot that stays free */
+	assert_int_equal(t->ops->room(t, 0), -EAGAIN);
+	assert_int_equal(t->ops->room(t, 0), -EAGAIN);
+}
+
 /* ---- the doorbell page ------------------------------------------------------------------ */
 
 static void test_sleeping(void **state)
@@ -460,6 +488,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kept_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_counters, setup, teardown),
+		cmocka_unit_test(test_argo_counter),
 		cmocka_unit_test_setup_teardown(test_sleeping, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_want_space, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watched_words, setup, teardown),
