@@ -134,11 +134,10 @@ static bool poll_is_over(void *arg, struct focus *ret_focus)
 {
 	struct polling *polling = arg;
 
-	polling->count = poll_scan(polling->fds, polling->n);
-	if (polling->count)
-		return true;
+	/* First the wish for an event, then the look: room that comes in between is not missed. */
 	ret_focus->link = poll_link(polling->fds, polling->n);
-	return false;
+	polling->count = poll_scan(polling->fds, polling->n);
+	return polling->count > 0;
 }
 
 static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, int timeout_ms)

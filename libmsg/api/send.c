@@ -74,7 +74,7 @@ static int keep_rest(struct rest *rest)
 	*buf = (struct msg_buf){.len = rest->len, .done = rest->done};
 	cursor_read(rest->cursor, buf->data + rest->done, rest->len - rest->done);
 	STAILQ_INSERT_TAIL(&rest->channel->out, buf, entry);
-	channel_block(rest->channel);
+	channel_mark_due(rest->channel); /* there may be room by now */
 	return 0;
 }
 
@@ -114,9 +114,12 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 	(void)driver_wait(driver, rest_is_over, &rest, deadline_ns);
 	channel->tx_partial = false;
 	channel_changed(channel); /* other senders may go on */
+	if (channel->set)
+		channel_mark_due(channel); /* a SHUTDOWN may wait behind this message */
 	driver_pass(driver);
-	if (send_state(channel) < 0)
-		return -1;
+	/* A SHUT_WR that another thread has asked for meanwhile comes behind this message. */
+	if (channel->error || channel->rx_closed)
+		return send_state(channel);
 	if (rest.r == -EAGAIN && keep_rest(&rest) < 0) {
 		channel_fail(channel, ENOMEM,
 			"out of memory in the middle of a message: the channel is lost");
@@ -139,10 +142,11 @@ static void owe_pollout(struct msg_sock *sock, uint32_t len)
 	uint32_t want;
 
 	sock->out_edge = true;
+	if (!channel_can_send(sock->channel, len, &want) && want)
+		channel_block(sock->channel);
+	/* Room that came before the event was asked for is told of by nobody else. */
 	if (channel_can_send(sock->channel, len, &want))
 		sock_changed(sock);
-	else if (want)
-		channel_block(sock->channel);
 }
 
 static bool send_is_over(void *arg, struct focus *ret_focus)

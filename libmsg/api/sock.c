@@ -42,7 +42,7 @@ static bool answer_is_over(void *arg, struct focus *ret_focus)
 {
 	const struct msg_sock *sock = arg;
 
-	return sock->state != SOCK_PENDING || sock_ctx(sock)->control.state == CONTROL_BROKEN;
+	return sock->state != SOCK_PENDING;
 }
 
 /* Waits until msgd has answered. Frees a socket that failed, and says why; what: for that. */
@@ -56,8 +56,6 @@ static struct msg_sock *sock_await(
 		return sock;
 	if (sock->state == SOCK_FAILED)
 		(void)failure(sock->error, "%s %s: %s", what, name, sock->reason);
-	else if (r == 0)
-		(void)failure(ctx->control.error, "%s %s: %s", what, name, ctx->control.reason);
 	else if (r == -ETIMEDOUT && !control_broker_there(&ctx->control))
 		(void)failure(EHOSTDOWN, "%s %s: %s", what, name,
 			ctx->control.state == CONTROL_PARKED ? "this domain is quiesced"
@@ -68,13 +66,19 @@ static struct msg_sock *sock_await(
 	return NULL;
 }
 
-/* A socket that asks msgd. NULL: out of memory; frees the socket. */
+/* A socket that asks msgd. NULL: it cannot; the socket is freed. */
 static struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *message)
 {
-	if (request_new(&sock_ctx(sock)->control, sock, message))
+	struct control *control = &sock_ctx(sock)->control;
+
+	if (control->state == CONTROL_BROKEN)
+		(void)failure(control->error, "msgd cannot be asked: %s", control->reason);
+	else if (request_new(control, sock, message))
 		return sock;
+	else
+		(void)failure(ENOMEM, "out of memory");
 	sock_free(sock);
-	return failure(ENOMEM, "out of memory"), NULL;
+	return NULL;
 }
 
 /* ---- listening -------------------------------------------------------------------------- */
@@ -273,8 +277,9 @@ PUBLIC int msg_shutdown(struct msg_sock *sock, int how)
 static bool flush_is_over(void *arg, struct focus *ret_focus)
 {
 	const struct channel *channel = arg;
+	const struct link *link = channel_link(channel);
 
-	return STAILQ_EMPTY(&channel->out);
+	return !link || (STAILQ_EMPTY(&channel->out) && !link->transport->unpushed);
 }
 
 struct closed_end {
@@ -301,11 +306,12 @@ static int close_channel(struct msg_sock *sock)
 	struct closed_end closed = {.ctx = sock_ctx(sock), .number = channel->number};
 	struct driver *driver = &closed.ctx->driver;
 	uint64_t deadline_ns = linger_deadline(sock);
-	bool waits = !STAILQ_EMPTY(&channel->out), flushed;
+	bool waits, flushed;
 	struct link *link;
 	int r = 0;
 
 	sock_push(sock);
+	waits = !flush_is_over(channel, NULL);
 	flushed = linger(driver, flush_is_over, channel, deadline_ns);
 	link = channel_link(channel);
 	if (link) {

@@ -72,7 +72,7 @@ bool channel_credit_is_low(const struct channel *channel)
 
 void channel_give(struct channel *channel)
 {
-	if (!channel->set || channel->tx_closed || channel->credit_due || !channel_credit(channel))
+	if (channel->tx_closed || channel->credit_due || !channel_credit(channel))
 		return;
 	channel->credit_due = true;
 	channel->credit_late = !channel->tx_open;
@@ -81,6 +81,8 @@ void channel_give(struct channel *channel)
 
 void channel_give_back(struct channel *channel, uint32_t read)
 {
+	if (!channel->set)
+		return;
 	if (credit_by_window(channel))
 		channel_grow(channel, read);
 	else if (!channel->partial && !channel->direct)

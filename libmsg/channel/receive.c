@@ -28,8 +28,10 @@ static enum channel_outcome message_begin(struct channel *channel, uint32_t len)
 		channel->direct_done = channel->direct_cost = 0;
 		return CHANNEL_TAKEN;
 	}
-	if (channel->pool->held + len > CHANNEL_BUDGET)
+	if (channel->pool->held + len > CHANNEL_BUDGET) {
+		channel->set->breach = "more unread data than this application holds";
 		return CHANNEL_OVER_BUDGET;
+	}
 	channel->partial = malloc(sizeof(*channel->partial) + len);
 	if (!channel->partial) {
 		channel->set->breach = "out of memory for a message";

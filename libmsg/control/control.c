@@ -56,6 +56,7 @@ void control_set_state(struct control *control, enum control_state state)
 void control_break(struct control *control, int error, const char *reason)
 {
 	struct msg_sock *sock;
+	struct link *link;
 
 	if (control->state == CONTROL_BROKEN)
 		return;
@@ -63,9 +64,16 @@ void control_break(struct control *control, int error, const char *reason)
 	control->error = error;
 	(void)snprintf(control->reason, sizeof(control->reason), "%s", reason);
 	control_set_state(control, CONTROL_BROKEN);
-	for (sock = control->socks->listeners; sock; sock = sock->hh.next) {
-		if (sock->state == SOCK_OPEN)
+	TAILQ_FOREACH (sock, &control->socks->all, entry) {
+		if (sock->request)
+			request_done(control, sock->request, (uint32_t)error, reason);
+		else if (sock->kind == SOCK_LISTENER)
 			sock_fail(sock, error, reason);
+	}
+	/* Links that wait for msgd's word would wait for ever. */
+	for (link = control->links->by_end; link; link = link->hh.next) {
+		if (link->state == LINK_MAKING || link->state == LINK_SYNCING)
+			link_end(link, LINK_LOST, reason);
 	}
 }
 

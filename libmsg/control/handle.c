@@ -6,22 +6,6 @@
 
 #include "libmsg/control/request.h"
 
-/* The answer to a LISTEN or CONNECT; error 0: it is granted. */
-static void request_done(
-	struct control *control, struct request *request, uint32_t error, const char *reason)
-{
-	struct msg_sock *sock = request->sock;
-
-	request_free(control, request);
-	if (!sock)
-		return;
-	sock->out_edge = true;
-	if (error)
-		sock_fail(sock, (int)error, reason);
-	else
-		sock_set_state(sock, SOCK_OPEN);
-}
-
 /* A name that a returned msgd would not have back. */
 static void announced_listener_refused(
 	struct control *control, uint32_t handle, const struct control_status *status)

@@ -21,6 +21,14 @@ static uint32_t request_next_id(struct control *control)
 	return control->last_request;
 }
 
+static void request_free(struct control *control, struct request *request)
+{
+	if (request->sock)
+		request->sock->request = NULL;
+	HASH_DEL(control->requests, request);
+	free(request);
+}
+
 struct request *request_new(
 	struct control *control, struct msg_sock *sock, const struct control_message *message)
 {
@@ -44,12 +52,19 @@ struct request *request_new(
 	return request;
 }
 
-void request_free(struct control *control, struct request *request)
+void request_done(
+	struct control *control, struct request *request, uint32_t error, const char *reason)
 {
-	if (request->sock)
-		request->sock->request = NULL;
-	HASH_DEL(control->requests, request);
-	free(request);
+	struct msg_sock *sock = request->sock;
+
+	request_free(control, request);
+	if (!sock)
+		return;
+	sock->out_edge = true;
+	if (error)
+		sock_fail(sock, (int)error, reason);
+	else
+		sock_set_state(sock, SOCK_OPEN);
 }
 
 void request_unlisten(struct control *control, uint32_t handle)

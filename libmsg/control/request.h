@@ -25,8 +25,9 @@ struct request {
 struct request *request_new(
 	struct control *control, struct msg_sock *sock, const struct control_message *message);
 struct request *request_find(const struct control *control, uint32_t id);
-/* It was answered, or nobody waits any more. */
-void request_free(struct control *control, struct request *request);
+/* Its answer, or that there will be none. error 0: a LISTEN or CONNECT is granted. */
+void request_done(
+	struct control *control, struct request *request, uint32_t error, const char *reason);
 /* The socket does not wait for its answer any more: msgd is told, and an answer is ignored. */
 void request_abandon(struct control *control, struct request *request);
 /*

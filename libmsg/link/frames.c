@@ -111,7 +111,7 @@ int link_push(struct link *link)
 	return r < 0;
 }
 
-void link_flush(struct link *link)
+static void flush_marked(struct link *link)
 {
 	struct channel *channel;
 
@@ -133,21 +133,28 @@ bool link_want_room(struct link *link, uint32_t want)
 	if (!link_is_up(link))
 		return true;
 	transport->ops->arm_room(transport);
-	if (transport->ops->room(transport, want) < (int64_t)want)
-		return false;
-	transport->ops->disarm_room(transport);
-	return true;
+	return transport->ops->room(transport, want) >= (int64_t)want;
+}
+
+/*
+ * The event for the blocked may have been asked for after the room had come: hence one more look.
+ * Every pass with room sends something: this ends.
+ */
+void link_flush(struct link *link)
+{
+	flush_marked(link);
+	while (!TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
+		link_want_room(link, link->channels.fragment_min)) {
+		channel_set_room(&link->channels);
+		flush_marked(link);
+	}
 }
 
 void link_room(struct link *link)
 {
 	link->links->pool->wake = true;
-	do {
-		channel_set_room(&link->channels);
-		link_flush(link);
-		/* Every pass with room sends something: this ends. */
-	} while (!TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
-		 link_want_room(link, link->channels.fragment_min));
+	channel_set_room(&link->channels);
+	link_flush(link);
 }
 
 uint64_t links_retry_time(const struct links *links)

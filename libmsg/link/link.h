@@ -115,7 +115,7 @@ enum link_outcome {
 	LINK_SERVED,	  /* `until` has a message at its head, or its reader has one */
 	LINK_DUE,	  /* a channel has something to send: link_flush, then go on */
 	LINK_UNKNOWN,	  /* the next frame is for a channel that is not known (yet) */
-	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET */
+	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET; channels.breach says so */
 	LINK_TURN_OVER,	  /* the turn's bytes are used up; others are served before it goes on */
 	LINK_VIOLATION,	  /* channels.breach says which */
 	LINK_OUT_OF_MEMORY,

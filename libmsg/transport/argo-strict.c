@@ -114,7 +114,6 @@ const struct transport_ops transport_argo_strict = {
 	.bind = strict_bind,
 	.arm = strict_arm,
 	.arm_room = strict_nothing,
-	.disarm_room = strict_nothing,
 	.not_armed = strict_not_armed,
 	.wake = strict_nothing,
 	.wake_for_room = strict_wake_for_room,

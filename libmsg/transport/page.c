@@ -133,11 +133,6 @@ void paged_arm_room(struct transport *transport)
 	doorbell_arm(&paged_of(transport)->me->want_space);
 }
 
-void paged_disarm_room(struct transport *transport)
-{
-	doorbell_disarm(&paged_of(transport)->me->want_space);
-}
-
 /* Room is told by want_space, which is armed apart from `sleeping`. */
 void paged_not_armed(struct transport *transport)
 {

@@ -32,7 +32,6 @@ void paged_release(struct paged *paged);
 /* The operations of struct transport_ops that need nothing but the page. */
 int paged_arm(struct transport *transport, bool held);
 void paged_arm_room(struct transport *transport);
-void paged_disarm_room(struct transport *transport);
 void paged_not_armed(struct transport *transport);
 void paged_wake(struct transport *transport);
 void paged_wake_for_room(struct transport *transport);
@@ -42,10 +41,9 @@ uint32_t paged_exchange_cpu(struct transport *transport, uint32_t cpu);
 
 /* These functions as rows of a transport's table. */
 #define PAGED_OPS                                                                                  \
-	.arm = paged_arm, .arm_room = paged_arm_room, .disarm_room = paged_disarm_room,            \
-	.not_armed = paged_not_armed, .wake = paged_wake, .wake_for_room = paged_wake_for_room,    \
-	.watch_room = paged_watch_room, .peer_alive = paged_peer_alive,                            \
-	.exchange_cpu = paged_exchange_cpu
+	.arm = paged_arm, .arm_room = paged_arm_room, .not_armed = paged_not_armed,                \
+	.wake = paged_wake, .wake_for_room = paged_wake_for_room, .watch_room = paged_watch_room,  \
+	.peer_alive = paged_peer_alive, .exchange_cpu = paged_exchange_cpu
 
 /* In LINK_FAILED ENOSPC stands for Argo's rings (PROTOCOL.md 5); ports and grants say ENOBUFS. */
 static inline int paged_used_up(int r)

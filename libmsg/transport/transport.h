@@ -87,9 +87,12 @@ struct transport_ops {
 	 * to return 1.
 	 */
 	int (*arm)(struct transport *transport, bool held);
-	/* Asks for an event when room appears, from now until disarm_room. */
+	/*
+	 * Asks for one event when room appears. The caller looks for room after it has asked. The
+	 * wish is never taken back: others may rely on it by then, and an event too many costs one
+	 * look.
+	 */
 	void (*arm_room)(struct transport *transport);
-	void (*disarm_room)(struct transport *transport);
 	/* No event tells of room as long as arm was not called: believe in none being there. */
 	void (*not_armed)(struct transport *transport);
 	/* Wakes the other end if it sleeps: frames were put, or room was given back. */

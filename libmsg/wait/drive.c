@@ -25,6 +25,11 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 		return false;
 	if (channel_find(&link->channels, frame->channel))
 		return true;
+	if (driver->control->state == CONTROL_BROKEN) {
+		/* The channel's two ends would wait for msgd's word for ever. */
+		link_end(link, LINK_LOST, driver->control->reason);
+		return false;
+	}
 	if (link->state == LINK_UP) {
 		request = request_new(driver->control, NULL, &sync);
 		if (request)
@@ -64,7 +69,7 @@ static void end_largest(struct driver *driver, struct link *link)
 			most_held = held;
 		}
 	}
-	link_end(most, LINK_VIOLATED, "more unread data than this application holds");
+	link_end(most, LINK_VIOLATED, link->channels.breach);
 }
 
 /* True: go on taking in. */

@@ -33,9 +33,10 @@ struct driver {
 	bool asleep;	    /* and sleeps in poll */
 	int kick_fd;	    /* owned: eventfd that wakes it */
 
-	int spin_us;	  /* LIBMSG_SPIN; -1: by itself */
-	int spin_score;	  /* how recent spins paid off */
-	uint32_t spin_ns; /* how long recent sleeps lasted */
+	int spin_us;	    /* LIBMSG_SPIN; -1: by itself */
+	int spin_score;	    /* how recent spins paid off */
+	uint32_t spin_ns;   /* how long recent sleeps lasted */
+	uint64_t looked_ns; /* when a thread that waits last looked at all events */
 	int n_cpus;
 
 	/* For event loops, all owned; -1 until msg_ctx_fd is asked for. */

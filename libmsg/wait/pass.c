@@ -24,6 +24,9 @@ static void drain(struct driver *driver, struct link *link)
 		if (outcome == LINK_UNKNOWN)
 			link_skip(link);
 	} while (outcome == LINK_DUE || outcome == LINK_UNKNOWN);
+	/* Messages that had arrived are lost here: the application needs that reason. */
+	if (outcome == LINK_OUT_OF_MEMORY || outcome == LINK_OVER_BUDGET)
+		(void)snprintf(link->reason, sizeof(link->reason), "%s", link->channels.breach);
 }
 
 static void tell_failed(struct driver *driver, const struct link *link)

@@ -21,6 +21,9 @@
 #include "base/cleanup.h"
 #include "libmsg/wait/driver.h"
 
+/* For so long a thread that finds what it spins for looks at nothing but that link. */
+#define LOOK_NS 1000000U
+
 int driver_init(struct driver *driver, struct control *control, bool one_thread)
 {
 	*driver = (struct driver){.hv = control->hv,
@@ -168,16 +171,18 @@ static int drive_turn(struct driver *driver, const struct focus *focus, uint64_t
 	int r = 0;
 
 	if (may && driver_spin(driver, focus, began, deadline_ns)) {
-		driver_take(driver, focus->link, focus->channel);
+		if (began - driver->looked_ns < LOOK_NS) {
+			driver_take(driver, focus->link, focus->channel);
+			return 0;
+		}
+	} else if (focus->want && link_want_room(focus->link, focus->want)) {
 		return 0;
-	}
-	if (focus->want && link_want_room(focus->link, focus->want))
-		return 0;
-	if (!driver_arm(driver)) {
+	} else if (!driver_arm(driver)) {
 		r = sleep_in_poll(driver, deadline_ns);
 		if (may)
 			driver_slept(driver, hv->ops->now_ns(hv) - began);
 	}
+	driver->looked_ns = began;
 	driver_drive(driver, focus);
 	return r;
 }

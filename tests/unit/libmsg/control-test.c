@@ -3,6 +3,7 @@
  * The control link from attaching to its end, against a msgd that the test plays over the same
  * pages: HELLO, announcements, rings that are full or broken, quiescing and attaching again.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -685,6 +686,26 @@ static void test_break_tells_listeners(void **state)
 	assert_all_fail(ENOBUFS, "the reason");
 }
 
+/* A connect that does not block is told, too, whether it waits already or comes later. */
+static void test_break_tells_connects(void **state)
+{
+	struct msg_sock *sock = msg_connect(&ctx, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0);
+	struct msg_pollfd fd = {.sock = sock, .events = POLLOUT};
+	int64_t error;
+
+	assert_non_null(sock);
+	control_break(&ctx.control, ENOBUFS, "the reason");
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(fd.revents, POLLOUT | POLLERR | POLLHUP);
+	assert_int_equal(msg_getopt(sock, LIBMSG_ERROR, &error), 0);
+	assert_int_equal(error, ENOBUFS);
+	assert_string_equal(msg_reason(), "the reason");
+	assert_int_equal(msg_close(sock), 0);
+	assert_null(msg_connect(&ctx, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0));
+	assert_int_equal(errno, ENOBUFS);
+	assert_null(ctx.control.requests);
+}
+
 /* ---- quiescing -------------------------------------------------------------------------- */
 
 static void quiesce(void)
@@ -860,6 +881,8 @@ int main(void)
 			test_message_that_makes_no_sense, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_broken_in_sending, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory_to_send, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_break_tells_connects, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_break_tells_listeners, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(

@@ -721,9 +721,26 @@ static void test_ignore_gives_back(void **state)
 	assert_int_equal(next_frame(state, &frame), FRAME_CREDIT);
 }
 
+/* Messages that outlive their link promise the other end nothing any more. */
+static void test_read_after_the_end(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	char bytes[4000];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(msg_send(a->sock, bytes, 3000, 0), 3000);
+	pair_end(b, LINK_PEER_GONE, "the peer was killed");
+	assert_int_equal(b->ctx->pool.promised, 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(msg_recv(b->sock, bytes, sizeof(bytes), 0), 3000);
+	assert_int_equal(b->ctx->pool.promised, 0);
+	assert_int_equal(b->ctx->pool.held, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_read_after_the_end, setup, teardown),
 		cmocka_unit_test(test_first_credit),
 		cmocka_unit_test_setup_teardown(test_credit_by_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_by_message, setup, teardown),

@@ -438,6 +438,67 @@ static void test_drained_causes(void **state)
 	}
 }
 
+/* Messages that had arrived find no memory: that is the reason, not what ended the link. */
+static void test_drain_without_memory(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	char bytes[200];
+
+	for (int i = 0; i < 4; i++)
+		inject_message(state, 100);
+	failing_malloc_set(2);
+	pair_end(b, LINK_PEER_GONE, "the peer was killed");
+	assert_true(failing_malloc_end());
+	assert_int_equal(msg_recv(b->sock, bytes, sizeof(bytes), 0), 100);
+	assert_int_equal(msg_recv(b->sock, bytes, sizeof(bytes), 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "out of memory for a message");
+}
+
+static void test_drain_over_budget(void **state)
+{
+	struct pair_side *b = side_of(state, B);
+	char byte;
+
+	inject_message(state, 100);
+	b->ctx->pool.held = CHANNEL_BUDGET;
+	pair_end(b, LINK_PEER_GONE, "the peer was killed");
+	b->ctx->pool.held = 0;
+	assert_int_equal(msg_recv(b->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "more unread data than this application holds");
+}
+
+/* Without msgd's word about a channel its link ends: nobody waits for ever. */
+static void test_control_link_is_broken(void **state)
+{
+	static const enum link_state states[] = {LINK_UP, LINK_SYNCING, LINK_SYNCED};
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		struct pair *pair = pair_new(4);
+		struct pair_side *b = &pair->sides[B];
+		void *arg = pair;
+		char byte;
+
+		if (states[i] >= LINK_SYNCING)
+			link_sync(b->link, 5);
+		if (states[i] == LINK_SYNCED)
+			link_synced(b->link);
+		control_break(&b->ctx->control, ENOMEM, "out of memory for a control message");
+		driver_pass(&b->ctx->driver);
+		assert_int_equal(!b->ctx->links.by_end, states[i] == LINK_SYNCING);
+		if (b->ctx->links.by_end) {
+			inject_bare(&arg, 77, FRAME_CREDIT, 1); /* of a channel that msgd grants */
+			pair_take(b);
+		}
+		assert_null(b->ctx->links.by_end);
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), -1);
+		assert_int_equal(errno, ECONNRESET);
+		assert_string_equal(msg_reason(), "out of memory for a control message");
+		pair_free(pair);
+	}
+}
+
 /* A link that the hypervisor has refused, and that ended before it was tried again. */
 static void test_end_while_refused(void **state)
 {
@@ -582,6 +643,9 @@ int main(void)
 		cmocka_unit_test(test_end_in_each_state),
 		cmocka_unit_test(test_told_errors),
 		cmocka_unit_test(test_drained_causes),
+		cmocka_unit_test_setup_teardown(test_drain_without_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drain_over_budget, setup, teardown),
+		cmocka_unit_test(test_control_link_is_broken),
 		cmocka_unit_test_setup_teardown(test_end_while_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spinning_keeps_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_finished_is_told_once, setup, teardown),

@@ -109,7 +109,7 @@ static void test_numbers(void **state)
 	assert_int_equal(next(side).request, REQUEST_HELLO - 1);
 	assert_int_equal(next(side).request, 1);
 	assert_int_equal(next(side).request, 2);
-	request_free(control, r);
+	request_done(control, r, 0, "");
 	assert_null(request_find(control, 1));
 }
 

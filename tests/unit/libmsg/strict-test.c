@@ -556,6 +556,22 @@ static void test_unknown_number_waits(void **state)
 	channel_free(channel_find(&b->link->channels, 99));
 }
 
+/* A close does not say that all went while frames that MSG_MORE has gathered found no room. */
+static void test_close_of_staged(void **state)
+{
+	struct pair_side *a = &((struct pair *)*state)->sides[A];
+
+	while (put_limit(a, 1) == 0)
+		;
+	assert_int_equal(msg_send(a->sock, "x", 1, MSG_MORE), 1);
+	assert_true(argo(a)->staged > 0);
+	a->sock->nonblock = false;
+	a->sock->linger_ms = 1;
+	assert_int_equal(msg_close(a->sock), -1);
+	assert_int_equal(errno, ETIMEDOUT);
+	a->sock = NULL;
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 static void expect_reset(struct pair_side *side)
@@ -698,6 +714,8 @@ static void test_deaf_peer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_close_of_staged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_of_staged, setup, teardown),
 		TEST(test_shares_nothing),
 		TEST(test_sizes),
 		TEST(test_features),

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/support/cmocka-all.h"
 #include "tests/support/link-pair.h"
@@ -103,6 +104,13 @@ static ssize_t receive(struct msg_sock *sock)
 	char bytes[16];
 
 	return msg_recv(sock, bytes, sizeof(bytes), 0);
+}
+
+static char long_message[60000];
+
+static ssize_t send_long(struct msg_sock *sock)
+{
+	return msg_send(sock, long_message, sizeof(long_message), 0);
 }
 
 static ssize_t close_it(struct msg_sock *sock)
@@ -265,6 +273,33 @@ static void test_spinner_sees_a_change(void **state)
 		driver_unlock(driver);
 	}
 	assert_int_equal(waiter_join(&waiter), 0);
+}
+
+/* A thread that always finds what it spins for, though it is not what it waits for, hears msgd. */
+static void test_spinner_hears_msgd(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct driver *driver = &a->ctx->driver;
+	struct control_message down = {.type = CONTROL_LINK_DOWN,
+		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "over"}};
+	struct waiter waiter;
+
+	(void)pair_channel(a, OTHER, true);
+	(void)pair_channel(b, OTHER, false);
+	driver_pass(&a->ctx->driver);
+	pair_take(b);
+	driver->spin_us = 1000000000;
+	driver->n_cpus = 2;
+	waiter_start(&waiter, a->sock, receive);
+	pair_write(a, &down);
+	/* The link ends long before all of OTHER's credit is used up. */
+	for (int i = 0; i < 200 && !atomic_load(&waiter.done); i++) {
+		say(b, OTHER);
+		(void)usleep(2000);
+	}
+	assert_true(atomic_load(&waiter.done));
+	assert_int_equal(waiter_join(&waiter), -1);
+	assert_int_equal(waiter.error, ECONNRESET);
 }
 
 /* Frames that wait for msgd's answer are not spun for, nor is what a link that ended will bring. */
@@ -831,6 +866,53 @@ static void test_descriptor(void **state)
 	assert_true(a->link->armed);
 }
 
+static void no_action(int signal)
+{
+}
+
+/*
+ * A thread is inside a message when another one shuts the channel down for sending: the message was
+ * begun before, and comes whole; then the end. So it is if a signal ends the wait of the first.
+ */
+static void test_shutdown_inside_a_message(void **state)
+{
+	const struct sigaction action = {.sa_handler = no_action};
+
+	for (int interrupted = 0; interrupted < 2; interrupted++) {
+		struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+		struct driver *driver = &a->ctx->driver;
+		struct focus none = {0};
+		struct waiter waiter;
+		ssize_t n;
+
+		assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+		a->sock->linger_ms = 0;
+		waiter_start(&waiter, a->sock, send_long);
+		await_sleepers(a->ctx, true, 0);
+		assert_int_equal(msg_shutdown(a->sock, SHUT_WR), 0);
+		while (interrupted && !atomic_load(&waiter.done)) {
+			assert_int_equal(pthread_kill(waiter.thread, SIGUSR1), 0);
+			(void)sched_yield();
+		}
+		b->sock->nonblock = true;
+		while ((n = msg_recv(b->sock, long_message, sizeof(long_message), 0)) < 0) {
+			assert_int_equal(errno, EAGAIN);
+			if (!interrupted)
+				continue;
+			driver_lock(driver);
+			driver_drive(driver, &none);
+			driver_unlock(driver);
+		}
+		assert_int_equal(n, sizeof(long_message));
+		assert_int_equal(waiter_join(&waiter), sizeof(long_message));
+		driver_lock(driver);
+		driver_drive(driver, &none);
+		driver_unlock(driver);
+		assert_int_equal(msg_recv(b->sock, long_message, 1, 0), 0);
+		must(teardown(state) == 0 && setup(state) == 0);
+	}
+}
+
 /* The descriptor tells when a link that was refused is to be tried again, and not before. */
 static void test_descriptor_of_a_refused_link(void **state)
 {
@@ -919,6 +1001,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_spinner_sees_what_another_took, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spinner_hears_msgd, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_spins_for_links_that_take_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_spins_now_and_then, setup, teardown),
@@ -944,6 +1027,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_room_is_told_after_eagain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shutdown_inside_a_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor_of_a_refused_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(

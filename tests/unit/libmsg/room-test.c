@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Room that comes at the worst moment: after a call has found none, and before it has asked to be
+ * told. The peer sees nobody who waits and sends no event, so the call itself must look again.
+ */
+#include <errno.h>
+#include <poll.h>
+
+#include "tests/support/cmocka-all.h"
+#include "tests/support/link-pair.h"
+
+#define A 0
+#define B 1
+
+static struct pair *pair;
+static struct transport_ops ops;
+static bool late;
+static char bytes[65536];
+
+/* The peer takes in all that is there and gives the whole ring back. */
+static void empty_ring(void)
+{
+	while (msg_recv(pair->sides[B].sock, bytes, sizeof(bytes), 0) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+}
+
+static void late_arm_room(struct transport *transport)
+{
+	if (late) {
+		late = false;
+		empty_ring();
+	}
+	transport_grant.arm_room(transport);
+}
+
+static int setup(void **state)
+{
+	struct pair_side *a, *b;
+
+	*state = pair = pair_new(4);
+	a = &pair->sides[A];
+	b = &pair->sides[B];
+	pair_events(pair);
+	pair_take(b);
+	pair_take(a);
+	a->channel->tx_credit += 1U << 20;
+	b->channel->rx_window += 1U << 20;
+	b->channel->rx_limit += 1U << 20;
+	b->ctx->pool.promised += 1U << 20;
+	ops = transport_grant;
+	ops.arm_room = late_arm_room;
+	a->link->transport->ops = &ops;
+	a->ctx->driver.spin_us = 0;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	pair->sides[A].link->transport->ops = &transport_grant;
+	pair_free(pair);
+	return 0;
+}
+
+static void fill_ring(void)
+{
+	while (transport_put_bare(pair->sides[A].link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) ==
+		0)
+		;
+	assert_int_equal(transport_push(pair->sides[A].link->transport), 0);
+}
+
+/* The rest of an accepted message goes on by itself, or an event for it is asked for. */
+static void test_rest_of_a_message(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct transport *t = a->link->transport;
+	uint32_t fragment = a->link->channels.fragment_min;
+
+	late = true;
+	assert_int_equal(msg_send(a->sock, bytes, 60000, 0), 60000);
+	assert_false(late);
+	for (int i = 0; i < 10 && !STAILQ_EMPTY(&a->channel->out); i++) {
+		assert_true(t->ops->room(t, fragment) < (int64_t)fragment);
+		assert_int_equal(atomic_load(&pair->page->end[A].want_space), 1);
+		empty_ring();
+		assert_int_equal(msg_ctx_dispatch(a->ctx, &(struct msg_event){0}, 1) < 0, 0);
+	}
+	assert_true(STAILQ_EMPTY(&a->channel->out));
+}
+
+/* The same for each message that a flush leaves in the queue. */
+static void test_flush(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+
+	fill_ring();
+	channel_set_maxmsg(a->channel, 100000); /* a LIMIT frame that finds no room */
+	late = true;
+	driver_lock(&a->ctx->driver);
+	driver_unlock(&a->ctx->driver);
+	assert_false(late);
+	assert_false(a->channel->limit_due || a->channel->blocked);
+}
+
+/* EAGAIN promises POLLOUT to an event loop. */
+static void test_refused_send(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	fill_ring();
+	late = true;
+	if (msg_send(a->sock, bytes, 64, 0) < 0) {
+		assert_int_equal(errno, EAGAIN);
+		assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+		assert_int_equal(event.revents, POLLOUT);
+		assert_int_equal(msg_send(a->sock, bytes, 64, 0), 64);
+	}
+	assert_false(late);
+}
+
+/* A poll does not sleep over it. */
+static void test_poll(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct msg_pollfd fds[] = {{.sock = a->sock, .events = POLLOUT}};
+
+	fill_ring();
+	late = true;
+	assert_int_equal(msg_poll(fds, 1, 60000), 1);
+	assert_int_equal(fds[0].revents, POLLOUT);
+	assert_int_equal(a->n_sleeps, 0);
+	assert_false(late);
+}
+
+/* Nor does a blocking send. */
+static void test_blocking_send(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+
+	fill_ring();
+	a->sock->nonblock = false;
+	late = true;
+	assert_int_equal(msg_send(a->sock, bytes, 64, 0), 64);
+	assert_int_equal(a->n_sleeps, 0);
+	assert_false(late);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_flush, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_poll, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_blocking_send, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
