@@ -393,46 +393,52 @@ static void op_grant_unmap(struct hv *hv, struct hv_map *map)
 
 /* ---- the store and the domains ------------------------------------------------------------- */
 
-static bool key_fits(const char *key)
+static int store_request(struct hv *hv, enum sim_message_type type, struct hv_record *record)
 {
-	return strnlen(key, HV_STORE_KEY_MAX) < HV_STORE_KEY_MAX;
+	struct sim_hv *h = sim_hv_of(hv);
+
+	return h->toolstack->store(h, type, record);
+}
+
+/* Looks no further at the key than copying it demands: the store does. */
+static bool key_copy(struct hv_record *record, const char *key)
+{
+	if (strnlen(key, HV_STORE_KEY_MAX) == HV_STORE_KEY_MAX)
+		return false;
+	strcpy(record->key, key);
+	return true;
 }
 
 static int op_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
-	struct sim_hv *h = sim_hv_of(hv);
+	struct hv_record record = {.len = len};
 
-	if (!key_fits(key) || len == 0 || len > HV_STORE_VALUE_MAX)
+	if (len == 0 || len > HV_STORE_VALUE_MAX || !key_copy(&record, key))
 		return -EINVAL;
-	return h->toolstack->publish(h, key, value, len);
+	memcpy(record.value, value, len);
+	return store_request(hv, SIM_PUBLISH, &record);
 }
 
 static int op_store_remove(struct hv *hv, uint16_t domid, const char *key)
 {
-	struct sim_hv *h = sim_hv_of(hv);
+	struct hv_record record = {.domid = domid};
 
-	return key_fits(key) ? h->toolstack->remove(h, domid, key) : -EINVAL;
+	return key_copy(&record, key) ? store_request(hv, SIM_REMOVE, &record) : -EINVAL;
 }
 
 static int op_store_watch(struct hv *hv)
 {
-	struct sim_hv *h = sim_hv_of(hv);
-
-	return own_domid(h) == HV_BROKER_DOMID ? h->toolstack->watch(h) : -EACCES;
+	return store_request(hv, SIM_WATCH, NULL);
 }
 
 static int op_store_watch_own(struct hv *hv)
 {
-	struct sim_hv *h = sim_hv_of(hv);
-
-	return h->toolstack->watch_own(h);
+	return store_request(hv, SIM_WATCH_OWN, NULL);
 }
 
 static int op_store_next(struct hv *hv, struct hv_record *ret_record)
 {
-	struct sim_hv *h = sim_hv_of(hv);
-
-	return h->toolstack->next(h, ret_record);
+	return store_request(hv, SIM_NEXT, ret_record);
 }
 
 static int op_domain_watch(struct hv *hv)

@@ -10,20 +10,21 @@
 
 #include "hv/hv.h"
 #include "hv/sim/memory/xen.h"
+#include "hv/sim/wire/protocol.h"
 
 struct sim_hv;
 
 struct toolstack_ops {
-	int (*publish)(struct sim_hv *h, const char *key, const void *value, size_t len);
-	int (*remove)(struct sim_hv *h, uint16_t domid, const char *key);
-	int (*watch)(struct sim_hv *h);
-	int (*watch_own)(struct sim_hv *h);
-	int (*next)(struct sim_hv *h, struct hv_record *ret_record);
+	/*
+	 * SIM_PUBLISH and SIM_REMOVE of the record, SIM_WATCH, SIM_WATCH_OWN, or SIM_NEXT, which
+	 * fills the record in.
+	 */
+	int (*store)(struct sim_hv *h, enum sim_message_type type, struct hv_record *record);
 	/* Makes the two slots able to kick each other. Best effort: a kick finds another way. */
 	void (*introduce)(struct sim_hv *h, uint32_t slot, uint32_t generation);
 	/* Gives back what the slot holds, and the slot. The segment stays until `release`. */
 	void (*detach)(struct sim_hv *h);
-	/* Frees what toolstack_arg is, and the segment's mapping. */
+	/* Frees what xen.ops_arg is, and the segment's mapping. */
 	void (*release)(struct sim_hv *h);
 };
 
@@ -42,7 +43,6 @@ struct sim_hv {
 	int memfd; /* owned by the toolstack's end, as are event_fd and the segment */
 	int event_fd;
 	const struct toolstack_ops *toolstack;
-	void *toolstack_arg;
 	struct sim_hv_ring *rings[SIM_MAX_RINGS]; /* by the ring's index */
 	LIST_HEAD(, hv_share) shares;
 	LIST_HEAD(, hv_map) maps;

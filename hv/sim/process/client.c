@@ -62,24 +62,24 @@ static ssize_t receive(
 	return n;
 }
 
-static int client_request(struct sim_client *c, struct sim_message *message, size_t len,
-	struct sim_message *ret_reply, int ret_fds[SIM_FDS_MAX])
+/* The reply takes the message's place. */
+static int client_request(
+	struct sim_client *c, struct sim_message *message, size_t len, int ret_fds[SIM_FDS_MAX])
 {
+	uint16_t type = message->header.type;
+	uint32_t sequence;
 	ssize_t n;
 	int r;
 
-	message->header.magic = SIM_PROTOCOL_MAGIC;
-	message->header.version = SIM_PROTOCOL_VERSION;
 	(void)pthread_mutex_lock(&c->request_mutex);
-	message->header.sequence = ++c->sequence;
+	sequence = message->header.sequence = ++c->sequence;
 	r = packet_send(c->socket, message, len, NULL, 0, 0);
 	while (r == 0) {
-		n = receive(c, ret_reply, 0, ret_fds);
+		n = receive(c, message, 0, ret_fds);
 		if (n <= 0) {
 			r = -ENODEV;
-		} else if (ret_reply->header.type == message->header.type &&
-			   ret_reply->header.sequence == message->header.sequence) {
-			r = ret_reply->header.status;
+		} else if (message->header.type == type && message->header.sequence == sequence) {
+			r = message->header.status;
 			break;
 		} else {
 			packet_close_fds(ret_fds);
@@ -89,19 +89,19 @@ static int client_request(struct sim_client *c, struct sim_message *message, siz
 	return r == -EPIPE || r == -ECONNRESET ? -ENODEV : r;
 }
 
-static int simple_request(struct sim_hv *h, enum sim_message_type type, struct sim_message *message,
-	size_t len, struct sim_message *ret_reply)
+static int simple_request(
+	struct sim_hv *h, enum sim_message_type type, struct sim_message *message, size_t len)
 {
-	struct sim_message reply;
 	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
 
 	message->header.type = (uint16_t)type;
-	r = client_request(h->toolstack_arg, message, len, ret_reply ? ret_reply : &reply, fds);
+	r = client_request(h->xen.ops_arg, message, len, fds);
 	packet_close_fds(fds);
 	return r;
 }
 
-static bool peer_kick(struct sim_client *c, uint32_t slot, uint32_t generation)
+/* Whether the eventfd of the slot is known, which is then written, if that is asked for. */
+static bool peer_look(struct sim_client *c, uint32_t slot, uint32_t generation, bool kick)
 {
 	struct peer *p = &c->peers[slot];
 	uint64_t one = 1;
@@ -109,7 +109,7 @@ static bool peer_kick(struct sim_client *c, uint32_t slot, uint32_t generation)
 
 	(void)pthread_mutex_lock(&c->peers_mutex);
 	known = p->fd >= 0 && p->generation == generation;
-	if (known && write(p->fd, &one, sizeof(one)) < 0)
+	if (known && kick && write(p->fd, &one, sizeof(one)) < 0)
 		one = 0; /* EAGAIN: it is full, hence readable */
 	(void)pthread_mutex_unlock(&c->peers_mutex);
 	return known;
@@ -132,9 +132,7 @@ static void tell(
 	struct sim_client *c, enum sim_message_type type, uint32_t slot, uint32_t generation)
 {
 	struct sim_message message = {
-		.header = {.magic = SIM_PROTOCOL_MAGIC,
-			.version = SIM_PROTOCOL_VERSION,
-			.type = (uint16_t)type},
+		.header = {.type = (uint16_t)type},
 		.slot = {.slot = slot, .generation = generation},
 	};
 
@@ -150,10 +148,10 @@ static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 {
 	struct sim_client *c = xen->ops_arg;
 
-	if (peer_kick(c, slot, generation))
+	if (peer_look(c, slot, generation, true))
 		return;
 	drain(c);
-	if (!peer_kick(c, slot, generation))
+	if (!peer_look(c, slot, generation, true))
 		tell(c, SIM_KICK, slot, generation);
 }
 
@@ -180,58 +178,28 @@ static const struct xen_ops client_xen_ops = {
 	.stuck = client_stuck,
 };
 
-static int ts_publish(struct sim_hv *h, const char *key, const void *value, size_t len)
-{
-	struct sim_message message = {.record = {.len = len}};
-
-	strcpy(message.record.key, key); /* both lengths were checked by the backend */
-	memcpy(message.record.value, value, len);
-	return simple_request(h, SIM_PUBLISH, &message, SIM_MESSAGE_LEN(record), NULL);
-}
-
-static int ts_remove(struct sim_hv *h, uint16_t domid, const char *key)
-{
-	struct sim_message message = {.record = {.domid = domid}};
-
-	strcpy(message.record.key, key);
-	return simple_request(h, SIM_REMOVE, &message, SIM_MESSAGE_LEN(record), NULL);
-}
-
-static int ts_watch(struct sim_hv *h)
+static int ts_store(struct sim_hv *h, enum sim_message_type type, struct hv_record *record)
 {
 	struct sim_message message = {0};
+	size_t len = sizeof(message.header);
+	int r;
 
-	return simple_request(h, SIM_WATCH, &message, sizeof(message.header), NULL);
-}
-
-static int ts_watch_own(struct sim_hv *h)
-{
-	struct sim_message message = {0};
-
-	return simple_request(h, SIM_WATCH_OWN, &message, sizeof(message.header), NULL);
-}
-
-static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
-{
-	struct sim_message message = {0}, reply;
-	int r = simple_request(h, SIM_NEXT, &message, sizeof(message.header), &reply);
-
-	if (r == 1)
-		*ret_record = reply.record;
+	if (type == SIM_PUBLISH || type == SIM_REMOVE) {
+		message.record = *record;
+		len = SIM_MESSAGE_LEN(record);
+	}
+	r = simple_request(h, type, &message, len);
+	if (type == SIM_NEXT && r == 1)
+		*record = message.record;
 	return r;
 }
 
 static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 {
 	struct sim_message message = {.slot = {.slot = slot, .generation = generation}};
-	struct sim_client *c = h->toolstack_arg;
-	bool known;
 
-	(void)pthread_mutex_lock(&c->peers_mutex);
-	known = c->peers[slot].fd >= 0 && c->peers[slot].generation == generation;
-	(void)pthread_mutex_unlock(&c->peers_mutex);
-	if (!known)
-		(void)simple_request(h, SIM_INTRODUCE, &message, SIM_MESSAGE_LEN(slot), NULL);
+	if (!peer_look(h->xen.ops_arg, slot, generation, false))
+		(void)simple_request(h, SIM_INTRODUCE, &message, SIM_MESSAGE_LEN(slot));
 }
 
 static void client_free(struct sim_client *c)
@@ -249,7 +217,7 @@ static void ts_detach(struct sim_hv *h)
 {
 	struct sim_message message = {0};
 
-	if (simple_request(h, SIM_BYE, &message, sizeof(message.header), NULL) < 0 &&
+	if (simple_request(h, SIM_BYE, &message, sizeof(message.header)) < 0 &&
 		guest_begin(&h->xen) == 0) {
 		txn_abort(&h->xen);
 		guest_release(&h->xen, h->xen.slot);
@@ -260,15 +228,11 @@ static void ts_release(struct sim_hv *h)
 {
 	segment_unmap(h->xen.seg);
 	(void)close(h->memfd);
-	client_free(h->toolstack_arg);
+	client_free(h->xen.ops_arg);
 }
 
 static const struct toolstack_ops client_toolstack_ops = {
-	.publish = ts_publish,
-	.remove = ts_remove,
-	.watch = ts_watch,
-	.watch_own = ts_watch_own,
-	.next = ts_next,
+	.store = ts_store,
 	.introduce = ts_introduce,
 	.detach = ts_detach,
 	.release = ts_release,
@@ -291,28 +255,26 @@ static struct sim_client *client_new(void)
 static int attach(
 	struct sim_hv *h, struct sim_client *c, const char *domain, const char **ret_reason)
 {
-	struct sim_message message = {.header = {.type = SIM_ATTACH}}, reply;
+	struct sim_message message = {.header = {.type = SIM_ATTACH}};
 	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
 
 	if (strlen(domain) >= sizeof(message.attach.domain))
 		return sim_refuse(ret_reason, -EINVAL, "the domain's name is too long");
 	strcpy(message.attach.domain, domain);
-	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), &reply, fds);
+	*ret_reason = "the emulator refused to let this process attach";
+	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), fds);
 	if (r == -EHOSTUNREACH)
 		*ret_reason = "no such domain in the emulator: xen-sim PATH list shows them";
 	else if (r == -EUSERS)
 		*ret_reason = "the emulator has no slot for one more process";
 	else if (r == -EXDEV)
 		*ret_reason = "the emulator there runs in another PID namespace";
-	else if (r < 0 || fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
-		*ret_reason = "the emulator refused to let this process attach";
-	if (r >= 0 && (fds[0] < 0 || fds[1] < 0 || fds[2] < 0 || reply.attached.slot == 0 ||
-			      reply.attached.slot >= SIM_MAX_SLOTS))
+	if (r >= 0 && (fds[0] < 0 || fds[1] < 0 || fds[2] < 0 || message.slot.slot == 0 ||
+			      message.slot.slot >= SIM_MAX_SLOTS))
 		r = -EPROTO;
 	if (r >= 0) {
+		*ret_reason = "the emulator's memory is not what this build expects";
 		r = segment_map(fds[0], &h->xen.seg);
-		if (r < 0)
-			*ret_reason = "the emulator's memory is not what this build expects";
 	}
 	if (r < 0) {
 		packet_close_fds(fds);
@@ -320,12 +282,9 @@ static int attach(
 	}
 	h->memfd = fds[0];
 	h->event_fd = fds[1];
-	peer_take(c,
-		&(struct sim_slot_name){
-			.slot = reply.attached.slot, .generation = reply.attached.generation},
-		fds[1]);
+	peer_take(c, &message.slot, fds[1]);
 	peer_take(c, &(struct sim_slot_name){.slot = 0, .generation = 0}, fds[2]);
-	xen_init(&h->xen, h->xen.seg, reply.attached.slot);
+	xen_init(&h->xen, h->xen.seg, message.slot.slot);
 	return 0;
 }
 
@@ -350,7 +309,6 @@ static int open_domain(
 	h->xen.ops = &client_xen_ops;
 	h->xen.ops_arg = c;
 	h->toolstack = &client_toolstack_ops;
-	h->toolstack_arg = c;
 	sim_hv_init(h);
 	*ret_hv = &steal_ptr(h)->hv;
 	return 0;

@@ -10,20 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/macro.h"
-
-static struct sim *sim_of(struct hv *hv)
-{
-	return container_of(hv, struct sim_hv, hv)->toolstack_arg;
-}
-
 /* For calls that only tell what they were given and what they returned. */
 static int done(struct hv *hv, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 static int done(struct hv *hv, int r, const char *format, ...)
 {
-	struct sim *sim = sim_of(hv);
+	struct sim *sim = sim_of(sim_hv_xen(hv));
 	char call[160];
 	va_list args;
 
@@ -32,18 +25,17 @@ static int done(struct hv *hv, int r, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(call, sizeof(call), format, args);
 	va_end(args);
-	det_trace(sim, det_task_name(sim), "slot %u %s = %d",
-		container_of(hv, struct sim_hv, hv)->xen.slot, call, r);
+	sim_trace(sim, "slot %u %s = %d", sim_hv_xen(hv)->slot, call, r);
 	return r;
 }
 
 /* A call of the backend before which others may run; and the same with its line of the trace. */
-#define PREEMPTED(hv, call)   (det_preempt(sim_of(hv)), sim_hv_ops.call)
+#define PREEMPTED(hv, call)   (det_preempt(sim_of(sim_hv_xen(hv))), sim_hv_ops.call)
 #define TRACED(hv, call, ...) done((hv), PREEMPTED(hv, call), __VA_ARGS__)
 
 static void w_close(struct hv *hv)
 {
-	det_preempt(sim_of(hv));
+	det_preempt(sim_of(sim_hv_xen(hv)));
 	(void)done(hv, 0, "close()");
 	sim_hv_ops.close(hv);
 }

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/macro.h"
 #include "hv/sim/guest/port.h"
 #include "hv/sim/hypervisor/argo.h"
 #include "hv/sim/hypervisor/event.h"
@@ -127,11 +126,6 @@ void sim_trace(struct sim *sim, const char *format, ...)
 }
 
 /* ---- the emulator's questions --------------------------------------------------------------- */
-
-static struct sim *sim_of(struct xen *xen)
-{
-	return container_of(xen->ops_arg, struct sim, authority);
-}
 
 static bool on_fault(struct xen *xen, enum sim_fault fault)
 {

@@ -5,6 +5,7 @@
 
 #include <sys/queue.h>
 
+#include "base/macro.h"
 #include "hv/sim/toolstack/authority.h"
 #include "hv/sim/process/backend.h"
 #include "hv/sim/testing/sim.h"
@@ -47,6 +48,12 @@ struct sim {
 	unsigned int n_ref;		       /* sim_free, and each handle */
 	struct deterministic *det;	       /* owned; NULL: not in that mode */
 };
+
+/* Of the authority's view, and of a handle's. */
+static inline struct sim *sim_of(const struct xen *xen)
+{
+	return container_of(xen->ops_arg, struct sim, authority);
+}
 
 /* deterministic.c */
 uint64_t det_draw(struct deterministic *det);

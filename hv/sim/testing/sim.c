@@ -85,31 +85,11 @@ void sim_free(struct sim *sim)
 
 /* ---- handles --------------------------------------------------------------------------- */
 
-static int ts_publish(struct sim_hv *h, const char *key, const void *value, size_t len)
+static int ts_store(struct sim_hv *h, enum sim_message_type type, struct hv_record *record)
 {
-	if (xen_fault(&h->xen, SIM_FAULT_PUBLISH_ENOSPC))
+	if (type == SIM_PUBLISH && xen_fault(&h->xen, SIM_FAULT_PUBLISH_ENOSPC))
 		return -ENOSPC;
-	return authority_publish(h->xen.ops_arg, h->xen.slot, key, value, len);
-}
-
-static int ts_remove(struct sim_hv *h, uint16_t domid, const char *key)
-{
-	return authority_remove(h->xen.ops_arg, h->xen.slot, domid, key);
-}
-
-static int ts_watch(struct sim_hv *h)
-{
-	return authority_watch(h->xen.ops_arg, h->xen.slot);
-}
-
-static int ts_watch_own(struct sim_hv *h)
-{
-	return authority_watch_own(h->xen.ops_arg, h->xen.slot);
-}
-
-static int ts_next(struct sim_hv *h, struct hv_record *ret_record)
-{
-	return authority_next(h->xen.ops_arg, h->xen.slot, ret_record);
+	return authority_store(h->xen.ops_arg, h->xen.slot, type, record);
 }
 
 /* Every eventfd is this process'. */
@@ -119,7 +99,7 @@ static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 
 static void ts_detach(struct sim_hv *h)
 {
-	struct sim *sim = h->toolstack_arg;
+	struct sim *sim = sim_of(&h->xen);
 
 	enter(sim);
 	if (sim->handles[h->xen.slot] == h) { /* else its domain died before it */
@@ -131,15 +111,11 @@ static void ts_detach(struct sim_hv *h)
 
 static void ts_release(struct sim_hv *h)
 {
-	sim_unref(h->toolstack_arg);
+	sim_unref(sim_of(&h->xen));
 }
 
 static const struct toolstack_ops sim_toolstack_ops = {
-	.publish = ts_publish,
-	.remove = ts_remove,
-	.watch = ts_watch,
-	.watch_own = ts_watch_own,
-	.next = ts_next,
+	.store = ts_store,
 	.introduce = ts_introduce,
 	.detach = ts_detach,
 	.release = ts_release,
@@ -164,7 +140,6 @@ int sim_hv_open(struct sim *sim, uint16_t domid, struct hv **ret_hv)
 		h->memfd = a->memfd;
 		h->event_fd = a->event_fds[slot];
 		h->toolstack = &sim_toolstack_ops;
-		h->toolstack_arg = sim;
 		sim_hv_init(h);
 		det_attach(sim, &h->xen);
 		if (sim->det)

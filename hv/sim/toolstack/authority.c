@@ -380,38 +380,21 @@ static uint16_t slot_domid(struct authority *a, uint32_t slot)
 	return domain_at(&a->xen, slot_domain(&a->xen, slot))->domid;
 }
 
-int authority_publish(
-	struct authority *a, uint32_t slot, const char *key, const void *value, size_t len)
+/* Where another domain's record is meant, only the broker's domain may. */
+static int record_remove(struct authority *a, uint32_t slot, const struct hv_record *record)
 {
-	int r;
+	uint16_t self = slot_domid(a, slot);
+	uint16_t domid = record->domid == HV_DOMID_SELF ? self : record->domid;
 
-	LOCKED(a);
-	r = store_publish(&a->store, slot, slot_domid(a, slot), key, value, len);
-	if (r == 0)
-		store_changed(a);
-	return r;
-}
-
-int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const char *key)
-{
-	int r;
-
-	LOCKED(a);
-	if (domid == HV_DOMID_SELF)
-		domid = slot_domid(a, slot);
-	if (domid != slot_domid(a, slot) && slot_domid(a, slot) != HV_BROKER_DOMID)
+	if (domid != self && self != HV_BROKER_DOMID)
 		return -EACCES;
-	r = store_remove(&a->store, slot, domid, key);
-	if (r == 0)
-		store_changed(a);
-	return r;
+	return store_remove(&a->store, slot, domid, record->key);
 }
 
-int authority_watch(struct authority *a, uint32_t slot)
+static int watch_all(struct authority *a, uint32_t slot)
 {
 	if (slot_domid(a, slot) != HV_BROKER_DOMID)
 		return -EACCES;
-	LOCKED(a);
 	store_watch(&a->store, slot);
 	if (!TAILQ_EMPTY(&a->store.records)) {
 		slot_set_flags(&a->xen, slot, SIM_SLOT_STORE);
@@ -420,15 +403,29 @@ int authority_watch(struct authority *a, uint32_t slot)
 	return 0;
 }
 
-int authority_watch_own(struct authority *a, uint32_t slot)
+int authority_store(
+	struct authority *a, uint32_t slot, enum sim_message_type type, struct hv_record *record)
 {
-	LOCKED(a);
-	store_watch_own(&a->store, slot);
-	return 0;
-}
+	int r = 0;
 
-int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_record)
-{
 	LOCKED(a);
-	return store_next(&a->store, slot, ret_record);
+	switch (type) {
+	case SIM_PUBLISH:
+		r = store_publish(&a->store, slot, slot_domid(a, slot), record->key, record->value,
+			record->len);
+		break;
+	case SIM_REMOVE:
+		r = record_remove(a, slot, record);
+		break;
+	case SIM_WATCH:
+		return watch_all(a, slot);
+	case SIM_WATCH_OWN:
+		store_watch_own(&a->store, slot);
+		return 0;
+	default: /* SIM_NEXT */
+		return store_next(&a->store, slot, record);
+	}
+	if (r == 0)
+		store_changed(a);
+	return r;
 }

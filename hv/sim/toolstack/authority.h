@@ -13,6 +13,7 @@
 
 #include "hv/sim/toolstack/store.h"
 #include "hv/sim/memory/xen.h"
+#include "hv/sim/wire/protocol.h"
 
 struct authority {
 	struct xen xen; /* as slot 0 */
@@ -56,14 +57,13 @@ int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t
 /* The process is gone: does what its kernel would, and frees the slot. */
 void authority_detach(struct authority *a, uint32_t slot);
 
-int authority_publish(
-	struct authority *a, uint32_t slot, const char *key, const void *value, size_t len);
-/* EACCES for another domain's record, but from the broker's domain */
-int authority_remove(struct authority *a, uint32_t slot, uint16_t domid, const char *key);
-/* EACCES outside the broker's domain */
-int authority_watch(struct authority *a, uint32_t slot);
-int authority_watch_own(struct authority *a, uint32_t slot);
-int authority_next(struct authority *a, uint32_t slot, struct hv_record *ret_record);
+/*
+ * SIM_PUBLISH and SIM_REMOVE of the record, whose key is NUL-terminated; SIM_WATCH, SIM_WATCH_OWN;
+ * SIM_NEXT: 1 and the record, or 0. As in hv.h. EACCES: SIM_WATCH, or another domain's record,
+ * outside the broker's domain.
+ */
+int authority_store(
+	struct authority *a, uint32_t slot, enum sim_message_type type, struct hv_record *record);
 
 /* xen_ops of the authority's own view */
 void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation);

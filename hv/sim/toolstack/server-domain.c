@@ -44,6 +44,11 @@ static void on_adopted_died(evutil_socket_t fd, short what, void *arg)
 	adopted_end(arg);
 }
 
+static bool is_attached_to(const struct connection *c, uint32_t index)
+{
+	return c->slot && slot_domain(&c->server->authority.xen, c->slot) == index;
+}
+
 static bool is_of(struct sim_server *s, const struct adopted *p, uint32_t index)
 {
 	return p->domain == index &&
@@ -52,66 +57,55 @@ static bool is_of(struct sim_server *s, const struct adopted *p, uint32_t index)
 
 /* Calls fn for the pidfd of every process of the domain but xen-sim's own. */
 static void each_process(
-	struct sim_server *s, uint32_t index, void (*fn)(int pid_fd, void *arg), void *arg)
+	struct sim_server *s, uint32_t index, void (*fn)(int pid_fd, int arg), int arg)
 {
 	struct connection *c;
 	struct adopted *p;
 
-	LIST_FOREACH (c, &s->connections, entries) {
-		if (!c->slot || slot_domain(&s->authority.xen, c->slot) != index ||
-			c->pid == getpid())
-			continue;
-		fn(c->pid_fd, arg);
-	}
+	LIST_FOREACH (c, &s->connections, entries)
+		if (is_attached_to(c, index) && c->pid != getpid())
+			fn(c->pid_fd, arg);
 	LIST_FOREACH (p, &s->adopted, entries)
 		if (is_of(s, p, index))
 			fn(p->pid_fd, arg);
 }
 
-static void send_signal(int pid_fd, void *arg)
+static void send_signal(int pid_fd, int sig)
 {
-	(void)syscall(SYS_pidfd_send_signal, pid_fd, *(const int *)arg, NULL, 0);
+	(void)syscall(SYS_pidfd_send_signal, pid_fd, sig, NULL, 0);
 }
 
-static void wait_for_end(int pid_fd, void *arg)
+static bool ends_within(int pid_fd, int ms)
 {
 	struct pollfd p = {.fd = pid_fd, .events = POLLIN};
 
-	(void)poll(&p, 1, KILL_WAIT_MS);
+	return poll(&p, 1, ms) == 1;
 }
 
-static bool has_ended(int pid_fd)
+static void wait_for_end(int pid_fd, int ms)
 {
-	struct pollfd p = {.fd = pid_fd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1;
+	(void)ends_within(pid_fd, ms);
 }
 
 /* Slots of processes that are gone: their own events would come later. */
 static void detach_ended(struct sim_server *s, uint32_t index)
 {
-	struct connection *c, *next;
+	struct connection *c;
 
-	for (c = LIST_FIRST(&s->connections); c; c = next) {
-		next = LIST_NEXT(c, entries);
-		if (!c->slot || slot_domain(&s->authority.xen, c->slot) != index ||
-			!has_ended(c->pid_fd))
-			continue;
-		authority_detach(&s->authority, c->slot);
-		c->slot = 0;
-	}
+	LIST_FOREACH (c, &s->connections, entries)
+		if (is_attached_to(c, index) && ends_within(c->pid_fd, 0))
+			connection_detach(c);
 }
 
 /* The processes end first, as the vcpus of a destroyed domain stop before anything is torn down. */
 void server_domain_destroy(struct sim_server *s, uint32_t index)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
-	int sig = SIGKILL;
 
 	if (d->state == SIM_DOMAIN_FREE || d->state == SIM_DOMAIN_DYING)
 		return;
-	each_process(s, index, send_signal, &sig);
-	each_process(s, index, wait_for_end, NULL);
+	each_process(s, index, send_signal, SIGKILL);
+	each_process(s, index, wait_for_end, KILL_WAIT_MS);
 	authority_domain_kill(&s->authority, index);
 	detach_ended(s, index);
 	authority_domains_reap(&s->authority);
@@ -125,28 +119,19 @@ static bool has_stopped(int pid_fd)
 	return !pid || !proc_look(pid, &stat) || strchr("TtZXx", stat.state);
 }
 
-static void wait_for_stop(int pid_fd, void *arg)
+static void wait_for_stop(int pid_fd, int tries)
 {
-	for (int i = 0; i < STOP_TRIES && !has_stopped(pid_fd); i++)
+	for (int i = 0; i < tries && !has_stopped(pid_fd); i++)
 		(void)sched_yield();
 }
 
 /* With the locks held here, none of them can hold one when it stops. */
 static void processes_stop(struct sim_server *s, uint32_t index)
 {
-	int sig = SIGSTOP;
-
 	txn_begin(&s->authority.xen);
-	each_process(s, index, send_signal, &sig);
-	each_process(s, index, wait_for_stop, NULL);
+	each_process(s, index, send_signal, SIGSTOP);
+	each_process(s, index, wait_for_stop, STOP_TRIES);
 	txn_abort(&s->authority.xen);
-}
-
-static void processes_continue(struct sim_server *s, uint32_t index)
-{
-	int sig = SIGCONT;
-
-	each_process(s, index, send_signal, &sig);
 }
 
 static bool has_handle(
@@ -157,7 +142,7 @@ static bool has_handle(
 	LIST_FOREACH (c, &s->connections, entries) {
 		if (c == end)
 			break;
-		if (c->slot && slot_domain(&s->authority.xen, c->slot) == index && c->pid == pid)
+		if (is_attached_to(c, index) && c->pid == pid)
 			return true;
 	}
 	return false;
@@ -171,8 +156,7 @@ static uint32_t process_count(struct sim_server *s, uint32_t index)
 	uint32_t n = 0;
 
 	LIST_FOREACH (c, &s->connections, entries)
-		n += c->slot && slot_domain(&s->authority.xen, c->slot) == index &&
-		     !has_handle(s, c, index, c->pid);
+		n += is_attached_to(c, index) && !has_handle(s, c, index, c->pid);
 	LIST_FOREACH (p, &s->adopted, entries)
 		n += is_of(s, p, index) && !has_handle(s, NULL, index, p->pid);
 	return n;
@@ -242,9 +226,8 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 	p->generation = domain_at(&s->authority.xen, index)->generation;
 	p->pid = proc_pid_of(pid_fd);
 	p->pid_fd = fcntl(pid_fd, F_DUPFD_CLOEXEC, 0);
-	p->died = p->pid_fd < 0 ? NULL : event_new(s->base, p->pid_fd, EV_READ, on_adopted_died, p);
-	if (!p->died || event_add(p->died, NULL) < 0) {
-		event_drop(p->died);
+	p->died = p->pid_fd < 0 ? NULL : event_watch(s->base, p->pid_fd, on_adopted_died, p);
+	if (!p->died) {
 		close_p(&p->pid_fd);
 		free(p);
 		return -ENOMEM;
@@ -278,7 +261,7 @@ static int restore(struct sim_server *s, uint32_t index)
 		authority_domain_set_state(
 			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
 	else if (r == 0 && !d->paused)
-		processes_continue(s, index);
+		each_process(s, index, send_signal, SIGCONT);
 	return r;
 }
 
@@ -299,7 +282,7 @@ static int set_state(struct sim_server *s, uint32_t index, enum sim_message_type
 		processes_stop(s, index);
 		return 0;
 	case SIM_UNPAUSE:
-		processes_continue(s, index);
+		each_process(s, index, send_signal, SIGCONT);
 		authority_domain_set_paused(&s->authority, index, false);
 		return 0;
 	case SIM_CRASH: /* its processes stay, as the memory of a crashed domain does: stopped */
@@ -323,27 +306,24 @@ static int set_state(struct sim_server *s, uint32_t index, enum sim_message_type
 			return -EINVAL;
 		authority_domain_set_state(&s->authority, index, SIM_DOMAIN_RUNNING, 0);
 		if (!d->paused)
-			processes_continue(s, index);
+			each_process(s, index, send_signal, SIGCONT);
 		return 0;
 	}
 }
 
-int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
-	struct sim_message *reply, size_t *ret_len)
+int server_domain_request(
+	struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	struct sim_server *s = c->server;
 	enum sim_message_type type = (enum sim_message_type)m->header.type;
 	uint32_t index;
-	int r;
 
 	if (type == SIM_SHUTDOWN)
 		return event_base_loopbreak(s->base) == 0 ? 0 : -EIO;
-	if (type == SIM_CREATE || type == SIM_LIST) {
-		r = type == SIM_CREATE ? create(c, m, reply) : list(s, m->index, reply);
-		if (r == 0)
-			*ret_len = SIM_MESSAGE_LEN(domain);
-		return r;
-	}
+	if (type == SIM_CREATE)
+		return create(c, m, reply);
+	if (type == SIM_LIST)
+		return list(s, m->index, reply);
 	m->name.domain[sizeof(m->name.domain) - 1] = 0;
 	index = authority_domain_find(&s->authority, m->name.domain);
 	if (index == DOMAIN_NONE)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +30,20 @@ static struct connection *server_connection_of(struct sim_server *s, uint32_t sl
 	return NULL;
 }
 
+void connection_detach(struct connection *c)
+{
+	if (c->slot)
+		authority_detach(&c->server->authority, c->slot);
+	c->slot = 0;
+}
+
 /* The process is dead, or has closed its handle, or talks nonsense: all the same here. */
 static void connection_end(struct connection *c)
 {
 	struct sim_server *s = c->server;
 	uint32_t domain = c->ephemeral - 1;
 
-	if (c->slot)
-		authority_detach(&s->authority, c->slot);
-	c->slot = 0;
+	connection_detach(c);
 	if (c->ephemeral &&
 		s->authority.xen.seg->domains[domain].generation == c->ephemeral_generation)
 		server_domain_destroy(s, domain);
@@ -70,23 +76,19 @@ static void on_died(evutil_socket_t fd, short what, void *arg)
 
 /* ---- requests of processes ------------------------------------------------------------------ */
 
-static void header_init(struct sim_header *header, enum sim_message_type type, uint32_t sequence)
-{
-	*header = (struct sim_header){.magic = SIM_PROTOCOL_MAGIC,
-		.version = SIM_PROTOCOL_VERSION,
-		.type = (uint16_t)type,
-		.sequence = sequence};
-}
+/* A request's status where no reply is to be sent, or has been. */
+#define NO_REPLY INT_MAX
 
 /* Sends the eventfd of a slot to c. Dropped if c's socket is full: it asks again by SIM_KICK. */
 static void connection_introduce(struct connection *c, uint32_t slot)
 {
 	struct authority *a = &c->server->authority;
-	struct sim_message m;
+	struct sim_message m = {
+		.header = {.type = SIM_PEER},
+		.slot = {.slot = slot,
+			.generation = atomic_load(&slot_at(&a->xen, slot)->generation)},
+	};
 
-	header_init(&m.header, SIM_PEER, 0);
-	m.slot.slot = slot;
-	m.slot.generation = atomic_load(&slot_at(&a->xen, slot)->generation);
 	(void)packet_send(c->fd, &m, SIM_MESSAGE_LEN(slot), &a->event_fds[slot], 1, MSG_DONTWAIT);
 }
 
@@ -97,37 +99,37 @@ static bool slot_is_current(struct sim_server *s, const struct sim_slot_name *na
 	       atomic_load(&slot_at(&s->authority.xen, name->slot)->generation) == name->generation;
 }
 
-static int introduce(struct connection *c, const struct sim_slot_name *name)
+static int introduce(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	struct connection *other;
 
 	if (!c->slot)
 		return -EPROTO;
-	if (!slot_is_current(c->server, name))
+	if (!slot_is_current(c->server, &m->slot))
 		return -ESRCH;
-	other = server_connection_of(c->server, name->slot);
-	connection_introduce(c, name->slot);
+	other = server_connection_of(c->server, m->slot.slot);
+	connection_introduce(c, m->slot.slot);
 	if (other)
 		connection_introduce(other, c->slot);
 	return 0;
 }
 
-static void forward_kick(struct connection *c, const struct sim_slot_name *name)
+static int kick(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
-	struct xen *xen = &c->server->authority.xen;
-
-	if (!slot_is_current(c->server, name))
-		return;
-	authority_kick(xen, name->slot, name->generation);
-	if (name->slot)
-		(void)introduce(c, name);
+	if (slot_is_current(c->server, &m->slot)) {
+		authority_kick(&c->server->authority.xen, m->slot.slot, m->slot.generation);
+		if (m->slot.slot)
+			(void)introduce(c, m, fd, reply);
+	}
+	return NO_REPLY;
 }
 
 /* Somebody waits for long: waits, too, which is where the owner is reported and ended. */
-static void look_at_lock(struct sim_server *s)
+static int stuck(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
-	txn_begin(&s->authority.xen);
-	txn_abort(&s->authority.xen);
+	txn_begin(&c->server->authority.xen);
+	txn_abort(&c->server->authority.xen);
+	return NO_REPLY;
 }
 
 static int process_watch(struct connection *c, int32_t pid)
@@ -137,19 +139,19 @@ static int process_watch(struct connection *c, int32_t pid)
 	if (c->pid_fd < 0)
 		return -errno;
 	if (!c->died)
-		c->died = event_new(c->server->base, c->pid_fd, EV_READ, on_died, c);
-	return c->died && event_add(c->died, NULL) == 0 ? 0 : -ENOMEM;
+		c->died = event_watch(c->server->base, c->pid_fd, on_died, c);
+	return c->died ? 0 : -ENOMEM;
 }
 
 /* The reply carries the memory, the process' eventfd and ours. */
-static int attach(struct connection *c, struct sim_message *m, struct sim_message *reply)
+static int attach(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	struct authority *a = &c->server->authority;
 	uint32_t domain;
 	int fds[SIM_FDS_MAX], r;
 
 	m->attach.domain[sizeof(m->attach.domain) - 1] = 0;
-	if (c->slot || !c->greeted)
+	if (c->slot)
 		return -EPROTO;
 	if (c->pid <= 0)
 		return -EXDEV;
@@ -161,16 +163,22 @@ static int attach(struct connection *c, struct sim_message *m, struct sim_messag
 		r = authority_attach(a, domain, c->pid, &c->slot);
 	if (r < 0)
 		return r;
-	reply->attached.slot = c->slot;
-	reply->attached.generation = atomic_load(&slot_at(&a->xen, c->slot)->generation);
+	reply->slot.slot = c->slot;
+	reply->slot.generation = atomic_load(&slot_at(&a->xen, c->slot)->generation);
 	fds[0] = a->memfd;
 	fds[1] = a->event_fds[c->slot];
 	fds[2] = a->event_fds[0];
-	r = packet_send(c->fd, reply, SIM_MESSAGE_LEN(attached), fds, 3, MSG_DONTWAIT);
-	return r < 0 ? -EPROTO : 1;
+	r = packet_send(c->fd, reply, SIM_MESSAGE_LEN(slot), fds, 3, MSG_DONTWAIT);
+	return r < 0 ? -EPROTO : NO_REPLY;
 }
 
-static int hello(struct connection *c, struct sim_message *reply)
+static int bye(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
+{
+	connection_detach(c);
+	return 0;
+}
+
+static int hello(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	reply->hello.layout = SIM_LAYOUT;
 	reply->hello.pid_namespace = segment_pid_namespace();
@@ -178,127 +186,68 @@ static int hello(struct connection *c, struct sim_message *reply)
 	return 0;
 }
 
-static bool is_key(const char key[HV_STORE_KEY_MAX])
+static int store(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
-	return memchr(key, 0, HV_STORE_KEY_MAX) != NULL;
-}
+	enum sim_message_type type = (enum sim_message_type)m->header.type;
+	bool has_record = type == SIM_PUBLISH || type == SIM_REMOVE;
 
-static int store_request(
-	struct connection *c, struct sim_message *m, struct sim_message *reply, size_t *ret_len)
-{
-	struct authority *a = &c->server->authority;
-	int r;
-
-	if (!c->slot)
+	if (!c->slot || (has_record && (!memchr(m->record.key, 0, sizeof(m->record.key)) ||
+					       m->record.len > HV_STORE_VALUE_MAX)))
 		return -EPROTO;
-	switch (m->header.type) {
-	case SIM_PUBLISH:
-		if (!is_key(m->record.key) || m->record.len > HV_STORE_VALUE_MAX)
-			return -EPROTO;
-		return authority_publish(a, c->slot, m->record.key, m->record.value, m->record.len);
-	case SIM_REMOVE:
-		if (!is_key(m->record.key))
-			return -EPROTO;
-		return authority_remove(a, c->slot, m->record.domid, m->record.key);
-	case SIM_WATCH:
-		return authority_watch(a, c->slot);
-	case SIM_WATCH_OWN:
-		return authority_watch_own(a, c->slot);
-	default:
-		r = authority_next(a, c->slot, &reply->record);
-		if (r == 1)
-			*ret_len = SIM_MESSAGE_LEN(record);
-		return r;
-	}
+	return authority_store(
+		&c->server->authority, c->slot, type, has_record ? &m->record : &reply->record);
 }
 
-/* The length that a request of the type must have; 0: there is no such request. */
-static size_t request_len(uint16_t type)
-{
-	static const size_t lengths[SIM_TYPES] = {
-		[SIM_HELLO] = SIM_MESSAGE_LEN(hello),
-		[SIM_ATTACH] = SIM_MESSAGE_LEN(attach),
-		[SIM_BYE] = sizeof(struct sim_header),
-		[SIM_INTRODUCE] = SIM_MESSAGE_LEN(slot),
-		[SIM_KICK] = SIM_MESSAGE_LEN(slot),
-		[SIM_STUCK] = SIM_MESSAGE_LEN(slot),
-		[SIM_PUBLISH] = SIM_MESSAGE_LEN(record),
-		[SIM_REMOVE] = SIM_MESSAGE_LEN(record),
-		[SIM_WATCH] = sizeof(struct sim_header),
-		[SIM_WATCH_OWN] = sizeof(struct sim_header),
-		[SIM_NEXT] = sizeof(struct sim_header),
-		[SIM_CREATE] = SIM_MESSAGE_LEN(create),
-		[SIM_DESTROY] = SIM_MESSAGE_LEN(name),
-		[SIM_PAUSE] = SIM_MESSAGE_LEN(name),
-		[SIM_UNPAUSE] = SIM_MESSAGE_LEN(name),
-		[SIM_SUSPEND] = SIM_MESSAGE_LEN(name),
-		[SIM_RESUME] = SIM_MESSAGE_LEN(name),
-		[SIM_RESTORE] = SIM_MESSAGE_LEN(name),
-		[SIM_CRASH] = SIM_MESSAGE_LEN(name),
-		[SIM_LIST] = SIM_MESSAGE_LEN(index),
-		[SIM_ADOPT] = SIM_MESSAGE_LEN(name),
-		[SIM_SHUTDOWN] = sizeof(struct sim_header),
-	};
+#define HEADER_LEN sizeof(struct sim_header)
 
-	return type < SIM_TYPES ? lengths[type] : 0;
-}
+static const struct {
+	int (*fn)(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply);
+	size_t len;	  /* that the request must have */
+	size_t reply_len; /* where it did not fail */
+} requests[SIM_TYPES] = {
+	[SIM_HELLO] = {hello, SIM_MESSAGE_LEN(hello), SIM_MESSAGE_LEN(hello)},
+	[SIM_ATTACH] = {attach, SIM_MESSAGE_LEN(attach), HEADER_LEN},
+	[SIM_BYE] = {bye, HEADER_LEN, HEADER_LEN},
+	[SIM_INTRODUCE] = {introduce, SIM_MESSAGE_LEN(slot), HEADER_LEN},
+	[SIM_KICK] = {kick, SIM_MESSAGE_LEN(slot), HEADER_LEN},
+	[SIM_STUCK] = {stuck, SIM_MESSAGE_LEN(slot), HEADER_LEN},
+	[SIM_PUBLISH] = {store, SIM_MESSAGE_LEN(record), HEADER_LEN},
+	[SIM_REMOVE] = {store, SIM_MESSAGE_LEN(record), HEADER_LEN},
+	[SIM_WATCH] = {store, HEADER_LEN, HEADER_LEN},
+	[SIM_WATCH_OWN] = {store, HEADER_LEN, HEADER_LEN},
+	[SIM_NEXT] = {store, HEADER_LEN, SIM_MESSAGE_LEN(record)},
+	[SIM_CREATE] = {server_domain_request, SIM_MESSAGE_LEN(create), SIM_MESSAGE_LEN(domain)},
+	[SIM_DESTROY] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_PAUSE] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_UNPAUSE] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_SUSPEND] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_RESUME] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_RESTORE] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_CRASH] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_LIST] = {server_domain_request, SIM_MESSAGE_LEN(index), SIM_MESSAGE_LEN(domain)},
+	[SIM_ADOPT] = {server_domain_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_SHUTDOWN] = {server_domain_request, HEADER_LEN, HEADER_LEN},
+};
 
 /* False: the connection is to be ended. */
 static bool handle(struct connection *c, struct sim_message *m, size_t len, int fd)
 {
-	struct sim_message reply;
-	size_t reply_len = sizeof(reply.header);
+	uint16_t type = m->header.type;
+	struct sim_message reply = {.header = {.type = type, .sequence = m->header.sequence}};
 	int r;
 
-	if (!c->greeted && m->header.type != SIM_HELLO)
+	if (type >= SIM_TYPES || !requests[type].fn || (!c->greeted && type != SIM_HELLO))
 		return false;
 	/* Another version's hello is answered with ours, so that it can say what is wrong. */
-	if (m->header.type != SIM_HELLO &&
-		(m->header.version != SIM_PROTOCOL_VERSION || len != request_len(m->header.type)))
+	if (type != SIM_HELLO &&
+		(m->header.version != SIM_PROTOCOL_VERSION || len != requests[type].len))
 		return false;
-	header_init(&reply.header, (enum sim_message_type)m->header.type, m->header.sequence);
-	switch ((enum sim_message_type)m->header.type) {
-	case SIM_HELLO:
-		r = hello(c, &reply);
-		reply_len = SIM_MESSAGE_LEN(hello);
-		break;
-	case SIM_ATTACH:
-		r = attach(c, m, &reply);
-		if (r > 0)
-			return true; /* it has sent its reply, with descriptors */
-		break;
-	case SIM_BYE:
-		if (c->slot)
-			authority_detach(&c->server->authority, c->slot);
-		c->slot = 0;
-		r = 0;
-		break;
-	case SIM_INTRODUCE:
-		r = introduce(c, &m->slot);
-		break;
-	case SIM_KICK:
-		forward_kick(c, &m->slot);
-		return true;
-	case SIM_STUCK:
-		look_at_lock(c->server);
-		return true;
-	case SIM_PUBLISH:
-	case SIM_REMOVE:
-	case SIM_WATCH:
-	case SIM_WATCH_OWN:
-	case SIM_NEXT:
-		r = store_request(c, m, &reply, &reply_len);
-		break;
-	case SIM_PEER:
-	case SIM_TYPES:
-		return false;
-	default:
-		r = server_domain_request(c, m, len, fd, &reply, &reply_len);
-	}
+	r = requests[type].fn(c, m, fd, &reply);
+	if (r == -EPROTO || r == NO_REPLY)
+		return r == NO_REPLY;
 	reply.header.status = r;
-	if (r == -EPROTO)
-		return false;
-	return packet_send(c->fd, &reply, reply_len, NULL, 0, MSG_DONTWAIT) == 0;
+	return packet_send(c->fd, &reply, r < 0 ? HEADER_LEN : requests[type].reply_len, NULL, 0,
+		       MSG_DONTWAIT) == 0;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)

@@ -68,9 +68,11 @@ struct sim_server {
 	uint32_t n_adopted;
 };
 
+/* Gives back what the process holds by this connection, if it has attached. */
+void connection_detach(struct connection *c);
 /* server-domain.c: what the tools ask for. Returns the reply's status. */
-int server_domain_request(struct connection *c, struct sim_message *m, size_t len, int fd,
-	struct sim_message *reply, size_t *ret_len);
+int server_domain_request(
+	struct connection *c, struct sim_message *m, int fd, struct sim_message *reply);
 void server_domain_destroy(struct sim_server *s, uint32_t index);
 void adopted_end(struct adopted *p);
 

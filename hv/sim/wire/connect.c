@@ -39,9 +39,7 @@ static int connect_errno(const char *path, int error, const char **ret_reason)
 static int hello(int fd, const char **ret_reason)
 {
 	struct sim_message message = {
-		.header = {.magic = SIM_PROTOCOL_MAGIC,
-			.version = SIM_PROTOCOL_VERSION,
-			.type = SIM_HELLO},
+		.header = {.type = SIM_HELLO},
 		.hello = {.layout = SIM_LAYOUT, .pid_namespace = segment_pid_namespace()},
 	};
 	struct sim_message reply;
@@ -100,8 +98,6 @@ int sim_request(
 	int fds[SIM_FDS_MAX];
 	ssize_t n;
 
-	message->header.magic = SIM_PROTOCOL_MAGIC;
-	message->header.version = SIM_PROTOCOL_VERSION;
 	if (packet_send(fd, message, len, &send_fd, send_fd >= 0, 0) < 0)
 		return -ENODEV;
 	n = packet_recv(fd, ret_reply, fds, 0);

@@ -18,7 +18,7 @@
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
 	SIM_HELLO = 1,
-	/* Of processes: attach -> attached, with the memfd, the own and the authority's eventfd. */
+	/* Of processes: attach -> slot, with the memfd, the own and the authority's eventfd. */
 	SIM_ATTACH,
 	SIM_BYE,       /* - -> - */
 	SIM_INTRODUCE, /* slot -> - ; both get PEER */
@@ -63,11 +63,6 @@ struct sim_attach {
 	char domain[HV_DOMAIN_NAME_MAX + 8]; /* name, domid or uuid:U; NUL-terminated */
 };
 
-struct sim_attached {
-	uint32_t slot;
-	uint32_t generation;
-};
-
 struct sim_slot_name {
 	uint32_t slot;
 	uint32_t generation;
@@ -97,7 +92,6 @@ struct sim_message {
 	union {
 		struct sim_hello hello;
 		struct sim_attach attach;
-		struct sim_attached attached;
 		struct sim_slot_name slot;
 		struct hv_record record;
 		struct sim_create create;

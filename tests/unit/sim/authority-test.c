@@ -164,7 +164,7 @@ static void greet_wrongly(int listen_fd, uint16_t version, uint64_t layout, uint
 	m.header.version = version;
 	m.hello.layout = layout;
 	m.hello.pid_namespace = namespace;
-	_exit(packet_send(fd, &m, SIM_MESSAGE_LEN(hello), NULL, 0, 0) == 0 ? 0 : 1);
+	_exit(send(fd, &m, SIM_MESSAGE_LEN(hello), 0) == SIM_MESSAGE_LEN(hello) ? 0 : 1);
 }
 
 static void test_another_build(void **state)
