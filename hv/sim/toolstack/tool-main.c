@@ -8,10 +8,11 @@
 #include "base/macro.h"
 
 struct tool_command {
-	const char *name; /* NULL: serve */
-	int (*fn)(const char *path, int argc, char **argv);
+	const char *name;				    /* NULL: serve */
+	int (*fn)(const char *path, int argc, char **argv); /* NULL: tool_verb, of that type */
 	const char *usage;
 	const char *help;
+	enum sim_message_type type;
 };
 
 static const struct tool_command commands[] = {
@@ -25,14 +26,14 @@ static const struct tool_command commands[] = {
 	{"create", tool_create, "[--no-argo] [--no-argo-driver] [--uuid=U] [--domid N] NAME",
 		"make a domain; prints its domid"},
 	{"list", tool_list, "[--json]", "show the domains"},
-	{"destroy", tool_verb, "DOMAIN", "end a domain and its processes"},
-	{"pause", tool_verb, "DOMAIN", "stop a domain's processes"},
-	{"unpause", tool_verb, "DOMAIN", "let them go on"},
-	{"suspend", tool_verb, "DOMAIN", "shut a domain down with reason suspend"},
-	{"resume", tool_verb, "DOMAIN", "let it go on where it was"},
-	{"restore", tool_verb, "DOMAIN",
-		"let it go on as after saving and restoring: another domid"},
-	{"crash", tool_verb, "DOMAIN", "shut a domain down with reason crash"},
+	{"destroy", NULL, "DOMAIN", "end a domain and its processes", SIM_DESTROY},
+	{"pause", NULL, "DOMAIN", "stop a domain's processes", SIM_PAUSE},
+	{"unpause", NULL, "DOMAIN", "let them go on", SIM_UNPAUSE},
+	{"suspend", NULL, "DOMAIN", "shut a domain down with reason suspend", SIM_SUSPEND},
+	{"resume", NULL, "DOMAIN", "let it go on where it was", SIM_RESUME},
+	{"restore", NULL, "DOMAIN", "let it go on as after saving and restoring: another domid",
+		SIM_RESTORE},
+	{"crash", NULL, "DOMAIN", "shut a domain down with reason crash", SIM_CRASH},
 	{"shutdown", tool_shutdown, "", "end the emulator and every guest domain"},
 };
 
@@ -67,9 +68,13 @@ int main(int argc, char **argv)
 	}
 	if (argc == 2 || argv[2][0] == '-')
 		return tool_serve(argv[1], argc - 1, argv + 1);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (commands[i].name && strcmp(commands[i].name, argv[2]) == 0)
-			return commands[i].fn(argv[1], argc - 2, argv + 2);
+	for (size_t i = 1; i < ARRAY_SIZE(commands); i++) {
+		const struct tool_command *c = &commands[i];
+
+		if (strcmp(c->name, argv[2]) == 0)
+			return c->fn ? c->fn(argv[1], argc - 2, argv + 2)
+				     : tool_verb(argv[1], c->type, argc - 2, argv + 2);
+	}
 	(void)fprintf(stderr, "xen-sim: no command %s; see xen-sim --help\n", argv[2]);
 	return 2;
 }

@@ -96,63 +96,20 @@ static int run(int fd, const char *path, const char *domid, const char *name, ch
 	return wait_for(pid);
 }
 
-struct run_options {
-	struct tool_domain_options domain;
-	bool keep;
-	uint32_t wait_s; /* for the emulator */
-};
-
-/* Returns where the command begins in argv; 0: usage. */
-static int parse(int argc, char **argv, struct run_options *run)
-{
-	struct tool_domain_options *options = &run->domain;
-	int i = 1;
-
-	while (i < argc && strcmp(argv[i], "--") != 0) {
-		int took;
-
-		if (strcmp(argv[i], "--keep") == 0) {
-			run->keep = true;
-			i++;
-			continue;
-		}
-		if (strncmp(argv[i], "--wait=", 7) == 0) {
-			if (!tool_number(argv[i] + 7, 0, 9999, &run->wait_s)) {
-				(void)tool_usage("--wait= wants seconds, up to 9999");
-				return 0;
-			}
-			i++;
-			continue;
-		}
-		took = tool_domain_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL, options);
-		if (took < 0)
-			return 0;
-		if (took == 0 && options->name)
-			break; /* the command */
-		if (took == 0)
-			options->name = argv[i];
-		i += took ? took : 1;
-	}
-	if (i < argc && strcmp(argv[i], "--") == 0)
-		i++;
-	if (i < argc && options->name && strlen(options->name) < sizeof(options->create.name))
-		return i;
-	(void)tool_usage("run wants a domain's name and a command");
-	return 0;
-}
-
 int tool_run(const char *path, int argc, char **argv)
 {
 	struct sim_message m = {.header = {.type = SIM_CREATE}}, reply;
-	struct run_options options = {.wait_s = WAIT_DEFAULT_S};
+	struct tool_options options = {.wait_s = WAIT_DEFAULT_S};
 	_cleanup_close_ int fd = -1;
 	char domid[16];
-	int command = parse(argc, argv, &options), r;
+	int command = tool_options(argc, argv, "ariunkw", &options), r;
 
-	if (!command)
+	if (command < 0)
 		return 2;
-	m.create = options.domain.create;
-	strcpy(m.create.name, options.domain.name); /* its length was checked */
+	if (command == argc || !options.name)
+		return tool_usage("run wants a domain's name and a command");
+	m.create = options.create;
+	strcpy(m.create.name, options.name); /* its length was checked */
 	m.create.may_exist = 1;
 	m.create.ephemeral = !options.keep;
 	fd = tool_connect(path, options.wait_s);
@@ -160,7 +117,7 @@ int tool_run(const char *path, int argc, char **argv)
 		return 125;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
 	if (r < 0) {
-		(void)tool_fail(options.domain.name, r);
+		(void)tool_fail(options.name, r);
 		return 125;
 	}
 	(void)snprintf(domid, sizeof(domid), "%u", reply.domain.domain.domid);

@@ -20,8 +20,7 @@
 #include "hv/sim/memory/lock.h"
 #include "hv/sim/toolstack/server.h"
 
-#define BACKLOG		     64
-#define STOPPED_LIMIT_MAX_MS 86400000UL
+#define BACKLOG 64
 
 static int say(const char *path, const char *what, int error)
 {
@@ -136,14 +135,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	(void)event_base_loopbreak(arg);
 }
 
-struct serve_options {
-	bool background;
-	bool no_argo;
-	uint32_t stopped_limit_ms;
-};
-
 static int loop(const char *path, const char *lock_name, int listen_fd, int ready_fd,
-	const struct serve_options *options)
+	const struct tool_options *options)
 {
 	struct event_base *base = event_base_new();
 	struct event *term = base ? evsignal_new(base, SIGTERM, on_signal, base) : NULL;
@@ -156,7 +149,7 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	if (r < 0)
 		(void)say(path, "the emulator cannot be set up", -r);
 	if (r == 0)
-		server->authority.xen.seg->argo_off = options->no_argo;
+		server->authority.xen.seg->argo_off = options->create.no_argo;
 	if (r == 0 && ready_fd >= 0) {
 		streams_close();
 		if (write(ready_fd, "", 1) != 1)
@@ -180,39 +173,14 @@ static int loop(const char *path, const char *lock_name, int listen_fd, int read
 	return r < 0 ? 1 : 0;
 }
 
-/* False: stderr has been told what is wrong. */
-static bool options_parse(int argc, char **argv, struct serve_options *ret)
-{
-	static const char limit[] = "--stopped-limit=";
-
-	*ret = (struct serve_options){.stopped_limit_ms = LOCK_LIMIT_MS};
-	for (int i = 1; i < argc; i++) {
-		bool is_limit = strncmp(argv[i], limit, sizeof(limit) - 1) == 0;
-
-		if (strcmp(argv[i], "-d") == 0 || strcmp(argv[i], "--daemonize") == 0) {
-			ret->background = true;
-		} else if (strcmp(argv[i], "--no-argo") == 0) {
-			ret->no_argo = true;
-		} else if (!is_limit || !tool_number(argv[i] + sizeof(limit) - 1, 0,
-						STOPPED_LIMIT_MAX_MS, &ret->stopped_limit_ms)) {
-			(void)fprintf(stderr,
-				is_limit ? "xen-sim: %s: not a number of milliseconds up to a day\n"
-					 : "xen-sim: no option %s; see xen-sim --help\n",
-				argv[i]);
-			return false;
-		}
-	}
-	return true;
-}
-
 int tool_serve(const char *path, int argc, char **argv)
 {
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_free_ char *lock_name = NULL;
+	struct tool_options options = {.stopped_limit_ms = LOCK_LIMIT_MS};
 	int listen_fd, ready_fd = -1;
-	struct serve_options options;
 
-	if (!options_parse(argc, argv, &options))
+	if (tool_options(argc, argv, "bal", &options) != argc)
 		return 2;
 	if (options.background) {
 		ready_fd = detach();

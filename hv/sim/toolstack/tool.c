@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shared by xen-sim's commands: the connection to the emulator, and the words for failures. */
+/*
+ * Shared by xen-sim's commands: their options, the connection to the emulator, and the words for
+ * failures.
+ */
 #include "hv/sim/toolstack/tool.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/uuid.h"
+
 #define RETRY_FIRST_MS 5
 #define RETRY_MOST_MS  100
+
+#define WAIT_MAX_S	     9999U
+#define STOPPED_LIMIT_MAX_MS 86400000U /* a day */
 
 int tool_usage(const char *what)
 {
@@ -18,7 +27,8 @@ int tool_usage(const char *what)
 	return 2;
 }
 
-bool tool_number(const char *text, unsigned long least, unsigned long most, uint32_t *ret)
+/* A decimal number from `least` to `most`. False: text is something else. */
+static bool number_parse(const char *text, unsigned long least, unsigned long most, uint32_t *ret)
 {
 	unsigned long number;
 	char *end;
@@ -29,6 +39,89 @@ bool tool_number(const char *text, unsigned long least, unsigned long most, uint
 		return false;
 	*ret = (uint32_t)number;
 	return true;
+}
+
+/* Takes one option. Returns NULL, or how it is wrong. */
+static const char *option_take(int letter, const char *value, struct tool_options *options)
+{
+	uint32_t domid;
+
+	switch (letter) {
+	case 'a':
+		options->create.no_argo = 1;
+		return NULL;
+	case 'r':
+		options->create.no_argo_driver = 1;
+		return NULL;
+	case 'b':
+		options->background = true;
+		return NULL;
+	case 'j':
+		options->json = true;
+		return NULL;
+	case 'k':
+		options->keep = true;
+		return NULL;
+	case 'n':
+		options->name = value;
+		return strlen(value) < sizeof(options->create.name)
+			       ? NULL
+			       : "a domain's name has 127 bytes at most";
+	case 'u':
+		return uuid_from_text(value, options->create.uuid)
+			       ? NULL
+			       : "--uuid= wants 32 hexadecimal digits";
+	case 'i':
+		if (!number_parse(value, 1, HV_DOMID_FIRST_RESERVED - 1, &domid))
+			return "--domid wants a number from 1 to 32751";
+		options->create.domid = (uint16_t)domid;
+		return NULL;
+	case 'w':
+		return number_parse(value, 0, WAIT_MAX_S, &options->wait_s)
+			       ? NULL
+			       : "--wait= wants seconds, up to 9999";
+	default: /* 'l' */
+		return number_parse(value, 0, STOPPED_LIMIT_MAX_MS, &options->stopped_limit_ms)
+			       ? NULL
+			       : "--stopped-limit= wants milliseconds, up to a day";
+	}
+}
+
+int tool_options(int argc, char **argv, const char *allowed, struct tool_options *options)
+{
+	static const struct option table[] = {
+		{"daemonize", no_argument, NULL, 'b'},
+		{"domid", required_argument, NULL, 'i'},
+		{"json", no_argument, NULL, 'j'},
+		{"keep", no_argument, NULL, 'k'},
+		{"name", required_argument, NULL, 'n'},
+		{"no-argo", no_argument, NULL, 'a'},
+		{"no-argo-driver", no_argument, NULL, 'r'},
+		{"stopped-limit", required_argument, NULL, 'l'},
+		{"uuid", required_argument, NULL, 'u'},
+		{"wait", required_argument, NULL, 'w'},
+		{NULL, 0, NULL, 0},
+	};
+	const char *wrong = NULL;
+
+	opterr = 0;
+	while (!wrong) {
+		const char *word = argv[optind];
+		int c = getopt_long(argc, argv, "-d", table, NULL);
+
+		if (c == 1 && options->name) /* a word that is no option: the command to run */
+			return optind - 1;
+		if (c < 0)
+			return optind;
+		c = c == 1 ? 'n' : c == 'd' ? 'b' : c;
+		if (!strchr(allowed, c)) {
+			(void)fprintf(stderr, "xen-sim: no option %s; see xen-sim --help\n", word);
+			return -1;
+		}
+		wrong = option_take(c, optarg, options);
+	}
+	(void)tool_usage(wrong);
+	return -1;
 }
 
 /* Whether an emulator may still appear there: nothing is at the path, or a socket without one. */
