@@ -12,12 +12,6 @@
 
 #define UNMASK_BATCH 128U /* ports in a transaction: each may need a redo record */
 
-static struct sim_domain *my_domain(struct xen *xen, uint32_t *ret_index)
-{
-	*ret_index = slot_domain(xen, xen->slot);
-	return domain_at(xen, *ret_index);
-}
-
 bool guest_port_is_mine(struct xen *xen, uint32_t slot, uint32_t port)
 {
 	struct sim_port *p = port_at(xen, domain_at(xen, slot_domain(xen, slot)), port);
@@ -41,35 +35,32 @@ static int finish(struct xen *xen, int r, uint32_t domain, uint32_t port, uint32
 
 int guest_port_alloc(struct xen *xen, uint16_t remote, uint32_t *ret_port)
 {
-	uint32_t domain, port = 0;
+	uint32_t domain = slot_domain(xen, xen->slot), port = 0;
 	int r;
 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
-	(void)my_domain(xen, &domain);
 	r = evtchn_alloc_unbound_locked(xen, domain, DOMID_SELF, remote, &port);
 	return finish(xen, r, domain, port, ret_port);
 }
 
 int guest_port_bind(struct xen *xen, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
 {
-	uint32_t domain, port = 0;
+	uint32_t domain = slot_domain(xen, xen->slot), port = 0;
 	int r;
 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
-	(void)my_domain(xen, &domain);
 	r = evtchn_bind_interdomain_locked(xen, domain, remote, remote_port, &port);
 	return finish(xen, r, domain, port, ret_port);
 }
 
 uint32_t guest_port_peer(struct xen *xen, uint16_t remote, uint32_t port, uint32_t *ret_generation)
 {
-	uint32_t domain, target, owner = 0;
+	uint32_t domain = slot_domain(xen, xen->slot), target, owner = 0;
 	const struct sim_port *p;
 
 	txn_begin(xen);
-	(void)my_domain(xen, &domain);
 	target = domain_find_any(xen, domain, remote);
 	p = target == DOMAIN_NONE ? NULL : port_at(xen, domain_at(xen, target), port);
 	if (p)
@@ -94,11 +85,10 @@ static void port_close_locked(struct xen *xen, uint32_t domain, uint32_t port)
 
 int guest_port_close(struct xen *xen, uint32_t port)
 {
-	uint32_t domain;
+	uint32_t domain = slot_domain(xen, xen->slot);
 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
-	(void)my_domain(xen, &domain);
 	if (!guest_port_is_mine(xen, xen->slot, port)) {
 		txn_abort(xen);
 		return -ENOTCONN;
@@ -110,11 +100,10 @@ int guest_port_close(struct xen *xen, uint32_t port)
 
 int guest_port_send(struct xen *xen, uint32_t port)
 {
-	uint32_t domain;
+	uint32_t domain = slot_domain(xen, xen->slot);
 	struct xen txn;
 	int r = -ENOTCONN;
 
-	(void)my_domain(xen, &domain);
 	evtchn_begin_send(xen, domain, port, &txn);
 	if (!slot_is_live(&txn))
 		r = -ENODEV;
@@ -126,10 +115,9 @@ int guest_port_send(struct xen *xen, uint32_t port)
 
 int guest_port_unmask(struct xen *xen, const uint32_t *ports, size_t n)
 {
+	uint32_t domain = slot_domain(xen, xen->slot);
 	struct xen txn;
-	uint32_t domain;
 
-	(void)my_domain(xen, &domain);
 	for (size_t i = 0; i < n;) {
 		size_t end = i + UNMASK_BATCH < n ? i + UNMASK_BATCH : n;
 

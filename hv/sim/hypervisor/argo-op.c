@@ -205,12 +205,7 @@ static long argo_do(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg
 long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
 	unsigned long arg3, unsigned long arg4)
 {
-	long r;
-
-	if (xen->choices)
-		xen->choices->enter(xen);
-	r = argo_do(xen, domid, cmd, arg1, arg2, arg3, arg4);
-	if (xen->choices)
-		xen->choices->leave(xen, domid, "argo_op", cmd, r);
-	return r;
+	hypercall_enter(xen);
+	return hypercall_leave(
+		xen, domid, "argo_op", cmd, argo_do(xen, domid, cmd, arg1, arg2, arg3, arg4));
 }

@@ -236,12 +236,7 @@ static int evtchn_do(struct xen *xen, uint16_t domid, int cmd, void *arg)
 
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg)
 {
-	int r;
-
-	if (xen->choices)
-		xen->choices->enter(xen);
-	r = evtchn_do(xen, domid, cmd, arg);
-	if (xen->choices)
-		xen->choices->leave(xen, domid, "evtchn_op", (unsigned int)cmd, r);
-	return r;
+	hypercall_enter(xen);
+	return (int)hypercall_leave(
+		xen, domid, "evtchn_op", (unsigned int)cmd, evtchn_do(xen, domid, cmd, arg));
 }

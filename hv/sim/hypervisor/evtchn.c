@@ -381,18 +381,9 @@ int evtchn_bind_vcpu_locked(struct xen *xen, uint32_t domain, uint32_t port, uin
 		return r;
 	if (!p || p->xen_consumer)
 		return -EINVAL;
-	switch ((enum sim_port_state)p->state) {
-	case SIM_PORT_VIRQ:
-		if (!virq_is_global(p->virq))
-			return -EINVAL;
-		break;
-	case SIM_PORT_UNBOUND:
-	case SIM_PORT_INTERDOMAIN:
-	case SIM_PORT_PIRQ:
-		break;
-	default:
+	if (p->state <= SIM_PORT_RESERVED || p->state == SIM_PORT_IPI ||
+		(p->state == SIM_PORT_VIRQ && !virq_is_global(p->virq)))
 		return -EINVAL;
-	}
 	txn_set(xen, &p->vcpu, (uint8_t)vcpu);
 	return 0;
 }

@@ -46,4 +46,19 @@ static inline bool xen_fault(struct xen *xen, enum sim_fault fault)
 	return __builtin_expect(xen->choices != NULL, 0) && xen->choices->fault(xen, fault);
 }
 
+/* Around a hypercall; the latter returns r. */
+static inline void hypercall_enter(struct xen *xen)
+{
+	if (xen->choices)
+		xen->choices->enter(xen);
+}
+
+static inline long hypercall_leave(
+	struct xen *xen, uint16_t domid, const char *call, unsigned int cmd, long r)
+{
+	if (xen->choices)
+		xen->choices->leave(xen, domid, call, cmd, r);
+	return r;
+}
+
 #endif

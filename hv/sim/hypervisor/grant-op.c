@@ -374,12 +374,7 @@ static int grant_do(
 
 int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
 {
-	int r;
-
-	if (xen->choices)
-		xen->choices->enter(xen);
-	r = grant_do(xen, domid, cmd, uop, count);
-	if (xen->choices)
-		xen->choices->leave(xen, domid, "grant_table_op", cmd, r);
-	return r;
+	hypercall_enter(xen);
+	return (int)hypercall_leave(
+		xen, domid, "grant_table_op", cmd, grant_do(xen, domid, cmd, uop, count));
 }

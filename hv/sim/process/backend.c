@@ -18,11 +18,6 @@
 #include "hv/sim/hypervisor/machine.h"
 #include "hv/sim/memory/slot.h"
 
-struct hv_share {
-	LIST_ENTRY(hv_share) entries;
-	uint32_t index;
-};
-
 struct hv_map {
 	LIST_ENTRY(hv_map) entries;
 	uint32_t index;
@@ -297,35 +292,34 @@ static int op_argo_unregister(struct hv *hv, struct hv_ring *pub)
 
 /* ---- grants ------------------------------------------------------------------------------ */
 
+/* A share is the segment's own object, under a name that tells nothing. */
 static int op_grant_share(struct hv *hv, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
 	struct hv_share **ret_share)
 {
 	struct sim_hv *h = sim_hv_of(hv);
-	_cleanup_free_ struct hv_share *share = calloc(1, sizeof(*share));
 	_cleanup_free_ uint32_t *refs = n <= SIM_SHARE_LIMIT ? calloc(n, sizeof(*refs)) : NULL;
-	uint32_t first;
+	uint32_t first, index;
 	int r;
 
 	if (n > SIM_SHARE_LIMIT)
 		return -ENOSPC;
-	if (!share || (n && !refs))
+	if (n && !refs)
 		return -ENOMEM;
-	r = guest_share(&h->xen, remote, (uint32_t)n, notify, refs, &first, &share->index);
+	r = guest_share(&h->xen, remote, (uint32_t)n, notify, refs, &first, &index);
 	if (r < 0)
 		return r;
 	memcpy(ret_refs, refs, n * sizeof(*refs));
-	LIST_INSERT_HEAD(&h->shares, share, entries);
 	*ret_addr = page_address(&h->xen, first);
-	*ret_share = steal_ptr(share);
+	*ret_share = (struct hv_share *)&h->xen.seg->shares[index];
 	return 0;
 }
 
 static void op_grant_unshare(struct hv *hv, struct hv_share *share)
 {
-	guest_unshare(&sim_hv_of(hv)->xen, share->index);
-	LIST_REMOVE(share, entries);
-	free(share);
+	struct xen *xen = &sim_hv_of(hv)->xen;
+
+	guest_unshare(xen, (uint32_t)((struct sim_share *)share - xen->seg->shares));
 }
 
 /* Maps the pages of the memfd into one area, a run at a time, as gntdev's mmap does. */
@@ -464,7 +458,6 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 
 void sim_hv_forget(struct sim_hv *h)
 {
-	struct hv_share *share;
 	struct hv_map *map;
 
 	for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
@@ -475,10 +468,6 @@ void sim_hv_forget(struct sim_hv *h)
 		(void)munmap(map->address, map->len);
 		LIST_REMOVE(map, entries);
 		free(map);
-	}
-	while ((share = LIST_FIRST(&h->shares))) {
-		LIST_REMOVE(share, entries);
-		free(share);
 	}
 }
 
@@ -497,6 +486,5 @@ const struct hv_ops sim_hv_ops = HV_OPS("sim", op);
 void sim_hv_init(struct sim_hv *h)
 {
 	h->hv.ops = &sim_hv_ops;
-	LIST_INIT(&h->shares);
 	LIST_INIT(&h->maps);
 }

@@ -44,13 +44,12 @@ struct sim_hv {
 	int event_fd;
 	const struct toolstack_ops *toolstack;
 	struct sim_hv_ring *rings[SIM_MAX_RINGS]; /* by the ring's index */
-	LIST_HEAD(, hv_share) shares;
 	LIST_HEAD(, hv_map) maps;
 };
 
 extern const struct hv_ops sim_hv_ops;
 
-/* The caller has filled in all but hv, rings, shares, maps. */
+/* The caller has filled in all but hv, rings, maps. */
 void sim_hv_init(struct sim_hv *h);
 /* Frees the objects, but gives nothing back: the process "died". */
 void sim_hv_forget(struct sim_hv *h);

@@ -71,8 +71,7 @@ uint32_t sim_choose(struct sim *sim, const char *what, uint32_t n)
 {
 	uint32_t chosen = (uint32_t)pick(sim->det, n);
 
-	if (det_traces(sim))
-		det_trace(sim, det_task_name(sim), "choose %s: %u of %u", what, chosen, n);
+	sim_trace(sim, "choose %s: %u of %u", what, chosen, n);
 	return chosen;
 }
 
@@ -82,8 +81,7 @@ void sim_random(struct sim *sim, void *data, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (uint8_t)(det_draw(sim->det) >> 56);
-	if (det_traces(sim))
-		det_trace(sim, det_task_name(sim), "random %zu bytes", len);
+	sim_trace(sim, "random %zu bytes", len);
 }
 
 /* ---- the trace ------------------------------------------------------------------------------ */
@@ -135,7 +133,7 @@ static bool on_fault(struct xen *xen, enum sim_fault fault)
 	if (det->no_faults || !det_chance(det, det->config.fault_one_in[fault]))
 		return false;
 	det->stats.faults[fault]++;
-	det_trace(sim, det_task_name(sim), "fault %s", fault_names[fault]);
+	sim_trace(sim, "fault %s", fault_names[fault]);
 	return true;
 }
 
@@ -162,9 +160,8 @@ static bool on_hold(struct xen *xen, uint32_t domain, uint32_t vcpu)
 		det->stats.late++;
 		*due = later(sim);
 	}
-	if (det_traces(sim))
-		det_trace(sim, "xen", "interrupt domain %u vcpu %u%s",
-			domain_at(xen, domain)->domid, vcpu, *due ? " later" : "");
+	det_trace(sim, "xen", "interrupt domain %u vcpu %u%s", domain_at(xen, domain)->domid, vcpu,
+		*due ? " later" : "");
 	return *due != 0;
 }
 
@@ -190,8 +187,7 @@ static void on_leave(struct xen *xen, uint16_t domid, const char *call, unsigned
 {
 	struct sim *sim = sim_of(xen);
 
-	if (det_traces(sim))
-		det_trace(sim, det_task_name(sim), "domain %u %s(%u) = %ld", domid, call, cmd, r);
+	sim_trace(sim, "domain %u %s(%u) = %ld", domid, call, cmd, r);
 }
 
 static const struct xen_choices choices = {
@@ -388,7 +384,6 @@ uint64_t det_next_event(struct sim *sim)
 int sim_deterministic(struct sim *sim, const struct sim_choices *config)
 {
 	struct deterministic *det;
-	int r;
 
 	if (sim->det || sim->n_ref != 1 || sim->authority.next_domid != 1)
 		return -EBUSY;
@@ -398,11 +393,6 @@ int sim_deterministic(struct sim *sim, const struct sim_choices *config)
 	det->config = *config;
 	det->rng = config->seed;
 	TAILQ_INIT(&det->tasks);
-	r = det_tasks_init(det);
-	if (r < 0) {
-		free(det);
-		return r;
-	}
 	sim->det = det;
 	sim_clock_virtual(sim, config->now_ns ? config->now_ns : NOW_DEFAULT_NS);
 	det_attach(sim, &sim->authority.xen);

@@ -4,6 +4,7 @@
 #define MSGD_HV_SIM_TESTING_DETERMINISTIC_H
 
 #include <sys/queue.h>
+#include <ucontext.h>
 
 #include "base/macro.h"
 #include "hv/sim/toolstack/authority.h"
@@ -25,6 +26,14 @@ struct sim_local {
 
 TAILQ_HEAD(sim_task_list, sim_task);
 
+/* Of the stack that the tasks are switched to from; the rest is AddressSanitizer's. */
+struct main_context {
+	ucontext_t context;
+	void *fake_stack;
+	const void *stack;
+	size_t stack_size;
+};
+
 struct deterministic {
 	struct sim_choices config;
 	uint64_t rng;
@@ -39,7 +48,7 @@ struct deterministic {
 	size_t n_locals;
 	struct sim_task_list tasks; /* owned */
 	struct sim_task *current;   /* borrowed; NULL: no task runs */
-	void *main_context;	    /* owned: task.c's */
+	struct main_context main;
 };
 
 struct sim {
@@ -77,7 +86,6 @@ void det_wrap_handle(struct sim_hv *h);
 
 /* task.c */
 const char *det_task_name(const struct sim *sim);
-int det_tasks_init(struct deterministic *det);
 void det_tasks_free(struct sim *sim);
 void det_tasks_of_domain_end(struct sim *sim, uint16_t domid);
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include "base/cleanup.h"
 
@@ -59,13 +58,6 @@ struct sim_task {
 	uint8_t *locals[SIM_LOCALS_MAX]; /* owned: this task's, while it does not run */
 };
 
-struct main_context {
-	ucontext_t context;
-	void *fake_stack;
-	const void *stack;
-	size_t stack_size;
-};
-
 static uint64_t now_ns(const struct sim *sim)
 {
 	return atomic_load(&sim->authority.xen.seg->now_ns);
@@ -74,12 +66,6 @@ static uint64_t now_ns(const struct sim *sim)
 const char *det_task_name(const struct sim *sim)
 {
 	return sim->det->current ? sim->det->current->name : "main";
-}
-
-int det_tasks_init(struct deterministic *det)
-{
-	det->main_context = calloc(1, sizeof(struct main_context));
-	return det->main_context ? 0 : -ENOMEM;
 }
 
 static void task_free(struct deterministic *det, struct sim_task *task)
@@ -97,7 +83,6 @@ void det_tasks_free(struct sim *sim)
 
 	while ((task = TAILQ_FIRST(&sim->det->tasks)))
 		task_free(sim->det, task);
-	free(sim->det->main_context);
 }
 
 /* The running one's and the others' change places. */
@@ -121,7 +106,7 @@ static void locals_swap(struct deterministic *det, struct sim_task *task)
 
 static void task_enter(struct deterministic *det, struct sim_task *task)
 {
-	struct main_context *m = det->main_context;
+	struct main_context *m = &det->main;
 
 	det->current = task;
 	locals_swap(det, task);
@@ -136,7 +121,7 @@ static void task_enter(struct deterministic *det, struct sim_task *task)
 
 static void task_leave(struct deterministic *det)
 {
-	struct main_context *m = det->main_context;
+	struct main_context *m = &det->main;
 	struct sim_task *task = det->current;
 
 	__sanitizer_start_switch_fiber(
@@ -150,7 +135,7 @@ static void task_main(unsigned int high, unsigned int low)
 {
 	struct deterministic *det =
 		(struct deterministic *)((uintptr_t)high << 16 << 16 | (uintptr_t)low);
-	struct main_context *m = det->main_context;
+	struct main_context *m = &det->main;
 	struct sim_task *task = det->current;
 
 	__sanitizer_finish_switch_fiber(NULL, &m->stack, &m->stack_size);
@@ -203,7 +188,7 @@ int sim_task_start(struct sim *sim, uint16_t domid, const char *name, void (*fn)
 	task->arg = arg;
 	task->state = TASK_READY;
 	TAILQ_INSERT_TAIL(&det->tasks, task, entry);
-	det_trace(sim, det_task_name(sim), "task %s in domain %u", name, domid);
+	sim_trace(sim, "task %s in domain %u", name, domid);
 	if (ret_task)
 		*ret_task = task;
 	return 0;
@@ -217,7 +202,7 @@ void sim_task_set_background(struct sim_task *task)
 void sim_task_kill(struct sim *sim, struct sim_task *task)
 {
 	assert(task != sim->det->current);
-	det_trace(sim, det_task_name(sim), "task %s is killed", task->name);
+	sim_trace(sim, "task %s is killed", task->name);
 	task_free(sim->det, task);
 }
 
@@ -285,8 +270,7 @@ static struct sim_task *task_choose(struct sim *sim)
 			break;
 		}
 	}
-	if (det_traces(sim))
-		det_trace(sim, "main", "run %s, of %u", chosen->name, n);
+	det_trace(sim, "main", "run %s, of %u", chosen->name, n);
 	return chosen;
 }
 
