@@ -130,8 +130,10 @@ static void gone_add(struct store_agent *agent, const struct agent_reply *reply)
 static int exchange(struct store_agent *agent, const void *packet, size_t len, uint16_t op,
 	struct agent_reply *ret_reply)
 {
-	int r;
+	int r = agent_connect(agent);
 
+	if (r < 0)
+		return r;
 	if (send(agent->fd, packet, len, MSG_NOSIGNAL) < 0)
 		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -EHOSTDOWN;
 	while ((r = receive(agent, 0, ret_reply)) > 0) {
@@ -163,15 +165,10 @@ int store_agent_request(struct store_agent *agent, enum agent_op op, const char 
 		strncpy(packet.request.key, key, sizeof(packet.request.key) - 1);
 	if (len)
 		memcpy(packet.bytes + sizeof(packet.request), value, len);
-	r = agent_connect(agent);
-	if (r == 0)
-		r = exchange(agent, &packet, sizeof(packet.request) + len, (uint16_t)op, ret_reply);
+	r = exchange(agent, &packet, sizeof(packet.request) + len, (uint16_t)op, ret_reply);
 	if (r == -EPIPE && again) { /* it was started again since */
 		agent_disconnect(agent);
-		r = agent_connect(agent);
-		if (r == 0)
-			r = exchange(agent, &packet, sizeof(packet.request) + len, (uint16_t)op,
-				ret_reply);
+		r = exchange(agent, &packet, sizeof(packet.request) + len, (uint16_t)op, ret_reply);
 	}
 	if (r < 0) {
 		agent_disconnect(agent);

@@ -13,16 +13,20 @@
 #include <xengnttab.h>
 #include <xentoollog.h>
 
+#include <xen/event_channel.h>
+
 #include "hv/hv.h"
 
 struct store;
 struct domains;
 
-/* Sets of ports, as bits. Both have n_words words. */
+/* No domain has more ports. */
+#define PORT_WORDS ((uint32_t)EVTCHN_FIFO_NR_CHANNELS / 64)
+
+/* Sets of ports, as bits. */
 struct port_sets {
-	uint64_t *own;	   /* bound or allocated by this handle */
-	uint64_t *waiting; /* read from the kernel, not yet returned; a subset of own */
-	uint32_t n_words;
+	uint64_t own[PORT_WORDS];     /* bound or allocated by this handle */
+	uint64_t waiting[PORT_WORDS]; /* read from the kernel, not yet returned; a subset of own */
 	uint32_t n_waiting;
 };
 

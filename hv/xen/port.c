@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -32,40 +31,17 @@ bool port_is_own(const struct xen_hv *h, uint32_t port)
 {
 	const struct port_sets *sets = &h->ports;
 
-	return WORD(port) < sets->n_words && (sets->own[WORD(port)] & BIT(port));
+	return WORD(port) < PORT_WORDS && (sets->own[WORD(port)] & BIT(port));
 }
 
-/* Room for the port, before it is bound: what cannot be remembered is not bound. */
-static int sets_reserve(struct port_sets *sets, uint32_t port)
-{
-	uint32_t n_words = sets->n_words ? sets->n_words : 16;
-	uint64_t *own, *waiting;
-
-	if (WORD(port) < sets->n_words)
-		return 0;
-	while (n_words <= WORD(port))
-		n_words *= 2;
-	own = reallocarray(sets->own, n_words, sizeof(*own));
-	if (!own)
-		return -ENOMEM;
-	sets->own = own;
-	waiting = reallocarray(sets->waiting, n_words, sizeof(*waiting));
-	if (!waiting)
-		return -ENOMEM;
-	sets->waiting = waiting;
-	memset(own + sets->n_words, 0, (n_words - sets->n_words) * sizeof(*own));
-	memset(waiting + sets->n_words, 0, (n_words - sets->n_words) * sizeof(*waiting));
-	sets->n_words = n_words;
-	return 0;
-}
-
+/* What the library returned: a port, or -1 and errno. */
 static int port_add(struct xen_hv *h, int port, uint32_t *ret_port)
 {
-	int r = sets_reserve(&h->ports, (uint32_t)port);
-
-	if (r < 0) {
+	if (port < 0)
+		return -errno;
+	if (WORD((uint32_t)port) >= PORT_WORDS) { /* what cannot be remembered is not bound */
 		(void)xenevtchn_unbind(h->evtchn, (evtchn_port_t)port);
-		return r;
+		return -ENOSPC;
 	}
 	h->ports.own[WORD((uint32_t)port)] |= BIT((uint32_t)port);
 	*ret_port = (uint32_t)port;
@@ -103,7 +79,7 @@ static int driver_overflow(struct xen_hv *h)
 
 	if (ioctl(xenevtchn_fd(h->evtchn), IOCTL_EVTCHN_RESET) < 0)
 		return -errno;
-	for (uint32_t port = 0; port < sets->n_words * 64; port++)
+	for (uint32_t port = 0; port < PORT_WORDS * 64; port++)
 		if (port_is_own(h, port))
 			port_wait(sets, port);
 	return 0;
@@ -128,7 +104,7 @@ static size_t take_waiting(struct xen_hv *h, struct hv_event *ret_events, size_t
 	struct port_sets *sets = &h->ports;
 	size_t got = 0;
 
-	for (uint32_t word = 0; word < sets->n_words && sets->n_waiting && got < n; word++) {
+	for (uint32_t word = 0; word < PORT_WORDS && sets->n_waiting && got < n; word++) {
 		while (sets->waiting[word] && got < n) {
 			uint32_t port = word * 64 + (uint32_t)__builtin_ctzll(sets->waiting[word]);
 
@@ -167,7 +143,7 @@ int op_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 	struct xen_hv *h = xen_hv_of(hv);
 	int port = xenevtchn_bind_unbound_port(h->evtchn, xen_hv_resolve(h, remote));
 
-	return port < 0 ? -errno : port_add(h, port, ret_port);
+	return port_add(h, port, ret_port);
 }
 
 int op_evtchn_bind_interdomain(
@@ -176,7 +152,7 @@ int op_evtchn_bind_interdomain(
 	struct xen_hv *h = xen_hv_of(hv);
 	int port = xenevtchn_bind_interdomain(h->evtchn, xen_hv_resolve(h, remote), remote_port);
 
-	return port < 0 ? -errno : port_add(h, port, ret_port);
+	return port_add(h, port, ret_port);
 }
 
 int op_evtchn_close(struct hv *hv, uint32_t port)
@@ -264,6 +240,4 @@ void ports_close(struct xen_hv *h)
 {
 	if (h->evtchn)
 		(void)xenevtchn_close(h->evtchn);
-	free(h->ports.own);
-	free(h->ports.waiting);
 }
