@@ -43,13 +43,12 @@ static bool notify_is_armed(const struct hv_unmap_notify *notify)
  * The libraries take an offset beyond the page as "none", and the kernel a port of anybody's
  * (evtchn_get), so both are looked at here.
  */
-static int notify_check(const struct xen_hv *h, const struct hv_unmap_notify *notify, size_t n)
+static int request_check(const struct xen_hv *h, const struct hv_unmap_notify *notify, size_t n)
 {
-	if (!notify_is_armed(notify))
-		return 0;
-	if (n != 1 || notify->offset >= HV_PAGE_SIZE || !port_is_own(h, notify->port))
+	if (n == 0 || (notify_is_armed(notify) && (n != 1 || notify->offset >= HV_PAGE_SIZE ||
+							  !port_is_own(h, notify->port))))
 		return -EINVAL;
-	return 0;
+	return n > PAGES_MAX ? -ENOSPC : 0;
 }
 
 static int share_open(struct xen_hv *h)
@@ -69,12 +68,8 @@ int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unm
 {
 	struct xen_hv *h = xen_hv_of(hv);
 	_cleanup_free_ struct hv_share *share = calloc(1, sizeof(*share));
-	int r = notify_check(h, notify, n);
+	int r = request_check(h, notify, n);
 
-	if (n == 0)
-		r = -EINVAL;
-	if (r == 0 && n > PAGES_MAX)
-		r = -ENOSPC;
 	if (r == 0 && !share)
 		r = -ENOMEM;
 	if (r == 0)
@@ -121,13 +116,11 @@ int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 	struct xen_hv *h = xen_hv_of(hv);
 	_cleanup_free_ struct hv_map *map = calloc(1, sizeof(*map));
 	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-	int r = notify_check(h, notify, n);
+	int r = request_check(h, notify, n);
 
 	/* The byte of a read-only page cannot be cleared (gntdev_ioctl_notify). */
-	if (n == 0 || (notify_is_armed(notify) && !writable))
+	if (notify_is_armed(notify) && !writable)
 		r = -EINVAL;
-	if (r == 0 && n > PAGES_MAX)
-		r = -ENOSPC;
 	if (r == 0 && !map)
 		r = -ENOMEM;
 	if (r < 0)

@@ -34,12 +34,12 @@ bool port_is_own(const struct xen_hv *h, uint32_t port)
 	return WORD(port) < PORT_WORDS && (sets->own[WORD(port)] & BIT(port));
 }
 
-/* What the library returned: a port, or -1 and errno. */
+/* port: as the library returned it; -1: errno. */
 static int port_add(struct xen_hv *h, int port, uint32_t *ret_port)
 {
 	if (port < 0)
 		return -errno;
-	if (WORD((uint32_t)port) >= PORT_WORDS) { /* what cannot be remembered is not bound */
+	if (WORD((uint32_t)port) >= PORT_WORDS) { /* it cannot be remembered */
 		(void)xenevtchn_unbind(h->evtchn, (evtchn_port_t)port);
 		return -ENOSPC;
 	}

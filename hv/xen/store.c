@@ -43,6 +43,12 @@ static struct own_record *own_find(struct store *store, const char *key)
 	return NULL;
 }
 
+static void own_drop(struct own_record *own)
+{
+	LIST_REMOVE(own, entry);
+	free(own);
+}
+
 static void agent_events(struct xen_hv *h)
 {
 	struct store *store = h->store;
@@ -162,10 +168,8 @@ void store_close(struct xen_hv *h)
 	if (!store)
 		return;
 	records_free(store->records);
-	while ((own = LIST_FIRST(&store->own))) {
-		LIST_REMOVE(own, entry);
-		free(own);
-	}
+	while ((own = LIST_FIRST(&store->own)))
+		own_drop(own);
 	if (store->xs)
 		xs_close(store->xs);
 	store_agent_free(store->agent);
@@ -233,10 +237,8 @@ int op_store_publish(struct hv *hv, const char *key, const void *value, size_t l
 	r = publish_here(h, key, value, len);
 	if (r == 0)
 		own->check = own->gone = false;
-	if (r < 0 && new) {
-		LIST_REMOVE(new, entry);
-		free(new);
-	}
+	if (r < 0 && new)
+		own_drop(new);
 	return r;
 }
 
@@ -265,10 +267,8 @@ int op_store_remove(struct hv *hv, uint16_t domid, const char *key)
 	if (domid != h->domid && (!is_broker(h) || h->store->agent))
 		return -EACCES;
 	own = domid == h->domid ? own_find(h->store, key) : NULL;
-	if (own) {
-		LIST_REMOVE(own, entry);
-		free(own);
-	}
+	if (own)
+		own_drop(own);
 	if (h->store->agent)
 		return agent_call(h, AGENT_REMOVE, key, NULL, 0, &reply);
 	return direct_remove(h->store, domid, key);
@@ -448,8 +448,7 @@ static int own_next(struct xen_hv *h, struct hv_record *ret_record)
 		ret_record->domid = h->domid;
 		strcpy(ret_record->key, own->key);
 		ret_record->len = 0;
-		LIST_REMOVE(own, entry);
-		free(own);
+		own_drop(own);
 		return 1;
 	}
 	return 0;

@@ -11,9 +11,6 @@
 #include "hv/sim/hypervisor/grant.h"
 #include "hv/sim/memory/page.h"
 
-/* The limit of an object: it bounds the journal (about 10 records a page when mapping). */
-#define PAGES_MAX 1024U
-
 static uint64_t entry(uint16_t flags, uint16_t domid, uint32_t frame)
 {
 	return (uint64_t)flags | (uint64_t)domid << 16 | (uint64_t)frame << 32;
@@ -93,8 +90,6 @@ int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_un
 
 	if (n == 0 || (notify && notify->offset != HV_NO_NOTIFY && n != 1))
 		return -EINVAL;
-	if (n > PAGES_MAX)
-		return -ENOSPC;
 	r = share_pages(xen, domain, n, &first);
 	if (r < 0)
 		return r;
@@ -199,8 +194,6 @@ int guest_map(struct xen *xen, uint16_t granter, const uint32_t *refs, uint32_t 
 	/* Linux' gntdev refuses to clear a byte of a read-only mapping. */
 	if (notify && notify->offset != HV_NO_NOTIFY && !writable)
 		return -EINVAL;
-	if (n > PAGES_MAX)
-		return -ENOSPC;
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
 	if (granter == DOMID_SELF)

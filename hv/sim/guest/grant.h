@@ -5,6 +5,10 @@
 
 #include "hv/sim/memory/xen.h"
 
+/*
+ * The caller has looked that n is SIM_SHARE_LIMIT at most: it bounds the journal (about 10 records
+ * a page when mapping).
+ */
 int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_unmap_notify *notify,
 	uint32_t *ret_refs, uint32_t *ret_first_page, uint32_t *ret_share);
 void guest_unshare(struct xen *xen, uint32_t share);

@@ -298,14 +298,11 @@ static int op_grant_share(struct hv *hv, uint16_t remote, size_t n,
 	struct hv_share **ret_share)
 {
 	struct sim_hv *h = sim_hv_of(hv);
-	_cleanup_free_ uint32_t *refs = n <= SIM_SHARE_LIMIT ? calloc(n, sizeof(*refs)) : NULL;
-	uint32_t first, index;
+	uint32_t refs[SIM_SHARE_LIMIT], first, index;
 	int r;
 
 	if (n > SIM_SHARE_LIMIT)
 		return -ENOSPC;
-	if (n && !refs)
-		return -ENOMEM;
 	r = guest_share(&h->xen, remote, (uint32_t)n, notify, refs, &first, &index);
 	if (r < 0)
 		return r;
@@ -355,12 +352,12 @@ static int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, si
 {
 	struct sim_hv *h = sim_hv_of(hv);
 	_cleanup_free_ struct hv_map *map = calloc(1, sizeof(*map));
-	_cleanup_free_ uint32_t *pages = n <= SIM_SHARE_LIMIT ? calloc(n, sizeof(*pages)) : NULL;
+	uint32_t pages[SIM_SHARE_LIMIT];
 	int r;
 
 	if (n > SIM_SHARE_LIMIT)
 		return -ENOSPC;
-	if (!map || (n && !pages))
+	if (!map)
 		return -ENOMEM;
 	r = guest_map(&h->xen, remote, refs, (uint32_t)n, writable, notify, pages, &map->index);
 	if (r < 0)
@@ -456,27 +453,20 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-void sim_hv_forget(struct sim_hv *h)
+/* The toolstack gives back all that the slot holds; the objects are freed here. */
+static void op_close(struct hv *hv)
 {
+	struct sim_hv *h = sim_hv_of(hv);
 	struct hv_map *map;
 
-	for (uint32_t i = 0; i < SIM_MAX_RINGS; i++) {
+	h->toolstack->detach(h);
+	for (uint32_t i = 0; i < SIM_MAX_RINGS; i++)
 		free(h->rings[i]);
-		h->rings[i] = NULL;
-	}
 	while ((map = LIST_FIRST(&h->maps))) {
 		(void)munmap(map->address, map->len);
 		LIST_REMOVE(map, entries);
 		free(map);
 	}
-}
-
-static void op_close(struct hv *hv)
-{
-	struct sim_hv *h = sim_hv_of(hv);
-
-	h->toolstack->detach(h);
-	sim_hv_forget(h);
 	h->toolstack->release(h);
 	free(h);
 }

@@ -51,7 +51,5 @@ extern const struct hv_ops sim_hv_ops;
 
 /* The caller has filled in all but hv, rings, maps. */
 void sim_hv_init(struct sim_hv *h);
-/* Frees the objects, but gives nothing back: the process "died". */
-void sim_hv_forget(struct sim_hv *h);
 
 #endif

@@ -54,7 +54,7 @@ struct deterministic {
 struct sim {
 	struct authority authority;
 	struct sim_hv *handles[SIM_MAX_SLOTS]; /* borrowed: those that are open */
-	unsigned int n_ref;		       /* sim_free, and each handle */
+	_Atomic unsigned int n_ref;	       /* sim_free, and each handle */
 	struct deterministic *det;	       /* owned; NULL: not in that mode */
 };
 

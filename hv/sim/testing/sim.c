@@ -37,24 +37,9 @@ static const struct xen_ops sim_xen_ops = {
 	.stuck = NULL,
 };
 
-static void enter(struct sim *sim)
-{
-	(void)pthread_mutex_lock(&sim->authority.mutex);
-}
-
-static void leave(struct sim *sim)
-{
-	(void)pthread_mutex_unlock(&sim->authority.mutex);
-}
-
 static void sim_unref(struct sim *sim)
 {
-	unsigned int left;
-
-	enter(sim);
-	left = --sim->n_ref;
-	leave(sim);
-	if (left)
+	if (atomic_fetch_sub(&sim->n_ref, 1) > 1)
 		return;
 	det_free(sim);
 	authority_fini(&sim->authority);
@@ -97,16 +82,16 @@ static void ts_introduce(struct sim_hv *h, uint32_t slot, uint32_t generation)
 {
 }
 
+/* Once: its domain may die before it. The object stays until its owner closes or kills it. */
 static void ts_detach(struct sim_hv *h)
 {
 	struct sim *sim = sim_of(&h->xen);
 
-	enter(sim);
-	if (sim->handles[h->xen.slot] == h) { /* else its domain died before it */
-		sim->handles[h->xen.slot] = NULL;
-		authority_detach(&sim->authority, h->xen.slot);
-	}
-	leave(sim);
+	LOCKED(&sim->authority);
+	if (sim->handles[h->xen.slot] != h)
+		return;
+	sim->handles[h->xen.slot] = NULL;
+	authority_detach(&sim->authority, h->xen.slot);
 }
 
 static void ts_release(struct sim_hv *h)
@@ -130,46 +115,31 @@ int sim_hv_open(struct sim *sim, uint16_t domid, struct hv **ret_hv)
 
 	if (!h)
 		return -ENOMEM;
-	enter(sim);
+	LOCKED(a);
 	index = sim_domain_find(&a->xen, domid);
 	r = index == DOMAIN_NONE ? -EHOSTUNREACH : authority_attach(a, index, getpid(), &slot);
-	if (r == 0) {
-		xen_init(&h->xen, a->xen.seg, slot);
-		h->xen.ops = &sim_xen_ops;
-		h->xen.ops_arg = a;
-		h->memfd = a->memfd;
-		h->event_fd = a->event_fds[slot];
-		h->toolstack = &sim_toolstack_ops;
-		sim_hv_init(h);
-		det_attach(sim, &h->xen);
-		if (sim->det)
-			det_wrap_handle(h);
-		sim->handles[slot] = h;
-		sim->n_ref++;
-		*ret_hv = &steal_ptr(h)->hv;
-	}
-	leave(sim);
-	return r;
+	if (r < 0)
+		return r;
+	xen_init(&h->xen, a->xen.seg, slot);
+	h->xen.ops = &sim_xen_ops;
+	h->xen.ops_arg = a;
+	h->memfd = a->memfd;
+	h->event_fd = a->event_fds[slot];
+	h->toolstack = &sim_toolstack_ops;
+	sim_hv_init(h);
+	det_attach(sim, &h->xen);
+	if (sim->det)
+		det_wrap_handle(h);
+	sim->handles[slot] = h;
+	atomic_fetch_add(&sim->n_ref, 1);
+	*ret_hv = &steal_ptr(h)->hv;
+	return 0;
 }
 
-/* The slot dies; the object stays until its owner closes or kills it. */
-static void handle_die(struct sim *sim, struct sim_hv *h)
-{
-	sim->handles[h->xen.slot] = NULL;
-	authority_detach(&sim->authority, h->xen.slot);
-}
-
+/* As closing, but that deterministic mode hears nothing: a kernel does the same in either case. */
 void sim_hv_kill(struct sim *sim, struct hv *hv)
 {
-	struct sim_hv *h = container_of(hv, struct sim_hv, hv);
-
-	enter(sim);
-	if (sim->handles[h->xen.slot] == h)
-		handle_die(sim, h);
-	leave(sim);
-	sim_hv_forget(h);
-	free(h);
-	sim_unref(sim);
+	sim_hv_ops.close(hv);
 }
 
 /* ---- domains --------------------------------------------------------------------------- */
@@ -226,20 +196,19 @@ int sim_domain_destroy(struct sim *sim, uint16_t domid)
 
 	if (domid == 0)
 		return -EPERM;
-	enter(sim);
+	LOCKED(&sim->authority);
 	r = domain_live(sim, domid, &index);
-	if (r == 0) {
-		authority_domain_kill(&sim->authority, index);
-		for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++)
-			if (sim->handles[i] && slot_domain(&sim->authority.xen, i) == index)
-				handle_die(sim, sim->handles[i]);
-		if (sim->det) {
-			det_trace(sim, "main", "domain %u is destroyed", domid);
-			det_tasks_of_domain_end(sim, domid);
-		}
+	if (r < 0)
+		return r;
+	authority_domain_kill(&sim->authority, index);
+	for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++)
+		if (sim->handles[i] && slot_domain(&sim->authority.xen, i) == index)
+			ts_detach(sim->handles[i]);
+	if (sim->det) {
+		det_trace(sim, "main", "domain %u is destroyed", domid);
+		det_tasks_of_domain_end(sim, domid);
 	}
-	leave(sim);
-	return r;
+	return 0;
 }
 
 int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused)
@@ -317,11 +286,8 @@ int sim_pages_alloc(struct xen *xen, uint16_t domid, uint32_t n, uint64_t *ret_g
 	index = sim_domain_find(xen, domid);
 	r = index == DOMAIN_NONE ? -ESRCH
 				 : pages_alloc_locked(xen, index, SIM_PAGE_RAM, 0, n, &first);
-	if (r < 0) {
-		txn_abort(xen);
+	if (txn_end(xen, r) < 0)
 		return r;
-	}
-	txn_commit(xen);
 	pages_zero(xen, first, n);
 	*ret_gfn = first;
 	return 0;

@@ -21,16 +21,6 @@
 
 #define DOMID_LAST 0x7fefU
 
-static void mutex_unlock_p(pthread_mutex_t **mutex)
-{
-	(void)pthread_mutex_unlock(*mutex);
-}
-
-/* Holds the mutex, which is recursive, until the end of the block. */
-#define LOCKED(a)                                                                                  \
-	_cleanup_(mutex_unlock_p) pthread_mutex_t *_mutex = &(a)->mutex;                           \
-	(void)pthread_mutex_lock(_mutex)
-
 /* May be called with the mutex held, or not: an eventfd changes only while its slot is free. */
 void authority_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 {

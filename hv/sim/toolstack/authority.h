@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "hv/sim/toolstack/store.h"
 #include "hv/sim/memory/xen.h"
 #include "hv/sim/wire/protocol.h"
@@ -25,6 +26,16 @@ struct authority {
 	uint16_t next_domid;
 	uint8_t domain_flags; /* SIM_DOMAIN_*, of every domain: from the environment */
 };
+
+static inline void mutex_unlock_p(pthread_mutex_t **mutex)
+{
+	(void)pthread_mutex_unlock(*mutex);
+}
+
+/* Holds the mutex, which is recursive, until the end of the block. */
+#define LOCKED(a)                                                                                  \
+	_cleanup_(mutex_unlock_p) pthread_mutex_t *_mutex = &(a)->mutex;                           \
+	(void)pthread_mutex_lock(_mutex)
 
 int authority_init(struct authority *a);
 void authority_fini(struct authority *a);
