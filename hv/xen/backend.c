@@ -18,14 +18,8 @@ static void silent_message(struct xentoollog_logger *logger, xentoollog_level le
 {
 }
 
-static void silent_destroy(struct xentoollog_logger *logger)
-{
-}
-
-struct xentoollog_logger xen_silence = {
-	.vmessage = silent_message,
-	.destroy = silent_destroy,
-};
+/* Without `destroy`: the libraries destroy only a logger that they have made. */
+struct xentoollog_logger xen_silence = {.vmessage = silent_message};
 
 /* ---- the descriptor ---------------------------------------------------------------------- */
 

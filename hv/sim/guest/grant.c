@@ -65,22 +65,6 @@ static int share_locked(struct xen *xen, uint32_t domain, uint16_t remote, uint3
 	return notify_arm_locked(xen, domain, xen->slot, &share->notify, notify, first);
 }
 
-/* The pages carry the slot as a ring's do until they are shared: killed between, they come back. */
-static int share_pages(struct xen *xen, uint32_t domain, uint32_t n, uint32_t *ret_first)
-{
-	struct sim_domain *d = domain_at(xen, domain);
-	int r;
-
-	if (guest_begin(xen) < 0)
-		return -ENODEV;
-	r = d->n_shared + n > SIM_SHARE_LIMIT || xen_fault(xen, SIM_FAULT_SHARE_ENOSPC)
-		    ? -ENOSPC
-		    : pages_alloc_locked(xen, domain, SIM_PAGE_RING, xen->slot + 1, n, ret_first);
-	if (txn_end(xen, r) == 0)
-		pages_zero(xen, *ret_first, n);
-	return r;
-}
-
 int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_unmap_notify *notify,
 	uint32_t *ret_refs, uint32_t *ret_first_page, uint32_t *ret_share)
 {
@@ -90,7 +74,10 @@ int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_un
 
 	if (n == 0 || (notify && notify->offset != HV_NO_NOTIFY && n != 1))
 		return -EINVAL;
-	r = share_pages(xen, domain, n, &first);
+	/* Looked at again under the lock. */
+	if (peek(&d->n_shared) + n > SIM_SHARE_LIMIT || xen_fault(xen, SIM_FAULT_SHARE_ENOSPC))
+		return -ENOSPC;
+	r = guest_pages_get(xen, n, &first);
 	if (r < 0)
 		return r;
 	if (guest_begin(xen) < 0)
@@ -101,9 +88,7 @@ int guest_share(struct xen *xen, uint16_t remote, uint32_t n, const struct hv_un
 	if (r == 0)
 		txn_set(xen, &d->n_shared, d->n_shared + n);
 	if (txn_end(xen, r) < 0) {
-		txn_begin(xen);
-		pages_free_locked(xen, first, n);
-		txn_commit(xen);
+		guest_pages_put(xen, first, n);
 		return r;
 	}
 	*ret_first_page = first;

@@ -31,25 +31,6 @@ static uint32_t aport_free(struct xen *xen, uint32_t domain, uint16_t partner)
 	return aport;
 }
 
-static int pages_get(struct xen *xen, uint32_t domain, uint32_t n, uint32_t *ret_first)
-{
-	int r;
-
-	if (guest_begin(xen) < 0)
-		return -ENODEV;
-	r = pages_alloc_locked(xen, domain, SIM_PAGE_RING, xen->slot + 1, n, ret_first);
-	if (txn_end(xen, r) == 0)
-		pages_zero(xen, *ret_first, n);
-	return r;
-}
-
-static void pages_put(struct xen *xen, uint32_t first, uint32_t n)
-{
-	txn_begin(xen);
-	pages_free_locked(xen, first, n);
-	txn_commit(xen);
-}
-
 int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint32_t len,
 	uint32_t *ret_index, uint32_t *ret_aport, uint32_t *ret_first_page)
 {
@@ -68,7 +49,7 @@ int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint3
 	if (len < ARGO_RING_LEN_MIN || len > ARGO_RING_LEN_MAX || (len & 15))
 		return -EINVAL;
 	req.n_pages = (len + (uint32_t)sizeof(xen_argo_ring_t) + HV_PAGE_SIZE - 1) / HV_PAGE_SIZE;
-	r = pages_get(xen, domain, req.n_pages, &req.first_page);
+	r = guest_pages_get(xen, req.n_pages, &req.first_page);
 	if (r < 0)
 		return r;
 	if (guest_begin(xen) < 0)
@@ -78,7 +59,7 @@ int guest_ring_register(struct xen *xen, uint32_t aport, uint16_t partner, uint3
 	r = argo_register_locked(xen, domain, &req, ret_index, &commit);
 	if (r < 0) {
 		txn_abort(xen);
-		pages_put(xen, req.first_page, req.n_pages);
+		guest_pages_put(xen, req.first_page, req.n_pages);
 		return r;
 	}
 	txn_set(xen, &domain_at(xen, domain)->rings[*ret_index].owner, xen->slot + 1);
@@ -139,15 +120,14 @@ int guest_ring_watch(struct xen *xen, uint32_t index, bool on)
 
 /* Under every lock: what to wait for is noted in the own ring, and in the destination's. */
 static int ring_send_all(struct xen *xen, struct sim_ring *ring, uint32_t domain,
-	const xen_argo_send_addr_t *addr, const xen_argo_iov_t *iov, uint32_t n_iov,
-	uint32_t message_type)
+	const xen_argo_send_addr_t *addr, const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type)
 {
 	uint32_t len = 0;
 	int r;
 
 	if (guest_begin(xen) < 0)
 		return -ENODEV;
-	r = argo_sendv_locked(xen, domain, addr, iov, n_iov, message_type, true);
+	r = argo_sendv_locked(xen, domain, addr, iov, n_iov, type, true);
 	if (r == -EAGAIN && ring->used && ring->owner == xen->slot + 1) {
 		for (uint32_t i = 0; i < n_iov; i++)
 			len += iov[i].iov_len;
@@ -164,7 +144,7 @@ static int ring_send_all(struct xen *xen, struct sim_ring *ring, uint32_t domain
 
 /* addr's source is stamped by whoever registered the ring: one process cannot speak as another. */
 int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type)
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type)
 {
 	uint32_t domain = slot_domain(xen, xen->slot);
 	struct sim_ring *ring = &domain_at(xen, domain)->rings[index];
@@ -174,12 +154,11 @@ int guest_ring_send(struct xen *xen, uint32_t index, const xen_argo_send_addr_t 
 	if (!peek(&ring->want) && argo_begin_sendv(xen, addr->dst.domain_id, &txn)) {
 		r = -ENODEV;
 		if (slot_is_live(&txn))
-			r = argo_sendv_now_locked(
-				&txn, domain, addr, iov, n_iov, message_type, true);
+			r = argo_sendv_now_locked(&txn, domain, addr, iov, n_iov, type, true);
 		txn_commit(&txn);
 	}
 	if (r == -EAGAIN)
-		r = ring_send_all(xen, ring, domain, addr, iov, n_iov, message_type);
+		r = ring_send_all(xen, ring, domain, addr, iov, n_iov, type);
 	return r;
 }
 

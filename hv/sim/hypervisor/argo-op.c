@@ -28,7 +28,7 @@ bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn
 }
 
 /* fill_ring_data */
-static int ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_ent_t *ent)
+static void ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_ent_t *ent)
 {
 	uint32_t target = sim_domain_find(xen, ent->ring.domain_id), space;
 	uint16_t self = domain_at(xen, domain)->domid;
@@ -36,10 +36,10 @@ static int ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_e
 
 	ent->flags = 0;
 	if (target == DOMAIN_NONE || !domain_has_argo(domain_at(xen, target)))
-		return 0;
+		return;
 	ring = argo_match(xen, target, ent->ring.aport, self, NULL);
 	if (!ring)
-		return 0;
+		return;
 	ent->flags |= XEN_ARGO_RING_EXISTS;
 	ent->max_message_size = ring->len - 16 - 16;
 	if (ring->partner == XEN_ARGO_DOMID_ANY)
@@ -55,7 +55,6 @@ static int ring_data_fill(struct xen *xen, uint32_t domain, xen_argo_ring_data_e
 	}
 	if (space == ent->max_message_size)
 		ent->flags |= XEN_ARGO_RING_EMPTY;
-	return 0;
 }
 
 /* notify: the caller's own rings first, then answers, entry by entry. */
@@ -127,7 +126,7 @@ static long op_unregister(struct xen *xen, uint32_t domain, const void *arg1, co
 
 /* A transaction of its own; under every lock only where the sender has to wait for room. */
 static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const void *arg2,
-	uint32_t n_iov, uint32_t message_type)
+	uint32_t n_iov, uint32_t type)
 {
 	xen_argo_iov_t iov[XEN_ARGO_MAXIOV];
 	xen_argo_send_addr_t addr;
@@ -146,15 +145,14 @@ static long op_sendv(struct xen *xen, uint16_t domid, const void *arg1, const vo
 	if (argo_begin_sendv(xen, addr.dst.domain_id, &txn)) {
 		r = -ESRCH;
 		if (sim_domain_find(&txn, domid) == domain)
-			r = argo_sendv_now_locked(
-				&txn, domain, &addr, iov, n_iov, message_type, false);
+			r = argo_sendv_now_locked(&txn, domain, &addr, iov, n_iov, type, false);
 		txn_commit(&txn);
 	}
 	if (r == -EAGAIN) {
 		txn_begin(xen);
 		r = -ESRCH;
 		if (sim_domain_find(xen, domid) == domain)
-			r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, message_type, false);
+			r = argo_sendv_locked(xen, domain, &addr, iov, n_iov, type, false);
 		txn_commit(xen);
 	}
 	/*

@@ -126,14 +126,14 @@ static int sendv_check(struct xen *xen, uint32_t domain, const xen_argo_send_add
 }
 
 int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type, bool trusted)
 {
 	uint32_t target, index, len;
 	int r = sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
 
 	if (r == 0)
 		r = ring_insert(xen, target, index, addr->src.aport, domain_at(xen, domain)->domid,
-			iov, n_iov, message_type, len, trusted);
+			iov, n_iov, type, len, trusted);
 	if (r < 0)
 		return r;
 	virq_argo_locked(xen, target);
@@ -141,7 +141,7 @@ int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_
 }
 
 int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted)
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type, bool trusted)
 {
 	uint32_t target, index, len;
 	int r = 0;
@@ -154,7 +154,7 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 		if (r < 0)
 			return r;
 	}
-	r = argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
+	r = argo_sendv_now_locked(xen, domain, addr, iov, n_iov, type, trusted);
 	if (r != -EAGAIN)
 		return r;
 	(void)sendv_check(xen, domain, addr, iov, n_iov, &target, &index, &len);
@@ -168,5 +168,5 @@ int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr
 	 * queued: a needless wake-up at worst.
 	 */
 	atomic_thread_fence(memory_order_seq_cst);
-	return argo_sendv_now_locked(xen, domain, addr, iov, n_iov, message_type, trusted);
+	return argo_sendv_now_locked(xen, domain, addr, iov, n_iov, type, trusted);
 }

@@ -53,8 +53,8 @@ bool argo_begin_sendv(struct xen *xen, uint16_t destination, struct xen *ret_txn
  * caller commits the latter also when it fails with EAGAIN.
  */
 int argo_sendv_now_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type, bool trusted);
 int argo_sendv_locked(struct xen *xen, uint32_t domain, const xen_argo_send_addr_t *addr,
-	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t message_type, bool trusted);
+	const xen_argo_iov_t *iov, uint32_t n_iov, uint32_t type, bool trusted);
 
 #endif

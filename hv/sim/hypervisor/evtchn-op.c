@@ -129,40 +129,39 @@ union evtchn_arg {
 	evtchn_unmask_t unmask;
 };
 
-static int evtchn_dispatch(struct xen *xen, uint32_t domain, int cmd, union evtchn_arg *arg)
+static int evtchn_dispatch(struct xen *xen, uint32_t domain, int cmd, union evtchn_arg *op)
 {
 	switch (cmd) {
 	case EVTCHNOP_alloc_unbound:
-		return evtchn_alloc_unbound_locked(xen, domain, arg->alloc_unbound.dom,
-			arg->alloc_unbound.remote_dom, &arg->alloc_unbound.port);
+		return evtchn_alloc_unbound_locked(xen, domain, op->alloc_unbound.dom,
+			op->alloc_unbound.remote_dom, &op->alloc_unbound.port);
 	case EVTCHNOP_bind_interdomain:
-		return evtchn_bind_interdomain_locked(xen, domain, arg->bind_interdomain.remote_dom,
-			arg->bind_interdomain.remote_port, &arg->bind_interdomain.local_port);
+		return evtchn_bind_interdomain_locked(xen, domain, op->bind_interdomain.remote_dom,
+			op->bind_interdomain.remote_port, &op->bind_interdomain.local_port);
 	case EVTCHNOP_bind_virq:
-		return evtchn_bind_virq_locked(xen, domain, arg->bind_virq.virq,
-			arg->bind_virq.vcpu, &arg->bind_virq.port);
+		return evtchn_bind_virq_locked(
+			xen, domain, op->bind_virq.virq, op->bind_virq.vcpu, &op->bind_virq.port);
 	case EVTCHNOP_bind_pirq:
-		return evtchn_bind_pirq_locked(xen, domain, &arg->bind_pirq);
+		return evtchn_bind_pirq_locked(xen, domain, &op->bind_pirq);
 	case EVTCHNOP_bind_ipi:
-		return evtchn_bind_ipi_locked(xen, domain, &arg->bind_ipi);
+		return evtchn_bind_ipi_locked(xen, domain, &op->bind_ipi);
 	case EVTCHNOP_bind_vcpu:
-		return evtchn_bind_vcpu_locked(
-			xen, domain, arg->bind_vcpu.port, arg->bind_vcpu.vcpu);
+		return evtchn_bind_vcpu_locked(xen, domain, op->bind_vcpu.port, op->bind_vcpu.vcpu);
 	case EVTCHNOP_set_priority:
 		return evtchn_set_priority_locked(
-			xen, domain, arg->set_priority.port, arg->set_priority.priority);
+			xen, domain, op->set_priority.port, op->set_priority.priority);
 	case EVTCHNOP_init_control:
-		return fifo_init_control_locked(xen, domain, &arg->init_control);
+		return fifo_init_control_locked(xen, domain, &op->init_control);
 	case EVTCHNOP_expand_array:
-		return fifo_expand_array_locked(xen, domain, arg->expand_array.array_gfn);
+		return fifo_expand_array_locked(xen, domain, op->expand_array.array_gfn);
 	case EVTCHNOP_close:
-		return evtchn_close_locked(xen, domain, arg->close.port);
+		return evtchn_close_locked(xen, domain, op->close.port);
 	case EVTCHNOP_send:
-		return evtchn_send_locked(xen, domain, arg->send.port);
+		return evtchn_send_locked(xen, domain, op->send.port);
 	case EVTCHNOP_status:
-		return evtchn_status_locked(xen, domain, &arg->status);
+		return evtchn_status_locked(xen, domain, &op->status);
 	default:
-		return evtchn_unmask_locked(xen, domain, arg->unmask.port);
+		return evtchn_unmask_locked(xen, domain, op->unmask.port);
 	}
 }
 
@@ -186,23 +185,18 @@ static const struct {
 	[EVTCHNOP_set_priority] = {sizeof(evtchn_set_priority_t), false},
 };
 
-/* The two that change nothing but what is pending, in one domain. */
-static int evtchn_use(struct xen *xen, uint16_t domid, int cmd, union evtchn_arg *arg)
+/* Sending and unmasking change nothing but what is pending, in one domain. */
+static void begin(
+	struct xen *xen, uint32_t domain, int cmd, const union evtchn_arg *arg, struct xen *ret_txn)
 {
-	uint32_t domain = sim_domain_find(xen, domid);
-	struct xen txn;
-	int r = -ESRCH;
-
-	if (domain == DOMAIN_NONE)
-		return -ESRCH;
-	if (cmd == EVTCHNOP_send)
-		evtchn_begin_send(xen, domain, arg->send.port, &txn);
-	else
-		txn_begin_domain(xen, domain, &txn);
-	if (sim_domain_find(&txn, domid) == domain)
-		r = evtchn_dispatch(&txn, domain, cmd, arg);
-	txn_commit(&txn);
-	return r;
+	if (cmd == EVTCHNOP_send) {
+		evtchn_begin_send(xen, domain, arg->send.port, ret_txn);
+	} else if (cmd == EVTCHNOP_unmask) {
+		txn_begin_domain(xen, domain, ret_txn);
+	} else {
+		txn_begin(xen);
+		*ret_txn = *xen;
+	}
 }
 
 /* do_event_channel_op: the argument is copied in, then the operation done, then copied out. */
@@ -210,22 +204,24 @@ static int evtchn_do(struct xen *xen, uint16_t domid, int cmd, void *arg)
 {
 	union evtchn_arg copy = {0};
 	uint32_t domain;
+	struct xen txn;
 	int r;
 
-	if (cmd < 0 || (size_t)cmd >= sizeof(operations) / sizeof(operations[0]) ||
-		!operations[cmd].size)
+	if (cmd < 0 || (size_t)cmd >= ARRAY_SIZE(operations) || !operations[cmd].size)
 		return -ENOSYS;
 	if (guest_read(xen, &copy, arg, operations[cmd].size, false) < 0)
 		return -EFAULT;
 	if (cmd == EVTCHNOP_reset)
 		return evtchn_reset(xen, domid, copy.reset.dom);
-	if (cmd == EVTCHNOP_send || cmd == EVTCHNOP_unmask)
-		return evtchn_use(xen, domid, cmd, &copy);
-	txn_begin(xen);
 	domain = sim_domain_find(xen, domid);
-	r = domain == DOMAIN_NONE ? -ESRCH : evtchn_dispatch(xen, domain, cmd, &copy);
+	if (domain == DOMAIN_NONE)
+		return -ESRCH;
+	begin(xen, domain, cmd, &copy, &txn);
+	r = -ESRCH;
+	if (sim_domain_find(&txn, domid) == domain)
+		r = evtchn_dispatch(&txn, domain, cmd, &copy);
 	/* Also after a failure: a bucket that became valid stays so; nothing else changed. */
-	txn_commit(xen);
+	txn_commit(&txn);
 	if (r < 0)
 		return r;
 	/* As in Xen, where a port that the guest was not told of stays allocated. */

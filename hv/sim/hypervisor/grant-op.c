@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/macro.h"
 #include "hv/sim/hypervisor/access.h"
 #include "hv/sim/hypervisor/evtchn.h"
 #include "hv/sim/hypervisor/fault.h"
@@ -341,8 +342,7 @@ static int one(struct xen *xen, uint32_t domain, unsigned int cmd, uint8_t *uop,
 	return guest_write(xen, uop + many[cmd].status_offset, &status, sizeof(status));
 }
 
-static int grant_do(
-	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
+static int grant_do(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int n)
 {
 	uint32_t domain = sim_domain_find(xen, domid);
 	uint32_t argument = cmd >> CMD_BITS;
@@ -351,10 +351,10 @@ static int grant_do(
 	if (domain == DOMAIN_NONE)
 		return -ESRCH;
 	cmd &= (1U << CMD_BITS) - 1;
-	if ((int)count < 0 || (argument && cmd != GNTTABOP_cache_flush))
+	if ((int)n < 0 || (argument && cmd != GNTTABOP_cache_flush))
 		return -EINVAL;
-	if (cmd < sizeof(many) / sizeof(many[0]) && many[cmd].size) {
-		for (unsigned int i = 0; i < count && r == 0; i++)
+	if (cmd < ARRAY_SIZE(many) && many[cmd].size) {
+		for (unsigned int i = 0; i < n && r == 0; i++)
 			r = one(xen, domain, cmd, (uint8_t *)uop + i * many[cmd].size, &argument);
 		return r;
 	}
@@ -365,16 +365,16 @@ static int grant_do(
 	if (cmd != GNTTABOP_query_size && cmd != GNTTABOP_setup_table &&
 		cmd != GNTTABOP_get_status_frames)
 		return -ENOSYS;
-	if (count != 1)
+	if (n != 1)
 		return -EINVAL;
 	return cmd == GNTTABOP_query_size    ? query_size(xen, domain, uop)
 	       : cmd == GNTTABOP_setup_table ? setup_table(xen, domain, uop)
 					     : get_status_frames(xen, domain, uop);
 }
 
-int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count)
+int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int n)
 {
 	hypercall_enter(xen);
 	return (int)hypercall_leave(
-		xen, domid, "grant_table_op", cmd, grant_do(xen, domid, cmd, uop, count));
+		xen, domid, "grant_table_op", cmd, grant_do(xen, domid, cmd, uop, n));
 }

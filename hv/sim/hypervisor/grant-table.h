@@ -31,8 +31,7 @@ static inline uint32_t grant_n_entries(const struct sim_domain *d)
 struct grant_entry grant_entry_read(const struct sim_domain *d, uint32_t ref);
 void grant_entry_swap_locked(struct xen *xen, struct sim_domain *d, uint32_t a, uint32_t b);
 /* A transfer's end. */
-void grant_entry_complete_locked(
-	struct xen *xen, struct sim_domain *d, uint32_t ref, uint64_t frame);
+void grant_entry_finish_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, uint64_t frame);
 /* EBUSY, ERANGE */
 int grant_version_set_locked(struct xen *xen, struct sim_domain *d, uint32_t version);
 /* The bits of the entry, or of its status. */
@@ -42,10 +41,9 @@ void grant_status_change_locked(
 /* The counters of pins have 8 bits, of which Xen keeps the highest free. */
 bool grant_pins_overflow(const struct sim_active_grant *active, uint32_t flags);
 /* _set_status: the entry says that it is in use. */
-void grant_status_set_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable);
+void grant_status_set_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, bool writable);
 /* reduce_status_for_pin: the entry says no more than what it is pinned for. */
-void grant_status_reduce_locked(
-	struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable);
+void grant_status_reduce_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, bool writable);
 /* NULL: no mapping of this domain's. */
 struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle);
 /* GNTMAP_host_map, GNTMAP_device_map, both or none of what is mapped; with the last, the handle. */

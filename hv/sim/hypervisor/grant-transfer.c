@@ -62,6 +62,6 @@ int16_t grant_transfer_locked(struct xen *xen, uint32_t domain, const gnttab_tra
 	if (entry.flags != GTF_accept_transfer || entry.domid != d->domid)
 		return GNTST_general_error;
 	txn_set(xen, &xen->seg->pages[page], SIM_PAGE(target, SIM_PAGE_RAM, 0, 0));
-	grant_entry_complete_locked(xen, rd, op->ref, page);
+	grant_entry_finish_locked(xen, rd, op->ref, page);
 	return GNTST_okay;
 }

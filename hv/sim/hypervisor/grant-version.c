@@ -63,8 +63,7 @@ void grant_entry_swap_locked(struct xen *xen, struct sim_domain *d, uint32_t a, 
 	}
 }
 
-void grant_entry_complete_locked(
-	struct xen *xen, struct sim_domain *d, uint32_t ref, uint64_t frame)
+void grant_entry_finish_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, uint64_t frame)
 {
 	uint64_t *word = &d->grants[ref * d->grant_version];
 	uint64_t header = *word | GTF_transfer_committed | GTF_transfer_completed;

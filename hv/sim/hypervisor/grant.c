@@ -21,8 +21,7 @@ static_assert(SIM_POOL_PAGES <= 1U << 16, "sim_active_grant.frame");
  * entry is the granter's to write at any time: what counts while it is pinned is what was seen
  * when it was.
  */
-static int entry_pin(
-	struct xen *xen, uint32_t granter, uint32_t ref, uint16_t mapper, bool writable)
+static int entry_pin(struct xen *xen, uint32_t granter, uint32_t ref, uint16_t self, bool writable)
 {
 	struct sim_domain *rd = domain_at(xen, granter);
 	struct grant_entry entry = grant_entry_read(rd, ref);
@@ -30,7 +29,7 @@ static int entry_pin(
 	bool pinned = active->n_readers || active->n_writers;
 
 	if (!pinned && ((entry.flags & (GTF_type_mask | GTF_sub_page)) != GTF_permit_access ||
-			       entry.domid != mapper))
+			       entry.domid != self))
 		return GNTST_general_error;
 	if (writable && (entry.flags & GTF_readonly))
 		return GNTST_general_error;
@@ -41,7 +40,7 @@ static int entry_pin(
 	}
 	grant_status_set_locked(xen, rd, ref, writable);
 	if (!pinned) {
-		txn_set(xen, &active->domid, mapper);
+		txn_set(xen, &active->domid, self);
 		txn_set(xen, &active->frame, (uint16_t)entry.frame);
 	}
 	return GNTST_okay;
@@ -127,22 +126,22 @@ struct sim_track *grant_track(struct xen *xen, uint32_t domain, uint32_t handle)
 	return &xen->seg->tracks[handle];
 }
 
-void grant_status_set_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)
+void grant_status_set_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, bool writable)
 {
 	grant_status_change_locked(
-		xen, rd, ref, (uint16_t)(GTF_reading | (writable ? GTF_writing : 0U)), 0);
+		xen, d, ref, (uint16_t)(GTF_reading | (writable ? GTF_writing : 0U)), 0);
 }
 
-void grant_status_reduce_locked(struct xen *xen, struct sim_domain *rd, uint32_t ref, bool writable)
+void grant_status_reduce_locked(struct xen *xen, struct sim_domain *d, uint32_t ref, bool writable)
 {
-	const struct sim_active_grant *active = &rd->active[ref];
+	const struct sim_active_grant *active = &d->active[ref];
 	uint16_t unused = 0;
 
 	if (writable && !active->n_writers)
 		unused |= GTF_writing;
 	if (!active->n_writers && !active->n_readers)
 		unused |= GTF_reading;
-	grant_status_change_locked(xen, rd, ref, 0, unused);
+	grant_status_change_locked(xen, d, ref, 0, unused);
 }
 
 void grant_page_free_locked(struct xen *xen, uint32_t page)

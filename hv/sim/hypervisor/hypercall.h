@@ -14,7 +14,6 @@
 int evtchn_op(struct xen *xen, uint16_t domid, int cmd, void *arg);
 long argo_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *arg1, void *arg2,
 	unsigned long arg3, unsigned long arg4);
-int grant_table_op(
-	struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int count);
+int grant_table_op(struct xen *xen, uint16_t domid, unsigned int cmd, void *uop, unsigned int n);
 
 #endif

@@ -14,8 +14,7 @@
 #include "hv/sim/memory/journal.h"
 
 /* The two-level scan: the selector's words, then their bits that are pending and not masked. */
-static void scan_2l(
-	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg)
+static void scan_2l(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler fn, void *arg)
 {
 	struct sim_domain *d = domain_at(xen, domain);
 	uint64_t words = atomic_exchange(&d->info.vcpu[vcpu].selector, 0);
@@ -26,7 +25,7 @@ static void scan_2l(
 			atomic_load(&d->info.pending[word]) & ~atomic_load(&d->info.mask[word]);
 
 		for (; bits; bits &= bits - 1)
-			handle(xen, domain, word * 64 + (uint32_t)__builtin_ctzll(bits), arg);
+			fn(xen, domain, word * 64 + (uint32_t)__builtin_ctzll(bits), arg);
 	}
 }
 
@@ -52,8 +51,7 @@ static bool word_is_deliverable(_Atomic uint32_t *word)
  * The walk: the highest priority that is ready, one event of it, and again. The head of a queue is
  * the guest's own until the queue is empty; then the control block has the next one.
  */
-static void walk_fifo(
-	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg)
+static void walk_fifo(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler fn, void *arg)
 {
 	struct sim_domain *d = domain_at(xen, domain);
 	struct evtchn_fifo_control_block *control = fifo_control(xen, d, vcpu);
@@ -74,19 +72,19 @@ static void walk_fifo(
 		if (!heads[q])
 			ready &= ~(1U << q);
 		if (word && word_is_deliverable(word))
-			handle(xen, domain, port, arg);
+			fn(xen, domain, port, arg);
 	}
 }
 
-void guest_upcall(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg)
+void guest_upcall(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler fn, void *arg)
 {
 	struct sim_vcpu_info *v = &domain_at(xen, domain)->info.vcpu[vcpu];
 
 	while (atomic_load(&v->upcall_pending) && atomic_exchange(&v->upcall_pending, 0))
 		if (domain_at(xen, domain)->fifo)
-			walk_fifo(xen, domain, vcpu, handle, arg);
+			walk_fifo(xen, domain, vcpu, fn, arg);
 		else
-			scan_2l(xen, domain, vcpu, handle, arg);
+			scan_2l(xen, domain, vcpu, fn, arg);
 }
 
 static void port_clear_pending(struct xen *xen, struct sim_domain *d, uint32_t port)

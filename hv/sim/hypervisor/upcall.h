@@ -13,8 +13,7 @@
  * whose handler leaves it pending is not looked at again before the next upcall.
  */
 typedef void (*upcall_handler)(struct xen *xen, uint32_t domain, uint32_t port, void *arg);
-void guest_upcall(
-	struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler handle, void *arg);
+void guest_upcall(struct xen *xen, uint32_t domain, uint32_t vcpu, upcall_handler fn, void *arg);
 /* The emulated kernel's own, after a commit. */
 void upcall_interrupt(struct xen *xen, uint32_t domain, uint32_t vcpu, struct kick_set *kicks);
 

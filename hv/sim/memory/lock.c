@@ -249,8 +249,8 @@ static uint32_t take_or_take_over(struct xen *xen, uint32_t guard, uint32_t mine
 	while (dead &&
 		!atomic_compare_exchange_strong_explicit(word_at(xen, guard), &(uint32_t){dead},
 			mine | LOCK_SLEEPERS, memory_order_acquire, memory_order_relaxed));
-	atomic_store_explicit(
-		&xen->seg->waits_for, 0, memory_order_relaxed); /* also a dead one's */
+	/* Also a dead one's. */
+	atomic_store_explicit(&xen->seg->waits_for, 0, memory_order_relaxed);
 	return dead;
 }
 

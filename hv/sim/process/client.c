@@ -49,8 +49,7 @@ static void peer_take(struct sim_client *c, const struct sim_slot_name *name, in
 }
 
 /* The request mutex is held. Returns what packet_recv does; a PEER is taken and gives 0 < n. */
-static ssize_t receive(
-	struct sim_client *c, struct sim_message *ret, int flags, int ret_fds[SIM_FDS_MAX])
+static ssize_t receive(struct sim_client *c, struct sim_message *ret, int flags, int ret_fds[])
 {
 	ssize_t n = packet_recv(c->socket, ret, ret_fds, flags);
 
@@ -259,7 +258,7 @@ static int attach(
 	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
 
 	if (strlen(domain) >= sizeof(message.attach.domain))
-		return sim_refuse(ret_reason, -EINVAL, "the domain's name is too long");
+		return refuse(ret_reason, -EINVAL, "the domain's name is too long");
 	strcpy(message.attach.domain, domain);
 	*ret_reason = "the emulator refused to let this process attach";
 	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), fds);
@@ -297,7 +296,7 @@ static int open_domain(
 
 	if (!h || !c) {
 		free(c);
-		return sim_refuse(ret_reason, -ENOMEM, "out of memory");
+		return refuse(ret_reason, -ENOMEM, "out of memory");
 	}
 	r = sim_connect(path, &c->socket, ret_reason);
 	if (r == 0)
@@ -321,16 +320,16 @@ int hv_open_sim(const char *spec, struct hv **ret_hv, const char **ret_reason)
 	char *hash;
 
 	if (strncmp(spec, "sim:", 4) != 0)
-		return sim_refuse(ret_reason, -EINVAL, "no such backend: say xen, or sim:PATH");
+		return refuse(ret_reason, -EINVAL, "no such backend: say xen, or sim:PATH");
 	path = strdup(spec + 4);
 	if (!path)
-		return sim_refuse(ret_reason, -ENOMEM, "out of memory");
+		return refuse(ret_reason, -ENOMEM, "out of memory");
 	hash = strchr(path, '#');
 	if (hash) {
 		*hash = 0;
 		domain = hash + 1;
 		if (!*domain)
-			return sim_refuse(ret_reason, -EINVAL, "no domain's name behind the #");
+			return refuse(ret_reason, -EINVAL, "no domain's name behind the #");
 	}
 	return open_domain(path, domain && *domain ? domain : "Domain-0", ret_hv, ret_reason);
 }

@@ -3,10 +3,7 @@
  * Looks at the whole segment and says what cannot be. Used after every test, and after every kill;
  * must never change anything.
  */
-#include "hv/sim/testing/check.h"
-
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/macro.h"
@@ -17,14 +14,16 @@
 #include "hv/sim/hypervisor/virq.h"
 #include "hv/sim/memory/page.h"
 #include "hv/sim/memory/slot.h"
+#include "hv/sim/testing/sim.h"
 
 struct check {
 	struct xen *xen;
 	FILE *out;
 	int n_bad;
-	uint16_t *n_notify; /* [domain][port]: armed notifies that were found */
-	uint16_t *readers;  /* [domain][ref]: mappings that were found */
-	uint16_t *writers;
+	/* Armed notifies, and mappings, that were found. */
+	uint16_t n_notify[SIM_MAX_DOMAINS][SIM_MAX_PORTS];
+	uint16_t readers[SIM_MAX_DOMAINS][SIM_MAX_GREFS]; /* by reference */
+	uint16_t writers[SIM_MAX_DOMAINS][SIM_MAX_GREFS];
 };
 
 __attribute__((format(printf, 2, 3))) static void bad(struct check *c, const char *format, ...)
@@ -107,9 +106,9 @@ static void check_port(struct check *c, uint32_t domain, uint32_t port)
 	struct sim_domain *d = domain_at(c->xen, domain);
 	const struct sim_port *p = port_entry(c->xen, d, port);
 
-	if (p->n_notify != c->n_notify[domain * SIM_MAX_PORTS + port])
+	if (p->n_notify != c->n_notify[domain][port])
 		bad(c, "d%u port %u: counts %u armed notifies, has %u", d->domid, port, p->n_notify,
-			c->n_notify[domain * SIM_MAX_PORTS + port]);
+			c->n_notify[domain][port]);
 	if (p->state == SIM_PORT_FREE) {
 		if (p->owner)
 			bad(c, "d%u port %u: free, but owned", d->domid, port);
@@ -265,8 +264,7 @@ static void check_ring(struct check *c, uint32_t domain, uint32_t i)
 {
 	const struct sim_domain *d = domain_at(c->xen, domain);
 	const struct sim_ring *ring = &d->rings[i];
-	uint32_t contiguous, partner = sim_domain_find(c->xen, ring->partner),
-			     found = SIM_MAX_RINGS;
+	uint32_t rest, partner = sim_domain_find(c->xen, ring->partner), found = SIM_MAX_RINGS;
 
 	if ((ring->len & 15) ||
 		ring->len + sizeof(xen_argo_ring_t) > (uint64_t)ring->n_pages * HV_PAGE_SIZE)
@@ -289,12 +287,11 @@ static void check_ring(struct check *c, uint32_t domain, uint32_t i)
 				bad(c, "d%u ring %u: d%u waits twice", d->domid, i,
 					ring->waiters[v].domid);
 	for (uint32_t page = 0; page < ring->n_pages; page++) {
-		const uint8_t *p = argo_ring_at(c->xen, ring, page * HV_PAGE_SIZE, &contiguous);
+		const uint8_t *p = argo_ring_at(c->xen, ring, page * HV_PAGE_SIZE, &rest);
 		uint64_t gfn = (uint64_t)(p - c->xen->pool) / HV_PAGE_SIZE;
 
 		if (!page_is_owned(c->xen, gfn, domain))
-			bad(c, "d%u ring %u: page %lu is not its own", d->domid, i,
-				(unsigned long)gfn);
+			bad(c, "d%u ring %u: page %u is not its own", d->domid, i, (uint32_t)gfn);
 	}
 }
 
@@ -339,7 +336,7 @@ static void check_notify(struct check *c, uint32_t domain, const struct sim_noti
 		notify->port >= SIM_MAX_PORTS || domain >= SIM_MAX_DOMAINS)
 		bad(c, "an armed notify makes no sense");
 	else if (domain_at(c->xen, domain)->state != SIM_DOMAIN_DYING)
-		c->n_notify[domain * SIM_MAX_PORTS + notify->port]++;
+		c->n_notify[domain][notify->port]++;
 }
 
 static void check_share(struct check *c, uint32_t i)
@@ -359,13 +356,13 @@ static void check_share(struct check *c, uint32_t i)
 	}
 }
 
-/* Each entry is in use, or in the free list, once. */
-#define CHECK_FREE_LIST(c, name, entries, head, max)                                               \
+/* Each entry is in use, as `used` says, or in the free list, once. */
+#define CHECK_FREE_LIST(c, name, entries, used, head, max)                                         \
 	do {                                                                                       \
 		uint32_t n_used = 0, n_free = 0;                                                   \
                                                                                                    \
 		for (uint32_t i = 0; i < (max); i++)                                               \
-			n_used += (entries)[i].owner != 0;                                         \
+			n_used += (entries)[i].used != 0;                                          \
 		for (uint32_t i = (head); i && i <= (max) && n_free <= (max);                      \
 			i = (entries)[i - 1].next)                                                 \
 			n_free++;                                                                  \
@@ -377,8 +374,9 @@ static void check_objects(struct check *c)
 {
 	struct sim_segment *seg = c->xen->seg;
 
-	CHECK_FREE_LIST(c, "shares", seg->shares, seg->free_share, SIM_MAX_SHARES);
-	CHECK_FREE_LIST(c, "maps", seg->maps, seg->free_map, SIM_MAX_MAPS);
+	CHECK_FREE_LIST(c, "shares", seg->shares, owner, seg->free_share, SIM_MAX_SHARES);
+	CHECK_FREE_LIST(c, "maps", seg->maps, owner, seg->free_map, SIM_MAX_MAPS);
+	CHECK_FREE_LIST(c, "grant handles", seg->tracks, mapper, seg->free_track, SIM_MAX_TRACKS);
 	for (uint32_t i = 0; i < SIM_MAX_SHARES; i++) {
 		const struct sim_share *share = &seg->shares[i];
 
@@ -411,14 +409,13 @@ static void check_objects(struct check *c)
 static void check_tracks(struct check *c)
 {
 	struct sim_segment *seg = c->xen->seg;
-	uint32_t n_used = 0, n_free = 0, n_parts;
+	uint32_t n_parts;
 
 	for (uint32_t i = 0; i < SIM_MAX_TRACKS; i++) {
 		const struct sim_track *t = &seg->tracks[i];
 
 		if (!t->mapper)
 			continue;
-		n_used++;
 		if (!domain_exists(c, t->mapper - 1U) || !domain_exists(c, t->granter) ||
 			t->ref >= SIM_MAX_GREFS) {
 			bad(c, "grant handle %u makes no sense", i);
@@ -426,15 +423,10 @@ static void check_tracks(struct check *c)
 		}
 		n_parts = !!(t->flags & GNTMAP_host_map) + !!(t->flags & GNTMAP_device_map);
 		if (t->flags & GNTMAP_readonly)
-			c->readers[t->granter * SIM_MAX_GREFS + t->ref] += n_parts;
+			c->readers[t->granter][t->ref] += n_parts;
 		else
-			c->writers[t->granter * SIM_MAX_GREFS + t->ref] += n_parts;
+			c->writers[t->granter][t->ref] += n_parts;
 	}
-	for (uint32_t i = seg->free_track; i && n_free <= SIM_MAX_TRACKS;
-		i = seg->tracks[i - 1].next)
-		n_free++;
-	if (n_used + n_free != SIM_MAX_TRACKS)
-		bad(c, "%u grant handles in use, %u free", n_used, n_free);
 }
 
 static void check_grants(struct check *c, uint32_t domain)
@@ -444,8 +436,8 @@ static void check_grants(struct check *c, uint32_t domain)
 
 	for (uint32_t ref = 0; ref < SIM_MAX_GREFS; ref++) {
 		const struct sim_active_grant *a = &d->active[ref];
-		uint32_t readers = c->readers[domain * SIM_MAX_GREFS + ref];
-		uint32_t writers = c->writers[domain * SIM_MAX_GREFS + ref];
+		uint32_t readers = c->readers[domain][ref];
+		uint32_t writers = c->writers[domain][ref];
 
 		n_pinned += readers + writers;
 		if (a->n_readers != readers || a->n_writers != writers)
@@ -534,30 +526,24 @@ static void check_all(struct check *c)
 	}
 }
 
-/* 16 MiB, of which little is touched: calloc would clear it all, from the second time on. */
-#define N_NOTIFY_LEN ((size_t)SIM_MAX_DOMAINS * SIM_MAX_PORTS * sizeof(uint16_t))
-
 int segment_check(struct xen *xen, FILE *out)
 {
-	struct check c = {
-		.xen = xen,
-		.out = out,
-		.n_notify = mmap(NULL, N_NOTIFY_LEN, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
-		.readers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
-		.writers = calloc(SIM_MAX_DOMAINS * SIM_MAX_GREFS, sizeof(uint16_t)),
-	};
+	/* 17 MiB, mostly untouched: calloc would clear it all, from the second time on. */
+	struct check *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int n_bad;
 
-	if (c.n_notify != MAP_FAILED && c.readers && c.writers) {
-		txn_begin(xen);
-		check_all(&c);
-		txn_abort(xen);
-	} else {
-		bad(&c, "no memory to look");
+	if (c == MAP_FAILED) {
+		if (out)
+			(void)fputs("sim_check: no memory to look\n", out);
+		return 1;
 	}
-	if (c.n_notify != MAP_FAILED)
-		(void)munmap(c.n_notify, N_NOTIFY_LEN);
-	free(c.readers);
-	free(c.writers);
-	return c.n_bad;
+	c->xen = xen;
+	c->out = out;
+	txn_begin(xen);
+	check_all(c);
+	txn_abort(xen);
+	n_bad = c->n_bad;
+	(void)munmap(c, sizeof(*c));
+	return n_bad;
 }

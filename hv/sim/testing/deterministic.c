@@ -440,6 +440,7 @@ int sim_task_local(struct sim *sim, void *memory, size_t len)
 
 	if (det->n_locals == SIM_LOCALS_MAX || !TAILQ_EMPTY(&det->tasks))
 		return -ENOSPC;
+	det->locals_len += len;
 	det->locals[det->n_locals++] = (struct sim_local){.memory = memory, .len = len};
 	return 0;
 }

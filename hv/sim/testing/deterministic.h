@@ -45,9 +45,9 @@ struct deterministic {
 	uint64_t room_ns[SIM_MAX_DOMAINS];
 	struct sim_death deaths[SIM_DEATHS_MAX];
 	struct sim_local locals[SIM_LOCALS_MAX];
-	size_t n_locals;
-	struct sim_task_list tasks; /* owned */
-	struct sim_task *current;   /* borrowed; NULL: no task runs */
+	size_t n_locals, locals_len; /* how many, and their bytes together */
+	struct sim_task_list tasks;  /* owned */
+	struct sim_task *current;    /* borrowed; NULL: no task runs */
 	struct main_context main;
 };
 

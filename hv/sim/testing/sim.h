@@ -30,7 +30,6 @@
 #include "hv/sim/hypervisor/fault.h"
 #include "hv/sim/hypervisor/hypercall.h"
 #include "hv/sim/hypervisor/machine.h"
-#include "hv/sim/testing/check.h"
 
 struct sim;
 
@@ -173,6 +172,7 @@ int sim_run(struct sim *sim, uint64_t n_steps);
  * `out` (NULL: silent).
  */
 int sim_check(struct sim *sim, FILE *out);
+int segment_check(struct xen *xen, FILE *out);
 
 /* The emulator's own view, for hypercalls and for what tests look at in the segment. */
 struct xen *sim_xen(struct sim *sim);

@@ -54,8 +54,8 @@ struct sim_task {
 	struct pollfd *fds; /* borrowed, while waiting */
 	size_t n_fds;
 	uint64_t until_ns;
-	int error;			 /* errno */
-	uint8_t *locals[SIM_LOCALS_MAX]; /* owned: this task's, while it does not run */
+	int error;	  /* errno */
+	uint8_t locals[]; /* this task's, while it does not run, one behind the other */
 };
 
 static uint64_t now_ns(const struct sim *sim)
@@ -71,8 +71,6 @@ const char *det_task_name(const struct sim *sim)
 static void task_free(struct deterministic *det, struct sim_task *task)
 {
 	TAILQ_REMOVE(&det->tasks, task, entry);
-	for (size_t i = 0; i < det->n_locals; i++)
-		free(task->locals[i]);
 	(void)munmap(task->stack, STACK_SIZE);
 	free(task);
 }
@@ -88,6 +86,7 @@ void det_tasks_free(struct sim *sim)
 /* The running one's and the others' change places. */
 static void locals_swap(struct deterministic *det, struct sim_task *task)
 {
+	uint8_t *kept = task->locals;
 	int error = errno;
 
 	errno = task->error;
@@ -95,11 +94,11 @@ static void locals_swap(struct deterministic *det, struct sim_task *task)
 	for (size_t i = 0; i < det->n_locals; i++) {
 		uint8_t *memory = det->locals[i].memory;
 
-		for (size_t k = 0; k < det->locals[i].len; k++) {
+		for (size_t k = 0; k < det->locals[i].len; k++, kept++) {
 			uint8_t byte = memory[k];
 
-			memory[k] = task->locals[i][k];
-			task->locals[i][k] = byte;
+			memory[k] = *kept;
+			*kept = byte;
 		}
 	}
 }
@@ -165,20 +164,13 @@ int sim_task_start(struct sim *sim, uint16_t domid, const char *name, void (*fn)
 {
 	struct deterministic *det = sim->det;
 	struct sim_task *task;
-	bool fits = true;
 
 	if (sim_domain_find(&sim->authority.xen, domid) == DOMAIN_NONE)
 		return -ESRCH;
-	task = calloc(1, sizeof(*task));
+	task = calloc(1, sizeof(*task) + det->locals_len);
 	if (!task)
 		return -ENOMEM;
-	for (size_t i = 0; i < det->n_locals && fits; i++) {
-		task->locals[i] = calloc(1, det->locals[i].len);
-		fits = task->locals[i] != NULL;
-	}
-	if (!fits || task_stack(task, det) < 0) {
-		for (size_t i = 0; i < det->n_locals; i++)
-			free(task->locals[i]);
+	if (task_stack(task, det) < 0) {
 		free(task);
 		return -ENOMEM;
 	}

@@ -75,7 +75,6 @@ static const struct xen_ops authority_xen_ops = {
 
 int authority_init(struct authority *a)
 {
-	pthread_mutexattr_t attr;
 	struct sim_slot *self;
 	const char *fifo = secure_getenv("XEN_SIM_FIFO_EVENTS");
 	int r;
@@ -87,10 +86,7 @@ int authority_init(struct authority *a)
 	r = segment_create(&a->memfd, &a->xen.seg);
 	if (r < 0)
 		return r;
-	(void)pthread_mutexattr_init(&attr);
-	(void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
-	(void)pthread_mutex_init(&a->mutex, &attr);
-	(void)pthread_mutexattr_destroy(&attr);
+	a->mutex = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 	store_init(&a->store);
 	xen_init(&a->xen, a->xen.seg, 0);
 	a->xen.ops = &authority_xen_ops;

@@ -55,9 +55,8 @@ static bool is_of(struct sim_server *s, const struct adopted *p, uint32_t index)
 	       p->generation == domain_at(&s->authority.xen, index)->generation;
 }
 
-/* Calls fn for the pidfd of every process of the domain but xen-sim's own. */
-static void each_process(
-	struct sim_server *s, uint32_t index, void (*fn)(int pid_fd, int arg), int arg)
+/* Calls fn(pidfd, arg) for every process of the domain but xen-sim's own. */
+static void each_process(struct sim_server *s, uint32_t index, void (*fn)(int, int), int arg)
 {
 	struct connection *c;
 	struct adopted *p;
@@ -134,31 +133,29 @@ static void processes_stop(struct sim_server *s, uint32_t index)
 	txn_abort(&s->authority.xen);
 }
 
-static bool has_handle(
-	struct sim_server *s, const struct connection *end, uint32_t index, int32_t pid)
+static uint32_t pid_add(int32_t *pids, uint32_t n, int32_t pid)
 {
-	const struct connection *c;
-
-	LIST_FOREACH (c, &s->connections, entries) {
-		if (c == end)
-			break;
-		if (is_attached_to(c, index) && c->pid == pid)
-			return true;
-	}
-	return false;
+	for (uint32_t i = 0; i < n; i++)
+		if (pids[i] == pid)
+			return n;
+	pids[n] = pid;
+	return n + 1;
 }
 
 /* Each process once, however many handles it has. */
 static uint32_t process_count(struct sim_server *s, uint32_t index)
 {
+	int32_t pids[SERVER_CONNECTIONS_MAX + SERVER_ADOPTED_MAX];
 	const struct connection *c;
 	const struct adopted *p;
 	uint32_t n = 0;
 
 	LIST_FOREACH (c, &s->connections, entries)
-		n += is_attached_to(c, index) && !has_handle(s, c, index, c->pid);
+		if (is_attached_to(c, index))
+			n = pid_add(pids, n, c->pid);
 	LIST_FOREACH (p, &s->adopted, entries)
-		n += is_of(s, p, index) && !has_handle(s, NULL, index, p->pid);
+		if (is_of(s, p, index))
+			n = pid_add(pids, n, p->pid);
 	return n;
 }
 
@@ -248,15 +245,21 @@ static int list(struct sim_server *s, uint32_t nth, struct sim_message *reply)
 	return -ENOENT;
 }
 
-/* Stock Linux: drivers/xen/evtchn.c runs into a BUG when a port that was open is closed. */
-static int restore(struct sim_server *s, uint32_t index)
+/*
+ * A suspended domain goes on, under its domid or, restored, under another one. Stock Linux:
+ * drivers/xen/evtchn.c runs into a BUG then when a port that was open is closed.
+ */
+static int go_on(struct sim_server *s, uint32_t index, bool restored)
 {
 	struct sim_domain *d = domain_at(&s->authority.xen, index);
-	int r;
+	int r = 0;
 
 	if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
 		return -EINVAL;
-	r = authority_domain_restore(&s->authority, index);
+	if (restored)
+		r = authority_domain_restore(&s->authority, index);
+	else
+		authority_domain_set_state(&s->authority, index, SIM_DOMAIN_RUNNING, 0);
 	if (r == -EBUSY)
 		authority_domain_set_state(
 			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
@@ -286,33 +289,19 @@ static int set_state(struct sim_server *s, uint32_t index, enum sim_message_type
 		authority_domain_set_paused(&s->authority, index, false);
 		return 0;
 	case SIM_CRASH: /* its processes stay, as the memory of a crashed domain does: stopped */
-		if (d->state != SIM_DOMAIN_RUNNING)
-			return -EINVAL;
-		processes_stop(s, index);
-		authority_domain_set_state(
-			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_crash);
-		return 0;
 	case SIM_SUSPEND:
 		if (d->state != SIM_DOMAIN_RUNNING)
 			return -EINVAL;
 		processes_stop(s, index);
-		authority_domain_set_state(
-			&s->authority, index, SIM_DOMAIN_SHUTDOWN, SHUTDOWN_suspend);
+		authority_domain_set_state(&s->authority, index, SIM_DOMAIN_SHUTDOWN,
+			type == SIM_CRASH ? SHUTDOWN_crash : SHUTDOWN_suspend);
 		return 0;
-	case SIM_RESTORE:
-		return restore(s, index);
-	default: /* SIM_RESUME */
-		if (d->state != SIM_DOMAIN_SHUTDOWN || d->shutdown_reason != SHUTDOWN_suspend)
-			return -EINVAL;
-		authority_domain_set_state(&s->authority, index, SIM_DOMAIN_RUNNING, 0);
-		if (!d->paused)
-			each_process(s, index, send_signal, SIGCONT);
-		return 0;
+	default: /* SIM_RESTORE, SIM_RESUME */
+		return go_on(s, index, type == SIM_RESTORE);
 	}
 }
 
-int server_domain_request(
-	struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
+int tool_request(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	struct sim_server *s = c->server;
 	enum sim_message_type type = (enum sim_message_type)m->header.type;

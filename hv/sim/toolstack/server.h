@@ -71,8 +71,7 @@ struct sim_server {
 /* Gives back what the process holds by this connection, if it has attached. */
 void connection_detach(struct connection *c);
 /* server-domain.c: what the tools ask for. Returns the reply's status. */
-int server_domain_request(
-	struct connection *c, struct sim_message *m, int fd, struct sim_message *reply);
+int tool_request(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply);
 void server_domain_destroy(struct sim_server *s, uint32_t index);
 void adopted_end(struct adopted *p);
 

@@ -21,19 +21,18 @@ static int connect_errno(const char *path, int error, const char **ret_reason)
 	struct stat st;
 
 	if (error == ENOENT || error == ENOTDIR)
-		return sim_refuse(
+		return refuse(
 			ret_reason, -ENOENT, "no emulator there: start xen-sim with this path");
 	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
-		return sim_refuse(ret_reason, -ENOENT,
+		return refuse(ret_reason, -ENOENT,
 			"nothing listens there: the path is taken by something that is not a "
 			"socket");
 	if (error == ECONNREFUSED)
-		return sim_refuse(ret_reason, -ENOENT,
+		return refuse(ret_reason, -ENOENT,
 			"a socket is there, but no emulator behind it: start xen-sim again");
 	if (error == EPROTOTYPE || error == EAGAIN)
-		return sim_refuse(
-			ret_reason, -EPROTO, "another program than xen-sim listens there");
-	return sim_refuse(ret_reason, -error, "the emulator's socket cannot be reached");
+		return refuse(ret_reason, -EPROTO, "another program than xen-sim listens there");
+	return refuse(ret_reason, -error, "the emulator's socket cannot be reached");
 }
 
 static int hello(int fd, const char **ret_reason)
@@ -47,21 +46,19 @@ static int hello(int fd, const char **ret_reason)
 	ssize_t n;
 
 	if (packet_send(fd, &message, SIM_MESSAGE_LEN(hello), NULL, 0, 0) < 0)
-		return sim_refuse(
-			ret_reason, -EPROTO, "what listens there does not take a greeting");
+		return refuse(ret_reason, -EPROTO, "what listens there does not take a greeting");
 	n = packet_recv(fd, &reply, fds, 0);
 	if (n == -EAGAIN)
-		return sim_refuse(
+		return refuse(
 			ret_reason, -EPROTO, "what listens there does not answer as xen-sim does");
 	packet_close_fds(fds);
 	if (n < (ssize_t)SIM_MESSAGE_LEN(hello) || reply.header.type != SIM_HELLO)
-		return sim_refuse(
-			ret_reason, -EPROTO, "another program than xen-sim listens there");
+		return refuse(ret_reason, -EPROTO, "another program than xen-sim listens there");
 	if (reply.header.version != SIM_PROTOCOL_VERSION || reply.hello.layout != SIM_LAYOUT)
-		return sim_refuse(ret_reason, -EPROTONOSUPPORT,
+		return refuse(ret_reason, -EPROTONOSUPPORT,
 			"the emulator there is of another version: use the same build of xen-sim");
 	if (reply.hello.pid_namespace != segment_pid_namespace())
-		return sim_refuse(ret_reason, -EXDEV,
+		return refuse(ret_reason, -EXDEV,
 			"the emulator there runs in another PID namespace: its death checks need "
 			"one");
 	return 0;
@@ -75,11 +72,11 @@ int sim_connect(const char *path, int *ret_fd, const char **ret_reason)
 	int r;
 
 	if (!*path || strlen(path) >= sizeof(addr.sun_path))
-		return sim_refuse(ret_reason, -EINVAL, "the emulator's path is empty or too long");
+		return refuse(ret_reason, -EINVAL, "the emulator's path is empty or too long");
 	strcpy(addr.sun_path, path); /* its length was checked */
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return sim_refuse(ret_reason, -errno, "no socket can be made");
+		return refuse(ret_reason, -errno, "no socket can be made");
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)

@@ -18,7 +18,7 @@ int sim_connect(const char *path, int *ret_fd, const char **ret_reason);
 int sim_request(int fd, struct sim_message *message, size_t len, int send_fd,
 	struct sim_message *ret_reply);
 
-static inline int sim_refuse(const char **ret_reason, int r, const char *reason)
+static inline int refuse(const char **ret_reason, int r, const char *reason)
 {
 	*ret_reason = reason;
 	return r;

@@ -14,15 +14,14 @@ union packet_control {
 	char data[CMSG_SPACE(sizeof(int) * SIM_FDS_MAX)];
 };
 
-int packet_send(
-	int fd, struct sim_message *message, size_t len, const int *fds, size_t n_fds, int flags)
+int packet_send(int fd, struct sim_message *m, size_t len, const int *fds, size_t n_fds, int flags)
 {
 	union packet_control control = {0};
-	struct iovec iov = {.iov_base = message, .iov_len = len};
+	struct iovec iov = {.iov_base = m, .iov_len = len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	message->header.magic = SIM_PROTOCOL_MAGIC;
-	message->header.version = SIM_PROTOCOL_VERSION;
+	m->header.magic = SIM_PROTOCOL_MAGIC;
+	m->header.version = SIM_PROTOCOL_VERSION;
 	if (n_fds) {
 		struct cmsghdr *c = &control.align;
 

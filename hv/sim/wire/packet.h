@@ -9,8 +9,7 @@
 #include "hv/sim/wire/protocol.h"
 
 /* Writes the magic and the version into the message first. flags as of sendmsg(2). */
-int packet_send(
-	int fd, struct sim_message *message, size_t len, const int *fds, size_t n_fds, int flags);
+int packet_send(int fd, struct sim_message *m, size_t len, const int *fds, size_t n_fds, int flags);
 
 /*
  * The packet's length, 0 at the end, or a negative errno; EPROTO: not one of ours. The descriptors
