@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/listen.h"
 #include "base/cleanup.h"
 #include "base/event.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "hv/xen/agent-protocol.h"
 

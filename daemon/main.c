@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/listen.h"
 #include "base/cleanup.h"
 #include "base/event.h"
+#include "base/listen.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
 #include "daemon/options.h"

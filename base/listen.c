@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See listen.h. A path must never be taken away from a process that still answers on it. */
-#include "agent/listen.h"
+#include "base/listen.h"
 
 #include <errno.h>
 #include <string.h>

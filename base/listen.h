@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A listening Unix socket at a path. The agent and msgd make one where systemd gave them none. */
-#ifndef MSGD_AGENT_LISTEN_H
-#define MSGD_AGENT_LISTEN_H
+/*
+ * A listening Unix socket at a path. The agent and msgd make one where systemd gave them none;
+ * xen-sim always does.
+ */
+#ifndef MSGD_BASE_LISTEN_H
+#define MSGD_BASE_LISTEN_H
 
 #include <sys/types.h>
 
