@@ -12,11 +12,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/event.h"
+#include "base/listen.h"
 #include "hv/sim/memory/lock.h"
 #include "hv/sim/toolstack/server.h"
 
@@ -50,47 +50,23 @@ static int lock_take_path(const char *path, const char *name)
 	}
 }
 
-/* Removes what a dead emulator left; whatever else is there stays. */
-static int path_clear(const char *path, const struct sockaddr_un *addr)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : say(path, "cannot be looked at", errno);
-	if (!S_ISSOCK(st.st_mode))
-		return say(path, "is taken by something that is not a socket", 0);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return say(path, "no socket can be made", errno);
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno != ECONNREFUSED)
-		return say(path, "a program listens there already", 0);
-	if (unlink(path) < 0)
-		return say(path, "is a dead emulator's and cannot be removed", errno);
-	return 0;
-}
-
+/* A dead emulator's socket is replaced; whatever else is there stays. */
 static int listen_at(const char *path)
 {
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	mode_t mask;
-	int r;
+	int fd, r = unix_listen(path, SOCK_SEQPACKET, 0600, BACKLOG, &fd);
 
-	if (strlen(path) >= sizeof(addr.sun_path))
+	switch (r) {
+	case 0:
+		return fd;
+	case -ENAMETOOLONG:
 		return say(path, "is too long for a socket", 0);
-	strcpy(addr.sun_path, path); /* its length was checked */
-	if (path_clear(path, &addr) < 0)
-		return -1;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return say(path, "no socket can be made", errno);
-	mask = umask(0177);
-	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
-	(void)umask(mask);
-	if (r < 0 || listen(fd, BACKLOG) < 0)
-		return say(path, "cannot be listened on", errno);
-	return steal_fd(&fd);
+	case -EEXIST:
+		return say(path, "is taken by something that is not a socket", 0);
+	case -EADDRINUSE:
+		return say(path, "a program listens there already", 0);
+	default:
+		return say(path, "cannot be listened on", -r);
+	}
 }
 
 /*
