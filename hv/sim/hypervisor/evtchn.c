@@ -303,26 +303,16 @@ static int port_close(struct xen *xen, uint32_t domain, uint32_t port, bool gues
 	struct sim_domain *d = domain_at(xen, domain);
 	struct sim_port *p = port_at(xen, d, port);
 
-	if (!p || (guest && p->xen_consumer))
+	if (!p || (guest && p->xen_consumer) || p->state <= SIM_PORT_RESERVED)
 		return -EINVAL;
-	switch ((enum sim_port_state)p->state) {
-	case SIM_PORT_FREE:
-	case SIM_PORT_RESERVED:
-		return -EINVAL;
-	case SIM_PORT_PIRQ:
+	if (p->state == SIM_PORT_PIRQ) {
 		txn_set(xen, &d->pirqs[p->remote_port].port, 0);
 		txn_set(xen, &d->pirqs[p->remote_port].flags, SIM_PIRQ_ASSIGNED);
-		break;
-	case SIM_PORT_VIRQ:
+	} else if (p->state == SIM_PORT_VIRQ) {
 		txn_set(xen, &d->vcpus[virq_is_global(p->virq) ? 0 : p->vcpu].virq_port[p->virq],
 			0);
-		break;
-	case SIM_PORT_INTERDOMAIN:
+	} else if (p->state == SIM_PORT_INTERDOMAIN) {
 		remote_unbind(xen, d, p);
-		break;
-	case SIM_PORT_UNBOUND:
-	case SIM_PORT_IPI:
-		break;
 	}
 	port_free(xen, domain, port);
 	return 0;
@@ -346,18 +336,13 @@ int evtchn_send_locked(struct xen *xen, uint32_t domain, uint32_t port)
 
 	if (!p || p->xen_consumer)
 		return -EINVAL;
-	switch ((enum sim_port_state)p->state) {
-	case SIM_PORT_INTERDOMAIN:
+	if (p->state == SIM_PORT_INTERDOMAIN)
 		port_raise_locked(xen, p->remote_domain, p->remote_port);
-		return 0;
-	case SIM_PORT_IPI:
+	else if (p->state == SIM_PORT_IPI)
 		port_raise_locked(xen, domain, port);
-		return 0;
-	case SIM_PORT_UNBOUND: /* silently dropped */
-		return 0;
-	default:
+	else if (p->state != SIM_PORT_UNBOUND) /* there, it is silently dropped */
 		return -EINVAL;
-	}
+	return 0;
 }
 
 int evtchn_unmask_locked(struct xen *xen, uint32_t domain, uint32_t port)

@@ -251,15 +251,14 @@ static struct sim_client *client_new(void)
 	return c;
 }
 
-static int attach(
-	struct sim_hv *h, struct sim_client *c, const char *domain, const char **ret_reason)
+static int attach(struct sim_hv *h, struct sim_client *c, const char *name, const char **ret_reason)
 {
 	struct sim_message message = {.header = {.type = SIM_ATTACH}};
 	int fds[SIM_FDS_MAX] = {-1, -1, -1}, r;
 
-	if (strlen(domain) >= sizeof(message.attach.domain))
+	if (strlen(name) >= sizeof(message.attach.domain))
 		return refuse(ret_reason, -EINVAL, "the domain's name is too long");
-	strcpy(message.attach.domain, domain);
+	strcpy(message.attach.domain, name);
 	*ret_reason = "the emulator refused to let this process attach";
 	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), fds);
 	if (r == -EHOSTUNREACH)

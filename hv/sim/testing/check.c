@@ -78,27 +78,19 @@ static void check_binding(struct check *c, uint32_t domain, uint32_t port)
 	const struct sim_port *p = port_entry(c->xen, d, port);
 	const struct sim_vcpu *v;
 
-	switch ((enum sim_port_state)p->state) {
-	case SIM_PORT_INTERDOMAIN:
+	if (p->state == SIM_PORT_INTERDOMAIN) {
 		check_interdomain(c, domain, port);
-		return;
-	case SIM_PORT_PIRQ:
+	} else if (p->state == SIM_PORT_PIRQ) {
 		if (p->remote_port >= SIM_MAX_PIRQS || d->pirqs[p->remote_port].port != port ||
 			!(d->pirqs[p->remote_port].flags & SIM_PIRQ_ASSIGNED))
 			bad(c, "d%u port %u: pirq %u is not there", d->domid, port, p->remote_port);
-		return;
-	case SIM_PORT_VIRQ:
+	} else if (p->state == SIM_PORT_VIRQ) {
 		v = &d->vcpus[virq_is_global(p->virq) ? 0 : p->vcpu];
 		if (p->virq >= NR_VIRQS || v->virq_port[p->virq] != port)
 			bad(c, "d%u port %u: virq %u is not there", d->domid, port, p->virq);
-		return;
-	case SIM_PORT_FREE:
-	case SIM_PORT_RESERVED:
-	case SIM_PORT_UNBOUND:
-	case SIM_PORT_IPI:
-		return;
+	} else if (p->state > SIM_PORT_IPI) {
+		bad(c, "d%u port %u: state %u", d->domid, port, p->state);
 	}
-	bad(c, "d%u port %u: state %u", d->domid, port, p->state);
 }
 
 static void check_port(struct check *c, uint32_t domain, uint32_t port)

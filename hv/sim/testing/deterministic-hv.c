@@ -62,20 +62,13 @@ static int w_cpu(struct hv *hv)
 
 static void event_text(const struct hv_event *event, char *ret_text, size_t size)
 {
-	switch (event->type) {
-	case HV_EVENT_PORT:
+	if (event->type == HV_EVENT_PORT)
 		(void)snprintf(ret_text, size, " port %u", event->port);
-		break;
-	case HV_EVENT_RING:
+	else if (event->type == HV_EVENT_RING)
 		(void)snprintf(ret_text, size, " ring %u", event->ring->aport);
-		break;
-	case HV_EVENT_STORE:
-		(void)snprintf(ret_text, size, " store");
-		break;
-	case HV_EVENT_DOMAINS:
-		(void)snprintf(ret_text, size, " domains");
-		break;
-	}
+	else
+		(void)snprintf(
+			ret_text, size, " %s", event->type == HV_EVENT_STORE ? "store" : "domains");
 }
 
 static int w_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)

@@ -156,8 +156,7 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 				   (config->grant_v1 || !config->no_guest_kernel
 						   ? 0U
 						   : SIM_DOMAIN_GRANT_V2)),
-		.n_vcpus = config->n_vcpus,
-		.max_port = config->max_port,
+		.limits = {.n_vcpus = config->n_vcpus, .max_port = config->max_port},
 	};
 	uint8_t uuid[HV_UUID_LEN];
 	uint32_t index;
@@ -180,10 +179,9 @@ int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, u
 /* ESRCH, or the index of a domain that is not dying. */
 static int domain_live(struct sim *sim, uint16_t domid, uint32_t *ret_index)
 {
-	uint32_t index = sim_domain_find(&sim->authority.xen, domid);
+	uint32_t index = sim_domain_find(sim_xen(sim), domid);
 
-	if (index == DOMAIN_NONE ||
-		domain_at(&sim->authority.xen, index)->state == SIM_DOMAIN_DYING)
+	if (index == DOMAIN_NONE || domain_at(sim_xen(sim), index)->state == SIM_DOMAIN_DYING)
 		return -ESRCH;
 	*ret_index = index;
 	return 0;

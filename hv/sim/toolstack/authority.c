@@ -118,24 +118,22 @@ void authority_fini(struct authority *a)
 	close_p(&a->memfd);
 }
 
-static void domains_changed(struct authority *a)
+static bool slot_watches(struct authority *a, uint32_t slot, uint32_t flag)
 {
-	for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++) {
-		struct sim_slot *s = slot_at(&a->xen, i);
+	const struct sim_slot *s = slot_at(&a->xen, slot);
 
-		if (atomic_load(&s->state) != SIM_SLOT_LIVE || !atomic_load(&s->watches_domains))
-			continue;
-		slot_set_flags(&a->xen, i, SIM_SLOT_DOMAINS);
-		kick_slot(&a->xen, i);
-	}
+	if (flag == SIM_SLOT_STORE)
+		return a->store.watchers[slot].on;
+	return atomic_load(&s->state) == SIM_SLOT_LIVE && atomic_load(&s->watches_domains);
 }
 
-static void store_changed(struct authority *a)
+/* flag: SIM_SLOT_STORE or SIM_SLOT_DOMAINS, which its watchers are told of. */
+static void changed(struct authority *a, uint32_t flag)
 {
 	for (uint32_t i = 1; i < SIM_MAX_SLOTS; i++) {
-		if (!a->store.watchers[i].on)
+		if (!slot_watches(a, i, flag))
 			continue;
-		slot_set_flags(&a->xen, i, SIM_SLOT_STORE);
+		slot_set_flags(&a->xen, i, flag);
 		kick_slot(&a->xen, i);
 	}
 }
@@ -204,7 +202,7 @@ int authority_domain_create(
 	uint16_t domid;
 	int r;
 
-	if (config->domid > DOMID_LAST || config->n_vcpus > SIM_MAX_VCPUS ||
+	if (config->domid > DOMID_LAST || config->limits.n_vcpus > SIM_MAX_VCPUS ||
 		(config->name && !name_is_valid(config->name)))
 		return -EINVAL;
 	if (config->uuid)
@@ -217,14 +215,12 @@ int authority_domain_create(
 	if (config->name && domain_by(a, config->name, NULL) != DOMAIN_NONE)
 		return -EEXIST;
 	r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
-		config->flags | a->domain_flags,
-		&(struct domain_limits){.n_vcpus = config->n_vcpus, .max_port = config->max_port},
-		ret_index);
+		config->flags | a->domain_flags, &config->limits, ret_index);
 	if (r < 0)
 		return r;
 	if (!dom0 && !config->domid)
 		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
-	domains_changed(a);
+	changed(a, SIM_SLOT_DOMAINS);
 	return 0;
 }
 
@@ -233,8 +229,8 @@ void authority_domain_kill(struct authority *a, uint32_t index)
 	LOCKED(a);
 	domain_kill(&a->xen, index);
 	if (store_remove_domain(&a->store, domain_at(&a->xen, index)->domid))
-		store_changed(a);
-	domains_changed(a);
+		changed(a, SIM_SLOT_STORE);
+	changed(a, SIM_SLOT_DOMAINS);
 	authority_domains_reap(a);
 }
 
@@ -256,21 +252,21 @@ void authority_domains_reap(struct authority *a)
 		if (domain_at(&a->xen, i)->state == SIM_DOMAIN_DYING && !domain_has_processes(a, i))
 			any |= domain_reap(&a->xen, i);
 	if (any)
-		domains_changed(a);
+		changed(a, SIM_SLOT_DOMAINS);
 }
 
 void authority_domain_set_paused(struct authority *a, uint32_t index, bool paused)
 {
 	LOCKED(a);
 	domain_set_paused(&a->xen, index, paused);
-	domains_changed(a);
+	changed(a, SIM_SLOT_DOMAINS);
 }
 
 void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t state, uint8_t reason)
 {
 	LOCKED(a);
 	domain_set_state(&a->xen, index, state, reason);
-	domains_changed(a);
+	changed(a, SIM_SLOT_DOMAINS);
 }
 
 int authority_domain_restore(struct authority *a, uint32_t index)
@@ -285,8 +281,8 @@ int authority_domain_restore(struct authority *a, uint32_t index)
 	if (r == 0) {
 		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
 		if (store_remove_domain(&a->store, old))
-			store_changed(a);
-		domains_changed(a);
+			changed(a, SIM_SLOT_STORE);
+		changed(a, SIM_SLOT_DOMAINS);
 	}
 	return r;
 }
@@ -308,35 +304,31 @@ static void slot_clear(struct sim_slot *s)
 
 int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t *ret_slot)
 {
-	struct sim_slot *s = NULL;
+	struct sim_slot *s;
 	uint32_t slot = 1;
-	int fd, r = 0;
+	int fd;
 
 	LOCKED(a);
 	while (slot < SIM_MAX_SLOTS && atomic_load(&slot_at(&a->xen, slot)->state) != SIM_SLOT_FREE)
 		slot++;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (slot == SIM_MAX_SLOTS)
-		r = -EUSERS;
-	else if (domain >= SIM_MAX_DOMAINS ||
-		 (domain_at(&a->xen, domain)->state != SIM_DOMAIN_RUNNING &&
-			 domain_at(&a->xen, domain)->state != SIM_DOMAIN_SHUTDOWN))
-		r = -EHOSTUNREACH;
-	else if (fd < 0)
-		r = -errno;
-	if (r == 0) {
-		s = slot_at(&a->xen, slot);
-		slot_clear(s);
-		a->event_fds[slot] = fd;
-		atomic_store(&s->pid, pid);
-		atomic_store(&s->start_time, proc_start_time(pid));
-		atomic_store(&s->domain, (uint16_t)domain);
-		atomic_store(&s->state, SIM_SLOT_LIVE);
-		*ret_slot = slot;
-	} else if (fd >= 0) {
-		(void)close(fd);
-	}
-	return r;
+		return -EUSERS;
+	if (domain >= SIM_MAX_DOMAINS ||
+		(domain_at(&a->xen, domain)->state != SIM_DOMAIN_RUNNING &&
+			domain_at(&a->xen, domain)->state != SIM_DOMAIN_SHUTDOWN))
+		return -EHOSTUNREACH;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	s = slot_at(&a->xen, slot);
+	slot_clear(s);
+	a->event_fds[slot] = fd;
+	atomic_store(&s->pid, pid);
+	atomic_store(&s->start_time, proc_start_time(pid));
+	atomic_store(&s->domain, (uint16_t)domain);
+	atomic_store(&s->state, SIM_SLOT_LIVE);
+	*ret_slot = slot;
+	return 0;
 }
 
 void authority_detach(struct authority *a, uint32_t slot)
@@ -412,6 +404,6 @@ int authority_store(
 		return store_next(&a->store, slot, record);
 	}
 	if (r == 0)
-		store_changed(a);
+		changed(a, SIM_SLOT_STORE);
 	return r;
 }

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "hv/sim/toolstack/store.h"
+#include "hv/sim/hypervisor/domain.h"
 #include "hv/sim/memory/xen.h"
 #include "hv/sim/wire/protocol.h"
 
@@ -44,9 +45,8 @@ struct domain_config {
 	const char *name;
 	const uint8_t *uuid;
 	uint16_t domid;
-	uint8_t flags;	   /* SIM_DOMAIN_* */
-	uint32_t n_vcpus;  /* 0: one */
-	uint32_t max_port; /* 0: libxl's default */
+	uint8_t flags; /* SIM_DOMAIN_* */
+	struct domain_limits limits;
 };
 
 /* EEXIST, ENOSPC, EINVAL */
