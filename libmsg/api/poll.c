@@ -102,8 +102,8 @@ static int poll_scan(struct msg_pollfd *fds, size_t n)
 	return count;
 }
 
-/* The link to look at: the only one that is waited for. */
-static struct link *poll_link(struct msg_pollfd *fds, size_t n)
+/* The link to look at: the only one that is waited for. *ret_asked: for an event of room, too. */
+static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 {
 	struct link *only = NULL;
 
@@ -115,8 +115,10 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n)
 		if (!link)
 			continue;
 		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, FRAGMENT_MIN, &want) &&
-			want)
-			channel_block(channel); /* an event comes when there is room */
+			want) {
+			channel_block(channel);
+			*ret_asked = true;
+		}
 		if (only && only != link)
 			return NULL;
 		only = link;
@@ -133,10 +135,15 @@ struct polling {
 static bool poll_is_over(void *arg, struct focus *ret_focus)
 {
 	struct polling *polling = arg;
+	bool asked = false;
 
-	/* First the wish for an event, then the look: room that comes in between is not missed. */
-	ret_focus->link = poll_link(polling->fds, polling->n);
 	polling->count = poll_scan(polling->fds, polling->n);
+	if (polling->count)
+		return true;
+	ret_focus->link = poll_link(polling->fds, polling->n, &asked);
+	/* Room that came before the event was asked for is told of by nobody else. */
+	if (asked)
+		polling->count = poll_scan(polling->fds, polling->n);
 	return polling->count > 0;
 }
 
