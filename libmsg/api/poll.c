@@ -106,6 +106,7 @@ static int poll_scan(struct msg_pollfd *fds, size_t n)
 static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 {
 	struct link *only = NULL;
+	bool several = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct channel *channel = fds[i].sock ? fds[i].sock->channel : NULL;
@@ -119,11 +120,10 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 			channel_block(channel);
 			*ret_asked = true;
 		}
-		if (only && only != link)
-			return NULL;
+		several |= only && only != link;
 		only = link;
 	}
-	return only;
+	return several ? NULL : only;
 }
 
 struct polling {

@@ -136,7 +136,34 @@ static void test_poll(void **state)
 	assert_false(late);
 }
 
-/* Nor does a blocking send. */
+/* A channel of one more link, which is not up. */
+static struct msg_sock *other_link(uint32_t end)
+{
+	struct msg_ctx *ctx = pair->sides[A].ctx;
+	struct transport *transport = transport_new(&transport_grant, ctx->hv, 7, 1, 4096);
+	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct link *link;
+
+	transport->event = end;
+	link = link_new(&ctx->links, transport, end, 0, 0, LINK_MAKING);
+	sock_set_channel(sock, channel_new(&link->channels, 1, true));
+	return sock;
+}
+
+/* However many links a poll is about, it asks each for the events that it needs. */
+static void test_poll_of_several_links(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct msg_pollfd fds[] = {{.sock = other_link(100), .events = POLLIN},
+		{.sock = other_link(101), .events = POLLIN}, {.sock = a->sock, .events = POLLOUT}};
+
+	fill_ring();
+	atomic_store(&pair->page->end[A].want_space, 0);
+	assert_int_equal(msg_poll(fds, 3, 1), 0);
+	assert_int_equal(atomic_load(&pair->page->end[A].want_space), 1);
+}
+
+/* A blocking send does not sleep over it. */
 static void test_blocking_send(void **state)
 {
 	struct pair_side *a = &pair->sides[A];
@@ -156,6 +183,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_poll, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_poll_of_several_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send, setup, teardown),
 	};
 
