@@ -87,20 +87,34 @@ struct msg_buf;	 /* a received message's private memory */
 /* msg_connect: waits for a domain or name that is not there yet. */
 #define LIBMSG_WAIT_NAME 4U
 
-/* Options of msg_setopt and msg_getopt; all values are int64_t. */
+/*
+ * Options of msg_setopt and msg_getopt; all values are int64_t. Of a listener, RCVTIMEO and
+ * NONBLOCK_OPT count; sockets that it accepts begin with the defaults.
+ */
 enum libmsg_option {
-	LIBMSG_RCVTIMEO = 1, /* ms that a receive or accept may block; -1 (default): for ever */
-	LIBMSG_SNDTIMEO,     /* ms that a send may block; -1 (default): for ever */
-	LIBMSG_LINGER,	     /* ms that msg_close may block to flush; default 1000; 0: none */
-	LIBMSG_RCVBUF,	     /* bytes that may lie unread at this end; default 1 MiB */
-	LIBMSG_SNDBUF,	     /* bytes that may lie unsent at this end; default 1 MiB */
-	LIBMSG_MAXMSG, /* bytes of the longest message taken in; default 1 MiB, at most RCVBUF */
+	/* Times, in ms, to INT32_MAX; -1: for ever. */
+	LIBMSG_RCVTIMEO = 1, /* how long a receive or accept may block; default -1 */
+	LIBMSG_SNDTIMEO,     /* how long a send may block; default -1 */
+	LIBMSG_LINGER,	     /* how long msg_close and msg_shutdown may block; default 1000 */
+	/*
+	 * Bytes that may lie unread at this end, 8 KiB to 64 MiB, default 1 MiB. A new channel
+	 * begins with 8 KiB (each message counts 32 bytes besides) and grows to this as the
+	 * application reads.
+	 */
+	LIBMSG_RCVBUF,
+	LIBMSG_SNDBUF, /* bytes of the longest message sent, 4 KiB to 64 MiB; default 1 MiB */
+	LIBMSG_MAXMSG, /* bytes of the longest message taken in; default 1 MiB; RCVBUF bounds it */
 	LIBMSG_NONBLOCK_OPT, /* 0 or 1: every call as if with MSG_DONTWAIT */
 	LIBMSG_CORK,	     /* 0 or 1: every send as if with MSG_MORE; 0 flushes */
-	LIBMSG_SPIN,	     /* context-wide: us to spin before sleeping; 0: never; -1: default */
-	LIBMSG_TRANSPORT,    /* read only, not of listeners: enum libmsg_transport */
-	LIBMSG_ERROR, /* read only: the error of a non-blocking connect, or 0; reading clears it */
-	LIBMSG_TYPE,  /* read only: LIBMSG_SEQPACKET */
+	/* Context-wide: us to spin before sleeping, to 1,000,000; 0: never; -1: by itself. */
+	LIBMSG_SPIN,
+	LIBMSG_TRANSPORT, /* read only, while a channel stands: enum libmsg_transport */
+	/*
+	 * Read only: the error of a non-blocking connect, which reading clears, or of a listener
+	 * that has lost its name; or 0.
+	 */
+	LIBMSG_ERROR,
+	LIBMSG_TYPE, /* read only: LIBMSG_SEQPACKET */
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
@@ -147,10 +161,11 @@ typedef void msg_log_fn(void *arg, int priority, const char *line);
  *   "xen"              Xen
  *   "sim:PATH"         the emulator; the domain is that of $XEN_SIM_DOMAIN, else Domain-0
  *   "sim:PATH#DOMAIN"  the emulator, as a process of DOMAIN
- *   NULL               $MSG_HV if that is set, else Xen
+ *   NULL or empty      $MSG_HV if that is set and not empty, else Xen
  * flags: 0 or LIBMSG_ONE_THREAD.
  *
- * Blocks until msgd has answered, timeout_ms at most; -1: for ever, 0: not at all.
+ * Blocks until msgd has answered, timeout_ms at most; negative: for ever, 0: not at all. The
+ * emulator itself is waited for besides, 2 s at most.
  *
  * The caller owns the context: msg_ctx_close.
  *
@@ -196,8 +211,9 @@ int msg_ctx_fd(struct msg_ctx *ctx);
  * ret_events. Returns how many. If it returns n, there may be more.
  *
  * A socket is reported in each call until its messages, or the channels that wait, were taken. The
- * end of a channel is taken by a receive that returned 0. POLLOUT is reported once only, after a
- * send that failed with EAGAIN can go on, or a non-blocking connect is done.
+ * end of a channel is taken by a receive that returned 0. A socket with POLLERR or POLLHUP is
+ * reported until it is closed. POLLOUT is reported once only, after a send that failed with EAGAIN
+ * can go on, or a non-blocking connect is done.
  *
  * Errors:
  *   EINVAL           n is less than 1
@@ -266,8 +282,10 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U".
  * type: LIBMSG_SEQPACKET. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
  *
- * Blocks until the channel stands, timeout_ms at most; -1: for ever. With LIBMSG_NONBLOCK it
- * returns at once: POLLOUT says that the connect is done, and LIBMSG_ERROR says how.
+ * Blocks until the channel stands, timeout_ms at most; negative: for ever. With 0 it fails, unless
+ * msgd's answer is quicker than the call. With LIBMSG_NONBLOCK it returns at once, and timeout_ms
+ * does not count: POLLOUT says that the connect is done, and LIBMSG_ERROR says how; until then the
+ * connect waits, for msgd too, and msg_close gives it up.
  *
  * The caller owns the socket: msg_close.
  *
@@ -294,7 +312,8 @@ struct msg_sock *msg_connect(
 
 /*
  * Ends one direction of a channel, or both. SHUT_WR: the peer reads the messages that were sent,
- * then 0. SHUT_RD: nothing more is received here. SHUT_RDWR: both.
+ * then 0. SHUT_RD: nothing more is received here; the peer is not told, and the messages that it
+ * sends are thrown away. SHUT_RDWR: both.
  *
  * With SHUT_WR a blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER
  * at most; a signal does not interrupt it. Later calls on the context send the rest, and send the
@@ -302,7 +321,7 @@ struct msg_sock *msg_connect(
  *
  * Errors:
  *   EINVAL           how is none of the three
- *   ENOTCONN         no channel stands
+ *   ENOTCONN         no channel stands, or the channel is lost
  */
 int msg_shutdown(struct msg_sock *sock, int how);
 
@@ -331,17 +350,19 @@ int msg_close(struct msg_sock *sock);
  *   MSG_NOSIGNAL     has no effect: no signal is ever raised
  *   MSG_EOR          has no effect: each message is a record
  *
- * Blocks until there is room for the message, LIBMSG_SNDTIMEO at most.
+ * Blocks until there is room for the message, LIBMSG_SNDTIMEO at most. If the time is over, or a
+ * signal handler runs, when a part of the message is in the ring, the message is sent: later calls
+ * on the context send its rest.
  *
  * Errors:
  *   EAGAIN           no room: the socket or the call is non-blocking, or the time is over
  *   EMSGSIZE         longer than LIBMSG_SNDBUF or than the peer's limit
  *   EPIPE            the peer closed the channel, or this end was shut down
- *   ECONNRESET       the channel is lost; every later call fails so, too
+ *   ECONNRESET       the channel is lost; every later send and receive fails so, too
  *   ENOTCONN         a connect that is not done, or failed
  *   EINVAL           unknown flags, or a listener
  *   ENOMEM           out of memory in the middle of a message: the channel is lost; every later
- *                    call fails so, too
+ *                    send and receive fails so, too
  *   EINTR            a signal handler ran; nothing was sent
  */
 ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags);
@@ -360,11 +381,11 @@ ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
  * Errors:
  *   EAGAIN           no message: the socket or the call is non-blocking, or the time is over
  *   ECONNRESET       the channel is lost, and the whole messages that had arrived were received;
- *                    every later call fails so, too
+ *                    every later send and receive fails so, too
  *   ENOTCONN         a connect that is not done, or failed
  *   EINVAL           unknown flags, or a listener
  *   ENOMEM           out of memory in the middle of a message, whose rest the call no longer
- *                    waits for: the channel is lost; every later call fails so, too
+ *                    waits for: the channel is lost; every later send and receive fails so, too
  *   EINTR            a signal handler ran; nothing was received
  */
 ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags);
@@ -410,6 +431,7 @@ void msg_buf_free(struct msg_buf *buf);
  *
  * Errors:
  *   ENOTCONN         a connect that is not done, or failed
+ *   ECONNRESET       the channel is lost
  *   EINVAL           a listener
  */
 int msg_flush(struct msg_sock *sock);
@@ -418,7 +440,7 @@ int msg_flush(struct msg_sock *sock);
  * poll(2) for sockets of one context. Returns how many entries have revents, or 0 when the time is
  * over. POLLHUP and POLLERR are reported unasked; POLLRDHUP is reported with POLLIN.
  *
- * Blocks until a socket is ready, timeout_ms at most; -1: for ever, 0: not at all.
+ * Blocks until a socket is ready, timeout_ms at most; negative: for ever, 0: not at all.
  *
  * Errors:
  *   EINVAL           no socket, or sockets of several contexts

@@ -122,7 +122,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 	ctx = calloc(1, sizeof(*ctx));
 	r = ctx ? fork_guard(&ctx->same_process) : -ENOMEM;
 	if (r < 0)
-		return failure(-r, "no memory for a context"), NULL;
+		return failure(-r, "no page for a context: %s", strerrordesc_np(-r)), NULL;
 	r = hv_open(hv, &opened, &reason);
 	if (r < 0)
 		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s",
@@ -130,7 +130,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		       NULL;
 	r = ctx_init(ctx, opened, flags);
 	if (r < 0)
-		return failure(-r, "no descriptor for a context"), NULL;
+		return failure(-r, "no descriptor for a context: %s", strerrordesc_np(-r)), NULL;
 	if (ctx_attach(ctx, timeout_ms) < 0)
 		return NULL;
 	errno = before;

@@ -70,7 +70,7 @@ static inline struct msg_ctx *sock_ctx(const struct msg_sock *sock)
 static inline int flags_check(unsigned flags, unsigned allowed)
 {
 	if (flags & ~allowed)
-		return failure(EINVAL, "unknown flags 0x%x", flags & ~allowed);
+		return failure(EINVAL, "flags 0x%x are not for this call", flags & ~allowed);
 	return 0;
 }
 
@@ -90,11 +90,5 @@ static inline int channel_check(const struct msg_sock *sock)
 
 /* Shows the peer what MSG_MORE and LIBMSG_CORK have held back. */
 void sock_push(struct msg_sock *sock);
-
-/* The link of a channel; NULL: it is gone. */
-static inline struct link *channel_link(const struct channel *channel)
-{
-	return channel->set ? container_of(channel->set, struct link, channels) : NULL;
-}
 
 #endif

@@ -49,12 +49,21 @@ static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 	return 0;
 }
 
+static int set_flag(bool *field, int64_t value)
+{
+	if (value != 0 && value != 1)
+		return failure(EINVAL, "%lld: 0 or 1", (long long)value);
+	*field = value;
+	return 0;
+}
+
 static int set_cork(struct msg_sock *sock, int64_t value)
 {
-	sock->cork = value != 0;
-	if (!sock->cork)
+	int r = set_flag(&sock->cork, value);
+
+	if (r == 0 && !sock->cork)
 		sock_push(sock);
-	return 0;
+	return r;
 }
 
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
@@ -75,8 +84,7 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 	case LIBMSG_SNDBUF:
 		return set_size(&sock->sndbuf, value, SNDBUF_MIN, MESSAGE_MAX);
 	case LIBMSG_NONBLOCK_OPT:
-		sock->nonblock = value != 0;
-		return 0;
+		return set_flag(&sock->nonblock, value);
 	case LIBMSG_CORK:
 		return set_cork(sock, value);
 	case LIBMSG_SPIN:

@@ -284,6 +284,8 @@ static int flush_locked(struct msg_sock *sock)
 {
 	if (channel_check(sock) < 0)
 		return -1;
+	if (sock->channel->error)
+		return channel_failure(sock->channel);
 	sock_push(sock);
 	return 0;
 }

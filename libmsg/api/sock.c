@@ -61,7 +61,9 @@ static struct msg_sock *sock_await(
 			ctx->control.state == CONTROL_PARKED ? "this domain is quiesced"
 							     : "msgd is away");
 	else
-		(void)failure(-r, "%s %s: %s", what, name, strerrordesc_np(-r));
+		(void)failure(-r, "%s %s: %s", what, name,
+			r == -ETIMEDOUT ? "nobody was there to take it in time"
+					: "interrupted by a signal");
 	sock_discard(sock);
 	return NULL;
 }
@@ -253,7 +255,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
-	if (!channel || channel->state != CHANNEL_OPEN)
+	if (!channel || channel->error)
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
 		channel_ignore(channel);

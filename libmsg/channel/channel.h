@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A channel's end: messages in and out, credit, and the end of the channel (PROTOCOL.md, section
- * 4), over the transport of its link. A channel knows no link, no socket and no msgd. A frame that
- * arrives changes the channel and leaves marks: nothing is sent, and nothing ends, from inside. All
- * that a channel has to send goes out in channel_flush, which its link calls.
+ * 4), over the transport of its link. A channel knows no link and no msgd, and of its socket
+ * nothing but the pointer. A frame that arrives changes the channel and leaves marks: nothing is
+ * sent, and nothing ends, from inside. All that a channel has to send goes out in channel_flush,
+ * which its link calls.
  *
  * Included by: libmsg/channel, libmsg/link, libmsg/socket, libmsg/api.
  */

@@ -216,11 +216,17 @@ static const struct {
 
 void link_end(struct link *link, enum link_cause cause, const char *reason)
 {
-	if (link->state >= LINK_ENDING)
+	/* This end only saw that the other is gone; msgd says why. */
+	bool why = link->state == LINK_ENDING && link->cause == LINK_PEER_GONE &&
+		   cause == LINK_ENDED_BY_MSGD;
+
+	if (link->state >= LINK_ENDING && !why)
 		return;
 	link->cause = cause;
-	link->drain = causes[cause].drain && link_is_up(link);
 	(void)snprintf(link->reason, sizeof(link->reason), "%s", reason);
+	if (why)
+		return;
+	link->drain = causes[cause].drain && link_is_up(link);
 	link_set_state(link, LINK_ENDING);
 	TAILQ_INSERT_TAIL(&link->links->ending, link, entry);
 	link->links->pool->marked = link->links->pool->wake = true;

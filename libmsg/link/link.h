@@ -72,6 +72,12 @@ static inline bool link_is_up(const struct link *link)
 	return link->state >= LINK_UP && link->state <= LINK_SYNCED;
 }
 
+/* The link of a channel; NULL: it is gone. */
+static inline struct link *channel_link(const struct channel *channel)
+{
+	return channel->set ? container_of(channel->set, struct link, channels) : NULL;
+}
+
 /* ---- link.c: life ----------------------------------------------------------------------- */
 
 void links_init(struct links *links, struct hv *hv, struct pool *pool);
@@ -91,7 +97,10 @@ void link_bind(struct links *links, uint32_t epoch, const struct control_link_bi
 	struct control_message *ret_answer);
 /* The creator hears that the other end is ready. */
 void link_up(struct link *link, uint32_t peer_aport);
-/* Marks its end; the first mark counts. reason is copied. */
+/*
+ * Marks its end; the first mark counts, but msgd's reason replaces that of LINK_PEER_GONE. reason
+ * is copied.
+ */
 void link_end(struct link *link, enum link_cause cause, const char *reason);
 /* Out of the tables and into the grave: its channels are reset with the reason. */
 void link_bury(struct link *link);

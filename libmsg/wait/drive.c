@@ -175,19 +175,14 @@ static void drive_events(struct driver *driver)
 static void drive_link(struct driver *driver, struct link *link, const struct focus *focus)
 {
 	struct transport *transport = link->transport;
-	struct control *control = driver->control;
 	/* Looked at before: all that a dying peer had published is taken in. */
 	bool alive = transport->ops->peer_alive(transport);
 
 	driver_take(driver, link, focus->link == link ? focus->channel : NULL);
 	transport->ops->not_armed(transport);
 	link_room(link);
-	if (alive)
-		return;
-	control_take(control); /* msgd may have said why */
-	link_end(link, LINK_PEER_GONE,
-		control->state == CONTROL_QUIESCING ? control->reason
-						    : "the other process is gone");
+	if (!alive)
+		link_end(link, LINK_PEER_GONE, "the other process is gone");
 }
 
 void driver_drive(struct driver *driver, const struct focus *focus)

@@ -40,17 +40,23 @@ static void tell_failed(struct driver *driver, const struct link *link)
 
 static void reap(struct driver *driver)
 {
+	struct control *control = driver->control;
 	struct link *link;
 
-	/* A channel of which msgd has told already is reset with its link, not forgotten. */
+	/*
+	 * A channel of which msgd has told already is reset with its link, not forgotten; and msgd
+	 * may have said why the other process is gone.
+	 */
 	if (!TAILQ_EMPTY(&driver->links->ending))
-		control_take(driver->control);
+		control_take(control);
 	while ((link = TAILQ_FIRST(&driver->links->ending))) {
+		if (control->state == CONTROL_QUIESCING)
+			link_end(link, LINK_ENDED_BY_MSGD, control->reason);
 		if (link->drain)
 			drain(driver, link);
 		if (link_told_error(link))
 			tell_failed(driver, link);
-		control_log(driver->control, link->cause == LINK_VIOLATED ? LOG_WARNING : LOG_INFO,
+		control_log(control, link->cause == LINK_VIOLATED ? LOG_WARNING : LOG_INFO,
 			"link %u to domain %u %s: %s", link->end, link->transport->peer_domid,
 			link->cause == LINK_VIOLATED ? "is reset" : "ends", link->reason);
 		link_bury(link);
@@ -60,7 +66,7 @@ static void reap(struct driver *driver)
 /* Both ends of a channel have said CLOSE: its number is free here. */
 static void finish(struct driver *driver, struct channel *channel)
 {
-	struct link *link = container_of(channel->set, struct link, channels);
+	struct link *link = channel_link(channel);
 	struct control_message message = {.type = CONTROL_CHANNEL_CLOSED,
 		.channel_closed = {.end = link->end, .channel = channel->number}};
 

@@ -54,7 +54,7 @@ static const int documented[N_CALLS][12] = {
 	[CALL_ACCEPT] = {EAGAIN},
 	[CALL_SEND] = {EAGAIN, EPIPE, ECONNRESET},
 	[CALL_RECV] = {EAGAIN, ECONNRESET},
-	[CALL_CLOSE] = {ETIMEDOUT},
+	[CALL_CLOSE] = {ETIMEDOUT, ECONNRESET},
 };
 
 /* A channel whose two processes live has no reason to break. */

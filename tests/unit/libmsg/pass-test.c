@@ -438,6 +438,42 @@ static void test_drained_causes(void **state)
 	}
 }
 
+/* An end of a link that this process saw for itself: msgd, whose word lies unread, knows why. */
+static void test_msgd_knows_why(void **state)
+{
+	static const struct {
+		enum link_cause cause;
+		const char *reason;
+	} cases[] = {
+		{LINK_PEER_GONE, "its domain was destroyed"},
+		{LINK_VIOLATED, "seen here"},
+		{LINK_LOST, "seen here"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct control_message down = {.type = CONTROL_LINK_DOWN,
+			.link_down = {.end = PAIR_END,
+				.error = ECONNRESET,
+				.reason = "its domain was destroyed"}};
+		struct pair *pair = pair_new(4);
+		struct pair_side *b = &pair->sides[B];
+		char byte;
+
+		control_ring_send(&b->msgd, &down);
+		(void)control_ring_publish(&b->msgd);
+		pair_end(b, cases[i].cause, "seen here");
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), -1);
+		assert_int_equal(errno, ECONNRESET);
+		assert_string_equal(msg_reason(), cases[i].reason);
+		/* Nothing more can be flushed, or shut down. */
+		assert_int_equal(msg_flush(b->sock), -1);
+		assert_int_equal(errno, ECONNRESET);
+		assert_int_equal(msg_shutdown(b->sock, 1), -1);
+		assert_int_equal(errno, ENOTCONN);
+		pair_free(pair);
+	}
+}
+
 /* Messages that had arrived find no memory: that is the reason, not what ended the link. */
 static void test_drain_without_memory(void **state)
 {
@@ -643,6 +679,7 @@ int main(void)
 		cmocka_unit_test(test_end_in_each_state),
 		cmocka_unit_test(test_told_errors),
 		cmocka_unit_test(test_drained_causes),
+		cmocka_unit_test(test_msgd_knows_why),
 		cmocka_unit_test_setup_teardown(test_drain_without_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drain_over_budget, setup, teardown),
 		cmocka_unit_test(test_control_link_is_broken),
