@@ -15,8 +15,9 @@
 /* One client. A message that could not be sent back yet waits here, and nothing more is read. */
 struct client {
 	struct msg_sock *sock;
-	ssize_t waiting; /* bytes of text, or -1: none */
-	char text[4096];
+	struct msg_buf *waiting; /* NULL: none */
+	const void *data;	 /* its bytes, in waiting */
+	size_t len;
 };
 
 static void fail(const char *what)
@@ -36,7 +37,7 @@ static void client_add(struct msg_sock *listener)
 		if (!client)
 			fail("no memory");
 		client->sock = sock;
-		client->waiting = -1;
+		client->waiting = NULL;
 		msg_set_userdata(sock, client);
 		if (msg_getpeer(sock, &peer) == 0)
 			printf("a client in domain %s\n", peer.domain);
@@ -49,15 +50,27 @@ static void client_add(struct msg_sock *listener)
 static int client_serve(struct client *client)
 {
 	for (;;) {
-		if (client->waiting < 0)
-			client->waiting =
-				msg_recv(client->sock, client->text, sizeof(client->text), 0);
-		if (client->waiting <= 0) /* an empty message or the end, no news, or an error */
-			return client->waiting < 0 && errno == EAGAIN ? 0 : -1;
-		if (msg_send(client->sock, client->text, (size_t)client->waiting, 0) < 0)
+		if (!client->waiting) {
+			ssize_t n = msg_recv_take(client->sock, 0, &client->data, &client->waiting);
+
+			if (n < 0)
+				return errno == EAGAIN ? 0 : -1;
+			if (!client->waiting)
+				return -1; /* the end of the channel; an empty message is one */
+			client->len = (size_t)n;
+		}
+		if (msg_send(client->sock, client->data, client->len, 0) < 0)
 			return errno == EAGAIN ? 0 : -1;
-		client->waiting = -1;
+		msg_buf_free(client->waiting);
+		client->waiting = NULL;
 	}
+}
+
+static void client_end(struct client *client)
+{
+	msg_close(client->sock);
+	msg_buf_free(client->waiting);
+	free(client);
 }
 
 int main(int argc, char **argv)
@@ -87,8 +100,7 @@ int main(int argc, char **argv)
 			if (events[i].sock == listener) {
 				client_add(listener);
 			} else if (client_serve(client) < 0) {
-				msg_close(client->sock);
-				free(client);
+				client_end(client);
 			}
 		}
 		if (n < 0 || (n == 0 && poll(&pollfd, 1, -1) < 0 && errno != EINTR))
