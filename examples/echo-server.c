@@ -56,7 +56,8 @@ static int client_serve(struct client *client)
 			if (n < 0)
 				return errno == EAGAIN ? 0 : -1;
 			if (!client->waiting)
-				return -1; /* the end of the channel; an empty message is one */
+				return -1; /* the end of the channel, which an empty message is not
+					    */
 			client->len = (size_t)n;
 		}
 		if (msg_send(client->sock, client->data, client->len, 0) < 0)

@@ -53,6 +53,9 @@ static ssize_t receive(struct sim_client *c, struct sim_message *ret, int flags,
 {
 	ssize_t n = packet_recv(c->socket, ret, ret_fds, flags);
 
+	/* Without its eventfd, a peer is woken by way of xen-sim. */
+	if (n == -EMFILE && ret->header.type == SIM_PEER)
+		return (ssize_t)SIM_MESSAGE_LEN(slot);
 	if (n < (ssize_t)SIM_MESSAGE_LEN(slot) || ret->header.type != SIM_PEER || ret_fds[0] < 0)
 		return n;
 	peer_take(c, &ret->slot, ret_fds[0]);
@@ -76,7 +79,7 @@ static int client_request(
 	while (r == 0) {
 		n = receive(c, message, 0, ret_fds);
 		if (n <= 0) {
-			r = -ENODEV;
+			r = n == -EMFILE ? -EMFILE : -ENODEV;
 		} else if (message->header.type == type && message->header.sequence == sequence) {
 			r = message->header.status;
 			break;
@@ -265,6 +268,8 @@ static int attach(struct sim_hv *h, struct sim_client *c, const char *name, cons
 		*ret_reason = "no such domain in the emulator: xen-sim PATH list shows them";
 	else if (r == -EUSERS)
 		*ret_reason = "the emulator has no slot for one more process";
+	else if (r == -EMFILE)
+		*ret_reason = "no descriptors for the emulator's memory and events";
 	else if (r == -EXDEV)
 		*ret_reason = "the emulator there runs in another PID namespace";
 	if (r >= 0 && (fds[0] < 0 || fds[1] < 0 || fds[2] < 0 || message.slot.slot == 0 ||

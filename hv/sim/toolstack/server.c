@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/sockios.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -79,17 +81,26 @@ static void on_died(evutil_socket_t fd, short what, void *arg)
 /* A request's status where no reply is to be sent, or has been. */
 #define NO_REPLY INT_MAX
 
-/* Sends the eventfd of a slot to c. Dropped if c's socket is full: it asks again by SIM_KICK. */
+/*
+ * Introductions that a process has not read take so much of its socket at most (its default is 208
+ * KiB): a process that sleeps reads none, and the answer to its next request must find room.
+ */
+#define INTRODUCTIONS_MAX (64 * 1024)
+
+/* Sends the eventfd of a slot to c, or drops it: then c asks again by SIM_KICK. */
 static void connection_introduce(struct connection *c, uint32_t slot)
 {
 	struct authority *a = &c->server->authority;
+	int unread = 0;
 	struct sim_message m = {
 		.header = {.type = SIM_PEER},
 		.slot = {.slot = slot,
 			.generation = atomic_load(&slot_at(&a->xen, slot)->generation)},
 	};
 
-	(void)packet_send(c->fd, &m, SIM_MESSAGE_LEN(slot), &a->event_fds[slot], 1, MSG_DONTWAIT);
+	if (ioctl(c->fd, SIOCOUTQ, &unread) == 0 && unread < INTRODUCTIONS_MAX)
+		(void)packet_send(
+			c->fd, &m, SIM_MESSAGE_LEN(slot), &a->event_fds[slot], 1, MSG_DONTWAIT);
 }
 
 static bool slot_is_current(struct sim_server *s, const struct sim_slot_name *name)

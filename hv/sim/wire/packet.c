@@ -78,13 +78,12 @@ ssize_t packet_recv(int fd, struct sim_message *ret_message, int ret_fds[SIM_FDS
 	if (n < 0)
 		return -errno;
 	(void)take_fds(&msg, ret_fds);
-	if (n > 0 && ((msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
-			     (size_t)n < sizeof(ret_message->header) ||
-			     ret_message->header.magic != SIM_PROTOCOL_MAGIC)) {
-		packet_close_fds(ret_fds);
-		return -EPROTO;
-	}
-	return n;
+	if (n == 0 || (!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
+			      (size_t)n >= sizeof(ret_message->header) &&
+			      ret_message->header.magic == SIM_PROTOCOL_MAGIC))
+		return n;
+	packet_close_fds(ret_fds);
+	return msg.msg_flags & MSG_CTRUNC ? -EMFILE : -EPROTO;
 }
 
 void packet_close_fds(int fds[SIM_FDS_MAX])

@@ -12,8 +12,9 @@
 int packet_send(int fd, struct sim_message *m, size_t len, const int *fds, size_t n_fds, int flags);
 
 /*
- * The packet's length, 0 at the end, or a negative errno; EPROTO: not one of ours. The descriptors
- * that came with it (others -1) are the caller's.
+ * The packet's length, 0 at the end, or a negative errno. EPROTO: not one of ours. EMFILE: it
+ * is there, but this process has no room for its descriptors, which are lost. The descriptors that
+ * came with it (others -1) are the caller's.
  */
 ssize_t packet_recv(int fd, struct sim_message *ret_message, int ret_fds[SIM_FDS_MAX], int flags);
 void packet_close_fds(int fds[SIM_FDS_MAX]);

@@ -274,6 +274,74 @@ static void test_malformed(void **state)
 	hv_close(hv);
 }
 
+/* A process of Domain-0, as far as xen-sim knows. */
+static int attach_raw(const struct emulator *e, struct sim_slot_name *ret_name)
+{
+	struct sim_message m = message(SIM_ATTACH);
+	int fd, fds[SIM_FDS_MAX];
+	const char *reason;
+
+	assert_int_equal(sim_connect(e->path, &fd, &reason), 0);
+	strcpy(m.attach.domain, "Domain-0");
+	assert_int_equal(packet_send(fd, &m, SIM_MESSAGE_LEN(attach), NULL, 0, 0), 0);
+	assert_true(packet_recv(fd, &m, fds, 0) > 0);
+	packet_close_fds(fds);
+	assert_int_equal(m.header.status, 0);
+	*ret_name = m.slot;
+	return fd;
+}
+
+static int request_raw(int fd, uint16_t type)
+{
+	struct sim_message m = message(type);
+
+	m.header.sequence = 1;
+	return packet_send(fd, &m, sizeof(m.header), NULL, 0, 0);
+}
+
+/* Reads until the answer to request_raw; introductions may come before. */
+static int answer_raw(int fd)
+{
+	struct sim_message m;
+	int fds[SIM_FDS_MAX];
+
+	do {
+		if (packet_recv(fd, &m, fds, 0) <= 0)
+			return -ECONNRESET;
+		packet_close_fds(fds);
+	} while (m.header.type == SIM_PEER);
+	return m.header.status;
+}
+
+/*
+ * A process that sleeps does not read who is introduced to it. However often another one asks to be
+ * introduced, there is room for the answer to its next request.
+ */
+static void test_many_introductions(void **state)
+{
+	struct sim_slot_name name, other;
+	int fd = attach_raw(*state, &name), kicker = attach_raw(*state, &other);
+	int fds[SIM_FDS_MAX];
+
+	for (int i = 0; i < 5000; i++) {
+		struct sim_message m = message(SIM_KICK);
+
+		m.slot = name;
+		assert_int_equal(packet_send(kicker, &m, SIM_MESSAGE_LEN(slot), NULL, 0, 0), 0);
+		while (packet_recv(kicker, &m, fds, MSG_DONTWAIT) > 0)
+			packet_close_fds(fds);
+	}
+	assert_int_equal(request_raw(fd, SIM_WATCH_OWN), 0);
+	/* All of that has been handled when a later request of the other one is answered. */
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(request_raw(kicker, SIM_WATCH_OWN), 0);
+		assert_int_equal(answer_raw(kicker), 0);
+	}
+	assert_int_equal(answer_raw(fd), 0);
+	(void)close(fd);
+	(void)close(kicker);
+}
+
 /* Too long, too many descriptors, no greeting, and random bytes. */
 static void test_garbage(void **state)
 {
@@ -551,6 +619,7 @@ int main(void)
 		cmocka_unit_test(test_something_else),
 		cmocka_unit_test(test_another_build),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_introductions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),

@@ -352,7 +352,7 @@ static void goes_on(const char *option, const char *says, enum where where)
 	victim = victim_start(&s, SIGSTOP, where);
 	victim_await_stop(&s, &victim, where);
 	assert_int_equal(write(waiter.fd, "", 1), 1);
-	assert_true(await_report(&s, &victim, text, sizeof(text)) < REPORT_MS);
+	(void)await_report(&s, &victim, text, sizeof(text)); /* stop_inside looks at the time */
 	assert_non_null(strstr(text, says));
 	assert_int_equal(kill(victim.pid, SIGCONT), 0);
 	(void)waiter_end(&waiter);
