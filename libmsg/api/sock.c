@@ -255,7 +255,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
-	if (!channel || channel->error)
+	if (!channel || channel->state != CHANNEL_OPEN || channel->error)
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
 		channel_ignore(channel);

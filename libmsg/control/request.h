@@ -17,7 +17,7 @@ struct request {
 	uint32_t id;			/* key in control->requests */
 	struct msg_sock *sock;		/* borrowed: who waits; NULL: a SYNC, or a name announced */
 	struct control_message message; /* to be sent again */
-	uint32_t epoch;			/* of the msgd that it was sent to */
+	uint32_t epoch;			/* of the msgd that it was first sent to */
 	UT_hash_handle hh;
 };
 

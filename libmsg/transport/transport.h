@@ -122,8 +122,7 @@ struct transport {
 	uint32_t ring_len;   /* bytes of one ring */
 	uint32_t ring_fifth; /* a fifth of it; see transport_give_back */
 	uint32_t port;	     /* owned: its event channel; 0: none */
-	uint64_t event; /* the port or, over argo-strict, the address of the ring whose events are
-			   its */
+	uint64_t event;	     /* the port; over argo-strict its ring's address, which is no port */
 	struct frame frame;  /* the frame last peeked at */
 	uint32_t unreleased; /* bytes moved past and not given back yet */
 	uint32_t untold;     /* bytes given back since the sender was last woken */

@@ -737,10 +737,28 @@ static void test_read_after_the_end(void **state)
 	assert_int_equal(b->ctx->pool.held, 0);
 }
 
+/* The peer closed, and then the link ended: nothing stands that could be shut down. */
+static void test_shutdown_after_the_end(void **state)
+{
+	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+
+	assert_int_equal(msg_close(a->sock), 0);
+	a->sock = NULL;
+	pair_take(b);
+	assert_true(b->channel->rx_closed);
+	pair_end(b, LINK_PEER_GONE, "the peer was killed");
+	assert_int_equal(b->channel->error, 0);
+	for (int how = SHUT_RD; how <= SHUT_RDWR; how++) {
+		assert_int_equal(msg_shutdown(b->sock, how), -1);
+		assert_int_equal(errno, ENOTCONN);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_read_after_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_shutdown_after_the_end, setup, teardown),
 		cmocka_unit_test(test_first_credit),
 		cmocka_unit_test_setup_teardown(test_credit_by_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_credit_by_message, setup, teardown),
