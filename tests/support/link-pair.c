@@ -313,12 +313,27 @@ void pair_free(struct pair *pair)
 	free(pair);
 }
 
+int pair_setup(void **state)
+{
+	struct pair *pair = pair_new(4);
+
+	pair_take(&pair->sides[1]);
+	pair_take(&pair->sides[0]);
+	*state = pair;
+	return 0;
+}
+
+int pair_teardown(void **state)
+{
+	pair_free(*state);
+	return 0;
+}
+
 void pair_events(struct pair *pair)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		pair->sides[i].event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		must(pair->sides[i].event_fd >= 0);
-		atomic_store(&pair->page->end[i].alive, 1);
 	}
 }
 

@@ -59,6 +59,16 @@ struct pair {
 struct pair *pair_new(uint32_t ring_pages);
 /* argo-strict; ring_len: bytes. As msgd would have it made: by LINK_CREATE, LINK_BIND, LINK_UP. */
 struct pair *pair_new_strict(uint32_t ring_len);
+/*
+ * For cmocka: a pair with rings of 4 pages, whose channels have said what they say at first; its
+ * end; its sides.
+ */
+int pair_setup(void **state);
+int pair_teardown(void **state);
+static inline struct pair_side *pair_side_of(void **state, unsigned side)
+{
+	return &((struct pair *)*state)->sides[side];
+}
 /* argo-strict: that side's process dies, as by kill -9. Its context is not to be used any more. */
 void pair_kill(struct pair *pair, unsigned side);
 void pair_free(struct pair *pair);

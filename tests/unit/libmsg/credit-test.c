@@ -15,25 +15,6 @@
 #define A 0 /* connected */
 #define B 1 /* the listener's end */
 
-static int setup(void **state)
-{
-	*state = pair_new(4);
-	pair_take(&((struct pair *)*state)->sides[B]);
-	pair_take(&((struct pair *)*state)->sides[A]);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
-static struct pair_side *side_of(void **state, unsigned side)
-{
-	return &((struct pair *)*state)->sides[side];
-}
-
 /* Frames that B sends by hand. */
 static void inject_data(void **state, uint8_t flags, uint32_t len, uint32_t arg)
 {
@@ -63,7 +44,7 @@ static void queue_empty(struct channel *channel)
 /* The next frame that A sent. Its type, or 0. */
 static uint8_t next_frame(void **state, struct frame *ret_frame)
 {
-	struct transport *in = side_of(state, B)->link->transport;
+	struct transport *in = pair_side_of(state, B)->link->transport;
 
 	if (in->ops->peek(in) <= 0)
 		return 0;
@@ -102,7 +83,7 @@ static void test_first_credit(void **state)
 /* A quarter of the window at least is worth a frame; unread bytes count as used. */
 static void test_credit_by_window(void **state)
 {
-	struct channel *c = side_of(state, A)->channel;
+	struct channel *c = pair_side_of(state, A)->channel;
 
 	c->rx_limit = 4000;
 	c->rx_window = 3001;
@@ -130,7 +111,7 @@ static void test_credit_by_window(void **state)
 /* The rest of a message can come, whatever the window says. */
 static void test_credit_by_message(void **state)
 {
-	struct channel *c = side_of(state, A)->channel;
+	struct channel *c = pair_side_of(state, A)->channel;
 
 	c->rx_limit = 4000;
 	c->rx_window = 100;
@@ -162,7 +143,7 @@ static void test_credit_by_message(void **state)
 /* The window doubles where it is read, up to RCVBUF, and while the application can promise it. */
 static void test_growth(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	struct pool *pool = &a->ctx->pool;
 
@@ -196,7 +177,7 @@ static void test_growth(void **state)
 
 static void test_give(void **state)
 {
-	struct channel *c = side_of(state, A)->channel;
+	struct channel *c = pair_side_of(state, A)->channel;
 
 	channel_give(c); /* nothing is due */
 	assert_false(c->credit_due);
@@ -218,7 +199,7 @@ static void test_give(void **state)
 /* Credit goes out at once; the other end is woken for it only if it has little left. */
 static void test_credit_frames(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	struct frame frame;
 	unsigned before = a->n_events;
@@ -251,9 +232,9 @@ static void test_credit_frames(void **state)
 /* Credit for which there was no room is late: the other end may have fallen asleep for it. */
 static void test_late_credit(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
-	struct transport *in = side_of(state, B)->link->transport;
+	struct transport *in = pair_side_of(state, B)->link->transport;
 	struct frame frame;
 	unsigned before;
 
@@ -279,7 +260,7 @@ static void test_late_credit(void **state)
 /* The credit that a message costs is given back when the message is read, and not before. */
 static void test_cost(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	char bytes[64];
 
@@ -301,7 +282,7 @@ static void test_cost(void **state)
 /* The other end's limits, as its frames say them. */
 static void test_frames_of_the_other_end(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	uint32_t credit = c->tx_credit;
 
@@ -316,7 +297,7 @@ static void test_frames_of_the_other_end(void **state)
 /* The highest limit that was told holds for messages that were sent before a lower one came. */
 static void test_lower_limit(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	struct frame frame;
 	char bytes[300];
@@ -337,7 +318,7 @@ static void test_lower_limit(void **state)
 
 static void test_can_send(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	uint32_t want;
 
@@ -363,7 +344,7 @@ static void test_can_send(void **state)
 /* A message of which a sender has sent a part lets no other one in between, and no SHUTDOWN. */
 static void test_inside_a_message(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	struct frame frame;
 	uint32_t want;
@@ -403,7 +384,7 @@ static void test_inside_a_message(void **state)
 /* Fragments: the first says the length, the last that it is the last, none is too small. */
 static void test_fragments(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	static uint8_t bytes[10000];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 	struct channel *c = a->channel;
@@ -454,7 +435,7 @@ static void reset_finished(void *channel)
 
 static void test_illegal_moves(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 
 	assert_true(aborts(finish_too_early, a->channel));
 	assert_true(aborts(reset_finished, a->channel));
@@ -473,7 +454,7 @@ static void test_illegal_moves(void **state)
 /* This end closes first; the other one answers. */
 static void test_close_first(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 
 	a->channel->tx_credit = FRAME_CHARGE; /* the queued message goes before CLOSE */
@@ -502,7 +483,7 @@ static void test_close_first(void **state)
 /* The other end has closed before. */
 static void test_close_second(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
@@ -524,7 +505,7 @@ static void test_close_second(void **state)
 /* Both at once: each CLOSE is sent before the other one is read. */
 static void test_close_at_once(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
@@ -538,7 +519,7 @@ static void test_close_at_once(void **state)
 /* RESET throws queued messages away, and the other end reads RESET as an error. */
 static void test_reset(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 	char byte;
 
@@ -557,7 +538,7 @@ static void test_reset(void **state)
 /* The end of its link adds nothing to a channel that the other end has closed. */
 static void test_dead_after_its_end(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	char byte;
 
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
@@ -571,7 +552,7 @@ static void test_dead_after_its_end(void **state)
 /* A channel of a dead link belongs to its socket, and goes with it. */
 static void test_close_when_dead(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	char byte;
 
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
@@ -590,7 +571,7 @@ static void test_close_when_dead(void **state)
 /* A channel that its application has closed is freed with its link. */
 static void test_dead_when_closed(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct control_message message;
 
 	sock_close_channel(a->sock, CLOSE_NORMAL);
@@ -604,7 +585,7 @@ static void test_dead_when_closed(void **state)
 /* This end cannot go on: nothing more is received, but the other end's CLOSE is awaited. */
 static void test_fail(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	char byte;
 
 	inject_data(state, FRAME_FIRST, 16, 40);
@@ -634,7 +615,7 @@ static void test_fail(void **state)
 /* There is no memory for the reason either: the call must not name another one. */
 static void test_no_memory_for_the_reason(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	char byte;
 
 	failing_malloc_set(1);
@@ -649,7 +630,7 @@ static void test_no_memory_for_the_reason(void **state)
 /* A reader that leaves takes the half of a message that it has to private memory. */
 static void test_reader_leaves(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	char bytes[40];
 	struct iovec iov[] = {{.iov_base = bytes, .iov_len = 3},
@@ -685,7 +666,7 @@ static void test_reader_leaves(void **state)
 /* SHUT_RD: later messages are thrown away, and their credit goes back, so that no peer waits. */
 static void test_ignore(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 	uint32_t given = 0;
 	char byte;
@@ -710,7 +691,7 @@ static void test_ignore(void **state)
 /* The credit of the message that SHUT_RD throws away goes back at once. */
 static void test_ignore_gives_back(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame;
 
 	inject_data(state, FRAME_FIRST, 16, 40);
@@ -724,7 +705,7 @@ static void test_ignore_gives_back(void **state)
 /* Messages that outlive their link promise the other end nothing any more. */
 static void test_read_after_the_end(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	char bytes[4000];
 
 	for (int i = 0; i < 2; i++)
@@ -740,7 +721,7 @@ static void test_read_after_the_end(void **state)
 /* The peer closed, and then the link ended: nothing stands that could be shut down. */
 static void test_shutdown_after_the_end(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 
 	assert_int_equal(msg_close(a->sock), 0);
 	a->sock = NULL;
@@ -757,34 +738,37 @@ static void test_shutdown_after_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_read_after_the_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_shutdown_after_the_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_after_the_end, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shutdown_after_the_end, pair_setup, pair_teardown),
 		cmocka_unit_test(test_first_credit),
-		cmocka_unit_test_setup_teardown(test_credit_by_window, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_by_message, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_growth, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_give, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_late_credit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cost, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_frames_of_the_other_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lower_limit, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_can_send, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_inside_a_message, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fragments, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_illegal_moves, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_first, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_second, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_at_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_dead_after_its_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_when_dead, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_dead_when_closed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_fail, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_memory_for_the_reason, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reader_leaves, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ignore, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ignore_gives_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_credit_by_window, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_by_message, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_growth, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_give, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_frames, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_late_credit, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_cost, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_frames_of_the_other_end, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_lower_limit, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_can_send, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_inside_a_message, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_fragments, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_illegal_moves, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_first, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_second, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_at_once, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_reset, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_dead_after_its_end, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_when_dead, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_dead_when_closed, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_fail, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_memory_for_the_reason, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_reader_leaves, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_ignore, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_ignore_gives_back, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,12 +18,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
 static struct msg_sock *sock(void **state, unsigned side)
 {
 	return ((struct pair *)*state)->sides[side].sock;
@@ -960,47 +954,58 @@ static void test_garbage_doorbell(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_sizes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_for_the_last_fragment, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sizes, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_many, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_listening_end_is_silent_first, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_bounds_unread, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_truncation_and_peek, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_reads_as_end, setup, teardown),
+			test_credit_for_the_last_fragment, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_close_with_unread_data_resets, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_shutdown, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_end_is_reported_until_read, setup, teardown),
+			test_listening_end_is_silent_first, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_bounds_unread, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_too_long, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_truncation_and_peek, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_reads_as_end, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_pollout_survives_other_events, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_closed_end_judges_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_first_credit_waits_for_room, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refused_is_tried_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_offer_of_the_dead, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_death_after_whole_messages, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_events_only_for_sleepers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_wakes_when_low, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_more_is_held_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_take, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_segments, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rcvbuf_bounds_maxmsg, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_leaving_with_unread_data, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_backlog_is_bounded, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_connected_too_late, setup, teardown),
+			test_close_with_unread_data_resets, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_shutdown, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_end_is_reported_until_read, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pollout_survives_other_events, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_closed_end_judges_nothing, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_first_credit_waits_for_room, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_refused_is_tried_again, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_offer_of_the_dead, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_death_after_whole_messages, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_events_only_for_sleepers, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_wakes_when_low, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_more_is_held_back, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_take, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_no_segments, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_rcvbuf_bounds_maxmsg, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_leaving_with_unread_data, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_backlog_is_bounded, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_connected_too_late, setup, pair_teardown),
 		cmocka_unit_test(test_hostile_frames),
-		cmocka_unit_test_setup_teardown(test_told_before_the_violation, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_credit_past_reason, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_hoards_pays, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unknown_after_msgds_return, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_granted_before_msgds_return, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_refused_before_msgds_return, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_told_before_the_violation, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_past_reason, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_who_hoards_pays, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_channel_never_granted, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_channel_granted_late, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_unknown_after_msgds_return, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_granted_before_msgds_return, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_refused_before_msgds_return, setup, pair_teardown),
 		cmocka_unit_test(test_hostile_counters),
-		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_garbage_doorbell, setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

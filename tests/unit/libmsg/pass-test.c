@@ -11,26 +11,6 @@
 #define A 0 /* sends by hand */
 #define B 1 /* takes in */
 
-static int setup(void **state)
-{
-	*state = pair_new(4);
-	/* B takes in what A says at first, and says its own. */
-	pair_take(&((struct pair *)*state)->sides[B]);
-	pair_take(&((struct pair *)*state)->sides[A]);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
-static struct pair_side *side_of(void **state, unsigned side)
-{
-	return &((struct pair *)*state)->sides[side];
-}
-
 /* A whole message of zeros. */
 static void inject_message(void **state, uint32_t len)
 {
@@ -59,7 +39,7 @@ static uint32_t unread(struct pair_side *side)
 
 static void test_empty(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = 1000;
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
@@ -73,7 +53,7 @@ static void test_empty(void **state)
 /* A message at the head of the queue serves a receive; later frames stay in the ring. */
 static void test_served_by_the_queue(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	inject_message(state, 16);
 	inject_message(state, 16);
@@ -84,7 +64,7 @@ static void test_served_by_the_queue(void **state)
 
 static void test_served_directly(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	char bytes[16];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 	struct reader reader = {
@@ -106,7 +86,7 @@ static void test_served_directly(void **state)
 /* If a frame makes an answer due, the caller sends the answer before the next frame is taken in. */
 static void test_due(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->channel->tx_open = false; /* a listener's end, which now hears the first frame */
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
@@ -121,7 +101,7 @@ static void test_due(void **state)
 
 static void test_unknown(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	inject_bare(state, 77, FRAME_CREDIT, 1);
 	inject_message(state, 16);
@@ -136,7 +116,7 @@ static void test_unknown(void **state)
 /* The frame of a known channel settles what the answer to a SYNC was awaited for. */
 static void test_known_again(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	inject_bare(state, 77, FRAME_CREDIT, 1);
 	b->link->turn = 1000;
@@ -161,7 +141,7 @@ static void test_known_again(void **state)
 
 static void test_turn_over(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	for (int i = 0; i < 3; i++)
 		inject_message(state, 16);
@@ -177,7 +157,7 @@ static void test_turn_over(void **state)
 
 static void test_violation(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = 16384;
 	inject_message(state, CREDIT_INITIAL);
@@ -191,7 +171,7 @@ static void test_violation(void **state)
 
 static void test_over_budget(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = 1000;
 	b->ctx->pool.held = CHANNEL_BUDGET - 64;
@@ -207,7 +187,7 @@ static void test_over_budget(void **state)
 
 static void test_out_of_memory(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = 1000;
 	inject_message(state, 64);
@@ -239,7 +219,7 @@ static void endless_next(struct transport *transport)
 /* A peer that goes on writing has one turn, of as many bytes as its ring. */
 static void test_turn_of_an_endless_peer(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct transport *transport = b->link->transport;
 	uint32_t consumed;
 
@@ -271,7 +251,7 @@ static void test_turn_of_an_endless_peer(void **state)
 /* Frames that were served wait; all others that are there are taken in. */
 static void test_take_goes_on_after_due(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	b->channel->tx_open = false;
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
@@ -285,7 +265,7 @@ static void test_take_goes_on_after_due(void **state)
 /* Frames are taken in on the way to a send: what was kept back goes with what they make due. */
 static void test_take_shows_what_was_kept_back(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	unsigned before = b->n_events;
 
 	assert_int_equal(msg_send(b->sock, "x", 1, MSG_MORE), 1);
@@ -295,12 +275,12 @@ static void test_take_shows_what_was_kept_back(void **state)
 	driver_take(&b->ctx->driver, b->link, NULL);
 	assert_false(b->link->transport->unpushed);
 	assert_int_equal(b->n_events, before + 1);
-	assert_int_equal(unread(side_of(state, A)), 32);
+	assert_int_equal(unread(pair_side_of(state, A)), 32);
 }
 
 static void test_nothing_is_taken_while_syncing(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	inject_message(state, 16);
 	link_sync(b->link, 5);
@@ -477,7 +457,7 @@ static void test_msgd_knows_why(void **state)
 /* Messages that had arrived find no memory: that is the reason, not what ended the link. */
 static void test_drain_without_memory(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	char bytes[200];
 
 	for (int i = 0; i < 4; i++)
@@ -493,7 +473,7 @@ static void test_drain_without_memory(void **state)
 
 static void test_drain_over_budget(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	char byte;
 
 	inject_message(state, 100);
@@ -538,7 +518,7 @@ static void test_control_link_is_broken(void **state)
 /* A link that the hypervisor has refused, and that ended before it was tried again. */
 static void test_end_while_refused(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct links *links = &b->ctx->links;
 
 	b->link->transport->retry_ns = 1000;
@@ -555,7 +535,7 @@ static void test_end_while_refused(void **state)
 /* The thread that spins looks at the memory of a link that has ended meanwhile. */
 static void test_spinning_keeps_the_dead(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct links *links = &b->ctx->links;
 
 	b->ctx->driver.spinning = true;
@@ -588,7 +568,7 @@ static unsigned channels_closed(struct pair_side *side)
 /* Both ends have said CLOSE: msgd hears it once, and the number can be granted again. */
 static void test_finished_is_told_once(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	sock_close_channel(b->sock, CLOSE_NORMAL);
 	driver_pass(&b->ctx->driver);
@@ -608,7 +588,7 @@ static void test_finished_is_told_once(void **state)
 /* A socket is told of its channel's change in the pass, once for all changes. */
 static void test_changed_is_told_once(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 
 	(void)msg_ctx_dispatch(b->ctx, &(struct msg_event){0}, 1);
 	assert_false(b->sock->ready);
@@ -627,7 +607,7 @@ static void test_changed_is_told_once(void **state)
 /* A mark of a channel that is freed before the pass is gone with it. */
 static void test_marks_of_a_freed_channel(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct channel *channel = channel_new(&b->link->channels, 8, false);
 
 	channel_changed(channel);
@@ -644,14 +624,14 @@ static void test_marks_of_a_freed_channel(void **state)
 /* A frame that is due is sent before the lock is dropped. */
 static void test_due_is_sent_in_the_pass(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	unsigned before = b->n_events;
 
 	doorbell_arm(&b->pair->page->end[A].sleeping);
 	channel_set_maxmsg(b->channel, 4000);
-	assert_int_equal(unread(side_of(state, A)), 0);
+	assert_int_equal(unread(pair_side_of(state, A)), 0);
 	driver_unlock(&b->ctx->driver);
-	assert_int_equal(unread(side_of(state, A)), 16);
+	assert_int_equal(unread(pair_side_of(state, A)), 16);
 	assert_int_equal(b->n_events, before + 1);
 	assert_int_equal(b->channel->due, false);
 }
@@ -659,36 +639,45 @@ static void test_due_is_sent_in_the_pass(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_served_by_the_queue, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_served_directly, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_due, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_turn_over, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_violation, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_over_budget, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_turn_of_an_endless_peer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_take_goes_on_after_due, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_empty, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_take_shows_what_was_kept_back, setup, teardown),
+			test_served_by_the_queue, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_served_directly, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_due, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_unknown, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_known_again, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_turn_over, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_violation, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_over_budget, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_out_of_memory, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_nothing_is_taken_while_syncing, setup, teardown),
+			test_turn_of_an_endless_peer, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_take_goes_on_after_due, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_take_shows_what_was_kept_back, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_nothing_is_taken_while_syncing, pair_setup, pair_teardown),
 		cmocka_unit_test(test_link_moves),
 		cmocka_unit_test(test_end_in_each_state),
 		cmocka_unit_test(test_told_errors),
 		cmocka_unit_test(test_drained_causes),
 		cmocka_unit_test(test_msgd_knows_why),
-		cmocka_unit_test_setup_teardown(test_drain_without_memory, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_drain_over_budget, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_drain_without_memory, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_drain_over_budget, pair_setup, pair_teardown),
 		cmocka_unit_test(test_control_link_is_broken),
-		cmocka_unit_test_setup_teardown(test_end_while_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spinning_keeps_the_dead, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_finished_is_told_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_changed_is_told_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_marks_of_a_freed_channel, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_due_is_sent_in_the_pass, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_end_while_refused, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_spinning_keeps_the_dead, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_finished_is_told_once, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_changed_is_told_once, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_marks_of_a_freed_channel, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_due_is_sent_in_the_pass, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,12 +31,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
 static struct pair_side *side_of(void **state)
 {
 	return &((struct pair *)*state)->sides[0];
@@ -605,25 +599,29 @@ static void test_channel_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sent_again_under_its_number, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_sync_is_sent_again, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_blocking_connect, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_failed_connect, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_connect_in_time, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_abandoned_connect, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_connected_to_nothing, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_memory_for_the_channel, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_numbers, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_pending_listen_is_no_announcement, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_announced_name_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_announced_name_is_granted, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_memory_to_announce, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_answers_to_nobody, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_links_that_cannot_be, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_channel_gone, setup, teardown),
+			test_sent_again_under_its_number, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_sync_is_sent_again, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_connected, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_blocking_connect, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_failed_connect, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_connect_in_time, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_abandoned_connect, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_connected_to_nothing, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_memory_for_the_channel, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_pending_listen_is_no_announcement, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_announced_name_is_refused, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_announced_name_is_granted, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_to_announce, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_answers_to_nobody, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_links_that_cannot_be, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_channel_gone, setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,25 +11,6 @@
 #define A 0 /* connected */
 #define B 1 /* has the listener */
 
-static int setup(void **state)
-{
-	*state = pair_new(4);
-	pair_take(&((struct pair *)*state)->sides[B]);
-	pair_take(&((struct pair *)*state)->sides[A]);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
-static struct pair_side *side_of(void **state, unsigned side)
-{
-	return &((struct pair *)*state)->sides[side];
-}
-
 static struct msg_sock *listener_new(struct pair_side *side, int backlog)
 {
 	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
@@ -94,7 +75,7 @@ static void free_sock(void *sock)
 /* A socket with a channel or a request is none that may be freed. */
 static void test_free_too_early(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_sock *asking = msg_connect(a->ctx, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, -1);
 
 	assert_true(aborts(free_sock, a->sock));
@@ -103,7 +84,7 @@ static void test_free_too_early(void **state)
 
 static void test_first_failure_counts(void **state)
 {
-	struct msg_sock *listener = listener_new(side_of(state, B), 1);
+	struct msg_sock *listener = listener_new(pair_side_of(state, B), 1);
 
 	sock_fail(listener, EACCES, "the first");
 	sock_fail(listener, EIO, "the second");
@@ -113,7 +94,7 @@ static void test_first_failure_counts(void **state)
 
 static void test_events(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 1);
 	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
 
@@ -128,13 +109,13 @@ static void test_events(void **state)
 	/* A channel's: POLLOUT only where it is asked for. */
 	assert_int_equal(sock_events(b->sock, POLLIN), 0);
 	assert_int_equal(sock_events(b->sock, POLLIN | POLLOUT), POLLOUT);
-	assert_int_equal(msg_send(side_of(state, A)->sock, "x", 1, 0), 1);
+	assert_int_equal(msg_send(pair_side_of(state, A)->sock, "x", 1, 0), 1);
 	pair_take(b);
 	assert_int_equal(sock_events(b->sock, 0), POLLIN);
-	assert_int_equal(msg_shutdown(side_of(state, A)->sock, SHUT_WR), 0);
+	assert_int_equal(msg_shutdown(pair_side_of(state, A)->sock, SHUT_WR), 0);
 	pair_take(b);
 	assert_int_equal(sock_events(b->sock, 0), POLLIN | POLLRDHUP);
-	assert_int_equal(msg_close(side_of(state, A)->sock), 0);
+	assert_int_equal(msg_close(pair_side_of(state, A)->sock), 0);
 	pair_take(b);
 	assert_int_equal(sock_events(b->sock, POLLOUT), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
 }
@@ -143,7 +124,7 @@ static void test_events(void **state)
 
 static void test_handles(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *first, *last, *third;
 
 	b->ctx->socks.last_handle = UINT32_MAX - 1;
@@ -162,7 +143,7 @@ static void test_handles(void **state)
 /* As many as the backlog wait, in the order in which they came; an accept makes a place. */
 static void test_backlog(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 2), *sock;
 	struct control_message message;
 
@@ -200,7 +181,7 @@ static void test_backlog(void **state)
 /* Channels that nobody has accepted are reset with their listener. */
 static void test_close_with_a_backlog(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 2);
 	struct channel *channel = grant(b, listener->handle, 100);
 
@@ -213,7 +194,7 @@ static void test_close_with_a_backlog(void **state)
 /* A channel whose link ended while it waited is accepted with what it had received. */
 static void test_accept_after_the_end(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 2), *sock;
 	char bytes[8];
 
@@ -239,7 +220,7 @@ static void test_accept_after_the_end(void **state)
 /* Each is in the list once, and is reported until it has nothing more to say. */
 static void test_ready_list(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 4);
 	struct msg_event events[4];
 	char byte;
@@ -248,7 +229,7 @@ static void test_ready_list(void **state)
 	(void)grant(b, listener->handle, 100);
 	assert_true(listener->ready);
 	sock_changed(listener);
-	assert_int_equal(msg_send(side_of(state, A)->sock, "x", 1, 0), 1);
+	assert_int_equal(msg_send(pair_side_of(state, A)->sock, "x", 1, 0), 1);
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 2);
 	assert_ptr_equal(events[0].sock, listener);
 	assert_int_equal(events[0].revents, POLLIN);
@@ -275,7 +256,7 @@ static void test_ready_list(void **state)
 /* The error of a connect is read once; a name that was lost stays lost. */
 static void test_error_option(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
 	struct msg_sock *listener = listener_new(b, 1);
 	int64_t value;
@@ -307,7 +288,7 @@ static void test_error_option(void **state)
 /* Each call refuses the flags that only other calls know, and unknown flags. */
 static void test_unknown_flags(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 1);
 	const void *data;
 	struct msg_buf *buf;
@@ -350,7 +331,7 @@ static void test_unknown_flags(void **state)
 /* A listener carries no messages, and a channel accepts none. */
 static void test_kinds(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 1);
 	struct msg_peer peer = {.size = sizeof(peer)};
 	int64_t value;
@@ -394,7 +375,7 @@ static void test_options(void **state)
 		{LIBMSG_NONBLOCK_OPT, 0, 1, {-1, 2}},
 		{LIBMSG_CORK, 0, 1, {-1, 2}},
 	};
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	int64_t value;
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -428,7 +409,7 @@ static void test_options(void **state)
 /* The end of corking shows what was held back, and so does a flush. */
 static void test_cork(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	char byte;
 
 	for (int i = 0; i < 2; i++) {
@@ -447,7 +428,7 @@ static void test_cork(void **state)
 
 static void test_peer_of_an_earlier_version(void **state)
 {
-	struct pair_side *b = side_of(state, B);
+	struct pair_side *b = pair_side_of(state, B);
 	struct msg_peer peer;
 
 	memset(&peer, 0xee, sizeof(peer));
@@ -468,20 +449,24 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_moves),
-		cmocka_unit_test_setup_teardown(test_free_too_early, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_first_failure_counts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_handles, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_backlog, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_with_a_backlog, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_accept_after_the_end, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_ready_list, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_error_option, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_unknown_flags, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cork, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_peer_of_an_earlier_version, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_free_too_early, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_first_failure_counts, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_events, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_handles, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_backlog, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_close_with_a_backlog, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_accept_after_the_end, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_ready_list, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_error_option, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_flags, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_kinds, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_options, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_cork, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_peer_of_an_earlier_version, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,21 +15,6 @@
 #define B	 1
 #define RING_LEN (4U * HV_PAGE_SIZE)
 
-/* Two ends, whose channels have said what they say at first. */
-static int setup(void **state)
-{
-	*state = pair_new(RING_LEN / HV_PAGE_SIZE);
-	pair_take(&((struct pair *)*state)->sides[B]);
-	pair_take(&((struct pair *)*state)->sides[A]);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_free(*state);
-	return 0;
-}
-
 static struct transport *end_of(void **state, unsigned side)
 {
 	return ((struct pair *)*state)->sides[side].link->transport;
@@ -485,15 +470,16 @@ int main(void)
 		cmocka_unit_test_setup(test_refused, setup_fake),
 		cmocka_unit_test_setup(test_give_back, setup_fake),
 		cmocka_unit_test(test_cursor),
-		cmocka_unit_test_setup_teardown(test_frames_come_as_they_went, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_room, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_kept_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_counters, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_frames_come_as_they_went, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_room, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_kept_back, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_counters, pair_setup, pair_teardown),
 		cmocka_unit_test(test_argo_counter),
-		cmocka_unit_test_setup_teardown(test_sleeping, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_want_space, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_watched_words, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_peer, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sleeping, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_want_space, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_watched_words, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_peer, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

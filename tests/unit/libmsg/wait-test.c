@@ -18,11 +18,6 @@
 #define B     1	 /* is driven by hand */
 #define OTHER 4U /* a second channel */
 
-static struct pair_side *side_of(void **state, unsigned side)
-{
-	return &((struct pair *)*state)->sides[side];
-}
-
 static int setup(void **state)
 {
 	struct pair *pair = pair_new(4);
@@ -35,12 +30,6 @@ static int setup(void **state)
 	*state = pair;
 	pair_take(&pair->sides[B]);
 	pair_take(&pair->sides[A]);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	pair_free(*state);
 	return 0;
 }
 
@@ -121,7 +110,7 @@ static ssize_t close_it(struct msg_sock *sock)
 /* The channels of two threads, of which the first drives and the second waits for it. */
 static void two_waiters(void **state, struct waiter waiters[2])
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct msg_sock *other = pair_channel(a, OTHER, true);
 
 	(void)pair_channel(b, OTHER, false);
@@ -136,7 +125,7 @@ static void two_waiters(void **state, struct waiter waiters[2])
 
 static void test_driver_wakes_waiter(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct waiter waiters[2];
 
 	two_waiters(state, waiters);
@@ -151,7 +140,7 @@ static void test_driver_wakes_waiter(void **state)
 
 static void test_waiter_drives_after_driver(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct waiter waiters[2];
 
 	two_waiters(state, waiters);
@@ -166,7 +155,7 @@ static void test_waiter_drives_after_driver(void **state)
 /* A link that ends is told to both, each by its own channel. */
 static void test_end_wakes_both(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct waiter waiters[2];
 
 	two_waiters(state, waiters);
@@ -195,7 +184,7 @@ static struct msg_sock *listener_new(struct pair_side *side)
 /* A channel that is closed has no socket to be told: its thread wakes for the mark on the link. */
 static void test_end_wakes_close(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct waiter driving, closing;
 	struct msg_sock *listener = listener_new(a);
 
@@ -221,7 +210,7 @@ static void test_end_wakes_close(void **state)
 /* The sleeping driver wakes and looks again when another thread has changed something. */
 static void test_change_by_another_thread_wakes_driver(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct waiter waiter;
 
 	waiter_start(&waiter, a->sock, receive);
@@ -233,7 +222,7 @@ static void test_change_by_another_thread_wakes_driver(void **state)
 /* A thread that spins does not have the lock, and sees that another one has taken in its frame. */
 static void test_spinner_sees_what_another_took(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct driver *driver = &a->ctx->driver;
 	struct waiter waiter;
 	bool spinning = false;
@@ -255,7 +244,7 @@ static void test_spinner_sees_what_another_took(void **state)
 /* A change that is no frame comes while a thread spins: the thread must not fall asleep over it. */
 static void test_spinner_sees_a_change(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct driver *driver = &a->ctx->driver;
 	struct waiter waiter;
 	bool spinning = false;
@@ -278,7 +267,7 @@ static void test_spinner_sees_a_change(void **state)
 /* A thread that always finds what it spins for, though it is not what it waits for, hears msgd. */
 static void test_spinner_hears_msgd(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct driver *driver = &a->ctx->driver;
 	struct control_message down = {.type = CONTROL_LINK_DOWN,
 		.link_down = {.end = PAIR_END, .error = ECONNRESET, .reason = "over"}};
@@ -305,7 +294,7 @@ static void test_spinner_hears_msgd(void **state)
 /* Frames that wait for msgd's answer are not spun for, nor is what a link that ended will bring. */
 static void test_spins_for_links_that_take_frames(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct driver *driver = &a->ctx->driver;
 	struct focus focus = {.link = a->link}, none = {0};
 
@@ -325,7 +314,7 @@ static void test_spins_for_links_that_take_frames(void **state)
 /* Where spins do not pay off, every 32nd wait spins all the same, to see whether they do again. */
 static void test_spins_now_and_then(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct driver *driver = &a->ctx->driver;
 	struct focus focus = {.link = a->link, .channel = a->channel};
 
@@ -356,7 +345,7 @@ static void test_spins_now_and_then(void **state)
  */
 static void test_number_moves_for_those_who_wait(void **state)
 {
-	struct driver *driver = &side_of(state, A)->ctx->driver;
+	struct driver *driver = &pair_side_of(state, A)->ctx->driver;
 	uint32_t seq = atomic_load(&driver->wait_seq);
 
 	driver_lock(driver);
@@ -377,7 +366,7 @@ static void test_number_moves_for_those_who_wait(void **state)
 /* Each change wakes the sleeping driver once. */
 static void test_kicks_are_read(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct driver *driver = &a->ctx->driver;
 	struct waiter waiter;
 
@@ -408,7 +397,7 @@ static void *set_userdata(void *arg)
 /* Userdata has the lock: the thread sanitizer says if not. */
 static void test_userdata_of_two_threads(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	pthread_t thread;
 
 	assert_null(msg_userdata(a->sock));
@@ -446,7 +435,7 @@ static void signal_until_done(struct waiter *waiter)
 
 static void test_signal_interrupts(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct waiter waiters[2];
 
 	handle_signals();
@@ -464,7 +453,7 @@ static void test_signal_interrupts(void **state)
 /* A driver that leaves empty-handed leaves the driving to another thread. */
 static void test_waiter_drives_after_signal(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct waiter waiters[2];
 
 	handle_signals();
@@ -478,7 +467,7 @@ static void test_waiter_drives_after_signal(void **state)
 
 static void test_signal_does_not_interrupt_close(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	static char bytes[60000];
 	struct waiter waiter;
 
@@ -504,8 +493,8 @@ static void test_signal_does_not_interrupt_close(void **state)
 
 static void test_deadlines(void **state)
 {
-	struct driver *driver = &side_of(state, A)->ctx->driver;
-	struct pair_side *a = side_of(state, A);
+	struct driver *driver = &pair_side_of(state, A)->ctx->driver;
+	struct pair_side *a = pair_side_of(state, A);
 
 	a->clock_step_ns = 1;
 	a->clock_ns = 5000000;
@@ -524,7 +513,7 @@ static void must_not_sleep(struct pair_side *side)
 /* A call that must not block takes in the frames that are there, and does not sleep. */
 static void test_not_at_all(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct msg_pollfd fd = {.sock = a->sock, .events = POLLIN};
 	char byte;
 
@@ -551,7 +540,7 @@ static void publish_credit(struct pair_side *side)
 
 static void test_limit_holds_while_credit_comes(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_pollfd fd = {.sock = a->sock, .events = POLLIN};
 	struct msg_sock *listener = listener_new(a);
 	uint32_t credit = a->channel->tx_credit;
@@ -585,7 +574,7 @@ static void keep_full(struct pair_side *side)
 
 static void test_limit_holds_without_room(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_buf *buf = calloc(1, sizeof(*buf));
 	static char bytes[60000];
 
@@ -625,7 +614,7 @@ static void endless_next(struct transport *transport)
 /* A ring that is never empty: the link is never armed, and time goes on. */
 static void test_limit_holds_in_an_endless_ring(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct transport_ops ops = transport_grant;
 
 	ops.next = endless_next;
@@ -664,7 +653,7 @@ static void make_room(struct pair_side *side)
 /* A sender that waits, or a poller, has asked for an event when room appears. */
 static void test_room_ends_the_wait(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_pollfd fd = {.sock = a->sock, .events = POLLOUT};
 	static char bytes[64];
 
@@ -696,7 +685,7 @@ static ssize_t send_one(struct msg_sock *sock)
 /* The thread that drives wakes the one that waits for room. */
 static void test_room_wakes_a_waiter(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_sock *listener = listener_new(a);
 	struct waiter driving, sending;
 
@@ -707,7 +696,7 @@ static void test_room_wakes_a_waiter(void **state)
 	await_sleepers(a->ctx, true, 0);
 	waiter_start(&sending, a->sock, send_one);
 	await_sleepers(a->ctx, true, 1);
-	move_past_all(side_of(state, B));
+	move_past_all(pair_side_of(state, B));
 	assert_int_equal(waiter_join(&sending), 64);
 	driver_lock(&a->ctx->driver);
 	sock_fail(listener, EACCES, "the test is over");
@@ -718,8 +707,8 @@ static void test_room_wakes_a_waiter(void **state)
 /* A call that must not block takes the event of room for which another thread sleeps. */
 static void test_room_that_another_thread_hears_of(void **state)
 {
-	struct pair_side *a = side_of(state, A);
-	struct transport *in = side_of(state, B)->link->transport;
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport *in = pair_side_of(state, B)->link->transport;
 	struct waiter sending;
 
 	a->channel->tx_credit = 1U << 20;
@@ -741,7 +730,7 @@ static void test_room_that_another_thread_hears_of(void **state)
 /* EAGAIN owes an event loop POLLOUT, and so an event when there is room. */
 static void test_room_is_told_after_eagain(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct msg_event event;
 	static char bytes[64];
 
@@ -770,7 +759,7 @@ static void make_room_and_sleep(struct pair_side *side)
 
 static void test_rest_of_a_message(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	static char bytes[100000];
 
 	a->channel->tx_credit = 1U << 20;
@@ -805,7 +794,7 @@ static int refuse_at_first(struct transport *transport)
 /* A send returns when the peer can see the message, or its time is over; then nothing is lost. */
 static void test_send_is_pushed(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct transport_ops ops = transport_grant;
 	char byte;
 
@@ -831,7 +820,7 @@ static void test_send_is_pushed(void **state)
 /* The descriptor for event loops is readable while there is something to do. */
 static void test_descriptor(void **state)
 {
-	struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
 	struct msg_event event;
 	char byte;
@@ -879,7 +868,7 @@ static void test_shutdown_inside_a_message(void **state)
 	const struct sigaction action = {.sa_handler = no_action};
 
 	for (int interrupted = 0; interrupted < 2; interrupted++) {
-		struct pair_side *a = side_of(state, A), *b = side_of(state, B);
+		struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
 		struct driver *driver = &a->ctx->driver;
 		struct focus none = {0};
 		struct waiter waiter;
@@ -909,14 +898,14 @@ static void test_shutdown_inside_a_message(void **state)
 		driver_drive(driver, &none);
 		driver_unlock(driver);
 		assert_int_equal(msg_recv(b->sock, long_message, 1, 0), 0);
-		must(teardown(state) == 0 && setup(state) == 0);
+		must(pair_teardown(state) == 0 && setup(state) == 0);
 	}
 }
 
 /* The descriptor tells when a link that was refused is to be tried again, and not before. */
 static void test_descriptor_of_a_refused_link(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
 	struct hv *hv = a->ctx->hv;
 	struct msg_event event;
@@ -951,7 +940,7 @@ static void say_twice(struct pair_side *side)
 /* A call that blocks has taken the event of a message that it left in the ring. */
 static void test_descriptor_after_a_call_that_blocked(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
 	struct msg_event event;
 
@@ -968,7 +957,7 @@ static void test_descriptor_after_a_call_that_blocked(void **state)
 /* A peer that goes on writing does not keep msg_ctx_dispatch: the rest is for its next call. */
 static void test_dispatch_of_an_endless_ring(void **state)
 {
-	struct pair_side *a = side_of(state, A);
+	struct pair_side *a = pair_side_of(state, A);
 	struct transport_ops ops = transport_grant;
 	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
 	struct msg_event event;
@@ -992,47 +981,54 @@ static void test_dispatch_of_an_endless_ring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_driver_wakes_waiter, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_waiter_drives_after_driver, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_end_wakes_both, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_end_wakes_close, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_driver_wakes_waiter, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_change_by_another_thread_wakes_driver, setup, teardown),
+			test_waiter_drives_after_driver, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_end_wakes_both, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_end_wakes_close, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_spinner_sees_what_another_took, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spinner_hears_msgd, setup, teardown),
+			test_change_by_another_thread_wakes_driver, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_spins_for_links_that_take_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_spins_now_and_then, setup, teardown),
+			test_spinner_sees_what_another_took, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_spinner_sees_a_change, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_spinner_hears_msgd, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_number_moves_for_those_who_wait, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_kicks_are_read, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_userdata_of_two_threads, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_signal_interrupts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_waiter_drives_after_signal, setup, teardown),
+			test_spins_for_links_that_take_frames, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_spins_now_and_then, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_signal_does_not_interrupt_close, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_deadlines, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_at_all, setup, teardown),
+			test_number_moves_for_those_who_wait, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_kicks_are_read, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_userdata_of_two_threads, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_signal_interrupts, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_limit_holds_while_credit_comes, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_limit_holds_without_room, setup, teardown),
+			test_waiter_drives_after_signal, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_limit_holds_in_an_endless_ring, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_room_wakes_a_waiter, setup, teardown),
+			test_signal_does_not_interrupt_close, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_deadlines, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_not_at_all, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_room_that_another_thread_hears_of, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_room_is_told_after_eagain, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_shutdown_inside_a_message, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_descriptor, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_descriptor_of_a_refused_link, setup, teardown),
+			test_limit_holds_while_credit_comes, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_descriptor_after_a_call_that_blocked, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_dispatch_of_an_endless_ring, setup, teardown),
+			test_limit_holds_without_room, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_limit_holds_in_an_endless_ring, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_room_ends_the_wait, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_room_wakes_a_waiter, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_room_that_another_thread_hears_of, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_room_is_told_after_eagain, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shutdown_inside_a_message, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_descriptor, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_descriptor_of_a_refused_link, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_descriptor_after_a_call_that_blocked, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dispatch_of_an_endless_ring, setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
