@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/number.h"
 #include "base/uuid.h"
 #include "hv/sim/guest/release.h"
 #include "hv/sim/hypervisor/domain.h"
@@ -157,19 +158,15 @@ uint32_t authority_domain_find(struct authority *a, const char *name)
 {
 	uint8_t uuid[HV_UUID_LEN];
 	uint32_t index;
-	char *end;
-	unsigned long domid;
+	uint32_t domid;
 
 	LOCKED(a);
 	index = domain_by(a, name, NULL);
 	if (index == DOMAIN_NONE && strncmp(name, "uuid:", 5) == 0 &&
 		uuid_from_text(name + 5, uuid))
 		index = domain_by(a, NULL, uuid);
-	if (index == DOMAIN_NONE && name[0] >= '0' && name[0] <= '9') {
-		domid = strtoul(name, &end, 10);
-		if (!*end && domid <= DOMID_LAST)
-			index = sim_domain_find(&a->xen, (uint16_t)domid);
-	}
+	if (index == DOMAIN_NONE && number_from_text(name, DOMID_LAST, &domid))
+		index = sim_domain_find(&a->xen, (uint16_t)domid);
 	return index;
 }
 

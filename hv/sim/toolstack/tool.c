@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/number.h"
 #include "base/uuid.h"
 
 #define RETRY_FIRST_MS 5
@@ -25,20 +25,6 @@ int tool_usage(const char *what)
 {
 	(void)fprintf(stderr, "xen-sim: %s; see xen-sim --help\n", what);
 	return 2;
-}
-
-/* A decimal number from `least` to `most`. False: text is something else. */
-static bool number_parse(const char *text, unsigned long least, unsigned long most, uint32_t *ret)
-{
-	unsigned long number;
-	char *end;
-
-	errno = 0;
-	number = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || number < least || number > most)
-		return false;
-	*ret = (uint32_t)number;
-	return true;
 }
 
 /* Takes one option. Returns NULL, or how it is wrong. */
@@ -72,16 +58,16 @@ static const char *option_take(int letter, const char *value, struct tool_option
 			       ? NULL
 			       : "--uuid= wants 32 hexadecimal digits";
 	case 'i':
-		if (!number_parse(value, 1, HV_DOMID_FIRST_RESERVED - 1, &domid))
+		if (!number_from_text(value, HV_DOMID_FIRST_RESERVED - 1, &domid) || domid == 0)
 			return "--domid wants a number from 1 to 32751";
 		options->create.domid = (uint16_t)domid;
 		return NULL;
 	case 'w':
-		return number_parse(value, 0, WAIT_MAX_S, &options->wait_s)
+		return number_from_text(value, WAIT_MAX_S, &options->wait_s)
 			       ? NULL
 			       : "--wait= wants seconds, up to 9999";
 	default: /* 'l' */
-		return number_parse(value, 0, STOPPED_LIMIT_MAX_MS, &options->stopped_limit_ms)
+		return number_from_text(value, STOPPED_LIMIT_MAX_MS, &options->stopped_limit_ms)
 			       ? NULL
 			       : "--stopped-limit= wants milliseconds, up to a day";
 	}
