@@ -824,22 +824,32 @@ static void test_quiesce_that_cannot_end(void **state)
 	assert_all_fail(EACCES, "will not learn of the end of it");
 }
 
-static void test_attaching_again_fails(void **state)
+static void attaching_again_fails(int share_error, int error)
 {
 	struct msg_sock *listener = listener_new("name");
 
 	quiesce();
 	assert_null(msg_accept(sock_find_listener(&ctx.socks, listener->handle), 0x1000));
-	fake.share_error = -ENOSPC;
+	fake.share_error = share_error;
 	fake.told_removed = true;
 	control_store_changed(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
 	assert_int_equal(fake.n_shared, 0);
 	assert_false(fake.port);
 	assert_null(msg_accept(listener, 0));
-	assert_int_equal(errno, ENOBUFS);
-	assert_all_fail(ENOBUFS, "cannot publish this process to msgd again");
+	assert_int_equal(errno, error);
+	assert_all_fail(error, "cannot publish this process to msgd again");
 	strcpy(fake.key, ctx.control.key);
+}
+
+static void test_attaching_again_fails(void **state)
+{
+	attaching_again_fails(-ENOSPC, ENOBUFS);
+}
+
+static void test_attaching_again_is_refused(void **state)
+{
+	attaching_again_fails(-EACCES, EACCES);
 }
 
 /* The removal of another process's record changes nothing. */
@@ -892,6 +902,8 @@ int main(void)
 			test_quiesce_waits_for_the_dead, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_that_cannot_end, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_attaching_again_is_refused, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_attaching_again_fails, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_other_records, setup_attached, teardown),
