@@ -54,13 +54,14 @@ static const struct bench_case cases[] = {
 
 struct options {
 	const char *hv, *dir, *only;
-	int rounds, ms;
+	int rounds, ms, msgd; /* msgd: its pid; 0: not ours to pin */
 	bool quick, gate;
 };
 
 /* ---- one measurement ---------------------------------------------------------------- */
 
-static void pin(enum pinning pinning, int role)
+/* pid 0: this process. */
+static void pin(enum pinning pinning, int role, pid_t pid)
 {
 	cpu_set_t allowed, one;
 	int skip = pinning == PIN_TWO_CPUS ? role : 0;
@@ -74,17 +75,34 @@ static void pin(enum pinning pinning, int role)
 			continue;
 		CPU_ZERO(&one);
 		CPU_SET(cpu, &one);
-		if (sched_setaffinity(0, sizeof(one), &one) < 0)
+		if (sched_setaffinity(pid, sizeof(one), &one) < 0)
 			err(1, "pinning");
 		return;
 	}
+}
+
+/*
+ * "One CPU" includes msgd, which takes part in each connect: else the scheduler chooses, anew in
+ * each run, whether a wake-up of msgd crosses CPUs.
+ */
+static void pin_msgd(const struct options *options, enum pinning pinning)
+{
+	cpu_set_t allowed;
+
+	if (options->msgd == 0)
+		return;
+	if (pinning == PIN_ONE_CPU)
+		pin(pinning, 0, options->msgd);
+	else if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0 ||
+		 sched_setaffinity(options->msgd, sizeof(allowed), &allowed) < 0)
+		err(1, "pinning msgd");
 }
 
 static _Noreturn void side(const struct bench_case *bench, const struct peer *peer,
 	const struct work *work, struct end *end, struct result *ret_result)
 {
 	(void)alarm(STUCK_AFTER);
-	pin(bench->pinning, end->role);
+	pin(bench->pinning, end->role, 0);
 	if (bench->work == work_connect) {
 		if (peer != &peer_seqpacket) /* its listener is there */
 			peer->listen(end);
@@ -114,6 +132,7 @@ static void measure(const struct options *options, const struct bench_case *benc
 	int status;
 
 	*result = (struct result){0};
+	pin_msgd(options, bench->pinning);
 	if (bench->work == work_connect && peer == &peer_seqpacket)
 		peer->listen(&end);
 	else if (peer->prepare)
@@ -215,7 +234,8 @@ static void parse(int argc, char **argv, struct options *options)
 {
 	static const struct option longs[] = {{"rounds", required_argument, NULL, 'r'},
 		{"ms", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
-		{"quick", no_argument, NULL, 'q'}, {"gate", no_argument, NULL, 'g'}, {0}};
+		{"msgd", required_argument, NULL, 'p'}, {"quick", no_argument, NULL, 'q'},
+		{"gate", no_argument, NULL, 'g'}, {0}};
 	int c;
 
 	*options = (struct options){0};
@@ -226,6 +246,8 @@ static void parse(int argc, char **argv, struct options *options)
 			options->ms = atoi(optarg);
 		else if (c == 'c')
 			options->only = optarg;
+		else if (c == 'p')
+			options->msgd = atoi(optarg);
 		else if (c == 'q')
 			options->quick = true;
 		else if (c == 'g')
@@ -237,8 +259,9 @@ static void parse(int argc, char **argv, struct options *options)
 	options->ms = options->ms ? options->ms : options->quick ? 100 : 300;
 	if (argc != optind + 2 || options->rounds < 1 || options->rounds > ROUNDS_MAX ||
 		options->ms < 1)
-		errx(2, "usage: msgbench [--rounds=N] [--ms=N] [--case=TEXT] [--quick] [--gate] "
-			"HV DIRECTORY");
+		errx(2, "usage: msgbench [--rounds=N] [--ms=N] [--case=TEXT] [--msgd=PID] "
+			"[--quick] "
+			"[--gate] HV DIRECTORY");
 	options->hv = argv[optind];
 	options->dir = argv[optind + 1];
 }
