@@ -7,82 +7,30 @@
  *
  *	fake-app SPEC LIE [SOCKET]
  */
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/macro.h"
-#include "hv/hv.h"
 #include "hv/xen/agent-protocol.h"
-#include "proto/control-ring.h"
-#include "proto/record.h"
-
-#define REQUIRE(condition)                                                                         \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "fake-app: %s:%d: %s\n", __FILE__, __LINE__, #condition);  \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#include "tests/support/raw-app.h"
 
 struct fake {
-	struct hv *hv;
-	uint32_t port;
-	struct doorbell_page *page;
-	struct hv_share *page_share, *rings_share;
-	struct control_ring ring;
-	struct record record;
-	char key[HV_STORE_KEY_MAX];
+	struct raw_app app;
 	int agent; /* its socket, or -1 */
 };
-
-static void fake_share(struct fake *f)
-{
-	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(0)};
-	void *page, *rings;
-
-	REQUIRE(f->hv->ops->evtchn_alloc_unbound(f->hv, HV_BROKER_DOMID, &f->port) == 0);
-	notify.port = f->port;
-	REQUIRE(f->hv->ops->grant_share(f->hv, HV_BROKER_DOMID, 1, &notify, f->record.refs, &page,
-			&f->page_share) == 0);
-	REQUIRE(f->hv->ops->grant_share(f->hv, HV_BROKER_DOMID, CONTROL_PAGES - 1, NULL,
-			f->record.refs + 1, &rings, &f->rings_share) == 0);
-	f->page = page;
-	control_ring_init(&f->ring, f->page, CONTROL_RING_APPLICATION, rings,
-		(uint8_t *)rings + CONTROL_RING_LEN);
-}
-
-static void fake_fill(struct fake *f)
-{
-	struct record *record = &f->record;
-
-	REQUIRE(getrandom(record->nonce, sizeof(record->nonce), 0) == sizeof(record->nonce));
-	record->version_min = record->version_max = CONTROL_VERSION;
-	record->port = f->port;
-	f->page->head.magic = CONTROL_PAGE_MAGIC;
-	f->page->head.version_min = f->page->head.version_max = CONTROL_VERSION;
-	memcpy(f->page->head.nonce, record->nonce, sizeof(record->nonce));
-	f->page->head.port = f->port;
-	atomic_store(&f->page->end[0].alive, 1);
-	for (unsigned i = 0; i < sizeof(record->nonce); i++)
-		sprintf(f->key + 2 * i, "%02x", record->nonce[i]);
-}
 
 static void agent_connect(struct fake *f, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	REQUIRE(strlen(path) < sizeof(address.sun_path));
+	must(strlen(path) < sizeof(address.sun_path));
 	strcpy(address.sun_path, path);
 	f->agent = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	REQUIRE(connect(f->agent, (struct sockaddr *)&address, sizeof(address)) == 0);
+	must(connect(f->agent, (struct sockaddr *)&address, sizeof(address)) == 0);
 }
 
 static void agent_publish(struct fake *f, const void *bytes, size_t len)
@@ -95,10 +43,10 @@ static void agent_publish(struct fake *f, const void *bytes, size_t len)
 	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
 	struct agent_reply reply;
 
-	strcpy(request.key, f->key);
-	REQUIRE(sendmsg(f->agent, &message, 0) == (ssize_t)(sizeof(request) + len));
-	REQUIRE(recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply));
-	REQUIRE(reply.op == AGENT_PUBLISH && reply.error == 0);
+	strcpy(request.key, f->app.key);
+	must(sendmsg(f->agent, &message, 0) == (ssize_t)(sizeof(request) + len));
+	must(recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply));
+	must(reply.op == AGENT_PUBLISH && reply.error == 0);
 }
 
 /* Until the agent ends. */
@@ -107,7 +55,7 @@ static void agent_wait(struct fake *f)
 	struct agent_reply reply;
 
 	while (recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply)) {
-		REQUIRE(reply.op == AGENT_GONE);
+		must(reply.op == AGENT_GONE);
 		printf("gone %s\n", reply.key);
 		fflush(stdout);
 	}
@@ -119,63 +67,22 @@ static void fake_publish_bytes(struct fake *f, const void *bytes, size_t len)
 		agent_publish(f, bytes, len);
 		return;
 	}
-	REQUIRE(f->hv->ops->store_publish(f->hv, f->key, bytes, len) == 0);
+	must(f->app.hv->ops->store_publish(f->app.hv, f->app.key, bytes, len) == 0);
 }
 
 static void fake_publish(struct fake *f)
 {
 	uint8_t bytes[RECORD_SIZE];
 
-	record_encode(&f->record, bytes);
+	record_encode(&f->app.record, bytes);
 	fake_publish_bytes(f, bytes, sizeof(bytes));
-}
-
-static void fake_wait(struct fake *f)
-{
-	struct pollfd fd = {.fd = f->hv->ops->fd(f->hv), .events = POLLIN};
-	struct hv_event event;
-
-	REQUIRE(poll(&fd, 1, 10000) == 1);
-	while (f->hv->ops->poll_events(f->hv, &event, 1) == 1)
-		f->hv->ops->evtchn_unmask(f->hv, &event.port, 1);
-}
-
-static void fake_publish_ring(struct fake *f)
-{
-	if (control_ring_publish(&f->ring))
-		f->hv->ops->evtchn_send(f->hv, f->port);
-}
-
-/* Bytes that are no message, past the endpoint. */
-static void fake_put(struct fake *f, const void *bytes, uint32_t len)
-{
-	grant_ring_write(&f->ring.tx, 0, bytes, len);
-	f->ring.tx.own += round_up16(len);
-	f->ring.wrote = true;
-	fake_publish_ring(f);
-}
-
-static void fake_send(struct fake *f, const struct control_message *message)
-{
-	control_ring_send(&f->ring, message);
-	fake_publish_ring(f);
 }
 
 /* Attached and greeted, as an honest application is; from there on the lies begin. */
 static void fake_attach(struct fake *f)
 {
-	struct control_message hello = {.type = CONTROL_HELLO, .request = 1};
-
 	fake_publish(f);
-	while (atomic_load(&f->page->epoch) == 0)
-		fake_wait(f);
-	hello.hello.epoch = atomic_load(&f->page->epoch);
-	hello.hello.version_min = hello.hello.version_max = CONTROL_VERSION;
-	hello.hello.pid = (uint32_t)getpid();
-	strcpy(hello.hello.comm, "fake-app");
-	fake_send(f, &hello);
-	while (!control_ring_sleep(&f->ring))
-		fake_wait(f);
+	raw_app_greet(&f->app, false);
 }
 
 /* ---- lies in the record: nothing that it names may be touched ---------------------------- */
@@ -184,7 +91,7 @@ static void lie_magic(struct fake *f)
 {
 	uint8_t bytes[RECORD_SIZE];
 
-	record_encode(&f->record, bytes);
+	record_encode(&f->app.record, bytes);
 	bytes[0] ^= 1;
 	fake_publish_bytes(f, bytes, sizeof(bytes));
 }
@@ -196,7 +103,7 @@ static void lie_short(struct fake *f)
 
 static void lie_version(struct fake *f)
 {
-	f->record.version_min = f->record.version_max = 77;
+	f->app.record.version_min = f->app.record.version_max = 77;
 	fake_publish(f);
 }
 
@@ -204,52 +111,52 @@ static void lie_port_zero(struct fake *f)
 {
 	uint8_t bytes[RECORD_SIZE];
 
-	record_encode(&f->record, bytes);
+	record_encode(&f->app.record, bytes);
 	memset(bytes + 24, 0, 4);
 	fake_publish_bytes(f, bytes, sizeof(bytes));
 }
 
 static void lie_nonce(struct fake *f)
 {
-	f->record.nonce[3] ^= 1;
+	f->app.record.nonce[3] ^= 1;
 	fake_publish(f);
 }
 
 static void lie_refs(struct fake *f)
 {
 	for (unsigned i = 0; i < CONTROL_PAGES; i++)
-		f->record.refs[i] = 900000 + i;
+		f->app.record.refs[i] = 900000 + i;
 	fake_publish(f);
 }
 
 static void lie_ring_refs(struct fake *f)
 {
-	f->record.refs[2] = 900000;
+	f->app.record.refs[2] = 900000;
 	fake_publish(f);
 }
 
 static void lie_port(struct fake *f)
 {
-	f->record.port = f->page->head.port = 1000;
+	f->app.record.port = f->app.page->head.port = 1000;
 	fake_publish(f);
 }
 
 /* The pages are withdrawn before msgd can look. */
 static void lie_vanish(struct fake *f)
 {
-	f->hv->ops->grant_unshare(f->hv, f->page_share);
+	f->app.hv->ops->grant_unshare(f->app.hv, f->app.page_share);
 	fake_publish(f);
 }
 
 static void lie_dead(struct fake *f)
 {
-	atomic_store(&f->page->end[0].alive, 0);
+	atomic_store(&f->app.page->end[0].alive, 0);
 	fake_publish(f);
 }
 
 static void lie_old_counters(struct fake *f)
 {
-	atomic_store(&f->page->end[0].produced, 0x12345670);
+	atomic_store(&f->app.page->end[0].produced, 0x12345670);
 	fake_publish(f);
 }
 
@@ -258,10 +165,10 @@ static void lie_flood(struct fake *f)
 	uint8_t bytes[RECORD_SIZE];
 
 	/* All true but for the port: each waits its five seconds for it. */
-	f->record.port = f->page->head.port = 1000;
-	record_encode(&f->record, bytes);
+	f->app.record.port = f->app.page->head.port = 1000;
+	record_encode(&f->app.record, bytes);
 	for (unsigned i = 0; i < 2 * DOMAIN_PROCESSES_MAX + 1; i++) {
-		snprintf(f->key, sizeof(f->key), "flood-%u", i);
+		snprintf(f->app.key, sizeof(f->app.key), "flood-%u", i);
 		fake_publish_bytes(f, bytes, sizeof(bytes));
 	}
 }
@@ -271,16 +178,16 @@ static void lie_flood(struct fake *f)
 static void lie_counters(struct fake *f)
 {
 	fake_attach(f);
-	atomic_store(&f->page->end[0].produced, 0xdeadbee0);
-	f->hv->ops->evtchn_send(f->hv, f->port);
+	atomic_store(&f->app.page->end[0].produced, 0xdeadbee0);
+	f->app.hv->ops->evtchn_send(f->app.hv, f->app.port);
 }
 
 static void lie_garbage_page(struct fake *f)
 {
 	fake_attach(f);
 	for (unsigned i = 0; i < HV_PAGE_SIZE; i++)
-		((volatile uint8_t *)f->page)[i] = 0xa5;
-	f->hv->ops->evtchn_send(f->hv, f->port);
+		((volatile uint8_t *)f->app.page)[i] = 0xa5;
+	f->app.hv->ops->evtchn_send(f->app.hv, f->app.port);
 }
 
 static void lie_frame(struct fake *f)
@@ -289,7 +196,7 @@ static void lie_frame(struct fake *f)
 
 	memset(garbage, 0xa5, sizeof(garbage));
 	fake_attach(f);
-	fake_put(f, garbage, sizeof(garbage));
+	raw_app_put(&f->app, garbage, sizeof(garbage));
 }
 
 static void lie_cut(struct fake *f)
@@ -298,7 +205,7 @@ static void lie_cut(struct fake *f)
 
 	fake_attach(f);
 	frame_encode(&(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, bytes);
-	fake_put(f, bytes, sizeof(bytes));
+	raw_app_put(&f->app, bytes, sizeof(bytes));
 }
 
 static void lie_malformed(struct fake *f)
@@ -307,13 +214,13 @@ static void lie_malformed(struct fake *f)
 
 	fake_attach(f);
 	frame_encode(&(struct frame){.len = 76, .type = CONTROL_LISTEN, .arg = 2}, bytes);
-	fake_put(f, bytes, sizeof(bytes));
+	raw_app_put(&f->app, bytes, sizeof(bytes));
 }
 
 static void lie_state(struct fake *f)
 {
 	fake_attach(f);
-	fake_send(f, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
+	raw_app_send(&f->app, &(struct control_message){.type = CONTROL_ANNOUNCE_DONE});
 }
 
 static void lie_end(struct fake *f)
@@ -322,7 +229,7 @@ static void lie_end(struct fake *f)
 
 	ready.link_ready.end = 4711;
 	fake_attach(f);
-	fake_send(f, &ready);
+	raw_app_send(&f->app, &ready);
 }
 
 /*
@@ -336,9 +243,9 @@ static void lie_drain(struct fake *f)
 
 	fake_attach(f);
 	while (idle < 100) {
-		int64_t space = grant_ring_space(&f->ring.tx, FRAME_HEADER_SIZE);
+		int64_t space = grant_ring_space(&f->app.ring.tx, FRAME_HEADER_SIZE);
 
-		REQUIRE(space >= 0);
+		must(space >= 0);
 		if (space < FRAME_HEADER_SIZE) {
 			struct timespec pause = {.tv_nsec = 5000000};
 
@@ -348,11 +255,11 @@ static void lie_drain(struct fake *f)
 		}
 		idle = 0;
 		sync.request++;
-		fake_send(f, &sync);
+		raw_app_send(&f->app, &sync);
 	}
 	printf("stopped after %u requests\n", sync.request);
 	/* Bytes of answers that msgd may keep: CONTROL_READ_STOP, and what one turn adds. */
-	REQUIRE(sync.request < 2000);
+	must(sync.request < 2000);
 }
 
 /* No lie at all. */
@@ -398,20 +305,14 @@ static const struct {
 int main(int argc, char **argv)
 {
 	struct fake fake = {.agent = -1};
-	const char *reason = "";
 
-	REQUIRE(argc == 3 || argc == 4);
-	if (hv_open(argv[1], &fake.hv, &reason) < 0) {
-		fprintf(stderr, "fake-app: %s: %s\n", argv[1], reason);
-		return 1;
-	}
+	must(argc == 3 || argc == 4);
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		if (strcmp(argv[2], lies[i].name) != 0)
 			continue;
+		raw_app_init(&fake.app, raw_hv_open(argv[1]));
 		if (argc == 4)
 			agent_connect(&fake, argv[3]);
-		fake_share(&fake);
-		fake_fill(&fake);
 		lies[i].tell(&fake);
 		printf("ready\n");
 		fflush(stdout);

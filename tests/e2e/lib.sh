@@ -113,6 +113,7 @@ guest() {
 	[ "$1" = "$domain" ] || option=--${1#*:}
 	shift 3
 	case $program in
+	/*) ;;
 	peer | hostile | all-rings) program=$build/tests/e2e/$program ;;
 	*) program=$build/examples/$program ;;
 	esac
