@@ -3,6 +3,7 @@
 #include "tests/support/failing-malloc.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,3 +48,4 @@ WRAP(int, posix_memalign, (void **ret, size_t alignment, size_t size), (ret, ali
 	ENOMEM)
 WRAP(char *, strdup, (const char *text), (text), NULL)
 WRAP(char *, strndup, (const char *text, size_t n), (text, n), NULL)
+WRAP(FILE *, fmemopen, (void *buffer, size_t size, const char *mode), (buffer, size, mode), NULL)

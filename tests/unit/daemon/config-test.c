@@ -6,6 +6,7 @@
 
 #include "base/macro.h"
 #include "daemon/config.h"
+#include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 
 static void test_good(void **state)
@@ -84,12 +85,35 @@ static void test_load(void **state)
 	config_fini(&config);
 }
 
+/* Whichever allocation fails: never half a configuration that counts as whole. */
+static void test_memory(void **state)
+{
+	char error[CONFIG_ERROR_SIZE];
+	struct config config;
+	bool hit;
+	int r;
+
+	for (unsigned n = 1;; n++) {
+		config_init(&config);
+		failing_malloc_set(n);
+		r = config_parse(&config, "f",
+			"[broker]\nhv = sim:/x\npolicy = /a\npolicy = /b\nadmin = /c\n", error);
+		hit = failing_malloc_end();
+		assert_int_equal(r, hit ? -ENOMEM : 0);
+		assert_true(hit || (config.n_policy == 2 && strcmp(config.admin, "/c") == 0));
+		config_fini(&config);
+		if (!hit)
+			break;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

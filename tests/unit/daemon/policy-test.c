@@ -10,6 +10,7 @@
 #include "base/macro.h"
 #include "daemon/policy/policy.h"
 #include "proto/control.h"
+#include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 
 static const uint8_t uuid_a[16] = {0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa,
@@ -281,6 +282,38 @@ static void test_load(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* Whichever allocation fails: an error that says so, and no policy with rules left out. */
+static void test_memory(void **state)
+{
+	char directory[] = "/tmp/msgd-policy-XXXXXX", error[POLICY_ERROR_SIZE], text[4096] = "";
+	const char *paths[1] = {directory};
+	struct policy *policy;
+	bool hit;
+
+	/* More rules than the first array of them holds. */
+	for (int i = 0; i < 40; i++)
+		strcat(text,
+			i % 2 ? "allow listen a on web\n" : "deny connect b from web to any\n");
+	assert_non_null(mkdtemp(directory));
+	write_file(directory, "a.policy", text);
+	for (unsigned n = 1;; n++) {
+		policy = NULL;
+		error[0] = '\0';
+		failing_malloc_set(n);
+		if (policy_load(paths, 1, &policy, error) < 0)
+			assert_non_null(strstr(error, "Cannot allocate memory"));
+		else
+			assert_int_equal(policy_rules(policy), 40);
+		hit = failing_malloc_end();
+		assert_true(hit == !policy);
+		policy_free(policy);
+		if (!hit)
+			break;
+	}
+	remove_file(directory, "a.policy");
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
