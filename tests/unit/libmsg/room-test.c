@@ -176,6 +176,55 @@ static void test_blocking_send(void **state)
 	assert_false(late);
 }
 
+static bool held;
+
+/* Frames are kept back, as over Argo behind frames that MSG_MORE kept back. */
+static int keeping_put(struct transport *transport, struct frame *frame, uint32_t len,
+	struct iov_cursor *cursor, bool more)
+{
+	int r = transport_grant.put(transport, frame, len, cursor, true);
+
+	return r < 0 ? r : 1;
+}
+
+/* The message's last frames find room only once the sender has slept for it. */
+static int held_push(struct transport *transport)
+{
+	if (held && !pair->sides[A].channel->tx_partial)
+		return -EAGAIN;
+	return transport_grant.push(transport);
+}
+
+static int64_t held_room(struct transport *transport, uint32_t want)
+{
+	if (held && !pair->sides[A].channel->tx_partial)
+		return 0;
+	return transport_grant.room(transport, want);
+}
+
+static void on_sleep(struct pair_side *side)
+{
+	held = held && side->channel->tx_partial;
+	empty_ring();
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+/* A blocking send that had to wait in the middle of its message waits for its last frames, too. */
+static void test_blocking_send_is_pushed(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+
+	ops.put = keeping_put;
+	ops.push = held_push;
+	ops.room = held_room;
+	held = true;
+	a->sock->nonblock = false;
+	a->on_sleep = on_sleep;
+	assert_int_equal(msg_send(a->sock, bytes, 60000, 0), 60000);
+	assert_false(held);
+	assert_false(a->link->transport->unpushed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +234,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_poll, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_poll_of_several_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_blocking_send_is_pushed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
