@@ -88,9 +88,14 @@ static const struct broker_ops server_broker_ops = {
 
 /* ---- the turn ------------------------------------------------------------------------------- */
 
+/*
+ * By a timer that is due at once: libevent looks for signals, other timers and descriptors before
+ * it runs that, and not before it runs what event_active names.
+ */
 static void server_turn_later(struct server *server)
 {
-	event_active(server->turn_event, EV_TIMEOUT, 1);
+	if (event_add(server->turn_event, &(struct timeval){0}) < 0)
+		event_active(server->turn_event, EV_TIMEOUT, 1); /* out of memory */
 }
 
 static void server_now(struct server *server)
