@@ -632,6 +632,16 @@ static void test_context_close(void **state)
 	msg_ctx_close(NULL);
 }
 
+/* What has arrived counts as unread, though no call has looked at it. */
+static void test_context_close_unread(void **state)
+{
+	send_text(FAR, "never read");
+	msg_ctx_close(ctx[NEAR]);
+	sock[NEAR] = NULL;
+	ctx[NEAR] = NULL;
+	must_fail(msg_recv(sock[FAR], got, 1, 0), ECONNRESET);
+}
+
 static void test_version(void **state)
 {
 	unsigned major, minor, patch;
@@ -754,6 +764,7 @@ int main(void)
 		CASE(test_linger_not),
 		CASE(test_end_through_full_ring),
 		CASE(test_context_close),
+		CASE(test_context_close_unread),
 		CASE(test_version),
 	};
 

@@ -200,6 +200,25 @@ static void test_modes(void **state)
 	policy_free(policy);
 }
 
+/* The longest names fit, and one character more is refused. */
+static void test_lengths(void **state)
+{
+	char name[NAME_SIZE + 1], domain[DOMAIN_NAME_SIZE + 1], text[512], error[POLICY_ERROR_SIZE];
+	struct policy *policy;
+
+	for (unsigned over = 0; over < 4; over++) {
+		size_t n = NAME_SIZE - 1 + (over & 1), d = DOMAIN_NAME_SIZE - 1 + (over >> 1);
+
+		memset(memset(name, 0, sizeof(name)), 'n', n);
+		memset(memset(domain, 0, sizeof(domain)), 'd', d);
+		(void)snprintf(text, sizeof(text), "allow listen %s on %s", name, domain);
+		assert_int_equal(policy_new(&policy), 0);
+		assert_int_equal(
+			policy_parse(policy, "p", text, strlen(text), error), over ? -EINVAL : 0);
+		policy_free(policy);
+	}
+}
+
 static void test_glob(void **state)
 {
 	static const struct {
@@ -321,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_who),
 		cmocka_unit_test(test_connect),
 		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_load),
 		cmocka_unit_test(test_memory),

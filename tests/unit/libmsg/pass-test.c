@@ -532,6 +532,21 @@ static void test_end_while_refused(void **state)
 	links_retry(links, 2000);
 }
 
+/* It is tried again at that time, and not before. */
+static void test_retry_in_time(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct links *links = &b->ctx->links;
+
+	b->link->transport->retry_ns = 1000;
+	link_check(b->link, -EAGAIN);
+	links_retry(links, 999);
+	assert_int_equal(links_retry_time(links), 1000);
+	links_retry(links, 1000);
+	assert_int_equal(links_retry_time(links), UINT64_MAX);
+	assert_false(b->link->retrying);
+}
+
 /* The thread that spins looks at the memory of a link that has ended meanwhile. */
 static void test_spinning_keeps_the_dead(void **state)
 {
@@ -668,6 +683,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_drain_over_budget, pair_setup, pair_teardown),
 		cmocka_unit_test(test_control_link_is_broken),
 		cmocka_unit_test_setup_teardown(test_end_while_refused, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_in_time, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_spinning_keeps_the_dead, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
