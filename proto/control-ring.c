@@ -8,21 +8,74 @@
 
 #include "proto/frame.h"
 
+#define PAGE_BYTES 4096U
+#define HEAD_ROOM  64U
+
 _Static_assert((CONTROL_RING_LEN & (CONTROL_RING_LEN - 1)) == 0, "a grant ring's length");
+_Static_assert(CONTROL_RING_PAGES == 2 &&
+		       CONTROL_RING_LEN + 2 * HEAD_ROOM <= CONTROL_RING_PAGES * PAGE_BYTES,
+	"a ring and its two heads");
+
+/* ---- the pages -------------------------------------------------------------------------- */
+
+/* The bytes that the end of this role sends. */
+static uint8_t *ring_data(void *rings, unsigned role)
+{
+	return (uint8_t *)rings + role * CONTROL_RING_PAGES * PAGE_BYTES + HEAD_ROOM;
+}
+
+/* Where the i-th page has its head: where its ring has no bytes. */
+static size_t head_offset(unsigned i)
+{
+	return i * PAGE_BYTES + (i % 2 ? PAGE_BYTES - HEAD_ROOM : 0);
+}
+
+static struct doorbell_head ring_head(const struct doorbell_head *page, unsigned i)
+{
+	struct doorbell_head head = *page;
+
+	head.magic = CONTROL_RINGS_MAGIC;
+	head.version_min = (uint16_t)(i + 1);
+	head.version_max = 0;
+	return head;
+}
+
+void control_rings_prove(void *rings, const struct doorbell_head *head)
+{
+	for (unsigned i = 0; i < CONTROL_PAGES - 1; i++) {
+		struct doorbell_head own = ring_head(head, i);
+
+		memcpy((uint8_t *)rings + head_offset(i), &own, sizeof(own));
+	}
+}
+
+bool control_rings_are_proven(const void *rings, const struct doorbell_head *head)
+{
+	for (unsigned i = 0; i < CONTROL_PAGES - 1; i++) {
+		struct doorbell_head want = ring_head(head, i), found;
+
+		memcpy(&found, (const uint8_t *)rings + head_offset(i), sizeof(found));
+		if (memcmp(&found, &want, sizeof(found)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- life ------------------------------------------------------------------------------- */
 
 void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
-	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data)
+	enum control_ring_role role, void *rings)
 {
 	struct doorbell_end *me = &page->end[role], *them = &page->end[!role];
 
 	*ring = (struct control_ring){
 		.me = me,
 		.them = them,
-		.tx = {.data = tx_data,
+		.tx = {.data = ring_data(rings, role),
 			.len = CONTROL_RING_LEN,
 			.produced = &me->produced,
 			.consumed = &them->consumed},
-		.rx = {.data = rx_data,
+		.rx = {.data = ring_data(rings, !role),
 			.len = CONTROL_RING_LEN,
 			.produced = &them->produced,
 			.consumed = &me->consumed},
@@ -32,7 +85,7 @@ void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
 }
 
 int control_ring_adopt(struct control_ring *ring, struct doorbell_page *page,
-	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data, const char **ret_reason)
+	enum control_ring_role role, void *rings, const char **ret_reason)
 {
 	struct doorbell_end *me = &page->end[role], *them = &page->end[!role];
 	uint32_t rx_produced = atomic_load_explicit(&them->produced, memory_order_acquire);
@@ -46,7 +99,7 @@ int control_ring_adopt(struct control_ring *ring, struct doorbell_page *page,
 		*ret_reason = "the counters of its control page make no sense";
 		return -EBADMSG;
 	}
-	control_ring_init(ring, page, role, tx_data, rx_data);
+	control_ring_init(ring, page, role, rings);
 	ring->rx.own = ring->rx.peer = rx_produced;
 	ring->tx.own = tx_produced;
 	ring->tx.peer = tx_consumed;

@@ -18,7 +18,12 @@
 #include "proto/doorbell.h"
 #include "proto/grant-ring.h"
 
-#define CONTROL_RING_LEN (CONTROL_RING_PAGES * 4096U) /* bytes, each direction */
+/*
+ * Bytes of a ring, each direction: it lies in two pages, behind the head of the first and before
+ * that of the second.
+ */
+#define CONTROL_RING_LEN    4096U
+#define CONTROL_RINGS_MAGIC 0x5247534dU /* "MSGR" */
 
 /* Each end's half of the control page is end[role]. */
 enum control_ring_role {
@@ -43,13 +48,20 @@ struct control_ring {
 };
 
 /*
+ * The heads of the rings' pages, by which msgd knows that it was given the pages of this very
+ * application, before it writes to any (PROTOCOL.md 3.2). rings: the CONTROL_PAGES - 1 pages behind
+ * the control page, whose head is given.
+ */
+void control_rings_prove(void *rings, const struct doorbell_head *head);
+bool control_rings_are_proven(const void *rings, const struct doorbell_head *head);
+
+/*
  * Starts with fresh counters, on pages that are still zero. The application does so before it
- * publishes its record. tx_data and rx_data are CONTROL_RING_LEN bytes each and stay the caller's,
- * as the page does. This side counts as asleep: the other side sends an event for its first
- * message.
+ * publishes its record. page and rings, CONTROL_PAGES - 1 pages, stay the caller's. This side
+ * counts as asleep: the other side sends an event for its first message.
  */
 void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
-	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data);
+	enum control_ring_role role, void *rings);
 
 /*
  * The same at the counters that the page has. msgd does so: an earlier msgd may have used the
@@ -57,7 +69,7 @@ void control_ring_init(struct control_ring *ring, struct doorbell_page *page,
  * again. -EBADMSG: the counters make no sense; ret_reason, in static storage, says so.
  */
 int control_ring_adopt(struct control_ring *ring, struct doorbell_page *page,
-	enum control_ring_role role, uint8_t *tx_data, uint8_t *rx_data, const char **ret_reason);
+	enum control_ring_role role, void *rings, const char **ret_reason);
 
 /* Drops the outbox, as at the end of the ring's life. The ring stays usable. */
 void control_ring_clear(struct control_ring *ring);

@@ -21,7 +21,10 @@
 
 /* Control messages: the largest of version 1 is CHANNEL, 232 bytes; the rest is for later types. */
 #define CONTROL_MESSAGE_MAX 1024U
-/* Two pages a direction: twenty requests in flight; more wait in the application. */
+/*
+ * Two pages a direction: 4 KiB of messages, and a head in each page. That is ten requests in
+ * flight; more wait in the application.
+ */
 #define CONTROL_RING_PAGES 2U
 #define CONTROL_PAGES	   (1U + 2U * CONTROL_RING_PAGES)
 

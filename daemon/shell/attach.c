@@ -205,41 +205,44 @@ static void attach_refuse(struct attach *attach, const char *reason)
 	attach_gone(attach, reason, true);
 }
 
-static bool page_matches(const struct doorbell_page *page, const struct record *record)
+static struct doorbell_head page_head(const struct record *record)
 {
-	struct doorbell_head want = {.magic = CONTROL_PAGE_MAGIC,
+	struct doorbell_head head = {.magic = CONTROL_PAGE_MAGIC,
 		.version_min = record->version_min,
 		.version_max = record->version_max,
 		.port = record->port};
 
-	memcpy(want.nonce, record->nonce, sizeof(want.nonce));
-	return doorbell_head_is(page, &want);
+	memcpy(head.nonce, record->nonce, sizeof(head.nonce));
+	return head;
 }
 
-/* 0, or a sentence in ret_reason. Writes nothing anywhere. */
-static int attach_verify(struct attach *attach, const char **ret_reason)
+/*
+ * 0, or a sentence in ret_reason. Writes nothing anywhere. A reference that is mapped cannot be
+ * used for another page: so what was verified stays true until the caller unmaps ret_map, after it
+ * has mapped for writing.
+ */
+static int attach_verify(struct attach *attach, struct hv_map **ret_map, const char **ret_reason)
 {
 	struct hv *hv = attach->table->hv;
-	struct hv_map *map;
-	void *page;
-	bool matches;
-	int r = hv->ops->grant_map(
-		hv, attach->id.domid, attach->record.refs, 1, false, NULL, &page, &map);
+	struct doorbell_head head = page_head(&attach->record);
+	void *pages;
+	int r = hv->ops->grant_map(hv, attach->id.domid, attach->record.refs, CONTROL_PAGES, false,
+		NULL, &pages, ret_map);
 
-	if (r < 0) {
-		*ret_reason = "its control page cannot be mapped";
+	*ret_reason = "its control pages cannot be mapped";
+	if (r < 0)
 		return r;
+	*ret_reason = "its control page says otherwise";
+	if (doorbell_head_is(pages, &head)) {
+		*ret_reason = "it names pages that are not of its rings";
+		if (control_rings_are_proven((const uint8_t *)pages + HV_PAGE_SIZE, &head))
+			return 0;
 	}
-	matches = page_matches(page, &attach->record);
-	hv->ops->grant_unmap(hv, map);
-	if (!matches) {
-		*ret_reason = "its control page says otherwise";
-		return -EPROTO;
-	}
-	return 0;
+	hv->ops->grant_unmap(hv, *ret_map);
+	return -EPROTO;
 }
 
-/* The port is bound. Maps for writing; the page must still be the one that was verified. */
+/* The port is bound, the pages are verified. */
 static int attach_map(struct attach *attach, struct doorbell_page **ret_page, void **ret_rings,
 	const char **ret_reason)
 {
@@ -257,10 +260,6 @@ static int attach_map(struct attach *attach, struct doorbell_page **ret_page, vo
 		&attach->page_map);
 	if (r < 0)
 		return r;
-	if (!page_matches(page, &attach->record)) {
-		*ret_reason = "its control page has changed";
-		return -EPROTO;
-	}
 	*ret_page = page;
 	*ret_rings = rings;
 	return 0;
@@ -280,8 +279,7 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 		*ret_reason = "its application is gone";
 		return -ECONNRESET;
 	}
-	r = control_ring_adopt(&attach->ring, page, CONTROL_RING_MSGD,
-		(uint8_t *)rings + CONTROL_RING_LEN, rings, ret_reason);
+	r = control_ring_adopt(&attach->ring, page, CONTROL_RING_MSGD, rings, ret_reason);
 	if (r < 0)
 		return r;
 	epoch = atomic_load_explicit(&page->epoch, memory_order_relaxed) + 1;
@@ -366,18 +364,20 @@ void attach_try(struct attach *attach)
 {
 	struct hv *hv = attach->table->hv;
 	const char *reason;
-	int r = attach_verify(attach, &reason);
+	struct hv_map *map = NULL;
+	int r = attach_verify(attach, &map, &reason);
+	bool busy = false;
 
 	if (r == 0) {
 		r = attach_bind(attach, &reason);
-		if (r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns) {
-			attach_retry_later(attach);
-			return;
-		}
+		busy = r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns;
+		if (r == 0)
+			r = attach_go_up(attach, &reason);
+		hv->ops->grant_unmap(hv, map);
 	}
-	if (r == 0)
-		r = attach_go_up(attach, &reason);
-	if (is_shortage(r))
+	if (busy)
+		attach_retry_later(attach);
+	else if (is_shortage(r))
 		attach_wait_for_room(attach, reason);
 	else if (r < 0)
 		attach_refuse(attach, reason);

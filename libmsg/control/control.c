@@ -123,8 +123,8 @@ static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
 	if (r < 0)
 		return r;
 	control->page = page;
-	control_ring_init(&control->ring, page, CONTROL_RING_APPLICATION, rings,
-		(uint8_t *)rings + CONTROL_RING_LEN);
+	control->rings = rings;
+	control_ring_init(&control->ring, page, CONTROL_RING_APPLICATION, rings);
 	return 0;
 }
 
@@ -144,6 +144,7 @@ static int control_publish_record(struct control *control, const uint32_t refs[C
 		.version_max = CONTROL_VERSION,
 		.port = control->port};
 	memcpy(control->page->head.nonce, control->nonce, NONCE_SIZE);
+	control_rings_prove(control->rings, &control->page->head);
 	/* After quiescing: the next epoch must be one that requests were not sent under. */
 	atomic_store(&control->page->epoch, control->epoch);
 	atomic_store(&control->ring.me->alive, 1);

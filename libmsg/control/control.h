@@ -34,6 +34,7 @@ struct control {
 	enum control_state state;		  /* changed by control_set_state alone */
 	struct hv_share *page_share, *ring_share; /* owned; NULL while PARKED */
 	struct doorbell_page *page;		  /* borrowed from page_share */
+	void *rings;				  /* borrowed from ring_share */
 	struct control_ring ring;
 	uint32_t port;
 	uint32_t epoch; /* that HELLO was sent for; 0: none yet */

@@ -135,9 +135,43 @@ static void lie_ring_refs(struct fake *f)
 	fake_publish(f);
 }
 
+/* Two of its pages, each in the place of the other. */
+static void lie_swapped(struct fake *f)
+{
+	uint32_t ref = f->app.record.refs[2];
+
+	f->app.record.refs[2] = f->app.record.refs[4];
+	f->app.record.refs[4] = ref;
+	fake_publish(f);
+}
+
+/* A page that is granted to msgd's domain for something else, as a disk's is. */
+static void lie_foreign(struct fake *f)
+{
+	struct hv *hv = f->app.hv;
+	struct hv_share *share;
+	uint8_t *page;
+	void *addr;
+
+	must(hv->ops->grant_share(
+		     hv, HV_BROKER_DOMID, 1, NULL, &f->app.record.refs[3], &addr, &share) == 0);
+	page = memset(addr, 0xa5, HV_PAGE_SIZE);
+	must(hv->ops->store_watch_own(hv) == 0);
+	fake_publish(f);
+	raw_app_wait(&f->app); /* until it is refused */
+	for (unsigned i = 0; i < HV_PAGE_SIZE; i++)
+		must(page[i] == 0xa5);
+}
+
+static void fake_port(struct fake *f, uint32_t port)
+{
+	f->app.record.port = f->app.page->head.port = port;
+	control_rings_prove(f->app.rings, &f->app.page->head);
+}
+
 static void lie_port(struct fake *f)
 {
-	f->app.record.port = f->app.page->head.port = 1000;
+	fake_port(f, 1000);
 	fake_publish(f);
 }
 
@@ -165,7 +199,7 @@ static void lie_flood(struct fake *f)
 	uint8_t bytes[RECORD_SIZE];
 
 	/* All true but for the port: each waits its five seconds for it. */
-	f->app.record.port = f->app.page->head.port = 1000;
+	fake_port(f, 1000);
 	record_encode(&f->app.record, bytes);
 	for (unsigned i = 0; i < 2 * DOMAIN_PROCESSES_MAX + 1; i++) {
 		snprintf(f->app.key, sizeof(f->app.key), "flood-%u", i);
@@ -285,6 +319,8 @@ static const struct {
 	{"nonce", lie_nonce},
 	{"refs", lie_refs},
 	{"ring-refs", lie_ring_refs},
+	{"swapped", lie_swapped},
+	{"foreign", lie_foreign},
 	{"port", lie_port},
 	{"vanish", lie_vanish},
 	{"dead", lie_dead},

@@ -113,11 +113,10 @@ static void control_pages(struct pair_side *side)
 	struct control *control = &side->ctx->control;
 
 	side->control_page = zeroed_page();
-	side->control_ring = zeroed(2, CONTROL_RING_LEN);
-	control_ring_init(&control->ring, side->control_page, CONTROL_RING_APPLICATION,
-		side->control_ring, side->control_ring + CONTROL_RING_LEN);
-	control_ring_init(&side->msgd, side->control_page, CONTROL_RING_MSGD,
-		side->control_ring + CONTROL_RING_LEN, side->control_ring);
+	side->control_ring = zeroed(CONTROL_PAGES - 1, HV_PAGE_SIZE);
+	control_ring_init(
+		&control->ring, side->control_page, CONTROL_RING_APPLICATION, side->control_ring);
+	control_ring_init(&side->msgd, side->control_page, CONTROL_RING_MSGD, side->control_ring);
 	control->page = side->control_page;
 	control->state = CONTROL_ATTACHED;
 	control->port = PAIR_PORT_CONTROL;

@@ -32,8 +32,8 @@ static void raw_app_share(struct raw_app *app)
 	must(ops->grant_share(app->hv, HV_BROKER_DOMID, CONTROL_PAGES - 1, NULL,
 		     app->record.refs + 1, &rings, &app->rings_share) == 0);
 	app->page = page;
-	control_ring_init(&app->ring, app->page, CONTROL_RING_APPLICATION, rings,
-		(uint8_t *)rings + CONTROL_RING_LEN);
+	app->rings = rings;
+	control_ring_init(&app->ring, app->page, CONTROL_RING_APPLICATION, rings);
 }
 
 void raw_app_init(struct raw_app *app, struct hv *hv)
@@ -49,6 +49,7 @@ void raw_app_init(struct raw_app *app, struct hv *hv)
 	app->page->head.version_min = app->page->head.version_max = CONTROL_VERSION;
 	memcpy(app->page->head.nonce, record->nonce, sizeof(record->nonce));
 	app->page->head.port = app->port;
+	control_rings_prove(app->rings, &app->page->head);
 	atomic_store(&app->page->end[0].alive, 1);
 	for (unsigned i = 0; i < sizeof(record->nonce); i++)
 		sprintf(app->key + 2 * i, "%02x", record->nonce[i]);

@@ -16,6 +16,7 @@ struct raw_app {
 	struct hv *hv; /* borrowed: several applications of a process may share it */
 	uint32_t port;
 	struct doorbell_page *page;
+	void *rings;
 	struct hv_share *page_share, *rings_share;
 	struct control_ring ring;
 	struct record record;

@@ -632,7 +632,7 @@ static void test_context_close(void **state)
 	msg_ctx_close(NULL);
 }
 
-/* What has arrived counts as unread, though no call has looked at it. */
+/* A message counts as unread though no call has looked at it. */
 static void test_context_close_unread(void **state)
 {
 	send_text(FAR, "never read");

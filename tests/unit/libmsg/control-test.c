@@ -172,8 +172,7 @@ static void msgd_comes(void)
 	const char *reason;
 
 	control_ring_clear(&msgd);
-	must(control_ring_adopt(&msgd, page, CONTROL_RING_MSGD,
-		     (uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1], &reason) == 0);
+	must(control_ring_adopt(&msgd, page, CONTROL_RING_MSGD, fake.pages[1], &reason) == 0);
 	atomic_store(&msgd.me->alive, 1);
 	atomic_fetch_add(&page->epoch, 1);
 	control_take(&ctx.control);
@@ -233,8 +232,7 @@ static int setup(void **state)
 	ctx.control.log = keep_line;
 	ctx.control.features = control_argo_features(&fake.hv);
 	must(control_open(&ctx.control) == 0);
-	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
-		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD, fake.pages[1]);
 	return 0;
 }
 
@@ -646,8 +644,7 @@ static void test_broken_in_sending(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
 	assert_int_equal(ctx.control.error, EPROTO);
 	assert_string_equal(ctx.control.reason, "a counter that moved where it cannot");
-	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
-		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD, fake.pages[1]);
 }
 
 /* The ring is full, and there is no memory for the outbox: the message is lost for good. */
@@ -758,8 +755,7 @@ static void test_quiesce_and_attach_again(void **state)
 	assert_int_equal(fake.record_len, RECORD_SIZE);
 	assert_int_equal(fake.n_shared, 2);
 	assert_int_equal(atomic_load(&ctx.control.page->epoch), epoch);
-	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
-		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD, fake.pages[1]);
 	msgd_comes();
 	assert_int_equal(hear(&message), CONTROL_HELLO);
 	assert_int_equal(message.hello.epoch, epoch + 1);

@@ -11,7 +11,7 @@
 
 struct fixture {
 	struct doorbell_page page;
-	uint8_t to_msgd[CONTROL_RING_LEN], to_app[CONTROL_RING_LEN];
+	uint8_t rings[(CONTROL_PAGES - 1) * 4096];
 	struct control_ring app, msgd;
 };
 
@@ -19,9 +19,8 @@ static void msgd_adopt(struct fixture *f)
 {
 	const char *reason;
 
-	assert_int_equal(control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->to_app,
-				 f->to_msgd, &reason),
-		0);
+	assert_int_equal(
+		control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->rings, &reason), 0);
 }
 
 static struct fixture *fixture_new(void)
@@ -29,7 +28,7 @@ static struct fixture *fixture_new(void)
 	struct fixture *f = aligned_alloc(4096, (sizeof(*f) + 4095) / 4096 * 4096);
 
 	memset(f, 0, sizeof(*f));
-	control_ring_init(&f->app, &f->page, CONTROL_RING_APPLICATION, f->to_msgd, f->to_app);
+	control_ring_init(&f->app, &f->page, CONTROL_RING_APPLICATION, f->rings);
 	msgd_adopt(f);
 	return f;
 }
@@ -274,12 +273,12 @@ static void test_padding(void **state)
 	struct control_message done = {.type = CONTROL_LINK_READY}; /* a body of 8 bytes */
 	struct fixture *f = fixture_new();
 
-	memset(f->to_msgd, 0xa5, sizeof(f->to_msgd));
+	memset(f->app.tx.data, 0xa5, CONTROL_RING_LEN);
 	control_ring_send(&f->app, &done);
 	assert_int_equal(f->app.tx.own, FRAME_HEADER_SIZE + 16);
 	for (size_t i = FRAME_HEADER_SIZE; i < f->app.tx.own; i++)
-		assert_int_equal(f->to_msgd[i], 0);
-	assert_int_equal(f->to_msgd[f->app.tx.own], 0xa5);
+		assert_int_equal(f->app.tx.data[i], 0);
+	assert_int_equal(f->app.tx.data[f->app.tx.own], 0xa5);
 	fixture_free(f);
 }
 
@@ -313,16 +312,54 @@ static void test_adopt(void **state)
 	(void)control_ring_publish(&f->app);
 	assert_true(take(&f->msgd, &got));
 	atomic_store(&f->page.end[1].produced, 12345 * 16);
-	assert_int_equal(control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->to_app,
-				 f->to_msgd, &reason),
+	assert_int_equal(
+		control_ring_adopt(&f->msgd, &f->page, CONTROL_RING_MSGD, f->rings, &reason),
 		-EBADMSG);
 	assert_string_equal(reason, "the counters of its control page make no sense");
+	fixture_free(f);
+}
+
+/* Each page has a head of its own, which the rings' bytes never touch. */
+static void test_heads(void **state)
+{
+	struct fixture *f = fixture_new();
+	struct doorbell_head head = {
+		.magic = CONTROL_PAGE_MAGIC, .nonce = "0123456789abcde", .port = 7};
+	uint8_t *page = f->rings;
+
+	assert_false(control_rings_are_proven(f->rings, &head));
+	control_rings_prove(f->rings, &head);
+	memset(f->app.tx.data, 0xa5, CONTROL_RING_LEN);
+	memset(f->app.rx.data, 0xa5, CONTROL_RING_LEN);
+	assert_true(control_rings_are_proven(f->rings, &head));
+	head.port++;
+	assert_false(control_rings_are_proven(f->rings, &head));
+	head.port--;
+	for (unsigned i = 0; i < CONTROL_PAGES - 1; i++) {
+		uint8_t *at = page + 4096 * i + (i % 2 ? 4096 - 64 : 0);
+
+		for (unsigned byte = 0; byte < sizeof(head); byte++) {
+			at[byte] ^= 1;
+			assert_false(control_rings_are_proven(f->rings, &head));
+			at[byte] ^= 1;
+		}
+		for (unsigned j = 0; j < i; j++) { /* a page in the place of another */
+			uint8_t copy[28];
+
+			memcpy(copy, at, sizeof(copy));
+			memcpy(at, page + 4096 * j + (j % 2 ? 4096 - 64 : 0), sizeof(copy));
+			assert_false(control_rings_are_proven(f->rings, &head));
+			memcpy(at, copy, sizeof(copy));
+		}
+	}
+	assert_true(control_rings_are_proven(f->rings, &head));
 	fixture_free(f);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_heads),
 		cmocka_unit_test(test_exchange),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_outbox),
