@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,15 @@
 #include "agent/ledger.h"
 #include "base/cleanup.h"
 #include "base/event.h"
+#include "base/log-limit.h"
 
 struct agent_client {
 	LIST_ENTRY(agent_client) entry;
 	struct agent *agent;   /* borrowed: the owner */
 	struct holder *holder; /* owned */
-	int fd;		       /* owned */
-	struct event *event;   /* owned */
+	uid_t uid;
+	int fd;		     /* owned */
+	struct event *event; /* owned */
 };
 
 struct agent {
@@ -36,9 +39,12 @@ struct agent {
 	int fd;				   /* owned */
 	struct event *event;		   /* owned */
 	LIST_HEAD(, agent_client) clients; /* owned */
+	struct log_limiter log;
+	struct log_source log_users[LEDGER_LOG_SOURCES]; /* by uid, modulo their number */
+	uid_t serving; /* the user of the client whose request is under way */
 };
 
-__attribute__((format(printf, 3, 4))) static void agent_log(
+__attribute__((format(printf, 3, 4))) static void agent_say(
 	const struct agent *agent, int priority, const char *format, ...)
 {
 	char text[256];
@@ -50,20 +56,45 @@ __attribute__((format(printf, 3, 4))) static void agent_log(
 	agent->ops->log(agent->arg, priority, text);
 }
 
+/* All lines: there is none that no client can cause. */
+__attribute__((format(printf, 4, 5))) static void agent_log(
+	struct agent *agent, uid_t uid, int priority, const char *format, ...)
+{
+	uint64_t now = agent->hv->ops->now_ns(agent->hv);
+	uint32_t left_out;
+	enum log_verdict verdict =
+		log_judge(&agent->log, &agent->log_users[uid % LEDGER_LOG_SOURCES], now, &left_out);
+	char text[256];
+	va_list args;
+
+	if (left_out)
+		agent_say(agent, LOG_WARNING, "user %u: %u lines about it were left out", uid,
+			left_out);
+	if (verdict == LOG_SAY_LEFT_OUT)
+		agent_say(agent, LOG_WARNING, "user %u: too many lines: further ones are left out",
+			uid);
+	if (verdict != LOG_WRITE)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	agent_say(agent, priority, "%s", text);
+}
+
 /* ---- the store --------------------------------------------------------------------------- */
 
 /* A client gets the errors that it can do something about. Every other error goes to the log. */
-static int store_result(const struct agent *agent, const char *what, const char *key, int r)
+static int store_result(struct agent *agent, const char *what, const char *key, int r)
 {
 	if (r == 0 || r == -ENOENT || r == -EINVAL)
 		return r;
-	agent_log(agent, LOG_ERR, "record %s: %s: %s", key, what, strerror(-r));
+	agent_log(agent, agent->serving, LOG_ERR, "record %s: %s: %s", key, what, strerror(-r));
 	return r == -ENOSPC ? r : -EHOSTDOWN;
 }
 
 static int store_publish(void *arg, const char *key, const void *value, size_t len)
 {
-	const struct agent *agent = arg;
+	struct agent *agent = arg;
 
 	return store_result(agent, "cannot be written", key,
 		agent->hv->ops->store_publish(agent->hv, key, value, len));
@@ -71,7 +102,7 @@ static int store_publish(void *arg, const char *key, const void *value, size_t l
 
 static int store_remove(void *arg, const char *key)
 {
-	const struct agent *agent = arg;
+	struct agent *agent = arg;
 	struct hv *hv = agent->hv;
 
 	return store_result(agent, "cannot be removed", key,
@@ -105,6 +136,7 @@ static void agent_client_leave(struct agent_client *client)
 {
 	struct agent *agent = client->agent;
 
+	agent->serving = client->uid;
 	ledger_leave(client->holder);
 	agent_client_free(client);
 	if (agent->ops->idle && LIST_EMPTY(&agent->clients))
@@ -133,6 +165,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		agent_client_leave(client);
 		return;
 	}
+	client->agent->serving = client->uid;
 	stays = ledger_request(client->holder, packet, (size_t)n, &reply);
 	if (!agent_client_send(client, &reply) || !stays)
 		agent_client_leave(client);
@@ -153,12 +186,13 @@ static int agent_client_new(struct agent *agent, int fd)
 	}
 	r = ledger_admit(agent->ledger, cred.uid, client, &client->holder);
 	if (r < 0) {
-		agent_log(agent, LOG_NOTICE, "user %u: %s", cred.uid,
+		agent_log(agent, cred.uid, LOG_NOTICE, "user %u: %s", cred.uid,
 			r == -EUSERS ? "too many connections" : strerror(-r));
 		free(client);
 		return r;
 	}
 	client->agent = agent;
+	client->uid = cred.uid;
 	client->fd = fd;
 	LIST_INSERT_HEAD(&agent->clients, client, entry);
 	client->event = event_watch(agent->base, fd, on_readable, client);
@@ -197,6 +231,10 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	agent->ops = ops;
 	agent->arg = arg;
 	agent->fd = -1;
+	agent->log.each = (struct log_rate){
+		.line_ns = LEDGER_LOG_USER_LINE_NS, .burst = LEDGER_LOG_USER_BURST};
+	agent->log.all =
+		(struct log_rate){.line_ns = LEDGER_LOG_LINE_NS, .burst = LEDGER_LOG_BURST};
 	LIST_INIT(&agent->clients);
 	agent->event = event_watch(base, fd, on_acceptable, agent);
 	if (!agent->event || ledger_new(&agent_store, agent, &agent->ledger) < 0) {

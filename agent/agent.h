@@ -14,7 +14,10 @@
 struct agent;
 
 struct agent_ops {
-	/* One line for the log; priority as in <syslog.h>. */
+	/*
+	 * One line for the log; priority as in <syslog.h>. Clients cause them, and the agent has
+	 * bounded how many (LEDGER_LOG_BURST).
+	 */
 	void (*log)(void *arg, int priority, const char *text);
 	/* The last client has left, or the first has come; may be NULL. */
 	void (*idle)(void *arg, bool idle);

@@ -31,6 +31,16 @@
 #define LEDGER_RECORDS_MAX     256U
 #define LEDGER_RECORDS_PER_UID 64U
 /* Sizes are those of the store: HV_STORE_KEY_MAX, HV_STORE_VALUE_MAX. */
+/*
+ * Lines of log that clients can cause: those of one user, at once and then one in so many
+ * nanoseconds, and those of all. The latter are 350 in 30 seconds, of journald's 10,000.
+ */
+#define LEDGER_LOG_USER_BURST	20U
+#define LEDGER_LOG_USER_LINE_NS UINT64_C(1000000000)
+#define LEDGER_LOG_BURST	200U
+#define LEDGER_LOG_LINE_NS	UINT64_C(200000000)
+/* Users share allowances by their number modulo this: nothing is kept for each. */
+#define LEDGER_LOG_SOURCES 64U
 
 struct ledger;
 struct holder; /* a connection */

@@ -18,6 +18,8 @@
 #include "base/event.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/notify.h"
+#include "base/stop.h"
 #include "hv/xen/agent-protocol.h"
 
 /*
@@ -31,12 +33,12 @@
 enum { EXIT_USAGE = 2 };
 
 struct daemon {
-	const char *hv_spec, *path;			  /* borrowed, or NULL */
-	struct event_base *base;			  /* owned */
-	struct hv *hv;					  /* owned */
-	struct agent *agent;				  /* owned */
-	struct event *hv_event, *idle_event, *signals[2]; /* owned */
-	bool activated;					  /* the socket is systemd's */
+	const char *hv_spec, *path;					/* borrowed, or NULL */
+	struct event_base *base;					/* owned */
+	struct hv *hv;							/* owned */
+	struct agent *agent;						/* owned */
+	struct event *hv_event, *idle_event, *ready_event, *stop_event; /* owned */
+	bool activated; /* the socket is systemd's */
 	int result;
 };
 
@@ -73,11 +75,25 @@ static void on_idle_over(evutil_socket_t fd, short what, void *arg)
 	(void)event_base_loopbreak(daemon->base);
 }
 
-static void on_signal(evutil_socket_t signal, short what, void *arg)
+static void on_stop(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 
 	(void)event_base_loopbreak(daemon->base);
+}
+
+/* The service manager's socket may be full. */
+static void notify_ready(struct daemon *daemon)
+{
+	static const struct timeval delay = {.tv_sec = 1};
+
+	if (notify_send("READY=1") == -EAGAIN)
+		(void)evtimer_add(daemon->ready_event, &delay);
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+	notify_ready(arg);
 }
 
 static void store_changed(struct daemon *daemon)
@@ -131,7 +147,7 @@ static int daemon_start(struct daemon *daemon)
 {
 	_cleanup_close_ int fd = -1;
 	const char *reason = NULL;
-	int r;
+	int stop_fd, r;
 
 	if (daemon_socket(daemon, &fd) < 0)
 		return -1;
@@ -147,11 +163,11 @@ static int daemon_start(struct daemon *daemon)
 	daemon->hv_event =
 		event_watch(daemon->base, daemon->hv->ops->fd(daemon->hv), on_hv, daemon);
 	daemon->idle_event = evtimer_new(daemon->base, on_idle_over, daemon);
-	daemon->signals[0] = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
-	daemon->signals[1] = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
-	if (!daemon->hv_event || !daemon->idle_event || !daemon->signals[0] ||
-		!daemon->signals[1] || event_add(daemon->signals[0], NULL) < 0 ||
-		event_add(daemon->signals[1], NULL) < 0 ||
+	daemon->ready_event = evtimer_new(daemon->base, on_ready, daemon);
+	if (stop_open(&stop_fd) == 0)
+		daemon->stop_event = event_watch(daemon->base, stop_fd, on_stop, daemon);
+	if (!daemon->hv_event || !daemon->idle_event || !daemon->ready_event ||
+		!daemon->stop_event ||
 		agent_new(daemon->base, fd, daemon->hv, &agent_ops, daemon, &daemon->agent) < 0)
 		return fail("start", "out of memory");
 	(void)steal_fd(&fd);
@@ -162,7 +178,7 @@ static int daemon_start(struct daemon *daemon)
 static void daemon_fini(struct daemon *daemon)
 {
 	struct event *const events[] = {
-		daemon->hv_event, daemon->idle_event, daemon->signals[0], daemon->signals[1]};
+		daemon->hv_event, daemon->idle_event, daemon->ready_event, daemon->stop_event};
 
 	agent_free(daemon->agent);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
@@ -199,6 +215,13 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* Its warnings are not bounded in number. After an error it ends the program. */
+static void on_libevent_log(int severity, const char *text)
+{
+	if (severity == EVENT_LOG_ERR)
+		log_error("libevent: %s", text);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, .doc = "See msg-agent(8)."};
@@ -208,12 +231,13 @@ int main(int argc, char **argv)
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &daemon);
 	log_open("msg-agent", LOG_INFO);
+	event_set_log_callback(on_libevent_log);
 	(void)signal(SIGPIPE, SIG_IGN);
 	daemon.result = daemon_start(&daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	if (daemon.result == EXIT_SUCCESS) {
-		(void)sd_notify(0, "READY=1");
+		notify_ready(&daemon);
 		(void)event_base_dispatch(daemon.base);
-		(void)sd_notify(0, "STOPPING=1");
+		(void)notify_send("STOPPING=1");
 	}
 	daemon_fini(&daemon);
 	return daemon.result;

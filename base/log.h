@@ -2,7 +2,8 @@
 /*
  * The log of msgd and of msg-agent: lines on stderr, with <N> priorities where the journal reads
  * them. Only the programs' own parts include this header; libraries and the broker hand their lines
- * to their caller. A log line never fails, and is one write.
+ * to their caller. A log line never fails, never waits, and is one write; lines that find no room
+ * are counted, and the next line that does comes behind their number.
  */
 #ifndef MSGD_BASE_LOG_H
 #define MSGD_BASE_LOG_H

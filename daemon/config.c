@@ -64,6 +64,7 @@ void config_fini(struct config *config)
 	free(config->hv);
 	free(config->admin);
 	free(config->attach);
+	free(config->operators);
 	for (size_t i = 0; i < config->n_policy; i++)
 		free(config->policy[i]);
 	*config = (struct config){0};
@@ -134,6 +135,8 @@ static int broker_set(struct context *context, const char *name, const char *val
 		return string_set(context, &config->admin, value);
 	if (strcmp(name, "attach") == 0)
 		return string_set(context, &config->attach, value);
+	if (strcmp(name, "operators") == 0)
+		return string_set(context, &config->operators, value);
 	if (strcmp(name, "log") == 0)
 		return log_set(context, value);
 	if (strcmp(name, "policy") != 0)

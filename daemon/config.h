@@ -17,6 +17,7 @@ struct config {
 	struct broker_limits limits;
 	char *hv;			 /* owned, or NULL: not said */
 	char *admin, *attach;		 /* owned, or NULL */
+	char *operators;		 /* owned, or NULL: a group */
 	char *policy[CONFIG_POLICY_MAX]; /* owned */
 	size_t n_policy;
 	int log_level; /* as in <syslog.h> */

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@
 #include "base/cleanup.h"
 #include "base/event.h"
 #include "base/listen.h"
+#include "base/notify.h"
+#include "base/stop.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
 #include "daemon/options.h"
@@ -34,17 +37,51 @@
 struct msgd {
 	struct options options;
 	struct settings settings;
-	struct event_base *base;	  /* owned */
-	struct server *server;		  /* owned */
-	struct admin *admin;		  /* owned */
-	struct event *signals[3];	  /* owned */
-	struct event *watchdog;		  /* owned, or NULL */
+	struct event_base *base;     /* owned */
+	struct server *server;	     /* owned */
+	struct admin *admin;	     /* owned */
+	struct event *stop, *hangup; /* owned */
+	struct event *watchdog;	     /* owned, or NULL */
+	struct event *notify_again;  /* owned: the service manager has not been told yet */
+	char notify_text[OPTIONS_ERROR_SIZE + 64];
 	int lock_fd;			  /* owned */
 	struct quiesce *quiesce;	  /* owned */
 	struct agent *agent;		  /* owned: applications of our own domain */
 	bool unlink_admin, unlink_attach; /* the socket is ours, not systemd's */
 	struct admin_subject subject;	  /* of the admin socket's answers */
 };
+
+/* ---- the service manager -------------------------------------------------------------------- */
+
+/*
+ * The state that the service manager must learn, sooner or later: a later one takes the place of
+ * one that found no room. The manager's socket is never waited for.
+ */
+static void msgd_notify_now(struct msgd *msgd)
+{
+	static const struct timeval delay = {.tv_sec = 1};
+
+	if (notify_send(msgd->notify_text) == -EAGAIN)
+		(void)evtimer_add(msgd->notify_again, &delay);
+	else
+		(void)evtimer_del(msgd->notify_again);
+}
+
+__attribute__((format(printf, 2, 3))) static void msgd_notify(
+	struct msgd *msgd, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(msgd->notify_text, sizeof(msgd->notify_text), format, args);
+	va_end(args);
+	msgd_notify_now(msgd);
+}
+
+static void on_notify_again(evutil_socket_t fd, short what, void *arg)
+{
+	msgd_notify_now(arg);
+}
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
@@ -57,23 +94,27 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	int r;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+	msgd_notify(msgd, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
 	r = settings_load(&msgd->options, &settings, ret_error);
 	if (r < 0) {
-		log_error("reload: %s; what was in force stays", ret_error);
-		(void)sd_notifyf(0, "READY=1\nSTATUS=Reload failed: %s", ret_error);
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR,
+			"reload: %s; what was in force stays", ret_error);
+		msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
 		return r;
 	}
 	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
 		strcmp(settings.admin, msgd->settings.admin) != 0 ||
 		strcmp(settings.attach, msgd->settings.attach) != 0)
-		log_warning("reload: hv, admin and attach change with a restart only");
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING,
+			"reload: hv, admin and attach change with a restart only");
 	log_open("msgd", settings.config.log_level);
+	msgd->subject.operators = settings.operators;
 	server_set_limits(msgd->server, &settings.config.limits);
-	log_notice("reloaded: %zu policy rules", policy_rules(settings.policy));
-	(void)sd_notifyf(
-		0, "READY=1\nSTATUS=%zu policy rules in force", policy_rules(settings.policy));
+	server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "reloaded: %zu policy rules",
+		policy_rules(settings.policy));
+	msgd_notify(
+		msgd, "READY=1\nSTATUS=%zu policy rules in force", policy_rules(settings.policy));
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
 	settings_fini(&settings);
 	return 0;
@@ -149,7 +190,9 @@ static int msgd_admin(struct msgd *msgd)
 
 static void on_agent_log(void *arg, int priority, const char *text)
 {
-	log_write(priority, "attach socket: %s", text);
+	struct msgd *msgd = arg;
+
+	server_log(msgd->server, msgd->subject.domid, priority, "attach socket: %s", text);
 }
 
 static const struct agent_ops attach_ops = {.log = on_agent_log};
@@ -173,12 +216,12 @@ static int msgd_agent(struct msgd *msgd, struct hv *hv)
 
 /* ---- signals and systemd ----------------------------------------------------------------- */
 
-static void on_stop(evutil_socket_t signal, short what, void *arg)
+static void on_stop(evutil_socket_t fd, short what, void *arg)
 {
 	struct msgd *msgd = arg;
 
-	log_notice("stopping: %s", strsignal((int)signal));
-	(void)sd_notify(0, "STOPPING=1");
+	log_notice("stopping: %s", strsignal(stop_signal()));
+	(void)notify_send("STOPPING=1");
 	(void)event_base_loopbreak(msgd->base);
 }
 
@@ -191,20 +234,20 @@ static void on_reload(evutil_socket_t signal, short what, void *arg)
 
 static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 {
-	(void)sd_notify(0, "WATCHDOG=1");
+	(void)notify_send("WATCHDOG=1");
 }
 
 static int msgd_signals(struct msgd *msgd)
 {
 	uint64_t watchdog_us = 0;
+	int fd, r = stop_open(&fd);
 
-	msgd->signals[0] = evsignal_new(msgd->base, SIGTERM, on_stop, msgd);
-	msgd->signals[1] = evsignal_new(msgd->base, SIGINT, on_stop, msgd);
-	msgd->signals[2] = evsignal_new(msgd->base, SIGHUP, on_reload, msgd);
-	for (int i = 0; i < 3; i++) {
-		if (!msgd->signals[i] || event_add(msgd->signals[i], NULL) < 0)
-			return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
+	msgd->stop = event_watch(msgd->base, fd, on_stop, msgd);
+	msgd->hangup = evsignal_new(msgd->base, SIGHUP, on_reload, msgd);
+	if (!msgd->stop || !msgd->hangup || event_add(msgd->hangup, NULL) < 0)
+		return -ENOMEM;
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
 		struct timeval half = {.tv_sec = (time_t)(watchdog_us / 2000000),
@@ -215,6 +258,17 @@ static int msgd_signals(struct msgd *msgd)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+static struct server *libevent_server; /* borrowed; for lines of libevent alone */
+
+/* A client, or lack of descriptors, may cause its warnings. After an error it ends the program. */
+static void on_libevent_log(int severity, const char *text)
+{
+	if (severity == EVENT_LOG_ERR)
+		log_error("libevent: %s", text);
+	else if (severity == EVENT_LOG_WARN && libevent_server)
+		server_log(libevent_server, BROKER_LOG_CLIENTS, LOG_WARNING, "libevent: %s", text);
 }
 
 /* ---- start and end ----------------------------------------------------------------------- */
@@ -296,7 +350,9 @@ static int msgd_start(struct msgd *msgd)
 	if (r < 0)
 		return r;
 	msgd->base = event_base_new();
-	if (!msgd->base)
+	if (msgd->base)
+		msgd->notify_again = evtimer_new(msgd->base, on_notify_again, msgd);
+	if (!msgd->notify_again)
 		return -ENOMEM;
 	r = sockets_check();
 	if (r == 0)
@@ -316,6 +372,7 @@ static int msgd_start(struct msgd *msgd)
 		return r;
 	}
 	msgd->settings.policy = NULL;
+	libevent_server = msgd->server;
 	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)
 		return r;
@@ -325,6 +382,7 @@ static int msgd_start(struct msgd *msgd)
 		.hv_spec = msgd->settings.hv,
 		.domid = hv->ops->domid(hv),
 		.start_ns = hv->ops->now_ns(hv),
+		.operators = msgd->settings.operators,
 		.reload = msgd_reload,
 		.arg = msgd};
 	r = msgd_agent(msgd, hv);
@@ -338,10 +396,12 @@ static void msgd_fini(struct msgd *msgd)
 	admin_free(msgd->admin);
 	agent_free(msgd->agent);
 	quiesce_free(msgd->quiesce);
+	libevent_server = NULL;
 	server_free(msgd->server);
-	for (int i = 0; i < 3; i++)
-		event_drop(msgd->signals[i]);
+	event_drop(msgd->stop);
+	event_drop(msgd->hangup);
 	event_drop(msgd->watchdog);
+	event_drop(msgd->notify_again);
 	if (msgd->base)
 		event_base_free(msgd->base);
 	if (msgd->unlink_admin)
@@ -360,6 +420,7 @@ int main(int argc, char **argv)
 
 	options_parse(argc, argv, &msgd.options);
 	log_open("msgd", LOG_INFO);
+	event_set_log_callback(on_libevent_log);
 	r = settings_load(&msgd.options, &msgd.settings, error);
 	if (r < 0) {
 		log_error("%s", error);
@@ -370,7 +431,7 @@ int main(int argc, char **argv)
 	if (r == 0) {
 		log_notice("msgd " MSGD_VERSION " serves %s, admin socket %s", msgd.settings.hv,
 			msgd.settings.admin);
-		(void)sd_notifyf(0, "READY=1\nSTATUS=Serving %s", msgd.settings.hv);
+		msgd_notify(&msgd, "READY=1\nSTATUS=Serving %s", msgd.settings.hv);
 		r = event_base_dispatch(msgd.base) < 0 || server_lost(msgd.server) ? -EIO : 0;
 	}
 	msgd_fini(&msgd);

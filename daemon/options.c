@@ -7,6 +7,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/number.h"
 
 #define DEFAULT_CONFIG "/etc/msgd/msgd.conf"
 #define DEFAULT_POLICY "/etc/msgd/policy.d"
@@ -133,6 +135,30 @@ static int load_policy(const struct options *options, struct settings *settings,
 	return r;
 }
 
+/* A group's name or number. */
+static int set_operators(struct settings *settings, char ret_error[OPTIONS_ERROR_SIZE])
+{
+	const char *name = settings->config.operators;
+	const struct group *group;
+	uint32_t gid;
+
+	settings->operators = (gid_t)-1;
+	if (!name)
+		return 0;
+	if (number_from_text(name, UINT32_MAX - 1, &gid)) {
+		settings->operators = gid;
+		return 0;
+	}
+	group = getgrnam(name);
+	if (!group) {
+		(void)snprintf(ret_error, OPTIONS_ERROR_SIZE,
+			"msgd.conf, operators: there is no group '%.60s'", name);
+		return -EINVAL;
+	}
+	settings->operators = group->gr_gid;
+	return 0;
+}
+
 static int set_paths(const struct options *options, struct settings *settings, bool *ret_sim,
 	char ret_error[OPTIONS_ERROR_SIZE])
 {
@@ -176,6 +202,8 @@ int settings_load(const struct options *options, struct settings *ret_settings,
 
 	config_init(&settings.config);
 	r = load_config(options, &settings.config, ret_error);
+	if (r == 0)
+		r = set_operators(&settings, ret_error);
 	if (r == 0)
 		r = set_paths(options, &settings, &sim, ret_error);
 	if (r == 0)

@@ -7,6 +7,8 @@
 #ifndef MSGD_DAEMON_OPTIONS_H
 #define MSGD_DAEMON_OPTIONS_H
 
+#include <sys/types.h>
+
 #include "daemon/config.h"
 
 #define OPTIONS_ERROR_SIZE 512U
@@ -26,6 +28,7 @@ struct settings {
 	char admin[512];  /* the socket's path */
 	char attach[512]; /* the same, of the one for applications of msgd's own domain */
 	char lock[512];
+	gid_t operators;     /* config.operators' number, or (gid_t)-1 */
 	bool policy_missing; /* nothing says where policy is: everything is refused */
 };
 

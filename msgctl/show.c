@@ -154,6 +154,9 @@ void status_print(const json_t *answer)
 		field_number(counts, "refused"), field_number(counts, "failed"),
 		field_number(counts, "links_made"), field_number(counts, "reset"),
 		field_number(counts, "dropped"));
+	if (field_number(counts, "lines_left_out"))
+		(void)printf("log:   %lld lines left out: domains or clients caused too many\n",
+			field_number(counts, "lines_left_out"));
 }
 
 /* After an error, which admin_ask has printed, the former settings stay in force. */

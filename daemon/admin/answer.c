@@ -2,8 +2,11 @@
 /* The answer to each request of an admin client: see the header. */
 #include "daemon/admin/answer.h"
 
+#include <stdio.h>
+#include <syslog.h>
 #include <unistd.h>
 
+#include "daemon/admin/rights.h"
 #include "daemon/shell/server.h"
 
 static json_t *answer_reload(const struct admin_subject *subject)
@@ -35,11 +38,24 @@ static json_t *answer_view(const struct admin_subject *subject, enum admin_op op
 	return answer;
 }
 
+static json_t *answer_not_permitted(enum admin_op op)
+{
+	char text[100];
+
+	(void)snprintf(text, sizeof(text),
+		"not permitted: %s is for root, and for the group of msgd.conf's 'operators'",
+		admin_op_name(op));
+	return json_pack("{s:s}", "error", text);
+}
+
 static json_t *on_request(void *arg, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
 	const struct admin_subject *subject = arg;
 
+	if (admin_op_steers(request->op) &&
+		!admin_may_steer(admin_client_fd(client), subject->operators))
+		return answer_not_permitted(request->op);
 	switch (request->op) {
 	case ADMIN_RELOAD:
 		return answer_reload(subject);
@@ -59,4 +75,11 @@ static void on_gone(void *arg, const struct admin_client *client)
 	quiesce_cancel(subject->quiesce, client);
 }
 
-const struct admin_ops admin_answers = {.answer = on_request, .gone = on_gone};
+static void on_log(void *arg, const char *text)
+{
+	const struct admin_subject *subject = arg;
+
+	server_log(subject->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "%s", text);
+}
+
+const struct admin_ops admin_answers = {.answer = on_request, .gone = on_gone, .log = on_log};

@@ -6,6 +6,8 @@
 #ifndef MSGD_DAEMON_ADMIN_ANSWER_H
 #define MSGD_DAEMON_ADMIN_ANSWER_H
 
+#include <sys/types.h>
+
 #include "daemon/admin/quiesce.h"
 #include "daemon/admin/socket.h"
 
@@ -18,6 +20,7 @@ struct admin_subject {
 	const char *version, *hv_spec;
 	uint16_t domid; /* msgd's own */
 	uint64_t start_ns;
+	gid_t operators; /* may steer; ADMIN_NO_GROUP: root alone may */
 	/* Reads configuration and policy again; a negative errno with a sentence. */
 	int (*reload)(void *arg, char ret_error[ADMIN_ERROR_SIZE]);
 	void *arg; /* borrowed */

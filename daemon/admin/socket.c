@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The admin socket's clients. One request of a client is served at a time: while its answer is not
- * written out, nothing more is read from that client. There are no timers: a client that sleeps
- * costs nothing.
+ * written out, nothing more is read from that client. A client's one timer is for its next request,
+ * or for its reading of the answer.
  */
 #include "daemon/admin/socket.h"
 
@@ -10,18 +10,22 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/event.h"
+#include "daemon/admin/rights.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;
 	struct admin *admin;	    /* borrowed: the owner */
 	struct bufferevent *stream; /* owned */
-	bool later;		    /* admin_answer will give its answer */
+	uid_t uid;
+	bool later; /* admin_answer will give its answer */
 };
 
 struct admin {
@@ -29,9 +33,26 @@ struct admin {
 	const struct admin_ops *ops;	   /* borrowed */
 	void *arg;			   /* borrowed */
 	struct evconnlistener *listener;   /* owned */
+	struct event *again;		   /* owned: accepts again, after there was no descriptor */
 	LIST_HEAD(, admin_client) clients; /* owned */
-	unsigned n_clients;
 };
+
+__attribute__((format(printf, 2, 3))) static void admin_log(
+	const struct admin *admin, const char *format, ...)
+{
+	char text[160];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	admin->ops->log(admin->arg, text);
+}
+
+int admin_client_fd(const struct admin_client *client)
+{
+	return bufferevent_getfd(client->stream);
+}
 
 static void admin_client_free(struct admin_client *client)
 {
@@ -40,11 +61,16 @@ static void admin_client_free(struct admin_client *client)
 	if (client->later)
 		admin->ops->gone(admin->arg, client);
 	LIST_REMOVE(client, entry);
-	/* There is room again for a client that waits in the socket's backlog. */
-	if (admin->n_clients-- == ADMIN_CLIENTS_MAX)
-		(void)evconnlistener_enable(admin->listener);
 	bufferevent_free(client->stream);
 	free(client);
+}
+
+/* A client that waits for admin_answer may do so for as long as it said in its request. */
+static void admin_client_limit(struct admin_client *client)
+{
+	static const struct timeval idle = {.tv_sec = ADMIN_IDLE_S};
+
+	(void)bufferevent_set_timeouts(client->stream, client->later ? NULL : &idle, &idle);
 }
 
 /*
@@ -82,7 +108,8 @@ static void admin_client_serve(struct admin_client *client)
 	if (!line) {
 		if (evbuffer_get_length(input) <= ADMIN_LINE_MAX)
 			return;
-		log_notice("admin client dropped: its line is too long");
+		admin_log(
+			admin, "a client of user %u is dropped: its line is too long", client->uid);
 		admin_client_free(client);
 		return;
 	}
@@ -91,7 +118,9 @@ static void admin_client_serve(struct admin_client *client)
 	else
 		answer = admin->ops->answer(admin->arg, &request, client, &client->later);
 	free(line);
-	if (!client->later)
+	if (client->later)
+		admin_client_limit(client);
+	else
 		admin_client_send(client, answer);
 }
 
@@ -106,40 +135,92 @@ static void on_written(struct bufferevent *stream, void *arg)
 	admin_client_serve(arg);
 }
 
-/* The client has gone, or its socket failed. */
+/* The client has gone, or its socket failed, or its time is over. */
 static void on_end(struct bufferevent *stream, short what, void *arg)
 {
 	admin_client_free(arg);
+}
+
+/* Root's share is never used by others. */
+static bool admin_has_place(const struct admin *admin, uid_t uid)
+{
+	const struct admin_client *client;
+	unsigned n = 0, n_uid = 0;
+
+	LIST_FOREACH (client, &admin->clients, entry) {
+		n += client->uid != 0;
+		n_uid += client->uid == uid;
+	}
+	return n_uid < ADMIN_CLIENTS_PER_UID &&
+	       (uid == 0 || n < ADMIN_CLIENTS_MAX - ADMIN_CLIENTS_PER_UID);
+}
+
+/* A new socket has room for the sentence. */
+static void admin_refuse(const struct admin *admin, int fd, uid_t uid)
+{
+	char line[100];
+	int n = snprintf(line, sizeof(line),
+		"{\"error\":\"too many connections to the admin socket (user %u)\"}\n", uid);
+
+	(void)send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	admin_log(admin, "user %u: too many connections to the admin socket", uid);
+}
+
+static int admin_client_new(struct admin *admin, int fd, uid_t uid)
+{
+	struct admin_client *client = calloc(1, sizeof(*client));
+
+	if (client)
+		client->stream = bufferevent_socket_new(admin->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!client || !client->stream) {
+		free(client);
+		return -ENOMEM;
+	}
+	client->admin = admin;
+	client->uid = uid;
+	LIST_INSERT_HEAD(&admin->clients, client, entry);
+	bufferevent_setcb(client->stream, on_readable, on_written, on_end, client);
+	bufferevent_setwatermark(client->stream, EV_READ, 0, ADMIN_LINE_MAX + 1);
+	admin_client_limit(client);
+	(void)bufferevent_enable(client->stream, EV_READ);
+	return 0;
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
 	int len, void *arg)
 {
 	struct admin *admin = arg;
-	struct admin_client *client = calloc(1, sizeof(*client));
-	struct bufferevent *stream = bufferevent_socket_new(admin->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	uid_t uid = admin_uid(fd);
 
-	if (!client || !stream) {
-		free(client);
-		if (stream)
-			bufferevent_free(stream);
-		else
-			(void)close(fd);
+	if (!admin_has_place(admin, uid))
+		admin_refuse(admin, fd, uid);
+	else if (admin_client_new(admin, fd, uid) == 0)
 		return;
-	}
-	client->admin = admin;
-	client->stream = stream;
-	LIST_INSERT_HEAD(&admin->clients, client, entry);
-	if (++admin->n_clients == ADMIN_CLIENTS_MAX)
+	(void)close(fd);
+}
+
+/* No descriptor is free: the client would be reported at each turn of the loop. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+	static const struct timeval delay = {.tv_sec = 1};
+	struct admin *admin = arg;
+
+	admin_log(admin, "admin socket: %s", strerror(errno));
+	if (evtimer_add(admin->again, &delay) == 0)
 		(void)evconnlistener_disable(listener);
-	bufferevent_setcb(stream, on_readable, on_written, on_end, client);
-	bufferevent_setwatermark(stream, EV_READ, 0, ADMIN_LINE_MAX + 1);
-	(void)bufferevent_enable(stream, EV_READ);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin *admin = arg;
+
+	(void)evconnlistener_enable(admin->listener);
 }
 
 void admin_answer(struct admin_client *client, json_t *answer)
 {
 	client->later = false;
+	admin_client_limit(client);
 	admin_client_send(client, answer);
 }
 
@@ -154,13 +235,17 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	admin->ops = ops;
 	admin->arg = arg;
 	LIST_INIT(&admin->clients);
+	admin->again = evtimer_new(base, on_again, admin);
 	/* The socket listens already. */
-	admin->listener = evconnlistener_new(
-		base, on_accept, admin, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (admin->again)
+		admin->listener = evconnlistener_new(base, on_accept, admin,
+			LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (!admin->listener) {
+		event_drop(admin->again);
 		free(admin);
 		return -ENOMEM;
 	}
+	evconnlistener_set_error_cb(admin->listener, on_accept_error);
 	*ret_admin = admin;
 	return 0;
 }
@@ -172,5 +257,6 @@ void admin_free(struct admin *admin)
 	while (!LIST_EMPTY(&admin->clients))
 		admin_client_free(LIST_FIRST(&admin->clients));
 	evconnlistener_free(admin->listener);
+	event_drop(admin->again);
 	free(admin);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The admin socket: one JSON object a line each way. Clients are few and their input is bounded; a
- * client that does not read its answer holds that one answer, and msgd goes on.
+ * The admin socket: one JSON object a line each way. Clients are few, each user has a share of
+ * their places, and their input is bounded. A client that asks nothing, or does not read its
+ * answer, has a time limit; msgd goes on meanwhile. A client that finds no place is told so.
  */
 #ifndef MSGD_DAEMON_ADMIN_SOCKET_H
 #define MSGD_DAEMON_ADMIN_SOCKET_H
@@ -11,8 +12,15 @@
 
 #include "daemon/broker/broker.h"
 
-#define ADMIN_CLIENTS_MAX 16U
-#define ADMIN_LINE_MAX	  4096U
+/*
+ * Places of one user, and of all: eight users that take their whole share leave root's own free.
+ * msgctl takes one place for a moment; a waiting `msgctl quiesce` takes one for as long.
+ */
+#define ADMIN_CLIENTS_PER_UID 16U
+#define ADMIN_CLIENTS_MAX     (9U * ADMIN_CLIENTS_PER_UID)
+/* A client that sends no request, or reads no answer, for so long is dropped. */
+#define ADMIN_IDLE_S   10
+#define ADMIN_LINE_MAX 4096U
 /* Rows of one answer. More rows would stop the loop for long. */
 #define ADMIN_ROWS_MAX 10000U
 
@@ -65,7 +73,12 @@ struct admin_ops {
 		struct admin_client *client, bool *ret_later);
 	/* A client is gone that waited for admin_answer. */
 	void (*gone)(void *arg, const struct admin_client *client);
+	/* One line for the log. Clients cause it: the callee bounds how many are written. */
+	void (*log)(void *arg, const char *text);
 };
+
+/* Borrowed: for the client's rights. */
+int admin_client_fd(const struct admin_client *client);
 
 /* Takes the answer over (NULL: out of memory). Not from within ops->answer. */
 void admin_answer(struct admin_client *client, json_t *answer);

@@ -194,7 +194,7 @@ static json_t *view_status(const struct broker *broker)
 		requests += domain->used[QUOTA_REQUESTS];
 	}
 	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
-			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
 		processes, "names", names, "links", (int)HASH_COUNT(broker->links), "channels",
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
@@ -202,7 +202,7 @@ static json_t *view_status(const struct broker *broker)
 		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,
 		"refused", (json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
 		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
-		(json_int_t)stats->links_made);
+		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out);
 }
 
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns)

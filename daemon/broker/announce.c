@@ -243,7 +243,7 @@ static bool broker_channel_judge(struct broker_channel *channel)
 		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
 		return true;
 	policy_verdict_rule(&verdict, rule, sizeof(rule));
-	broker_log(broker, LOG_NOTICE,
+	broker_log_about(broker, caller->info.domid, LOG_NOTICE,
 		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
 		caller->info.domid, holder->info.name, channel->name, rule);
@@ -377,7 +377,7 @@ void announce_judge(struct broker *broker)
 	HASH_ITER (hh, broker->domains, domain, next_domain) {
 		HASH_ITER (hh_name, domain->listeners, listener, next_listener) {
 			if (!listener_permitted(listener))
-				broker_log(broker, LOG_NOTICE,
+				domain_log(domain, LOG_NOTICE,
 					"%s/%s: no longer permitted, and not found any more",
 					domain->info.name, listener->name);
 		}

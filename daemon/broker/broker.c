@@ -52,6 +52,9 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	broker->limits = *limits;
 	broker->policy = policy;
 	broker->next_uid = uid_seed;
+	broker->log.each =
+		(struct log_rate){.line_ns = DOMAIN_LOG_LINE_NS, .burst = DOMAIN_LOG_BURST};
+	broker->log.all = (struct log_rate){.line_ns = LOG_LINE_NS, .burst = LOG_BURST};
 	TAILQ_INIT(&broker->held);
 	TAILQ_INIT(&broker->waiting);
 	TAILQ_INIT(&broker->retry);

@@ -112,8 +112,12 @@ bool broker_has_domain(struct broker *broker, uint16_t domid);
 /* All domains that there are now. Applications of domains gone, crashed or dying are dropped. */
 void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n);
 
+/* In the place of a domid, of broker_log_about: clients of the admin socket. No domain has it. */
+#define BROKER_LOG_CLIENTS 0xffffU
 /*
- * Logs a line about a domain. A domain that is there has only so many lines in a time (limits.h).
+ * Logs a line that a domain caused, or an admin client. Each domain has only so many lines in a
+ * time, so have the clients together, domains that are not listed together, and all of them
+ * (limits.h). An effect may call it.
  */
 __attribute__((format(printf, 4, 5))) void broker_log_about(
 	struct broker *broker, uint16_t domid, int priority, const char *format, ...);

@@ -32,42 +32,59 @@ const char *quota_name(enum quota quota)
 	return names[quota];
 }
 
+/* subject: the source, for the lines about lines. */
+__attribute__((format(printf, 5, 0))) static void log_limited(struct broker *broker,
+	struct log_source *source, const char *subject, int priority, const char *format,
+	va_list args)
+{
+	uint32_t left_out;
+	enum log_verdict verdict = log_judge(&broker->log, source, broker->now_ns, &left_out);
+	char text[512];
+
+	if (left_out)
+		broker_log(broker, LOG_WARNING, "%s: %u lines about it were left out", subject,
+			left_out);
+	if (verdict == LOG_SAY_LEFT_OUT)
+		broker_log(broker, LOG_WARNING, "%s: too many lines: further ones are left out",
+			subject);
+	if (verdict != LOG_WRITE)
+		return;
+	(void)vsnprintf(text, sizeof(text), format, args);
+	broker_log(broker, priority, "%s", text);
+}
+
+__attribute__((format(printf, 3, 0))) static void domain_vlog(
+	struct domain *domain, int priority, const char *format, va_list args)
+{
+	char subject[DOMAIN_NAME_SIZE + 8];
+
+	(void)snprintf(subject, sizeof(subject), "%s(%u)", domain->info.name, domain->info.domid);
+	log_limited(domain->broker, &domain->log, subject, priority, format, args);
+}
+
 void domain_log(struct domain *domain, int priority, const char *format, ...)
 {
-	struct broker *broker = domain->broker;
-	uint64_t now = broker->now_ns, due = domain->log_due_ns;
-	char text[512];
 	va_list args;
 
-	due = due > now ? due : now;
-	if (due - now > (DOMAIN_LOG_BURST - 1) * DOMAIN_LOG_LINE_NS) {
-		domain->log_left_out++;
-		return;
-	}
-	domain->log_due_ns = due + DOMAIN_LOG_LINE_NS;
-	if (domain->log_left_out)
-		broker_log(broker, LOG_WARNING, "%s(%u): %u lines about it were left out",
-			domain->info.name, domain->info.domid, domain->log_left_out);
-	domain->log_left_out = 0;
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	domain_vlog(domain, priority, format, args);
 	va_end(args);
-	broker_log(broker, priority, "%s", text);
 }
 
 void broker_log_about(struct broker *broker, uint16_t domid, int priority, const char *format, ...)
 {
 	struct domain *domain = domain_find(broker, domid);
-	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
 	if (domain)
-		domain_log(domain, priority, "%s", text);
+		domain_vlog(domain, priority, format, args);
+	else if (domid == BROKER_LOG_CLIENTS)
+		log_limited(broker, &broker->log_clients, "admin clients", priority, format, args);
 	else
-		broker_log(broker, priority, "%s", text);
+		log_limited(broker, &broker->log_others, "domains that are not listed", priority,
+			format, args);
+	va_end(args);
 }
 
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
@@ -205,6 +222,10 @@ void domain_free(struct domain *domain)
 		domain_report_changed(domain);
 	domain_forget_quiesced(domain);
 	HASH_DELETE(hh, domain->broker->domains, domain);
+	if (domain->log.left_out)
+		broker_log_about(domain->broker, domain->info.domid, LOG_WARNING,
+			"%s(%u): %u lines about it were left out", domain->info.name,
+			domain->info.domid, domain->log.left_out);
 	free(domain);
 }
 
@@ -224,7 +245,8 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	}
 	if (!domain) {
 		if (domain_new(broker, info) < 0)
-			broker_log(broker, LOG_ERR, "domain %u: out of memory", info->domid);
+			broker_log_about(broker, info->domid, LOG_ERR, "domain %u: out of memory",
+				info->domid);
 		return;
 	}
 	domain->info = *info;

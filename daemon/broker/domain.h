@@ -9,6 +9,7 @@
 
 #include <sys/queue.h>
 
+#include "base/log-limit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/hash.h"
 
@@ -46,8 +47,7 @@ struct domain {
 	enum domain_quiesce quiesce;
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
-	uint64_t log_due_ns; /* when the lines logged about it are paid for; see domain_log */
-	uint32_t log_left_out;
+	struct log_source log;
 };
 
 /* -EDQUOT; ret_reason, which may be NULL, then has a sentence. */
@@ -59,7 +59,10 @@ const char *quota_name(enum quota quota);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);
 bool domain_is_dead(const struct broker_domain_info *info);
-/* Logs a line about a domain's applications. They can cause so many lines in a time and no more. */
+/*
+ * Logs a line that a domain's applications caused: all such lines go through here or through
+ * broker_log_about, and through one limiter. base/log-limit.h.
+ */
 __attribute__((format(printf, 3, 4))) void domain_log(
 	struct domain *domain, int priority, const char *format, ...);
 struct policy_subject domain_subject(const struct domain *domain);

@@ -71,7 +71,7 @@ static void quiesced_remember(const struct process *process, bool confirmed)
 	struct quiesced *quiesced = calloc(1, sizeof(*quiesced));
 
 	if (!quiesced) {
-		broker_log(domain->broker, LOG_ERR,
+		domain_log(domain, LOG_ERR,
 			"%s(%u): out of memory, the report of quiescing lacks pid %u",
 			domain->info.name, domain->info.domid, process->pid);
 		return;
@@ -121,7 +121,8 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 	if (domid == 0)
 		return -EPERM;
 	if (!domain_is_quiesced(domain)) {
-		broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced", domain->info.name, domid);
+		broker_log_about(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, "%s(%u) is quiesced",
+			domain->info.name, domid);
 		domain_quiesce(domain);
 	}
 	TAILQ_FOREACH (process, &domain->processes, entry)
@@ -134,7 +135,7 @@ static void domain_resume(struct domain *domain, const char *why)
 {
 	struct broker *broker = domain->broker;
 
-	broker_log(broker, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
+	domain_log(domain, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
 		domain->info.domid, why);
 	domain_set_quiesce(domain, DOMAIN_SERVED);
 	domain_forget_quiesced(domain);
@@ -200,7 +201,7 @@ void broker_parked(struct process *process)
 
 	assert(process->state == PROCESS_QUIESCING);
 	process_describe(process, text, sizeof(text));
-	broker_log(broker, LOG_INFO, "%s has given everything back", text);
+	domain_log(domain, LOG_INFO, "%s has given everything back", text);
 	process_set_state(process, PROCESS_PARKED);
 	if (domain_is_quiesced(domain))
 		quiesced_remember(process, true);
@@ -217,7 +218,7 @@ void broker_parked_found(struct broker *broker, uint16_t domid)
 	if (!domain || domain_is_quiesced(domain) || domid == 0)
 		return;
 	domain_quiesce(domain);
-	broker_log(broker, LOG_NOTICE,
+	domain_log(domain, LOG_NOTICE,
 		"%s(%u) was quiesced before msgd's restart: 'msgctl resume' ends it, if it runs",
 		domain->info.name, domid);
 }

@@ -11,6 +11,7 @@
 #ifndef MSGD_DAEMON_BROKER_STATE_H
 #define MSGD_DAEMON_BROKER_STATE_H
 
+#include "base/log-limit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/request.h"
 
@@ -39,8 +40,11 @@ struct broker {
 	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
 	uint32_t n_channels;
 	struct broker_stats stats;
+	struct log_limiter log; /* of all lines that others cause */
+	struct log_source log_clients, log_others;
 };
 
+/* Logs a line that no guest and no client can cause. For the others: domain_log. */
 __attribute__((format(printf, 3, 4))) void broker_log(
 	struct broker *broker, int priority, const char *format, ...);
 /* Writes a sentence for people, cut to its size. */

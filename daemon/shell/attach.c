@@ -14,7 +14,6 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "base/log.h"
 #include "base/event.h"
 #include "base/macro.h"
 
@@ -93,7 +92,8 @@ static void record_delete(struct attach_table *table, uint16_t domid, const char
 
 	if (r >= 0 || r == -ENOENT)
 		return;
-	log_error("deleting record %s of domain %u: %s", key, domid, strerror(-r));
+	broker_log_about(table->broker, domid, LOG_ERR, "deleting record %s of domain %u: %s", key,
+		domid, strerror(-r));
 	if (r == -ENODEV)
 		table->lost = true;
 }

@@ -8,6 +8,8 @@
 #include "daemon/shell/server.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -108,7 +110,8 @@ static void server_error(struct server *server, const char *what, int error)
 {
 	if (server->lost)
 		return;
-	log_error("%s: %s", what, strerror(-error));
+	/* A guest may cause the store's errors; which guest is not known. */
+	broker_log_about(server->broker, HV_DOMID_SELF, LOG_ERR, "%s: %s", what, strerror(-error));
 	if (error != -ENODEV)
 		return;
 	log_error("the hypervisor is gone");
@@ -459,6 +462,18 @@ int server_resume(struct server *server, uint16_t domid)
 void server_set_limits(struct server *server, const struct broker_limits *limits)
 {
 	broker_set_limits(server->broker, limits);
+}
+
+void server_log(struct server *server, uint16_t domid, int priority, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	server_now(server);
+	broker_log_about(server->broker, domid, priority, "%s", text);
 }
 
 struct broker *server_broker(const struct server *server)

@@ -42,6 +42,10 @@ int server_resume(struct server *server, uint16_t domid);
 /* Asks the hypervisor for its domains and tells the broker. Not from within server_ops. */
 int server_refresh_domains(struct server *server);
 
+/* As broker_log_about, at any time. */
+__attribute__((format(printf, 4, 5))) void server_log(
+	struct server *server, uint16_t domid, int priority, const char *format, ...);
+
 /* For looking at. */
 struct broker *server_broker(const struct server *server);
 uint64_t server_clock_ns(const struct server *server);

@@ -327,6 +327,25 @@ static void test_restart(void **state)
 	world_free(s.w);
 }
 
+/* An application of a quiesced domain that comes and lets go, over and over. */
+static void test_parking_is_logged_in_bounds(void **state)
+{
+	struct scene s;
+	struct app *app;
+
+	scene_start(&s);
+	assert_int_equal(broker_quiesce(s.w->broker, 2), 0);
+	app = &s.w->apps[5];
+	for (unsigned i = 0; i < 1000; i++) {
+		assert_int_equal(app_attach(app, 2, false), 0);
+		assert_int_equal(app_hello(app, false, false), 0);
+		app_park(app);
+	}
+	assert_true(world_logged(s.w, "has given everything back"));
+	assert_in_range(s.w->n_lines, DOMAIN_LOG_BURST, DOMAIN_LOG_BURST + 10);
+	world_free(s.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_report_bounded),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_parking_is_logged_in_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

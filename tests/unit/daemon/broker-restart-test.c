@@ -494,6 +494,41 @@ static void test_rule_counts_again(void **state)
 	world_free(s.w);
 }
 
+/* As many lines as two domains may cause, however many channels they lied of. */
+static void test_announced_channels_are_logged_in_bounds(void **state)
+{
+	struct scene s;
+
+	scene_start(&s, "allow listen * on any\n", 2);
+	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
+	for (uint32_t i = 1; i <= 5000; i++) {
+		assert_int_equal(app_announce_channel(s.caller, 40, i, 0, 0, "db"), 0);
+		assert_int_equal(app_announce_channel(s.holder, 50, i, 1, 1, "db"), 0);
+	}
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_true(world_logged(s.w, "no longer permitted"));
+	assert_in_range(s.w->n_lines, 2, 2 * DOMAIN_LOG_BURST + 10);
+	world_free(s.w);
+}
+
+/* As when the administrator reloads a policy that permits nothing. */
+static void test_lost_names_are_logged_in_bounds(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *app = app_new(w, 0, 2, false);
+	char name[16];
+
+	for (uint32_t i = 1; i <= 500; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(app_listen(app, i, name, 1), 0);
+	}
+	world_policy(w, "");
+	assert_in_range(w->n_lines, DOMAIN_LOG_BURST, DOMAIN_LOG_BURST + 10);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +546,8 @@ int main(void)
 		cmocka_unit_test(test_end_dies_in_between),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_rule_counts_again),
+		cmocka_unit_test(test_announced_channels_are_logged_in_bounds),
+		cmocka_unit_test(test_lost_names_are_logged_in_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,6 +62,7 @@ static void on_log(void *arg, int priority, const char *text)
 	struct world *world = arg;
 	size_t len = strlen(world->log), n = strlen(text) + 1;
 
+	world->n_lines++;
 	if (len + n + 1 > sizeof(world->log))
 		len = 0;
 	snprintf(world->log + len, sizeof(world->log) - len, "%s\n", text);

@@ -33,6 +33,7 @@ struct world {
 	size_t n_domains;
 	uint64_t now_ns, timer_ns;
 	char log[8192]; /* the last lines */
+	unsigned long n_lines;
 	unsigned long n_sent;
 	uint32_t resumed;   /* domids whose parked records were to go, as bits */
 	unsigned n_reports; /* how often ops->quiesced was called */
