@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgctl's side of the admin socket: one request, one answer. An answer is bounded: another program
- * than msgd may listen there.
+ * msgctl's side of the admin socket: one request, one answer. An answer is bounded, in bytes and in
+ * time: another program than msgd may listen there, and msgd may stand still.
  */
 #include <errno.h>
+#include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "msgctl/command.h"
@@ -15,12 +18,22 @@
 /* msgd's largest: ADMIN_ROWS_MAX rows of channels, with room to spare. */
 #define ANSWER_MAX (64U << 20)
 
-static int admin_connect(const char *path, int *ret_fd)
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* A queue of connections that nobody takes is waited for as well, and is EAGAIN after the limit. */
+static int admin_connect(const char *path, uint32_t limit_ms, int *ret_fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = limit_ms / 1000};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return -errno;
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -33,15 +46,32 @@ static int admin_connect(const char *path, int *ret_fd)
 
 struct reader {
 	int fd;
+	uint64_t until_ms;
 	size_t len;
 	int error; /* negative errno */
 };
 
+/* Until something can be read: false, with the reason, if that takes too long. */
+static bool reader_wait(struct reader *reader)
+{
+	struct pollfd fd = {.fd = reader->fd, .events = POLLIN};
+	uint64_t now = now_ms();
+	int left_ms = now < reader->until_ms ? (int)(reader->until_ms - now) : 0;
+	int n = TEMP_FAILURE_RETRY(poll(&fd, 1, left_ms));
+
+	if (n <= 0)
+		reader->error = n < 0 ? -errno : -EAGAIN;
+	return n > 0;
+}
+
 static size_t on_read(void *bytes, size_t size, void *arg)
 {
 	struct reader *reader = arg;
-	ssize_t n = TEMP_FAILURE_RETRY(recv(reader->fd, bytes, size, 0));
+	ssize_t n;
 
+	if (!reader_wait(reader))
+		return (size_t)-1;
+	n = TEMP_FAILURE_RETRY(recv(reader->fd, bytes, size, MSG_DONTWAIT));
 	if (n <= 0)
 		reader->error = n < 0 ? -errno : -ECONNRESET;
 	else if ((reader->len += (size_t)n) > ANSWER_MAX)
@@ -50,18 +80,23 @@ static size_t on_read(void *bytes, size_t size, void *arg)
 }
 
 /* NULL: no JSON came; *ret_error is 0 if something else did. */
-static json_t *admin_exchange(const char *path, const json_t *request, int *ret_error)
+static json_t *admin_exchange(
+	const char *path, const json_t *request, uint32_t limit_ms, int *ret_error)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *line = json_dumps(request, JSON_COMPACT);
-	struct reader reader = {.error = line ? admin_connect(path, &fd) : -ENOMEM};
+	struct reader reader = {.until_ms = now_ms() + limit_ms,
+		.error = line ? admin_connect(path, limit_ms, &fd) : -ENOMEM};
 	json_t *answer = NULL;
 
 	reader.fd = fd;
-	/* The socket blocks, and takes either text whole. */
+	/*
+	 * The socket takes either text whole. msgd closes a connection for which it has no place at
+	 * once: it has said so before.
+	 */
 	if (reader.error == 0 && (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 ||
 					 send(fd, "\n", 1, MSG_NOSIGNAL) < 0))
-		reader.error = -errno;
+		reader.error = errno == EPIPE ? 0 : -errno;
 	if (reader.error == 0)
 		answer = json_load_callback(
 			on_read, &reader, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, NULL);
@@ -69,14 +104,17 @@ static json_t *admin_exchange(const char *path, const json_t *request, int *ret_
 	return answer;
 }
 
-json_t *admin_ask(const char *socket_path, const json_t *request)
+json_t *admin_ask(const char *socket_path, const json_t *request, uint32_t limit_ms)
 {
 	int r;
-	json_t *answer = admin_exchange(socket_path, request, &r);
+	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
 	const char *error = json_string_value(json_object_get(answer, "error"));
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		(void)fprintf(stderr, "msgctl: no msgd on %s\n", socket_path);
+	else if (r == -EAGAIN)
+		(void)fprintf(stderr, "msgctl: %s: no answer within %u seconds\n", socket_path,
+			limit_ms / 1000);
 	else if (r == -EACCES || r == -EPERM)
 		(void)fprintf(stderr,
 			"msgctl: %s: permission denied (root, or the group that owns it)\n",

@@ -6,6 +6,8 @@
 #ifndef MSGD_MSGCTL_COMMAND_H
 #define MSGD_MSGCTL_COMMAND_H
 
+#include <stdint.h>
+
 #include "msgctl/table.h"
 
 /* The columns of the rows that an answer has under its command's name. */
@@ -24,9 +26,9 @@ long long field_number(const json_t *object, const char *key);
 bool field_true(const json_t *object, const char *key);
 
 /*
- * Asks msgd on the socket; blocks until it answers. The caller frees the answer, an object. NULL
- * after a line on stderr, with the socket's name.
+ * Asks msgd on the socket; blocks until it answers, or the limit is over. The caller frees the
+ * answer, an object. NULL after a line on stderr, with the socket's name.
  */
-json_t *admin_ask(const char *socket_path, const json_t *request);
+json_t *admin_ask(const char *socket_path, const json_t *request, uint32_t limit_ms);
 
 #endif

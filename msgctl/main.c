@@ -16,6 +16,10 @@
 #define EXIT_USAGE     2
 #define EXIT_SHORT     3 /* an answer, but not what was wanted */
 #define TIMEOUT_MAX_S  3600
+/* quiesce waits so long by default: msgd's ADMIN_TIMEOUT_MS. */
+#define TIMEOUT_MS 10000U
+/* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
+#define ANSWER_MS 10000U
 
 static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of:\n\n"
 			  "  status          what msgd serves, and totals\n"
@@ -50,6 +54,7 @@ struct call {
 	char socket[512];
 	const struct command *command;
 	json_t *request; /* owned */
+	uint32_t timeout_ms;
 	bool json;
 };
 
@@ -82,6 +87,7 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 
 	if (!number_from_text(text, TIMEOUT_MAX_S, &timeout_s))
 		argp_error(state, "--timeout is 0 to %d seconds, not '%s'", TIMEOUT_MAX_S, text);
+	call->timeout_ms = timeout_s * 1000;
 	request_set(call, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
 }
 
@@ -166,7 +172,8 @@ static void show(const struct command *command, const json_t *answer)
 
 static int run(const struct call *call)
 {
-	json_t *answer = admin_ask(call->socket, call->request);
+	uint32_t wait_ms = call->command->waits ? call->timeout_ms : 0;
+	json_t *answer = admin_ask(call->socket, call->request, wait_ms + ANSWER_MS);
 	int status = EXIT_SUCCESS;
 
 	if (!answer)
@@ -187,7 +194,8 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, "COMMAND [DOMAIN]", doc};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
-	struct call call = {.socket = DEFAULT_SOCKET, .request = json_object()};
+	struct call call = {
+		.socket = DEFAULT_SOCKET, .request = json_object(), .timeout_ms = TIMEOUT_MS};
 	int status;
 
 	if (env_socket && *env_socket)
