@@ -3,7 +3,7 @@
  * Has msgd log: by records that are deleted, by applications that come and go, by requests that are
  * refused and by links that fail. Each way causes LINES lines or more, as fast as it can.
  *
- *	hostile-log-flood SPEC malformed|parked|attach|refused
+ *	hostile-log-flood SPEC malformed|parked|attach|refused|announce
  */
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +68,57 @@ static void flood_refused(struct hv *hv)
 	}
 }
 
+static void send_all(struct raw_app *app, const struct control_message *message)
+{
+	raw_app_send(app, message);
+	while (app->ring.outbox_bytes) {
+		if (!control_ring_sleep(&app->ring))
+			raw_app_wait(app);
+		raw_app_flush(app);
+	}
+}
+
+static void announce(struct raw_app *app, uint32_t role, uint16_t domid)
+{
+	struct control_message link = {.type = CONTROL_ANNOUNCE_LINK};
+	struct control_message channel = {.type = CONTROL_ANNOUNCE_CHANNEL};
+	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};
+
+	raw_app_greet(app, true);
+	link.announce_link.end = channel.announce_channel.end = 1;
+	link.announce_link.uid = 77;
+	link.announce_link.peer_domid = domid;
+	link.announce_link.transport = TRANSPORT_GRANT;
+	link.announce_link.role = role;
+	link.announce_link.state = 1;
+	send_all(app, &link);
+	channel.announce_channel.type = CHANNEL_SEQPACKET;
+	channel.announce_channel.listener = role;
+	strcpy(channel.announce_channel.name, "secret");
+	for (uint32_t i = 1; i <= LINES / 4; i++) {
+		channel.announce_channel.channel = i;
+		send_all(app, &channel);
+	}
+	send_all(app, &done);
+}
+
+/* After msgd's return, of channels that policy forbids. */
+static void flood_announce(struct hv *hv)
+{
+	struct raw_app apps[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		raw_app_attach(&apps[i], hv, false);
+	printf("ready\n");
+	fflush(stdout);
+	for (unsigned i = 0; i < 2; i++) {
+		while (atomic_load(&apps[i].page->epoch) == 1)
+			raw_app_wait(&apps[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		announce(&apps[i], i, hv->ops->domid(hv));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct hv *hv);
@@ -76,6 +127,7 @@ static const struct {
 	{"parked", flood_parked},
 	{"attach", flood_attach},
 	{"refused", flood_refused},
+	{"announce", flood_announce},
 };
 
 int main(int argc, char **argv)

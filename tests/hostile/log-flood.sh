@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # Lines of log without end. proto/limits.h: DOMAIN_LOG_BURST, and then ten a second.
+log_is_bounded() { # LOG SECONDS-AT-ITS-START
+	local lines limit
+
+	lines=$(grep -c . "$1")
+	limit=$((200 + 11 * (SECONDS - $2 + 1)))
+	[ "$lines" -lt "$limit" ] || fail "$lines lines, and not $limit at most"
+	grep -q 'hostile([0-9]*): too many lines: further ones are left out' "$1" || fail "nobody is told"
+}
+
 attack() {
-	local log=$dir/msgd.1.log way start=$SECONDS lines limit
+	local way start=$SECONDS
 
 	for way in malformed parked attach refused; do
 		attacker "$way" "$hv" "$way"
@@ -10,12 +19,19 @@ attack() {
 	for way in malformed parked attach refused; do
 		await "$dir/$way.out" '^done' 60
 	done
-	lines=$(grep -c . "$log")
-	limit=$((200 + 11 * (SECONDS - start + 1)))
-	[ "$lines" -lt "$limit" ] || fail "$lines lines, and not $limit at most"
+	log_is_bounded "$dir/msgd.1.log" "$start"
 	[ "$(msgctl --json status | jq .counts.lines_left_out)" -gt 20000 ] || fail "too few lines were left out"
-	grep -q 'hostile([0-9]*): too many lines: further ones are left out' "$log" || fail "nobody is told"
 	# A line about somebody else finds its place.
 	guest quiet quiet echo-client secret
-	await "$log" 'refused: quiet('
+	await "$dir/msgd.1.log" 'refused: quiet('
+
+	attacker announce "$hv" announce
+	await "$dir/announce.out" '^ready'
+	kill -9 "$msgd_pid"
+	start=$SECONDS
+	msgd_start
+	await "$dir/announce.out" '^done' 60
+	await "$dir/msgd.2.log" 'no longer permitted'
+	msgctl status >/dev/null
+	log_is_bounded "$dir/msgd.2.log" "$start"
 }
