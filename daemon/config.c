@@ -15,8 +15,11 @@
 #include "base/cleanup.h"
 #include "base/macro.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #define CONFIG_TEXT_MAX (64U << 10)
+
+_Static_assert(TEXT_ERROR_SIZE <= CONFIG_ERROR_SIZE, "text_read fills it");
 
 struct context {
 	struct config *config; /* borrowed */
@@ -196,22 +199,15 @@ int config_parse(struct config *config, const char *file, const char *text,
 
 int config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	_cleanup_free_ char *text = malloc(CONFIG_TEXT_MAX);
+	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r;
+	int r = text_read(path, CONFIG_TEXT_MAX, &text, &len, ret_error);
 
-	if (!file || !text) {
-		r = file ? -ENOMEM : -errno;
-		(void)snprintf(ret_error, CONFIG_ERROR_SIZE, "%.180s: %s", path, strerror(-r));
+	if (r < 0)
 		return r;
-	}
-	len = fread(text, 1, CONFIG_TEXT_MAX, file);
-	if (ferror(file) || len == CONFIG_TEXT_MAX || memchr(text, '\0', len)) {
-		(void)snprintf(ret_error, CONFIG_ERROR_SIZE,
-			"%.180s: cannot be read, is too long, or has NUL bytes", path);
+	if (memchr(text, '\0', len)) {
+		(void)snprintf(ret_error, CONFIG_ERROR_SIZE, "%.180s: has NUL bytes", path);
 		return -EIO;
 	}
-	text[len] = '\0';
 	return config_parse(config, path, text, ret_error);
 }

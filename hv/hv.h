@@ -81,7 +81,8 @@ struct hv_domain {
 	bool paused;	     /* and running otherwise */
 	uint64_t generation; /* changes when a domid is used again; 0 where Xen cannot tell */
 	uint8_t uuid[HV_UUID_LEN];
-	char name[HV_DOMAIN_NAME_MAX]; /* NUL-terminated; not unique by Xen's rules */
+	/* NUL-terminated; not unique by Xen's rules. Empty: it cannot be read, or is longer. */
+	char name[HV_DOMAIN_NAME_MAX];
 };
 
 #define HV_STORE_KEY_MAX 40 /* with the final NUL; [A-Za-z0-9-]+ */

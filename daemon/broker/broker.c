@@ -112,12 +112,18 @@ void broker_settle(struct broker *broker)
 	broker_request_settle(broker);
 }
 
-void broker_set_policy(struct broker *broker, const struct policy *policy)
+void broker_judge(struct broker *broker)
 {
-	broker->policy = policy;
+	broker->rejudge = false;
 	announce_judge(broker);
 	while (!TAILQ_EMPTY(&broker->waiting))
 		broker_request_set_state(TAILQ_FIRST(&broker->waiting), BROKER_REQUEST_RETRY, NULL);
+}
+
+void broker_set_policy(struct broker *broker, const struct policy *policy)
+{
+	broker->policy = policy;
+	broker_judge(broker);
 	broker_settle(broker);
 }
 

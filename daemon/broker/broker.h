@@ -33,7 +33,7 @@ struct broker_domain_info {
 	bool paused;
 	uint64_t generation;
 	uint8_t uuid[16];
-	char name[DOMAIN_NAME_SIZE];
+	char name[DOMAIN_NAME_SIZE]; /* empty: it could not be read */
 };
 
 /* The things that a domain may have so many of. */

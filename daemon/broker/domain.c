@@ -173,7 +173,7 @@ bool broker_has_domain(struct broker *broker, uint16_t domid)
 struct policy_subject domain_subject(const struct domain *domain)
 {
 	return (struct policy_subject){
-		.name = domain->info.name,
+		.name = domain->name_known ? domain->info.name : NULL,
 		.uuid = domain->info.uuid,
 		.domid = domain->info.domid,
 	};
@@ -194,6 +194,7 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 		return -ENOMEM;
 	domain->broker = broker;
 	domain->info = *info;
+	domain->name_known = info->name[0];
 	domain->seen = true;
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
@@ -235,6 +236,26 @@ static bool domain_is(const struct domain *domain, const struct broker_domain_in
 	       memcmp(domain->info.uuid, info->uuid, sizeof(info->uuid)) == 0;
 }
 
+/*
+ * A name that cannot be read any more, as while a domain is destroyed, ends nothing that stands;
+ * for what is asked anew it is unknown. The last name stays for people to see.
+ */
+static void domain_set_info(struct domain *domain, const struct broker_domain_info *info)
+{
+	char name[DOMAIN_NAME_SIZE];
+
+	memcpy(name, domain->info.name, sizeof(name));
+	domain->info = *info;
+	domain->name_known = info->name[0];
+	if (!domain->name_known) {
+		memcpy(domain->info.name, name, sizeof(name));
+	} else if (strcmp(name, info->name) != 0) {
+		domain_log(domain, LOG_NOTICE, "domain %u, '%s' until now, is called '%s'",
+			info->domid, name, info->name);
+		domain->broker->rejudge = true;
+	}
+}
+
 static void domain_update(struct broker *broker, const struct broker_domain_info *info)
 {
 	struct domain *domain = domain_find(broker, info->domid);
@@ -249,7 +270,7 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 				info->domid);
 		return;
 	}
-	domain->info = *info;
+	domain_set_info(domain, info);
 	domain->seen = true;
 	domain_state_changed(domain);
 	if (domain_is_dead(info))
@@ -270,5 +291,7 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
 		if (!domain->seen)
 			domain_free(domain);
 	}
+	if (broker->rejudge)
+		broker_judge(broker);
 	broker_settle(broker);
 }

@@ -37,9 +37,10 @@ enum domain_quiesce {
 };
 
 struct domain {
-	UT_hash_handle hh;     /* broker->domains, by domid */
-	struct broker *broker; /* borrowed */
-	struct broker_domain_info info;
+	UT_hash_handle hh;		/* broker->domains, by domid */
+	struct broker *broker;		/* borrowed */
+	struct broker_domain_info info; /* with the last name that could be read */
+	bool name_known;		/* it is that now */
 	uint32_t used[QUOTA_COUNT];
 	struct listener *listeners;	 /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */

@@ -36,6 +36,7 @@ struct broker {
 	uint64_t now_ns;
 	bool recovering;
 	bool settle;	      /* announce_settle has something to look at */
+	bool rejudge;	      /* a domain has another name: policy may say another thing */
 	uint32_t n_awaited;   /* records found at start that have not announced */
 	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
 	uint32_t n_channels;
@@ -50,6 +51,8 @@ __attribute__((format(printf, 3, 4))) void broker_log(
 /* Writes a sentence for people, cut to its size. */
 __attribute__((format(printf, 2, 3))) void reason_set(
 	char ret_reason[REASON_SIZE], const char *format, ...);
+/* Judges waiting requests, channels and links again. */
+void broker_judge(struct broker *broker);
 /* Runs what events left to do. Every entry point ends with it. */
 void broker_settle(struct broker *broker);
 

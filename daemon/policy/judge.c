@@ -83,7 +83,7 @@ static enum match who_match(const struct who *who, const struct policy_subject *
 		return subject->domid == who->domid ? MATCH_YES : MATCH_NO;
 	case WHO_NAME:
 		if (!subject->name)
-			return MATCH_MAYBE;
+			return who->glob[strspn(who->glob, "*")] ? MATCH_MAYBE : MATCH_YES;
 		return policy_glob(who->glob, subject->name) ? MATCH_YES : MATCH_NO;
 	case WHO_UUID:
 		if (!subject->uuid)
@@ -100,6 +100,20 @@ static bool match_counts(enum match match, bool allow, enum policy_mode mode)
 	if (match != MATCH_MAYBE)
 		return match == MATCH_YES;
 	return mode == POLICY_ANY ? allow : !allow;
+}
+
+/*
+ * The caller is there: a fact about it that is not known is not the mode's question. A rule that
+ * might match it counts if it is a deny, and does not if it is an allow.
+ */
+static enum match from_match(const struct policy_rule *rule, const struct policy_subject *caller,
+	const struct policy_subject *target)
+{
+	enum match match = who_match(&rule->from, caller, target);
+
+	if (match != MATCH_MAYBE || rule->from.kind == WHO_SAME)
+		return match;
+	return rule->verdict.allow ? MATCH_NO : MATCH_YES;
 }
 
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size)
@@ -121,7 +135,7 @@ void policy_judge(const struct policy *policy, const char *name,
 		if (rule->connect != !!caller || !policy_glob(rule->name, name))
 			continue;
 		match = who_match(&rule->to, target, caller);
-		from = caller ? who_match(&rule->from, caller, target) : MATCH_YES;
+		from = caller ? from_match(rule, caller, target) : MATCH_YES;
 		if (from < match)
 			match = from;
 		if (match_counts(match, rule->verdict.allow, mode)) {

@@ -12,9 +12,12 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "daemon/policy/policy.h"
 
 DEFINE_CLEANUP(struct policy *, policy_free)
+
+_Static_assert(TEXT_ERROR_SIZE <= POLICY_ERROR_SIZE, "text_read fills it");
 
 static int load_fail(int error, const char *path, char ret_error[POLICY_ERROR_SIZE])
 {
@@ -24,21 +27,12 @@ static int load_fail(int error, const char *path, char ret_error[POLICY_ERROR_SI
 
 static int load_file(struct policy *policy, const char *path, char ret_error[POLICY_ERROR_SIZE])
 {
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r;
+	int r = text_read(path, POLICY_TEXT_MAX, &text, &len, ret_error);
 
-	if (!file)
-		return load_fail(-errno, path, ret_error);
-	text = malloc(POLICY_TEXT_MAX);
-	if (!text)
-		return load_fail(-ENOMEM, path, ret_error);
-	len = fread(text, 1, POLICY_TEXT_MAX, file);
-	if (ferror(file))
-		return load_fail(-EIO, path, ret_error);
-	if (len == POLICY_TEXT_MAX)
-		return load_fail(-EFBIG, path, ret_error);
+	if (r < 0)
+		return r;
 	ret_error[0] = '\0';
 	r = policy_parse(policy, path, text, len, ret_error);
 	if (r < 0 && !ret_error[0])

@@ -27,7 +27,7 @@ struct policy;
  * no uuid.
  */
 struct policy_subject {
-	const char *name;    /* borrowed; NULL: unknown */
+	const char *name;    /* borrowed; NULL: unknown, which "" is not */
 	const uint8_t *uuid; /* borrowed, 16 bytes; NULL: unknown */
 	uint32_t domid;	     /* POLICY_DOMID_UNKNOWN: unknown */
 };
@@ -36,7 +36,11 @@ struct policy_subject {
 
 /* How to judge a rule whose WHO cannot be decided, because a fact is unknown. */
 enum policy_mode {
-	POLICY_EXACT, /* everything is known */
+	/*
+	 * The domains are there. All is known of them, but perhaps a name that could not be read: a
+	 * deny that might match counts, an allow that might does not.
+	 */
+	POLICY_EXACT,
 	/*
 	 * The target is not there. A deny that might have matched counts, an allow that might
 	 * have does not: a refused caller cannot tell an absent domain from a forbidden one.

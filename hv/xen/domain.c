@@ -152,6 +152,8 @@ static int domains_list(struct xen_hv *h, struct hv_domain *ret_domains, size_t 
 		memcpy(domain->uuid, infos[i].handle, HV_UUID_LEN);
 		store_domain_name(h, domain->domid, domain->name);
 	}
+	if (n_infos <= n)
+		store_names_keep(h, ret_domains, n_infos);
 	return (int)n_infos;
 }
 

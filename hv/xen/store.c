@@ -382,6 +382,8 @@ static void store_event(struct xen_hv *h, const char *path, const char *token)
 	} else if (strcmp(token, "records") == 0) {
 		if (store->records && records_event(store->records, path))
 			h->store_due = true;
+	} else if (strcmp(token, "name") == 0) {
+		h->domains_due = true;
 	} else if (strcmp(token, "special") == 0) {
 		if (store->watches_domains)
 			h->domains_due = true;
@@ -464,16 +466,65 @@ int op_store_next(struct hv *hv, struct hv_record *ret_record)
 	return records_next(h->store->records, ret_record);
 }
 
+/* ---- names of domains -------------------------------------------------------------------- */
+
+static void name_path(char ret_path[STORE_PATH_MAX], uint16_t domid)
+{
+	(void)snprintf(ret_path, STORE_PATH_MAX, "/local/domain/%u/name", domid);
+}
+
+/* A toolstack may rename a domain, and says so to nobody else. */
+static void name_watch(struct store *store, uint16_t domid, const char *path)
+{
+	uint64_t bit = UINT64_C(1) << domid % 64;
+
+	if (store->watches_domains && !(store->names[domid / 64] & bit) &&
+		xs_watch(store->xs, path, "name"))
+		store->names[domid / 64] |= bit;
+}
+
+static bool domain_is_listed(const struct hv_domain *domains, size_t n, uint16_t domid)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (domains[i].domid == domid)
+			return true;
+	}
+	return false;
+}
+
+static void name_unwatch(struct store *store, uint16_t domid)
+{
+	char path[STORE_PATH_MAX];
+
+	name_path(path, domid);
+	(void)xs_unwatch(store->xs, path, "name");
+	store->names[domid / 64] &= ~(UINT64_C(1) << domid % 64);
+}
+
+void store_names_keep(struct xen_hv *h, const struct hv_domain *domains, size_t n)
+{
+	for (uint32_t word = 0; word < ARRAY_SIZE(h->store->names); word++) {
+		for (uint64_t bits = h->store->names[word]; bits; bits &= bits - 1) {
+			uint16_t domid = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(bits));
+
+			if (!domain_is_listed(domains, n, domid))
+				name_unwatch(h->store, domid);
+		}
+	}
+}
+
+/* A name that does not fit is not known: its beginning is another name. */
 void store_domain_name(struct xen_hv *h, uint16_t domid, char ret_name[HV_DOMAIN_NAME_MAX])
 {
 	_cleanup_free_ char *name = NULL;
 	char path[STORE_PATH_MAX];
 
 	ret_name[0] = 0;
-	if (!h->store->xs)
+	if (!h->store->xs || domid >= HV_DOMID_FIRST_RESERVED)
 		return;
-	(void)snprintf(path, sizeof(path), "/local/domain/%u/name", domid);
+	name_path(path, domid);
+	name_watch(h->store, domid, path);
 	name = xs_read(h->store->xs, XBT_NULL, path, NULL);
-	if (name)
-		(void)snprintf(ret_name, HV_DOMAIN_NAME_MAX, "%s", name);
+	if (name && strlen(name) < HV_DOMAIN_NAME_MAX)
+		strcpy(ret_name, name);
 }

@@ -34,6 +34,8 @@ struct store {
 	bool watches_specials; /* @introduceDomain, @releaseDomain */
 	bool watches_domains;  /* HV_EVENT_DOMAINS is wanted */
 	bool watches_own;
+	uint64_t
+		names[HV_DOMID_FIRST_RESERVED / 64 + 1]; /* domids whose name is watched, as bits */
 };
 
 #define STORE_PATH_MAX 96
@@ -46,8 +48,11 @@ int store_open(struct xen_hv *h, const char **ret_reason);
 void store_close(struct xen_hv *h);
 /* Takes in what the watches say; sets store_due and domains_due. */
 void store_poll(struct xen_hv *h);
-/* A domain's name, "" where the store has none. */
+/* A domain's name, "" where it cannot be read. If domains are watched, so is the name, from now. */
 void store_domain_name(struct xen_hv *h, uint16_t domid, char ret_name[HV_DOMAIN_NAME_MAX]);
+
+/* These are all the domains that there are: the names of others are watched no more. */
+void store_names_keep(struct xen_hv *h, const struct hv_domain *domains, size_t n);
 
 int op_store_publish(struct hv *hv, const char *key, const void *value, size_t len);
 int op_store_remove(struct hv *hv, uint16_t domid, const char *key);

@@ -493,6 +493,67 @@ static void test_log_is_bounded(void **state)
 	world_free(w);
 }
 
+static void world_rename(struct world *w, uint16_t domid, const char *name)
+{
+	for (size_t i = 0; i < w->n_domains; i++) {
+		if (w->domains[i].domid == domid)
+			snprintf(w->domains[i].name, sizeof(w->domains[i].name), "%s", name);
+	}
+	world_domains(w);
+}
+
+/* A deny by name holds for a domain whose name cannot be read, or is found out later. */
+static void test_names_of_domains(void **state)
+{
+	struct world *w = world_new("allow listen * on any\n"
+				    "deny connect * from any to vault\n"
+				    "deny connect * from evil to any\n"
+				    "allow connect * from any to any\n",
+		NULL);
+	struct app *vault = app_new(w, 0, 5, false), *app = app_new(w, 1, 3, false);
+	const struct control_message *m;
+	uint32_t end;
+
+	assert_int_equal(app_listen(vault, 1, "keys", 4), 0);
+	app_connect(app, 1, "domid:5/keys", 0, 0);
+	TAKE_STATUS(app, 1, EACCES);
+	world_rename(w, 5, "");
+	app_connect(app, 2, "domid:5/keys", 0, 0);
+	TAKE_STATUS(app, 2, EACCES);
+	app_connect(app, 3, "keys", 0, 0);
+	TAKE_STATUS(app, 3, ENOENT);
+	/* One that waits is judged again by the new name. */
+	app_connect(app, 4, "keys", CONNECT_WAIT_NAME, 0);
+	TAKE_NOTHING(app);
+	world_rename(w, 5, "shop");
+	TAKE(m, app, CONTROL_LINK_CREATE);
+	end = m->link_create.end;
+	app_offer(app, end, 0);
+	TAKE(m, vault, CONTROL_LINK_BIND);
+	app_ready(vault, m->link_bind.end, 0);
+	TAKE(m, app, CONTROL_LINK_UP);
+	TAKE(m, app, CONTROL_CONNECTED);
+	TAKE(m, vault, CONTROL_CHANNEL);
+	/* A name that is lost, as a dying domain's, ends nothing, and begins nothing. */
+	world_rename(w, 3, "");
+	TAKE_NOTHING(app);
+	app_connect(app, 5, "shop/keys", 0, 0);
+	TAKE_STATUS(app, 5, EACCES);
+	world_rename(w, 3, "app");
+	TAKE_NOTHING(app);
+	/* A channel that stands is judged again by a new one. */
+	world_rename(w, 3, "evil");
+	TAKE(m, app, CONTROL_CHANNEL_GONE);
+	TAKE(m, app, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, EACCES);
+	app_connect(app, 6, "shop/keys", 0, 0);
+	TAKE_STATUS(app, 6, EACCES);
+	world_rename(w, 3, "app");
+	app_connect(app, 7, "shop/keys", 0, 0);
+	TAKE(m, app, CONTROL_LINK_CREATE);
+	world_free(w);
+}
+
 /* A domain that is not there and one that is forbidden look the same, however it is named. */
 static void test_refused_learns_nothing(void **state)
 {
@@ -739,6 +800,7 @@ int main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_refused_learns_nothing),
 		cmocka_unit_test(test_log_is_bounded),
+		cmocka_unit_test(test_names_of_domains),
 		cmocka_unit_test(test_listen_policy),
 		cmocka_unit_test(test_wait_name),
 		cmocka_unit_test(test_backlog),

@@ -219,6 +219,49 @@ static void test_lengths(void **state)
 	}
 }
 
+/* A domain whose name cannot be read may be any: no allow by a name is for it, each deny is. */
+static void test_unknown_name(void **state)
+{
+	static const enum policy_mode modes[] = {POLICY_EXACT, POLICY_ABSENT, POLICY_ANY};
+	struct policy_subject unknown = {NULL, uuid_a, 5};
+	struct policy_subject nobody = {NULL, NULL, POLICY_DOMID_UNKNOWN};
+	struct policy *policy = parse("deny connect a from vault to any\n"
+				      "deny connect b from any to v?ult\n"
+				      "allow connect c from web to any\n"
+				      "allow connect d from any to web*\n"
+				      "allow listen e on web\n"
+				      "deny listen f on web\n"
+				      "allow connect g from domid:5 to any\n"
+				      "allow connect h from ** to *\n"
+				      "deny connect i from any to same\n"
+				      "allow connect a from any to any\n"
+				      "allow connect b from any to any\n"
+				      "allow connect i from any to any\n"
+				      "allow listen f on any\n");
+	struct policy_verdict verdict;
+
+	assert_false(connects(policy, "a", &unknown, &web));
+	assert_true(connects(policy, "a", &web, &unknown));
+	assert_false(connects(policy, "b", &web, &unknown));
+	assert_true(connects(policy, "b", &unknown, &web));
+	assert_false(connects(policy, "c", &unknown, &web));
+	assert_false(connects(policy, "d", &web, &unknown));
+	assert_false(listens(policy, "e", &unknown));
+	assert_false(listens(policy, "f", &unknown));
+	assert_true(connects(policy, "g", &unknown, &web));
+	assert_true(connects(policy, "h", &unknown, &unknown)); /* any name matches */
+	assert_false(connects(policy, "i", &unknown, &unknown));
+	assert_true(connects(policy, "i", &unknown, &web));
+	/* Whatever is asked of the target. */
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		policy_judge(policy, "a", &unknown, &nobody, modes[i], &verdict);
+		assert_false(verdict.allow);
+		policy_judge(policy, "c", &unknown, &nobody, modes[i], &verdict);
+		assert_false(verdict.allow);
+	}
+	policy_free(policy);
+}
+
 static void test_glob(void **state)
 {
 	static const struct {
@@ -333,6 +376,44 @@ static void test_memory(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* A path that is no file is an error that names it, and is not waited for. */
+static void test_load_other_kinds(void **state)
+{
+	char directory[] = "/tmp/msgd-policy-XXXXXX", path[64], error[POLICY_ERROR_SIZE], want[128];
+	const char *paths[1] = {directory};
+	struct policy *policy = NULL;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/a.policy", directory);
+	(void)alarm(10);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EINVAL);
+	snprintf(want, sizeof(want), "%s: is a FIFO, not a file", path);
+	assert_string_equal(error, want);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EINVAL);
+	snprintf(want, sizeof(want), "%s: is a directory, not a file", path);
+	assert_string_equal(error, want);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("/dev/zero", path), 0);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EINVAL);
+	snprintf(want, sizeof(want), "%s: is a device, not a file", path);
+	assert_string_equal(error, want);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("nothing", path), 0);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -ENOENT);
+	assert_int_equal(unlink(path), 0);
+	/* One that stands alone, too. */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	paths[0] = path;
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	(void)alarm(0);
+	assert_int_equal(rmdir(directory), 0);
+	assert_null(policy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -344,6 +425,8 @@ int main(void)
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_load),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_unknown_name),
+		cmocka_unit_test(test_load_other_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
