@@ -279,6 +279,24 @@ static int broker_link_error(uint32_t error)
 	return (int)error;
 }
 
+/*
+ * The same for the other end, whose application did not cause the error. A peer chooses among what
+ * the failing of a link can mean, and cannot say "denied by policy" or "try again" in msgd's place.
+ */
+static int broker_link_error_of_peer(uint32_t said)
+{
+	int error = broker_link_error(said);
+
+	return error == ENOBUFS || error == EOPNOTSUPP || error == ECONNRESET ? error : EPROTO;
+}
+
+/* A peer's words, as such. */
+static void broker_link_quote(
+	const struct process *process, const char *words, char ret_reason[REASON_SIZE])
+{
+	reason_set(ret_reason, "%.40s says: %.80s", process->domain->info.name, words);
+}
+
 int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE])
 {
 	const char *name = process->domain->info.name;
@@ -302,7 +320,6 @@ static void broker_link_failed_making(
 	struct broker_link *link, uint32_t said, const char *reason, const struct process *process)
 {
 	struct broker *broker = link->broker;
-	int error = broker_link_error(said);
 	bool argo = link->id.transport != TRANSPORT_GRANT;
 	struct broker_request *request, *next;
 	char why[REASON_SIZE];
@@ -312,8 +329,10 @@ static void broker_link_failed_making(
 	else if (argo)
 		reason_set(why, "Argo failed in %.40s: %.70s", process->domain->info.name, reason);
 	else
-		reason_set(why, "%s", reason);
+		broker_link_quote(process, reason, why);
 	for (request = TAILQ_FIRST(&link->waiting); request; request = next) {
+		bool own = request->process == process;
+
 		next = TAILQ_NEXT(request, entry);
 		if (argo && !request->demanded && !request->no_argo) {
 			request->no_argo = true;
@@ -321,7 +340,9 @@ static void broker_link_failed_making(
 			continue; /* broker_link_down has it tried again */
 		}
 		broker->stats.failed++;
-		broker_request_finish(request, error, why);
+		broker_request_finish(request,
+			own ? broker_link_error(said) : broker_link_error_of_peer(said),
+			own && !argo ? reason : why);
 	}
 	broker_link_down(link, process, ECONNRESET, why);
 }
@@ -332,7 +353,7 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 	struct process *process = end->process;
 	struct broker *broker = link->broker;
 	int error = broker_link_error(failed->error);
-	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE];
+	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE], quoted[REASON_SIZE];
 
 	/* The reason is copied and shown; the sender chose it. */
 	reason_set(reason, "%s", failed->reason[0] ? failed->reason : strerrordesc_np(error));
@@ -344,7 +365,8 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 		return 0;
 	}
 	broker->stats.reset++;
-	broker_link_down(link, process, ECONNRESET, reason);
+	broker_link_quote(process, reason, quoted);
+	broker_link_down(link, process, ECONNRESET, quoted);
 	return 0;
 }
 

@@ -311,11 +311,21 @@ static void test_making_fails(void **state)
 		{"any", TRANSPORT_ANY, true, ENOSPC, 0, "128 rings in use"},
 		{"any", TRANSPORT_ANY, true, ENOBUFS, 0, "Argo failed in db: no ports"},
 		{"any", TRANSPORT_ARGO, false, ENOSPC, ENOBUFS, "128 rings in use"},
-		{"any", TRANSPORT_ARGO, true, EPERM, EPERM, "Argo failed in db: no ports"},
+		/* The creator's own error stays; of the other end's the caller gets a few. */
+		{"any", TRANSPORT_ARGO, false, EPERM, EPERM, "Argo failed in app: no ports"},
+		{"any", TRANSPORT_ARGO, true, EPERM, EPROTO, "Argo failed in db: no ports"},
+		{"any", TRANSPORT_ARGO, true, EACCES, EPROTO, "Argo failed in db: no ports"},
+		{"any", TRANSPORT_ARGO, true, EAGAIN, EPROTO, "Argo failed in db: no ports"},
+		{"any", TRANSPORT_ARGO, true, EOPNOTSUPP, EOPNOTSUPP,
+			"Argo failed in db: no ports"},
 		{"any", TRANSPORT_ARGO_STRICT, true, ENOSPC, ENOBUFS, "128 rings in use"},
 		{"argo", TRANSPORT_ANY, false, ENOSPC, ENOBUFS, "128 rings in use"},
 		{"strict", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "128 rings in use"},
-		{"grant", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "no ports"},
+		{"grant", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "db says: no ports"},
+		{"grant", TRANSPORT_ANY, true, ECONNRESET, ECONNRESET, "db says: no ports"},
+		{"grant", TRANSPORT_ANY, true, EACCES, EPROTO, "db says: no ports"},
+		{"grant", TRANSPORT_ANY, true, EINTR, EPROTO, "db says: no ports"},
+		{"grant", TRANSPORT_ANY, false, EACCES, EACCES, "no ports"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

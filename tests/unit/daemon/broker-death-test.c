@@ -217,7 +217,7 @@ static void test_reset(void **state)
 	app_failed(p.holder, p.holder_end, EPROTO, "a counter went backwards");
 	TAKE(m, p.caller, CONTROL_LINK_DOWN);
 	assert_int_equal(m->link_down.error, ECONNRESET);
-	assert_string_equal(m->link_down.reason, "a counter went backwards");
+	assert_string_equal(m->link_down.reason, "db says: a counter went backwards");
 	TAKE_NOTHING(p.holder);
 	assert_true(world_logged(p.w, "a counter went backwards (EPROTO)"));
 	/* They may make another one. */
