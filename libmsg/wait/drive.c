@@ -3,6 +3,8 @@
  * The work that events bring: frames are taken in, and each outcome of that is acted on here,
  * outside of the loop that takes them in.
  */
+#include <errno.h>
+
 #include "libmsg/control/request.h"
 #include "libmsg/wait/driver.h"
 
@@ -144,6 +146,16 @@ static void drive_port(struct driver *driver, uint32_t port)
 	control_take(driver->control);
 }
 
+/* The emulator has ended, or has ended this process's part in it: no event will come. */
+static void drive_lost(struct driver *driver)
+{
+	static const char why[] = "the hypervisor is gone";
+
+	control_break(driver->control, ENODEV, why);
+	for (struct link *link = driver->links->by_end; link; link = link->hh.next)
+		link_end(link, LINK_LOST, why);
+}
+
 static void drive_events(struct driver *driver)
 {
 	struct hv_event events[EVENT_BATCH];
@@ -169,6 +181,8 @@ static void drive_events(struct driver *driver)
 		for (size_t i = 0; i < n_ports; i++)
 			drive_port(driver, ports[i]);
 	} while (n == EVENT_BATCH);
+	if (n == -ENODEV)
+		drive_lost(driver);
 }
 
 /* Looks at a link of which no event tells. */

@@ -148,9 +148,10 @@ static int op_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 	uint64_t count;
 	size_t got;
 
-	/* xen-sim has ended: it took the slot back, and said so by the last kick. */
+	/* xen-sim took the slot back at its end, and said so by the last kick. Or it was killed. */
 	if (atomic_load_explicit(&slot_at(&h->xen, h->xen.slot)->state, memory_order_acquire) !=
-		SIM_SLOT_LIVE) {
+			SIM_SLOT_LIVE ||
+		hangup_seen(&h->hangup)) {
 		(void)!read(h->event_fd, &count, sizeof(count));
 		return -ENODEV;
 	}

@@ -10,6 +10,7 @@
 
 #include "hv/hv.h"
 #include "hv/sim/memory/xen.h"
+#include "hv/sim/process/hangup.h"
 #include "hv/sim/wire/protocol.h"
 
 struct sim_hv;
@@ -42,6 +43,7 @@ struct sim_hv {
 	struct xen xen;
 	int memfd; /* owned by the toolstack's end, as are event_fd and the segment */
 	int event_fd;
+	struct hangup hangup; /* of xen-sim */
 	const struct toolstack_ops *toolstack;
 	struct sim_hv_ring *rings[SIM_MAX_RINGS]; /* by the ring's index */
 	LIST_HEAD(, hv_map) maps;

@@ -228,6 +228,7 @@ static void ts_detach(struct sim_hv *h)
 
 static void ts_release(struct sim_hv *h)
 {
+	hangup_unwatch(&h->hangup);
 	segment_unmap(h->xen.seg);
 	(void)close(h->memfd);
 	client_free(h->xen.ops_arg);
@@ -288,6 +289,7 @@ static int attach(struct sim_hv *h, struct sim_client *c, const char *name, cons
 	peer_take(c, &message.slot, fds[1]);
 	peer_take(c, &(struct sim_slot_name){.slot = 0, .generation = 0}, fds[2]);
 	xen_init(&h->xen, h->xen.seg, message.slot.slot);
+	hangup_watch(&h->hangup, c->socket, h->event_fd);
 	return 0;
 }
 
