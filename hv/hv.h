@@ -305,7 +305,8 @@ struct hv_ops {
 
 	/*
 	 * Fills ret_record with the next change and returns 1, or returns 0: none for now. May
-	 * block for one round trip to the store.
+	 * block for round trips to the store, a bounded number between two calls of poll_events:
+	 * where more is to be looked at, HV_EVENT_STORE comes again.
 	 */
 	int (*store_next)(struct hv *hv, struct hv_record *ret_record);
 

@@ -8,7 +8,9 @@
  * writes without pause costs one key, and one read a turn of the caller's loop.
  *
  * A guest chooses how many keys it touches, but not how many are remembered: beyond KEYS_MAX of a
- * domain its directory is read again instead, after what is remembered was read.
+ * domain its directory is read again instead, after what is remembered was read. Domains have their
+ * keys read in turn, one at a time, and READS_A_TURN bounds all reads between two polls. So a guest
+ * that touches many keys delays its own records. A domain that is gone comes before all others.
  *
  * A watch fires once when it is made (docs/misc/xenstore.txt). The directory is read at once, so
  * that "those present first" holds, and that first event, the only one which names the watched path
@@ -24,8 +26,14 @@
 #include "base/hash.h"
 #include "hv/xen/store.h"
 
-/* xenstored gives a guest 1000 nodes. */
+/* xenstored gives a guest 1000 nodes. Remembered, they take some 160 KiB. */
 #define KEYS_MAX 1024U
+
+/*
+ * Round trips to the store between two polls, for all domains together: so many records are told in
+ * one turn of msgd's loop. Each takes some tens of microseconds, so a turn some milliseconds.
+ */
+#define READS_A_TURN 64U
 
 struct record_key {
 	struct record_domain *domain; /* borrowed */
@@ -42,36 +50,41 @@ struct record_domain {
 	bool seen; /* in the scan that runs */
 	bool gone; /* not watched; waits for its keys to be told as gone */
 	bool rescan;
-	TAILQ_ENTRY(record_domain) entry; /* of rescans */
-	struct record_key *keys;	  /* owned */
+	bool doubtful; /* its directory was removed: perhaps it is gone */
+	bool due;
+	TAILQ_ENTRY(record_domain) entry; /* of those that are due */
+	TAILQ_HEAD(, record_key) dirty;
+	struct record_key *keys; /* owned */
 	UT_hash_handle hh;
 };
 
 struct records {
-	struct xs_handle *xs;	       /* borrowed */
+	struct xs_handle *xs;	       /* borrowed: for requests */
+	struct xs_handle *watch_xs;    /* borrowed: for the watches */
 	struct record_domain *domains; /* owned */
-	TAILQ_HEAD(, record_key) dirty;
-	TAILQ_HEAD(, record_domain) rescans;
+	TAILQ_HEAD(, record_domain) due;
 	bool scan;
+	bool complete; /* the records that were present at first have been told */
+	unsigned n_reads;
 };
 
-struct records *records_new(struct xs_handle *xs)
+struct records *records_new(struct xs_handle *xs, struct xs_handle *watch_xs)
 {
 	struct records *records = calloc(1, sizeof(*records));
 
 	if (!records)
 		return NULL;
 	records->xs = xs;
+	records->watch_xs = watch_xs;
 	records->scan = true;
-	TAILQ_INIT(&records->dirty);
-	TAILQ_INIT(&records->rescans);
+	TAILQ_INIT(&records->due);
 	return records;
 }
 
-static void key_free(struct records *records, struct record_key *key)
+static void key_free(struct record_key *key)
 {
 	if (key->dirty)
-		TAILQ_REMOVE(&records->dirty, key, entry);
+		TAILQ_REMOVE(&key->domain->dirty, key, entry);
 	HASH_DEL(key->domain->keys, key);
 	free(key);
 }
@@ -81,9 +94,9 @@ static void domain_free(struct records *records, struct record_domain *domain)
 	struct record_key *key, *next;
 
 	HASH_ITER (hh, domain->keys, key, next)
-		key_free(records, key);
-	if (domain->rescan)
-		TAILQ_REMOVE(&records->rescans, domain, entry);
+		key_free(key);
+	if (domain->due)
+		TAILQ_REMOVE(&records->due, domain, entry);
 	HASH_DEL(records->domains, domain);
 	free(domain);
 }
@@ -104,12 +117,38 @@ void records_scan(struct records *records)
 	records->scan = true;
 }
 
+void records_turn(struct records *records)
+{
+	records->n_reads = 0;
+}
+
+bool records_due(const struct records *records)
+{
+	return records->scan || !TAILQ_EMPTY(&records->due);
+}
+
+static void domain_make_due(struct records *records, struct record_domain *domain)
+{
+	if (domain->due)
+		return;
+	domain->due = true;
+	if (domain->gone)
+		TAILQ_INSERT_HEAD(&records->due, domain, entry);
+	else
+		TAILQ_INSERT_TAIL(&records->due, domain, entry);
+}
+
+static void domain_not_due(struct records *records, struct record_domain *domain)
+{
+	if (domain->due)
+		TAILQ_REMOVE(&records->due, domain, entry);
+	domain->due = false;
+}
+
 static void domain_rescan(struct records *records, struct record_domain *domain)
 {
-	if (domain->rescan)
-		return;
 	domain->rescan = true;
-	TAILQ_INSERT_TAIL(&records->rescans, domain, entry);
+	domain_make_due(records, domain);
 }
 
 /* ENOSPC: the domain has KEYS_MAX. ENOMEM. */
@@ -134,8 +173,9 @@ static int key_mark(struct records *records, struct record_domain *domain, const
 	}
 	if (!key->dirty) {
 		key->dirty = true;
-		TAILQ_INSERT_TAIL(&records->dirty, key, entry);
+		TAILQ_INSERT_TAIL(&domain->dirty, key, entry);
 	}
+	domain_make_due(records, domain);
 	return 0;
 }
 
@@ -186,19 +226,59 @@ bool records_event(struct records *records, const char *path)
 		return false;
 	}
 	/* All of them at once: perhaps the domain itself. */
-	records->scan = true;
+	domain->doubtful = true;
 	domain_rescan(records, domain);
 	return true;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
-/* Marks what is in a domain's directory, and what was and may not be any more. */
+static void domain_remove(struct records *records, struct record_domain *domain)
+{
+	struct record_key *key, *next;
+	char path[STORE_PATH_MAX];
+
+	if (!domain->gone) {
+		store_path(path, domain->domid, NULL);
+		(void)xs_unwatch(records->watch_xs, path, "records");
+		domain->gone = true;
+	}
+	domain->rescan = false;
+	domain_not_due(records, domain);
+	HASH_ITER (hh, domain->keys, key, next) {
+		if (key->known)
+			(void)key_mark(records, domain, key->key);
+		else
+			key_free(key);
+	}
+	if (!domain->keys)
+		domain_free(records, domain);
+}
+
+/* Its directory is not there: it, too, may not be. */
+static void domain_doubt(struct records *records, struct record_domain *domain)
+{
+	_cleanup_free_ char **names = NULL;
+	char path[STORE_PATH_MAX];
+	unsigned n = 0;
+
+	records->n_reads++;
+	(void)snprintf(path, sizeof(path), "/local/domain/%u", domain->domid);
+	names = xs_directory(records->xs, XBT_NULL, path, &n);
+	if (!names && errno == ENOENT)
+		domain_remove(records, domain);
+}
+
+/*
+ * Marks what is in a domain's directory, and what was and may not be any more. May free a domain
+ * that is gone.
+ */
 static int domain_read(struct records *records, struct record_domain *domain)
 {
 	char path[STORE_PATH_MAX];
 	struct record_key *key, *next;
 	_cleanup_free_ char **names = NULL;
+	bool doubtful;
 	unsigned n = 0;
 	int r = 0;
 
@@ -212,7 +292,13 @@ static int domain_read(struct records *records, struct record_domain *domain)
 	for (unsigned i = 0; i < n && r != -ENOMEM; i++)
 		if (hv_store_key_is_valid(names[i]))
 			r = key_mark(records, domain, names[i]);
-	return r == -ENOMEM ? r : 0;
+	if (r == -ENOMEM)
+		return r;
+	doubtful = domain->doubtful;
+	domain->rescan = domain->doubtful = false;
+	if (!names && doubtful)
+		domain_doubt(records, domain);
+	return 0;
 }
 
 static int domain_add(struct records *records, uint16_t domid)
@@ -230,6 +316,7 @@ static int domain_add(struct records *records, uint16_t domid)
 		if (!domain)
 			return -ENOMEM;
 		domain->domid = domid;
+		TAILQ_INIT(&domain->dirty);
 		HASH_ADD(hh, records->domains, domid, sizeof(domain->domid), domain);
 		if (!hash_added(&domain->hh)) {
 			free(domain);
@@ -239,32 +326,12 @@ static int domain_add(struct records *records, uint16_t domid)
 	domain->gone = true; /* until it is watched */
 	domain->seen = true;
 	store_path(path, domid, NULL);
-	if (!xs_watch(records->xs, path, "records"))
+	if (!xs_watch(records->watch_xs, path, "records"))
 		return -errno;
-	domain->gone = false;
+	domain->gone = domain->doubtful = false;
 	domain->first_event_due = true;
 	domain_rescan(records, domain);
 	return 0;
-}
-
-static void domain_remove(struct records *records, struct record_domain *domain)
-{
-	struct record_key *key, *next;
-	char path[STORE_PATH_MAX];
-
-	if (!domain->gone) {
-		store_path(path, domain->domid, NULL);
-		(void)xs_unwatch(records->xs, path, "records");
-		domain->gone = true;
-	}
-	HASH_ITER (hh, domain->keys, key, next) {
-		if (key->known)
-			(void)key_mark(records, domain, key->key);
-		else
-			key_free(records, key);
-	}
-	if (!domain->keys)
-		domain_free(records, domain);
 }
 
 /* Looks which domains the store has. */
@@ -295,6 +362,12 @@ static int scan(struct records *records)
 	return 0;
 }
 
+/* Errors about this key alone: it is no record then, and hides no other. */
+static bool is_unreadable(int error)
+{
+	return error == ENOENT || error == EACCES || error == EINVAL || error == E2BIG;
+}
+
 /* 1, or 0: nothing to tell of this key. */
 static int key_read(struct records *records, struct record_key *key, struct hv_record *ret_record)
 {
@@ -304,10 +377,13 @@ static int key_read(struct records *records, struct record_key *key, struct hv_r
 	unsigned len = 0;
 	bool known = key->known;
 
+	/* Behind the domain's others, where it stays if it cannot be read now. */
+	TAILQ_REMOVE(&domain->dirty, key, entry);
+	TAILQ_INSERT_TAIL(&domain->dirty, key, entry);
 	store_path(path, domain->domid, key->key);
 	value = xs_read(records->xs, XBT_NULL, path, &len);
-	if (!value && errno != ENOENT)
-		return -errno; /* it stays dirty */
+	if (!value && !is_unreadable(errno))
+		return -errno;
 	if (!value)
 		len = 0; /* libxenstore leaves the length of the error's text there */
 	/* An empty node, which a guest can write, is no record. */
@@ -321,19 +397,53 @@ static int key_read(struct records *records, struct record_key *key, struct hv_r
 			memcpy(ret_record->value, value, ret_record->len);
 		known = true;
 	}
-	TAILQ_REMOVE(&records->dirty, key, entry);
+	TAILQ_REMOVE(&domain->dirty, key, entry);
 	key->dirty = false;
 	if (!key->known)
-		key_free(records, key);
-	if (domain->gone && !domain->keys)
-		domain_free(records, domain);
+		key_free(key);
 	return known;
+}
+
+/* One read for the domain whose turn it is, which then queues up behind the others. */
+static int domain_turn(
+	struct records *records, struct record_domain *domain, struct hv_record *ret_record)
+{
+	struct record_key *key = TAILQ_FIRST(&domain->dirty);
+	int r = 0;
+
+	records->n_reads++;
+	domain_not_due(records, domain);
+	if (key)
+		r = key_read(records, key, ret_record);
+	if (!TAILQ_EMPTY(&domain->dirty) || domain->rescan)
+		domain_make_due(records, domain);
+	else if (domain->gone && !domain->keys)
+		domain_free(records, domain);
+	return r;
+}
+
+/* A domain's directory, when all its keys have been read. */
+static int domain_reread(struct records *records, struct record_domain *domain)
+{
+	int r;
+
+	records->n_reads++;
+	domain_not_due(records, domain);
+	r = domain_read(records, domain);
+	if (r < 0)
+		domain_make_due(records, domain);
+	return r;
+}
+
+/* The records that are present first are told whole: the caller counts them (server_recover). */
+static bool may_read(const struct records *records)
+{
+	return !records->complete || records->n_reads < READS_A_TURN;
 }
 
 int records_next(struct records *records, struct hv_record *ret_record)
 {
 	struct record_domain *domain;
-	struct record_key *key;
 	int r = 0;
 
 	if (records->scan) {
@@ -342,19 +452,15 @@ int records_next(struct records *records, struct hv_record *ret_record)
 			return r;
 		records->scan = false;
 	}
-	for (;;) {
-		while ((key = TAILQ_FIRST(&records->dirty))) {
-			r = key_read(records, key, ret_record);
-			if (r != 0)
-				return r;
-		}
-		domain = TAILQ_FIRST(&records->rescans);
-		if (!domain)
-			return 0;
-		r = domain_read(records, domain);
-		if (r < 0)
+	/* No more rounds than READS_A_TURN; at first, than there are keys and directories. */
+	while (may_read(records) && (domain = TAILQ_FIRST(&records->due))) {
+		if (TAILQ_EMPTY(&domain->dirty))
+			r = domain_reread(records, domain);
+		else
+			r = domain_turn(records, domain, ret_record);
+		if (r != 0)
 			return r;
-		TAILQ_REMOVE(&records->rescans, domain, entry);
-		domain->rescan = false;
 	}
+	records->complete |= TAILQ_EMPTY(&records->due);
+	return 0;
 }

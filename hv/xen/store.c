@@ -3,7 +3,15 @@
  * The way to the store, who we are, this handle's own records, and what the watches say.
  *
  * libxenstore reads watch events in a thread of its own and keeps them until xs_check_watch takes
- * them; xs_fileno is readable while there are some.
+ * them; xs_fileno is readable while there are some. Each takes some 150 bytes of this process, with
+ * malloc's share, and the library knows no limit. So each poll takes all of them, and of a guest
+ * that writes without pause remembers a bounded set of keys (records.c): the queue holds what
+ * xenstored sends within one turn of the caller's loop. This process pays for it: 1.5 MB if that
+ * were 10,000 events. If it is stopped, so is the thread, and xenstored keeps the events.
+ *
+ * The broker has two connections. Guests fill the queue of the one alone that has the watches on
+ * their records. Domains' deaths, and answers to requests, come by the other, in whose queue no
+ * guest's write puts anything before them.
  */
 #include "hv/xen/store.h"
 
@@ -17,8 +25,13 @@
 #include "base/cleanup.h"
 #include "base/macro.h"
 
-/* Watch events taken in one turn; the rest keeps the descriptor readable. */
-#define EVENTS_A_TURN 128
+/*
+ * Watch events of one connection taken in one poll; the rest keeps the descriptor readable. Taking
+ * one is some lookups in memory. For xenstored it is a request, a node written, and a message: it
+ * does not send so many within a poll and the turn before it. If it did, the queue would grow, and
+ * the poll would end all the same.
+ */
+#define EVENTS_A_POLL 8192
 
 void store_path(char ret_path[STORE_PATH_MAX], uint16_t domid, const char *key)
 {
@@ -170,6 +183,8 @@ void store_close(struct xen_hv *h)
 	records_free(store->records);
 	while ((own = LIST_FIRST(&store->own)))
 		own_drop(own);
+	if (store->watch_xs)
+		xs_close(store->watch_xs);
 	if (store->xs)
 		xs_close(store->xs);
 	store_agent_free(store->agent);
@@ -329,6 +344,26 @@ int op_domain_watch(struct hv *hv)
 	return r;
 }
 
+/* The connection whose queue guests can fill. */
+static int watch_connection_open(struct xen_hv *h)
+{
+	struct store *store = h->store;
+	int r;
+
+	if (store->watch_xs)
+		return 0;
+	store->watch_xs = xs_open(XS_UNWATCH_FILTER);
+	if (!store->watch_xs)
+		return -errno;
+	r = xs_fileno(store->watch_xs) < 0 ? -ENOMEM
+					   : xen_hv_watch_fd(h, xs_fileno(store->watch_xs));
+	if (r < 0) {
+		xs_close(store->watch_xs);
+		store->watch_xs = NULL;
+	}
+	return r;
+}
+
 int op_store_watch(struct hv *hv)
 {
 	struct xen_hv *h = xen_hv_of(hv);
@@ -336,7 +371,10 @@ int op_store_watch(struct hv *hv)
 
 	if (r < 0 || h->store->records)
 		return r;
-	h->store->records = records_new(h->store->xs);
+	r = watch_connection_open(h);
+	if (r < 0)
+		return r;
+	h->store->records = records_new(h->store->xs, h->store->watch_xs);
 	if (!h->store->records)
 		return -ENOMEM;
 	h->store_due = true;
@@ -394,6 +432,18 @@ static void store_event(struct xen_hv *h, const char *path, const char *token)
 	}
 }
 
+static void events_take(struct xen_hv *h, struct xs_handle *xs)
+{
+	for (int i = 0; i < EVENTS_A_POLL; i++) {
+		char **event = xs_check_watch(xs);
+
+		if (!event)
+			return;
+		store_event(h, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
+		free(event);
+	}
+}
+
 void store_poll(struct xen_hv *h)
 {
 	struct store *store = h->store;
@@ -404,14 +454,11 @@ void store_poll(struct xen_hv *h)
 		agent_events(h);
 		return;
 	}
-	for (int i = 0; i < EVENTS_A_TURN; i++) {
-		char **event = xs_check_watch(store->xs);
-
-		if (!event)
-			return;
-		store_event(h, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
-		free(event);
-	}
+	events_take(h, store->xs);
+	if (!store->records)
+		return;
+	records_turn(store->records);
+	events_take(h, store->watch_xs);
 }
 
 /* Whether the store still has an own record that something happened to. */
@@ -463,7 +510,13 @@ int op_store_next(struct hv *hv, struct hv_record *ret_record)
 
 	if (r != 0 || !h->store->records)
 		return r;
-	return records_next(h->store->records, ret_record);
+	r = records_next(h->store->records, ret_record);
+	if (r == 0 && records_due(h->store->records)) {
+		/* The turn's reads are used up: another event comes for the others. */
+		h->store_due = true;
+		xen_hv_update_wake(h);
+	}
+	return r;
 }
 
 /* ---- names of domains -------------------------------------------------------------------- */

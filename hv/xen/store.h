@@ -26,9 +26,10 @@ struct own_record {
 };
 
 struct store {
-	struct xs_handle *xs;	   /* owned; NULL: through the agent */
-	struct store_agent *agent; /* owned; NULL: directly */
-	struct records *records;   /* owned; NULL until store_watch */
+	struct xs_handle *xs;	    /* owned; NULL: through the agent */
+	struct xs_handle *watch_xs; /* owned; NULL until store_watch: store.c says why */
+	struct store_agent *agent;  /* owned; NULL: directly */
+	struct records *records;    /* owned; NULL until store_watch */
 	LIST_HEAD(, own_record) own;
 	bool polled;	       /* xs' descriptor is among the handle's */
 	bool watches_specials; /* @introduceDomain, @releaseDomain */
@@ -62,13 +63,20 @@ int op_store_next(struct hv *hv, struct hv_record *ret_record);
 int op_domain_watch(struct hv *hv);
 
 /* records.c */
-struct records *records_new(struct xs_handle *xs);
+struct records *records_new(struct xs_handle *xs, struct xs_handle *watch_xs);
 void records_free(struct records *records);
 /* A domain came or went: the next records_next looks. */
 void records_scan(struct records *records);
 /* A watch fired on this path. Returns whether records_next has something to do. */
 bool records_event(struct records *records, const char *path);
-/* 1 and the next change, 0, -errno. Blocks for a round trip to the store, or several. */
+/* The caller has polled: records_next may read again. */
+void records_turn(struct records *records);
+/* Whether there is something to read, in this turn or the next. */
+bool records_due(const struct records *records);
+/*
+ * 1 and the next change, -errno, or 0: no change, or none before the next records_turn. Blocks for
+ * a round trip to the store, or several, all calls between two turns for a bounded number.
+ */
 int records_next(struct records *records, struct hv_record *ret_record);
 
 /* agent.c */

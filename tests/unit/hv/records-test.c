@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The broker's watch over records (hv/xen/records.c), over a store made of an array. */
+/*
+ * The broker's watch over records (hv/xen/records.c) and what it takes of libxenstore's events
+ * (hv/xen/store.c), over a store made of an array.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "hv/xen/store.h"
 #include "tests/support/failing-malloc.h"
 
-/* ---- libxenstore, as far as records.c calls it -------------------------------------------- */
+/* ---- libxenstore, as far as store.c and records.c call it ---------------------------------- */
 
 #define NODES_MAX 3000
 
@@ -25,6 +31,7 @@ static struct node {
 
 static unsigned n_reads, n_watches;
 static bool fail_reads;
+static const char *unreadable_path;
 
 static struct node *node_find(const char *path)
 {
@@ -66,6 +73,14 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 		errno = EIO;
 		return NULL;
 	}
+	if (unreadable_path && strcmp(path, unreadable_path) == 0) {
+		errno = EACCES;
+		return NULL;
+	}
+	if (!node && !len) {
+		errno = ENOENT;
+		return NULL;
+	}
 	if (!node) {
 		*len = sizeof("ENOENT"); /* as the library does: the error's own text */
 		errno = ENOENT;
@@ -76,7 +91,8 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 		return NULL;
 	memcpy(copy, node->value, node->len);
 	copy[node->len] = 0;
-	*len = node->len;
+	if (len)
+		*len = node->len;
 	return copy;
 }
 
@@ -118,16 +134,111 @@ char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, u
 	return names;
 }
 
+/* A connection: what was watched on it, and the queue that the library has for it. */
+struct xs_handle {
+	int fd;
+	struct {
+		char path[STORE_PATH_MAX], token[16];
+	} watches[16];
+	size_t n_watches;
+	char (*queue)[2][STORE_PATH_MAX]; /* path and token */
+	size_t first, end;
+};
+
+#define QUEUE_MAX 200000U
+
+static struct xs_handle *connections[2];
+static size_t n_connections;
+
+/* In loops write, before each event that is taken: two events for one. */
+static void (*attacker)(void);
+static size_t n_taken;
+
+static void queue_put(struct xs_handle *h, const char *path, const char *token)
+{
+	if (h->end == QUEUE_MAX)
+		return; /* the attacker has had its say */
+	snprintf(h->queue[h->end][0], STORE_PATH_MAX, "%s", path);
+	snprintf(h->queue[h->end++][1], STORE_PATH_MAX, "%s", token);
+}
+
+/* xenstored fires the watches on the path, or on one above it. */
+static void fire(const char *path)
+{
+	for (size_t i = 0; i < n_connections; i++) {
+		struct xs_handle *h = connections[i];
+
+		for (size_t k = 0; k < h->n_watches; k++) {
+			size_t len = strlen(h->watches[k].path);
+
+			if (strncmp(path, h->watches[k].path, len) == 0 &&
+				(path[len] == 0 || path[len] == '/'))
+				queue_put(h, path, h->watches[k].token);
+		}
+	}
+}
+
+struct xs_handle *xs_open(unsigned long flags)
+{
+	struct xs_handle *h = calloc(1, sizeof(*h));
+
+	assert_non_null(h);
+	assert_true(n_connections < 2);
+	h->fd = eventfd(0, EFD_CLOEXEC);
+	h->queue = calloc(QUEUE_MAX, sizeof(*h->queue));
+	assert_non_null(h->queue);
+	connections[n_connections++] = h;
+	return h;
+}
+
+void xs_close(struct xs_handle *h)
+{
+	close(h->fd);
+	free(h->queue);
+	free(h);
+}
+
+int xs_fileno(struct xs_handle *h)
+{
+	return h->fd;
+}
+
 bool xs_watch(struct xs_handle *h, const char *path, const char *token)
 {
 	n_watches++;
+	if (!h)
+		return true;
+	assert_true(h->n_watches < sizeof(h->watches) / sizeof(*h->watches));
+	snprintf(h->watches[h->n_watches].path, STORE_PATH_MAX, "%s", path);
+	snprintf(h->watches[h->n_watches++].token, sizeof(h->watches->token), "%s", token);
+	queue_put(h, path, token);
 	return true;
 }
 
 bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 {
 	n_watches--;
+	for (size_t i = 0; h && i < h->n_watches; i++)
+		if (strcmp(h->watches[i].path, path) == 0)
+			h->watches[i] = h->watches[--h->n_watches];
 	return true;
+}
+
+char **xs_check_watch(struct xs_handle *h)
+{
+	char **event;
+
+	if (attacker)
+		attacker();
+	if (h->first == h->end)
+		return NULL;
+	n_taken++;
+	event = malloc(2 * sizeof(*event) + sizeof(*h->queue));
+	assert_non_null(event);
+	memcpy(event + 2, h->queue[h->first++], sizeof(*h->queue));
+	event[XS_WATCH_PATH] = (char *)(event + 2);
+	event[XS_WATCH_TOKEN] = event[XS_WATCH_PATH] + STORE_PATH_MAX;
+	return event;
 }
 
 /* ---- the cases ----------------------------------------------------------------------------- */
@@ -145,7 +256,7 @@ static int setup(void **state)
 	fail_reads = false;
 	node_set("/local/domain/0/name", "Domain-0", 8);
 	node_set(D5 "/name", "web", 3);
-	records = records_new(NULL);
+	records = records_new(NULL, NULL);
 	return records ? 0 : -1;
 }
 
@@ -301,8 +412,14 @@ static void flood(void **state)
 		snprintf(path, sizeof(path), M5 "/key%d", 4000 + i);
 		node_set(path, "x", 1);
 	}
-	while (records_next(records, &record) == 1)
-		told += record.len == 1;
+	while (records_due(records)) {
+		unsigned before = n_reads;
+
+		records_turn(records);
+		while (records_next(records, &record) == 1)
+			told += record.len == 1;
+		assert_true(n_reads - before <= 64);
+	}
 	assert_int_equal(told, 900);
 	assert_true(n_reads < 2000);
 }
@@ -343,7 +460,202 @@ static void store_fails(void **state)
 	none();
 }
 
+/* A key that cannot be read is none, and hides no other. */
+static void unreadable(void **state)
+{
+	none();
+	node_set(M5 "/bad", "x", 1);
+	node_set(M5 "/k", "one", 3);
+	unreadable_path = M5 "/bad";
+	assert_true(records_event(records, M5 "/bad"));
+	assert_true(records_event(records, M5 "/k"));
+	expect(5, "k", "one");
+	none();
+	unreadable_path = NULL;
+}
+
+/* ---- guests that write in loops -------------------------------------------------------------- */
+
+#define D(n) "/local/domain/" #n
+#define M(n) D(n) "/data/msgd"
+
+static struct xen_hv xen_hv;
+
+static unsigned n_written;
+
+/* Two guests write, faster than anybody reads, names without end. */
+static void write_two(void)
+{
+	char path[STORE_PATH_MAX];
+
+	for (unsigned domid = 5; domid <= 6; domid++) {
+		snprintf(path, sizeof(path), "/local/domain/%u/data/msgd/key%u", domid, n_written);
+		fire(path);
+	}
+	n_written++;
+}
+
+/* One writes its directory's node, and so does not say which record. */
+static void write_directories(void)
+{
+	fire(M(5));
+	fire(M(6));
+	n_written++;
+}
+
+static int setup_store(void **state)
+{
+	const char *reason;
+
+	memset(nodes, 0, sizeof(nodes));
+	n_watches = n_reads = n_written = 0;
+	n_taken = n_connections = 0;
+	attacker = NULL;
+	fail_reads = false;
+	node_set("domid", "0", 1);
+	node_set(D(0) "/name", "Domain-0", 8);
+	node_set(M(5) "/k", "five", 4);
+	node_set(M(6) "/k", "six", 3);
+	node_set(M(7) "/k", "seven", 5);
+	node_set(M(8) "/k", "eight", 5);
+	memset(&xen_hv, 0, sizeof(xen_hv));
+	xen_hv.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	xen_hv.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	unsetenv("MSG_AGENT");
+	return store_open(&xen_hv, &reason) || op_domain_watch(&xen_hv.hv) ||
+	       op_store_watch(&xen_hv.hv);
+}
+
+static int teardown_store(void **state)
+{
+	store_close(&xen_hv);
+	close(xen_hv.epoll_fd);
+	close(xen_hv.wake_fd);
+	return 0;
+}
+
+static bool next(void)
+{
+	int r = op_store_next(&xen_hv.hv, &record);
+
+	assert_true(r == 0 || r == 1);
+	return r == 1;
+}
+
+/* As the caller's loop does: all that is there is told, and polls find nothing more. */
+static void settle(void)
+{
+	do {
+		xen_hv.store_due = xen_hv.domains_due = false;
+		store_poll(&xen_hv);
+		while (next())
+			;
+	} while (xen_hv.store_due);
+}
+
+/* So many events of theirs wait when a third guest dies. */
+static void third_dies(void (*attack)(void))
+{
+	settle();
+	while (n_written < 20000)
+		attack();
+	attacker = attack;
+	node_remove(M(7) "/k");
+	fire(M(7));
+	fire("@releaseDomain");
+	n_taken = n_reads = 0;
+	store_poll(&xen_hv);
+	assert_true(n_taken <= 20000); /* a poll ends, whatever they write */
+	assert_true(xen_hv.domains_due);
+	assert_true(xen_hv.store_due);
+	assert_true(next());
+	assert_int_equal(record.domid, 7);
+	assert_int_equal(record.len, 0);
+	attacker = NULL;
+	settle();
+}
+
+static void death_among_keys(void **state)
+{
+	third_dies(write_two);
+}
+
+static void death_among_directories(void **state)
+{
+	third_dies(write_directories);
+}
+
+/* An honest guest's record is told after one of each other guest's. */
+static void taken_in_turn(void **state)
+{
+	char path[STORE_PATH_MAX];
+	unsigned told = 1;
+
+	settle();
+	for (unsigned i = 0; i < 600; i++) {
+		snprintf(path, sizeof(path), M(5) "/key%u", i);
+		node_set(path, "x", 1);
+		fire(path);
+		snprintf(path, sizeof(path), M(6) "/key%u", i);
+		node_set(path, "x", 1);
+		fire(path);
+	}
+	node_set(M(8) "/k", "new", 3);
+	fire(M(8) "/k");
+	store_poll(&xen_hv);
+	for (; next() && record.domid != 8; told++)
+		;
+	assert_int_equal(record.domid, 8);
+	assert_true(told <= 3);
+}
+
+/* Names of nothing, or of empty nodes: a turn reads a bounded number, and the rest later. */
+static void turns_are_bounded(void **state)
+{
+	char path[STORE_PATH_MAX];
+	unsigned turns = 0;
+
+	settle();
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(path, sizeof(path), M(5) "/key%u", i);
+		node_set(path, "", 0);
+		fire(path);
+	}
+	node_set(M(5) "/real", "x", 1);
+	fire(M(5) "/real");
+	do {
+		n_reads = 0;
+		xen_hv.store_due = false;
+		store_poll(&xen_hv);
+		while (next())
+			assert_string_equal(record.key, "real");
+		assert_true(n_reads <= 64);
+		turns++;
+	} while (xen_hv.store_due);
+	assert_in_range(turns, 2, 100);
+	assert_string_equal(record.key, "real");
+}
+
+/* Writes without end leave a bounded number of keys to be read. */
+static void memory_is_bounded(void **state)
+{
+	unsigned n = 0;
+
+	settle();
+	attacker = write_two;
+	for (int i = 0; i < 5; i++)
+		store_poll(&xen_hv);
+	attacker = NULL;
+	for (size_t i = 0; i < n_connections; i++)
+		connections[i]->first = connections[i]->end;
+	n_reads = 0;
+	settle();
+	n = n_reads;
+	assert_true(n <= 2 * 1024 + 10);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define S(fn) cmocka_unit_test_setup_teardown(fn, setup_store, teardown_store)
 
 int main(void)
 {
@@ -357,6 +669,12 @@ int main(void)
 		T(domain_comes_back),
 		T(flood),
 		T(store_fails),
+		T(unreadable),
+		S(death_among_keys),
+		S(death_among_directories),
+		S(taken_in_turn),
+		S(turns_are_bounded),
+		S(memory_is_bounded),
 		cmocka_unit_test(memory_fails),
 	};
 
