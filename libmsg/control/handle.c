@@ -6,6 +6,8 @@
 
 #include "libmsg/control/request.h"
 
+#define BACKLOG_DEAD_LOOKS 16U
+
 /* A name that a returned msgd would not have back. */
 static void announced_listener_refused(
 	struct control *control, uint32_t handle, const struct control_status *status)
@@ -77,6 +79,66 @@ static void handle_connected(struct control *control, const struct control_messa
 	request_done(control, request, 0, "");
 }
 
+/* Its process is gone, and msgd does not count it any more. */
+static bool is_dead(const struct channel *channel)
+{
+	const struct link *link = channel_link(channel);
+
+	return !link || link->state >= LINK_ENDING;
+}
+
+static uint32_t backlog_n_dead(const struct msg_sock *listener, uint16_t domid)
+{
+	const struct channel *channel;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH (channel, &listener->pending, entry_backlog)
+		n += is_dead(channel) && channel->peer.domid == domid;
+	return n;
+}
+
+/*
+ * The oldest of the domain that has most of them there: a domain whose processes come and go pushes
+ * out its own. Looks at the domains of the oldest few, which bounds the work to a few passes over
+ * the backlog. NULL: all live.
+ */
+static struct channel *backlog_dead(const struct msg_sock *listener)
+{
+	struct channel *channel, *chosen = NULL;
+	uint32_t n, most = 0, looked = 0;
+
+	TAILQ_FOREACH (channel, &listener->pending, entry_backlog) {
+		if (!is_dead(channel))
+			continue;
+		if (looked++ == BACKLOG_DEAD_LOOKS)
+			break;
+		n = backlog_n_dead(listener, channel->peer.domid);
+		if (n > most)
+			chosen = channel;
+		most = n > most ? n : most;
+	}
+	return chosen;
+}
+
+/*
+ * msgd counts the living only. Channels whose process is gone wait here too, with what that process
+ * had said. They must neither pile up before a listener that accepts nobody, nor keep the living
+ * out: the dead give way.
+ */
+static bool backlog_has_room(struct msg_sock *listener)
+{
+	struct channel *dead;
+
+	if (listener->n_pending < listener->backlog)
+		return true;
+	dead = backlog_dead(listener);
+	if (!dead)
+		return false;
+	backlog_remove(dead);
+	channel_close(dead, CLOSE_RESET);
+	return true;
+}
+
 static void handle_channel(struct control *control, const struct control_channel *message)
 {
 	struct msg_sock *listener = sock_find_listener(control->socks, message->listener);
@@ -94,14 +156,10 @@ static void handle_channel(struct control *control, const struct control_channel
 	channel->listener_handle = message->listener;
 	memcpy(channel->name, message->name, NAME_SIZE);
 	channel->peer = message->peer;
-	/*
-	 * msgd counts the living only. Channels whose process is gone wait here too, with what that
-	 * process had said, and must not pile up before a listener that accepts nobody.
-	 */
-	if (!listener || listener->n_pending >= listener->backlog)
-		channel_close(channel, CLOSE_RESET);
-	else
+	if (listener && backlog_has_room(listener))
 		backlog_add(listener, channel);
+	else
+		channel_close(channel, CLOSE_RESET);
 }
 
 static void handle_channel_gone(struct control *control, const struct control_channel_id *message)

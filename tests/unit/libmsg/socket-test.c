@@ -178,6 +178,35 @@ static void test_backlog(void **state)
 	assert_int_equal(grant(b, 4711, 104)->state, CHANNEL_CLOSING);
 }
 
+static struct channel *grant_from(
+	struct pair_side *side, struct msg_sock *listener, uint16_t domid, uint32_t number)
+{
+	struct channel *channel = grant(side, listener->handle, number);
+
+	channel->peer.domid = domid;
+	return channel;
+}
+
+/*
+ * Processes of one domain connect and die, over and over: the living have their place, and so has
+ * the last word of another domain's process.
+ */
+static void test_backlog_of_the_dead(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 3);
+
+	channel_reset(grant_from(b, listener, 6, 100), ECONNRESET, "it died");
+	for (uint32_t number = 101; number < 120; number++)
+		channel_reset(grant_from(b, listener, 7, number), ECONNRESET, "it died");
+	assert_int_equal(listener->n_pending, 3);
+	assert_int_equal(grant_from(b, listener, 8, 200)->state, CHANNEL_OPEN);
+	assert_int_equal(listener->n_pending, 3);
+	assert_int_equal(msg_accept(listener, 0)->channel->number, 100);
+	assert_int_equal(msg_accept(listener, 0)->channel->number, 119);
+	assert_int_equal(msg_accept(listener, 0)->channel->number, 200);
+}
+
 /* Channels that nobody has accepted are reset with their listener. */
 static void test_close_with_a_backlog(void **state)
 {
@@ -455,6 +484,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_events, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_handles, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_backlog, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_backlog_of_the_dead, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_close_with_a_backlog, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
