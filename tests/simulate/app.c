@@ -37,7 +37,8 @@ struct conn {
 	uint32_t side;	       /* 0: client */
 	uint32_t abort_after;  /* messages received; 0: never */
 	bool connecting;
-	bool more; /* to be driven again without an event */
+	bool hostile; /* its other end: whatever comes is dropped */
+	bool more;    /* to be driven again without an event */
 };
 
 static const char *const call_names[N_CALLS] = {"msg_ctx_open", "msg_listen", "msg_connect",
@@ -66,7 +67,7 @@ static bool talk_may_break(const struct talk *talk)
 	return talk->aborted || !app_is_alive(client) ||
 	       (talk->server && !app_is_alive(talk->server)) ||
 	       talk->server_deaths != w->domains[1].server_deaths ||
-	       /* Dead clients' channels wait in the server's backlog, which msgd does not know. */
+	       /* Its server had died already, and msgd did not know yet. */
 	       (!talk->server && (w->plan.n_killed || w->plan.n_destroyed)) ||
 	       /* msg_ctx_close waits for nothing: the other side's last frames, if they were
 		  refused. */
@@ -366,6 +367,26 @@ static int conn_send(struct conn *conn, int flags)
 	return conn_failed(conn, CALL_SEND, errno) ? 0 : -1;
 }
 
+/* The end with a hostile peer: nothing that comes is held against anybody. */
+static void conn_hostile(struct conn *conn)
+{
+	struct app *app = conn->app;
+	ssize_t n = 1;
+
+	for (int i = 0; n > 0 && i < RECVS_A_TURN; i++)
+		n = msg_recv(conn->sock, app->buffer, MESSAGE_LEN, MSG_DONTWAIT);
+	conn->more = n > 0;
+	if (n > 0 || (n < 0 && errno == EAGAIN)) {
+		(void)msg_send(conn->sock, "answer", 6, MSG_DONTWAIT);
+		return;
+	}
+	LIST_REMOVE(conn, entry);
+	app->n_conns--;
+	(void)msg_setopt(conn->sock, LIBMSG_NONBLOCK_OPT, 1);
+	(void)msg_close(conn->sock);
+	free(conn);
+}
+
 static bool conn_is_done(const struct conn *conn)
 {
 	const struct talk *talk = conn->talk;
@@ -378,6 +399,10 @@ static void conn_drive(struct conn *conn)
 {
 	int received = 1, sent = 1;
 
+	if (conn->hostile) {
+		conn_hostile(conn);
+		return;
+	}
 	for (int i = 0; received > 0 && i < RECVS_A_TURN; i++)
 		received = conn_receive(conn, MSG_DONTWAIT);
 	if (received < 0)
@@ -468,13 +493,25 @@ static void no_spin(struct msg_sock *sock)
 	(void)msg_setopt(sock, LIBMSG_SPIN, 0);
 }
 
+static bool is_peer_hostile(struct app *app, struct msg_sock *sock)
+{
+	struct msg_peer peer = {.size = sizeof(peer)};
+	struct world *w = app->world;
+
+	return w->n_hostiles && msg_getpeer(sock, &peer) == 0 &&
+	       peer.domid == w->domains[HOSTILE_DOMAIN].domid;
+}
+
 static void server_accept(struct app *app)
 {
 	struct msg_sock *sock = msg_accept(app->listener, LIBMSG_NONBLOCK);
 	int error = errno;
+	struct conn *conn;
 
 	if (sock) {
-		conn_drive(conn_new(app, sock, NULL));
+		conn = conn_new(app, sock, NULL);
+		conn->hostile = is_peer_hostile(app, sock);
+		conn_drive(conn);
 		return;
 	}
 	if (error == EAGAIN) {
@@ -568,13 +605,21 @@ static struct talk *talk_new(struct app *app)
 
 static const char *client_address(struct app *app)
 {
-	return app->domain == 1 && sim_choose(app->world->sim, "short address", 2) ? "echo"
-										   : "web/echo";
+	/* A hostile domain's "echo" would make it ambiguous. */
+	if (app->world->n_hostiles || app->domain != 1)
+		return "web/echo";
+	return sim_choose(app->world->sim, "short address", 2) ? "echo" : "web/echo";
 }
 
 static unsigned int connect_flags(struct app *app)
 {
 	return sim_choose(app->world->sim, "wait for the name", 2) ? LIBMSG_WAIT_NAME : 0;
+}
+
+static void wait_begins(struct app *app)
+{
+	if (!app->waits_since)
+		app->waits_since = world_steps(app->world);
 }
 
 static void client_connect(struct app *app)
@@ -585,6 +630,7 @@ static void client_connect(struct app *app)
 
 	if (!sock)
 		fail(app->world, "%s: msg_connect: %s", app->name, msg_reason());
+	wait_begins(app);
 	no_spin(sock);
 	conn_new(app, sock, talk)->connecting = true;
 }
@@ -603,6 +649,7 @@ static void client_connected(struct conn *conn)
 		app->retry_ns = now_ns(app->world) + RETRY_NS;
 		return;
 	}
+	app->waits_since = 0;
 	app->world->progress++;
 	conn_drive(conn);
 }
@@ -642,15 +689,18 @@ static void client_blocking(struct app *app)
 {
 	while (app->n_left) {
 		struct talk *talk = talk_new(app);
-		struct msg_sock *sock = msg_connect(app->ctx, client_address(app), LIBMSG_SEQPACKET,
-			connect_flags(app), CONNECT_MS);
+		struct msg_sock *sock;
 
+		wait_begins(app);
+		sock = msg_connect(app->ctx, client_address(app), LIBMSG_SEQPACKET,
+			connect_flags(app), CONNECT_MS);
 		if (!sock) {
 			call_failed(app, CALL_CONNECT, errno, talk);
 			nap(app);
 			continue;
 		}
 		no_spin(sock);
+		app->waits_since = 0;
 		app->world->progress++;
 		client_talk(conn_new(app, sock, talk));
 	}
@@ -689,7 +739,9 @@ void app_describe(const struct app *app, FILE *out)
 	LIST_FOREACH (conn, &app->conns, entry) {
 		const struct talk *talk = conn->talk;
 
-		if (!talk)
+		if (conn->hostile)
+			(void)fprintf(out, "\ta hostile channel\n");
+		else if (!talk)
 			(void)fprintf(out, "\ta channel that has heard nothing\n");
 		else
 			(void)fprintf(out, "\tchannel %u: %ssent %u of %u%s, received %u of %u%s\n",

@@ -126,13 +126,15 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	return sim_task_poll(world->sim, fds, n, until_ns);
 }
 
-/* spec: the number of the application. */
+/* spec: the number of the application; with an h before it, of the hostile process. */
 int __wrap_hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)
 {
-	struct app *app = world->apps[atoi(spec)];
-	int r = sim_hv_open(world->sim, world->domains[app->domain].domid, &app->hv);
+	struct app *app = *spec == 'h' ? NULL : world->apps[atoi(spec)];
+	struct hv **hv = app ? &app->hv : &world->hostiles[atoi(spec + 1)]->hv;
+	uint32_t domain = app ? app->domain : HOSTILE_DOMAIN;
+	int r = sim_hv_open(world->sim, world->domains[domain].domid, hv);
 
 	if (r == 0)
-		*ret_hv = app->hv;
+		*ret_hv = *hv;
 	return r;
 }

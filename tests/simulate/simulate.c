@@ -2,12 +2,14 @@
 /*
  * Simulations, one a seed: see simulate.h.
  *
- *	simulate [--seed=N] [--seeds=N | --seconds=N] [--steps=N] [--jobs=N] [--trace] [--log]
+ *	simulate [--seed=N] [--seeds=N | --seconds=N] [--steps=N] [--jobs=N] [--hostile=N] [--trace]
+ *		[--log]
  *
  * Runs the seeds from --seed on, so many, or for so long; --steps ends each after so many steps,
- * however far it is. --trace prints every choice, call, result and event; --log what msgd and
- * libmsg log. A seed that fails says what, at which step, and how to see it again. Then what was
- * met.
+ * however far it is. About one seed in --hostile=N has hostile processes besides (3; 0: none; 1:
+ * all); the others are the same whatever N is. --trace prints every choice, call, result and event;
+ *--log what msgd and libmsg log. A seed that fails says what, at which step, and how to see it
+ *again. Then what was met.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -27,7 +29,7 @@
 #define SEED_LIMIT_S 120U /* a seed takes less than one: this is a loop that makes no step */
 
 struct options {
-	uint64_t seed, n_seeds, n_seconds, n_steps, n_jobs;
+	uint64_t seed, n_seeds, n_seconds, n_steps, n_jobs, hostile;
 	bool trace, log;
 };
 
@@ -42,13 +44,14 @@ static void options_read(int argc, char **argv, struct options *o)
 		{"seconds", required_argument, NULL, 't'},
 		{"steps", required_argument, NULL, 'p'},
 		{"jobs", required_argument, NULL, 'j'},
+		{"hostile", required_argument, NULL, 'h'},
 		{"trace", no_argument, NULL, 'T'},
 		{"log", no_argument, NULL, 'L'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
 
-	*o = (struct options){.seed = 1, .n_seeds = 1, .n_jobs = 1};
+	*o = (struct options){.seed = 1, .n_seeds = 1, .n_jobs = 1, .hostile = 3};
 	while ((c = getopt_long(argc, argv, "", table, NULL)) >= 0) {
 		if (c == 's')
 			o->seed = number(optarg);
@@ -60,6 +63,8 @@ static void options_read(int argc, char **argv, struct options *o)
 			o->n_steps = number(optarg);
 		else if (c == 'j')
 			o->n_jobs = number(optarg);
+		else if (c == 'h')
+			o->hostile = number(optarg);
 		else if (c == 'T')
 			o->trace = true;
 		else if (c == 'L')
@@ -71,9 +76,19 @@ static void options_read(int argc, char **argv, struct options *o)
 		exit(2);
 }
 
+static struct run run_of(const struct options *o, uint64_t seed)
+{
+	return (struct run){.seed = seed,
+		.n_steps = o->n_steps,
+		.hostile_one_in = (uint32_t)o->hostile,
+		.trace = o->trace,
+		.log = o->log};
+}
+
 /* A process of its own for each seed: those that die in it free nothing. False: it failed. */
 static bool run_seed(const struct options *o, uint64_t seed, struct counts *counts)
 {
+	struct run run = run_of(o, seed);
 	int status;
 	pid_t pid = fork();
 
@@ -81,7 +96,7 @@ static bool run_seed(const struct options *o, uint64_t seed, struct counts *coun
 		return false;
 	if (pid == 0) {
 		(void)alarm(SEED_LIMIT_S);
-		world_run(seed, o->n_steps, false, o->log, counts);
+		world_run(&run, counts);
 		_exit(0);
 	}
 	if (waitpid(pid, &status, 0) < 0)
@@ -150,6 +165,8 @@ static void print_counts(const struct counts *c)
 	print_count("domains paused", c->paused);
 	print_count("processes killed", c->processes_killed);
 	print_count("msgd killed or stopped", c->msgd_ended);
+	print_count("seeds with hostile processes", c->hostile);
+	print_count("attacks", c->attacks);
 	for (uint32_t i = 0; i < SIM_N_FAULTS; i++) {
 		(void)snprintf(text, sizeof(text), "fault: %s", sim_fault_name(i));
 		print_count(text, c->faults[i]);
@@ -167,15 +184,17 @@ int main(int argc, char **argv)
 	struct counts *counts, sum = {0};
 	time_t begin = time(NULL);
 	struct options o;
+	struct run run;
 
 	options_read(argc, argv, &o);
+	run = run_of(&o, o.seed);
 	counts = mmap(NULL, JOBS_MAX * sizeof(*counts), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (counts == MAP_FAILED)
 		return 1;
 	/* Alone in this process, for a debugger's and a leak checker's sake. */
 	if (o.trace || (o.n_seeds == 1 && !o.n_seconds))
-		world_run(o.seed, o.n_steps, o.trace, o.log, counts);
+		world_run(&run, counts);
 	else if (!run_jobs(&o, counts))
 		return 1;
 	for (uint64_t i = 0; i < JOBS_MAX; i++)

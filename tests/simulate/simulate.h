@@ -21,8 +21,11 @@
 
 #define APPS_MAX    64U
 #define DOMAINS_MAX 5U
-#define MESSAGE_LEN 70000U /* the longest; more than a small ring, and several frames */
-#define N_ERRNOS    134U
+/* After the honest ones; there is one in some worlds. */
+#define HOSTILE_DOMAIN DOMAINS_MAX
+#define HOSTILES_MAX   4U
+#define MESSAGE_LEN    70000U /* the longest; more than a small ring, and several frames */
+#define N_ERRNOS       134U
 
 /* Calls whose errors are counted, and held against what is documented. */
 enum call {
@@ -43,6 +46,7 @@ struct counts {
 	uint64_t channels[4]; /* whole, by enum libmsg_transport */
 	uint64_t cut;	      /* whose end was that of a process or domain, or one end's wish */
 	uint64_t messages, bytes;
+	uint64_t hostile, attacks; /* seeds with hostile processes; their deeds */
 	uint64_t errors[N_CALLS][N_ERRNOS];
 };
 
@@ -54,6 +58,8 @@ struct plan {
 	uint32_t n_clients, n_channels; /* channels: of each client */
 	uint32_t n_messages;		/* up to, in each direction */
 	bool long_messages;
+	uint32_t n_raw, n_liars; /* hostile processes */
+	bool hostile_destroyed;	 /* their domain, before the end */
 };
 
 struct talk {
@@ -85,9 +91,21 @@ struct app {
 	struct msg_sock *listener;
 	LIST_HEAD(, conn) conns;
 	uint32_t n_conns;
-	uint64_t retry_ns; /* client: no connect before */
+	uint64_t retry_ns;    /* client: no connect before */
+	uint64_t waits_since; /* client: the step since when no connect has succeeded; 0: none tried
+			       */
 	uint8_t *buffer;
 	enum app_state { APP_RUNS = 1, APP_DIED, APP_DONE } state; /* died: to be replaced */
+};
+
+/* A process of the hostile domain. */
+struct hostile {
+	struct world *world; /* borrowed */
+	uint32_t index, n_lives;
+	char name[16];
+	struct sim_task *task; /* borrowed */
+	struct hv *hv;	       /* borrowed; NULL: none is open */
+	enum hostile_state { HOSTILE_RUNS = 1, HOSTILE_DONE } state;
 };
 
 struct domain {
@@ -104,8 +122,10 @@ struct world {
 	struct plan plan;
 	bool log;
 	struct counts *counts;
-	struct domain domains[DOMAINS_MAX]; /* 0: Domain-0 */
-	uint32_t n_domains;
+	struct domain domains[DOMAINS_MAX + 1]; /* 0: Domain-0 */
+	uint32_t n_domains;			/* the honest ones */
+	struct hostile *hostiles[HOSTILES_MAX]; /* owned */
+	uint32_t n_hostiles;
 	struct app *apps[APPS_MAX]; /* owned; those that died, too: a dead process frees nothing */
 	uint32_t n_apps, n_running; /* n_running: clients that are not done */
 	LIST_HEAD(, talk) talks;
@@ -122,8 +142,14 @@ struct world {
 uint32_t plan_pick(struct world *w, uint32_t n);
 /* Says what is wrong, with the seed, and ends the process. */
 void fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
-/* One seed; n_steps: no more than these, 0: to its end. Returns if all was well. */
-void world_run(uint64_t seed, uint64_t n_steps, bool trace, bool log, struct counts *counts);
+/* One seed; n_steps: no more than these, 0: to its end. world_run returns if all was well. */
+struct run {
+	uint64_t seed, n_steps;
+	uint32_t hostile_one_in; /* 0: never */
+	bool trace, log;
+};
+void world_run(const struct run *run, struct counts *counts);
+uint64_t world_steps(const struct world *w);
 
 /* app.c */
 void app_start(struct world *w, uint32_t domain, bool is_server, uint32_t n_channels);
@@ -136,6 +162,11 @@ static inline bool app_is_alive(const struct app *app)
 {
 	return app->state == APP_RUNS;
 }
+
+/* hostile.c */
+void hostile_start(struct world *w, bool liar);
+/* Its domain is gone. */
+void hostile_died(struct hostile *hostile);
 
 /* msgd.c: the daemon's server on a loop of virtual time. */
 void msgd_start(struct world *w);

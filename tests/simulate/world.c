@@ -18,8 +18,10 @@
 #define SLICE	       16U     /* steps between two looks at the world */
 #define STEPS_IDLE_MAX 400000U /* without any progress */
 #define STEPS_SETTLE   200000U
-#define SETTLE_NS      10000000000U
-#define MEND_ONE_IN    20U /* looks, until what was taken away comes back */
+/* In a calm world, from an honest client's first try to its channel. */
+#define STEPS_CONNECT_MAX 100000U
+#define SETTLE_NS	  10000000000U
+#define MEND_ONE_IN	  20U /* looks, until what was taken away comes back */
 
 /* ---- the plan ------------------------------------------------------------------------------- */
 
@@ -41,6 +43,23 @@ static uint32_t plan_one_of(struct world *w, const uint32_t *values, uint32_t n)
 		sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
 
 /* A third of all worlds is calm: there every failure of a call is one of ours. */
+/* By draws of its own: a world without hostile processes is what it would be. */
+static void plan_hostile(struct world *w, uint32_t one_in)
+{
+	uint64_t rng = w->rng;
+
+	w->rng = w->seed * 0xd1342543de82ef95U + 1;
+	if (one_in && plan_pick(w, one_in) == 0) {
+		w->plan.n_raw = plan_pick(w, 3);
+		w->plan.n_liars = w->plan.n_raw ? plan_pick(w, 3) : 1 + plan_pick(w, 2);
+		w->plan.hostile_destroyed = plan_pick(w, 3) == 0;
+		w->plan.n_channels += 4; /* the others are to be at work meanwhile */
+		if (!w->calm)
+			w->plan.n_restarts += plan_pick(w, 2); /* some lies are about it */
+	}
+	w->rng = rng;
+}
+
 static void plan_make(struct world *w, struct sim_choices *ret_choices)
 {
 	struct plan *plan = &w->plan;
@@ -157,9 +176,11 @@ static void on_destroyed(void *arg, uint16_t domid)
 {
 	struct world *w = arg;
 
-	for (uint32_t i = 1; i < w->n_domains; i++)
-		if (w->domains[i].domid == domid)
+	for (uint32_t i = 1; i <= HOSTILE_DOMAIN; i++)
+		if (w->domains[i].there && w->domains[i].domid == domid)
 			w->domains[i].there = w->domains[i].paused = false;
+	for (uint32_t i = 0; i < w->n_hostiles && !w->domains[HOSTILE_DOMAIN].there; i++)
+		hostile_died(w->hostiles[i]);
 	for (uint32_t i = 0; i < w->n_apps; i++)
 		if (app_is_alive(w->apps[i]) && !w->domains[w->apps[i]->domain].there)
 			app_die(w->apps[i], false);
@@ -259,12 +280,25 @@ static uint32_t deeds_plan(struct world *w, struct deed deeds[DEEDS_MAX])
 	return n;
 }
 
-static uint64_t steps_so_far(const struct world *w)
+uint64_t world_steps(const struct world *w)
 {
 	struct sim_stats stats;
 
 	sim_get_stats(w->sim, &stats);
 	return stats.steps;
+}
+
+/* Nobody keeps an honest client from its channel, but by what was planned. */
+static void connects_check(struct world *w, uint64_t step)
+{
+	for (uint32_t i = 0; w->calm && i < w->n_apps; i++) {
+		const struct app *app = w->apps[i];
+
+		if (app_is_alive(app) && app->waits_since &&
+			step > app->waits_since + STEPS_CONNECT_MAX)
+			fail(w, "%s has got no channel since step %" PRIu64, app->name,
+				app->waits_since);
+	}
 }
 
 /* False: the number of steps was reached. */
@@ -280,7 +314,7 @@ static bool world_play(struct world *w, uint64_t n_steps)
 		if (n_steps && step >= n_steps)
 			return false;
 		r = sim_run(w->sim, SLICE);
-		step = steps_so_far(w);
+		step = world_steps(w);
 		for (uint32_t i = 0; i < n_deeds; i++) {
 			if (!deeds[i].fn || deeds[i].step > step)
 				continue;
@@ -297,6 +331,7 @@ static bool world_play(struct world *w, uint64_t n_steps)
 		}
 		if (step - progress_step > STEPS_IDLE_MAX)
 			fail(w, "no progress since step %" PRIu64, progress_step);
+		connects_check(w, step);
 	}
 	if (r < 0)
 		fail(w, "everybody waits, and nothing will ever come");
@@ -322,7 +357,7 @@ static void world_check_end(struct world *w)
 	if (r < 0)
 		fail(w, "it does not come to rest: %s", strerror(-r));
 	msgd_stopped(w);
-	for (uint32_t i = 0; i < w->n_domains; i++)
+	for (uint32_t i = 0; i <= HOSTILE_DOMAIN; i++)
 		if (w->domains[i].there)
 			domain_check(w, w->domains[i].domid);
 	for (uint32_t i = 0; i < SIM_MAX_DOMAINS; i++)
@@ -337,6 +372,7 @@ static void world_count(struct world *w)
 
 	sim_get_stats(w->sim, &stats);
 	c->seeds++;
+	c->hostile += w->n_hostiles != 0;
 	c->steps += stats.steps;
 	c->calls += stats.calls;
 	c->preempted += stats.preempted;
@@ -348,7 +384,25 @@ static void world_count(struct world *w)
 		c->faults[i] += stats.faults[i];
 }
 
-static void world_begin(struct world *w, bool trace)
+/* Last of all: the others have the numbers that they have without it. */
+static void hostiles_start(struct world *w)
+{
+	const struct plan *plan = &w->plan;
+
+	if (!plan->n_raw && !plan->n_liars)
+		return;
+	(void)strcpy(w->domains[HOSTILE_DOMAIN].name, "hostile");
+	domain_start(w, HOSTILE_DOMAIN);
+	for (uint32_t i = 0; i < plan->n_raw; i++)
+		hostile_start(w, false);
+	for (uint32_t i = 0; i < plan->n_liars; i++)
+		hostile_start(w, true);
+	if (plan->hostile_destroyed)
+		(void)sim_destroy_at(
+			w->sim, w->domains[HOSTILE_DOMAIN].domid, 100 + w->seed % 3000);
+}
+
+static void world_begin(struct world *w, const struct run *run)
 {
 	struct sim_choices choices;
 
@@ -356,7 +410,8 @@ static void world_begin(struct world *w, bool trace)
 	w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->rng = w->seed;
 	plan_make(w, &choices);
-	choices.trace = trace ? print_line : NULL;
+	plan_hostile(w, run->hostile_one_in);
+	choices.trace = run->trace ? print_line : NULL;
 	choices.destroyed = on_destroyed;
 	choices.destroyed_arg = w;
 	seams_open(w);
@@ -370,6 +425,7 @@ static void world_begin(struct world *w, bool trace)
 	app_start(w, 1, true, 0);
 	for (uint32_t i = 0; i < w->plan.n_clients; i++)
 		app_start(w, plan_pick(w, w->n_domains), false, w->plan.n_channels);
+	hostiles_start(w);
 }
 
 static void world_end(struct world *w)
@@ -384,21 +440,23 @@ static void world_end(struct world *w)
 		free(w->apps[i]->buffer);
 		free(w->apps[i]);
 	}
+	for (uint32_t i = 0; i < w->n_hostiles; i++)
+		free(w->hostiles[i]);
 	(void)close(w->stop_fd);
 	sim_free(w->sim);
 }
 
-void world_run(uint64_t seed, uint64_t n_steps, bool trace, bool log, struct counts *counts)
+void world_run(const struct run *run, struct counts *counts)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		abort();
-	w->seed = seed;
-	w->log = log;
+	w->seed = run->seed;
+	w->log = run->log;
 	w->counts = counts;
-	world_begin(w, trace);
-	if (world_play(w, n_steps))
+	world_begin(w, run);
+	if (world_play(w, run->n_steps))
 		world_check_end(w);
 	if (sim_check(w->sim, stderr) != 0)
 		fail(w, "the emulator's invariants do not hold");
