@@ -4,11 +4,11 @@
 # come back. SOURCE is what sends, SINK what receives and checks every message.
 # boots: xenstored oxenstored argo
 # limit: 300
-# cases: kill-source kill-sink destroy-source destroy-sink destroy-ten pause msgd-restart
+# cases: kill-source kill-sink destroy-source destroy-sink destroy-ten death-noticed pause msgd-restart
 # cases: quiesce reboot stale-record gntalloc-limit gntalloc-raised
-# cases-oxenstored: destroy-source destroy-sink msgd-restart quiesce reboot stale-record
+# cases-oxenstored: destroy-source destroy-sink death-noticed msgd-restart quiesce reboot stale-record
 # cases-argo: kill-source kill-sink destroy-source destroy-sink destroy-unread destroy-unread-pv destroy-unread-dom0
-# cases-argo: destroy-mid-message destroy-mid-message-pvh destroy-mid-message-dom0 destroy-ten pause msgd-restart
+# cases-argo: destroy-mid-message destroy-mid-message-pvh destroy-mid-message-dom0 destroy-ten death-noticed pause msgd-restart
 # cases-argo: quiesce reboot stale-record
 
 . /lab/lab.sh
@@ -200,6 +200,37 @@ case_destroy_ten() {
 	finish each-pvh1 || true
 	guests_have
 	eventually 5 resources_are "$before" pv1 pvh1
+}
+
+# msgd_said OFFSET PATTERN: its log, from that byte on.
+msgd_said() { tail -c "+$(($1 + 1))" /run/lab/msgd.log | grep -q -- "$2"; }
+
+# Two guests write their part of the store in loops; of a third one's death msgd hears all the same, at once.
+case_death_noticed() {
+	local began offset guest domid noticed
+
+	guests_have
+	guest_have pv3 pv
+	for guest in pv1 pvh1; do
+		start "write-$guest" $guest 'nice hostile-records'
+	done
+	for guest in pv1 pvh1; do
+		await "write-$guest" '^writing' 120
+	done
+	start victim pv3 'peer listen victim'
+	await victim '^listening'
+	domid=$(guest_domid pv3)
+	offset=$(stat -c %s /run/lab/msgd.log)
+	guest_destroy pv3
+	began=${EPOCHREALTIME/./}
+	eventually 1 msgd_said "$offset" "pv3($domid).* is gone"
+	noticed=$(milliseconds_since "$began")
+	eventually 1 no_zombies
+	for guest in pv1 pvh1; do
+		msgctl --json domains | json_values name | grep -qx "\"$guest\"" || fail "msgd forgot $guest"
+		stop "write-$guest"
+	done
+	seen "within $noticed ms of xl destroy's end, while two guests write in loops"
 }
 
 # ---- a domain stops for a while -------------------------------------------------------------------------
