@@ -121,7 +121,7 @@ guest() {
 	# In the foreground, timeout sends no SIGCONT after its signal: that would undo the stop by which a leak
 	# checker, at xen-sim's end, waits for its own process, for ever. The program gets its signal from xen-sim.
 	# shellcheck disable=SC2086 # none or one
-	timeout --foreground 100 "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
+	timeout --foreground "${guest_limit:-100}" "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
 		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
 	guest_pid=$!
 }
