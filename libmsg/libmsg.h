@@ -313,7 +313,8 @@ struct msg_sock *msg_connect(
 /*
  * Ends one direction of a channel, or both. SHUT_WR: the peer reads the messages that were sent,
  * then 0. SHUT_RD: nothing more is received here; the peer is not told, and the messages that it
- * sends are thrown away. SHUT_RDWR: both.
+ * sends are thrown away. SHUT_RDWR: both. After the peer has closed there is nothing to shut down,
+ * and the call returns 0.
  *
  * With SHUT_WR a blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER
  * at most; a signal does not interrupt it. Later calls on the context send the rest, and send the

@@ -78,6 +78,29 @@
 /* One CREDIT frame may give a whole window. */
 #define CREDIT_GRANT_MAX CREDIT_MAX
 
+/*
+ * CREDIT and LIMIT cost no credit, so they are counted: an end may send so many on a channel, and
+ * one more for each frame of DATA or CREDIT that the other end has sent. libmsg's ends send a
+ * handful: a CREDIT at first, and a few for each window of data that they have read.
+ */
+#define FREE_FRAMES 512U
+/* An end's LIMIT frames ahead of what it hears: so few that CREDIT never lacks a place. */
+#define LIMIT_FRAMES 64U
+/*
+ * A fragment that is not its message's last carries FRAGMENT_MIN bytes, or a quarter of a small
+ * ring; so many more fragments than that makes are for senders of another mind.
+ */
+#define FRAGMENTS_SPARE 16U
+
+/*
+ * Channels with one domain that an application has connected and closed, and that the other end has
+ * not closed. They are charged to this domain: all processes that it may have can leave so many
+ * without using up its quota.
+ */
+#define CLOSES_UNANSWERED (DOMAIN_CHANNELS_MAX / DOMAIN_PROCESSES_MAX)
+/* For so long they may be too many: the other end's process may have been busy. */
+#define CLOSES_UNANSWERED_NS 500000000ULL
+
 /* Channel numbers of one link in use at once. */
 #define LINK_CHANNELS_MAX 65536U
 /* A listener's backlog: offers that nobody accepted; each takes a place in msgd's queue. */

@@ -78,11 +78,8 @@ static int receive_queued(struct channel *channel, struct reader *reader, int wa
 /* Takes the message at the head of the queue; its credit goes back. */
 static struct msg_buf *take_first(struct channel *channel)
 {
-	struct msg_buf *buf = STAILQ_FIRST(&channel->in);
+	struct msg_buf *buf = channel_take_first(channel);
 
-	STAILQ_REMOVE_HEAD(&channel->in, entry);
-	if (channel->set)
-		channel->pool->held -= buf->len;
 	channel_read_done(channel, buf->cost);
 	return buf;
 }

@@ -145,6 +145,8 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 
 		control_send(&ctx->control, &message);
 	}
+	if (channel_is_over(channel))
+		channel_changed(channel); /* the pass tells msgd that its number is free */
 	if (channel_events(channel, 0) & (POLLIN | POLLERR | POLLHUP))
 		sock_changed(sock);
 	return sock;
@@ -255,13 +257,14 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
-	if (!channel || channel->state != CHANNEL_OPEN || channel->error)
+	if (!channel || channel->error || (channel->state != CHANNEL_OPEN && !channel->rx_closed))
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
 		channel_ignore(channel);
 	if (how != SHUT_RD) {
 		channel->tx_shut = true;
-		channel_mark_due(channel);
+		if (channel->set)
+			channel_mark_due(channel);
 		/* Nobody may call again to send what found no room. */
 		(void)linger(
 			&sock_ctx(sock)->driver, shutdown_is_over, channel, linger_deadline(sock));

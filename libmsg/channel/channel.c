@@ -7,14 +7,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-void channel_set_init(
+/* ---- accounts --------------------------------------------------------------------------- */
+
+/* As many as domains have a link to this application: the host's domains at most. */
+static struct account *account_find(struct pool *pool, uint16_t domid)
+{
+	struct account *account;
+
+	TAILQ_FOREACH (account, &pool->accounts, entry) {
+		if (account->domid == domid)
+			return account;
+	}
+	return NULL;
+}
+
+static struct account *account_ref(struct pool *pool, uint16_t domid)
+{
+	struct account *account = account_find(pool, domid);
+
+	if (!account) {
+		account = calloc(1, sizeof(*account));
+		if (!account)
+			return NULL;
+		account->domid = domid;
+		TAILQ_INIT(&account->dead);
+		TAILQ_INSERT_TAIL(&pool->accounts, account, entry);
+	}
+	account->n_refs++;
+	return account;
+}
+
+static void account_unref(struct pool *pool, struct account *account)
+{
+	if (--account->n_refs)
+		return;
+	assert(!account->held && !account->promised && !account->n_closing);
+	TAILQ_REMOVE(&pool->accounts, account, entry);
+	free(account);
+}
+
+/* ---- channels --------------------------------------------------------------------------- */
+
+int channel_set_init(
 	struct channel_set *set, struct transport *transport, struct pool *pool, bool up)
 {
-	*set = (struct channel_set){.transport = transport, .pool = pool, .up = up};
+	struct account *account = account_ref(pool, transport->peer_domid);
+
+	if (!account)
+		return -ENOMEM;
+	*set = (struct channel_set){
+		.transport = transport, .pool = pool, .account = account, .up = up};
 	/* A waiting sender is woken when two fifths of the ring are free, or all. */
 	set->fragment_min = min_u32(FRAGMENT_MIN, transport->ring_len / 4 - 2 * FRAME_HEADER_SIZE);
 	TAILQ_INIT(&set->due);
 	TAILQ_INIT(&set->blocked);
+	return 0;
+}
+
+void channel_set_fini(struct channel_set *set)
+{
+	account_unref(set->pool, set->account);
 }
 
 struct channel *channel_find(const struct channel_set *set, uint32_t number)
@@ -39,6 +91,18 @@ static void channel_set_state(struct channel *channel, enum channel_state state)
 	channel->state = state;
 }
 
+/* The application of the end that connected has left, and the other end does not say CLOSE. */
+static bool channel_is_closing(const struct channel *channel)
+{
+	return channel->state == CHANNEL_CLOSING && !channel->listener_handle;
+}
+
+static void count_closing(struct channel *channel, int by)
+{
+	channel->account->n_closing += (uint32_t)by;
+	channel->set->n_closing += (uint32_t)by;
+}
+
 struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
@@ -47,6 +111,7 @@ struct channel *channel_new(struct channel_set *set, uint32_t number, bool liste
 		return NULL;
 	channel->set = set;
 	channel->pool = set->pool;
+	channel->account = set->account;
 	channel->number = number;
 	channel->state = CHANNEL_OPEN;
 	STAILQ_INIT(&channel->in);
@@ -56,12 +121,17 @@ struct channel *channel_new(struct channel_set *set, uint32_t number, bool liste
 	channel->maxmsg = channel->maxmsg_told = channel->tx_maxmsg = MESSAGE_MAX_DEFAULT;
 	channel->tx_credit = channel->rx_window = CREDIT_INITIAL;
 	channel->rx_limit = listener_end ? CREDIT_INITIAL : 2 * CREDIT_INITIAL;
+	channel->rx_free = FREE_FRAMES;
+	channel->tx_limits = LIMIT_FRAMES;
 	HASH_ADD(hh, set->by_number, number, sizeof(channel->number), channel);
 	if (!hash_added(&channel->hh)) {
 		free(channel);
 		return NULL;
 	}
+	set->account->n_refs++;
+	set->account->promised += channel->rx_limit;
 	set->pool->promised += channel->rx_limit;
+	channel_charge(channel, sizeof(*channel) + MALLOC_COST);
 	/*
 	 * The end that connected doubles the credit at once, and so says something. The other end
 	 * keeps silent until it has heard that: only then is the number certain to be known at the
@@ -74,19 +144,30 @@ struct channel *channel_new(struct channel_set *set, uint32_t number, bool liste
 	return channel;
 }
 
-uint64_t channel_held(const struct channel *channel)
+uint64_t channel_set_held(const struct channel_set *set)
 {
-	uint64_t held = channel->partial ? channel->partial->len : 0;
-	const struct msg_buf *buf;
+	uint64_t held = 0;
 
-	STAILQ_FOREACH (buf, &channel->in, entry)
-		held += buf->len;
+	for (const struct channel *channel = set->by_number; channel; channel = channel->hh.next)
+		held += channel->held;
 	return held;
 }
 
+bool channel_discard(struct channel *channel, uint32_t most, uint32_t *ret_n)
+{
+	uint32_t n = 0;
+
+	while (n < most && !STAILQ_EMPTY(&channel->in)) {
+		free(channel_take_first(channel));
+		n++;
+	}
+	*ret_n = n;
+	return STAILQ_EMPTY(&channel->in);
+}
+
 /*
- * Takes a channel out of its set. Its received messages stay readable, and count no more: they
- * cannot grow, and an application that wants them gone closes the socket.
+ * Takes a channel out of its set. Its received messages stay readable, and charged: a domain gets
+ * no further memory by having its links reset.
  */
 static void channel_unlink(struct channel *channel)
 {
@@ -94,19 +175,22 @@ static void channel_unlink(struct channel *channel)
 
 	if (!set)
 		return;
-	channel->pool->held -= channel_held(channel);
+	if (channel_is_closing(channel))
+		count_closing(channel, -1);
+	channel->account->promised -= channel->rx_limit;
 	channel->pool->promised -= channel->rx_limit;
 	channel_unqueue(channel);
 	if (set->last == channel)
 		set->last = NULL;
 	HASH_DEL(set->by_number, channel);
 	channel->set = NULL;
+	TAILQ_INSERT_TAIL(&channel->account->dead, channel, entry_dead);
 }
 
 void channel_drop_partial(struct channel *channel)
 {
-	if (channel->partial && channel->set)
-		channel->pool->held -= channel->partial->len;
+	if (channel->partial)
+		channel_uncharge(channel, msg_buf_charge(channel->partial->len));
 	free(channel->partial);
 	channel->partial = NULL;
 	channel->direct = false;
@@ -114,18 +198,18 @@ void channel_drop_partial(struct channel *channel)
 
 void channel_free(struct channel *channel)
 {
-	struct msg_buf *buf;
+	uint32_t n;
 
 	assert(!channel->sock && !channel->listener);
 	channel_unlink(channel);
 	if (channel->changed)
 		TAILQ_REMOVE(&channel->pool->changed, channel, entry_changed);
 	channel_drop_partial(channel);
-	while ((buf = STAILQ_FIRST(&channel->in))) {
-		STAILQ_REMOVE_HEAD(&channel->in, entry);
-		free(buf);
-	}
+	(void)channel_discard(channel, UINT32_MAX, &n); /* a window of messages at most */
 	channel_drop_out(channel);
+	channel_uncharge(channel, channel->held);
+	TAILQ_REMOVE(&channel->account->dead, channel, entry_dead);
+	account_unref(channel->pool, channel->account);
 	free(channel->why);
 	free(channel);
 }
@@ -149,7 +233,13 @@ void channel_close(struct channel *channel, enum close_reason reason)
 		return;
 	}
 	channel_set_state(channel, CHANNEL_CLOSING);
+	if (channel_is_closing(channel))
+		count_closing(channel, 1);
 	channel->close_reason = reason;
+	if (channel->rx_closed && channel->tx_closed) {
+		channel_finish(channel);
+		return;
+	}
 	if (reason == CLOSE_RESET)
 		channel_drop_out(channel);
 	channel_mark_due(channel);
@@ -157,7 +247,11 @@ void channel_close(struct channel *channel, enum close_reason reason)
 
 void channel_finish(struct channel *channel)
 {
-	channel_set_state(channel, CHANNEL_FINISHED);
+	assert(channel->rx_closed && channel->tx_closed);
+	if (channel_is_closing(channel))
+		count_closing(channel, -1);
+	if (channel->state != CHANNEL_OPEN)
+		channel_set_state(channel, CHANNEL_FINISHED);
 	channel_changed(channel);
 }
 

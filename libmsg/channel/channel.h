@@ -17,10 +17,17 @@
 #include "libmsg/transport/transport.h"
 
 /*
- * Unread data that all peers of an application may make it hold, in bytes: past it, the link that
- * holds most is reset.
+ * Memory that all peers of an application may make it hold, in bytes: past it, the domain that
+ * holds most loses the link that holds most.
  */
 #define CHANNEL_BUDGET (256U << 20)
+/* One domain's share of it: others have room, whatever one domain does. */
+#define ACCOUNT_BUDGET (CHANNEL_BUDGET / 2)
+/*
+ * The memory that an object takes beside its own size: glibc's malloc puts 8 bytes before an object
+ * and rounds up to 16, which is 23 bytes at most. A message of one byte counts 49.
+ */
+#define MALLOC_COST 24U
 /* A balance past this is a violation (PROTOCOL.md, section 4). */
 #define CREDIT_BALANCE_MAX (1U << 31)
 /* A fragment below this is not worth a frame while more of its message is to come. */
@@ -34,6 +41,12 @@ struct msg_buf {
 	uint32_t cost; /* credit that it holds */
 	uint8_t data[];
 };
+
+/* A message of len bytes takes so much of the budget. */
+static inline uint32_t msg_buf_charge(uint32_t len)
+{
+	return (uint32_t)sizeof(struct msg_buf) + len + MALLOC_COST;
+}
 
 STAILQ_HEAD(buf_queue, msg_buf);
 
@@ -51,6 +64,8 @@ struct reader {
 struct channel_set {
 	struct transport *transport;	    /* borrowed from the link */
 	struct pool *pool;		    /* borrowed from the application */
+	struct account *account;	    /* ref: of the domain at the other end */
+	uint32_t n_closing;		    /* of account->n_closing */
 	struct channel *by_number;	    /* hash; owned */
 	struct channel *last;		    /* the channel of the last frame; borrowed */
 	struct channel_list due;	    /* channels that have something to send now; borrowed */
@@ -65,7 +80,7 @@ enum channel_state {
 	CHANNEL_OPEN = 1,
 	CHANNEL_CLOSING,  /* no socket any more: sends what is left, then CLOSE; waits for CLOSE */
 	CHANNEL_FINISHED, /* both ends have said CLOSE: msgd is to be told, then it is freed */
-	CHANNEL_DEAD,	  /* its link is gone, and it is in no set any more */
+	CHANNEL_DEAD,	  /* it is in no set any more: its link is gone, or both have said CLOSE */
 };
 
 /*
@@ -76,6 +91,8 @@ enum channel_state {
 struct channel {
 	struct channel_set *set;   /* borrowed; NULL when DEAD */
 	struct pool *pool;	   /* borrowed */
+	struct account *account;   /* ref */
+	uint64_t held;		   /* of account->held: this object and its private messages */
 	struct msg_sock *sock;	   /* borrowed: the socket, or NULL: not accepted, or closed */
 	struct msg_sock *listener; /* borrowed: in its backlog; NULL otherwise */
 	uint32_t number;	   /* key in set->by_number */
@@ -108,6 +125,7 @@ struct channel {
 	bool limit_due;	      /* a LIMIT frame is to be sent */
 	bool credit_due;      /* a CREDIT frame is to be sent ... */
 	bool credit_late;     /* ... for which there was no room: the other end may sleep for it */
+	uint32_t rx_free;     /* frames without credit that the other end may still send */
 	bool rx_closed;	      /* CLOSE came */
 	bool rx_shut;	      /* SHUTDOWN came: no more data */
 	bool rx_ignore;	      /* SHUT_RD here */
@@ -116,6 +134,7 @@ struct channel {
 	/* sending */
 	uint32_t tx_credit;
 	uint32_t tx_maxmsg;   /* the other end's */
+	uint32_t tx_limits;   /* LIMIT frames that this end may still send */
 	struct buf_queue out; /* messages accepted and not, or not wholly, sent */
 	bool tx_open;	      /* false: a listener's end that has heard nothing yet may not send */
 	bool tx_shut;	      /* SHUT_WR here */
@@ -129,13 +148,17 @@ struct channel {
 	TAILQ_ENTRY(channel) entry_blocked;
 	TAILQ_ENTRY(channel) entry_changed;
 	TAILQ_ENTRY(channel) entry_backlog;
+	TAILQ_ENTRY(channel) entry_dead; /* in account->dead, while it has no set */
 	UT_hash_handle hh;
 };
 
 /* ---- channel.c: birth and end ----------------------------------------------------------- */
 
-void channel_set_init(
+/* -ENOMEM. */
+int channel_set_init(
 	struct channel_set *set, struct transport *transport, struct pool *pool, bool up);
+/* The set has no channel any more. */
+void channel_set_fini(struct channel_set *set);
 
 /* NULL: out of memory. listener_end: this end did not connect. */
 struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end);
@@ -151,15 +174,56 @@ void channel_close(struct channel *channel, enum close_reason reason);
 void channel_reset(struct channel *channel, int error, const char *why);
 /* This end cannot go on: nothing more is received, and its application sees the error. */
 void channel_fail(struct channel *channel, int error, const char *why);
-/* Both ends have said CLOSE. For channel/ alone. */
+/* Both ends have said CLOSE: the pass is to tell msgd. For channel/ alone. */
 void channel_finish(struct channel *channel);
+/*
+ * Both ends have said CLOSE, while an application has this end still, which is in no backlog: its
+ * number is free, and there is nothing but unread messages to it.
+ */
+static inline bool channel_is_over(const struct channel *channel)
+{
+	return channel->state == CHANNEL_OPEN && channel->set && channel->rx_closed &&
+	       channel->tx_closed && !channel->listener;
+}
 /* Drops a message of which frames are missing; all that waits to be sent. For channel/ alone. */
 void channel_drop_partial(struct channel *channel);
 void channel_drop_out(struct channel *channel);
 /* A receive, a send or a poll may find something else than before. */
 void channel_changed(struct channel *channel);
-/* Bytes in the channel's private memory, and bytes announced for it. */
-uint64_t channel_held(const struct channel *channel);
+/*
+ * Throws messages away that nobody has read, `most` of them at most. True: none is left. Returns
+ * their number in *ret_n.
+ */
+bool channel_discard(struct channel *channel, uint32_t most, uint32_t *ret_n);
+/* The memory that the set's channels hold: LINK_CHANNELS_MAX of them are looked at, at most. */
+uint64_t channel_set_held(const struct channel_set *set);
+
+/* Charges memory to the peer's domain. */
+static inline void channel_charge(struct channel *channel, uint64_t bytes)
+{
+	channel->held += bytes;
+	channel->account->held += bytes;
+	channel->pool->held += bytes;
+}
+
+/* Memory that was charged is free again. */
+static inline void channel_uncharge(struct channel *channel, uint64_t bytes)
+{
+	channel->held -= bytes;
+	channel->account->held -= bytes;
+	channel->pool->held -= bytes;
+}
+
+/* The message at the head of the queue, taken out of it and no longer charged. */
+static inline struct msg_buf *channel_take_first(struct channel *channel)
+{
+	struct msg_buf *buf = STAILQ_FIRST(&channel->in);
+
+	STAILQ_REMOVE_HEAD(&channel->in, entry);
+	channel_uncharge(channel, msg_buf_charge(buf->len));
+	return buf;
+}
+
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */
 short channel_events(const struct channel *channel, short asked);
 
@@ -205,8 +269,8 @@ void channel_block(struct channel *channel);
 void channel_unqueue(struct channel *channel);
 /* The first channel that has something to send, taken off the list. NULL: none. */
 struct channel *channel_next_due(struct channel_set *set);
-/* Room appeared: all that waited for it is due. */
-void channel_set_room(struct channel_set *set);
+/* Room appeared: the first `most` channels that waited for it are due. */
+void channel_set_room(struct channel_set *set, unsigned most);
 /*
  * Sends what is due: queued messages, credit, SHUTDOWN, CLOSE. 0: nothing is left, but for want of
  * credit. -EAGAIN: room lacks. Else the transport failed, as ops->put says.

@@ -9,6 +9,19 @@
 /* The most credit that is given ahead for the rest of one message. */
 #define REST_CREDIT_MAX (256U * 1024U)
 
+/* A reader that keeps up has so much, whatever else was promised: it does not let data lie. */
+#define WINDOW_ALWAYS (128U * 1024U)
+
+/*
+ * Whether so much more may be promised: a domain gets as much as it leaves to others, so that idle
+ * channels of some domains keep nobody else's windows small.
+ */
+static bool channel_may_promise(const struct channel *channel, uint32_t more)
+{
+	return channel->account->promised + channel->pool->promised + 2 * (uint64_t)more <=
+	       CHANNEL_BUDGET;
+}
+
 /*
  * A reader that keeps up is worth more: the window doubles, to two of its messages at least, while
  * the application can promise it.
@@ -16,12 +29,14 @@
 static void channel_grow(struct channel *channel, uint32_t read)
 {
 	uint32_t limit = min_u32(channel->rx_max, 2 * max_u32(channel->rx_limit, read));
-	struct pool *pool = channel->pool;
 
-	if (limit <= channel->rx_limit ||
-		pool->promised + limit - channel->rx_limit > CHANNEL_BUDGET / 2)
+	if (limit > WINDOW_ALWAYS && limit > channel->rx_limit &&
+		!channel_may_promise(channel, limit - channel->rx_limit))
+		limit = WINDOW_ALWAYS;
+	if (limit <= channel->rx_limit)
 		return;
-	pool->promised += limit - channel->rx_limit;
+	channel->account->promised += limit - channel->rx_limit;
+	channel->pool->promised += limit - channel->rx_limit;
 	channel->rx_limit = limit;
 }
 

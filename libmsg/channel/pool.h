@@ -19,10 +19,29 @@ struct channel_set;
 TAILQ_HEAD(channel_list, channel);
 TAILQ_HEAD(channel_set_list, channel_set);
 
+/*
+ * The sums of one peer domain, whatever processes, links and channels it has: a domain that makes
+ * this application hold much is charged for it, and nobody else. Channels whose link is gone count
+ * until their application has closed them.
+ */
+struct account {
+	TAILQ_ENTRY(account) entry;
+	uint32_t n_refs;	  /* links and channels that hold it; freed with the last */
+	uint16_t domid;		  /* of the peers */
+	uint64_t held;		  /* bytes of its channels and of the messages in private memory */
+	uint64_t promised;	  /* sum of the channels' rx_limit, while their link stands */
+	uint32_t n_closing;	  /* channels that this end connected and closed, not the other */
+	uint64_t unanswered_ns;	  /* when they were seen to be too many; 0: they are not */
+	struct channel_list dead; /* without a link, that wait for their application; borrowed */
+};
+
+TAILQ_HEAD(account_list, account);
+
 struct pool {
-	uint64_t held;		     /* bytes in private buffers of channels whose link stands */
-	uint64_t promised;	     /* sum of the channels' rx_limit */
-	struct channel_list changed; /* channels that a socket may want to look at; borrowed */
+	uint64_t held;		      /* sum of the accounts' */
+	uint64_t promised;	      /* likewise */
+	struct account_list accounts; /* of domains that have a link or channel; owned */
+	struct channel_list changed;  /* channels that a socket may want to look at; borrowed */
 	struct channel_set_list
 		due; /* sets in which some channel has something to send; borrowed */
 	bool marked; /* there is work for the pass */
@@ -39,6 +58,7 @@ static inline void pool_rearm(struct pool *pool)
 static inline void pool_init(struct pool *pool)
 {
 	*pool = (struct pool){0};
+	TAILQ_INIT(&pool->accounts);
 	TAILQ_INIT(&pool->changed);
 	TAILQ_INIT(&pool->due);
 }

@@ -28,7 +28,8 @@ static enum channel_outcome message_begin(struct channel *channel, uint32_t len)
 		channel->direct_done = channel->direct_cost = 0;
 		return CHANNEL_TAKEN;
 	}
-	if (channel->pool->held + len > CHANNEL_BUDGET) {
+	if (channel->pool->held + msg_buf_charge(len) > CHANNEL_BUDGET ||
+		channel->account->held + msg_buf_charge(len) > ACCOUNT_BUDGET) {
 		channel->set->breach = "more unread data than this application holds";
 		return CHANNEL_OVER_BUDGET;
 	}
@@ -37,7 +38,7 @@ static enum channel_outcome message_begin(struct channel *channel, uint32_t len)
 		channel->set->breach = "out of memory for a message";
 		return CHANNEL_NO_MEMORY;
 	}
-	channel->pool->held += len;
+	channel_charge(channel, msg_buf_charge(len));
 	*channel->partial = (struct msg_buf){.len = len};
 	return CHANNEL_TAKEN;
 }
@@ -64,6 +65,7 @@ static void data_direct(struct channel *channel, const struct frame *frame)
 	struct transport *transport = channel->set->transport;
 	uint32_t left = frame->len, off = 0;
 
+	/* As many pieces as the reader's memory has. */
 	while (left) {
 		size_t n;
 		void *piece = cursor_next(&channel->direct_cursor, left, &n);
@@ -95,17 +97,58 @@ static void data_private(struct channel *channel, const struct frame *frame)
 		channel_give(channel);
 }
 
-/* NULL: the frame may come now. Else what is wrong with it. */
-static const char *data_breach(const struct channel *channel, const struct frame *frame)
+/*
+ * Whether a message of len bytes, of which `done` have come at a cost of `cost`, comes in more
+ * fragments than it needs. The credit for a message under way is given ahead: it must not pay for
+ * fragments without end.
+ */
+static bool is_shredded(const struct channel *channel, uint32_t len, uint32_t done, uint32_t cost)
 {
-	uint32_t rest;
+	uint32_t n_fragments = (cost - done) / FRAME_CHARGE;
 
+	return n_fragments > len / channel->set->fragment_min + FRAGMENTS_SPARE;
+}
+
+static const char *fragment_breach(const struct channel *channel, const struct frame *frame)
+{
+	uint32_t len, done, cost, rest;
+
+	if (channel->direct) {
+		len = channel->direct_len;
+		done = channel->direct_done;
+		cost = channel->direct_cost;
+	} else if (channel->partial) {
+		len = channel->partial->len;
+		done = channel->partial->done;
+		cost = channel->partial->cost;
+	} else {
+		return "a message without a start";
+	}
+	rest = len - done;
+	if (frame->len > rest || ((frame->flags & FRAME_LAST) && frame->len < rest))
+		return "fragments that do not add up to the message";
+	if (is_shredded(channel, len, done, cost))
+		return "a message in more fragments than it needs";
+	return NULL;
+}
+
+/* The rule that data breaks which nobody will read; NULL: none. */
+static const char *unread_data_breach(const struct channel *channel, const struct frame *frame)
+{
 	if (channel->rx_shut)
 		return "data after the channel's end";
 	if (frame->len + FRAME_CHARGE > channel->rx_window)
 		return "more data than the credit given";
-	if (channel->rx_ignore)
-		return NULL;
+	return NULL;
+}
+
+/* NULL: the frame may come now. Else what is wrong with it. */
+static const char *data_breach(const struct channel *channel, const struct frame *frame)
+{
+	const char *breach = unread_data_breach(channel, frame);
+
+	if (breach || channel->rx_ignore)
+		return breach;
 	if (frame->flags & FRAME_FIRST) {
 		if (channel->direct || channel->partial)
 			return "a message inside a message";
@@ -113,16 +156,28 @@ static const char *data_breach(const struct channel *channel, const struct frame
 			return "a message longer than this end takes";
 		return NULL; /* frame_decode has compared its own two lengths */
 	}
-	if (channel->direct) {
-		rest = channel->direct_len - channel->direct_done;
-	} else if (channel->partial) {
-		rest = channel->partial->len - channel->partial->done;
-	} else {
-		return "a message without a start";
-	}
-	if (frame->len > rest || ((frame->flags & FRAME_LAST) && frame->len < rest))
-		return "fragments that do not add up to the message";
-	return NULL;
+	return fragment_breach(channel, frame);
+}
+
+/* Data for an end that its application has closed: it is dropped, and costs the credit given. */
+static enum channel_outcome frame_data_unread(struct channel *channel, const struct frame *frame)
+{
+	const char *breach = unread_data_breach(channel, frame);
+
+	if (breach)
+		return violation(channel, breach);
+	channel->rx_window -= frame->len + FRAME_CHARGE;
+	return CHANNEL_TAKEN;
+}
+
+/* The other end has said something that cost it something: this end may send LIMIT again. */
+static void hear(struct channel *channel)
+{
+	if (channel->tx_limits >= LIMIT_FRAMES)
+		return;
+	channel->tx_limits++;
+	if (channel->limit_due)
+		channel_mark_due(channel);
 }
 
 static enum channel_outcome frame_data(struct channel *channel, const struct frame *frame)
@@ -130,7 +185,7 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 	const char *breach;
 
 	if (channel->state != CHANNEL_OPEN)
-		return CHANNEL_TAKEN; /* nobody will read it */
+		return frame_data_unread(channel, frame);
 	breach = data_breach(channel, frame);
 	if (breach)
 		return violation(channel, breach);
@@ -141,6 +196,7 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 			return outcome;
 	}
 	channel->rx_window -= frame->len + FRAME_CHARGE;
+	hear(channel);
 	if (channel->rx_quiet && channel_credit_is_low(channel)) {
 		channel->rx_quiet = 0;
 		channel->set->transport->bell_due = true;
@@ -154,11 +210,25 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 	return CHANNEL_TAKEN;
 }
 
+/* A frame that costs no credit; the frames that this end sends pay for it. */
+static bool take_free(struct channel *channel)
+{
+	if (!channel->rx_free)
+		return false;
+	channel->rx_free--;
+	return true;
+}
+
 static enum channel_outcome frame_credit(struct channel *channel, const struct frame *frame)
 {
 	if (channel->tx_credit + (uint64_t)frame->arg > CREDIT_BALANCE_MAX)
 		return violation(channel, "credit beyond reason");
+	if (!take_free(channel))
+		return violation(channel, "more frames of credit than there was data");
 	channel->tx_credit += frame->arg;
+	hear(channel);
+	if (channel->tx_closed)
+		return CHANNEL_TAKEN; /* this end has nothing left to send */
 	if (STAILQ_EMPTY(&channel->out))
 		channel_changed(channel);
 	else
@@ -170,6 +240,14 @@ static enum channel_outcome frame_credit(struct channel *channel, const struct f
 static bool inside_message(const struct channel *channel)
 {
 	return channel->state == CHANNEL_OPEN && (channel->direct || channel->partial);
+}
+
+static enum channel_outcome frame_limit(struct channel *channel, const struct frame *frame)
+{
+	if (!take_free(channel))
+		return violation(channel, "more limits than there was data");
+	channel->tx_maxmsg = frame->arg;
+	return CHANNEL_TAKEN;
 }
 
 static enum channel_outcome frame_shutdown(struct channel *channel)
@@ -194,8 +272,8 @@ static enum channel_outcome frame_close(struct channel *channel, const struct fr
 		channel_changed(channel);
 	else if (channel->tx_closed)
 		channel_finish(channel);
-	else
-		channel_mark_due(channel);
+	if (!channel->tx_closed)
+		channel_mark_due(channel); /* the answer waits for no application */
 	return CHANNEL_TAKEN;
 }
 
@@ -208,8 +286,6 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 		channel->tx_open = true;
 		channel_mark_due(channel);
 	}
-	if (channel->tx_closed && frame->type != FRAME_CLOSE)
-		return CHANNEL_TAKEN; /* sent before our CLOSE arrived there */
 	switch (frame->type) {
 	case FRAME_DATA:
 		return frame_data(channel, frame);
@@ -218,8 +294,7 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 	case FRAME_SHUTDOWN:
 		return frame_shutdown(channel);
 	case FRAME_LIMIT:
-		channel->tx_maxmsg = frame->arg;
-		return CHANNEL_TAKEN;
+		return frame_limit(channel, frame);
 	case FRAME_CLOSE:
 		return frame_close(channel, frame);
 	default:
@@ -242,7 +317,7 @@ int channel_leave_reader(struct channel *channel)
 		cursor_init(&from, channel->reader->iov, channel->reader->n_iov);
 		cursor_read(&from, buf->data, buf->done);
 		channel->rx_held += buf->cost;
-		channel->pool->held += buf->len;
+		channel_charge(channel, msg_buf_charge(buf->len));
 		channel->partial = buf;
 		channel->direct = false;
 	}

@@ -58,11 +58,11 @@ static void channel_unblock(struct channel *channel)
 	channel->blocked = false;
 }
 
-void channel_set_room(struct channel_set *set)
+void channel_set_room(struct channel_set *set, unsigned most)
 {
 	struct channel *channel;
 
-	while ((channel = TAILQ_FIRST(&set->blocked))) {
+	while (most-- && (channel = TAILQ_FIRST(&set->blocked))) {
 		channel_unblock(channel);
 		channel_mark_due(channel);
 		channel_changed(channel);
@@ -103,6 +103,13 @@ bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret
 	return false;
 }
 
+/* A frame that pays for one of the other end's that costs no credit. */
+static void pay_free(struct channel *channel)
+{
+	if (channel->rx_free < FREE_FRAMES)
+		channel->rx_free++;
+}
+
 /* Sends one more fragment and adds its length to *done. As transport_ops.put. */
 static int send_fragment(
 	struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done, bool more)
@@ -128,6 +135,7 @@ static int send_fragment(
 		return r;
 	channel->tx_inside = !(frame.flags & FRAME_LAST);
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
+	pay_free(channel);
 	*done += frame.len;
 	return 0;
 }
@@ -137,13 +145,17 @@ int channel_send(
 {
 	int r;
 
+	/* Each fragment has FRAGMENT_MIN bytes or a quarter of the ring, but for the last. */
 	do {
 		r = send_fragment(channel, cursor, len, done, more);
 	} while (r == 0 && *done < len);
 	return r;
 }
 
-/* 0: all is sent, or credit lacks, of which a CREDIT frame will tell. */
+/*
+ * 0: all is sent, or credit lacks, of which a CREDIT frame will tell. The queue has the rest of one
+ * message, or what a socket that does not block has accepted: no peer makes it longer.
+ */
 static int flush_messages(struct channel *channel)
 {
 	struct msg_buf *buf;
@@ -200,6 +212,7 @@ static int put_credit(struct channel *channel, uint32_t bytes)
 	if (r < 0)
 		return r;
 	transport->bell_due = wake;
+	pay_free(channel);
 	channel->rx_window += bytes;
 	channel->rx_quiet = wake ? 0 : channel->rx_quiet + bytes;
 	return 0;
@@ -227,11 +240,12 @@ static int flush_limit(struct channel *channel)
 {
 	int r;
 
-	if (!channel->limit_due)
+	if (!channel->limit_due || !channel->tx_limits)
 		return 0;
 	r = put_bare(channel, FRAME_LIMIT, channel->maxmsg);
 	if (r < 0)
 		return r;
+	channel->tx_limits--;
 	channel->limit_due = false;
 	channel->maxmsg_told = max_u32(channel->maxmsg_told, channel->maxmsg);
 	return 0;
@@ -273,6 +287,14 @@ static int flush_close(struct channel *channel)
 	return 0;
 }
 
+/* The channel's last frames, once no message is left. */
+static int flush_end(struct channel *channel)
+{
+	/* The other end's CLOSE is answered at once: no application keeps its quota from it. */
+	return channel->state == CHANNEL_OPEN && !channel->rx_closed ? flush_shutdown(channel)
+								     : flush_close(channel);
+}
+
 int channel_flush(struct channel *channel)
 {
 	bool open = channel->state == CHANNEL_OPEN;
@@ -280,6 +302,7 @@ int channel_flush(struct channel *channel)
 
 	if (!channel->tx_open)
 		return 0;
+	open = open && !channel->tx_closed;
 	if (open)
 		r = flush_credit(channel);
 	if (r == 0 && open)
@@ -289,5 +312,5 @@ int channel_flush(struct channel *channel)
 	r = flush_messages(channel);
 	if (r < 0 || !STAILQ_EMPTY(&channel->out))
 		return r;
-	return open ? flush_shutdown(channel) : flush_close(channel);
+	return flush_end(channel);
 }

@@ -313,6 +313,7 @@ void control_take(struct control *control)
 	 * so it is taken in before HELLO, after which only the new msgd writes.
 	 */
 	epoch = atomic_load_explicit(&control->page->epoch, memory_order_acquire);
+	/* As much as msgd writes: all trust it, and it bounds what a guest can make it say. */
 	while ((r = control_ring_receive(&control->ring, &message, &decoded, &reason)) > 0) {
 		if (decoded == 0)
 			control_handle(control, &message);

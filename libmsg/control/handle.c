@@ -49,6 +49,40 @@ static void handle_status(struct control *control, const struct control_message 
 	request_done(control, request, status->error, status->reason);
 }
 
+/*
+ * Channels with the link's domain, of whatever processes, that this application has closed and the
+ * other end has not. An end answers CLOSE when it next takes frames in, whatever its application
+ * does, and so many of them show that it will not; they use this domain's quota up.
+ */
+static bool closes_pile_up(struct control *control, struct account *account)
+{
+	uint64_t now_ns;
+
+	if (account->n_closing <= CLOSES_UNANSWERED) {
+		account->unanswered_ns = 0;
+		return false;
+	}
+	now_ns = control->hv->ops->now_ns(control->hv);
+	if (!account->unanswered_ns)
+		account->unanswered_ns = now_ns;
+	return now_ns - account->unanswered_ns > CLOSES_UNANSWERED_NS;
+}
+
+/* Ends that link of the account which has the most of them: msgd frees their numbers with it. */
+static void end_unanswered(struct control *control, const struct account *account)
+{
+	struct link *most = NULL;
+
+	/* As many as processes have a link to this one. */
+	for (struct link *l = control->links->by_end; l; l = l->hh.next) {
+		if (l->channels.account == account && link_is_up(l) &&
+			(!most || l->channels.n_closing > most->channels.n_closing))
+			most = l;
+	}
+	if (most)
+		link_end(most, LINK_VIOLATED, "channels that were closed are never closed there");
+}
+
 static void handle_connected(struct control *control, const struct control_message *message)
 {
 	const struct control_connected *connected = &message->connected;
@@ -56,9 +90,13 @@ static void handle_connected(struct control *control, const struct control_messa
 	struct link *link = link_find(control->links, connected->end);
 	struct channel *channel;
 
+	if (link && closes_pile_up(control, link->channels.account))
+		end_unanswered(control, link->channels.account);
 	if (!link || !link_is_up(link) || channel_find(&link->channels, connected->channel)) {
 		if (request)
-			request_done(control, request, ECONNRESET, "the other process went away");
+			request_done(control, request, ECONNRESET,
+				link && link->state == LINK_ENDING ? link->reason
+								   : "the other process went away");
 		return;
 	}
 	channel = channel_new(&link->channels, connected->channel, false);
@@ -169,7 +207,9 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel = link ? channel_find(&link->channels, message->channel) : NULL;
 
-	if (channel && (channel->state != CHANNEL_OPEN || !channel->rx_closed))
+	/* One that the other end has closed ends by itself, once this end has answered. */
+	if (channel &&
+		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed))
 		channel_reset(channel, ECONNRESET, why);
 }
 

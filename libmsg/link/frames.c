@@ -38,10 +38,28 @@ static enum link_outcome outcome_of(enum channel_outcome outcome)
 	}
 }
 
-/*
- * A turn ends after as many bytes of frames as the ring holds: a peer that goes on writing does not
- * decide how long this takes.
- */
+/* A frame's part of a turn (LINK_TURN). */
+static int32_t frame_cost(const struct frame *frame)
+{
+	if (frame->type != FRAME_DATA)
+		return TURN_COST_BARE;
+	return TURN_COST_DATA + (int32_t)frame->len + TURN_COST_LEN(frame->arg);
+}
+
+/* A frame that is there, unless the turn is over. 0: none is. Messages of strangers cost, too. */
+static int peek(struct link *link)
+{
+	int r;
+
+	while ((r = link->transport->ops->peek(link->transport)) == TRANSPORT_DROPPED) {
+		link->turn -= TURN_COST_BARE;
+		if (link->turn <= 0)
+			break;
+	}
+	return r;
+}
+
+/* A peer that goes on writing does not decide how long this takes: the turn does. */
 enum link_outcome link_receive(struct link *link, struct channel *until)
 {
 	struct transport *transport = link->transport;
@@ -51,8 +69,7 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 	for (;;) {
 		struct channel *channel = set->last;
 		enum channel_outcome outcome;
-		uint32_t size;
-		int r = transport->ops->peek(transport);
+		int r = peek(link);
 
 		if (r == 0)
 			return LINK_EMPTY;
@@ -60,17 +77,16 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 			set->breach = "a frame that makes no sense";
 			return LINK_VIOLATION;
 		}
+		if (link->turn <= 0)
+			return LINK_TURN_OVER;
 		if (!channel || channel->number != transport->frame.channel)
 			channel = find_channel(link);
 		if (!channel)
 			return LINK_UNKNOWN;
-		size = FRAME_HEADER_SIZE + round_up16(transport->frame.len);
-		if (size > link->turn)
-			return LINK_TURN_OVER;
 		outcome = channel_frame(channel, &transport->frame);
 		if (outcome != CHANNEL_TAKEN)
 			return outcome_of(outcome);
-		link->turn -= size;
+		link->turn -= frame_cost(&transport->frame);
 		next_frame(transport);
 		if (until && (!STAILQ_EMPTY(&until->in) || (read && !until->reader)))
 			return LINK_SERVED;
@@ -81,6 +97,8 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 
 void link_skip(struct link *link)
 {
+	link->turn -= TURN_COST_BARE;
+	link->n_skipped++;
 	next_frame(link->transport);
 	if (link->state == LINK_SYNCED)
 		link_set_state(link, LINK_UP);
@@ -111,6 +129,7 @@ int link_push(struct link *link)
 	return r < 0;
 }
 
+/* Of those that are due now: a peer makes one channel due by a frame, the application many. */
 static void flush_marked(struct link *link)
 {
 	struct channel *channel;
@@ -137,15 +156,20 @@ bool link_want_room(struct link *link, uint32_t want)
 }
 
 /*
- * The event for the blocked may have been asked for after the room had come: hence one more look.
- * Every pass with room sends something: this ends.
+ * The event for the blocked may have been asked for after the room had come: hence one more look. A
+ * peer that makes room bit by bit has them looked at ROOM_ROUNDS times, then others are served.
  */
 void link_flush(struct link *link)
 {
 	flush_marked(link);
-	while (!TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
-		link_want_room(link, link->channels.fragment_min)) {
-		channel_set_room(&link->channels);
+	for (unsigned i = 0; !TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
+			     link_want_room(link, link->channels.fragment_min);
+		i++) {
+		if (i == ROOM_ROUNDS) {
+			link_look(link);
+			return;
+		}
+		channel_set_room(&link->channels, ROOM_BATCH);
 		flush_marked(link);
 	}
 }
@@ -153,7 +177,7 @@ void link_flush(struct link *link)
 void link_room(struct link *link)
 {
 	link->links->pool->wake = true;
-	channel_set_room(&link->channels);
+	channel_set_room(&link->channels, ROOM_BATCH);
 	link_flush(link);
 }
 

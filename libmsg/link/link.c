@@ -65,6 +65,12 @@ void link_set_armed(struct link *link, bool armed)
 	pool_rearm(link->links->pool);
 }
 
+void link_look(struct link *link)
+{
+	link->look = true;
+	link_set_armed(link, false);
+}
+
 void link_sync(struct link *link, uint32_t request)
 {
 	link_set_state(link, LINK_SYNCING);
@@ -74,7 +80,7 @@ void link_sync(struct link *link, uint32_t request)
 void link_synced(struct link *link)
 {
 	link_set_state(link, LINK_SYNCED);
-	link_set_armed(link, false); /* the driver looks at it */
+	link_look(link);
 }
 
 /* ---- making ----------------------------------------------------------------------------- */
@@ -117,9 +123,13 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 		.uid = uid,
 		.state = state,
 		.transport = transport};
-	channel_set_init(&link->channels, transport, links->pool, link_is_up(link));
+	if (channel_set_init(&link->channels, transport, links->pool, link_is_up(link)) < 0) {
+		free(link);
+		return NULL;
+	}
 	HASH_ADD(hh, links->by_end, end, sizeof(link->end), link);
 	if (!hash_added(&link->hh)) {
+		channel_set_fini(&link->channels);
 		free(link);
 		return NULL;
 	}
@@ -127,6 +137,7 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 		hh_event, links->by_event, &transport->event, sizeof(transport->event), link);
 	if (!hash_added(&link->hh_event)) {
 		HASH_DELETE(hh, links->by_end, link);
+		channel_set_fini(&link->channels);
 		free(link);
 		return NULL;
 	}
@@ -214,6 +225,12 @@ static const struct {
 	[LINK_LEFT] = {0, false},
 };
 
+/* As many as a ring full of the smallest frames takes, even of those that bring nothing. */
+static uint32_t drain_turns(const struct link *link)
+{
+	return 1 + link->transport->ring_len / FRAME_HEADER_SIZE / (LINK_TURN / TURN_COST_BARE);
+}
+
 void link_end(struct link *link, enum link_cause cause, const char *reason)
 {
 	/* This end only saw that the other is gone; msgd says why. */
@@ -226,7 +243,7 @@ void link_end(struct link *link, enum link_cause cause, const char *reason)
 	(void)snprintf(link->reason, sizeof(link->reason), "%s", reason);
 	if (why)
 		return;
-	link->drain = causes[cause].drain && link_is_up(link);
+	link->drain = causes[cause].drain && link_is_up(link) ? drain_turns(link) : 0;
 	link_set_state(link, LINK_ENDING);
 	TAILQ_INSERT_TAIL(&link->links->ending, link, entry);
 	link->links->pool->marked = link->links->pool->wake = true;
@@ -237,11 +254,30 @@ int link_told_error(const struct link *link)
 	return causes[link->cause].told;
 }
 
-void link_bury(struct link *link)
+/* Resets channels, and frees what nobody can read any more. False: there are more. */
+static bool reset_channels(struct link *link)
+{
+	struct channel *channel;
+	uint32_t left = BURY_BATCH;
+
+	while ((channel = link->channels.by_number)) {
+		bool unwanted = link->discard || channel->state != CHANNEL_OPEN;
+		uint32_t n = 0;
+
+		if (!left || (unwanted && !channel_discard(channel, left, &n)))
+			return false;
+		left -= 1 + min_u32(n, left - 1);
+		channel_reset(channel, ECONNRESET, link->reason);
+	}
+	return true;
+}
+
+bool link_bury(struct link *link)
 {
 	struct links *links = link->links;
-	struct channel *channel, *next;
 
+	if (!reset_channels(link))
+		return false;
 	TAILQ_REMOVE(&links->ending, link, entry);
 	link_set_state(link, LINK_DEAD);
 	link_set_armed(link, true); /* out of the list of the unarmed */
@@ -249,10 +285,8 @@ void link_bury(struct link *link)
 		TAILQ_REMOVE(&links->retrying, link, entry_retrying);
 	HASH_DELETE(hh, links->by_end, link);
 	HASH_DELETE(hh_event, links->by_event, link);
-	HASH_ITER (hh, link->channels.by_number, channel, next) {
-		channel_reset(channel, ECONNRESET, link->reason);
-	}
 	TAILQ_INSERT_TAIL(&links->grave, link, entry);
+	return true;
 }
 
 void links_free_dead(struct links *links)
@@ -262,6 +296,7 @@ void links_free_dead(struct links *links)
 	while ((link = TAILQ_FIRST(&links->grave))) {
 		TAILQ_REMOVE(&links->grave, link, entry);
 		transport_free(link->transport);
+		channel_set_fini(&link->channels);
 		free(link);
 	}
 }

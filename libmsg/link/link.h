@@ -13,6 +13,35 @@
 
 #include "libmsg/channel/channel.h"
 
+/*
+ * A turn: the work that one link may cause before others are served and time limits are looked at.
+ * It is counted in bytes of payload, and all other work as so many bytes as take as long to copy,
+ * about. So a turn is four frames of 64 KiB, 250 small messages, or 32 frames that bring nothing to
+ * a reader (CREDIT and the like, messages of strangers), which a peer with no work for this process
+ * has the most of. It takes some 100 microseconds at worst.
+ */
+#define LINK_TURN (256 * 1024)
+/* A frame of data: to find its channel, and memory for it. */
+#define TURN_COST_DATA 1024
+/* Memory for a message that is larger than its first frame: a part of its length. */
+#define TURN_COST_LEN(len) ((int32_t)((len) / 16))
+/* A frame that brings nothing; frames that are sent in answer, perhaps with an event. */
+#define TURN_COST_BARE	8192
+#define TURN_COST_FLUSH 8192
+/* Links that were looked at get so much in all before anything else is done. */
+#define LINK_ROUND (4 * LINK_TURN)
+
+/* Channels that are tried at once when room appears; and how often, before others are served. */
+#define ROOM_BATCH  64U
+#define ROOM_ROUNDS 8U
+/* Channels that are reset, and messages that are freed, before others are served. */
+#define BURY_BATCH 2048U
+/*
+ * Frames that are skipped on a link that is older than this msgd (PROTOCOL.md 5.1): the first ones
+ * of a backlog of channels.
+ */
+#define LINK_SKIPS_MAX BACKLOG_MAX
+
 enum link_state {
 	LINK_MAKING = 1, /* offered; waits for the other end */
 	LINK_UP,
@@ -54,13 +83,17 @@ struct link {
 	enum link_state state;	     /* changed by link_set_state alone */
 	struct transport *transport; /* owned */
 	struct channel_set channels; /* owned */
-	uint32_t turn;		     /* bytes of frames that may be taken in this turn */
+	int32_t turn;		     /* the rest of LINK_TURN; 0 and below: it is over */
+	uint32_t n_skipped;	     /* frames that were skipped */
 	uint32_t sync;		     /* while SYNCING: the request whose answer is awaited */
 	bool armed;		     /* an event comes with the next frame, or is on its way */
 	bool retrying;		     /* in links->retrying */
-	bool drain;		     /* while ENDING: what lies in the ring is taken in first */
-	enum link_cause cause;	     /* since ENDING */
-	char reason[REASON_SIZE];    /* since ENDING: a sentence */
+	bool look;		     /* something happened to it at which the driver is to look */
+	bool told;		     /* while ENDING: msgd and the log were told */
+	bool discard;		     /* while ENDING: what its channels hold is thrown away */
+	uint32_t drain; /* while ENDING: turns in which what lies in the ring is taken in first */
+	enum link_cause cause;	  /* since ENDING */
+	char reason[REASON_SIZE]; /* since ENDING: a sentence */
 	TAILQ_ENTRY(link) entry_unarmed;
 	TAILQ_ENTRY(link) entry_retrying;
 	TAILQ_ENTRY(link) entry; /* in links->ending, links->grave */
@@ -102,8 +135,11 @@ void link_up(struct link *link, uint32_t peer_aport);
  * is copied.
  */
 void link_end(struct link *link, enum link_cause cause, const char *reason);
-/* Out of the tables and into the grave: its channels are reset with the reason. */
-void link_bury(struct link *link);
+/*
+ * Out of the tables and into the grave: its channels are reset with the reason, BURY_BATCH of them
+ * at a time. False: some are left.
+ */
+bool link_bury(struct link *link);
 /* Frees the dead. No thread looks at any link's memory. */
 void links_free_dead(struct links *links);
 /* Whether msgd is to be told that it ended; then with which error. */
@@ -112,6 +148,8 @@ int link_told_error(const struct link *link);
 /* For link/ alone. */
 void link_set_state(struct link *link, enum link_state state);
 void link_set_armed(struct link *link, bool armed);
+/* An event came, or something is left undone: the driver looks at it before it is armed. */
+void link_look(struct link *link);
 /* Frames wait until link_synced, for the answer to this request. */
 void link_sync(struct link *link, uint32_t request);
 void link_synced(struct link *link);
@@ -125,13 +163,13 @@ enum link_outcome {
 	LINK_DUE,	  /* a channel has something to send: link_flush, then go on */
 	LINK_UNKNOWN,	  /* the next frame is for a channel that is not known (yet) */
 	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET; channels.breach says so */
-	LINK_TURN_OVER,	  /* the turn's bytes are used up; others are served before it goes on */
+	LINK_TURN_OVER,	  /* the turn is used up; others are served before it goes on */
 	LINK_VIOLATION,	  /* channels.breach says which */
 	LINK_OUT_OF_MEMORY,
 };
 
 /*
- * Takes in frames, of link->turn bytes at most. until: NULL, or the channel whose reader is not to
+ * Takes in frames while link->turn lasts. until: NULL, or the channel whose reader is not to
  * wait for later frames.
  */
 enum link_outcome link_receive(struct link *link, struct channel *until);

@@ -235,24 +235,30 @@ static bool is_from_peer(const struct argo_end *argo, const struct argo_message 
 	       message->len;
 }
 
-/* Finds the next message from the introduced source; strangers' are dropped, uncounted. */
+/* A stranger's message: it is dropped, and `consumed` does not count it. */
+static void argo_drop(struct transport *transport, const struct argo_message *message)
+{
+	struct argo_end *argo = argo_of(transport);
+
+	argo->rx = argo_ring_advance(argo->ring, argo->rx, argo_charge(message->len));
+	argo_ring_release(argo->ring, argo->rx);
+	/* Over argo-strict each sender may wait for that room too. */
+	if (!argo->paged.page)
+		transport->untold += argo_charge(message->len);
+}
+
+/* Finds the next message from the introduced source. As peek. */
 static int argo_next_message(struct transport *transport)
 {
 	struct argo_end *argo = argo_of(transport);
 	struct argo_message message;
+	int r = argo_ring_peek(argo->ring, argo->rx, &message);
 
-	for (;;) {
-		int r = argo_ring_peek(argo->ring, argo->rx, &message);
-
-		if (r <= 0)
-			return r;
-		if (is_from_peer(argo, &message))
-			break;
-		argo->rx = argo_ring_advance(argo->ring, argo->rx, argo_charge(message.len));
-		argo_ring_release(argo->ring, argo->rx);
-		/* Over argo-strict each sender may wait for that room too. */
-		if (!argo->paged.page)
-			transport->untold += argo_charge(message.len);
+	if (r <= 0)
+		return r;
+	if (!is_from_peer(argo, &message)) {
+		argo_drop(transport, &message);
+		return TRANSPORT_DROPPED;
 	}
 	argo->message_len = message.len;
 	argo->message_off = message.data_off;
@@ -268,7 +274,7 @@ int argo_peek(struct transport *transport)
 
 	if (!argo->message_len) {
 		r = argo_next_message(transport);
-		if (r <= 0)
+		if (r != 1)
 			return r;
 	}
 	if (argo->message_len - argo->inner < FRAME_HEADER_SIZE)

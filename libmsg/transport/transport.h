@@ -22,6 +22,9 @@
 
 struct transport;
 
+/* peek has dropped a message that is not from the other end: its caller looks again. */
+#define TRANSPORT_DROPPED 2
+
 /* Operations that may fail return a negative errno then; "room" is always payload bytes. */
 struct transport_ops {
 	enum transport_kind kind;
@@ -67,7 +70,10 @@ struct transport_ops {
 
 	/* ---- frames in ---- */
 
-	/* Reads the next frame's header into transport->frame. 1; 0: there is none. -EBADMSG. */
+	/*
+	 * Reads the next frame's header into transport->frame. 1; 0: there is none;
+	 * TRANSPORT_DROPPED. -EBADMSG.
+	 */
 	int (*peek)(struct transport *transport);
 	/* Copies out of the payload of the frame last peeked at. */
 	void (*read)(struct transport *transport, uint32_t off, void *dst, uint32_t len);

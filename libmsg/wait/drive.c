@@ -10,6 +10,8 @@
 
 /* Events taken from the hypervisor at once. */
 #define EVENT_BATCH 64
+/* And how often, before links are looked at: peers can send events as fast as they are taken. */
+#define EVENT_BATCHES 8
 
 /*
  * A frame's channel number is not known. msgd wrote of the channel before the other end could know
@@ -40,6 +42,10 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 			link_end(link, LINK_NO_MEMORY, "out of memory for a question to msgd");
 		return false;
 	}
+	if (link->n_skipped >= LINK_SKIPS_MAX) {
+		link_end(link, LINK_VIOLATED, "too many frames for channels that are not known");
+		return false;
+	}
 	if (link->epoch == driver->control->epoch) {
 		link_end(link, LINK_VIOLATED, "a frame for a channel that was never granted");
 		return false;
@@ -49,29 +55,77 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 	return true;
 }
 
-/*
- * The application holds as much unread data as it may: the link that holds most pays with its life,
- * so that no peer costs others their links. The frame stays in its ring until the pass has freed
- * what that link held.
- */
-static void end_largest(struct driver *driver, struct link *link)
+/* The account that holds most, or the link's own, if that is what has no more room. */
+static struct account *largest_account(struct driver *driver, const struct link *link)
 {
-	struct link *most = link;
-	uint64_t most_held = 0;
+	struct account *account, *most = link->channels.account;
 
+	if (most->held + msg_buf_charge(link->transport->frame.arg) > ACCOUNT_BUDGET)
+		return most;
+	TAILQ_FOREACH (account, &driver->pool->accounts, entry) {
+		if (account->held > most->held)
+			most = account;
+	}
+	return most;
+}
+
+/* The link that holds most of an account. NULL: channels without a link hold more. */
+static struct link *largest_link(struct driver *driver, const struct account *account)
+{
+	uint64_t most_held = 0, dead = account->held;
+	struct link *most = NULL;
+
+	/* As many as processes have a link to this one. */
 	for (struct link *l = driver->links->by_end; l; l = l->hh.next) {
-		uint64_t held = l == link ? link->transport->frame.arg : 0;
+		uint64_t held;
 
-		if (l->state == LINK_ENDING)
+		if (l->channels.account != account)
 			continue;
-		for (const struct channel *c = l->channels.by_number; c; c = c->hh.next)
-			held += channel_held(c);
-		if (held > most_held) {
+		held = channel_set_held(&l->channels);
+		dead -= held;
+		if (!most || held > most_held) {
 			most = l;
 			most_held = held;
 		}
 	}
+	return most_held >= dead ? most : NULL;
+}
+
+/* Throws away what a channel without a link holds: the one that has been without for longest. */
+static void discard_dead(struct account *account, const char *why)
+{
+	struct channel *channel;
+	uint32_t n;
+
+	/* As many as the application has sockets that it does not close. */
+	TAILQ_FOREACH (channel, &account->dead, entry_dead) {
+		if (STAILQ_EMPTY(&channel->in))
+			continue;
+		(void)channel_discard(channel, BURY_BATCH, &n);
+		if (!channel->error)
+			channel_fail(channel, ECONNRESET, why);
+		return;
+	}
+}
+
+/*
+ * The application holds as much as it may: the domain that holds most pays for it, by its link that
+ * holds most, so that no domain costs others their links. All that the link holds is thrown away;
+ * the frame stays in its ring until the pass has done that.
+ */
+static void end_largest(struct driver *driver, struct link *link)
+{
+	struct account *account = largest_account(driver, link);
+	struct link *most = largest_link(driver, account);
+
+	if (!most) {
+		discard_dead(account, link->channels.breach);
+		return;
+	}
+	if (most->state == LINK_ENDING)
+		return; /* the pass frees what it holds, or has its channels counted as dead */
 	link_end(most, LINK_VIOLATED, link->channels.breach);
+	most->discard = true;
 }
 
 /* True: go on taking in. */
@@ -79,6 +133,7 @@ static bool act_on(struct driver *driver, struct link *link, enum link_outcome o
 {
 	switch (outcome) {
 	case LINK_DUE:
+		link->turn -= TURN_COST_FLUSH;
 		link_flush(link);
 		return true;
 	case LINK_UNKNOWN:
@@ -110,7 +165,7 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 	struct transport *transport = link->transport;
 	enum link_outcome outcome;
 
-	link->turn = transport->ring_len;
+	link->turn = LINK_TURN;
 	do {
 		if (!takes_frames(link))
 			return;
@@ -119,7 +174,9 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 	if (outcome != LINK_SERVED) {
 		if (!link_is_up(link))
 			return;
-		transport_give_back(transport, true);
+		/* If frames are left, the next turn goes on to give back: nobody sleeps before. */
+		transport_give_back(transport,
+			outcome != LINK_TURN_OVER || !transport->ops->pending(transport));
 	}
 	if (!TAILQ_EMPTY(&link->channels.due))
 		link_flush(link);
@@ -133,7 +190,7 @@ static void drive_event(struct driver *driver, uint64_t event)
 	struct link *link = link_find_event(driver->links, event);
 
 	if (link)
-		link_set_armed(link, false);
+		link_look(link);
 }
 
 static void drive_port(struct driver *driver, uint32_t port)
@@ -160,6 +217,7 @@ static void drive_events(struct driver *driver)
 {
 	struct hv_event events[EVENT_BATCH];
 	struct hv *hv = driver->hv;
+	unsigned batches = 0;
 	int n;
 
 	do {
@@ -180,7 +238,7 @@ static void drive_events(struct driver *driver)
 			(void)hv->ops->evtchn_unmask(hv, ports, n_ports);
 		for (size_t i = 0; i < n_ports; i++)
 			drive_port(driver, ports[i]);
-	} while (n == EVENT_BATCH);
+	} while (n == EVENT_BATCH && ++batches < EVENT_BATCHES);
 	if (n == -ENODEV)
 		drive_lost(driver);
 }
@@ -192,6 +250,7 @@ static void drive_link(struct driver *driver, struct link *link, const struct fo
 	/* Looked at before: all that a dying peer had published is taken in. */
 	bool alive = transport->ops->peer_alive(transport);
 
+	link->look = false;
 	driver_take(driver, link, focus->link == link ? focus->channel : NULL);
 	transport->ops->not_armed(transport);
 	link_room(link);
@@ -199,16 +258,35 @@ static void drive_link(struct driver *driver, struct link *link, const struct fo
 		link_end(link, LINK_PEER_GONE, "the other process is gone");
 }
 
+/*
+ * Looks at the links of which no event tells, each once at most, and at no more than a round's
+ * work; those that had a turn come last in the next round.
+ */
+static void drive_links(struct driver *driver, const struct focus *focus)
+{
+	struct link_list *unarmed = &driver->links->unarmed;
+	struct link *link, *next, *last = TAILQ_LAST(unarmed, link_list);
+	int32_t left = LINK_ROUND;
+
+	for (link = TAILQ_FIRST(unarmed); link && left > 0; link = next) {
+		next = link == last ? NULL : TAILQ_NEXT(link, entry_unarmed);
+		if (!link_is_up(link))
+			continue;
+		TAILQ_REMOVE(unarmed, link, entry_unarmed);
+		TAILQ_INSERT_TAIL(unarmed, link, entry_unarmed);
+		link->turn = LINK_TURN;
+		drive_link(driver, link, focus);
+		left -= LINK_TURN - link->turn + TURN_COST_DATA;
+	}
+	/* The rest is looked at before anybody sleeps. */
+	for (; link; link = link == last ? NULL : TAILQ_NEXT(link, entry_unarmed))
+		link->look = true;
+}
+
 void driver_drive(struct driver *driver, const struct focus *focus)
 {
-	struct link *link, *next;
-
 	drive_events(driver);
-	for (link = TAILQ_FIRST(&driver->links->unarmed); link; link = next) {
-		next = TAILQ_NEXT(link, entry_unarmed);
-		if (link_is_up(link))
-			drive_link(driver, link, focus);
-	}
+	drive_links(driver, focus);
 	if (!driver->control->armed)
 		control_take(driver->control);
 	if (!TAILQ_EMPTY(&driver->links->retrying))
@@ -219,7 +297,7 @@ void driver_drive(struct driver *driver, const struct focus *focus)
 bool driver_arm(struct driver *driver)
 {
 	struct link *link, *next;
-	bool more = control_arm(driver->control);
+	bool more = control_arm(driver->control) || !TAILQ_EMPTY(&driver->links->ending);
 
 	for (link = TAILQ_FIRST(&driver->links->unarmed); link; link = next) {
 		int r;
@@ -227,6 +305,10 @@ bool driver_arm(struct driver *driver)
 		next = TAILQ_NEXT(link, entry_unarmed);
 		if (!link_is_up(link))
 			continue;
+		if (link->look) {
+			more = true;
+			continue;
+		}
 		r = link->transport->ops->arm(link->transport, link->state == LINK_SYNCING);
 		if (r == 0) {
 			link_set_armed(link, true);

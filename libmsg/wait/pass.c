@@ -13,12 +13,15 @@ static void flush_due(struct driver *driver)
 		link_flush(container_of(set, struct link, channels));
 }
 
-/* Takes in the frames that an ending link still has in its ring. Nothing is sent on it any more. */
-static void drain(struct driver *driver, struct link *link)
+/*
+ * Takes in the frames that an ending link still has in its ring, a turn of them. Nothing is sent on
+ * it any more. False: there are more.
+ */
+static bool drain(struct link *link)
 {
 	enum link_outcome outcome;
 
-	link->turn = link->transport->ring_len;
+	link->turn = LINK_TURN;
 	do {
 		outcome = link_receive(link, NULL);
 		if (outcome == LINK_UNKNOWN)
@@ -27,6 +30,8 @@ static void drain(struct driver *driver, struct link *link)
 	/* Messages that had arrived are lost here: the application needs that reason. */
 	if (outcome == LINK_OUT_OF_MEMORY || outcome == LINK_OVER_BUDGET)
 		(void)snprintf(link->reason, sizeof(link->reason), "%s", link->channels.breach);
+	link->drain--;
+	return outcome != LINK_TURN_OVER || !link->drain;
 }
 
 static void tell_failed(struct driver *driver, const struct link *link)
@@ -38,10 +43,27 @@ static void tell_failed(struct driver *driver, const struct link *link)
 	control_send(driver->control, &message);
 }
 
-static void reap(struct driver *driver)
+/* msgd and the log hear of a link's end once. */
+static void tell_end(struct driver *driver, struct link *link)
+{
+	if (link->told)
+		return;
+	link->told = true;
+	if (link_told_error(link))
+		tell_failed(driver, link);
+	control_log(driver->control, link->cause == LINK_VIOLATED ? LOG_WARNING : LOG_INFO,
+		"link %u to domain %u %s: %s", link->end, link->transport->peer_domid,
+		link->cause == LINK_VIOLATED ? "is reset" : "ends", link->reason);
+}
+
+/*
+ * A part of the way to each ending link's end. True: there is more to do, before which the calls
+ * that wait look at their time limits.
+ */
+static bool reap(struct driver *driver)
 {
 	struct control *control = driver->control;
-	struct link *link;
+	struct link *link, *next;
 
 	/*
 	 * A channel of which msgd has told already is reset with its link, not forgotten; and msgd
@@ -49,21 +71,23 @@ static void reap(struct driver *driver)
 	 */
 	if (!TAILQ_EMPTY(&driver->links->ending))
 		control_take(control);
-	while ((link = TAILQ_FIRST(&driver->links->ending))) {
+	for (link = TAILQ_FIRST(&driver->links->ending); link; link = next) {
+		next = TAILQ_NEXT(link, entry);
 		if (control->state == CONTROL_QUIESCING)
 			link_end(link, LINK_ENDED_BY_MSGD, control->reason);
-		if (link->drain)
-			drain(driver, link);
-		if (link_told_error(link))
-			tell_failed(driver, link);
-		control_log(control, link->cause == LINK_VIOLATED ? LOG_WARNING : LOG_INFO,
-			"link %u to domain %u %s: %s", link->end, link->transport->peer_domid,
-			link->cause == LINK_VIOLATED ? "is reset" : "ends", link->reason);
-		link_bury(link);
+		if (link->drain && !drain(link))
+			continue;
+		link->drain = 0;
+		tell_end(driver, link);
+		(void)link_bury(link);
 	}
+	return !TAILQ_EMPTY(&driver->links->ending);
 }
 
-/* Both ends of a channel have said CLOSE: its number is free here. */
+/*
+ * Both ends of a channel have said CLOSE: its number is free here. An application that has its end
+ * still reads what is left.
+ */
 static void finish(struct driver *driver, struct channel *channel)
 {
 	struct link *link = channel_link(channel);
@@ -71,7 +95,10 @@ static void finish(struct driver *driver, struct channel *channel)
 		.channel_closed = {.end = link->end, .channel = channel->number}};
 
 	control_send(driver->control, &message);
-	channel_free(channel);
+	if (channel->state == CHANNEL_FINISHED)
+		channel_free(channel);
+	else
+		channel_reset(channel, 0, "");
 }
 
 static void tell_changed(struct driver *driver)
@@ -82,23 +109,27 @@ static void tell_changed(struct driver *driver)
 	while ((channel = TAILQ_FIRST(&pool->changed))) {
 		TAILQ_REMOVE(&pool->changed, channel, entry_changed);
 		channel->changed = false;
-		if (channel->state == CHANNEL_FINISHED)
+		if (channel->state == CHANNEL_FINISHED || channel_is_over(channel))
 			finish(driver, channel);
 		else if (channel->sock)
 			sock_changed(channel->sock);
 	}
 }
 
-/* Each round of this leaves less undone: a link ends once, a channel finishes once. */
+/*
+ * Each round of this leaves less undone: a link ends once, a channel finishes once. Links that end
+ * step by step are left to the next pass, after a round that did nothing else.
+ */
 static void act_on_marks(struct driver *driver)
 {
 	const struct pool *pool = driver->pool;
+	bool ending;
 
 	do {
 		flush_due(driver);
-		reap(driver);
+		ending = reap(driver);
 		tell_changed(driver);
-	} while (!TAILQ_EMPTY(&pool->due) || !TAILQ_EMPTY(&driver->links->ending));
+	} while (!TAILQ_EMPTY(&pool->due) || (!ending && !TAILQ_EMPTY(&driver->links->ending)));
 }
 
 /* msgd may have a link made meanwhile. */
@@ -118,6 +149,8 @@ void driver_pass(struct driver *driver)
 	struct links *links = driver->links;
 
 	act_on_marks(driver);
+	if (!TAILQ_EMPTY(&links->ending))
+		pool_rearm(driver->pool); /* nobody sleeps over it */
 	if (driver->control->state == CONTROL_QUIESCING)
 		driver_end_links(driver, driver->control->reason);
 	control_publish(driver->control);
@@ -128,5 +161,5 @@ void driver_pass(struct driver *driver)
 		control_park(driver->control);
 	if (driver->epoll_fd >= 0)
 		driver_update_fd(driver);
-	driver->pool->marked = false;
+	driver->pool->marked = !TAILQ_EMPTY(&links->ending);
 }

@@ -15,6 +15,9 @@
 #define A 0 /* connected */
 #define B 1 /* the listener's end */
 
+/* A channel alone, as it is charged. */
+#define OBJECT (sizeof(struct channel) + MALLOC_COST)
+
 /* Frames that B sends by hand. */
 static void inject_data(void **state, uint8_t flags, uint32_t len, uint32_t arg)
 {
@@ -146,6 +149,7 @@ static void test_growth(void **state)
 	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
 	struct pool *pool = &a->ctx->pool;
+	struct account *account = c->account;
 
 	c->rx_window = 0;
 	channel_give_back(c, 100);
@@ -161,14 +165,15 @@ static void test_growth(void **state)
 	assert_int_equal(c->rx_limit, 150000);
 	assert_int_equal(pool->promised, 150000);
 	c->rx_max = 1U << 20;
-	pool->promised = CHANNEL_BUDGET / 2 - 149999;
+	account->promised = pool->promised = CHANNEL_BUDGET / 2 - 149999;
 	channel_give_back(c, 100);
 	assert_int_equal(c->rx_limit, 150000);
-	pool->promised = CHANNEL_BUDGET / 2 - 150000;
+	account->promised = pool->promised = CHANNEL_BUDGET / 2 - 150000;
 	channel_give_back(c, 100);
 	assert_int_equal(c->rx_limit, 300000);
+	assert_int_equal(account->promised, CHANNEL_BUDGET / 2);
 	assert_int_equal(pool->promised, CHANNEL_BUDGET / 2);
-	pool->promised = 300000;
+	account->promised = pool->promised = 300000;
 	/* The window of a reader that falls behind does not grow. */
 	c->rx_window = 300000;
 	channel_give_back(c, 100);
@@ -262,21 +267,23 @@ static void test_cost(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
 	struct channel *c = a->channel;
+	uint64_t before = c->held;
 	char bytes[64];
 
+	assert_int_equal(a->ctx->pool.held, before); /* nothing but this channel */
 	inject_data(state, FRAME_FIRST, 16, 40);
 	inject_data(state, FRAME_LAST, 24, 0);
 	pair_take(a);
 	assert_int_equal(c->rx_window, 2 * CREDIT_INITIAL - 40 - 2 * FRAME_CHARGE);
 	assert_int_equal(c->rx_held, 40 + 2 * FRAME_CHARGE);
-	assert_int_equal(channel_held(c), 40);
-	assert_int_equal(a->ctx->pool.held, 40);
+	assert_int_equal(c->held, before + msg_buf_charge(40));
+	assert_int_equal(a->ctx->pool.held, before + msg_buf_charge(40));
 	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), MSG_PEEK), 40);
 	assert_int_equal(c->rx_held, 40 + 2 * FRAME_CHARGE);
 	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 40);
 	assert_int_equal(c->rx_held, 0);
-	assert_int_equal(channel_held(c), 0);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(c->held, before);
+	assert_int_equal(a->ctx->pool.held, before);
 }
 
 /* The other end's limits, as its frames say them. */
@@ -443,7 +450,7 @@ static void test_illegal_moves(void **state)
 	assert_true(aborts(close_again, a->channel));
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
 	link_flush(a->link);
-	a->link->turn = 1000;
+	a->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(a->link, NULL), LINK_EMPTY);
 	assert_int_equal(a->channel->state, CHANNEL_FINISHED);
 	assert_true(aborts(close_again, a->channel));
@@ -469,10 +476,9 @@ static void test_close_first(void **state)
 	inject_data(state, FRAME_FIRST, 16, 40);
 	inject_bare(state, FRAME_CREDIT, 1);
 	inject_bare(state, FRAME_LIMIT, 1);
-	for (int i = 0; i < 2; i++)
-		inject_bare(state, FRAME_SHUTDOWN, 0);
+	inject_bare(state, FRAME_SHUTDOWN, 0);
 	pair_take(a);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT);
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
 	pair_take(a);
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
@@ -484,22 +490,34 @@ static void test_close_first(void **state)
 static void test_close_second(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
+	struct control_message message;
 	struct frame frame;
+	char byte;
 
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
 	pair_take(a);
 	assert_int_equal(sock_close_reason(a->sock), CLOSE_RESET);
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
 	pair_take(a);
-	assert_int_equal(a->channel->state, CHANNEL_OPEN);
-	/* The other end has closed as well: unread data does not make this close a RESET. */
+	/* It is answered at once, whatever the application does with the unread message. */
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_NORMAL);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+	assert_int_equal(a->channel->state, CHANNEL_DEAD);
+	assert_true(pair_control(a, &message));
+	assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
+	assert_int_equal(message.channel_closed.channel, PAIR_CHANNEL);
 	assert_int_equal(sock_close_reason(a->sock), CLOSE_NORMAL);
 	assert_int_equal(
 		channel_events(a->channel, POLLOUT), POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
-	sock_close_channel(a->sock, CLOSE_NORMAL);
-	driver_pass(&a->ctx->driver);
-	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
-	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 0);
+	assert_int_equal(msg_close(a->sock), 0);
+	a->sock = NULL;
+	assert_false(pair_control(a, &message)); /* msgd knows */
+	assert_int_equal(a->ctx->pool.held, 0);
 }
 
 /* Both at once: each CLOSE is sent before the other one is read. */
@@ -516,7 +534,7 @@ static void test_close_at_once(void **state)
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
 }
 
-/* RESET throws queued messages away, and the other end reads RESET as an error. */
+/* RESET is an error to the end that reads it. */
 static void test_reset(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
@@ -527,11 +545,24 @@ static void test_reset(void **state)
 	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_string_equal(msg_reason(), "the peer closed the channel without reading all");
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_NORMAL);
+	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* This end's RESET throws queued messages away. */
+static void test_reset_first(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct frame frame;
+
 	queue_empty(a->channel);
 	sock_close_channel(a->sock, CLOSE_RESET);
 	driver_pass(&a->ctx->driver);
 	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
 	assert_int_equal(frame.arg, CLOSE_RESET);
+	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
+	pair_take(a);
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
 }
 
@@ -561,10 +592,11 @@ static void test_close_when_dead(void **state)
 	assert_int_equal(a->channel->state, CHANNEL_DEAD);
 	assert_null(a->channel->set);
 	assert_null(a->channel->partial);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT + msg_buf_charge(1)); /* it counts still */
 	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
-	assert_int_equal(a->ctx->pool.held, 0); /* it did not count any more */
+	assert_int_equal(a->ctx->pool.held, OBJECT);
 	assert_int_equal(msg_close(a->sock), 0);
+	assert_int_equal(a->ctx->pool.held, 0);
 	assert_true(TAILQ_EMPTY(&a->ctx->socks.all));
 }
 
@@ -593,7 +625,7 @@ static void test_fail(void **state)
 	assert_int_equal(a->channel->rx_held, 16 + FRAME_CHARGE);
 	channel_fail(a->channel, ENOMEM, "the reason");
 	assert_int_equal(a->channel->state, CHANNEL_OPEN);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT);
 	assert_int_equal(a->channel->rx_held, 0);
 	inject_data(state, FRAME_LAST, 24, 0);
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 10, 10);
@@ -655,12 +687,12 @@ static void test_reader_leaves(void **state)
 		assert_int_equal(c->partial->done, 16);
 		assert_int_equal(c->partial->cost, 16 + FRAME_CHARGE);
 		assert_int_equal(c->rx_held, 16 + FRAME_CHARGE);
-		assert_int_equal(a->ctx->pool.held, 40);
+		assert_int_equal(a->ctx->pool.held, OBJECT + msg_buf_charge(40));
 	}
 	inject_data(state, FRAME_LAST, 24, 0);
 	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 40);
 	assert_int_equal(c->rx_held, 0);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT);
 }
 
 /* SHUT_RD: later messages are thrown away, and their credit goes back, so that no peer waits. */
@@ -683,7 +715,7 @@ static void test_ignore(void **state)
 			given += frame.type == FRAME_CREDIT ? frame.arg : 0;
 	}
 	assert_int_equal(a->link->state, LINK_UP);
-	assert_int_equal(a->ctx->pool.held, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT);
 	assert_true(given >= 20 * 2000);
 	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
 }
@@ -715,10 +747,10 @@ static void test_read_after_the_end(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(msg_recv(b->sock, bytes, sizeof(bytes), 0), 3000);
 	assert_int_equal(b->ctx->pool.promised, 0);
-	assert_int_equal(b->ctx->pool.held, 0);
+	assert_int_equal(b->ctx->pool.held, OBJECT);
 }
 
-/* The peer closed, and then the link ended: nothing stands that could be shut down. */
+/* The peer closed, and then the link ended: there is nothing left to be done. */
 static void test_shutdown_after_the_end(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
@@ -730,9 +762,10 @@ static void test_shutdown_after_the_end(void **state)
 	pair_end(b, LINK_PEER_GONE, "the peer was killed");
 	assert_int_equal(b->channel->error, 0);
 	for (int how = SHUT_RD; how <= SHUT_RDWR; how++) {
-		assert_int_equal(msg_shutdown(b->sock, how), -1);
-		assert_int_equal(errno, ENOTCONN);
+		assert_int_equal(msg_shutdown(b->sock, how), 0);
 	}
+	assert_int_equal(msg_send(b->sock, "x", 1, 0), -1);
+	assert_int_equal(errno, EPIPE);
 }
 
 int main(void)
@@ -760,6 +793,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_second, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_close_at_once, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_reset, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_reset_first, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_dead_after_its_end, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_close_when_dead, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_dead_when_closed, pair_setup, pair_teardown),

@@ -41,13 +41,13 @@ static void test_empty(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
 	inject_message(state, 0);
 	inject_message(state, 16);
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
 	assert_int_equal(unread(b), 0);
-	assert_int_equal(b->link->turn, 1000 - 16 - 32);
+	assert_int_equal(b->link->turn, LINK_TURN - 2 * TURN_COST_DATA - 16 - 1);
 }
 
 /* A message at the head of the queue serves a receive; later frames stay in the ring. */
@@ -57,7 +57,7 @@ static void test_served_by_the_queue(void **state)
 
 	inject_message(state, 16);
 	inject_message(state, 16);
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
 	assert_int_equal(unread(b), 32);
 }
@@ -74,7 +74,7 @@ static void test_served_directly(void **state)
 	inject_message(state, 16);
 	inject_message(state, 16);
 	b->channel->reader = &reader;
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
 	assert_true(reader.done);
 	assert_int_equal(reader.len, 16);
@@ -91,7 +91,7 @@ static void test_due(void **state)
 	b->channel->tx_open = false; /* a listener's end, which now hears the first frame */
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 6000);
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, NULL), LINK_DUE);
 	assert_int_equal(unread(b), 16);
 	assert_int_equal(b->channel->tx_maxmsg, 5000);
@@ -105,7 +105,7 @@ static void test_unknown(void **state)
 
 	inject_bare(state, 77, FRAME_CREDIT, 1);
 	inject_message(state, 16);
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
 	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
 	assert_int_equal(unread(b), 48);
@@ -119,7 +119,7 @@ static void test_known_again(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 
 	inject_bare(state, 77, FRAME_CREDIT, 1);
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
 		link_sync(b->link, 5);
@@ -145,21 +145,50 @@ static void test_turn_over(void **state)
 
 	for (int i = 0; i < 3; i++)
 		inject_message(state, 16);
-	b->link->turn = 64;
+	b->link->turn = 0;
+	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
+	assert_int_equal(unread(b), 96);
+	b->link->turn = TURN_COST_DATA + 16 + 1 + 1; /* the rest is enough for one more */
 	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
 	assert_int_equal(unread(b), 32);
-	b->link->turn = 31;
-	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
-	assert_int_equal(unread(b), 32);
-	b->link->turn = 32;
+	b->link->turn = 1;
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+}
+
+/* A frame that brings nothing costs more, and a message in private memory by its length. */
+static void test_turn_by_cost(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+
+	b->link->turn = LINK_TURN;
+	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+	assert_int_equal(b->link->turn, LINK_TURN - TURN_COST_BARE);
+	inject_bare(state, PAIR_CHANNEL, FRAME_CREDIT, 1);
+	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
+	assert_int_equal(b->link->turn, LINK_TURN - 2 * TURN_COST_BARE);
+	b->link->turn = LINK_TURN;
+	pair_inject_frame(*state, A,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST,
+			.len = 32,
+			.arg = 1U << 20});
+	assert_int_equal(link_receive(b->link, NULL), LINK_DUE); /* credit for the rest */
+	assert_int_equal(b->link->turn, LINK_TURN - TURN_COST_DATA - 32 - (1 << 20) / 16);
+	b->link->turn = LINK_TURN;
+	inject_bare(state, 77, FRAME_CREDIT, 1);
+	link_flush(b->link);
+	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
+	link_skip(b->link);
+	assert_int_equal(b->link->turn, LINK_TURN - TURN_COST_BARE);
 }
 
 static void test_violation(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	b->link->turn = 16384;
+	b->link->turn = LINK_TURN;
 	inject_message(state, CREDIT_INITIAL);
 	assert_int_equal(link_receive(b->link, NULL), LINK_VIOLATION);
 	assert_string_equal(b->link->channels.breach, "more data than the credit given");
@@ -173,15 +202,17 @@ static void test_over_budget(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	b->link->turn = 1000;
-	b->ctx->pool.held = CHANNEL_BUDGET - 64;
+	uint64_t held = b->ctx->pool.held;
+
+	b->link->turn = LINK_TURN;
+	b->ctx->pool.held = CHANNEL_BUDGET - msg_buf_charge(64);
 	inject_message(state, 64);
-	inject_message(state, 1);
+	inject_message(state, 0);
 	assert_int_equal(link_receive(b->link, NULL), LINK_OVER_BUDGET);
-	assert_int_equal(unread(b), 32);
+	assert_int_equal(unread(b), 16);
 	assert_int_equal(b->ctx->pool.held, CHANNEL_BUDGET);
 	assert_null(b->channel->partial);
-	b->ctx->pool.held = 64;
+	b->ctx->pool.held = held + msg_buf_charge(64);
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
 }
 
@@ -189,13 +220,13 @@ static void test_out_of_memory(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	b->link->turn = 1000;
+	b->link->turn = LINK_TURN;
 	inject_message(state, 64);
 	failing_malloc_set(1);
 	assert_int_equal(link_receive(b->link, NULL), LINK_OUT_OF_MEMORY);
 	assert_true(failing_malloc_end());
 	assert_string_equal(b->link->channels.breach, "out of memory for a message");
-	assert_int_equal(b->ctx->pool.held, 0);
+	assert_int_equal(b->ctx->pool.held, b->channel->held);
 	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
 }
 
@@ -216,12 +247,11 @@ static void endless_next(struct transport *transport)
 	inject_bare(endless.state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
 }
 
-/* A peer that goes on writing has one turn, of as many bytes as its ring. */
+/* A peer that goes on writing has one turn, of a few dozen frames that bring nothing. */
 static void test_turn_of_an_endless_peer(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct transport *transport = b->link->transport;
-	uint32_t consumed;
 
 	endless.ops = transport_grant;
 	endless.ops.next = endless_next;
@@ -230,20 +260,23 @@ static void test_turn_of_an_endless_peer(void **state)
 	transport->ops = &endless.ops;
 	while (unread(b) < transport->ring_len)
 		inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
-	consumed = atomic_load(&b->pair->page->end[B].consumed);
 	for (unsigned turn = 1; turn <= 3; turn++) {
 		driver_take(&b->ctx->driver, b->link, NULL);
-		assert_int_equal(endless.n_next, turn * transport->ring_len / FRAME_HEADER_SIZE);
-		/* All its room is given back, whatever is still there. */
-		assert_int_equal(atomic_load(&b->pair->page->end[B].consumed) - consumed,
-			turn * transport->ring_len);
+		assert_int_equal(endless.n_next, turn * LINK_TURN / TURN_COST_BARE);
 	}
 	assert_int_equal(b->link->state, LINK_UP);
 	assert_false(b->link->armed);
 	assert_true(driver_arm(&b->ctx->driver)); /* nobody may sleep */
 	assert_false(b->link->armed);
 	transport->ops = &transport_grant;
-	pair_take(b);
+	b->channel->rx_free = transport->ring_len / FRAME_HEADER_SIZE;
+	for (int i = 0; unread(b); i++) {
+		assert_in_range(i, 0, 100);
+		pair_take(b);
+	}
+	/* All its room is given back once nothing is left. */
+	assert_int_equal(atomic_load(&b->pair->page->end[B].consumed),
+		atomic_load(&b->pair->page->end[A].produced));
 	assert_false(driver_arm(&b->ctx->driver));
 	assert_true(b->link->armed);
 }
@@ -477,9 +510,9 @@ static void test_drain_over_budget(void **state)
 	char byte;
 
 	inject_message(state, 100);
-	b->ctx->pool.held = CHANNEL_BUDGET;
+	b->ctx->pool.held += CHANNEL_BUDGET;
 	pair_end(b, LINK_PEER_GONE, "the peer was killed");
-	b->ctx->pool.held = 0;
+	b->ctx->pool.held -= CHANNEL_BUDGET;
 	assert_int_equal(msg_recv(b->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_string_equal(msg_reason(), "more unread data than this application holds");
@@ -662,6 +695,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unknown, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_known_again, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_turn_over, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_turn_by_cost, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_violation, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_over_budget, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_out_of_memory, pair_setup, pair_teardown),

@@ -575,7 +575,7 @@ static void test_links_that_cannot_be(void **state)
 	assert_null(link_find(&side->ctx->links, 8));
 }
 
-/* msgd takes a channel away: the application reads why, unless the channel had ended before. */
+/* msgd takes a channel away: the application reads why, unless the peer had closed it before. */
 static void test_channel_gone(void **state)
 {
 	struct pair_side *side = side_of(state);
@@ -593,7 +593,8 @@ static void test_channel_gone(void **state)
 	gone.channel_gone.channel = 4;
 	pair_say(side, &gone);
 	assert_int_equal(msg_recv(other, &byte, 1, 0), 0);
-	assert_int_equal(other->channel->state, CHANNEL_OPEN);
+	assert_int_equal(other->channel->state, CHANNEL_DEAD);
+	assert_int_equal(other->channel->error, 0);
 }
 
 int main(void)
