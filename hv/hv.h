@@ -260,6 +260,16 @@ struct hv_ops {
 	void (*grant_unshare)(struct hv *hv, struct hv_share *share);
 
 	/*
+	 * Arms a notification on a share of one page that was made without one, in the place of the
+	 * one that this function armed before, which does not fire and lets go of its port. NULL:
+	 * none. EINVAL: another kind of share; notify as in grant_share. On Linux such a
+	 * notification, like the ports of the handle, outlives the process for as long as a forked
+	 * child holds the handle's descriptors.
+	 */
+	int (*grant_notify)(
+		struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify);
+
+	/*
 	 * Maps n pages that domain `remote` (HV_DOMID_SELF: the caller's) granted to the caller's
 	 * domain, contiguously. notify as in grant_share, and EINVAL without writable. EINVAL: n is
 	 * 0, a bad reference, one granted to somebody else, no such domain; on Linux also a table
@@ -339,11 +349,12 @@ struct hv_ops {
 		.argo_peer = prefix##_argo_peer, .argo_sendv = prefix##_argo_sendv,                \
 		.argo_consumed = prefix##_argo_consumed, .argo_watch = prefix##_argo_watch,        \
 		.argo_unregister = prefix##_argo_unregister, .grant_share = prefix##_grant_share,  \
-		.grant_unshare = prefix##_grant_unshare, .grant_map = prefix##_grant_map,          \
-		.grant_unmap = prefix##_grant_unmap, .store_publish = prefix##_store_publish,      \
-		.store_remove = prefix##_store_remove, .store_watch = prefix##_store_watch,        \
-		.store_watch_own = prefix##_store_watch_own, .store_next = prefix##_store_next,    \
-		.domain_watch = prefix##_domain_watch, .domain_list = prefix##_domain_list,        \
+		.grant_unshare = prefix##_grant_unshare, .grant_notify = prefix##_grant_notify,    \
+		.grant_map = prefix##_grant_map, .grant_unmap = prefix##_grant_unmap,              \
+		.store_publish = prefix##_store_publish, .store_remove = prefix##_store_remove,    \
+		.store_watch = prefix##_store_watch, .store_watch_own = prefix##_store_watch_own,  \
+		.store_next = prefix##_store_next, .domain_watch = prefix##_domain_watch,          \
+		.domain_list = prefix##_domain_list,                                               \
 	}
 
 /* Every backend's handle starts with this. */

@@ -90,6 +90,7 @@ void grants_close(struct xen_hv *h);
 int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unmap_notify *notify,
 	uint32_t *ret_refs, void **ret_addr, struct hv_share **ret_share);
 void op_grant_unshare(struct hv *hv, struct hv_share *share);
+int op_grant_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify);
 int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
 	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map);
 void op_grant_unmap(struct hv *hv, struct hv_map *map);

@@ -11,9 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include <xen/gntalloc.h>
 
 #include "base/cleanup.h"
 
@@ -26,6 +29,8 @@ struct hv_share {
 	LIST_ENTRY(hv_share) entries;
 	void *addr;
 	uint32_t n;
+	bool listed;	/* gntalloc's file still has it, at index: share_one */
+	uint64_t index; /* bytes */
 };
 
 struct hv_map {
@@ -51,6 +56,14 @@ static int request_check(const struct xen_hv *h, const struct hv_unmap_notify *n
 	return n > PAGES_MAX ? -ENOSPC : 0;
 }
 
+/* Makes gntalloc's file forget a page, which then goes with its mapping. */
+static void share_forget(struct xen_hv *h, const struct hv_share *share)
+{
+	struct ioctl_gntalloc_dealloc_gref request = {.index = share->index, .count = 1};
+
+	(void)ioctl(xengntshr_fd(h->gntshr), IOCTL_GNTALLOC_DEALLOC_GREF, &request);
+}
+
 static int share_open(struct xen_hv *h)
 {
 	if (h->gntshr)
@@ -61,6 +74,48 @@ static int share_open(struct xen_hv *h)
 	/* The one device that the library opens without (osdep_gntshr_open, Xen 4.17). */
 	(void)fcntl(xengntshr_fd(h->gntshr), F_SETFD, FD_CLOEXEC);
 	return 0;
+}
+
+/*
+ * As the library shares a page, which then makes the file forget it (IOCTL_GNTALLOC_DEALLOC_GREF):
+ * the kernel takes no notification of such a page any more. This page stays in the file's list
+ * until it is withdrawn.
+ */
+static int share_one(struct xen_hv *h, uint16_t remote, uint32_t *ret_ref, struct hv_share *share)
+{
+	struct ioctl_gntalloc_alloc_gref request = {
+		.domid = remote, .flags = GNTALLOC_FLAG_WRITABLE, .count = 1};
+	int fd = xengntshr_fd(h->gntshr);
+	void *addr;
+
+	if (ioctl(fd, IOCTL_GNTALLOC_ALLOC_GREF, &request) < 0)
+		return -errno;
+	share->index = request.index;
+	addr = mmap(
+		NULL, HV_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)request.index);
+	if (addr == MAP_FAILED) {
+		int r = -errno;
+
+		share_forget(h, share);
+		return r;
+	}
+	share->addr = addr;
+	share->listed = true;
+	*ret_ref = request.gref_ids[0];
+	return 0;
+}
+
+static int share_pages(struct xen_hv *h, uint16_t remote, size_t n,
+	const struct hv_unmap_notify *notify, uint32_t *ret_refs, struct hv_share *share)
+{
+	if (notify_is_armed(notify))
+		share->addr = xengntshr_share_page_notify(
+			h->gntshr, remote, ret_refs, 1, notify->offset, notify->port);
+	else if (n == 1)
+		return share_one(h, remote, ret_refs, share);
+	else
+		share->addr = xengntshr_share_pages(h->gntshr, remote, (int)n, ret_refs, 1);
+	return share->addr ? 0 : -errno;
 }
 
 int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unmap_notify *notify,
@@ -76,14 +131,9 @@ int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unm
 		r = share_open(h);
 	if (r < 0)
 		return r;
-	remote = xen_hv_resolve(h, remote);
-	if (notify_is_armed(notify))
-		share->addr = xengntshr_share_page_notify(
-			h->gntshr, remote, ret_refs, 1, notify->offset, notify->port);
-	else
-		share->addr = xengntshr_share_pages(h->gntshr, remote, (int)n, ret_refs, 1);
-	if (!share->addr)
-		return -errno;
+	r = share_pages(h, xen_hv_resolve(h, remote), n, notify, ret_refs, share);
+	if (r < 0)
+		return r;
 	(void)madvise(share->addr, n * HV_PAGE_SIZE, MADV_DONTFORK);
 	share->n = (uint32_t)n;
 	LIST_INSERT_HEAD(&h->shares, share, entries);
@@ -100,9 +150,29 @@ void op_grant_unshare(struct hv *hv, struct hv_share *share)
 {
 	struct xen_hv *h = xen_hv_of(hv);
 
-	(void)xengntshr_unshare(h->gntshr, share->addr, share->n);
+	if (share->listed)
+		share_forget(h, share);
+	(void)xengntshr_unshare(h->gntshr, share->addr, share->n); /* munmap */
 	LIST_REMOVE(share, entries);
 	free(share);
+}
+
+int op_grant_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	struct ioctl_gntalloc_unmap_notify request = {.index = share->index};
+	int r = request_check(h, notify, share->n);
+
+	if (r < 0 || !share->listed)
+		return -EINVAL;
+	if (notify_is_armed(notify)) {
+		request.index += notify->offset;
+		request.action = UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT;
+		request.event_channel_port = notify->port;
+	}
+	return ioctl(xengntshr_fd(h->gntshr), IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &request) < 0
+		       ? -errno
+		       : 0;
 }
 
 /*

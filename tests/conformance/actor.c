@@ -472,6 +472,13 @@ void actor_unshare(struct actor *actor, uint32_t share)
 	(void)call(actor);
 }
 
+int actor_notify(struct actor *actor, uint32_t share, const struct hv_unmap_notify *notify)
+{
+	request_new(AGENT_NOTIFY, share, 0, 0);
+	request_notify(notify);
+	return (int)call(actor);
+}
+
 int actor_map(struct actor *actor, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
 	const struct hv_unmap_notify *notify, uint32_t *ret_map)
 {

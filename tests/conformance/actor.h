@@ -99,6 +99,7 @@ int actor_ring_recv(struct actor *actor, uint32_t ring, struct actor_message *re
 int actor_share(struct actor *actor, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, uint32_t *ret_share);
 void actor_unshare(struct actor *actor, uint32_t share);
+int actor_notify(struct actor *actor, uint32_t share, const struct hv_unmap_notify *notify);
 int actor_map(struct actor *actor, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
 	const struct hv_unmap_notify *notify, uint32_t *ret_map);
 void actor_unmap(struct actor *actor, uint32_t map);

@@ -396,6 +396,16 @@ static int64_t do_map(struct agent *agent, const struct agent_request *rq, struc
 	return r;
 }
 
+/* arg: share, unused, offset, port, has notify */
+static int64_t do_notify(struct agent *agent, const struct agent_request *rq)
+{
+	struct hv_unmap_notify notify = {(uint32_t)rq->arg[2], (uint32_t)rq->arg[3]};
+	struct hv *hv = agent_hv(agent, rq->handle);
+
+	return hv->ops->grant_notify(hv, agent_object(agent, rq->arg[0], OBJECT_SHARE)->share,
+		rq->arg[4] ? &notify : NULL);
+}
+
 static int64_t do_grant(struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
 {
 	struct hv *hv = agent_hv(agent, rq->handle);
@@ -406,6 +416,8 @@ static int64_t do_grant(struct agent *agent, const struct agent_request *rq, str
 		return do_share(agent, rq, re);
 	case AGENT_MAP:
 		return do_map(agent, rq, re);
+	case AGENT_NOTIFY:
+		return do_notify(agent, rq);
 	case AGENT_UNSHARE:
 		o = agent_object(agent, rq->arg[0], OBJECT_SHARE);
 		o->kind = OBJECT_FREE;

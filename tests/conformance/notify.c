@@ -169,6 +169,97 @@ static void closed_port_notifies_on_close(void)
 	}
 }
 
+/* ---- notifications of a share that are armed later, and anew ------------------------------- */
+
+/* A share of a's that b has mapped, and two pairs of ports. */
+struct shared {
+	struct actor *a, *b;
+	uint32_t a_port[2], b_port[2];
+	uint32_t ref, share, map;
+};
+
+static void shared_make(struct shared *s)
+{
+	s->a = world_actor(WORLD_A);
+	s->b = world_actor(WORLD_B);
+	for (int i = 0; i < 2; i++)
+		actor_connect(s->a, s->b, &s->a_port[i], &s->b_port[i]);
+	CHECK_OK(actor_share(s->a, s->b->domid, 1, NULL, &s->ref, &s->share));
+	CHECK_OK(actor_map(s->b, s->a->domid, &s->ref, 1, true, NULL, &s->map));
+	byte_set(s->a, s->share, ALIVE, 1);
+	byte_set(s->a, s->share, 0, 1);
+}
+
+static int shared_arm(struct shared *s, uint32_t offset, uint32_t port)
+{
+	return actor_notify(s->a, s->share, &(struct hv_unmap_notify){offset, port});
+}
+
+/* The last one that was armed fires, and no other. */
+static void notify_armed_anew(void)
+{
+	for (enum way way = BY_CALL; way <= BY_KILL; way++) {
+		struct shared s;
+
+		shared_make(&s);
+		CHECK_OK(shared_arm(&s, 0, s.a_port[0]));
+		CHECK_OK(shared_arm(&s, ALIVE, s.a_port[1]));
+		CHECK_PORT_QUIET(s.b, s.b_port[0]);
+		CHECK_PORT_QUIET(s.b, s.b_port[1]);
+		if (way == BY_KILL)
+			actor_kill(s.a);
+		else if (way == BY_CLOSE)
+			actor_close(s.a);
+		else
+			actor_unshare(s.a, s.share);
+		CHECK_PORT(s.b, s.b_port[1]);
+		CHECK_PORT_QUIET(s.b, s.b_port[0]);
+		CHECK_INT(byte_get(s.b, s.map, ALIVE), 0);
+		CHECK_INT(byte_get(s.b, s.map, 0), 1);
+		actor_close_all();
+	}
+}
+
+/* One that was taken back does not fire, and its port closes as any other. */
+static void notify_taken_back(void)
+{
+	struct actor *again;
+	struct shared s;
+	uint32_t port;
+
+	shared_make(&s);
+	again = actor_sibling(s.a);
+	CHECK_OK(shared_arm(&s, ALIVE, s.a_port[0]));
+	CHECK_OK(actor_port_close(s.a, s.a_port[0]));
+	CHECK_INT(actor_bind(again, s.b->domid, s.b_port[0], &port), -EINVAL);
+	CHECK_OK(actor_notify(s.a, s.share, NULL));
+	CHECK_OK(actor_bind(again, s.b->domid, s.b_port[0], &port));
+	actor_unshare(s.a, s.share);
+	CHECK_PORT_QUIET(s.b, s.b_port[1]);
+	CHECK_INT(byte_get(s.b, s.map, ALIVE), 1);
+}
+
+/* Nonsense is refused, and the former notification stays. */
+static void notify_anew_nonsense(void)
+{
+	uint32_t refs[2], several, armed;
+	struct hv_unmap_notify good;
+	struct shared s;
+
+	shared_make(&s);
+	good = (struct hv_unmap_notify){0, s.a_port[0]};
+	CHECK_OK(actor_share(s.a, s.b->domid, 2, NULL, refs, &several));
+	CHECK_INT(actor_notify(s.a, several, &good), -EINVAL);
+	CHECK_OK(actor_share(s.a, s.b->domid, 1, &good, refs, &armed));
+	CHECK_INT(actor_notify(s.a, armed, &good), -EINVAL);
+	CHECK_OK(shared_arm(&s, ALIVE, s.a_port[1]));
+	CHECK_INT(shared_arm(&s, HV_PAGE_SIZE, s.a_port[0]), -EINVAL);
+	CHECK_INT(shared_arm(&s, 0, 900), -EINVAL);
+	actor_unshare(s.a, s.share);
+	CHECK_PORT(s.b, s.b_port[1]);
+	CHECK_INT(byte_get(s.b, s.map, ALIVE), 0);
+}
+
 /* The byte, at both ends of the page. */
 static void notify_offsets(void)
 {
@@ -326,6 +417,9 @@ static const struct test_case cases[] = {
 	{"notify_offsets", G, notify_offsets},
 	{"notify_none", G, notify_none},
 	{"notify_one_page_only", G, notify_one_page_only},
+	{"notify_armed_anew", G, notify_armed_anew},
+	{"notify_taken_back", G, notify_taken_back},
+	{"notify_anew_nonsense", G, notify_anew_nonsense},
 	{"notify_nonsense", G | WORLD_QUIET, notify_nonsense},
 	{"notify_both_sides", G, notify_both_sides},
 	{"notify_many_on_one_port", G, notify_many_on_one_port},

@@ -62,6 +62,7 @@ static int share_locked(struct xen *xen, uint32_t domain, uint16_t remote, uint3
 	txn_set(xen, &share->domain, domain);
 	txn_set(xen, &share->first_page, first);
 	txn_set(xen, &share->n_pages, n);
+	txn_set(xen, &share->may_rearm, n == 1 && (!notify || notify->offset == HV_NO_NOTIFY));
 	return notify_arm_locked(xen, domain, xen->slot, &share->notify, notify, first);
 }
 
@@ -128,6 +129,22 @@ void guest_unshare(struct xen *xen, uint32_t share)
 	if (xen->seg->shares[share].owner == xen->slot + 1)
 		unshare_locked(xen, share);
 	txn_commit(xen);
+}
+
+/* As gntalloc does, when it is asked for a notification again. */
+int guest_share_notify(struct xen *xen, uint32_t index, const struct hv_unmap_notify *notify)
+{
+	struct sim_share *share = &xen->seg->shares[index];
+	int r = -EINVAL;
+
+	if (guest_begin(xen) < 0)
+		return -ENODEV;
+	if (share->owner == xen->slot + 1 && share->may_rearm) {
+		notify_disarm_locked(xen, share->domain, &share->notify);
+		r = notify_arm_locked(
+			xen, share->domain, xen->slot, &share->notify, notify, share->first_page);
+	}
+	return txn_end(xen, r); /* if it failed, the former one is armed again */
 }
 
 /* gntdev answers EINVAL, whatever Xen says about the references, but for its limits. */

@@ -164,14 +164,24 @@ int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct si
 	return 0;
 }
 
-/* The byte first, then the event: whoever gets the event finds the byte cleared. */
-void notify_fire_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify)
+void notify_disarm_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify)
 {
 	struct sim_port *p;
 
 	if (!notify->page)
 		return;
 	p = port_entry(xen, domain_at(xen, domain), notify->port);
+	txn_set(xen, &notify->page, 0);
+	txn_set(xen, &p->n_notify, p->n_notify - 1);
+	if (!p->n_notify && p->owner == SIM_PORT_ORPHAN)
+		(void)evtchn_close_locked(xen, domain, notify->port);
+}
+
+/* The byte first, then the event: whoever gets the event finds the byte cleared. */
+void notify_fire_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify)
+{
+	if (!notify->page)
+		return;
 	/* A destroyed domain's kernel does not run any more, and its ports are closed. */
 	if (domain_at(xen, domain)->state == SIM_DOMAIN_DYING) {
 		txn_set(xen, &notify->page, 0);
@@ -179,8 +189,5 @@ void notify_fire_locked(struct xen *xen, uint32_t domain, struct sim_notify *not
 	}
 	txn_redo(xen, SIM_REDO_CLEAR_BYTE, domain, notify->page, notify->offset);
 	(void)evtchn_send_locked(xen, domain, notify->port);
-	txn_set(xen, &notify->page, 0);
-	txn_set(xen, &p->n_notify, p->n_notify - 1);
-	if (!p->n_notify && p->owner == SIM_PORT_ORPHAN)
-		(void)evtchn_close_locked(xen, domain, notify->port);
+	notify_disarm_locked(xen, domain, notify);
 }

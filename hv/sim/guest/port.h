@@ -18,6 +18,8 @@ void guest_ports_release(struct xen *xen, uint32_t slot);
 /* EINVAL: the byte is outside the page, or the port is not the slot's (evtchn_get in Linux). */
 int notify_arm_locked(struct xen *xen, uint32_t domain, uint32_t slot, struct sim_notify *dst,
 	const struct hv_unmap_notify *notify, uint32_t page);
+/* It does not fire any more; its port is let go of. */
+void notify_disarm_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify);
 void notify_fire_locked(struct xen *xen, uint32_t domain, struct sim_notify *notify);
 
 #endif

@@ -360,7 +360,8 @@ struct sim_share {
 	uint16_t domain;
 	uint32_t first_page;
 	uint32_t n_pages;
-	uint32_t next; /* free list: index + 1 */
+	uint32_t next;	    /* free list: index + 1 */
+	uint32_t may_rearm; /* made without a notification: guest_share_notify may arm one */
 	struct sim_notify notify;
 };
 

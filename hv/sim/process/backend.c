@@ -320,6 +320,15 @@ static void op_grant_unshare(struct hv *hv, struct hv_share *share)
 	guest_unshare(xen, (uint32_t)((struct sim_share *)share - xen->seg->shares));
 }
 
+static int op_grant_notify(
+	struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	struct xen *xen = &sim_hv_of(hv)->xen;
+
+	return guest_share_notify(
+		xen, (uint32_t)((struct sim_share *)share - xen->seg->shares), notify);
+}
+
 /* Maps the pages of the memfd into one area, a run at a time, as gntdev's mmap does. */
 static int map_pages(
 	struct sim_hv *h, const uint32_t *pages, size_t n, bool writable, void **ret_addr)

@@ -166,6 +166,13 @@ static void w_grant_unshare(struct hv *hv, struct hv_share *share)
 	(void)done(hv, 0, "grant_unshare()");
 }
 
+static int w_grant_notify(
+	struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	return TRACED(
+		hv, grant_notify(hv, share, notify), "grant_notify(%u)", notify ? notify->port : 0);
+}
+
 static int w_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n,
 	bool writable, const struct hv_unmap_notify *notify, void **ret_addr,
 	struct hv_map **ret_map)
