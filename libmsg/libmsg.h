@@ -300,7 +300,8 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *   ECONNREFUSED     the listener's backlog is full
  *   EOPNOTSUPP       a demanded transport is missing, or policy demands another one
  *   EDQUOT           a quota of msgd is used up
- *   ENOBUFS          event channels, grants or, if Argo is demanded, a domain's rings are used up
+ *   ENOBUFS          event channels, grants or, if Argo is demanded, a domain's rings are used up;
+ *                    or the peer's domain holds on to the memory of links that ended
  *   ETIMEDOUT        the time is over
  *   EHOSTDOWN        the time is over while msgd is away or the domain is quiesced
  *   ECONNRESET       the listener went away just then, also with LIBMSG_WAIT_NAME

@@ -45,11 +45,14 @@ struct doorbell_end {
 #define CONTROL_PAGE_MAGIC 0x4347534dU /* "MSGC" */
 #define LINK_PAGE_MAGIC	   0x4c47534dU /* "MSGL" */
 
-/* Whose page it is. Written by the creator before it tells of the page. */
+/*
+ * Whose page it is. Written by the creator before it tells of the page: of a link, into every page
+ * that it grants.
+ */
 struct doorbell_head {
 	uint32_t magic;
 	uint16_t version_min, version_max; /* on links 0 */
-	uint8_t nonce[16];		   /* on links: its uid, little-endian, then 0 */
+	uint8_t nonce[16];		   /* on links: link_page_head */
 	uint32_t port;
 };
 
@@ -66,17 +69,35 @@ _Static_assert(offsetof(struct doorbell_page, epoch) == 64, "PROTOCOL.md 3.1");
 _Static_assert(offsetof(struct doorbell_page, end) == 512, "PROTOCOL.md 3.1");
 _Static_assert(sizeof(struct doorbell_page) <= 4096, "it is one page");
 
+/* The pages of a link (PROTOCOL.md 3.5). */
+#define LINK_PAGE_DOORBELL 0U
+#define LINK_PAGE_REFS	   1U
+#define LINK_PAGE_RING	   2U /* the first ring page; the others follow */
+/* Where the page of references has them, in bytes; its head is before. */
+#define LINK_REFS_OFFSET 64U
+
+/* The head of a link's page of that index: its uid and the index, little-endian, then 0. */
+static inline struct doorbell_head link_page_head(uint64_t uid, uint32_t port, uint32_t index)
+{
+	struct doorbell_head head = {.magic = LINK_PAGE_MAGIC, .port = port};
+
+	for (unsigned i = 0; i < 8; i++)
+		head.nonce[i] = (uint8_t)(uid >> 8 * i);
+	for (unsigned i = 0; i < 4; i++)
+		head.nonce[8 + i] = (uint8_t)(index >> 8 * i);
+	return head;
+}
+
 #define DOORBELL_ALIVE_OFFSET(e)                                                                   \
 	((uint32_t)(offsetof(struct doorbell_page, end) + (e) * sizeof(struct doorbell_end) +      \
 		    offsetof(struct doorbell_end, alive)))
 
 /* The head of the page is copied once: the page's creator can write it at any time. */
-static inline bool doorbell_head_is(
-	const struct doorbell_page *page, const struct doorbell_head *want)
+static inline bool doorbell_head_is(const void *page, const struct doorbell_head *want)
 {
 	struct doorbell_head head;
 
-	memcpy(&head, &page->head, sizeof(head));
+	memcpy(&head, page, sizeof(head));
 	return memcmp(&head, want, sizeof(head)) == 0;
 }
 

@@ -40,6 +40,27 @@
 /* The grant references of both rings: they fill half of the page that LINK_OFFER names. */
 #define LINK_REFS_MAX (2U * LINK_RING_PAGES_MAX)
 /*
+ * The pages of links that one process grants to one domain: four links with the largest rings, or
+ * thirty-one with the default ones. A sixteenth of the 32,768 references that a guest's grant table
+ * has by default, and that its disks and network cards use as well.
+ */
+#define LINK_PEER_PAGES_MAX 2056U
+/*
+ * Ended links whose memory a domain may hold on to before it gets no further link: with the default
+ * rings half of what a stock guest's kernel shares. A process lets go when it is told of the end,
+ * and several of a domain may be told at once.
+ */
+#define LINK_HELD_MAX 8U
+/* How often in a process's life a domain is believed that it has unmapped what it was granted. */
+#define LINK_WITHDRAWN_MAX 8U
+/*
+ * Links with a domain that fail in a row before it has to wait: a restart of its processes, or of
+ * msgd, fails a few. Then the wait doubles from the time of a few round trips up to one second.
+ */
+#define LINK_FAILURES_FREE    8U
+#define LINK_BACKOFF_FIRST_NS 10000000ULL
+#define LINK_BACKOFF_MAX_NS   1000000000ULL
+/*
  * An Argo ring's pages: 256 KiB and one page for headers. Two batches of 32 messages of 4 KiB fit,
  * or four messages of 64 KiB, each batch and message by one hypercall. The hypervisor pins them,
  * the guest pays for them from its own memory: 128 rings take half of what the driver allows.

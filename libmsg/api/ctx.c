@@ -56,6 +56,7 @@ void ctx_clear(struct msg_ctx *ctx)
 	driver_end_links(&ctx->driver, "this application detached");
 	driver_pass(&ctx->driver);
 	requests_free(&ctx->control);
+	links_clear(&ctx->links);
 }
 
 static void ctx_free(struct msg_ctx *ctx)

@@ -13,6 +13,8 @@
 void links_init(struct links *links, struct hv *hv, struct pool *pool)
 {
 	*links = (struct links){.hv = hv, .pool = pool};
+	links->backoff.hv = hv;
+	stock_init(&links->stock, hv);
 	TAILQ_INIT(&links->unarmed);
 	TAILQ_INIT(&links->ending);
 	TAILQ_INIT(&links->grave);
@@ -99,15 +101,32 @@ static struct transport *transport_for(struct links *links, uint32_t end, uint32
 {
 	const struct transport_ops *ops = transport_find(kind);
 	struct transport *transport = NULL;
+	char reason[REASON_SIZE];
+	int error = backoff_check(&links->backoff, peer_domid, kind, reason);
 
 	/* A returned msgd may ask again for a link that stands, or for one number twice. */
 	if (link_find(links, end))
 		fail_answer(ret_answer, end, EEXIST, "the end number is in use");
+	else if (error)
+		fail_answer(ret_answer, end, error, reason);
 	else if (!ops)
 		fail_answer(ret_answer, end, EOPNOTSUPP, "an unknown transport");
 	else if (!(transport = transport_new(ops, links->hv, peer_domid, role, ring_len)))
 		fail_answer(ret_answer, end, ENOMEM, "out of memory");
+	else
+		transport->stock = &links->stock;
 	return transport;
+}
+
+/* reason: what the errno says, if the transport said nothing. */
+static void fail_making(struct links *links, uint32_t end, struct transport *transport, int r,
+	const char *reason, struct control_message *ret_answer)
+{
+	if (transport->refusal[0])
+		reason = transport->refusal;
+	backoff_failed(&links->backoff, transport->peer_domid, transport->ops->kind, -r, reason);
+	fail_answer(ret_answer, end, -r, reason);
+	transport_free(transport);
 }
 
 struct link *link_new(struct links *links, struct transport *transport, uint32_t end, uint64_t uid,
@@ -165,8 +184,7 @@ void link_create(struct links *links, uint32_t epoch, const struct control_link_
 		*ret_answer = offer;
 		return;
 	}
-	transport_free(transport);
-	fail_answer(ret_answer, request->end, -r, strerrordesc_np(-r));
+	fail_making(links, request->end, transport, r, strerrordesc_np(-r), ret_answer);
 }
 
 static const char *bind_reason(const struct links *links, uint16_t peer_domid, int r)
@@ -192,13 +210,14 @@ void link_bind(struct links *links, uint32_t epoch, const struct control_link_bi
 	if (r == 0 && !link_new(links, transport, request->end, request->uid, epoch, LINK_UP))
 		r = -ENOMEM;
 	if (r == 0) {
+		backoff_made(&links->backoff, request->peer_domid, request->transport);
 		*ret_answer = ready;
 		return;
 	}
-	transport_free(transport);
 	if (r == -EINVAL || r == -ESRCH)
 		r = -ECONNRESET; /* the offer is not true any more: its process or domain is gone */
-	fail_answer(ret_answer, request->end, -r, bind_reason(links, request->peer_domid, r));
+	fail_making(links, request->end, transport, r, bind_reason(links, request->peer_domid, r),
+		ret_answer);
 }
 
 void link_up(struct link *link, uint32_t peer_aport)
@@ -208,6 +227,8 @@ void link_up(struct link *link, uint32_t peer_aport)
 		return;
 	}
 	link_set_state(link, LINK_UP);
+	backoff_made(
+		&link->links->backoff, link->transport->peer_domid, link->transport->ops->kind);
 	pool_rearm(link->links->pool); /* a driver arms none but those that are up */
 }
 
@@ -239,6 +260,10 @@ void link_end(struct link *link, enum link_cause cause, const char *reason)
 
 	if (link->state >= LINK_ENDING && !why)
 		return;
+	/* The other end could not be made, or does not live long enough. */
+	if (link->state == LINK_MAKING && cause == LINK_ENDED_BY_MSGD)
+		backoff_failed(&link->links->backoff, link->transport->peer_domid,
+			link->transport->ops->kind, ECONNRESET, reason);
 	link->cause = cause;
 	(void)snprintf(link->reason, sizeof(link->reason), "%s", reason);
 	if (why)
@@ -299,4 +324,10 @@ void links_free_dead(struct links *links)
 		channel_set_fini(&link->channels);
 		free(link);
 	}
+}
+
+void links_clear(struct links *links)
+{
+	stock_clear(&links->stock);
+	backoff_clear(&links->backoff);
 }

@@ -12,6 +12,7 @@
 #define LIBMSG_LINK_LINK_H
 
 #include "libmsg/channel/channel.h"
+#include "libmsg/link/backoff.h"
 
 /*
  * A turn: the work that one link may cause before others are served and time limits are looked at.
@@ -67,6 +68,8 @@ TAILQ_HEAD(link_list, link);
 struct links {
 	struct hv *hv;		   /* borrowed */
 	struct pool *pool;	   /* borrowed */
+	struct stock stock;	   /* the memory of links that this end creates */
+	struct backoff backoff;	   /* of links that could not be made */
 	struct link *by_end;	   /* hash; owned: all but the dead */
 	struct link *by_event;	   /* hash by transport->event; borrowed: the same */
 	struct link_list unarmed;  /* no event is asked for; borrowed */
@@ -142,6 +145,8 @@ void link_end(struct link *link, enum link_cause cause, const char *reason);
 bool link_bury(struct link *link);
 /* Frees the dead. No thread looks at any link's memory. */
 void links_free_dead(struct links *links);
+/* Gives back all that is kept between links. */
+void links_clear(struct links *links);
 /* Whether msgd is to be told that it ended; then with which error. */
 int link_told_error(const struct link *link);
 

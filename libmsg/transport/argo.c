@@ -10,7 +10,7 @@ static int argo_make(struct transport *transport, const struct control_link_crea
 	struct control_link_offer *ret_offer)
 {
 	struct argo_end *end = argo_of(transport);
-	int r = paged_share(&end->paged, request->uid, ret_offer);
+	int r = paged_share(&end->paged, request->uid, 0, ret_offer);
 
 	if (r == 0)
 		r = argo_register_ring(end);
@@ -23,8 +23,12 @@ static int argo_bind(struct transport *transport, const struct control_link_bind
 	struct control_link_ready *ret_ready)
 {
 	struct argo_end *end = argo_of(transport);
-	int r = paged_map(&end->paged, request);
+	const uint8_t *page;
+	int r;
 
+	r = paged_check(&end->paged, request, &request->doorbell_ref, 1, LINK_PAGE_DOORBELL, &page);
+	if (r == 0)
+		r = paged_map(&end->paged, request);
 	if (r == 0)
 		r = argo_register_ring(end);
 	if (r == 0)

@@ -10,7 +10,9 @@
 #include "base/macro.h"
 #include "proto/limits.h"
 
-_Static_assert(LINK_REFS_MAX * sizeof(uint32_t) <= HV_PAGE_SIZE, "one page lists the references");
+_Static_assert(LINK_REFS_OFFSET >= sizeof(struct doorbell_head) &&
+		       LINK_REFS_OFFSET + LINK_REFS_MAX * sizeof(uint32_t) <= HV_PAGE_SIZE,
+	"one page lists the references, behind its head");
 
 static struct grant_end *grant_of(struct transport *transport)
 {
@@ -37,14 +39,10 @@ void grant_rings_init(struct grant_end *end, uint8_t *creator_ring, uint8_t *bin
 static void grant_close(struct transport *transport)
 {
 	struct grant_end *end = grant_of(transport);
-	struct hv *hv = transport->hv;
 
+	/* Before the page: its notification tells the creator that nothing is mapped any more. */
 	if (end->map)
-		hv->ops->grant_unmap(hv, end->map);
-	if (end->share)
-		hv->ops->grant_unshare(hv, end->share);
-	if (end->refs)
-		hv->ops->grant_unshare(hv, end->refs);
+		transport->hv->ops->grant_unmap(transport->hv, end->map);
 	paged_release(&end->paged);
 }
 
@@ -54,52 +52,54 @@ static bool ring_pages_are_legal(uint32_t pages)
 	       (pages & (pages - 1)) == 0;
 }
 
-static int grant_share_rings(struct grant_end *end, uint32_t *ret_refs_ref)
-{
-	struct transport *t = &end->paged.base;
-	size_t pages = 2 * (t->ring_len / HV_PAGE_SIZE);
-	void *refs, *rings;
-	int r;
-
-	r = t->hv->ops->grant_share(t->hv, t->peer_domid, 1, NULL, ret_refs_ref, &refs, &end->refs);
-	if (r < 0)
-		return r;
-	r = t->hv->ops->grant_share(t->hv, t->peer_domid, pages, NULL, refs, &rings, &end->share);
-	if (r < 0)
-		return r;
-	grant_rings_init(end, rings, (uint8_t *)rings + t->ring_len);
-	return 0;
-}
-
 static int grant_make(struct transport *transport, const struct control_link_create *request,
 	struct control_link_offer *ret_offer)
 {
 	struct grant_end *end = grant_of(transport);
+	struct link_memory *memory;
+	uint8_t *rings;
 	int r;
 
 	if (!ring_pages_are_legal(request->ring_pages))
 		return -EINVAL;
-	r = paged_share(&end->paged, request->uid, ret_offer);
-	return r < 0 ? r : paged_used_up(grant_share_rings(end, &ret_offer->refs_ref));
+	r = paged_share(&end->paged, request->uid, request->ring_pages, ret_offer);
+	if (r < 0)
+		return r;
+	memory = end->paged.memory;
+	memcpy(memory->rest + LINK_REFS_OFFSET, memory->rest_refs + 1,
+		2 * request->ring_pages * sizeof(uint32_t));
+	ret_offer->refs_ref = memory->rest_refs[0];
+	rings = memory->rest + HV_PAGE_SIZE;
+	grant_rings_init(end, rings, rings + transport->ring_len);
+	return 0;
 }
 
-static int grant_map_rings(struct grant_end *end, uint32_t refs_ref)
+/* refs, for LINK_REFS_MAX, gets the references of the rings. */
+static int grant_check(struct paged *paged, const struct control_link_bind *request, uint32_t *refs)
+{
+	uint32_t n = 2 * request->ring_pages;
+	const uint8_t *page;
+	int r;
+
+	r = paged_check(paged, request, &request->doorbell_ref, 1, LINK_PAGE_DOORBELL, &page);
+	if (r == 0)
+		r = paged_check(paged, request, &request->refs_ref, 1, LINK_PAGE_REFS, &page);
+	if (r < 0)
+		return r;
+	memcpy(refs, page + LINK_REFS_OFFSET, n * sizeof(refs[0])); /* once: they may change */
+	return paged_check(paged, request, refs, n, LINK_PAGE_RING, &page);
+}
+
+static int grant_map_rings(struct grant_end *end, const uint32_t *refs)
 {
 	struct transport *t = &end->paged.base;
-	size_t pages = 2 * (t->ring_len / HV_PAGE_SIZE);
-	uint32_t refs[LINK_REFS_MAX];
-	struct hv_map *list;
 	void *addr;
 	int r;
 
-	r = t->hv->ops->grant_map(t->hv, t->peer_domid, &refs_ref, 1, false, NULL, &addr, &list);
+	r = t->hv->ops->grant_map(t->hv, t->peer_domid, refs, 2 * (t->ring_len / HV_PAGE_SIZE),
+		true, NULL, &addr, &end->map);
 	if (r < 0)
-		return r;
-	memcpy(refs, addr, pages * sizeof(refs[0])); /* the creator can write them: once */
-	t->hv->ops->grant_unmap(t->hv, list);
-	r = t->hv->ops->grant_map(t->hv, t->peer_domid, refs, pages, true, NULL, &addr, &end->map);
-	if (r < 0)
-		return r;
+		return paged_used_up(r);
 	grant_rings_init(end, addr, (uint8_t *)addr + t->ring_len);
 	return 0;
 }
@@ -108,13 +108,16 @@ static int grant_bind(struct transport *transport, const struct control_link_bin
 	struct control_link_ready *ret_ready)
 {
 	struct grant_end *end = grant_of(transport);
+	uint32_t refs[LINK_REFS_MAX];
 	int r;
 
 	if (!ring_pages_are_legal(request->ring_pages))
 		return -EINVAL;
-	r = paged_map(&end->paged, request);
+	r = grant_check(&end->paged, request, refs);
 	if (r == 0)
-		r = paged_used_up(grant_map_rings(end, request->refs_ref));
+		r = paged_map(&end->paged, request);
+	if (r == 0)
+		r = grant_map_rings(end, refs);
 	if (r == 0)
 		paged_bound(&end->paged);
 	return r;
@@ -122,11 +125,6 @@ static int grant_bind(struct transport *transport, const struct control_link_bin
 
 static int grant_up(struct transport *transport, uint32_t peer_aport)
 {
-	struct grant_end *end = grant_of(transport);
-
-	if (end->refs)
-		transport->hv->ops->grant_unshare(transport->hv, end->refs);
-	end->refs = NULL;
 	return 0;
 }
 

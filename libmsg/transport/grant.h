@@ -13,9 +13,7 @@
 struct grant_end {
 	struct paged paged;
 	struct grant_ring tx, rx;
-	struct hv_share *refs;	/* owned, creator's, until up: the list of references */
-	struct hv_share *share; /* owned, creator's: both rings */
-	struct hv_map *map;	/* owned, binder's: both rings */
+	struct hv_map *map; /* owned, binder's: both rings */
 };
 
 /* For tests: points the rings at their memory and the page's counters; ring_len, role are set. */

@@ -14,15 +14,28 @@
 
 struct paged {
 	struct transport base;
-	struct doorbell_page *page;	/* borrowed from share or map */
+	struct doorbell_page *page;	/* borrowed from memory or map */
 	struct doorbell_end *me, *them; /* its halves */
-	struct hv_share *share;		/* owned, creator's */
+	struct link_memory *memory;	/* owned, creator's */
 	struct hv_map *map;		/* owned, binder's */
+	/* Owned, binder's, while it binds: all pages of the link, read-only. */
+	struct hv_map *checked[3];
+	unsigned n_checked;
 };
 
-/* The creator's: shares a page, makes a port, tells both in *ret_offer. */
-int paged_share(struct paged *paged, uint64_t uid, struct control_link_offer *ret_offer);
-/* The binder's: maps that page and binds that port, if they are still those of this link. */
+/*
+ * The creator's: takes memory with rings of so many pages, makes a port, tells both in *ret_offer,
+ * and writes into each page whose page it is.
+ */
+int paged_share(struct paged *paged, uint64_t uid, uint32_t ring_pages,
+	struct control_link_offer *ret_offer);
+/*
+ * The binder's: maps n pages, which must be those of this link from that index on, read-only until
+ * paged_bound. -ECONNRESET: they are not, and transport->refusal says which.
+ */
+int paged_check(struct paged *paged, const struct control_link_bind *request, const uint32_t *refs,
+	uint32_t n, uint32_t index, const uint8_t **ret_pages);
+/* Maps the doorbell page for writing and binds the port. All pages were checked before. */
 int paged_map(struct paged *paged, const struct control_link_bind *request);
 /* The binder has all that it needs: its death is the creator's business from here on. */
 void paged_bound(struct paged *paged);

@@ -17,6 +17,7 @@
 
 #include "hv/hv.h"
 #include "libmsg/transport/cursor.h"
+#include "libmsg/transport/stock.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 
@@ -41,7 +42,11 @@ struct transport_ops {
 	 */
 	int (*make)(struct transport *transport, const struct control_link_create *request,
 		struct control_link_offer *ret_offer);
-	/* Makes the binder's end. -ECONNRESET, -EINVAL, -ESRCH: the offer is not true any more. */
+	/*
+	 * Makes the binder's end. -ECONNRESET, -EINVAL, -ESRCH: the offer is not true, or not any
+	 * more; nothing was written to memory that is not of this link. make and bind may leave a
+	 * reason in transport->refusal.
+	 */
 	int (*bind)(struct transport *transport, const struct control_link_bind *request,
 		struct control_link_ready *ret_ready);
 	/* The creator learns that the binder is ready. peer_aport: of LINK_UP. */
@@ -135,6 +140,8 @@ struct transport {
 	uint64_t retry_ns; /* put or push was refused without an event to come: when to try again */
 	bool unpushed;	   /* frames were put and kept back */
 	bool bell_due;	   /* the other end must not sleep over what was put */
+	struct stock *stock;	   /* borrowed: where the creator's memory comes from */
+	char refusal[REASON_SIZE]; /* why make or bind failed; empty: the errno says it */
 };
 
 /* An end that holds nothing yet. NULL: out of memory. */

@@ -157,8 +157,10 @@ void driver_pass(struct driver *driver)
 	/* The thread that spins looks at a link's memory; it comes by here when it is done. */
 	if (!driver->spinning)
 		links_free_dead(links);
-	if (driver->control->state == CONTROL_QUIESCING && TAILQ_EMPTY(&links->grave))
+	if (driver->control->state == CONTROL_QUIESCING && TAILQ_EMPTY(&links->grave)) {
+		links_clear(links); /* no grant outlives it */
 		control_park(driver->control);
+	}
 	if (driver->epoll_fd >= 0)
 		driver_update_fd(driver);
 	driver->pool->marked = !TAILQ_EMPTY(&links->ending);

@@ -423,7 +423,7 @@ static void test_offer_of_the_dead(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[B];
 	struct control_link_bind request = {
-		.end = 50, .transport = TRANSPORT_GRANT, .port = 5, .ring_pages = 4};
+		.end = 50, .transport = TRANSPORT_ARGO, .port = 5, .ring_len = 4096};
 	static struct hv_ops ops;
 	uint64_t uid = htole64(0x1122334455667788);
 

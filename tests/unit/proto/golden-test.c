@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "proto/doorbell.h"
 #include "tests/unit/proto/golden.h"
 #include "tests/unit/proto/samples.h"
 
@@ -39,6 +40,18 @@ static void test_record_parked(void **state)
 	assert_int_equal(record.version_max, 1);
 	assert_memory_equal(record.nonce, record_sample.nonce, NONCE_SIZE);
 	assert_int_equal(record.port, 0);
+}
+
+static void test_link_page(void **state)
+{
+	const struct golden *golden = golden_find("LINK_PAGE");
+	struct doorbell_head head = link_page_head(0x1122334455667788ULL, 17, 65);
+
+	assert_int_equal(golden->len, sizeof(head));
+	assert_memory_equal(&head, golden->bytes, sizeof(head));
+	assert_true(doorbell_head_is(golden->bytes, &head));
+	head.port++;
+	assert_false(doorbell_head_is(golden->bytes, &head));
 }
 
 static void frame_assert_equal(const struct frame *a, const struct frame *b)
@@ -106,7 +119,7 @@ static void test_complete(void **state)
 	size_t n;
 
 	golden_load(&n);
-	assert_int_equal(n, 2 + n_frame_samples + n_control_samples);
+	assert_int_equal(n, 3 + n_frame_samples + n_control_samples);
 	for (size_t i = 0; i < n_control_samples; i++)
 		seen[control_samples[i].message.type] = true;
 	for (unsigned type = 0; type < 256; type++)
@@ -155,7 +168,11 @@ static void test_defaults(void **state)
 	/* a message of 64 KiB fits whole; a stock guest's 1024 shared pages hold fifteen links */
 	assert_true(LINK_RING_PAGES_DEFAULT * page >
 		    65536U / FRAME_PAYLOAD_GRANT * (FRAME_PAYLOAD_GRANT + frame_header));
-	assert_int_equal(1024U / (1 + 2 * LINK_RING_PAGES_DEFAULT), 15);
+	assert_int_equal(1024U / (2 + 2 * LINK_RING_PAGES_DEFAULT), 15);
+	/* four links with the largest rings or thirty-one; held ones are half of a stock guest's */
+	assert_int_equal(LINK_PEER_PAGES_MAX, 4 * (2 + 2 * LINK_RING_PAGES_MAX));
+	assert_int_equal(LINK_PEER_PAGES_MAX / (2 + 2 * LINK_RING_PAGES_DEFAULT), 31);
+	assert_in_range(LINK_HELD_MAX * (2 + 2 * LINK_RING_PAGES_DEFAULT), 500, 550);
 	assert_int_equal(FRAME_PAYLOAD_GRANT, LINK_RING_PAGES_DEFAULT * page / 8);
 	/* four messages of 64 KiB, and a page for headers */
 	assert_int_equal(LINK_ARGO_RING_PAGES_DEFAULT, 4 * FRAME_PAYLOAD_MAX / page + 1);
@@ -171,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record),
 		cmocka_unit_test(test_record_parked),
+		cmocka_unit_test(test_link_page),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_control),
 		cmocka_unit_test(test_complete),
