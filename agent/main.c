@@ -188,6 +188,7 @@ static void daemon_fini(struct daemon *daemon)
 	hv_close(daemon->hv);
 	if (daemon->agent && !daemon->activated)
 		(void)unlink(daemon->path);
+	stop_done();
 }
 
 enum { OPTION_HV = 256, OPTION_SOCKET };

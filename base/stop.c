@@ -38,6 +38,11 @@ int stop_open(int *ret_fd)
 	return 0;
 }
 
+void stop_done(void)
+{
+	(void)alarm(0);
+}
+
 int stop_signal(void)
 {
 	return stop_number;

@@ -409,6 +409,7 @@ static void msgd_fini(struct msgd *msgd)
 	if (msgd->unlink_attach)
 		(void)unlink(msgd->settings.attach);
 	settings_fini(&msgd->settings);
+	stop_done();
 	close_p(&msgd->lock_fd); /* last: then the next msgd may start */
 }
 

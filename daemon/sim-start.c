@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/macro.h"
 
 /* The program's path, or just its name: then $PATH is searched. */
@@ -61,11 +62,14 @@ static _Noreturn void sim_become(char *const argv[], int log_fd)
 
 static void sim_log_copy(int log_fd)
 {
-	char text[1024];
-	ssize_t n = pread(log_fd, text, sizeof(text), 0);
+	char text[1024], *rest = text, *line;
+	ssize_t n = pread(log_fd, text, sizeof(text) - 1, 0);
 
-	if (n > 0 && write(STDERR_FILENO, text, (size_t)n) < 0)
-		return; /* there is nobody to tell */
+	text[n > 0 ? n : 0] = '\0';
+	while ((line = strsep(&rest, "\n"))) {
+		if (*line)
+			log_error("%s", line);
+	}
 }
 
 int sim_start(const char *path)

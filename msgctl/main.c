@@ -19,7 +19,7 @@
 /* quiesce waits so long by default: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
 /* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
-#define ANSWER_MS 10000U
+#define ANSWER_MS 5000U
 
 static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of:\n\n"
 			  "  status          what msgd serves, and totals\n"

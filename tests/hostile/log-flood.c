@@ -13,7 +13,7 @@
 #include "proto/record.h"
 #include "tests/support/raw-app.h"
 
-#define LINES 20000U
+#define LINES 6000U
 
 /* Each goes away again, and under a few keys: the store's quota is not what is tried here. */
 static void flood_records(struct hv *hv, const void *bytes, size_t len)
