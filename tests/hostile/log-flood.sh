@@ -28,9 +28,10 @@ attack() {
 	attacker announce "$hv" announce
 	await "$dir/announce.out" '^ready'
 	kill -9 "$msgd_pid"
+	wait "$msgd_pid" 2>/dev/null
 	start=$SECONDS
 	msgd_start
-	await "$dir/announce.out" '^done' 90
+	await "$dir/announce.out" '^done' 60
 	await "$dir/msgd.2.log" 'no longer permitted'
 	msgctl status >/dev/null
 	log_is_bounded "$dir/msgd.2.log" "$start"

@@ -10,7 +10,7 @@
 
 /* The head of the ring of completions, which Linux maps into the process. */
 struct aio_ring {
-	uint32_t id, nr;
+	uint32_t : 32, : 32;
 	_Atomic uint32_t head, tail;
 	uint32_t magic;
 };
