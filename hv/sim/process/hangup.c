@@ -8,12 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The head of the ring of completions, which Linux maps into the process. */
-struct aio_ring {
-	uint32_t : 32, : 32;
-	_Atomic uint32_t head, tail;
-	uint32_t magic;
-};
+/* The ring of completions, which Linux maps into the process: its head as words of 32 bits. */
+enum { AIO_RING_HEAD = 2, AIO_RING_TAIL, AIO_RING_MAGIC_WORD };
 
 #define AIO_RING_MAGIC 0xa10a10a1U
 
@@ -32,18 +28,18 @@ void hangup_watch(struct hangup *hangup, int socket, int event_fd)
 	if (syscall(SYS_io_setup, 1, &context) < 0)
 		return;
 	hangup->context = context;
-	if (((const struct aio_ring *)context)->magic != AIO_RING_MAGIC ||
+	if (((const uint32_t *)context)[AIO_RING_MAGIC_WORD] != AIO_RING_MAGIC ||
 		syscall(SYS_io_submit, context, 1, requests) != 1)
 		hangup_unwatch(hangup);
 }
 
 bool hangup_seen(const struct hangup *hangup)
 {
-	const struct aio_ring *ring = (const struct aio_ring *)hangup->context;
+	const _Atomic uint32_t *ring = (const _Atomic uint32_t *)hangup->context;
 
 	/* Nobody takes the one completion that there is. */
-	return ring && atomic_load_explicit(&ring->tail, memory_order_acquire) !=
-			       atomic_load_explicit(&ring->head, memory_order_relaxed);
+	return ring && atomic_load_explicit(&ring[AIO_RING_TAIL], memory_order_acquire) !=
+			       atomic_load_explicit(&ring[AIO_RING_HEAD], memory_order_relaxed);
 }
 
 void hangup_unwatch(struct hangup *hangup)
