@@ -6,7 +6,6 @@
 #ifndef XEN_ARGO_HYPERCALL_H
 #define XEN_ARGO_HYPERCALL_H
 
-#include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/types.h>
 
@@ -28,11 +27,6 @@
 #define ARGO_MAX_NOTIFY		256
 
 #define ARGO_FAIL_EXIST		0x1 /* of ARGO_OP_REGISTER */
-
-/* The answer of ARGO_OP_NOTIFY. */
-#define ARGO_RING_EXISTS	BIT(0)
-#define ARGO_RING_SUFFICIENT	BIT(3)
-#define ARGO_RING_EMSGSIZE	BIT(4)
 
 struct argo_ring_header {
 	u32 rx_ptr;

@@ -5,17 +5,24 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/minmax.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/pm.h>
 #include <linux/slab.h>
+#include <linux/stddef.h>
 #include <linux/uaccess.h>
 
 #include <xen/xen.h>
 
 #include "xen-argo.h"
+
+/* Of struct argodev_info, as it was at first. */
+#define INFO_SIZE_MIN offsetofend(struct argodev_info, n_pages)
 
 /* ---- a file ---------------------------------------------------------------------------------- */
 
@@ -25,6 +32,11 @@ static int argo_open(struct inode *inode, struct file *filp)
 
 	if (!file)
 		return -ENOMEM;
+	file->user = argo_user_get(filp->f_cred->uid);
+	if (!file->user) {
+		kfree(file);
+		return -ENOMEM;
+	}
 	argo_wait_file(file);
 	filp->private_data = file;
 	return stream_open(inode, filp);
@@ -37,6 +49,7 @@ static int argo_release(struct inode *inode, struct file *filp)
 
 	argo_wait_release(file);
 	argo_ring_release(file);
+	argo_user_put(file->user);
 	kfree(file);
 	return 0;
 }
@@ -74,7 +87,7 @@ static long ioctl_peer(struct argo_file *file, const struct argodev_peer __user 
 		return PTR_ERR(ring);
 	if (copy_from_user(&peer, arg, sizeof(peer)))
 		return -EFAULT;
-	if (peer.pad)
+	if (peer.flags)
 		return -EINVAL;
 	return atomic64_cmpxchg(&file->peer, 0, ARGO_PEER_SET | peer.aport) ? -EISCONN : 0;
 }
@@ -85,23 +98,29 @@ static long ioctl_sendv(struct argo_file *file, const struct argodev_sendv __use
 
 	if (copy_from_user(&sendv, arg, sizeof(sendv)))
 		return -EFAULT;
+	if (sendv.flags || sendv.pad)
+		return -EINVAL;
 	return argo_send(file, &sendv);
 }
 
-static long ioctl_info(struct argo_file *file, struct argodev_info __user *arg)
+/* size: what the caller knows of the structure. */
+static long ioctl_info(struct argo_file *file, struct argodev_info __user *arg, unsigned int size)
 {
 	struct argo_ring *ring = argo_ring_get(file);
 	u64 peer = atomic64_read(&file->peer);
+	unsigned int known = min_t(unsigned int, size, sizeof(struct argodev_info));
 	struct argodev_info info = {
+		.size = sizeof(info),
 		.n_sent = atomic64_read(&file->n_sent),
 		.n_sent_bytes = atomic64_read(&file->n_sent_bytes),
 		.n_hypercalls = atomic64_read(&file->n_hypercalls),
 		.n_full = atomic64_read(&file->n_full),
 		.n_bounced = atomic64_read(&file->n_bounced),
-		.n_virqs = argo_wait_n_virqs(),
-		.n_pages = argo_pages_charged(),
 	};
 
+	if (capable(CAP_SYS_ADMIN))
+		info.n_virqs = argo_virq_count();
+	argo_limits_tell(file->user, &info);
 	if (ring) {
 		info.flags = ARGODEV_INFO_REGISTERED;
 		if (peer & ARGO_PEER_SET)
@@ -113,7 +132,17 @@ static long ioctl_info(struct argo_file *file, struct argodev_info __user *arg)
 		info.len = ring->len;
 		info.partner = ring->partner;
 	}
-	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+	if (copy_to_user(arg, &info, known) || clear_user((u8 __user *)arg + known, size - known))
+		return -EFAULT;
+	return 0;
+}
+
+/* ARGODEV_INFO of any size that there was; its first is INFO_SIZE_MIN. */
+static bool is_info(unsigned int request)
+{
+	return _IOC_TYPE(request) == _IOC_TYPE(ARGODEV_INFO) &&
+	       _IOC_NR(request) == _IOC_NR(ARGODEV_INFO) && _IOC_DIR(request) == _IOC_READ &&
+	       _IOC_SIZE(request) >= INFO_SIZE_MIN;
 }
 
 static long argo_ioctl(struct file *filp, unsigned int request, unsigned long arg)
@@ -121,17 +150,17 @@ static long argo_ioctl(struct file *filp, unsigned int request, unsigned long ar
 	struct argo_file *file = filp->private_data;
 	void __user *at = (void __user *)arg;
 
+	if (is_info(request))
+		return ioctl_info(file, at, _IOC_SIZE(request));
 	switch (request) {
 	case ARGODEV_REGISTER:
 		return ioctl_register(file, at);
 	case ARGODEV_PEER:
-		return ioctl_peer(file, at);
+		return filp->f_mode & FMODE_WRITE ? ioctl_peer(file, at) : -EBADF;
 	case ARGODEV_SENDV:
-		return ioctl_sendv(file, at);
+		return filp->f_mode & FMODE_WRITE ? ioctl_sendv(file, at) : -EBADF;
 	case ARGODEV_CONSUMED:
 		return argo_notify(NULL);
-	case ARGODEV_INFO:
-		return ioctl_info(file, at);
 	default:
 		return -ENOTTY;
 	}
@@ -162,7 +191,14 @@ static struct miscdevice argo_device = {
 static int argo_freeze(struct device *dev)
 {
 	argo_rings_end(false);
+	argo_wait_suspend();
 	return 0;
+}
+
+/* It goes on, here or elsewhere, or it did not happen. ring.c tries again if this fails. */
+static int argo_thaw(struct device *dev)
+{
+	return argo_virq_bind();
 }
 
 /* Xen must not write to the memory when the next kernel, or another domain, has it. */
@@ -173,6 +209,8 @@ static void argo_shutdown(struct platform_device *pdev)
 
 static const struct dev_pm_ops argo_pm_ops = {
 	.freeze = argo_freeze,
+	.thaw = argo_thaw,
+	.restore = argo_thaw,
 };
 
 static struct platform_driver argo_driver = {
@@ -193,7 +231,7 @@ static int __init argo_init(void)
 	/* Without Argo in the hypervisor it is loaded all the same: ARGODEV_REGISTER says so. */
 	if (!xen_domain())
 		return -ENODEV;
-	argo_rings_init();
+	argo_limits_init();
 	err = argo_wait_init();
 	if (err)
 		return err;

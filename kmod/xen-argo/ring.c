@@ -8,16 +8,14 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/gfp.h>
-#include <linux/init.h>
 #include <linux/lockdep.h>
-#include <linux/minmax.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <xen/page.h>
 
+#include "compat.h"
 #include "xen-argo.h"
 
 /* Given out for aport 0, so that chosen ones stay clear. */
@@ -28,12 +26,6 @@
 /* Xen has 128 at most; some may have vanished with their partners. All can be asked for at once. */
 #define MAX_RINGS ARGO_MAX_NOTIFY
 
-static ulong limit;
-module_param(limit, ulong, 0644);
-MODULE_PARM_DESC(limit, "Pages for rings and bounces (default: a quarter of memory, or 64 MiB)");
-
-static atomic_long_t n_charged;
-
 static DEFINE_MUTEX(rings_lock);
 /* Under rings_lock. */
 static LIST_HEAD(rings);
@@ -41,86 +33,66 @@ static unsigned int n_rings;
 static u32 next_aport;
 static bool ended;
 
-void __init argo_rings_init(void)
-{
-	if (!limit)
-		limit = min(totalram_pages() / 4, (64UL << 20) >> PAGE_SHIFT);
-}
-
-int argo_pages_charge(unsigned long n)
-{
-	if (atomic_long_add_return(n, &n_charged) <= READ_ONCE(limit))
-		return 0;
-	atomic_long_sub(n, &n_charged);
-	return -ENOMEM;
-}
-
-void argo_pages_uncharge(unsigned long n)
-{
-	atomic_long_sub(n, &n_charged);
-}
-
-unsigned long argo_pages_charged(void)
-{
-	return atomic_long_read(&n_charged);
-}
-
 static void ring_free(struct argo_ring *ring)
 {
 	if (ring->leaked) {
-		/* The charge stays as well. */
+		/* The charges stay as well. */
 		pr_err("%u pages of ring %u for domain %u are lost: Xen did not let go of them\n",
 		       ring->n_pages, ring->aport, ring->partner);
 		return;
 	}
-	for (unsigned int i = 0; i < ring->n_pages; i++)
+	for (unsigned int i = 0; ring->pages && i < ring->n_pages; i++)
 		if (ring->pages[i])
 			put_page(ring->pages[i]);
-	argo_pages_uncharge(ring->n_pages);
+	argo_pages_uncharge(ring->file->user, ring->n_pages);
+	argo_ring_uncharge(ring->file->user);
 	kvfree(ring->pages);
 	kfree(ring);
 }
 
-static struct argo_ring *ring_new(u32 len, u16 partner)
+static int ring_fill(struct argo_ring *ring, unsigned int n)
+{
+	int err = argo_pages_charge(ring->file->user, n);
+
+	if (err)
+		return err;
+	ring->n_pages = n;
+	ring->pages = kvcalloc(n, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
+	for (unsigned int i = 0; ring->pages && i < n; i++) {
+		/* Rather none than another process's end. */
+		ring->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+					    __GFP_RETRY_MAYFAIL);
+		if (!ring->pages[i])
+			return -ENOMEM;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return ring->pages ? 0 : -ENOMEM;
+}
+
+static struct argo_ring *ring_new(struct argo_file *file, u32 len, u16 partner)
 {
 	struct argo_ring *ring;
-	unsigned int n = DIV_ROUND_UP(len + sizeof(struct argo_ring_header), PAGE_SIZE);
-	int err = argo_pages_charge(n);
+	int err = argo_ring_charge(file->user);
 
 	if (err)
 		return ERR_PTR(err);
 	ring = kzalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
 	if (!ring) {
-		argo_pages_uncharge(n);
+		argo_ring_uncharge(file->user);
 		return ERR_PTR(-ENOMEM);
 	}
+	ring->file = file;
 	ring->len = len;
 	ring->partner = partner;
-	ring->n_pages = n;
-	err = -ENOMEM;
-	ring->pages = kvcalloc(n, sizeof(*ring->pages), GFP_KERNEL_ACCOUNT);
-	if (!ring->pages) {
-		ring->n_pages = 0;
-		argo_pages_uncharge(n);
-		goto fail;
-	}
-	for (unsigned int i = 0; i < n; i++) {
-		/* Rather none than another process's end. */
-		ring->pages[i] = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
-					    __GFP_RETRY_MAYFAIL);
-		if (!ring->pages[i])
-			goto fail;
-		if (fatal_signal_pending(current)) {
-			err = -EINTR;
-			goto fail;
-		}
-		cond_resched();
+	err = ring_fill(ring, DIV_ROUND_UP(len + sizeof(struct argo_ring_header), PAGE_SIZE));
+	if (err) {
+		ring_free(ring);
+		return ERR_PTR(err);
 	}
 	ring->header = page_address(ring->pages[0]);
 	return ring;
-fail:
-	ring_free(ring);
-	return ERR_PTR(err);
 }
 
 /* Xen's frames are of 4 KiB, whatever the kernel's pages are. */
@@ -174,7 +146,7 @@ static void ring_end(struct argo_ring *ring)
 	WRITE_ONCE(ring->dead, true);
 	list_del(&ring->link);
 	n_rings--;
-	argo_wait_died(ring->file);
+	argo_wait_changed(ring->file);
 }
 
 /* Xen lets go of the ring, or has already. */
@@ -230,6 +202,7 @@ static int ring_register(struct argo_file *file, struct argo_ring *ring, u32 apo
 		n_rings++;
 		/* Pairs with argo_ring_get: who sees the ring sees all of it. */
 		smp_store_release(&file->ring, ring);
+		argo_wait_changed(file);
 	}
 	mutex_unlock(&rings_lock);
 	kvfree(gfns);
@@ -241,21 +214,23 @@ int argo_ring_register(struct argo_file *file, struct argodev_register *reg)
 	struct argo_ring *ring;
 	int err;
 
-	if (reg->pad[0] || reg->pad[1] || reg->pad[2])
+	if (reg->flags || reg->pad)
 		return -EINVAL;
 	if (reg->len < ARGODEV_RING_LEN_MIN || reg->len > ARGODEV_RING_LEN_MAX || reg->len % 16)
 		return -EINVAL;
 	/* Nor with mac-permissive: a ring has one partner, whose word its source is. */
 	if (reg->partner == ARGO_DOMID_ANY)
 		return -EPERM;
+	/* It is bound, unless that failed when the domain went on after a suspend. */
+	if (argo_virq_bind())
+		return -EIO;
 	if (test_and_set_bit_lock(0, &file->registering))
 		return -EBUSY;
-	ring = ring_new(reg->len, reg->partner);
+	ring = ring_new(file, reg->len, reg->partner);
 	if (IS_ERR(ring)) {
 		err = PTR_ERR(ring);
 		goto fail;
 	}
-	ring->file = file;
 	err = ring_register(file, ring, reg->aport);
 	if (err) {
 		ring_free(ring);
@@ -274,9 +249,16 @@ int argo_ring_mmap(struct argo_file *file, struct vm_area_struct *vma)
 
 	if (IS_ERR(ring))
 		return PTR_ERR(ring);
-	/* A private mapping would show its own copies of pages that Xen writes. */
-	if (!(vma->vm_flags & VM_SHARED))
+	/*
+	 * A private mapping would show its own copies of pages that Xen writes. (Of a file that is
+	 * open for reading only, a shared mapping is not VM_SHARED.)
+	 */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
+	/* Another domain's data is nobody's program. */
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	argo_vm_flags_clear(vma, VM_MAYEXEC);
 	/* Each mapping holds the file, and so the ring. */
 	return vm_map_pages(vma, ring->pages, ring->n_pages);
 }

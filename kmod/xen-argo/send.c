@@ -21,7 +21,8 @@
 
 struct message {
 	struct argo_send_addr addr;
-	struct argo_iov iov[ARGO_MAX_IOV];
+	struct argo_iov iov[ARGO_MAX_IOV]; /* for Xen: addresses without tags */
+	const void __user *at[ARGO_MAX_IOV]; /* for the kernel: as the process named them */
 	unsigned int n_iov;
 	u32 type;
 };
@@ -45,11 +46,12 @@ static int message_read(struct message *message, const struct argodev_sendv *sen
 			return -EINVAL;
 		if (!segment->len) /* Xen would log it */
 			continue;
-		if (segment->addr != untagged_addr(segment->addr) ||
-		    !access_ok(u64_to_user_ptr(segment->addr), segment->len))
+		/* A tag (arm64) counts as part of the address unless the process asked for it. */
+		if (!access_ok(u64_to_user_ptr(segment->addr), segment->len))
 			return -EFAULT;
+		message->at[message->n_iov] = u64_to_user_ptr(segment->addr);
 		message->iov[message->n_iov++] = (struct argo_iov){
-			.addr = segment->addr,
+			.addr = untagged_addr(segment->addr),
 			.len = segment->len,
 		};
 	}
@@ -70,9 +72,7 @@ static int message_send(struct argo_file *file, const struct message *message)
 static int message_fault_in(const struct message *message)
 {
 	for (unsigned int i = 0; i < message->n_iov; i++) {
-		const struct argo_iov *iov = &message->iov[i];
-
-		if (fault_in_readable(u64_to_user_ptr(iov->addr), iov->len))
+		if (fault_in_readable(message->at[i], message->iov[i].len))
 			return -EFAULT;
 		cond_resched();
 		if (fatal_signal_pending(current))
@@ -95,11 +95,9 @@ static int message_len(const struct message *message, size_t *ret_len)
 static int message_gather(const struct message *message, u8 *to)
 {
 	for (unsigned int i = 0; i < message->n_iov; i++) {
-		const struct argo_iov *iov = &message->iov[i];
-
-		if (copy_from_user(to, u64_to_user_ptr(iov->addr), iov->len))
+		if (copy_from_user(to, message->at[i], message->iov[i].len))
 			return -EFAULT;
-		to += iov->len;
+		to += message->iov[i].len;
 		cond_resched();
 	}
 	return 0;
@@ -120,12 +118,12 @@ static int message_bounce(struct argo_file *file, const struct message *message)
 	if (r)
 		return r;
 	n_pages = DIV_ROUND_UP(len, PAGE_SIZE);
-	r = argo_pages_charge(n_pages);
+	r = argo_pages_charge(file->user, n_pages);
 	if (r)
-		return r;
+		return r == -ENOMEM ? -ENOBUFS : r;
 	buffer = kvmalloc(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 	if (!buffer) {
-		r = -ENOMEM;
+		r = -ENOBUFS;
 		goto out;
 	}
 	r = message_gather(message, buffer);
@@ -139,21 +137,18 @@ static int message_bounce(struct argo_file *file, const struct message *message)
 	}
 	kvfree(buffer);
 out:
-	argo_pages_uncharge(n_pages);
+	argo_pages_uncharge(file->user, n_pages);
 	return r;
 }
 
-/* The events for which poll is to wait: room for the longest that found none. */
+/* poll is to wait for room for the longest that found none. */
 static void send_blocked(struct argo_file *file, const struct message *message)
 {
 	size_t len;
-	int seen = atomic_read(&file->blocked);
 
 	atomic64_inc(&file->n_full);
-	if (message_len(message, &len))
-		return;
-	while (seen <= (int)len && !atomic_try_cmpxchg(&file->blocked, &seen, len + 1))
-		;
+	if (!message_len(message, &len))
+		argo_wait_blocked(file, len);
 }
 
 int argo_send(struct argo_file *file, const struct argodev_sendv *sendv)
@@ -187,7 +182,7 @@ int argo_send(struct argo_file *file, const struct argodev_sendv *sendv)
 	if (r >= 0) {
 		atomic64_inc(&file->n_sent);
 		atomic64_add(r, &file->n_sent_bytes);
-		if (atomic_read(&file->blocked))
+		if (atomic_read(&file->blocked) || READ_ONCE(file->promised))
 			argo_wait_sent(file);
 	} else if (r == -EAGAIN) {
 		send_blocked(file, &message);

@@ -75,7 +75,8 @@ static void fuzz_register(int fd, unsigned int *seed)
 		.aport = draw(seed) % 8,
 		.partner = draw(seed) % 4 ? self : (uint16_t)draw(seed),
 		.len = draw(seed) % 8 ? lens[draw(seed) % ARRAY_SIZE(lens)] : draw(seed),
-		.pad = {draw(seed) % 32 == 0},
+		.flags = draw(seed) % 32 == 0,
+		.pad = draw(seed) % 32 == 0,
 	};
 
 	if (ioctl(fd, ARGODEV_REGISTER, draw(seed) % 32 ? (uintptr_t)&reg : address(seed)) == 0)
@@ -90,6 +91,8 @@ static void fuzz_sendv(int fd, unsigned int *seed)
 		.segments = draw(seed) % 16 ? (uintptr_t)segments : address(seed),
 		.n_segments = draw(seed) % 16 ? draw(seed) % 9 : draw(seed),
 		.message_type = draw(seed),
+		.flags = draw(seed) % 64 == 0,
+		.pad = draw(seed) % 64 == 0,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++)

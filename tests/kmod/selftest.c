@@ -46,11 +46,16 @@ static long milliseconds(void)
 	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-int ring_open(void)
+int ring_open_as(int flags)
 {
-	int fd = open("/dev/xen/argo", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/xen/argo", flags | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+int ring_open(void)
+{
+	return ring_open_as(O_RDWR);
 }
 
 long call(int fd, unsigned long request, const void *arg)
@@ -155,16 +160,19 @@ long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size)
 	return len;
 }
 
-unsigned long limit_set(unsigned long pages)
+unsigned long limit_set(const char *name, unsigned long value)
 {
-	static const char limit[] = "/sys/module/xen_argo/parameters/limit";
-	FILE *file = fopen(limit, "r+");
+	char path[80];
 	unsigned long before;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/module/xen_argo/parameters/%s", name);
+	file = fopen(path, "r+");
 
 	EXPECT(file != NULL, true);
 	EXPECT(fscanf(file, "%lu", &before), 1);
 	EXPECT(fseek(file, 0, SEEK_SET), 0);
-	EXPECT(fprintf(file, "%lu", pages) > 0, true);
+	EXPECT(fprintf(file, "%lu", value) > 0, true);
 	EXPECT(fclose(file), 0);
 	return before;
 }

@@ -21,6 +21,7 @@ void expect(const char *file, int line, const char *what, long got, long want);
 
 /* These return what the kernel does: a result or a negative errno. */
 int ring_open(void);
+int ring_open_as(int flags);
 long ring_register(int fd, uint32_t aport, uint16_t partner, uint32_t len);
 long ring_peer(int fd, uint32_t aport);
 long ring_send(int fd, const void *data, uint32_t len);
@@ -44,8 +45,9 @@ void pair_end(struct pair *pair);
 /* Takes the next message: returns the length of its payload, copied; or -1. */
 long ring_take(uint32_t *map, uint32_t ring_len, void *to, uint32_t size);
 
-/* Sets the module's limit, in pages, and returns what it was; needs root. */
-unsigned long limit_set(unsigned long pages);
+/* Sets a limit of the module's (limit and user_limit, in pages; user_rings), and returns what it
+ * was. */
+unsigned long limit_set(const char *name, unsigned long value);
 /* All 128 rings can be had, no more, and the module's memory is what it was. */
 void expect_no_leak(uint64_t pages);
 

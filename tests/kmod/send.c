@@ -19,7 +19,8 @@
 static void send_arguments(void)
 {
 	struct argodev_segment nine[9], padded = {.addr = (uintptr_t)nine, .len = 1, .pad = 1};
-	struct argodev_sendv sendv = {.segments = 8, .n_segments = 1};
+	struct argodev_sendv sendv = {.segments = 8, .n_segments = 1}, flags = {.flags = 1},
+			     pad = {.pad = 1};
 	struct pair pair;
 
 	for (size_t i = 0; i < 9; i++)
@@ -30,6 +31,8 @@ static void send_arguments(void)
 	EXPECT(ring_sendv(pair.a, nine, 9), -EINVAL);
 	EXPECT(ring_sendv(pair.a, nine, UINT32_MAX), -EINVAL);
 	EXPECT(ring_sendv(pair.a, &padded, 1), -EINVAL);
+	EXPECT(call(pair.a, ARGODEV_SENDV, &flags), -EINVAL);
+	EXPECT(call(pair.a, ARGODEV_SENDV, &pad), -EINVAL);
 	EXPECT(ring_take(pair.map_b, 4032, NULL, 0), -1);
 	EXPECT(ring_sendv(pair.a, nine, 8), 8);
 	EXPECT(ring_take(pair.map_b, 4032, NULL, 0), 8);
@@ -121,9 +124,9 @@ static void send_granted_memory(void)
 	EXPECT((long)ring_info(pair.a).n_bounced, copied);
 	EXPECT((long)ring_info(pair.a).n_pages, 2 * 64);
 	if (copied) { /* the copy is memory as well */
-		limit = limit_set(2 * 64);
-		EXPECT(ring_send(pair.a, page, PAGE), -ENOMEM);
-		(void)limit_set(limit);
+		limit = limit_set("limit", 2 * 64);
+		EXPECT(ring_send(pair.a, page, PAGE), -ENOBUFS);
+		(void)limit_set("limit", limit);
 	}
 	/* In the copy's way as well: no room, no ring. */
 	EXPECT(ring_send(pair.a, page, PAGE), PAGE);

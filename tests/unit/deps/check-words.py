@@ -58,7 +58,7 @@ FOREIGN_NAMES = {
         get_error libxl_domain_resume max_event_channels osdep_gntshr_open
         ''',
     'Linux': '''
-        evtchn_fifo_resume evtchn_get evtchn_interrupt evtchn_read evtchn_write
+        bind_virq_to_irqhandler evtchn_fifo_resume evtchn_get evtchn_interrupt evtchn_read evtchn_write
         gntdev_ioctl_notify gnttab_end_foreign_access kexec_load map_grant_pages
         payload_length payload_offset setup_sects
         ''',
