@@ -190,11 +190,11 @@ struct hv_ops {
 	 * Registers a receive ring for one partner domain, with zeroed memory. aport 0 takes a
 	 * free one, and none that was taken so lately that somebody may still send to it. ring_len:
 	 * 48 bytes to 0xffffc0, multiple of 16. EINVAL: size. ESRCH: no such partner. ENODEV: Argo
-	 * is off for this domain; ECONNREFUSED: off for the partner. EPERM: refused by Xen's
-	 * security module, or any partner (Xen's wildcard) without mac-permissive. ENOSPC: the
-	 * domain's 128 rings are in use. EEXIST: {aport, partner} is registered. ENOMEM. EOPNOTSUPP
+	 * is off for this domain; ECONNREFUSED: off for the partner. EPERM: any partner (Xen's
+	 * wildcard) without mac-permissive. ENOSPC: the domain's 128 rings are in use; EDQUOT: the
+	 * share of this process's user. EEXIST: {aport, partner} is registered. ENOMEM. EOPNOTSUPP
 	 * or ENOSYS: no Argo in this hypervisor. ENXIO: this domain's kernel has no driver for it.
-	 * EACCES: the driver's device is not for this process.
+	 * EACCES: the driver's device is not for this process, or Xen's security module refuses.
 	 */
 	int (*argo_register)(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 		struct hv_ring **ret_ring);
@@ -209,9 +209,10 @@ struct hv_ops {
 	 * ENOTCONN: argo_peer was not called. EINVAL: too many segments. EMSGSIZE: cannot ever
 	 * fit the destination ring. EAGAIN: does not fit now; a wake-up is queued, and comes as
 	 * HV_EVENT_RING if the ring is watched. EBUSY, ENOMEM: does not fit now and no wake-up
-	 * will come: use a timer. ECONNREFUSED: no such ring there, or Argo is off there. ESRCH: no
-	 * such domain. ESTALE: the own domain was suspended since the ring was registered; it is
-	 * dead, and shows no events but one. Any thread.
+	 * will come: use a timer. ENOBUFS: memory has been short for too long to go on trying.
+	 * EACCES: Xen's security module refuses. ECONNREFUSED: no such ring there, or Argo is off
+	 * there. ESRCH: no such domain. ESTALE: the own domain was suspended since the ring was
+	 * registered; it is dead, and shows no events but one. Any thread.
 	 */
 	int (*argo_sendv)(struct hv *hv, struct hv_ring *ring, const struct iovec *iov,
 		size_t n_iov, uint32_t message_type);

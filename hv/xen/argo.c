@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -22,14 +23,20 @@
 #define RING_HEADER_LEN 64U
 /* Taken from the epoll at once. */
 #define BATCH 64U
+/*
+ * So often in a row the hypervisor may say that it lacks the memory to note who waits. Callers try
+ * again after a millisecond or so: for some seconds, not for ever.
+ */
+#define NO_MEMORY_MAX 4096U
 
 struct ring {
 	struct hv_ring ring;
 	LIST_ENTRY(ring) entries;
 	int fd;
-	_Atomic bool watched; /* the next event is to be told */
-	_Atomic bool blocked; /* the last message was refused for lack of room */
-	_Atomic bool dead;    /* the device said so, and would say so at each look */
+	_Atomic bool watched;	      /* the next event is to be told */
+	_Atomic bool blocked;	      /* the last message was refused for lack of room */
+	_Atomic bool dead;	      /* the device said so, and would say so at each look */
+	_Atomic uint32_t n_no_memory; /* in a row */
 };
 
 static struct ring *ring_of(struct hv_ring *ring)
@@ -128,10 +135,9 @@ static int ring_arm(struct xen_hv *h, struct ring *ring)
 	return -errno;
 }
 
-int op_argo_sendv(struct hv *hv, struct hv_ring *hv_ring, const struct iovec *iov, size_t n_iov,
-	uint32_t message_type)
+static int ring_send(
+	struct ring *ring, const struct iovec *iov, size_t n_iov, uint32_t message_type)
 {
-	struct ring *ring = ring_of(hv_ring);
 	struct argodev_segment segments[ARGODEV_MAX_SEGMENTS];
 	struct argodev_sendv request = {.segments = (uintptr_t)segments,
 		.n_segments = (uint32_t)n_iov,
@@ -147,19 +153,59 @@ int op_argo_sendv(struct hv *hv, struct hv_ring *hv_ring, const struct iovec *io
 			.addr = (uintptr_t)iov[i].iov_base, .len = (uint32_t)iov[i].iov_len};
 	}
 	r = ioctl(ring->fd, ARGODEV_SENDV, &request);
-	if (r >= 0) {
-		if (atomic_load_explicit(&ring->blocked, memory_order_relaxed))
-			atomic_store(&ring->blocked, false);
-		return r;
+	return r < 0 ? -errno : r;
+}
+
+/*
+ * The memory is of a kind that Xen does not read, and the driver has none for a copy: the process
+ * copies for itself. The driver has looked at the lengths: 16 MiB in all at most.
+ */
+static int ring_send_copy(
+	struct ring *ring, const struct iovec *iov, size_t n_iov, uint32_t message_type)
+{
+	_cleanup_free_ uint8_t *copy = NULL;
+	size_t len = 0;
+
+	for (size_t i = 0; i < n_iov; i++)
+		len += iov[i].iov_len;
+	copy = malloc(len);
+	if (!copy)
+		return -ENOBUFS;
+	len = 0;
+	for (size_t i = 0; i < n_iov; i++) {
+		memcpy(copy + len, iov[i].iov_base, iov[i].iov_len);
+		len += iov[i].iov_len;
 	}
-	r = -errno;
+	return ring_send(ring, &(struct iovec){.iov_base = copy, .iov_len = len}, 1, message_type);
+}
+
+/* Memory that Xen lacks again and again is an end, not a wait. */
+static int ring_no_memory(struct ring *ring)
+{
+	return atomic_fetch_add(&ring->n_no_memory, 1) < NO_MEMORY_MAX ? -ENOMEM : -ENOBUFS;
+}
+
+int op_argo_sendv(struct hv *hv, struct hv_ring *hv_ring, const struct iovec *iov, size_t n_iov,
+	uint32_t message_type)
+{
+	struct ring *ring = ring_of(hv_ring);
+	int r = ring_send(ring, iov, n_iov, message_type);
+
+	if (r == -ENOBUFS || r == -EDQUOT)
+		r = ring_send_copy(ring, iov, n_iov, message_type);
+	if (r == -ENOMEM)
+		return ring_no_memory(ring);
+	if (atomic_load_explicit(&ring->n_no_memory, memory_order_relaxed))
+		atomic_store(&ring->n_no_memory, 0);
 	/* Either this sees that the ring is watched, or argo_watch sees that it is blocked. */
 	if (r == -EAGAIN) {
 		atomic_store(&ring->blocked, true);
 		if (atomic_load(&ring->watched))
 			(void)ring_arm(xen_hv_of(hv), ring);
+	} else if (r >= 0 && atomic_load_explicit(&ring->blocked, memory_order_relaxed)) {
+		atomic_store(&ring->blocked, false);
 	}
-	return r;
+	return r == -EDQUOT ? -ENOBUFS : r;
 }
 
 int op_argo_consumed(struct hv *hv)

@@ -88,6 +88,7 @@ uint64_t control_argo_features(struct hv *hv)
 		(void)hv->ops->argo_unregister(hv, ring);
 		return FEATURE_ARGO | FEATURE_ARGO_STRICT;
 	case -ENOSPC: /* all rings are in use now; who makes a link says so, if they still are */
+	case -EDQUOT:
 	case -ENOMEM:
 	case -EAGAIN: /* a frame that is being migrated */
 		return FEATURE_ARGO | FEATURE_ARGO_STRICT;

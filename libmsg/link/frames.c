@@ -110,6 +110,8 @@ void link_check(struct link *link, int r)
 
 	if (r == -EBADMSG)
 		link_end(link, LINK_VIOLATED, "a counter that makes no sense");
+	else if (r == -ENOBUFS)
+		link_end(link, LINK_NO_MEMORY, "no memory to send messages");
 	else if (r < 0 && r != -EAGAIN)
 		link_end(link, LINK_PEER_GONE, "the other process's ring is gone");
 	if (link->transport->retry_ns && !link->retrying && link_is_up(link)) {
