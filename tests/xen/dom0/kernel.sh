@@ -4,7 +4,7 @@
 
 # The messages of a kernel that has met a mistake, also with the options below.
 kernel_complaints() {
-	on "$1" 'dmesg | grep -iE "warn|bug[: ]|rcu.*stall|lockup|call trace|oops|protection fault|corruption|poison over|redzone over|already free|exposure attempt|overwrite attempt|blocked for more|are lost"' || true
+	on "$1" 'dmesg | grep -iE "warn|bug[: ]|rcu.*stall|lockup|call trace|oops: |protection fault|corruption|poison over|redzone over|already free|exposure attempt|overwrite attempt|blocked for more|are lost"' || true
 }
 
 # kernel_debug_options pv|pvh: all checks that Debian's kernel has: every object of the slab allocator, with red

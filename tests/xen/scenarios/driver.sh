@@ -6,6 +6,7 @@
 # boots: xenstored driver-argo noargo
 # limit: 300
 # cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh checkpoint-pv migrate-pvh
+# cases: smp-pv smp-suspend-pv smp-suspend-pvh smp-checkpoint-pv smp-migrate-pvh smp-unload
 # cases: ends-pv ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
@@ -24,11 +25,11 @@ answered() {
 	echo "case $1" >>"$answers"
 }
 
-# Guests of its own, with debug options: debug-pv, debug-pvh and debug-hvm.
-driver_guest() { # NAME pv|pvh|hvm
+# Guests of its own, with debug options: debug-pv, debug-pvh and debug-hvm; smp-pv and smp-pvh with two processors.
+driver_guest() { # NAME pv|pvh|hvm [LINE...]
 	# shellcheck disable=SC2034 # guest_have reads it
 	guest_kernel_options=$(kernel_debug_options "$2")
-	guest_have "$1" "$2"
+	guest_have "$@"
 	[ "$(on "$1" 'cd /sys/kernel/slab/kmalloc-64 && cat red_zone poison sanity_checks store_user | tr -d "\n"')" = 1111 ] ||
 		fail 'no slub_debug'
 }
@@ -96,14 +97,17 @@ case_suspend_pvh() {
 	driver_guest debug-pvh pvh
 	driver_suspend suspend-pvh debug-pvh
 }
-case_checkpoint_pv() { # goes on where it is, under its domid
-	driver_guest debug-pv pv
-	start rings debug-pv "argo-selftest $(guest_domid debug-pv) checkpointed"
+driver_checkpoint() { # CASE NAME: goes on where it is, under its domid
+	start rings "$2" "argo-selftest $(guest_domid "$2") checkpointed"
 	await rings ready
-	xl save -c debug-pv /tmp/saved >/tmp/save.out 2>&1 || fail "xl save -c: $(cat /tmp/save.out)"
+	xl save -c "$2" /tmp/saved >/tmp/save.out 2>&1 || fail "xl save -c: $(cat /tmp/save.out)"
 	rm /tmp/saved
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
-	answered checkpoint-pv /tmp/rings
+	answered "$1" /tmp/rings
+}
+case_checkpoint_pv() {
+	driver_guest debug-pv pv
+	driver_checkpoint checkpoint-pv debug-pv
 }
 
 case_suspend_hvm() { # QEMU's state goes along
@@ -111,25 +115,32 @@ case_suspend_hvm() { # QEMU's state goes along
 	driver_suspend suspend-hvm debug-hvm
 }
 
-# It migrates to this same host while messages arrive; Xen refuses some of its rings meanwhile.
-case_migrate_pvh() {
+# driver_migrate NAME: to this same host, while messages arrive.
+driver_migrate() {
 	local domid
 
-	driver_guest debug-pvh pvh
-	domid=$(guest_domid debug-pvh)
-	start rings debug-pvh "argo-selftest $domid migrated"
+	domid=$(guest_domid "$1")
+	start rings "$1" "argo-selftest $domid migrated"
 	await rings ready
-	start refused debug-pvh "argo-selftest $domid register_migrating"
-	await refused ready
+	[ -z "${2:-}" ] || "$2" "$domid"
 	# The console's output goes on in the same file, whatever the domain's name is meanwhile.
-	ln -sf "$(guest_console debug-pvh)" "$(guest_console debug-pvh--incoming)"
-	xl migrate -s '' debug-pvh 'exec xl migrate-receive' >/tmp/migrate.out 2>&1 || fail "$(tail -n 5 /tmp/migrate.out)"
-	[ "$(guest_domid debug-pvh)" != "$domid" ] || fail 'the same domid'
-	eventually 20 console_known debug-pvh
+	ln -sf "$(guest_console "$1")" "$(guest_console "$1--incoming")"
+	xl migrate -s '' "$1" 'exec xl migrate-receive' >/tmp/migrate.out 2>&1 || fail "$(tail -n 5 /tmp/migrate.out)"
+	[ "$(guest_domid "$1")" != "$domid" ] || fail 'the same domid'
+	eventually 20 console_known "$1"
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
+}
+# Xen refuses some of its rings meanwhile.
+case_migrate_pvh() {
+	driver_guest debug-pvh pvh
+	driver_migrate debug-pvh refused_start
 	finish refused 60 >/tmp/refused || fail "$(cat /tmp/refused)"
 	answered migrate-pvh /tmp/refused
 	seen "$(sed -n 's/^  *//p' /tmp/rings); $(sed -n 's/^  *//p' /tmp/refused)"
+}
+refused_start() { # DOMID
+	start refused debug-pvh "argo-selftest $1 register_migrating"
+	await refused ready
 }
 
 # Memory that another domain has granted is sent as well.
@@ -150,22 +161,89 @@ case_granted() {
 
 # The module goes where nobody uses it, gives its event channel back, and comes again; not where another has it.
 case_unload() {
+	driver_guest debug-pv pv
+	driver_unload debug-pv
+}
+driver_unload() { # NAME
 	local ports domid
 
-	driver_guest debug-pv pv
-	domid=$(guest_domid debug-pv)
+	domid=$(guest_domid "$1")
 	ports=$(driver_ports "$domid")
-	on debug-pv 'rmmod xen_argo' || fail 'not unloaded'
+	on "$1" 'rmmod xen_argo' || fail 'not unloaded'
 	[ "$(driver_ports "$domid")" -eq $((ports - 1)) ] || fail "$ports event channels before, $(driver_ports "$domid") after"
-	[ "$(on debug-pv '[ -e /dev/xen/argo ] || echo none')" = none ] || fail 'the device is still there'
-	start other debug-pv "argo-selftest $domid virq_take"
+	[ "$(on "$1" '[ -e /dev/xen/argo ] || echo none')" = none ] || fail 'the device is still there'
+	start other "$1" "argo-selftest $domid virq_take"
 	await other taken
-	! on debug-pv 'insmod /lab/modules/xen-argo.ko' || fail 'loaded, though the interrupt is taken'
-	on debug-pv 'dmesg | grep "somebody else has bound"' || fail 'it does not say why it was not loaded'
+	! on "$1" 'insmod /lab/modules/xen-argo.ko' || fail 'loaded, though the interrupt is taken'
+	on "$1" 'dmesg | grep "somebody else has bound"' || fail 'it does not say why it was not loaded'
 	stop other
-	on debug-pv 'insmod /lab/modules/xen-argo.ko' || fail 'not loaded again'
+	on "$1" 'insmod /lab/modules/xen-argo.ko' || fail 'not loaded again'
 	[ "$(driver_ports "$domid")" -eq "$ports" ] || fail "$ports event channels before, $(driver_ports "$domid") after"
-	on debug-pv "argo-selftest $domid poll_wakes_for_data poll_wakes_for_room unload_refused" || fail 'not as before'
+	on "$1" "argo-selftest $domid poll_wakes_for_data poll_wakes_for_room unload_refused" || fail 'not as before'
+}
+
+# ---- two processors: Xen lets Argo's interrupt be bound at the first one only --------------------------------------
+
+smp_guest() { driver_guest "smp-$1" "$1" 'vcpus = 2'; } # pv|pvh
+
+# smp_polls NAME [written]: the interrupt comes, and to the first processor, also if it was sent elsewhere ("written").
+smp_polls() {
+	local counts
+
+	if [ "${2:-}" = written ]; then
+		on "$1" 'cd /proc/irq/*/xen_argo/.. && for mask in 2 3 1 2; do echo $mask >smp_affinity; done; true' || fail 'no interrupt'
+	fi
+	on "$1" "argo-selftest $(guest_domid "$1") poll_wakes_for_data poll_wakes_for_room epoll_tells_edges" >/tmp/polls ||
+		fail "$(cat /tmp/polls)"
+	counts=$(on "$1" 'grep xen_argo /proc/interrupts' | awk '{print ($2 > 0) " " $3}')
+	[ "$counts" = '1 0' ] || fail "interrupts at the first processor, and number at the second: $counts"
+}
+
+# smp_twice NAME COMMAND...: where the interrupt was left alone, then where it was not; it works after each.
+smp_twice() {
+	local name=$1 written complaints
+
+	shift
+	for written in '' written; do
+		smp_polls "$name" $written
+		"$@"
+		smp_polls "$name" $written
+	done
+	complaints=$(kernel_complaints "$name")
+	[ -z "$complaints" ] || fail "$complaints"
+}
+smp_saved_restored() { # NAME
+	start rings "$1" "argo-selftest $(guest_domid "$1") suspended"
+	await rings ready
+	guest_saved_restored "$1"
+	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
+}
+case_smp_pv() {
+	smp_guest pv
+	driver_test smp-pv smp-pv "$(guest_domid smp-pv)" 100 4
+}
+case_smp_suspend_pv() {
+	smp_guest pv
+	smp_twice smp-pv smp_saved_restored smp-pv
+}
+case_smp_suspend_pvh() {
+	smp_guest pvh
+	smp_twice smp-pvh smp_saved_restored smp-pvh
+}
+case_smp_checkpoint_pv() {
+	smp_guest pv
+	smp_twice smp-pv driver_checkpoint smp-checkpoint-pv smp-pv
+}
+case_smp_migrate_pvh() {
+	smp_guest pvh
+	smp_twice smp-pvh driver_migrate smp-pvh
+}
+case_smp_unload() {
+	smp_guest pv
+	smp_twice smp-pv driver_unload smp-pv
+	for name in smp-pv smp-pvh; do
+		! guest_runs $name || guest_destroy $name
+	done
 }
 
 # driver_ends CASE TYPE LINE COMMAND: the guest's kernel ends by it, and Xen keeps the domain. Its rings must be gone: that
