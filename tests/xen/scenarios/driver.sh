@@ -3,13 +3,14 @@
 # The driver (kmod/, tests/kmod): every request and every error, in each kind of domain, guests' kernels with what debug
 # options they have; a domain that is saved, or migrates, or ends, while it has rings. Where the hypervisor has no Argo,
 # or has it off, the driver says so.
-# boots: xenstored driver-argo noargo
+# boots: xenstored driver-argo smp-argo noargo
 # limit: 300
 # cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh checkpoint-pv migrate-pvh
 # cases: smp-pv smp-suspend-pv smp-suspend-pvh smp-checkpoint-pv smp-migrate-pvh smp-unload
 # cases: ends-pv ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
+# cases-smp-argo: interrupts
 
 . /lab/lab.sh
 . /lab/kernel.sh
@@ -217,6 +218,12 @@ smp_saved_restored() { # NAME
 	await rings ready
 	guest_saved_restored "$1"
 	finish rings 60 >/tmp/rings || fail "$(cat /tmp/rings)"
+}
+case_interrupts() { # with two real processors
+	smp_guest pv
+	on smp-pv "argo-selftest $(guest_domid smp-pv) virqs_bounded room_taken_back epoll_edge_at_once" 200 >/tmp/said ||
+		fail "$(grep -v '^answered' /tmp/said | tr '\n' ' ')"
+	seen "$(sed -n 's/^  *//p' /tmp/said | tr '\n' ';')"
 }
 case_smp_pv() {
 	smp_guest pv
