@@ -263,22 +263,6 @@ static void one_virq_a_sleep(void)
 	EXPECT(ring_info(pair.a).n_virqs - before <= (uint64_t)sleeps + 2, true);
 }
 
-/* Makes room for a message of 1000 bytes, says so, and takes it back. */
-static void tease(const struct pair *pair)
-{
-	uint32_t rx = pair->map_b[0];
-
-	__atomic_store_n(&pair->map_b[0], (rx + 1024) % pair->len, __ATOMIC_RELEASE);
-	EXPECT(call(pair->b, ARGODEV_CONSUMED, NULL), 0);
-	__atomic_store_n(&pair->map_b[0], rx, __ATOMIC_RELEASE);
-}
-
-static void tease_often(const struct pair *pair)
-{
-	for (int i = 0; i < 20000; i++)
-		tease(pair);
-}
-
 static uint64_t half_ms_since(const struct timespec *start)
 {
 	struct timespec now;
@@ -286,35 +270,6 @@ static uint64_t half_ms_since(const struct timespec *start)
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)((now.tv_sec - start->tv_sec) * 2000 +
 			  (now.tv_nsec - start->tv_nsec) / 500000);
-}
-
-/*
- * A receiver that makes room and takes it back has its sender interrupted, but not as often. It
- * takes two real processors: else the sender always finds the room.
- */
-static void room_taken_back(void)
-{
-	static char data[1000];
-	struct timespec start;
-	struct pair pair;
-	uint64_t virqs, half_ms, sends = 0;
-	pid_t pid;
-
-	pair_make(&pair, 4096);
-	ring_fill(&pair);
-	virqs = ring_info(pair.a).n_virqs;
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
-	pid = helper_start(tease_often, &pair);
-	while (waitpid(pid, NULL, WNOHANG) == 0) {
-		(void)ring_poll(pair.a, POLLOUT, 5);
-		if (ring_send(pair.a, data, sizeof(data)) > 0)
-			sends++;
-	}
-	half_ms = half_ms_since(&start);
-	virqs = ring_info(pair.a).n_virqs - virqs;
-	printf("     %llu interrupts of 20000, %llu sends, in %llu ms\n", (unsigned long long)virqs,
-		(unsigned long long)sends, (unsigned long long)half_ms / 2);
-	EXPECT(virqs <= half_ms + 8 * sends + 16, true);
 }
 
 static void poll_for_good(const struct pair *pair)
@@ -495,7 +450,6 @@ const struct test wait_tests[] = {
 	{"no_virq_unless_awaited", no_virq_unless_awaited},
 	{"one_virq_a_sleep", one_virq_a_sleep},
 	{"virqs_bounded", virqs_bounded},
-	{"room_taken_back", room_taken_back, true},
 	{"poll_wakes_for_success", poll_wakes_for_success},
 	{"epoll_tells", epoll_tells},
 	{"epoll_tells_edges", epoll_tells_edges},
