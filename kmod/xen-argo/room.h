@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which files may go on, of those that wait for room, by Xen's answer to ARGO_OP_NOTIFY. Xen has one
- * wake-up for a domain and a ring. It queues it for a length that does not fit, and takes it back
- * when it says of another length that it fits. So waiters of one ring are asked for in ascending
- * order of their lengths, which makes one question enough: a wake-up is never taken back after it
- * was queued for somebody who waits on. (Nothing of the kernel is needed here: tests/kmod compiles
- * it as it is.)
+ * Which files may go on, of those that wait for room, by Xen's answer to ARGO_OP_NOTIFY. Xen has
+ * one wake-up for a domain and a ring. It queues it for a length that does not fit, and takes it
+ * back when it says of another length that it fits. So waiters of one ring are asked for in
+ * ascending order of their lengths, which makes one question enough: a wake-up is never taken back
+ * after it was queued for somebody who waits on. (Nothing of the kernel is needed here: tests/kmod
+ * compiles it as it is.)
  */
 #ifndef XEN_ARGO_ROOM_H
 #define XEN_ARGO_ROOM_H
