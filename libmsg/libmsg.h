@@ -54,6 +54,11 @@
  *   On saving and migrating a domain: all its channels fail with ECONNRESET. Listeners, and calls
  *   of msg_listen and msg_connect that wait for an answer, go on when the domain goes on.
  *
+ *   On being taken for dead: if msgd lets go of a living application, since its record in the store
+ *   was deleted or it broke the protocol, its channels fail with ECONNRESET; listeners and waiting
+ *   calls go on, for the context attaches again by itself. If that happens ten times in a row, it
+ *   gives up, and its calls fail with ECONNABORTED and msgd's reason.
+ *
  *   On the log function: it is called from within libmsg, with the context locked. It must not call
  *   a function of libmsg for the same context.
  */
@@ -254,6 +259,7 @@ int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
  *   EADDRINUSE       the name is taken in this domain
  *   EDQUOT           this domain has as many names or requests as it may have
  *   EHOSTDOWN        this context could not attach again after its domain was quiesced
+ *   ECONNABORTED     msgd has let go of this context time and again
  *   ENOBUFS          likewise, or msgd is out of memory
  *   ENOMEM           out of memory
  *   EINTR            a signal handler ran

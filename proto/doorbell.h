@@ -23,6 +23,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "proto/limits.h"
+
 #define DOORBELL_LINE 64
 
 /* One end's half. Every field has a cache line of its own, by who writes it. */
@@ -60,12 +62,17 @@ struct doorbell_page {
 	struct doorbell_head head;
 	/* Control pages only; written by msgd: one more at each attach of a msgd. */
 	_Alignas(DOORBELL_LINE) _Atomic uint32_t epoch;
+	/* Likewise, before msgd lets go of an application for good: the epoch that ends; why. */
+	_Atomic uint32_t dropped;
+	_Alignas(DOORBELL_LINE) char drop_reason[REASON_SIZE];
 	_Alignas(512) struct doorbell_end end[2]; /* 0: creator (application), 1: binder (msgd) */
 };
 
 _Static_assert(sizeof(struct doorbell_head) == 28, "PROTOCOL.md 3.1; no padding");
 _Static_assert(sizeof(struct doorbell_end) == 512, "PROTOCOL.md 3.1");
 _Static_assert(offsetof(struct doorbell_page, epoch) == 64, "PROTOCOL.md 3.1");
+_Static_assert(offsetof(struct doorbell_page, dropped) == 68, "PROTOCOL.md 3.1");
+_Static_assert(offsetof(struct doorbell_page, drop_reason) == 128, "PROTOCOL.md 3.1");
 _Static_assert(offsetof(struct doorbell_page, end) == 512, "PROTOCOL.md 3.1");
 _Static_assert(sizeof(struct doorbell_page) <= 4096, "it is one page");
 

@@ -40,6 +40,8 @@ struct attach {
 	uint64_t until_ns;		     /* when to give up */
 	uint32_t port;			     /* local; 0: not bound */
 	struct hv_map *page_map, *rings_map; /* owned, or NULL */
+	struct doorbell_page *page;	     /* borrowed from page_map; while UP */
+	uint32_t epoch;			     /* that it was told, while UP */
 	struct control_ring ring;
 	struct process *process;   /* borrowed: the broker's; NULL: not attached */
 	TAILQ_ENTRY(attach) entry; /* table->ready or ->dead */

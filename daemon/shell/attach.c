@@ -79,6 +79,7 @@ static void attach_release(struct attach *attach)
 	if (attach->page_map)
 		hv->ops->grant_unmap(hv, attach->page_map);
 	attach->rings_map = attach->page_map = NULL;
+	attach->page = NULL;
 	if (attach->port) {
 		HASH_DELETE(hh_port, attach->table->by_port, attach);
 		(void)hv->ops->evtchn_close(hv, attach->port);
@@ -114,10 +115,27 @@ static void attach_strip(struct attach *attach)
 	attach_release(attach);
 }
 
-static void attach_close(struct attach *attach, bool delete_record)
+/*
+ * If its application lives, it is to learn from its page that nobody serves it any more, and to
+ * attach again (PROTOCOL.md 2). The unmapping that follows sends the event.
+ */
+static void attach_say_dropped(struct attach *attach, const char *reason)
+{
+	struct doorbell_page *page = attach->page;
+	char text[REASON_SIZE] = "";
+
+	if (!page)
+		return;
+	(void)snprintf(text, sizeof(text), "%s", reason);
+	memcpy(page->drop_reason, text, sizeof(text));
+	atomic_store_explicit(&page->dropped, attach->epoch, memory_order_release);
+}
+
+static void attach_close(struct attach *attach, const char *reason, bool delete_record)
 {
 	struct attach_table *table = attach->table;
 
+	attach_say_dropped(attach, reason);
 	attach_strip(attach);
 	attach_set_state(attach, ATTACH_DEAD);
 	HASH_DELETE(hh, table->by_key, attach);
@@ -141,7 +159,7 @@ void attach_dropped(void *arg, void *peer, const char *reason)
 	struct attach *attach = peer;
 
 	attach->process = NULL;
-	attach_close(attach, true);
+	attach_close(attach, reason, true);
 }
 
 /* The application went by itself. Tells the broker. */
@@ -160,7 +178,7 @@ void attach_gone(struct attach *attach, const char *reason, bool delete_record)
 	} else if (attach->found) {
 		broker_record_lost(attach->table->broker);
 	}
-	attach_close(attach, delete_record);
+	attach_close(attach, reason, delete_record);
 }
 
 /*
@@ -178,7 +196,7 @@ void attach_park(struct attach *attach)
 	attach_set_state(attach, ATTACH_PARKED);
 	broker_parked(process);
 	if (!broker_is_quiesced(table->broker, attach->id.domid))
-		attach_close(attach, true);
+		attach_close(attach, "", true);
 }
 
 void attach_unpark(struct attach_table *table, uint16_t domid)
@@ -187,7 +205,7 @@ void attach_unpark(struct attach_table *table, uint16_t domid)
 
 	HASH_ITER (hh, table->by_key, attach, next) {
 		if (attach->state == ATTACH_PARKED && attach->id.domid == domid)
-			attach_close(attach, true);
+			attach_close(attach, "", true);
 	}
 }
 
@@ -291,6 +309,8 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	if (r < 0)
 		return r;
 	attach_set_state(attach, ATTACH_UP);
+	attach->page = page;
+	attach->epoch = epoch;
 	atomic_store_explicit(&page->end[1].alive, 1, memory_order_release);
 	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
 	/* Events sent before a rebind are lost, so both sides look at their rings. */

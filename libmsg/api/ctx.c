@@ -106,7 +106,8 @@ static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 		return failure(EHOSTDOWN, "%s within %d ms",
 			control->state == CONTROL_PARKED
 				? "this domain is quiesced; it did not go on"
-				: "no msgd answered",
+			: control->n_drops ? control->reason
+					   : "no msgd answered",
 			timeout_ms);
 	return r < 0 ? failure(-r, "attaching to msgd: %s", strerrordesc_np(-r)) : 0;
 }

@@ -58,8 +58,9 @@ static struct msg_sock *sock_await(
 		(void)failure(sock->error, "%s %s: %s", what, name, sock->reason);
 	else if (r == -ETIMEDOUT && !control_broker_there(&ctx->control))
 		(void)failure(EHOSTDOWN, "%s %s: %s", what, name,
-			ctx->control.state == CONTROL_PARKED ? "this domain is quiesced"
-							     : "msgd is away");
+			ctx->control.state == CONTROL_PARKED	? "this domain is quiesced"
+			: ctx->control.state == CONTROL_WAITING ? ctx->control.reason
+								: "msgd is away");
 	else
 		(void)failure(-r, "%s %s: %s", what, name,
 			r == -ETIMEDOUT ? "nobody was there to take it in time"

@@ -39,12 +39,14 @@ void control_log(struct control *control, int priority, const char *format, ...)
 void control_set_state(struct control *control, enum control_state state)
 {
 	static const uint8_t legal[] = {
-		[CONTROL_ATTACHING] =
-			1U << CONTROL_ATTACHED | 1U << CONTROL_QUIESCING | 1U << CONTROL_BROKEN,
-		[CONTROL_ATTACHED] =
-			1U << CONTROL_ATTACHING | 1U << CONTROL_QUIESCING | 1U << CONTROL_BROKEN,
+		[CONTROL_ATTACHING] = 1U << CONTROL_ATTACHED | 1U << CONTROL_QUIESCING |
+				      1U << CONTROL_DROPPED | 1U << CONTROL_BROKEN,
+		[CONTROL_ATTACHED] = 1U << CONTROL_ATTACHING | 1U << CONTROL_QUIESCING |
+				     1U << CONTROL_DROPPED | 1U << CONTROL_BROKEN,
 		[CONTROL_QUIESCING] = 1U << CONTROL_PARKED | 1U << CONTROL_BROKEN,
 		[CONTROL_PARKED] = 1U << CONTROL_ATTACHING | 1U << CONTROL_BROKEN,
+		[CONTROL_DROPPED] = 1U << CONTROL_WAITING | 1U << CONTROL_BROKEN,
+		[CONTROL_WAITING] = 1U << CONTROL_ATTACHING | 1U << CONTROL_BROKEN,
 		[CONTROL_BROKEN] = 0,
 	};
 
@@ -328,8 +330,11 @@ void control_take(struct control *control)
 		return;
 	}
 	control->pool->marked |= !control_ring_is_idle(&control->ring);
-	if (epoch != control->epoch && control_broker_there(control) &&
-		control->state != CONTROL_QUIESCING)
+	if (control->state != CONTROL_ATTACHING && control->state != CONTROL_ATTACHED)
+		return;
+	if (!control_broker_there(control))
+		control_look_dropped(control);
+	else if (epoch != control->epoch)
 		control_hello(control, epoch);
 }
 

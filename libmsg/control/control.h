@@ -20,6 +20,8 @@ enum control_state {
 	CONTROL_ATTACHED,
 	CONTROL_QUIESCING, /* QUIESCE was read: the pass gives everything back */
 	CONTROL_PARKED,	   /* it did; the record in the store says so, and its removal is watched */
+	CONTROL_DROPPED,   /* msgd let go of a living process: the pass gives everything back */
+	CONTROL_WAITING,   /* it did: attaches again at again_ns */
 	CONTROL_BROKEN,	   /* for good: error and reason say why */
 };
 
@@ -32,7 +34,7 @@ struct control {
 	void *log_arg;
 
 	enum control_state state;		  /* changed by control_set_state alone */
-	struct hv_share *page_share, *ring_share; /* owned; NULL while PARKED */
+	struct hv_share *page_share, *ring_share; /* owned; NULL while PARKED, WAITING */
 	struct doorbell_page *page;		  /* borrowed from page_share */
 	void *rings;				  /* borrowed from ring_share */
 	struct control_ring ring;
@@ -44,7 +46,11 @@ struct control {
 	uint8_t nonce[NONCE_SIZE];
 	uint64_t features;	  /* FEATURE_*: what Argo is to this process */
 	int error;		  /* while BROKEN: a positive errno */
-	char reason[REASON_SIZE]; /* while BROKEN, QUIESCING, PARKED */
+	char reason[REASON_SIZE]; /* while BROKEN, QUIESCING, PARKED, DROPPED, WAITING */
+	uint64_t again_ns;	  /* while WAITING */
+	uint64_t again_delay_ns;  /* of the next wait */
+	uint64_t attached_ns;	  /* when the last WELCOME came */
+	unsigned n_drops;	  /* one after the other */
 	struct request *requests; /* hash; owned */
 	uint32_t last_request;
 };
@@ -86,6 +92,27 @@ void control_quiesce(struct control *control, const char *reason);
 void control_park(struct control *control);
 /* HV_EVENT_STORE */
 void control_store_changed(struct control *control);
+
+/* ---- again.c ---------------------------------------------------------------------------- */
+
+/* WELCOME came. */
+void control_welcomed(struct control *control);
+/* msgd's half of the page is dead: notes, for the pass, if msgd said that it let go for good. */
+void control_look_dropped(struct control *control);
+/* No link is left: gives pages and port back. */
+void control_leave(struct control *control);
+/* Attaches again, if it is time. */
+void control_again(struct control *control);
+/* When control_again has something to do; UINT64_MAX: never. */
+static inline uint64_t control_again_time(const struct control *control)
+{
+	return control->state == CONTROL_WAITING ? control->again_ns : UINT64_MAX;
+}
+/* All links end: of quiescing, or since msgd let go. */
+static inline bool control_leaves(const struct control *control)
+{
+	return control->state == CONTROL_QUIESCING || control->state == CONTROL_DROPPED;
+}
 
 /* ---- handle.c --------------------------------------------------------------------------- */
 

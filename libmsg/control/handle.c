@@ -235,8 +235,7 @@ void control_handle(struct control *control, const struct control_message *messa
 
 	switch (message->type) {
 	case CONTROL_WELCOME:
-		if (control->state == CONTROL_ATTACHING)
-			control_set_state(control, CONTROL_ATTACHED);
+		control_welcomed(control);
 		break;
 	case CONTROL_STATUS:
 		handle_status(control, message);

@@ -289,6 +289,8 @@ void driver_drive(struct driver *driver, const struct focus *focus)
 	drive_links(driver, focus);
 	if (!driver->control->armed)
 		control_take(driver->control);
+	if (driver->control->state == CONTROL_WAITING)
+		control_again(driver->control);
 	if (!TAILQ_EMPTY(&driver->links->retrying))
 		links_retry(driver->links, driver->hv->ops->now_ns(driver->hv));
 	driver_pass(driver);

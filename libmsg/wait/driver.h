@@ -149,6 +149,12 @@ static inline __attribute__((always_inline)) int driver_wait(
 /* timeout_ms -1: DEADLINE_NEVER, 0: DEADLINE_NOW. */
 uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 
+/* When there is something to do that no event tells of. */
+static inline uint64_t driver_retry_time(const struct driver *driver)
+{
+	return min_u64(links_retry_time(driver->links), control_again_time(driver->control));
+}
+
 /* ---- spin.c ----------------------------------------------------------------------------- */
 
 /* Whether spinning for it may be worth it at all; tells the peer this thread's CPU. */

@@ -30,7 +30,7 @@ static void set_timer(struct driver *driver, uint64_t when_ns)
 
 void driver_update_fd(struct driver *driver)
 {
-	uint64_t retry = links_retry_time(driver->links);
+	uint64_t retry = driver_retry_time(driver);
 	eventfd_t count;
 	bool ready;
 

@@ -73,7 +73,7 @@ static bool reap(struct driver *driver)
 		control_take(control);
 	for (link = TAILQ_FIRST(&driver->links->ending); link; link = next) {
 		next = TAILQ_NEXT(link, entry);
-		if (control->state == CONTROL_QUIESCING)
+		if (control_leaves(control))
 			link_end(link, LINK_ENDED_BY_MSGD, control->reason);
 		if (link->drain && !drain(link))
 			continue;
@@ -151,15 +151,19 @@ void driver_pass(struct driver *driver)
 	act_on_marks(driver);
 	if (!TAILQ_EMPTY(&links->ending))
 		pool_rearm(driver->pool); /* nobody sleeps over it */
-	if (driver->control->state == CONTROL_QUIESCING)
+	if (control_leaves(driver->control))
 		driver_end_links(driver, driver->control->reason);
 	control_publish(driver->control);
 	/* The thread that spins looks at a link's memory; it comes by here when it is done. */
 	if (!driver->spinning)
 		links_free_dead(links);
-	if (driver->control->state == CONTROL_QUIESCING && TAILQ_EMPTY(&links->grave)) {
-		links_clear(links); /* no grant outlives it */
-		control_park(driver->control);
+	if (TAILQ_EMPTY(&links->grave)) {
+		if (driver->control->state == CONTROL_QUIESCING) {
+			links_clear(links); /* no grant outlives it */
+			control_park(driver->control);
+		} else if (driver->control->state == CONTROL_DROPPED) {
+			control_leave(driver->control);
+		}
 	}
 	if (driver->epoll_fd >= 0)
 		driver_update_fd(driver);

@@ -142,7 +142,7 @@ static int sleep_in_poll(struct driver *driver, uint64_t deadline_ns)
 {
 	struct pollfd fds[2] = {{.fd = driver->hv->ops->fd(driver->hv), .events = POLLIN},
 		{.fd = driver->kick_fd, .events = POLLIN}};
-	uint64_t until = min_u64(links_retry_time(driver->links), deadline_ns);
+	uint64_t until = min_u64(driver_retry_time(driver), deadline_ns);
 	struct timespec buffer, *timeout = time_until(driver, until, &buffer);
 	int r, error;
 

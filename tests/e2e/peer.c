@@ -9,6 +9,9 @@
  *	peer long ADDRESS LENGTH     to a sink: a checked message, stops itself, then a long one
  *	peer try ADDRESS [LENGTH]    connects, and sends a message of that length
  *	peer listen NAME [BACKLOG]   listens, never accepts
+ *	peer serve NAME              echoes, from an event loop: sleeps, takes a batch, sleeps
+ *	peer echo NAME               echoes, one channel after the other, and blocks meanwhile
+ *	peer rarely NAME             echoes, by calls that do not block, every fifth of a second
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
@@ -21,6 +24,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,6 +250,105 @@ static int role_listen(char **args)
 	return 0;
 }
 
+/* Echoes what is there. False: the channel's end. */
+static bool echo_all(struct msg_sock *sock)
+{
+	ssize_t n;
+
+	while ((n = msg_recv(sock, got, sizeof(got), 0)) > 0) {
+		if (msg_send(sock, got, (size_t)n, 0) < 0)
+			return errno == EAGAIN;
+	}
+	return n < 0 && errno == EAGAIN;
+}
+
+static void serve_event(struct msg_sock *listener, struct msg_sock *sock)
+{
+	if (sock != listener) {
+		if (!echo_all(sock))
+			(void)msg_close(sock);
+		return;
+	}
+	while (msg_accept(listener, LIBMSG_NONBLOCK))
+		;
+	if (errno != EAGAIN)
+		end_error("accept", 0);
+}
+
+/* One batch a wake-up: the descriptor alone says that there is more. */
+static int role_serve(char **args)
+{
+	struct msg_event events[16];
+	struct msg_sock *listener;
+	struct pollfd pollfd = {.events = POLLIN};
+	int n;
+
+	context_open(WAIT_MS);
+	listener = msg_listen(ctx, args[0], LIBMSG_SEQPACKET, 16, LIBMSG_NONBLOCK);
+	if (!listener)
+		end_error("listen", 0);
+	pollfd.fd = msg_ctx_fd(ctx);
+	printf("listening\n");
+	while (poll(&pollfd, 1, -1) >= 0 || errno == EINTR) {
+		n = msg_ctx_dispatch(ctx, events, 16);
+		for (int i = 0; i < n; i++)
+			serve_event(listener, events[i].sock);
+	}
+	end_error("poll", 0);
+}
+
+static void echo_one(struct msg_sock *sock)
+{
+	ssize_t n;
+
+	printf("accepted\n");
+	while ((n = msg_recv(sock, got, sizeof(got), 0)) > 0) {
+		if (msg_send(sock, got, (size_t)n, 0) < 0)
+			break;
+	}
+	printf("%s\n", n == 0 ? "closed" : msg_reason());
+	(void)msg_close(sock);
+}
+
+/* Blocks in accept, then in receive. */
+static int role_echo(char **args)
+{
+	struct msg_sock *listener, *sock;
+
+	context_open(WAIT_MS);
+	listener = listener_open(args[0], 16);
+	while ((sock = channel_accept(listener)))
+		echo_one(sock);
+	return 3;
+}
+
+/* Calls now and then, whatever happens meanwhile: nothing wakes it. */
+static int role_rarely(char **args)
+{
+	struct msg_sock *listener, *sock, *socks[64] = {NULL};
+	size_t n = 0;
+
+	context_open(WAIT_MS);
+	listener = msg_listen(ctx, args[0], LIBMSG_SEQPACKET, 16, LIBMSG_NONBLOCK);
+	if (!listener)
+		end_error("listen", 0);
+	printf("listening\n");
+	for (;;) {
+		(void)poll(NULL, 0, 200);
+		sock = msg_accept(listener, LIBMSG_NONBLOCK);
+		if (!sock && errno != EAGAIN)
+			end_error("accept", 0);
+		if (sock)
+			socks[n++ % 64] = sock;
+		for (size_t i = 0; i < 64; i++) {
+			if (!socks[i] || echo_all(socks[i]))
+				continue;
+			(void)msg_close(socks[i]);
+			socks[i] = NULL;
+		}
+	}
+}
+
 static int many(struct msg_sock *listener, const char *address, long n)
 {
 	struct msg_sock **socks = calloc((size_t)n, sizeof(struct msg_sock *));
@@ -302,6 +405,9 @@ static const struct role {
 	{"long", 2, role_long},
 	{"try", 1, role_try},
 	{"listen", 1, role_listen},
+	{"serve", 1, role_serve},
+	{"echo", 1, role_echo},
+	{"rarely", 1, role_rarely},
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},
 	{"context", 1, role_context},

@@ -28,6 +28,7 @@ static struct {
 	size_t record_len;
 	bool watched, told_removed;
 	int share_error, watch_error, register_error;
+	uint64_t now_ns;
 } fake;
 
 static uint16_t fake_domid(struct hv *hv)
@@ -37,7 +38,7 @@ static uint16_t fake_domid(struct hv *hv)
 
 static uint64_t fake_now_ns(struct hv *hv)
 {
-	return 1000;
+	return fake.now_ns;
 }
 
 static int fake_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
@@ -111,6 +112,8 @@ static int fake_publish(struct hv *hv, const char *key, const void *value, size_
 
 static int fake_remove(struct hv *hv, uint16_t domid, const char *key)
 {
+	if (!fake.key[0])
+		return -ENOENT;
 	must(domid == 5 && strcmp(key, fake.key) == 0 && fake.n_shared <= 2);
 	fake.key[0] = '\0';
 	return 0;
@@ -227,6 +230,7 @@ static int setup(void **state)
 	logged[0] = '\0';
 	fake.hv.ops = &fake_ops;
 	fake.register_error = -ENOSYS;
+	fake.now_ns = 1000;
 	ctx.same_process = &same_process;
 	must(ctx_init(&ctx, &fake.hv, LIBMSG_ONE_THREAD) == 0);
 	ctx.control.log = keep_line;
@@ -273,12 +277,14 @@ static void move_control(void *arg)
 static void test_moves(void **state)
 {
 	static const char legal[CONTROL_BROKEN][CONTROL_BROKEN + 1] = {
-		/* to: ATTACHING ATTACHED QUIESCING PARKED BROKEN */
-		[CONTROL_ATTACHING - 1] = ".aq.b",
-		[CONTROL_ATTACHED - 1] = "a.q.b",
-		[CONTROL_QUIESCING - 1] = "...pb",
-		[CONTROL_PARKED - 1] = "a...b",
-		[CONTROL_BROKEN - 1] = ".....",
+		/* to: ATTACHING ATTACHED QUIESCING PARKED DROPPED WAITING BROKEN */
+		[CONTROL_ATTACHING - 1] = ".aq.d.b",
+		[CONTROL_ATTACHED - 1] = "a.q.d.b",
+		[CONTROL_QUIESCING - 1] = "...p..b",
+		[CONTROL_PARKED - 1] = "a.....b",
+		[CONTROL_DROPPED - 1] = ".....wb",
+		[CONTROL_WAITING - 1] = "a.....b",
+		[CONTROL_BROKEN - 1] = ".......",
 	};
 
 	for (int from = CONTROL_ATTACHING; from <= CONTROL_BROKEN; from++) {
@@ -862,9 +868,201 @@ static void test_other_records(void **state)
 	strcpy(fake.key, ctx.control.key);
 }
 
+/* ---- declared dead ---------------------------------------------------------------------- */
+
+/* msgd lets go of this process for good: says so in the page, unmaps, deletes the record. */
+static void msgd_drops(const char *reason)
+{
+	struct doorbell_page *page = ctx.control.page;
+
+	(void)snprintf(page->drop_reason, sizeof(page->drop_reason), "%s", reason);
+	atomic_store(&page->dropped, atomic_load(&page->epoch));
+	control_ring_clear(&msgd);
+	msgd_goes();
+	fake.key[0] = '\0';
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+}
+
+/* This process has published itself again, and a msgd takes it. */
+static void msgd_finds(void)
+{
+	struct control_message message;
+	uint32_t epoch = ctx.control.epoch;
+
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	assert_int_equal(fake.n_shared, 2);
+	assert_int_equal(fake.record_len, RECORD_SIZE);
+	assert_int_equal(strlen(fake.key), NONCE_SIZE);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
+		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	assert_int_equal(message.hello.epoch, epoch + 1);
+	assert_int_equal(message.hello.reattach, 1);
+}
+
+static void test_dropped(void **state)
+{
+	struct control_message connect = {.type = CONTROL_CONNECT}, message;
+	struct msg_sock *listener = listener_new("name");
+	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+	char key[HV_STORE_KEY_MAX];
+
+	connect.connect.type = CHANNEL_SEQPACKET;
+	strcpy(connect.connect.address, "a/b");
+	assert_non_null(request_new(&ctx.control, asking, &connect));
+	(void)link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
+	memcpy(key, fake.key, sizeof(key));
+	msgd_drops("its record is gone");
+	assert_string_not_equal(fake.key, key);
+	assert_null(ctx.links.by_end);
+	assert_int_equal(listener->state, SOCK_OPEN);
+	/* It announces no link: msgd has told the other end that it is dead. */
+	msgd_finds();
+	assert_int_equal(hear(&message), CONTROL_LISTEN);
+	assert_string_equal(message.listen.name, "name");
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), CONTROL_CONNECT);
+	assert_int_equal(message.request, asking->request->id);
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	request_abandon(&ctx.control, asking->request);
+}
+
+/* A msgd that ends has let go of nobody: its next one finds the record and the pages. */
+static void test_not_dropped(void **state)
+{
+	struct doorbell_page *page = ctx.control.page;
+
+	msgd_goes();
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+	assert_ptr_equal(ctx.control.page, page);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	/* It was dropped before the last attach, as after quiescing under the same page. */
+	atomic_store(&page->dropped, atomic_load(&page->epoch) - 1);
+	control_take(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
+/* While a thread spins on a link's memory, the link's pages stay. */
+static void test_dropped_waits_for_the_dead(void **state)
+{
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+	struct doorbell_page *page = ctx.control.page;
+
+	(void)link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
+	ctx.driver.spinning = true;
+	msgd_drops("x");
+	assert_int_equal(ctx.control.state, CONTROL_DROPPED);
+	assert_ptr_equal(ctx.control.page, page);
+	control_take(&ctx.control);
+	ctx.driver.spinning = false;
+	driver_pass(&ctx.driver);
+	msgd_finds();
+}
+
+static void tick(uint64_t ns)
+{
+	fake.now_ns += ns;
+	control_again(&ctx.control);
+	driver_pass(&ctx.driver);
+}
+
+/* Once at once; then later each time; then never again. */
+static void test_dropped_again_and_again(void **state)
+{
+	struct msg_sock *listener = listener_new("name");
+	uint64_t waited_ns = 0, wait_ns;
+	unsigned n_drops = 0;
+
+	for (;;) {
+		msgd_drops("a rule that it breaks");
+		n_drops++;
+		if (ctx.control.state == CONTROL_BROKEN)
+			break;
+		if (ctx.control.state == CONTROL_WAITING) {
+			wait_ns = control_again_time(&ctx.control) - fake.now_ns;
+			assert_in_range(wait_ns, 100000000, 10000000000);
+			assert_int_equal(fake.n_shared, 0);
+			tick(wait_ns - 1);
+			assert_int_equal(ctx.control.state, CONTROL_WAITING);
+			tick(1);
+			waited_ns += wait_ns;
+		} else {
+			assert_int_equal(n_drops, 1);
+		}
+		msgd_finds();
+		welcome();
+	}
+	assert_int_equal(n_drops, 11);
+	assert_in_range(waited_ns, 30000000000, 40000000000);
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, ECONNABORTED);
+	assert_non_null(strstr(msg_reason(), "a rule that it breaks"));
+	assert_all_fail(ECONNABORTED, "a rule that it breaks");
+	assert_int_equal(fake.n_shared, 0);
+}
+
+/* An attach that lasts is none of those. */
+static void test_dropped_now_and_then(void **state)
+{
+	for (int i = 0; i < 30; i++) {
+		fake.now_ns += 60000000000;
+		msgd_drops("x");
+		msgd_finds();
+		welcome();
+	}
+}
+
+/* Shortages pass: it tries for as long as it takes. */
+static void test_dropped_without_pages(void **state)
+{
+	fake.share_error = -ENOSPC;
+	msgd_drops("x");
+	assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(fake.n_shared, 0);
+		assert_false(fake.port);
+		assert_in_range(
+			control_again_time(&ctx.control) - fake.now_ns, 100000000, 10000000000);
+		tick(10000000000);
+		assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	}
+	fake.share_error = 0;
+	tick(10000000000);
+	msgd_finds();
+}
+
+/* Before the first WELCOME. */
+static void test_dropped_while_attaching(void **state)
+{
+	struct control_message message;
+
+	msgd_comes();
+	assert_int_equal(hear(&message), CONTROL_HELLO);
+	msgd_drops("x");
+	msgd_finds();
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_dropped, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_not_dropped, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_waits_for_the_dead, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_again_and_again, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_now_and_then, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_without_pages, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_dropped_while_attaching, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hello_once_an_epoch, setup, teardown),
