@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agent/ledger.h"
+#include "base/accept.h"
 #include "base/cleanup.h"
 #include "base/event.h"
 #include "base/log-limit.h"
@@ -37,7 +38,7 @@ struct agent {
 	void *arg;			   /* borrowed */
 	struct ledger *ledger;		   /* owned */
 	int fd;				   /* owned */
-	struct event *event;		   /* owned */
+	struct acceptor *acceptor;	   /* owned */
 	LIST_HEAD(, agent_client) clients; /* owned */
 	struct log_limiter log;
 	struct log_source log_users[LEDGER_LOG_SOURCES]; /* by uid, modulo their number */
@@ -205,14 +206,18 @@ static int agent_client_new(struct agent *agent, int fd)
 	return 0;
 }
 
-static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
+static void on_accepted(void *arg, int fd)
 {
 	struct agent *agent = arg;
-	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0 || agent_client_new(agent, fd) < 0)
+	if (fd < 0) {
+		agent_log(agent, LOG_WARNING, "connections are refused: %s", strerror(-fd));
 		return;
-	(void)steal_fd(&fd);
+	}
+	if (agent_client_new(agent, fd) < 0) {
+		(void)close(fd);
+		return;
+	}
 	if (agent->ops->idle)
 		agent->ops->idle(agent->arg, false);
 }
@@ -236,8 +241,8 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	agent->log.all =
 		(struct log_rate){.line_ns = LEDGER_LOG_LINE_NS, .burst = LEDGER_LOG_BURST};
 	LIST_INIT(&agent->clients);
-	agent->event = event_watch(base, fd, on_acceptable, agent);
-	if (!agent->event || ledger_new(&agent_store, agent, &agent->ledger) < 0) {
+	agent->acceptor = acceptor_new(base, fd, on_accepted, agent);
+	if (!agent->acceptor || ledger_new(&agent_store, agent, &agent->ledger) < 0) {
 		agent_free(agent);
 		return -ENOMEM;
 	}
@@ -253,7 +258,7 @@ void agent_free(struct agent *agent)
 	ledger_free(agent->ledger);
 	while (!LIST_EMPTY(&agent->clients))
 		agent_client_free(LIST_FIRST(&agent->clients));
-	event_drop(agent->event);
+	acceptor_free(agent->acceptor);
 	close_p(&agent->fd);
 	free(agent);
 }

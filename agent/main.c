@@ -39,6 +39,7 @@ struct daemon {
 	struct agent *agent;						/* owned */
 	struct event *hv_event, *idle_event, *ready_event, *stop_event; /* owned */
 	bool activated; /* the socket is systemd's */
+	bool listens;	/* it is ours */
 	int result;
 };
 
@@ -140,6 +141,7 @@ static int daemon_socket(struct daemon *daemon, int *ret_fd)
 	r = unix_listen(daemon->path, SOCK_SEQPACKET, 0660, SOMAXCONN, ret_fd);
 	if (r == -EADDRINUSE)
 		return fail(daemon->path, "another agent answers there");
+	daemon->listens = r == 0;
 	return r < 0 ? fail(daemon->path, strerror(-r)) : 0;
 }
 
@@ -149,11 +151,12 @@ static int daemon_start(struct daemon *daemon)
 	const char *reason = NULL;
 	int stop_fd, r;
 
-	if (daemon_socket(daemon, &fd) < 0)
-		return -1;
 	r = hv_open(daemon->hv_spec, &daemon->hv, &reason);
-	if (r < 0)
-		return fail("hypervisor", reason ? reason : strerror(-r));
+	if (r < 0) {
+		log_error("hypervisor: %s%s%s", reason ? reason : "", reason ? ": " : "",
+			strerror(-r));
+		return -1;
+	}
 	r = daemon->hv->ops->store_watch_own(daemon->hv);
 	if (r < 0)
 		return fail("the store", strerror(-r));
@@ -166,9 +169,12 @@ static int daemon_start(struct daemon *daemon)
 	daemon->ready_event = evtimer_new(daemon->base, on_ready, daemon);
 	if (stop_open(&stop_fd) == 0)
 		daemon->stop_event = event_watch(daemon->base, stop_fd, on_stop, daemon);
-	if (!daemon->hv_event || !daemon->idle_event || !daemon->ready_event ||
-		!daemon->stop_event ||
-		agent_new(daemon->base, fd, daemon->hv, &agent_ops, daemon, &daemon->agent) < 0)
+	if (!daemon->hv_event || !daemon->idle_event || !daemon->ready_event || !daemon->stop_event)
+		return fail("start", "out of memory");
+	/* Last: a client that finds the socket finds an agent that can serve. */
+	if (daemon_socket(daemon, &fd) < 0)
+		return -1;
+	if (agent_new(daemon->base, fd, daemon->hv, &agent_ops, daemon, &daemon->agent) < 0)
 		return fail("start", "out of memory");
 	(void)steal_fd(&fd);
 	on_idle(daemon, true);
@@ -186,7 +192,7 @@ static void daemon_fini(struct daemon *daemon)
 	if (daemon->base)
 		event_base_free(daemon->base);
 	hv_close(daemon->hv);
-	if (daemon->agent && !daemon->activated)
+	if (daemon->listens)
 		(void)unlink(daemon->path);
 	stop_done();
 }
