@@ -374,7 +374,8 @@ struct hv {
  * May block for a round trip to the authority. ENODEV: no Xen, or this backend is not built.
  * ENOENT: nothing listens on PATH. EPROTONOSUPPORT: an emulator of another version or layout.
  * EPROTO: something else listens there. EINVAL: spec. EHOSTUNREACH: no such domain. EXDEV: another
- * PID namespace. EUSERS: all process slots are in use.
+ * PID namespace. EUSERS: the emulator has no room for one more process: slots, its descriptors.
+ * EMFILE: this process has no room for its descriptors. ENOMEM.
  */
 int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason);
 

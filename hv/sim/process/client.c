@@ -130,31 +130,37 @@ static void drain(struct sim_client *c)
 	(void)pthread_mutex_unlock(&c->request_mutex);
 }
 
-static void tell(
-	struct sim_client *c, enum sim_message_type type, uint32_t slot, uint32_t generation)
+static int tell(struct sim_client *c, enum sim_message_type type, uint32_t slot,
+	uint32_t generation, int flags)
 {
 	struct sim_message message = {
 		.header = {.type = (uint16_t)type},
 		.slot = {.slot = slot, .generation = generation},
 	};
 
-	/* Full: xen-sim is far behind, and what waits there will wake that slot as well. */
-	(void)packet_send(c->socket, &message, SIM_MESSAGE_LEN(slot), NULL, 0, MSG_DONTWAIT);
+	return packet_send(c->socket, &message, SIM_MESSAGE_LEN(slot), NULL, 0, flags);
 }
 
 /*
  * Without the other's eventfd (never introduced, or the introduction still in the queue), xen-sim
- * is asked to wake it, and to introduce us: that happens once.
+ * is asked to wake it, and to introduce us: that happens once, unless this process has no
+ * descriptor to spare. Then a queue full of such requests may be in the way, where xen-sim is far
+ * behind. They are about other slots, perhaps, and no later raiser would wake this one (slot.c), so
+ * this process waits: no lock is held here, and xen-sim never waits for it.
  */
 static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 {
 	struct sim_client *c = xen->ops_arg;
+	int r;
 
 	if (peer_look(c, slot, generation, true))
 		return;
 	drain(c);
-	if (!peer_look(c, slot, generation, true))
-		tell(c, SIM_KICK, slot, generation);
+	if (peer_look(c, slot, generation, true))
+		return;
+	do
+		r = tell(c, SIM_KICK, slot, generation, 0);
+	while (r == -EAGAIN || r == -EINTR); /* the socket has a time limit, of its first use */
 }
 
 /*
@@ -172,7 +178,8 @@ static void client_stuck(struct xen *xen, uint32_t slot, uint32_t before_ms, uin
 			stderr, "xen-sim: %s; every process of the emulator waits for it\n", text);
 	}
 	if (before_ms < LOCK_TELL_MS && waited_ms >= LOCK_TELL_MS)
-		tell(xen->ops_arg, SIM_STUCK, slot, atomic_load(&slot_at(xen, slot)->generation));
+		(void)tell(xen->ops_arg, SIM_STUCK, slot,
+			atomic_load(&slot_at(xen, slot)->generation), MSG_DONTWAIT);
 }
 
 static const struct xen_ops client_xen_ops = {
@@ -268,7 +275,7 @@ static int attach(struct sim_hv *h, struct sim_client *c, const char *name, cons
 	if (r == -EHOSTUNREACH)
 		*ret_reason = "no such domain in the emulator: xen-sim PATH list shows them";
 	else if (r == -EUSERS)
-		*ret_reason = "the emulator has no slot for one more process";
+		*ret_reason = "the emulator has no room (slots, descriptors) for one more process";
 	else if (r == -EMFILE)
 		*ret_reason = "no descriptors for the emulator's memory and events";
 	else if (r == -EXDEV)
@@ -279,6 +286,8 @@ static int attach(struct sim_hv *h, struct sim_client *c, const char *name, cons
 	if (r >= 0) {
 		*ret_reason = "the emulator's memory is not what this build expects";
 		r = segment_map(fds[0], &h->xen.seg);
+		if (r == -ENOMEM || r == -EAGAIN)
+			*ret_reason = "no room in this process for the emulator's memory";
 	}
 	if (r < 0) {
 		packet_close_fds(fds);

@@ -227,7 +227,7 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 	if (!p->died) {
 		close_p(&p->pid_fd);
 		free(p);
-		return -ENOMEM;
+		return -EUSERS; /* our shortage */
 	}
 	LIST_INSERT_HEAD(&s->adopted, p, entries);
 	s->n_adopted++;

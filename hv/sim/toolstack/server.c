@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/accept.h"
 #include "base/cleanup.h"
 #include "base/event.h"
 #include "base/macro.h"
@@ -154,6 +155,15 @@ static int process_watch(struct connection *c, int32_t pid)
 	return c->died ? 0 : -ENOMEM;
 }
 
+/* xen-sim's own shortage, which must not look like the process's. */
+static int shortage(int r)
+{
+	bool ours =
+		r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS || r == -ETOOMANYREFS;
+
+	return ours ? -EUSERS : r;
+}
+
 /* The reply carries the memory, the process' eventfd and ours. */
 static int attach(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
@@ -173,14 +183,17 @@ static int attach(struct connection *c, struct sim_message *m, int fd, struct si
 	if (r == 0)
 		r = authority_attach(a, domain, c->pid, &c->slot);
 	if (r < 0)
-		return r;
+		return shortage(r);
 	reply->slot.slot = c->slot;
 	reply->slot.generation = atomic_load(&slot_at(&a->xen, c->slot)->generation);
 	fds[0] = a->memfd;
 	fds[1] = a->event_fds[c->slot];
 	fds[2] = a->event_fds[0];
 	r = packet_send(c->fd, reply, SIM_MESSAGE_LEN(slot), fds, 3, MSG_DONTWAIT);
-	return r < 0 ? -EPROTO : NO_REPLY;
+	if (r == 0)
+		return NO_REPLY;
+	connection_detach(c);
+	return shortage(r) == -EUSERS ? -EUSERS : -EPROTO;
 }
 
 static int bye(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
@@ -240,6 +253,21 @@ static const struct {
 	[SIM_SHUTDOWN] = {tool_request, HEADER_LEN, HEADER_LEN},
 };
 
+static bool answer(struct connection *c, struct sim_message *reply, size_t len)
+{
+	return packet_send(c->fd, reply, len, NULL, 0, MSG_DONTWAIT) == 0;
+}
+
+/* A request came without its descriptors: there is no room for them here. */
+static bool handle_lost(struct connection *c, const struct sim_message *m)
+{
+	struct sim_message reply = {
+		.header = {
+			.type = m->header.type, .sequence = m->header.sequence, .status = -EUSERS}};
+
+	return answer(c, &reply, HEADER_LEN);
+}
+
 /* False: the connection is to be ended. */
 static bool handle(struct connection *c, struct sim_message *m, size_t len, int fd)
 {
@@ -257,8 +285,7 @@ static bool handle(struct connection *c, struct sim_message *m, size_t len, int 
 	if (r == -EPROTO || r == NO_REPLY)
 		return r == NO_REPLY;
 	reply.header.status = r;
-	return packet_send(c->fd, &reply, r < 0 ? HEADER_LEN : requests[type].reply_len, NULL, 0,
-		       MSG_DONTWAIT) == 0;
+	return answer(c, &reply, r < 0 ? HEADER_LEN : requests[type].reply_len);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -270,9 +297,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = packet_recv(c->fd, &m, fds, MSG_DONTWAIT);
 	bool ok;
 
-	if (n == -EAGAIN)
+	if (n == -EAGAIN || n == -ENOMEM || n == -ENOBUFS)
 		return;
-	ok = n > 0 && handle(c, &m, (size_t)n, fds[0]);
+	ok = n == -EMFILE ? handle_lost(c, &m) : n > 0 && handle(c, &m, (size_t)n, fds[0]);
 	packet_close_fds(fds);
 	if (!ok)
 		connection_end(c);
@@ -305,14 +332,14 @@ static int connection_new(struct sim_server *s, int fd)
 	return 0;
 }
 
-static void on_acceptable(evutil_socket_t listen_fd, short what, void *arg)
+static void on_accepted(void *arg, int fd)
 {
 	struct sim_server *s = arg;
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
-		return;
-	if (s->n_connections >= SERVER_CONNECTIONS_MAX || connection_new(s, fd) < 0)
+		(void)fprintf(
+			stderr, "xen-sim: processes and tools are refused: %s\n", strerror(-fd));
+	else if (s->n_connections >= SERVER_CONNECTIONS_MAX || connection_new(s, fd) < 0)
 		(void)close(fd);
 }
 
@@ -359,11 +386,11 @@ int sim_server_new(struct event_base *base, int listen_fd, uint32_t stopped_limi
 	s->listen_fd = listen_fd;
 	LIST_INIT(&s->connections);
 	LIST_INIT(&s->adopted);
-	s->acceptable = event_watch(base, listen_fd, on_acceptable, s);
+	s->acceptor = acceptor_new(base, listen_fd, on_accepted, s);
 	s->kicked = event_watch(base, s->authority.event_fds[0], on_kicked, s);
 	s->timer = evtimer_new(base, on_timer, s);
 	s->authority.xen.seg->has_timers = 1;
-	if (!s->acceptable || !s->kicked || !s->timer) {
+	if (!s->acceptor || !s->kicked || !s->timer) {
 		s->listen_fd = -1;
 		sim_server_free(s);
 		return -ENOMEM;
@@ -392,7 +419,7 @@ void sim_server_free(struct sim_server *s)
 		connection_end(c);
 	while ((p = LIST_FIRST(&s->adopted)))
 		adopted_end(p);
-	event_drop(s->acceptable);
+	acceptor_free(s->acceptor);
 	event_drop(s->kicked);
 	event_drop(s->timer);
 	close_p(&s->listen_fd);

@@ -57,11 +57,11 @@ struct adopted {
 
 struct sim_server {
 	struct authority authority;
-	struct event_base *base; /* borrowed */
-	int listen_fd;		 /* owned */
-	struct event *acceptable;
-	struct event *kicked; /* slot 0's eventfd */
-	struct event *timer;  /* the next deadline of a vcpu */
+	struct event_base *base;   /* borrowed */
+	int listen_fd;		   /* owned */
+	struct acceptor *acceptor; /* owned */
+	struct event *kicked;	   /* slot 0's eventfd */
+	struct event *timer;	   /* the next deadline of a vcpu */
 	LIST_HEAD(, connection) connections;
 	LIST_HEAD(, adopted) adopted;
 	uint32_t n_connections;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +107,18 @@ static void streams_close(void)
 	(void)close(null);
 }
 
+/* Each process takes three descriptors or four here; the usual limit of 1024 is for programs that
+ * call select(2). */
+static void descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
 	(void)event_base_loopbreak(arg);
@@ -164,6 +177,7 @@ int tool_serve(const char *path, int argc, char **argv)
 			return 1;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	descriptors_raise();
 	if (asprintf(&lock_name, "%s.lock", path) < 0)
 		return 1;
 	lock_fd = lock_take_path(path, lock_name);

@@ -149,6 +149,7 @@ int tool_fail(const char *subject, int r)
 			   : r == -ENOSPC ? "the emulator has no room for another domain"
 			   : r == -EPERM  ? "not with Domain-0"
 			   : r == -EINVAL ? "not in this state, or not a valid name"
+			   : r == -EUSERS ? "the emulator has no room for one more process"
 			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
 			   : r == -ENODEV ? "the emulator has gone away"
 					  : strerror(-r);

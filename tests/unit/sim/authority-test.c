@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -23,6 +24,7 @@
 #include "hv/sim/memory/proc.h"
 #include "hv/sim/memory/segment.h"
 #include "hv/sim/testing/sim.h"
+#include "tests/support/must.h"
 #include "tests/unit/sim/process.h"
 
 static int setup(void **state)
@@ -342,6 +344,99 @@ static void test_many_introductions(void **state)
 	(void)close(kicker);
 }
 
+/* ---- without descriptors for the peers ------------------------------------------------------ */
+
+static pid_t emulator_pid(const struct emulator *e)
+{
+	struct ucred cred = {0};
+	socklen_t len = sizeof(cred);
+	const char *reason;
+	int fd;
+
+	assert_int_equal(sim_connect(e->path, &fd, &reason), 0);
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len), 0);
+	(void)close(fd);
+	return cred.pid;
+}
+
+/* A port of ret_hv, bound by `from`, which gets ret_port. */
+static uint32_t bound(struct hv *from, struct hv *to, uint32_t *ret_port)
+{
+	uint32_t port = 0;
+
+	must(to->ops->evtchn_alloc_unbound(to, 0, &port) == 0);
+	must(from->ops->evtchn_bind_interdomain(from, 0, port, ret_port) == 0);
+	return port;
+}
+
+static bool takes_event(struct hv *hv, uint32_t port, int timeout_ms)
+{
+	struct pollfd fd = {.fd = hv->ops->fd(hv), .events = POLLIN};
+	struct hv_event event;
+
+	if (poll(&fd, 1, timeout_ms) < 1 && timeout_ms)
+		return false;
+	if (hv->ops->poll_events(hv, &event, 1) != 1)
+		return false;
+	return hv->ops->evtchn_unmask(hv, &port, 1) == 0;
+}
+
+/*
+ * Three handles: one sends, and has no descriptor for an eventfd of the others. One of the others
+ * looks all the time, so that each event to it asks xen-sim, which stands still, for a wake-up.
+ */
+static void send_without_descriptors(const struct emulator *e, pid_t sim, int told)
+{
+	struct hv *from, *busy, *sleeper;
+	uint32_t to_busy, to_sleeper, busy_port, port;
+	struct rlimit limit = {0};
+
+	must(open_at(e, "", &from) == 0 && open_at(e, "", &busy) == 0 &&
+		open_at(e, "", &sleeper) == 0);
+	limit.rlim_cur = limit.rlim_max = (rlim_t)dup(0);
+	must(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	(void)close((int)limit.rlim_cur);
+	while (dup(0) >= 0) /* the numbers that are free below */
+		;
+	busy_port = bound(from, busy, &to_busy);
+	port = bound(from, sleeper, &to_sleeper);
+	while (takes_event(busy, busy_port, 0) || takes_event(sleeper, port, 0))
+		;
+	must(kill(sim, SIGSTOP) == 0 && write(told, "", 1) == 1);
+	for (int i = 0; i < 2000; i++) {
+		must(from->ops->evtchn_send(from, to_busy) == 0);
+		(void)takes_event(busy, busy_port, 0);
+	}
+	must(from->ops->evtchn_send(from, to_sleeper) == 0);
+	must(write(told, "", 1) == 1);
+	must(takes_event(sleeper, port, 20000));
+	_exit(0);
+}
+
+/* A process without descriptors waits for xen-sim, and no event of its is lost. */
+static void test_kicks_by_way_of_the_authority(void **state)
+{
+	const struct emulator *e = *state;
+	pid_t sim = emulator_pid(e), pid;
+	struct pollfd told = {.events = POLLIN};
+	int status, told_fds[2];
+	char byte;
+
+	assert_int_equal(pipe(told_fds), 0);
+	pid = fork();
+	if (pid == 0)
+		send_without_descriptors(e, sim, told_fds[1]);
+	assert_int_equal(read(told_fds[0], &byte, 1), 1);
+	/* It has sent all, or waits for xen-sim: nothing tells of that. */
+	told.fd = told_fds[0];
+	(void)poll(&told, 1, 500);
+	assert_int_equal(kill(sim, SIGCONT), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)close(told_fds[0]);
+	(void)close(told_fds[1]);
+}
+
 /* Too long, too many descriptors, no greeting, and random bytes. */
 static void test_garbage(void **state)
 {
@@ -620,6 +715,8 @@ int main(void)
 		cmocka_unit_test(test_another_build),
 		cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_introductions, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_kicks_by_way_of_the_authority, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
