@@ -89,6 +89,8 @@ int main(int argc, char **argv)
 	listener = msg_listen(ctx, argv[1], LIBMSG_SEQPACKET, 16, LIBMSG_NONBLOCK);
 	if (!listener)
 		fail(argv[1]);
+	if (msg_ctx_fd(ctx) < 0)
+		fail("no event loop");
 	printf("listening on %s\n", argv[1]);
 
 	for (;;) {

@@ -340,8 +340,11 @@ static void broker_link_failed_making(
 			continue; /* broker_link_down has it tried again */
 		}
 		broker->stats.failed++;
+		/* The caller's own descriptors are for the caller to mend. */
 		broker_request_finish(request,
-			own ? broker_link_error(said) : broker_link_error_of_peer(said),
+			own && said == EMFILE ? EMFILE
+			: own		      ? broker_link_error(said)
+					      : broker_link_error_of_peer(said),
 			own && !argo ? reason : why);
 	}
 	broker_link_down(link, process, ECONNRESET, why);

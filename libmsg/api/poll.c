@@ -10,7 +10,7 @@ static int fd_locked(struct msg_ctx *ctx)
 {
 	int r = driver_fd(&ctx->driver);
 
-	return r < 0 ? failure(-r, "no descriptor for event loops") : r;
+	return r < 0 ? failure(-r, "no descriptor for event loops: %s", strerrordesc_np(-r)) : r;
 }
 
 PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)

@@ -95,6 +95,14 @@ static void fail_answer(
 	(void)snprintf(ret_answer->link_failed.reason, REASON_SIZE, "%s", reason);
 }
 
+/* Says what was missing, and for what. On Xen, an Argo ring is an open file. */
+static const char *making_reason(int r)
+{
+	return r == -EMFILE || r == -ENFILE ? "no descriptor for a link's ring"
+	       : r == -ENOMEM		    ? "no memory for a link"
+					    : strerrordesc_np(-r);
+}
+
 /* An end for that request, which holds nothing yet. NULL: *ret_answer says why not. */
 static struct transport *transport_for(struct links *links, uint32_t end, uint32_t kind,
 	uint16_t peer_domid, uint8_t role, uint32_t ring_len, struct control_message *ret_answer)
@@ -184,14 +192,14 @@ void link_create(struct links *links, uint32_t epoch, const struct control_link_
 		*ret_answer = offer;
 		return;
 	}
-	fail_making(links, request->end, transport, r, strerrordesc_np(-r), ret_answer);
+	fail_making(links, request->end, transport, r, making_reason(r), ret_answer);
 }
 
 static const char *bind_reason(const struct links *links, uint16_t peer_domid, int r)
 {
 	if (r == -EOPNOTSUPP && peer_domid == links->hv->ops->domid(links->hv)) /* grant_map's */
 		return "Xen cannot link a PVH or HVM domain to itself";
-	return strerrordesc_np(-r);
+	return making_reason(r);
 }
 
 void link_bind(struct links *links, uint32_t epoch, const struct control_link_bind *request,
