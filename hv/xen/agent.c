@@ -81,7 +81,8 @@ static int connect_to(const char *path, int *ret_fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return errno == EAGAIN ? -EHOSTDOWN : -EACCES;
+		return errno == EAGAIN || errno == ENOMEM || errno == ENOBUFS ? -EHOSTDOWN
+									      : -EACCES;
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }

@@ -135,8 +135,10 @@ static int xen_hv_open(struct xen_hv *h, const char **ret_reason)
 
 	h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (h->epoll_fd < 0 || h->wake_fd < 0)
+	if (h->epoll_fd < 0 || h->wake_fd < 0) {
+		*ret_reason = "no descriptors for the hypervisor's events";
 		return -errno;
+	}
 	r = xen_hv_watch_fd(h, h->wake_fd);
 	if (r == 0)
 		r = ports_open(h, ret_reason);

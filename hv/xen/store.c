@@ -158,8 +158,13 @@ int store_open(struct xen_hv *h, const char **ret_reason)
 		return -ENOMEM;
 	h->store = store;
 	LIST_INIT(&store->own);
+	errno = 0;
 	if (!agent || !*agent)
 		store->xs = xs_open(XS_UNWATCH_FILTER);
+	if (!store->xs && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+		*ret_reason = "no descriptor, or no memory, for the way to the store";
+		return -errno;
+	}
 	if (!store->xs) {
 		store->agent = store_agent_new();
 		if (!store->agent)
@@ -167,7 +172,9 @@ int store_open(struct xen_hv *h, const char **ret_reason)
 	}
 	h->domid = HV_BROKER_DOMID;
 	r = store_refresh_domid(h);
-	if (r < 0)
+	if (r == -EMFILE || r == -ENFILE)
+		*ret_reason = "no descriptor for the way to the store";
+	else if (r < 0)
 		*ret_reason = r == -EACCES ? "the store cannot be reached: is msg-agent running?"
 					   : "the own domain's number cannot be learnt";
 	return r;
@@ -305,13 +312,25 @@ static int store_make_polled(struct xen_hv *h)
 		if (r < 0)
 			return r;
 	}
+	/* xs_fileno makes a pipe at its first call. */
+	errno = ENOMEM;
 	fd = store->agent ? store_agent_fd(store->agent) : xs_fileno(store->xs);
 	if (fd < 0)
-		return -ENOMEM;
+		return -errno;
 	r = xen_hv_watch_fd(h, fd);
 	if (r == 0)
 		store->polled = true;
 	return r;
+}
+
+/*
+ * The first watch of a handle starts a thread. Where that fails, as at a limit of processes,
+ * libxenstore does not set errno.
+ */
+static int watch(struct store *store, const char *path, const char *token)
+{
+	errno = EAGAIN;
+	return xs_watch(store->xs, path, token) ? 0 : -errno;
 }
 
 /*
@@ -327,11 +346,11 @@ static int watch_specials(struct xen_hv *h)
 	r = store_make_polled(h);
 	if (r < 0 || store->watches_specials)
 		return r;
-	if (!xs_watch(store->xs, "@introduceDomain", "special") ||
-		!xs_watch(store->xs, "@releaseDomain", "special"))
-		return -errno;
-	store->watches_specials = true;
-	return 0;
+	r = watch(store, "@introduceDomain", "special");
+	if (r == 0)
+		r = watch(store, "@releaseDomain", "special");
+	store->watches_specials = r == 0;
+	return r;
 }
 
 int op_domain_watch(struct hv *hv)
@@ -392,10 +411,10 @@ int op_store_watch_own(struct hv *hv)
 
 	if (r < 0 || store->watches_own)
 		return r;
-	if (store->xs && !xs_watch(store->xs, path, "own"))
-		return -errno;
-	store->watches_own = true;
-	return 0;
+	if (store->xs)
+		r = watch(store, path, "own");
+	store->watches_own = r == 0;
+	return r;
 }
 
 static void own_event(struct xen_hv *h, const char *path)
