@@ -39,8 +39,10 @@ struct server {
 	struct event *hv_event;	       /* owned: the hypervisor's descriptor */
 	struct event *turn_event;      /* owned: work is left for the next turn */
 	struct event *timer_event;     /* owned: the broker's timer */
-	struct event *rescan_event;    /* owned: looks whether a suspended domain goes on */
+	struct event *rescan_event;    /* owned: looks whether a suspended domain goes on, and
+					* again at what failed */
 	bool store_due, domains_due;
+	bool store_failed; /* records wait that could not be taken in */
 	bool lost;
 };
 
@@ -158,13 +160,14 @@ static void domain_info(const struct hv_domain *domain, struct broker_domain_inf
 
 /*
  * On real Xen nothing tells of a domain that goes on where it was suspended (a checkpoint, a
- * migration that failed). So msgd polls, while a quiesced domain is suspended and at no other time.
+ * migration that failed), nor of what msgd could not take in for lack of memory. So msgd polls,
+ * while a quiesced domain is suspended or something failed, and at no other time.
  */
-static void server_rescan_later(struct server *server)
+static void server_rescan_later(struct server *server, bool wanted)
 {
 	struct timeval delay = {.tv_sec = RESCAN_S};
 
-	if (broker_resume_expected(server->broker) && !evtimer_pending(server->rescan_event, NULL))
+	if (wanted && !evtimer_pending(server->rescan_event, NULL))
 		(void)evtimer_add(server->rescan_event, &delay);
 }
 
@@ -173,6 +176,8 @@ static void on_rescan(evutil_socket_t fd, short what, void *arg)
 	struct server *server = arg;
 
 	server->domains_due = true;
+	server->store_due |= server->store_failed;
+	server->store_failed = false;
 	server_turn_later(server);
 }
 
@@ -205,7 +210,7 @@ static int server_list_domains(struct server *server)
 	for (size_t i = 0; i < n; i++)
 		domain_info(&domains[i], &infos[i]);
 	broker_domains(server->broker, infos, n);
-	server_rescan_later(server);
+	server_rescan_later(server, broker_resume_expected(server->broker));
 	return 0;
 }
 
@@ -219,6 +224,8 @@ static void server_domains(struct server *server)
 	r = server_list_domains(server);
 	if (r < 0)
 		server_error(server, "the list of domains", r);
+	/* Memory that is missing now; no event will tell again of what was not looked at. */
+	server_rescan_later(server, r < 0);
 }
 
 static void server_record(struct server *server, const struct hv_record *record, bool found)
@@ -238,8 +245,11 @@ static void server_store(struct server *server)
 	for (int i = 0; server->store_due && i < RECORDS_A_TURN; i++) {
 		int r = server->hv->ops->store_next(server->hv, &record);
 
-		if (r < 0)
+		if (r < 0) {
 			server_error(server, "the store", r);
+			server->store_failed = true;
+			server_rescan_later(server, true);
+		}
 		if (r <= 0)
 			server->store_due = false;
 		else
