@@ -288,6 +288,8 @@ static int role_serve(char **args)
 	if (!listener)
 		end_error("listen", 0);
 	pollfd.fd = msg_ctx_fd(ctx);
+	if (pollfd.fd < 0)
+		end_error("event loop", 0);
 	printf("listening\n");
 	while (poll(&pollfd, 1, -1) >= 0 || errno == EINTR) {
 		n = msg_ctx_dispatch(ctx, events, 16);
