@@ -48,17 +48,14 @@ static int hello(int fd, const char **ret_reason)
 	n = packet_send(fd, &message, SIM_MESSAGE_LEN(hello), NULL, 0, 0);
 	if (n == 0)
 		n = packet_recv(fd, &reply, fds, 0);
-	else if (n == -EAGAIN)
-		return refuse(ret_reason, -EPROTO, "what listens there does not take a greeting");
 	if (n == -EAGAIN)
 		return refuse(
 			ret_reason, -EPROTO, "what listens there does not answer as xen-sim does");
 	packet_close_fds(fds);
 	if (n == 0 || n == -ECONNRESET || n == -EPIPE)
-		return refuse(ret_reason, -EUSERS,
-			"what listens there closed the connection: an emulator without room for "
-			"one "
-			"more, or another program");
+		return refuse(ret_reason, -EPROTO,
+			"what listens there closed the connection: another program, or an "
+			"emulator without a descriptor for one more");
 	if (n < (ssize_t)SIM_MESSAGE_LEN(hello) || reply.header.type != SIM_HELLO)
 		return refuse(ret_reason, -EPROTO, "another program than xen-sim listens there");
 	if (reply.header.version != SIM_PROTOCOL_VERSION || reply.hello.layout != SIM_LAYOUT)
