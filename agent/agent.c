@@ -211,7 +211,8 @@ static void on_accepted(void *arg, int fd)
 	struct agent *agent = arg;
 
 	if (fd < 0) {
-		agent_log(agent, LOG_WARNING, "connections are refused: %s", strerror(-fd));
+		agent_log(agent, geteuid(), LOG_WARNING, "connections are refused: %s",
+			strerror(-fd));
 		return;
 	}
 	if (agent_client_new(agent, fd) < 0) {

@@ -894,8 +894,7 @@ static void msgd_finds(void)
 	assert_int_equal(fake.n_shared, 2);
 	assert_int_equal(fake.record_len, RECORD_SIZE);
 	assert_int_equal(strlen(fake.key), NONCE_SIZE);
-	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD,
-		(uint8_t *)fake.pages[1] + CONTROL_RING_LEN, fake.pages[1]);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD, fake.pages[1]);
 	msgd_comes();
 	assert_int_equal(hear(&message), CONTROL_HELLO);
 	assert_int_equal(message.hello.epoch, epoch + 1);
