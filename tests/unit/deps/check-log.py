@@ -59,9 +59,11 @@ MAY_WRITE = {
     ('daemon/sim-start.c', 'sim_log_copy'): (1, START),
     # msg-agent
     ('agent/main.c', 'fail'): (1, START + ', since all its callers end it'),
+    ('agent/main.c', 'daemon_start'): (1, START),
     ('agent/main.c', 'on_libevent_log'): (1, 'once: libevent ends the program behind it'),
     # xen-sim: a development tool; it isolates nobody, and its log is a file
     ('hv/sim/toolstack/server.c', 'look_for_corruption'): (1, 'once: the loop ends'),
+    ('hv/sim/toolstack/server.c', 'on_accepted'): (1, 'once for each time that its own descriptors run out'),
     ('hv/sim/toolstack/authority.c', 'authority_stuck'):
         (3, 'after LOCK_REPORT_MS of standstill, at which nobody else writes either; and as it kills'),
     ('hv/sim/process/client.c', 'client_stuck'): (1, 'likewise, by an application whose own stderr it is'),
