@@ -26,9 +26,9 @@
 #include "hv/hv.h"
 
 #define SIM_MAGIC   0x6d69736e65785fd7ULL
-#define SIM_VERSION 3U
+#define SIM_VERSION 4U
 
-#define SIM_MAX_DOMAINS	 64U
+#define SIM_MAX_DOMAINS	 80U
 #define SIM_MAX_SLOTS	 256U	 /* slot 0 is the authority's */
 #define SIM_MAX_PORTS	 131072U /* FIFO */
 #define SIM_2L_PORTS	 4096U	 /* 2-level */
