@@ -50,6 +50,7 @@ static const struct limit_key limit_keys[] = {
 	LIMIT("requests", quota[QUOTA_REQUESTS], 1, 65536),
 	LIMIT("ends", quota[QUOTA_ENDS], 0, 1U << 20),
 	LIMIT("announced", quota[QUOTA_ANNOUNCED], 0, 1U << 22),
+	LIMIT("memory", bytes, 64, 1U << 20), /* in KiB */
 	LIMIT("backlog", backlog, 1, BACKLOG_MAX),
 	LIMIT("ring-pages", ring_pages, LINK_RING_PAGES_MIN, LINK_RING_PAGES_MAX),
 	LIMIT("argo-ring-pages", argo_ring_pages, LINK_ARGO_RING_PAGES_MIN,
@@ -93,6 +94,8 @@ static int limit_set(struct context *context, const char *name, const char *valu
 			return context_fail(context, "a bad number or out of range:", value);
 		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
 			return context_fail(context, "not a power of two:", value);
+		if (strcmp(name, "memory") == 0)
+			number <<= 10;
 		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
 		return 1;
 	}

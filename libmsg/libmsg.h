@@ -303,7 +303,7 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *   ENOENT           nobody listens on that name
  *   ENOTUNIQ         several domains have that name: give a DOMAIN
  *   EPROTOTYPE       the listener is of another type
- *   ECONNREFUSED     the listener's backlog is full
+ *   ECONNREFUSED     the listener's backlog is full, or it does not read what msgd tells it
  *   EOPNOTSUPP       a demanded transport is missing, or policy demands another one
  *   EDQUOT           a quota of msgd is used up
  *   ENOBUFS          event channels, grants or, if Argo is demanded, a domain's rings are used up;

@@ -142,19 +142,26 @@ static bool ring_put(struct control_ring *ring, const uint8_t *bytes, uint32_t l
 	return true;
 }
 
+/* ret_bytes: zeros, for the padding: the other side must not read this stack. */
+static uint32_t message_encode(const struct control_message *message,
+	uint8_t ret_bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX])
+{
+	struct frame frame = {.type = message->type, .arg = message->request};
+
+	frame.len = (uint32_t)control_encode(message, ret_bytes + FRAME_HEADER_SIZE);
+	frame_encode(&frame, ret_bytes);
+	return FRAME_HEADER_SIZE + round_up16(frame.len);
+}
+
 void control_ring_send(struct control_ring *ring, const struct control_message *message)
 {
-	/* Zeros, for the padding: the other side must not read this stack. */
 	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
-	struct frame frame = {.type = message->type, .arg = message->request};
 	struct control_out *out;
 	uint32_t len;
 
 	if (ring->broken)
 		return;
-	frame.len = (uint32_t)control_encode(message, bytes + FRAME_HEADER_SIZE);
-	frame_encode(&frame, bytes);
-	len = FRAME_HEADER_SIZE + round_up16(frame.len);
+	len = message_encode(message, bytes);
 	if (STAILQ_EMPTY(&ring->outbox) && ring_put(ring, bytes, len))
 		return;
 	out = malloc(sizeof(*out) + len);
@@ -166,6 +173,27 @@ void control_ring_send(struct control_ring *ring, const struct control_message *
 	memcpy(out->bytes, bytes, len);
 	STAILQ_INSERT_TAIL(&ring->outbox, out, entry);
 	ring->outbox_bytes += len;
+}
+
+bool control_ring_try(struct control_ring *ring, const struct control_message *message)
+{
+	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
+	uint32_t len;
+
+	if (ring->broken)
+		return true;
+	len = message_encode(message, bytes);
+	if (!ring_put(ring, bytes, len) && !ring->broken) {
+		/* Arms before it looks again: room that appears in between is not missed. */
+		doorbell_arm(&ring->me->want_space);
+		ring->wants_space = true;
+		if (!ring_put(ring, bytes, len))
+			return ring->broken != NULL;
+	}
+	if (ring->wants_space)
+		doorbell_disarm(&ring->me->want_space);
+	ring->wants_space = false;
+	return true;
 }
 
 static void outbox_move(struct control_ring *ring)

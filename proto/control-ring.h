@@ -43,6 +43,7 @@ struct control_ring {
 	STAILQ_HEAD(, control_out) outbox; /* owned: messages that did not fit the ring */
 	uint32_t outbox_bytes;
 	bool wrote, took;   /* messages since the last publish */
+	bool wants_space;   /* control_ring_try found no room, and the other side was told so */
 	const char *broken; /* static: why nothing more can be sent; or NULL */
 	int error;	    /* while broken: EBADMSG, the other side's doing; or ENOMEM */
 };
@@ -79,6 +80,13 @@ void control_ring_clear(struct control_ring *ring);
  * may be lack of memory, shows in ring->broken; then nothing is sent any more.
  */
 void control_ring_send(struct control_ring *ring, const struct control_message *message);
+
+/*
+ * The same without the outbox, for an owner that keeps what waits itself. False: the ring has no
+ * room; the other side sends an event once it has made some. Of a ring that is broken, true:
+ * nothing will ever have to wait for it.
+ */
+bool control_ring_try(struct control_ring *ring, const struct control_message *message);
 
 /*
  * Takes one message. 1: there was one, and ret_decoded is control_decode's result for it; if that

@@ -134,6 +134,31 @@
 #define DOMAIN_LINKS_MAX     256U
 #define DOMAIN_REQUESTS_MAX  1024U
 
+/*
+ * The memory that msgd spends on one domain: its objects, and the messages that it caused and that
+ * the receivers have not read. Beside this a domain has the pages of its control links (5 for each
+ * of its applications, which are its own, but mapped) and what msgd's attaches take, so that msgd
+ * stays below 4 MiB for each domain (tests/hostile/memory.sh measures it): units/ has the sum.
+ * A channel takes some 400 bytes: so a domain may have 5,000.
+ */
+#define DOMAIN_BYTES_MAX (2U << 20)
+/*
+ * Answers that wait for one application, and for all of a domain, before requests are not read any
+ * more: twenty of them are in the ring already, and a domain needs the rest for other domains.
+ */
+#define OUTBOX_OWN_MAX	      (64U << 10)
+#define DOMAIN_OUTBOX_OWN_MAX (256U << 10)
+/*
+ * Links that one domain may have made with another: so many at once, as several applications and
+ * transports start, and after that one in so many nanoseconds: a shell starts a program no faster.
+ * Each eight that fail in a row double the price of the next, to one in a second: the first fifty
+ * are free, for an application short of descriptors is not hostile.
+ */
+#define LINK_MAKE_BURST	      1024U
+#define LINK_MAKE_NS	      2000000ULL
+#define LINK_MAKE_FAILURES    8U
+#define LINK_MAKE_DOUBLED_MAX 9U
+
 /* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
 #define DOMAIN_LOG_BURST   100U
 #define DOMAIN_LOG_LINE_NS 100000000ULL

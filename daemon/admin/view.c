@@ -109,6 +109,7 @@ static void view_domains(struct view *view, const struct broker *broker)
 		for (int i = 0; i < QUOTA_COUNT; i++)
 			(void)json_object_set_new(
 				used, quota_name(i), json_integer(domain->used[i]));
+		(void)json_object_set_new(used, "memory", json_integer(domain->bytes));
 		uuid_to_text(domain->info.uuid, uuid);
 		row = json_pack("{s:i, s:o, s:s, s:s, s:o}", "domid", (int)domain->info.domid,
 			"name", text_json(domain->info.name), "uuid", uuid, "state",
@@ -136,11 +137,9 @@ static void view_names(struct view *view, const struct broker *broker)
 	}
 }
 
-static void view_links(struct view *view, const struct broker *broker)
+static void view_links_of(struct view *view, const struct broker_link *link)
 {
-	const struct broker_link *link;
-
-	for (link = broker->links; link; link = link->hh.next) {
+	for (; link; link = link->hh.next) {
 		char uid[17];
 		json_t *row;
 
@@ -156,12 +155,17 @@ static void view_links(struct view *view, const struct broker *broker)
 	}
 }
 
-static void view_channels(struct view *view, const struct broker *broker)
+static void view_links(struct view *view, const struct broker *broker)
 {
-	const struct broker_link *link;
+	view_links_of(view, broker->links);
+	view_links_of(view, broker->announced);
+}
+
+static void view_channels_of(struct view *view, const struct broker_link *link)
+{
 	const struct broker_channel *channel;
 
-	for (link = broker->links; link; link = link->hh.next) {
+	for (; link; link = link->hh.next) {
 		char uid[17];
 
 		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
@@ -170,8 +174,8 @@ static void view_channels(struct view *view, const struct broker *broker)
 			const struct link_end *to = &link->ends[!channel->caller];
 			json_t *row = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:o}",
 				"link", uid, "channel", (json_int_t)channel->number, "name",
-				channel->name, "type", type_names[channel->type], "transport",
-				transport_name(link->id.transport), "state",
+				broker_channel_name(channel), "type", type_names[channel->type],
+				"transport", transport_name(link->id.transport), "state",
 				channel_states[channel->state], "age_s",
 				view_age_s(view, channel->since_ns), "from",
 				process_json(from->process, from->domid, from->number), "to",
@@ -180,6 +184,12 @@ static void view_channels(struct view *view, const struct broker *broker)
 			view_add(view, row);
 		}
 	}
+}
+
+static void view_channels(struct view *view, const struct broker *broker)
+{
+	view_channels_of(view, broker->links);
+	view_channels_of(view, broker->announced);
 }
 
 static json_t *view_status(const struct broker *broker)
@@ -196,7 +206,8 @@ static json_t *view_status(const struct broker *broker)
 	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
 			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
-		processes, "names", names, "links", (int)HASH_COUNT(broker->links), "channels",
+		processes, "names", names, "links",
+		(int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)), "channels",
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
 		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy), "counts",
 		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -21,23 +22,55 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
+/*
+ * Links and their channels that are settled in one turn of the loop. Some of them cost a look into
+ * a hash table, some a message: a millisecond in all.
+ */
+#define SETTLE_A_TURN 4096U
+
+/* The timer is for what comes first: a portion that is left, the end of waiting, the end of all. */
+static void announce_timer(struct broker *broker)
+{
+	uint64_t at = 0;
+
+	if (!broker->ops)
+		return;
+	if (!TAILQ_EMPTY(&broker->due))
+		at = broker->now_ns;
+	else if (broker->recovering)
+		at = broker->hold_end_ns;
+	else if (broker->announcing)
+		at = broker->announce_end_ns;
+	if (at != broker->timer_ns)
+		broker->ops->timer(broker->arg, at);
+	broker->timer_ns = at;
+}
+
 void broker_recover(struct broker *broker, uint32_t n_records)
 {
 	if (n_records == 0)
 		return;
-	broker->recovering = true;
+	broker->recovering = broker->announcing = true;
 	broker->n_awaited = n_records;
-	broker->ops->timer(broker->arg, broker->now_ns + RECOVERY_NS);
+	broker->hold_end_ns = broker->now_ns + RECOVERY_NS;
+	broker->announce_end_ns = broker->now_ns + ANNOUNCE_NS;
+	announce_timer(broker);
 	broker_log(
 		broker, LOG_INFO, "%u applications were here before: waiting for them", n_records);
 }
 
-void recovery_end(struct broker *broker)
+/* All links on the list are looked at again. */
+static void links_due(struct broker *broker, struct broker_link_list *list)
+{
+	while (!TAILQ_EMPTY(list))
+		broker_link_wait(TAILQ_FIRST(list), &broker->due);
+}
+
+/* Lookups wait no longer. Applications that were found may still announce. */
+static void recovery_end(struct broker *broker)
 {
 	broker->recovering = false;
-	broker->settle = true;
-	if (broker->ops)
-		broker->ops->timer(broker->arg, 0);
+	links_due(broker, &broker->unsettled);
 	if (broker->n_awaited)
 		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
 			broker->n_awaited);
@@ -45,12 +78,45 @@ void recovery_end(struct broker *broker)
 		broker_request_set_state(TAILQ_FIRST(&broker->held), BROKER_REQUEST_RETRY, NULL);
 }
 
+static void announce_end(struct broker *broker)
+{
+	struct domain *domain, *next;
+
+	broker->announcing = false;
+	links_due(broker, &broker->unsettled);
+	HASH_ITER (hh, broker->domains, domain, next)
+		links_due(broker, &domain->expected);
+}
+
+void announce_tick(struct broker *broker)
+{
+	if (broker->recovering && broker->now_ns >= broker->hold_end_ns)
+		recovery_end(broker);
+	if (broker->announcing && broker->now_ns >= broker->announce_end_ns)
+		announce_end(broker);
+	broker->timer_ns = UINT64_MAX; /* it has run: announce_settle sets it anew */
+}
+
 void recovery_one_less(struct broker *broker)
 {
-	if (broker->n_awaited == 0)
+	if (broker->n_awaited == 0 || --broker->n_awaited > 0)
 		return;
-	if (--broker->n_awaited == 0 && broker->recovering)
+	if (broker->recovering)
 		recovery_end(broker);
+	if (broker->announcing)
+		announce_end(broker);
+}
+
+void announce_one_less(struct domain *domain)
+{
+	if (--domain->n_awaited == 0)
+		links_due(domain->broker, &domain->expected);
+	recovery_one_less(domain->broker);
+}
+
+void announce_domain_gone(struct domain *domain)
+{
+	links_due(domain->broker, &domain->expected);
 }
 
 static int broker_link_announced_new(
@@ -64,24 +130,97 @@ static int broker_link_announced_new(
 	link->id = *id;
 	link->ends[0].domid = id->creator;
 	link->ends[1].domid = id->binder;
-	if (broker_link_add(link) < 0) {
+	if (broker_link_add(link, &broker->announced) < 0) {
 		broker_link_free(link);
 		return -ENOMEM;
 	}
-	broker->n_unsettled++;
+	broker_link_wait(link, &broker->unsettled);
 	*ret_link = link;
 	return 0;
 }
 
+/* The creator's domain pays for both ends, as for any link; the binder's only until it is known. */
+static int announce_charge_link(struct broker_link *link)
+{
+	struct domain *creator;
+	struct charge charge = {.domain = NULL};
+	int r;
+
+	if (!link->ends[0].process)
+		return 0;
+	creator = link->ends[0].process->domain;
+	r = link->charge.domain ? 0 : charge_take(&link->charge, creator, QUOTA_LINKS, NULL);
+	if (r < 0 || !link->ends[1].process || link->ends[1].charge.domain == creator)
+		return r;
+	r = charge_take(&charge, creator, QUOTA_ENDS, NULL);
+	if (r < 0)
+		return r;
+	charge_return(&link->ends[1].charge);
+	link->ends[1].charge = charge;
+	return 0;
+}
+
+static int announce_attach(struct broker *broker, struct process *process,
+	const struct control_announce_link *announce, const struct link_id *id,
+	struct broker_link **ret_link)
+{
+	struct broker_link *link;
+	int r;
+
+	HASH_FIND(hh, broker->announced, id, sizeof(*id), link);
+	/* If another application of the domain says that the end is its own, this one is late. */
+	if (link && link->ends[announce->role].process)
+		return link->ends[announce->role].process == process ? -EPROTO : -EEXIST;
+	r = link ? 0 : broker_link_announced_new(broker, id, &link);
+	if (r < 0)
+		return r;
+	r = broker_link_end_attach(
+		link, announce->role, process, announce->end, process->domain, NULL);
+	if (r == 0)
+		r = announce_charge_link(link);
+	if (r == 0 && link->ends[0].process && link->ends[1].process)
+		r = broker_link_pair_add(link);
+	*ret_link = link;
+	return r;
+}
+
+static const char *announce_refusal(int error)
+{
+	switch (error) {
+	case -ENOMEM:
+		return "msgd is out of memory";
+	case -EEXIST:
+		return "another application has announced this link";
+	case -ETIMEDOUT:
+		return "msgd waits for announcements no longer";
+	case -EPERM:
+		return "msgd has not restarted since this application attached";
+	default:
+		return "limit of links";
+	}
+}
+
+/* Refused at once; later messages about the end are ignored. */
+static void announce_refuse(
+	struct process *process, uint32_t end, struct broker_link *link, int error)
+{
+	int said = error == -ENOMEM ? ENOBUFS : error == -EDQUOT ? EDQUOT : ECONNRESET;
+
+	process_link_down(process, NULL, end, said, announce_refusal(error));
+	if (link)
+		broker_link_down(link, process, ECONNRESET,
+			error == -ENOMEM ? "msgd is out of memory"
+					 : "the other end is over its limits");
+}
+
 static int announce_take_link(struct process *process, const struct control_announce_link *announce)
 {
-	struct broker *broker = process->broker;
 	uint16_t own = process->domain->info.domid;
 	/* Zeroed whole: it is a hash key. */
 	struct link_id id;
 	struct link_end *taken;
-	struct broker_link *link;
-	int r;
+	struct broker_link *link = NULL;
+	int r = 0;
 
 	memset(&id, 0, sizeof(id));
 	id.uid = announce->uid;
@@ -93,24 +232,16 @@ static int announce_take_link(struct process *process, const struct control_anno
 		return -EPROTO;
 	if (announce->end > process->last_end)
 		process->last_end = announce->end;
-	HASH_FIND(hh, broker->links, &id, sizeof(id), link);
-	if (link && (link->state != BROKER_LINK_ANNOUNCED || link->ends[announce->role].process))
-		return -EEXIST;
-	r = link ? 0 : broker_link_announced_new(broker, &id, &link);
+	if (!process->awaited)
+		r = -EPERM;
+	else if (!process->broker->announcing)
+		r = -ETIMEDOUT;
 	if (r == 0)
-		r = broker_link_end_attach(link, announce->role, process, announce->end);
-	if (r == 0 && announce->role == 0)
-		r = charge_take(&link->charge, process->domain, QUOTA_LINKS, NULL);
-	if (r == 0 && link->ends[0].process && link->ends[1].process)
-		r = broker_link_pair_add(link);
+		r = announce_attach(process->broker, process, announce, &id, &link);
+	if (r == -EPROTO)
+		return r;
 	if (r < 0) {
-		/* The link is refused at once, and later messages about it are ignored. */
-		process_link_down(process, announce->end, r == -ENOMEM ? ENOBUFS : EDQUOT,
-			r == -ENOMEM ? "msgd is out of memory" : "limit of links");
-		if (link)
-			broker_link_down(link, process, ECONNRESET,
-				r == -ENOMEM ? "msgd is out of memory"
-					     : "the other end is over its limits");
+		announce_refuse(process, announce->end, link, r);
 		return 0;
 	}
 	link->ends[announce->role].told = true;
@@ -120,18 +251,22 @@ static int announce_take_link(struct process *process, const struct control_anno
 
 /*
  * The caller's domain pays for the channel. Until the caller's announcement is here, the listener's
- * domain pays, from a larger quota.
+ * domain pays.
  */
 static int broker_channel_announce_charge(
-	struct broker_channel *channel, struct process *process, unsigned index)
+	struct broker_channel *channel, struct process *process, bool listens)
 {
-	bool caller = channel->caller == index;
+	struct charge charge = {.domain = NULL};
+	int r;
 
-	if (channel->charge.domain && !caller)
+	if (channel->charge.domain && (listens || channel->charge.quota == QUOTA_CHANNELS))
 		return 0;
+	r = charge_take(&charge, process->domain, listens ? QUOTA_ANNOUNCED : QUOTA_CHANNELS, NULL);
+	if (r < 0)
+		return r;
 	charge_return(&channel->charge);
-	return charge_take(
-		&channel->charge, process->domain, caller ? QUOTA_CHANNELS : QUOTA_ANNOUNCED, NULL);
+	channel->charge = charge;
+	return 0;
 }
 
 /* CHANNEL_GONE carries no reason: the log has it. */
@@ -146,16 +281,17 @@ static int announce_channel_first(struct link_end *end, unsigned index,
 	const struct control_announce_channel *announce, struct broker_channel **ret_channel)
 {
 	struct broker_link *link = end->link;
+	bool listens = announce->listener != 0;
 	struct broker_channel *channel;
 	int r;
 
 	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX)
 		return -EDQUOT;
-	r = broker_channel_add(link, announce->channel, announce->listener ? !index : index,
-		announce->type, announce->name, &channel);
+	r = broker_channel_add(link, announce->channel, listens ? !index : index, announce->type,
+		announce->name, 0, &channel);
 	if (r < 0)
 		return r;
-	r = broker_channel_announce_charge(channel, end->process, index);
+	r = broker_channel_announce_charge(channel, end->process, listens);
 	if (r < 0) {
 		broker_channel_free(channel);
 		return r;
@@ -164,50 +300,86 @@ static int announce_channel_first(struct link_end *end, unsigned index,
 	return 0;
 }
 
+static bool broker_channel_judge(struct broker_channel *channel);
+
+/*
+ * The other end has spoken before. If the two disagree, nobody can tell who lies: neither gets the
+ * channel. Each end's later messages are held against its own words alone.
+ */
+static void announce_channel_second(struct broker_channel *channel, unsigned index,
+	const struct control_announce_channel *announce)
+{
+	bool listens = announce->listener != 0;
+	struct process *process = channel->link->ends[index].process;
+
+	if (channel->type != announce->type || channel->claims[!index].listens == listens)
+		channel->refused = true;
+	else if (broker_channel_announce_charge(channel, process, listens) < 0)
+		channel->refused = true;
+	else if (listens && broker_channel_rename(channel, !index, announce->name) < 0)
+		channel->refused = true;
+	/* The listener's announcement counts for the name: policy protects the listener. */
+	if (!channel->refused)
+		channel->denied = !broker_channel_judge(channel);
+}
+
+static int announce_channel_claim(struct link_end *end, unsigned index,
+	const struct control_announce_channel *announce, struct broker_channel *channel)
+{
+	int r;
+
+	if (channel) {
+		announce_channel_second(channel, index, announce);
+	} else {
+		r = announce_channel_first(end, index, announce, &channel);
+		if (r < 0)
+			return r;
+	}
+	channel->claims[index] = (struct channel_claim){
+		.made = true, .listens = announce->listener != 0, .accepted = announce->accepted};
+	if (announce->listener)
+		channel->handle = announce->listener;
+	return 0;
+}
+
 static int announce_take_channel(
 	struct process *process, const struct control_announce_channel *announce)
 {
 	struct link_end *end;
 	struct broker_channel *channel;
-	struct broker_link *link;
 	unsigned index;
 	int r = process_end(process, announce->end, &end);
 
 	if (r < 0 || !end)
 		return r;
-	link = end->link;
-	index = end == &link->ends[0] ? 0 : 1;
-	if (announce->channel == 0 || link->state != BROKER_LINK_ANNOUNCED)
+	index = end == &end->link->ends[0] ? 0 : 1;
+	if (announce->channel == 0 || end->link->state != BROKER_LINK_ANNOUNCED)
 		return -EPROTO;
-	if (announce->channel > link->last_channel)
-		link->last_channel = announce->channel;
-	HASH_FIND(hh, link->channels, &announce->channel, sizeof(announce->channel), channel);
-	if (channel && channel->announced[index])
+	HASH_FIND(hh, end->link->channels, &announce->channel, sizeof(announce->channel), channel);
+	if (channel && channel->claims[index].made)
 		return -EEXIST;
-	if (!channel) {
-		r = announce_channel_first(end, index, announce, &channel);
-		if (r < 0) {
-			if (r == -ENOMEM)
-				broker_channel_log_no_memory(link, announce->channel);
-			process_channel_gone(process, end->number, announce->channel);
-			return 0;
-		}
-	} else {
-		/* The two ends disagree, and nobody can tell who lies: neither gets it. */
-		if (channel->type != announce->type ||
-			channel->caller != (announce->listener ? !index : index))
-			channel->refused = true;
-		if (broker_channel_announce_charge(channel, process, index) < 0)
-			channel->refused = true;
-	}
-	channel->announced[index] = true;
-	if (announce->listener) {
-		/* The listener's announcement counts here: policy protects the listener. */
-		channel->handle = announce->listener;
-		channel->accepted = announce->accepted;
-		(void)snprintf(channel->name, sizeof(channel->name), "%s", announce->name);
-	}
+	if (announce->channel > end->last_channel)
+		end->last_channel = announce->channel;
+	r = announce_channel_claim(end, index, announce, channel);
+	if (r == 0)
+		return 0;
+	if (r == -ENOMEM)
+		broker_channel_log_no_memory(end->link, announce->channel);
+	process_channel_gone(process, NULL, end->number, announce->channel);
 	return 0;
+}
+
+/* All has been said about the process's links: those that waited for this are looked at. */
+static void announce_done(struct process *process)
+{
+	struct link_end *end;
+
+	process_set_state(process, PROCESS_READY);
+	for (end = process->ends; end; end = end->hh.next) {
+		if (end->link->state == BROKER_LINK_ANNOUNCED)
+			broker_link_wait(end->link, &process->broker->due);
+	}
+	process_not_awaited(process);
 }
 
 int announce_message(struct process *process, const struct control_message *message)
@@ -220,58 +392,49 @@ int announce_message(struct process *process, const struct control_message *mess
 	case CONTROL_ANNOUNCE_CHANNEL:
 		return announce_take_channel(process, &message->announce_channel);
 	default:
-		process_set_state(process, PROCESS_READY);
-		process_not_awaited(process);
-		process->broker->settle = true;
+		announce_done(process);
 		return 0;
 	}
 }
 
-/* False: policy does not permit the channel any more, and both ends were told that it is gone. */
+/* Whether policy permits the channel still. Both ends are known. */
 static bool broker_channel_judge(struct broker_channel *channel)
 {
 	struct broker_link *link = channel->link;
 	struct broker *broker = link->broker;
-	const struct domain *caller = link->ends[channel->caller].process->domain;
+	struct domain *caller = link->ends[channel->caller].process->domain;
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
 	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
 	struct policy_verdict verdict;
 	char rule[128];
 
-	policy_judge(broker->policy, channel->name, &from, &to, POLICY_EXACT, &verdict);
+	policy_judge(
+		broker->policy, broker_channel_name(channel), &from, &to, POLICY_EXACT, &verdict);
 	if (verdict.allow &&
 		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
 		return true;
 	policy_verdict_rule(&verdict, rule, sizeof(rule));
-	broker_log_about(broker, caller->info.domid, LOG_NOTICE,
+	domain_log(caller, LOG_NOTICE,
 		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
-		caller->info.domid, holder->info.name, channel->name, rule);
-	broker_channel_gone(channel, 3);
+		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);
 	return false;
 }
 
+/* Both ends have said all. A channel that one of them does not know, or not so, is no channel. */
 static void broker_channel_settle(struct broker_channel *channel)
 {
 	struct broker_link *link = channel->link;
 	struct process *holder = link->ends[!channel->caller].process;
-	struct tally_key key = {
-		.caller = link->ends[channel->caller].domid,
-		.target = link->ends[!channel->caller].domid,
-	};
+	bool both = channel->claims[0].made && channel->claims[1].made;
 	struct listener *listener;
 
-	if (!channel->announced[0] || !channel->announced[1] || channel->refused) {
+	if (!both || channel->refused || channel->denied) {
 		broker_channel_gone(channel,
-			(channel->announced[0] ? 1U : 0U) | (channel->announced[1] ? 2U : 0U));
+			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U));
 		return;
 	}
-	memcpy(key.name, channel->name, sizeof(key.name));
-	if (tally_take(link->broker, &key, 0, &channel->tally) < 0) {
-		broker_channel_log_no_memory(link, channel->number);
-		broker_channel_gone(channel, 3);
-		return;
-	}
+	channel->accepted = channel->claims[!channel->caller].accepted;
 	HASH_FIND(hh, holder->listeners, &channel->handle, sizeof(channel->handle), listener);
 	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
@@ -290,18 +453,37 @@ static void broker_link_judge(struct broker_link *link)
 		n++;
 		if (broker_channel_judge(channel))
 			n_left++;
+		else
+			broker_channel_gone(channel, 3);
 	}
 	if (n > 0 && n_left == 0)
 		broker_link_down(link, NULL, EACCES, "denied by policy");
 }
 
-static void broker_link_settle(struct broker_link *link)
+static void broker_link_settle_channels(struct broker_link *link)
 {
 	struct broker_channel *channel, *next;
+	bool denied = false;
 
+	/* A number that either end knew is not given again before it is sure to be forgotten. */
+	link->last_channel = max_u32(link->ends[0].last_channel, link->ends[1].last_channel);
+	HASH_ITER (hh, link->channels, channel, next) {
+		denied |= channel->denied && !channel->refused;
+		broker_channel_settle(channel);
+	}
+	if (denied && !link->channels)
+		broker_link_down(link, NULL, EACCES, "denied by policy");
+}
+
+static void broker_link_settle(struct broker_link *link)
+{
 	/* LINK_UP came after LINK_READY: if the creator has seen it, both ends are ready. */
 	if (link->ends[0].announced_state != 1) {
 		broker_link_down(link, NULL, ECONNRESET, "msgd restarted while the link was made");
+		return;
+	}
+	if (broker_link_settled(link) < 0) {
+		broker_link_down(link, NULL, ENOBUFS, "msgd is out of memory");
 		return;
 	}
 	broker_link_set_state(link, BROKER_LINK_UP);
@@ -312,55 +494,58 @@ static void broker_link_settle(struct broker_link *link)
 	if (link->id.transport == TRANSPORT_GRANT &&
 		broker_link_argo_missing(link->ends[0].process, link->why) == 0)
 		(void)broker_link_argo_missing(link->ends[1].process, link->why);
-	HASH_ITER (hh, link->channels, channel, next)
-		broker_channel_settle(channel);
 	while (!TAILQ_EMPTY(&link->waiting))
 		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
-	broker_link_judge(link);
+	broker_link_settle_channels(link);
 }
 
-/* Whether a process of this domain may still announce the other end of a link. */
-static bool domain_may_announce(struct broker *broker, uint16_t domid)
+/* Settles the link, or ends it, or has it wait for what may still decide about it. */
+static void broker_link_decide(struct broker_link *link)
 {
-	const struct domain *domain = domain_find(broker, domid);
-	const struct process *process;
+	struct broker *broker = link->broker;
+	struct process *creator = link->ends[0].process, *binder = link->ends[1].process;
+	bool silent = (creator && creator->state != PROCESS_READY) ||
+		      (binder && binder->state != PROCESS_READY);
+	struct domain *absent = NULL;
 
-	if (!domain)
-		return false;
-	TAILQ_FOREACH (process, &domain->processes, entry) {
-		if (process->awaited || process->state == PROCESS_ANNOUNCING)
-			return true;
-	}
-	return false;
+	if (!creator || !binder)
+		absent = domain_find(broker, link->ends[creator ? 1 : 0].domid);
+	if (creator && binder && !silent)
+		broker_link_settle(link);
+	else if (broker->recovering || (broker->announcing && silent))
+		broker_link_wait(link, &broker->unsettled);
+	else if (silent)
+		broker_link_down(link, NULL, ECONNRESET, "one end has not come back in time");
+	/*
+	 * An application that was found at start and has said nothing may be busy: it is not taken
+	 * for dead before the time is over.
+	 */
+	else if (broker->announcing && absent && absent->n_awaited)
+		broker_link_wait(link, &absent->expected);
+	else
+		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
 }
 
 void announce_settle(struct broker *broker)
 {
-	struct broker_link *link, *next;
+	struct broker_link *link;
+	size_t cost = 0;
 
-	broker->settle = false;
-	if (broker->n_unsettled == 0)
-		return;
-	HASH_ITER (hh, broker->links, link, next) {
-		struct process *creator = link->ends[0].process, *binder = link->ends[1].process;
-		unsigned absent = creator ? 1 : 0;
+	while (cost < SETTLE_A_TURN && (link = TAILQ_FIRST(&broker->due))) {
+		cost += 1 + HASH_COUNT(link->channels);
+		broker_link_decide(link);
+	}
+	announce_timer(broker);
+}
 
-		if (link->state != BROKER_LINK_ANNOUNCED)
-			continue;
-		if ((creator && creator->state != PROCESS_READY) ||
-			(binder && binder->state != PROCESS_READY))
-			continue;
-		if (creator && binder) {
-			broker_link_settle(link);
-			continue;
-		}
-		/*
-		 * An application that was found at start and has said nothing may be busy: it is
-		 * not taken for dead, however long it takes.
-		 */
-		if (broker->recovering || domain_may_announce(broker, link->ends[absent].domid))
-			continue;
-		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
+/* Channels that are not settled yet are told when they are. */
+static void announced_judge(struct broker_link *link)
+{
+	struct broker_channel *channel, *next;
+
+	HASH_ITER (hh, link->channels, channel, next) {
+		if (channel->claims[0].made && channel->claims[1].made && !channel->refused)
+			channel->denied = !broker_channel_judge(channel);
 	}
 }
 
@@ -374,6 +559,8 @@ void announce_judge(struct broker *broker)
 		if (link->state == BROKER_LINK_UP)
 			broker_link_judge(link);
 	}
+	HASH_ITER (hh, broker->announced, link, next)
+		announced_judge(link);
 	HASH_ITER (hh, broker->domains, domain, next_domain) {
 		HASH_ITER (hh_name, domain->listeners, listener, next_listener) {
 			if (!listener_permitted(listener))

@@ -9,18 +9,26 @@
 #include <stdint.h>
 
 struct broker;
+struct domain;
 struct control_message;
 struct process;
 
 int announce_message(struct process *process, const struct control_message *message);
 /*
- * Decides about each announced link that can be decided now. Called after a process has announced
- * or is gone, and when the time is over.
+ * Decides about announced links that are due, a bounded number; the timer is set for the rest. A
+ * link is due when one of its ends has said all, when its absent end's domain has, and when the
+ * time is over: so it is looked at a few times, however many others there are.
  */
 void announce_settle(struct broker *broker);
 /* Judges links, channels and names by the present policy. */
 void announce_judge(struct broker *broker);
+/* The time asked for by ops->timer has come. */
+void announce_tick(struct broker *broker);
+/* A record found at start will not attach. */
 void recovery_one_less(struct broker *broker);
-void recovery_end(struct broker *broker);
+/* An application of the domain that was found at start has announced, or never will. */
+void announce_one_less(struct domain *domain);
+/* Nobody in it will announce the other end of a link. */
+void announce_domain_gone(struct domain *domain);
 
 #endif

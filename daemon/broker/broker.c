@@ -29,11 +29,12 @@ void broker_limits_default(struct broker_limits *ret_limits)
 		.quota[QUOTA_LINKS] = DOMAIN_LINKS_MAX,
 		.quota[QUOTA_REQUESTS] = DOMAIN_REQUESTS_MAX,
 		/*
-		 * A service domain binds links that others create: as many as 32 domains may
-		 * create.
+		 * A service domain binds links that others create, as many as 32 domains may
+		 * create; it pays for them after a restart, until their creators are back.
 		 */
 		.quota[QUOTA_ENDS] = 32 * DOMAIN_LINKS_MAX,
-		.quota[QUOTA_ANNOUNCED] = 4 * DOMAIN_CHANNELS_MAX,
+		.quota[QUOTA_ANNOUNCED] = DOMAIN_CHANNELS_MAX,
+		.bytes = DOMAIN_BYTES_MAX,
 		.backlog = BACKLOG_MAX,
 		.ring_pages = LINK_RING_PAGES_DEFAULT,
 		.argo_ring_pages = LINK_ARGO_RING_PAGES_DEFAULT,
@@ -55,6 +56,8 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	broker->log.each =
 		(struct log_rate){.line_ns = DOMAIN_LOG_LINE_NS, .burst = DOMAIN_LOG_BURST};
 	broker->log.all = (struct log_rate){.line_ns = LOG_LINE_NS, .burst = LOG_BURST};
+	TAILQ_INIT(&broker->unsettled);
+	TAILQ_INIT(&broker->due);
 	TAILQ_INIT(&broker->held);
 	TAILQ_INIT(&broker->waiting);
 	TAILQ_INIT(&broker->retry);
@@ -72,7 +75,7 @@ void broker_free(struct broker *broker)
 	broker->ops = NULL;
 	HASH_ITER (hh, broker->domains, domain, next)
 		domain_free(domain);
-	assert(!broker->links && !broker->pairs && !broker->tallies);
+	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
 	assert(TAILQ_EMPTY(&broker->held) && TAILQ_EMPTY(&broker->waiting) &&
 		TAILQ_EMPTY(&broker->retry));
 	free(broker);
@@ -107,8 +110,7 @@ void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
 void broker_settle(struct broker *broker)
 {
 	/* Settling links can release requests; requests never release links. */
-	if (broker->settle)
-		announce_settle(broker);
+	announce_settle(broker);
 	broker_request_settle(broker);
 }
 
@@ -140,8 +142,7 @@ void broker_record_lost(struct broker *broker)
 
 void broker_tick(struct broker *broker)
 {
-	if (broker->recovering)
-		recovery_end(broker);
+	announce_tick(broker);
 	broker_settle(broker);
 }
 

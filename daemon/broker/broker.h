@@ -43,7 +43,7 @@ enum quota {
 	QUOTA_CHANNELS,	 /* charged to the caller's domain */
 	QUOTA_LINKS,	 /* charged to the creator's domain */
 	QUOTA_REQUESTS,	 /* CONNECTs that wait, and LISTENs after a restart */
-	QUOTA_ENDS,	 /* of links, made by either side */
+	QUOTA_ENDS,	 /* of links: both charged to the creator's domain, once it is known */
 	QUOTA_ANNOUNCED, /* channels that one end announced and the other has not yet */
 	QUOTA_COUNT,
 };
@@ -54,21 +54,28 @@ enum quota {
  */
 struct broker_limits {
 	uint32_t quota[QUOTA_COUNT];
+	uint32_t bytes;		  /* of all objects and waiting messages that the domain pays for */
 	uint32_t backlog;	  /* of one listener */
 	uint32_t ring_pages;	  /* grant links: pages a direction, a power of two */
 	uint32_t argo_ring_pages; /* Argo links: pages of each end's ring */
 };
 
 struct broker_ops {
-	/* Queues a message to the application. It never fails: the shell bounds its queues. */
-	void (*send)(void *arg, void *peer, const struct control_message *message);
+	/*
+	 * Writes a message into the application's ring. False: the ring has no room now, and
+	 * broker_flush is to be called when it has.
+	 */
+	bool (*send)(void *arg, void *peer, const struct control_message *message);
+	/*
+	 * A message to the application is lost: broker_violation is to be called, not from here,
+	 * with this reason, which is in static storage.
+	 */
+	void (*unsent)(void *arg, void *peer, const char *reason);
 	/*
 	 * The application is to be dropped: its record deleted, its port closed. When the broker's
 	 * entry point returns, the process is freed; peer is not named again.
 	 */
 	void (*drop)(void *arg, void *peer, const char *reason);
-	/* Whether so much waits for this application that no other application may add to it. */
-	bool (*congested)(void *arg, void *peer);
 	/* A quiesced domain goes on: its applications' parked records are to be deleted. */
 	void (*resumed)(void *arg, uint16_t domid);
 	/*
@@ -94,6 +101,9 @@ void broker_limits_default(struct broker_limits *ret_limits);
  */
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
 	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker);
+
+/* The bytes that all domains pay for. */
+uint64_t broker_bytes(const struct broker *broker);
 
 /* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);
@@ -124,7 +134,8 @@ __attribute__((format(printf, 4, 5))) void broker_log_about(
 
 /*
  * msgd has just started and found n records of applications that were there before it: lookups
- * and first LISTENs wait for each of them to announce, be gone, or be lost; 2 s at most.
+ * and first LISTENs wait for each of them to announce, be gone, or be lost; RECOVERY_NS at most.
+ * These applications, and no others, may announce; until ANNOUNCE_NS are over.
  */
 void broker_recover(struct broker *broker, uint32_t n_records);
 /* One of those applications will never attach. */
@@ -140,6 +151,14 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 
 /* The application died or left. Frees process; ops->drop is not called. */
 void broker_gone(struct process *process, const char *reason);
+
+/* The application's ring may have room again. */
+void broker_flush(struct process *process);
+/*
+ * Whether so many answers wait for the application that its requests are not to be read until it
+ * has read some of them. Only the application's own messages count, and its domain's to itself.
+ */
+bool broker_is_behind(const struct process *process);
 
 /*
  * A control message, and control_decode's result for it (0, -EOPNOTSUPP or -EBADMSG). Returns 0; or

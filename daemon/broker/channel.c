@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/macro.h"
 #include "daemon/broker/domain.h"
@@ -37,22 +38,59 @@ void broker_channel_set_state(struct broker_channel *channel, enum broker_channe
 	channel->state = state;
 }
 
+const char *broker_channel_name(const struct broker_channel *channel)
+{
+	return channel->tally->key.name;
+}
+
+static int broker_channel_tally(struct broker_link *link, unsigned caller, const char *name,
+	uint32_t max, struct tally **ret_tally)
+{
+	/* Zeroed whole: it is a hash key. */
+	struct tally_key key;
+
+	memset(&key, 0, sizeof(key));
+	key.caller = link->ends[caller].domid;
+	key.target = link->ends[!caller].domid;
+	(void)snprintf(key.name, sizeof(key.name), "%s", name);
+	return tally_take(link->broker, &key, max, ret_tally);
+}
+
+int broker_channel_rename(struct broker_channel *channel, unsigned caller, const char *name)
+{
+	struct tally *tally;
+	int r = broker_channel_tally(channel->link, caller, name, 0, &tally);
+
+	if (r < 0)
+		return r;
+	tally_return(channel->tally);
+	channel->tally = tally;
+	channel->caller = (uint8_t)caller;
+	return 0;
+}
+
 int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
-	const char *name, struct broker_channel **ret_channel)
+	const char *name, uint32_t max, struct broker_channel **ret_channel)
 {
 	struct broker_channel *channel = calloc(1, sizeof(*channel));
+	int r;
 
 	if (!channel)
 		return -ENOMEM;
+	r = broker_channel_tally(link, caller, name, max, &channel->tally);
+	if (r < 0) {
+		free(channel);
+		return r;
+	}
 	channel->link = link;
 	channel->number = number;
-	channel->caller = caller;
-	channel->type = type;
+	channel->caller = (uint8_t)caller;
+	channel->type = (uint8_t)type;
 	channel->state = BROKER_CHANNEL_ANNOUNCED;
 	channel->since_ns = link->broker->now_ns;
-	(void)snprintf(channel->name, sizeof(channel->name), "%s", name);
 	HASH_ADD(hh, link->channels, number, sizeof(channel->number), channel);
 	if (!hash_added(&channel->hh)) {
+		tally_return(channel->tally);
 		free(channel);
 		return -ENOMEM;
 	}
@@ -98,7 +136,8 @@ void broker_channel_gone(struct broker_channel *channel, unsigned ends)
 
 		/* An end that has confirmed the close does not know the number any more. */
 		if ((ends & ENUM_BIT(i)) && end->process && !channel->confirmed[i])
-			process_channel_gone(end->process, end->number, channel->number);
+			process_channel_gone(
+				end->process, channel->charge.domain, end->number, channel->number);
 	}
 	broker_channel_free(channel);
 }
@@ -118,24 +157,6 @@ static uint32_t broker_channel_next_number(struct broker_link *link)
 	return link->last_channel;
 }
 
-static int broker_channel_charge(struct broker_channel *channel, const struct listener *listener,
-	const struct policy_verdict *verdict, char ret_reason[REASON_SIZE])
-{
-	struct link_end *caller = &channel->link->ends[channel->caller];
-	struct tally_key key = {
-		.caller = caller->domid, .target = channel->link->ends[!channel->caller].domid};
-	int r = charge_take(&channel->charge, caller->process->domain, QUOTA_CHANNELS, ret_reason);
-
-	if (r < 0)
-		return r;
-	memcpy(key.name, listener->name, sizeof(key.name));
-	r = tally_take(channel->link->broker, &key, verdict->max_channels, &channel->tally);
-	if (r == -EDQUOT)
-		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,
-			listener->name);
-	return r;
-}
-
 static void broker_channel_send(struct broker_channel *channel, const struct listener *listener)
 {
 	struct broker_link *link = channel->link;
@@ -150,7 +171,7 @@ static void broker_channel_send(struct broker_channel *channel, const struct lis
 	message.channel.transport = link->id.transport;
 	domain_peer(caller->process->domain, &message.channel.peer);
 	memcpy(message.channel.name, listener->name, sizeof(message.channel.name));
-	process_send(holder->process, &message);
+	outbox_send(holder->process, caller->process->domain, &message, NULL);
 }
 
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
@@ -165,10 +186,14 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 		return -EDQUOT;
 	}
 	r = broker_channel_add(link, broker_channel_next_number(link), caller, listener->type,
-		listener->name, &channel);
+		listener->name, verdict->max_channels, &channel);
+	if (r == -EDQUOT)
+		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,
+			listener->name);
 	if (r < 0)
 		return r;
-	r = broker_channel_charge(channel, listener, verdict, ret_reason);
+	r = charge_take(
+		&channel->charge, link->ends[caller].process->domain, QUOTA_CHANNELS, ret_reason);
 	if (r < 0) {
 		broker_channel_free(channel);
 		return r;
@@ -179,11 +204,21 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	return 0;
 }
 
-/* 0 with NULL: the number was given once, and its channel is gone. -EPROTO: it was never given. */
-static int broker_channel_find(
-	struct broker_link *link, uint32_t number, struct broker_channel **ret_channel)
+/*
+ * 0 with NULL: the number was given once, and its channel is gone. -EPROTO: it was never given.
+ * While the link is announced, only this end's own announcements say so.
+ */
+static int broker_channel_find(const struct link_end *end, unsigned index, uint32_t number,
+	struct broker_channel **ret_channel)
 {
+	struct broker_link *link = end->link;
+
 	HASH_FIND(hh, link->channels, &number, sizeof(number), *ret_channel);
+	if (link->state == BROKER_LINK_ANNOUNCED) {
+		if (*ret_channel && !(*ret_channel)->claims[index].made)
+			*ret_channel = NULL;
+		return *ret_channel || (number != 0 && number <= end->last_channel) ? 0 : -EPROTO;
+	}
 	if (*ret_channel)
 		return 0;
 	if (number != 0 && (link->channels_wrapped || number <= link->last_channel))
@@ -193,15 +228,22 @@ static int broker_channel_find(
 
 static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 {
+	struct channel_claim *claim = &channel->claims[end];
+
 	/* Only the listener's end accepts a channel, and only once. */
-	if (end == channel->caller || channel->confirmed[end])
+	if (channel->confirmed[end])
 		return -EPROTO;
+	if (channel->state == BROKER_CHANNEL_ANNOUNCED) {
+		if (!claim->listens || claim->accepted)
+			return -EPROTO;
+		claim->accepted = true;
+		return 0;
+	}
+	if (end == channel->caller || channel->accepted)
+		return -EPROTO;
+	channel->accepted = true;
 	if (channel->state == BROKER_CHANNEL_OFFERED)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
-	else if (channel->state == BROKER_CHANNEL_ANNOUNCED)
-		channel->accepted = true;
-	else if (channel->state != BROKER_CHANNEL_CLOSING)
-		return -EPROTO;
 	broker_channel_unoffer(channel);
 	return 0;
 }
@@ -235,10 +277,10 @@ int broker_channel_message(struct process *process, const struct control_message
 
 	if (r < 0 || !end)
 		return r;
-	r = broker_channel_find(end->link, id->channel, &channel);
+	index = end == &end->link->ends[0] ? 0 : 1;
+	r = broker_channel_find(end, index, id->channel, &channel);
 	if (r < 0 || !channel)
 		return r;
-	index = end == &end->link->ends[0] ? 0 : 1;
 	return message->type == CONTROL_ACCEPTED ? broker_channel_accepted(channel, index)
 						 : broker_channel_closed(channel, index);
 }

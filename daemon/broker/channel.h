@@ -19,26 +19,34 @@ enum broker_channel_state {
 	BROKER_CHANNEL_DONE,
 };
 
+/* The words of one end about a channel, while the channel is ANNOUNCED. */
+struct channel_claim {
+	bool made;     /* this end has announced the channel */
+	bool listens;  /* as the listening end; then: */
+	bool accepted; /* the channel has left the backlog */
+};
+
 struct broker_channel {
 	UT_hash_handle hh;	  /* link->channels, by number */
 	struct broker_link *link; /* borrowed: the owner */
 	uint32_t number;
-	uint32_t type;
-	enum broker_channel_state state;
-	unsigned caller;   /* which end of the link asked for it */
+	uint8_t type;
+	uint8_t caller;	   /* which end of the link asked for it */
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
+	bool accepted;	   /* the listener's end said ACCEPTED */
 	/*
-	 * While ANNOUNCED: which ends have announced the channel, whether they disagree, and the
-	 * words of the listener's end.
+	 * While ANNOUNCED: each end's words, which are judged by themselves alone; whether the two
+	 * disagree; whether policy denies what they agree on; the listener's handle.
 	 */
-	bool announced[2], refused, accepted;
+	struct channel_claim claims[2];
+	bool refused, denied;
+	enum broker_channel_state state;
 	uint32_t handle;
-	struct charge charge;	   /* the caller's domain */
-	struct tally *tally;	   /* ref, or NULL */
+	struct charge charge; /* the caller's domain; while only the listener's end is known, its */
+	struct tally *tally;  /* ref; it has the name */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
 	LIST_ENTRY(broker_channel) offered;
 	uint64_t since_ns;
-	char name[NAME_SIZE];
 };
 
 /*
@@ -48,9 +56,16 @@ struct broker_channel {
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
 	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE]);
-/* Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM. */
+/*
+ * Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM; -EDQUOT: max
+ * channels (0: no limit) of this caller's domain to this name are there.
+ */
 int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
-	const char *name, struct broker_channel **ret_channel);
+	const char *name, uint32_t max, struct broker_channel **ret_channel);
+/* The name that the channel was connected to. */
+const char *broker_channel_name(const struct broker_channel *channel);
+/* Another caller or name, by an announcement. -ENOMEM. */
+int broker_channel_rename(struct broker_channel *channel, unsigned caller, const char *name);
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);
 void broker_channel_offer(struct broker_channel *channel, struct listener *listener);
 void broker_channel_free(struct broker_channel *channel);

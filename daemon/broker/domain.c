@@ -13,6 +13,11 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "daemon/broker/announce.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/outbox.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/state.h"
@@ -30,6 +35,36 @@ const char *quota_name(enum quota quota)
 	};
 
 	return names[quota];
+}
+
+/* An attach of the shell's, with its libevent timer and its places in tables. */
+#define ATTACH_BYTES 1024U
+
+uint32_t quota_bytes(enum quota quota)
+{
+	/* A channel may be the only one of its tally. Each end pays for all of its link. */
+	static const uint32_t bytes[QUOTA_COUNT] = {
+		[QUOTA_PROCESSES] = sizeof(struct process) + ATTACH_BYTES,
+		[QUOTA_NAMES] = sizeof(struct listener) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_CHANNELS] =
+			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_REQUESTS] = sizeof(struct broker_request) + OBJECT_OVERHEAD,
+		[QUOTA_ENDS] = sizeof(struct broker_link) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_ANNOUNCED] =
+			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
+	};
+
+	return bytes[quota];
+}
+
+uint64_t broker_bytes(const struct broker *broker)
+{
+	const struct domain *domain;
+	uint64_t sum = 0;
+
+	for (domain = broker->domains; domain; domain = domain->hh.next)
+		sum += domain->bytes;
+	return sum;
 }
 
 /* subject: the source, for the lines about lines. */
@@ -101,7 +136,16 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 				limit, domain->info.name);
 		return -EDQUOT;
 	}
+	if (domain->bytes + quota_bytes(quota) > domain->broker->limits.bytes) {
+		domain_log(domain, LOG_NOTICE, "%s(%u): limit memory=%u is reached",
+			domain->info.name, domain->info.domid, domain->broker->limits.bytes >> 10);
+		if (ret_reason)
+			reason_set(ret_reason, "limit memory=%u (KiB) of domain %.70s",
+				domain->broker->limits.bytes >> 10, domain->info.name);
+		return -EDQUOT;
+	}
 	domain->used[quota]++;
+	domain->bytes += quota_bytes(quota);
 	*charge = (struct charge){.domain = domain, .quota = quota};
 	return 0;
 }
@@ -112,6 +156,7 @@ void charge_return(struct charge *charge)
 		return;
 	assert(charge->domain->used[charge->quota] > 0);
 	charge->domain->used[charge->quota]--;
+	charge->domain->bytes -= quota_bytes(charge->quota);
 	charge->domain = NULL;
 }
 
@@ -196,6 +241,9 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	domain->info = *info;
 	domain->name_known = info->name[0];
 	domain->seen = true;
+	domain->own = (struct domain_pair){.domain = domain, .target = info->domid};
+	LIST_INIT(&domain->paid);
+	TAILQ_INIT(&domain->expected);
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
 	HASH_ADD(hh, broker->domains, info.domid, sizeof(domain->info.domid), domain);
@@ -213,9 +261,33 @@ static void domain_drop_all(struct domain *domain, const char *reason)
 		process_drop(process, reason);
 }
 
+/* Nothing waits for an application of this domain any more, nor is paid for by it. */
+static void domain_forget_pairs(struct domain *gone)
+{
+	struct domain *domain, *next_domain;
+	struct domain_pair *pair, *next;
+
+	HASH_ITER (hh, gone->pairs, pair, next) {
+		HASH_DELETE(hh, gone->pairs, pair);
+		free(pair);
+	}
+	HASH_ITER (hh, gone->broker->domains, domain, next_domain) {
+		pair = domain == gone ? NULL : domain_pair_find(domain, gone);
+		if (!pair)
+			continue;
+		assert(pair->outbox_bytes == 0);
+		HASH_DELETE(hh, domain->pairs, pair);
+		free(pair);
+	}
+}
+
 void domain_free(struct domain *domain)
 {
 	domain_drop_all(domain, "its domain is gone");
+	outbox_hand_over(domain);
+	announce_domain_gone(domain);
+	domain_forget_pairs(domain);
+	assert(domain->bytes == 0);
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		assert(domain->used[i] == 0);
 	assert(!domain->listeners);

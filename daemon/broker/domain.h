@@ -13,7 +13,14 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/hash.h"
 
+struct broker_link;
 struct domain;
+struct outbox_message;
+
+TAILQ_HEAD(broker_link_list, broker_link);
+
+/* malloc's head, and an object's part of its hash table's buckets. */
+#define OBJECT_OVERHEAD 32U
 
 /* One unit of a domain's quota; all zero: none is taken. It lies in the object that it pays for. */
 struct charge {
@@ -36,13 +43,32 @@ enum domain_quiesce {
 	DOMAIN_SUSPENDED, /* the same, and it was seen suspended since */
 };
 
+/*
+ * The dealings of one domain with another (or with itself), counted where it is the one that asks.
+ * The asking domain owns the pair.
+ */
+struct domain_pair {
+	UT_hash_handle hh;     /* domain->pairs, by target */
+	struct domain *domain; /* borrowed: the owner */
+	uint16_t target;       /* its domid */
+	uint32_t outbox_bytes; /* of messages that it caused and that wait for applications there */
+	uint64_t links_due_ns; /* when the links made are paid for; see domain_pair_may_link */
+	uint32_t n_failed;     /* links whose making failed, since the last that was made */
+};
+
 struct domain {
 	UT_hash_handle hh;		/* broker->domains, by domid */
 	struct broker *broker;		/* borrowed */
 	struct broker_domain_info info; /* with the last name that could be read */
 	bool name_known;		/* it is that now */
 	uint32_t used[QUOTA_COUNT];
-	struct listener *listeners;	 /* owned by their processes; by name */
+	uint32_t bytes;			  /* of what it pays for: charges, and messages that wait */
+	LIST_HEAD(, outbox_message) paid; /* borrowed: those messages; their receivers own them */
+	struct domain_pair own;		  /* with itself */
+	struct domain_pair *pairs;	  /* owned; by target */
+	struct broker_link_list expected; /* borrowed: announced, but for an end in this domain */
+	uint32_t n_awaited;	    /* its applications found at start that have not announced */
+	struct listener *listeners; /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */
 	bool seen;			 /* by the broker_domains under way */
 	enum domain_quiesce quiesce;
@@ -56,6 +82,21 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE]);
 void charge_return(struct charge *charge);
 const char *quota_name(enum quota quota);
+/* The memory that one unit of the quota stands for, in bytes. For charges, and for tests. */
+uint32_t quota_bytes(enum quota quota);
+
+/* NULL: they have had no dealings. */
+struct domain_pair *domain_pair_find(struct domain *domain, const struct domain *target);
+/* NULL: out of memory. */
+struct domain_pair *domain_pair_get(struct domain *domain, const struct domain *target);
+/*
+ * Whether the domain may have one more link to the target made now; if so, counts it. -EDQUOT with
+ * a reason. n_failed slows the next ones down.
+ */
+int domain_pair_may_link(struct domain_pair *pair, char ret_reason[REASON_SIZE]);
+/* A link could not be made, or was made. */
+void domain_pair_link_failed(struct domain_pair *pair);
+void domain_pair_link_made(struct domain_pair *pair);
 
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 void domain_free(struct domain *domain);

@@ -35,8 +35,7 @@ void broker_link_set_state(struct broker_link *link, enum broker_link_state stat
 	};
 
 	assert(moves[link->state] & ENUM_BIT(state));
-	if (link->state == BROKER_LINK_ANNOUNCED)
-		link->broker->n_unsettled--;
+	broker_link_wait(link, NULL);
 	link->state = state;
 }
 
@@ -78,11 +77,11 @@ int broker_link_pair_add(struct broker_link *link)
 	return link->paired ? 0 : -ENOMEM;
 }
 
-int broker_link_end_attach(
-	struct broker_link *link, unsigned index, struct process *process, uint32_t number)
+int broker_link_end_attach(struct broker_link *link, unsigned index, struct process *process,
+	uint32_t number, struct domain *payer, char ret_reason[REASON_SIZE])
 {
 	struct link_end *end = &link->ends[index];
-	int r = charge_take(&end->charge, process->domain, QUOTA_ENDS, NULL);
+	int r = charge_take(&end->charge, payer, QUOTA_ENDS, ret_reason);
 
 	if (r < 0)
 		return r;
@@ -101,6 +100,7 @@ static void broker_link_end_detach(struct link_end *end)
 {
 	if (!end->process)
 		return;
+	(void)outbox_unsend(end);
 	HASH_DELETE(hh, end->process->ends, end);
 	charge_return(&end->charge);
 	end->process = NULL;
@@ -111,6 +111,7 @@ void broker_link_free(struct broker_link *link)
 	struct broker_channel *channel, *next;
 
 	assert(TAILQ_EMPTY(&link->waiting));
+	broker_link_wait(link, NULL);
 	HASH_ITER (hh, link->channels, channel, next)
 		broker_channel_free(channel);
 	broker_link_end_detach(&link->ends[0]);
@@ -118,20 +119,36 @@ void broker_link_free(struct broker_link *link)
 	charge_return(&link->charge);
 	if (link->paired)
 		HASH_DELETE(hh_pair, link->broker->pairs, link);
-	if (hash_added(&link->hh))
-		HASH_DELETE(hh, link->broker->links, link);
+	if (link->table)
+		HASH_DELETE(hh, *link->table, link);
 	free(link);
+}
+
+/* For the price of the next link between the two domains. */
+static void broker_link_was_made(const struct broker_link *link, bool made)
+{
+	struct domain_pair *pair =
+		domain_pair_find(link->ends[0].process->domain, link->ends[1].process->domain);
+
+	if (pair && made)
+		domain_pair_link_made(pair);
+	else if (pair)
+		domain_pair_link_failed(pair);
 }
 
 void broker_link_down(
 	struct broker_link *link, const struct process *except, int error, const char *reason)
 {
+	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING)
+		broker_link_was_made(link, false);
 	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
 
-		if (end->process && end->process != except && end->told)
-			process_link_down(end->process, end->number, error, reason);
+		/* An application that has not heard of it yet will not: both messages cancel. */
+		if (end->process && !outbox_unsend(end) && end->process != except && end->told)
+			process_link_down(
+				end->process, link->charge.domain, end->number, error, reason);
 	}
 	while (!TAILQ_EMPTY(&link->waiting))
 		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
@@ -158,7 +175,7 @@ static void broker_link_tell(struct broker_link *link, unsigned index)
 	};
 
 	end->told = true;
-	process_send(end->process, &message);
+	outbox_send(end->process, link->charge.domain, &message, end);
 }
 
 static void broker_link_new_id(struct broker_link *link, uint32_t transport)
@@ -175,10 +192,28 @@ static void broker_link_new_id(struct broker_link *link, uint32_t transport)
 	} while (taken || link->id.uid == 0);
 }
 
-int broker_link_add(struct broker_link *link)
+int broker_link_add(struct broker_link *link, struct broker_link **table)
 {
-	HASH_ADD(hh, link->broker->links, id, sizeof(link->id), link);
-	return hash_added(&link->hh) ? 0 : -ENOMEM;
+	HASH_ADD(hh, *table, id, sizeof(link->id), link);
+	link->table = hash_added(&link->hh) ? table : NULL;
+	return link->table ? 0 : -ENOMEM;
+}
+
+int broker_link_settled(struct broker_link *link)
+{
+	assert(link->table == &link->broker->announced);
+	HASH_DELETE(hh, link->broker->announced, link);
+	memset(&link->hh, 0, sizeof(link->hh));
+	return broker_link_add(link, &link->broker->links);
+}
+
+void broker_link_wait(struct broker_link *link, struct broker_link_list *list)
+{
+	if (link->list)
+		TAILQ_REMOVE(link->list, link, entry);
+	link->list = list;
+	if (list)
+		TAILQ_INSERT_TAIL(list, link, entry);
 }
 
 struct broker_link *broker_link_alloc(
@@ -198,24 +233,30 @@ struct broker_link *broker_link_alloc(
 }
 
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
-	const char *why, struct broker_link **ret_link)
+	const char *why, struct broker_link **ret_link, char ret_reason[REASON_SIZE])
 {
 	struct broker *broker = creator->broker;
-	struct broker_link *link = broker_link_alloc(broker, BROKER_LINK_CREATING, why);
+	struct domain_pair *pair = domain_pair_get(creator->domain, binder->domain);
+	struct broker_link *link =
+		pair ? broker_link_alloc(broker, BROKER_LINK_CREATING, why) : NULL;
 	int r;
 
 	if (!link)
 		return -ENOMEM;
 	link->ring_pages = transport == TRANSPORT_GRANT ? broker->limits.ring_pages
 							: broker->limits.argo_ring_pages;
-	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS, NULL);
+	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS, ret_reason);
 	if (r == 0)
-		r = broker_link_end_attach(link, 0, creator, process_next_end(creator));
+		r = broker_link_end_attach(
+			link, 0, creator, process_next_end(creator), creator->domain, ret_reason);
 	if (r == 0)
-		r = broker_link_end_attach(link, 1, binder, process_next_end(binder));
+		r = broker_link_end_attach(
+			link, 1, binder, process_next_end(binder), creator->domain, ret_reason);
+	if (r == 0)
+		r = domain_pair_may_link(pair, ret_reason);
 	if (r == 0) {
 		broker_link_new_id(link, transport);
-		r = broker_link_add(link);
+		r = broker_link_add(link, &broker->links);
 	}
 	if (r == 0)
 		r = broker_link_pair_add(link);
@@ -258,9 +299,10 @@ static int broker_link_ready(struct link_end *end, const struct control_link_rea
 		return -EPROTO;
 	broker_link_set_state(link, BROKER_LINK_UP);
 	link->broker->stats.links_made++;
+	broker_link_was_made(link, true);
 	message.link_up.end = link->ends[0].number;
 	message.link_up.aport = ready->aport;
-	process_send(link->ends[0].process, &message);
+	outbox_send(link->ends[0].process, link->charge.domain, &message, NULL);
 	while (!TAILQ_EMPTY(&link->waiting))
 		broker_request_set_state(TAILQ_FIRST(&link->waiting), BROKER_REQUEST_RETRY, NULL);
 	return 0;

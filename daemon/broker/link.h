@@ -26,7 +26,10 @@ struct link_end {
 	uint32_t number;
 	uint16_t domid; /* of the process, or of the one that is to announce it */
 	bool told;	/* the application was told of this end */
+	struct outbox_message
+		*unsent; /* borrowed: the message that tells of it still waits, or NULL */
 	uint32_t announced_state;
+	uint32_t last_channel; /* the highest number that this end has announced */
 };
 
 struct link_pair {
@@ -41,14 +44,18 @@ struct link_id {
 };
 
 struct broker_link {
-	UT_hash_handle hh;	/* broker->links, by id */
-	UT_hash_handle hh_pair; /* broker->pairs, once both processes are known */
+	UT_hash_handle hh; /* broker->links or, until it is settled, broker->announced; by id */
+	struct broker_link **table;	/* borrowed: which of the two, or NULL */
+	TAILQ_ENTRY(broker_link) entry; /* *list */
+	struct broker_link_list *list;	/* borrowed: until it is settled; or NULL */
+	UT_hash_handle hh_pair;		/* broker->pairs, once both processes are known */
 	bool paired;
 	struct broker *broker; /* borrowed */
 	enum broker_link_state state;
 	struct link_id id;
 	struct link_pair pair;
-	struct charge charge;	 /* the creator's domain */
+	struct charge
+		charge; /* the creator's domain; so are those of both ends, once it is known */
 	struct link_end ends[2]; /* 0: creator, 1: binder */
 	struct control_link_offer offer;
 	/* The size of each ring when the link was made: both ends must be told the same. */
@@ -68,11 +75,16 @@ struct broker_link {
  */
 struct broker_link *broker_link_alloc(
 	struct broker *broker, enum broker_link_state state, const char *why);
-int broker_link_add(struct broker_link *link);
+int broker_link_add(struct broker_link *link, struct broker_link **table);
+/* From the announced ones to those that stand. -ENOMEM: it is in no table. */
+int broker_link_settled(struct broker_link *link);
+/* Takes it off the list on which it waits to be settled, and puts it on another, or on none. */
+void broker_link_wait(struct broker_link *link, struct broker_link_list *list);
 void broker_link_free(struct broker_link *link);
 struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
+/* -EDQUOT with a reason; -ENOMEM. */
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
-	const char *why, struct broker_link **ret_link);
+	const char *why, struct broker_link **ret_link, char ret_reason[REASON_SIZE]);
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
 /*
  * Ends a link: each end that was told of it gets LINK_DOWN, but for `except`; waiting requests are
@@ -82,9 +94,9 @@ void broker_link_down(
 	struct broker_link *link, const struct process *except, int error, const char *reason);
 /* Makes the link known by its two processes. -ENOMEM. */
 int broker_link_pair_add(struct broker_link *link);
-/* -EDQUOT; -ENOMEM. */
-int broker_link_end_attach(
-	struct broker_link *link, unsigned index, struct process *process, uint32_t number);
+/* payer: whose charge the end is. -EDQUOT, with a reason if that is not NULL; -ENOMEM. */
+int broker_link_end_attach(struct broker_link *link, unsigned index, struct process *process,
+	uint32_t number, struct domain *payer, char ret_reason[REASON_SIZE]);
 int broker_link_message(struct process *process, const struct control_message *message);
 /* 0; -EOPNOTSUPP: Argo does not work for this process, and why. */
 int broker_link_argo_missing(const struct process *process, char ret_reason[REASON_SIZE]);

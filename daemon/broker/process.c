@@ -61,6 +61,8 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 	process->epoch = epoch;
 	process->serial = ++broker->next_serial;
 	process->awaited = found;
+	domain->n_awaited += found;
+	TAILQ_INIT(&process->outbox);
 	strcpy(process->comm, "?");
 	TAILQ_INSERT_TAIL(&domain->processes, process, entry);
 	broker->stats.attached++;
@@ -73,8 +75,7 @@ void process_not_awaited(struct process *process)
 	if (!process->awaited)
 		return;
 	process->awaited = false;
-	process->broker->settle = true;
-	recovery_one_less(process->broker);
+	announce_one_less(process->domain);
 }
 
 void process_strip(struct process *process, const struct process *except, const char *reason)
@@ -92,14 +93,12 @@ void process_strip(struct process *process, const struct process *except, const 
 
 void process_free(struct process *process, const char *reason)
 {
-	struct broker *broker = process->broker;
-
 	if (process->state != PROCESS_PARKED)
 		quiesce_process_gone(process);
 	process_set_state(process, PROCESS_GONE);
+	outbox_clear(process);
 	process_strip(process, NULL, reason);
 	process_not_awaited(process);
-	broker->settle = true;
 	TAILQ_REMOVE(&process->domain->processes, process, entry);
 	charge_return(&process->charge);
 	free(process);
@@ -164,10 +163,7 @@ int process_end(struct process *process, uint32_t number, struct link_end **ret_
 
 void process_send(struct process *process, const struct control_message *message)
 {
-	struct broker *broker = process->broker;
-
-	if (process->state != PROCESS_GONE && broker->ops)
-		broker->ops->send(broker->arg, process->peer, message);
+	outbox_send(process, NULL, message, NULL);
 }
 
 void process_status(struct process *process, uint32_t request, int error, const char *reason)
@@ -182,23 +178,25 @@ void process_status(struct process *process, uint32_t request, int error, const 
 	process_send(process, &message);
 }
 
-void process_link_down(struct process *process, uint32_t end, int error, const char *reason)
+void process_link_down(
+	struct process *process, struct domain *payer, uint32_t end, int error, const char *reason)
 {
 	struct control_message message = {.type = CONTROL_LINK_DOWN};
 
 	message.link_down.end = end;
 	message.link_down.error = (uint32_t)error;
 	reason_set(message.link_down.reason, "%s", reason);
-	process_send(process, &message);
+	outbox_send(process, payer, &message, NULL);
 }
 
-void process_channel_gone(struct process *process, uint32_t end, uint32_t channel)
+void process_channel_gone(
+	struct process *process, struct domain *payer, uint32_t end, uint32_t channel)
 {
 	struct control_message message = {.type = CONTROL_CHANNEL_GONE};
 
 	message.channel_gone.end = end;
 	message.channel_gone.channel = channel;
-	process_send(process, &message);
+	outbox_send(process, payer, &message, NULL);
 }
 
 int process_hello(struct process *process, const struct control_message *message)

@@ -9,6 +9,7 @@
 #define MSGD_DAEMON_BROKER_PROCESS_H
 
 #include "daemon/broker/domain.h"
+#include "daemon/broker/outbox.h"
 
 struct broker_request;
 struct link_end;
@@ -32,12 +33,14 @@ struct process {
 	struct charge charge;
 	uint64_t serial; /* never used again */
 	uint32_t epoch;
-	bool awaited; /* found at start, has not announced yet */
+	bool awaited; /* found at start, has not announced yet: it alone may announce */
 	uint64_t features;
 	uint32_t pid;
 	char comm[16];
 	uint32_t last_end;
 	bool ends_wrapped;
+	struct outbox outbox;		 /* owned: messages that its ring has no room for */
+	uint32_t own_bytes;		 /* of those, paid for by its own domain */
 	struct link_end *ends;		 /* borrowed: in their links; by number */
 	struct listener *listeners;	 /* owned; by handle */
 	struct broker_request *requests; /* owned; by id */
@@ -61,11 +64,15 @@ uint32_t process_next_end(struct process *process);
  * -EPROTO: it was never given.
  */
 int process_end(struct process *process, uint32_t number, struct link_end **ret_end);
+/* About what the application asked for itself. */
 void process_send(struct process *process, const struct control_message *message);
 /* ENOMEM becomes ENOBUFS, with a reason of its own. */
 void process_status(struct process *process, uint32_t request, int error, const char *reason);
-void process_link_down(struct process *process, uint32_t end, int error, const char *reason);
-void process_channel_gone(struct process *process, uint32_t end, uint32_t channel);
+/* payer: the domain that asked for the link or channel; NULL: the receiver's. */
+void process_link_down(
+	struct process *process, struct domain *payer, uint32_t end, int error, const char *reason);
+void process_channel_gone(
+	struct process *process, struct domain *payer, uint32_t end, uint32_t channel);
 int process_hello(struct process *process, const struct control_message *message);
 
 #endif

@@ -87,7 +87,6 @@ static void quiesced_remember(const struct process *process, bool confirmed)
 void process_quiesce(struct process *process)
 {
 	struct control_message message = {.type = CONTROL_QUIESCE};
-	struct broker *broker = process->broker;
 
 	if (process->state == PROCESS_QUIESCING)
 		return;
@@ -98,7 +97,6 @@ void process_quiesce(struct process *process)
 	process_strip(process, process, message.quiesce.reason);
 	process_set_state(process, PROCESS_QUIESCING);
 	process_not_awaited(process);
-	broker->settle = true;
 	process_send(process, &message);
 }
 

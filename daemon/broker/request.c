@@ -252,11 +252,7 @@ static int broker_request_link(
 		memcpy(lookup->reason, why, REASON_SIZE);
 		return r;
 	}
-	r = broker_link_new(caller, holder, transport, why, ret_link);
-	if (r == -EDQUOT)
-		reason_set(lookup->reason, "limit of links of domain %.60s or %.60s",
-			caller->domain->info.name, holder->domain->info.name);
-	return r;
+	return broker_link_new(caller, holder, transport, why, ret_link, lookup->reason);
 }
 
 static void broker_request_connected(
@@ -278,7 +274,7 @@ static void broker_request_connected(
 	message.connected.channel = channel->number;
 	message.connected.transport = link->id.transport;
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
-	memcpy(message.connected.name, channel->name, sizeof(message.connected.name));
+	memcpy(message.connected.name, lookup->listener->name, sizeof(message.connected.name));
 	process->broker->stats.connected++;
 	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
@@ -289,7 +285,6 @@ static void broker_request_connected(
 static int listener_check(const struct broker_request *request, struct lookup *lookup)
 {
 	const struct listener *listener = lookup->listener;
-	struct broker *broker = request->process->broker;
 
 	if (listener->type != request->connect.type) {
 		reason_set(lookup->reason, "%s is of another type", listener->name);
@@ -302,7 +297,7 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 	}
 	/* Only its own requests may add to the outbox of an application that does not read. */
 	if (listener->process != request->process &&
-		broker->ops->congested(broker->arg, listener->process->peer)) {
+		outbox_congested(listener->process, request->process->domain)) {
 		reason_set(lookup->reason, "the listener of %s does not read", listener->name);
 		return -ECONNREFUSED;
 	}

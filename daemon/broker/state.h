@@ -21,24 +21,32 @@ struct tally;
 
 /* Lookups wait so long for the applications found at start. PROTOCOL.md 5.1. */
 #define RECOVERY_NS UINT64_C(2000000000)
+/*
+ * And so long may one of them announce. An application that is busy or stopped when msgd returns
+ * keeps its links if it comes to itself in a minute; a dead link is not kept for longer.
+ */
+#define ANNOUNCE_NS UINT64_C(60000000000)
 
 struct broker {
 	const struct broker_ops *ops; /* borrowed */
 	void *arg;		      /* borrowed: the shell's */
 	struct broker_limits limits;
-	const struct policy *policy;			 /* borrowed */
-	struct domain *domains;				 /* owned; by domid */
-	struct broker_link *links;			 /* owned; by id */
-	struct broker_link *pairs;			 /* borrowed: the same, by pair */
-	struct tally *tallies;				 /* owned by their channels; by key */
+	const struct policy *policy;		/* borrowed */
+	struct domain *domains;			/* owned; by domid */
+	struct broker_link *links;		/* owned; by id */
+	struct broker_link *announced;		/* owned: not settled yet; by id */
+	struct broker_link_list unsettled, due; /* borrowed: of those, by what they wait for */
+	struct broker_link *pairs;		/* borrowed: the same, by pair */
+	struct tally *tallies;			/* owned by their channels; by key */
 	struct broker_request_list held, waiting, retry; /* borrowed: by state */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns;
-	bool recovering;
-	bool settle;	      /* announce_settle has something to look at */
-	bool rejudge;	      /* a domain has another name: policy may say another thing */
-	uint32_t n_awaited;   /* records found at start that have not announced */
-	uint32_t n_unsettled; /* links in BROKER_LINK_ANNOUNCED */
+	bool recovering; /* lookups wait */
+	bool announcing; /* the applications found at start may announce */
+	bool rejudge;	 /* a domain has another name: policy may say another thing */
+	uint64_t hold_end_ns, announce_end_ns;
+	uint64_t timer_ns;  /* the last one that ops->timer was asked for */
+	uint32_t n_awaited; /* records found at start that have not announced */
 	uint32_t n_channels;
 	struct broker_stats stats;
 	struct log_limiter log; /* of all lines that others cause */

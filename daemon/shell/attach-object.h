@@ -62,6 +62,7 @@ struct attach_table {
 	struct attach_list ready; /* borrowed: have something to do */
 	struct attach_list dirty; /* borrowed: have something to publish */
 	struct attach_list dead;  /* owned: freed when the turn publishes */
+	uint64_t most_bytes;	  /* of the broker's, since memory was last given back */
 	bool lost;
 };
 

@@ -5,18 +5,13 @@
  */
 #include "daemon/shell/attach-object.h"
 
+#include <malloc.h>
 #include <string.h>
 
 /* Messages of one application in one turn of the loop. */
 #define MESSAGES_A_TURN 16
-
-/* While more bytes than this wait in an application's outbox, its requests are not read. */
-#define CONTROL_READ_STOP (64U << 10)
-/*
- * While more than this wait, no other application may add to them. The CHANNEL messages of the
- * largest backlog fit, so a listener that is merely quiet is not taken for one that does not read.
- */
-#define CONTROL_CONGESTED (2U << 20)
+/* Less memory than this is not worth giving back: msgd starts with about as much. */
+#define TRIM_FROM (4U << 20)
 
 /* True: there may be more. */
 static bool attach_read(struct attach *attach)
@@ -30,7 +25,7 @@ static bool attach_read(struct attach *attach)
 		 * An application that does not read its answers gets no more of them: its requests
 		 * wait.
 		 */
-		if (attach->ring.outbox_bytes > CONTROL_READ_STOP)
+		if (broker_is_behind(attach->process))
 			return false;
 		memset(&message, 0, sizeof(message));
 		r = control_ring_receive(&attach->ring, &message, &decoded, &reason);
@@ -65,7 +60,7 @@ static bool attach_run(struct attach *attach)
 		broker_violation(attach->process, attach->ring.broken);
 		return false;
 	}
-	control_ring_flush(&attach->ring);
+	broker_flush(attach->process);
 	attach_make_dirty(attach);
 	return attach_read(attach);
 }
@@ -102,6 +97,23 @@ void attach_turn(struct attach_table *table)
 	}
 }
 
+/*
+ * The heap after domains have gone: malloc would keep the pages between objects that stay. Memory
+ * is given back when half of it has become free, so that each byte is looked at a bounded number of
+ * times.
+ */
+static void attach_trim(struct attach_table *table)
+{
+	uint64_t bytes = broker_bytes(table->broker);
+
+	if (bytes >= table->most_bytes)
+		table->most_bytes = bytes;
+	if (table->most_bytes < TRIM_FROM || bytes > table->most_bytes / 2)
+		return;
+	(void)malloc_trim(0);
+	table->most_bytes = bytes;
+}
+
 bool attach_publish(struct attach_table *table)
 {
 	struct attach *attach;
@@ -111,7 +123,6 @@ bool attach_publish(struct attach_table *table)
 	 * end of its link let go of it has been told why.
 	 */
 	TAILQ_FOREACH (attach, &table->dirty, dirty_entry) {
-		control_ring_flush(&attach->ring);
 		attach->event_due = control_ring_publish(&attach->ring);
 	}
 	while ((attach = TAILQ_FIRST(&table->dirty))) {
@@ -121,22 +132,26 @@ bool attach_publish(struct attach_table *table)
 			(void)table->hv->ops->evtchn_send(table->hv, attach->port);
 	}
 	attach_reap(table);
+	attach_trim(table);
 	return !TAILQ_EMPTY(&table->ready);
 }
 
-void attach_send(void *arg, void *peer, const struct control_message *message)
+bool attach_send(void *arg, void *peer, const struct control_message *message)
 {
 	struct attach *attach = peer;
+	bool sent = control_ring_try(&attach->ring, message);
 
-	control_ring_send(&attach->ring, message);
 	if (attach->ring.broken)
 		attach_make_ready(attach); /* dropped in a turn, not in the middle of an event */
 	attach_make_dirty(attach);
+	return sent;
 }
 
-bool attach_congested(void *arg, void *peer)
+void attach_unsent(void *arg, void *peer, const char *reason)
 {
-	const struct attach *attach = peer;
+	struct attach *attach = peer;
 
-	return attach->ring.outbox_bytes > CONTROL_CONGESTED;
+	if (!attach->ring.broken)
+		attach->ring.broken = reason;
+	attach_make_ready(attach);
 }

@@ -47,8 +47,8 @@ bool attach_lost(const struct attach_table *table);
  * The broker's effects on one application, in the form of struct broker_ops: peer is an attach. A
  * dropped application's record goes at once, its memory with the next attach_publish.
  */
-void attach_send(void *arg, void *peer, const struct control_message *message);
+bool attach_send(void *arg, void *peer, const struct control_message *message);
+void attach_unsent(void *arg, void *peer, const char *reason);
 void attach_dropped(void *arg, void *peer, const char *reason);
-bool attach_congested(void *arg, void *peer);
 
 #endif

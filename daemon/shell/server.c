@@ -82,8 +82,8 @@ static void on_log(void *arg, int priority, const char *text)
 
 static const struct broker_ops server_broker_ops = {
 	.send = attach_send,
+	.unsent = attach_unsent,
 	.drop = attach_dropped,
-	.congested = attach_congested,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
 	.timer = on_timer,

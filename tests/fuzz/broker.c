@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The broker's state machine: the input chooses what applications, domains and policy do. */
+/*
+ * The broker's state machine: the input chooses what applications, domains and policy do. Some of
+ * the applications lie; one that does not must never be dropped for it.
+ */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/daemon/world-random.h"
 
@@ -19,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct chaos *chaos = chaos_new(next, &input);
 
 	for (int i = 0; i < STEPS_MAX && input.left; i++)
-		chaos_step(chaos); /* checks the invariants */
+		chaos_step(chaos); /* checks the invariants, and that no honest one is dropped */
 	chaos_free(chaos);	   /* checks that every charge came back */
 	return 0;
 }

@@ -334,6 +334,35 @@ static void run_quiesce(struct seen *s)
 	pump(s);
 }
 
+/* A listener whose ring is full: the broker keeps what it is to be told. */
+static void run_full(struct seen *s)
+{
+	struct app *web = &s->w->apps[0], *db = &s->w->apps[1];
+
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_ANY);
+	pump(s);
+	db->full = true;
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_ANY);
+	(void)connect_to(s, web, "db/echo", 0, TRANSPORT_GRANT);
+	pump(s);
+	/* As the shell does, in its next turn. */
+	if (db->unsent)
+		broker_violation(db->process, "out of memory for a control message");
+	world_check(s->w);
+	if (db->process)
+		app_read(db);
+	pump(s);
+	check_answers(s);
+}
+
+static void begin_full(struct seen *s)
+{
+	attach(s, 0, 1, false, false);
+	attach(s, 1, 2, false, false);
+	listen_as(s, &s->w->apps[1], 1, "echo");
+	pump(s);
+}
+
 static void every_allocation(void (*begin)(struct seen *s), void (*run)(struct seen *s))
 {
 	bool hit = true;
@@ -377,6 +406,11 @@ static void test_restart(void **state)
 	every_allocation(begin_restart, run_restart);
 }
 
+static void test_full(void **state)
+{
+	every_allocation(begin_full, run_full);
+}
+
 static void test_quiesce(void **state)
 {
 	every_allocation(begin_quiesce, run_quiesce);
@@ -388,6 +422,7 @@ int main(void)
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_quiesce),
 	};
 

@@ -228,22 +228,22 @@ static void test_slow_end(void **state)
 	world_free(s.w);
 }
 
-/* The other end's process was not there at start; it dies before it has announced. */
-static void test_newcomer_dies(void **state)
+/* The other end's process was there at start; it dies before it has announced. */
+static void test_found_dies(void **state)
 {
 	const struct control_message *m;
 	struct world *w = world_new(ALL, NULL);
 	struct app *caller = &w->apps[0], *holder = &w->apps[1];
 
-	broker_recover(w->broker, 1);
-	assert_int_equal(app_attach(holder, 2, false), 0);
+	broker_recover(w->broker, 2);
+	assert_int_equal(app_attach(holder, 2, true), 0);
 	assert_int_equal(app_hello(holder, true, true), 0);
 	assert_int_equal(app_attach(caller, 3, true), 0);
 	assert_int_equal(app_hello(caller, true, true), 0);
 	TAKE(m, caller, CONTROL_WELCOME);
 	assert_int_equal(app_announce_link(caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
 	assert_int_equal(app_announce_done(caller), 0);
-	assert_false(w->broker->recovering);
+	assert_true(w->broker->recovering);
 	TAKE_NOTHING(caller);
 	app_die(holder);
 	TAKE(m, caller, CONTROL_LINK_DOWN);
@@ -449,6 +449,7 @@ static void test_quota(void **state)
 	limits.quota[QUOTA_ANNOUNCED] = 2;
 	limits.quota[QUOTA_CHANNELS] = 1;
 	s.w = world_new(ALL, &limits);
+	broker_recover(s.w->broker, 1);
 	app = &s.w->apps[0];
 	assert_int_equal(app_attach(app, 3, true), 0);
 	assert_int_equal(app_hello(app, false, true), 0);
@@ -467,6 +468,186 @@ static void test_quota(void **state)
 	TAKE_NOTHING(app);
 	assert_false(app->dropped);
 	world_check(s.w);
+	world_free(s.w);
+}
+
+/*
+ * The caller lies about a channel that still lies in the holder's backlog: that it is the one that
+ * listens, and has accepted. The holder accepts the channel, before and after both have spoken.
+ */
+static void test_liar_about_a_backlog(void **state)
+{
+	for (int i = 0; i < 6; i++) {
+		bool first = i % 2, accepts_early = i / 2 == 1, closes_early = i / 2 == 2;
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		if (first)
+			app_announce_channel(s.caller, 40, 9, 7, 1, "db");
+		assert_int_equal(app_announce_channel(s.holder, 50, 9, 1, 0, "db"), 0);
+		if (!first)
+			app_announce_channel(s.caller, 40, 9, 7, 1, "db");
+		app_announce_channel(s.caller, 40, UINT32_MAX, 0, 0, "db");
+		assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+		if (accepts_early)
+			app_accepted(s.holder, 50, 9);
+		if (closes_early)
+			app_closed(s.holder, 50, 9);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		if (!accepts_early && !closes_early)
+			app_accepted(s.holder, 50, 9);
+		if (!closes_early)
+			app_closed(s.holder, 50, 9);
+		assert_false(s.holder->dropped);
+		world_check(s.w);
+		world_free(s.w);
+	}
+}
+
+/* The name is lost with msgd's restart; its channels are not, and may be accepted. */
+static void test_accepts_without_a_name(void **state)
+{
+	struct scene s;
+
+	scene_start(&s, "deny listen * on any\nallow connect * from any to any\n", 2);
+	app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+	app_announce_channel(s.caller, 40, 9, 0, 0, "db");
+	app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+	app_announce_channel(s.holder, 50, 9, 1, 0, "db");
+	assert_int_equal(app_listen(s.holder, 1, "db", 4), EACCES);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	app_accepted(s.holder, 50, 9);
+	assert_false(s.holder->dropped);
+	app_accepted(s.holder, 50, 9); /* twice is its own lie */
+	assert_true(s.holder->dropped);
+	world_free(s.w);
+}
+
+/* One that was not there before msgd may announce nothing, and may go on. */
+static void test_newcomer_announces(void **state)
+{
+	const struct control_message *m;
+	struct world *w = world_new(ALL, NULL);
+	struct app *app = &w->apps[0], *found = &w->apps[1];
+
+	for (int recovering = 0; recovering < 2; recovering++) {
+		if (recovering)
+			broker_recover(w->broker, 1);
+		assert_int_equal(app_attach(app, 3, false), 0);
+		assert_int_equal(app_hello(app, true, true), 0);
+		TAKE(m, app, CONTROL_WELCOME);
+		for (uint32_t i = 1; i <= 300; i++) {
+			assert_int_equal(app_announce_link(app, i, i, 2, TRANSPORT_ARGO, 1, 1), 0);
+			TAKE(m, app, CONTROL_LINK_DOWN);
+			assert_int_equal(m->link_down.error, ECONNRESET);
+			assert_string_equal(m->link_down.reason,
+				"msgd has not restarted since this application attached");
+			assert_int_equal(app_announce_channel(app, i, 1, 1, 0, "db"), 0);
+			assert_null(w->broker->announced);
+			assert_int_equal(w->broker->n_channels, 0);
+		}
+		assert_int_equal(world_bytes(w, 3), quota_bytes(QUOTA_PROCESSES));
+		assert_int_equal(app_announce_done(app), 0);
+		if (!recovering) {
+			assert_int_equal(app_listen(app, 1, "mine", 1), 0);
+			app_connect(app, 5, "app/mine", 0, 0);
+			TAKE(m, app, CONTROL_LINK_CREATE);
+			assert_int_equal(m->link_create.end, 301);
+		}
+		app_die(app);
+	}
+	/* Nor does it keep others waiting for it. */
+	assert_int_equal(app_attach(app, 2, false), 0);
+	assert_int_equal(app_hello(app, true, true), 0);
+	assert_int_equal(app_attach(found, 3, true), 0);
+	assert_int_equal(app_hello(found, true, true), 0);
+	TAKE(m, found, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(found, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_done(found), 0);
+	TAKE(m, found, CONTROL_LINK_DOWN);
+	world_free(w);
+}
+
+/* A liar that was there before announces all that it can, and never ends. */
+static void test_announcing_ends(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	for (uint32_t i = 1; i <= 10000; i++)
+		assert_int_equal(app_announce_link(s.caller, i, i, 2, TRANSPORT_ARGO, 0, 1), 0);
+	for (uint32_t i = 1; i <= 20000; i++)
+		assert_int_equal(app_announce_channel(s.caller, 1, i, 0, 0, "db"), 0);
+	assert_in_range(world_bytes(s.w, 3), 0, DOMAIN_BYTES_MAX);
+	assert_in_range(HASH_COUNT(s.w->broker->announced), 1, DOMAIN_LINKS_MAX);
+	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	TAKE_NOTHING(s.holder);
+	expire(s.w); /* of those that wait for names */
+	assert_false(s.w->broker->recovering);
+	TAKE_NOTHING(s.holder);
+	while (s.w->timer_ns)
+		expire(s.w);
+	TAKE(m, s.holder, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_null(s.w->broker->announced);
+	assert_int_equal(world_bytes(s.w, 3), quota_bytes(QUOTA_PROCESSES));
+	/* Later than that, its links are reset one by one, and it goes on. */
+	app_forget(s.caller);
+	assert_int_equal(app_announce_link(s.caller, 20000, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_string_equal(m->link_down.reason, "msgd waits for announcements no longer");
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_listen(s.caller, 1, "mine", 1), 0);
+	world_free(s.w);
+}
+
+/* Many links become due at once: a turn settles a part of them, and the next turn is at once. */
+static void test_settles_in_portions(void **state)
+{
+	const struct control_message *m;
+	struct broker_limits limits;
+	struct scene s;
+	unsigned turns = 0;
+
+	broker_limits_default(&limits);
+	limits.bytes = 64U << 20;
+	s.w = world_new(ALL, &limits);
+	broker_recover(s.w->broker, 2);
+	s.caller = &s.w->apps[0];
+	s.holder = &s.w->apps[1];
+	assert_int_equal(app_attach(s.caller, 3, true), 0);
+	assert_int_equal(app_attach(s.holder, 2, true), 0);
+	assert_int_equal(app_hello(s.caller, true, true), 0);
+	assert_int_equal(app_hello(s.holder, true, true), 0);
+	for (uint32_t i = 1; i <= 100; i++) {
+		app_announce_link(s.caller, i, i, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, i, i, 3, TRANSPORT_ARGO, 1, 1);
+		for (uint32_t number = 1; number <= 200; number++) {
+			app_announce_channel(s.caller, i, number, 0, 0, "db");
+			app_announce_channel(s.holder, i, number, 1, 1, "db");
+		}
+	}
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_null(s.w->broker->links);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_in_range(HASH_COUNT(s.w->broker->links), 10, 30);
+	for (; s.w->timer_ns; turns++) {
+		assert_int_equal(s.w->timer_ns, s.w->now_ns);
+		expire(s.w);
+		world_check(s.w);
+	}
+	assert_in_range(turns, 3, 10);
+	assert_int_equal(HASH_COUNT(s.w->broker->links), 100);
+	app_forget(s.caller);
+	app_connect(s.caller, 5, "db/none", 0, 0);
+	TAKE(m, s.caller, CONTROL_STATUS);
 	world_free(s.w);
 }
 
@@ -537,7 +718,7 @@ int main(void)
 		cmocka_unit_test(test_names_are_kept),
 		cmocka_unit_test(test_time_limit),
 		cmocka_unit_test(test_slow_end),
-		cmocka_unit_test(test_newcomer_dies),
+		cmocka_unit_test(test_found_dies),
 		cmocka_unit_test(test_late_and_empty),
 		cmocka_unit_test(test_one_sided),
 		cmocka_unit_test(test_being_made),
@@ -548,6 +729,11 @@ int main(void)
 		cmocka_unit_test(test_rule_counts_again),
 		cmocka_unit_test(test_announced_channels_are_logged_in_bounds),
 		cmocka_unit_test(test_lost_names_are_logged_in_bounds),
+		cmocka_unit_test(test_liar_about_a_backlog),
+		cmocka_unit_test(test_accepts_without_a_name),
+		cmocka_unit_test(test_newcomer_announces),
+		cmocka_unit_test(test_announcing_ends),
+		cmocka_unit_test(test_settles_in_portions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,13 +18,14 @@ static void test_good(void **state)
 	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], DOMAIN_CHANNELS_MAX);
 	assert_int_equal(config_parse(&config, "f",
 				 "# comment\n[limits]\nchannels = 12\nring-pages=4 ; inline\n"
-				 "argo-ring-pages = 4096\nnames = 0\n[broker]\nhv = "
+				 "argo-ring-pages = 4096\nnames = 0\nmemory = 64\n[broker]\nhv = "
 				 "sim:/tmp/x\nlog = warning\n"
 				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d",
 				 error),
 		0);
 	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], 12);
 	assert_int_equal(config.limits.ring_pages, 4);
+	assert_int_equal(config.limits.bytes, 65536);
 	assert_int_equal(config.limits.argo_ring_pages, 4096);
 	assert_int_equal(LINK_ARGO_RING_LEN(4096), LINK_ARGO_RING_LEN_MAX);
 	assert_int_equal(config.limits.quota[QUOTA_NAMES], 0);

@@ -28,11 +28,43 @@
 #define CHECK_DOMAINS 65536
 
 static uint32_t (*sums)[QUOTA_COUNT]; /* by domid */
+static uint32_t *waiting;	      /* bytes of messages, by the payer's domid */
 
 static void add(const struct charge *charge)
 {
 	if (charge->domain)
 		sums[charge->domain->info.domid][charge->quota]++;
+}
+
+static void check_outbox(const struct process *process)
+{
+	const struct outbox_message *out;
+	uint32_t own = 0;
+
+	TAILQ_FOREACH (out, &process->outbox, entry) {
+		REQUIRE(out->process == process);
+		REQUIRE(!out->end || (out->end->unsent == out && out->end->process == process));
+		REQUIRE(domain_pair_find(out->pair->domain, process->domain) == out->pair);
+		waiting[out->pair->domain->info.domid] += out->bytes;
+		if (out->pair->domain == process->domain)
+			own += out->bytes;
+	}
+	REQUIRE(own == process->own_bytes);
+}
+
+static void check_domain_bytes(const struct domain *domain)
+{
+	const struct domain_pair *pair;
+	uint32_t bytes = waiting[domain->info.domid], in_pairs = domain->own.outbox_bytes;
+
+	for (pair = domain->pairs; pair; pair = pair->hh.next) {
+		REQUIRE(pair->domain == domain);
+		in_pairs += pair->outbox_bytes;
+	}
+	REQUIRE(in_pairs == bytes);
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		bytes += domain->used[i] * quota_bytes((enum quota)i);
+	REQUIRE(domain->bytes == bytes);
 }
 
 static void check_process(const struct process *process)
@@ -52,6 +84,7 @@ static void check_process(const struct process *process)
 			? process->charge.domain == process->domain
 			: process->state == PROCESS_NEW || process->state == PROCESS_QUIESCING);
 	add(&process->charge);
+	check_outbox(process);
 	for (listener = process->listeners; listener; listener = listener->hh.next) {
 		const struct broker_channel *channel;
 		uint32_t n = 0;
@@ -77,7 +110,10 @@ static void check_process(const struct process *process)
 		add(&request->charge);
 	}
 	for (end = process->ends; end; end = end->hh.next) {
-		REQUIRE(end->process == process && end->charge.domain == process->domain);
+		REQUIRE(end->process == process);
+		REQUIRE(end->charge.domain == (end->link->ends[0].process
+							      ? end->link->ends[0].process->domain
+							      : process->domain));
 		add(&end->charge);
 	}
 }
@@ -88,6 +124,7 @@ static void check_link(const struct broker_link *link)
 
 	REQUIRE(link->state != BROKER_LINK_GONE);
 	REQUIRE(link->ends[0].process || link->ends[1].process);
+	REQUIRE((link->state == BROKER_LINK_ANNOUNCED) == (link->list != NULL));
 	if (link->state != BROKER_LINK_ANNOUNCED)
 		REQUIRE(link->ends[0].process && link->ends[1].process && link->charge.domain);
 	if (link->state == BROKER_LINK_UP)
@@ -107,14 +144,19 @@ void world_check(const struct world *world)
 	const struct broker *broker = world->broker;
 	const struct domain *domain;
 	const struct broker_link *link;
-	unsigned n_links = 0, n_channels = 0, n_unsettled = 0, n_tallied = 0;
+	unsigned n_links = 0, n_channels = 0, n_tallied = 0;
 	const struct tally *tally;
 
 	if (!sums)
 		sums = calloc(CHECK_DOMAINS, sizeof(*sums));
-	REQUIRE(sums && TAILQ_EMPTY(&broker->retry) && !broker->settle);
-	for (domain = broker->domains; domain; domain = domain->hh.next)
+	if (!waiting)
+		waiting = calloc(CHECK_DOMAINS, sizeof(*waiting));
+	REQUIRE(sums && waiting && TAILQ_EMPTY(&broker->retry));
+	REQUIRE(TAILQ_EMPTY(&broker->due) || world->timer_ns == broker->now_ns);
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		memset(sums[domain->info.domid], 0, sizeof(*sums));
+		waiting[domain->info.domid] = 0;
+	}
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		const struct process *process;
 
@@ -126,13 +168,17 @@ void world_check(const struct world *world)
 		REQUIRE(domain_is_quiesced(domain) || !domain->n_parted);
 	}
 	for (link = broker->links; link; link = link->hh.next) {
+		REQUIRE(link->state != BROKER_LINK_ANNOUNCED);
 		check_link(link);
 		n_links++;
 		n_channels += HASH_COUNT(link->channels);
-		n_unsettled += link->state == BROKER_LINK_ANNOUNCED;
+	}
+	for (link = broker->announced; link; link = link->hh.next) {
+		REQUIRE(link->state == BROKER_LINK_ANNOUNCED);
+		check_link(link);
+		n_channels += HASH_COUNT(link->channels);
 	}
 	REQUIRE(n_links == HASH_COUNT(broker->links) && n_channels == broker->n_channels);
-	REQUIRE(n_unsettled == broker->n_unsettled);
 	for (tally = broker->tallies; tally; tally = tally->hh.next)
 		n_tallied += tally->count;
 	REQUIRE(n_tallied <= n_channels);
@@ -141,6 +187,7 @@ void world_check(const struct world *world)
 			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);
 			REQUIRE(domain->used[i] <= broker->limits.quota[i]);
 		}
+		check_domain_bytes(domain);
 	}
 }
 
@@ -152,4 +199,11 @@ uint32_t world_used(const struct world *world, uint16_t domid)
 	for (int i = 0; domain && i < QUOTA_COUNT; i++)
 		sum += domain->used[i];
 	return sum;
+}
+
+uint32_t world_bytes(const struct world *world, uint16_t domid)
+{
+	const struct domain *domain = domain_find(world->broker, domid);
+
+	return domain ? domain->bytes : 0;
 }

@@ -14,6 +14,7 @@
 #include "base/macro.h"
 
 #define APPS	 10
+#define HONEST	 5 /* of these, in domains of their own too: they say nothing but what is so */
 #define LINKS	 24
 #define CHANNELS 64
 
@@ -31,12 +32,14 @@ struct known_channel {
 };
 
 struct memory {
+	uint16_t domid;
 	struct known_link links[LINKS];
 	struct known_channel channels[CHANNELS];
 	uint32_t next_request;
 	bool listens[4];
 	bool greeted;
 	unsigned announced; /* step of the announcements after a restart; 0: none under way */
+	unsigned returned;  /* it was there before the last restart, and greets this msgd */
 };
 
 struct chaos {
@@ -46,6 +49,12 @@ struct chaos {
 	struct memory memory[APPS];
 	struct chaos_counts counts;
 };
+
+/* Applications below HONEST keep to the protocol, whatever the others and the domains do. */
+static bool is_honest(const struct chaos *c, const struct app *app)
+{
+	return app - c->world->apps < HONEST;
+}
 
 static const char *const policies[] = {
 	"allow listen * on any\nallow connect * from any to any\n",
@@ -154,8 +163,10 @@ static void channels_forget(struct memory *m, uint32_t end, uint32_t channel)
 static void forget(struct memory *m)
 {
 	uint32_t next_request = m->next_request;
+	uint16_t domid = m->domid;
 
 	memset(m, 0, sizeof(*m));
+	m->domid = domid;
 	m->next_request = next_request;
 }
 
@@ -190,12 +201,14 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 			app_failed(app, end, ENOSPC, "");
 			return;
 		}
+		channels_forget(m, end, 0);
 		link_remember(m, &(struct known_link){.end = end,
 					 .uid = got->link_create.uid,
 					 .transport = got->link_create.transport,
 					 .peer = got->link_create.peer_domid});
 		/* Now and then as if it were of another kind: then it is dropped. */
-		if ((got->link_create.transport == TRANSPORT_ARGO_STRICT) != (pick(c, 40) == 0))
+		if ((got->link_create.transport == TRANSPORT_ARGO_STRICT) !=
+			(!is_honest(c, app) && pick(c, 40) == 0))
 			app_offer_strict(app, end, 5);
 		else
 			app_offer(app, end, argo ? 5 : 0);
@@ -210,6 +223,7 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 			app_failed(app, end, EINVAL, "cannot map");
 			return;
 		}
+		channels_forget(m, end, 0);
 		link_remember(m, &(struct known_link){.end = end,
 					 .uid = got->link_bind.uid,
 					 .transport = got->link_bind.transport,
@@ -251,11 +265,17 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 
 static void use_channel(struct chaos *c, struct app *app, struct memory *m)
 {
-	struct known_channel *k = &m->channels[pick(c, CHANNELS)];
+	unsigned first = pick(c, CHANNELS);
+	struct known_channel *k = &m->channels[first];
 
+	/* One that waits is accepted rather sooner than others are closed. */
+	for (unsigned i = 0; i < CHANNELS && !(k->used && k->listener && !k->accepted); i++)
+		k = &m->channels[(first + i) % CHANNELS];
+	if (!k->used)
+		k = &m->channels[first];
 	if (!k->used)
 		return;
-	if (k->listener && !k->accepted && pick(c, 2)) {
+	if (k->listener && !k->accepted && pick(c, 4)) {
 		k->accepted = true;
 		app_accepted(app, k->end, k->channel);
 		return;
@@ -309,11 +329,47 @@ static void misbehave(struct chaos *c, struct app *app)
 					    : -EBADMSG);
 }
 
+/* The other end's channels as they are, or on the side of the connection that they are not. */
+static void claim_channels(struct chaos *c, struct app *app, uint32_t end,
+	const struct memory *other, uint32_t others_end)
+{
+	for (unsigned i = 0; i < CHANNELS && app->process; i++) {
+		const struct known_channel *k = &other->channels[i];
+		uint32_t listener = pick(c, 2);
+
+		if (k->used && k->end == others_end)
+			app_announce_channel(app, end, k->channel, listener, listener && pick(c, 2),
+				names[pick(c, 4)]);
+	}
+}
+
+/* While it announces, a liar claims the other ends of links of somebody else's. */
+static void claim(struct chaos *c, struct app *app)
+{
+	const struct memory *other = &c->memory[pick(c, HONEST)];
+	uint32_t end = 100 + pick(c, 40);
+
+	for (unsigned i = 0; i < LINKS && app->process; i++) {
+		const struct known_link *link = &other->links[i];
+
+		if (!link->used || link->peer != app->domid)
+			continue;
+		c->counts.claims++;
+		if (app_announce_link(app, ++end, link->uid, other->domid, link->transport,
+			    !link->role, 1) == 0)
+			claim_channels(c, app, end, other, link->end);
+	}
+}
+
 /* The next of the announcements, in the order of PROTOCOL.md 5.1. */
 static void announce(struct chaos *c, struct app *app, struct memory *m)
 {
 	unsigned i = m->announced - 1;
 
+	if (i == 0 && !is_honest(c, app))
+		claim(c, app);
+	if (!app->process)
+		return;
 	if (i < LINKS) {
 		const struct known_link *link = &m->links[i];
 
@@ -323,9 +379,14 @@ static void announce(struct chaos *c, struct app *app, struct memory *m)
 	} else if (i < LINKS + CHANNELS) {
 		const struct known_channel *k = &m->channels[i - LINKS];
 
-		if (k->used && link_of(m, k->end))
+		if (!k->used || !link_of(m, k->end))
+			;
+		else if (is_honest(c, app) || pick(c, 2))
 			app_announce_channel(
 				app, k->end, k->channel, k->listener, k->accepted, k->name);
+		else /* of the other side of the connection */
+			app_announce_channel(
+				app, k->end, k->channel, !k->listener, !k->listener, k->name);
 	} else if (i < LINKS + CHANNELS + 4) {
 		uint32_t handle = i - LINKS - CHANNELS;
 
@@ -352,7 +413,7 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 	struct control_message message;
 
 	if (m->announced) {
-		for (int i = 0; i < 16 && m->announced && app->process; i++)
+		for (int i = 0; i < 32 && m->announced && app->process; i++)
 			announce(c, app, m);
 		return;
 	}
@@ -393,13 +454,17 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 	case 8:
 	case 9:
 	case 10:
+	case 13:
+	case 14:
 		use_channel(c, app, m);
 		return;
 	case 11:
 		reset_link(c, app, m);
 		return;
 	case 12:
-		app->congested = pick(c, 3) == 0;
+		app->full = pick(c, 3) == 0;
+		if (!app->full)
+			app_read(app);
 		return;
 	default:
 		react(c, app, m);
@@ -409,12 +474,28 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 static void come(struct chaos *c, struct app *app, struct memory *m)
 {
 	forget(m);
-	if (app_attach(app, (uint16_t)pick(c, 6), false) < 0) {
+	m->domid = (uint16_t)pick(c, 6);
+	if (app_attach(app, m->domid, false) < 0) {
 		app->process = NULL;
 		return;
 	}
 	if (pick(c, 20))
 		(void)app_hello(app, pick(c, 3) != 0, false);
+}
+
+/* They announce side by side; those that have done go on with what they have. */
+static void return_together(struct chaos *c)
+{
+	for (unsigned n = 0; n < 300; n++) {
+		unsigned slot = pick(c, APPS);
+		struct app *app = &c->world->apps[slot];
+		struct memory *m = &c->memory[slot];
+
+		if (app->process && m->announced == 0 && m->returned)
+			use_channel(c, app, m);
+		for (unsigned i = 0; i < 12 && app->process && m->announced; i++)
+			announce(c, app, m);
+	}
 }
 
 static void restart(struct chaos *c)
@@ -425,6 +506,7 @@ static void restart(struct chaos *c)
 	c->counts.restarts++;
 	for (unsigned i = 0; i < APPS; i++) {
 		had[i] = c->world->apps[i].process != NULL;
+		c->memory[i].returned = 0;
 		n += had[i];
 		/* Messages that msgd had still sent are drained first. */
 		while (had[i] && c->world->apps[i].head != c->world->apps[i].tail) {
@@ -458,8 +540,10 @@ static void restart(struct chaos *c)
 		if (pick(c, 12) == 0)
 			continue; /* busy elsewhere, for ever */
 		if (app_hello(app, pick(c, 3) != 0, true) == 0)
-			c->memory[i].announced = 1;
+			c->memory[i].announced = c->memory[i].returned = 1;
 	}
+	if (pick(c, 2))
+		return_together(c);
 }
 
 static void change_world(struct chaos *c)
@@ -503,6 +587,15 @@ static void change_world(struct chaos *c)
 	}
 }
 
+/* An honest application loses its domain, and nothing else. */
+static void check_drop(const struct chaos *c, const struct app *app)
+{
+	if (!is_honest(c, app) || strncmp(app->reason, "its domain ", 11) == 0)
+		return;
+	fprintf(stderr, "an honest application is dropped: %s\n", app->reason);
+	abort();
+}
+
 void chaos_step(struct chaos *c)
 {
 	unsigned slot = pick(c, APPS);
@@ -510,7 +603,7 @@ void chaos_step(struct chaos *c)
 	struct memory *m = &c->memory[slot];
 	uint32_t what = pick(c, 1000);
 
-	c->world->now_ns += 1000;
+	c->world->now_ns += 100000;
 	broker_set_now(c->world->broker, c->world->now_ns);
 	if (!app->process)
 		come(c, app, m);
@@ -519,12 +612,13 @@ void chaos_step(struct chaos *c)
 	else if (what < 5) {
 		c->counts.deaths++;
 		app_die(app);
-	} else if (what < 9)
+	} else if (what < 9 && !is_honest(c, app))
 		misbehave(c, app);
 	else
 		talk(c, app, m);
 	for (unsigned i = 0; i < APPS; i++) {
 		if (c->world->apps[i].dropped) {
+			check_drop(c, &c->world->apps[i]);
 			c->counts.dropped++;
 			c->world->apps[i].dropped = false;
 		}

@@ -16,15 +16,23 @@
 		}                                                                                  \
 	} while (0)
 
-static void on_send(void *arg, void *peer, const struct control_message *message)
+static bool on_send(void *arg, void *peer, const struct control_message *message)
 {
 	struct app *app = peer;
 
 	REQUIRE(app && app->process && !app->dropped);
+	if (app->full)
+		return false;
 	app->queue[app->tail++ % WORLD_QUEUE] = *message;
 	if (app->tail - app->head > WORLD_QUEUE)
 		app->head = app->tail - WORLD_QUEUE;
 	app->world->n_sent++;
+	return true;
+}
+
+static void on_unsent(void *arg, void *peer, const char *reason)
+{
+	((struct app *)peer)->unsent = true;
 }
 
 static void on_drop(void *arg, void *peer, const char *reason)
@@ -35,11 +43,6 @@ static void on_drop(void *arg, void *peer, const char *reason)
 	app->dropped = true;
 	app->process = NULL;
 	snprintf(app->reason, sizeof(app->reason), "%s", reason);
-}
-
-static bool on_congested(void *arg, void *peer)
-{
-	return ((struct app *)peer)->congested;
 }
 
 static void on_resumed(void *arg, uint16_t domid)
@@ -70,8 +73,8 @@ static void on_log(void *arg, int priority, const char *text)
 
 static const struct broker_ops ops = {
 	.send = on_send,
+	.unsent = on_unsent,
 	.drop = on_drop,
-	.congested = on_congested,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
 	.timer = on_timer,
@@ -144,7 +147,8 @@ void world_free(struct world *world)
 	}
 	world_check(world);
 	for (size_t i = 0; i < world->n_domains; i++)
-		REQUIRE(world_used(world, world->domains[i].domid) == 0);
+		REQUIRE(world_used(world, world->domains[i].domid) == 0 &&
+			world_bytes(world, world->domains[i].domid) == 0);
 	broker_free(world->broker);
 	policy_free(world->policy);
 	free(world->apps);
@@ -187,7 +191,7 @@ int app_attach(struct app *app, uint16_t domid, bool found)
 
 	app->domid = domid;
 	app->epoch++;
-	app->dropped = app->congested = false;
+	app->dropped = app->full = app->unsent = false;
 	app->head = app->tail = 0;
 	app->reason[0] = '\0';
 	r = broker_attach(app->world->broker, domid, app->epoch, app, found, &app->process);
@@ -227,6 +231,12 @@ struct app *app_new_with(struct world *world, unsigned slot, uint16_t domid, uin
 	answer = app_take(app);
 	REQUIRE(answer && answer->type == CONTROL_WELCOME && answer->welcome.domid == domid);
 	return app;
+}
+
+void app_read(struct app *app)
+{
+	app->full = false;
+	broker_flush(app->process);
 }
 
 void app_die(struct app *app)

@@ -18,7 +18,8 @@ struct app {
 	struct process *process; /* borrowed: the broker's; NULL: not attached */
 	uint16_t domid;
 	uint32_t epoch;
-	bool congested;
+	bool full;   /* its ring has no room */
+	bool unsent; /* the broker had no memory for a message that did not fit */
 	bool dropped;
 	char reason[REASON_SIZE]; /* of the drop */
 	struct control_message queue[WORLD_QUEUE];
@@ -54,6 +55,8 @@ bool world_logged(const struct world *world, const char *text);
 void world_check(const struct world *world);
 /* Sum of everything that a domain holds. */
 uint32_t world_used(const struct world *world, uint16_t domid);
+/* The bytes of that, and of messages that wait. */
+uint32_t world_bytes(const struct world *world, uint16_t domid);
 
 /* Without HELLO. */
 int app_attach(struct app *app, uint16_t domid, bool found);
@@ -63,6 +66,8 @@ int app_hello(struct app *app, bool argo, bool reattach);
 /* The same, features: what HELLO says. */
 struct app *app_new_with(struct world *world, unsigned slot, uint16_t domid, uint64_t features);
 int app_hello_with(struct app *app, uint64_t features, bool reattach);
+/* Its ring has room again. */
+void app_read(struct app *app);
 void app_die(struct app *app);
 void app_park(struct app *app); /* it has given everything back */
 int app_send(struct app *app, const struct control_message *message);
