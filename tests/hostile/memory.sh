@@ -13,6 +13,9 @@ nothing_charged() {
 # Of its own: pages of the emulator's segment stay mapped once msgd has seen them.
 smaller() { [ "$(msgd_kib RssAnon)" -lt "$1" ]; }
 
+# A sanitizer keeps what was freed, and has memory of its own: then only the charges count.
+sanitized() { grep -q __asan_init "$build/daemon/msgd"; }
+
 attack() {
 	local before own after i each
 
@@ -37,11 +40,11 @@ attack() {
 	each=$((each + (64 - 14) * 23))
 	echo "msgd: $each KiB a hostile domain at its quotas (private: $(msgd_kib RssAnon) KiB in all; before: $before)"
 	msgctl --json domains | jq -c '.domains[] | select(.name == "hostile-64") | .used'
-	[ $each -lt 4096 ] || fail "$each KiB a domain"
+	sanitized || [ $each -lt 4096 ] || fail "$each KiB a domain"
 	counter_moves honest
 	attackers_kill
 	attackers=()
 	eventually nothing_charged
-	eventually smaller $((own + 4096))
+	sanitized || eventually smaller $((own + 4096))
 	echo "msgd: private, before $own KiB, afterwards $(msgd_kib RssAnon) KiB"
 }
