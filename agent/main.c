@@ -167,8 +167,10 @@ static int daemon_start(struct daemon *daemon)
 		event_watch(daemon->base, daemon->hv->ops->fd(daemon->hv), on_hv, daemon);
 	daemon->idle_event = evtimer_new(daemon->base, on_idle_over, daemon);
 	daemon->ready_event = evtimer_new(daemon->base, on_ready, daemon);
-	if (stop_open(&stop_fd) == 0)
-		daemon->stop_event = event_watch(daemon->base, stop_fd, on_stop, daemon);
+	r = stop_open(&stop_fd);
+	if (r < 0)
+		return fail("signals", strerror(-r));
+	daemon->stop_event = event_watch(daemon->base, stop_fd, on_stop, daemon);
 	if (!daemon->hv_event || !daemon->idle_event || !daemon->ready_event || !daemon->stop_event)
 		return fail("start", "out of memory");
 	/* Last: a client that finds the socket finds an agent that can serve. */

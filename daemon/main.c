@@ -389,7 +389,12 @@ static int msgd_start(struct msgd *msgd)
 	r = msgd_agent(msgd, hv);
 	(void)sd_listen_fds(
 		1); /* a program that msgd starts must not take the sockets for its own */
-	return r < 0 ? r : msgd_signals(msgd);
+	if (r < 0)
+		return r;
+	r = msgd_signals(msgd);
+	if (r < 0)
+		log_error("signals: %s", strerror(-r));
+	return r;
 }
 
 static void msgd_fini(struct msgd *msgd)

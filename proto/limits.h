@@ -121,6 +121,11 @@
 #define CLOSES_UNANSWERED (DOMAIN_CHANNELS_MAX / DOMAIN_PROCESSES_MAX)
 /* For so long they may be too many: the other end's process may have been busy. */
 #define CLOSES_UNANSWERED_NS 500000000ULL
+/*
+ * More than these are too many at once: DOMAIN_BYTES_MAX lets the caller's domain have some 5,000
+ * channels, and its other processes need theirs.
+ */
+#define CLOSES_UNANSWERED_MAX (4U * CLOSES_UNANSWERED)
 
 /* Channel numbers of one link in use at once. */
 #define LINK_CHANNELS_MAX 65536U

@@ -65,7 +65,8 @@ static bool closes_pile_up(struct control *control, struct account *account)
 	now_ns = control->hv->ops->now_ns(control->hv);
 	if (!account->unanswered_ns)
 		account->unanswered_ns = now_ns;
-	return now_ns - account->unanswered_ns > CLOSES_UNANSWERED_NS;
+	return account->n_closing > CLOSES_UNANSWERED_MAX ||
+	       now_ns - account->unanswered_ns > CLOSES_UNANSWERED_NS;
 }
 
 /* Ends that link of the account which has the most of them: msgd frees their numbers with it. */

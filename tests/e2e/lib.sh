@@ -89,11 +89,12 @@ eventually() {
 msgd_start() {
 	local log=$dir/msgd.$((++msgd_starts)).log
 
-	"$build/daemon/msgd" --hv="$hv" --policy="$dir/test.policy" >"$log" 2>&1 9>&- &
+	"$build/daemon/msgd" --hv="$hv" --policy="$dir/test.policy" "${msgd_options[@]}" >"$log" 2>&1 9>&- &
 	msgd_pid=$!
 	await "$log" 'serves sim:'
 }
 msgd_starts=0
+msgd_options=()
 
 transport=any # policy demands it of every link
 sim_option='' # of the emulator, or none

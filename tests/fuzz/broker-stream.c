@@ -41,8 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	/* Whatever they did, the third is served. */
 	FUZZ_CHECK(world->apps[2].process);
-	if (world->timer_ns)
+	if (world->timer_ns) {
+		broker_set_now(world->broker, world->timer_ns);
 		broker_tick(world->broker);
+	}
 	app_forget(&world->apps[2]);
 	FUZZ_CHECK(app_listen(&world->apps[2], 1, "mine", 1) == 0);
 	world_free(world);

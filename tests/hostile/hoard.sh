@@ -4,6 +4,10 @@
 # no more for them than the share of one domain, as malloc counts it, and their links end for it; the link of
 # an honest peer of the same receiver goes on.
 
+# With room for more channels than msgd lets a domain have by default.
+printf '[limits]\nmemory = 65536\n' >"$dir/msgd.conf"
+msgd_options=(--config="$dir/msgd.conf")
+
 hoard=$build/tests/hostile/hostile-hoard
 
 victim_kib() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(peer_pid victim)/status"; }

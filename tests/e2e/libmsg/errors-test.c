@@ -837,9 +837,10 @@ static const struct row {
 
 /*
  * Errors without a row. EPROTOTYPE: there is one channel type only. ENOMEM: no call takes enough
- * memory for a limit to show it. EUSERS and EXDEV: tests/unit/sim shows them.
+ * memory for a limit to show it. EUSERS and EXDEV: tests/unit/sim shows them. ECONNABORTED:
+ * tests/unit/libmsg/control-test.c does.
  */
-static const char *const unseen[] = {"EPROTOTYPE", "ENOMEM", "EUSERS", "EXDEV"};
+static const char *const unseen[] = {"EPROTOTYPE", "ENOMEM", "EUSERS", "EXDEV", "ECONNABORTED"};
 
 static void test_rows(void **state)
 {
