@@ -283,8 +283,9 @@ static int domain_read(struct records *records, struct record_domain *domain)
 	int r = 0;
 
 	store_path(path, domain->domid, NULL);
+	/* A guest that writes more names than can be listed, or forbids it, hides its own alone. */
 	names = xs_directory(records->xs, XBT_NULL, path, &n);
-	if (!names && errno != ENOENT)
+	if (!names && errno != ENOENT && errno != E2BIG && errno != EACCES)
 		return -errno;
 	HASH_ITER (hh, domain->keys, key, next)
 		if (key->known)
