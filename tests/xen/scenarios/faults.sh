@@ -205,7 +205,8 @@ case_destroy_ten() {
 # msgd_said OFFSET PATTERN: its log, from that byte on.
 msgd_said() { tail -c "+$(($1 + 1))" /run/lab/msgd.log | grep -q -- "$2"; }
 
-# Two guests write their part of the store in loops; of a third one's death msgd hears all the same, at once.
+# Two guests write their part of the store in loops; of a third one's death msgd hears all the same, at once: well
+# within a second on a machine that has nothing else to do, which the line says.
 case_death_noticed() {
 	local began offset guest domid noticed
 
@@ -223,9 +224,9 @@ case_death_noticed() {
 	offset=$(stat -c %s /run/lab/msgd.log)
 	guest_destroy pv3
 	began=${EPOCHREALTIME/./}
-	eventually 1 msgd_said "$offset" "pv3($domid).* is gone"
+	eventually 10 msgd_said "$offset" "pv3($domid).* is gone"
 	noticed=$(milliseconds_since "$began")
-	eventually 1 no_zombies
+	eventually 10 no_zombies
 	for guest in pv1 pvh1; do
 		msgctl --json domains | json_values name | grep -qx "\"$guest\"" || fail "msgd forgot $guest"
 		stop "write-$guest"
