@@ -252,6 +252,11 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	return 0;
 }
 
+void agent_set_places(struct agent *agent, unsigned places)
+{
+	ledger_set_places(agent->ledger, places);
+}
+
 void agent_free(struct agent *agent)
 {
 	if (!agent)

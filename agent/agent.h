@@ -27,6 +27,9 @@ struct agent_ops {
 int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent_ops *ops,
 	void *arg, struct agent **ret_agent);
 
+/* How many applications msgd lets the domain have, if not LEDGER_PLACES. */
+void agent_set_places(struct agent *agent, unsigned places);
+
 /* Closes all connections; the records stay in the store. NULL is accepted. */
 void agent_free(struct agent *agent);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See ledger.h. There are a few hundred records at most, so lists are searched. */
+/* See ledger.h. There are four times as many records as places at most, so lists are searched. */
 #include "agent/ledger.h"
 
 #include <errno.h>
@@ -25,6 +25,7 @@ struct holder {
 struct ledger {
 	const struct ledger_store *store;   /* borrowed */
 	void *arg;			    /* borrowed */
+	unsigned places;		    /* at msgd, of this domain */
 	LIST_HEAD(, holder) holders;	    /* owned */
 	LIST_HEAD(, ledger_record) records; /* owned */
 };
@@ -37,10 +38,16 @@ int ledger_new(const struct ledger_store *store, void *arg, struct ledger **ret_
 		return -ENOMEM;
 	ledger->store = store;
 	ledger->arg = arg;
+	ledger->places = LEDGER_PLACES;
 	LIST_INIT(&ledger->holders);
 	LIST_INIT(&ledger->records);
 	*ret_ledger = ledger;
 	return 0;
+}
+
+void ledger_set_places(struct ledger *ledger, unsigned places)
+{
+	ledger->places = places;
 }
 
 static void ledger_record_free(struct ledger_record *record)
@@ -84,7 +91,7 @@ int ledger_admit(struct ledger *ledger, uid_t uid, void *client, struct holder *
 		n++;
 		n_uid += holder->uid == uid;
 	}
-	if (n >= LEDGER_HOLDERS_MAX || n_uid >= LEDGER_HOLDERS_PER_UID)
+	if (n >= LEDGER_TOTAL(ledger->places) || n_uid >= ledger->places)
 		return -EUSERS;
 	holder = calloc(1, sizeof(*holder));
 	if (!holder)
@@ -150,8 +157,8 @@ static int quota_check(const struct holder *holder)
 		n_holder += record->holder == holder;
 		n_uid += record->holder->uid == holder->uid;
 	}
-	return n >= LEDGER_RECORDS_MAX || n_holder >= LEDGER_RECORDS_PER_HOLDER ||
-			       n_uid >= LEDGER_RECORDS_PER_UID
+	return n >= LEDGER_TOTAL(holder->ledger->places) || n_holder >= LEDGER_RECORDS_PER_HOLDER ||
+			       n_uid >= LEDGER_SHARE(holder->ledger->places)
 		       ? -EDQUOT
 		       : 0;
 }

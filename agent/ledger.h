@@ -16,20 +16,22 @@
 #include "hv/xen/agent-protocol.h"
 
 /*
- * All limits are here. The agent admits as many connections as four domains may have applications
- * by default (proto/limits.h, DOMAIN_PROCESSES_MAX): msgd refuses more of one domain anyway, and
- * 256 descriptors are far from a service's 1024.
+ * All limits are here, or follow from the places that msgd gives the domain: [limits] processes,
+ * which is DOMAIN_PROCESSES_MAX (proto/limits.h) where nobody says otherwise.
+ *
+ * The agent admits as many connections, and records, as four domains may have applications: msgd
+ * refuses more of one domain anyway, and by default 256 descriptors are far from a service's 1024.
  */
-#define LEDGER_HOLDERS_MAX 256U
-/* One user must not keep all others out. */
-#define LEDGER_HOLDERS_PER_UID 64U
+#define LEDGER_PLACES	     64U
+#define LEDGER_TOTAL(places) (4U * (places))
 /* libmsg publishes one record for a context, over a connection of its own. The rest is spare. */
 #define LEDGER_RECORDS_PER_HOLDER 4U
 /*
- * A record is one of the domain's 1000 nodes in xenstored; the domain's front ends need nodes, too.
+ * A record is a place at msgd, and one of the domain's 1000 nodes in xenstored, whose directory
+ * takes some sixty: one user has three of four places, and the others have the rest. root is a user
+ * as others are; it may write the store itself.
  */
-#define LEDGER_RECORDS_MAX     256U
-#define LEDGER_RECORDS_PER_UID 64U
+#define LEDGER_SHARE(places) ((places) - (places) / 4U)
 /* Sizes are those of the store: HV_STORE_KEY_MAX, HV_STORE_VALUE_MAX. */
 /*
  * Lines of log that clients can cause: those of one user, at once and then one in so many
@@ -54,6 +56,9 @@ struct ledger_store {
 
 /* store and arg are borrowed. -ENOMEM. */
 int ledger_new(const struct ledger_store *store, void *arg, struct ledger **ret_ledger);
+
+/* Says how many places there are. Connections and records that are there stay. */
+void ledger_set_places(struct ledger *ledger, unsigned places);
 
 /* Forgets all holders; the records stay in the store: their applications live on. */
 void ledger_free(struct ledger *ledger);

@@ -111,6 +111,7 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	log_open("msgd", settings.config.log_level);
 	msgd->subject.operators = settings.operators;
 	server_set_limits(msgd->server, &settings.config.limits);
+	agent_set_places(msgd->agent, settings.config.limits.quota[QUOTA_PROCESSES]);
 	server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "reloaded: %zu policy rules",
 		policy_rules(settings.policy));
 	msgd_notify(
@@ -211,6 +212,8 @@ static int msgd_agent(struct msgd *msgd, struct hv *hv)
 	r = agent_new(msgd->base, fd, hv, &attach_ops, msgd, &msgd->agent);
 	if (r < 0)
 		(void)close(fd);
+	else
+		agent_set_places(msgd->agent, msgd->settings.config.limits.quota[QUOTA_PROCESSES]);
 	return r;
 }
 

@@ -290,7 +290,8 @@ struct hv_ops {
 	 * Writes, or replaces, a record under the caller's own domain. May block for one round
 	 * trip to the store. EINVAL: key or length. ENOSPC: the domain's quota in the store;
 	 * xenstored lets a guest's directory have some 2000 bytes of names: sixty records whose
-	 * keys are 32 characters. EACCES: no way to the store, and no agent.
+	 * keys are 32 characters. EDQUOT: the agent's limits for this user. EACCES: no way to the
+	 * store, and no agent.
 	 */
 	int (*store_publish)(struct hv *hv, const char *key, const void *value, size_t len);
 

@@ -180,7 +180,7 @@ typedef void msg_log_fn(void *arg, int priority, const char *line);
  *   EACCES           the devices of the hypervisor, or publishing to msgd, are not permitted
  *   EPROTONOSUPPORT  the emulator or msgd speaks another version
  *   EHOSTDOWN        no msgd answered in time, or the domain is quiesced
- *   EDQUOT           this domain has as many contexts as it may have
+ *   EDQUOT           this domain, or this user in it, has as many contexts as it may have
  *   ENOBUFS          event channels or grants are used up
  *   ENOMEM           out of memory
  *   EMFILE           out of descriptors

@@ -95,7 +95,9 @@ static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 	r = control_open(control);
 	if (r < 0)
 		return failure(r == -ENOSPC ? ENOBUFS : -r,
-			"cannot publish this process to msgd: %s", strerrordesc_np(-r));
+			"cannot publish this process to msgd: %s",
+			r == -EDQUOT ? "this user has its share of the domain's places"
+				     : strerrordesc_np(-r));
 	deadline_ns = driver_deadline(&ctx->driver, timeout_ms);
 	driver_lock(&ctx->driver);
 	r = driver_wait(&ctx->driver, attach_is_over, control, deadline_ns);

@@ -12,7 +12,12 @@
 
 #include "agent/ledger.h"
 
-#define STORE_MAX 300
+#define STORE_MAX 1000
+
+#define HOLDERS_MAX	LEDGER_TOTAL(LEDGER_PLACES)
+#define HOLDERS_PER_UID LEDGER_PLACES
+#define RECORDS_MAX	LEDGER_TOTAL(LEDGER_PLACES)
+#define RECORDS_PER_UID LEDGER_SHARE(LEDGER_PLACES)
 
 struct store {
 	struct {
@@ -302,17 +307,37 @@ static void quotas_of_records(void **state)
 	assert_int_equal(ask(a, AGENT_REMOVE, "k0", 0), 0);
 	assert_int_equal(fill(world, a, &serial), 1);
 	total = LEDGER_RECORDS_PER_HOLDER;
-	for (n = 0; n < LEDGER_HOLDERS_PER_UID - 1; n++)
+	for (n = 0; n < HOLDERS_PER_UID - 1; n++)
 		total += fill(world, admit(world, 1), &serial);
-	assert_int_equal(total, LEDGER_RECORDS_PER_UID);
+	assert_int_equal(total, RECORDS_PER_UID);
 	/* Others have theirs, up to the limit of all. */
-	for (uid_t uid = 2; ledger_holders(world->ledger) < LEDGER_HOLDERS_MAX; uid++) {
-		for (n = 0; n < LEDGER_RECORDS_PER_UID / LEDGER_RECORDS_PER_HOLDER &&
-			    ledger_holders(world->ledger) < LEDGER_HOLDERS_MAX;
+	for (uid_t uid = 2; ledger_holders(world->ledger) < HOLDERS_MAX; uid++) {
+		for (n = 0; n < RECORDS_PER_UID / LEDGER_RECORDS_PER_HOLDER &&
+			    ledger_holders(world->ledger) < HOLDERS_MAX;
 			n++)
 			total += fill(world, admit(world, uid), &serial);
 	}
-	assert_int_equal(total, LEDGER_RECORDS_MAX);
+	assert_int_equal(total, RECORDS_MAX);
+}
+
+/* However many connections one user has: other users find places in the domain. */
+static void share_of_a_user(void **state)
+{
+	struct world *world = *state;
+	unsigned serial = 0, n = 0, others = 0;
+	struct holder *holder;
+
+	while (ledger_admit(world->ledger, 1, world, &holder) == 0)
+		n += fill(world, holder, &serial);
+	for (uid_t uid = 2; uid < 10; uid++)
+		others += fill(world, admit(world, uid), &serial);
+	assert_int_equal(n, 48);
+	assert_true(n + others >= LEDGER_PLACES);
+	/* An administrator gives the domain more places. */
+	ledger_set_places(world->ledger, 200);
+	while (ledger_admit(world->ledger, 1, world, &holder) == 0)
+		n += fill(world, holder, &serial);
+	assert_int_equal(n, 150);
 }
 
 static void quotas_of_connections(void **state)
@@ -323,12 +348,12 @@ static void quotas_of_connections(void **state)
 
 	while (ledger_admit(world->ledger, 1, NULL, &holder) == 0)
 		n++;
-	assert_int_equal(n, LEDGER_HOLDERS_PER_UID);
+	assert_int_equal(n, HOLDERS_PER_UID);
 	for (uid_t uid = 2; uid < 100; uid++) {
 		while (ledger_admit(world->ledger, uid, NULL, &holder) == 0)
 			n++;
 	}
-	assert_int_equal(n, LEDGER_HOLDERS_MAX);
+	assert_int_equal(n, HOLDERS_MAX);
 	ledger_leave(holder);
 	assert_int_equal(ledger_admit(world->ledger, 100, NULL, &holder), 0);
 	assert_int_equal(ledger_admit(world->ledger, 100, NULL, &holder), -EUSERS);
@@ -362,6 +387,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(keys_and_lengths, setup, teardown),
 		cmocka_unit_test_setup_teardown(garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(quotas_of_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(share_of_a_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(quotas_of_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(store_refuses, setup, teardown),
 	};
