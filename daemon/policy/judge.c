@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Judges by policy: the first rule that matches, else deny. Pure, and bounded by the number of
- * rules. An unknown fact must never allow, except in the mode that says so.
+ * rules; index.c finds the rules that speak of a name. An unknown fact must never allow, except in
+ * the mode that says so.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,10 +16,12 @@ enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
 int policy_new(struct policy **ret_policy)
 {
+	static uint64_t last_serial;
 	struct policy *policy = calloc(1, sizeof(*policy));
 
 	if (!policy)
 		return -ENOMEM;
+	policy->serial = ++last_serial;
 	STAILQ_INIT(&policy->files);
 	*ret_policy = policy;
 	return 0;
@@ -35,6 +38,8 @@ void policy_free(struct policy *policy)
 		free(file);
 	}
 	free(policy->rules);
+	free(policy->globs);
+	free(policy->next_rule);
 	free(policy);
 }
 
@@ -124,24 +129,136 @@ void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, s
 		(void)snprintf(ret_text, size, "no rule");
 }
 
-void policy_judge(const struct policy *policy, const char *name,
+/* ---- the memo of a domain ------------------------------------------------------------------ */
+
+static size_t policy_words(const struct policy *policy)
+{
+	return (policy->n_rules + 63) / 64;
+}
+
+/* `same` counts as a match here: policy->same has the rules in which it must be looked at. */
+unsigned policy_known_make(const struct policy *policy, const struct policy_subject *subject)
+{
+	struct policy_known *known = subject->known;
+
+	if (known->serial == policy->serial || !subject->name || !subject->uuid)
+		return 1;
+	known->serial = policy->serial;
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		uint64_t bit = UINT64_C(1) << i % 64;
+
+		if (i % 64 == 0)
+			known->from[i / 64] = known->to[i / 64] = 0;
+		if (rule->connect && who_match(&rule->from, subject, subject) == MATCH_YES)
+			known->from[i / 64] |= bit;
+		if (who_match(&rule->to, subject, subject) == MATCH_YES)
+			known->to[i / 64] |= bit;
+	}
+	return 2 * (unsigned)policy->n_rules + 1;
+}
+
+/* The memo of a domain, or NULL: it has none for this policy. */
+static const struct policy_known *subject_known(
+	const struct policy *policy, const struct policy_subject *subject)
+{
+	const struct policy_known *known = subject->known;
+
+	return known && known->serial == policy->serial ? known : NULL;
+}
+
+/* ---- judging -------------------------------------------------------------------------------- */
+
+struct judgement {
+	const struct policy *policy;
+	const struct policy_named *named;
+	const struct policy_subject *caller, *target;
+	enum policy_mode mode;
+	unsigned cost;
+};
+
+/* All is known: the first rule that has all bits. */
+static const struct policy_rule *judge_by_bits(
+	struct judgement *judgement, const struct policy_known *from, const struct policy_known *to)
+{
+	const struct policy *policy = judgement->policy;
+	const struct policy_subject *caller = judgement->caller;
+	bool same = caller && caller->domid == judgement->target->domid;
+	size_t n_words = policy_words(policy);
+
+	for (size_t i = 0; i < n_words; i++) {
+		uint64_t bits = judgement->named->bits[i] & to->to[i];
+
+		judgement->cost += i % 16 == 0;
+		if (caller)
+			bits &= same ? from->from[i] : from->from[i] & ~policy->same[i];
+		if (bits)
+			return &policy->rules[i * 64 + (size_t)__builtin_ctzll(bits)];
+	}
+	return NULL;
+}
+
+/* Whether the rule, which speaks of the name, decides. */
+static bool rule_decides(const struct judgement *judgement, const struct policy_rule *rule)
+{
+	const struct policy_subject *caller = judgement->caller, *target = judgement->target;
+	enum match match = who_match(&rule->to, target, caller);
+	enum match from = caller ? from_match(rule, caller, target) : MATCH_YES;
+
+	if (from < match)
+		match = from;
+	return match_counts(match, rule->verdict.allow, judgement->mode);
+}
+
+/* A fact is unknown: looks at each rule that speaks of the name and, where known, of the caller. */
+static const struct policy_rule *judge_by_rules(
+	struct judgement *judgement, const struct policy_known *from)
+{
+	const struct policy *policy = judgement->policy;
+
+	for (size_t i = 0; i < policy_words(policy); i++) {
+		uint64_t bits = judgement->named->bits[i] & (from ? from->from[i] : UINT64_MAX);
+
+		for (; bits; bits &= bits - 1) {
+			const struct policy_rule *rule =
+				&policy->rules[i * 64 + (size_t)__builtin_ctzll(bits)];
+
+			judgement->cost++;
+			if (rule_decides(judgement, rule))
+				return rule;
+		}
+	}
+	return NULL;
+}
+
+unsigned policy_judge_named(const struct policy *policy, const struct policy_named *named,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict)
 {
-	for (size_t i = 0; i < policy->n_rules; i++) {
-		const struct policy_rule *rule = &policy->rules[i];
-		enum match from, match;
+	struct judgement judgement = {
+		.policy = policy,
+		.named = named,
+		.caller = caller,
+		.target = target,
+		.mode = mode,
+		.cost = 1,
+	};
+	const struct policy_known *from = caller ? subject_known(policy, caller) : NULL;
+	const struct policy_known *to = subject_known(policy, target);
+	const struct policy_rule *rule = to && (from || !caller)
+						 ? judge_by_bits(&judgement, from, to)
+						 : judge_by_rules(&judgement, from);
 
-		if (rule->connect != !!caller || !policy_glob(rule->name, name))
-			continue;
-		match = who_match(&rule->to, target, caller);
-		from = caller ? from_match(rule, caller, target) : MATCH_YES;
-		if (from < match)
-			match = from;
-		if (match_counts(match, rule->verdict.allow, mode)) {
-			*ret_verdict = rule->verdict;
-			return;
-		}
-	}
-	*ret_verdict = (struct policy_verdict){.allow = false};
+	*ret_verdict = rule ? rule->verdict : (struct policy_verdict){.allow = false};
+	return judgement.cost;
+}
+
+unsigned policy_judge(const struct policy *policy, const char *name,
+	const struct policy_subject *caller, const struct policy_subject *target,
+	enum policy_mode mode, struct policy_verdict *ret_verdict)
+{
+	struct policy_named named;
+	unsigned cost = policy_find(policy, name, caller, &named);
+
+	return cost + policy_judge_named(policy, &named, caller, target, mode, ret_verdict);
 }

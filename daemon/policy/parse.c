@@ -140,21 +140,31 @@ static int key_parse(
 	return 0;
 }
 
+/* An array that stays the policy's, grown or not. */
+static bool array_grow(void *array, size_t n, size_t size)
+{
+	void **owned = array, *more = reallocarray(*owned, n, size);
+
+	if (more)
+		*owned = more;
+	return more;
+}
+
 static int rule_add(struct policy *policy, const struct policy_rule *rule)
 {
 	if (policy->n_rules == POLICY_RULES_MAX)
 		return -E2BIG;
 	if (policy->n_rules == policy->allocated) {
 		size_t allocated = policy->allocated ? 2 * policy->allocated : 16;
-		struct policy_rule *rules =
-			reallocarray(policy->rules, allocated, sizeof(*policy->rules));
 
-		if (!rules)
+		if (!array_grow(&policy->rules, allocated, sizeof(*policy->rules)) ||
+			!array_grow(&policy->globs, allocated, sizeof(*policy->globs)) ||
+			!array_grow(&policy->next_rule, allocated, sizeof(*policy->next_rule)))
 			return -ENOMEM;
-		policy->rules = rules;
 		policy->allocated = allocated;
 	}
 	policy->rules[policy->n_rules++] = *rule;
+	policy_index_add(policy, rule);
 	return 0;
 }
 

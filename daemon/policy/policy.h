@@ -15,9 +15,10 @@
 
 /*
  * The most rules of a policy and bytes of a file. An administrator writes them, but a slip must not
- * eat dom0's memory.
+ * eat dom0's memory: a rule takes some 450 bytes, a policy 8 MiB, and two of them are there during
+ * a reload. 100 domains with 100 rules each fit.
  */
-#define POLICY_RULES_MAX 4096U
+#define POLICY_RULES_MAX 16384U
 #define POLICY_TEXT_MAX	 (1U << 20)
 
 struct policy;
@@ -27,9 +28,34 @@ struct policy;
  * no uuid.
  */
 struct policy_subject {
-	const char *name;    /* borrowed; NULL: unknown, which "" is not */
-	const uint8_t *uuid; /* borrowed, 16 bytes; NULL: unknown */
-	uint32_t domid;	     /* POLICY_DOMID_UNKNOWN: unknown */
+	const char *name;	    /* borrowed; NULL: unknown, which "" is not */
+	const uint8_t *uuid;	    /* borrowed, 16 bytes; NULL: unknown */
+	uint32_t domid;		    /* POLICY_DOMID_UNKNOWN: unknown */
+	struct policy_known *known; /* borrowed: the memo of this domain; NULL: it has none */
+};
+
+#define POLICY_WORDS_MAX (POLICY_RULES_MAX / 64U)
+
+/*
+ * A domain's memo of the rules whose WHO is this domain, so that each is compared once and not for
+ * each connect: a bit a rule. It begins as zeros. Its owner forgets it when the domain's facts
+ * change, and makes it anew; until then the domain is judged rule by rule.
+ */
+struct policy_known {
+	uint64_t serial; /* of the policy; 0: of none */
+	uint64_t from[POLICY_WORDS_MAX];
+	uint64_t to[POLICY_WORDS_MAX]; /* or on */
+};
+
+static inline void policy_known_forget(struct policy_known *known)
+{
+	known->serial = 0;
+}
+
+/* The rules of one kind that speak of one name: a bit a rule. On the caller's stack: 2 KiB. */
+struct policy_named {
+	bool connect;
+	uint64_t bits[POLICY_WORDS_MAX];
 };
 
 #define POLICY_DOMID_UNKNOWN UINT32_MAX
@@ -82,7 +108,20 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
  * The verdict of the first rule that matches; default deny. Never fails. caller: of a connect; NULL
  * for a listen, of which target is the holder.
  */
-void policy_judge(const struct policy *policy, const char *name,
+unsigned policy_judge(const struct policy *policy, const char *name,
+	const struct policy_subject *caller, const struct policy_subject *target,
+	enum policy_mode mode, struct policy_verdict *ret_verdict);
+
+/* Makes the subject's memo, if it has none for this policy. Returns the cost. */
+unsigned policy_known_make(const struct policy *policy, const struct policy_subject *subject);
+
+/*
+ * The same in two steps, for one name and many domains. As policy_judge, each returns its cost: how
+ * many rules and globs it looked at.
+ */
+unsigned policy_find(const struct policy *policy, const char *name, bool connect,
+	struct policy_named *ret_named);
+unsigned policy_judge_named(const struct policy *policy, const struct policy_named *named,
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict);
 

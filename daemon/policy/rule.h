@@ -38,10 +38,35 @@ struct policy_rule {
 	struct policy_verdict verdict;
 };
 
+/*
+ * A glob on names, and the rules that have it. A name is looked up by each of its beginnings, so
+ * that only globs are tried whose text before the first wildcard fits. Rules and globs are named by
+ * their index + 1; 0 is none.
+ */
+struct policy_glob {
+	char text[NAME_SIZE];
+	bool connect;
+	unsigned prefix_len;		 /* up to the first wildcard */
+	uint32_t next_text, next_prefix; /* in the bucket */
+	uint32_t first_rule, last_rule;	 /* in the order of the rules, by policy->next_rule */
+};
+
+#define POLICY_BUCKETS 4096U
+
 struct policy {
+	uint64_t serial;	   /* no two policies of a process have the same */
 	struct policy_rule *rules; /* owned, array */
 	size_t n_rules, allocated;
 	STAILQ_HEAD(, policy_file) files; /* owned */
+	struct policy_glob *globs;	  /* owned, array */
+	uint32_t *next_rule;		  /* owned, array: the next rule with the same glob */
+	size_t n_globs;
+	uint64_t prefix_lens; /* a bit for each length that a glob's prefix has */
+	uint32_t by_text[POLICY_BUCKETS], by_prefix[POLICY_BUCKETS];
+	uint64_t same[POLICY_WORDS_MAX]; /* rules in which a WHO is `same` */
 };
+
+/* index.c. The arrays have room; the rule is the last one. */
+void policy_index_add(struct policy *policy, const struct policy_rule *rule);
 
 #endif

@@ -6,8 +6,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t uuid[16] = {1};
-	const struct policy_subject web = {"web", uuid, 1}, db = {"db", uuid, 2};
-	const struct policy_subject nobody = {NULL, NULL, POLICY_DOMID_UNKNOWN};
+	const struct policy_subject web = {.name = "web", .uuid = uuid, .domid = 1};
+	const struct policy_subject db = {.name = "db", .uuid = uuid, .domid = 2};
+	const struct policy_subject nobody = {.domid = POLICY_DOMID_UNKNOWN};
 	char error[POLICY_ERROR_SIZE] = "";
 	struct policy_verdict exact, absent, any;
 	struct policy *policy;

@@ -101,7 +101,7 @@ static void test_errors(void **state)
 	for (unsigned i = 0; i < POLICY_RULES_MAX; i++)
 		assert_int_equal(policy_parse(policy, "p", "deny listen * on any", 20, error), 0);
 	assert_int_equal(policy_parse(policy, "p", "deny listen * on any", 20, error), -E2BIG);
-	assert_string_equal(error, "p:1: more than 4096 rules");
+	assert_string_equal(error, "p:1: more than 16384 rules");
 	policy_free(policy);
 }
 
@@ -414,6 +414,110 @@ static void test_load_other_kinds(void **state)
 	assert_null(policy);
 }
 
+/* ---- the index and the memos, against one rule at a time ----------------------------------- */
+
+#define RANDOM_RULES 300U
+
+static unsigned random_state;
+
+static const char *one_of(const char *const *words, unsigned n)
+{
+	random_state = random_state * 1103515245U + 12345U;
+	return words[(random_state >> 16) % n];
+}
+
+#define ONE_OF(words) one_of(words, sizeof(words) / sizeof((words)[0]))
+
+static void random_rule(char *rule, size_t size)
+{
+	static const char *const actions[] = {"allow", "deny"};
+	static const char *const names[] = {"a", "ab", "abc", "abd", "b", "ab*", "a*", "*c", "*",
+		"a?c", "?", "??", "*b*", "abc*", "*d", "xyz", "a*c"};
+	static const char *const whos[] = {"any", "web", "db", "w*", "*b", "domid:1", "domid:2",
+		"uuid:11111111-1111-1111-1111-111111111111", "same", "nobody"};
+	const char *action = ONE_OF(actions), *name = ONE_OF(names), *from = ONE_OF(whos);
+	const char *to = ONE_OF(whos);
+
+	if (strcmp(to, "same") == 0 && strcmp(from, "same") == 0)
+		(void)snprintf(rule, size, "%s listen %s on any", action, name);
+	else
+		(void)snprintf(rule, size, "%s connect %s from %s to %s", action, name, from, to);
+}
+
+static struct policy *policy_of(const char *rule)
+{
+	char error[POLICY_ERROR_SIZE];
+	struct policy *policy;
+
+	assert_int_equal(policy_new(&policy), 0);
+	assert_int_equal(policy_parse(policy, "r", rule, strlen(rule), error), 0);
+	return policy;
+}
+
+/* The line of the first rule that decides by itself; 0: none does. */
+static unsigned decides(struct policy *const *rules, unsigned n, const char *name,
+	const struct policy_subject *from, const struct policy_subject *to, enum policy_mode mode)
+{
+	struct policy_verdict verdict;
+
+	for (unsigned i = 0; i < n; i++) {
+		(void)policy_judge(rules[i], name, from, to, mode, &verdict);
+		if (verdict.file)
+			return i + 1;
+	}
+	return 0;
+}
+
+static void test_index(void **state)
+{
+	static const char *const names[] = {"a", "ab", "abc", "abcd", "abd", "b", "c", "xyz", "zc"};
+	static const uint8_t uuids[2][16] = {{0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+						     0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11},
+		{0x22}};
+	static struct policy_known memos[2];
+	const struct policy_subject subjects[] = {
+		{.name = "web", .uuid = uuids[0], .domid = 1},
+		{.name = "db", .uuid = uuids[1], .domid = 2},
+		{.name = "web", .uuid = uuids[0], .domid = 1, .known = &memos[0]},
+		{.name = "db", .uuid = uuids[1], .domid = 2, .known = &memos[1]},
+		{.domid = POLICY_DOMID_UNKNOWN},
+		{.name = "db", .domid = POLICY_DOMID_UNKNOWN},
+	};
+	struct policy *whole, *rules[RANDOM_RULES];
+	char rule[128], error[POLICY_ERROR_SIZE];
+	struct policy_verdict verdict;
+
+	for (random_state = 1; random_state < 5; random_state += 1) {
+		unsigned seed = random_state;
+
+		assert_int_equal(policy_new(&whole), 0);
+		for (unsigned i = 0; i < RANDOM_RULES; i++) {
+			random_rule(rule, sizeof(rule) - 1);
+			rules[i] = policy_of(rule);
+			strcat(rule, "\n");
+			(void)snprintf(error, sizeof(error), "%u", i + 1);
+			assert_int_equal(policy_parse(whole, error, rule, strlen(rule), error), 0);
+		}
+		(void)policy_known_make(whole, &subjects[2]);
+		(void)policy_known_make(whole, &subjects[3]);
+		for (unsigned i = 0; i < 9U * 7 * 6 * 3; i++) {
+			const char *name = names[i % 9];
+			const struct policy_subject *from =
+				i / 9 % 7 < 4 ? &subjects[i / 9 % 7] : NULL;
+			const struct policy_subject *to = &subjects[i / 63 % 6];
+			enum policy_mode mode = (enum policy_mode)(i / 378);
+			unsigned line = decides(rules, RANDOM_RULES, name, from, to, mode);
+
+			(void)policy_judge(whole, name, from, to, mode, &verdict);
+			assert_int_equal(verdict.file ? atoi(verdict.file) : 0, line);
+		}
+		policy_free(whole);
+		for (unsigned i = 0; i < RANDOM_RULES; i++)
+			policy_free(rules[i]);
+		random_state = seed;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +527,7 @@ int main(void)
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_glob),
+		cmocka_unit_test(test_index),
 		cmocka_unit_test(test_load),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_unknown_name),

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Finds the rules that speak of a name without looking at all rules: a guest chooses the names that
+ * are looked up, and how often. Pure. A rule that policy_glob would match must never be missed.
+ * Only the administrator's texts are in the tables, so a guest cannot make their chains long.
+ */
+#include <string.h>
+
+#include "daemon/policy/rule.h"
+
+/* FNV-1a, a byte at a time: each beginning of a name has its hash on the way. */
+#define HASH_START 2166136261U
+
+static uint32_t hash_byte(uint32_t hash, char c)
+{
+	return (hash ^ (uint8_t)c) * 16777619U;
+}
+
+static uint32_t hash_text(const char *text, size_t len)
+{
+	uint32_t hash = HASH_START;
+
+	for (size_t i = 0; i < len; i++)
+		hash = hash_byte(hash, text[i]);
+	return hash;
+}
+
+static uint32_t glob_find(
+	const struct policy *policy, const struct policy_rule *rule, uint32_t hash)
+{
+	uint32_t number = policy->by_text[hash % POLICY_BUCKETS];
+
+	while (number) {
+		const struct policy_glob *glob = &policy->globs[number - 1];
+
+		if (glob->connect == rule->connect && strcmp(glob->text, rule->name) == 0)
+			break;
+		number = glob->next_text;
+	}
+	return number;
+}
+
+static uint32_t glob_new(struct policy *policy, const struct policy_rule *rule, uint32_t hash)
+{
+	struct policy_glob *glob = &policy->globs[policy->n_globs++];
+	uint32_t *by_text = &policy->by_text[hash % POLICY_BUCKETS], *by_prefix;
+	uint32_t number = (uint32_t)policy->n_globs;
+
+	*glob = (struct policy_glob){.connect = rule->connect};
+	memcpy(glob->text, rule->name, sizeof(glob->text));
+	glob->prefix_len = (unsigned)strcspn(glob->text, "*?");
+	policy->prefix_lens |= UINT64_C(1) << glob->prefix_len;
+	by_prefix = &policy->by_prefix[hash_text(glob->text, glob->prefix_len) % POLICY_BUCKETS];
+	glob->next_text = *by_text;
+	glob->next_prefix = *by_prefix;
+	*by_text = *by_prefix = number;
+	return number;
+}
+
+void policy_index_add(struct policy *policy, const struct policy_rule *rule)
+{
+	uint32_t hash = hash_text(rule->name, strlen(rule->name));
+	uint32_t number = glob_find(policy, rule, hash);
+	uint32_t rule_number = (uint32_t)policy->n_rules, index = rule_number - 1;
+	struct policy_glob *glob;
+
+	if (!number)
+		number = glob_new(policy, rule, hash);
+	glob = &policy->globs[number - 1];
+	policy->next_rule[index] = 0;
+	if (glob->last_rule)
+		policy->next_rule[glob->last_rule - 1] = rule_number;
+	else
+		glob->first_rule = rule_number;
+	glob->last_rule = rule_number;
+	if (rule->from.kind == WHO_SAME || rule->to.kind == WHO_SAME)
+		policy->same[index / 64] |= UINT64_C(1) << index % 64;
+}
+
+static unsigned glob_mark(
+	const struct policy *policy, const struct policy_glob *glob, struct policy_named *named)
+{
+	unsigned n = 0;
+
+	for (uint32_t rule = glob->first_rule; rule; rule = policy->next_rule[rule - 1]) {
+		named->bits[(rule - 1) / 64] |= UINT64_C(1) << (rule - 1) % 64;
+		n++;
+	}
+	/* A mark is a small part of what it takes to try a glob. */
+	return n / 16;
+}
+
+/* The globs whose text before the wildcard is the name's beginning of this length. */
+static unsigned bucket_find(const struct policy *policy, uint32_t hash, const char *name,
+	unsigned len, struct policy_named *named)
+{
+	uint32_t number = policy->by_prefix[hash % POLICY_BUCKETS];
+	unsigned cost = 1;
+
+	for (; number; cost++) {
+		const struct policy_glob *glob = &policy->globs[number - 1];
+
+		number = glob->next_prefix;
+		if (glob->connect != named->connect || glob->prefix_len != len ||
+			memcmp(glob->text, name, len) != 0)
+			continue;
+		if (policy_glob(glob->text + len, name + len))
+			cost += glob_mark(policy, glob, named);
+	}
+	return cost;
+}
+
+unsigned policy_find(
+	const struct policy *policy, const char *name, bool connect, struct policy_named *ret_named)
+{
+	uint32_t hash = HASH_START;
+	unsigned cost = 1;
+
+	ret_named->connect = connect;
+	memset(ret_named->bits, 0, (policy->n_rules + 63) / 64 * sizeof(ret_named->bits[0]));
+	/* A name has 63 characters at most, as a glob has. */
+	for (unsigned len = 0; len < NAME_SIZE; len++) {
+		if (policy->prefix_lens >> len & 1)
+			cost += bucket_find(policy, hash, name, len, ret_named);
+		if (!name[len])
+			break;
+		hash = hash_byte(hash, name[len]);
+	}
+	return cost;
+}
