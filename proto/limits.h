@@ -164,6 +164,16 @@
 #define LINK_MAKE_FAILURES    8U
 #define LINK_MAKE_DOUBLED_MAX 9U
 
+/*
+ * msgd's work, in units of about ten nanoseconds (daemon/broker/state.h). In a turn of its loop it
+ * reads applications' messages up to this cost, and does half as much of other work that was left,
+ * which is 0.2 ms: an application whose event comes meanwhile waits no longer, and 20 ms are far
+ * even if a unit takes a hundred times as long. A domain is served for a tenth of it before another
+ * one is looked at, which is some five messages, or one that costs more.
+ */
+#define TURN_COST	 10000U
+#define TURN_COST_DOMAIN 1000U
+
 /* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
 #define DOMAIN_LOG_BURST   100U
 #define DOMAIN_LOG_LINE_NS 100000000ULL

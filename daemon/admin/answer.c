@@ -18,6 +18,16 @@ static json_t *answer_reload(const struct admin_subject *subject)
 	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
 }
 
+static json_t *turns_json(const struct server *server)
+{
+	struct server_turns turns;
+
+	server_turns(server, &turns);
+	return json_pack("{s:I, s:I, s:I}", "count", (json_int_t)turns.n, "cpu_us",
+		(json_int_t)(turns.cpu_ns / 1000), "longest_cpu_us",
+		(json_int_t)(turns.longest_cpu_ns / 1000));
+}
+
 static json_t *answer_view(const struct admin_subject *subject, enum admin_op op)
 {
 	uint64_t now = server_clock_ns(subject->server);
@@ -32,6 +42,7 @@ static json_t *answer_view(const struct admin_subject *subject, enum admin_op op
 		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
 		(void)json_object_set_new(answer, "hv", json_string(subject->hv_spec));
 		(void)json_object_set_new(answer, "domid", json_integer(subject->domid));
+		(void)json_object_set_new(answer, "turns", turns_json(subject->server));
 		(void)json_object_set_new(answer, "uptime_s",
 			json_integer((json_int_t)((now - subject->start_ns) / 1000000000)));
 	}

@@ -19,25 +19,17 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
+#include "daemon/broker/rejudge.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-/*
- * Links and their channels that are settled in one turn of the loop. Some of them cost a look into
- * a hash table, some a message: a millisecond in all.
- */
-#define SETTLE_A_TURN 4096U
-
-/* The timer is for what comes first: a portion that is left, the end of waiting, the end of all. */
-static void announce_timer(struct broker *broker)
+void announce_timer(struct broker *broker)
 {
 	uint64_t at = 0;
 
 	if (!broker->ops)
 		return;
-	if (!TAILQ_EMPTY(&broker->due))
-		at = broker->now_ns;
-	else if (broker->recovering)
+	if (broker->recovering)
 		at = broker->hold_end_ns;
 	else if (broker->announcing)
 		at = broker->announce_end_ns;
@@ -62,8 +54,10 @@ void broker_recover(struct broker *broker, uint32_t n_records)
 /* All links on the list are looked at again. */
 static void links_due(struct broker *broker, struct broker_link_list *list)
 {
-	while (!TAILQ_EMPTY(list))
+	while (!TAILQ_EMPTY(list)) {
+		broker->cost++;
 		broker_link_wait(TAILQ_FIRST(list), &broker->due);
+	}
 }
 
 /* Lookups wait no longer. Applications that were found may still announce. */
@@ -74,8 +68,6 @@ static void recovery_end(struct broker *broker)
 	if (broker->n_awaited)
 		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
 			broker->n_awaited);
-	while (!TAILQ_EMPTY(&broker->held))
-		broker_request_set_state(TAILQ_FIRST(&broker->held), BROKER_REQUEST_RETRY, NULL);
 }
 
 static void announce_end(struct broker *broker)
@@ -94,7 +86,7 @@ void announce_tick(struct broker *broker)
 		recovery_end(broker);
 	if (broker->announcing && broker->now_ns >= broker->announce_end_ns)
 		announce_end(broker);
-	broker->timer_ns = UINT64_MAX; /* it has run: announce_settle sets it anew */
+	broker->timer_ns = UINT64_MAX; /* it has run: announce_timer sets it anew */
 }
 
 void recovery_one_less(struct broker *broker)
@@ -300,8 +292,6 @@ static int announce_channel_first(struct link_end *end, unsigned index,
 	return 0;
 }
 
-static bool broker_channel_judge(struct broker_channel *channel);
-
 /*
  * The other end has spoken before. If the two disagree, nobody can tell who lies: neither gets the
  * channel. Each end's later messages are held against its own words alone.
@@ -316,11 +306,9 @@ static void announce_channel_second(struct broker_channel *channel, unsigned ind
 		channel->refused = true;
 	else if (broker_channel_announce_charge(channel, process, listens) < 0)
 		channel->refused = true;
+	/* The listener's announcement counts for the name: policy protects the listener. */
 	else if (listens && broker_channel_rename(channel, !index, announce->name) < 0)
 		channel->refused = true;
-	/* The listener's announcement counts for the name: policy protects the listener. */
-	if (!channel->refused)
-		channel->denied = !broker_channel_judge(channel);
 }
 
 static int announce_channel_claim(struct link_end *end, unsigned index,
@@ -397,30 +385,6 @@ int announce_message(struct process *process, const struct control_message *mess
 	}
 }
 
-/* Whether policy permits the channel still. Both ends are known. */
-static bool broker_channel_judge(struct broker_channel *channel)
-{
-	struct broker_link *link = channel->link;
-	struct broker *broker = link->broker;
-	struct domain *caller = link->ends[channel->caller].process->domain;
-	const struct domain *holder = link->ends[!channel->caller].process->domain;
-	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
-	struct policy_verdict verdict;
-	char rule[128];
-
-	policy_judge(
-		broker->policy, broker_channel_name(channel), &from, &to, POLICY_EXACT, &verdict);
-	if (verdict.allow &&
-		(verdict.transport == TRANSPORT_ANY || verdict.transport == link->id.transport))
-		return true;
-	policy_verdict_rule(&verdict, rule, sizeof(rule));
-	domain_log(caller, LOG_NOTICE,
-		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
-		channel->number, (unsigned long long)link->id.uid, caller->info.name,
-		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);
-	return false;
-}
-
 /* Both ends have said all. A channel that one of them does not know, or not so, is no channel. */
 static void broker_channel_settle(struct broker_channel *channel)
 {
@@ -429,7 +393,7 @@ static void broker_channel_settle(struct broker_channel *channel)
 	bool both = channel->claims[0].made && channel->claims[1].made;
 	struct listener *listener;
 
-	if (!both || channel->refused || channel->denied) {
+	if (!both || channel->refused) {
 		broker_channel_gone(channel,
 			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U));
 		return;
@@ -444,35 +408,16 @@ static void broker_channel_settle(struct broker_channel *channel)
 		broker_channel_set_state(channel, BROKER_CHANNEL_CLOSING);
 }
 
-static void broker_link_judge(struct broker_link *link)
-{
-	struct broker_channel *channel, *next;
-	unsigned n = 0, n_left = 0;
-
-	HASH_ITER (hh, link->channels, channel, next) {
-		n++;
-		if (broker_channel_judge(channel))
-			n_left++;
-		else
-			broker_channel_gone(channel, 3);
-	}
-	if (n > 0 && n_left == 0)
-		broker_link_down(link, NULL, EACCES, "denied by policy");
-}
-
 static void broker_link_settle_channels(struct broker_link *link)
 {
 	struct broker_channel *channel, *next;
-	bool denied = false;
 
 	/* A number that either end knew is not given again before it is sure to be forgotten. */
 	link->last_channel = max_u32(link->ends[0].last_channel, link->ends[1].last_channel);
-	HASH_ITER (hh, link->channels, channel, next) {
-		denied |= channel->denied && !channel->refused;
+	link->broker->cost += COST_OBJECT * HASH_COUNT(link->channels);
+	HASH_ITER (hh, link->channels, channel, next)
 		broker_channel_settle(channel);
-	}
-	if (denied && !link->channels)
-		broker_link_down(link, NULL, EACCES, "denied by policy");
+	rejudge_link(link);
 }
 
 static void broker_link_settle(struct broker_link *link)
@@ -526,47 +471,13 @@ static void broker_link_decide(struct broker_link *link)
 		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
 }
 
-void announce_settle(struct broker *broker)
+bool announce_work(struct broker *broker)
 {
-	struct broker_link *link;
-	size_t cost = 0;
+	struct broker_link *link = TAILQ_FIRST(&broker->due);
 
-	while (cost < SETTLE_A_TURN && (link = TAILQ_FIRST(&broker->due))) {
-		cost += 1 + HASH_COUNT(link->channels);
-		broker_link_decide(link);
-	}
-	announce_timer(broker);
-}
-
-/* Channels that are not settled yet are told when they are. */
-static void announced_judge(struct broker_link *link)
-{
-	struct broker_channel *channel, *next;
-
-	HASH_ITER (hh, link->channels, channel, next) {
-		if (channel->claims[0].made && channel->claims[1].made && !channel->refused)
-			channel->denied = !broker_channel_judge(channel);
-	}
-}
-
-void announce_judge(struct broker *broker)
-{
-	struct listener *listener, *next_listener;
-	struct domain *domain, *next_domain;
-	struct broker_link *link, *next;
-
-	HASH_ITER (hh, broker->links, link, next) {
-		if (link->state == BROKER_LINK_UP)
-			broker_link_judge(link);
-	}
-	HASH_ITER (hh, broker->announced, link, next)
-		announced_judge(link);
-	HASH_ITER (hh, broker->domains, domain, next_domain) {
-		HASH_ITER (hh_name, domain->listeners, listener, next_listener) {
-			if (!listener_permitted(listener))
-				domain_log(domain, LOG_NOTICE,
-					"%s/%s: no longer permitted, and not found any more",
-					domain->info.name, listener->name);
-		}
-	}
+	if (!link)
+		return false;
+	broker->cost += COST_OBJECT;
+	broker_link_decide(link);
+	return true;
 }

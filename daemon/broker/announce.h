@@ -6,6 +6,8 @@
 #ifndef MSGD_DAEMON_BROKER_ANNOUNCE_H
 #define MSGD_DAEMON_BROKER_ANNOUNCE_H
 
+#include <stdbool.h>
+
 #include <stdint.h>
 
 struct broker;
@@ -15,13 +17,13 @@ struct process;
 
 int announce_message(struct process *process, const struct control_message *message);
 /*
- * Decides about announced links that are due, a bounded number; the timer is set for the rest. A
- * link is due when one of its ends has said all, when its absent end's domain has, and when the
- * time is over: so it is looked at a few times, however many others there are.
+ * Decides about one announced link that is due. False: none is. A link is due when one of its ends
+ * has said all, when its absent end's domain has, and when the time is over: so it is looked at a
+ * few times, however many others there are.
  */
-void announce_settle(struct broker *broker);
-/* Judges links, channels and names by the present policy. */
-void announce_judge(struct broker *broker);
+bool announce_work(struct broker *broker);
+/* Asks for the timer where the time to be told of has changed. */
+void announce_timer(struct broker *broker);
 /* The time asked for by ops->timer has come. */
 void announce_tick(struct broker *broker);
 /* A record found at start will not attach. */

@@ -10,6 +10,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
+#include "daemon/broker/rejudge.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
@@ -56,13 +57,25 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	broker->log.each =
 		(struct log_rate){.line_ns = DOMAIN_LOG_LINE_NS, .burst = DOMAIN_LOG_BURST};
 	broker->log.all = (struct log_rate){.line_ns = LOG_LINE_NS, .burst = LOG_BURST};
+	broker->generation = 1;
 	TAILQ_INIT(&broker->unsettled);
 	TAILQ_INIT(&broker->due);
-	TAILQ_INIT(&broker->held);
-	TAILQ_INIT(&broker->waiting);
-	TAILQ_INIT(&broker->retry);
+	TAILQ_INIT(&broker->working);
+	TAILQ_INIT(&broker->domains_by_known);
+	TAILQ_INIT(&broker->links_by_judgement);
+	TAILQ_INIT(&broker->names_by_judgement);
+	TAILQ_INIT(&broker->ending);
+	TAILQ_INIT(&broker->buried);
 	*ret_broker = broker;
 	return 0;
+}
+
+/* Frees an object of each kind that has ended, so that neither kind waits for the other. */
+static bool end_work(struct broker *broker)
+{
+	bool buried = broker_link_bury(broker);
+
+	return domain_end_work(broker) || buried;
 }
 
 void broker_free(struct broker *broker)
@@ -74,10 +87,11 @@ void broker_free(struct broker *broker)
 	/* Nobody is told: the rings keep their messages, and the next msgd goes on from there. */
 	broker->ops = NULL;
 	HASH_ITER (hh, broker->domains, domain, next)
-		domain_free(domain);
+		domain_end(domain);
+	while (end_work(broker))
+		;
 	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
-	assert(TAILQ_EMPTY(&broker->held) && TAILQ_EMPTY(&broker->waiting) &&
-		TAILQ_EMPTY(&broker->retry));
+	assert(TAILQ_EMPTY(&broker->working));
 	free(broker);
 }
 
@@ -94,6 +108,7 @@ void broker_log(struct broker *broker, int priority, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	broker->cost += COST_LINE;
 	if (broker->ops)
 		broker->ops->log(broker->arg, priority, text);
 }
@@ -107,31 +122,72 @@ void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
 	va_end(args);
 }
 
-void broker_settle(struct broker *broker)
+bool broker_work_left(const struct broker *broker)
 {
-	/* Settling links can release requests; requests never release links. */
-	announce_settle(broker);
-	broker_request_settle(broker);
+	return !TAILQ_EMPTY(&broker->due) || broker_request_work_left(broker) ||
+	       rejudge_work_left(broker) || !TAILQ_EMPTY(&broker->buried) ||
+	       !TAILQ_EMPTY(&broker->ending);
 }
 
-void broker_judge(struct broker *broker)
+bool broker_work(struct broker *broker, uint64_t cost)
 {
-	broker->rejudge = false;
-	announce_judge(broker);
-	while (!TAILQ_EMPTY(&broker->waiting))
-		broker_request_set_state(TAILQ_FIRST(&broker->waiting), BROKER_REQUEST_RETRY, NULL);
+	uint64_t end = broker->cost + cost;
+
+	while (broker_work_left(broker) && broker->cost < end) {
+		if (rejudge_known(broker))
+			continue;
+		(void)announce_work(broker);
+		(void)broker_request_work(broker);
+		(void)rejudge_work(broker);
+		(void)end_work(broker);
+		broker->cost++;
+	}
+	announce_timer(broker); /* the last application that is waited for may have ended */
+	return broker_work_left(broker);
+}
+
+void broker_settle(struct broker *broker)
+{
+	if (broker->work_later) {
+		announce_timer(broker);
+		return;
+	}
+	/* Settling links can release requests; requests never release links. */
+	while (announce_work(broker) || rejudge_work(broker))
+		;
+	(void)broker_work(broker, UINT64_MAX - broker->cost);
+}
+
+void broker_set_work_later(struct broker *broker)
+{
+	broker->work_later = true;
+}
+
+uint64_t broker_cost(const struct broker *broker)
+{
+	return broker->cost;
+}
+
+void broker_spend(struct broker *broker, uint64_t cost)
+{
+	broker->cost += cost;
 }
 
 void broker_set_policy(struct broker *broker, const struct policy *policy)
 {
 	broker->policy = policy;
-	broker_judge(broker);
+	rejudge_all(broker);
 	broker_settle(broker);
 }
 
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits)
 {
 	broker->limits = *limits;
+}
+
+uint32_t broker_limit(const struct broker *broker, enum quota quota)
+{
+	return broker->limits.quota[quota];
 }
 
 void broker_record_lost(struct broker *broker)
@@ -203,6 +259,7 @@ int broker_message(struct process *process, const struct control_message *messag
 	char reason[REASON_SIZE];
 	int r;
 
+	broker->cost += COST_MESSAGE;
 	/* Until HELLO, messages were meant for an earlier msgd: PROTOCOL.md 5.1. */
 	if (process->state == PROCESS_NEW && (decoded < 0 || message->type != CONTROL_HELLO ||
 						     message->hello.epoch != process->epoch))

@@ -111,10 +111,27 @@ void broker_free(struct broker *broker);
 /* The time of the events that follow, in nanoseconds, monotonic. */
 void broker_set_now(struct broker *broker, uint64_t now_ns);
 
-/* Judges waiting requests, channels and links again. */
+/*
+ * From now on, work without a bound that an event leaves waits for broker_work: requests that can
+ * go on, channels to be judged again or freed, processes of a domain that ended. Without this call
+ * each event does it all before it returns, as tests like it.
+ */
+void broker_set_work_later(struct broker *broker);
+/* Does work up to this cost and the last portion's. Domains take turns. True: there is more. */
+bool broker_work(struct broker *broker, uint64_t cost);
+bool broker_work_left(const struct broker *broker);
+/*
+ * The cost of all that the broker has done so far, in units of some ten nanoseconds. It is counted,
+ * not measured, so it is the same in each run. broker_spend adds what the caller did.
+ */
+uint64_t broker_cost(const struct broker *broker);
+void broker_spend(struct broker *broker, uint64_t cost);
+
+/* Judges waiting requests, channels, links and names again. The former policy is not used again. */
 void broker_set_policy(struct broker *broker, const struct policy *policy);
 /* New limits count for new charges; nothing is taken away. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
+uint32_t broker_limit(const struct broker *broker, enum quota quota);
 
 /* Whether the domain was in the last list of domains, and was alive. */
 bool broker_has_domain(struct broker *broker, uint16_t domid);

@@ -94,6 +94,7 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 		free(channel);
 		return -ENOMEM;
 	}
+	TAILQ_INSERT_HEAD(&link->by_judgement, channel, judgement_entry);
 	link->broker->n_channels++;
 	*ret_channel = channel;
 	return 0;
@@ -125,7 +126,9 @@ void broker_channel_free(struct broker_channel *channel)
 	tally_return(channel->tally);
 	charge_return(&channel->charge);
 	HASH_DELETE(hh, channel->link->channels, channel);
+	TAILQ_REMOVE(&channel->link->by_judgement, channel, judgement_entry);
 	channel->link->broker->n_channels--;
+	channel->link->broker->cost += COST_OBJECT;
 	free(channel);
 }
 
@@ -198,6 +201,10 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 		broker_channel_free(channel);
 		return r;
 	}
+	/* The verdict is by the facts of now. */
+	channel->generation = link->broker->generation;
+	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
+	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
 	broker_channel_offer(channel, listener);
 	broker_channel_send(channel, listener);
 	*ret_channel = channel;

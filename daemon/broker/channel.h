@@ -36,16 +36,18 @@ struct broker_channel {
 	bool accepted;	   /* the listener's end said ACCEPTED */
 	/*
 	 * While ANNOUNCED: each end's words, which are judged by themselves alone; whether the two
-	 * disagree; whether policy denies what they agree on; the listener's handle.
+	 * disagree; the listener's handle.
 	 */
 	struct channel_claim claims[2];
-	bool refused, denied;
+	bool refused;
 	enum broker_channel_state state;
 	uint32_t handle;
 	struct charge charge; /* the caller's domain; while only the listener's end is known, its */
 	struct tally *tally;  /* ref; it has the name */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
 	LIST_ENTRY(broker_channel) offered;
+	TAILQ_ENTRY(broker_channel) judgement_entry; /* link->by_judgement */
+	uint64_t generation;			     /* as the link's; 0: not judged */
 	uint64_t since_ns;
 };
 

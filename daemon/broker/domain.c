@@ -20,6 +20,8 @@
 #include "daemon/broker/outbox.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
+#include "daemon/broker/rejudge.h"
+#include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
 const char *quota_name(enum quota quota)
@@ -42,13 +44,17 @@ const char *quota_name(enum quota quota)
 
 uint32_t quota_bytes(enum quota quota)
 {
-	/* A channel may be the only one of its tally. Each end pays for all of its link. */
+	/*
+	 * A channel may be the only one of its tally, and a request of its waiters. Each end pays
+	 * for all of its link.
+	 */
 	static const uint32_t bytes[QUOTA_COUNT] = {
 		[QUOTA_PROCESSES] = sizeof(struct process) + ATTACH_BYTES,
 		[QUOTA_NAMES] = sizeof(struct listener) + 2 * OBJECT_OVERHEAD,
 		[QUOTA_CHANNELS] =
 			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
-		[QUOTA_REQUESTS] = sizeof(struct broker_request) + OBJECT_OVERHEAD,
+		[QUOTA_REQUESTS] = sizeof(struct broker_request) + sizeof(struct waiters) +
+				   ADDRESS_SIZE + 2 * OBJECT_OVERHEAD,
 		[QUOTA_ENDS] = sizeof(struct broker_link) + 2 * OBJECT_OVERHEAD,
 		[QUOTA_ANNOUNCED] =
 			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
@@ -64,6 +70,10 @@ uint64_t broker_bytes(const struct broker *broker)
 
 	for (domain = broker->domains; domain; domain = domain->hh.next)
 		sum += domain->bytes;
+	TAILQ_FOREACH (domain, &broker->ending, ending_entry) {
+		if (domain->ended)
+			sum += domain->bytes;
+	}
 	return sum;
 }
 
@@ -221,6 +231,7 @@ struct policy_subject domain_subject(const struct domain *domain)
 		.name = domain->name_known ? domain->info.name : NULL,
 		.uuid = domain->info.uuid,
 		.domid = domain->info.domid,
+		.known = domain->known,
 	};
 }
 
@@ -231,13 +242,26 @@ void domain_peer(const struct domain *domain, struct control_peer *ret_peer)
 	memcpy(ret_peer->domain, domain->info.name, sizeof(ret_peer->domain));
 }
 
-static int domain_new(struct broker *broker, const struct broker_domain_info *info)
+static void domain_free(struct domain *domain)
+{
+	if (!domain)
+		return;
+	free(domain->known);
+	free(domain);
+}
+
+static struct domain *domain_alloc(struct broker *broker, const struct broker_domain_info *info)
 {
 	struct domain *domain = calloc(1, sizeof(*domain));
 
-	if (!domain)
-		return -ENOMEM;
+	if (domain)
+		domain->known = calloc(1, sizeof(*domain->known));
+	if (!domain || !domain->known) {
+		domain_free(domain);
+		return NULL;
+	}
 	domain->broker = broker;
+	domain->serial = ++broker->next_serial;
 	domain->info = *info;
 	domain->name_known = info->name[0];
 	domain->seen = true;
@@ -246,19 +270,53 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	TAILQ_INIT(&domain->expected);
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
+	TAILQ_INIT(&domain->unheard);
+	TAILQ_INIT(&domain->awake);
+	TAILQ_INIT(&domain->retry);
+	return domain;
+}
+
+static int domain_new(struct broker *broker, const struct broker_domain_info *info)
+{
+	struct domain *domain = domain_alloc(broker, info);
+
+	if (!domain)
+		return -ENOMEM;
 	HASH_ADD(hh, broker->domains, info.domid, sizeof(domain->info.domid), domain);
-	if (hash_added(&domain->hh))
-		return 0;
-	free(domain);
-	return -ENOMEM;
+	if (!hash_added(&domain->hh)) {
+		domain_free(domain);
+		return -ENOMEM;
+	}
+	TAILQ_INSERT_HEAD(&broker->domains_by_known, domain, known_entry);
+	return 0;
 }
 
 static void domain_drop_all(struct domain *domain, const char *reason)
 {
-	struct process *process;
+	if (!domain->ending)
+		TAILQ_INSERT_TAIL(&domain->broker->ending, domain, ending_entry);
+	domain->ending = reason;
+}
 
-	while ((process = TAILQ_FIRST(&domain->processes)))
-		process_drop(process, reason);
+void domain_end(struct domain *domain)
+{
+	HASH_DELETE(hh, domain->broker->domains, domain);
+	TAILQ_REMOVE(&domain->broker->domains_by_known, domain, known_entry);
+	domain->ended = true;
+	domain_drop_all(domain, "its domain is gone");
+	announce_domain_gone(domain);
+	if (domain_is_quiesced(domain))
+		domain_report_changed(domain);
+}
+
+/* Channels of links that are gone may still be charged to it: broker_link_bury. */
+static bool domain_is_charged(const struct domain *domain)
+{
+	for (int i = 0; i < QUOTA_COUNT; i++) {
+		if (domain->used[i])
+			return true;
+	}
+	return domain->bytes > 0;
 }
 
 /* Nothing waits for an application of this domain any more, nor is paid for by it. */
@@ -271,8 +329,9 @@ static void domain_forget_pairs(struct domain *gone)
 		HASH_DELETE(hh, gone->pairs, pair);
 		free(pair);
 	}
+	gone->broker->cost += HASH_COUNT(gone->broker->domains);
 	HASH_ITER (hh, gone->broker->domains, domain, next_domain) {
-		pair = domain == gone ? NULL : domain_pair_find(domain, gone);
+		pair = domain_pair_find(domain, gone);
 		if (!pair)
 			continue;
 		assert(pair->outbox_bytes == 0);
@@ -281,25 +340,46 @@ static void domain_forget_pairs(struct domain *gone)
 	}
 }
 
-void domain_free(struct domain *domain)
+/* It has no process, and pays for nothing. */
+static void domain_ended(struct domain *domain)
 {
-	domain_drop_all(domain, "its domain is gone");
-	outbox_hand_over(domain);
-	announce_domain_gone(domain);
 	domain_forget_pairs(domain);
-	assert(domain->bytes == 0);
-	for (int i = 0; i < QUOTA_COUNT; i++)
-		assert(domain->used[i] == 0);
-	assert(!domain->listeners);
-	if (domain_is_quiesced(domain))
-		domain_report_changed(domain);
+	assert(!domain->listeners && TAILQ_EMPTY(&domain->expected));
 	domain_forget_quiesced(domain);
-	HASH_DELETE(hh, domain->broker->domains, domain);
+	domain_forget_work(domain);
 	if (domain->log.left_out)
 		broker_log_about(domain->broker, domain->info.domid, LOG_WARNING,
 			"%s(%u): %u lines about it were left out", domain->info.name,
 			domain->info.domid, domain->log.left_out);
-	free(domain);
+	domain_free(domain);
+}
+
+bool domain_end_work(struct broker *broker)
+{
+	struct domain *domain = TAILQ_FIRST(&broker->ending);
+	struct process *process = domain ? TAILQ_FIRST(&domain->processes) : NULL;
+
+	if (!domain)
+		return false;
+	if (process) {
+		broker->cost += COST_PROCESS;
+		process_drop(process, domain->ending);
+		return true;
+	}
+	if (domain->ended && outbox_hand_over(domain)) {
+		broker->cost += COST_OBJECT;
+		return true;
+	}
+	TAILQ_REMOVE(&broker->ending, domain, ending_entry);
+	if (!domain->ended) {
+		domain->ending = NULL;
+	} else if (domain_is_charged(domain)) {
+		assert(!TAILQ_EMPTY(&broker->buried));
+		TAILQ_INSERT_TAIL(&broker->ending, domain, ending_entry);
+	} else {
+		domain_ended(domain);
+	}
+	return true;
 }
 
 static bool domain_is(const struct domain *domain, const struct broker_domain_info *info)
@@ -308,24 +388,39 @@ static bool domain_is(const struct domain *domain, const struct broker_domain_in
 	       memcmp(domain->info.uuid, info->uuid, sizeof(info->uuid)) == 0;
 }
 
+/* Rules may name it that did not. rejudge_known makes its memo anew. */
+static void domain_forget_known(struct domain *domain)
+{
+	struct broker *broker = domain->broker;
+
+	policy_known_forget(domain->known);
+	domain->known_generation = 0;
+	TAILQ_REMOVE(&broker->domains_by_known, domain, known_entry);
+	TAILQ_INSERT_HEAD(&broker->domains_by_known, domain, known_entry);
+}
+
 /*
  * A name that cannot be read any more, as while a domain is destroyed, ends nothing that stands;
  * for what is asked anew it is unknown. The last name stays for people to see.
  */
 static void domain_set_info(struct domain *domain, const struct broker_domain_info *info)
 {
+	bool was_known = domain->name_known, renamed;
 	char name[DOMAIN_NAME_SIZE];
 
 	memcpy(name, domain->info.name, sizeof(name));
 	domain->info = *info;
 	domain->name_known = info->name[0];
-	if (!domain->name_known) {
+	renamed = domain->name_known && strcmp(name, info->name) != 0;
+	if (!domain->name_known)
 		memcpy(domain->info.name, name, sizeof(name));
-	} else if (strcmp(name, info->name) != 0) {
+	if (renamed)
 		domain_log(domain, LOG_NOTICE, "domain %u, '%s' until now, is called '%s'",
 			info->domid, name, info->name);
-		domain->broker->rejudge = true;
-	}
+	if (renamed || domain->name_known != was_known)
+		domain_forget_known(domain);
+	if (renamed || (domain->name_known && !was_known))
+		rejudge_all(domain->broker);
 }
 
 static void domain_update(struct broker *broker, const struct broker_domain_info *info)
@@ -333,7 +428,7 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	struct domain *domain = domain_find(broker, info->domid);
 
 	if (domain && !domain_is(domain, info)) {
-		domain_free(domain);
+		domain_end(domain);
 		domain = NULL;
 	}
 	if (!domain) {
@@ -361,9 +456,7 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
 		domain_update(broker, &infos[i]);
 	HASH_ITER (hh, broker->domains, domain, next) {
 		if (!domain->seen)
-			domain_free(domain);
+			domain_end(domain);
 	}
-	if (broker->rejudge)
-		broker_judge(broker);
 	broker_settle(broker);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Domains as the broker knows them, and their quotas. A domain owns its processes, and is freed
- * after the last charge on it came back. A charge lies in the object that it pays for. Only the
- * broker, admin/view.c and their tests include this header.
+ * after the last charge on it came back. When it ends, its processes are dropped one by one, by
+ * broker_work: they and their objects are as many as the guest liked. A charge lies in the object
+ * that it pays for. Only the broker, admin/view.c and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_DOMAIN_H
 #define MSGD_DAEMON_BROKER_DOMAIN_H
@@ -14,10 +15,13 @@
 #include "daemon/broker/hash.h"
 
 struct broker_link;
+struct broker_request;
 struct domain;
 struct outbox_message;
+struct waiters;
 
 TAILQ_HEAD(broker_link_list, broker_link);
+TAILQ_HEAD(broker_request_list, broker_request);
 
 /* malloc's head, and an object's part of its hash table's buckets. */
 #define OBJECT_OVERHEAD 32U
@@ -50,7 +54,7 @@ enum domain_quiesce {
 struct domain_pair {
 	UT_hash_handle hh;     /* domain->pairs, by target */
 	struct domain *domain; /* borrowed: the owner */
-	uint16_t target;       /* its domid */
+	uint64_t target;       /* its serial: its domid may be another domain's by now */
 	uint32_t outbox_bytes; /* of messages that it caused and that wait for applications there */
 	uint64_t links_due_ns; /* when the links made are paid for; see domain_pair_may_link */
 	uint32_t n_failed;     /* links whose making failed, since the last that was made */
@@ -59,6 +63,7 @@ struct domain_pair {
 struct domain {
 	UT_hash_handle hh;		/* broker->domains, by domid */
 	struct broker *broker;		/* borrowed */
+	uint64_t serial;		/* never used again */
 	struct broker_domain_info info; /* with the last name that could be read */
 	bool name_known;		/* it is that now */
 	uint32_t used[QUOTA_COUNT];
@@ -75,6 +80,19 @@ struct domain {
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
 	struct log_source log;
+	struct policy_known *known;	  /* owned */
+	TAILQ_ENTRY(domain) known_entry;  /* broker->domains_by_known, until it has ended */
+	uint64_t known_generation;	  /* in which the memo was looked at last */
+	TAILQ_ENTRY(domain) ending_entry; /* broker->ending */
+	const char *ending;		  /* static: why its processes are dropped; or NULL */
+	bool ended;			  /* it is in no table, and freed after its processes */
+	/* The rest is request.c's: what its processes wait for, and what is to be tried again. */
+	struct waiters *waiting;	      /* owned; by address */
+	TAILQ_HEAD(, waiters) unheard, awake; /* borrowed: of waiting; owned: of names that came */
+	struct broker_request_list retry;     /* borrowed: HELD or RETRY */
+	TAILQ_ENTRY(domain) work_entry;	      /* broker->working */
+	bool working;
+	int64_t credit; /* of work, in cost: see broker_request_work */
 };
 
 /* -EDQUOT; ret_reason, which may be NULL, then has a sentence. */
@@ -99,7 +117,10 @@ void domain_pair_link_failed(struct domain_pair *pair);
 void domain_pair_link_made(struct domain_pair *pair);
 
 struct domain *domain_find(struct broker *broker, uint16_t domid);
-void domain_free(struct domain *domain);
+/* The domain is not found any more. domain_end_work frees it. */
+void domain_end(struct domain *domain);
+/* Drops a process of a domain that ends, or frees one that has ended. False: no domain ends. */
+bool domain_end_work(struct broker *broker);
 bool domain_is_dead(const struct broker_domain_info *info);
 /*
  * Logs a line that a domain's applications caused: all such lines go through here or through

@@ -108,12 +108,10 @@ static void broker_link_end_detach(struct link_end *end)
 
 void broker_link_free(struct broker_link *link)
 {
-	struct broker_channel *channel, *next;
+	struct broker *broker = link->broker;
 
 	assert(TAILQ_EMPTY(&link->waiting));
 	broker_link_wait(link, NULL);
-	HASH_ITER (hh, link->channels, channel, next)
-		broker_channel_free(channel);
 	broker_link_end_detach(&link->ends[0]);
 	broker_link_end_detach(&link->ends[1]);
 	charge_return(&link->charge);
@@ -121,7 +119,26 @@ void broker_link_free(struct broker_link *link)
 		HASH_DELETE(hh_pair, link->broker->pairs, link);
 	if (link->table)
 		HASH_DELETE(hh, *link->table, link);
+	TAILQ_REMOVE(&broker->links_by_judgement, link, judgement_entry);
+	broker->cost += COST_OBJECT;
+	if (link->channels)
+		TAILQ_INSERT_TAIL(&broker->buried, link, judgement_entry);
+	else
+		free(link);
+}
+
+bool broker_link_bury(struct broker *broker)
+{
+	struct broker_link *link = TAILQ_FIRST(&broker->buried);
+
+	if (!link)
+		return false;
+	broker_channel_free(link->channels);
+	if (link->channels)
+		return true;
+	TAILQ_REMOVE(&broker->buried, link, judgement_entry);
 	free(link);
+	return true;
 }
 
 /* For the price of the next link between the two domains. */
@@ -228,6 +245,9 @@ struct broker_link *broker_link_alloc(
 	link->since_ns = broker->now_ns;
 	link->ends[0].link = link->ends[1].link = link;
 	TAILQ_INIT(&link->waiting);
+	TAILQ_INIT(&link->by_judgement);
+	link->generation = broker->generation;
+	TAILQ_INSERT_TAIL(&broker->links_by_judgement, link, judgement_entry);
 	(void)snprintf(link->why, sizeof(link->why), "%s", why);
 	return link;
 }

@@ -63,15 +63,19 @@ struct broker_link {
 	uint64_t since_ns;
 	uint32_t last_channel;
 	bool channels_wrapped;
-	struct broker_channel *channels;    /* owned; by number */
-	struct broker_request_list waiting; /* borrowed: requests in BROKER_REQUEST_LINK */
-	char why[REASON_SIZE];		    /* why this transport */
+	struct broker_channel *channels; /* owned; by number */
+	TAILQ_HEAD(, broker_channel) by_judgement;
+	TAILQ_ENTRY(broker_link) judgement_entry; /* broker->links_by_judgement */
+	uint64_t generation;			  /* as listener->generation; see rejudge.c */
+	bool denied;				  /* a channel was, since then */
+	struct broker_request_list waiting;	  /* borrowed: requests in BROKER_REQUEST_LINK */
+	char why[REASON_SIZE];			  /* why this transport */
 };
 
 /*
  * Makes an object with no ends yet, in no table. NULL: out of memory. broker_link_add puts it into
  * the broker's table under its id (-ENOMEM). broker_link_free takes it out of every table that it
- * is in, and tells nobody.
+ * is in, and tells nobody. Its channels, of which there may be many, are freed by broker_work.
  */
 struct broker_link *broker_link_alloc(
 	struct broker *broker, enum broker_link_state state, const char *why);
@@ -81,6 +85,8 @@ int broker_link_settled(struct broker_link *link);
 /* Takes it off the list on which it waits to be settled, and puts it on another, or on none. */
 void broker_link_wait(struct broker_link *link, struct broker_link_list *list);
 void broker_link_free(struct broker_link *link);
+/* Frees a channel of a link that is gone, or the link after its last one. False: there is none. */
+bool broker_link_bury(struct broker *broker);
 struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
 /* -EDQUOT with a reason; -ENOMEM. */
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,

@@ -24,14 +24,38 @@ struct listener *listener_find(struct domain *domain, const char *name)
 	return listener;
 }
 
-bool listener_permitted(const struct listener *listener)
+static bool holder_permitted(const struct process *process, const char *name)
 {
-	struct policy_subject holder = domain_subject(listener->process->domain);
+	struct broker *broker = process->broker;
+	struct policy_subject holder = domain_subject(process->domain);
 	struct policy_verdict verdict;
 
-	policy_judge(listener->process->broker->policy, listener->name, NULL, &holder, POLICY_EXACT,
-		&verdict);
+	broker->cost += policy_judge(broker->policy, name, NULL, &holder, POLICY_EXACT, &verdict);
 	return verdict.allow;
+}
+
+bool listener_permitted(const struct listener *listener)
+{
+	const struct process *process = listener->process;
+
+	/* The loss of a name begins no generation: it ends nothing that stands. */
+	if (process->domain->name_known && listener->generation == process->broker->generation)
+		return listener->permitted;
+	return holder_permitted(listener->process, listener->name);
+}
+
+void listener_judge(struct listener *listener)
+{
+	struct domain *domain = listener->process->domain;
+	struct broker *broker = domain->broker;
+
+	listener->permitted = holder_permitted(listener->process, listener->name);
+	listener->generation = broker->generation;
+	TAILQ_REMOVE(&broker->names_by_judgement, listener, judgement_entry);
+	TAILQ_INSERT_TAIL(&broker->names_by_judgement, listener, judgement_entry);
+	if (!listener->permitted)
+		domain_log(domain, LOG_NOTICE, "%s/%s: no longer permitted, and not found any more",
+			domain->info.name, listener->name);
 }
 
 /* 0, or a negative errno for the answer, with its reason. */
@@ -45,7 +69,8 @@ static int listen_check(
 		reason_set(ret_reason, "not a valid name");
 		return -EINVAL;
 	}
-	policy_judge(process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, &verdict);
+	process->broker->cost += policy_judge(
+		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, &verdict);
 	process_log_verdict(process, &verdict, "listens as", listen->name);
 	if (!verdict.allow) {
 		reason_set(ret_reason, "denied by policy");
@@ -95,7 +120,11 @@ static int listener_create(
 		free(listener);
 		return -ENOMEM;
 	}
-	broker_request_name_appeared(process->broker, listener->name);
+	/* listen_check has just judged it. */
+	listener->permitted = true;
+	listener->generation = process->broker->generation;
+	TAILQ_INSERT_TAIL(&process->broker->names_by_judgement, listener, judgement_entry);
+	broker_request_name_appeared(process->domain, listener->name);
 	return 0;
 }
 
@@ -137,24 +166,12 @@ void listener_free(struct listener *listener)
 		LIST_REMOVE(channel, offered);
 		channel->listener = NULL;
 	}
+	listener->process->broker->cost += COST_OBJECT;
+	TAILQ_REMOVE(&listener->process->broker->names_by_judgement, listener, judgement_entry);
 	HASH_DELETE(hh_name, listener->process->domain->listeners, listener);
 	HASH_DELETE(hh, listener->process->listeners, listener);
 	charge_return(&listener->charge);
 	free(listener);
-}
-
-/* UNLISTEN also ends a LISTEN that still waits; it would come to life later. */
-static bool listen_unhold(struct process *process, uint32_t handle)
-{
-	struct broker_request *request, *next;
-
-	HASH_ITER (hh, process->requests, request, next) {
-		if (!request->is_listen || request->listen.listener != handle)
-			continue;
-		broker_request_finish(request, ECANCELED, "unlistened");
-		return true;
-	}
-	return false;
 }
 
 static int listener_unlisten(struct process *process, uint32_t request, uint32_t handle)
@@ -163,7 +180,8 @@ static int listener_unlisten(struct process *process, uint32_t request, uint32_t
 
 	HASH_FIND(hh, process->listeners, &handle, sizeof(handle), listener);
 	if (!listener) {
-		bool held = listen_unhold(process, handle);
+		/* Else a LISTEN that still waits would come to life later. */
+		bool held = broker_request_unhold_listen(process, handle);
 
 		process_status(
 			process, request, held ? 0 : ENOENT, held ? NULL : "no such listener");

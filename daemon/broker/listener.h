@@ -20,7 +20,10 @@ struct listener {
 	uint32_t backlog;
 	uint32_t n_offered;
 	uint64_t since_ns;
-	LIST_HEAD(, broker_channel) offered; /* borrowed: channels in state OFFERED */
+	TAILQ_ENTRY(listener) judgement_entry; /* broker->names_by_judgement */
+	uint64_t generation;		       /* of the facts by which it was judged last */
+	bool permitted;			       /* by those */
+	LIST_HEAD(, broker_channel) offered;   /* borrowed: channels in state OFFERED */
 	char name[NAME_SIZE];
 };
 
@@ -29,5 +32,7 @@ int listener_new(struct process *process, uint32_t request, const struct control
 void listener_free(struct listener *listener);
 struct listener *listener_find(struct domain *domain, const char *name);
 bool listener_permitted(const struct listener *listener);
+/* Judges the name anew, and says so if it is not permitted any more. */
+void listener_judge(struct listener *listener);
 
 #endif

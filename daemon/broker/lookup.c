@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/number.h"
+#include "base/uuid.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
@@ -35,6 +36,35 @@ static int domain_address_parse(const char *text, struct domain_address *address
 		return uuid_parse(text + 5, address->uuid);
 	}
 	address->fact.name = text;
+	return 0;
+}
+
+void lookup_canonical_uuid(const uint8_t uuid[16], char ret_domain[DOMAIN_NAME_SIZE])
+{
+	char text[37];
+
+	uuid_to_text(uuid, text);
+	(void)snprintf(ret_domain, DOMAIN_NAME_SIZE, "uuid:%s", text);
+}
+
+void lookup_canonical_domid(uint32_t domid, char ret_domain[DOMAIN_NAME_SIZE])
+{
+	(void)snprintf(ret_domain, DOMAIN_NAME_SIZE, "domid:%u", domid);
+}
+
+int lookup_canonical(const char *domain, char ret_domain[DOMAIN_NAME_SIZE])
+{
+	struct domain_address address;
+	int r = domain_address_parse(domain, &address);
+
+	if (r < 0)
+		return r;
+	if (address.fact.name)
+		(void)snprintf(ret_domain, DOMAIN_NAME_SIZE, "%s", domain);
+	else if (address.fact.uuid)
+		lookup_canonical_uuid(address.uuid, ret_domain);
+	else
+		lookup_canonical_domid(address.fact.domid, ret_domain);
 	return 0;
 }
 
@@ -70,14 +100,24 @@ int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_do
 	return 0;
 }
 
-static struct policy_verdict judge(
-	const struct lookup *lookup, const struct policy_subject *target, enum policy_mode mode)
+static struct policy_verdict judge(const struct lookup *lookup, const struct policy_named *named,
+	const struct policy_subject *target, enum policy_mode mode)
 {
+	struct broker *broker = lookup->caller->broker;
 	struct policy_subject caller = domain_subject(lookup->caller->domain);
 	struct policy_verdict verdict;
 
-	policy_judge(lookup->caller->broker->policy, lookup->name, &caller, target, mode, &verdict);
+	broker->cost += policy_judge_named(broker->policy, named, &caller, target, mode, &verdict);
 	return verdict;
+}
+
+/* The rules that speak of the name; each domain is judged by them. */
+static void lookup_rules(const struct lookup *lookup, struct policy_named *ret_named)
+{
+	struct broker *broker = lookup->caller->broker;
+
+	broker->cost += policy_find(broker->policy, lookup->name, true, ret_named);
+	broker->cost += HASH_COUNT(broker->domains); /* each is looked at */
 }
 
 static int refused(struct lookup *lookup)
@@ -91,6 +131,7 @@ static int lookup_domain(struct lookup *lookup)
 	struct broker *broker = lookup->caller->broker;
 	struct domain *domain, *next, *target = NULL;
 	struct domain_address address;
+	struct policy_named named;
 	unsigned n = 0;
 	int r = domain_address_parse(lookup->domain, &address);
 
@@ -98,6 +139,7 @@ static int lookup_domain(struct lookup *lookup)
 		reason_set(lookup->reason, "not a valid address");
 		return r;
 	}
+	lookup_rules(lookup, &named);
 	HASH_ITER (hh, broker->domains, domain, next) {
 		struct policy_subject subject = domain_subject(domain);
 		struct policy_verdict verdict;
@@ -105,7 +147,7 @@ static int lookup_domain(struct lookup *lookup)
 		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
 			continue;
 		n++;
-		verdict = judge(lookup, &subject, POLICY_EXACT);
+		verdict = judge(lookup, &named, &subject, POLICY_EXACT);
 		if (verdict.allow)
 			target = domain;
 		if (verdict.allow || !target)
@@ -113,7 +155,7 @@ static int lookup_domain(struct lookup *lookup)
 	}
 	/* The domain is not there. Would policy permit the connect, as far as can be told? */
 	if (n == 0)
-		lookup->verdict = judge(lookup, &address.fact, POLICY_ABSENT);
+		lookup->verdict = judge(lookup, &named, &address.fact, POLICY_ABSENT);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	if (n == 0) {
@@ -138,18 +180,25 @@ static int lookup_any(struct lookup *lookup)
 {
 	struct policy_subject nobody = {.domid = POLICY_DOMID_UNKNOWN};
 	struct domain *domain, *next;
+	struct policy_named named;
+	size_t len = strlen(lookup->name);
+	unsigned hash;
 
-	lookup->verdict = judge(lookup, &nobody, POLICY_ANY);
+	lookup_rules(lookup, &named);
+	lookup->verdict = judge(lookup, &named, &nobody, POLICY_ANY);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
+	HASH_VALUE(lookup->name, len, hash); /* once for all domains */
 	HASH_ITER (hh, lookup->caller->broker->domains, domain, next) {
-		struct listener *listener = listener_find(domain, lookup->name);
+		struct listener *listener;
 		struct policy_subject subject = domain_subject(domain);
 		struct policy_verdict verdict;
 
+		HASH_FIND_BYHASHVALUE(
+			hh_name, domain->listeners, lookup->name, len, hash, listener);
 		if (!listener || !listener_permitted(listener))
 			continue;
-		verdict = judge(lookup, &subject, POLICY_EXACT);
+		verdict = judge(lookup, &named, &subject, POLICY_EXACT);
 		if (!verdict.allow)
 			continue;
 		if (lookup->listener) {

@@ -29,4 +29,12 @@ struct lookup {
  */
 int lookup_address(struct lookup *lookup);
 
+/*
+ * A DOMAIN of an address in the one form of its kind, which two texts have if they name a domain by
+ * the same fact. -EINVAL: it is none.
+ */
+int lookup_canonical(const char *domain, char ret_domain[DOMAIN_NAME_SIZE]);
+void lookup_canonical_uuid(const uint8_t uuid[16], char ret_domain[DOMAIN_NAME_SIZE]);
+void lookup_canonical_domid(uint32_t domid, char ret_domain[DOMAIN_NAME_SIZE]);
+
 #endif

@@ -54,6 +54,7 @@ static void outbox_repay(struct outbox_message *out)
 static void outbox_message_free(struct outbox_message *out)
 {
 	outbox_repay(out);
+	out->process->broker->cost += COST_OBJECT;
 	if (out->end)
 		out->end->unsent = NULL;
 	TAILQ_REMOVE(&out->process->outbox, out, entry);
@@ -98,6 +99,7 @@ void outbox_send(struct process *process, struct domain *payer,
 
 	if (process->state == PROCESS_GONE || !broker->ops)
 		return;
+	broker->cost += COST_MESSAGE;
 	if (TAILQ_EMPTY(&process->outbox) && outbox_try(process, message))
 		return;
 	if (outbox_add(process, payer, message, first) < 0)
@@ -116,6 +118,7 @@ void broker_flush(struct process *process)
 		memcpy(&message, &out->message, out->size);
 		if (!outbox_try(process, &message))
 			return;
+		process->broker->cost += COST_MESSAGE;
 		outbox_message_free(out);
 	}
 }
@@ -134,15 +137,16 @@ bool outbox_unsend(struct link_end *end)
 	return true;
 }
 
-void outbox_hand_over(struct domain *domain)
+bool outbox_hand_over(struct domain *domain)
 {
-	struct outbox_message *out;
+	struct outbox_message *out = LIST_FIRST(&domain->paid);
 
-	while ((out = LIST_FIRST(&domain->paid))) {
-		assert(out->process->domain != domain);
-		outbox_repay(out);
-		outbox_pay(out, &out->process->domain->own);
-	}
+	if (!out)
+		return false;
+	assert(out->process->domain != domain);
+	outbox_repay(out);
+	outbox_pay(out, &out->process->domain->own);
+	return true;
 }
 
 /*

@@ -37,8 +37,11 @@ void outbox_send(struct process *process, struct domain *payer,
 void outbox_clear(struct process *process);
 /* True: the message that tells of the end had not been sent, and will not be. */
 bool outbox_unsend(struct link_end *end);
-/* The domain is gone: each receiver pays for what the domain left in its outbox. */
-void outbox_hand_over(struct domain *domain);
+/*
+ * The domain is gone, and so are its processes: the receiver pays for a message that the domain
+ * left in its outbox. False: there is none.
+ */
+bool outbox_hand_over(struct domain *domain);
 /* Whether so much of this domain's waits for the process that it may not add to that. */
 bool outbox_congested(const struct process *process, struct domain *by);
 

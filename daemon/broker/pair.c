@@ -17,7 +17,7 @@ struct domain_pair *domain_pair_find(struct domain *domain, const struct domain 
 
 	if (domain == target)
 		return &domain->own;
-	HASH_FIND(hh, domain->pairs, &target->info.domid, sizeof(target->info.domid), pair);
+	HASH_FIND(hh, domain->pairs, &target->serial, sizeof(target->serial), pair);
 	return pair;
 }
 
@@ -31,7 +31,7 @@ struct domain_pair *domain_pair_get(struct domain *domain, const struct domain *
 	if (!pair)
 		return NULL;
 	pair->domain = domain;
-	pair->target = target->info.domid;
+	pair->target = target->serial;
 	HASH_ADD(hh, domain->pairs, target, sizeof(pair->target), pair);
 	if (hash_added(&pair->hh))
 		return pair;

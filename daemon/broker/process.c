@@ -204,6 +204,7 @@ int process_hello(struct process *process, const struct control_message *message
 	const struct control_hello *hello = &message->hello;
 	struct control_message welcome = {.type = CONTROL_WELCOME, .request = message->request};
 	uint16_t version = (uint16_t)min_u32(hello->version_max, CONTROL_VERSION);
+	char reason[REASON_SIZE];
 
 	if (process->state != PROCESS_NEW || message->request == 0)
 		return -EPROTO;
@@ -219,9 +220,8 @@ int process_hello(struct process *process, const struct control_message *message
 		process_quiesce(process);
 		return 0;
 	}
-	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, NULL) < 0) {
-		process_status(process, message->request, EDQUOT,
-			"its domain has as many applications as it may");
+	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
+		process_status(process, message->request, EDQUOT, reason);
 		process_not_awaited(process);
 		return 0;
 	}

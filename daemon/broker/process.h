@@ -39,11 +39,12 @@ struct process {
 	char comm[16];
 	uint32_t last_end;
 	bool ends_wrapped;
-	struct outbox outbox;		 /* owned: messages that its ring has no room for */
-	uint32_t own_bytes;		 /* of those, paid for by its own domain */
-	struct link_end *ends;		 /* borrowed: in their links; by number */
-	struct listener *listeners;	 /* owned; by handle */
-	struct broker_request *requests; /* owned; by id */
+	struct outbox outbox;		     /* owned: messages that its ring has no room for */
+	uint32_t own_bytes;		     /* of those, paid for by its own domain */
+	struct link_end *ends;		     /* borrowed: in their links; by number */
+	struct listener *listeners;	     /* owned; by handle */
+	struct broker_request *requests;     /* owned; by id */
+	struct broker_request *held_listens; /* borrowed: the held LISTENs of them; by handle */
 };
 
 void process_set_state(struct process *process, enum process_state state);

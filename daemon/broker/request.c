@@ -2,8 +2,12 @@
 /*
  * CONNECT from its arrival to its answer (PROTOCOL.md 5.3), and LISTENs that wait for the end of
  * recovery. A request that must wait is an object on one list, by its state. A change that may let
- * it go on puts it on the retry list, and it is judged anew from the start: the facts may have
- * changed since it came.
+ * it go on puts it on its domain's list of those to be tried again, and it is judged anew from the
+ * start: the facts may have changed since it came.
+ *
+ * A change must never look at each request that waits: a guest causes changes as often as it likes,
+ * and others wait. Requests that wait for a name are found by its domain and name. The domains that
+ * have something to try take turns, so that no domain's requests stand behind another's.
  */
 #include "daemon/broker/request.h"
 
@@ -22,28 +26,177 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
+/* ---- the domains that have something to try -------------------------------------------------- */
+
+static void domain_has_work(struct domain *domain)
+{
+	if (domain->working)
+		return;
+	domain->working = true;
+	TAILQ_INSERT_TAIL(&domain->broker->working, domain, work_entry);
+}
+
+static void domain_has_no_work(struct domain *domain)
+{
+	if (!domain->working)
+		return;
+	domain->working = false;
+	TAILQ_REMOVE(&domain->broker->working, domain, work_entry);
+}
+
+void domain_forget_work(struct domain *domain)
+{
+	assert(!domain->waiting && TAILQ_EMPTY(&domain->retry) && TAILQ_EMPTY(&domain->awake));
+	domain_has_no_work(domain);
+}
+
+/* ---- waiting for a name ---------------------------------------------------------------------- */
+
+#define WAITERS_KEY_SIZE ADDRESS_SIZE
+
+/* "DOMAIN/NAME" with DOMAIN in one form (lookup_canonical), or "/NAME": of any domain. */
+static void waiters_key(char ret_key[WAITERS_KEY_SIZE], const char *domain, const char *name)
+{
+	/* Both were checked: they fit. */
+	(void)snprintf(ret_key, WAITERS_KEY_SIZE, "%s/%s", domain, name);
+}
+
+static struct waiters *waiters_new(struct domain *domain, const char *key)
+{
+	struct waiters *waiters = calloc(1, sizeof(*waiters) + strlen(key) + 1);
+
+	if (!waiters)
+		return NULL;
+	waiters->domain = domain;
+	waiters->generation = domain->broker->generation;
+	strcpy(waiters->key, key);
+	TAILQ_INIT(&waiters->requests);
+	HASH_ADD_KEYPTR(hh, domain->waiting, waiters->key, strlen(key), waiters);
+	if (!hash_added(&waiters->hh)) {
+		free(waiters);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&domain->unheard, waiters, entry);
+	return waiters;
+}
+
+/* A name has come, or a fact has changed. CONNECTs that wait from now on are other waiters. */
+static void waiters_awake(struct waiters *waiters)
+{
+	struct domain *domain = waiters->domain;
+
+	HASH_DELETE(hh, domain->waiting, waiters);
+	TAILQ_REMOVE(&domain->unheard, waiters, entry);
+	waiters->awake = true;
+	TAILQ_INSERT_TAIL(&domain->awake, waiters, entry);
+	domain_has_work(domain);
+}
+
+/* The request is off the list; the last one ends the waiters. */
+static void waiters_leave(struct broker_request *request)
+{
+	struct waiters *waiters = request->waiters;
+	struct domain *domain = waiters->domain;
+
+	request->waiters = NULL;
+	if (!TAILQ_EMPTY(&waiters->requests))
+		return;
+	if (waiters->awake) {
+		TAILQ_REMOVE(&domain->awake, waiters, entry);
+	} else {
+		HASH_DELETE(hh, domain->waiting, waiters);
+		TAILQ_REMOVE(&domain->unheard, waiters, entry);
+	}
+	free(waiters);
+}
+
+/* The request waits for its name, or is answered: no memory. */
+static void broker_request_wait(struct broker_request *request)
+{
+	struct domain *domain = request->process->domain;
+	char target[DOMAIN_NAME_SIZE] = "", key[WAITERS_KEY_SIZE];
+
+	if (request->domain[0])
+		(void)lookup_canonical(request->domain, target); /* it was looked up */
+	waiters_key(key, target, request->name);
+	HASH_FIND_STR(domain->waiting, key, request->waiters);
+	if (!request->waiters)
+		request->waiters = waiters_new(domain, key);
+	if (request->waiters)
+		broker_request_set_state(request, BROKER_REQUEST_NAME, NULL);
+	else
+		broker_request_finish(request, ENOMEM, NULL);
+}
+
+/* The waiters of every domain for this address. */
+static void address_appeared(struct broker *broker, const char *target, const char *name)
+{
+	char key[WAITERS_KEY_SIZE];
+	struct domain *domain, *next;
+	unsigned hash;
+	size_t len;
+
+	waiters_key(key, target, name);
+	len = strlen(key);
+	HASH_VALUE(key, len, hash); /* once for all domains */
+	broker->cost += HASH_COUNT(broker->domains);
+	HASH_ITER (hh, broker->domains, domain, next) {
+		struct waiters *waiters;
+
+		HASH_FIND_BYHASHVALUE(hh, domain->waiting, key, len, hash, waiters);
+		if (waiters)
+			waiters_awake(waiters);
+	}
+}
+
+void broker_request_name_appeared(struct domain *domain, const char *name)
+{
+	struct broker *broker = domain->broker;
+	char target[DOMAIN_NAME_SIZE];
+
+	address_appeared(broker, "", name);
+	address_appeared(broker, domain->info.name, name);
+	lookup_canonical_domid(domain->info.domid, target);
+	address_appeared(broker, target, name);
+	lookup_canonical_uuid(domain->info.uuid, target);
+	address_appeared(broker, target, name);
+}
+
+void broker_request_all_awake(struct broker *broker)
+{
+	struct domain *domain, *next;
+
+	/* Their generation is over: domain_next_request finds them. */
+	HASH_ITER (hh, broker->domains, domain, next) {
+		if (!TAILQ_EMPTY(&domain->unheard))
+			domain_has_work(domain);
+	}
+}
+
+/* ---- the request ----------------------------------------------------------------------------- */
+
 void broker_request_set_state(
 	struct broker_request *request, enum broker_request_state state, struct broker_link *link)
 {
 	enum {
 		RETRY = ENUM_BIT(BROKER_REQUEST_RETRY),
+		TRIED = ENUM_BIT(BROKER_REQUEST_NAME) | ENUM_BIT(BROKER_REQUEST_LINK),
 		DONE = ENUM_BIT(BROKER_REQUEST_DONE),
 	};
 	static const unsigned moves[] = {
-		[BROKER_REQUEST_NEW] = ENUM_BIT(BROKER_REQUEST_HELD) | RETRY | DONE,
-		[BROKER_REQUEST_HELD] = RETRY | DONE,
+		[BROKER_REQUEST_NEW] = ENUM_BIT(BROKER_REQUEST_HELD) | TRIED | DONE,
+		[BROKER_REQUEST_HELD] = TRIED | DONE,
 		[BROKER_REQUEST_NAME] = RETRY | DONE,
 		[BROKER_REQUEST_LINK] = RETRY | DONE,
-		[BROKER_REQUEST_RETRY] =
-			ENUM_BIT(BROKER_REQUEST_NAME) | ENUM_BIT(BROKER_REQUEST_LINK) | DONE,
+		[BROKER_REQUEST_RETRY] = TRIED | DONE,
 		[BROKER_REQUEST_DONE] = 0,
 	};
-	struct broker *broker = request->process->broker;
+	struct domain *domain = request->process->domain;
 	struct broker_request_list *const lists[] = {
-		[BROKER_REQUEST_HELD] = &broker->held,
-		[BROKER_REQUEST_NAME] = &broker->waiting,
+		[BROKER_REQUEST_HELD] = &domain->retry,
+		[BROKER_REQUEST_NAME] = request->waiters ? &request->waiters->requests : NULL,
 		[BROKER_REQUEST_LINK] = link ? &link->waiting : NULL,
-		[BROKER_REQUEST_RETRY] = &broker->retry,
+		[BROKER_REQUEST_RETRY] = &domain->retry,
 		[BROKER_REQUEST_DONE] = NULL,
 	};
 
@@ -51,17 +204,24 @@ void broker_request_set_state(
 	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
+	if (request->state == BROKER_REQUEST_NAME)
+		waiters_leave(request);
 	request->state = state;
 	request->list = lists[state];
 	if (request->list)
 		TAILQ_INSERT_TAIL(request->list, request, entry);
+	if (request->list == &domain->retry)
+		domain_has_work(domain);
 }
 
 void broker_request_free(struct broker_request *request)
 {
 	broker_request_set_state(request, BROKER_REQUEST_DONE, NULL);
 	HASH_DELETE(hh, request->process->requests, request);
+	if (request->is_listen)
+		HASH_DELETE(hh_listen, request->process->held_listens, request);
 	charge_return(&request->charge);
+	request->process->broker->cost += COST_OBJECT;
 	free(request);
 }
 
@@ -108,11 +268,30 @@ int broker_request_hold_listen(
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	request->is_listen = true;
 	request->listen = *listen;
-	broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
+	/* Several may say the same handle: the first to be tried will have it. */
+	HASH_ADD(hh_listen, process->held_listens, listen.listener, sizeof(listen->listener),
+		request);
+	request->is_listen = hash_added(&request->hh_listen);
+	if (request->is_listen)
+		broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
+	else
+		broker_request_finish(request, ENOMEM, NULL);
 	return 0;
 }
+
+bool broker_request_unhold_listen(struct process *process, uint32_t handle)
+{
+	struct broker_request *request;
+
+	HASH_FIND(hh_listen, process->held_listens, &handle, sizeof(handle), request);
+	if (!request)
+		return false;
+	broker_request_finish(request, ECANCELED, "unlistened");
+	return true;
+}
+
+static void broker_request_try_connect(struct broker_request *request);
 
 int broker_request_connect(struct process *process, const struct control_message *message)
 {
@@ -129,8 +308,10 @@ int broker_request_connect(struct process *process, const struct control_message
 		broker_request_finish(request, EINVAL, "not a valid address");
 		return 0;
 	}
-	broker_request_set_state(request,
-		process->broker->recovering ? BROKER_REQUEST_HELD : BROKER_REQUEST_RETRY, NULL);
+	if (process->broker->recovering)
+		broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
+	else
+		broker_request_try_connect(request);
 	return 0;
 }
 
@@ -142,17 +323,6 @@ int broker_request_cancel(struct process *process, uint32_t id)
 	if (request)
 		broker_request_finish(request, ECANCELED, "cancelled");
 	return 0; /* else it was answered, and the answer crossed the CANCEL */
-}
-
-void broker_request_name_appeared(struct broker *broker, const char *name)
-{
-	struct broker_request *request, *next;
-
-	for (request = TAILQ_FIRST(&broker->waiting); request; request = next) {
-		next = TAILQ_NEXT(request, entry);
-		if (strcmp(request->name, name) == 0)
-			broker_request_set_state(request, BROKER_REQUEST_RETRY, NULL);
-	}
 }
 
 static void broker_request_refuse(
@@ -313,7 +483,7 @@ static void broker_request_try_connect(struct broker_request *request)
 
 	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
-		broker_request_set_state(request, BROKER_REQUEST_NAME, NULL);
+		broker_request_wait(request);
 		return;
 	}
 	if (r == 0)
@@ -340,14 +510,61 @@ static void broker_request_try_listen(struct broker_request *request)
 		process_status(process, id, EINVAL, "the listener's handle is in use");
 }
 
-void broker_request_settle(struct broker *broker)
-{
-	struct broker_request *request;
+/* ---- the domains' turns --------------------------------------------------------------------- */
 
-	while ((request = TAILQ_FIRST(&broker->retry))) {
-		if (request->is_listen)
-			broker_request_try_listen(request);
-		else
-			broker_request_try_connect(request);
+static struct broker_request *domain_next_request(struct domain *domain)
+{
+	struct waiters *waiters = TAILQ_FIRST(&domain->unheard);
+
+	if (!TAILQ_EMPTY(&domain->retry))
+		return TAILQ_FIRST(&domain->retry);
+	/* The oldest are first. */
+	if (TAILQ_EMPTY(&domain->awake) && waiters &&
+		waiters->generation != domain->broker->generation)
+		waiters_awake(waiters);
+	waiters = TAILQ_FIRST(&domain->awake);
+	return waiters ? TAILQ_FIRST(&waiters->requests) : NULL;
+}
+
+static void broker_request_try(struct broker_request *request)
+{
+	struct domain *domain = request->process->domain;
+	struct broker *broker = domain->broker;
+	uint64_t before = broker->cost;
+
+	broker->cost += COST_REQUEST;
+	if (request->state == BROKER_REQUEST_NAME)
+		broker_request_set_state(request, BROKER_REQUEST_RETRY, NULL);
+	if (request->is_listen)
+		broker_request_try_listen(request);
+	else
+		broker_request_try_connect(request);
+	domain->credit -= (int64_t)(broker->cost - before);
+}
+
+bool broker_request_work(struct broker *broker)
+{
+	struct domain *domain;
+
+	while (!broker->recovering && (domain = TAILQ_FIRST(&broker->working))) {
+		struct broker_request *request = domain_next_request(domain);
+
+		if (!request) {
+			domain_has_no_work(domain);
+			continue;
+		}
+		if (domain->credit > 0) {
+			broker_request_try(request);
+			return true;
+		}
+		domain->credit += TURN_COST_DOMAIN;
+		TAILQ_REMOVE(&broker->working, domain, work_entry);
+		TAILQ_INSERT_TAIL(&broker->working, domain, work_entry);
 	}
+	return false;
+}
+
+bool broker_request_work_left(const struct broker *broker)
+{
+	return !broker->recovering && !TAILQ_EMPTY(&broker->working);
 }

@@ -14,18 +14,29 @@ enum broker_request_state {
 	BROKER_REQUEST_HELD,  /* for the end of recovery */
 	BROKER_REQUEST_NAME,  /* for its name */
 	BROKER_REQUEST_LINK,  /* for a link being made */
-	BROKER_REQUEST_RETRY, /* for the end of this event */
+	BROKER_REQUEST_RETRY, /* for its domain's turn: broker_request_work */
 	BROKER_REQUEST_DONE,
 };
 
 struct broker_link;
 
-TAILQ_HEAD(broker_request_list, broker_request);
+/* The CONNECTs of one domain that wait for one address. */
+struct waiters {
+	UT_hash_handle hh;		     /* domain->waiting, by key; not when awake */
+	TAILQ_ENTRY(waiters) entry;	     /* domain->unheard or ->awake */
+	struct domain *domain;		     /* borrowed: the owner, the callers' domain */
+	bool awake;			     /* its requests are to be tried again */
+	uint64_t generation;		     /* of the facts by which they wait */
+	struct broker_request_list requests; /* borrowed: BROKER_REQUEST_NAME */
+	char key[];			     /* the address in one form: see waiters_key */
+};
 
 struct broker_request {
 	UT_hash_handle hh;		   /* process->requests, by id */
+	UT_hash_handle hh_listen;	   /* process->held_listens, by handle: while is_listen */
 	TAILQ_ENTRY(broker_request) entry; /* *list */
 	struct broker_request_list *list;  /* borrowed: where its state put it, or NULL */
+	struct waiters *waiters;	   /* borrowed: while BROKER_REQUEST_NAME */
 	struct process *process;	   /* borrowed: the owner */
 	struct charge charge;
 	uint32_t id;
@@ -51,9 +62,16 @@ void broker_request_set_state(
 	struct broker_request *request, enum broker_request_state state, struct broker_link *link);
 void broker_request_finish(struct broker_request *request, int error, const char *reason);
 void broker_request_free(struct broker_request *request);
-/* Tries again all that wait for this name. */
-void broker_request_name_appeared(struct broker *broker, const char *name);
-/* Runs those in BROKER_REQUEST_RETRY: once at the end of every event. */
-void broker_request_settle(struct broker *broker);
+/* UNLISTEN of a LISTEN that is held: it is answered and gone. False: there is none. */
+bool broker_request_unhold_listen(struct process *process, uint32_t handle);
+/* All that wait for this name of this domain are to be tried again, each in its domain's turn. */
+void broker_request_name_appeared(struct domain *domain, const char *name);
+/* A fact of policy has changed: likewise all that wait for any name. */
+void broker_request_all_awake(struct broker *broker);
+/* Tries one of those that are to be tried, of the domain whose turn it is. False: there is none. */
+bool broker_request_work(struct broker *broker);
+bool broker_request_work_left(const struct broker *broker);
+/* The domain ends, and has no request any more. */
+void domain_forget_work(struct domain *domain);
 
 #endif

@@ -38,12 +38,23 @@ struct broker {
 	struct broker_link_list unsettled, due; /* borrowed: of those, by what they wait for */
 	struct broker_link *pairs;		/* borrowed: the same, by pair */
 	struct tally *tallies;			/* owned by their channels; by key */
-	struct broker_request_list held, waiting, retry; /* borrowed: by state */
+	TAILQ_HEAD(, domain) working;		/* borrowed: requests to be tried */
+	/*
+	 * A policy, or the name of a domain, counts from its generation on. Links and names, the
+	 * longest not judged first, are judged again by broker_work.
+	 */
+	uint64_t generation;
+	TAILQ_HEAD(, domain) domains_by_known;	      /* borrowed: likewise, by their memos */
+	TAILQ_HEAD(, broker_link) links_by_judgement; /* borrowed */
+	TAILQ_HEAD(, listener) names_by_judgement;    /* borrowed */
+	TAILQ_HEAD(, domain) ending;		      /* owned, where ended */
+	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */
+	uint64_t cost;				      /* of all work so far: see broker_cost */
+	bool work_later;
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns;
 	bool recovering; /* lookups wait */
 	bool announcing; /* the applications found at start may announce */
-	bool rejudge;	 /* a domain has another name: policy may say another thing */
 	uint64_t hold_end_ns, announce_end_ns;
 	uint64_t timer_ns;  /* the last one that ops->timer was asked for */
 	uint32_t n_awaited; /* records found at start that have not announced */
@@ -53,15 +64,23 @@ struct broker {
 	struct log_source log_clients, log_others;
 };
 
+/*
+ * The units of work's cost: each is about what it takes to look at a rule, some ten nanoseconds.
+ * They need not be exact. They must not leave out what grows with something that a guest chose.
+ */
+#define COST_MESSAGE 100U  /* to take one, and to send one */
+#define COST_REQUEST 100U  /* to try one */
+#define COST_OBJECT  10U   /* to find, move or free one */
+#define COST_LINE    500U  /* to log one */
+#define COST_PROCESS 5000U /* to let go of one: its mappings, its port, its record */
+
 /* Logs a line that no guest and no client can cause. For the others: domain_log. */
 __attribute__((format(printf, 3, 4))) void broker_log(
 	struct broker *broker, int priority, const char *format, ...);
 /* Writes a sentence for people, cut to its size. */
 __attribute__((format(printf, 2, 3))) void reason_set(
 	char ret_reason[REASON_SIZE], const char *format, ...);
-/* Judges waiting requests, channels and links again. */
-void broker_judge(struct broker *broker);
-/* Runs what events left to do. Every entry point ends with it. */
+/* Runs what events left to do, or leaves it for broker_work. Every entry point ends with it. */
 void broker_settle(struct broker *broker);
 
 #endif

@@ -25,10 +25,34 @@ struct attach_key {
 	char key[HV_STORE_KEY_MAX]; /* NUL-padded */
 };
 
+struct attach;
+
+TAILQ_HEAD(attach_list, attach);
+
+/* The attaches of one domain, which share its turns: see attach_turn. */
+struct attach_domain {
+	UT_hash_handle hh; /* table->domains */
+	uint16_t domid;
+	uint32_t n_attaches;	  /* it is freed with the last one */
+	uint32_t n_bound;	  /* of them, with a port */
+	uint32_t n_waiting;	  /* of them, without a place */
+	struct attach_list ready; /* borrowed: have something to do */
+	/*
+	 * The work done for it, in the broker's cost, as if it had always had something to do: see
+	 * attach_turn.
+	 */
+	uint64_t spent;
+	bool queued; /* in table->queue */
+	TAILQ_ENTRY(attach_domain) entry;
+};
+
+TAILQ_HEAD(attach_domain_list, attach_domain);
+
 struct attach {
-	UT_hash_handle hh;	    /* table->by_key */
-	UT_hash_handle hh_port;	    /* table->by_port, once bound */
-	struct attach_table *table; /* borrowed: the owner */
+	UT_hash_handle hh;	      /* table->by_key */
+	UT_hash_handle hh_port;	      /* table->by_port, once bound */
+	struct attach_table *table;   /* borrowed: the owner */
+	struct attach_domain *domain; /* borrowed */
 	enum attach_state state;
 	struct attach_key id;
 	bool found; /* its record was there at start */
@@ -44,30 +68,35 @@ struct attach {
 	uint32_t epoch;			     /* that it was told, while UP */
 	struct control_ring ring;
 	struct process *process;   /* borrowed: the broker's; NULL: not attached */
-	TAILQ_ENTRY(attach) entry; /* table->ready or ->dead */
+	TAILQ_ENTRY(attach) entry; /* domain->ready or table->dead */
 	TAILQ_ENTRY(attach) dirty_entry;
 	bool ready, dirty, masked;
+	bool waits;	/* for a place among its domain's */
 	bool event_due; /* while dirty: it sleeps, and has been told something */
 };
 
-TAILQ_HEAD(attach_list, attach);
-
 struct attach_table {
-	struct event_base *base;  /* borrowed */
-	struct hv *hv;		  /* borrowed */
-	struct broker *broker;	  /* borrowed */
-	struct event *turn_event; /* borrowed */
-	struct attach *by_key;	  /* owned; by domid and key */
-	struct attach *by_port;	  /* borrowed: the same; by local port */
-	struct attach_list ready; /* borrowed: have something to do */
-	struct attach_list dirty; /* borrowed: have something to publish */
-	struct attach_list dead;  /* owned: freed when the turn publishes */
-	uint64_t most_bytes;	  /* of the broker's, since memory was last given back */
+	struct event_base *base;	 /* borrowed */
+	struct hv *hv;			 /* borrowed */
+	struct broker *broker;		 /* borrowed */
+	struct event *turn_event;	 /* borrowed */
+	struct attach *by_key;		 /* owned; by domid and key */
+	struct attach *by_port;		 /* borrowed: the same; by local port */
+	struct attach_domain *domains;	 /* owned; by domid */
+	struct attach_domain_list queue; /* borrowed: have something to do; by spent */
+	uint64_t spent;			 /* of the domain that was served last */
+	struct attach_list dirty;	 /* borrowed: have something to publish */
+	struct attach_list dead;	 /* owned: freed when the turn publishes */
+	uint64_t most_bytes;		 /* of the broker's, since memory was last given back */
+	bool trim_again;		 /* when no work is left, give back more */
 	bool lost;
 };
 
 /* Queues the attach for a turn, or for publishing, where its state has such work. */
 void attach_make_ready(struct attach *attach);
+/* Queues the domain, which has something to do now. */
+void attach_domain_enqueue(struct attach_table *table, struct attach_domain *domain);
+void attach_domain_dequeue(struct attach_table *table, struct attach_domain *domain);
 void attach_make_dirty(struct attach *attach);
 /* Verifies, binds, maps and goes up; or waits; or refuses the record. */
 void attach_try(struct attach *attach);

@@ -1,26 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An attached application's work in a turn: reads its ring, a bounded amount, and publishes the
- * messages to it. No application may take another one's turn.
+ * messages to it. No domain may take another one's turn, with however many applications, and
+ * however much a message of its costs.
  */
 #include "daemon/shell/attach-object.h"
 
 #include <malloc.h>
 #include <string.h>
 
-/* Messages of one application in one turn of the loop. */
+/* Messages of one application before another one of its domain is looked at. */
 #define MESSAGES_A_TURN 16
 /* Less memory than this is not worth giving back: msgd starts with about as much. */
 #define TRIM_FROM (4U << 20)
+/* In the broker's cost: to look at an application, and its event. */
+#define COST_ATTACH_RUN 100U
 
 /* True: there may be more. */
 static bool attach_read(struct attach *attach)
 {
+	struct broker *broker = attach->table->broker;
+	uint64_t end = broker_cost(broker) + TURN_COST_DOMAIN;
 	struct control_message message;
 	const char *reason;
 	int decoded, r;
 
-	for (int i = 0; i < MESSAGES_A_TURN; i++) {
+	for (int i = 0; i < MESSAGES_A_TURN && broker_cost(broker) < end; i++) {
 		/*
 		 * An application that does not read its answers gets no more of them: its requests
 		 * wait.
@@ -76,42 +81,113 @@ void attach_port_event(struct attach_table *table, uint32_t port)
 	attach_make_ready(attach);
 }
 
-/* Applications with more to do queue up behind the others. */
-void attach_turn(struct attach_table *table)
+void attach_domain_enqueue(struct attach_table *table, struct attach_domain *domain)
 {
-	struct hv *hv = table->hv;
-	struct attach *attach;
-	unsigned n = 0;
+	struct attach_domain *other;
 
-	TAILQ_FOREACH (attach, &table->ready, entry)
-		n++;
-	while (n-- > 0 && (attach = TAILQ_FIRST(&table->ready))) {
-		TAILQ_REMOVE(&table->ready, attach, entry);
-		attach->ready = false;
-		if (attach_run(attach)) {
-			attach_make_ready(attach);
-		} else if (attach->state == ATTACH_UP && attach->masked) {
-			attach->masked = false;
-			(void)hv->ops->evtchn_unmask(hv, &attach->port, 1);
+	if (domain->queued)
+		return;
+	domain->queued = true;
+	/* It cannot have saved up what it did not use. */
+	if (domain->spent < table->spent)
+		domain->spent = table->spent;
+	TAILQ_FOREACH (other, &table->queue, entry) {
+		if (other->spent > domain->spent) {
+			TAILQ_INSERT_BEFORE(other, domain, entry);
+			return;
 		}
 	}
+	TAILQ_INSERT_TAIL(&table->queue, domain, entry);
+}
+
+void attach_domain_dequeue(struct attach_table *table, struct attach_domain *domain)
+{
+	if (domain->queued)
+		TAILQ_REMOVE(&table->queue, domain, entry);
+	domain->queued = false;
+}
+
+static void attach_serve(struct attach *attach)
+{
+	struct hv *hv = attach->table->hv;
+
+	TAILQ_REMOVE(&attach->domain->ready, attach, entry);
+	attach->ready = false;
+	if (attach_run(attach)) {
+		attach_make_ready(attach);
+	} else if (attach->state == ATTACH_UP && attach->masked) {
+		attach->masked = false;
+		(void)hv->ops->evtchn_unmask(hv, &attach->port, 1);
+	}
+}
+
+/* The domain has spent more: it goes back, behind those that have spent less. */
+static void attach_domain_requeue(struct attach_table *table, struct attach_domain *domain)
+{
+	struct attach_domain *other;
+
+	TAILQ_REMOVE(&table->queue, domain, entry);
+	TAILQ_FOREACH_REVERSE(other, &table->queue, attach_domain_list, entry)
+	{
+		if (other->spent <= domain->spent) {
+			TAILQ_INSERT_AFTER(&table->queue, other, domain, entry);
+			return;
+		}
+	}
+	TAILQ_INSERT_HEAD(&table->queue, domain, entry);
+}
+
+/* Its next application; those with more to do stand behind its others. */
+static void attach_domain_serve(struct attach_table *table, struct attach_domain *domain)
+{
+	struct broker *broker = table->broker;
+	uint64_t before = broker_cost(broker);
+	struct attach *attach = TAILQ_FIRST(&domain->ready);
+
+	table->spent = domain->spent;
+	broker_spend(broker, COST_ATTACH_RUN);
+	if (attach)
+		attach_serve(attach);
+	/* If its last attach has died, the domain stays until that is reaped. */
+	domain->spent += broker_cost(broker) - before;
+	if (TAILQ_EMPTY(&domain->ready))
+		attach_domain_dequeue(table, domain);
+	else
+		attach_domain_requeue(table, domain);
+}
+
+/*
+ * The domain for which the least work was done comes first, by start-time fair queueing (Goyal, Vin
+ * and Cheng, 1996). Domains that always have something to do get equal shares, however many
+ * applications they have and whatever their messages cost. A domain that asks now and then does not
+ * wait for them.
+ */
+void attach_turn(struct attach_table *table)
+{
+	uint64_t end = broker_cost(table->broker) + TURN_COST;
+	struct attach_domain *domain;
+
+	while (broker_cost(table->broker) < end && (domain = TAILQ_FIRST(&table->queue)))
+		attach_domain_serve(table, domain);
 }
 
 /*
  * The heap after domains have gone: malloc would keep the pages between objects that stay. Memory
- * is given back when half of it has become free, so that each byte is looked at a bounded number of
- * times.
+ * is given back when half of it has become free, and once more after the objects that were still to
+ * be freed then, so that each byte is looked at a bounded number of times.
  */
 static void attach_trim(struct attach_table *table)
 {
 	uint64_t bytes = broker_bytes(table->broker);
+	bool left = broker_work_left(table->broker), again = table->trim_again && !left;
 
 	if (bytes >= table->most_bytes)
 		table->most_bytes = bytes;
-	if (table->most_bytes < TRIM_FROM || bytes > table->most_bytes / 2)
+	if (!again && (table->most_bytes < TRIM_FROM || bytes > table->most_bytes / 2))
 		return;
 	(void)malloc_trim(0);
 	table->most_bytes = bytes;
+	table->trim_again = left;
 }
 
 bool attach_publish(struct attach_table *table)
@@ -133,7 +209,7 @@ bool attach_publish(struct attach_table *table)
 	}
 	attach_reap(table);
 	attach_trim(table);
-	return !TAILQ_EMPTY(&table->ready);
+	return !TAILQ_EMPTY(&table->queue);
 }
 
 bool attach_send(void *arg, void *peer, const struct control_message *message)

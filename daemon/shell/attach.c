@@ -23,10 +23,15 @@
 #define BIND_LIMIT_NS	    UINT64_C(5000000000)
 
 /*
- * Of one domain. Twice the default quota: applications that are dying count, and so do those that
- * HELLO will refuse.
+ * Ports and mappings of one domain at once: twice its quota, for applications that are dying count,
+ * and so do those that HELLO will refuse, with a reason. As many records may name a port that
+ * cannot be bound yet. Further applications wait for a place: as many as one directory of the store
+ * has records; xenstored's has some sixty, xen-sim's 256.
  */
-#define ATTACHES_MAX (2 * DOMAIN_PROCESSES_MAX)
+#define BOUND_PER_PROCESS    2U
+#define ATTACHES_WAITING_MAX 256U
+/* In the broker's cost: asks the hypervisor several times. */
+#define COST_ATTACH_BIND 5000U
 
 static void attach_set_state(struct attach *attach, enum attach_state state)
 {
@@ -58,7 +63,8 @@ void attach_make_ready(struct attach *attach)
 	if (attach->ready || (attach->state != ATTACH_UP && attach->state != ATTACH_BINDING))
 		return;
 	attach->ready = true;
-	TAILQ_INSERT_TAIL(&attach->table->ready, attach, entry);
+	TAILQ_INSERT_TAIL(&attach->domain->ready, attach, entry);
+	attach_domain_enqueue(attach->table, attach->domain);
 }
 
 void attach_make_dirty(struct attach *attach)
@@ -84,7 +90,21 @@ static void attach_release(struct attach *attach)
 		HASH_DELETE(hh_port, attach->table->by_port, attach);
 		(void)hv->ops->evtchn_close(hv, attach->port);
 		attach->port = 0;
+		attach->domain->n_bound--;
 	}
+}
+
+static void attach_set_waits(struct attach *attach, bool waits)
+{
+	if (attach->waits == waits)
+		return;
+	attach->waits = waits;
+	attach->domain->n_waiting += waits ? 1U : -1U;
+}
+
+static uint32_t bound_max(const struct attach_table *table)
+{
+	return BOUND_PER_PROCESS * broker_limit(table->broker, QUOTA_PROCESSES);
 }
 
 static void record_delete(struct attach_table *table, uint16_t domid, const char *key)
@@ -105,7 +125,7 @@ static void attach_strip(struct attach *attach)
 	struct attach_table *table = attach->table;
 
 	if (attach->ready)
-		TAILQ_REMOVE(&table->ready, attach, entry);
+		TAILQ_REMOVE(&attach->domain->ready, attach, entry);
 	if (attach->dirty)
 		TAILQ_REMOVE(&table->dirty, attach, dirty_entry);
 	attach->ready = attach->dirty = false;
@@ -113,6 +133,7 @@ static void attach_strip(struct attach *attach)
 	attach->retry = NULL;
 	control_ring_clear(&attach->ring);
 	attach_release(attach);
+	attach_set_waits(attach, false);
 }
 
 /*
@@ -136,6 +157,7 @@ static void attach_close(struct attach *attach, const char *reason, bool delete_
 	struct attach_table *table = attach->table;
 
 	attach_say_dropped(attach, reason);
+	broker_spend(table->broker, COST_ATTACH_BIND); /* as much as to bind */
 	attach_strip(attach);
 	attach_set_state(attach, ATTACH_DEAD);
 	HASH_DELETE(hh, table->by_key, attach);
@@ -144,12 +166,54 @@ static void attach_close(struct attach *attach, const char *reason, bool delete_
 	TAILQ_INSERT_TAIL(&table->dead, attach, entry);
 }
 
+/* The domain of one attach more; NULL: out of memory. attach_domain_leave undoes it. */
+static struct attach_domain *attach_domain_enter(struct attach_table *table, uint16_t domid)
+{
+	struct attach_domain *domain;
+
+	HASH_FIND(hh, table->domains, &domid, sizeof(domid), domain);
+	if (!domain) {
+		domain = calloc(1, sizeof(*domain));
+		if (!domain)
+			return NULL;
+		domain->domid = domid;
+		TAILQ_INIT(&domain->ready);
+		HASH_ADD(hh, table->domains, domid, sizeof(domain->domid), domain);
+		if (!hash_added(&domain->hh)) {
+			free(domain);
+			return NULL;
+		}
+	}
+	domain->n_attaches++;
+	return domain;
+}
+
+static bool attach_too_many(const struct attach_table *table, uint16_t domid)
+{
+	const struct attach_domain *domain;
+
+	HASH_FIND(hh, table->domains, &domid, sizeof(domid), domain);
+	return domain && (domain->n_waiting >= ATTACHES_WAITING_MAX ||
+				 domain->n_attaches - domain->n_bound - domain->n_waiting >=
+					 bound_max(table));
+}
+
+static void attach_domain_leave(struct attach_table *table, struct attach_domain *domain)
+{
+	if (--domain->n_attaches > 0)
+		return;
+	attach_domain_dequeue(table, domain);
+	HASH_DELETE(hh, table->domains, domain);
+	free(domain);
+}
+
 void attach_reap(struct attach_table *table)
 {
 	struct attach *attach;
 
 	while ((attach = TAILQ_FIRST(&table->dead))) {
 		TAILQ_REMOVE(&table->dead, attach, entry);
+		attach_domain_leave(table, attach->domain);
 		free(attach);
 	}
 }
@@ -371,8 +435,10 @@ static int attach_bind(struct attach *attach, const char **ret_reason)
 	attach->port = port;
 	attach->masked = false;
 	HASH_ADD(hh_port, table->by_port, port, sizeof(attach->port), attach);
-	if (hash_added(&attach->hh_port))
+	if (hash_added(&attach->hh_port)) {
+		attach->domain->n_bound++;
 		return 0;
+	}
 	(void)hv->ops->evtchn_close(hv, port);
 	attach->port = 0;
 	*ret_reason = "msgd is out of memory";
@@ -385,9 +451,16 @@ void attach_try(struct attach *attach)
 	struct hv *hv = attach->table->hv;
 	const char *reason;
 	struct hv_map *map = NULL;
-	int r = attach_verify(attach, &map, &reason);
-	bool busy = false;
+	bool busy = false, unlisted;
+	int r;
 
+	attach_set_waits(attach, attach->domain->n_bound >= bound_max(attach->table));
+	if (attach->waits) {
+		attach_wait_for_room(attach, "its domain has twice [limits] processes");
+		return;
+	}
+	broker_spend(attach->table->broker, COST_ATTACH_BIND);
+	r = attach_verify(attach, &map, &reason);
 	if (r == 0) {
 		r = attach_bind(attach, &reason);
 		busy = r == -EINVAL && hv->ops->now_ns(hv) < attach->until_ns;
@@ -395,9 +468,11 @@ void attach_try(struct attach *attach)
 			r = attach_go_up(attach, &reason);
 		hv->ops->grant_unmap(hv, map);
 	}
+	/* The domain may be missing where msgd had no memory for the list of domains. */
+	unlisted = r == -ESRCH && hv->ops->now_ns(hv) < attach->until_ns;
 	if (busy)
 		attach_retry_later(attach);
-	else if (is_shortage(r))
+	else if (is_shortage(r) || unlisted)
 		attach_wait_for_room(attach, reason);
 	else if (r < 0)
 		attach_refuse(attach, reason);
@@ -412,16 +487,6 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	event_active(attach->table->turn_event, EV_TIMEOUT, 1);
 }
 
-static unsigned attach_count(const struct attach_table *table, uint16_t domid)
-{
-	const struct attach *attach;
-	unsigned n = 0;
-
-	for (attach = table->by_key; attach; attach = attach->hh.next)
-		n += attach->id.domid == domid;
-	return n;
-}
-
 /* Into the table; its bytes are those of the record. NULL: out of memory. */
 static struct attach *attach_add(struct attach_table *table, const struct hv_record *record,
 	const struct record *decoded, enum attach_state state)
@@ -432,6 +497,11 @@ static struct attach *attach_add(struct attach_table *table, const struct hv_rec
 		return NULL;
 	attach->table = table;
 	attach->state = state;
+	attach->domain = attach_domain_enter(table, record->domid);
+	if (!attach->domain) {
+		free(attach);
+		return NULL;
+	}
 	attach->id.domid = record->domid;
 	(void)snprintf(attach->id.key, sizeof(attach->id.key), "%s", record->key);
 	attach->record = *decoded;
@@ -440,6 +510,7 @@ static struct attach *attach_add(struct attach_table *table, const struct hv_rec
 	HASH_ADD(hh, table->by_key, id, sizeof(attach->id), attach);
 	if (hash_added(&attach->hh))
 		return attach;
+	attach_domain_leave(table, attach->domain);
 	free(attach);
 	return NULL;
 }
@@ -456,7 +527,7 @@ static void attach_new(struct attach_table *table, const struct hv_record *recor
 
 	if (r < 0)
 		refusal = r == -EBADMSG ? "it is malformed" : "it is of another version";
-	else if (attach_count(table, record->domid) >= ATTACHES_MAX)
+	else if (attach_too_many(table, record->domid))
 		refusal = "its domain has too many records";
 	else if (parked && !broker_is_quiesced(table->broker, record->domid))
 		refusal = "its domain is not quiesced";
@@ -537,7 +608,7 @@ int attach_table_new(struct event_base *base, struct hv *hv, struct broker *brok
 	table->hv = hv;
 	table->broker = broker;
 	table->turn_event = turn_event;
-	TAILQ_INIT(&table->ready);
+	TAILQ_INIT(&table->queue);
 	TAILQ_INIT(&table->dirty);
 	TAILQ_INIT(&table->dead);
 	*ret_table = table;
@@ -556,6 +627,7 @@ void attach_table_free(struct attach_table *table)
 		HASH_DELETE(hh, table->by_key, attach);
 		if (attach->port)
 			HASH_DELETE(hh_port, table->by_port, attach);
+		attach_domain_leave(table, attach->domain);
 		free(attach);
 	}
 	attach_reap(table);

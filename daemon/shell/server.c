@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/event.h"
@@ -22,9 +23,13 @@
 #include "daemon/shell/attach.h"
 #include "proto/record.h"
 
-#define EVENTS_A_TURN  64
-#define RECORDS_A_TURN 64
-#define RESCAN_S       1
+#define EVENTS_A_PORTION 64
+/* 8192 ports, as 64 domains have at twice their quota. The rest keeps the descriptor readable. */
+#define PORTIONS_A_TURN 128
+/* In the broker's cost: a record of the store, which is read from another process. */
+#define COST_RECORD 2000U
+
+#define RESCAN_S 1
 
 DEFINE_CLEANUP(struct server *, server_free)
 
@@ -44,6 +49,8 @@ struct server {
 	bool store_due, domains_due;
 	bool store_failed; /* records wait that could not be taken in */
 	bool lost;
+	struct server_turns turns;
+	uint64_t turn_start_ns; /* of the processor's time */
 };
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
@@ -102,9 +109,24 @@ static void server_turn_later(struct server *server)
 		event_active(server->turn_event, EV_TIMEOUT, 1); /* out of memory */
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static void server_now(struct server *server)
 {
 	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
+}
+
+/* The beginning of every event. */
+static void server_begin(struct server *server)
+{
+	server->turn_start_ns = cpu_ns();
+	server_now(server);
 }
 
 /* -ENODEV: the emulator ended. This handle is dead; a new msgd can serve a new emulator. */
@@ -122,10 +144,10 @@ static void server_error(struct server *server, const char *what, int error)
 }
 
 /* True: there may be more. */
-static bool server_poll(struct server *server)
+static bool server_poll_some(struct server *server)
 {
-	struct hv_event events[EVENTS_A_TURN];
-	int n = server->hv->ops->poll_events(server->hv, events, EVENTS_A_TURN);
+	struct hv_event events[EVENTS_A_PORTION];
+	int n = server->hv->ops->poll_events(server->hv, events, EVENTS_A_PORTION);
 
 	if (n < 0)
 		server_error(server, "the hypervisor's events", n);
@@ -136,7 +158,17 @@ static bool server_poll(struct server *server)
 		server->store_due |= events[i].type == HV_EVENT_STORE;
 		server->domains_due |= events[i].type == HV_EVENT_DOMAINS;
 	}
-	return n == EVENTS_A_TURN;
+	return n == EVENTS_A_PORTION;
+}
+
+/*
+ * Takes all events, so that none stands behind those of a domain with many ports. A port that was
+ * taken is masked until its application was served, so they come to an end.
+ */
+static void server_poll(struct server *server)
+{
+	for (unsigned i = 0; i < PORTIONS_A_TURN && server_poll_some(server); i++)
+		;
 }
 
 static void domain_info(const struct hv_domain *domain, struct broker_domain_info *ret_info)
@@ -232,7 +264,7 @@ static void server_record(struct server *server, const struct hv_record *record,
 {
 	/* The store may speak of a domain before the list of domains was read again. */
 	if (record->len && !broker_has_domain(server->broker, record->domid))
-		(void)server_list_domains(server);
+		server->domains_due |= server_list_domains(server) < 0;
 	attach_record(server->attaches, record, found);
 	if (record->len == 0 && record->domid == server->hv->ops->domid(server->hv))
 		server->ops->own_record_gone(server->arg, record->key);
@@ -240,11 +272,13 @@ static void server_record(struct server *server, const struct hv_record *record,
 
 static void server_store(struct server *server)
 {
+	uint64_t end = broker_cost(server->broker) + TURN_COST;
 	struct hv_record record;
 
-	for (int i = 0; server->store_due && i < RECORDS_A_TURN; i++) {
+	while (server->store_due && broker_cost(server->broker) < end) {
 		int r = server->hv->ops->store_next(server->hv, &record);
 
+		broker_spend(server->broker, COST_RECORD);
 		if (r < 0) {
 			server_error(server, "the store", r);
 			server->store_failed = true;
@@ -257,6 +291,16 @@ static void server_store(struct server *server)
 	}
 }
 
+static void server_count_turn(struct server *server)
+{
+	uint64_t took_ns = cpu_ns() - server->turn_start_ns;
+
+	server->turns.n++;
+	server->turns.cpu_ns += took_ns;
+	if (took_ns > server->turns.longest_cpu_ns)
+		server->turns.longest_cpu_ns = took_ns;
+}
+
 /* The end of every event: publishes all that the broker sent. */
 static void server_finish(struct server *server)
 {
@@ -264,19 +308,21 @@ static void server_finish(struct server *server)
 
 	if (attach_lost(server->attaches))
 		server_error(server, "the store", -ENODEV);
-	if (more || server->store_due || server->domains_due)
+	if (more || server->store_due || server->domains_due || broker_work_left(server->broker))
 		server_turn_later(server);
+	server_count_turn(server);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
 
-	server_now(server);
-	(void)server_poll(server); /* events that are left keep the descriptor readable */
+	server_begin(server);
+	server_poll(server);
 	server_domains(server);
 	server_store(server);
 	attach_turn(server->attaches);
+	(void)broker_work(server->broker, TURN_COST / 2);
 	server_finish(server);
 }
 
@@ -284,7 +330,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
 
-	server_now(server);
+	server_begin(server);
 	broker_tick(server->broker);
 	server_finish(server);
 }
@@ -397,8 +443,9 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 			base, hv, server->broker, server->turn_event, &server->attaches);
 	if (r < 0)
 		return r;
+	broker_set_work_later(server->broker);
 	server->hv = hv;
-	server_now(server);
+	server_begin(server);
 	r = server_start(server, ret_reason);
 	if (r < 0) {
 		server->hv = NULL; /* stays the caller's */
@@ -431,7 +478,7 @@ void server_free(struct server *server)
 
 void server_set_policy(struct server *server, struct policy *policy)
 {
-	server_now(server);
+	server_begin(server);
 	broker_set_policy(server->broker, policy);
 	policy_free(server->policy);
 	server->policy = policy;
@@ -442,7 +489,7 @@ int server_refresh_domains(struct server *server)
 {
 	int r;
 
-	server_now(server);
+	server_begin(server);
 	r = server_list_domains(server);
 	server_finish(server);
 	return r;
@@ -453,7 +500,7 @@ static int server_run(struct server *server,
 {
 	int r;
 
-	server_now(server);
+	server_begin(server);
 	r = operation(server->broker, domid);
 	server_finish(server);
 	return r;
@@ -494,6 +541,11 @@ struct broker *server_broker(const struct server *server)
 uint64_t server_clock_ns(const struct server *server)
 {
 	return server->hv->ops->now_ns(server->hv);
+}
+
+void server_turns(const struct server *server, struct server_turns *ret_turns)
+{
+	*ret_turns = server->turns;
 }
 
 bool server_lost(const struct server *server)

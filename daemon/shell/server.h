@@ -47,6 +47,13 @@ __attribute__((format(printf, 4, 5))) void server_log(
 	struct server *server, uint16_t domid, int priority, const char *format, ...);
 
 /* For looking at. */
+struct server_turns {
+	uint64_t n;
+	uint64_t cpu_ns;	 /* the processor's time of all of them */
+	uint64_t longest_cpu_ns; /* of one */
+};
+
+void server_turns(const struct server *server, struct server_turns *ret_turns);
 struct broker *server_broker(const struct server *server);
 uint64_t server_clock_ns(const struct server *server);
 /* The hypervisor is gone: the server has left the loop, and nothing can be served. */

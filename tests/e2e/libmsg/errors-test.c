@@ -809,7 +809,7 @@ static const struct row {
 	ROW(EOPNOTSUPP, no_argo_strict, "no Argo in no-argo"),
 	ROW(EOPNOTSUPP, no_argo_strict_by_policy, "no Argo in no-argo"),
 	ROW(EOPNOTSUPP, against_policy, "policy says argo"),
-	ROW(EDQUOT, quota_processes, "as many applications as it may"),
+	ROW(EDQUOT, quota_processes, "limit processes=6"),
 	ROW(EDQUOT, quota_names, "names=5"),
 	ROW(EDQUOT, quota_channels, "channels=20"),
 	ROW(EDQUOT, quota_policy, "max-channels"),

@@ -151,8 +151,7 @@ void world_check(const struct world *world)
 		sums = calloc(CHECK_DOMAINS, sizeof(*sums));
 	if (!waiting)
 		waiting = calloc(CHECK_DOMAINS, sizeof(*waiting));
-	REQUIRE(sums && waiting && TAILQ_EMPTY(&broker->retry));
-	REQUIRE(TAILQ_EMPTY(&broker->due) || world->timer_ns == broker->now_ns);
+	REQUIRE(sums && waiting && !broker_work_left(broker));
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		memset(sums[domain->info.domid], 0, sizeof(*sums));
 		waiting[domain->info.domid] = 0;

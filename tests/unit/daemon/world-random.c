@@ -138,7 +138,8 @@ static struct known_link *link_of(struct memory *m, uint32_t end)
 static void channel_remember(
 	struct memory *m, uint32_t end, uint32_t channel, uint32_t listener, const char *name)
 {
-	for (unsigned i = 0; i < CHANNELS; i++) {
+	/* The application may have reset the link meanwhile. */
+	for (unsigned i = 0; i < CHANNELS && link_of(m, end); i++) {
 		struct known_channel *k = &m->channels[i];
 
 		if (k->used)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Names and channels that stand are judged again when the policy, or a domain's name, has changed:
+ * a bounded number at a time, for guests decide how many there are. Only the broker includes this
+ * header.
+ */
+#ifndef MSGD_DAEMON_BROKER_REJUDGE_H
+#define MSGD_DAEMON_BROKER_REJUDGE_H
+
+#include <stdbool.h>
+
+struct broker;
+struct broker_link;
+
+/* A fact of policy has changed: all that stands, and all that waits, is judged again. */
+void rejudge_all(struct broker *broker);
+/* The channels of a link that has come up after a restart were judged by another msgd. */
+void rejudge_link(struct broker_link *link);
+/* Makes one domain's memo. False: all have it. It comes first: judging is cheap by the memos. */
+bool rejudge_known(struct broker *broker);
+/* Judges one name or channel. False: all are judged. */
+bool rejudge_work(struct broker *broker);
+bool rejudge_work_left(const struct broker *broker);
+
+#endif
