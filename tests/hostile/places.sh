@@ -3,6 +3,8 @@
 # More processes of one domain than it may have: those that may are let in, and each of the others is told by
 # EDQUOT which setting refuses it, however many they are. The setting is kept, whatever it is.
 
+# Not with others: it takes all of a domain's places, and changes msgd's configuration.
+
 printf '[limits]\nprocesses = 64\n' >"$dir/msgd.conf"
 
 msgd_start() {

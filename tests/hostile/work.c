@@ -10,9 +10,11 @@
  *	work connect ADDRESS N       connects N times; prints how long 99 of 100 took at most, in us
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -216,8 +218,10 @@ static int role_connect(const char *address, unsigned n)
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc >= 4 && strcmp(argv[1], "attack") == 0)
+	if (argc >= 4 && strcmp(argv[1], "attack") == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* no xen-sim ends it */
 		return role_attack(argc - 2, argv + 2);
+	}
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
 		return role_serve(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "connect") == 0)

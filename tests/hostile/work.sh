@@ -4,8 +4,11 @@
 # them, at the 99th percentile, and no turn of msgd's loop takes more than 20 ms of the processor. The emulator
 # holds 64 domains, of which domain 0, the honest ones and `hostile` are six.
 
+# Not with others: it needs as many domains as the emulator has, and a policy of its own.
+
 n_hostile=${HOSTILE_DOMAINS:-58}
 n_rules=${HOSTILE_RULES:-10000}
+! sanitized || n_hostile=8
 
 # Names as such, beginnings, and ends, for many callers and holders; the last rules are those that decide.
 rules() {
@@ -38,7 +41,7 @@ no_long_turn() {
 
 	longest=$(msgctl --json status | jq .turns.longest_cpu_us)
 	echo "$1: the longest turn took $longest us of the processor"
-	[ "$longest" -lt 20000 ] || fail "$1: a turn of msgd's loop took $longest us of the processor"
+	sanitized || [ "$longest" -lt 20000 ] || fail "$1: a turn of msgd's loop took $longest us of the processor"
 }
 
 # msgd's time on a processor, and in the queue for one.
