@@ -212,6 +212,8 @@ static int role_connect(const char *address, unsigned n)
 	}
 	qsort(took, n, sizeof(*took), compare);
 	printf("p99 %lu\n", (unsigned long)took[n * 99 / 100]);
+	free(took);
+	msg_ctx_close(ctx);
 	return 0;
 }
 
