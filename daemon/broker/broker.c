@@ -91,6 +91,7 @@ void broker_free(struct broker *broker)
 	while (end_work(broker))
 		;
 	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
+	assert(broker->bytes == 0);
 	assert(TAILQ_EMPTY(&broker->working));
 	free(broker);
 }

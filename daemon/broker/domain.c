@@ -65,16 +65,20 @@ uint32_t quota_bytes(enum quota quota)
 
 uint64_t broker_bytes(const struct broker *broker)
 {
-	const struct domain *domain;
-	uint64_t sum = 0;
+	return broker->bytes;
+}
 
-	for (domain = broker->domains; domain; domain = domain->hh.next)
-		sum += domain->bytes;
-	TAILQ_FOREACH (domain, &broker->ending, ending_entry) {
-		if (domain->ended)
-			sum += domain->bytes;
-	}
-	return sum;
+void domain_pay_bytes(struct domain *domain, uint32_t bytes)
+{
+	domain->bytes += bytes;
+	domain->broker->bytes += bytes;
+}
+
+void domain_repay_bytes(struct domain *domain, uint32_t bytes)
+{
+	assert(domain->bytes >= bytes);
+	domain->bytes -= bytes;
+	domain->broker->bytes -= bytes;
 }
 
 /* subject: the source, for the lines about lines. */
@@ -155,7 +159,7 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 		return -EDQUOT;
 	}
 	domain->used[quota]++;
-	domain->bytes += quota_bytes(quota);
+	domain_pay_bytes(domain, quota_bytes(quota));
 	*charge = (struct charge){.domain = domain, .quota = quota};
 	return 0;
 }
@@ -166,7 +170,7 @@ void charge_return(struct charge *charge)
 		return;
 	assert(charge->domain->used[charge->quota] > 0);
 	charge->domain->used[charge->quota]--;
-	charge->domain->bytes -= quota_bytes(charge->quota);
+	domain_repay_bytes(charge->domain, quota_bytes(charge->quota));
 	charge->domain = NULL;
 }
 

@@ -99,6 +99,9 @@ struct domain {
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE]);
 void charge_return(struct charge *charge);
+/* For what no quota counts: messages that wait. */
+void domain_pay_bytes(struct domain *domain, uint32_t bytes);
+void domain_repay_bytes(struct domain *domain, uint32_t bytes);
 const char *quota_name(enum quota quota);
 /* The memory that one unit of the quota stands for, in bytes. For charges, and for tests. */
 uint32_t quota_bytes(enum quota quota);

@@ -33,7 +33,7 @@ static void outbox_pay(struct outbox_message *out, struct domain_pair *pair)
 
 	out->pair = pair;
 	pair->outbox_bytes += out->bytes;
-	domain->bytes += out->bytes;
+	domain_pay_bytes(domain, out->bytes);
 	if (domain == out->process->domain)
 		out->process->own_bytes += out->bytes;
 	LIST_INSERT_HEAD(&domain->paid, out, paid);
@@ -43,9 +43,9 @@ static void outbox_repay(struct outbox_message *out)
 {
 	struct domain *domain = out->pair->domain;
 
-	assert(out->pair->outbox_bytes >= out->bytes && domain->bytes >= out->bytes);
+	assert(out->pair->outbox_bytes >= out->bytes);
 	out->pair->outbox_bytes -= out->bytes;
-	domain->bytes -= out->bytes;
+	domain_repay_bytes(domain, out->bytes);
 	if (domain == out->process->domain)
 		out->process->own_bytes -= out->bytes;
 	LIST_REMOVE(out, paid);

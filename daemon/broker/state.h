@@ -50,6 +50,7 @@ struct broker {
 	TAILQ_HEAD(, domain) ending;		      /* owned, where ended */
 	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */
 	uint64_t cost;				      /* of all work so far: see broker_cost */
+	uint64_t bytes;				      /* that all domains pay for: broker_bytes */
 	bool work_later;
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns;

@@ -146,6 +146,7 @@ void world_check(const struct world *world)
 	const struct broker_link *link;
 	unsigned n_links = 0, n_channels = 0, n_tallied = 0;
 	const struct tally *tally;
+	uint64_t bytes = 0;
 
 	if (!sums)
 		sums = calloc(CHECK_DOMAINS, sizeof(*sums));
@@ -187,7 +188,10 @@ void world_check(const struct world *world)
 			REQUIRE(domain->used[i] <= broker->limits.quota[i]);
 		}
 		check_domain_bytes(domain);
+		bytes += domain->bytes;
 	}
+	/* No work is left, so no domain that has ended pays for anything. */
+	REQUIRE(broker_bytes(broker) == bytes);
 }
 
 uint32_t world_used(const struct world *world, uint16_t domid)
