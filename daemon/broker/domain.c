@@ -269,7 +269,7 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	domain->info = *info;
 	domain->name_known = info->name[0];
 	domain->seen = true;
-	domain->own = (struct domain_pair){.domain = domain, .target = info->domid};
+	domain->own = (struct domain_pair){.domain = domain, .target = domain->serial};
 	LIST_INIT(&domain->paid);
 	TAILQ_INIT(&domain->expected);
 	TAILQ_INIT(&domain->processes);

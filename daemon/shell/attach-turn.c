@@ -81,23 +81,30 @@ void attach_port_event(struct attach_table *table, uint32_t port)
 	attach_make_ready(attach);
 }
 
-void attach_domain_enqueue(struct attach_table *table, struct attach_domain *domain)
+/* Behind those that have spent no more. */
+static void queue_insert(struct attach_table *table, struct attach_domain *domain)
 {
 	struct attach_domain *other;
 
+	TAILQ_FOREACH_REVERSE(other, &table->queue, attach_domain_list, entry)
+	{
+		if (other->spent <= domain->spent) {
+			TAILQ_INSERT_AFTER(&table->queue, other, domain, entry);
+			return;
+		}
+	}
+	TAILQ_INSERT_HEAD(&table->queue, domain, entry);
+}
+
+void attach_domain_enqueue(struct attach_table *table, struct attach_domain *domain)
+{
 	if (domain->queued)
 		return;
 	domain->queued = true;
 	/* It cannot have saved up what it did not use. */
 	if (domain->spent < table->spent)
 		domain->spent = table->spent;
-	TAILQ_FOREACH (other, &table->queue, entry) {
-		if (other->spent > domain->spent) {
-			TAILQ_INSERT_BEFORE(other, domain, entry);
-			return;
-		}
-	}
-	TAILQ_INSERT_TAIL(&table->queue, domain, entry);
+	queue_insert(table, domain);
 }
 
 void attach_domain_dequeue(struct attach_table *table, struct attach_domain *domain)
@@ -121,22 +128,6 @@ static void attach_serve(struct attach *attach)
 	}
 }
 
-/* The domain has spent more: it goes back, behind those that have spent less. */
-static void attach_domain_requeue(struct attach_table *table, struct attach_domain *domain)
-{
-	struct attach_domain *other;
-
-	TAILQ_REMOVE(&table->queue, domain, entry);
-	TAILQ_FOREACH_REVERSE(other, &table->queue, attach_domain_list, entry)
-	{
-		if (other->spent <= domain->spent) {
-			TAILQ_INSERT_AFTER(&table->queue, other, domain, entry);
-			return;
-		}
-	}
-	TAILQ_INSERT_HEAD(&table->queue, domain, entry);
-}
-
 /* Its next application; those with more to do stand behind its others. */
 static void attach_domain_serve(struct attach_table *table, struct attach_domain *domain)
 {
@@ -150,10 +141,12 @@ static void attach_domain_serve(struct attach_table *table, struct attach_domain
 		attach_serve(attach);
 	/* If its last attach has died, the domain stays until that is reaped. */
 	domain->spent += broker_cost(broker) - before;
-	if (TAILQ_EMPTY(&domain->ready))
+	if (TAILQ_EMPTY(&domain->ready)) {
 		attach_domain_dequeue(table, domain);
-	else
-		attach_domain_requeue(table, domain);
+	} else {
+		TAILQ_REMOVE(&table->queue, domain, entry);
+		queue_insert(table, domain);
+	}
 }
 
 /*
