@@ -45,41 +45,18 @@ struct agent {
 	uid_t serving; /* the user of the client whose request is under way */
 };
 
-__attribute__((format(printf, 3, 4))) static void agent_say(
-	const struct agent *agent, int priority, const char *format, ...)
-{
-	char text[256];
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	agent->ops->log(agent->arg, priority, text);
-}
-
 /* All lines: there is none that no client can cause. */
 __attribute__((format(printf, 4, 5))) static void agent_log(
 	struct agent *agent, uid_t uid, int priority, const char *format, ...)
 {
-	uint64_t now = agent->hv->ops->now_ns(agent->hv);
-	uint32_t left_out;
-	enum log_verdict verdict =
-		log_judge(&agent->log, &agent->log_users[uid % LEDGER_LOG_SOURCES], now, &left_out);
-	char text[256];
+	char subject[24];
 	va_list args;
 
-	if (left_out)
-		agent_say(agent, LOG_WARNING, "user %u: %u lines about it were left out", uid,
-			left_out);
-	if (verdict == LOG_SAY_LEFT_OUT)
-		agent_say(agent, LOG_WARNING, "user %u: too many lines: further ones are left out",
-			uid);
-	if (verdict != LOG_WRITE)
-		return;
+	(void)snprintf(subject, sizeof(subject), "user %u", uid);
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	log_limited(&agent->log, &agent->log_users[uid % LEDGER_LOG_SOURCES],
+		agent->hv->ops->now_ns(agent->hv), subject, priority, format, args);
 	va_end(args);
-	agent_say(agent, priority, "%s", text);
 }
 
 /* ---- the store --------------------------------------------------------------------------- */
@@ -237,10 +214,12 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	agent->ops = ops;
 	agent->arg = arg;
 	agent->fd = -1;
-	agent->log.each = (struct log_rate){
-		.line_ns = LEDGER_LOG_USER_LINE_NS, .burst = LEDGER_LOG_USER_BURST};
-	agent->log.all =
-		(struct log_rate){.line_ns = LEDGER_LOG_LINE_NS, .burst = LEDGER_LOG_BURST};
+	agent->log = (struct log_limiter){
+		.all = {.each_ns = LEDGER_LOG_LINE_NS, .burst = LEDGER_LOG_BURST},
+		.each = {.each_ns = LEDGER_LOG_USER_LINE_NS, .burst = LEDGER_LOG_USER_BURST},
+		.put_line = ops->log,
+		.arg = arg,
+	};
 	LIST_INIT(&agent->clients);
 	agent->acceptor = acceptor_new(base, fd, on_accepted, agent);
 	if (!agent->acceptor || ledger_new(&agent_store, agent, &agent->ledger) < 0) {

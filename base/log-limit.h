@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * How many lines of log others may cause. Each source of lines has an allowance, and all sources
- * share one. Both are counted in time: a line costs so many nanoseconds, and time pays for it. The
- * number of lines in any span of time is bounded by this, whatever the sources do.
+ * share one: the number of lines in any span of time is bounded, whatever the sources do.
  *
  * While more than half of the shared allowance is spent, a line costs its source more, up to its
  * whole allowance: so each source gets its share of what time pays for, and noisy sources do not
@@ -11,27 +10,21 @@
 #ifndef MSGD_BASE_LOG_LIMIT_H
 #define MSGD_BASE_LOG_LIMIT_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdarg.h>
 
-struct log_rate {
-	uint64_t line_ns; /* a line costs so much */
-	uint32_t burst;	  /* so many lines may be written at once */
-};
-
-/* All zero: nothing is spent. */
-struct log_allowance {
-	uint64_t due_ns; /* when all lines so far are paid for */
-};
+#include "base/allowance.h"
 
 struct log_limiter {
-	struct log_rate all, each;
-	struct log_allowance spent;
+	struct rate all, each;
+	/* Writes a line that is paid for. Only log_limited calls it. */
+	void (*put_line)(void *arg, int priority, const char *text);
+	void *arg; /* borrowed */
+	struct allowance spent;
 	uint64_t left_out; /* lines, of all sources, ever */
 };
 
 struct log_source {
-	struct log_allowance spent;
+	struct allowance spent;
 	uint32_t left_out; /* lines, since the last that was written */
 };
 
@@ -41,29 +34,12 @@ enum log_verdict {
 	LOG_SAY_LEFT_OUT, /* in the place of the line: that lines are left out from here on */
 };
 
-/* In nanoseconds. */
-static inline uint64_t log_spent(const struct log_allowance *allowance, uint64_t now_ns)
-{
-	return allowance->due_ns > now_ns ? allowance->due_ns - now_ns : 0;
-}
-
-static inline bool log_has_room(
-	const struct log_allowance *allowance, const struct log_rate *rate, uint64_t now_ns)
-{
-	return log_spent(allowance, now_ns) <= (rate->burst - 1) * rate->line_ns;
-}
-
-static inline void log_pay(struct log_allowance *allowance, uint64_t cost_ns, uint64_t now_ns)
-{
-	allowance->due_ns = now_ns + log_spent(allowance, now_ns) + cost_ns;
-}
-
 /* The price of a line for its source. */
 static inline uint64_t log_cost(const struct log_limiter *limiter, uint64_t now_ns)
 {
-	uint64_t half = limiter->all.burst * limiter->all.line_ns / 2;
-	uint64_t spent = log_spent(&limiter->spent, now_ns);
-	uint64_t line = limiter->each.line_ns, whole = limiter->each.burst * line;
+	uint64_t half = limiter->all.burst * limiter->all.each_ns / 2;
+	uint64_t spent = allowance_spent(&limiter->spent, now_ns);
+	uint64_t line = limiter->each.each_ns, whole = limiter->each.burst * line;
 
 	if (spent <= half)
 		return line;
@@ -74,15 +50,15 @@ static inline uint64_t log_cost(const struct log_limiter *limiter, uint64_t now_
 static inline bool log_may_write(
 	const struct log_limiter *limiter, const struct log_source *source, uint64_t now_ns)
 {
-	return log_has_room(&limiter->spent, &limiter->all, now_ns) &&
-	       log_has_room(&source->spent, &limiter->each, now_ns);
+	return allowance_wait(&limiter->spent, &limiter->all, now_ns) == 0 &&
+	       allowance_wait(&source->spent, &limiter->each, now_ns) == 0;
 }
 
 static inline void log_write_one(
 	struct log_limiter *limiter, struct log_source *source, uint64_t now_ns)
 {
-	log_pay(&source->spent, log_cost(limiter, now_ns), now_ns);
-	log_pay(&limiter->spent, limiter->all.line_ns, now_ns);
+	allowance_pay(&source->spent, log_cost(limiter, now_ns), now_ns);
+	allowance_pay(&limiter->spent, limiter->all.each_ns, now_ns);
 }
 
 /*
@@ -104,10 +80,18 @@ static inline enum log_verdict log_judge(struct log_limiter *limiter, struct log
 	limiter->left_out++;
 	if (source->left_out < UINT32_MAX)
 		source->left_out++;
-	if (source->left_out > 1 || !log_has_room(&limiter->spent, &limiter->all, now_ns))
+	if (source->left_out > 1 || allowance_wait(&limiter->spent, &limiter->all, now_ns) > 0)
 		return LOG_LEAVE_OUT;
 	log_write_one(limiter, source, now_ns);
 	return LOG_SAY_LEFT_OUT;
 }
+
+/*
+ * Writes the line, if there is room for it, and what is to be said of lines that were left out.
+ * subject: the source, for the lines about lines.
+ */
+__attribute__((format(printf, 6, 0))) void log_limited(struct log_limiter *limiter,
+	struct log_source *source, uint64_t now_ns, const char *subject, int priority,
+	const char *format, va_list args);
 
 #endif

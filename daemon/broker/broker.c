@@ -42,6 +42,15 @@ void broker_limits_default(struct broker_limits *ret_limits)
 	};
 }
 
+static void broker_put_line(void *arg, int priority, const char *text)
+{
+	struct broker *broker = arg;
+
+	broker->cost += COST_LINE;
+	if (broker->ops)
+		broker->ops->log(broker->arg, priority, text);
+}
+
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
 	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker)
 {
@@ -54,9 +63,12 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	broker->limits = *limits;
 	broker->policy = policy;
 	broker->next_uid = uid_seed;
-	broker->log.each =
-		(struct log_rate){.line_ns = DOMAIN_LOG_LINE_NS, .burst = DOMAIN_LOG_BURST};
-	broker->log.all = (struct log_rate){.line_ns = LOG_LINE_NS, .burst = LOG_BURST};
+	broker->log = (struct log_limiter){
+		.all = {.each_ns = LOG_LINE_NS, .burst = LOG_BURST},
+		.each = {.each_ns = DOMAIN_LOG_LINE_NS, .burst = DOMAIN_LOG_BURST},
+		.put_line = broker_put_line,
+		.arg = broker,
+	};
 	broker->generation = 1;
 	TAILQ_INIT(&broker->unsettled);
 	TAILQ_INIT(&broker->due);
@@ -109,9 +121,7 @@ void broker_log(struct broker *broker, int priority, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	broker->cost += COST_LINE;
-	if (broker->ops)
-		broker->ops->log(broker->arg, priority, text);
+	broker_put_line(broker, priority, text);
 }
 
 void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)

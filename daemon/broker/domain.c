@@ -81,34 +81,14 @@ void domain_repay_bytes(struct domain *domain, uint32_t bytes)
 	domain->broker->bytes -= bytes;
 }
 
-/* subject: the source, for the lines about lines. */
-__attribute__((format(printf, 5, 0))) static void log_limited(struct broker *broker,
-	struct log_source *source, const char *subject, int priority, const char *format,
-	va_list args)
-{
-	uint32_t left_out;
-	enum log_verdict verdict = log_judge(&broker->log, source, broker->now_ns, &left_out);
-	char text[512];
-
-	if (left_out)
-		broker_log(broker, LOG_WARNING, "%s: %u lines about it were left out", subject,
-			left_out);
-	if (verdict == LOG_SAY_LEFT_OUT)
-		broker_log(broker, LOG_WARNING, "%s: too many lines: further ones are left out",
-			subject);
-	if (verdict != LOG_WRITE)
-		return;
-	(void)vsnprintf(text, sizeof(text), format, args);
-	broker_log(broker, priority, "%s", text);
-}
-
 __attribute__((format(printf, 3, 0))) static void domain_vlog(
 	struct domain *domain, int priority, const char *format, va_list args)
 {
 	char subject[DOMAIN_NAME_SIZE + 8];
 
 	(void)snprintf(subject, sizeof(subject), "%s(%u)", domain->info.name, domain->info.domid);
-	log_limited(domain->broker, &domain->log, subject, priority, format, args);
+	log_limited(&domain->broker->log, &domain->log, domain->broker->now_ns, subject, priority,
+		format, args);
 }
 
 void domain_log(struct domain *domain, int priority, const char *format, ...)
@@ -129,10 +109,11 @@ void broker_log_about(struct broker *broker, uint16_t domid, int priority, const
 	if (domain)
 		domain_vlog(domain, priority, format, args);
 	else if (domid == BROKER_LOG_CLIENTS)
-		log_limited(broker, &broker->log_clients, "admin clients", priority, format, args);
+		log_limited(&broker->log, &broker->log_clients, broker->now_ns, "admin clients",
+			priority, format, args);
 	else
-		log_limited(broker, &broker->log_others, "domains that are not listed", priority,
-			format, args);
+		log_limited(&broker->log, &broker->log_others, broker->now_ns,
+			"domains that are not listed", priority, format, args);
 	va_end(args);
 }
 

@@ -56,8 +56,8 @@ struct domain_pair {
 	struct domain *domain; /* borrowed: the owner */
 	uint64_t target;       /* its serial: its domid may be another domain's by now */
 	uint32_t outbox_bytes; /* of messages that it caused and that wait for applications there */
-	uint64_t links_due_ns; /* when the links made are paid for; see domain_pair_may_link */
-	uint32_t n_failed;     /* links whose making failed, since the last that was made */
+	struct allowance links_made; /* see domain_pair_may_link */
+	uint32_t n_failed;	     /* links whose making failed, since the last that was made */
 };
 
 struct domain {

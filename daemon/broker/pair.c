@@ -41,18 +41,18 @@ struct domain_pair *domain_pair_get(struct domain *domain, const struct domain *
 
 int domain_pair_may_link(struct domain_pair *pair, char ret_reason[REASON_SIZE])
 {
+	static const struct rate rate = {.each_ns = LINK_MAKE_NS, .burst = LINK_MAKE_BURST};
 	uint64_t now = pair->domain->broker->now_ns;
-	uint64_t due = pair->links_due_ns > now ? pair->links_due_ns : now;
-	uint64_t most = (LINK_MAKE_BURST - 1) * LINK_MAKE_NS;
+	uint64_t wait = allowance_wait(&pair->links_made, &rate, now);
 
-	if (due - now > most) {
+	if (wait > 0) {
 		reason_set(ret_reason, "links from %.30s to there %s: the next in %llu ms",
 			pair->domain->info.name,
 			pair->n_failed ? "keep failing" : "are made too often",
-			(unsigned long long)((due - now - most) / 1000000 + 1));
+			(unsigned long long)(wait / 1000000 + 1));
 		return -EDQUOT;
 	}
-	pair->links_due_ns = due + LINK_MAKE_NS;
+	allowance_pay(&pair->links_made, LINK_MAKE_NS, now);
 	return 0;
 }
 
@@ -61,7 +61,7 @@ void domain_pair_link_failed(struct domain_pair *pair)
 {
 	unsigned doubled = pair->n_failed / LINK_MAKE_FAILURES;
 
-	pair->links_due_ns +=
+	pair->links_made.due_ns +=
 		(LINK_MAKE_NS << min_u32(doubled, LINK_MAKE_DOUBLED_MAX)) - LINK_MAKE_NS;
 	if (doubled < LINK_MAKE_DOUBLED_MAX)
 		pair->n_failed++;

@@ -10,8 +10,8 @@
 
 /* As in msgd. */
 static const struct log_limiter fresh = {
-	.all = {.line_ns = SECOND / 20, .burst = 2000},
-	.each = {.line_ns = SECOND / 10, .burst = 100},
+	.all = {.each_ns = SECOND / 20, .burst = 2000},
+	.each = {.each_ns = SECOND / 10, .burst = 100},
 };
 
 /* The lines that come of one attempt: of the source, and about lines that were left out. */
