@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/event.h"
+#include "base/accept.h"
 #include "daemon/admin/rights.h"
 
 struct admin_client {
@@ -32,8 +31,8 @@ struct admin {
 	struct event_base *base;	   /* borrowed */
 	const struct admin_ops *ops;	   /* borrowed */
 	void *arg;			   /* borrowed */
-	struct evconnlistener *listener;   /* owned */
-	struct event *again;		   /* owned: accepts again, after there was no descriptor */
+	int fd;				   /* owned */
+	struct acceptor *acceptor;	   /* owned */
 	LIST_HEAD(, admin_client) clients; /* owned */
 };
 
@@ -186,35 +185,21 @@ static int admin_client_new(struct admin *admin, int fd, uid_t uid)
 	return 0;
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
-	int len, void *arg)
+static void on_accepted(void *arg, int fd)
 {
 	struct admin *admin = arg;
-	uid_t uid = admin_uid(fd);
+	uid_t uid;
 
+	if (fd < 0) {
+		admin_log(admin, "admin socket: connections are refused: %s", strerror(-fd));
+		return;
+	}
+	uid = admin_uid(fd);
 	if (!admin_has_place(admin, uid))
 		admin_refuse(admin, fd, uid);
 	else if (admin_client_new(admin, fd, uid) == 0)
 		return;
 	(void)close(fd);
-}
-
-/* No descriptor is free: the client would be reported at each turn of the loop. */
-static void on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	static const struct timeval delay = {.tv_sec = 1};
-	struct admin *admin = arg;
-
-	admin_log(admin, "admin socket: %s", strerror(errno));
-	if (evtimer_add(admin->again, &delay) == 0)
-		(void)evconnlistener_disable(listener);
-}
-
-static void on_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct admin *admin = arg;
-
-	(void)evconnlistener_enable(admin->listener);
 }
 
 void admin_answer(struct admin_client *client, json_t *answer)
@@ -235,17 +220,12 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	admin->ops = ops;
 	admin->arg = arg;
 	LIST_INIT(&admin->clients);
-	admin->again = evtimer_new(base, on_again, admin);
-	/* The socket listens already. */
-	if (admin->again)
-		admin->listener = evconnlistener_new(base, on_accept, admin,
-			LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-	if (!admin->listener) {
-		event_drop(admin->again);
+	admin->acceptor = acceptor_new(base, fd, on_accepted, admin);
+	if (!admin->acceptor) {
 		free(admin);
 		return -ENOMEM;
 	}
-	evconnlistener_set_error_cb(admin->listener, on_accept_error);
+	admin->fd = fd;
 	*ret_admin = admin;
 	return 0;
 }
@@ -256,7 +236,7 @@ void admin_free(struct admin *admin)
 		return;
 	while (!LIST_EMPTY(&admin->clients))
 		admin_client_free(LIST_FIRST(&admin->clients));
-	evconnlistener_free(admin->listener);
-	event_drop(admin->again);
+	acceptor_free(admin->acceptor);
+	(void)close(admin->fd);
 	free(admin);
 }
