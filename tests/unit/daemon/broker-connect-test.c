@@ -506,15 +506,6 @@ static void test_log_is_bounded(void **state)
 	world_free(w);
 }
 
-static void world_rename(struct world *w, uint16_t domid, const char *name)
-{
-	for (size_t i = 0; i < w->n_domains; i++) {
-		if (w->domains[i].domid == domid)
-			snprintf(w->domains[i].name, sizeof(w->domains[i].name), "%s", name);
-	}
-	world_domains(w);
-}
-
 /* A deny by name holds for a domain whose name cannot be read, or is found out later. */
 static void test_names_of_domains(void **state)
 {

@@ -60,6 +60,18 @@ static void wait_many(struct app *app, uint32_t first, unsigned n, const char *a
 	assert_null(app_take(app));
 }
 
+static void link_make(struct world *w, struct app *caller, struct app *holder)
+{
+	const struct control_message *m;
+
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	app_offer(caller, m->link_create.end, 0);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	app_ready(holder, m->link_bind.end, 0);
+	(void)work_all(w);
+	TAKE(m, caller, CONTROL_LINK_UP);
+}
+
 static void unlisten(struct app *app, uint32_t handle)
 {
 	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 0x22220000};
@@ -104,12 +116,7 @@ static void test_forms(void **state)
 	assert_null(app_take(caller));
 	assert_int_equal(app_listen(holder, 2, "late", 8), 0);
 	(void)work_all(w);
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	app_offer(caller, m->link_create.end, 0);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	app_ready(holder, m->link_bind.end, 0);
-	(void)work_all(w);
-	TAKE(m, caller, CONTROL_LINK_UP);
+	link_make(w, caller, holder);
 	for (uint32_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		TAKE(m, holder, CONTROL_CHANNEL);
 		TAKE(m, caller, CONTROL_CONNECTED);
@@ -242,9 +249,7 @@ static void test_ends(void **state)
 	assert_true(world_used(w, 3) < 20);
 	/* The domain goes, and another one has its number at once. */
 	before = broker_cost(w->broker);
-	for (size_t i = 0; i < w->n_domains; i++)
-		w->domains[i].generation += w->domains[i].domid == 3;
-	world_domains(w);
+	world_rebirth(w, 3);
 	assert_true(cost_since(w, &before) < 5000);
 	assert_false(caller->dropped);
 	holder = app_new(w, 20, 3, false);
@@ -257,36 +262,6 @@ static void test_ends(void **state)
 	world_free(w);
 }
 
-static void rebirth(struct world *w, uint16_t domid)
-{
-	for (size_t i = 0; i < w->n_domains; i++)
-		w->domains[i].generation += w->domains[i].domid == domid;
-	world_domains(w);
-}
-
-static void rename_domain(struct world *w, uint16_t domid, const char *name)
-{
-	for (size_t i = 0; i < w->n_domains; i++) {
-		if (w->domains[i].domid == domid)
-			strcpy(w->domains[i].name, name);
-	}
-	world_domains(w);
-}
-
-static void link_up(struct world *w, struct app *caller, struct app *holder)
-{
-	const struct control_message *m;
-
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	app_offer(caller, m->link_create.end, 0);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	app_ready(holder, m->link_bind.end, 0);
-	(void)work_all(w);
-	TAKE(m, caller, CONTROL_LINK_UP);
-	TAKE(m, caller, CONTROL_CONNECTED);
-	TAKE(m, holder, CONTROL_CHANNEL);
-}
-
 /* A domain ends, and pays and is paid for until its work is done, beside the next of its number. */
 static void test_ends_with_messages(void **state)
 {
@@ -296,11 +271,13 @@ static void test_ends_with_messages(void **state)
 
 	assert_int_equal(app_listen(holder, 1, "db", 64), 0);
 	app_connect(caller, 1, "db", 0, 0);
-	link_up(w, caller, holder);
+	link_make(w, caller, holder);
+	TAKE(m, caller, CONTROL_CONNECTED);
+	TAKE(m, holder, CONTROL_CHANNEL);
 	holder->full = true;
 	app_connect(caller, 2, "db", 0, 0);
 	/* Its applications are still to be dropped when the next domain's are here. */
-	rebirth(w, 2);
+	world_rebirth(w, 2);
 	holder = app_new(w, 2, 2, false);
 	assert_int_equal(app_listen(holder, 1, "db", 64), 0);
 	app_forget(caller);
@@ -318,7 +295,7 @@ static void test_ends_with_messages(void **state)
 	/* The caller's domain ends; the next of its number does not pay for its messages. */
 	holder->full = true;
 	app_connect(caller, 4, "db", 0, 0);
-	rebirth(w, 3);
+	world_rebirth(w, 3);
 	assert_int_equal(world_bytes(w, 3), 0);
 	(void)work_all(w);
 	world_check(w);
@@ -369,10 +346,10 @@ static void test_announced(void **state)
 	world_policy(w, "allow listen * on any\nallow connect even from any to db\n");
 	(void)work_all(w);
 	assert_null(app_take(apps[0]));
-	rename_domain(w, 2, "");
+	world_rename(w, 2, "");
 	(void)work_all(w);
 	assert_null(app_take(apps[0]));
-	rename_domain(w, 2, "other");
+	world_rename(w, 2, "other");
 	(void)work_all(w);
 	for (n_gone = 0; (m = app_take(apps[0])) && m->type == CONTROL_CHANNEL_GONE;)
 		n_gone++;

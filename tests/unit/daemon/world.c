@@ -171,6 +171,24 @@ void world_domains(struct world *world)
 	broker_domains(world->broker, world->domains, world->n_domains);
 }
 
+void world_rename(struct world *world, uint16_t domid, const char *name)
+{
+	for (size_t i = 0; i < world->n_domains; i++) {
+		struct broker_domain_info *info = &world->domains[i];
+
+		if (info->domid == domid)
+			(void)snprintf(info->name, sizeof(info->name), "%s", name);
+	}
+	world_domains(world);
+}
+
+void world_rebirth(struct world *world, uint16_t domid)
+{
+	for (size_t i = 0; i < world->n_domains; i++)
+		world->domains[i].generation += world->domains[i].domid == domid;
+	world_domains(world);
+}
+
 void world_remove_domain(struct world *world, uint16_t domid)
 {
 	for (size_t i = 0; i < world->n_domains; i++) {

@@ -48,6 +48,9 @@ void world_free(struct world *world);
 void world_restart(struct world *world, const char *rules, const struct broker_limits *limits);
 void world_policy(struct world *world, const char *rules);
 void world_domains(struct world *world);
+/* The list changes, and the broker is told: a name ("": it cannot be read); another domain. */
+void world_rename(struct world *world, uint16_t domid, const char *name);
+void world_rebirth(struct world *world, uint16_t domid);
 void world_remove_domain(struct world *world, uint16_t domid);
 bool world_logged(const struct world *world, const char *text);
 

@@ -717,6 +717,20 @@ static void quiesce(void)
 		.type = CONTROL_QUIESCE, .quiesce = {.reason = "the domain is to be saved"}});
 }
 
+/* It has attached anew: it names its listener, no link, and asks again. */
+static void said_again(const struct msg_sock *asking)
+{
+	struct control_message message;
+
+	assert_int_equal(hear(&message), CONTROL_LISTEN);
+	assert_string_equal(message.listen.name, "name");
+	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
+	assert_int_equal(hear(&message), CONTROL_CONNECT);
+	assert_int_equal(message.request, asking->request->id);
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
 static void test_quiesce_and_attach_again(void **state)
 {
 	struct control_message connect = {.type = CONTROL_CONNECT}, message;
@@ -767,13 +781,7 @@ static void test_quiesce_and_attach_again(void **state)
 	assert_int_equal(message.hello.epoch, epoch + 1);
 	assert_int_equal(message.hello.features, FEATURE_NO_ARGO_DRIVER);
 	assert_int_equal(message.hello.reattach, 1);
-	assert_int_equal(hear(&message), CONTROL_LISTEN);
-	assert_string_equal(message.listen.name, "name");
-	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
-	assert_int_equal(hear(&message), CONTROL_CONNECT);
-	assert_int_equal(message.request, asking->request->id);
-	welcome();
-	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	said_again(asking);
 	/* And again. */
 	fake.watched = false;
 	while (hear(&message))
@@ -903,7 +911,7 @@ static void msgd_finds(void)
 
 static void test_dropped(void **state)
 {
-	struct control_message connect = {.type = CONTROL_CONNECT}, message;
+	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct msg_sock *listener = listener_new("name");
 	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
@@ -920,13 +928,7 @@ static void test_dropped(void **state)
 	assert_int_equal(listener->state, SOCK_OPEN);
 	/* It announces no link: msgd has told the other end that it is dead. */
 	msgd_finds();
-	assert_int_equal(hear(&message), CONTROL_LISTEN);
-	assert_string_equal(message.listen.name, "name");
-	assert_int_equal(hear(&message), CONTROL_ANNOUNCE_DONE);
-	assert_int_equal(hear(&message), CONTROL_CONNECT);
-	assert_int_equal(message.request, asking->request->id);
-	welcome();
-	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	said_again(asking);
 	request_abandon(&ctx.control, asking->request);
 }
 
