@@ -155,15 +155,12 @@ struct link *link_new(struct links *links, struct transport *transport, uint32_t
 		return NULL;
 	}
 	HASH_ADD(hh, links->by_end, end, sizeof(link->end), link);
-	if (!hash_added(&link->hh)) {
-		channel_set_fini(&link->channels);
-		free(link);
-		return NULL;
-	}
-	HASH_ADD_KEYPTR(
-		hh_event, links->by_event, &transport->event, sizeof(transport->event), link);
+	if (hash_added(&link->hh))
+		HASH_ADD_KEYPTR(hh_event, links->by_event, &transport->event,
+			sizeof(transport->event), link);
 	if (!hash_added(&link->hh_event)) {
-		HASH_DELETE(hh, links->by_end, link);
+		if (hash_added(&link->hh))
+			HASH_DELETE(hh, links->by_end, link);
 		channel_set_fini(&link->channels);
 		free(link);
 		return NULL;
