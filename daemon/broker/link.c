@@ -253,7 +253,7 @@ struct broker_link *broker_link_alloc(
 }
 
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
-	const char *why, struct broker_link **ret_link, char ret_reason[REASON_SIZE])
+	const char *why, bool prepaid, struct broker_link **ret_link, char ret_reason[REASON_SIZE])
 {
 	struct broker *broker = creator->broker;
 	struct domain_pair *pair = domain_pair_get(creator->domain, binder->domain);
@@ -272,7 +272,7 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 	if (r == 0)
 		r = broker_link_end_attach(
 			link, 1, binder, process_next_end(binder), creator->domain, ret_reason);
-	if (r == 0)
+	if (r == 0 && !prepaid)
 		r = domain_pair_may_link(pair, ret_reason);
 	if (r == 0) {
 		broker_link_new_id(link, transport);
@@ -397,7 +397,7 @@ static void broker_link_failed_making(
 
 		next = TAILQ_NEXT(request, entry);
 		if (argo && !request->demanded && !request->no_argo) {
-			request->no_argo = true;
+			request->no_argo = request->prepaid = true;
 			memcpy(request->why, why, sizeof(request->why));
 			continue; /* broker_link_down has it tried again */
 		}

@@ -88,9 +88,12 @@ void broker_link_free(struct broker_link *link);
 /* Frees a channel of a link that is gone, or the link after its last one. False: there is none. */
 bool broker_link_bury(struct broker *broker);
 struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
-/* -EDQUOT with a reason; -ENOMEM. */
+/*
+ * prepaid: it is not one more of the links that the two domains may make. -EDQUOT with a reason;
+ * -ENOMEM.
+ */
 int broker_link_new(struct process *creator, struct process *binder, uint32_t transport,
-	const char *why, struct broker_link **ret_link, char ret_reason[REASON_SIZE]);
+	const char *why, bool prepaid, struct broker_link **ret_link, char ret_reason[REASON_SIZE]);
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
 /*
  * Ends a link: each end that was told of it gets LINK_DOWN, but for `except`; waiting requests are

@@ -422,7 +422,10 @@ static int broker_request_link(
 		memcpy(lookup->reason, why, REASON_SIZE);
 		return r;
 	}
-	return broker_link_new(caller, holder, transport, why, ret_link, lookup->reason);
+	r = broker_link_new(
+		caller, holder, transport, why, request->prepaid, ret_link, lookup->reason);
+	request->prepaid = false;
+	return r;
 }
 
 static void broker_request_connected(

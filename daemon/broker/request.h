@@ -44,6 +44,7 @@ struct broker_request {
 	bool is_listen;	       /* a first LISTEN, held during recovery */
 	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
 	bool no_argo;	       /* the Argo link could not be made: fall back */
+	bool prepaid;	       /* then: what that link cost pays for the next one */
 	char why[REASON_SIZE]; /* then, why */
 	union {
 		struct control_connect connect;

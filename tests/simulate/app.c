@@ -72,8 +72,9 @@ static bool talk_may_break(const struct talk *talk)
 	       /* msg_ctx_close waits for nothing: the other side's last frames, if they were
 		  refused. */
 	       (w->plan.faults && (talk->closed[0] || talk->closed[1])) ||
-	       /* An announcement, or the attaching, that failed for want of something. */
-	       (w->plan.faults && w->plan.n_restarts);
+	       /* An announcement, or the attaching, that failed for want of something; or for which
+		  a new msgd waits no longer, since time goes on without a domain that is paused. */
+	       ((w->plan.faults || w->plan.n_paused) && w->plan.n_restarts);
 }
 
 static bool is_justified(const struct world *w, enum call call, int error, const struct talk *talk)

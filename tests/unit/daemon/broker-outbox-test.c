@@ -243,6 +243,32 @@ static void test_failures_back_off(void **state)
 	world_free(s.w);
 }
 
+/* Where Argo fails, the link that stands in for it is no second one: else there would be none. */
+static void test_fallback_is_paid_for(void **state)
+{
+	const struct control_message *m;
+	char reason[REASON_SIZE] = "";
+	uint32_t id = 0;
+	struct scene s;
+
+	scene_start(&s, NULL, 8);
+	while (cycle(s.hostile, ++id, reason) == 0)
+		app_forget(s.holder);
+	app_forget(s.holder);
+	pass_time(s.w, next_ms(reason) * 1000000);
+	app_connect(s.hostile, ++id, "db/db", 0, TRANSPORT_ANY);
+	TAKE(m, s.hostile, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, TRANSPORT_ARGO);
+	app_failed(s.hostile, m->link_create.end, ENOMEM, "no ring");
+	TAKE(m, s.hostile, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, TRANSPORT_GRANT);
+	/* Once: a third link is one more. */
+	app_failed(s.hostile, m->link_create.end, ENOMEM, "no pages");
+	TAKE_STATUS(s.hostile, id, ENOBUFS);
+	assert_int_equal(cycle(s.hostile, ++id, reason), EDQUOT);
+	world_free(s.w);
+}
+
 /* Links that are made, then end: by applications that come and go. */
 static void test_links_are_limited(void **state)
 {
@@ -371,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_congestion_is_the_callers_own),
 		cmocka_unit_test(test_many_quiet_listeners),
 		cmocka_unit_test(test_failures_back_off),
+		cmocka_unit_test(test_fallback_is_paid_for),
 		cmocka_unit_test(test_links_are_limited),
 		cmocka_unit_test(test_payer_goes),
 		cmocka_unit_test(test_behind),
