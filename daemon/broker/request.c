@@ -291,6 +291,15 @@ bool broker_request_unhold_listen(struct process *process, uint32_t handle)
 	return true;
 }
 
+/*
+ * Until recovery is over, and while links are due that both ends announced: what waits in a backlog
+ * counts only once its link is settled, and the listener has no room for more.
+ */
+static bool requests_held(const struct broker *broker)
+{
+	return broker->recovering || !TAILQ_EMPTY(&broker->due);
+}
+
 static void broker_request_try_connect(struct broker_request *request);
 
 int broker_request_connect(struct process *process, const struct control_message *message)
@@ -308,7 +317,7 @@ int broker_request_connect(struct process *process, const struct control_message
 		broker_request_finish(request, EINVAL, "not a valid address");
 		return 0;
 	}
-	if (process->broker->recovering)
+	if (requests_held(process->broker))
 		broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
 	else
 		broker_request_try_connect(request);
@@ -549,7 +558,7 @@ bool broker_request_work(struct broker *broker)
 {
 	struct domain *domain;
 
-	while (!broker->recovering && (domain = TAILQ_FIRST(&broker->working))) {
+	while (!requests_held(broker) && (domain = TAILQ_FIRST(&broker->working))) {
 		struct broker_request *request = domain_next_request(domain);
 
 		if (!request) {
@@ -569,5 +578,5 @@ bool broker_request_work(struct broker *broker)
 
 bool broker_request_work_left(const struct broker *broker)
 {
-	return !broker->recovering && !TAILQ_EMPTY(&broker->working);
+	return !requests_held(broker) && !TAILQ_EMPTY(&broker->working);
 }

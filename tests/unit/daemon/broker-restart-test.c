@@ -656,6 +656,37 @@ static void test_settles_in_portions(void **state)
 	world_free(s.w);
 }
 
+/* Nor is a connect judged before what waits in the listener's backlog is known. */
+static void test_backlog_counts_first(void **state)
+{
+	struct scene s;
+	struct app *other;
+
+	scene_start(&s, ALL, 2);
+	broker_set_work_later(s.w->broker);
+	for (uint32_t i = 1; i <= 3; i++) {
+		app_announce_link(s.caller, i, i, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, i, i, 3, TRANSPORT_ARGO, 1, 1);
+	}
+	app_announce_channel(s.caller, 3, 1, 0, 0, "db");
+	app_announce_channel(s.holder, 3, 1, 1, 0, "db");
+	assert_int_equal(app_listen(s.holder, 1, "db", 1), 0);
+	other = app_new(s.w, 3, 4, true);
+	app_connect(other, 1, "db/db", 0, TRANSPORT_ANY);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_false(s.w->broker->recovering);
+	app_connect(other, 2, "db/db", 0, TRANSPORT_ANY);
+	TAKE_NOTHING(other);
+	(void)broker_work(s.w->broker, 1);
+	TAKE_NOTHING(other);
+	while (broker_work(s.w->broker, TURN_COST))
+		;
+	TAKE_STATUS(other, 1, ECONNREFUSED);
+	TAKE_STATUS(other, 2, ECONNREFUSED);
+	world_free(s.w);
+}
+
 /* A channel that stands again counts against its rule, for its own caller and holder alone. */
 static void test_rule_counts_again(void **state)
 {
@@ -739,6 +770,7 @@ int main(void)
 		cmocka_unit_test(test_newcomer_announces),
 		cmocka_unit_test(test_announcing_ends),
 		cmocka_unit_test(test_settles_in_portions),
+		cmocka_unit_test(test_backlog_counts_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
