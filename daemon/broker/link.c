@@ -329,8 +329,8 @@ static int broker_link_ready(struct link_end *end, const struct control_link_rea
 }
 
 /*
- * The libmsg API's errors for "out of ports, grants or rings". A number that is no errno becomes
- * EPROTO.
+ * The libmsg API's errors for "out of ports, grants or rings" and "no such transport here". A
+ * number that is no errno becomes EPROTO.
  */
 static int broker_link_error(uint32_t error)
 {
@@ -338,7 +338,7 @@ static int broker_link_error(uint32_t error)
 		return EPROTO;
 	if (error == ENOSPC || error == ENOMEM || error == EMFILE || error == ENFILE)
 		return ENOBUFS;
-	return (int)error;
+	return error == ENODEV ? EOPNOTSUPP : (int)error;
 }
 
 /*

@@ -407,7 +407,8 @@ static int transport_choose(const struct broker_request *request, const struct l
 /*
  * The link to use: one that is there, else a new one. A demand takes only its own kind. Without a
  * demand Argo is preferred among the links that are there, then grants: a pair that had to fall
- * back once does not try Argo again for each channel. Links of argo-strict are only for a demand.
+ * back once does not try Argo again for each channel, nor waits for a link with which another one
+ * tries it. Links of argo-strict are only for a demand.
  */
 static int broker_request_link(
 	struct broker_request *request, struct lookup *lookup, struct broker_link **ret_link)
@@ -420,9 +421,10 @@ static int broker_request_link(
 	if (r < 0)
 		return r;
 	request->demanded = transport != TRANSPORT_ANY;
-	if (request->demanded)
-		*ret_link = broker_link_find(caller, holder, transport);
-	else if (!(*ret_link = broker_link_find(caller, holder, TRANSPORT_ARGO)))
+	*ret_link =
+		broker_link_find(caller, holder, request->demanded ? transport : TRANSPORT_ARGO);
+	if (!request->demanded &&
+		(!*ret_link || (request->no_argo && (*ret_link)->state != BROKER_LINK_UP)))
 		*ret_link = broker_link_find(caller, holder, TRANSPORT_GRANT);
 	if (*ret_link)
 		return 0;

@@ -69,12 +69,11 @@ static bool talk_may_break(const struct talk *talk)
 	       talk->server_deaths != w->domains[1].server_deaths ||
 	       /* Its server had died already, and msgd did not know yet. */
 	       (!talk->server && (w->plan.n_killed || w->plan.n_destroyed)) ||
-	       /* msg_ctx_close waits for nothing: the other side's last frames, if they were
-		  refused. */
-	       (w->plan.faults && (talk->closed[0] || talk->closed[1])) ||
-	       /* An announcement, or the attaching, that failed for want of something; or for which
-		  a new msgd waits no longer, since time goes on without a domain that is paused. */
-	       ((w->plan.faults || w->plan.n_paused) && w->plan.n_restarts);
+	       /* What failed for want of something, or came too late, for time goes on without a
+		  domain that is paused: the last frames of a side that msg_ctx_close, or a close
+		  that has lingered, does not wait for; an announcement, or the attaching. */
+	       ((w->plan.faults || w->plan.n_paused) &&
+		       (talk->closed[0] || talk->closed[1] || w->plan.n_restarts));
 }
 
 static bool is_justified(const struct world *w, enum call call, int error, const struct talk *talk)

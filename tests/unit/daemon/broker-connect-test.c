@@ -109,6 +109,37 @@ static void test_fallback(void **state)
 	world_free(w);
 }
 
+/* A connect that has fallen back does not wait for the Argo link that another one tries. */
+static void test_fallback_is_final(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t argo, end;
+
+	broker_set_work_later(w->broker);
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	app_connect(caller, 10, "db", 0, TRANSPORT_ANY);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	app_failed(caller, m->link_create.end, ENODEV, "none");
+	app_connect(caller, 11, "db", 0, TRANSPORT_ARGO);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	argo = m->link_create.end;
+	assert_false(broker_work(w->broker, UINT32_MAX));
+	app_failed(caller, argo, ENODEV, "none");
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.transport, TRANSPORT_GRANT);
+	end = m->link_create.end;
+	TAKE_STATUS(caller, 11, EOPNOTSUPP);
+	app_offer(caller, end, 0);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	app_ready(holder, m->link_bind.end, 0);
+	assert_false(broker_work(w->broker, UINT32_MAX));
+	TAKE(m, caller, CONTROL_LINK_UP);
+	take_channel(caller, holder, 10);
+	world_free(w);
+}
+
 static void test_transport(void **state)
 {
 	struct world *w = world_new("allow listen * on any\n"
@@ -313,6 +344,7 @@ static void test_making_fails(void **state)
 		{"any", TRANSPORT_ARGO, false, ENOSPC, ENOBUFS, "128 rings in use"},
 		/* The creator's own error stays; of the other end's the caller gets a few. */
 		{"any", TRANSPORT_ARGO, false, EPERM, EPERM, "Argo failed in app: no ports"},
+		{"any", TRANSPORT_ARGO, false, ENODEV, EOPNOTSUPP, "Argo failed in app: no ports"},
 		{"any", TRANSPORT_ARGO, true, EPERM, EPROTO, "Argo failed in db: no ports"},
 		{"any", TRANSPORT_ARGO, true, EACCES, EPROTO, "Argo failed in db: no ports"},
 		{"any", TRANSPORT_ARGO, true, EAGAIN, EPROTO, "Argo failed in db: no ports"},
@@ -791,6 +823,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_happy),
 		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_fallback_is_final),
 		cmocka_unit_test(test_transport),
 		cmocka_unit_test(test_choices),
 		cmocka_unit_test(test_links_by_demand),

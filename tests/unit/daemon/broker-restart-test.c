@@ -656,7 +656,7 @@ static void test_settles_in_portions(void **state)
 	world_free(s.w);
 }
 
-/* Nor is a connect judged before what waits in the listener's backlog is known. */
+/* A connect is judged only when it is known what waits in the backlog of its listener. */
 static void test_backlog_counts_first(void **state)
 {
 	struct scene s;
