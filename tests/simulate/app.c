@@ -69,9 +69,10 @@ static bool talk_may_break(const struct talk *talk)
 	       talk->server_deaths != w->domains[1].server_deaths ||
 	       /* Its server had died already, and msgd did not know yet. */
 	       (!talk->server && (w->plan.n_killed || w->plan.n_destroyed)) ||
-	       /* What failed for want of something, or came too late, for time goes on without a
-		  domain that is paused: the last frames of a side that msg_ctx_close, or a close
-		  that has lingered, does not wait for; an announcement, or the attaching. */
+	       /* Something failed for want of memory or the like, or came too late, for time goes
+		  on without a domain that is paused: the last frames of a side that msg_ctx_close,
+		  or a close that has lingered, does not wait for; an announcement, or the
+		  attaching. */
 	       ((w->plan.faults || w->plan.n_paused) &&
 		       (talk->closed[0] || talk->closed[1] || w->plan.n_restarts));
 }
