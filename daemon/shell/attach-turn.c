@@ -11,8 +11,8 @@
 
 /* Messages of one application before another one of its domain is looked at. */
 #define MESSAGES_A_TURN 16
-/* Less memory than this is not worth giving back: msgd starts with about as much. */
-#define TRIM_FROM (4U << 20)
+/* Less memory than this is not worth giving back. */
+#define TRIM_FROM (1U << 20)
 /* In the broker's cost: to look at an application, and its event. */
 #define COST_ATTACH_RUN 100U
 
