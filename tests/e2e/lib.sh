@@ -8,8 +8,10 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/msgd-e2e.XXXXXX")
 hv=sim:$dir/xen
 msgd_pid=''
 
+failure=''
 fail() {
-	echo "FAIL: $*" >&2
+	failure=$*
+	echo "FAIL: $failure" >&2
 	exit 1
 }
 
@@ -52,12 +54,13 @@ world_end() {
 		sleep 0.05
 	done
 	for pid in $left; do
-		echo "FAIL: did not end: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")" >&2
+		failure="did not end: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
 		kill -9 "$pid" 2>/dev/null
 		status=1
 	done
 	# "Success" is an error reported without one.
 	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer|: Success$' "$dir"/*.log "$dir"/*.out 2>/dev/null; then
+		failure='a log has words of a sanitizer, or an error without a cause'
 		status=1
 	fi
 	if [ $status -ne 0 ]; then
@@ -66,6 +69,8 @@ world_end() {
 		done >&2
 	fi
 	rm -rf "$dir"
+	# Last: before the logs it is easily overlooked.
+	[ -z "$failure" ] || echo "FAIL: $failure" >&2
 	exit $status
 }
 trap world_end EXIT
