@@ -171,8 +171,8 @@ static void user_registers(uid_t uid, int n, long err)
 	EXPECT((long)ring_info(fds[n]).n_virqs, 0);
 }
 
-/* Runs in a process of its own, which holds what it has until the end of the test. */
-static void user_start(uid_t uid, int n, long err)
+/* Runs in a process of its own, which holds what it has until user_end or the end of the test. */
+static pid_t user_start(uid_t uid, int n, long err)
 {
 	int done[2], status;
 	char byte;
@@ -187,24 +187,34 @@ static void user_start(uid_t uid, int n, long err)
 	}
 	EXPECT(close(done[1]), 0);
 	if (read(done[0], &byte, 1) == 1)
-		return;
+		return pid;
 	EXPECT(waitpid(pid, &status, 0), pid);
 	EXPECT(status, 0);
 	_exit(1);
+}
+
+/* Its rings are free when this returns: for the next test. */
+static void user_end(pid_t pid)
+{
+	EXPECT(kill(pid, SIGKILL), 0);
+	EXPECT(waitpid(pid, NULL, 0), pid);
 }
 
 /* No user takes the rings of all: two have their shares, and a third finds Xen's limit. */
 static void user_rings(void)
 {
 	int fd = ring_open();
+	pid_t users[2];
 
 	EXPECT(ring_info(fd).user_rings_max, 64);
-	user_start(1001, 64, -EDQUOT);
+	users[0] = user_start(1001, 64, -EDQUOT);
 	EXPECT((long)limit_set("user_rings", 63), 64); /* at any time */
-	user_start(1002, 63, -EDQUOT);
+	users[1] = user_start(1002, 63, -EDQUOT);
 	EXPECT((long)limit_set("user_rings", 64), 63);
 	EXPECT(ring_register(fd, 0, self, 64), 0); /* root's, the last */
 	EXPECT(ring_register(ring_open(), 0, self, 64), -ENOSPC);
+	user_end(users[0]);
+	user_end(users[1]);
 }
 
 /* Nor the memory; root is not limited by a user's share. */
