@@ -44,6 +44,8 @@ world_end() {
 	local status=$? pid left='' log
 
 	trap - EXIT
+	# A child that is killed before it has become a program has this trap, too.
+	[ "$BASHPID" = $$ ] || exit $status
 	set +e
 	exec 9>&-
 	xen_sim shutdown >/dev/null 2>&1
