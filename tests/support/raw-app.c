@@ -68,7 +68,7 @@ void raw_app_wait(struct raw_app *app)
 	struct pollfd fd = {.fd = app->hv->ops->fd(app->hv), .events = POLLIN};
 	struct hv_event event;
 
-	must(poll(&fd, 1, 10000) == 1);
+	must(poll(&fd, 1, 60000) == 1);
 	while (app->hv->ops->poll_events(app->hv, &event, 1) == 1)
 		app->hv->ops->evtchn_unmask(app->hv, &event.port, 1);
 }

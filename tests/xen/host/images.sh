@@ -6,7 +6,8 @@
 
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
-	tests/e2e/peer tests/e2e/hostile tests/hostile/hostile-records tests/conformance/conformance bench/msgbench-xen
+	tests/e2e/peer tests/e2e/hostile tests/hostile/hostile-records tests/hostile/hostile-foreign-pages
+	tests/hostile/hostile-announce tests/hostile/hostile-cycles tests/hostile/hostile-unanswered tests/conformance/conformance bench/msgbench-xen
 	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest
 	tests/xen/console/begin tests/xen/console/obey tests/xen/console/tell'
 

@@ -7,9 +7,7 @@
 # limit: 300
 # cases: dom0 pv pvh hvm suspend-hvm hvm-messages granted unload suspend-pv suspend-pvh checkpoint-pv migrate-pvh
 # cases: smp-suspend-pv smp-suspend-pv-written smp-checkpoint-pv smp-checkpoint-pv-written smp-unload
-# Not seen to pass within their time, or long:
-# cases-by-hand: smp-pv smp-suspend-pvh smp-suspend-pvh-written smp-migrate-pvh smp-migrate-pvh-written
-# cases-by-hand: smp-unload-written
+# cases: smp-pv smp-suspend-pvh smp-suspend-pvh-written smp-migrate-pvh smp-migrate-pvh-written smp-unload-written
 # cases: ends-pv ends-pvh-kexec errors
 # cases-xenstored: no-argo
 # cases-noargo: off
