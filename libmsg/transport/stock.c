@@ -192,11 +192,9 @@ static void peer_clear(struct stock *stock, struct stock_peer *peer)
 static bool peer_is_gone(struct stock *stock, const struct stock_peer *peer)
 {
 	uint32_t port;
-	int r = stock->hv->ops->evtchn_bind_interdomain(stock->hv, peer->domid, UINT32_MAX, &port);
 
-	if (r == 0)
-		(void)stock->hv->ops->evtchn_close(stock->hv, port);
-	return r == -ESRCH;
+	return stock->hv->ops->evtchn_bind_interdomain(stock->hv, peer->domid, UINT32_MAX, &port) ==
+	       -ESRCH;
 }
 
 static bool peer_has_links_alone(const struct stock_peer *peer)
