@@ -12,6 +12,7 @@
 #include "libmsg/api/ctx.h"
 #include "libmsg/transport/page.h"
 #include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
 
 #define RING_PAGES    4U
 #define DEFAULT_PAGES (2 + 2 * LINK_RING_PAGES_DEFAULT) /* of a link with default rings */
@@ -138,6 +139,10 @@ static void they_map(void)
 	struct doorbell_head head = link_page_head(w.uid, w.offer.port, LINK_PAGE_DOORBELL);
 
 	assert_memory_equal(their_doorbell(), &head, sizeof(head));
+	assert_int_equal(atomic_exchange(&their_doorbell()->end[0].alive, 0), 1);
+	assert_memory_equal(
+		(uint8_t *)their_doorbell() + sizeof(head), zeros, HV_PAGE_SIZE - sizeof(head));
+	atomic_store(&their_doorbell()->end[0].alive, 1);
 	head = link_page_head(w.uid, w.offer.port, LINK_PAGE_REFS);
 	assert_memory_equal(their_view(w.offer.refs_ref), &head, sizeof(head));
 	memcpy(refs, their_view(w.offer.refs_ref) + LINK_REFS_OFFSET, sizeof(refs));
@@ -178,6 +183,8 @@ static int teardown(void **state)
 	}
 	links_free_dead(&w.links);
 	links_clear(&w.links);
+	assert_null(w.links.stock.peers);
+	assert_null(w.links.backoff.peers);
 	hv_close(w.their_hv);
 	/* All of it came back. */
 	assert_int_equal(n_refs(), 0);
@@ -299,6 +306,33 @@ static void test_slow_to_unmap(void **state)
 	assert_int_equal(n_refs(), 2 * LINK_PAGES);
 }
 
+/* A domain that lets go late has its links again; what it has let go of does not count. */
+static void test_lets_go_late(void **state)
+{
+	struct doorbell_page *doorbells[LINK_HELD_MAX];
+	char reason[REASON_SIZE];
+
+	for (unsigned round = 0; round < 3; round++) {
+		sim_clock_advance(w.sim, LONG_NS);
+		for (uint32_t k = 0; k < LINK_HELD_MAX; k++) {
+			assert_int_equal(create(END, reason), 0);
+			they_are_ready(END);
+			doorbells[k] = their_doorbell();
+			end_link(END);
+			assert_int_equal(w.links.stock.peers->n_held, k + 1);
+		}
+		assert_int_equal(create(END, reason), ENOBUFS);
+		for (uint32_t k = 0; k < LINK_HELD_MAX; k++)
+			atomic_store(&doorbells[k]->end[1].alive, 0);
+	}
+	/* Those of a link that stands remain when all others are withdrawn. */
+	assert_int_equal(create(END, reason), 0);
+	they_are_ready(END);
+	links_clear(&w.links);
+	assert_int_equal(w.links.stock.peers->n_pages, LINK_PAGES);
+	assert_int_equal(w.links.stock.peers->n_held, 0);
+}
+
 /* Memory that was granted to one domain is in no other's link. */
 static void test_same_domain_only(void **state)
 {
@@ -401,6 +435,15 @@ static void test_cap(void **state)
 	links_clear(&w.links);
 	end_link(END);
 	end_link(END + 1);
+	links_clear(&w.links);
+	/* To the last page. */
+	for (n = 0; n < 4; n++)
+		assert_int_equal(create_with(w.them, END + n, LINK_RING_PAGES_MAX, reason), 0);
+	assert_int_equal(w.links.stock.peers->n_pages, LINK_PEER_PAGES_MAX);
+	assert_int_equal(create_with(w.them, END + n, LINK_RING_PAGES_MIN, reason), ENOBUFS);
+	assert_non_null(strstr(reason, "have 2056 pages of this process's, of 2056"));
+	while (n--)
+		end_link(END + n);
 	links_clear(&w.links);
 	w.hv->ops = true_ops;
 }
@@ -658,6 +701,506 @@ static void test_bind_foreign_page_argo(void **state)
 	they_withdraw(&made);
 }
 
+/* ---- links that cannot be made -------------------------------------------------------------- */
+
+/* Each way to make an end. */
+static const struct making {
+	uint32_t transport;
+	bool bind;
+} makings[] = {
+	{TRANSPORT_GRANT, false},
+	{TRANSPORT_GRANT, true},
+	{TRANSPORT_ARGO, false},
+	{TRANSPORT_ARGO, true},
+	{TRANSPORT_ARGO_STRICT, false},
+	{TRANSPORT_ARGO_STRICT, true},
+};
+
+/* As msgd: LINK_CREATE, or LINK_BIND of what they have made. */
+static void make(const struct making *making, const struct made *made, uint16_t domid,
+	struct control_message *ret_answer)
+{
+	bool grant = making->transport == TRANSPORT_GRANT;
+	struct control_link_create request = {.end = END,
+		.peer_domid = domid,
+		.uid = UID,
+		.transport = making->transport,
+		.ring_pages = grant ? RING_PAGES : 0,
+		.ring_len = grant ? 0 : HV_PAGE_SIZE};
+	struct control_link_bind bind = {.end = END,
+		.peer_domid = domid,
+		.uid = UID,
+		.transport = making->transport,
+		.ring_pages = request.ring_pages,
+		.ring_len = request.ring_len,
+		.port = made->port,
+		.aport = 5,
+		.doorbell_ref = made->refs[LINK_PAGE_DOORBELL],
+		.refs_ref = made->refs[LINK_PAGE_REFS]};
+
+	if (making->bind)
+		link_bind(&w.links, 1, &bind, ret_answer);
+	else
+		link_create(&w.links, 1, &request, ret_answer);
+}
+
+static void assert_made(const struct making *making, const struct control_message *answer)
+{
+	assert_int_equal(answer->type, making->bind ? CONTROL_LINK_READY : CONTROL_LINK_OFFER);
+	assert_int_equal(making->bind ? answer->link_ready.end : answer->link_offer.end, END);
+}
+
+/* Nothing is left of it, but for what is kept for the next link. */
+static void assert_not_made(const struct made *made, const struct control_message *answer,
+	int error, const char *reason, unsigned ports)
+{
+	assert_int_equal(answer->type, CONTROL_LINK_FAILED);
+	assert_int_equal(answer->link_failed.end, END);
+	assert_int_equal(answer->link_failed.error, error);
+	if (reason)
+		assert_string_equal(answer->link_failed.reason, reason);
+	assert_null(w.links.by_end);
+	assert_null(w.links.by_event);
+	assert_true(TAILQ_EMPTY(&w.links.unarmed));
+	assert_true(TAILQ_EMPTY(&w.pool.accounts));
+	assert_int_equal(n_ports(), ports);
+	assert_int_equal(domain_of(w.us)->n_argo, 0);
+	for (uint32_t i = 0; i < LINK_PAGES; i++) {
+		assert_int_equal(domain_of(w.them)->active[made->refs[i]].n_readers, 0);
+		assert_int_equal(domain_of(w.them)->active[made->refs[i]].n_writers, 0);
+	}
+	links_clear(&w.links);
+	assert_null(w.links.stock.peers);
+	assert_null(w.links.backoff.peers);
+	assert_int_equal(n_refs(), 0);
+}
+
+/* Each allocation fails once. */
+static void test_no_memory(void **state)
+{
+	struct control_message answer;
+	struct made made;
+	unsigned ports;
+
+	they_make(&made);
+	ports = n_ports();
+	for (size_t i = 0; i < ARRAY_SIZE(makings); i++) {
+		unsigned n = 0;
+
+		for (;;) {
+			failing_malloc_set(++n);
+			make(&makings[i], &made, w.them, &answer);
+			if (!failing_malloc_end())
+				break;
+			assert_not_made(&made, &answer, ENOMEM,
+				n == 1 ? "out of memory" : "no memory for a link", ports);
+		}
+		assert_in_range(n, 4, 50);
+		assert_made(&makings[i], &answer);
+		end_link(END);
+		links_clear(&w.links);
+	}
+	they_withdraw(&made);
+}
+
+/* A failure for which there is no memory is not noted, and refuses nothing. */
+static void test_no_memory_for_backoff(void **state)
+{
+	struct backoff *backoff = &w.links.backoff;
+	char reason[REASON_SIZE];
+
+	for (unsigned n = 1;; n++) {
+		failing_malloc_set(n);
+		backoff_failed(backoff, w.them, TRANSPORT_ARGO, ECONNRESET, "the reason");
+		if (!failing_malloc_end())
+			break;
+		assert_in_range(n, 1, 10);
+		assert_null(backoff->peers);
+		assert_int_equal(backoff_check(backoff, w.them, TRANSPORT_ARGO, reason), 0);
+	}
+	assert_int_equal(backoff->peers->n_failed, 1);
+	for (unsigned n = 1; n < LINK_FAILURES_FREE; n++)
+		backoff_failed(backoff, w.them, TRANSPORT_ARGO, ECONNRESET, "the reason");
+	assert_int_equal(backoff_check(backoff, w.them, TRANSPORT_ARGO, reason), ECONNRESET);
+	(void)snprintf(reason, sizeof(reason), "%s", "");
+	assert_int_equal(backoff_check(backoff, w.them, TRANSPORT_ARGO, reason), ECONNRESET);
+	assert_string_equal(reason, "8 links with domain 2 failed: the reason");
+	backoff_made(backoff, w.them, TRANSPORT_ARGO);
+	backoff_made(backoff, w.them, TRANSPORT_ARGO);
+	assert_null(backoff->peers);
+}
+
+/* One operation of the hypervisor that fails, from its n-th call on. */
+static struct {
+	const struct hv_ops *real;
+	int error;
+	unsigned n, n_calls;
+} op;
+
+static bool op_fails(void)
+{
+	return ++op.n_calls >= op.n;
+}
+
+static int fail_share(struct hv *hv, uint16_t remote, size_t n,
+	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
+	struct hv_share **ret_share)
+{
+	if (op_fails())
+		return op.error;
+	return op.real->grant_share(hv, remote, n, notify, ret_refs, ret_addr, ret_share);
+}
+
+static int fail_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	if (notify && op_fails())
+		return op.error;
+	return op.real->grant_notify(hv, share, notify);
+}
+
+static int fail_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
+	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map)
+{
+	if (op_fails())
+		return op.error;
+	return op.real->grant_map(hv, remote, refs, n, writable, notify, ret_addr, ret_map);
+}
+
+static int fail_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
+{
+	return op_fails() ? op.error : op.real->evtchn_alloc_unbound(hv, remote, ret_port);
+}
+
+static int fail_bind(struct hv *hv, uint16_t remote, uint32_t port, uint32_t *ret_port)
+{
+	return op_fails() ? op.error : op.real->evtchn_bind_interdomain(hv, remote, port, ret_port);
+}
+
+static int fail_register(
+	struct hv *hv, uint32_t aport, uint16_t partner, uint32_t len, struct hv_ring **ret_ring)
+{
+	return op_fails() ? op.error : op.real->argo_register(hv, aport, partner, len, ret_ring);
+}
+
+static int fail_peer(struct hv *hv, struct hv_ring *ring, uint32_t aport)
+{
+	return op_fails() ? op.error : op.real->argo_peer(hv, ring, aport);
+}
+
+enum op_kind { OP_SHARE, OP_NOTIFY, OP_MAP, OP_ALLOC, OP_BIND, OP_REGISTER, OP_PEER, OP_LIMIT };
+
+static void op_set(enum op_kind kind, unsigned n, int error)
+{
+	static struct hv_ops ops;
+
+	op.real = w.hv->ops;
+	op.error = error;
+	op.n = n;
+	op.n_calls = 0;
+	ops = *op.real;
+	switch (kind) {
+	case OP_SHARE:
+		ops.grant_share = fail_share;
+		break;
+	case OP_NOTIFY:
+		ops.grant_notify = fail_notify;
+		break;
+	case OP_MAP:
+		ops.grant_map = fail_map;
+		break;
+	case OP_ALLOC:
+		ops.evtchn_alloc_unbound = fail_alloc;
+		break;
+	case OP_BIND:
+		ops.evtchn_bind_interdomain = fail_bind;
+		break;
+	case OP_REGISTER:
+		ops.argo_register = fail_register;
+		break;
+	case OP_PEER:
+		ops.argo_peer = fail_peer;
+		break;
+	case OP_LIMIT:
+		break;
+	}
+	w.hv->ops = &ops;
+}
+
+/* True: a call of it has failed. */
+static bool op_end(void)
+{
+	w.hv->ops = op.real;
+	return op.n_calls >= op.n;
+}
+
+/* Ports and grants that are used up are ENOBUFS: ENOSPC is said of Argo's rings alone. */
+static void test_used_up(void **state)
+{
+	static const int errors[OP_LIMIT] = {
+		[OP_SHARE] = ENOBUFS,
+		[OP_NOTIFY] = ENOSPC,
+		[OP_MAP] = ENOBUFS,
+		[OP_ALLOC] = ENOBUFS,
+		[OP_BIND] = ENOBUFS,
+		[OP_REGISTER] = ENOSPC,
+		[OP_PEER] = ENOSPC,
+	};
+	static const unsigned n_calls[ARRAY_SIZE(makings)][OP_LIMIT] = {
+		{[OP_SHARE] = 2, [OP_NOTIFY] = 1, [OP_ALLOC] = 1},
+		{[OP_MAP] = 5, [OP_BIND] = 1},
+		{[OP_SHARE] = 1, [OP_NOTIFY] = 1, [OP_ALLOC] = 1, [OP_REGISTER] = 1},
+		{[OP_MAP] = 2, [OP_BIND] = 1, [OP_REGISTER] = 1, [OP_PEER] = 1},
+		{[OP_REGISTER] = 1},
+		{[OP_REGISTER] = 1, [OP_PEER] = 1},
+	};
+	struct control_message answer;
+	struct made made;
+	unsigned ports;
+
+	they_make(&made);
+	ports = n_ports();
+	for (size_t i = 0; i < ARRAY_SIZE(makings); i++) {
+		for (int kind = 0; kind < OP_LIMIT; kind++) {
+			for (unsigned n = 1; n <= n_calls[i][kind] + 1; n++) {
+				op_set((enum op_kind)kind, n, -ENOSPC);
+				make(&makings[i], &made, w.them, &answer);
+				if (op_end()) {
+					assert_not_made(&made, &answer, errors[kind], NULL, ports);
+					continue;
+				}
+				assert_int_equal(n, n_calls[i][kind] + 1);
+				assert_made(&makings[i], &answer);
+				end_link(END);
+				links_clear(&w.links);
+			}
+		}
+	}
+	they_withdraw(&made);
+}
+
+/* The sentence that msgd is told says what was missing. */
+static void test_making_reasons(void **state)
+{
+	static const struct {
+		int error, told, told_bind;
+		const char *reason, *reason_bind;
+	} cases[] = {
+		{EMFILE, EMFILE, EMFILE, "no descriptor for a link's ring",
+			"no descriptor for a link's ring"},
+		{ENFILE, ENFILE, ENFILE, "no descriptor for a link's ring",
+			"no descriptor for a link's ring"},
+		{ENOMEM, ENOMEM, ENOMEM, "no memory for a link", "no memory for a link"},
+		{EACCES, EACCES, EACCES, "Permission denied", "Permission denied"},
+		{EINVAL, EINVAL, ECONNRESET, "Invalid argument", "Connection reset by peer"},
+		{ESRCH, ESRCH, ECONNRESET, "No such process", "Connection reset by peer"},
+		{EOPNOTSUPP, EOPNOTSUPP, EOPNOTSUPP, "Operation not supported",
+			"Operation not supported"},
+	};
+	struct control_message answer;
+	struct made made;
+	unsigned ports;
+
+	they_make(&made);
+	ports = n_ports();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (size_t k = 4; k < ARRAY_SIZE(makings); k++) { /* argo-strict */
+			bool bind = makings[k].bind;
+
+			op_set(OP_REGISTER, 1, -cases[i].error);
+			make(&makings[k], &made, w.them, &answer);
+			assert_true(op_end());
+			assert_not_made(&made, &answer, bind ? cases[i].told_bind : cases[i].told,
+				bind ? cases[i].reason_bind : cases[i].reason, ports);
+		}
+	}
+	/* Of pages that a domain cannot map from itself. */
+	op_set(OP_MAP, 1, -EOPNOTSUPP);
+	make(&makings[1], &made, w.us, &answer);
+	assert_true(op_end());
+	assert_not_made(
+		&made, &answer, EOPNOTSUPP, "Xen cannot link a PVH or HVM domain to itself", ports);
+	they_withdraw(&made);
+}
+
+/* Requests that are refused before anything is tried. */
+static void test_refused_at_once(void **state)
+{
+	struct making unknown[] = {{TRANSPORT_ANY, false}, {TRANSPORT_LIMIT, true}};
+	struct control_message answer;
+	struct link *link;
+	struct made made;
+	unsigned ports;
+
+	they_make(&made);
+	ports = n_ports();
+	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
+		make(&unknown[i], &made, w.them, &answer);
+		assert_not_made(&made, &answer, EOPNOTSUPP, "an unknown transport", ports);
+	}
+	make(&makings[1], &made, w.them, &answer);
+	assert_made(&makings[1], &answer);
+	link = link_find(&w.links, END);
+	assert_int_equal(link->state, LINK_UP);
+	assert_int_equal(link->transport->role, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(makings); i++) {
+		make(&makings[i], &made, w.them, &answer);
+		assert_int_equal(answer.type, CONTROL_LINK_FAILED);
+		assert_int_equal(answer.link_failed.error, EEXIST);
+		assert_string_equal(answer.link_failed.reason, "the end number is in use");
+	}
+	assert_ptr_equal(link_find(&w.links, END), link);
+	assert_ptr_equal(link_find_event(&w.links, link->transport->event), link);
+	end_link(END);
+	they_withdraw(&made);
+}
+
+/* Rings that no honest msgd asks for. */
+static void test_ring_pages(void **state)
+{
+	static const uint32_t pages[] = {0, 3, LINK_RING_PAGES_MAX * 2, LINK_RING_PAGES_MAX + 1};
+	struct control_message answer;
+	char reason[REASON_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		struct control_link_bind bind = {.end = END,
+			.peer_domid = w.them,
+			.transport = TRANSPORT_GRANT,
+			.ring_pages = pages[i]};
+
+		assert_int_equal(create_with(w.them, END, pages[i], reason), EINVAL);
+		op_set(OP_MAP, 1, -EFAULT);
+		link_bind(&w.links, 1, &bind, &answer);
+		assert_false(op_end()); /* nothing is looked at */
+		assert_int_equal(answer.type, CONTROL_LINK_FAILED);
+		links_clear(&w.links);
+	}
+	assert_int_equal(create_with(w.them, END, 1, reason), 0);
+	assert_int_equal(create_with(w.them, END + 1, 2, reason), 0);
+}
+
+/* An argo link costs a page, a grant link its rings and the page of references too. */
+static void test_pages_are_counted(void **state)
+{
+	struct control_message answer;
+	struct made made = {.port = 0};
+
+	make(&makings[2], &made, w.them, &answer);
+	assert_made(&makings[2], &answer);
+	assert_int_equal(w.links.stock.peers->n_pages, 1);
+	assert_int_equal(n_refs(), 1);
+	end_link(END);
+	make(&makings[0], &made, w.them, &answer);
+	assert_int_equal(w.links.stock.peers->n_pages, 1 + LINK_PAGES);
+	end_link(END);
+	/* Each has memory of its own kind again. */
+	make(&makings[2], &made, w.them, &answer);
+	assert_int_equal(w.links.stock.peers->n_pages, 1 + LINK_PAGES);
+	assert_int_equal(n_refs(), 1 + LINK_PAGES);
+}
+
+/* The notifications by which each end's kernel tells of its death. */
+static struct hv_unmap_notify notified;
+
+static int note_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	if (notify)
+		notified = *notify;
+	return op.real->grant_notify(hv, share, notify);
+}
+
+static int note_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
+	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map)
+{
+	if (notify)
+		notified = *notify;
+	return op.real->grant_map(hv, remote, refs, n, writable, notify, ret_addr, ret_map);
+}
+
+/* Each end says that it is there, tells of its death, and says so itself when it leaves. */
+static void test_alive(void **state)
+{
+	struct hv_ops ops = *w.hv->ops;
+	struct control_message answer;
+	struct doorbell_page *page;
+	struct hv_event event;
+	struct made made;
+	uint32_t port;
+
+	op.real = w.hv->ops;
+	ops.grant_notify = note_notify;
+	ops.grant_map = note_map;
+	w.hv->ops = &ops;
+	they_make(&made);
+	for (size_t i = 0; i < 4; i++) {
+		bool bind = makings[i].bind;
+
+		memset(&notified, 0, sizeof(notified));
+		make(&makings[i], &made, w.them, &answer);
+		assert_made(&makings[i], &answer);
+		if (!bind)
+			w.offer = answer.link_offer;
+		page = bind ? (struct doorbell_page *)made_page(&made, LINK_PAGE_DOORBELL)
+			    : their_doorbell();
+		port = bind ? made.port : they_bind();
+		assert_int_equal(atomic_load(&page->end[bind].alive), 1);
+		assert_int_equal(notified.offset, DOORBELL_ALIVE_OFFSET(bind));
+		assert_int_equal(notified.port, link_find(&w.links, END)->transport->port);
+		if (!bind)
+			atomic_store(&page->end[1].alive, 1);
+		while (w.their_hv->ops->poll_events(w.their_hv, &event, 1) > 0)
+			assert_int_equal(w.their_hv->ops->evtchn_unmask(w.their_hv, &port, 1), 0);
+		end_link(END);
+		assert_int_equal(atomic_load(&page->end[bind].alive), 0);
+		assert_int_equal(w.their_hv->ops->poll_events(w.their_hv, &event, 1), 1);
+		assert_int_equal(event.port, port);
+		if (bind) { /* for the next one to bind */
+			they_withdraw(&made);
+			they_make(&made);
+		}
+	}
+	they_withdraw(&made);
+	w.hv->ops = op.real;
+}
+
+static int cannot_name(struct transport *transport, uint32_t peer_aport)
+{
+	return -EINVAL;
+}
+
+/* The creator hears that the other end is ready. */
+static void test_up(void **state)
+{
+	struct transport_ops ops;
+	char reason[REASON_SIZE];
+	struct link *link;
+
+	assert_int_equal(create(END, reason), 0);
+	link = link_find(&w.links, END);
+	assert_int_equal(link->state, LINK_MAKING);
+	assert_int_equal(link->transport->role, 0);
+	w.pool.rearm = w.pool.wake = false;
+	link_up(link, 0);
+	assert_int_equal(link->state, LINK_UP);
+	assert_true(w.pool.rearm && w.pool.wake); /* a driver arms none but those that are up */
+	end_link(END);
+	/* A ring that cannot be named is the other end's fault. */
+	assert_int_equal(create(END, reason), 0);
+	link = link_find(&w.links, END);
+	ops = *link->transport->ops;
+	ops.up = cannot_name;
+	link->transport->ops = &ops;
+	w.pool.marked = w.pool.wake = false;
+	link_up(link, 0);
+	assert_int_equal(link->state, LINK_ENDING);
+	assert_int_equal(link->cause, LINK_VIOLATED);
+	assert_string_equal(link->reason, "the peer's ring cannot be named");
+	assert_int_equal(link_told_error(link), EPROTO);
+	assert_true(w.pool.marked && w.pool.wake);
+	assert_int_equal(link->drain, 0);
+	assert_true(link_bury(link));
+	links_free_dead(&w.links);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -668,6 +1211,7 @@ int main(void)
 		TEST(test_claims_to_unmap_many),
 		TEST(test_never_binds),
 		TEST(test_slow_to_unmap),
+		TEST(test_lets_go_late),
 		TEST(test_same_domain_only),
 		TEST(test_destroyed_domain),
 		TEST(test_idle_memory_makes_room),
@@ -678,6 +1222,15 @@ int main(void)
 		TEST(test_bind_wrong_place),
 		TEST(test_bind_other_link),
 		TEST(test_bind_foreign_page_argo),
+		TEST(test_no_memory),
+		TEST(test_no_memory_for_backoff),
+		TEST(test_used_up),
+		TEST(test_making_reasons),
+		TEST(test_refused_at_once),
+		TEST(test_ring_pages),
+		TEST(test_pages_are_counted),
+		TEST(test_alive),
+		TEST(test_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
