@@ -768,6 +768,543 @@ static void test_shutdown_after_the_end(void **state)
 	assert_int_equal(errno, EPIPE);
 }
 
+/* ---- the edges of each rule ---------------------------------------------------------------- */
+
+/* Takes in what is in A's ring, without acting on it. */
+static enum link_outcome receive(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	a->link->turn = LINK_TURN;
+	return link_receive(a->link, NULL);
+}
+
+static void assert_breach(void **state, const char *breach)
+{
+	assert_int_equal(receive(state), LINK_VIOLATION);
+	assert_string_equal(pair_side_of(state, A)->link->channels.breach, breach);
+}
+
+static void test_credit_balance(void **state)
+{
+	struct channel *c = pair_side_of(state, A)->channel;
+
+	c->tx_credit = CREDIT_BALANCE_MAX - 77;
+	inject_bare(state, FRAME_CREDIT, 77);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(c->tx_credit, 1U << 31);
+	inject_bare(state, FRAME_CREDIT, 1);
+	assert_breach(state, "credit beyond reason");
+	assert_int_equal(c->tx_credit, 1U << 31);
+}
+
+/* The last frame that costs no credit, and the one after it. */
+static void test_free_frames(void **state)
+{
+	struct channel *c = pair_side_of(state, A)->channel;
+
+	c->rx_free = 2;
+	inject_bare(state, FRAME_CREDIT, 1);
+	inject_bare(state, FRAME_LIMIT, 100);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(c->rx_free, 0);
+	inject_bare(state, FRAME_LIMIT, 200);
+	assert_breach(state, "more limits than there was data");
+	assert_int_equal(c->tx_maxmsg, 100);
+}
+
+/* Each frame of data or credit that this end sends pays for one; what is paid has a limit. */
+static void test_paying(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+
+	c->rx_free = FREE_FRAMES - 2;
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
+	assert_int_equal(c->rx_free, FREE_FRAMES - 1);
+	c->rx_window = 0;
+	channel_give(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(c->rx_free, FREE_FRAMES);
+	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
+	assert_int_equal(c->rx_free, FREE_FRAMES);
+	c->rx_free = 5;
+	channel_set_maxmsg(c, 100); /* which pays for nothing */
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(c->rx_free, 5);
+}
+
+/* A LIMIT frame waits until the other end has said something that cost it something. */
+static void test_limits_wait(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+	struct frame frame;
+
+	c->tx_limits = 1;
+	channel_set_maxmsg(c, 100);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
+	assert_int_equal(c->tx_limits, 0);
+	assert_false(c->limit_due);
+	channel_set_maxmsg(c, 200);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), 0);
+	assert_true(c->limit_due);
+	assert_false(c->due);
+	inject_bare(state, FRAME_LIMIT, 100); /* says nothing */
+	assert_int_equal(receive(state), LINK_EMPTY);
+	inject_bare(state, FRAME_CREDIT, 1);
+	assert_int_equal(receive(state), LINK_DUE);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
+	assert_int_equal(frame.arg, 200);
+	/* What it hears counts up to a limit. */
+	c->tx_limits = LIMIT_FRAMES - 1;
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(c->tx_limits, LIMIT_FRAMES);
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(c->tx_limits, LIMIT_FRAMES);
+	assert_false(c->due);
+}
+
+static void test_window_edge(void **state)
+{
+	struct channel *c = pair_side_of(state, A)->channel;
+
+	c->rx_window = 100 + FRAME_CHARGE;
+	c->rx_held = c->rx_limit; /* nothing is due */
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 100, 100);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(c->rx_window, 0);
+	c->rx_window = 100 + FRAME_CHARGE - 1;
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 100, 100);
+	assert_breach(state, "more data than the credit given");
+	c->rx_held = 100 + FRAME_CHARGE;
+}
+
+static void test_longest_message(void **state)
+{
+	struct channel *c = pair_side_of(state, A)->channel;
+
+	c->maxmsg_told = 100;
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 100, 100);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	inject_data(state, FRAME_FIRST, 1, 101);
+	assert_breach(state, "a message longer than this end takes");
+}
+
+/* What comes after the first frame of a message, of 100 bytes, of which 40 came. */
+static const struct fragment {
+	uint8_t flags;
+	uint32_t len, arg;
+	const char *breach; /* NULL: none */
+} fragments[] = {
+	{FRAME_LAST, 60, 0, NULL},
+	{0, 59, 0, NULL},
+	{0, 60, 0, NULL}, /* an empty last one may follow */
+	{0, 61, 0, "fragments that do not add up to the message"},
+	{FRAME_LAST, 59, 0, "fragments that do not add up to the message"},
+	{FRAME_LAST, 61, 0, "fragments that do not add up to the message"},
+	{FRAME_FIRST, 10, 20, "a message inside a message"},
+};
+
+/* The same rules for a message that goes to a reader's memory and for one in private memory. */
+static void test_fragments_add_up(void **state)
+{
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(fragments); i++) {
+		const struct fragment *f = &fragments[i / 2];
+		struct pair_side *a;
+		char bytes[100];
+		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+		struct reader reader = {.iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+
+		if (i > 0) {
+			(void)pair_teardown(state);
+			(void)pair_setup(state);
+		}
+		a = pair_side_of(state, A);
+		reader.channel = a->channel;
+		a->channel->reader = i % 2 ? &reader : NULL;
+		inject_data(state, FRAME_FIRST, 40, 100);
+		inject_data(state, f->flags, f->len, f->arg);
+		if (f->breach)
+			assert_breach(state, f->breach);
+		else
+			assert_int_equal(receive(state), LINK_EMPTY);
+		assert_int_equal(
+			a->channel->direct, i % 2 && !(f->flags & FRAME_LAST && !f->breach));
+		assert_int_equal(reader.done, i % 2 && f->flags & FRAME_LAST && !f->breach);
+		a->channel->reader = NULL;
+		a->channel->direct = false;
+	}
+}
+
+/* So many fragments beside those that a message needs, and one more. */
+static void test_shreds(void **state)
+{
+	for (int direct = 0; direct < 2; direct++) {
+		static char bytes[50000];
+		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+		struct reader reader = {.iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+		struct pair_side *a;
+		uint32_t most;
+
+		if (direct) {
+			(void)pair_teardown(state);
+			(void)pair_setup(state);
+		}
+		a = pair_side_of(state, A);
+		reader.channel = a->channel;
+		a->channel->reader = direct ? &reader : NULL;
+		a->channel->rx_window = 1U << 20;
+		most = sizeof(bytes) / a->link->channels.fragment_min + FRAGMENTS_SPARE + 1;
+		inject_data(state, FRAME_FIRST, 0, sizeof(bytes));
+		for (uint32_t n = 1; n < most; n++) {
+			inject_data(state, 0, 1, 0);
+			assert_int_equal(receive(state), LINK_EMPTY);
+		}
+		inject_data(state, 0, 1, 0);
+		assert_breach(state, "a message in more fragments than it needs");
+		a->channel->reader = NULL;
+		a->channel->direct = false;
+	}
+}
+
+/* A message comes straight into a reader's memory, piece by piece, and its credit goes back. */
+static void test_direct(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	struct channel *c = a->channel;
+	uint8_t sent[3000], got[3001];
+	struct iovec iov[] = {{.iov_base = got, .iov_len = 1}, {.iov_base = got + 1, .iov_len = 0},
+		{.iov_base = got + 1, .iov_len = 1700}, {.iov_base = got + 1701, .iov_len = 1300}};
+	struct reader reader = {.channel = c, .iov = iov, .n_iov = 4, .size = sizeof(got)};
+	struct iovec from = {.iov_base = sent, .iov_len = sizeof(sent)};
+	struct iov_cursor cursor;
+	uint32_t done = 0;
+
+	for (size_t i = 0; i < sizeof(sent); i++)
+		sent[i] = (uint8_t)(i * 7 + i / 256);
+	memset(got, 0xa5, sizeof(got));
+	c->reader = &reader;
+	cursor_init(&cursor, &from, 1);
+	b->link->channels.fragment_min = 100;
+	b->channel->tx_credit = 1000 + FRAME_CHARGE;
+	assert_int_equal(channel_send(b->channel, &cursor, 3000, &done, false), -EAGAIN);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_true(c->direct);
+	assert_int_equal(c->direct_done, 1000);
+	assert_int_equal(c->direct_cost, 1000 + FRAME_CHARGE);
+	b->channel->tx_credit = 2000 + FRAME_CHARGE;
+	assert_int_equal(channel_send(b->channel, &cursor, 3000, &done, false), 0);
+	c->rx_window = 3000; /* so that it is low afterwards */
+	a->ctx->pool.wake = false;
+	assert_int_equal(receive(state), LINK_DUE);
+	assert_true(reader.done);
+	assert_int_equal(reader.len, 3000);
+	assert_null(c->reader);
+	assert_false(c->direct);
+	assert_true(a->ctx->pool.wake);
+	assert_memory_equal(got, sent, sizeof(sent));
+	assert_int_equal(got[3000], 0xa5);
+	assert_int_equal(c->rx_held, 0);
+	/* It has used up credit for two frames, and its reader keeps up. */
+	assert_true(c->credit_due);
+	assert_int_equal(c->rx_limit, 4 * CREDIT_INITIAL);
+}
+
+/* What a reader has no room for, or does not wait for, goes to private memory. */
+static void test_not_direct(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	char bytes[10];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct reader reader = {
+		.channel = a->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+
+	a->channel->reader = &reader;
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 11, 11);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_false(reader.done);
+	assert_int_equal(STAILQ_FIRST(&a->channel->in)->len, 11);
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 10, 10); /* behind the other one */
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_false(reader.done);
+	free(channel_take_first(a->channel));
+	free(channel_take_first(a->channel));
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 10, 10);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_true(reader.done);
+	assert_true(STAILQ_EMPTY(&a->channel->in));
+	a->channel->rx_held = 0;
+}
+
+/* What poll says of an end. */
+static void test_events(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+	uint32_t credit = c->tx_credit;
+
+	assert_int_equal(channel_events(c, 0), 0);
+	assert_int_equal(channel_events(c, POLLIN), 0);
+	assert_int_equal(channel_events(c, POLLIN | POLLOUT), POLLOUT);
+	c->tx_credit = c->set->fragment_min + FRAME_CHARGE - 1;
+	assert_int_equal(channel_events(c, POLLOUT), 0);
+	queue_empty(c);
+	assert_int_equal(channel_events(c, POLLIN), 0);
+	channel_drop_out(c);
+	c->tx_credit = credit;
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 0, 0);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(channel_events(c, 0), POLLIN);
+	free(channel_take_first(c));
+	c->rx_held = 0;
+	c->rx_shut = true;
+	assert_int_equal(channel_events(c, 0), POLLIN | POLLRDHUP);
+	assert_int_equal(channel_events(c, POLLOUT), POLLIN | POLLRDHUP | POLLOUT);
+	c->rx_shut = false;
+	c->rx_ignore = true;
+	assert_int_equal(channel_events(c, 0), POLLIN);
+	c->rx_ignore = false;
+	c->rx_closed = true;
+	assert_int_equal(channel_events(c, 0), POLLIN | POLLRDHUP | POLLHUP);
+	c->tx_credit = 0;
+	assert_int_equal(channel_events(c, POLLOUT), POLLIN | POLLRDHUP | POLLHUP | POLLOUT);
+	c->rx_closed = false;
+	assert_int_equal(channel_events(c, POLLOUT), 0);
+	c->error = EIO;
+	assert_int_equal(channel_events(c, 0), POLLIN | POLLHUP | POLLERR);
+	assert_int_equal(channel_events(c, POLLOUT), POLLIN | POLLHUP | POLLERR | POLLOUT);
+	c->error = 0;
+}
+
+/* A channel for which there is no memory leaves nothing behind. */
+static void test_no_memory_for_a_channel(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel_set *set = &a->link->channels;
+	uint64_t held = a->ctx->pool.held, promised = a->ctx->pool.promised;
+	uint32_t n_refs = set->account->n_refs;
+	struct channel *channel;
+	bool failed = true;
+
+	for (uint32_t number = 100; failed; number++) {
+		failing_malloc_set(1);
+		assert_null(channel_new(set, number, false));
+		assert_true(failing_malloc_end());
+		failing_malloc_set(2); /* the table, when it grows */
+		channel = channel_new(set, number, false);
+		failed = failing_malloc_end();
+		if (channel)
+			channel_free(channel);
+		assert_int_equal(a->ctx->pool.held, held);
+		assert_int_equal(a->ctx->pool.promised, promised);
+		assert_int_equal(set->account->held, held);
+		assert_int_equal(set->account->promised, promised);
+		assert_int_equal(set->account->n_refs, n_refs);
+		assert_true(TAILQ_EMPTY(&set->due));
+		assert_null(channel_find(set, number));
+	}
+}
+
+/* The sum of what a link's channels hold. */
+static void test_set_held(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *other = channel_new(&a->link->channels, 8, true);
+
+	assert_int_equal(channel_set_held(&a->link->channels), 2 * OBJECT);
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 50, 50);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_int_equal(channel_set_held(&a->link->channels), 2 * OBJECT + msg_buf_charge(50));
+	assert_int_equal(a->channel->account->held, 2 * OBJECT + msg_buf_charge(50));
+	channel_free(other);
+	assert_int_equal(channel_set_held(&a->link->channels), OBJECT + msg_buf_charge(50));
+}
+
+/* So many messages are thrown away as asked for, and counted. */
+static void test_discard(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	uint32_t n = 99;
+
+	for (int i = 0; i < 5; i++)
+		inject_data(state, FRAME_FIRST | FRAME_LAST, 10, 10);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_false(channel_discard(a->channel, 0, &n));
+	assert_int_equal(n, 0);
+	assert_false(channel_discard(a->channel, 2, &n));
+	assert_int_equal(n, 2);
+	assert_int_equal(a->ctx->pool.held, OBJECT + 3 * msg_buf_charge(10));
+	assert_true(channel_discard(a->channel, 3, &n));
+	assert_int_equal(n, 3);
+	assert_true(channel_discard(a->channel, 3, &n));
+	assert_int_equal(n, 0);
+	assert_int_equal(a->ctx->pool.held, OBJECT);
+}
+
+/* The channel of the last frame is not found any more once it is gone. */
+static void test_last_is_forgotten(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *other = channel_new(&a->link->channels, 8, true);
+
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 0, 0);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_ptr_equal(a->link->channels.last, a->channel);
+	channel_free(other);
+	assert_ptr_equal(a->link->channels.last, a->channel);
+	channel_reset(a->channel, EIO, "the reason");
+	assert_null(a->link->channels.last);
+	assert_int_equal(a->channel->error, EIO);
+	assert_string_equal(a->channel->why, "the reason");
+	assert_true(a->channel->changed);
+}
+
+/* A queued message that lacks room waits for it; one that lacks credit does not. */
+static void test_queue_waits(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 5000) == 0)
+		;
+	queue_empty(c);
+	c->tx_credit = FRAME_CHARGE - 1;
+	assert_int_equal(channel_flush(c), 0);
+	assert_false(STAILQ_EMPTY(&c->out));
+	c->tx_credit = FRAME_CHARGE;
+	assert_int_equal(channel_flush(c), -EAGAIN);
+	assert_int_equal(c->tx_credit, FRAME_CHARGE);
+	channel_mark_due(c);
+	driver_pass(&a->ctx->driver);
+	assert_true(c->blocked);
+	assert_false(c->due);
+	channel_drop_out(c);
+}
+
+static int gone_put(struct transport *transport, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
+{
+	return -ECONNREFUSED;
+}
+
+/* A transport that fails says so, whatever was to be sent. */
+static void test_transport_fails(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+	struct transport_ops ops = transport_grant;
+
+	ops.put = gone_put;
+	a->link->transport->ops = &ops;
+	queue_empty(c);
+	assert_int_equal(channel_flush(c), -ECONNREFUSED);
+	assert_false(STAILQ_EMPTY(&c->out));
+	channel_drop_out(c);
+	assert_int_equal(channel_flush(c), 0);
+	c->limit_due = true;
+	assert_int_equal(channel_flush(c), -ECONNREFUSED);
+	assert_true(c->limit_due);
+	c->limit_due = false;
+	c->rx_window = 0;
+	c->credit_due = true;
+	assert_int_equal(channel_flush(c), -ECONNREFUSED);
+	assert_true(c->credit_due);
+	assert_false(c->credit_late);
+	assert_int_equal(c->rx_window, 0);
+	c->credit_due = false;
+	c->tx_shut = true;
+	assert_int_equal(channel_flush(c), -ECONNREFUSED);
+	assert_false(c->tx_shut_sent);
+	c->rx_closed = true;
+	assert_int_equal(channel_flush(c), -ECONNREFUSED);
+	assert_false(c->tx_closed);
+	c->rx_closed = false;
+	channel_mark_due(c);
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(c->error, ECONNRESET);
+	assert_string_equal(c->why, "the other process's ring is gone");
+	assert_null(a->ctx->links.by_end);
+}
+
+/* Of a long message with MSG_MORE the last fragment alone is kept back. */
+static void test_more_of_fragments(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	static uint8_t bytes[10000];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct iov_cursor cursor;
+	struct frame frame;
+	uint32_t done = 0;
+
+	cursor_init(&cursor, &iov, 1);
+	a->channel->tx_credit = 5000 + FRAME_CHARGE;
+	assert_int_equal(channel_send(a->channel, &cursor, 10000, &done, true), -EAGAIN);
+	assert_int_equal(done, 5000);
+	assert_false(a->link->transport->unpushed);
+	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
+	a->channel->tx_credit = 5000 + FRAME_CHARGE;
+	assert_int_equal(channel_send(a->channel, &cursor, 10000, &done, true), 0);
+	assert_true(a->link->transport->unpushed);
+	assert_int_equal(next_frame(state, &frame), 0);
+	assert_int_equal(transport_push(a->link->transport), 0);
+	assert_int_equal(next_frame(state, &frame), FRAME_DATA);
+	assert_int_equal(frame.flags, FRAME_LAST);
+}
+
+/* Credit makes a queue go on; without one it is news for a sender that waits. */
+static void test_credit_for_the_queue(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+
+	inject_bare(state, FRAME_CREDIT, 1);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_true(c->changed);
+	assert_false(c->due);
+	driver_pass(&a->ctx->driver);
+	assert_false(c->changed);
+	queue_empty(c);
+	inject_bare(state, FRAME_CREDIT, 1);
+	assert_int_equal(receive(state), LINK_DUE);
+	assert_false(c->changed);
+	assert_true(c->due);
+	driver_pass(&a->ctx->driver);
+	assert_true(STAILQ_EMPTY(&c->out));
+	/* After this end's CLOSE it is nothing at all. */
+	driver_pass(&a->ctx->driver);
+	c->tx_closed = true;
+	inject_bare(state, FRAME_CREDIT, 1);
+	assert_int_equal(receive(state), LINK_EMPTY);
+	assert_false(c->changed || c->due);
+	c->tx_closed = false;
+}
+
+/* The ends that this end has closed and the other has not are counted, if this end connected. */
+static void test_closing_is_counted(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *accepted = channel_new(&a->link->channels, 8, true);
+
+	accepted->listener_handle = 5;
+	channel_close(accepted, CLOSE_NORMAL);
+	assert_int_equal(a->link->channels.n_closing, 0);
+	sock_close_channel(a->sock, CLOSE_NORMAL);
+	assert_int_equal(a->link->channels.n_closing, 1);
+	assert_int_equal(a->channel->account->n_closing, 1);
+	channel_reset(accepted, EIO, "test");
+	assert_int_equal(a->link->channels.n_closing, 1);
+	channel_reset(a->channel, EIO, "test");
+	assert_int_equal(a->link->channels.n_closing, 0);
+	assert_int_equal(a->link->channels.account->n_closing, 0);
+	assert_int_equal(a->ctx->pool.held, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -803,6 +1340,28 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_reader_leaves, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ignore, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ignore_gives_back, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_credit_balance, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_free_frames, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_paying, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_limits_wait, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_window_edge, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_longest_message, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_fragments_add_up, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_shreds, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_direct, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_not_direct, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_events, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_no_memory_for_a_channel, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_set_held, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_discard, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_last_is_forgotten, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_queue_waits, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_transport_fails, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_more_of_fragments, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_credit_for_the_queue, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_closing_is_counted, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -684,6 +684,236 @@ static void test_due_is_sent_in_the_pass(void **state)
 	assert_int_equal(b->channel->due, false);
 }
 
+/* ---- the edges of a link --------------------------------------------------------------------- */
+
+/* An error of a transport ends the link; EAGAIN and success do not. */
+static void test_checked_errors(void **state)
+{
+	static const struct {
+		int r;
+		enum link_cause cause;
+		const char *reason; /* NULL: it goes on */
+	} cases[] = {
+		{0, LINK_LEFT, NULL},
+		{1, LINK_LEFT, NULL},
+		{-EAGAIN, LINK_LEFT, NULL},
+		{-EBADMSG, LINK_VIOLATED, "a counter that makes no sense"},
+		{-ENOBUFS, LINK_NO_MEMORY, "no memory to send messages"},
+		{-ECONNREFUSED, LINK_PEER_GONE, "the other process's ring is gone"},
+		{-1, LINK_PEER_GONE, "the other process's ring is gone"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pair *pair = pair_new(4);
+		struct link *link = pair->sides[B].link;
+
+		link->transport->retry_ns = 1000;
+		link_check(link, cases[i].r);
+		assert_int_equal(link->state, cases[i].reason ? LINK_ENDING : LINK_UP);
+		assert_int_equal(link->retrying, !cases[i].reason);
+		if (cases[i].reason) {
+			assert_int_equal(link->cause, cases[i].cause);
+			assert_string_equal(link->reason, cases[i].reason);
+		}
+		pair_free(pair);
+	}
+}
+
+/* The earliest of several links that are to be tried again; each in its time. */
+static void test_retry_of_several(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct links *links = &b->ctx->links;
+	struct link *link[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct transport *transport =
+			transport_new(&transport_grant, &b->hv, 0, 0, HV_PAGE_SIZE);
+
+		transport->event = 10 + i;
+		link[i] = link_new(links, transport, 50 + i, 0, 0, LINK_UP);
+		transport->retry_ns = 2000 - 500 * (i % 2);
+		link_set_armed(link[i], true);
+		link_sync(link[i], 1); /* it has no ring to read */
+		b->ctx->pool.marked = false;
+		link_check(link[i], -EAGAIN);
+		assert_true(b->ctx->pool.marked);
+		link_check(link[i], -EAGAIN); /* once is enough */
+	}
+	assert_int_equal(links_retry_time(links), 1500);
+	link[1]->transport->ops = &transport_argo_strict; /* which has no page to look at */
+	link[1]->transport->retry_ns = 1500;
+	TAILQ_REMOVE(&links->retrying, link[1], entry_retrying);
+	link[1]->retrying = false;
+	assert_int_equal(links_retry_time(links), 2000);
+	link_end(link[0], LINK_LEFT, "test");
+	links_retry(links, 1999);
+	assert_true(link[0]->retrying && link[2]->retrying);
+	link[2]->transport->retry_ns = 3000;
+	b->ctx->pool.wake = false;
+	links_retry(links, 2000);
+	assert_false(link[0]->retrying);
+	assert_int_equal(link[0]->transport->retry_ns, 0);
+	assert_false(b->ctx->pool.wake); /* it has ended: nobody waits for its room */
+	assert_true(link[2]->retrying);
+	assert_int_equal(links_retry_time(links), 3000);
+}
+
+/* Senders that wait look again when there is room. */
+static void test_room_wakes(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+
+	b->ctx->pool.wake = false;
+	link_room(b->link);
+	assert_true(b->ctx->pool.wake);
+}
+
+static int keep_put(struct transport *transport, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
+{
+	return transport_grant.put(transport, frame, least, payload, true);
+}
+
+static int refused_push(struct transport *transport)
+{
+	return -EAGAIN;
+}
+
+/* A push that is refused keeps the link, and says so. */
+static void test_push_is_refused(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct transport_ops ops = transport_grant;
+
+	assert_int_equal(link_push(b->link), 0);
+	ops.put = keep_put;
+	ops.push = refused_push;
+	b->link->transport->ops = &ops;
+	assert_int_equal(transport_put_bare(b->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1), 0);
+	assert_int_equal(link_push(b->link), 1);
+	assert_int_equal(b->link->state, LINK_UP);
+	assert_false(b->link->retrying);
+	b->link->transport->retry_ns = 1000;
+	assert_int_equal(link_push(b->link), 1);
+	assert_true(b->link->retrying);
+	b->link->transport->ops = &transport_grant;
+	assert_int_equal(link_push(b->link), 0);
+	pair_end(b, LINK_LEFT, "test");
+}
+
+static void test_skips_are_counted(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+
+	for (uint32_t i = 1; i <= 3; i++) {
+		inject_bare(state, 77, FRAME_CREDIT, 1);
+		b->link->turn = LINK_TURN;
+		assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
+		link_skip(b->link);
+		assert_int_equal(b->link->n_skipped, i);
+	}
+	assert_int_equal(unread(b), 0);
+}
+
+/* A link that was never up has nothing to take in; msgd's word about it counts as a failure. */
+static void test_end_while_making(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct links *links = &b->ctx->links;
+
+	for (int cause = LINK_ENDED_BY_MSGD; cause <= LINK_LEFT; cause++) {
+		struct transport *transport =
+			transport_new(&transport_grant, &b->hv, 3, 0, HV_PAGE_SIZE);
+		struct link *link;
+
+		transport->event = 9;
+		link = link_new(links, transport, 50, 0, 0, LINK_MAKING);
+		assert_false(link->channels.up);
+		link_end(link, (enum link_cause)cause, "the reason");
+		assert_int_equal(link->drain, 0);
+		assert_false(link->channels.up);
+		assert_int_equal(links->backoff.peers != NULL, cause == LINK_ENDED_BY_MSGD);
+		if (links->backoff.peers) {
+			assert_int_equal(links->backoff.peers->error, ECONNRESET);
+			assert_string_equal(links->backoff.peers->reason, "the reason");
+			backoff_clear(&links->backoff);
+		}
+		driver_pass(&b->ctx->driver);
+	}
+	/* One that was up is no failure. */
+	pair_end(b, LINK_ENDED_BY_MSGD, "the reason");
+	assert_null(links->backoff.peers);
+}
+
+/* msgd's word replaces the reason of a peer that is gone, and nothing else of the end. */
+static void test_msgds_reason(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct link *link = b->link;
+
+	link_end(link, LINK_PEER_GONE, "seen here");
+	link->drain = 77;
+	link_end(link, LINK_ENDED_BY_MSGD, "why");
+	assert_string_equal(link->reason, "why");
+	assert_int_equal(link->cause, LINK_ENDED_BY_MSGD);
+	assert_int_equal(link->drain, 77);
+	assert_ptr_equal(TAILQ_FIRST(&b->ctx->links.ending), link);
+	assert_null(TAILQ_NEXT(link, entry));
+	link_end(link, LINK_PEER_GONE, "again");
+	link_end(link, LINK_ENDED_BY_MSGD, "why not");
+	assert_string_equal(link->reason, "why");
+	link->drain = 1;
+}
+
+/* Messages that nobody can read are thrown away in steps, which count them and the channels. */
+static void test_discarded_in_steps(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct link *link = b->link;
+	struct channel *first = b->channel;
+	uint64_t held = b->ctx->pool.held;
+
+	for (uint32_t n = 0; n < 2 * BURY_BATCH + 1; n++) {
+		struct msg_buf *buf = calloc(1, sizeof(*buf));
+
+		assert_non_null(buf);
+		STAILQ_INSERT_TAIL(&first->in, buf, entry);
+		channel_charge(first, msg_buf_charge(0));
+	}
+	link_end(link, LINK_LEFT, "test");
+	link->discard = true;
+	assert_false(link_bury(link));
+	assert_int_equal(b->ctx->pool.held, held + (BURY_BATCH + 1) * msg_buf_charge(0));
+	assert_false(link_bury(link));
+	assert_int_equal(b->ctx->pool.held, held + msg_buf_charge(0));
+	assert_ptr_equal(first->set, &link->channels);
+	assert_true(link_bury(link));
+	assert_int_equal(b->ctx->pool.held, held);
+	assert_null(first->set);
+	assert_int_equal(link->state, LINK_DEAD);
+	links_free_dead(&b->ctx->links);
+}
+
+/* What an application may still read of its channel is kept, unless the link's memory is wanted. */
+static void test_kept_or_discarded(void **state)
+{
+	for (int discard = 0; discard < 2; discard++) {
+		struct pair *pair = pair_new(4);
+		struct pair_side *b = &pair->sides[B];
+		void *arg = pair;
+
+		inject_message(&arg, 16);
+		pair_take(b);
+		link_end(b->link, LINK_LEFT, "test");
+		b->link->discard = discard;
+		driver_pass(&b->ctx->driver);
+		assert_int_equal(STAILQ_EMPTY(&b->channel->in), discard);
+		assert_int_equal(b->channel->state, CHANNEL_DEAD);
+		pair_free(pair);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -728,6 +958,15 @@ int main(void)
 			test_marks_of_a_freed_channel, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_due_is_sent_in_the_pass, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_room_wakes, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_push_is_refused, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_skips_are_counted, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_end_while_making, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_msgds_reason, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_discarded_in_steps, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_retry_of_several, pair_setup, pair_teardown),
+		cmocka_unit_test(test_checked_errors),
+		cmocka_unit_test(test_kept_or_discarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -360,6 +360,16 @@ static void test_argo_counter(void **state)
 		assert_int_equal(t->ops->room(t, 16384), -EBADMSG);
 		assert_true(t->ops->room(t, 8) > 0); /* there is room without asking */
 	}
+	/* As much as is known to be free, to the last slot: a message's header and a frame's. */
+	assert_int_equal(t->ops->room(t, 8192 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE),
+		8192 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE);
+	assert_int_equal(
+		t->ops->room(t, 8192 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE + 1),
+		-EBADMSG);
+	atomic_store(&page.end[1].consumed, 8192); /* all of it, and no more, may be true */
+	assert_int_equal(
+		t->ops->room(t, 16384), 16384 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE);
+	end.peer_consumed = 0;
 	atomic_store(&page.end[1].consumed, 4096);
 	assert_int_equal(t->ops->room(t, 16384),
 		16384 - 4096 - 2 * ARGO_MESSAGE_HEADER_LEN - FRAME_HEADER_SIZE);
