@@ -233,6 +233,9 @@ static void test_lies(void **state)
 	for (unsigned i = 0; i < 200 && !f->msgd.broken; i++)
 		control_ring_send(&f->msgd, &(struct control_message){.type = CONTROL_STATUS});
 	assert_string_equal(f->msgd.broken, "a counter that moved where it cannot");
+	assert_int_equal(f->msgd.error, EBADMSG);
+	assert_true(control_ring_try(
+		&f->msgd, &(struct control_message){.type = CONTROL_STATUS})); /* none waits */
 	fixture_free(f);
 	/* A body that does not decode is a message, for the receiver's caller to judge. */
 	f = fixture_new();
@@ -256,6 +259,8 @@ static void test_no_memory(void **state)
 		control_ring_send(&f->app, &sync);
 	assert_true(failing_malloc_end());
 	assert_string_equal(f->app.broken, "out of memory for a control message");
+	assert_int_equal(f->app.error, ENOMEM);
+	assert_false(control_ring_is_idle(&f->app));
 	control_ring_send(&f->app, &sync);
 	control_ring_flush(&f->app);
 	(void)control_ring_publish(&f->app);
@@ -319,6 +324,118 @@ static void test_adopt(void **state)
 	fixture_free(f);
 }
 
+/* Counters that a ring can have, and those next to them. */
+static void test_adopted_counters(void **state)
+{
+	static const struct {
+		uint32_t produced, consumed; /* of either direction */
+		bool good;
+	} cases[] = {
+		{0, 0, true},
+		{CONTROL_RING_LEN, 0, true},
+		{CONTROL_RING_LEN + 16, 0, false},
+		{0, 16, false},
+		{16, 0xfffffff0U, true},
+		{CONTROL_RING_LEN - 16, 0xfffffff0U, true},
+		{CONTROL_RING_LEN, 0xfffffff0U, false},
+		{8, 0, false},
+		{24, 8, false},
+		{16, 1, false},
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		struct fixture *f = fixture_new();
+		unsigned from = i & 1;
+		struct control_ring *ring = &f->msgd;
+		const char *reason = NULL;
+
+		atomic_store(&f->page.end[from].produced, cases[i / 2].produced);
+		atomic_store(&f->page.end[!from].consumed, cases[i / 2].consumed);
+		assert_int_equal(
+			control_ring_adopt(ring, &f->page, CONTROL_RING_MSGD, f->rings, &reason),
+			cases[i / 2].good ? 0 : -EBADMSG);
+		assert_int_equal(reason == NULL, cases[i / 2].good);
+		if (cases[i / 2].good && from == 1) { /* the room that the application has left */
+			assert_int_equal(grant_ring_space(&ring->tx, 0),
+				CONTROL_RING_LEN - (cases[i / 2].produced - cases[i / 2].consumed));
+		}
+		fixture_free(f);
+	}
+}
+
+/* An owner that keeps what waits itself is told of room, once it has been refused. */
+static void test_try(void **state)
+{
+	struct control_message sync = {.type = CONTROL_SYNC, .request = 1}, got;
+	struct fixture *f = fixture_new();
+	_Atomic uint32_t *want_space = &f->page.end[0].want_space;
+	uint32_t n = 0;
+
+	assert_true(control_ring_is_idle(&f->app));
+	while (control_ring_try(&f->app, &sync)) {
+		assert_int_equal(atomic_load(want_space), 0);
+		n++;
+	}
+	assert_int_equal(n, CONTROL_RING_LEN / FRAME_HEADER_SIZE);
+	assert_false(control_ring_is_idle(&f->app));
+	assert_int_equal(atomic_load(want_space), 1);
+	assert_null(f->app.broken);
+	assert_int_equal(f->app.outbox_bytes, 0);
+	(void)control_ring_publish(&f->app);
+	assert_true(control_ring_is_idle(&f->app));
+	assert_true(take(&f->msgd, &got));
+	assert_false(control_ring_is_idle(&f->msgd));
+	assert_false(control_ring_try(&f->app, &sync)); /* it is not given back yet */
+	assert_true(control_ring_publish(&f->msgd));
+	assert_int_equal(atomic_load(want_space), 0);
+	/* The wish is withdrawn with the first message that goes. */
+	assert_false(f->app.wrote);
+	atomic_store(want_space, 1);
+	assert_true(control_ring_try(&f->app, &sync));
+	assert_int_equal(atomic_load(want_space), 0);
+	assert_true(f->app.wrote);
+	assert_false(f->app.wants_space);
+	/* It was not its own wish: it stays. */
+	assert_true(take(&f->msgd, &got));
+	(void)control_ring_publish(&f->msgd);
+	atomic_store(want_space, 1);
+	assert_true(control_ring_try(&f->app, &sync));
+	assert_int_equal(atomic_load(want_space), 1);
+	fixture_free(f);
+}
+
+/*
+ * Who waits looks again after it has said so: what came in between would be missed. Here the word
+ * by which it says so is the other side's counter as well, so that the second look sees 1 in it,
+ * which is no counter.
+ */
+static void test_looks_again(void **state)
+{
+	struct control_message sync = {.type = CONTROL_SYNC, .request = 1};
+	struct fixture *f = fixture_new();
+
+	f->app.rx.produced = &f->app.me->sleeping;
+	atomic_store(&f->app.me->sleeping, 0);
+	assert_true(control_ring_sleep(&f->app));
+	assert_int_equal(atomic_load(&f->app.me->sleeping), 0);
+	f->app.tx.consumed = &f->app.me->want_space;
+	for (unsigned i = 0; i < CONTROL_RING_LEN / FRAME_HEADER_SIZE; i++)
+		assert_true(control_ring_try(&f->app, &sync));
+	assert_null(f->app.broken);
+	assert_true(control_ring_try(&f->app, &sync));
+	assert_string_equal(f->app.broken, "a counter that moved where it cannot");
+	fixture_free(f);
+	f = fixture_new();
+	f->app.tx.consumed = &f->app.me->want_space;
+	for (unsigned i = 0; i <= CONTROL_RING_LEN / FRAME_HEADER_SIZE; i++)
+		control_ring_send(&f->app, &sync);
+	assert_null(f->app.broken);
+	control_ring_flush(&f->app);
+	assert_string_equal(f->app.broken, "a counter that moved where it cannot");
+	assert_int_equal(f->app.outbox_bytes, FRAME_HEADER_SIZE);
+	fixture_free(f);
+}
+
 /* Each page has a head of its own, which the rings' bytes never touch. */
 static void test_heads(void **state)
 {
@@ -367,6 +484,9 @@ int main(void)
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_padding),
 		cmocka_unit_test(test_adopt),
+		cmocka_unit_test(test_adopted_counters),
+		cmocka_unit_test(test_try),
+		cmocka_unit_test(test_looks_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

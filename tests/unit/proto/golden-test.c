@@ -184,6 +184,49 @@ static void test_defaults(void **state)
 	assert_true(CONTROL_PAGES == 1 + 2 * CONTROL_RING_PAGES && LINK_REFS_MAX * 4 == page / 2);
 }
 
+/* The same of limits that no wire shows: what msgd allows a domain, and what libmsg keeps to. */
+static void test_own_limits(void **state)
+{
+	uint64_t price = 0;
+	uint32_t n = 0;
+
+	assert_int_equal(MESSAGE_MAX_DEFAULT, 1048576);
+	/* so few that CREDIT never lacks a place */
+	assert_int_equal(LIMIT_FRAMES, FREE_FRAMES / 8);
+	assert_int_equal(LINK_CHANNELS_MAX, DOMAIN_CHANNELS_MAX);
+	/* CLOSES_UNANSWERED is their quotient */
+	assert_int_equal(DOMAIN_CHANNELS_MAX, 65536);
+	assert_int_equal(DOMAIN_PROCESSES_MAX, 64);
+	assert_int_equal(DOMAIN_NAMES_MAX, 1024);
+	assert_int_equal(DOMAIN_LINKS_MAX, 256);
+	assert_int_equal(DOMAIN_REQUESTS_MAX, 1024);
+	assert_int_equal(ARGO_RINGS_MAX, 128);
+	assert_int_equal(CLOSES_UNANSWERED_NS, 500000000);
+	/* some 5,000 channels of 400 bytes; four applications' answers */
+	assert_in_range(DOMAIN_BYTES_MAX / 400, 5000, 5500);
+	assert_int_equal(OUTBOX_OWN_MAX, 65536);
+	assert_int_equal(DOMAIN_OUTBOX_OWN_MAX, 4 * OUTBOX_OWN_MAX);
+	/* what a domain is believed costs as much again as what it may hold */
+	assert_int_equal(LINK_WITHDRAWN_MAX, LINK_HELD_MAX);
+	/* from a few round trips to a second, which doubles seven times */
+	assert_int_equal(LINK_FAILURES_FREE, 8);
+	assert_int_equal(LINK_BACKOFF_FIRST_NS, 10000000);
+	assert_int_equal(LINK_BACKOFF_MAX_NS, 1000000000);
+	/* the price of a link doubles to one in a second; the first fifty that fail are free */
+	assert_in_range(LINK_MAKE_NS << LINK_MAKE_DOUBLED_MAX, 1000000000, 1100000000);
+	for (; price <= LINK_MAKE_BURST; n++)
+		price += UINT64_C(1) << n / LINK_MAKE_FAILURES;
+	assert_in_range(n, 50, 57);
+	/* a turn and the half of it, in units of 10 ns: 0.2 ms or less */
+	assert_in_range(TURN_COST * 3 / 2 * 10, 100000, 200000);
+	assert_int_equal(TURN_COST_DOMAIN, TURN_COST / 10);
+	/* 2,600 lines in 30 seconds; ten in a second of a domain, once it has had ten seconds' */
+	assert_int_equal(LOG_BURST + 30000000000 / LOG_LINE_NS, 2600);
+	assert_int_equal(LOG_BURST, 2000);
+	assert_int_equal(DOMAIN_LOG_BURST, 10000000000 / DOMAIN_LOG_LINE_NS);
+	assert_int_equal(DOMAIN_LOG_LINE_NS, 100000000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_complete),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_own_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
