@@ -46,11 +46,9 @@ int transport_put_bare(
 	struct transport *transport, uint32_t channel, enum frame_type type, uint32_t arg)
 {
 	struct frame frame = {.channel = channel, .type = (uint8_t)type, .arg = arg};
-	struct iovec none = {0};
-	struct iov_cursor cursor;
+	struct iov_cursor none = {0}; /* nobody takes a piece of nothing */
 
-	cursor_init(&cursor, &none, 1);
-	return transport_put(transport, &frame, 0, &cursor, false);
+	return transport_put(transport, &frame, 0, &none, false);
 }
 
 void transport_give_back(struct transport *transport, bool all)
