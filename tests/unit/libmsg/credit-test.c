@@ -1042,6 +1042,67 @@ static void test_not_direct(void **state)
 	a->channel->rx_held = 0;
 }
 
+/* Each condition counts alone. */
+static void test_conditions(void **state)
+{
+	struct channel *c = pair_side_of(state, A)->channel;
+	struct channel_set *set = c->set;
+
+	assert_true(channel_may_send(c));
+	c->set = NULL;
+	assert_false(channel_may_send(c));
+	c->set = set;
+	set->up = false;
+	assert_false(channel_may_send(c));
+	set->up = true;
+	c->tx_open = false;
+	assert_false(channel_may_send(c));
+	c->tx_open = true;
+	c->tx_partial = true;
+	assert_false(channel_may_send(c));
+	c->tx_partial = false;
+	queue_empty(c);
+	assert_false(channel_may_send(c));
+	channel_drop_out(c);
+	assert_true(channel_may_send(c));
+
+	assert_false(channel_at_end(c) || channel_is_over(c));
+	c->rx_shut = true;
+	assert_true(channel_at_end(c));
+	c->rx_shut = false;
+	c->rx_ignore = true;
+	assert_true(channel_at_end(c));
+	c->rx_ignore = false;
+	c->rx_closed = true;
+	assert_true(channel_at_end(c));
+	assert_false(channel_is_over(c));
+	c->tx_closed = true;
+	assert_true(channel_is_over(c));
+	c->rx_closed = false;
+	assert_false(channel_is_over(c));
+	c->rx_closed = true;
+	c->set = NULL;
+	assert_false(channel_is_over(c));
+	c->set = set;
+	c->listener = c->sock;
+	assert_false(channel_is_over(c));
+	c->listener = NULL;
+	c->state = CHANNEL_CLOSING;
+	assert_false(channel_is_over(c));
+	c->state = CHANNEL_OPEN;
+	c->rx_closed = c->tx_closed = false;
+}
+
+/* The numbers that PROTOCOL.md, libmsg.3 and the comments beside them name. */
+static void test_numbers(void **state)
+{
+	assert_int_equal(FRAGMENT_MIN, 4096);
+	assert_int_equal(CHANNEL_BUDGET, 256 * 1024 * 1024);
+	assert_int_equal(ACCOUNT_BUDGET, 128 * 1024 * 1024);
+	assert_int_equal(msg_buf_charge(1), 49);
+	assert_int_equal(CREDIT_BALANCE_MAX, UINT32_C(0x80000000));
+}
+
 /* What poll says of an end. */
 static void test_events(void **state)
 {
@@ -1362,6 +1423,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_credit_for_the_queue, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_closing_is_counted, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_conditions, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_numbers, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,6 +299,32 @@ static void test_room(void **state)
 		a->ops->room(a, RING_LEN), RING_LEN - 2 * FRAME_HEADER_SIZE - FRAME_HEADER_SIZE);
 }
 
+/* The last 16 bytes take a frame without payload, and the last byte of a ring is used. */
+static void test_last_slot(void **state)
+{
+	struct transport *a = end_of(state, A), *b = end_of(state, B);
+	struct frame frame = {.channel = 1,
+		.type = FRAME_DATA,
+		.flags = FRAME_FIRST,
+		.len = RING_LEN - 2 * FRAME_HEADER_SIZE,
+		.arg = MESSAGE_MAX_DEFAULT};
+
+	assert_int_equal(put(a, &frame, frame.len, false), 0);
+	assert_int_equal(a->ops->room(a, 0), 0);
+	assert_int_equal(a->ops->room(a, 1), 0);
+	assert_int_equal(transport_put_bare(a, 1, FRAME_LIMIT, 1), 0);
+	assert_int_equal(a->ops->room(a, 0), -EAGAIN);
+	take(b, &frame);
+	assert_int_equal(b->ops->peek(b), 1);
+	assert_int_equal(b->frame.type, FRAME_LIMIT);
+	b->ops->next(b);
+	assert_int_equal(b->unreleased, RING_LEN);
+	b->ops->release(b);
+	frame.len = RING_LEN - FRAME_HEADER_SIZE;
+	assert_int_equal(put(a, &frame, frame.len, false), 0);
+	take(b, &frame);
+}
+
 /* Frames that are kept back are not there for the other end, until they are pushed. */
 static void test_kept_back(void **state)
 {
@@ -483,6 +509,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_frames_come_as_they_went, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_room, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_last_slot, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_kept_back, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_counters, pair_setup, pair_teardown),
 		cmocka_unit_test(test_argo_counter),

@@ -383,6 +383,20 @@ static void test_room_after_a_turn(void **state)
 	assert_int_equal(flood->n_room, 1);
 }
 
+/* The numbers by which libmsg/link/link.h explains a turn. */
+static void test_turn_in_numbers(void **state)
+{
+	assert_int_equal(LINK_TURN, 4 * 65536);
+	assert_int_equal(LINK_ROUND, 4 * LINK_TURN);
+	assert_in_range(LINK_TURN / TURN_COST_DATA, 250, 260);
+	assert_int_equal(LINK_TURN / TURN_COST_BARE, 32);
+	assert_int_equal(LINK_TURN / TURN_COST_FLUSH, 32);
+	assert_int_equal(TURN_COST_LEN(1U << 20), 65536);
+	assert_int_equal(ROOM_BATCH * ROOM_ROUNDS, 512);
+	assert_int_equal(ROOM_ROUNDS, 8);
+	assert_int_equal(BURY_BATCH, 2048);
+}
+
 /* A turn ends where it is used up, whatever used it up. */
 static void test_turns_end(void **state)
 {
@@ -592,6 +606,7 @@ int main(void)
 		TEST(test_fragments_are_counted),
 		TEST(test_frames_after_the_close_are_counted),
 		TEST(test_calls_are_bounded),
+		TEST(test_turn_in_numbers),
 		TEST(test_turns_end),
 		TEST(test_room_after_a_turn),
 		TEST(test_limits_hold),
