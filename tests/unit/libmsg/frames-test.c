@@ -32,6 +32,7 @@ struct side {
 static struct world {
 	struct sim *sim;
 	uint32_t kind;
+	uint32_t argo_ring_len;
 	struct side a, b; /* the creator's, the binder's */
 	const struct hv_ops *real;
 	struct hv_ops ops; /* of a, after refuse */
@@ -55,7 +56,7 @@ static void make_link(void)
 		.uid = 5,
 		.transport = w.kind,
 		.ring_pages = grant ? RING_PAGES : 0,
-		.ring_len = grant ? 0 : RING_LEN};
+		.ring_len = grant ? 0 : w.argo_ring_len};
 	struct control_link_create create = {.end = END,
 		.uid = 5,
 		.peer_domid = w.b.domid,
@@ -80,10 +81,11 @@ static void make_link(void)
 	w.b.transport = link_find(&w.b.links, END)->transport;
 }
 
-static void setup(uint32_t kind)
+static void setup(uint32_t kind, uint32_t argo_ring_len)
 {
 	memset(&w, 0, sizeof(w));
 	w.kind = kind;
+	w.argo_ring_len = argo_ring_len;
 	assert_int_equal(sim_create(&w.sim), 0);
 	sim_clock_virtual(w.sim, 5000000000ULL);
 	side_init(&w.a, "a");
@@ -93,19 +95,34 @@ static void setup(uint32_t kind)
 
 static int setup_grant(void **state)
 {
-	setup(TRANSPORT_GRANT);
+	setup(TRANSPORT_GRANT, RING_LEN);
 	return 0;
 }
 
 static int setup_argo(void **state)
 {
-	setup(TRANSPORT_ARGO);
+	setup(TRANSPORT_ARGO, RING_LEN);
 	return 0;
 }
 
 static int setup_strict(void **state)
 {
-	setup(TRANSPORT_ARGO_STRICT);
+	setup(TRANSPORT_ARGO_STRICT, RING_LEN);
+	return 0;
+}
+
+/* msgd's default. */
+#define LARGE_LEN LINK_ARGO_RING_LEN(LINK_ARGO_RING_PAGES_DEFAULT)
+
+static int setup_large_argo(void **state)
+{
+	setup(TRANSPORT_ARGO, LARGE_LEN);
+	return 0;
+}
+
+static int setup_large_strict(void **state)
+{
+	setup(TRANSPORT_ARGO_STRICT, LARGE_LEN);
 	return 0;
 }
 
@@ -134,11 +151,12 @@ static int teardown(void **state)
 /* ---- frames ------------------------------------------------------------------------------ */
 
 #define MAX_PIECES 20U
+#define MAX_LEN	   (1U << 18)
 
 /* Puts a whole message of len bytes in so many pieces. As transport_put. */
 static int put(struct transport *transport, uint32_t len, size_t n_pieces, bool more)
 {
-	static uint8_t bytes[2 * RING_LEN];
+	static uint8_t bytes[MAX_LEN];
 	struct frame frame = {.channel = CHANNEL,
 		.type = FRAME_DATA,
 		.flags = FRAME_FIRST | FRAME_LAST,
@@ -173,7 +191,7 @@ static int look(struct transport *transport)
 /* The next frame is that message. Read in two pieces, so that an offset is used. */
 static void take(struct transport *transport, uint32_t len)
 {
-	static uint8_t bytes[2 * RING_LEN];
+	static uint8_t bytes[MAX_LEN];
 	uint32_t half = len / 2;
 
 	assert_true(transport->ops->pending(transport));
@@ -310,7 +328,7 @@ static struct {
 	unsigned n;
 	struct iovec iov[ARGO_MAX_IOV];
 	size_t n_iov;
-	uint8_t bytes[RING_LEN]; /* of the last message */
+	uint8_t bytes[MAX_LEN]; /* of the last message */
 } sendv;
 
 static int refuse_sendv(
@@ -441,6 +459,35 @@ static void test_padding(void **state)
 	}
 }
 
+/* So much is gathered as half of the ring, and to the last byte of that. */
+static void test_gathering(void **state)
+{
+	struct transport *a = w.a.transport, *b = w.b.transport;
+
+	refuse(0);
+	for (uint32_t n = 0; n < LARGE_LEN / 2 / FRAME_HEADER_SIZE; n++)
+		assert_int_equal(put(a, 0, 1, true), 0);
+	assert_int_equal(sendv.n, 0);
+	assert_int_equal(put(a, 0, 1, true), 0);
+	assert_int_equal(sendv.n, 1);
+	assert_int_equal(argo_of(a)->staged, FRAME_HEADER_SIZE);
+	assert_int_equal(transport_push(a), 0);
+	assert_int_equal(sendv.n, 2);
+	for (uint32_t n = 0; n < LARGE_LEN / 2 / FRAME_HEADER_SIZE + 1; n++)
+		take(b, 0);
+	assert_empty(b);
+	/* A frame that does not fit behind what is gathered begins the next message. */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(put(a, FRAME_PAYLOAD_MAX, 1, true), 0);
+	assert_int_equal(sendv.n, 2);
+	assert_int_equal(put(a, 2000, 1, false), 0);
+	assert_int_equal(sendv.n, 4);
+	for (int i = 0; i < 2; i++)
+		take(b, FRAME_PAYLOAD_MAX);
+	take(b, 2000);
+	assert_empty(b);
+}
+
 /* No memory to gather frames: nothing was put, and it is tried again in time. */
 static void test_no_memory_to_gather(void **state)
 {
@@ -498,7 +545,7 @@ static void test_cut_messages(void **state)
 
 		if (i > 0) {
 			(void)teardown(state);
-			setup(w.kind);
+			setup(w.kind, RING_LEN);
 			b = w.b.transport;
 		}
 		frame_encode(&frame, bytes);
@@ -509,6 +556,39 @@ static void test_cut_messages(void **state)
 		b->ops->next(b);
 		assert_int_equal(look(b), cases[i].second);
 	}
+}
+
+/* Another process of the peer's domain sends: its message is dropped, and its room is free. */
+static void test_stranger(void **state)
+{
+	struct transport *b = w.b.transport;
+	uint8_t bytes[100] = {0};
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct hv_ring *ring;
+	struct hv *hv;
+
+	frame_encode(&(struct frame){.channel = CHANNEL, .type = FRAME_SHUTDOWN}, bytes);
+	assert_int_equal(sim_hv_open(w.sim, w.a.domid, &hv), 0);
+	assert_int_equal(hv->ops->argo_register(hv, 0, w.b.domid, RING_LEN, &ring), 0);
+	assert_int_equal(hv->ops->argo_peer(hv, ring, argo_of(b)->ring->aport), 0);
+	for (int i = 1; i < 500; i++) { /* many times what the ring holds */
+		assert_int_equal(hv->ops->argo_sendv(hv, ring, &iov, 1, FRAME_MESSAGE_TYPE), 100);
+		assert_true(b->ops->pending(b));
+		assert_int_equal(look(b), TRANSPORT_DROPPED);
+		assert_int_equal(look(b), 0);
+		assert_false(b->ops->pending(b));
+		/* Over argo-strict others may wait for that room. */
+		assert_int_equal(b->untold,
+			w.kind == TRANSPORT_ARGO_STRICT ? i * (ARGO_MESSAGE_HEADER_LEN + 112) : 0);
+		assert_int_equal(b->unreleased, 0);
+	}
+	assert_int_equal(argo_of(b)->consumed, 0);
+	b->untold = 0;
+	hv_close(hv);
+	assert_int_equal(put(w.a.transport, 5000, 1, false), 0);
+	take(b, 5000);
+	assert_int_equal(b->unreleased, ARGO_MESSAGE_HEADER_LEN + FRAME_HEADER_SIZE + 5008);
+	assert_int_equal(argo_of(b)->consumed, b->unreleased);
 }
 
 /* ---- waking ---------------------------------------------------------------------------------- */
@@ -548,6 +628,42 @@ static void test_waking(void **state)
 	assert_int_equal(b->ops->arm(b, false), 1);
 	take(b, 10);
 	assert_empty(b);
+}
+
+/* Words that a thread may look at without the lock; argo-strict has none for room. */
+static void test_watched_words(void **state)
+{
+	struct transport *a = w.a.transport, *b = w.b.transport;
+	const _Atomic uint32_t *frames, *room;
+	uint32_t seen, seen_room = 0;
+
+	for (uint32_t i = 0; i < 10; i++) {
+		frames = b->ops->watch(b, &seen);
+		room = a->ops->watch_room(a, &seen_room);
+		assert_int_equal(room == NULL, w.kind == TRANSPORT_ARGO_STRICT);
+		assert_int_equal(atomic_load(frames), seen);
+		assert_int_equal(put(a, 16 * i, 1, false), 0);
+		assert_int_not_equal(atomic_load(frames), seen);
+		take(b, 16 * i);
+		b->ops->watch(b, &seen);
+		assert_int_equal(atomic_load(frames), seen);
+		if (room)
+			assert_int_equal(atomic_load(room), seen_room);
+		assert_empty(b);
+		if (room)
+			assert_int_not_equal(atomic_load(room), seen_room);
+	}
+}
+
+static void test_cpu(void **state)
+{
+	struct transport *a = w.a.transport, *b = w.b.transport;
+	bool page = w.kind != TRANSPORT_ARGO_STRICT;
+
+	assert_int_equal(a->ops->exchange_cpu(a, 3), 0);
+	assert_int_equal(b->ops->exchange_cpu(b, 5), page ? 3 : 0);
+	assert_int_equal(a->ops->exchange_cpu(a, 0), page ? 5 : 0);
+	assert_int_equal(b->ops->exchange_cpu(b, 5), 0);
 }
 
 /* The page tells of a process's death; argo-strict's msgd does. */
@@ -600,6 +716,11 @@ int main(void)
 		TEST_ARGO(test_padding),
 		TEST_ARGO(test_no_memory_to_gather),
 		TEST_ARGO(test_cut_messages),
+		TEST_ARGO(test_stranger),
+		TEST(test_gathering, large_argo),
+		TEST(test_gathering, large_strict),
+		TEST_ALL(test_watched_words),
+		TEST_ALL(test_cpu),
 		TEST_ALL(test_waking),
 		TEST_ALL(test_death),
 	};
