@@ -859,7 +859,7 @@ static void test_limits_wait(void **state)
 	driver_pass(&a->ctx->driver);
 	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
 	assert_int_equal(frame.arg, 200);
-	/* What it hears counts up to a limit. */
+	/* All that it hears counts, up to a limit. */
 	c->tx_limits = LIMIT_FRAMES - 1;
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
 	assert_int_equal(receive(state), LINK_EMPTY);
@@ -896,7 +896,7 @@ static void test_longest_message(void **state)
 	assert_breach(state, "a message longer than this end takes");
 }
 
-/* What comes after the first frame of a message, of 100 bytes, of which 40 came. */
+/* Frames after the first one of a message of 100 bytes, of which 40 came. */
 static const struct fragment {
 	uint8_t flags;
 	uint32_t len, arg;
@@ -1016,7 +1016,7 @@ static void test_direct(void **state)
 	assert_int_equal(c->rx_limit, 4 * CREDIT_INITIAL);
 }
 
-/* What a reader has no room for, or does not wait for, goes to private memory. */
+/* A message that a reader has no room for, or does not wait for, goes to private memory. */
 static void test_not_direct(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
@@ -1103,7 +1103,7 @@ static void test_numbers(void **state)
 	assert_int_equal(CREDIT_BALANCE_MAX, UINT32_C(0x80000000));
 }
 
-/* What poll says of an end. */
+/* The events that poll finds at an end. */
 static void test_events(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);

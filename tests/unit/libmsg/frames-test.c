@@ -10,7 +10,7 @@
 
 #include "hv/argo-ring.h"
 #include "hv/sim/testing/sim.h"
-#include "libmsg/link/link.h"
+#include "libmsg/api/ctx.h"
 #include "libmsg/transport/argo.h"
 #include "tests/support/cmocka-all.h"
 #include "tests/support/failing-malloc.h"
@@ -213,8 +213,7 @@ static void assert_empty(struct transport *transport)
 	transport_give_back(transport, true);
 }
 
-/* Each length, in one piece and in many; both ways; often enough to pass the ring's edge anywhere.
- */
+/* Each length, in one piece and in many, both ways, past the ring's edge at each place. */
 static void test_contents(void **state)
 {
 	for (uint32_t len = 0; len < 4200; len += 13) {
@@ -284,7 +283,7 @@ static void test_room(void **state)
 	}
 }
 
-/* What is kept back takes room too. */
+/* Frames that are kept back take room too. */
 static void test_room_behind_kept_back(void **state)
 {
 	struct transport *a = w.a.transport, *b = w.b.transport;
@@ -507,8 +506,7 @@ static void test_no_memory_to_gather(void **state)
 	assert_empty(b);
 }
 
-/* ---- messages as no honest end sends them ------------------------------------------------------
- */
+/* ---- messages as no honest end sends them -------------------------------------------------- */
 
 static int raw_send(const void *bytes, size_t len)
 {
@@ -613,7 +611,7 @@ static void read_events(struct side *side)
 	}
 }
 
-/* Whoever has armed is woken by the push; what is there already is said at once. */
+/* An end that has armed is woken by the push; of a frame that is there it hears at once. */
 static void test_waking(void **state)
 {
 	struct transport *a = w.a.transport, *b = w.b.transport;

@@ -325,7 +325,7 @@ static void test_lets_go_late(void **state)
 		for (uint32_t k = 0; k < LINK_HELD_MAX; k++)
 			atomic_store(&doorbells[k]->end[1].alive, 0);
 	}
-	/* Those of a link that stands remain when all others are withdrawn. */
+	/* The pages of a link that stands remain when all others are withdrawn. */
 	assert_int_equal(create(END, reason), 0);
 	they_are_ready(END);
 	links_clear(&w.links);

@@ -896,7 +896,7 @@ static void test_discarded_in_steps(void **state)
 	links_free_dead(&b->ctx->links);
 }
 
-/* What an application may still read of its channel is kept, unless the link's memory is wanted. */
+/* Messages that an application may still read are kept, unless the link's memory is wanted. */
 static void test_kept_or_discarded(void **state)
 {
 	for (int discard = 0; discard < 2; discard++) {

@@ -405,9 +405,9 @@ static void test_try(void **state)
 }
 
 /*
- * Who waits looks again after it has said so: what came in between would be missed. Here the word
- * by which it says so is the other side's counter as well, so that the second look sees 1 in it,
- * which is no counter.
+ * A side that waits looks again after it has said so, or it would miss what came in between. Here
+ * the word by which it says so is the other side's counter as well, so that the second look sees 1
+ * in it, which is no counter.
  */
 static void test_looks_again(void **state)
 {

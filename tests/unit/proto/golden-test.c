@@ -206,7 +206,7 @@ static void test_own_limits(void **state)
 	assert_in_range(DOMAIN_BYTES_MAX / 400, 5000, 5500);
 	assert_int_equal(OUTBOX_OWN_MAX, 65536);
 	assert_int_equal(DOMAIN_OUTBOX_OWN_MAX, 4 * OUTBOX_OWN_MAX);
-	/* what a domain is believed costs as much again as what it may hold */
+	/* the pages that a domain is believed about, and those that it may hold: as many */
 	assert_int_equal(LINK_WITHDRAWN_MAX, LINK_HELD_MAX);
 	/* from a few round trips to a second, which doubles seven times */
 	assert_int_equal(LINK_FAILURES_FREE, 8);
