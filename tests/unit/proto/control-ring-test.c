@@ -454,7 +454,14 @@ static void test_heads(void **state)
 	head.port--;
 	for (unsigned i = 0; i < CONTROL_PAGES - 1; i++) {
 		uint8_t *at = page + 4096 * i + (i % 2 ? 4096 - 64 : 0);
+		struct doorbell_head found;
 
+		memcpy(&found, at, sizeof(found));
+		assert_int_equal(found.magic, 0x5247534dU);
+		assert_int_equal(found.version_min, i + 1); /* the page's number */
+		assert_int_equal(found.version_max, 0);
+		assert_memory_equal(found.nonce, head.nonce, sizeof(found.nonce));
+		assert_int_equal(found.port, head.port);
 		for (unsigned byte = 0; byte < sizeof(head); byte++) {
 			at[byte] ^= 1;
 			assert_false(control_rings_are_proven(f->rings, &head));
