@@ -221,6 +221,7 @@ static void test_contents(void **state)
 		size_t n = len < MAX_PIECES ? 1 : 1 + len % MAX_PIECES;
 
 		assert_int_equal(put(from->transport, len, n, false), 0);
+		assert_false(from->transport->unpushed);
 		assert_int_equal(transport_push(from->transport), 0);
 		take(to->transport, len);
 		assert_empty(to->transport);
@@ -236,8 +237,11 @@ static void test_kept_back(void **state)
 		for (uint32_t i = 0; i < 10; i++)
 			assert_int_equal(put(a, 5 * i + round, 1 + i % 3, true), 0);
 		assert_int_equal(look(b), 0);
-		if (round % 2)
+		assert_true(a->unpushed);
+		if (round % 2) {
 			assert_int_equal(put(a, 700, 10, false), 0);
+			assert_false(a->unpushed);
+		}
 		assert_int_equal(transport_push(a), 0);
 		for (uint32_t i = 0; i < 10; i++)
 			take(b, 5 * i + round);

@@ -310,6 +310,17 @@ static void test_unknown_type(void **state)
 	assert_string_equal(control_type_name(0), "?");
 }
 
+/* Policies, msgctl and the log name transports so. */
+static void test_transport_names(void **state)
+{
+	assert_string_equal(transport_name(TRANSPORT_ANY), "any");
+	assert_string_equal(transport_name(TRANSPORT_ARGO), "argo");
+	assert_string_equal(transport_name(TRANSPORT_ARGO_STRICT), "argo-strict");
+	assert_string_equal(transport_name(TRANSPORT_GRANT), "grant");
+	assert_string_equal(transport_name(TRANSPORT_LIMIT), "?");
+	assert_string_equal(transport_name(UINT32_MAX), "?");
+}
+
 /* The encoder makes texts fit; what follows a NUL in the struct stays here. */
 static void test_texts(void **state)
 {
@@ -341,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_unterminated),
 		cmocka_unit_test(test_request_ids),
 		cmocka_unit_test(test_unknown_type),
+		cmocka_unit_test(test_transport_names),
 		cmocka_unit_test(test_texts),
 	};
 
