@@ -1248,6 +1248,55 @@ static void test_queue_waits(void **state)
 	channel_drop_out(c);
 }
 
+/* Room to the last byte. */
+static void test_can_send_into_the_rest(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport *t = a->link->transport;
+	uint32_t want;
+
+	while (t->ops->room(t, 64) > 32)
+		assert_int_equal(transport_put_bare(t, PAIR_CHANNEL, FRAME_LIMIT, 5000), 0);
+	assert_int_equal(t->ops->room(t, 64), 32);
+	assert_true(channel_can_send(a->channel, 32, &want));
+	assert_int_equal(want, 0);
+	assert_false(channel_can_send(a->channel, 33, &want));
+	assert_int_equal(want, 33);
+}
+
+/* The other end's CLOSE: half a message and all that waits to be sent are dropped. */
+static void test_close_drops(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *c = a->channel;
+
+	c->tx_credit = 0; /* the queue waits */
+	queue_empty(c);
+	inject_data(state, FRAME_FIRST, 16, 40);
+	inject_bare(state, FRAME_CLOSE, CLOSE_RESET);
+	assert_int_equal(receive(state), LINK_DUE);
+	assert_null(c->partial);
+	assert_true(STAILQ_EMPTY(&c->out));
+	assert_int_equal(a->ctx->pool.held, OBJECT);
+	assert_int_equal(c->error, ECONNRESET);
+	assert_true(c->changed && c->due && c->rx_closed);
+	inject_bare(state, FRAME_LIMIT, 1);
+	channel_unqueue(c);
+	assert_breach(state, "a frame after the channel's close");
+}
+
+/* An earlier error is not replaced by the other end's RESET. */
+static void test_reset_after_an_error(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	channel_fail(a->channel, ENOMEM, "the reason");
+	inject_bare(state, FRAME_CLOSE, CLOSE_RESET);
+	pair_take(a);
+	assert_int_equal(a->channel->error, ENOMEM);
+	assert_string_equal(a->channel->why, "the reason");
+}
+
 static int gone_put(struct transport *transport, struct frame *frame, uint32_t least,
 	struct iov_cursor *payload, bool more)
 {
@@ -1419,6 +1468,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_last_is_forgotten, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_queue_waits, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_transport_fails, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_can_send_into_the_rest, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_drops, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_reset_after_an_error, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_more_of_fragments, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_credit_for_the_queue, pair_setup, pair_teardown),

@@ -896,6 +896,38 @@ static void test_discarded_in_steps(void **state)
 	links_free_dead(&b->ctx->links);
 }
 
+/* The messages of a channel and the channel itself use up a step; the next channel waits. */
+static void test_steps_are_used_up(void **state)
+{
+	for (uint32_t n = BURY_BATCH - 2; n <= BURY_BATCH; n++) {
+		struct pair *pair = pair_new(4);
+		struct pair_side *b = &pair->sides[B];
+		struct channel *closed = b->channel, *next;
+
+		for (uint32_t i = 0; i < n; i++) {
+			struct msg_buf *buf = calloc(1, sizeof(*buf));
+
+			assert_non_null(buf);
+			STAILQ_INSERT_TAIL(&closed->in, buf, entry);
+			channel_charge(closed, msg_buf_charge(0));
+		}
+		/* Nobody reads what is left of a channel that was closed. */
+		sock_close_channel(b->sock, CLOSE_NORMAL);
+		next = channel_new(&b->link->channels, 8, true);
+		channel_close(next, CLOSE_NORMAL);
+		link_end(b->link, LINK_LEFT, "test");
+		assert_int_equal(link_bury(b->link), n == BURY_BATCH - 2);
+		if (n > BURY_BATCH - 2) {
+			assert_null(channel_find(&b->link->channels, PAIR_CHANNEL));
+			assert_ptr_equal(channel_find(&b->link->channels, 8), next);
+			assert_true(link_bury(b->link));
+		}
+		assert_int_equal(b->ctx->pool.held, 0);
+		links_free_dead(&b->ctx->links);
+		pair_free(pair);
+	}
+}
+
 /* Messages that an application may still read are kept, unless the link's memory is wanted. */
 static void test_kept_or_discarded(void **state)
 {
@@ -968,6 +1000,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retry_of_several, pair_setup, pair_teardown),
 		cmocka_unit_test(test_checked_errors),
 		cmocka_unit_test(test_kept_or_discarded),
+		cmocka_unit_test(test_steps_are_used_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
