@@ -1262,6 +1262,8 @@ static void test_can_send_into_the_rest(void **state)
 	assert_int_equal(want, 0);
 	assert_false(channel_can_send(a->channel, 33, &want));
 	assert_int_equal(want, 33);
+	assert_true(link_want_room(a->link, 32));
+	assert_false(link_want_room(a->link, 33));
 }
 
 /* The other end's CLOSE: half a message and all that waits to be sent are dropped. */

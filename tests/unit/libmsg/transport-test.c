@@ -276,6 +276,7 @@ static void test_room(void **state)
 	struct transport *a = end_of(state, A), *b = end_of(state, B);
 	struct frame frame = {.channel = 1, .type = FRAME_DATA, .flags = FRAME_FIRST};
 
+	assert_int_equal(a->ring_fifth, 3276); /* of 16384 */
 	frame.len = RING_LEN - 3 * FRAME_HEADER_SIZE;
 	frame.arg = MESSAGE_MAX_DEFAULT;
 	assert_int_equal(a->ops->room(a, RING_LEN), RING_LEN - FRAME_HEADER_SIZE);
