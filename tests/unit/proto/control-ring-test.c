@@ -404,6 +404,26 @@ static void test_try(void **state)
 	fixture_free(f);
 }
 
+/* The outbox has gone before the other side has answered the wish: no event is wanted any more. */
+static void test_wish_is_withdrawn(void **state)
+{
+	struct control_message sync = {.type = CONTROL_SYNC, .request = 1}, got;
+	struct fixture *f = fixture_new();
+
+	for (unsigned i = 0; i <= CONTROL_RING_LEN / FRAME_HEADER_SIZE; i++)
+		control_ring_send(&f->app, &sync);
+	control_ring_flush(&f->app);
+	(void)control_ring_publish(&f->app);
+	assert_int_equal(atomic_load(&f->app.me->want_space), 1);
+	assert_false(control_ring_is_idle(&f->app));
+	assert_true(take(&f->msgd, &got));
+	grant_ring_release(&f->msgd.rx);
+	control_ring_flush(&f->app);
+	assert_int_equal(f->app.outbox_bytes, 0);
+	assert_int_equal(atomic_load(&f->app.me->want_space), 0);
+	fixture_free(f);
+}
+
 /*
  * A side that waits looks again after it has said so, or it would miss what came in between. Here
  * the word by which it says so is the other side's counter as well, so that the second look sees 1
@@ -493,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_adopt),
 		cmocka_unit_test(test_adopted_counters),
 		cmocka_unit_test(test_try),
+		cmocka_unit_test(test_wish_is_withdrawn),
 		cmocka_unit_test(test_looks_again),
 	};
 
