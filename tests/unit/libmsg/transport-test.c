@@ -214,6 +214,12 @@ static void test_cursor(void **state)
 	assert_ptr_equal(cursor_next(&cursor, 1000, &n), scattered + 41);
 	assert_int_equal(n, 23);
 	assert_memory_equal(to, from, 31);
+	/* Past its end there is nothing, whatever lies behind the array. */
+	cursor_init(&cursor, iov, 2);
+	assert_ptr_equal(cursor_next(&cursor, 10, &n), scattered);
+	assert_int_equal(n, 1);
+	assert_ptr_equal(cursor_next(&cursor, 10, &n), scattered + 1);
+	assert_int_equal(n, 0);
 }
 
 /* ---- grant rings ------------------------------------------------------------------------ */
