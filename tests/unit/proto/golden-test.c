@@ -52,6 +52,11 @@ static void test_link_page(void **state)
 	assert_true(doorbell_head_is(golden->bytes, &head));
 	head.port++;
 	assert_false(doorbell_head_is(golden->bytes, &head));
+	/* The last page of the largest rings, and a number of four bytes. */
+	head = link_page_head(0x1122334455667788ULL, 17, LINK_PAGE_RING + LINK_REFS_MAX - 1);
+	assert_memory_equal(head.nonce, "\x88\x77\x66\x55\x44\x33\x22\x11\x01\x02\0\0\0\0\0\0", 16);
+	head = link_page_head(0x1122334455667788ULL, 17, 0x01020304);
+	assert_memory_equal(head.nonce + 8, "\x04\x03\x02\x01\0\0\0\0", 8);
 }
 
 static void frame_assert_equal(const struct frame *a, const struct frame *b)
