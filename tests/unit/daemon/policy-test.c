@@ -72,6 +72,34 @@ static void test_errors(void **state)
 		{"allow listen a on any max-channels=3",
 			"p:1: 'max-channels=' is for 'allow connect' only"},
 		{"allow listen a on any a a a a a a a a a a a a", "p:1: too many words"},
+		{"allow listen a on any a a a a a a a a a a a", "p:1: 'a' is not KEY=VALUE"},
+		{"allow", "p:1: 'allow listen NAME' or 'allow connect NAME' expected"},
+		{"deny listen", "p:1: 'deny listen NAME' or 'deny connect NAME' expected"},
+		{"allow connect a from any to", "p:1: 'from WHO to WHO' expected after 'a'"},
+		{"allow connect a on any to any", "p:1: 'from WHO to WHO' expected after 'a'"},
+		{"allow connect a from any on any", "p:1: 'from WHO to WHO' expected after 'a'"},
+		{"allow connect a from x:1 to any", "p:1: 'x:1' does not name domains"},
+		{"allow connect a from any to x=1", "p:1: 'x=1' does not name domains"},
+		{"allow listen a on a/b", "p:1: 'a/b' does not name domains"},
+		{"allow listen a on w\x1f", "p:1: 'w\x1f' does not name domains"},
+		{"allow listen a on w\x7f", "p:1: 'w\x7f' does not name domains"},
+		{"allow listen a on w\x80", "p:1: 'w\x80' does not name domains"},
+		{"allow listen a\x7f on any", "p:1: 'a\x7f' is not a name or a glob on names"},
+		{"allow listen a on uuid:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaaa",
+			"p:1: bad uuid in 'uuid:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaaa'"},
+		{"allow listen a on uuid:aaaaaaa-aaaaa-aaaa-aaaa-aaaaaaaaaaaa",
+			"p:1: bad uuid in 'uuid:aaaaaaa-aaaaa-aaaa-aaaa-aaaaaaaaaaaa'"},
+		{"allow listen a on uuid:aaaaaaaa-aaaaa-aaa-aaaa-aaaaaaaaaaaa",
+			"p:1: bad uuid in 'uuid:aaaaaaaa-aaaaa-aaa-aaaa-aaaaaaaaaaaa'"},
+		{"allow listen a on uuid:aaaaaaaa-aaaa-aaaaa-aaa-aaaaaaaaaaaa",
+			"p:1: bad uuid in 'uuid:aaaaaaaa-aaaa-aaaaa-aaa-aaaaaaaaaaaa'"},
+		{"allow listen a on uuid:aaaaaaaa-aaaa-aaaa-aaaaa-aaaaaaaaaaa",
+			"p:1: bad uuid in 'uuid:aaaaaaaa-aaaa-aaaa-aaaaa-aaaaaaaaaaa'"},
+		{"allow connect a from any to any max-channels=",
+			"p:1: max-channels is 1 to 65536"},
+		{"allow connect a from any to any log=yes log=yes", "p:1: 'log=' twice"},
+		{"deny connect a from any to any transport=argo",
+			"p:1: 'transport=' is for 'allow connect' only"},
 	};
 	static const char nul[] = "allow listen\0 a on any";
 	char error[POLICY_ERROR_SIZE], *line;
@@ -148,6 +176,49 @@ static void test_who(void **state)
 	policy_free(policy);
 }
 
+/* The first and last of each kind of value that a rule may have. */
+static void test_bounds(void **state)
+{
+	static const struct policy_subject last = {"!~", uuid_a, 32751};
+	struct policy *policy =
+		parse("allow listen a on domid:32751\n"
+		      "allow listen b on !~\n"
+		      "allow connect c from any to any max-channels=1\n"
+		      "allow connect d from any to any max-channels=65536\n"
+		      "allow connect e from any to any transport=any\n"
+		      "allow connect f from any to any transport=argo-strict log=no\n"
+		      "allow connect g from any to any transport=grant log=yes\n"
+		      "deny connect h from any to any log=no\n");
+	struct policy_verdict verdict;
+	char text[32];
+
+	assert_true(listens(policy, "a", &last) && !listens(policy, "a", &web));
+	assert_true(listens(policy, "b", &last) && !listens(policy, "b", &web));
+	policy_judge(policy, "c", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_int_equal(verdict.max_channels, 1);
+	policy_judge(policy, "d", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_int_equal(verdict.max_channels, 65536);
+	assert_int_equal(verdict.transport, TRANSPORT_ANY);
+	assert_int_equal(verdict.log, POLICY_LOG_DEFAULT);
+	policy_judge(policy, "e", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_int_equal(verdict.transport, TRANSPORT_ANY);
+	assert_int_equal(verdict.max_channels, 0);
+	policy_judge(policy, "f", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_int_equal(verdict.transport, TRANSPORT_ARGO_STRICT);
+	assert_int_equal(verdict.log, POLICY_LOG_NO);
+	policy_judge(policy, "g", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_int_equal(verdict.transport, TRANSPORT_GRANT);
+	policy_verdict_rule(&verdict, text, sizeof(text));
+	assert_string_equal(text, "p:7");
+	policy_judge(policy, "h", &web, &dom0, POLICY_EXACT, &verdict);
+	assert_false(verdict.allow);
+	assert_int_equal(verdict.line, 8);
+	policy_judge(policy, "i", &web, &dom0, POLICY_EXACT, &verdict);
+	policy_verdict_rule(&verdict, text, sizeof(text));
+	assert_string_equal(text, "no rule");
+	policy_free(policy);
+}
+
 static void test_connect(void **state)
 {
 	struct policy *policy = parse("deny connect db from web-2 to any log=no\n"
@@ -215,6 +286,8 @@ static void test_lengths(void **state)
 		assert_int_equal(policy_new(&policy), 0);
 		assert_int_equal(
 			policy_parse(policy, "p", text, strlen(text), error), over ? -EINVAL : 0);
+		assert_int_equal(
+			listens(policy, name, &(struct policy_subject){domain, uuid_a, 1}), !over);
 		policy_free(policy);
 	}
 }
@@ -341,6 +414,57 @@ static void test_load(void **state)
 	remove_file(directory, "10-a.policy");
 	remove_file(directory, "00.policy.bak");
 	remove_file(directory, "30.policy");
+	assert_int_equal(rmdir(directory), 0);
+}
+
+/* Each path in its turn, and within a directory no further file than the first bad one. */
+static void test_load_paths(void **state)
+{
+	char directory[] = "/tmp/msgd-policy-XXXXXX", file[64], error[POLICY_ERROR_SIZE], want[128];
+	const char *paths[2] = {file, directory};
+	struct policy *policy = NULL;
+	struct policy_verdict verdict;
+	char *text = malloc((1 << 20) + 1);
+
+	assert_non_null(text);
+	assert_non_null(mkdtemp(directory));
+	(void)snprintf(file, sizeof(file), "%s/other", directory);
+	write_file(directory, "other", "deny listen a on any\n");
+	write_file(directory, "1.policy", "allow listen a on any\nallow listen b on any\n");
+	write_file(directory, ".2.policy", "nonsense\n");
+	assert_int_equal(policy_load(paths, 2, &policy, error), 0);
+	assert_int_equal(policy_rules(policy), 3);
+	policy_judge(policy, "a", NULL, &web, POLICY_EXACT, &verdict);
+	assert_string_equal(verdict.file, file);
+	assert_true(listens(policy, "b", &web));
+	policy_free(policy);
+	assert_int_equal(policy_load(paths, 0, &policy, error), 0);
+	assert_int_equal(policy_rules(policy), 0);
+	policy_free(policy);
+	policy = NULL;
+	write_file(directory, "2.policy", "bad\n");
+	write_file(directory, "3.policy", "worse\n");
+	assert_int_equal(policy_load(paths, 2, &policy, error), -EINVAL);
+	(void)snprintf(want, sizeof(want), "%s/2.policy:1: ", directory);
+	assert_memory_equal(error, want, strlen(want));
+	memset(text, '\n', 1 << 20);
+	text[(1 << 20) - 1] = '\0';
+	write_file(directory, "other", text);
+	assert_int_equal(policy_load(paths, 1, &policy, error), 0);
+	policy_free(policy);
+	policy = NULL;
+	strcpy(text + (1 << 20) - 1, "\n");
+	write_file(directory, "other", text);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EFBIG);
+	(void)snprintf(want, sizeof(want), "%s: File too large", file);
+	assert_string_equal(error, want);
+	assert_null(policy);
+	free(text);
+	remove_file(directory, "other");
+	remove_file(directory, "1.policy");
+	remove_file(directory, ".2.policy");
+	remove_file(directory, "2.policy");
+	remove_file(directory, "3.policy");
 	assert_int_equal(rmdir(directory), 0);
 }
 
@@ -518,17 +642,110 @@ static void test_index(void **state)
 	}
 }
 
+/* More names than the index has buckets: each finds its own rule, and no other. */
+static void test_many_names(void **state)
+{
+	char rule[64], error[POLICY_ERROR_SIZE];
+	struct policy_verdict verdict;
+	struct policy *policy;
+
+	assert_int_equal(policy_new(&policy), 0);
+	for (unsigned i = 0; i < 10000; i++) {
+		(void)snprintf(rule, sizeof(rule), "allow listen n%u%s on any\n", i / 2,
+			i % 2 ? ".*" : "");
+		(void)snprintf(error, sizeof(error), "%u", i + 1);
+		assert_int_equal(policy_parse(policy, error, rule, strlen(rule), error), 0);
+	}
+	for (unsigned i = 0; i < 10000; i++) {
+		(void)snprintf(rule, sizeof(rule), "n%u%s", i / 2, i % 2 ? ".x" : "");
+		policy_judge(policy, rule, NULL, &web, POLICY_EXACT, &verdict);
+		assert_true(verdict.file && atoi(verdict.file) == (int)i + 1);
+	}
+	assert_false(listens(policy, "n5000", &web));
+	policy_free(policy);
+}
+
+/* The bits of a policy's rules that speak of the name. */
+static uint64_t named_bits(const struct policy *policy, const char *name, bool connect)
+{
+	struct policy_named named;
+
+	memset(&named, 0xa5, sizeof(named));
+	(void)policy_find(policy, name, connect, &named);
+	assert_int_equal(named.connect, connect);
+	return named.bits[0];
+}
+
+/* The work of judging is counted in rules and globs looked at; a guest pays for it. */
+static void test_cost(void **state)
+{
+	static struct policy_known memo;
+	const struct policy_subject known = {
+		.name = "db", .uuid = uuid_b, .domid = 2, .known = &memo};
+	struct policy_subject nameless = {.uuid = uuid_b, .domid = 2, .known = &memo};
+	char text[4096] = "allow connect ab from web to any\n"
+			  "deny connect a* from nobody to any\n"
+			  "allow listen ab on any\n";
+	struct policy_named named;
+	struct policy_verdict verdict;
+	struct policy *policy = parse(text);
+
+	assert_int_equal(named_bits(policy, "ab", true), 3);
+	assert_int_equal(named_bits(policy, "ab", false), 4);
+	assert_int_equal(named_bits(policy, "a", true), 2);
+	/* One, one for each length of a glob's beginning, and each glob that begins so. */
+	assert_int_equal(policy_find(policy, "ab", true, &named), 6);
+	assert_int_equal(policy_find(policy, "xy", true, &named), 3);
+	(void)policy_find(policy, "ab", true, &named);
+	/* Without a memo: one, and each rule up to the one that decides. */
+	assert_int_equal(
+		policy_judge_named(policy, &named, &web, &dom0, POLICY_EXACT, &verdict), 2);
+	assert_int_equal(
+		policy_judge_named(policy, &named, &dom0, &web, POLICY_EXACT, &verdict), 3);
+	/* What is not known of a domain makes no memo. */
+	assert_int_equal(policy_known_make(policy, &nameless), 1);
+	nameless.name = "db";
+	nameless.uuid = NULL;
+	assert_int_equal(policy_known_make(policy, &nameless), 1);
+	assert_int_equal(memo.serial, 0);
+	assert_int_equal(policy_known_make(policy, &known), 7);
+	assert_int_equal(policy_known_make(policy, &known), 1);
+	assert_int_equal(memo.from[0], 0);
+	assert_int_equal(memo.to[0], 7);
+	/* With both, a look for each sixteen words. */
+	assert_int_equal(
+		policy_judge_named(policy, &named, &known, &known, POLICY_EXACT, &verdict), 2);
+	policy_known_forget(&memo);
+	assert_int_equal(policy_known_make(policy, &known), 7);
+	policy_free(policy);
+	/* Sixteen rules of one glob are as much as one more glob. */
+	text[0] = '\0';
+	for (int i = 0; i < 17 * 5; i++)
+		strcat(text, "deny listen a on any\n");
+	policy = parse(text);
+	assert_int_equal(policy_find(policy, "a", false, &named), 2 + 1 + 17 * 5 / 16);
+	policy_free(policy);
+	policy = parse(""); /* another policy, perhaps in the same memory */
+	assert_int_equal(policy_known_make(policy, &known), 1);
+	assert_false(connects(policy, "ab", &known, &known));
+	policy_free(policy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_who),
+		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_connect),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_index),
+		cmocka_unit_test(test_many_names),
+		cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_load_paths),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_unknown_name),
 		cmocka_unit_test(test_load_other_kinds),
