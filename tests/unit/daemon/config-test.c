@@ -65,6 +65,7 @@ static void test_bad(void **state)
 		{"[broker]\nx = 1\nlog = loud\n", "f:2: unknown key 'x'"},
 		{"[broker]\nhv = " FIFTY FIFTY FIFTY FIFTY "\nx = 1\n",
 			"f:2: the line is too long ''"},
+		{"nonsense\n", "f:1: not KEY = VALUE nor [SECTION] ''"},
 		{"[broker]\nnonsense\n", "f:2: not KEY = VALUE nor [SECTION] ''"},
 	};
 

@@ -93,6 +93,7 @@ static struct settings load(const struct options *options)
 	loaded_config = loaded_policy = NULL;
 	if (settings_load(options, &settings, error) < 0)
 		fail_msg("%s", error);
+	assert_string_equal(error, "");
 	assert_non_null(settings.policy);
 	return settings;
 }
@@ -344,6 +345,8 @@ static void test_parse(void **state)
 		"--policy=/1", "--policy=/2", "--policy=/3", "--policy=/4", "--policy=/5",
 		"--policy=/6", "--policy=/7", "--policy=/8", NULL, NULL};
 	char *none[] = {"msgd", NULL}, *argument[] = {"msgd", "x", NULL};
+	char *no_value[] = {"msgd", NULL, NULL};
+	static const char *const names[] = {"--hv", "--config", "--policy", "--admin", "--attach"};
 	char *unknown[] = {"msgd", "--frobnicate", NULL}, *version[] = {"msgd", "--version", NULL};
 	struct options options = parse(all);
 
@@ -362,6 +365,10 @@ static void test_parse(void **state)
 	assert_int_equal(ends_with(argument, "unexpected argument 'x'"), EXIT_USAGE);
 	assert_int_equal(ends_with(unknown, "--frobnicate"), EXIT_USAGE);
 	assert_int_equal(ends_with(version, "msgd "), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		no_value[1] = (char *)names[i];
+		assert_int_equal(ends_with(no_value, "requires an argument"), EXIT_USAGE);
+	}
 }
 
 int main(void)

@@ -67,6 +67,7 @@ static void test_errors(void **state)
 		{"allow connect a from any to any max-channels=65537",
 			"p:1: max-channels is 1 to 65536"},
 		{"allow connect a from any to any transport=tcp", "p:1: unknown transport 'tcp'"},
+		{"allow connect a from any to any transport=?", "p:1: unknown transport '?'"},
 		{"deny connect a from any to any max-channels=3",
 			"p:1: 'max-channels=' is for 'allow connect' only"},
 		{"allow listen a on any max-channels=3",
@@ -179,6 +180,7 @@ static void test_who(void **state)
 /* The first and last of each kind of value that a rule may have. */
 static void test_bounds(void **state)
 {
+	uint8_t uuid[16];
 	static const struct policy_subject last = {"!~", uuid_a, 32751};
 	struct policy *policy =
 		parse("allow listen a on domid:32751\n"
@@ -192,6 +194,9 @@ static void test_bounds(void **state)
 	struct policy_verdict verdict;
 	char text[32];
 
+	assert_int_equal(uuid_parse("AAAAAAAA-aaaa-aaaa-aaaa-aaaaaaaaaaaa", uuid), 0);
+	assert_memory_equal(uuid, uuid_a, sizeof(uuid));
+	assert_int_equal(uuid_parse("", uuid), -EINVAL);
 	assert_true(listens(policy, "a", &last) && !listens(policy, "a", &web));
 	assert_true(listens(policy, "b", &last) && !listens(policy, "b", &web));
 	policy_judge(policy, "c", &web, &dom0, POLICY_EXACT, &verdict);
@@ -269,6 +274,36 @@ static void test_modes(void **state)
 	policy_judge(policy, "b", &web, &nobody, POLICY_ANY, &verdict);
 	assert_true(verdict.allow);
 	policy_free(policy);
+}
+
+/* Each kind of fact that is not known, in each mode: a deny, an allow, and what they come before.
+ */
+static void test_unknown_facts(void **state)
+{
+	static const char *const whos[] = {
+		"domid:3", "uuid:bbbbbbbb-bbbb-bbbb-bbbb-bbbbbbbbbbbb", "db", "same"};
+	struct policy_subject nobody = {NULL, NULL, POLICY_DOMID_UNKNOWN};
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(whos); i++) {
+		struct policy_verdict verdict;
+		struct policy *policy;
+
+		(void)snprintf(text, sizeof(text),
+			"allow connect a from any to %s\ndeny connect b from any to %s\n"
+			"allow connect b from any to any\n",
+			whos[i], whos[i]);
+		policy = parse(text);
+		policy_judge(policy, "a", &web, &nobody, POLICY_ABSENT, &verdict);
+		assert_false(verdict.allow);
+		policy_judge(policy, "a", &web, &nobody, POLICY_ANY, &verdict);
+		assert_true(verdict.allow);
+		policy_judge(policy, "b", &web, &nobody, POLICY_ABSENT, &verdict);
+		assert_false(verdict.allow);
+		policy_judge(policy, "b", &web, &nobody, POLICY_ANY, &verdict);
+		assert_true(verdict.allow);
+		policy_free(policy);
+	}
 }
 
 /* The longest names fit, and one character more is refused. */
@@ -739,6 +774,7 @@ int main(void)
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_connect),
 		cmocka_unit_test(test_modes),
+		cmocka_unit_test(test_unknown_facts),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_glob),
 		cmocka_unit_test(test_index),
