@@ -299,9 +299,10 @@ void shell_init(void)
 int shell_start(const char **ret_reason)
 {
 	struct policy *policy;
-	int r;
+	int r = policy_new(&policy);
 
-	assert_int_equal(policy_new(&policy), 0);
+	if (r < 0)
+		return r;
 	r = server_new(shell.base, shell.hv, &shell.limits, policy, &ops, &shell, &shell.server,
 		ret_reason);
 	if (r < 0)
@@ -319,6 +320,23 @@ void shell_begin(void)
 	shell_forget();
 }
 
+void shell_detach(void)
+{
+	server_free(shell.server);
+	shell.server = NULL;
+	assert_int_equal(sim_hv_open(shell.sim, 0, &shell.hv), 0);
+	seam_install(shell.hv);
+}
+
+void shell_reattach(void)
+{
+	const char *reason;
+
+	memset(shell.log, 0, sizeof(shell.log));
+	assert_int_equal(shell_start(&reason), 0);
+	shell_run();
+}
+
 void shell_fini(void)
 {
 	hv_close(shell.guest);
@@ -333,16 +351,16 @@ void shell_fini(void)
 
 void shell_run_once(void)
 {
-	assert_true(event_base_loop(shell.base, EVLOOP_NONBLOCK) >= 0);
+	assert_true(event_base_loop(shell.base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
 }
 
 void shell_run(void)
 {
 	struct server_turns before, after;
 
-	for (unsigned i = 0; i < 100000; i++) {
+	for (unsigned i = 0; i < 10000; i++) {
 		server_turns(shell.server, &before);
-		shell_run_once();
+		assert_true(event_base_loop(shell.base, EVLOOP_NONBLOCK) >= 0);
 		server_turns(shell.server, &after);
 		if (after.n == before.n)
 			return;

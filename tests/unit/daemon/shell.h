@@ -65,6 +65,9 @@ void shell_fini(void);
 int shell_start(const char **ret_reason);
 /* Both, with success, and the trace is empty. */
 void shell_begin(void);
+/* The server ends; a new one starts, with a handle of its own, and the log begins anew. */
+void shell_detach(void);
+void shell_reattach(void);
 /* Events until no work is left. */
 void shell_run(void);
 /* One round of the loop. */
