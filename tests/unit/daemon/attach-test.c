@@ -9,6 +9,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/shell.h"
@@ -16,6 +17,12 @@
 static const struct broker_stats *stats(void)
 {
 	return &server_broker(shell.server)->stats;
+}
+
+/* Those of "web" that have said HELLO. */
+static uint32_t n_processes(void)
+{
+	return domain_find(server_broker(shell.server), shell.domid)->used[QUOTA_PROCESSES];
 }
 
 static uint8_t alive(const struct raw_app *app, unsigned end)
@@ -130,6 +137,23 @@ static void test_malformed(void **state)
 	app.record.version_min = app.record.version_max = CONTROL_VERSION;
 	record_parked_encode(&app.record, bytes);
 	refused_bytes(&app, bytes, RECORD_PARKED_SIZE, "r", "its domain is not quiesced");
+	assert_int_equal(shell_count("deleting record"), 0);
+	shell_fini();
+}
+
+/* A record costs its domain what it takes: to read, to try and to let go of. */
+static void test_cost(void **state)
+{
+	struct raw_app app;
+	uint64_t before;
+
+	shell_begin();
+	shell_app(&app, shell.guest);
+	before = broker_cost(server_broker(shell.server));
+	app.record.nonce[0]++;
+	refused(&app, "mur", "its control page says otherwise");
+	/* 2000, 5000 and 5000, a line, and the same record that is gone. */
+	assert_in_range(broker_cost(server_broker(shell.server)) - before, 16000, 17900);
 	shell_fini();
 }
 
@@ -342,6 +366,7 @@ static void test_unlisted(void **state)
 			assert_int_equal(guest->ops->store_remove(guest, domid, app.key), 0);
 			shell_run();
 			shell_expect("");
+			assert_int_equal(shell_timer_us(), 1000000); /* for the list */
 		}
 	}
 	shell_fail(SHELL_NONE, 0, 0, 0);
@@ -384,22 +409,39 @@ static void test_places(void **state)
 
 static struct hv_record records[300];
 
-/* Records that say what app's does, under keys of their own; none is in the store. */
-static void inject(const struct raw_app *app, unsigned n)
+/* The store has these records to tell; none is really there. */
+static void inject_records(unsigned n)
+{
+	shell.records = records;
+	shell.n_records = n;
+	/* Wakes the loop. */
+	assert_int_equal(shell.guest->ops->store_publish(shell.guest, "wake", "x", 1), 0);
+	shell_run();
+	assert_int_equal(shell.n_records, 0);
+}
+
+/* Records that say what app's does, under keys of their own. */
+static void inject_from(const struct raw_app *app, unsigned first, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		records[i] = (struct hv_record){.domid = shell.domid, .len = RECORD_SIZE};
-		(void)snprintf(records[i].key, sizeof(records[i].key), "k%u", i);
+		(void)snprintf(records[i].key, sizeof(records[i].key), "k%u", first + i);
 		record_encode(&app->record, records[i].value);
 	}
-	shell.records = records;
-	shell.n_records = n;
-	shell.events[0] = (struct hv_event){.type = HV_EVENT_STORE};
-	shell.n_events = 1;
-	/* Wakes the loop. */
-	(void)shell.guest->ops->store_publish(shell.guest, "wake", "x", 1);
-	shell_run();
-	assert_int_equal(shell.n_records, 0);
+	inject_records(n);
+}
+
+static void inject(const struct raw_app *app, unsigned n)
+{
+	inject_from(app, 0, n);
+}
+
+/* The record is gone. */
+static void forget(unsigned number)
+{
+	records[0] = (struct hv_record){.domid = shell.domid};
+	(void)snprintf(records[0].key, sizeof(records[0].key), "k%u", number);
+	inject_records(1);
 }
 
 /* So many wait for a place, or for a port; the next one is refused. */
@@ -425,6 +467,17 @@ static void test_too_many(void **state)
 	assert_true(shell_logged(
 		"record k256 of domain 1 is deleted: its domain has too many records\n"));
 	assert_int_equal(shell_count("has too many records"), 1);
+	/* One goes, and leaves its place among those that wait; so does one that finds a place. */
+	forget(0);
+	inject_from(&more, 257, 1);
+	forget(1);
+	shell.guest->ops->grant_unshare(shell.guest, apps[0].page_share);
+	shell_run();
+	inject_from(&more, 258, 1); /* bound */
+	inject_from(&more, 259, 1);
+	assert_int_equal(shell_count("has too many records"), 1);
+	inject_from(&more, 260, 1);
+	assert_int_equal(shell_count("has too many records"), 2);
 	shell_fini();
 
 	shell_init();
@@ -440,11 +493,7 @@ static void test_too_many(void **state)
 	assert_true(shell_logged(
 		"record k2 of domain 1 is deleted: its domain has too many records\n"));
 	/* One ends: there is room for another. */
-	records[0].len = 0;
-	shell.records = records;
-	shell.n_records = 1;
-	(void)shell.guest->ops->store_publish(shell.guest, "wake", "y", 1);
-	shell_run();
+	forget(0);
 	inject(&more, 1);
 	assert_int_equal(shell_count("has too many records"), 1);
 	shell_fini();
@@ -475,6 +524,7 @@ static void test_death(void **state)
 		assert_string_equal(shell.removed, app.key);
 		assert_int_equal(shell.removed_domid, shell.domid);
 		assert_int_equal(stats()->dropped, 0);
+		assert_int_equal(n_processes(), 0);
 		/* Another one has its key, and its place. */
 		shell_app(&app, shell.guest);
 		raw_app_publish(&app);
@@ -558,6 +608,52 @@ static void test_record_changes(void **state)
 	shell_expect("uucmur");
 	assert_true(shell_logged(" is gone: its record was replaced\n"));
 	assert_true(shell_logged(" is deleted: its control page says otherwise\n"));
+	shell_fini();
+}
+
+/* Its record goes while it has something to do, in one turn: it is not looked at any more. */
+static void test_gone_while_ready(void **state)
+{
+	struct raw_app app, other;
+
+	for (int both = 0; both < 2; both++) {
+		shell_begin();
+		if (both)
+			shell_attach(&other, shell.guest);
+		shell_attach(&app, shell.guest);
+		raw_app_send(&app, &(struct control_message){.type = CONTROL_SYNC, .request = 9});
+		if (both)
+			raw_app_send(&other,
+				&(struct control_message){.type = CONTROL_SYNC, .request = 9});
+		shell_forget();
+		assert_int_equal(
+			shell.guest->ops->store_remove(shell.guest, shell.domid, app.key), 0);
+		shell_run();
+		shell_expect(both ? "uucks" : "uuc");
+		assert_int_equal(n_processes(), both);
+		shell_attach(&app, shell.guest);
+		assert_int_equal(n_processes(), both + 1);
+		shell_fini();
+	}
+}
+
+/* A port's event that is told twice is looked at once. */
+static void test_event_twice(void **state)
+{
+	struct raw_app apps[2];
+
+	shell_begin();
+	for (int i = 0; i < 2; i++) {
+		shell_attach(&apps[i], shell.guest);
+		shell.events[i] = (struct hv_event){.type = HV_EVENT_PORT, .port = shell.port};
+		shell.events[i + 2] = shell.events[i];
+	}
+	shell_forget();
+	shell.n_events = 4;
+	/* Wakes the loop. */
+	assert_int_equal(shell.guest->ops->store_publish(shell.guest, "wake", "x", 1), 0);
+	shell_run();
+	shell_expect("kkr");
 	shell_fini();
 }
 
@@ -659,6 +755,26 @@ static void test_park_unasked(void **state)
 	shell_fini();
 }
 
+/* An application that lets go after its domain was resumed leaves nothing behind. */
+static void test_park_late(void **state)
+{
+	struct raw_app app;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	assert_int_equal(server_quiesce(shell.server, shell.domid), 0);
+	assert_int_equal(server_resume(shell.server, shell.domid), 0);
+	shell_run();
+	shell_forget();
+	shell.guest->ops->grant_unshare(shell.guest, app.page_share);
+	shell_run();
+	shell_expect("uucr");
+	assert_string_equal(shell.removed, app.key);
+	assert_int_equal(shell_count("is gone"), 0);
+	assert_int_equal(n_processes(), 0);
+	shell_fini();
+}
+
 /* Of two quiesced domains one goes on: the other's parked records stay. */
 static void test_unpark(void **state)
 {
@@ -699,6 +815,7 @@ int main(void)
 		cmocka_unit_test(test_attach),
 		cmocka_unit_test(test_epoch),
 		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_untrue),
 		cmocka_unit_test(test_dead),
 		cmocka_unit_test(test_remove_fails),
@@ -711,9 +828,12 @@ int main(void)
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_record_changes),
+		cmocka_unit_test(test_gone_while_ready),
+		cmocka_unit_test(test_event_twice),
 		cmocka_unit_test(test_own_record),
 		cmocka_unit_test(test_park),
 		cmocka_unit_test(test_park_unasked),
+		cmocka_unit_test(test_park_late),
 		cmocka_unit_test(test_unpark),
 	};
 

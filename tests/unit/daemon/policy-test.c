@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The policy's grammar, line by line, and its matcher. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +14,23 @@
 #include "proto/control.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
+
+static bool asprintf_fails;
+
+/* The linker names load.c's to it (--wrap). */
+int __wrap_asprintf(char **ret_text, const char *format, ...);
+int __wrap_asprintf(char **ret_text, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	if (asprintf_fails)
+		return -1;
+	va_start(args, format);
+	n = vasprintf(ret_text, format, args);
+	va_end(args);
+	return n;
+}
 
 static const uint8_t uuid_a[16] = {0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa, 0xaa,
 	0xaa, 0xaa, 0xaa, 0xaa, 0xaa};
@@ -160,9 +179,11 @@ static void test_who(void **state)
 		      "allow listen one on web\n"
 		      "allow listen q on we?\n"
 		      "allow listen id on domid:2\n"
-		      "allow listen u on uuid:AAAAAAAA-aaaa-aaaa-aaaa-aaaaaaaaaaaa");
+		      "allow listen u on uuid:AAAAAAAA-aaaa-aaaa-aaaa-aaaaaaaaaaaa\n"
+		      "deny listen v on uuid:AAAAAAAA-aaaa-aaaa-aaaa-aaaaaaaaaaaa\n"
+		      "allow listen v on any");
 
-	assert_int_equal(policy_rules(policy), 7);
+	assert_int_equal(policy_rules(policy), 9);
 	assert_true(listens(policy, "any", &dom0) && listens(policy, "any", &web2));
 	assert_true(listens(policy, "zero", &dom0) && !listens(policy, "zero", &web));
 	assert_true(listens(policy, "glob", &web) && listens(policy, "glob", &web2));
@@ -171,6 +192,7 @@ static void test_who(void **state)
 	assert_true(listens(policy, "q", &web) && !listens(policy, "q", &web2));
 	assert_true(listens(policy, "id", &web2) && !listens(policy, "id", &web));
 	assert_true(listens(policy, "u", &web) && !listens(policy, "u", &web2));
+	assert_true(listens(policy, "v", &web2) && !listens(policy, "v", &web));
 	assert_false(listens(policy, "other", &dom0)); /* default deny */
 	assert_false(
 		connects(policy, "any", &web, &dom0)); /* a listen rule is not a connect rule */
@@ -503,6 +525,42 @@ static void test_load_paths(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* A directory that is empty, and one that cannot be read. */
+static void test_load_directory(void **state)
+{
+	char directory[] = "/tmp/msgd-policy-XXXXXX", error[POLICY_ERROR_SIZE] = "", want[128];
+	const char *paths[1] = {directory};
+	struct policy *policy = NULL;
+	struct rlimit none, limit;
+
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(policy_load(paths, 1, &policy, error), 0);
+	assert_int_equal(policy_rules(policy), 0);
+	policy_free(policy);
+	policy = NULL;
+	write_file(directory, "a.policy", "allow listen a on any\n");
+	assert_int_equal(policy_load(paths, 1, &policy, error), 0);
+	assert_string_equal(error, "");
+	policy_free(policy);
+	policy = NULL;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(policy_load(paths, 1, &policy, error), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	(void)snprintf(want, sizeof(want), "%s: Too many open files", directory);
+	assert_string_equal(error, want);
+	asprintf_fails = true;
+	assert_int_equal(policy_load(paths, 1, &policy, error), -ENOMEM);
+	asprintf_fails = false;
+	(void)snprintf(want, sizeof(want), "%s: Cannot allocate memory", directory);
+	assert_string_equal(error, want);
+	assert_null(policy);
+	remove_file(directory, "a.policy");
+	assert_int_equal(rmdir(directory), 0);
+}
+
 /* Whichever allocation fails: an error that says so, and no policy with rules left out. */
 static void test_memory(void **state)
 {
@@ -681,6 +739,7 @@ static void test_index(void **state)
 static void test_many_names(void **state)
 {
 	char rule[64], error[POLICY_ERROR_SIZE];
+	struct policy_named named;
 	struct policy_verdict verdict;
 	struct policy *policy;
 
@@ -697,6 +756,8 @@ static void test_many_names(void **state)
 		assert_true(verdict.file && atoi(verdict.file) == (int)i + 1);
 	}
 	assert_false(listens(policy, "n5000", &web));
+	/* They are spread over the buckets. */
+	assert_in_range(policy_find(policy, "n4999.x", false, &named), 1, 100);
 	policy_free(policy);
 }
 
@@ -755,14 +816,47 @@ static void test_cost(void **state)
 	policy_free(policy);
 	/* Sixteen rules of one glob are as much as one more glob. */
 	text[0] = '\0';
-	for (int i = 0; i < 17 * 5; i++)
+	for (int i = 0; i < 95; i++)
 		strcat(text, "deny listen a on any\n");
 	policy = parse(text);
-	assert_int_equal(policy_find(policy, "a", false, &named), 2 + 1 + 17 * 5 / 16);
+	assert_int_equal(policy_find(policy, "a", false, &named), 2 + 1 + 95 / 16);
+	assert_int_equal(policy_judge(policy, "a", NULL, &web, POLICY_EXACT, &verdict),
+		2 + 1 + 95 / 16 + 1 + 1);
 	policy_free(policy);
 	policy = parse(""); /* another policy, perhaps in the same memory */
 	assert_int_equal(policy_known_make(policy, &known), 1);
 	assert_false(connects(policy, "ab", &known, &known));
+	policy_free(policy);
+}
+
+/* Of a smaller policy only its own rules are looked at, though the memo was a larger one's. */
+static void test_smaller_policy(void **state)
+{
+	static struct policy_known memo;
+	static char text[1100 * 24];
+	const struct policy_subject known = {
+		.name = "db", .uuid = uuid_b, .domid = 2, .known = &memo};
+	struct policy_named named;
+	struct policy_verdict verdict;
+	struct policy *policy;
+
+	for (int i = 0; i < 1100; i++)
+		strcat(text, "deny listen a on any\n");
+	policy = parse(text);
+	assert_int_equal(policy_known_make(policy, &known), 2201);
+	/* A look for each sixteen words of the memo. */
+	(void)policy_find(policy, "b", false, &named);
+	assert_int_equal(
+		policy_judge_named(policy, &named, NULL, &known, POLICY_EXACT, &verdict), 3);
+	policy_free(policy);
+	text[21 * 64] = '\0';
+	policy = parse(text);
+	assert_int_equal(policy_known_make(policy, &known), 129);
+	memset(&named, 0xff, sizeof(named));
+	(void)policy_find(policy, "b", false, &named);
+	assert_int_equal(
+		policy_judge_named(policy, &named, NULL, &known, POLICY_EXACT, &verdict), 2);
+	assert_null(verdict.file);
 	policy_free(policy);
 }
 
@@ -780,8 +874,10 @@ int main(void)
 		cmocka_unit_test(test_index),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_smaller_policy),
 		cmocka_unit_test(test_load),
 		cmocka_unit_test(test_load_paths),
+		cmocka_unit_test(test_load_directory),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_unknown_name),
 		cmocka_unit_test(test_load_other_kinds),

@@ -208,6 +208,34 @@ static void test_found_lost(void **state)
 	shell_fini();
 }
 
+/* One that was there and has parked is not waited for; another domain's still is. */
+static void test_found_parks(void **state)
+{
+	struct raw_app app, other;
+	uint16_t domid;
+	struct hv *guest;
+
+	shell_begin();
+	assert_int_equal(
+		sim_domain_create(shell.sim, &(struct sim_domain_config){.name = "db"}, &domid), 0);
+	assert_int_equal(sim_hv_open(shell.sim, domid, &guest), 0);
+	shell_run();
+	shell_attach(&app, shell.guest);
+	shell_attach(&other, guest);
+	restart();
+	assert_int_equal(broker()->n_awaited, 2);
+	assert_int_equal(server_quiesce(shell.server, shell.domid), 0);
+	shell_run();
+	shell.guest->ops->grant_unshare(shell.guest, app.page_share);
+	shell_run();
+	assert_int_equal(broker()->n_awaited, 1);
+	assert_int_equal(shell.guest->ops->store_remove(shell.guest, shell.domid, app.key), 0);
+	shell_run();
+	assert_int_equal(broker()->n_awaited, 1);
+	hv_close(guest);
+	shell_fini();
+}
+
 /* A parked record says that its domain is quiesced: others of it are told so. */
 static void test_found_parked(void **state)
 {
@@ -609,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_found),
 		cmocka_unit_test(test_recovery_ends),
 		cmocka_unit_test(test_found_lost),
+		cmocka_unit_test(test_found_parks),
 		cmocka_unit_test(test_found_parked),
 		cmocka_unit_test(test_rescan),
 		cmocka_unit_test(test_record_first),

@@ -69,7 +69,11 @@ static int seam_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint3
 	int r = failure(SHELL_BIND);
 
 	trace('b');
-	return r < 0 ? r : real->evtchn_bind_interdomain(hv, remote, remote_port, ret_port);
+	if (r == 0)
+		r = real->evtchn_bind_interdomain(hv, remote, remote_port, ret_port);
+	if (r == 0)
+		shell.port = *ret_port;
+	return r;
 }
 
 static int seam_evtchn_close(struct hv *hv, uint32_t port)
