@@ -131,7 +131,6 @@ static void attach_strip(struct attach *attach)
 	attach->ready = attach->dirty = false;
 	event_drop(attach->retry);
 	attach->retry = NULL;
-	control_ring_clear(&attach->ring);
 	attach_release(attach);
 	attach_set_waits(attach, false);
 }
@@ -413,7 +412,6 @@ static void attach_wait_for_room(struct attach *attach, const char *reason)
 		broker_log_about(attach->table->broker, attach->id.domid, LOG_WARNING,
 			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
 			reason);
-	control_ring_clear(&attach->ring);
 	attach_release(attach);
 	attach_retry_later(attach);
 }
@@ -623,7 +621,6 @@ void attach_table_free(struct attach_table *table)
 		return;
 	HASH_ITER (hh, table->by_key, attach, next) {
 		event_drop(attach->retry);
-		control_ring_clear(&attach->ring);
 		HASH_DELETE(hh, table->by_key, attach);
 		if (attach->port)
 			HASH_DELETE(hh_port, table->by_port, attach);
