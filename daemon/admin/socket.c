@@ -101,8 +101,12 @@ static void admin_client_serve(struct admin_client *client)
 	size_t len;
 	char *line;
 
-	if (client->later || evbuffer_get_length(bufferevent_get_output(client->stream)) > 0)
+	if (client->later || evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
+		/* Libevent would call again at once, for as long as the input is full. */
+		if (evbuffer_get_length(input) > ADMIN_LINE_MAX)
+			(void)bufferevent_disable(client->stream, EV_READ);
 		return;
+	}
 	line = evbuffer_readln(input, &len, EVBUFFER_EOL_LF);
 	if (!line) {
 		if (evbuffer_get_length(input) <= ADMIN_LINE_MAX)

@@ -253,7 +253,8 @@ uint64_t __wrap_broker_bytes(const struct broker *broker)
 	return shell.bytes ? shell.bytes : __real_broker_bytes(broker);
 }
 
-void log_write(int priority, const char *format, ...)
+void __wrap_log_write(int priority, const char *format, ...);
+void __wrap_log_write(int priority, const char *format, ...)
 {
 	size_t len = strlen(shell.log);
 	va_list args;
@@ -271,6 +272,8 @@ static void on_quiesced(void *arg)
 {
 	assert_ptr_equal(arg, &shell);
 	shell.n_quiesced++;
+	if (shell.quiesced)
+		shell.quiesced();
 }
 
 static void on_own_record_gone(void *arg, const char *key)

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What msgd's server answers to an admin client, at once or later, and to whom it answers. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+#include "daemon/admin/answer.h"
+#include "daemon/admin/rights.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/daemon/shell.h"
+
+static struct admin_subject subject;
+static struct admin *admin;
+static int listening_fd; /* the admin socket's */
+static char said[8192];	 /* the last answer */
+static const char *reload_error;
+static uid_t fake_uid; /* of who connects; 0: the true one */
+
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	int r = __real_getsockopt(fd, level, name, value, len);
+
+	if (fake_uid && name == SO_PEERCRED)
+		*(struct ucred *)value = (struct ucred){.uid = fake_uid, .gid = fake_uid};
+	return r;
+}
+
+static int on_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
+{
+	assert_ptr_equal(arg, &subject);
+	if (!reload_error)
+		return 0;
+	(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s", reload_error);
+	return -EINVAL;
+}
+
+static void on_quiesced(void)
+{
+	quiesce_look(subject.quiesce);
+}
+
+static void begin(void)
+{
+	struct sockaddr_storage any = {.ss_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	fake_uid = 0;
+	reload_error = NULL;
+	shell_begin();
+	shell.quiesced = on_quiesced;
+	assert_int_equal(quiesce_new(shell.base, shell.server, &subject.quiesce), 0);
+	subject.server = shell.server;
+	subject.version = "1.2";
+	subject.hv_spec = "sim:/x";
+	subject.domid = 7;
+	subject.start_ns = 1000000000;
+	subject.operators = ADMIN_NO_GROUP;
+	subject.reload = on_reload;
+	subject.arg = &subject;
+	/* An address that the kernel chooses. */
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any.ss_family)), 0);
+	assert_int_equal(listen(fd, 64), 0);
+	listening_fd = fd;
+	assert_int_equal(admin_new(shell.base, fd, &admin_answers, &subject, &admin), 0);
+}
+
+static void end(void)
+{
+	admin_free(admin);
+	quiesce_free(subject.quiesce);
+	shell_fini();
+}
+
+static int client_open(void)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(getsockname(listening_fd, (struct sockaddr *)&address, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, len), 0);
+	for (int i = 0; i < 3; i++)
+		shell_run();
+	return fd;
+}
+
+static void run(void)
+{
+	for (int i = 0; i < 5; i++)
+		shell_run();
+}
+
+static void say(int fd, const char *line)
+{
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+	assert_int_equal(write(fd, "\n", 1), 1);
+	run();
+}
+
+/* False: no answer has come. */
+static bool hears(int fd)
+{
+	ssize_t n = read(fd, said, sizeof(said) - 1);
+
+	said[n > 0 ? n : 0] = '\0';
+	said[strcspn(said, "\n")] = '\0';
+	return n > 0;
+}
+
+static void ask(int fd, const char *line)
+{
+	say(fd, line);
+	assert_true(hears(fd));
+}
+
+static void asks(int fd, const char *line, const char *want)
+{
+	ask(fd, line);
+	assert_string_equal(said, want);
+}
+
+static json_t *status(int fd)
+{
+	json_t *answer;
+
+	ask(fd, "{\"op\":\"status\"}");
+	answer = json_loads(said, 0, NULL);
+	assert_non_null(answer);
+	return answer;
+}
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	assert_true(json_is_integer(value));
+	return json_integer_value(value);
+}
+
+static void test_status(void **state)
+{
+	struct server_turns turns;
+	json_t *answer, *object;
+	int fd;
+
+	begin();
+	fd = client_open();
+	sim_clock_advance(shell.sim, 5999999999);
+	server_turns(shell.server, &turns);
+	answer = status(fd);
+	assert_string_equal(json_string_value(json_object_get(answer, "op")), "status");
+	assert_string_equal(json_string_value(json_object_get(answer, "version")), "1.2");
+	assert_string_equal(json_string_value(json_object_get(answer, "hv")), "sim:/x");
+	assert_int_equal(number(answer, "pid"), getpid());
+	assert_int_equal(number(answer, "domid"), 7);
+	assert_int_equal(number(answer, "uptime_s"), 5);
+	object = json_object_get(answer, "turns");
+	assert_int_equal(number(object, "count"), turns.n);
+	assert_int_equal(number(object, "cpu_us"), turns.cpu_ns / 1000);
+	assert_int_equal(number(object, "longest_cpu_us"), turns.longest_cpu_ns / 1000);
+	assert_int_equal(json_object_size(object), 3);
+	json_decref(answer);
+	asks(fd, "{\"op\":\"names\"}", "{\"op\":\"names\",\"names\":[]}");
+	asks(fd, "{\"op\":\"links\"}", "{\"op\":\"links\",\"links\":[]}");
+	asks(fd, "{\"op\":\"channels\"}", "{\"op\":\"channels\",\"channels\":[]}");
+	(void)close(fd);
+	end();
+}
+
+/* Only for the list of domains the hypervisor is asked. */
+static void test_domains(void **state)
+{
+	int fd;
+
+	begin();
+	fd = client_open();
+	shell_fail(SHELL_DOMAIN_LIST, -EIO, 0, 1);
+	ask(fd, "{\"op\":\"names\"}");
+	ask(fd, "{\"op\":\"status\"}");
+	assert_int_equal(shell.fails, SHELL_DOMAIN_LIST);
+	ask(fd, "{\"op\":\"domains\"}");
+	assert_int_equal(shell.fails, SHELL_NONE);
+	assert_non_null(strstr(said, "\"name\":\"web\""));
+	(void)close(fd);
+	end();
+}
+
+static void test_reload(void **state)
+{
+	int fd;
+
+	begin();
+	fd = client_open();
+	asks(fd, "{\"op\":\"reload\"}", "{\"op\":\"reload\",\"reloaded\":true}");
+	reload_error = "p:3: wrong";
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: wrong\"}");
+	(void)close(fd);
+	end();
+}
+
+static void test_not_permitted(void **state)
+{
+	static const char *const ops[] = {"reload", "quiesce", "resume"};
+	char line[128], want[256];
+	int fd;
+
+	begin();
+	fake_uid = geteuid() + 4711;
+	fd = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\"%s}", ops[i],
+			i ? ",\"domain\":\"web\"" : "");
+		(void)snprintf(want, sizeof(want),
+			"{\"error\":\"not permitted: %s is for root, and for the group of "
+			"msgd.conf's 'operators'\"}",
+			ops[i]);
+		asks(fd, line, want);
+	}
+	ask(fd, "{\"op\":\"links\"}");
+	assert_non_null(strstr(said, "\"links\":[]"));
+	subject.operators = fake_uid;
+	asks(fd, "{\"op\":\"reload\"}", "{\"op\":\"reload\",\"reloaded\":true}");
+	(void)close(fd);
+	end();
+}
+
+/* ---- quiesce -------------------------------------------------------------------------------- */
+
+#define QUIESCE "{\"op\":\"quiesce\",\"domain\":\"web\"}"
+#define RESUME	"{\"op\":\"resume\",\"domain\":\"web\"}"
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *op, *domain, *error;
+	} cases[] = {
+		{"quiesce", "nobody", "no such domain"},
+		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U"},
+		{"quiesce", "domid:0", "domain 0 is not saved or migrated"},
+		{"resume", "nobody", "no such domain"},
+		{"resume", "web", "the domain is not quiesced"},
+	};
+	char line[128], want[128];
+	int fd;
+
+	begin();
+	fd = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\",\"domain\":\"%s\"}", cases[i].op,
+			cases[i].domain);
+		(void)snprintf(want, sizeof(want), "{\"error\":\"%s\"}", cases[i].error);
+		asks(fd, line, want);
+	}
+	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
+	(void)close(fd);
+	end();
+}
+
+/* Nobody is there to confirm: the answer comes at once. */
+static void test_at_once(void **state)
+{
+	int fd;
+
+	begin();
+	fd = client_open();
+	asks(fd, QUIESCE,
+		"{\"op\":\"quiesce\",\"domain\":\"web\",\"domid\":1,\"quiesced\":true,"
+		"\"applications\":[]}");
+	assert_int_equal(shell_timer_us(), 0);
+	assert_true(broker_is_quiesced(server_broker(shell.server), shell.domid));
+	asks(fd, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
+	(void)close(fd);
+	end();
+}
+
+/* The answer waits for the application, or for the time limit. */
+static void test_waits(void **state)
+{
+	struct raw_app app;
+	int fd, other;
+
+	begin();
+	shell_attach(&app, shell.guest);
+	fd = client_open();
+	other = client_open();
+	say(fd, "{\"op\":\"quiesce\",\"domain\":\"web\",\"timeout_ms\":1500}");
+	assert_false(hears(fd));
+	assert_int_equal(shell_timer_us(), 1500000);
+	shell_fire();
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"quiesced\":false"));
+	assert_non_null(strstr(said, "\"reason\":\"it has not answered"));
+	assert_int_equal(shell_timer_us(), 0);
+	/* Its domain does not run: the reason is that of now. */
+	say(fd, QUIESCE);
+	assert_int_equal(shell_timer_us(), 10000000);
+	assert_int_equal(sim_domain_pause(shell.sim, shell.domid, true), 0);
+	shell_fail(SHELL_DOMAIN_LIST, -EIO, 0, 1);
+	shell_run();
+	shell_fire();
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"reason\":\"its domain does not run\""));
+	assert_int_equal(sim_domain_pause(shell.sim, shell.domid, false), 0);
+	/* Others are served meanwhile; a client that goes does not wait any more. */
+	say(fd, QUIESCE);
+	ask(other, "{\"op\":\"links\"}");
+	assert_int_equal(shell_timer_us(), 10000000);
+	(void)close(fd);
+	run();
+	assert_int_equal(shell_timer_us(), 0);
+	/* It confirms. */
+	say(other, QUIESCE);
+	assert_false(hears(other));
+	shell.guest->ops->grant_unshare(shell.guest, app.page_share);
+	run();
+	assert_true(hears(other));
+	assert_non_null(strstr(said, "\"quiesced\":true"));
+	assert_non_null(strstr(said, "\"confirmed\":true"));
+	assert_int_equal(shell_timer_us(), 0);
+	(void)close(other);
+	end();
+}
+
+/* Two clients wait for two domains: each gets its own answer. */
+static void test_two_wait(void **state)
+{
+	struct raw_app app, second;
+	uint16_t domid;
+	struct hv *guest;
+	int fd, other;
+
+	begin();
+	assert_int_equal(
+		sim_domain_create(shell.sim, &(struct sim_domain_config){.name = "db"}, &domid), 0);
+	assert_int_equal(sim_hv_open(shell.sim, domid, &guest), 0);
+	shell_run();
+	shell_attach(&app, shell.guest);
+	shell_attach(&second, guest);
+	fd = client_open();
+	other = client_open();
+	say(fd, QUIESCE);
+	say(other, "{\"op\":\"quiesce\",\"domain\":\"db\"}");
+	guest->ops->grant_unshare(guest, second.page_share);
+	run();
+	assert_false(hears(fd));
+	assert_true(hears(other));
+	assert_non_null(strstr(said, "\"domain\":\"db\""));
+	/* A third client says that the domain goes on. */
+	asks(other, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	assert_true(hears(fd));
+	assert_string_equal(
+		said, "{\"error\":\"the domain was resumed, or is gone, while this waited\"}");
+	assert_int_equal(shell_timer_us(), 0);
+	/* One that still waits when msgd ends is let go of. */
+	say(fd, QUIESCE);
+	say(other, QUIESCE);
+	assert_false(hears(fd) || hears(other));
+	(void)close(fd);
+	run();
+	assert_int_equal(shell_timer_us(), 10000000);
+	end();
+	assert_false(hears(other));
+	(void)close(other);
+	hv_close(guest);
+}
+
+static void test_memory(void **state)
+{
+	struct quiesce *none = NULL;
+	struct raw_app app;
+	int fd;
+
+	begin();
+	failing_malloc_set(1);
+	assert_int_equal(quiesce_new(shell.base, shell.server, &none), -ENOMEM);
+	assert_true(failing_malloc_end());
+	shell.new_fails = true;
+	shell.n_events_failing = 1;
+	assert_int_equal(quiesce_new(shell.base, shell.server, &none), -ENOMEM);
+	assert_null(none);
+	shell_attach(&app, shell.guest);
+	fd = client_open();
+	shell.n_events_failing = 1;
+	asks(fd, QUIESCE, "{\"error\":\"msgd is out of memory\"}");
+	shell.new_fails = false;
+	say(fd, QUIESCE);
+	assert_false(hears(fd));
+	(void)close(fd);
+	run();
+	end();
+	quiesce_free(NULL);
+}
+
+/* What clients cause is logged, and bounded as theirs. */
+static void test_log(void **state)
+{
+	char line[5000];
+	int fd;
+
+	begin();
+	fd = client_open();
+	memset(line, 'x', sizeof(line));
+	assert_true(write(fd, line, sizeof(line)) > 0);
+	run();
+	assert_true(shell_logged("<5> a client of user "));
+	assert_true(shell_logged(" is dropped: its line is too long\n"));
+	(void)close(fd);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_not_permitted),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_at_once),
+		cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_two_wait),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_log),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
