@@ -7,10 +7,7 @@
 #include "daemon/shell/attach-object.h"
 
 #include <malloc.h>
-#include <string.h>
 
-/* Messages of one application before another one of its domain is looked at. */
-#define MESSAGES_A_TURN 16
 /* Less memory than this is not worth giving back. */
 #define TRIM_FROM (1U << 20)
 /* In the broker's cost: to look at an application, and its event. */
@@ -25,14 +22,14 @@ static bool attach_read(struct attach *attach)
 	const char *reason;
 	int decoded, r;
 
-	for (int i = 0; i < MESSAGES_A_TURN && broker_cost(broker) < end; i++) {
+	/* Each message costs something, so this ends: before another one of its domain is read. */
+	while (broker_cost(broker) < end) {
 		/*
 		 * An application that does not read its answers gets no more of them: its requests
 		 * wait.
 		 */
 		if (broker_is_behind(attach->process))
 			return false;
-		memset(&message, 0, sizeof(message));
 		r = control_ring_receive(&attach->ring, &message, &decoded, &reason);
 		if (r == 0)
 			return control_ring_sleep(&attach->ring);
@@ -66,7 +63,6 @@ static bool attach_run(struct attach *attach)
 		return false;
 	}
 	broker_flush(attach->process);
-	attach_make_dirty(attach);
 	return attach_read(attach);
 }
 

@@ -28,7 +28,7 @@ static struct admin *admin;
 static char path[64], last_line[256];
 static unsigned n_requests, n_gone, n_lines;
 static enum admin_op last_op;
-static bool answers_later, answers_nothing;
+static bool answers_later, answers_nothing, answers_much;
 static struct admin_client *last_client;
 
 /* ---- wrapped -------------------------------------------------------------------------------- */
@@ -107,6 +107,10 @@ uid_t __wrap_geteuid(void)
 	return 500;
 }
 
+#define MUCH (4U << 20) /* more than a socket's buffers */
+
+static char *much;
+
 /* ---- the fixture ---------------------------------------------------------------------------- */
 
 static json_t *on_answer(void *arg, const struct admin_request *request,
@@ -117,6 +121,8 @@ static json_t *on_answer(void *arg, const struct admin_request *request,
 	last_op = request->op;
 	last_client = client;
 	*ret_later = answers_later;
+	if (answers_much)
+		return json_pack("{s:s}", "text", much);
 	return answers_later || answers_nothing ? NULL : json_pack("{s:i}", "n", n_requests);
 }
 
@@ -139,7 +145,7 @@ static int setup(void **state)
 	int fd;
 
 	n_requests = n_gone = n_lines = 0;
-	answers_later = answers_nothing = times_out = printf_fails = false;
+	answers_later = answers_nothing = answers_much = times_out = printf_fails = false;
 	connecting_uid = 1000;
 	memset(&peer, 0, sizeof(peer));
 	base = event_base_new();
@@ -319,6 +325,32 @@ static void test_flood(void **state)
 	(void)close(fd);
 }
 
+/* A client that has said all that it wants to say gets the whole answer. */
+static void test_half_closed(void **state)
+{
+	static char bytes[65536];
+	int fd = client_open();
+	size_t got = 0;
+	ssize_t n;
+
+	much = malloc(MUCH + 1);
+	assert_non_null(much);
+	memset(much, 'x', MUCH);
+	much[MUCH] = '\0';
+	answers_much = true;
+	client_say(fd, "{\"op\":\"links\"}\n");
+	(void)shutdown(fd, SHUT_WR);
+	run();
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0) {
+		got += (size_t)n;
+		run();
+	}
+	assert_int_equal(got, MUCH + strlen("{\"text\":\"\"}\n"));
+	assert_true(client_is_closed(fd));
+	free(much);
+	(void)close(fd);
+}
+
 static void test_idle(void **state)
 {
 	int fd;
@@ -479,6 +511,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),

@@ -453,6 +453,45 @@ static void test_shares(void **state)
 	shell_fini();
 }
 
+/*
+ * Domains that have spent as much are served in the order in which they asked; to be looked at has
+ * its price.
+ */
+static void test_order(void **state)
+{
+	static const int order[] = {1, 0, 2};
+	struct raw_app apps[4];
+	struct hv *guests[4];
+	uint32_t ports[4];
+	uint16_t domid;
+	uint64_t before;
+
+	shell_begin();
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(
+			sim_domain_create(shell.sim, &(struct sim_domain_config){0}, &domid), 0);
+		assert_int_equal(sim_hv_open(shell.sim, domid, &guests[i]), 0);
+		shell_run();
+		shell_attach(&apps[i], guests[i]);
+		ports[i] = shell.port;
+	}
+	for (int i = 0; i < 3; i++)
+		shell.events[i] = (struct hv_event){.type = HV_EVENT_PORT, .port = ports[order[i]]};
+	shell.n_events = 3;
+	shell_forget();
+	before = broker_cost(broker());
+	/* The last that was served comes last. */
+	assert_int_equal(guests[3]->ops->evtchn_send(guests[3], apps[3].port), 0);
+	shell_run();
+	assert_int_equal(broker_cost(broker()) - before, 400);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(shell.unmasked[i], ports[order[i]]);
+	shell_expect("kkkk");
+	for (int i = 0; i < 4; i++)
+		hv_close(guests[i]);
+	shell_fini();
+}
+
 /* An application that does not read its answers is not read from; then it goes on. */
 static void test_behind(void **state)
 {
@@ -644,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_publish),
 		cmocka_unit_test(test_counts),

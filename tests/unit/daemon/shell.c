@@ -91,6 +91,8 @@ static int seam_evtchn_send(struct hv *hv, uint32_t port)
 static int seam_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 {
 	trace('k');
+	if (shell.n_unmasked < ARRAY_SIZE(shell.unmasked))
+		shell.unmasked[shell.n_unmasked++] = ports[0];
 	return real->evtchn_unmask(hv, ports, n);
 }
 
@@ -392,6 +394,7 @@ void shell_expect(const char *want)
 void shell_forget(void)
 {
 	memset(shell.trace, 0, sizeof(shell.trace));
+	shell.n_unmasked = 0;
 }
 
 bool shell_logged(const char *text)

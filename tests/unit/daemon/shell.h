@@ -50,8 +50,10 @@ struct shell {
 	char own_gone[HV_STORE_KEY_MAX]; /* the last of server_ops' */
 	char removed[HV_STORE_KEY_MAX];	 /* the last record that the server removed */
 	uint16_t removed_domid;
-	uint64_t bytes;		   /* for broker_bytes; 0: the broker's own */
-	uint32_t port;		   /* the last one that the server bound */
+	uint64_t bytes;	       /* for broker_bytes; 0: the broker's own */
+	uint32_t port;	       /* the last one that the server bound */
+	uint32_t unmasked[16]; /* ports, since the trace began */
+	unsigned n_unmasked;
 	struct hv_event events[4]; /* come before the hypervisor's */
 	unsigned n_events;
 	const struct hv_record *records; /* likewise; borrowed */
