@@ -102,7 +102,7 @@ static void admin_client_serve(struct admin_client *client)
 	char *line;
 
 	if (client->later || evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
-		/* Libevent would call again at once, for as long as the input is full. */
+		/* The input is bounded, by what libevent reads at once. */
 		if (evbuffer_get_length(input) > ADMIN_LINE_MAX)
 			(void)bufferevent_disable(client->stream, EV_READ);
 		return;
@@ -165,7 +165,7 @@ static void admin_refuse(const struct admin *admin, int fd, uid_t uid)
 	int n = snprintf(line, sizeof(line),
 		"{\"error\":\"too many connections to the admin socket (user %u)\"}\n", uid);
 
-	(void)send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)send(fd, line, (size_t)n, MSG_NOSIGNAL);
 	admin_log(admin, "user %u: too many connections to the admin socket", uid);
 }
 
@@ -183,7 +183,6 @@ static int admin_client_new(struct admin *admin, int fd, uid_t uid)
 	client->uid = uid;
 	LIST_INSERT_HEAD(&admin->clients, client, entry);
 	bufferevent_setcb(client->stream, on_readable, on_written, on_end, client);
-	bufferevent_setwatermark(client->stream, EV_READ, 0, ADMIN_LINE_MAX + 1);
 	admin_client_limit(client);
 	(void)bufferevent_enable(client->stream, EV_READ);
 	return 0;
