@@ -25,6 +25,7 @@
 
 static struct event_base *base;
 static struct admin *admin;
+static int listening_fd; /* admin's */
 static char path[64], last_line[256];
 static unsigned n_requests, n_gone, n_lines;
 static enum admin_op last_op;
@@ -152,12 +153,14 @@ static int setup(void **state)
 	(void)snprintf(path, sizeof(path), "/tmp/msgd-admin-test.%d", (int)getpid());
 	assert_int_equal(unix_listen(path, SOCK_STREAM, 0600, 200, &fd), 0);
 	assert_int_equal(admin_new(base, fd, &ops, &admin, &admin), 0);
+	listening_fd = fd;
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	admin_free(admin);
+	assert_int_equal(fcntl(listening_fd, F_GETFD), -1);
 	event_base_free(base);
 	return unlink(path);
 }
