@@ -524,6 +524,44 @@ static void test_behind(void **state)
 	shell_fini();
 }
 
+/* An application that reads nothing, until answers wait for it. */
+static void fill(struct raw_app *app)
+{
+	uint32_t before;
+
+	shell_begin();
+	shell_attach(app, shell.guest);
+	before = consumed(app);
+	ask(app, 200);
+	shell_run();
+	assert_int_equal(read_of(app, before), 200);
+	shell_forget();
+}
+
+/* Whoever cannot be told anything any more is dropped, in the turn that follows. */
+static void test_unsent(void **state)
+{
+	struct raw_app app;
+
+	fill(&app);
+	failing_malloc_set(1);
+	assert_int_equal(server_quiesce(shell.server, shell.domid), 0);
+	assert_true(failing_malloc_end());
+	shell_run();
+	assert_true(shell_logged(" is dropped: "));
+	assert_string_equal(shell.removed, app.key);
+	assert_int_equal(atomic_load(&app.page->dropped), 1);
+	shell_fini();
+
+	fill(&app);
+	atomic_store(&app.page->end[0].consumed, 0xdeadbee0);
+	assert_int_equal(shell.guest->ops->evtchn_send(shell.guest, app.port), 0);
+	shell_run();
+	assert_true(shell_logged(" is dropped: a counter that moved where it cannot\n"));
+	assert_string_equal(shell.removed, app.key);
+	shell_fini();
+}
+
 /* What one turn says is said to all before any of them is woken, and once to each. */
 static void test_publish(void **state)
 {
@@ -685,6 +723,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
+		cmocka_unit_test(test_unsent),
 		cmocka_unit_test(test_publish),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_events),
