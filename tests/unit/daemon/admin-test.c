@@ -5,6 +5,8 @@
 
 #include "base/macro.h"
 #include "daemon/admin/socket.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
@@ -61,6 +63,268 @@ static void test_requests(void **state)
 		free(line);
 		json_decref(object);
 	}
+}
+
+/* A request of this domain and time limit; NULL: none. */
+static int request(const char *op, size_t domain_len, const char *timeout, size_t len,
+	struct admin_request *ret_request, const char **ret_error)
+{
+	char line[ADMIN_LINE_MAX + 2], domain[200] = "", more[64] = "";
+	int n;
+
+	memset(domain, 'd', domain_len);
+	if (timeout)
+		(void)snprintf(more, sizeof(more), ",\"timeout_ms\":%s", timeout);
+	n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"domain\":\"%s\"%s}", op, domain, more);
+	assert_true(n > 0 && (size_t)n <= sizeof(line));
+	memset(line + n, ' ', sizeof(line) - (size_t)n);
+	return admin_request_parse(line, len ? len : (size_t)n, ret_request, ret_error);
+}
+
+/* The longest and the largest, and one more. */
+static void test_request_bounds(void **state)
+{
+	static const char nul[] = "{\"op\":\"resume\",\"domain\":\"w\\u0000x\"}";
+	struct admin_request got;
+	const char *error = "";
+
+	assert_int_equal(request("resume", 127, NULL, 0, &got, &error), 0);
+	assert_int_equal(strlen(got.domain), 127);
+	assert_int_equal(request("resume", 128, NULL, 0, &got, &error), -EINVAL);
+	assert_string_equal(error, "the domain is too long");
+	assert_int_equal(request("quiesce", 1, "0", 0, &got, &error), 0);
+	assert_int_equal(got.timeout_ms, 0);
+	assert_string_equal(got.domain, "d");
+	assert_int_equal(request("quiesce", 1, "3600000", 0, &got, &error), 0);
+	assert_int_equal(got.timeout_ms, 3600000);
+	assert_int_equal(request("quiesce", 1, "3600001", 0, &got, &error), -EINVAL);
+	assert_string_equal(error, "timeout_ms is out of range");
+	assert_int_equal(request("quiesce", 1, "1.5", 0, &got, &error), -EINVAL);
+	assert_int_equal(request("resume", 1, NULL, ADMIN_LINE_MAX, &got, &error), 0);
+	assert_int_equal(request("resume", 1, NULL, ADMIN_LINE_MAX + 1, &got, &error), -EINVAL);
+	assert_string_equal(error, "not a JSON object");
+	assert_int_equal(admin_request_parse(nul, sizeof(nul) - 1, &got, &error), -EINVAL);
+	assert_string_equal(error, "not a JSON object");
+}
+
+/* The answer is this object, whatever the order of its keys; ' stands for ". */
+static void expect(json_t *answer, const char *want)
+{
+	char text[2048];
+	json_t *object;
+
+	(void)snprintf(text, sizeof(text), "%s", want);
+	for (char *at = text; (at = strchr(at, '\'')); at++)
+		*at = '"';
+	object = json_loads(text, 0, NULL);
+	assert_non_null(object);
+	if (!json_equal(answer, object))
+		fail_msg("got  %s\nwant %s", json_dumps(answer, JSON_SORT_KEYS), text);
+	json_decref(object);
+	json_decref(answer);
+}
+
+#define FROM "{'comm':'test','domain':'app','domid':3,'end':1,'pid':1003}"
+#define TO   "{'comm':'test','domain':'db','domid':2,'end':1,'pid':1002}"
+
+static void expect_name(struct world *w, unsigned offered, bool permitted)
+{
+	char want[512];
+
+	(void)snprintf(want, sizeof(want),
+		"{'op':'names','names':[{'name':'db','type':'seqpacket','backlog':4,'offered':%u,"
+		"'permitted':%s,'age_s':3,'holder':{'comm':'test','domain':'db','domid':2,'end':0,"
+		"'pid':1002}}]}",
+		offered, permitted ? "true" : "false");
+	expect(admin_view(w->broker, ADMIN_NAMES, w->now_ns + 3999999999), want);
+}
+
+static void expect_link(struct world *w, const char *state, unsigned channels)
+{
+	char want[512];
+
+	(void)snprintf(want, sizeof(want),
+		"{'op':'links','links':[{'uid':'1122334455667789','transport':'grant','reason':'no "
+		"Argo in app','state':'%s','channels':%u,'age_s':3,'creator':" FROM ",'binder':" TO
+		"}]}",
+		state, channels);
+	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns + 3999999999), want);
+}
+
+static void expect_channel(struct world *w, const char *state, uint64_t now_ns, unsigned age_s)
+{
+	char want[512];
+
+	(void)snprintf(want, sizeof(want),
+		"{'op':'channels','channels':[{'link':'1122334455667789','channel':1,'name':'db',"
+		"'type':'seqpacket','transport':'grant','state':'%s','age_s':%u,'from':" FROM
+		",'to':" TO "}]}",
+		state, age_s);
+	expect(admin_view(w->broker, ADMIN_CHANNELS, now_ns), want);
+}
+
+/* Every word and number of the views, from LISTEN to the channel's end. */
+static void test_words(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	expect_name(w, 0, true);
+	app_connect(caller, 1, "db", 0, 0);
+	expect_link(w, "creating", 0);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	app_offer(caller, m->link_create.end, 0);
+	expect_link(w, "binding", 0);
+	TAKE(m, holder, CONTROL_LINK_BIND);
+	app_ready(holder, m->link_bind.end, 0);
+	expect_link(w, "up", 1);
+	expect_name(w, 1, true);
+	expect_channel(w, "offered", w->now_ns + 1999999999, 1);
+	TAKE(m, holder, CONTROL_CHANNEL);
+	app_accepted(holder, m->channel.end, m->channel.channel);
+	expect_channel(w, "open", 0, 0); /* a clock that is behind: no age below none */
+	expect(admin_view(w->broker, ADMIN_STATUS, 0),
+		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
+		"'requests_waiting':0,'recovering':false,'rules':2,'counts':{'attached':2,"
+		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
+		"'lines_left_out':0}}");
+	app_closed(holder, m->channel.end, m->channel.channel);
+	expect_channel(w, "closing", w->now_ns, 0);
+	world_policy(w, "deny listen * on any\n");
+	expect_name(w, 0, false);
+	world_free(w);
+}
+
+/* Each count has its own place. */
+static void test_counts(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+
+	w->broker->stats = (struct broker_stats){.attached = 1,
+		.connected = 2,
+		.refused = 3,
+		.failed = 4,
+		.reset = 5,
+		.dropped = 6,
+		.links_made = 7};
+	w->broker->log.left_out = 8;
+	w->broker->n_channels = 9;
+	w->broker->recovering = true;
+	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 10;
+	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 11;
+	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 12;
+	expect(admin_view(w->broker, ADMIN_STATUS, 0),
+		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
+		"'requests_waiting':12,'recovering':true,'rules':2,'counts':{'attached':1,"
+		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
+		"'lines_left_out':8}}");
+	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 0;
+	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 0;
+	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 0;
+	w->broker->n_channels = 0;
+	world_free(w);
+}
+
+/* A link and a channel that one end has announced. */
+static void test_announced(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = &w->apps[0];
+
+	broker_recover(w->broker, 2);
+	assert_int_equal(app_attach(caller, 3, true), 0);
+	assert_int_equal(app_hello(caller, false, true), 0);
+	app_announce_link(caller, 1, 2, 5, TRANSPORT_GRANT, 0, 1);
+	app_announce_channel(caller, 1, 1, 0, 0, "db");
+	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns),
+		"{'op':'links','links':[{'uid':'0000000000000002','transport':'grant','reason':"
+		"'made before msgd\\u0027s restart','state':'announced','channels':1,'age_s':0,"
+		"'creator':" FROM
+		",'binder':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
+	expect(admin_view(w->broker, ADMIN_CHANNELS, w->now_ns),
+		"{'op':'channels','channels':[{'link':'0000000000000002','channel':1,'name':'db',"
+		"'type':'seqpacket','transport':'grant','state':'announced','age_s':0,'from':" FROM
+		",'to':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
+	world_free(w);
+}
+
+static const char *domain_state(struct world *w, size_t domid)
+{
+	json_t *answer = admin_view(w->broker, ADMIN_DOMAINS, 0);
+	const json_t *row = json_array_get(json_object_get(answer, "domains"), domid);
+	static char text[32];
+
+	(void)snprintf(text, sizeof(text), "%s", json_string_value(json_object_get(row, "state")));
+	json_decref(answer);
+	return text;
+}
+
+static void test_domains(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct domain *domain = domain_find(w->broker, 0);
+	json_t *answer, *first;
+
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		domain->used[i] = (uint32_t)i + 1;
+	domain->bytes = 99;
+	answer = admin_view(w->broker, ADMIN_DOMAINS, 0);
+	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
+	first = json_incref(json_array_get(json_object_get(answer, "domains"), 0));
+	json_decref(answer);
+	expect(first, "{'domid':0,'name':'Domain-0','uuid':'10101010-1010-1010-1010-101010101010',"
+		      "'state':'running','used':{'processes':1,'names':2,'channels':3,'links':4,"
+		      "'requests':5,'ends':6,'announced':7,'memory':99}}");
+	memset(domain->used, 0, sizeof(domain->used));
+	domain->bytes = 0;
+	w->domains[1].paused = true;
+	w->domains[2].state = BROKER_DOMAIN_SUSPENDED;
+	w->domains[2].paused = true;
+	world_domains(w);
+	assert_string_equal(domain_state(w, 1), "paused");
+	assert_string_equal(domain_state(w, 2), "suspended");
+	assert_string_equal(domain_state(w, 3), "running");
+	assert_int_equal(broker_quiesce(w->broker, 1), 0);
+	assert_string_equal(domain_state(w, 1), "quiesced");
+	domain_find(w->broker, 3)->info.state = BROKER_DOMAIN_CRASHED;
+	assert_string_equal(domain_state(w, 3), "crashed");
+	domain_find(w->broker, 3)->info.state = BROKER_DOMAIN_DYING;
+	assert_string_equal(domain_state(w, 3), "dying");
+	domain_find(w->broker, 3)->info.state = BROKER_DOMAIN_RUNNING;
+	world_free(w);
+}
+
+/* No more rows than would stop the loop for long; the rest is counted. */
+static void test_rows(void **state)
+{
+	struct broker_limits limits;
+	struct world *w;
+	struct app *app;
+	json_t *answer;
+	char name[16];
+
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_NAMES] = 20000;
+	limits.bytes = 1U << 30;
+	w = world_new(ALL, &limits);
+	app = app_new(w, 0, 1, false);
+	for (uint32_t i = 0; i < 10002; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		assert_int_equal(app_listen(app, i + 1, name, 1), 0);
+		if (i == 9999) {
+			answer = admin_view(w->broker, ADMIN_NAMES, 0);
+			assert_int_equal(json_array_size(json_object_get(answer, "names")), 10000);
+			assert_null(json_object_get(answer, "left_out"));
+			json_decref(answer);
+		}
+	}
+	answer = admin_view(w->broker, ADMIN_NAMES, 0);
+	assert_int_equal(json_array_size(json_object_get(answer, "names")), 10000);
+	assert_int_equal(json_integer_value(json_object_get(answer, "left_out")), 2);
+	json_decref(answer);
+	world_free(w);
 }
 
 static const char *text_at(const json_t *object, const char *key)
@@ -137,6 +401,46 @@ static void test_views(void **state)
 	world_free(w);
 }
 
+/* The reason of one that has not confirmed, when its domain has been told to quiesce. */
+static void expect_reason(struct world *w, const char *want)
+{
+	json_t *answer = admin_view_quiesced(w->broker, 2);
+	json_t *rows = json_object_get(answer, "applications");
+
+	assert_int_equal(json_array_size(rows), 1);
+	assert_string_equal(text_at(json_array_get(rows, 0), "reason"), want);
+	json_decref(answer);
+}
+
+static void test_reasons(void **state)
+{
+	static const char unanswered[] =
+		"it has not answered: it is in no call of libmsg, or stopped, or busy";
+	struct world *w = world_new(ALL, NULL);
+
+	assert_int_equal(app_attach(&w->apps[0], 2, false), 0);
+	assert_int_equal(broker_quiesce(w->broker, 2), 0);
+	expect_reason(w, "it has attached and said nothing yet");
+	w->domains[2].paused = true;
+	world_domains(w);
+	expect_reason(w, "its domain does not run");
+	w->domains[2].paused = false;
+	w->domains[2].state = BROKER_DOMAIN_SUSPENDED;
+	world_domains(w);
+	expect_reason(w, "its domain does not run");
+	assert_null(admin_view_quiesced(w->broker, 77));
+	assert_null(admin_view_quiesced(w->broker, 1));
+	world_free(w);
+	w = world_new(ALL, NULL);
+	(void)app_new(w, 0, 2, false);
+	assert_int_equal(broker_quiesce(w->broker, 2), 0);
+	expect_reason(w, unanswered);
+	domain_find(w->broker, 2)->info.state = BROKER_DOMAIN_DYING;
+	assert_null(admin_view_quiesced(w->broker, 2));
+	domain_find(w->broker, 2)->info.state = BROKER_DOMAIN_RUNNING;
+	world_free(w);
+}
+
 /* The report of quiescing: which applications have confirmed, which have not, and why. */
 static void test_quiesced(void **state)
 {
@@ -160,6 +464,11 @@ static void test_quiesced(void **state)
 	assert_true(json_is_true(json_object_get(json_array_get(rows, 1), "confirmed")));
 	assert_true(json_is_false(json_object_get(json_array_get(rows, 2), "confirmed")));
 	assert_string_equal(text_at(json_array_get(rows, 2), "reason"), "it has ended");
+	assert_int_equal(json_integer_value(json_object_get(answer, "domid")), 2);
+	assert_string_equal(text_at(answer, "op"), "quiesce");
+	assert_string_equal(text_at(json_array_get(rows, 1), "reason"), "");
+	assert_string_equal(text_at(json_array_get(rows, 1), "comm"), "test");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 1), "pid")), 1002);
 	json_decref(answer);
 	app_park(stays);
 	assert_false(broker_quiesce_pending(w->broker, 2));
@@ -177,7 +486,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_request_bounds),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_announced),
+		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_quiesced),
 	};
 

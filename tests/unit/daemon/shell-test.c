@@ -148,6 +148,7 @@ static void test_found(void **state)
 	shell_run();
 	assert_false(broker()->recovering);
 	assert_int_equal(broker()->n_awaited, 0);
+	assert_int_equal(shell_timer_us(), 0); /* nothing is waited for any more */
 	shell_fini();
 }
 
@@ -159,7 +160,10 @@ static void test_recovery_ends(void **state)
 	shell_begin();
 	shell_attach(&app, shell.guest);
 	restart();
-	sim_clock_advance(shell.sim, RECOVERY_NS - 1000);
+	sim_clock_advance(shell.sim, RECOVERY_NS - 1500000000);
+	shell_fire();
+	assert_int_equal(shell_timer_us(), 1500000);
+	sim_clock_advance(shell.sim, 1500000000 - 1000);
 	shell_fire();
 	assert_true(broker()->recovering);
 	assert_int_equal(shell_timer_us(), 1);
@@ -624,6 +628,24 @@ static void test_events(void **state)
 	shell_fini();
 }
 
+/* However many events there are, a turn comes to an end. */
+static void test_endless_events(void **state)
+{
+	struct raw_app app;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	shell.endless = true;
+	assert_int_equal(shell.guest->ops->evtchn_send(shell.guest, app.port), 0);
+	shell_run_once();
+	assert_int_equal(shell.n_polls, 128);
+	shell.endless = false;
+	shell_forget();
+	shell_run();
+	shell_expect("k");
+	shell_fini();
+}
+
 /* ---- what the owner asks for ---------------------------------------------------------------- */
 
 static struct policy *policy_of(const char *text)
@@ -727,6 +749,7 @@ int main(void)
 		cmocka_unit_test(test_publish),
 		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_endless_events),
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_trim),

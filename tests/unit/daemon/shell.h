@@ -46,6 +46,8 @@ struct shell {
 	unsigned n_events_failing;    /* so many event_add with a time, or event_new, are to fail */
 	bool add_fails, new_fails;    /* which of them */
 	unsigned n_quiesced, n_trims; /* calls of server_ops, of malloc_trim */
+	bool endless;		      /* there are always more events, of no kind */
+	unsigned n_polls;	      /* of these */
 	void (*quiesced)(void);	      /* called as well; or NULL */
 	char own_gone[HV_STORE_KEY_MAX]; /* the last of server_ops' */
 	char removed[HV_STORE_KEY_MAX];	 /* the last record that the server removed */
