@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What msgd's server answers to an admin client, at once or later, and to whom it answers. */
+/* The answers of msgd's server to an admin client, at once or later. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -400,7 +400,7 @@ static void test_memory(void **state)
 	quiesce_free(NULL);
 }
 
-/* What clients cause is logged, and bounded as theirs. */
+/* A client's fault is logged. */
 static void test_log(void **state)
 {
 	char line[5000];

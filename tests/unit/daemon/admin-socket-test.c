@@ -286,7 +286,7 @@ static void test_later(void **state)
 	assert_int_equal(n_gone, 0);
 }
 
-/* Whoever answers later is told that nobody waits any more. */
+/* The answerer is told that nobody waits for its answer any more. */
 static void test_gone(void **state)
 {
 	int fd = client_open(), other = client_open();
@@ -309,8 +309,8 @@ static void test_gone(void **state)
 }
 
 /*
- * What waits to be read from a client is bounded, also while its answer is to come, and the loop
- * rests meanwhile: else the alarm ends this program.
+ * The input of a client is bounded, also while its answer is to come, and the loop rests meanwhile:
+ * else the alarm ends this program.
  */
 static void test_flood(void **state)
 {

@@ -19,7 +19,7 @@ static const struct broker_stats *stats(void)
 	return &server_broker(shell.server)->stats;
 }
 
-/* Those of "web" that have said HELLO. */
+/* The applications of "web" that are attached. */
 static uint32_t n_processes(void)
 {
 	return domain_find(server_broker(shell.server), shell.domid)->used[QUOTA_PROCESSES];

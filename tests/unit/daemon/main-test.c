@@ -1050,7 +1050,7 @@ static void test_fixed(void **state)
 	assert_int_equal(msgd_main(2, argv), EXIT_SUCCESS);
 }
 
-/* ---- what the parts tell each other --------------------------------------------------------- */
+/* ---- words between the parts ----------------------------------------------------------------- */
 
 static void serve_parts(void)
 {

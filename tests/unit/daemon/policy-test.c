@@ -298,8 +298,7 @@ static void test_modes(void **state)
 	policy_free(policy);
 }
 
-/* Each kind of fact that is not known, in each mode: a deny, an allow, and what they come before.
- */
+/* Each kind of fact that is not known, in each mode. */
 static void test_unknown_facts(void **state)
 {
 	static const char *const whos[] = {
@@ -798,7 +797,7 @@ static void test_cost(void **state)
 		policy_judge_named(policy, &named, &web, &dom0, POLICY_EXACT, &verdict), 2);
 	assert_int_equal(
 		policy_judge_named(policy, &named, &dom0, &web, POLICY_EXACT, &verdict), 3);
-	/* What is not known of a domain makes no memo. */
+	/* An unknown fact makes no memo. */
 	assert_int_equal(policy_known_make(policy, &nameless), 1);
 	nameless.name = "db";
 	nameless.uuid = NULL;

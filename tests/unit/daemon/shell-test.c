@@ -270,9 +270,26 @@ static void test_found_parked(void **state)
 	shell_fini();
 }
 
+/* Without its timer msgd serves, and says so. */
+static void test_no_timer(void **state)
+{
+	struct raw_app app;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	shell_detach();
+	shell.add_fails = true;
+	shell.n_events_failing = 1;
+	shell_reattach();
+	assert_true(shell_logged("<3> no timer: out of memory\n"));
+	assert_int_equal(shell_timer_us(), 0);
+	assert_int_equal(atomic_load(&app.page->epoch), 2);
+	shell_fini();
+}
+
 /* ---- the store and the list of domains ------------------------------------------------------ */
 
-/* What could not be taken in is looked at again, a second later, and only then. */
+/* A failure is looked at again, a second later, and only then. */
 static void test_rescan(void **state)
 {
 	struct raw_app app;
@@ -457,6 +474,24 @@ static void test_shares(void **state)
 	shell_fini();
 }
 
+/* Work that is left goes on, though its event could not be added. */
+static void test_no_event(void **state)
+{
+	struct raw_app app;
+	uint32_t before;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	before = consumed(&app);
+	ask(&app, 200);
+	shell.add_fails = true;
+	shell.n_events_failing = 1;
+	shell_run();
+	assert_int_equal(shell.n_events_failing, 0);
+	assert_int_equal(read_of(&app, before), 200);
+	shell_fini();
+}
+
 /*
  * Domains that have spent as much are served in the order in which they asked; to be looked at has
  * its price.
@@ -542,7 +577,7 @@ static void fill(struct raw_app *app)
 	shell_forget();
 }
 
-/* Whoever cannot be told anything any more is dropped, in the turn that follows. */
+/* An application that cannot be told anything any more is dropped, in the turn that follows. */
 static void test_unsent(void **state)
 {
 	struct raw_app app;
@@ -566,7 +601,7 @@ static void test_unsent(void **state)
 	shell_fini();
 }
 
-/* What one turn says is said to all before any of them is woken, and once to each. */
+/* All are told before any of them is woken, and each is woken once. */
 static void test_publish(void **state)
 {
 	struct raw_app apps[3];
@@ -646,7 +681,7 @@ static void test_endless_events(void **state)
 	shell_fini();
 }
 
-/* ---- what the owner asks for ---------------------------------------------------------------- */
+/* ---- the owner's calls ----------------------------------------------------------------------- */
 
 static struct policy *policy_of(const char *text)
 {
@@ -738,11 +773,13 @@ int main(void)
 		cmocka_unit_test(test_found_lost),
 		cmocka_unit_test(test_found_parks),
 		cmocka_unit_test(test_found_parked),
+		cmocka_unit_test(test_no_timer),
 		cmocka_unit_test(test_rescan),
 		cmocka_unit_test(test_record_first),
 		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_no_event),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_unsent),

@@ -102,7 +102,7 @@ static void test_starts(void **state)
 	(void)close(high);
 }
 
-/* What it said before it failed is msgd's to say, a line each. */
+/* Its last words are msgd's to say, a line each. */
 static void test_fails(void **state)
 {
 	write_script("echo one; echo; echo two >&2; exit 1");
