@@ -2,6 +2,7 @@
 /* See quiesce.h. Each client that waits has a timer; there are few clients (ADMIN_CLIENTS_MAX). */
 #include "daemon/admin/quiesce.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,8 +100,7 @@ void quiesce_free(struct quiesce *quiesce)
 {
 	if (!quiesce)
 		return;
-	while (!LIST_EMPTY(&quiesce->waits))
-		quiesce_wait_free(LIST_FIRST(&quiesce->waits));
+	assert(LIST_EMPTY(&quiesce->waits));
 	event_free(quiesce->look_event);
 	free(quiesce);
 }

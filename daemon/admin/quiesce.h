@@ -14,6 +14,7 @@ struct server;
 
 /* Both are borrowed. -ENOMEM. */
 int quiesce_new(struct event_base *base, struct server *server, struct quiesce **ret_quiesce);
+/* After admin_free: no client waits any more. */
 void quiesce_free(struct quiesce *quiesce);
 
 /* The answer; or NULL with *ret_later: it will be given by admin_answer; or NULL: no memory. */

@@ -9,6 +9,7 @@
 #include "base/macro.h"
 #include "daemon/admin/answer.h"
 #include "daemon/admin/rights.h"
+#include "daemon/broker/domain.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/shell.h"
@@ -247,6 +248,7 @@ static void test_refusals(void **state)
 		{"resume", "web", "the domain is not quiesced"},
 	};
 	char line[128], want[128];
+	uint16_t domid;
 	int fd;
 
 	begin();
@@ -258,6 +260,12 @@ static void test_refusals(void **state)
 		asks(fd, line, want);
 	}
 	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
+	/* Xen lets several domains have a name. */
+	assert_int_equal(
+		sim_domain_create(shell.sim, &(struct sim_domain_config){.name = "db"}, &domid), 0);
+	run();
+	strcpy(domain_find(server_broker(shell.server), domid)->info.name, "web");
+	asks(fd, QUIESCE, "{\"error\":\"several domains have that name: say domid:N or uuid:U\"}");
 	(void)close(fd);
 	end();
 }

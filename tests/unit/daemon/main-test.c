@@ -494,6 +494,23 @@ static void reload(void)
 
 /* ---- good starts ---------------------------------------------------------------------------- */
 
+/* No program that msgd starts has the lock. */
+static bool lock_is_private(void)
+{
+	char link[64], target[128];
+
+	for (int fd = 3; fd < 1000; fd++) {
+		ssize_t n;
+
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		if (strcmp(target, in_directory("xen.msgd.lock")) == 0)
+			return fcntl(fd, F_GETFD) == FD_CLOEXEC;
+	}
+	return false;
+}
+
 static void serve(void)
 {
 	char text[64], want[64];
@@ -512,6 +529,7 @@ static void serve(void)
 	assert_string_equal(text, want);
 	assert_null(fgets(text, sizeof(text), file)); /* of an earlier one's pid nothing is left */
 	(void)fclose(file);
+	assert_true(lock_is_private());
 	assert_true(signal(SIGPIPE, SIG_IGN) == SIG_IGN);
 	answer = ask("{\"op\":\"status\"}\n");
 	(void)snprintf(text, sizeof(text), "sim:%s#Domain-0", path);
@@ -560,9 +578,12 @@ static void test_serves(void **state)
 static void test_no_policy(void **state)
 {
 	char hv[128], *argv[] = {"msgd", hv, NULL};
+	struct stat st;
 
 	(void)snprintf(hv, sizeof(hv), "--hv=sim:%s", path);
 	assert_int_equal(msgd_main(2, argv), EXIT_SUCCESS);
+	assert_int_equal(stat(in_directory("xen.msgd.lock"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
 	logged("<4> no policy (see --policy): every listen and connect is refused\n");
 }
 
@@ -579,8 +600,8 @@ static void test_settings(void **state)
 
 static void test_locked(void **state)
 {
-	static const char *const pids[] = {"", "77", "78\n", "123456789012345678"};
-	static const char *const want[] = {"", "77", "78", "123456789012345"};
+	static const char *const pids[] = {"", "7", "78\n", "123456789012345678"};
+	static const char *const want[] = {"", "7", "78", "123456789012345"};
 	char text[256];
 	int fd;
 
@@ -598,7 +619,7 @@ static void test_locked(void **state)
 	}
 	/* Links are not followed. */
 	(void)unlink(in_directory("xen.msgd.lock"));
-	assert_int_equal(symlink("/nonexistent", in_directory("xen.msgd.lock")), 0);
+	assert_int_equal(symlink("taken", in_directory("xen.msgd.lock")), 0);
 	forget();
 	fix.n_stop_done = 0;
 	run_says(EXIT_FAILURE, ".msgd.lock: Too many levels of symbolic links\n");
@@ -746,7 +767,7 @@ static void test_failures(void **state)
 /* Events of signals and of the watchdog, one after another. */
 static void test_event_failures(void **state)
 {
-	unsigned n_failed = 0;
+	unsigned n_failed = 0, n_said = 0;
 
 	fix.watchdog_enabled = 1;
 	fix.watchdog_us = 2000000;
@@ -762,6 +783,7 @@ static void test_event_failures(void **state)
 			if (fix.nth > 0)
 				assert_int_equal(r, EXIT_SUCCESS);
 			n_failed += r == EXIT_FAILURE;
+			n_said += strstr(fix.log, "<3> signals: Cannot allocate memory\n") != NULL;
 			if (r == EXIT_FAILURE)
 				assert_null(strstr(fix.log, " serves sim:"));
 			assert_int_equal(fix.n_stop_done, 1);
@@ -769,6 +791,8 @@ static void test_event_failures(void **state)
 		}
 	}
 	assert_in_range(n_failed, 10, 40);
+	assert_int_equal(
+		n_said, 6); /* each of the stop, the hangup and the watchdog, made and added */
 }
 
 /* The end of the hypervisor, or of the loop, is a failure. */

@@ -174,7 +174,7 @@ static void test_endless_work(void **state)
 	assert_int_equal(world.guest->ops->store_publish(world.guest, "key", "value", 5), 0);
 	run(&world); /* its timer ends it */
 	assert_false(server_lost(world.server));
-	assert_true(n_failed > 1000);
+	assert_true(n_failed > 0);
 	world_fini(&world);
 }
 

@@ -381,6 +381,25 @@ static void test_domains(void **state)
 	shell_fini();
 }
 
+/* The reason of its applications' end is that of the domain's. */
+static void test_domain_ends(void **state)
+{
+	struct raw_app app;
+
+	for (int crash = 0; crash < 2; crash++) {
+		shell_begin();
+		shell_attach(&app, shell.guest);
+		if (crash)
+			assert_int_equal(sim_domain_shutdown(shell.sim, shell.domid, CRASH), 0);
+		else
+			shell_dying();
+		shell_run();
+		assert_true(shell_logged(crash ? " is dropped: its domain shut down or crashed\n"
+					       : " is dropped: its domain is being destroyed\n"));
+		shell_fini();
+	}
+}
+
 /* Nothing tells that a suspended domain goes on: it is asked, while the domain is quiesced. */
 static void test_suspended(void **state)
 {
@@ -777,6 +796,7 @@ int main(void)
 		cmocka_unit_test(test_rescan),
 		cmocka_unit_test(test_record_first),
 		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_domain_ends),
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_no_event),

@@ -157,7 +157,12 @@ static int seam_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t
 {
 	int r = failure(SHELL_DOMAIN_LIST);
 
-	return r != 0 ? r : real->domain_list(hv, ret_domains, n);
+	if (r == 0)
+		r = real->domain_list(hv, ret_domains, n);
+	for (size_t i = 0; i < n && (int)i < r; i++)
+		if (shell.dying && ret_domains[i].domid == shell.domid)
+			ret_domains[i].state = HV_DOMAIN_DYING;
+	return r;
 }
 
 static void seam_install(struct hv *hv)
@@ -361,6 +366,12 @@ void shell_fini(void)
 	event_base_free(shell.base);
 	assert_int_equal(sim_check(shell.sim, stderr), 0);
 	sim_free(shell.sim);
+}
+
+void shell_dying(void)
+{
+	shell.dying = true;
+	assert_int_equal(server_refresh_domains(shell.server), 0);
 }
 
 void shell_run_once(void)

@@ -46,6 +46,7 @@ struct shell {
 	unsigned n_events_failing;    /* so many event_add with a time, or event_new, are to fail */
 	bool add_fails, new_fails;    /* which of them */
 	unsigned n_quiesced, n_trims; /* calls of server_ops, of malloc_trim */
+	bool dying;		      /* see shell_dying */
 	bool endless;		      /* there are always more events, of no kind */
 	unsigned n_polls;	      /* of these */
 	void (*quiesced)(void);	      /* called as well; or NULL */
@@ -76,6 +77,8 @@ void shell_detach(void);
 void shell_reattach(void);
 /* Events until no work is left. */
 void shell_run(void);
+/* From now on "web" counts as dying, as while somebody maps its pages. */
+void shell_dying(void);
 /* One round of the loop. */
 void shell_run_once(void);
 /* The next calls of the operation fail, but for the first few. */
