@@ -570,6 +570,7 @@ static void test_serves(void **state)
 		want, sizeof(want), " serves sim:%s#Domain-0, admin socket %s.msgd\n", path, path);
 	run_says(EXIT_SUCCESS, want);
 	assert_null(strstr(fix.log, "no policy"));
+	assert_null(strstr(fix.log, "<3>"));
 	(void)snprintf(want, sizeof(want), "READY=1\nSTATUS=Serving sim:%s#Domain-0|", path);
 	assert_string_equal(fix.notified, want);
 	assert_int_equal(fix.log_level, LOG_INFO);

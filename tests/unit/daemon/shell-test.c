@@ -381,6 +381,28 @@ static void test_domains(void **state)
 	shell_fini();
 }
 
+/* Either array of the list may lack memory; the caller learns it. */
+static void test_domains_memory(void **state)
+{
+	unsigned n_failed = 0;
+	bool hit;
+
+	shell_begin();
+	for (unsigned n = 1;; n++) {
+		int r;
+
+		failing_malloc_set(n);
+		r = server_refresh_domains(shell.server);
+		hit = failing_malloc_end();
+		assert_true(r == 0 || (hit && r == -ENOMEM));
+		n_failed += r == -ENOMEM;
+		if (!hit)
+			break;
+	}
+	assert_true(n_failed >= 2);
+	shell_fini();
+}
+
 /* The reason of its applications' end is that of the domain's. */
 static void test_domain_ends(void **state)
 {
@@ -796,6 +818,7 @@ int main(void)
 		cmocka_unit_test(test_rescan),
 		cmocka_unit_test(test_record_first),
 		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_domains_memory),
 		cmocka_unit_test(test_domain_ends),
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
