@@ -4,8 +4,13 @@
  * pages: HELLO, announcements, rings that are full or broken, quiescing and attaching again.
  */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libmsg/api/ctx.h"
@@ -22,12 +27,23 @@ static struct {
 	void *pages[2];
 	unsigned n_shared;
 	unsigned n_events;
+	unsigned n_links_closed;
 	bool port;
 	char key[HV_STORE_KEY_MAX]; /* "": no record */
 	uint8_t record[HV_STORE_VALUE_MAX];
 	size_t record_len;
-	bool watched, told_removed;
-	int share_error, watch_error, register_error;
+	bool watched, told_removed, told_written;
+	unsigned share_fails_at; /* with so many shared */
+	int alloc_error, share_error, publish_error, watch_error, register_error;
+	bool registered; /* a ring of its own */
+	/* For msg_ctx_open: */
+	int open_error;
+	const char *open_reason;
+	bool is_open;
+	bool event;   /* of the control link's port */
+	int event_fd; /* readable: no sleep lasts */
+	void (*on_sleep)(void);
+	unsigned n_sleeps;
 	uint64_t now_ns;
 } fake;
 
@@ -43,12 +59,37 @@ static uint64_t fake_now_ns(struct hv *hv)
 
 static int fake_poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 {
+	if (!fake.event)
+		return 0;
+	fake.event = false;
+	*ret_events = (struct hv_event){.type = HV_EVENT_PORT, .port = PORT};
+	return 1;
+}
+
+static int fake_unmask(struct hv *hv, const uint32_t *ports, size_t n)
+{
+	must(n == 1 && ports[0] == PORT);
 	return 0;
+}
+
+static int fake_fd(struct hv *hv)
+{
+	must(++fake.n_sleeps < 100000);
+	fake.on_sleep();
+	return fake.event_fd;
+}
+
+static void fake_hv_close(struct hv *hv)
+{
+	must(fake.is_open);
+	fake.is_open = false;
 }
 
 static int fake_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 {
 	must(remote == HV_BROKER_DOMID && !fake.port);
+	if (fake.alloc_error)
+		return fake.alloc_error;
 	fake.port = true;
 	*ret_port = PORT;
 	return 0;
@@ -56,8 +97,10 @@ static int fake_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 
 static int fake_close(struct hv *hv, uint32_t port)
 {
-	if (port != PORT) /* a link's, which the test has made up */
+	if (port != PORT) { /* a link's, which the test has made up */
+		fake.n_links_closed++;
 		return 0;
+	}
 	must(fake.port && fake.n_shared == 0);
 	fake.port = false;
 	return 0;
@@ -73,7 +116,19 @@ static int fake_send(struct hv *hv, uint32_t port)
 static int fake_register(struct hv *hv, uint32_t aport, uint16_t partner, uint32_t ring_len,
 	struct hv_ring **ret_ring)
 {
-	return fake.register_error;
+	must(aport == 0 && partner == 5 && ring_len == HV_PAGE_SIZE && !fake.registered);
+	if (fake.register_error)
+		return fake.register_error;
+	fake.registered = true;
+	*ret_ring = (struct hv_ring *)&fake.registered;
+	return 0;
+}
+
+static int fake_unregister(struct hv *hv, struct hv_ring *ring)
+{
+	must(fake.registered && (void *)ring == &fake.registered);
+	fake.registered = false;
+	return 0;
 }
 
 static int fake_share(struct hv *hv, uint16_t remote, size_t n,
@@ -82,11 +137,12 @@ static int fake_share(struct hv *hv, uint16_t remote, size_t n,
 {
 	void *pages;
 
-	if (fake.share_error && fake.n_shared == 1)
+	if (fake.share_error && fake.n_shared == fake.share_fails_at)
 		return fake.share_error;
 	pages = aligned_alloc(HV_PAGE_SIZE, n * HV_PAGE_SIZE);
 	must(pages && remote == HV_BROKER_DOMID && fake.n_shared < 2);
-	must((n == 1) == (fake.n_shared == 0) && (notify != NULL) == (n == 1));
+	must(n == (fake.n_shared == 0 ? 1 : CONTROL_PAGES - 1) && (notify != NULL) == (n == 1));
+	must(!notify || (notify->port == PORT && notify->offset == DOORBELL_ALIVE_OFFSET(0)));
 	memset(pages, 0, n * HV_PAGE_SIZE);
 	for (size_t i = 0; i < n; i++)
 		ret_refs[i] = 100 + (uint32_t)(fake.n_shared + i);
@@ -104,6 +160,8 @@ static void fake_unshare(struct hv *hv, struct hv_share *share)
 
 static int fake_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
+	if (fake.publish_error)
+		return fake.publish_error;
 	(void)snprintf(fake.key, sizeof(fake.key), "%s", key);
 	memcpy(fake.record, value, len);
 	fake.record_len = len;
@@ -112,6 +170,7 @@ static int fake_publish(struct hv *hv, const char *key, const void *value, size_
 
 static int fake_remove(struct hv *hv, uint16_t domid, const char *key)
 {
+	must(key[0]);
 	if (!fake.key[0])
 		return -ENOENT;
 	must(domid == 5 && strcmp(key, fake.key) == 0 && fake.n_shared <= 2);
@@ -131,10 +190,16 @@ static int fake_watch_own(struct hv *hv)
 
 static int fake_store_next(struct hv *hv, struct hv_record *ret_record)
 {
+	*ret_record = (struct hv_record){.domid = 5};
+	if (fake.told_written) {
+		fake.told_written = false;
+		memcpy(ret_record->key, fake.key, sizeof(fake.key));
+		ret_record->len = 1;
+		return 1;
+	}
 	if (!fake.told_removed)
 		return 0;
 	fake.told_removed = false;
-	*ret_record = (struct hv_record){.domid = 5};
 	memcpy(ret_record->key, fake.key, sizeof(fake.key));
 	fake.key[0] = '\0';
 	return 1;
@@ -144,11 +209,15 @@ static const struct hv_ops fake_ops = {
 	.name = "fake",
 	.domid = fake_domid,
 	.now_ns = fake_now_ns,
+	.close = fake_hv_close,
+	.fd = fake_fd,
 	.poll_events = fake_poll_events,
+	.evtchn_unmask = fake_unmask,
 	.evtchn_alloc_unbound = fake_alloc,
 	.evtchn_close = fake_close,
 	.evtchn_send = fake_send,
 	.argo_register = fake_register,
+	.argo_unregister = fake_unregister,
 	.grant_share = fake_share,
 	.grant_unshare = fake_unshare,
 	.store_publish = fake_publish,
@@ -157,14 +226,27 @@ static const struct hv_ops fake_ops = {
 	.store_next = fake_store_next,
 };
 
+/* In the place of hv/open.c, for msg_ctx_open. */
+int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason)
+{
+	if (fake.open_error) {
+		*ret_reason = fake.open_reason;
+		return fake.open_error;
+	}
+	fake.is_open = true;
+	*ret_hv = &fake.hv;
+	return 0;
+}
+
 /* ---- both sides ------------------------------------------------------------------------- */
 
 static struct msg_ctx ctx;
 static struct control_ring msgd;
-static char logged[256];
+static char logged[256], logged_before[256]; /* the last line, and the one before it */
 
 static void keep_line(void *arg, int priority, const char *line)
 {
+	memcpy(logged_before, logged, sizeof(logged));
 	(void)snprintf(logged, sizeof(logged), "%s", line);
 }
 
@@ -227,7 +309,8 @@ static int setup(void **state)
 
 	memset(&fake, 0, sizeof(fake));
 	memset(&ctx, 0, sizeof(ctx));
-	logged[0] = '\0';
+	logged[0] = logged_before[0] = '\0';
+	fake.share_fails_at = 1;
 	fake.hv.ops = &fake_ops;
 	fake.register_error = -ENOSYS;
 	fake.now_ns = 1000;
@@ -270,8 +353,10 @@ static void move_control(void *arg)
 	enum control_state *move = arg;
 	struct control control = {.state = move[0], .pool = &ctx.pool};
 
+	ctx.pool.wake = ctx.pool.marked = false;
 	control_set_state(&control, move[1]);
 	must(control.state == move[1]);
+	must(ctx.pool.wake && ctx.pool.marked); /* a call may wait for it; the pass acts on it */
 }
 
 static void test_moves(void **state)
@@ -311,13 +396,62 @@ static void test_record(void **state)
 	assert_int_equal(fake.record_len, RECORD_SIZE);
 	assert_int_equal(record_decode(fake.record, fake.record_len, &record), 0);
 	assert_int_equal(record.port, PORT);
-	assert_int_equal(record.refs[0], 100);
-	assert_int_equal(record.refs[1], 101);
+	for (uint32_t i = 0; i < CONTROL_PAGES; i++)
+		assert_int_equal(record.refs[i], 100 + i);
 	assert_memory_equal(record.nonce, page->head.nonce, NONCE_SIZE);
 	assert_int_equal(page->head.magic, CONTROL_PAGE_MAGIC);
 	assert_int_equal(page->head.port, PORT);
+	assert_true(control_rings_are_proven(fake.pages[1], &page->head));
 	assert_int_equal(atomic_load(&page->end[0].alive), 1);
 	assert_true(ctx.control.armed);
+}
+
+/* Each way in which attaching can fail leaves nothing behind. */
+static void test_cannot_open(void **state)
+{
+	control_close(&ctx.control);
+	ctx.control.key[0] = '\0';
+	fake.alloc_error = -ENOSPC;
+	assert_int_equal(control_open(&ctx.control), -ENOSPC);
+	fake.alloc_error = 0;
+	fake.share_error = -EDQUOT;
+	for (fake.share_fails_at = 0; fake.share_fails_at < 2; fake.share_fails_at++) {
+		assert_int_equal(control_open(&ctx.control), -EDQUOT);
+		assert_int_equal(fake.n_shared, fake.share_fails_at);
+		control_release(&ctx.control);
+		assert_int_equal(fake.n_shared, 0);
+		assert_false(fake.port);
+	}
+	fake.share_error = 0;
+	fake.publish_error = -EACCES;
+	assert_int_equal(control_open(&ctx.control), -EACCES);
+	assert_int_equal(fake.n_shared, 2);
+	ctx.control.key[0] = '\0';
+}
+
+/* Argo is tried out; a shortage is none of what it lacks. */
+static void test_features(void **state)
+{
+	static const struct {
+		int error;
+		uint64_t features;
+	} answers[] = {
+		{0, FEATURE_ARGO | FEATURE_ARGO_STRICT},
+		{-ENOSPC, FEATURE_ARGO | FEATURE_ARGO_STRICT},
+		{-EDQUOT, FEATURE_ARGO | FEATURE_ARGO_STRICT},
+		{-ENOMEM, FEATURE_ARGO | FEATURE_ARGO_STRICT},
+		{-EAGAIN, FEATURE_ARGO | FEATURE_ARGO_STRICT},
+		{-ENOSYS, FEATURE_NO_HYPERVISOR_ARGO},
+		{-EOPNOTSUPP, FEATURE_NO_HYPERVISOR_ARGO},
+		{-ENXIO, FEATURE_NO_ARGO_DRIVER},
+		{-EPERM, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		fake.register_error = answers[i].error;
+		assert_true(control_argo_features(&fake.hv) == answers[i].features);
+		assert_false(fake.registered);
+	}
 }
 
 static void test_hello_once_an_epoch(void **state)
@@ -336,6 +470,9 @@ static void test_hello_once_an_epoch(void **state)
 	assert_int_equal(message.hello.version_max, CONTROL_VERSION);
 	assert_int_equal(message.hello.features, FEATURE_NO_HYPERVISOR_ARGO);
 	assert_int_equal(message.hello.pid, getpid());
+	assert_int_equal(strncmp(message.hello.comm, program_invocation_short_name,
+				 sizeof(message.hello.comm) - 1),
+		0);
 	assert_int_equal(message.hello.reattach, 0);
 	for (int i = 0; i < 3; i++) {
 		control_take(&ctx.control);
@@ -680,6 +817,7 @@ static void test_break_tells_listeners(void **state)
 	control_break(&ctx.control, ENOBUFS, "the reason");
 	control_break(&ctx.control, EIO, "a later one");
 	assert_int_equal(ctx.control.error, ENOBUFS);
+	assert_string_equal(logged, "the reason: No buffer space available");
 	assert_null(msg_accept(open, 0));
 	assert_int_equal(errno, ENOBUFS);
 	assert_string_equal(msg_reason(), "the name is lost: the reason");
@@ -756,6 +894,7 @@ static void test_quiesce_and_attach_again(void **state)
 	assert_true(fake.watched);
 	assert_string_equal(fake.key, key);
 	assert_int_equal(record_parked_decode(fake.record, fake.record_len, &record), 0);
+	assert_memory_equal(record.nonce, ctx.control.nonce, NONCE_SIZE);
 	assert_string_equal(logged, "the domain is to be saved");
 	assert_int_equal(listener->state, SOCK_OPEN);
 	assert_int_equal(asking->state, SOCK_PENDING);
@@ -771,6 +910,7 @@ static void test_quiesce_and_attach_again(void **state)
 	fake.told_removed = true;
 	control_store_changed(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	assert_string_equal(logged, "the domain goes on: attaching to msgd again");
 	assert_string_not_equal(fake.key, key);
 	assert_int_equal(fake.record_len, RECORD_SIZE);
 	assert_int_equal(fake.n_shared, 2);
@@ -827,11 +967,33 @@ static void test_quiesce_waits_for_the_dead(void **state)
 
 static void test_quiesce_that_cannot_end(void **state)
 {
-	fake.watch_error = -EACCES;
+	static const int errors[][2] = {{-EACCES, EACCES}, {-ENOSPC, ENOBUFS}};
+
+	/* The watch cannot be had, or the record not be written. */
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(errors); i++) {
+		const int *error = errors[i / 2];
+
+		if (i)
+			must(teardown(state) == 0 && setup_attached(state) == 0);
+		*(i % 2 ? &fake.watch_error : &fake.publish_error) = error[0];
+		quiesce();
+		assert_int_equal(ctx.control.state, CONTROL_BROKEN);
+		assert_int_equal(ctx.control.error, error[1]);
+		assert_all_fail(error[1], "will not learn of the end of it");
+	}
+}
+
+/* Messages to msgd that found no room are about what is given back. */
+static void test_quiesce_drops_the_outbox(void **state)
+{
+	struct control_message message = sync_number(1);
+
+	while (STAILQ_EMPTY(&ctx.control.ring.outbox))
+		control_send(&ctx.control, &message);
+	control_publish(&ctx.control);
 	quiesce();
-	assert_int_equal(ctx.control.state, CONTROL_BROKEN);
-	assert_int_equal(ctx.control.error, EACCES);
-	assert_all_fail(EACCES, "will not learn of the end of it");
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	assert_true(STAILQ_EMPTY(&ctx.control.ring.outbox));
 }
 
 static void attaching_again_fails(int share_error, int error)
@@ -874,12 +1036,19 @@ static void test_other_records(void **state)
 	control_store_changed(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_PARKED);
 	strcpy(fake.key, ctx.control.key);
+	fake.told_written = true; /* its own, which is there */
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	/* The word behind it is read in the same turn. */
+	fake.told_written = fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
 }
 
 /* ---- declared dead ---------------------------------------------------------------------- */
 
 /* msgd lets go of this process for good: says so in the page, unmaps, deletes the record. */
-static void msgd_drops(const char *reason)
+static void msgd_says_dropped(const char *reason)
 {
 	struct doorbell_page *page = ctx.control.page;
 
@@ -887,6 +1056,11 @@ static void msgd_drops(const char *reason)
 	atomic_store(&page->dropped, atomic_load(&page->epoch));
 	control_ring_clear(&msgd);
 	msgd_goes();
+}
+
+static void msgd_drops(const char *reason)
+{
+	msgd_says_dropped(reason);
 	fake.key[0] = '\0';
 	control_take(&ctx.control);
 	driver_pass(&ctx.driver);
@@ -923,6 +1097,8 @@ static void test_dropped(void **state)
 	(void)link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
 	memcpy(key, fake.key, sizeof(key));
 	msgd_drops("its record is gone");
+	assert_string_equal(logged_before, "msgd let go of this process: its record is gone");
+	assert_string_equal(logged, "attaching to msgd again");
 	assert_string_not_equal(fake.key, key);
 	assert_null(ctx.links.by_end);
 	assert_int_equal(listener->state, SOCK_OPEN);
@@ -943,7 +1119,14 @@ static void test_not_dropped(void **state)
 	assert_ptr_equal(ctx.control.page, page);
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
 	/* It was dropped before the last attach, as after quiescing under the same page. */
-	atomic_store(&page->dropped, atomic_load(&page->epoch) - 1);
+	atomic_store(&page->epoch, 7);
+	for (uint32_t dropped = 0; dropped < 7; dropped++) {
+		atomic_store(&page->dropped, dropped);
+		control_take(&ctx.control);
+		assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	}
+	atomic_store(&page->epoch, 0); /* no msgd has come yet */
+	atomic_store(&page->dropped, 0);
 	control_take(&ctx.control);
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
 }
@@ -1018,12 +1201,42 @@ static void test_dropped_now_and_then(void **state)
 	}
 }
 
+/* The record that msgd did not delete goes, before the process may wait for its next one. */
+static void test_dropped_with_its_record(void **state)
+{
+	fake.share_error = -ENOSPC;
+	msgd_says_dropped("x");
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	assert_string_equal(fake.key, "");
+	assert_string_equal(ctx.control.key, "");
+}
+
+/* The text in the page may have no end. */
+static void test_dropped_for_a_long_reason(void **state)
+{
+	char reason[REASON_SIZE], expected[REASON_SIZE];
+
+	memset(reason, 'x', sizeof(reason));
+	(void)snprintf(expected, sizeof(expected), "msgd let go of this process: %.90s", reason);
+	msgd_says_dropped("");
+	memcpy(ctx.control.page->drop_reason, reason, sizeof(reason));
+	fake.key[0] = '\0';
+	control_take(&ctx.control);
+	driver_pass(&ctx.driver);
+	assert_string_equal(logged_before, expected);
+}
+
 /* Shortages pass: it tries for as long as it takes. */
 static void test_dropped_without_pages(void **state)
 {
 	fake.share_error = -ENOSPC;
 	msgd_drops("x");
 	assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	assert_string_equal(
+		logged, "cannot publish this process to msgd again: No space left on device");
+	assert_string_equal(ctx.control.key, "");
 	for (int i = 0; i < 50; i++) {
 		assert_int_equal(fake.n_shared, 0);
 		assert_false(fake.port);
@@ -1050,6 +1263,284 @@ static void test_dropped_while_attaching(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
 }
 
+/* ---- the whole context ------------------------------------------------------------------ */
+
+static void pass_time(void)
+{
+	fake.now_ns += 1000000;
+}
+
+static int setup_alone(void **state)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.hv.ops = &fake_ops;
+	fake.now_ns = 1000;
+	fake.event_fd = eventfd(1, EFD_CLOEXEC);
+	fake.on_sleep = pass_time;
+	must(fake.event_fd >= 0);
+	return 0;
+}
+
+static int teardown_alone(void **state)
+{
+	control_ring_clear(&msgd);
+	must(close(fake.event_fd) == 0);
+	must(fake.n_shared == 0 && !fake.port && !fake.key[0] && !fake.is_open && !fake.registered);
+	return 0;
+}
+
+/* No context comes of it: the error is told, and all that was taken is given back. */
+static void assert_not_opened(const char *hv, int timeout_ms, int error, const char *reason)
+{
+	errno = 0;
+	assert_null(msg_ctx_open(hv, LIBMSG_ONE_THREAD, timeout_ms));
+	assert_int_equal(errno, error);
+	assert_string_equal(msg_reason(), reason);
+	assert_false(fake.is_open || fake.port || fake.n_shared || fake.key[0]);
+}
+
+static void test_no_hypervisor(void **state)
+{
+	fake.open_error = -ENOENT;
+	assert_not_opened("some", 0, ENODEV, "hypervisor some: No such file or directory");
+	fake.open_error = -EACCES;
+	fake.open_reason = "it says why";
+	assert_not_opened(NULL, 0, EACCES, "hypervisor (default): it says why");
+}
+
+static void test_no_means_for_a_context(void **state)
+{
+	struct rlimit limit, none;
+
+	failing_malloc_set(1);
+	assert_not_opened("", 0, ENOMEM, "no page for a context: Cannot allocate memory");
+	assert_true(failing_malloc_end());
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	errno = 0;
+	assert_null(msg_ctx_open("", 0, 0));
+	assert_int_equal(errno, EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_string_equal(msg_reason(), "no descriptor for a context: Too many open files");
+}
+
+static void test_cannot_publish(void **state)
+{
+	fake.publish_error = -ENOSPC;
+	assert_not_opened(
+		"", 0, ENOBUFS, "cannot publish this process to msgd: No space left on device");
+	fake.publish_error = -EDQUOT;
+	assert_not_opened("", 0, EDQUOT,
+		"cannot publish this process to msgd: this user has its share of the domain's "
+		"places");
+	fake.publish_error = -EACCES;
+	assert_not_opened("", 0, EACCES, "cannot publish this process to msgd: Permission denied");
+}
+
+static void control_says(const struct control_message *message)
+{
+	control_ring_send(&msgd, message);
+	(void)control_ring_publish(&msgd);
+	fake.event = true;
+}
+
+/* msgd attaches to this process before it sleeps for the first time, and answers HELLO then. */
+static void msgd_attaches(void)
+{
+	struct doorbell_page *page = fake.pages[0];
+	struct control_message message = {0};
+	const char *reason;
+
+	if (fake.n_sleeps == 1) {
+		must(control_ring_adopt(&msgd, page, CONTROL_RING_MSGD, fake.pages[1], &reason) ==
+			0);
+		atomic_store(&msgd.me->alive, 1);
+		atomic_fetch_add(&page->epoch, 1);
+		fake.event = true;
+	} else if (fake.n_sleeps == 2) {
+		must(hear(&message) == CONTROL_HELLO);
+		must(message.hello.features == (FEATURE_ARGO | FEATURE_ARGO_STRICT));
+	}
+}
+
+static void msgd_welcomes(void)
+{
+	msgd_attaches();
+	if (fake.n_sleeps == 2)
+		control_says(&(struct control_message){.type = CONTROL_WELCOME,
+			.request = REQUEST_HELLO,
+			.welcome = {.epoch = 1, .version = CONTROL_VERSION}});
+}
+
+static void msgd_refuses(void)
+{
+	msgd_attaches();
+	if (fake.n_sleeps == 2)
+		control_says(&(struct control_message){.type = CONTROL_STATUS,
+			.request = REQUEST_HELLO,
+			.status = {.error = EUSERS, .reason = "as many as it may have"}});
+}
+
+static void msgd_quiesces(void)
+{
+	msgd_attaches();
+	if (fake.n_sleeps == 2)
+		control_says(&(struct control_message){
+			.type = CONTROL_QUIESCE, .quiesce = {.reason = "saved"}});
+	pass_time();
+}
+
+static void msgd_drops_at_once(void)
+{
+	struct doorbell_page *page = fake.pages[0];
+
+	msgd_attaches();
+	if (fake.n_sleeps == 2) {
+		strcpy(page->drop_reason, "it said so");
+		atomic_store(&page->dropped, 1);
+		atomic_store(&msgd.me->alive, 0);
+		fake.event = true;
+	}
+	pass_time();
+}
+
+static void test_open(void **state)
+{
+	struct transport *transport;
+	struct msg_ctx *opened;
+
+	fake.on_sleep = msgd_welcomes;
+	for (unsigned flags = 0; flags <= LIBMSG_ONE_THREAD; flags += LIBMSG_ONE_THREAD) {
+		fake.n_sleeps = 0;
+		errno = 4711;
+		opened = msg_ctx_open("", flags, -1);
+		assert_non_null(opened);
+		assert_int_equal(errno, 4711);
+		assert_int_equal(opened->control.state, CONTROL_ATTACHED);
+		assert_int_equal(opened->driver.one_thread, flags != 0);
+		assert_int_equal(fake.n_sleeps, 2);
+		transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
+		transport->port = transport->event = 8;
+		(void)link_new(&opened->links, transport, 70, 1, 1, LINK_MAKING);
+		fake.n_links_closed = 0;
+		msg_ctx_close(opened);
+		assert_int_equal(errno, 4711);
+		assert_int_equal(fake.n_links_closed, 1);
+		assert_false(fake.is_open || fake.port || fake.n_shared || fake.key[0]);
+	}
+	msg_ctx_close(NULL);
+}
+
+/* The time limit says what was waited for. */
+static void test_open_in_time(void **state)
+{
+	static const struct {
+		void (*on_sleep)(void);
+		const char *reason;
+	} cases[] = {
+		{pass_time, "no msgd answered within 7 ms"},
+		{msgd_quiesces, "this domain is quiesced; it did not go on within 7 ms"},
+		{msgd_drops_at_once, "msgd let go of this process: it said so within 7 ms"},
+	};
+
+	assert_not_opened("", 0, EHOSTDOWN, "no msgd answered within 0 ms");
+	assert_int_equal(fake.n_sleeps, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake.n_sleeps = 0;
+		fake.on_sleep = cases[i].on_sleep;
+		assert_not_opened("", 7, EHOSTDOWN, cases[i].reason);
+		control_ring_clear(&msgd);
+	}
+	fake.n_sleeps = 0;
+	fake.on_sleep = msgd_refuses;
+	assert_not_opened("", 7, EUSERS, "attaching to msgd: as many as it may have");
+}
+
+static void no_action(int signal)
+{
+}
+
+/* The timer strikes again until it strikes a sleep. */
+static void test_open_interrupted(void **state)
+{
+	const struct itimerval often = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
+	const struct sigaction action = {.sa_handler = no_action};
+	eventfd_t count;
+
+	assert_int_equal(eventfd_read(fake.event_fd, &count), 0);
+	assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_not_opened("", -1, EINTR, "attaching to msgd: Interrupted system call");
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+}
+
+/* How many calls do not refuse, with EBADFD, what belongs to the parent. */
+static int child_may_call(struct msg_ctx *parents, struct msg_sock *sock, struct msg_sock *listener)
+{
+	struct msg_pollfd fd = {.sock = sock, .events = POLLIN};
+	struct msg_peer peer = {.size = sizeof(peer)};
+	struct msghdr message = {0};
+	struct msg_event event;
+	struct msg_buf *buf;
+	const void *data;
+	int64_t value;
+	char byte;
+	int n = 0;
+
+#define MAY(call)      (errno = 0, n += (intptr_t)(call) != -1 || errno != EBADFD)
+#define MAY_FIND(call) MAY((call) ? 0 : -1)
+	MAY(msg_ctx_fd(parents));
+	MAY(msg_ctx_dispatch(parents, &event, 1));
+	MAY(msg_ctx_set_transport(parents, LIBMSG_TRANSPORT_ANY));
+	MAY_FIND(msg_listen(parents, "name", LIBMSG_SEQPACKET, 1, 0));
+	MAY_FIND(msg_connect(parents, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0));
+	MAY_FIND(msg_accept(listener, 0));
+	MAY(msg_shutdown(sock, SHUT_RDWR));
+	MAY(msg_close(sock));
+	MAY(msg_send(sock, "x", 1, 0));
+	MAY(msg_sendmsg(sock, &message, 0));
+	MAY(msg_flush(sock));
+	MAY(msg_recv(sock, &byte, 1, 0));
+	MAY(msg_recvmsg(sock, &message, 0));
+	MAY(msg_recv_take(sock, 0, &data, &buf));
+	MAY(msg_poll(&fd, 1, 0));
+	MAY(msg_setopt(sock, LIBMSG_LINGER, 0));
+	MAY(msg_getopt(sock, LIBMSG_LINGER, &value));
+	MAY(msg_getpeer(sock, &peer));
+	MAY_FIND(msg_userdata(sock));
+	return n;
+}
+
+/* A child has the parent's context in its memory, and may neither use it nor give it back. */
+static void test_forked_child(void **state)
+{
+	struct msg_sock *sock, *listener;
+	struct msg_ctx *opened;
+	int status;
+	pid_t pid;
+
+	fake.on_sleep = msgd_welcomes;
+	opened = msg_ctx_open("", 0, -1);
+	assert_non_null(opened);
+	sock = sock_new(&opened->socks, SOCK_CHANNEL, SOCK_OPEN);
+	listener = sock_new(&opened->socks, SOCK_LISTENER, SOCK_OPEN);
+	msg_set_userdata(sock, opened);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int n = child_may_call(opened, sock, listener);
+
+		msg_ctx_close(opened);
+		_exit(fake.is_open && fake.n_shared == 2 && fake.key[0] ? n : 100);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	msg_ctx_close(opened);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1063,9 +1554,15 @@ int main(void)
 			test_dropped_now_and_then, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_dropped_without_pages, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_with_its_record, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_dropped_for_a_long_reason, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_dropped_while_attaching, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_moves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cannot_open, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_features, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hello_once_an_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_hello_to_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_welcome, setup, teardown),
@@ -1098,10 +1595,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_that_cannot_end, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
+			test_quiesce_drops_the_outbox, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
 			test_attaching_again_is_refused, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_attaching_again_fails, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_other_records, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_no_hypervisor, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(
+			test_no_means_for_a_context, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_cannot_publish, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_open, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_open_in_time, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_open_interrupted, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_forked_child, setup_alone, teardown_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
