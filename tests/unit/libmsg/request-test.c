@@ -13,6 +13,10 @@
 #include "tests/support/must.h"
 
 #define LATE 9U /* a channel that msgd grants */
+#define UUID                                                                                       \
+	{                                                                                          \
+		'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'     \
+	}
 
 static int setup(void **state)
 {
@@ -178,7 +182,7 @@ static void test_connected(void **state)
 		.connected = {.end = PAIR_END,
 			.channel = LATE,
 			.transport = TRANSPORT_GRANT,
-			.peer = {.domid = 3, .domain = "domain"},
+			.peer = {.domid = 3, .uuid = UUID, .domain = "domain"},
 			.name = "name"}};
 	struct msg_peer peer = {.size = sizeof(peer)};
 	struct msg_event event;
@@ -194,11 +198,37 @@ static void test_connected(void **state)
 	assert_int_equal(peer.transport, LIBMSG_TRANSPORT_GRANT);
 	assert_string_equal(peer.domain, "domain");
 	assert_string_equal(peer.name, "name");
+	assert_memory_equal(peer.uuid, "0123456789abcdef", sizeof(peer.uuid));
 	/* POLLOUT says that the connect is done, once. */
 	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
 	assert_ptr_equal(event.sock, sock);
 	assert_int_equal(event.revents, POLLOUT);
 	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
+}
+
+/* The context's demand goes with each connect from then on. */
+static void test_demanded_transport(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	for (int transport = -1; transport <= LIBMSG_TRANSPORT_GRANT + 1; transport++) {
+		bool legal =
+			transport >= LIBMSG_TRANSPORT_ANY && transport <= LIBMSG_TRANSPORT_GRANT;
+		int expected = legal ? transport : LIBMSG_TRANSPORT_GRANT;
+		struct control_message message;
+		struct msg_sock *sock;
+
+		if (transport < 0)
+			side->ctx->transport = TRANSPORT_GRANT;
+		errno = 0;
+		assert_int_equal(msg_ctx_set_transport(side->ctx, transport), legal ? 0 : -1);
+		assert_int_equal(errno, legal ? 0 : EINVAL);
+		sock = connecting(side);
+		message = next(side);
+		assert_int_equal(message.connect.transport, expected);
+		assert_int_equal(msg_close(sock), 0);
+		assert_int_equal(next(side).type, CONTROL_CANCEL);
+	}
 }
 
 static struct control_message awaited; /* msgd's answer to the request that is under way */
@@ -243,6 +273,54 @@ static void test_blocking_connect(void **state)
 	side->on_sleep = NULL;
 }
 
+/* Whichever allocation fails, the call says so, and nothing of it is left. */
+static void test_no_memory_to_ask(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	pair_events(side->pair);
+	side->on_sleep = answer;
+	side->ctx->driver.spin_us = 0;
+	awaited = status(0, 0, "");
+	for (unsigned n = 1;; n++) {
+		struct msg_sock *sock;
+
+		side->n_sleeps = 0;
+		failing_malloc_set(n);
+		sock = msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, 1, 0);
+		if (!failing_malloc_end()) {
+			assert_non_null(sock);
+			assert_true(n > 4);
+			break;
+		}
+		assert_null(sock);
+		assert_int_equal(errno, ENOMEM);
+		assert_string_equal(msg_reason(), "out of memory");
+		assert_null(side->ctx->socks.listeners);
+		assert_null(side->ctx->control.requests);
+		assert_ptr_equal(TAILQ_LAST(&side->ctx->socks.all, sock_list), side->sock);
+		assert_silent(side);
+	}
+	side->on_sleep = NULL;
+	for (unsigned n = 1;; n++) {
+		struct msg_sock *sock;
+
+		failing_malloc_set(n);
+		sock = msg_connect(side->ctx, "a/b", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0);
+		if (!failing_malloc_end()) {
+			assert_non_null(sock);
+			assert_true(n > 2);
+			assert_true(sock->nonblock);
+			break;
+		}
+		assert_null(sock);
+		assert_int_equal(errno, ENOMEM);
+		assert_string_equal(msg_reason(), "out of memory");
+		assert_null(side->ctx->control.requests);
+		assert_silent(side);
+	}
+}
+
 /* A connect that does not block and fails: POLLOUT once, and the end until the socket is closed. */
 static void test_failed_connect(void **state)
 {
@@ -270,6 +348,9 @@ static void test_connect_in_time(void **state)
 		atomic_store(&side->msgd.me->alive, (uint8_t)there);
 		assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, 0));
 		assert_int_equal(errno, there ? ETIMEDOUT : EHOSTDOWN);
+		assert_string_equal(msg_reason(),
+			there ? "connect to domain/name: nobody was there to take it in time"
+			      : "connect to domain/name: msgd is away");
 		message = next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
 		message.request = next(side).request;
@@ -331,10 +412,12 @@ static void test_connected_to_nothing(void **state)
 			.connected = {.end = PAIR_END, .channel = i ? LATE : PAIR_CHANNEL}};
 
 		if (i)
-			link_end(side->link, LINK_PEER_GONE, "test");
+			link_end(side->link, LINK_PEER_GONE, "it has ended");
 		control_handle(&side->ctx->control, &connected);
 		assert_int_equal(sock->state, SOCK_FAILED);
 		assert_int_equal(sock->error, ECONNRESET);
+		assert_string_equal(
+			sock->reason, i ? "it has ended" : "the other process went away");
 		assert_null(sock->channel);
 		assert_int_equal(msg_close(sock), 0);
 	}
@@ -410,6 +493,13 @@ static void test_abandoned_listen(void **state)
 	assert_silent(side);
 }
 
+static char logged[256];
+
+static void keep_line(void *arg, int priority, const char *line)
+{
+	(void)snprintf(logged, sizeof(logged), "%s", line);
+}
+
 /* A LISTEN without an answer is sent again as a request; its name is not announced as well. */
 static void test_pending_listen_is_no_announcement(void **state)
 {
@@ -418,6 +508,8 @@ static void test_pending_listen_is_no_announcement(void **state)
 	struct control_message message;
 	uint32_t id = listener->request->id;
 
+	logged[0] = '\0';
+	msg_ctx_set_log(side->ctx, keep_line, NULL);
 	next_msgd(side);
 	message = next(side);
 	assert_int_equal(message.type, CONTROL_LISTEN);
@@ -427,15 +519,9 @@ static void test_pending_listen_is_no_announcement(void **state)
 	pair_say(side, &message);
 	assert_int_equal(listener->state, SOCK_FAILED);
 	assert_int_equal(listener->error, EADDRINUSE);
+	assert_string_equal(logged, ""); /* it was not lost: it never was there */
 	assert_int_equal(msg_close(listener), 0);
 	assert_silent(side); /* it has no name to give back */
-}
-
-static char logged[256];
-
-static void keep_line(void *arg, int priority, const char *line)
-{
-	(void)snprintf(logged, sizeof(logged), "%s", line);
 }
 
 /* The announcement of a name is answered, and the answer may be no. */
@@ -597,6 +683,49 @@ static void test_channel_gone(void **state)
 	assert_int_equal(other->channel->error, 0);
 }
 
+/* The peer has closed, and there is no room yet to answer: the channel ends by itself. */
+static void test_channel_gone_before_its_answer(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct control_message gone = {.type = CONTROL_CHANNEL_GONE,
+		.channel_gone = {.end = PAIR_END, .channel = PAIR_CHANNEL}};
+	char byte;
+
+	while (transport_put_bare(side->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	pair_inject_frame(
+		side->pair, 1, &(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CLOSE});
+	pair_take(side);
+	pair_say(side, &gone);
+	assert_ptr_equal(side->channel->set, &side->link->channels);
+	assert_false(side->channel->tx_closed);
+	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), 0);
+	/* One that was closed here is not waited for. */
+	assert_int_equal(msg_close(side->sock), 0);
+	pair_say(side, &gone);
+	assert_null(channel_find(&side->link->channels, PAIR_CHANNEL));
+}
+
+/* There is no memory for a channel that a listener's peer has already: their link ends. */
+static void test_no_memory_to_be_called(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *listener = listening(side, true);
+	struct control_message channel = {.type = CONTROL_CHANNEL,
+		.channel = {.listener = listener->handle, .end = PAIR_END, .channel = LATE}};
+	struct control_message message;
+
+	failing_malloc_set(1);
+	pair_say(side, &channel);
+	assert_true(failing_malloc_end());
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	assert_int_equal(message.link_failed.error, ENOMEM);
+	assert_string_equal(message.link_failed.reason, "out of memory for a channel");
+	assert_null(msg_accept(listener, 0));
+	assert_int_equal(errno, EAGAIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -623,6 +752,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers_to_nobody, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_links_that_cannot_be, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_channel_gone, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_channel_gone_before_its_answer, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_to_be_called, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_no_memory_to_ask, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_demanded_transport, setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,71 @@ static void test_backlog_of_the_dead(void **state)
 	assert_int_equal(msg_accept(listener, 0)->channel->number, 200);
 }
 
+/* A link of the test's own, with a channel in the listener's backlog. */
+static struct link *link_waiting(struct pair_side *side, struct msg_sock *listener, uint32_t end)
+{
+	struct transport *transport =
+		transport_new(&transport_grant, &side->hv, 9, 0, HV_PAGE_SIZE);
+	struct channel *channel;
+	struct link *link;
+
+	transport->port = transport->event = end;
+	link = link_new(&side->ctx->links, transport, end, 0, 0, LINK_UP);
+	assert_non_null(link);
+	link_set_armed(link, true);
+	channel = channel_new(&link->channels, 1, true);
+	backlog_add(listener, channel);
+	return link;
+}
+
+/* A channel whose link is about to end is one of the dead, though it has its link still. */
+static void test_backlog_of_an_ending_link(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 2);
+	struct control_message message = {.type = CONTROL_CHANNEL,
+		.channel = {.listener = listener->handle, .end = PAIR_END, .channel = 100}};
+	struct link *first = link_waiting(b, listener, 20), *second = link_waiting(b, listener, 21);
+
+	link_end(second, LINK_LEFT, "test");
+	control_handle(&b->ctx->control, &message);
+	assert_int_equal(channel_find(&b->link->channels, 100)->state, CHANNEL_OPEN);
+	assert_int_equal(listener->n_pending, 2);
+	assert_non_null(channel_find(&first->channels, 1)->listener);
+	message.channel.channel = 101;
+	control_handle(&b->ctx->control, &message);
+	assert_int_equal(channel_find(&b->link->channels, 101)->state, CHANNEL_CLOSING);
+	link_end(first, LINK_LEFT, "test");
+	driver_pass(&b->ctx->driver);
+}
+
+/* No more than so many of the oldest are looked at, to find whose channel gives way. */
+static void test_backlog_of_many_dead_domains(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+
+	for (uint32_t n_before = 14; n_before <= 17; n_before++) {
+		struct msg_sock *listener = listener_new(b, (int)n_before + 2);
+		uint32_t first = 1000 * n_before, number = first;
+
+		for (uint32_t i = 0; i < n_before; i++)
+			channel_reset(grant_from(b, listener, (uint16_t)(100 + i), number++),
+				ECONNRESET, "it died");
+		for (int i = 0; i < 2; i++)
+			channel_reset(grant_from(b, listener, 50, number++), ECONNRESET, "it died");
+		(void)grant_from(b, listener, 60, number);
+		assert_int_equal(listener->n_pending, n_before + 2);
+		for (uint32_t i = 0; i < n_before + 2; i++) {
+			struct msg_sock *sock = msg_accept(listener, 0);
+
+			assert_non_null(sock);
+			if (i == 0)
+				assert_int_equal(
+					sock->channel->number, n_before < 16 ? first : first + 1);
+		}
+	}
+}
+
 /* Channels that nobody has accepted are reset with their listener. */
 static void test_close_with_a_backlog(void **state)
 {
@@ -376,14 +441,84 @@ static void test_kinds(void **state)
 	assert_int_equal(errno, ENOTCONN);
 	assert_int_equal(msg_getpeer(listener, &peer), -1);
 	assert_int_equal(errno, ENOTCONN);
-	assert_int_equal(msg_setopt(listener, LIBMSG_RCVBUF, 65536), -1);
-	assert_int_equal(errno, ENOPROTOOPT);
+	for (int option = LIBMSG_RCVTIMEO; option <= LIBMSG_SPIN; option++) {
+		bool connected = option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG;
+
+		errno = 0;
+		value = option == LIBMSG_SNDBUF ? 65536 : 1;
+		assert_int_equal(msg_setopt(listener, option, value), connected ? -1 : 0);
+		assert_int_equal(errno, connected ? ENOPROTOOPT : 0);
+	}
 	assert_int_equal(msg_getopt(listener, LIBMSG_TRANSPORT, &value), -1);
 	assert_int_equal(errno, ENOTCONN);
 	assert_null(msg_accept(b->sock, 0));
 	assert_int_equal(errno, EINVAL);
 	assert_int_equal(msg_shutdown(b->sock, 77), -1);
 	assert_int_equal(errno, EINVAL);
+}
+
+static void test_defaults(void **state)
+{
+	static const struct {
+		int option;
+		int64_t value;
+	} defaults[] = {
+		{LIBMSG_RCVTIMEO, -1},
+		{LIBMSG_SNDTIMEO, -1},
+		{LIBMSG_LINGER, 1000},
+		{LIBMSG_RCVBUF, 1 << 20},
+		{LIBMSG_SNDBUF, 1 << 20},
+		{LIBMSG_MAXMSG, 1 << 20},
+		{LIBMSG_NONBLOCK_OPT, 0},
+		{LIBMSG_CORK, 0},
+		{LIBMSG_SPIN, -1},
+		{LIBMSG_ERROR, 0},
+	};
+	struct msg_sock *sock =
+		sock_new(&pair_side_of(state, B)->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+		int64_t value = 4711;
+
+		assert_int_equal(msg_getopt(sock, defaults[i].option, &value), 0);
+		assert_true(value == defaults[i].value);
+	}
+}
+
+/* A shorter receive buffer bounds the messages that are asked for, and a longer one does not. */
+static void test_receive_buffer(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	static const struct {
+		int option;
+		uint32_t value, maxmsg, rx_max;
+	} steps[] = {
+		{LIBMSG_RCVBUF, 65536, 65536, 65536},
+		{LIBMSG_MAXMSG, 30000, 30000, 65536},
+		{LIBMSG_RCVBUF, 80000, 30000, 80000},
+		{LIBMSG_RCVBUF, 20000, 20000, 20000},
+		{LIBMSG_RCVBUF, MESSAGE_MAX, 30000, CREDIT_MAX},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int64_t value;
+
+		assert_int_equal(msg_setopt(b->sock, steps[i].option, steps[i].value), 0);
+		assert_int_equal(b->channel->maxmsg, steps[i].maxmsg);
+		assert_int_equal(b->channel->rx_max, steps[i].rx_max);
+		assert_int_equal(msg_getopt(b->sock, LIBMSG_MAXMSG, &value), 0);
+		assert_int_equal(value, steps[i].maxmsg);
+	}
+	assert_int_equal(msg_setopt(b->sock, LIBMSG_RCVBUF, 20000), 0);
+	assert_int_equal(msg_setopt(b->sock, LIBMSG_MAXMSG, 20001), -1);
+	assert_int_equal(errno, EINVAL);
+	/* The peer need not be told what it was told before. */
+	driver_pass(&b->ctx->driver);
+	assert_int_equal(msg_setopt(b->sock, LIBMSG_RCVBUF, 25000), 0);
+	assert_int_equal(msg_setopt(b->sock, LIBMSG_MAXMSG, 25000), 0);
+	driver_pass(&b->ctx->driver);
+	assert_int_equal(msg_setopt(b->sock, LIBMSG_RCVBUF, 25001), 0);
+	assert_false(b->channel->limit_due);
 }
 
 /* Each option reads as it was set; what is out of range changes nothing. */
@@ -431,6 +566,12 @@ static void test_options(void **state)
 	}
 	assert_int_equal(msg_setopt(b->sock, 4711, 1), -1);
 	assert_int_equal(errno, EINVAL);
+	for (int i = 0; i < 3; i++) {
+		static const int unknown[] = {-1, 0, LIBMSG_TYPE + 1};
+
+		assert_int_equal(msg_getopt(b->sock, unknown[i], &value), -1);
+		assert_int_equal(errno, EINVAL);
+	}
 	assert_int_equal(msg_getopt(b->sock, 4711, &value), -1);
 	assert_int_equal(errno, EINVAL);
 }
@@ -472,6 +613,10 @@ static void test_peer_of_an_earlier_version(void **state)
 	peer.size = 3;
 	assert_int_equal(msg_getpeer(b->sock, &peer), -1);
 	assert_int_equal(errno, EINVAL);
+	memset(&peer, 0xee, sizeof(peer));
+	peer.size = sizeof(uint32_t); /* of no use, but legal */
+	assert_int_equal(msg_getpeer(b->sock, &peer), 0);
+	assert_int_equal(*((uint8_t *)&peer + sizeof(uint32_t)), 0xee);
 }
 
 int main(void)
@@ -487,6 +632,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_backlog_of_the_dead, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
+			test_backlog_of_an_ending_link, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_backlog_of_many_dead_domains, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
 			test_close_with_a_backlog, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_accept_after_the_end, pair_setup, pair_teardown),
@@ -494,6 +643,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_error_option, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_flags, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_kinds, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_defaults, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_receive_buffer, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_options, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_cork, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
