@@ -97,6 +97,7 @@ static int fake_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 
 static int fake_close(struct hv *hv, uint32_t port)
 {
+	errno = E2BIG;	    /* as a call that succeeds may */
 	if (port != PORT) { /* a link's, which the test has made up */
 		fake.n_links_closed++;
 		return 0;
@@ -517,6 +518,15 @@ static void test_welcome(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
 	while (hear(&message))
 		;
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
+/* All that lies in the ring is read in one turn, whatever comes before WELCOME. */
+static void test_welcome_behind_another_word(void **state)
+{
+	msgd_comes();
+	control_ring_send(&msgd, &(struct control_message){.type = CONTROL_STATUS, .request = 1});
 	welcome();
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
 }
@@ -1238,6 +1248,11 @@ static void test_dropped_without_pages(void **state)
 		logged, "cannot publish this process to msgd again: No space left on device");
 	assert_string_equal(ctx.control.key, "");
 	for (int i = 0; i < 50; i++) {
+		if (i == 10) {
+			fake.share_error = 0;
+			fake.publish_error = -EDQUOT;
+		}
+		assert_string_equal(ctx.control.key, "");
 		assert_int_equal(fake.n_shared, 0);
 		assert_false(fake.port);
 		assert_in_range(
@@ -1245,7 +1260,7 @@ static void test_dropped_without_pages(void **state)
 		tick(10000000000);
 		assert_int_equal(ctx.control.state, CONTROL_WAITING);
 	}
-	fake.share_error = 0;
+	fake.publish_error = 0;
 	tick(10000000000);
 	msgd_finds();
 }
@@ -1566,6 +1581,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hello_once_an_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_hello_to_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_welcome, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_welcome_behind_another_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hello_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_announcements, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_outbox, setup_attached, teardown),

@@ -193,6 +193,7 @@ static void test_connected(void **state)
 	assert_int_equal(sock->state, SOCK_OPEN);
 	assert_null(sock->request);
 	assert_int_equal(sock->channel->number, LATE);
+	assert_true(sock->channel->tx_open);
 	assert_int_equal(msg_getpeer(sock, &peer), 0);
 	assert_int_equal(peer.domid, 3);
 	assert_int_equal(peer.transport, LIBMSG_TRANSPORT_GRANT);

@@ -24,7 +24,10 @@ static struct msg_sock *listener_new(struct pair_side *side, int backlog)
 static struct channel *grant(struct pair_side *side, uint32_t handle, uint32_t number)
 {
 	struct control_message message = {.type = CONTROL_CHANNEL,
-		.channel = {.listener = handle, .end = PAIR_END, .channel = number}};
+		.channel = {.listener = handle,
+			.end = PAIR_END,
+			.channel = number,
+			.peer = {.domid = 4}}};
 
 	strcpy(message.channel.name, "name");
 	pair_say(side, &message);
@@ -151,6 +154,9 @@ static void test_backlog(void **state)
 		struct channel *channel = grant(b, listener->handle, number);
 
 		assert_int_equal(channel->listener_handle, listener->handle);
+		assert_string_equal(channel->name, "name");
+		assert_false(channel->tx_open); /* until it hears the caller */
+		assert_int_equal(channel->peer.domid, 4);
 		assert_int_equal(channel->state, number < 102 ? CHANNEL_OPEN : CHANNEL_CLOSING);
 		assert_ptr_equal(channel->listener, number < 102 ? listener : NULL);
 		assert_int_equal(channel->close_reason, number < 102 ? 0 : CLOSE_RESET);
@@ -307,6 +313,31 @@ static void test_accept_after_the_end(void **state)
 	assert_int_equal(msg_recv(sock, bytes, sizeof(bytes), 0), 3);
 	assert_int_equal(msg_recv(sock, bytes, sizeof(bytes), 0), -1);
 	assert_string_equal(msg_reason(), "the reason");
+}
+
+/* An application that detaches leaves by what it has read: frames in the ring are unread, too. */
+static void test_detach(void **state)
+{
+	for (int unread = 0; unread < 2; unread++) {
+		struct pair *pair = pair_new(4);
+		struct pair_side *a = &pair->sides[A], *b = &pair->sides[B];
+		char byte;
+
+		pair_take(b);
+		pair_take(a);
+		if (unread)
+			assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
+		assert_int_equal(msg_send(b->sock, "last", 4, MSG_MORE), 4);
+		ctx_clear(b->ctx);
+		assert_null(b->ctx->links.by_end);
+		assert_true(TAILQ_EMPTY(&b->ctx->socks.all));
+		pair_take(a);
+		assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_TRUNC), 4);
+		assert_int_equal(msg_recv(a->sock, &byte, 1, 0), unread ? -1 : 0);
+		if (unread)
+			assert_int_equal(errno, ECONNRESET);
+		pair_free(pair);
+	}
 }
 
 /* ---- the ready list --------------------------------------------------------------- */
@@ -639,6 +670,7 @@ int main(void)
 			test_close_with_a_backlog, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_accept_after_the_end, pair_setup, pair_teardown),
+		cmocka_unit_test(test_detach),
 		cmocka_unit_test_setup_teardown(test_ready_list, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_error_option, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_flags, pair_setup, pair_teardown),

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The driver's parts, one by one and without another thread: events by the batch, whether and how
+ * long it spins, the timer of the descriptor for event loops.
+ */
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "tests/support/cmocka-all.h"
+#include "tests/support/link-pair.h"
+#include "tests/support/must.h"
+
+#define A 0 /* is driven */
+#define B 1
+
+static struct hv_ops ops; /* A's, of which a test replaces some */
+
+static int setup(void **state)
+{
+	(void)pair_setup(state);
+	pair_events(*state);
+	ops = *pair_side_of(state, A)->hv.ops;
+	pair_side_of(state, A)->hv.ops = &ops;
+	return 0;
+}
+
+static struct driver *driver_of(void **state)
+{
+	return &pair_side_of(state, A)->ctx->driver;
+}
+
+static void drive(void **state)
+{
+	driver_drive(driver_of(state), &(struct focus){0});
+}
+
+/* ---- events ----------------------------------------------------------------------------- */
+
+static struct {
+	unsigned n_polls, n_unmasked, endless;
+	struct hv_event next; /* once */
+	int error;
+	unsigned n_store;
+} events;
+
+static int poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
+{
+	events.n_polls++;
+	if (events.error)
+		return events.error;
+	if (events.n_polls <= events.endless) {
+		for (size_t i = 0; i < n; i++)
+			ret_events[i] = (struct hv_event){.type = HV_EVENT_PORT, .port = 99};
+		return (int)n;
+	}
+	*ret_events = events.next;
+	events.next = (struct hv_event){0};
+	return ret_events->type != 0;
+}
+
+static int unmask(struct hv *hv, const uint32_t *ports, size_t n)
+{
+	must(n > 0);
+	events.n_unmasked += (unsigned)n;
+	return 0;
+}
+
+static int store_next(struct hv *hv, struct hv_record *ret_record)
+{
+	events.n_store++;
+	return 0;
+}
+
+static void take_events(unsigned endless)
+{
+	memset(&events, 0, sizeof(events));
+	events.endless = endless;
+	ops.poll_events = poll_events;
+	ops.evtchn_unmask = unmask;
+	ops.store_next = store_next;
+}
+
+/* As many as come are taken, up to a bound: peers can send them as fast as they are taken. */
+static void test_events_without_end(void **state)
+{
+	static const unsigned cases[][2] = {{0, 1}, {1, 2}, {7, 8}, {8, 8}, {1000, 8}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		take_events(cases[i][0]);
+		drive(state);
+		assert_int_equal(events.n_polls, cases[i][1]);
+		assert_int_equal(events.n_unmasked, 64 * min_u32(cases[i][0], 8));
+	}
+}
+
+/* An event makes the driver look at its own link, and at no other. */
+static void test_event_of_a_link(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct hv_event found[] = {{.type = HV_EVENT_PORT, .port = PAIR_PORT_LINK},
+		{.type = HV_EVENT_PORT, .port = 99},
+		{.type = HV_EVENT_RING, .ring = (struct hv_ring *)(uintptr_t)PAIR_PORT_LINK},
+		{.type = HV_EVENT_RING, .ring = (struct hv_ring *)(uintptr_t)99},
+		{.type = HV_EVENT_STORE}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(found); i++) {
+		assert_false(driver_arm(&a->ctx->driver));
+		assert_true(a->link->armed);
+		take_events(0);
+		events.next = found[i];
+		a->ctx->control.watching = true;
+		drive(state);
+		assert_int_equal(a->link->armed, i != 0 && i != 2);
+		assert_int_equal(events.n_unmasked, i < 2);
+		assert_int_equal(events.n_store, i == 4);
+	}
+}
+
+/* The control link's event: what msgd wrote is taken in, and the next event is asked for. */
+static void test_event_of_msgd(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct control_message up = {.type = CONTROL_STATUS, .request = 4711};
+
+	a->ctx->control.armed = true;
+	take_events(0);
+	events.next = (struct hv_event){.type = HV_EVENT_PORT, .port = PAIR_PORT_CONTROL};
+	pair_write(a, &up);
+	drive(state);
+	assert_false(a->ctx->control.armed);
+	assert_int_equal(atomic_load(&a->ctx->control.ring.me->consumed),
+		atomic_load(&a->msgd.me->produced));
+	assert_false(driver_arm(&a->ctx->driver));
+	assert_true(a->ctx->control.armed);
+}
+
+/* The emulator has ended: so have all links, and msgd. */
+static void test_no_hypervisor_any_more(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	char byte;
+
+	take_events(0);
+	events.error = -EINTR; /* none of that */
+	drive(state);
+	assert_int_equal(a->link->state, LINK_UP);
+	events.error = -ENODEV;
+	drive(state);
+	assert_null(a->ctx->links.by_end);
+	assert_int_equal(a->ctx->control.state, CONTROL_BROKEN);
+	assert_int_equal(a->ctx->control.error, ENODEV);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "the hypervisor is gone");
+}
+
+/* ---- whether to spin -------------------------------------------------------------------- */
+
+static int own_cpu;
+
+static int cpu_of(struct hv *hv)
+{
+	return own_cpu;
+}
+
+static uint16_t domid_of(struct hv *hv)
+{
+	return 5;
+}
+
+/* On a CPU that the peer may need, nobody spins. */
+static void test_spins_beside_the_peer(void **state)
+{
+	static const struct {
+		int n_cpus, cpu;
+		uint32_t peer_cpu; /* + 1; 0: not known */
+		uint16_t peer_domid;
+		bool may;
+	} cases[] = {
+		/* Physical CPUs are known: it must be another one than the peer's. */
+		{2, 3, 4, 7, false},
+		{2, 3, 3, 7, true},
+		{2, 3, 5, 7, true},
+		{2, 3, 0, 7, true},
+		{2, 0, 1, 7, false},
+		{2, 0, 0, 7, true},
+		{1, 3, 5, 7, false},
+		{1, 0, 5, 7, false},
+		/* They are not: a peer in this domain may need its only CPU. */
+		{2, -1, 0, 5, true},
+		{2, -1, 0, 7, true},
+		{1, -1, 0, 5, false},
+		{1, -1, 0, 7, true},
+	};
+	struct pair_side *a = pair_side_of(state, A);
+	struct focus focus = {.link = a->link};
+
+	ops.cpu = cpu_of;
+	ops.domid = domid_of;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		own_cpu = cases[i].cpu;
+		a->ctx->driver.n_cpus = cases[i].n_cpus;
+		a->link->transport->peer_domid = cases[i].peer_domid;
+		atomic_store(&a->pair->page->end[A].cpu, 99);
+		atomic_store(&a->pair->page->end[B].cpu, cases[i].peer_cpu);
+		assert_int_equal(driver_may_spin(&a->ctx->driver, &focus), cases[i].may);
+		/* The peer is told this one's CPU. */
+		assert_int_equal(atomic_load(&a->pair->page->end[A].cpu), cases[i].cpu + 1);
+	}
+	a->link->transport->peer_domid = 0;
+}
+
+/* A spin lasts as long as recent sleeps did, on average, and has a bound. */
+static void test_spins_as_long_as_sleeps(void **state)
+{
+	struct driver *driver = driver_of(state);
+
+	driver->spin_ns = 0;
+	driver_slept(driver, 80000);
+	assert_int_equal(driver->spin_ns, 10000);
+	driver_slept(driver, 500000);
+	assert_int_equal(driver->spin_ns, (7 * 10000 + 500000) / 8);
+	driver->spin_ns = 0;
+	driver_slept(driver, UINT64_MAX);
+	assert_int_equal(driver->spin_ns, 500000 / 8);
+}
+
+/* Each look at the clock moves it by step ns. The time that the spin took, by that clock. */
+static uint64_t spin_for(void **state, const struct focus *focus, uint64_t deadline_ns)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	a->clock_ns = 1000000;
+	a->clock_step_ns = 100;
+	assert_false(driver_spin(&a->ctx->driver, focus, a->clock_ns, deadline_ns));
+	assert_false(a->ctx->driver.spinning);
+	a->clock_step_ns = 0;
+	return a->clock_ns - 1000000;
+}
+
+static void test_length_of_a_spin(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link};
+
+	driver->spin_us = 3;
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 3000);
+	assert_int_equal(spin_for(state, &focus, 1002000), 2000);
+	driver->spin_us = -1;
+	driver->spin_ns = 5000;
+	driver->spin_score = 0;
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 5000);
+	assert_int_equal(driver->spin_score, -1);
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 0);
+	driver->spin_score = 0;
+	driver->spin_ns = 0; /* no sleep so far */
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 0);
+	assert_int_equal(driver->spin_score, 0);
+}
+
+/* Spins that pay off count up to a bound. */
+static void test_score(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link};
+
+	driver->spin_us = 1000;
+	driver->spin_score = 0;
+	assert_int_equal(msg_send(pair_side_of(state, B)->sock, "x", 1, 0), 1);
+	for (int i = 1; i <= 20; i++) {
+		assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+		assert_int_equal(driver->spin_score, i < 8 ? i : 8);
+	}
+}
+
+static unsigned n_clock_reads;
+static struct pair_side *speaker;
+
+/* The frame comes while this thread does not run: the clock is past the spin's end by then. */
+static uint64_t speak_late(struct hv *hv)
+{
+	if (n_clock_reads++ == 0) {
+		must(msg_send(speaker->sock, "x", 1, 0) == 1);
+		return 0;
+	}
+	return UINT64_C(1) << 60;
+}
+
+/* A frame that came later than the spin may last was not found by spinning. */
+static void test_found_too_late(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link};
+
+	speaker = pair_side_of(state, B);
+	n_clock_reads = 0;
+	ops.now_ns = speak_late;
+	driver->spin_us = 1;
+	driver->spin_score = 0;
+	assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_int_equal(n_clock_reads, 2);
+	assert_int_equal(driver->spin_score, -1);
+	/* It counts if it is there at the first look, whatever time that took. */
+	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_int_equal(n_clock_reads, 2);
+	assert_int_equal(driver->spin_score, 0);
+}
+
+static const _Atomic uint32_t *no_word(struct transport *transport, uint32_t *ret_seen)
+{
+	return NULL;
+}
+
+/* Room is spun for where memory tells of it; it may be there by then. */
+static void test_spins_for_room(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct transport_ops without = transport_grant;
+	struct focus focus = {.link = a->link, .want = 64};
+	struct transport *in = pair_side_of(state, B)->link->transport;
+
+	driver->spin_us = 3;
+	driver->spin_score = 0;
+	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	assert_int_equal(driver->spin_score, 0); /* it did not spin */
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 3000);
+	assert_int_equal(driver->spin_score, -1);
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	transport_give_back(in, true);
+	focus.want = (uint32_t)a->link->transport->ops->room(a->link->transport, UINT32_MAX);
+	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+	focus.want++;
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 3000);
+	without.watch_room = no_word;
+	a->link->transport->ops = &without;
+	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 0);
+	a->link->transport->ops = &transport_grant;
+}
+
+/* ---- the descriptor for event loops ----------------------------------------------------- */
+
+static uint64_t timer_left_ns(const struct driver *driver)
+{
+	struct itimerspec spec;
+
+	assert_int_equal(timerfd_gettime(driver->timer_fd, &spec), 0);
+	assert_int_equal(spec.it_interval.tv_sec | spec.it_interval.tv_nsec, 0);
+	return (uint64_t)spec.it_value.tv_sec * 1000000000U + (uint64_t)spec.it_value.tv_nsec;
+}
+
+static void retry_at(void **state, uint64_t when_ns)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	a->link->transport->retry_ns = when_ns;
+	link_check(a->link, -EAGAIN);
+	driver_unlock(&a->ctx->driver);
+}
+
+/* A refused link's time is the timer's. The machine may be slow: hours are looked at. */
+static void test_timer(void **state)
+{
+	const uint64_t hours_ns = UINT64_C(10001700000000);
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	assert_int_equal(timer_left_ns(driver), 0);
+	retry_at(state, ops.now_ns(&a->hv) + hours_ns);
+	assert_in_range(timer_left_ns(driver), hours_ns - 1000000000000, hours_ns);
+	/* It is tried again: nothing more to wait for. */
+	a->link->transport->retry_ns = 1;
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(timer_left_ns(driver), 0);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	/* Long ago: it strikes at once. */
+	retry_at(state, 1);
+	assert_int_equal(poll(&fd, 1, 60000), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+}
+
+static unsigned n_settings;
+
+static uint64_t count_reads(struct hv *hv)
+{
+	n_settings++;
+	return 1000;
+}
+
+/* It is set where the time has changed, and only there. */
+static void test_timer_is_set_once(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	(void)msg_ctx_fd(a->ctx);
+	ops.now_ns = count_reads;
+	retry_at(state, UINT64_C(1) << 50);
+	assert_int_equal(n_settings, 1);
+	driver_update_fd(&a->ctx->driver);
+	assert_int_equal(n_settings, 1);
+	a->link->transport->retry_ns = UINT64_C(1) << 51;
+	driver_update_fd(&a->ctx->driver);
+	assert_int_equal(n_settings, 2);
+}
+
+/* Without descriptors there is none, nothing is left, and it may be asked for again. */
+static void test_no_descriptor(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct rlimit limit, few;
+	int next = dup(0);
+
+	assert_true(next >= 0);
+	(void)close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	for (rlim_t n = 0; n < 3; n++) {
+		few.rlim_cur = (rlim_t)next + n;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		errno = 0;
+		assert_int_equal(msg_ctx_fd(a->ctx), -1);
+		assert_int_equal(errno, EMFILE);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		assert_string_equal(
+			msg_reason(), "no descriptor for event loops: Too many open files");
+		assert_int_equal(driver->epoll_fd & driver->ready_fd & driver->timer_fd, -1);
+	}
+	assert_true(msg_ctx_fd(a->ctx) >= 0);
+}
+
+static int no_fd(struct hv *hv)
+{
+	return -1;
+}
+
+/* A hypervisor whose descriptor cannot be waited for. */
+static void test_no_descriptor_of_the_hypervisor(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+
+	ops.fd = no_fd;
+	assert_int_equal(msg_ctx_fd(a->ctx), -1);
+	assert_int_equal(errno, EBADF);
+	assert_int_equal(driver->epoll_fd & driver->ready_fd & driver->timer_fd, -1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pair_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_events_without_end),
+		TEST(test_event_of_a_link),
+		TEST(test_event_of_msgd),
+		TEST(test_no_hypervisor_any_more),
+		TEST(test_spins_beside_the_peer),
+		TEST(test_spins_as_long_as_sleeps),
+		TEST(test_length_of_a_spin),
+		TEST(test_score),
+		TEST(test_found_too_late),
+		TEST(test_spins_for_room),
+		TEST(test_timer),
+		TEST(test_timer_is_set_once),
+		TEST(test_no_descriptor),
+		TEST(test_no_descriptor_of_the_hypervisor),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
