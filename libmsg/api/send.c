@@ -97,7 +97,7 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	least = channel_min_fragment(channel->set, rest->len - rest->done);
 	ret_focus->link = link;
 	if (channel->tx_credit >= least + FRAME_CHARGE)
-		ret_focus->want = least ? least : 1;
+		ret_focus->want = least;
 	return false;
 }
 

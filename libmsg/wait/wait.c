@@ -31,6 +31,7 @@ int driver_init(struct driver *driver, struct control *control, bool one_thread)
 		.links = control->links,
 		.socks = control->socks,
 		.control = control,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.one_thread = one_thread,
 		.spin_us = -1,
 		.n_cpus = get_nprocs(),
@@ -40,7 +41,6 @@ int driver_init(struct driver *driver, struct control *control, bool one_thread)
 	driver->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (driver->kick_fd < 0)
 		return -errno;
-	(void)pthread_mutex_init(&driver->lock, NULL);
 	return 0;
 }
 
@@ -153,7 +153,7 @@ static int sleep_in_poll(struct driver *driver, uint64_t deadline_ns)
 	driver_lock(driver);
 	driver->asleep = false;
 	if (r < 0)
-		return error == EINTR ? -EINTR : -error;
+		return -error;
 	if (fds[1].revents) {
 		eventfd_t count;
 
