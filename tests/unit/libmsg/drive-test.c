@@ -5,6 +5,7 @@
  */
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ static void drive(void **state)
 
 static struct {
 	unsigned n_polls, n_unmasked, endless;
-	struct hv_event next; /* once */
+	struct hv_event next[2]; /* once */
 	int error;
 	unsigned n_store;
 } events;
@@ -56,9 +57,9 @@ static int poll_events(struct hv *hv, struct hv_event *ret_events, size_t n)
 			ret_events[i] = (struct hv_event){.type = HV_EVENT_PORT, .port = 99};
 		return (int)n;
 	}
-	*ret_events = events.next;
-	events.next = (struct hv_event){0};
-	return ret_events->type != 0;
+	memcpy(ret_events, events.next, sizeof(events.next));
+	memset(events.next, 0, sizeof(events.next));
+	return (ret_events[0].type != 0) + (ret_events[1].type != 0);
 }
 
 static int unmask(struct hv *hv, const uint32_t *ports, size_t n)
@@ -110,7 +111,7 @@ static void test_event_of_a_link(void **state)
 		assert_false(driver_arm(&a->ctx->driver));
 		assert_true(a->link->armed);
 		take_events(0);
-		events.next = found[i];
+		events.next[0] = found[i];
 		a->ctx->control.watching = true;
 		drive(state);
 		assert_int_equal(a->link->armed, i != 0 && i != 2);
@@ -127,9 +128,12 @@ static void test_event_of_msgd(void **state)
 
 	a->ctx->control.armed = true;
 	take_events(0);
-	events.next = (struct hv_event){.type = HV_EVENT_PORT, .port = PAIR_PORT_CONTROL};
+	/* Behind another one. */
+	events.next[0] = (struct hv_event){.type = HV_EVENT_PORT, .port = PAIR_PORT_LINK};
+	events.next[1] = (struct hv_event){.type = HV_EVENT_PORT, .port = PAIR_PORT_CONTROL};
 	pair_write(a, &up);
 	drive(state);
+	assert_int_equal(events.n_unmasked, 2);
 	assert_false(a->ctx->control.armed);
 	assert_int_equal(atomic_load(&a->ctx->control.ring.me->consumed),
 		atomic_load(&a->msgd.me->produced));
@@ -288,7 +292,7 @@ static uint64_t speak_late(struct hv *hv)
 		must(msg_send(speaker->sock, "x", 1, 0) == 1);
 		return 0;
 	}
-	return UINT64_C(1) << 60;
+	return 1000; /* the spin's end, sharp */
 }
 
 /* A frame that came later than the spin may last was not found by spinning. */
@@ -344,6 +348,145 @@ static void test_spins_for_room(void **state)
 	without.watch_room = no_word;
 	a->link->transport->ops = &without;
 	assert_int_equal(spin_for(state, &focus, DEADLINE_NEVER), 0);
+	a->link->transport->ops = &transport_grant;
+}
+
+/* ---- waiting ---------------------------------------------------------------------------- */
+
+struct waiting {
+	unsigned n_looks, over_at;
+	struct focus focus;
+};
+
+static bool is_over(void *arg, struct focus *ret_focus)
+{
+	struct waiting *waiting = arg;
+
+	must(++waiting->n_looks < 1000);
+	*ret_focus = waiting->focus;
+	return waiting->n_looks >= waiting->over_at;
+}
+
+/* A wait that may not block looks again after it has done what waits. */
+static void test_wait_now(void **state)
+{
+	struct driver *driver = driver_of(state);
+
+	for (unsigned over_at = 1; over_at <= 3; over_at++) {
+		struct waiting waiting = {.over_at = over_at};
+
+		take_events(0);
+		assert_int_equal(driver_wait(driver, is_over, &waiting, DEADLINE_NOW),
+			over_at <= 2 ? 0 : -ETIMEDOUT);
+		assert_int_equal(waiting.n_looks, min_u32(over_at, 2));
+		assert_int_equal(events.n_polls, over_at > 1);
+	}
+}
+
+static uint64_t clock_ns, clock_step_ns;
+
+static uint64_t clock_now(struct hv *hv)
+{
+	return clock_ns;
+}
+
+static void move_clock(struct pair_side *side)
+{
+	clock_ns += clock_step_ns;
+}
+
+/* The limit is over when it is reached, however often the thread wakes before. */
+static void test_wait_until(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	eventfd_t count;
+
+	/* The descriptor tells of something, so that no sleep lasts. */
+	assert_int_equal(eventfd_write(a->event_fd, 1), 0);
+	take_events(0);
+	ops.now_ns = clock_now;
+	a->on_sleep = move_clock;
+	for (unsigned n = 1; n <= 4; n++) {
+		struct waiting waiting = {.over_at = UINT32_MAX};
+		uint64_t deadline_ns = UINT64_C(1700000000);
+
+		a->n_sleeps = 0;
+		clock_ns = 0;
+		clock_step_ns = deadline_ns / n;
+		assert_int_equal(driver_wait(driver, is_over, &waiting, deadline_ns), -ETIMEDOUT);
+		assert_int_equal(a->n_sleeps, n + (deadline_ns % n != 0));
+		/* It is over in time's last moment: that counts. */
+		waiting = (struct waiting){.over_at = n + 2 + (deadline_ns % n != 0)};
+		clock_ns = 0;
+		assert_int_equal(driver_wait(driver, is_over, &waiting, deadline_ns), 0);
+	}
+	a->on_sleep = NULL;
+	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
+}
+
+/* Room that is there when the event for it is asked for: no sleep, whoever drives. */
+static void test_wait_for_room_that_is_there(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+
+	driver->spin_us = 0;
+	for (int driving = 0; driving < 2; driving++) {
+		struct waiting waiting = {.over_at = 6, .focus = {.link = a->link, .want = 1}};
+
+		doorbell_disarm(&a->pair->page->end[A].want_space);
+		driver->driving = driving;
+		assert_int_equal(driver_wait(driver, is_over, &waiting, DEADLINE_NEVER), 0);
+		assert_int_equal(atomic_load(&a->pair->page->end[A].want_space), 1);
+		assert_int_equal(a->n_sleeps, 0);
+	}
+	driver->driving = false;
+}
+
+static unsigned n_watched;
+
+/* The peer writes just when this thread begins to spin. */
+static const _Atomic uint32_t *speak_meanwhile(struct transport *transport, uint32_t *ret_seen)
+{
+	const _Atomic uint32_t *word = transport_grant.watch(transport, ret_seen);
+
+	n_watched++;
+	pair_inject_frame(speaker->pair, B,
+		&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = 1});
+	return word;
+}
+
+/* A thread that finds what it spins for looks at all events once in a millisecond. */
+static void test_looks_at_all_now_and_then(void **state)
+{
+	static const uint64_t since_ns[] = {0, 999999, 1000000, 5000000};
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct transport_ops watched = transport_grant;
+
+	watched.watch = speak_meanwhile;
+	a->link->transport->ops = &watched;
+	speaker = a;
+	ops.now_ns = clock_now;
+	driver->spin_us = 1000;
+	driver->n_cpus = 2;
+	clock_ns = 9000000;
+	for (size_t i = 0; i < ARRAY_SIZE(since_ns); i++) {
+		struct waiting waiting = {.over_at = 4, .focus.link = a->link};
+		uint32_t credit = a->channel->tx_credit;
+		bool all = since_ns[i] >= 1000000;
+
+		n_watched = 0;
+		driver->looked_ns = clock_ns - since_ns[i];
+		take_events(0);
+		assert_int_equal(driver_wait(driver, is_over, &waiting, DEADLINE_NEVER), 0);
+		assert_int_equal(n_watched, 1);
+		assert_int_equal(a->n_sleeps, 0);
+		assert_int_equal(events.n_polls, all);
+		assert_int_equal(driver->looked_ns, clock_ns - (all ? 0 : since_ns[i]));
+		assert_int_equal(a->channel->tx_credit, credit + 1);
+	}
 	a->link->transport->ops = &transport_grant;
 }
 
@@ -417,6 +560,50 @@ static void test_timer_is_set_once(void **state)
 	assert_int_equal(n_settings, 2);
 }
 
+/* An application may have closed its standard input: 0 is a descriptor as any other. */
+static void test_descriptor_0(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	struct pollfd fd = {.fd = 0, .events = POLLIN};
+	int kept = dup(0);
+	struct msg_event event;
+	char byte;
+
+	assert_true(kept > 0);
+	(void)close(0);
+	assert_int_equal(msg_ctx_fd(a->ctx), 0);
+	assert_int_equal(msg_ctx_fd(a->ctx), 0);
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	assert_true(a->link->armed); /* a call without an event loop does not ask for events */
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	assert_int_equal(msg_send(b->sock, "xx", 2, 0), 2);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	driver_lock(&a->ctx->driver);
+	sock_changed(a->sock);
+	driver_unlock(&a->ctx->driver);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	/* A call that blocks asks for events again, when it is done. */
+	assert_int_equal(msg_send(b->sock, "x", 1, 0), 1);
+	a->sock->nonblock = false;
+	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_PEEK), 1);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	a->sock->rcvtimeo_ms = 1;
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_true(a->link->armed);
+	driver_fini(&a->ctx->driver);
+	assert_int_equal(close(0), -1);
+	a->ctx->driver.epoll_fd = a->ctx->driver.kick_fd = -1;
+	assert_int_equal(dup2(kept, 0), 0);
+	(void)close(kept);
+}
+
 /* Without descriptors there is none, nothing is left, and it may be asked for again. */
 static void test_no_descriptor(void **state)
 {
@@ -475,6 +662,11 @@ int main(void)
 		TEST(test_score),
 		TEST(test_found_too_late),
 		TEST(test_spins_for_room),
+		TEST(test_wait_now),
+		TEST(test_wait_until),
+		TEST(test_wait_for_room_that_is_there),
+		TEST(test_looks_at_all_now_and_then),
+		TEST(test_descriptor_0),
 		TEST(test_timer),
 		TEST(test_timer_is_set_once),
 		TEST(test_no_descriptor),

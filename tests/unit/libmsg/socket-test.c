@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Sockets as objects: kinds and states, backlogs, the list of the ready list, options. */
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -453,6 +454,45 @@ static void test_unknown_flags(void **state)
 	}
 }
 
+/* What a struct msghdr may say, and how many bytes and segments it may have. */
+static void test_message_headers(void **state)
+{
+	static struct iovec many[IOV_MAX + 1];
+	struct pair_side *b = pair_side_of(state, B);
+	char byte;
+	struct iovec large[] = {
+		{.iov_base = &byte, .iov_len = 1}, {.iov_base = &byte, .iov_len = SSIZE_MAX - 1}};
+	const struct msghdr wrong[] = {
+		{.msg_name = &byte},
+		{.msg_namelen = 1},
+		{.msg_control = &byte},
+		{.msg_controllen = 1},
+		{.msg_iov = many, .msg_iovlen = IOV_MAX + 1},
+	};
+	struct msghdr message = {.msg_iov = large, .msg_iovlen = 2};
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		message = wrong[i];
+		errno = 0;
+		assert_int_equal(msg_sendmsg(b->sock, &message, 0), -1);
+		assert_int_equal(errno, EINVAL);
+		errno = 0;
+		assert_int_equal(msg_recvmsg(b->sock, &message, 0), -1);
+		assert_int_equal(errno, EINVAL);
+	}
+	message = (struct msghdr){.msg_iov = large, .msg_iovlen = 2};
+	assert_int_equal(msg_recvmsg(b->sock, &message, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	large[0].iov_len++;
+	assert_int_equal(msg_recvmsg(b->sock, &message, 0), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_string_equal(msg_reason(), "more bytes than ssize_t counts");
+	message = (struct msghdr){.msg_iov = many, .msg_iovlen = IOV_MAX};
+	assert_int_equal(msg_sendmsg(pair_side_of(state, A)->sock, &message, 0), 0);
+	assert_int_equal(msg_recvmsg(b->sock, &message, 0), 0);
+	assert_int_equal(message.msg_flags, MSG_EOR);
+}
+
 /* A listener carries no messages, and a channel accepts none. */
 static void test_kinds(void **state)
 {
@@ -675,6 +715,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_error_option, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_flags, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_kinds, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_message_headers, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_defaults, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_receive_buffer, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_options, pair_setup, pair_teardown),
