@@ -9,6 +9,7 @@
 
 #include "tests/support/cmocka-all.h"
 #include "tests/support/link-pair.h"
+#include "tests/support/must.h"
 
 #define A 0
 #define B 1
@@ -137,6 +138,66 @@ static void test_many_links_are_one_domain(void **state)
 	assert_in_range(n, 1, 2);
 	assert_in_range(b->ctx->pool.held, CHANNEL_BUDGET / 2, CHANNEL_BUDGET);
 	end_all(b);
+}
+
+/* The honest peer sends so much while the application holds all that it may. */
+static void inject_past_budget(void **state, uint32_t len)
+{
+	struct pair_side *b = pair_side_of(state, B);
+
+	b->channel->rx_window = CREDIT_INITIAL;
+	pair_inject_frame(*state, A,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = len,
+			.arg = len});
+	pair_take(b);
+}
+
+/* Of several links of the domain that holds most, the one ends that holds most, wherever it is. */
+static void test_largest_link_pays(void **state)
+{
+	static const uint32_t mib[][3] = {{60, 20, 40}, {20, 60, 40}, {20, 40, 60}, {40, 40, 40}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(mib); i++) {
+		struct pair_side *b = pair_side_of(state, B);
+		uint32_t largest = 0;
+
+		channel_charge(link_to(b, 200, HOSTILE_2), 70U << 20);
+		for (uint32_t k = 0; k < 3; k++) {
+			channel_charge(link_to(b, 100 + k, HOSTILE), mib[i][k] << 20);
+			largest = mib[i][k] > mib[i][largest] ? k : largest;
+		}
+		channel_charge(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 1000));
+		inject_past_budget(state, 4096);
+		for (uint32_t k = 0; k < 3; k++)
+			assert_int_equal(link_find(&b->ctx->links, 100 + k) == NULL, k == largest);
+		assert_int_equal(b->link->state, LINK_UP);
+		assert_non_null(link_find(&b->ctx->links, 200));
+		end_all(b);
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
+	}
+}
+
+/* A message with which its own domain would just keep to its share is another domain's to pay. */
+static void test_share_that_is_just_kept(void **state)
+{
+	for (uint32_t over = 0; over < 2; over++) {
+		struct pair_side *b = pair_side_of(state, B);
+		struct channel *channel = link_to(b, 100, HOSTILE);
+		uint32_t held = msg_buf_charge(4096) - over;
+
+		channel_charge(channel, (uint32_t)(ACCOUNT_BUDGET - 1 - channel->account->held));
+		channel_charge(link_to(b, 200, HOSTILE_2), 10000);
+		channel_charge(
+			b->channel, (uint32_t)(ACCOUNT_BUDGET - b->channel->account->held - held));
+		inject_past_budget(state, 4096);
+		assert_int_equal(link_find(&b->ctx->links, 100) == NULL, !over);
+		assert_int_equal(link_find(&b->ctx->links, PAIR_END) == NULL, over);
+		end_all(b);
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
+	}
 }
 
 /* A domain has its share and no more, however much room there is. */
@@ -298,7 +359,11 @@ static void test_closes_are_never_answered(void **state)
 	a->clock_step_ns = 1;
 	other = connect_over(a, PAIR_END, 98);
 	assert_int_equal(other->state, SOCK_OPEN);
-	a->clock_ns += CLOSES_UNANSWERED_NS + 1000;
+	/* The clock moves by one each time that it is read. */
+	a->clock_ns = a->channel->account->unanswered_ns + CLOSES_UNANSWERED_NS - 1;
+	assert_int_equal(msg_close(connect_over(a, PAIR_END, 97)), 0);
+	assert_non_null(link_find(&a->ctx->links, PAIR_END));
+	a->clock_ns = a->channel->account->unanswered_ns + CLOSES_UNANSWERED_NS;
 	sock = connect_over(a, PAIR_END, 99);
 	assert_int_equal(sock->state, SOCK_FAILED);
 	assert_int_equal(sock->error, ECONNRESET);
@@ -357,6 +422,47 @@ static void test_closes_are_summed_by_domain(void **state)
 	forget(a);
 }
 
+static void close_unheard(struct channel *channel, uint32_t n)
+{
+	struct channel_set *set = channel->set;
+
+	for (uint32_t i = 0; i < n; i++) {
+		channel = channel_new(set, 100 + i, false);
+		channel_close(channel, CLOSE_NORMAL);
+		channel_unqueue(channel);
+	}
+}
+
+/* Of several links the one that has the most of them, wherever it is. */
+static void test_most_closes_pay(void **state)
+{
+	static const uint32_t counts[][3] = {{300, 10, 20}, {10, 300, 20}, {10, 20, 300}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		struct pair_side *a = pair_side_of(state, A);
+		struct msg_sock *sock;
+
+		for (uint32_t k = 0; k < 3; k++) {
+			struct channel *channel = link_to(a, 100 + k, 0);
+
+			link_sync(channel_link(channel), 5); /* nothing is taken in from it */
+			close_unheard(channel, CLOSES_UNANSWERED_MAX * counts[i][k] / 300 + 1);
+		}
+		a->clock_step_ns = 1;
+		sock = connect_over(a, PAIR_END, 99);
+		assert_int_equal(sock->state, SOCK_OPEN);
+		for (uint32_t k = 0; k < 3; k++) {
+			const struct link *link = link_find(&a->ctx->links, 100 + k);
+
+			/* Its many channels may take more than one pass. */
+			assert_int_equal(!link || link->state == LINK_ENDING, counts[i][k] == 300);
+		}
+		assert_int_equal(msg_close(sock), 0);
+		end_all(a);
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
+	}
+}
+
 /* A channel that waits in a backlog answers at once, too; msgd keeps its place until it leaves. */
 static void test_backlog_answers(void **state)
 {
@@ -398,6 +504,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_charge_covers_malloc),
 		TEST(test_many_links_are_one_domain),
+		TEST(test_largest_link_pays),
+		TEST(test_share_that_is_just_kept),
 		TEST(test_share),
 		TEST(test_dead_data_counts),
 		TEST(test_idle_channels_of_others),
@@ -405,6 +513,7 @@ int main(void)
 		TEST(test_closes_are_never_answered),
 		TEST(test_closes_are_far_too_many),
 		TEST(test_closes_are_summed_by_domain),
+		TEST(test_most_closes_pay),
 		TEST(test_backlog_answers),
 	};
 
