@@ -81,7 +81,7 @@ int driver_fd(struct driver *driver)
 		return driver->epoll_fd;
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC); /* never read: it is set anew */
 	if (epoll_fd < 0 || ready_fd < 0 || timer_fd < 0)
 		return -errno;
 	r = epoll_add(epoll_fd, ready_fd);
