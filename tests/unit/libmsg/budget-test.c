@@ -258,6 +258,32 @@ static void test_dead_data_counts(void **state)
 	end_all(b);
 }
 
+/* An end that both have closed has no error; once its unread messages are lost, it has one. */
+static void test_dead_data_is_missed(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct channel *dead = link_to(b, 100, HOSTILE);
+	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	char byte;
+
+	sock_set_channel(sock, dead);
+	dead->rx_closed = true;
+	hold(dead, 100);
+	link_end(link_find(&b->ctx->links, 100), LINK_LEFT, "test");
+	driver_pass(&b->ctx->driver);
+	assert_int_equal(msg_recv(sock, &byte, 1, MSG_PEEK), 1);
+	channel_charge(dead, (uint32_t)(ACCOUNT_BUDGET - dead->account->held));
+	channel_charge(link_to(b, 200, HOSTILE_2), 1U << 20);
+	channel_charge(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 1000));
+	inject_past_budget(state, 4096);
+	assert_int_equal(b->link->state, LINK_UP);
+	assert_int_equal(msg_recv(sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_string_equal(msg_reason(), "more unread data than this application holds");
+	assert_int_equal(msg_close(sock), 0);
+	end_all(b);
+}
+
 /* ---- windows ---------------------------------------------------------------------------- */
 
 /* The most that a window grows to, of a reader that keeps up. */
@@ -508,6 +534,7 @@ int main(void)
 		TEST(test_share_that_is_just_kept),
 		TEST(test_share),
 		TEST(test_dead_data_counts),
+		TEST(test_dead_data_is_missed),
 		TEST(test_idle_channels_of_others),
 		TEST(test_closes_are_answered),
 		TEST(test_closes_are_never_answered),

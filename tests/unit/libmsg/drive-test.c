@@ -3,6 +3,7 @@
  * The driver's parts, one by one and without another thread: events by the batch, whether and how
  * long it spins, the timer of the descriptor for event loops.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,6 +32,11 @@ static int setup(void **state)
 static struct driver *driver_of(void **state)
 {
 	return &pair_side_of(state, A)->ctx->driver;
+}
+
+static bool has_lock(struct driver *driver)
+{
+	return pthread_mutex_trylock(&driver->lock) == EBUSY;
 }
 
 static void drive(void **state)
@@ -161,6 +167,28 @@ static void test_no_hypervisor_any_more(void **state)
 	assert_string_equal(msg_reason(), "the hypervisor is gone");
 }
 
+/* Frames for channels that msgd's death left unsaid are skipped, but not for ever. */
+static void test_too_many_are_skipped(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct frame frame = {.channel = 77, .type = FRAME_CREDIT, .arg = 1};
+	char byte;
+
+	a->ctx->control.epoch = a->link->epoch + 1;
+	a->link->n_skipped = LINK_SKIPS_MAX - 1;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(a->link->state, LINK_UP);
+		pair_inject_frame(*state, B, &frame);
+		pair_take(a);
+		assert_int_equal(a->link->state, LINK_SYNCING);
+		link_synced(a->link);
+		pair_take(a);
+	}
+	assert_null(link_find(&a->ctx->links, PAIR_END));
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_string_equal(msg_reason(), "too many frames for channels that are not known");
+}
+
 /* ---- whether to spin -------------------------------------------------------------------- */
 
 static int own_cpu;
@@ -284,10 +312,15 @@ static void test_score(void **state)
 
 static unsigned n_clock_reads;
 static struct pair_side *speaker;
+static struct pair *pair_of_driver;
 
 /* The frame comes while this thread does not run: the clock is past the spin's end by then. */
 static uint64_t speak_late(struct hv *hv)
 {
+	struct driver *driver = &pair_of_driver->sides[A].ctx->driver;
+
+	must(!has_lock(driver)); /* other threads may have it meanwhile */
+	must(pthread_mutex_unlock(&driver->lock) == 0 && driver->spinning);
 	if (n_clock_reads++ == 0) {
 		must(msg_send(speaker->sock, "x", 1, 0) == 1);
 		return 0;
@@ -303,8 +336,11 @@ static void test_found_too_late(void **state)
 	struct focus focus = {.link = a->link};
 
 	speaker = pair_side_of(state, B);
+	pair_of_driver = *state;
 	n_clock_reads = 0;
 	ops.now_ns = speak_late;
+	driver->one_thread = false;
+	driver_lock(driver);
 	driver->spin_us = 1;
 	driver->spin_score = 0;
 	assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
@@ -314,6 +350,9 @@ static void test_found_too_late(void **state)
 	assert_true(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
 	assert_int_equal(n_clock_reads, 2);
 	assert_int_equal(driver->spin_score, 0);
+	assert_true(has_lock(driver));
+	assert_false(driver->spinning);
+	driver_unlock(driver);
 }
 
 static const _Atomic uint32_t *no_word(struct transport *transport, uint32_t *ret_seen)
@@ -356,6 +395,7 @@ static void test_spins_for_room(void **state)
 struct waiting {
 	unsigned n_looks, over_at;
 	struct focus focus;
+	struct driver *locked; /* its lock is this thread's at each look */
 };
 
 static bool is_over(void *arg, struct focus *ret_focus)
@@ -363,6 +403,7 @@ static bool is_over(void *arg, struct focus *ret_focus)
 	struct waiting *waiting = arg;
 
 	must(++waiting->n_looks < 1000);
+	must(!waiting->locked || has_lock(waiting->locked));
 	*ret_focus = waiting->focus;
 	return waiting->n_looks >= waiting->over_at;
 }
@@ -407,8 +448,10 @@ static void test_wait_until(void **state)
 	take_events(0);
 	ops.now_ns = clock_now;
 	a->on_sleep = move_clock;
+	driver->one_thread = false;
+	driver_lock(driver);
 	for (unsigned n = 1; n <= 4; n++) {
-		struct waiting waiting = {.over_at = UINT32_MAX};
+		struct waiting waiting = {.over_at = UINT32_MAX, .locked = driver};
 		uint64_t deadline_ns = UINT64_C(1700000000);
 
 		a->n_sleeps = 0;
@@ -421,6 +464,7 @@ static void test_wait_until(void **state)
 		clock_ns = 0;
 		assert_int_equal(driver_wait(driver, is_over, &waiting, deadline_ns), 0);
 	}
+	driver_unlock(driver);
 	a->on_sleep = NULL;
 	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
 }
@@ -604,6 +648,58 @@ static void test_descriptor_0(void **state)
 	(void)close(kept);
 }
 
+static int never_arms(struct transport *transport, bool held)
+{
+	return 1;
+}
+
+/* A link that cannot be armed, for there is more in it: the next call of the loop goes on. */
+static void test_looks_in_rounds(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct transport_ops busy = transport_grant;
+	struct pollfd fd = {.events = POLLIN};
+	struct msg_event event;
+
+	busy.arm = never_arms;
+	a->link->transport->ops = &busy;
+	take_events(0);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(events.n_polls, 1); /* no event loop: nothing is to be armed */
+	assert_false(driver->unfinished);
+	fd.fd = msg_ctx_fd(a->ctx);
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	take_events(0);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(events.n_polls, 4);
+	assert_true(driver->unfinished);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	a->link->transport->ops = &transport_grant;
+	take_events(0);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+	assert_int_equal(events.n_polls, 1);
+	assert_false(driver->unfinished);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+}
+
+/* No program that the application executes has them, and no read of them may block. */
+static void test_descriptors_flags(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+
+	assert_true(msg_ctx_fd(a->ctx) >= 0);
+	for (int i = 0; i < 4; i++) {
+		const int fds[] = {
+			driver->kick_fd, driver->ready_fd, driver->epoll_fd, driver->timer_fd};
+
+		assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
+		assert_true(i >= 2 || fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+	}
+}
+
 /* Without descriptors there is none, nothing is left, and it may be asked for again. */
 static void test_no_descriptor(void **state)
 {
@@ -667,6 +763,9 @@ int main(void)
 		TEST(test_wait_for_room_that_is_there),
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
+		TEST(test_too_many_are_skipped),
+		TEST(test_looks_in_rounds),
+		TEST(test_descriptors_flags),
 		TEST(test_timer),
 		TEST(test_timer_is_set_once),
 		TEST(test_no_descriptor),

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A send: what it refuses, when it looks for credit first, and how its end is told. */
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
+#include "tests/support/link-pair.h"
+#include "tests/support/must.h"
+
+#define A 0 /* sends */
+#define B 1
+
+static char bytes[128 * 1024];
+
+static void assert_refused(struct msg_sock *sock, size_t len, int error, const char *reason)
+{
+	errno = 0;
+	assert_int_equal(msg_send(sock, bytes, len, 0), -1);
+	assert_int_equal(errno, error);
+	assert_string_equal(msg_reason(), reason);
+}
+
+/* ---- refusals --------------------------------------------------------------------------- */
+
+/* The longest message that this end's option, and the peer's, allow. */
+static void test_longest(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_SNDBUF, 5000), 0);
+	assert_int_equal(msg_send(a->sock, bytes, 5000, 0), 5000);
+	assert_refused(a->sock, 5001, EMSGSIZE, "5001 bytes: LIBMSG_SNDBUF is 5000");
+	a->channel->tx_maxmsg = 100;
+	assert_int_equal(msg_send(a->sock, bytes, 100, 0), 100);
+	assert_refused(a->sock, 101, EMSGSIZE, "101 bytes: the peer takes 100");
+}
+
+static void test_shut_down(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RD), 0);
+	assert_int_equal(msg_send(a->sock, bytes, 1, 0), 1);
+	assert_int_equal(msg_shutdown(a->sock, SHUT_WR), 0);
+	assert_refused(a->sock, 1, EPIPE, "this end was shut down for sending");
+	assert_int_equal(msg_flush(a->sock), 0);
+}
+
+/* A CLOSE that lies in the ring is seen where the send looks there for credit. */
+static void test_closed_meanwhile(void **state)
+{
+	for (uint32_t unread = 0; unread < 2; unread++) {
+		struct pair_side *a = pair_side_of(state, A);
+
+		pair_inject_frame(*state, B,
+			&(struct frame){.channel = PAIR_CHANNEL,
+				.type = FRAME_CLOSE,
+				.arg = unread ? CLOSE_RESET : CLOSE_NORMAL});
+		a->channel->tx_credit = 10;
+		if (unread)
+			assert_refused(a->sock, 1, ECONNRESET,
+				"the peer closed the channel without reading all");
+		else
+			assert_refused(a->sock, 1, EPIPE, "the peer closed the channel");
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
+	}
+}
+
+/* The same where the link ends, since a frame breaks a rule. */
+static void test_ended_meanwhile(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	pair_inject_frame(*state, B, &(struct frame){.channel = PAIR_CHANNEL, .type = 99});
+	a->channel->tx_credit = 10;
+	assert_refused(a->sock, 1, ECONNRESET, "a frame that makes no sense");
+	assert_int_equal(msg_flush(a->sock), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
+/* ---- credit ----------------------------------------------------------------------------- */
+
+/* Sends with so much credit, while one more byte of it lies in the ring. Whether it was taken. */
+static bool looks(void **state, uint32_t credit, int flags)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport *in = a->link->transport;
+	bool looked;
+
+	pair_inject_frame(*state, B,
+		&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = 1});
+	a->channel->tx_credit = credit;
+	assert_int_equal(msg_send(a->sock, bytes, 64, flags), 64);
+	looked = !in->ops->pending(in);
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	return looked;
+}
+
+/* Frames are taken in before a send, where credit would cut the message, and not otherwise. */
+static void test_looks_for_credit(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	uint32_t batch = a->link->transport->ring_len / 2;
+
+	assert_true(looks(state, 64 + FRAME_CHARGE - 1, 0));
+	assert_false(looks(state, 64 + FRAME_CHARGE, 0));
+	/* The first of a batch looks, for the whole of it. */
+	assert_true(looks(state, batch + FRAME_CHARGE - 1, MSG_MORE));
+	assert_false(looks(state, 64 + FRAME_CHARGE, MSG_MORE));
+	assert_true(looks(state, 64 + FRAME_CHARGE - 1, MSG_MORE));
+	assert_int_equal(msg_flush(a->sock), 0);
+	assert_false(looks(state, batch + FRAME_CHARGE, MSG_MORE));
+	assert_false(looks(state, 64 + FRAME_CHARGE, 0));
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 1), 0);
+	assert_true(looks(state, batch + FRAME_CHARGE - 1, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_longest, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_shut_down, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_closed_meanwhile, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_ended_meanwhile, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_looks_for_credit, pair_setup, pair_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
