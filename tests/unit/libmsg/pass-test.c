@@ -3,6 +3,9 @@
  * Frames are taken in until something stops it, and each reason has an outcome of its own. The pass
  * acts on the marks that are left: it ends links, tells msgd and sockets, and frees.
  */
+#include <stdio.h>
+#include <syslog.h>
+
 #include "tests/support/aborts.h"
 #include "tests/support/cmocka-all.h"
 #include "tests/support/failing-malloc.h"
@@ -399,7 +402,26 @@ static void test_end_in_each_state(void **state)
 	}
 }
 
-/* msgd is told of an end that it does not know of, with the error of its cause. */
+static char logged[256];
+static int logged_priority;
+
+static void keep_line(void *arg, int priority, const char *line)
+{
+	assert_string_equal(logged, ""); /* once */
+	(void)snprintf(logged, sizeof(logged), "%s", line);
+	logged_priority = priority;
+}
+
+static void assert_logged(enum link_cause cause)
+{
+	bool violated = cause == LINK_VIOLATED;
+
+	assert_string_equal(logged, violated ? "link 7 to domain 0 is reset: the reason"
+					     : "link 7 to domain 0 ends: the reason");
+	assert_int_equal(logged_priority, violated ? LOG_WARNING : LOG_INFO);
+}
+
+/* msgd is told of an end that it does not know of, with the error of its cause; so is the log. */
 static void test_told_errors(void **state)
 {
 	static const int told[] = {
@@ -415,7 +437,10 @@ static void test_told_errors(void **state)
 		struct pair *pair = pair_new(4);
 		struct control_message message;
 
+		logged[0] = '\0';
+		msg_ctx_set_log(pair->sides[B].ctx, keep_line, NULL);
 		pair_end(&pair->sides[B], (enum link_cause)cause, "the reason");
+		assert_logged((enum link_cause)cause);
 		if (told[cause]) {
 			assert_true(pair_control(&pair->sides[B], &message));
 			assert_int_equal(message.type, CONTROL_LINK_FAILED);

@@ -118,6 +118,107 @@ static void test_looks_for_credit(void **state)
 	assert_true(looks(state, batch + FRAME_CHARGE - 1, 0));
 }
 
+/* ---- the rest of a message -------------------------------------------------------------- */
+
+#define REST 3000U
+
+/* The first fragment takes all the room; the rest has the credit that it needs, but for `lack`. */
+static struct pair_side *with_rest(void **state, uint32_t lack, uint32_t *ret_len)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport *transport = a->link->transport;
+	uint32_t first = (uint32_t)transport->ops->room(transport, UINT32_MAX);
+
+	pair_events(*state);
+	a->ctx->driver.spin_us = 0;
+	a->sock->nonblock = false;
+	a->channel->tx_credit = first + FRAME_CHARGE + REST + FRAME_CHARGE - lack;
+	*ret_len = first + REST;
+	return a;
+}
+
+static void make_room(struct pair_side *side)
+{
+	struct transport *in = side->pair->sides[B].link->transport;
+
+	must(side->n_sleeps == 1);
+	must(atomic_load(&side->pair->page->end[A].want_space) == 1);
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	transport_give_back(in, true);
+}
+
+/* It waits for room, and asks for the event of it. */
+static void test_rest_waits_for_room(void **state)
+{
+	uint32_t len;
+	struct pair_side *a = with_rest(state, 0, &len);
+
+	a->on_sleep = make_room;
+	assert_int_equal(msg_send(a->sock, bytes, len, 0), len);
+	assert_int_equal(a->n_sleeps, 1);
+	assert_true(STAILQ_EMPTY(&a->channel->out));
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
+}
+
+static void give_credit(struct pair_side *side)
+{
+	struct transport *in = side->pair->sides[B].link->transport;
+
+	must(side->n_sleeps <= 2);
+	/* Room is there first, and helps nothing. */
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	transport_give_back(in, true);
+	if (side->n_sleeps == 2)
+		pair_inject_frame(side->pair, B,
+			&(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CREDIT, .arg = 1});
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+/* It waits for credit, of which one byte lacks, whatever room there is. */
+static void test_rest_waits_for_credit(void **state)
+{
+	uint32_t len;
+	struct pair_side *a = with_rest(state, 1, &len);
+
+	a->on_sleep = give_credit;
+	a->clock_step_ns = 1000000;
+	a->sock->sndtimeo_ms = 10000;
+	assert_int_equal(msg_send(a->sock, bytes, len, 0), len);
+	assert_int_equal(a->n_sleeps, 2);
+	assert_true(STAILQ_EMPTY(&a->channel->out));
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
+}
+
+/* Time is over: the rest is kept, for the message was accepted; or there is no memory for it. */
+static void test_rest_is_kept(void **state)
+{
+	for (unsigned n = 0; n < 2; n++) {
+		uint32_t len;
+		struct pair_side *a = with_rest(state, 0, &len);
+
+		failing_malloc_set(n);
+		if (n) {
+			errno = 0;
+			assert_int_equal(msg_send(a->sock, bytes, len, MSG_DONTWAIT), -1);
+			assert_int_equal(errno, ENOMEM);
+			assert_string_equal(msg_reason(),
+				"out of memory in the middle of a message: the channel is lost");
+		} else {
+			assert_int_equal(msg_send(a->sock, bytes, len, MSG_DONTWAIT), len);
+			assert_in_range(STAILQ_FIRST(&a->channel->out)->done, 1, len - 1);
+			assert_int_equal(msg_send(a->sock, bytes, 1, MSG_DONTWAIT), -1);
+			assert_string_equal(msg_reason(), "no room at the receiver");
+		}
+		assert_int_equal(failing_malloc_end(), n != 0);
+		a->sock->nonblock = true;
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +227,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closed_meanwhile, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ended_meanwhile, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_looks_for_credit, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rest_waits_for_room, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rest_waits_for_credit, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_rest_is_kept, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -596,7 +596,9 @@ static void test_limit_holds_without_room(void **state)
 	a->n_sleeps = 0;
 	assert_int_equal(msg_close(a->sock), -1);
 	assert_int_equal(errno, ETIMEDOUT);
+	assert_string_equal(msg_reason(), "the peer did not take all that was sent");
 	assert_in_range(a->n_sleeps, 2, 100);
+	assert_int_equal(a->channel->close_reason, CLOSE_RESET); /* the peer hears of the loss */
 	a->on_sleep = NULL;
 }
 
