@@ -5,9 +5,11 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -172,6 +174,7 @@ static void test_too_many_are_skipped(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
 	struct frame frame = {.channel = 77, .type = FRAME_CREDIT, .arg = 1};
+	struct control_message message;
 	char byte;
 
 	a->ctx->control.epoch = a->link->epoch + 1;
@@ -185,6 +188,10 @@ static void test_too_many_are_skipped(void **state)
 		pair_take(a);
 	}
 	assert_null(link_find(&a->ctx->links, PAIR_END));
+	while (pair_control(a, &message) && message.type != CONTROL_LINK_FAILED)
+		;
+	assert_int_equal(message.type, CONTROL_LINK_FAILED);
+	assert_int_equal(message.link_failed.error, EPROTO);
 	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
 	assert_string_equal(msg_reason(), "too many frames for channels that are not known");
 }
@@ -488,6 +495,53 @@ static void test_wait_for_room_that_is_there(void **state)
 	driver->driving = false;
 }
 
+static struct {
+	bool limited;
+	struct timespec timeout; /* of the last call, if limited */
+} sleeping;
+
+/* In the place of the C library's. */
+int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct timespec left = timeout ? *timeout : (struct timespec){0};
+
+	sleeping.limited = timeout;
+	sleeping.timeout = left;
+	return (int)syscall(SYS_ppoll, fds, n, timeout ? &left : NULL, mask, _NSIG / 8);
+}
+
+static void assert_sleeps(void **state, uint64_t deadline_ns, long sec, long nsec)
+{
+	struct waiting waiting = {.over_at = 3};
+	struct pair_side *a = pair_side_of(state, A);
+
+	clock_ns = 1000;
+	a->n_sleeps = 0;
+	(void)driver_wait(&a->ctx->driver, is_over, &waiting, deadline_ns);
+	assert_int_equal(a->n_sleeps, 1);
+	assert_int_equal(sleeping.limited, sec >= 0);
+	assert_int_equal(sleeping.timeout.tv_sec, sec < 0 ? 0 : sec);
+	assert_int_equal(sleeping.timeout.tv_nsec, nsec);
+}
+
+/* A thread sleeps until its time is over, or until a refused link is to be tried again. */
+static void test_sleeps_so_long(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	eventfd_t count;
+
+	assert_int_equal(eventfd_write(a->event_fd, 1), 0); /* it wakes at once */
+	take_events(0);
+	ops.now_ns = clock_now;
+	a->ctx->driver.spin_us = 0;
+	assert_sleeps(state, DEADLINE_NEVER, -1, 0);
+	a->link->transport->retry_ns = UINT64_C(500250001000);
+	link_check(a->link, -EAGAIN);
+	assert_sleeps(state, DEADLINE_NEVER, 500, 250000000);
+	assert_sleeps(state, UINT64_C(301700001000), 301, 700000000);
+	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
+}
+
 static unsigned n_watched;
 
 /* The peer writes just when this thread begins to spin. */
@@ -661,6 +715,7 @@ static void test_looks_in_rounds(void **state)
 	struct transport_ops busy = transport_grant;
 	struct pollfd fd = {.events = POLLIN};
 	struct msg_event event;
+	char byte;
 
 	busy.arm = never_arms;
 	a->link->transport->ops = &busy;
@@ -682,6 +737,12 @@ static void test_looks_in_rounds(void **state)
 	assert_int_equal(events.n_polls, 1);
 	assert_false(driver->unfinished);
 	assert_int_equal(poll(&fd, 1, 0), 0);
+	/* Any other call that finds nothing tells the loop, too. */
+	a->link->transport->ops = &busy;
+	link_set_armed(a->link, false);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(poll(&fd, 1, 0), 1);
+	a->link->transport->ops = &transport_grant;
 }
 
 /* No program that the application executes has them, and no read of them may block. */
@@ -761,6 +822,7 @@ int main(void)
 		TEST(test_wait_now),
 		TEST(test_wait_until),
 		TEST(test_wait_for_room_that_is_there),
+		TEST(test_sleeps_so_long),
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
 		TEST(test_too_many_are_skipped),

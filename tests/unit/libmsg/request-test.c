@@ -448,6 +448,75 @@ static void test_no_memory_for_the_channel(void **state)
 	assert_int_equal(msg_close(sock), 0);
 }
 
+static void assert_no_sock(struct msg_sock *sock, int error, const char *reason)
+{
+	assert_null(sock);
+	assert_int_equal(errno, error);
+	assert_string_equal(msg_reason(), reason);
+	errno = 0;
+}
+
+/* A call that makes no sense is refused before anybody is asked. */
+static void test_wrong_arguments(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_ctx *ctx = side->ctx;
+
+	for (int type = 0; type <= 2; type += 2) {
+		char reason[64];
+
+		(void)snprintf(reason, sizeof(reason), "channel type %d is not supported", type);
+		assert_no_sock(msg_listen(ctx, "n", type, 1, 0), EPROTONOSUPPORT, reason);
+		assert_no_sock(msg_connect(ctx, "n", type, 0, 0), EPROTONOSUPPORT, reason);
+	}
+	assert_no_sock(msg_listen(ctx, "a/b", LIBMSG_SEQPACKET, 1, 0), EINVAL,
+		"\"a/b\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}");
+	assert_no_sock(msg_connect(ctx, "a/b/c", LIBMSG_SEQPACKET, 0, 0), EINVAL,
+		"\"a/b/c\" is no address: [DOMAIN/]NAME");
+	assert_no_sock(
+		msg_listen(ctx, "n", LIBMSG_SEQPACKET, 0, 0), EINVAL, "a backlog of 0: 1 to 4096");
+	assert_no_sock(msg_listen(ctx, "n", LIBMSG_SEQPACKET, 4097, 0), EINVAL,
+		"a backlog of 4097: 1 to 4096");
+	assert_no_sock(msg_accept(side->sock, 0), EINVAL, "not a listener");
+	assert_null(ctx->control.requests);
+	assert_silent(side);
+}
+
+static struct control_message asked; /* the last request of a call that blocked */
+
+static void grant(struct pair_side *side)
+{
+	asked = next(side);
+	awaited = status(asked.request, 0, "");
+	pair_write(side, &awaited);
+}
+
+/* What msgd is asked for. */
+static void test_listen(void **state)
+{
+	struct pair_side *side = side_of(state);
+
+	pair_events(side->pair);
+	side->on_sleep = grant;
+	side->ctx->driver.spin_us = 0;
+	for (unsigned flags = 0; flags <= LIBMSG_NONBLOCK; flags += LIBMSG_NONBLOCK) {
+		int backlog = flags ? 4096 : 1;
+		struct msg_sock *listener =
+			msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, backlog, flags);
+
+		assert_non_null(listener);
+		assert_int_equal(listener->nonblock, flags != 0);
+		assert_int_equal(asked.type, CONTROL_LISTEN);
+		assert_int_equal(asked.listen.listener, listener->handle);
+		assert_int_equal(asked.listen.type, CHANNEL_SEQPACKET);
+		assert_int_equal(asked.listen.backlog, backlog);
+		assert_string_equal(asked.listen.name, "name");
+		assert_int_equal(msg_close(listener), 0);
+		assert_int_equal(next(side).type, CONTROL_UNLISTEN);
+	}
+	side->on_sleep = NULL;
+}
+
 /* ---- listening -------------------------------------------------------------------------- */
 
 static struct msg_sock *listening(struct pair_side *side, bool granted)
@@ -742,6 +811,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_connected_to_nothing, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_no_memory_for_the_channel, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_pending_listen_is_no_announcement, setup, pair_teardown),

@@ -7,6 +7,7 @@
 
 #include "tests/support/aborts.h"
 #include "tests/support/cmocka-all.h"
+#include "tests/support/failing-malloc.h"
 #include "tests/support/link-pair.h"
 
 #define A 0 /* connected */
@@ -338,6 +339,47 @@ static void test_detach(void **state)
 		if (unread)
 			assert_int_equal(errno, ECONNRESET);
 		pair_free(pair);
+	}
+}
+
+/* There is no memory to accept it: it waits on. */
+static void test_accept_without_memory(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct msg_sock *listener = listener_new(b, 2), *sock;
+
+	(void)grant(b, listener->handle, 100);
+	failing_malloc_set(1);
+	errno = 0;
+	assert_null(msg_accept(listener, 0));
+	assert_true(failing_malloc_end());
+	assert_int_equal(errno, ENOMEM);
+	assert_string_equal(msg_reason(), "out of memory");
+	assert_int_equal(listener->n_pending, 1);
+	sock = msg_accept(listener, 0);
+	assert_non_null(sock);
+	assert_false(sock->ready); /* it has nothing to tell yet */
+	assert_null(msg_accept(listener, 0));
+	assert_string_equal(msg_reason(), "no channel waits to be accepted");
+}
+
+/* Each direction by itself, and what each end sees of it. */
+static void test_shutdown(void **state)
+{
+	static const int ways[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+		char byte;
+
+		assert_int_equal(msg_send(b->sock, "x", 1, 0), 1);
+		assert_int_equal(msg_shutdown(a->sock, ways[i]), 0);
+		assert_int_equal(a->channel->tx_shut, ways[i] != SHUT_RD);
+		assert_int_equal(a->channel->rx_ignore, ways[i] != SHUT_WR);
+		assert_true(a->sock->ready);
+		assert_int_equal(msg_recv(a->sock, &byte, 1, 0), ways[i] == SHUT_WR);
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), ways[i] == SHUT_RD ? -1 : 0);
+		must(pair_teardown(state) == 0 && pair_setup(state) == 0);
 	}
 }
 
@@ -710,6 +752,9 @@ int main(void)
 			test_close_with_a_backlog, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_accept_after_the_end, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_accept_without_memory, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_shutdown, pair_setup, pair_teardown),
 		cmocka_unit_test(test_detach),
 		cmocka_unit_test_setup_teardown(test_ready_list, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_error_option, pair_setup, pair_teardown),
