@@ -80,6 +80,35 @@ static void test_ended_meanwhile(void **state)
 	assert_int_equal(errno, ECONNRESET);
 }
 
+static unsigned n_refused;
+
+static int refuse(struct transport *transport, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
+{
+	n_refused++;
+	return -EAGAIN;
+}
+
+/* The hypervisor has refused the frame, where there was room: an event loop is owed POLLOUT. */
+static void test_refused_beside_room(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport_ops ops = transport_grant;
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	ops.put = refuse;
+	a->link->transport->ops = &ops;
+	n_refused = 0;
+	assert_refused(a->sock, 1, EAGAIN, "no room at the receiver");
+	assert_int_equal(n_refused, 2);
+	a->link->transport->ops = &transport_grant;
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+	assert_int_equal(event.revents, POLLOUT);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+}
+
 /* ---- credit ----------------------------------------------------------------------------- */
 
 /* Sends with so much credit, while one more byte of it lies in the ring. Whether it was taken. */
@@ -226,6 +255,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_shut_down, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_closed_meanwhile, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ended_meanwhile, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_refused_beside_room, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_looks_for_credit, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rest_waits_for_room, pair_setup, pair_teardown),

@@ -360,7 +360,20 @@ static void test_number_moves_for_those_who_wait(void **state)
 	driver->pool->wake = true;
 	driver_unlock(driver);
 	assert_int_equal(atomic_load(&driver->wait_seq), seq + 1);
+	/* A thread that begins to wait is no change that others wait for. */
+	driver_lock(driver);
+	assert_int_equal(driver_unlock_to_wait(driver), seq + 1);
+	assert_int_equal(atomic_load(&driver->wait_seq), seq + 1);
+	driver_lock(driver);
 	driver->n_waiting = 0;
+	driver->pool->wake = true;
+	assert_int_equal(driver_unlock_to_wait(driver), seq + 1);
+	/* One that spins without the lock finds another number. */
+	driver_lock(driver);
+	driver->pool->wake = driver->spinning = driver->driving = true;
+	driver_unlock(driver);
+	assert_int_equal(atomic_load(&driver->wait_seq), seq + 2);
+	driver->spinning = driver->driving = false;
 }
 
 /* Each change wakes the sleeping driver once. */
