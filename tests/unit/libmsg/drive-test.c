@@ -169,6 +169,70 @@ static void test_no_hypervisor_any_more(void **state)
 	assert_string_equal(msg_reason(), "the hypervisor is gone");
 }
 
+/* What was taken in before a question to msgd is given back, though the rest has to wait. */
+static void test_room_goes_back_before_the_answer(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	assert_int_equal(msg_send(pair_side_of(state, B)->sock, "x", 1, 0), 1);
+	pair_inject_frame(
+		*state, B, &(struct frame){.channel = 77, .type = FRAME_CREDIT, .arg = 1});
+	driver_take(&a->ctx->driver, a->link, NULL);
+	assert_int_equal(a->link->state, LINK_SYNCING);
+	assert_int_equal(a->link->transport->unreleased, 0);
+	link_end(a->link, LINK_LEFT, "the test is over");
+}
+
+static int none_there(struct transport *transport)
+{
+	return 0;
+}
+
+static void nothing(struct transport *transport)
+{
+}
+
+static bool is_alive(const struct transport *transport)
+{
+	return true;
+}
+
+static unsigned n_unlooked(struct pair_side *side)
+{
+	unsigned n = 0;
+
+	for (struct link *link = side->ctx->links.by_end; link; link = link->hh.next)
+		n += link->look;
+	return n;
+}
+
+/* A round is so much work; links that had no turn in it come first in the next one. */
+static void test_links_by_the_round(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport_ops idle = transport_grant;
+
+	idle.peek = none_there;
+	idle.not_armed = nothing;
+	idle.peer_alive = is_alive;
+	for (uint32_t i = 0; i < 1100; i++) {
+		struct transport *transport = transport_new(&idle, &a->hv, 7, 0, HV_PAGE_SIZE);
+
+		transport->event = 1000 + i;
+		assert_non_null(link_new(&a->ctx->links, transport, 1000 + i, 0, 0, LINK_UP));
+	}
+	for (struct link *link = a->ctx->links.by_end; link; link = link->hh.next)
+		link->look = true;
+	drive(state);
+	assert_int_equal(n_unlooked(a), 1101 - LINK_ROUND / TURN_COST_DATA);
+	drive(state);
+	/* The others' turn is over, too: the rest of them is marked instead. */
+	assert_int_equal(n_unlooked(a), 1101 - LINK_ROUND / TURN_COST_DATA);
+	assert_false(link_find(&a->ctx->links, 1000 + 1099)->look);
+	driver_end_links(&a->ctx->driver, "the test is over");
+	driver_pass(&a->ctx->driver);
+}
+
 /* Frames for channels that msgd's death left unsaid are skipped, but not for ever. */
 static void test_too_many_are_skipped(void **state)
 {
@@ -740,8 +804,10 @@ static void test_looks_in_rounds(void **state)
 	/* Any other call that finds nothing tells the loop, too. */
 	a->link->transport->ops = &busy;
 	link_set_armed(a->link, false);
-	assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), -1);
-	assert_int_equal(poll(&fd, 1, 0), 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_DONTWAIT), -1);
+		assert_int_equal(poll(&fd, 1, 0), 1);
+	}
 	a->link->transport->ops = &transport_grant;
 }
 
@@ -825,6 +891,8 @@ int main(void)
 		TEST(test_sleeps_so_long),
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
+		TEST(test_room_goes_back_before_the_answer),
+		TEST(test_links_by_the_round),
 		TEST(test_too_many_are_skipped),
 		TEST(test_looks_in_rounds),
 		TEST(test_descriptors_flags),

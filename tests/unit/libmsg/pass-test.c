@@ -293,6 +293,7 @@ static void test_take_goes_on_after_due(void **state)
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000);
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 6000);
 	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_int_equal(b->link->turn, LINK_TURN - 2 * TURN_COST_BARE - TURN_COST_FLUSH);
 	assert_int_equal(b->channel->tx_maxmsg, 6000);
 	assert_int_equal(b->link->turn, LINK_TURN - 2 * TURN_COST_BARE - TURN_COST_FLUSH);
 	assert_true(TAILQ_EMPTY(&b->link->channels.due));
