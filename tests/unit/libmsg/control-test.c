@@ -1055,6 +1055,21 @@ static void test_other_records(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
 }
 
+/* A connect says for what it waited in vain. */
+static void assert_connect_in_vain(const char *reason)
+{
+	errno = 0;
+	assert_null(msg_connect(&ctx, "a/b", LIBMSG_SEQPACKET, 0, 0));
+	assert_int_equal(errno, EHOSTDOWN);
+	assert_string_equal(msg_reason(), reason);
+}
+
+static void test_connect_while_quiesced(void **state)
+{
+	quiesce();
+	assert_connect_in_vain("connect to a/b: this domain is quiesced");
+}
+
 /* ---- declared dead ---------------------------------------------------------------------- */
 
 /* msgd lets go of this process for good: says so in the page, unmaps, deletes the record. */
@@ -1221,6 +1236,7 @@ static void test_dropped_with_its_record(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_WAITING);
 	assert_string_equal(fake.key, "");
 	assert_string_equal(ctx.control.key, "");
+	assert_connect_in_vain("connect to a/b: msgd let go of this process: x");
 }
 
 /* The text in the page may have no end. */
@@ -1617,6 +1633,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_attaching_again_fails, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_other_records, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_connect_while_quiesced, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(test_no_hypervisor, setup_alone, teardown_alone),
 		cmocka_unit_test_setup_teardown(
 			test_no_means_for_a_context, setup_alone, teardown_alone),

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tests/support/cmocka-all.h"
@@ -478,6 +479,70 @@ static void test_waiter_drives_after_signal(void **state)
 	assert_int_equal(waiter_join(&waiters[1]), 1);
 }
 
+static struct msg_sock *interrupted_listener;
+
+static ssize_t accept_none(struct msg_sock *sock)
+{
+	return msg_accept(interrupted_listener, 0) ? 0 : -1;
+}
+
+static ssize_t connect_none(struct msg_sock *sock)
+{
+	return msg_connect(sock->socks->ctx, "a/b", LIBMSG_SEQPACKET, 0, -1) ? 0 : -1;
+}
+
+static ssize_t poll_none(struct msg_sock *sock)
+{
+	struct msg_pollfd fd = {.sock = sock, .events = POLLIN};
+
+	return msg_poll(&fd, 1, -1);
+}
+
+static ssize_t take_none(struct msg_sock *sock)
+{
+	const void *data;
+	struct msg_buf *buf;
+
+	return msg_recv_take(sock, 0, &data, &buf);
+}
+
+static ssize_t send_none(struct msg_sock *sock)
+{
+	return msg_send(sock, "x", 1, 0);
+}
+
+/* The timer strikes again until it strikes a sleep. */
+static void test_signal_interrupts_each_call(void **state)
+{
+	static const struct {
+		ssize_t (*call)(struct msg_sock *sock);
+		const char *reason;
+	} calls[] = {
+		{receive, "interrupted by a signal"},
+		{take_none, "interrupted by a signal"},
+		{send_none, "interrupted by a signal"},
+		{poll_none, "interrupted by a signal"},
+		{accept_none, "interrupted by a signal"},
+		{connect_none, "connect to a/b: interrupted by a signal"},
+	};
+	const struct itimerval often = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
+	const struct sigaction action = {.sa_handler = count_signal};
+	struct pair_side *a = pair_side_of(state, A);
+
+	interrupted_listener = listener_new(a);
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	must(sigaction(SIGALRM, &action, NULL) == 0);
+	must(setitimer(ITIMER_REAL, &often, NULL) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		errno = 0;
+		assert_int_equal(calls[i].call(a->sock), -1);
+		assert_int_equal(errno, EINTR);
+		assert_string_equal(msg_reason(), calls[i].reason);
+	}
+	must(setitimer(ITIMER_REAL, &never, NULL) == 0);
+}
+
 static void test_signal_does_not_interrupt_close(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
@@ -574,6 +639,59 @@ static void test_limit_holds_while_credit_comes(void **state)
 	assert_int_equal(errno, EAGAIN);
 	assert_in_range(a->n_sleeps, before + 2, before + 100);
 	assert_int_equal(msg_close(listener), 0);
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
+}
+
+/* A listener's end that has heard nothing may not say CLOSE yet, and does not wait for it. */
+static void test_close_of_a_silent_end(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	a->channel->tx_open = false;
+	a->sock->linger_ms = 3600 * 1000;
+	a->on_sleep = must_not_sleep;
+	assert_int_equal(msg_close(a->sock), 0);
+	assert_int_equal(a->channel->state, CHANNEL_CLOSING);
+	assert_false(a->channel->tx_closed);
+	a->on_sleep = NULL;
+}
+
+/* Nothing waited to be sent: the channel's end is no failure of the close. */
+static void test_close_after_the_end(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	a->sock->linger_ms = 3600 * 1000;
+	a->on_sleep = must_not_sleep;
+	link_end(a->link, LINK_PEER_GONE, "the peer was killed");
+	driver_pass(&a->ctx->driver);
+	assert_int_equal(a->channel->error, ECONNRESET);
+	assert_int_equal(msg_close(a->sock), 0);
+	a->on_sleep = NULL;
+}
+
+static void close_other_end(struct pair_side *side)
+{
+	must(side->n_sleeps == 1);
+	pair_inject_frame(
+		side->pair, B, &(struct frame){.channel = PAIR_CHANNEL, .type = FRAME_CLOSE});
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+/* A shutdown that has no room waits for nothing more, once the peer has closed. */
+static void test_shutdown_of_a_closed_channel(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	while (transport_put_bare(a->link->transport, PAIR_CHANNEL, FRAME_LIMIT, 1) == 0)
+		;
+	a->sock->linger_ms = 3600 * 1000;
+	a->n_sleeps = 0;
+	a->on_sleep = close_other_end;
+	assert_int_equal(msg_shutdown(a->sock, SHUT_WR), 0);
+	assert_int_equal(a->n_sleeps, 1);
+	assert_false(a->channel->tx_shut_sent);
 	a->on_sleep = NULL;
 	a->sock->nonblock = true;
 }
@@ -833,6 +951,44 @@ static void test_send_is_pushed(void **state)
 	a->link->transport->ops = &transport_grant;
 }
 
+/* No event tells of it: the time to try again has come at once. */
+static int refuse_for_a_time(struct transport *transport)
+{
+	int r = refuse_at_first(transport);
+
+	transport->retry_ns = r < 0;
+	return r;
+}
+
+/* So do a shutdown and a close: nobody may call again. */
+static void test_end_is_pushed(void **state)
+{
+	for (int closes = 0; closes < 2; closes++) {
+		struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+		struct transport_ops ops = transport_grant;
+		char byte;
+
+		ops.put = put_and_keep;
+		ops.push = refuse_for_a_time;
+		a->link->transport->ops = &ops;
+		a->sock->linger_ms = 3600 * 1000;
+		n_refusals = 0;
+		assert_int_equal(msg_send(a->sock, "x", 1, MSG_MORE), 1);
+		n_refusals = 5;
+		if (closes)
+			assert_int_equal(msg_close(a->sock), 0);
+		else
+			assert_int_equal(msg_shutdown(a->sock, SHUT_WR), 0);
+		assert_int_equal(n_refusals, 0);
+		assert_false(a->link->transport->unpushed);
+		b->sock->nonblock = true;
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), 1);
+		assert_int_equal(msg_recv(b->sock, &byte, 1, 0), 0);
+		a->link->transport->ops = &transport_grant;
+		must(pair_teardown(state) == 0 && setup(state) == 0);
+	}
+}
+
 /* The descriptor for event loops is readable while there is something to do. */
 static void test_descriptor(void **state)
 {
@@ -1020,11 +1176,17 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_waiter_drives_after_signal, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
+			test_signal_interrupts_each_call, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
 			test_signal_does_not_interrupt_close, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_deadlines, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_not_at_all, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_limit_holds_while_credit_comes, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_of_a_silent_end, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_close_after_the_end, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shutdown_of_a_closed_channel, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_limit_holds_without_room, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
@@ -1037,6 +1199,7 @@ int main(void)
 			test_room_is_told_after_eagain, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_rest_of_a_message, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_send_is_pushed, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_end_is_pushed, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_shutdown_inside_a_message, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_descriptor, setup, pair_teardown),
