@@ -975,6 +975,23 @@ static void test_quiesce_waits_for_the_dead(void **state)
 	assert_int_equal(ctx.control.state, CONTROL_PARKED);
 }
 
+/* A link ends for a reason of which msgd, whose word lies unread, knows more. */
+static void test_quiesce_is_the_reason(void **state)
+{
+	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
+	struct link *link = link_new(&ctx.links, transport, 70, 1, 1, LINK_UP);
+
+	control_ring_send(&msgd, &(struct control_message){.type = CONTROL_QUIESCE,
+					 .quiesce = {.reason = "it is saved"}});
+	(void)control_ring_publish(&msgd);
+	link_end(link, LINK_PEER_GONE, "the other process is gone");
+	link->drain = 0; /* it has no ring */
+	driver_pass(&ctx.driver);
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	assert_string_equal(logged_before, "link 70 to domain 7 ends: it is saved");
+	assert_string_equal(logged, "it is saved");
+}
+
 static void test_quiesce_that_cannot_end(void **state)
 {
 	static const int errors[][2] = {{-EACCES, EACCES}, {-ENOSPC, ENOBUFS}};
@@ -1624,6 +1641,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quiesce_while_attaching, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_waits_for_the_dead, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_quiesce_is_the_reason, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_that_cannot_end, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(

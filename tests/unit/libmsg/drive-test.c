@@ -474,7 +474,7 @@ static bool is_over(void *arg, struct focus *ret_focus)
 	struct waiting *waiting = arg;
 
 	must(++waiting->n_looks < 1000);
-	must(!waiting->locked || has_lock(waiting->locked));
+	must(!waiting->locked || (has_lock(waiting->locked) && !waiting->locked->asleep));
 	*ret_focus = waiting->focus;
 	return waiting->n_looks >= waiting->over_at;
 }
@@ -603,6 +603,33 @@ static void test_sleeps_so_long(void **state)
 	link_check(a->link, -EAGAIN);
 	assert_sleeps(state, DEADLINE_NEVER, 500, 250000000);
 	assert_sleeps(state, UINT64_C(301700001000), 301, 700000000);
+	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
+}
+
+/* What a sleep took is what a spin may take next time. */
+static void test_sleep_is_measured(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct waiting waiting = {.over_at = 4, .focus.link = a->link};
+	eventfd_t count;
+
+	assert_int_equal(eventfd_write(a->event_fd, 1), 0); /* it wakes at once */
+	take_events(0);
+	ops.now_ns = clock_now;
+	clock_ns = 1000000000;
+	clock_step_ns = 4000;
+	a->on_sleep = move_clock;
+	driver->n_cpus = 2;
+	driver->spin_us = -1;
+	driver->spin_ns = 0;
+	driver->spin_score = -5; /* it does not spin first */
+	a->n_sleeps = 0;
+	assert_int_equal(driver_wait(driver, is_over, &waiting, DEADLINE_NEVER), 0);
+	assert_int_equal(a->n_sleeps, 1);
+	assert_int_equal(driver->spin_ns, 4000 / 8);
+	assert_int_equal(driver->looked_ns, 1000000000);
+	a->on_sleep = NULL;
 	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
 }
 
@@ -889,6 +916,7 @@ int main(void)
 		TEST(test_wait_until),
 		TEST(test_wait_for_room_that_is_there),
 		TEST(test_sleeps_so_long),
+		TEST(test_sleep_is_measured),
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
 		TEST(test_room_goes_back_before_the_answer),

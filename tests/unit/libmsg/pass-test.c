@@ -4,6 +4,7 @@
  * acts on the marks that are left: it ends links, tells msgd and sockets, and frees.
  */
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "tests/support/aborts.h"
@@ -971,6 +972,29 @@ static void test_kept_or_discarded(void **state)
 		assert_int_equal(b->channel->state, CHANNEL_DEAD);
 		pair_free(pair);
 	}
+/* Another link ends, and msgd's word that is read for it makes something due: sent in this pass. */
+static void test_due_while_a_link_ends(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct transport *transport = transport_new(&transport_grant, &b->hv, 0, 0, HV_PAGE_SIZE);
+	struct control_message granted = {.type = CONTROL_CONNECTED,
+		.request = 4711, /* which nobody waits for any more: it is closed */
+		.connected = {.end = PAIR_END,
+			.channel = 100,
+			.transport = TRANSPORT_GRANT,
+			.name = "name"}};
+	struct link *link;
+
+	transport->port = transport->event = 9;
+	link = link_new(&b->ctx->links, transport, 50, 0, 0, LINK_UP);
+	control_ring_send(&b->msgd, &granted);
+	(void)control_ring_publish(&b->msgd);
+	link_end(link, LINK_LEFT, "test");
+	driver_pass(&b->ctx->driver);
+	assert_null(link_find(&b->ctx->links, 50));
+	assert_non_null(channel_find(&b->link->channels, 100));
+	assert_true(TAILQ_EMPTY(&b->ctx->pool.due));
+	assert_int_not_equal(unread(pair_side_of(state, A)), 0);
 }
 
 int main(void)
@@ -1027,6 +1051,8 @@ int main(void)
 		cmocka_unit_test(test_checked_errors),
 		cmocka_unit_test(test_kept_or_discarded),
 		cmocka_unit_test(test_steps_are_used_up),
+		cmocka_unit_test_setup_teardown(
+			test_due_while_a_link_ends, pair_setup, pair_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -354,6 +354,7 @@ static void test_connect_in_time(void **state)
 			      : "connect to domain/name: msgd is away");
 		message = next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
+		assert_int_equal(message.connect.flags, 0);
 		message.request = next(side).request;
 		assert_silent(side);
 		assert_null(side->ctx->control.requests);
