@@ -169,7 +169,7 @@ static void test_no_hypervisor_any_more(void **state)
 	assert_string_equal(msg_reason(), "the hypervisor is gone");
 }
 
-/* What was taken in before a question to msgd is given back, though the rest has to wait. */
+/* The room of frames before a question to msgd is given back, though the rest has to wait. */
 static void test_room_goes_back_before_the_answer(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
@@ -606,7 +606,7 @@ static void test_sleeps_so_long(void **state)
 	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
 }
 
-/* What a sleep took is what a spin may take next time. */
+/* A spin may take as long as sleeps took. */
 static void test_sleep_is_measured(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);

@@ -53,7 +53,7 @@ static void assert_events(struct msg_sock *sock, short asked, short expected)
 
 /* ---- events ----------------------------------------------------------------------------- */
 
-/* What is asked for is reported, and what nobody need ask for. */
+/* Events that are asked for are reported, and those that nobody need ask for. */
 static void test_masks(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);

@@ -492,7 +492,7 @@ static void grant(struct pair_side *side)
 	pair_write(side, &awaited);
 }
 
-/* What msgd is asked for. */
+/* The words in which msgd is asked. */
 static void test_listen(void **state)
 {
 	struct pair_side *side = side_of(state);

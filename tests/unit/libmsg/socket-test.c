@@ -496,7 +496,7 @@ static void test_unknown_flags(void **state)
 	}
 }
 
-/* What a struct msghdr may say, and how many bytes and segments it may have. */
+/* A struct msghdr has neither name nor control data, and so many bytes and segments at most. */
 static void test_message_headers(void **state)
 {
 	static struct iovec many[IOV_MAX + 1];
