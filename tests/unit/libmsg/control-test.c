@@ -1193,8 +1193,7 @@ static void test_dropped_waits_for_the_dead(void **state)
 static void tick(uint64_t ns)
 {
 	fake.now_ns += ns;
-	control_again(&ctx.control);
-	driver_pass(&ctx.driver);
+	driver_drive(&ctx.driver, &(struct focus){0});
 }
 
 /* Once at once; then later each time; then never again. */
@@ -1211,6 +1210,8 @@ static void test_dropped_again_and_again(void **state)
 			break;
 		if (ctx.control.state == CONTROL_WAITING) {
 			wait_ns = control_again_time(&ctx.control) - fake.now_ns;
+			/* So long a thread may sleep. */
+			assert_int_equal(driver_retry_time(&ctx.driver), fake.now_ns + wait_ns);
 			assert_in_range(wait_ns, 100000000, 10000000000);
 			assert_int_equal(fake.n_shared, 0);
 			tick(wait_ns - 1);
@@ -1224,6 +1225,7 @@ static void test_dropped_again_and_again(void **state)
 		welcome();
 	}
 	assert_int_equal(n_drops, 11);
+	assert_true(driver_retry_time(&ctx.driver) == UINT64_MAX);
 	assert_in_range(waited_ns, 30000000000, 40000000000);
 	assert_null(msg_accept(listener, 0));
 	assert_int_equal(errno, ECONNABORTED);

@@ -426,6 +426,52 @@ static void test_found_too_late(void **state)
 	driver_unlock(driver);
 }
 
+static bool ends_link, marks;
+
+/* Another thread's work, while this one spins without the lock. */
+static uint64_t end_meanwhile(struct hv *hv)
+{
+	struct msg_ctx *ctx = pair_of_driver->sides[A].ctx;
+	struct link *other = link_find(&ctx->links, 50);
+
+	if (other && ends_link) {
+		link_end(other, LINK_LEFT, "test");
+		driver_pass(&ctx->driver);
+		must(!TAILQ_EMPTY(&ctx->links.grave) && !ctx->pool.marked);
+	}
+	ctx->pool.marked |= marks;
+	return UINT64_C(1) << 40;
+}
+
+/* Memory that was kept for the thread that spins is freed by the pass after it. */
+static void test_spin_leaves_graves(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		struct pair_side *a = pair_side_of(state, A);
+		struct driver *driver = &a->ctx->driver;
+		struct focus focus = {.link = a->link};
+		struct transport *transport =
+			transport_new(&transport_grant, &a->hv, 7, 0, HV_PAGE_SIZE);
+
+		transport->event = 9;
+		assert_non_null(link_new(&a->ctx->links, transport, 50, 0, 0, LINK_UP));
+		driver_pass(driver);
+		pair_of_driver = *state;
+		ends_link = i & 1;
+		marks = i & 2;
+		ops.now_ns = end_meanwhile;
+		driver->spin_us = 1;
+		a->ctx->pool.marked = false;
+		assert_false(driver_spin(driver, &focus, 0, DEADLINE_NEVER));
+		assert_int_equal(a->ctx->pool.marked, ends_link || marks);
+		driver_unlock(driver);
+		assert_true(TAILQ_EMPTY(&a->ctx->links.grave));
+		driver_end_links(driver, "the test is over");
+		driver_pass(driver);
+		must(pair_teardown(state) == 0 && setup(state) == 0);
+	}
+}
+
 static const _Atomic uint32_t *no_word(struct transport *transport, uint32_t *ret_seen)
 {
 	return NULL;
@@ -911,6 +957,7 @@ int main(void)
 		TEST(test_length_of_a_spin),
 		TEST(test_score),
 		TEST(test_found_too_late),
+		TEST(test_spin_leaves_graves),
 		TEST(test_spins_for_room),
 		TEST(test_wait_now),
 		TEST(test_wait_until),

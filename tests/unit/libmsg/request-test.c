@@ -518,6 +518,30 @@ static void test_listen(void **state)
 	side->on_sleep = NULL;
 }
 
+/* A sentence about a long address and a long reason is cut, not lost. */
+static void test_long_reason(void **state)
+{
+	struct pair_side *side = side_of(state);
+	char address[DOMAIN_NAME_SIZE + NAME_SIZE], expected[512];
+
+	memset(address, 'a', sizeof(address));
+	address[DOMAIN_NAME_SIZE - 1] = '/';
+	address[sizeof(address) - 1] = '\0';
+	pair_events(side->pair);
+	side->on_sleep = answer;
+	side->ctx->driver.spin_us = 0;
+	awaited = status(0, EACCES, "");
+	memset(awaited.status.reason, 'r', REASON_SIZE - 1);
+	(void)snprintf(
+		expected, sizeof(expected), "connect to %s: %s", address, awaited.status.reason);
+	side->n_sleeps = 0;
+	assert_null(msg_connect(side->ctx, address, LIBMSG_SEQPACKET, 0, -1));
+	assert_int_equal(errno, EACCES);
+	assert_int_equal(strlen(msg_reason()), 255);
+	assert_memory_equal(msg_reason(), expected, 255);
+	side->on_sleep = NULL;
+}
+
 /* ---- listening -------------------------------------------------------------------------- */
 
 static struct msg_sock *listening(struct pair_side *side, bool granted)
@@ -813,6 +837,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_no_memory_for_the_channel, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_long_reason, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
