@@ -149,6 +149,33 @@ static void test_event_of_msgd(void **state)
 	assert_true(a->ctx->control.armed);
 }
 
+static int cannot_arm(struct transport *transport, bool held)
+{
+	return -ENOENT;
+}
+
+/* An end that cannot be told of anything any more is lost, and msgd is told so. */
+static void test_cannot_be_armed(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct transport_ops broken = transport_grant;
+	struct control_message message;
+	char byte;
+
+	broken.arm = cannot_arm;
+	a->link->transport->ops = &broken;
+	link_set_armed(a->link, false);
+	assert_true(driver_arm(&a->ctx->driver));
+	assert_int_equal(a->link->state, LINK_ENDING);
+	a->link->transport->ops = &transport_grant;
+	driver_pass(&a->ctx->driver);
+	while (pair_control(a, &message) && message.type != CONTROL_LINK_FAILED)
+		;
+	assert_int_equal(message.link_failed.error, ECONNRESET);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_string_equal(msg_reason(), "the other domain is gone, or this one's ring");
+}
+
 /* The emulator has ended: so have all links, and msgd. */
 static void test_no_hypervisor_any_more(void **state)
 {
@@ -507,6 +534,11 @@ static void test_spins_for_room(void **state)
 	a->link->transport->ops = &transport_grant;
 }
 
+static void must_not_sleep(struct pair_side *side)
+{
+	fail_msg("it sleeps in poll");
+}
+
 /* ---- waiting ---------------------------------------------------------------------------- */
 
 struct waiting {
@@ -677,6 +709,25 @@ static void test_sleep_is_measured(void **state)
 	assert_int_equal(driver->looked_ns, 1000000000);
 	a->on_sleep = NULL;
 	assert_int_equal(eventfd_read(a->event_fd, &count), 0);
+}
+
+/* A thread that waits for the driver has its time limit, and is not interrupted by that. */
+static void test_limit_while_another_drives(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	char byte;
+
+	a->ctx->driver.driving = true;
+	a->on_sleep = must_not_sleep;
+	a->sock->nonblock = false;
+	a->sock->rcvtimeo_ms = 5;
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_string_equal(msg_reason(), "no message");
+	assert_int_equal(a->ctx->driver.n_waiting, 0);
+	a->ctx->driver.driving = false;
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
 }
 
 static unsigned n_watched;
@@ -890,13 +941,24 @@ static void test_descriptors_flags(void **state)
 	struct pair_side *a = pair_side_of(state, A);
 	struct driver *driver = &a->ctx->driver;
 
+	int was[4];
+
 	assert_true(msg_ctx_fd(a->ctx) >= 0);
 	for (int i = 0; i < 4; i++) {
 		const int fds[] = {
 			driver->kick_fd, driver->ready_fd, driver->epoll_fd, driver->timer_fd};
 
+		was[i] = fds[i];
 		assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
 		assert_true(i >= 2 || fcntl(fds[i], F_GETFL) & O_NONBLOCK);
+	}
+	driver_fini(driver);
+	for (int i = 0; i < 4; i++) {
+		int *fds[] = {
+			&driver->kick_fd, &driver->ready_fd, &driver->epoll_fd, &driver->timer_fd};
+
+		assert_int_equal(fcntl(was[i], F_GETFD), -1);
+		*fds[i] = -1; /* so that nobody closes it again */
 	}
 }
 
@@ -951,6 +1013,7 @@ int main(void)
 		TEST(test_events_without_end),
 		TEST(test_event_of_a_link),
 		TEST(test_event_of_msgd),
+		TEST(test_cannot_be_armed),
 		TEST(test_no_hypervisor_any_more),
 		TEST(test_spins_beside_the_peer),
 		TEST(test_spins_as_long_as_sleeps),
@@ -964,6 +1027,7 @@ int main(void)
 		TEST(test_wait_for_room_that_is_there),
 		TEST(test_sleeps_so_long),
 		TEST(test_sleep_is_measured),
+		TEST(test_limit_while_another_drives),
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
 		TEST(test_room_goes_back_before_the_answer),

@@ -317,6 +317,24 @@ static void test_take_shows_what_was_kept_back(void **state)
 	assert_int_equal(unread(pair_side_of(state, A)), 32);
 }
 
+/* The same where the peer sees the frames already, but may sleep over them; or the reverse. */
+static void test_take_rings_the_bell(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct transport *transport = b->link->transport;
+	unsigned before = b->n_events;
+
+	doorbell_arm(&b->pair->page->end[A].sleeping);
+	assert_int_equal(transport_put_bare(transport, PAIR_CHANNEL, FRAME_LIMIT, 5000), 0);
+	assert_true(transport->bell_due && !transport->unpushed);
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_int_equal(b->n_events, before + 1);
+	transport->unpushed = true;
+	assert_false(transport->bell_due);
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_false(transport->unpushed);
+}
+
 static void test_nothing_is_taken_while_syncing(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
@@ -1018,6 +1036,8 @@ int main(void)
 			test_take_goes_on_after_due, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_take_shows_what_was_kept_back, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_take_rings_the_bell, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_nothing_is_taken_while_syncing, pair_setup, pair_teardown),
 		cmocka_unit_test(test_link_moves),
