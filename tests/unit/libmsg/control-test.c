@@ -28,6 +28,7 @@ static struct {
 	unsigned n_shared;
 	unsigned n_events;
 	unsigned n_links_closed;
+	unsigned n_link_shares;
 	bool port;
 	char key[HV_STORE_KEY_MAX]; /* "": no record */
 	uint8_t record[HV_STORE_VALUE_MAX];
@@ -87,7 +88,11 @@ static void fake_hv_close(struct hv *hv)
 
 static int fake_alloc(struct hv *hv, uint16_t remote, uint32_t *ret_port)
 {
-	must(remote == HV_BROKER_DOMID && !fake.port);
+	if (remote != HV_BROKER_DOMID) { /* a link's */
+		*ret_port = PORT + 1;
+		return 0;
+	}
+	must(!fake.port);
 	if (fake.alloc_error)
 		return fake.alloc_error;
 	fake.port = true;
@@ -109,7 +114,9 @@ static int fake_close(struct hv *hv, uint32_t port)
 
 static int fake_send(struct hv *hv, uint32_t port)
 {
-	must(port == PORT && fake.port);
+	if (port != PORT)
+		return 0;
+	must(fake.port);
 	fake.n_events++;
 	return 0;
 }
@@ -132,12 +139,33 @@ static int fake_unregister(struct hv *hv, struct hv_ring *ring)
 	return 0;
 }
 
+static int share_for_link(
+	size_t n, uint32_t *ret_refs, void **ret_addr, struct hv_share **ret_share)
+{
+	void *pages = aligned_alloc(HV_PAGE_SIZE, n * HV_PAGE_SIZE);
+
+	must(pages);
+	memset(pages, 0, n * HV_PAGE_SIZE);
+	memset(ret_refs, 0, n * sizeof(*ret_refs));
+	*ret_addr = pages;
+	*ret_share = pages;
+	fake.n_link_shares++;
+	return 0;
+}
+
+static int fake_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
+{
+	return 0;
+}
+
 static int fake_share(struct hv *hv, uint16_t remote, size_t n,
 	const struct hv_unmap_notify *notify, uint32_t *ret_refs, void **ret_addr,
 	struct hv_share **ret_share)
 {
 	void *pages;
 
+	if (remote != HV_BROKER_DOMID)
+		return share_for_link(n, ret_refs, ret_addr, ret_share);
 	if (fake.share_error && fake.n_shared == fake.share_fails_at)
 		return fake.share_error;
 	pages = aligned_alloc(HV_PAGE_SIZE, n * HV_PAGE_SIZE);
@@ -155,8 +183,15 @@ static int fake_share(struct hv *hv, uint16_t remote, size_t n,
 
 static void fake_unshare(struct hv *hv, struct hv_share *share)
 {
+	if ((void *)share != fake.pages[0] && (void *)share != fake.pages[1]) {
+		must(fake.n_link_shares > 0);
+		fake.n_link_shares--;
+		free(share);
+		return;
+	}
 	must(fake.n_shared > 0 && fake.pages[fake.n_shared - 1] == (void *)share);
 	free(fake.pages[--fake.n_shared]);
+	fake.pages[fake.n_shared] = NULL;
 }
 
 static int fake_publish(struct hv *hv, const char *key, const void *value, size_t len)
@@ -221,6 +256,7 @@ static const struct hv_ops fake_ops = {
 	.argo_unregister = fake_unregister,
 	.grant_share = fake_share,
 	.grant_unshare = fake_unshare,
+	.grant_notify = fake_notify,
 	.store_publish = fake_publish,
 	.store_remove = fake_remove,
 	.store_watch_own = fake_watch_own,
@@ -343,6 +379,7 @@ static int teardown(void **state)
 	control_close(&ctx.control);
 	driver_fini(&ctx.driver);
 	/* All came back. */
+	must(fake.n_link_shares == 0);
 	must(fake.n_shared == 0 && !fake.port && !fake.key[0]);
 	return 0;
 }
@@ -973,6 +1010,31 @@ static void test_quiesce_waits_for_the_dead(void **state)
 	ctx.driver.spinning = false;
 	driver_pass(&ctx.driver);
 	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+}
+
+/* The memory of links goes back, too, before the domain is saved; and when the process detaches. */
+static void test_quiesce_gives_links_memory_back(void **state)
+{
+	const struct control_message create = {.type = CONTROL_LINK_CREATE,
+		.link_create = {.end = 70,
+			.uid = 1,
+			.peer_domid = 7,
+			.transport = TRANSPORT_GRANT,
+			.ring_pages = 4}};
+	struct control_message message;
+
+	say(&create);
+	assert_int_equal(hear(&message), CONTROL_LINK_OFFER);
+	assert_true(fake.n_link_shares > 0);
+	quiesce();
+	assert_int_equal(ctx.control.state, CONTROL_PARKED);
+	assert_int_equal(fake.n_link_shares, 0);
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	control_ring_init(&msgd, ctx.control.page, CONTROL_RING_MSGD, fake.pages[1]);
+	msgd_comes();
+	say(&create);
+	assert_true(fake.n_link_shares > 0); /* teardown looks */
 }
 
 /* A link ends for a reason of which msgd, whose word lies unread, knows more. */
@@ -1643,6 +1705,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quiesce_while_attaching, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_waits_for_the_dead, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_quiesce_gives_links_memory_back, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_quiesce_is_the_reason, setup_attached, teardown),
 		cmocka_unit_test_setup_teardown(
