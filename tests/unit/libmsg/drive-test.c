@@ -210,6 +210,28 @@ static void test_room_goes_back_before_the_answer(void **state)
 	link_end(a->link, LINK_LEFT, "the test is over");
 }
 
+/* msgd has told of the channel already: its frames are taken in, in the same turn. */
+static void test_channel_that_msgd_has_told_of(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct control_message granted = {.type = CONTROL_CHANNEL,
+		.channel = {.listener = 4711, /* which is closed */
+			.end = PAIR_END,
+			.channel = 100,
+			.type = CHANNEL_SEQPACKET,
+			.transport = TRANSPORT_GRANT,
+			.name = "name"}};
+
+	control_ring_send(&a->msgd, &granted);
+	(void)control_ring_publish(&a->msgd);
+	pair_inject_frame(
+		*state, B, &(struct frame){.channel = 100, .type = FRAME_CREDIT, .arg = 1});
+	driver_take(&a->ctx->driver, a->link, NULL);
+	assert_int_equal(a->link->state, LINK_UP);
+	assert_non_null(channel_find(&a->link->channels, 100));
+	assert_false(a->link->transport->ops->pending(a->link->transport));
+}
+
 static int none_there(struct transport *transport)
 {
 	return 0;
@@ -1031,6 +1053,7 @@ int main(void)
 		TEST(test_looks_at_all_now_and_then),
 		TEST(test_descriptor_0),
 		TEST(test_room_goes_back_before_the_answer),
+		TEST(test_channel_that_msgd_has_told_of),
 		TEST(test_links_by_the_round),
 		TEST(test_too_many_are_skipped),
 		TEST(test_looks_in_rounds),
