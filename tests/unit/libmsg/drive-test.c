@@ -879,7 +879,14 @@ static void test_descriptor_0(void **state)
 
 	assert_true(kept > 0);
 	(void)close(0);
+	sock_changed(a->sock);
+	driver_pass(&a->ctx->driver);
+	link_set_armed(a->link, false);
+	a->ctx->pool.marked = false;
 	assert_int_equal(msg_ctx_fd(a->ctx), 0);
+	/* From now on events are asked for, and the descriptor tells of what is there. */
+	assert_true(a->link->armed);
+	assert_int_equal(poll(&fd, 1, 0), 1);
 	assert_int_equal(msg_ctx_fd(a->ctx), 0);
 	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
 		;
