@@ -156,6 +156,31 @@ static struct msg_sock *other_link(uint32_t end)
 	return sock;
 }
 
+/* It wakes for something else; the room comes when it asks for it anew. */
+static void wake_for_nothing(struct pair_side *side)
+{
+	assert_int_equal(side->n_sleeps, 1);
+	channel_unqueue(side->channel);
+	late = true;
+	pair_raise(side, PAIR_PORT_LINK);
+}
+
+static void test_poll_again(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct msg_pollfd fds[] = {
+		{.sock = other_link(100), .events = POLLIN}, {.sock = a->sock, .events = POLLOUT}};
+
+	fill_ring();
+	a->n_sleeps = 0;
+	a->on_sleep = wake_for_nothing;
+	assert_int_equal(msg_poll(fds, 2, 60000), 1);
+	assert_int_equal(fds[1].revents, POLLOUT);
+	assert_int_equal(a->n_sleeps, 1);
+	assert_false(late);
+	a->on_sleep = NULL;
+}
+
 /* However many links a poll is about, it asks each for the events that it needs. */
 static void test_poll_of_several_links(void **state)
 {
@@ -238,6 +263,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_flush, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_poll, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_poll_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_poll_of_several_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send_is_pushed, setup, teardown),
