@@ -284,6 +284,30 @@ static void test_dead_data_is_missed(void **state)
 	end_all(b);
 }
 
+/* A link that holds as much as the domain's dead channels pays before them. */
+static void test_link_pays_before_the_dead(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct channel *dead = link_to(b, 100, HOSTILE), *live = link_to(b, 101, HOSTILE);
+	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+
+	sock_set_channel(sock, dead);
+	hold(dead, 100);
+	hold(live, 100);
+	link_end(link_find(&b->ctx->links, 100), LINK_LEFT, "test");
+	driver_pass(&b->ctx->driver);
+	channel_charge(dead, ACCOUNT_BUDGET / 2 - 1000);
+	channel_charge(live, ACCOUNT_BUDGET / 2 - 1000);
+	assert_int_equal(dead->held, live->held);
+	channel_charge(link_to(b, 200, HOSTILE_2), 1U << 20);
+	channel_charge(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 1000));
+	inject_past_budget(state, 4096);
+	assert_null(link_find(&b->ctx->links, 101));
+	assert_false(STAILQ_EMPTY(&dead->in));
+	assert_int_equal(msg_close(sock), 0);
+	end_all(b);
+}
+
 /* ---- windows ---------------------------------------------------------------------------- */
 
 /* The most that a window grows to, of a reader that keeps up. */
@@ -537,6 +561,7 @@ int main(void)
 		TEST(test_share),
 		TEST(test_dead_data_counts),
 		TEST(test_dead_data_is_missed),
+		TEST(test_link_pays_before_the_dead),
 		TEST(test_idle_channels_of_others),
 		TEST(test_closes_are_answered),
 		TEST(test_closes_are_never_answered),

@@ -147,6 +147,34 @@ static void test_looks_for_credit(void **state)
 	assert_true(looks(state, batch + FRAME_CHARGE - 1, 0));
 }
 
+static void see_all(struct pair_side *side)
+{
+	struct transport *in = side->pair->sides[B].link->transport;
+
+	/* Else the peer could make no room. */
+	must(!side->link->transport->unpushed);
+	while (in->ops->peek(in) > 0)
+		in->ops->next(in);
+	transport_give_back(in, true);
+}
+
+/* A sender that waits for room has shown all that was kept back. */
+static void test_shows_what_fills_the_ring(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	pair_events(*state);
+	a->ctx->driver.spin_us = 0;
+	a->sock->nonblock = false;
+	a->channel->tx_credit = 1U << 20;
+	a->on_sleep = see_all;
+	for (int i = 0; i < 500; i++)
+		assert_int_equal(msg_send(a->sock, bytes, 64, MSG_MORE), 64);
+	assert_true(a->n_sleeps > 0);
+	a->on_sleep = NULL;
+	a->sock->nonblock = true;
+}
+
 /* ---- the rest of a message -------------------------------------------------------------- */
 
 #define REST 3000U
@@ -258,6 +286,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_refused_beside_room, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_looks_for_credit, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shows_what_fills_the_ring, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_rest_waits_for_room, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(

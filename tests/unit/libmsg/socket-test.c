@@ -709,6 +709,20 @@ static void test_cork(void **state)
 	}
 }
 
+/* The beginning of corking shows nothing, nor does a value that is refused. */
+static void test_cork_shows_nothing(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+
+	assert_int_equal(msg_send(a->sock, "x", 1, MSG_MORE), 1);
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 2), -1);
+	assert_true(a->link->transport->unpushed);
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 1), 0);
+	assert_true(a->link->transport->unpushed);
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_CORK, 0), 0);
+	assert_false(a->link->transport->unpushed);
+}
+
 static void test_peer_of_an_earlier_version(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
@@ -765,6 +779,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_receive_buffer, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_options, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_cork, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_cork_shows_nothing, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_peer_of_an_earlier_version, pair_setup, pair_teardown),
 	};
