@@ -308,6 +308,29 @@ static void test_link_pays_before_the_dead(void **state)
 	end_all(b);
 }
 
+/* A link that ends for another reason keeps what had arrived; the pass makes the room. */
+static void test_ending_link_is_left_alone(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct channel *channel = link_to(b, 100, HOSTILE);
+	struct link *link = channel_link(channel);
+
+	channel_charge(channel, ACCOUNT_BUDGET - 1000);
+	channel_charge(link_to(b, 200, HOSTILE_2), 1U << 20);
+	channel_charge(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 1000));
+	link_end(link, LINK_LEFT, "test");
+	pair_inject_frame(*state, A,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = 4096,
+			.arg = 4096});
+	driver_take(&b->ctx->driver, b->link, NULL);
+	assert_false(link->discard);
+	assert_int_equal(b->link->state, LINK_UP);
+	end_all(b);
+}
+
 /* ---- windows ---------------------------------------------------------------------------- */
 
 /* The most that a window grows to, of a reader that keeps up. */
@@ -561,6 +584,7 @@ int main(void)
 		TEST(test_share),
 		TEST(test_dead_data_counts),
 		TEST(test_dead_data_is_missed),
+		TEST(test_ending_link_is_left_alone),
 		TEST(test_link_pays_before_the_dead),
 		TEST(test_idle_channels_of_others),
 		TEST(test_closes_are_answered),

@@ -187,10 +187,12 @@ static void test_no_hypervisor_any_more(void **state)
 	drive(state);
 	assert_int_equal(a->link->state, LINK_UP);
 	events.error = -ENODEV;
+	assert_int_equal(msg_send(pair_side_of(state, B)->sock, "x", 1, 0), 1);
 	drive(state);
 	assert_null(a->ctx->links.by_end);
 	assert_int_equal(a->ctx->control.state, CONTROL_BROKEN);
 	assert_int_equal(a->ctx->control.error, ENODEV);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1); /* it had arrived */
 	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	assert_string_equal(msg_reason(), "the hypervisor is gone");
