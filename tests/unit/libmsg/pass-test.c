@@ -990,6 +990,8 @@ static void test_kept_or_discarded(void **state)
 		assert_int_equal(b->channel->state, CHANNEL_DEAD);
 		pair_free(pair);
 	}
+}
+
 /* Another link ends, and msgd's word that is read for it makes something due: sent in this pass. */
 static void test_due_while_a_link_ends(void **state)
 {
