@@ -302,7 +302,7 @@ static void announce_channel_second(struct broker_channel *channel, unsigned ind
 	bool listens = announce->listener != 0;
 	struct process *process = channel->link->ends[index].process;
 
-	if (channel->type != announce->type || channel->claims[!index].listens == listens)
+	if (channel->type != announce->type || !!channel->claims[!index].listener == listens)
 		channel->refused = true;
 	else if (broker_channel_announce_charge(channel, process, listens) < 0)
 		channel->refused = true;
@@ -324,9 +324,7 @@ static int announce_channel_claim(struct link_end *end, unsigned index,
 			return r;
 	}
 	channel->claims[index] = (struct channel_claim){
-		.made = true, .listens = announce->listener != 0, .accepted = announce->accepted};
-	if (announce->listener)
-		channel->handle = announce->listener;
+		.made = true, .accepted = announce->accepted, .listener = announce->listener};
 	return 0;
 }
 
@@ -385,21 +383,31 @@ int announce_message(struct process *process, const struct control_message *mess
 	}
 }
 
+/* The listener of an end's channel, by its own words; NULL: the name is lost. */
+static struct listener *broker_channel_claimed(const struct broker_channel *channel, unsigned end)
+{
+	struct process *process = channel->link->ends[end].process;
+	const struct channel_claim *claim = &channel->claims[end];
+	struct listener *listener;
+
+	HASH_FIND(hh, process->listeners, &claim->listener, sizeof(claim->listener), listener);
+	return listener;
+}
+
 /* Both ends have said all. A channel that one of them does not know, or not so, is no channel. */
 static void broker_channel_settle(struct broker_channel *channel)
 {
-	struct broker_link *link = channel->link;
-	struct process *holder = link->ends[!channel->caller].process;
 	bool both = channel->claims[0].made && channel->claims[1].made;
 	struct listener *listener;
 
+	broker_channel_unoffer(channel); /* of one end's words */
 	if (!both || channel->refused) {
 		broker_channel_gone(channel,
 			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U));
 		return;
 	}
 	channel->accepted = channel->claims[!channel->caller].accepted;
-	HASH_FIND(hh, holder->listeners, &channel->handle, sizeof(channel->handle), listener);
+	listener = broker_channel_claimed(channel, !channel->caller);
 	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
 	else
@@ -444,6 +452,36 @@ static void broker_link_settle(struct broker_link *link)
 	broker_link_settle_channels(link);
 }
 
+static void broker_channel_wait(struct broker_channel *channel, unsigned end)
+{
+	const struct process *process = channel->link->ends[end].process;
+	const struct channel_claim *claim = &channel->claims[end];
+	struct listener *listener;
+
+	if (!claim->listener || claim->accepted || channel->confirmed[end] ||
+		process->state != PROCESS_READY || channel->listener)
+		return;
+	listener = broker_channel_claimed(channel, end);
+	if (listener)
+		broker_channel_take_place(channel, listener);
+}
+
+/*
+ * The link waits for one end. Meanwhile the channels of the other end that wait in a backlog have
+ * their places there, by its words: its listener has no room for more.
+ */
+static void broker_link_wait_for_end(struct broker_link *link, struct broker_link_list *list)
+{
+	struct broker_channel *channel;
+
+	broker_link_wait(link, list);
+	link->broker->cost += 2 * COST_OBJECT * HASH_COUNT(link->channels);
+	for (channel = link->channels; channel; channel = channel->hh.next) {
+		for (unsigned i = 0; i < 2; i++)
+			broker_channel_wait(channel, i);
+	}
+}
+
 /* Settles the link, or ends it, or has it wait for what may still decide about it. */
 static void broker_link_decide(struct broker_link *link)
 {
@@ -458,7 +496,7 @@ static void broker_link_decide(struct broker_link *link)
 	if (creator && binder && !silent)
 		broker_link_settle(link);
 	else if (broker->recovering || (broker->announcing && silent))
-		broker_link_wait(link, &broker->unsettled);
+		broker_link_wait_for_end(link, &broker->unsettled);
 	else if (silent)
 		broker_link_down(link, NULL, ECONNRESET, "one end has not come back in time");
 	/*
@@ -466,7 +504,7 @@ static void broker_link_decide(struct broker_link *link)
 	 * for dead before the time is over.
 	 */
 	else if (broker->announcing && absent && absent->n_awaited)
-		broker_link_wait(link, &absent->expected);
+		broker_link_wait_for_end(link, &absent->expected);
 	else
 		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
 }

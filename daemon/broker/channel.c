@@ -100,8 +100,7 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 	return 0;
 }
 
-/* Ends the place in the backlog, if there is one. */
-static void broker_channel_unoffer(struct broker_channel *channel)
+void broker_channel_unoffer(struct broker_channel *channel)
 {
 	if (!channel->listener)
 		return;
@@ -111,12 +110,18 @@ static void broker_channel_unoffer(struct broker_channel *channel)
 	channel->listener = NULL;
 }
 
-void broker_channel_offer(struct broker_channel *channel, struct listener *listener)
+void broker_channel_take_place(struct broker_channel *channel, struct listener *listener)
 {
-	broker_channel_set_state(channel, BROKER_CHANNEL_OFFERED);
+	assert(!channel->listener);
 	channel->listener = listener;
 	listener->n_offered++;
 	LIST_INSERT_HEAD(&listener->offered, channel, offered);
+}
+
+void broker_channel_offer(struct broker_channel *channel, struct listener *listener)
+{
+	broker_channel_set_state(channel, BROKER_CHANNEL_OFFERED);
+	broker_channel_take_place(channel, listener);
 }
 
 void broker_channel_free(struct broker_channel *channel)
@@ -233,6 +238,13 @@ static int broker_channel_find(const struct link_end *end, unsigned index, uint3
 	return -EPROTO;
 }
 
+/* While ANNOUNCED, only the end whose listener has the place gives it back. */
+static void broker_channel_leave(struct broker_channel *channel, unsigned end)
+{
+	if (channel->listener && channel->listener->process == channel->link->ends[end].process)
+		broker_channel_unoffer(channel);
+}
+
 static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 {
 	struct channel_claim *claim = &channel->claims[end];
@@ -241,9 +253,10 @@ static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 	if (channel->confirmed[end])
 		return -EPROTO;
 	if (channel->state == BROKER_CHANNEL_ANNOUNCED) {
-		if (!claim->listens || claim->accepted)
+		if (!claim->listener || claim->accepted)
 			return -EPROTO;
 		claim->accepted = true;
+		broker_channel_leave(channel, end);
 		return 0;
 	}
 	if (end == channel->caller || channel->accepted)
@@ -264,8 +277,10 @@ static int broker_channel_closed(struct broker_channel *channel, unsigned end)
 		broker_channel_free(channel);
 		return 0;
 	}
-	if (channel->state == BROKER_CHANNEL_ANNOUNCED)
+	if (channel->state == BROKER_CHANNEL_ANNOUNCED) {
+		broker_channel_leave(channel, end);
 		return 0; /* settled when the other end has spoken */
+	}
 	if (end != channel->caller)
 		broker_channel_unoffer(channel);
 	if (channel->state != BROKER_CHANNEL_CLOSING)

@@ -21,9 +21,9 @@ enum broker_channel_state {
 
 /* The words of one end about a channel, while the channel is ANNOUNCED. */
 struct channel_claim {
-	bool made;     /* this end has announced the channel */
-	bool listens;  /* as the listening end; then: */
-	bool accepted; /* the channel has left the backlog */
+	bool made;	   /* this end has announced the channel */
+	bool accepted;	   /* the channel has left the backlog */
+	uint32_t listener; /* the handle of its listener, as the listening end; or 0 */
 };
 
 struct broker_channel {
@@ -36,12 +36,11 @@ struct broker_channel {
 	bool accepted;	   /* the listener's end said ACCEPTED */
 	/*
 	 * While ANNOUNCED: each end's words, which are judged by themselves alone; whether the two
-	 * disagree; the listener's handle.
+	 * disagree.
 	 */
 	struct channel_claim claims[2];
 	bool refused;
 	enum broker_channel_state state;
-	uint32_t handle;
 	struct charge charge; /* the caller's domain; while only the listener's end is known, its */
 	struct tally *tally;  /* ref; it has the name */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
@@ -70,6 +69,10 @@ const char *broker_channel_name(const struct broker_channel *channel);
 int broker_channel_rename(struct broker_channel *channel, unsigned caller, const char *name);
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);
 void broker_channel_offer(struct broker_channel *channel, struct listener *listener);
+/* A place in the backlog of the listener, until broker_channel_unoffer or the channel's end. */
+void broker_channel_take_place(struct broker_channel *channel, struct listener *listener);
+/* Gives its place in a backlog back, if it has one. */
+void broker_channel_unoffer(struct broker_channel *channel);
 void broker_channel_free(struct broker_channel *channel);
 /* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
 void broker_channel_gone(struct broker_channel *channel, unsigned ends);

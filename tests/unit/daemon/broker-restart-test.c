@@ -687,6 +687,143 @@ static void test_backlog_counts_first(void **state)
 	world_free(s.w);
 }
 
+/*
+ * A channel in the holder's backlog, which has room for two, over a link whose other end, in domain
+ * 3, has said nothing when the holder has said all and lookups wait no longer.
+ */
+static void scene_waits(struct scene *s)
+{
+	const struct control_message *m;
+
+	scene_start(s, ALL, 2);
+	app_announce_link(s->holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+	app_announce_channel(s->holder, 50, 9, 1, 0, "db");
+	app_announce_channel(s->holder, 50, 8, 1, 1, "db");
+	app_announce_channel(s->holder, 50, 7, 0, 0, "back");
+	app_announce_channel(s->holder, 50, 6, 2, 0, "lost");
+	assert_int_equal(app_listen(s->holder, 1, "db", 2), 0);
+	assert_int_equal(app_announce_done(s->holder), 0);
+	expire(s->w);
+	assert_false(s->w->broker->recovering);
+	world_check(s->w);
+	app_connect(s->holder, 1, "db/db", 0, TRANSPORT_ARGO);
+	TAKE(m, s->holder, CONTROL_LINK_CREATE);
+	app_offer(s->holder, m->link_create.end, 5);
+	TAKE(m, s->holder, CONTROL_LINK_BIND);
+	app_ready(s->holder, m->link_bind.end, 6);
+	app_forget(s->holder);
+	TAKE_NOTHING(s->caller);
+	world_check(s->w);
+}
+
+/* A connect of the holder to itself has, or has not, a place in its backlog. */
+static void connect_again(struct scene *s, bool place)
+{
+	const struct control_message *m;
+
+	app_connect(s->holder, 2, "db/db", 0, TRANSPORT_ARGO);
+	if (place) {
+		TAKE(m, s->holder, CONTROL_CHANNEL);
+		TAKE(m, s->holder, CONTROL_CONNECTED);
+	} else {
+		TAKE_STATUS(s->holder, 2, ECONNREFUSED);
+	}
+	TAKE_NOTHING(s->holder);
+	world_check(s->w);
+}
+
+/* The holder's libmsg has the place taken already, so a connect would be reset there. */
+static void test_backlog_counts_while_the_peer_is_silent(void **state)
+{
+	struct control_message unlisten = {.type = CONTROL_UNLISTEN, .request = 3};
+	const struct control_message *m;
+	struct scene s;
+
+	scene_waits(&s);
+	connect_again(&s, false);
+	app_accepted(s.holder, 50, 9);
+	connect_again(&s, true);
+	world_free(s.w);
+
+	scene_waits(&s);
+	app_closed(s.holder, 50, 9);
+	connect_again(&s, true);
+	world_free(s.w);
+
+	/* The other end goes: the place comes free with the channel. */
+	scene_waits(&s);
+	app_die(s.caller);
+	TAKE(m, s.holder, CONTROL_LINK_DOWN);
+	connect_again(&s, true);
+	world_free(s.w);
+
+	scene_waits(&s);
+	unlisten.unlisten.listener = 1;
+	assert_int_equal(app_send(s.holder, &unlisten), 0);
+	TAKE_STATUS(s.holder, 3, 0);
+	world_check(s.w);
+	app_accepted(s.holder, 50, 9);
+	assert_false(s.holder->dropped);
+	world_free(s.w);
+}
+
+/* When the other end has spoken, its place is one, not two; or none, where it knows no such
+ * channel. */
+static void test_backlog_counts_once(void **state)
+{
+	for (int known = 0; known < 2; known++) {
+		const struct control_message *m;
+		struct scene s;
+
+		scene_waits(&s);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		if (known)
+			app_announce_channel(s.caller, 40, 9, 0, 0, "db");
+		connect_again(&s, false);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		for (unsigned i = known; i < 4; i++)
+			TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+		TAKE_NOTHING(s.holder);
+		connect_again(&s, !known);
+		if (known)
+			app_accepted(s.holder, 50, 9);
+		connect_again(&s, known);
+		world_free(s.w);
+	}
+}
+
+/* The other end says that it listens as well: its words move no place of the holder's. */
+static void test_backlog_of_a_liars_peer(void **state)
+{
+	for (int first = 0; first < 2; first++) {
+		const struct control_message *m;
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		if (first)
+			app_announce_channel(s.caller, 40, 9, 7, 0, "db");
+		app_announce_channel(s.holder, 50, 9, 1, 0, "db");
+		if (!first)
+			app_announce_channel(s.caller, 40, 9, 7, 0, "db");
+		assert_int_equal(app_listen(s.caller, 7, "db", 4), 0);
+		assert_int_equal(app_listen(s.holder, 1, "db", 1), 0);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		expire(s.w);
+		app_accepted(s.caller, 40, 9);
+		app_closed(s.caller, 40, 9);
+		world_check(s.w);
+		app_connect(s.holder, 2, "db/db", 0, TRANSPORT_ARGO);
+		TAKE_STATUS(s.holder, 2, ECONNREFUSED);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+		app_connect(s.holder, 2, "db/db", 0, TRANSPORT_ARGO);
+		TAKE(m, s.holder, CONTROL_LINK_CREATE);
+		world_free(s.w);
+	}
+}
+
 /* A channel that stands again counts against its rule, for its own caller and holder alone. */
 static void test_rule_counts_again(void **state)
 {
@@ -771,6 +908,9 @@ int main(void)
 		cmocka_unit_test(test_announcing_ends),
 		cmocka_unit_test(test_settles_in_portions),
 		cmocka_unit_test(test_backlog_counts_first),
+		cmocka_unit_test(test_backlog_counts_while_the_peer_is_silent),
+		cmocka_unit_test(test_backlog_counts_once),
+		cmocka_unit_test(test_backlog_of_a_liars_peer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,23 @@ static void check_domain_bytes(const struct domain *domain)
 	REQUIRE(domain->bytes == bytes);
 }
 
+static void check_place(const struct broker_channel *channel, const struct listener *listener)
+{
+	const struct link_end *ends = channel->link->ends;
+	unsigned end = ends[!channel->caller].process == listener->process ? !channel->caller
+									   : channel->caller;
+	const struct channel_claim *claim = &channel->claims[end];
+
+	REQUIRE(channel->listener == listener);
+	REQUIRE(ends[end].process == listener->process && !channel->confirmed[end]);
+	if (channel->state == BROKER_CHANNEL_ANNOUNCED)
+		REQUIRE(claim->listener == listener->handle && !claim->accepted);
+	else
+		REQUIRE(end != channel->caller &&
+			(channel->state == BROKER_CHANNEL_OFFERED ||
+				channel->state == BROKER_CHANNEL_CLOSING));
+}
+
 static void check_process(const struct process *process)
 {
 	const struct listener *listener;
@@ -92,10 +109,7 @@ static void check_process(const struct process *process)
 		REQUIRE(listener->process == process);
 		REQUIRE(listener_find(process->domain, listener->name) == listener);
 		LIST_FOREACH (channel, &listener->offered, offered) {
-			REQUIRE(channel->listener == listener);
-			REQUIRE(!channel->confirmed[!channel->caller]);
-			REQUIRE(channel->state == BROKER_CHANNEL_OFFERED ||
-				channel->state == BROKER_CHANNEL_CLOSING);
+			check_place(channel, listener);
 			n++;
 		}
 		REQUIRE(n == listener->n_offered);
