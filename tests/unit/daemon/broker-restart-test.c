@@ -784,6 +784,7 @@ static void test_backlog_counts_once(void **state)
 		for (unsigned i = known; i < 4; i++)
 			TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
 		TAKE_NOTHING(s.holder);
+		TAKE_NOTHING(s.caller); /* it never knew them */
 		connect_again(&s, !known);
 		if (known)
 			app_accepted(s.holder, 50, 9);
@@ -822,6 +823,379 @@ static void test_backlog_of_a_liars_peer(void **state)
 		TAKE(m, s.holder, CONTROL_LINK_CREATE);
 		world_free(s.w);
 	}
+}
+
+/* A link that comes to nothing at once has a reason for each end, and an error of its own. */
+static void test_refusals(void **state)
+{
+	const struct control_message *m;
+	struct broker_limits limits;
+	struct app *late, *binder;
+	struct scene s;
+
+	scene_start(&s, ALL, 4);
+	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	late = &s.w->apps[2];
+	assert_int_equal(app_attach(late, 3, true), 0);
+	assert_int_equal(app_hello(late, true, true), 0);
+	TAKE(m, late, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(late, 70, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	TAKE(m, late, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 70);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_string_equal(m->link_down.reason, "another application has announced this link");
+	/* What it says of that end is ignored; the one that came first is not concerned. */
+	assert_int_equal(app_announce_channel(late, 70, 1, 0, 0, "db"), 0);
+	TAKE_NOTHING(s.caller);
+	world_check(s.w);
+	/* The creator's domain pays for both ends; if it cannot, the binder's is told as well. */
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_LINKS] = 1;
+	broker_set_limits(s.w->broker, &limits);
+	binder = s.holder;
+	assert_int_equal(app_announce_link(binder, 60, UID + 1, 3, TRANSPORT_ARGO, 1, 1), 0);
+	assert_int_equal(app_announce_link(s.caller, 41, UID + 1, 2, TRANSPORT_ARGO, 0, 1), 0);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 41);
+	assert_int_equal(m->link_down.error, EDQUOT);
+	assert_string_equal(m->link_down.reason, "limit of links");
+	TAKE(m, binder, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 60);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_string_equal(m->link_down.reason, "the other end is over its limits");
+	TAKE_NOTHING(s.caller);
+	TAKE_NOTHING(binder);
+	assert_false(s.caller->dropped || binder->dropped || late->dropped);
+	world_check(s.w);
+	world_free(s.w);
+}
+
+/* Announcements that no application makes: each drops its sender. */
+static void send_nonsense(struct scene *s, int i)
+{
+	switch (i) {
+	case 0: /* no end */
+		app_announce_link(s->caller, 0, UID, 2, TRANSPORT_ARGO, 0, 1);
+		break;
+	case 1: /* no uid */
+		app_announce_link(s->caller, 41, 0, 2, TRANSPORT_ARGO, 0, 1);
+		break;
+	case 2: /* a third role */
+		app_announce_link(s->caller, 41, UID, 2, TRANSPORT_ARGO, 2, 1);
+		break;
+	case 3: /* an end twice */
+		app_announce_link(s->caller, 40, UID + 1, 2, TRANSPORT_ARGO, 0, 1);
+		break;
+	case 4: /* channel 0 */
+		app_announce_channel(s->caller, 40, 0, 0, 0, "db");
+		break;
+	case 5: /* a channel's close that was confirmed */
+		app_closed(s->caller, 40, 9);
+		app_closed(s->caller, 40, 9);
+		break;
+	case 6: /* a channel that it has not announced, though the other end has */
+		app_closed(s->caller, 40, 11);
+		break;
+	case 7: /* the calling end accepts */
+		app_accepted(s->caller, 40, 9);
+		break;
+	case 8: /* a request before it has said all */
+		app_connect(s->caller, 1, "db", 0, 0);
+		break;
+	case 9: /* all is said */
+		app_announce_done(s->caller);
+		app_announce_link(s->caller, 42, UID + 2, 2, TRANSPORT_ARGO, 0, 1);
+		break;
+	}
+}
+
+static void test_nonsense(void **state)
+{
+	for (int i = 0; i < 10; i++) {
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		scene_announce(&s);
+		assert_int_equal(app_announce_channel(s.holder, 50, 11, 1, 1, "db"), 0);
+		send_nonsense(&s, i);
+		assert_true(s.caller->dropped);
+		assert_non_null(strstr(s.caller->reason, " not allowed now ("));
+		assert_false(s.holder->dropped);
+		world_check(s.w);
+		world_free(s.w);
+	}
+}
+
+/* An end's words about a channel that is accepted, twice. */
+static void test_accepted_once(void **state)
+{
+	struct scene s;
+
+	for (int i = 0; i < 4; i++) {
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_channel(s.caller, 40, 9, 0, 0, "db");
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		app_announce_channel(s.holder, 50, 9, 1, i % 2, "db");
+		assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+		if (!(i % 2))
+			app_accepted(s.holder, 50, 9);
+		assert_false(s.holder->dropped);
+		if (i / 2) {
+			assert_int_equal(app_announce_done(s.holder), 0);
+			assert_int_equal(app_announce_done(s.caller), 0);
+			world_check(s.w);
+		}
+		app_accepted(s.holder, 50, 9);
+		assert_true(s.holder->dropped);
+		world_free(s.w);
+	}
+}
+
+static int announce_stream(struct app *app, uint32_t end, uint32_t channel, uint32_t listener)
+{
+	struct control_message message = {.type = CONTROL_ANNOUNCE_CHANNEL};
+
+	message.announce_channel.end = end;
+	message.announce_channel.channel = channel;
+	message.announce_channel.type = CHANNEL_TYPE_LIMIT;
+	message.announce_channel.listener = listener;
+	strcpy(message.announce_channel.name, "db");
+	return app_send(app, &message);
+}
+
+/* Both are told of each channel on which they disagree, and the others stand. */
+static void test_disagreement(void **state)
+{
+	for (int first = 0; first < 2; first++) {
+		const struct control_message *m;
+		struct broker_channel *channel;
+		uint32_t number = 9;
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+		for (int turn = 0; turn < 2; turn++) {
+			if (turn == first) {
+				app_announce_channel(s.caller, 40, 9, 0, 0, "other");
+				app_announce_channel(s.caller, 40, 10, 0, 0, "db");
+				app_announce_channel(s.caller, 40, 11, 0, 0, "db");
+			} else {
+				app_announce_channel(s.holder, 50, 9, 1, 0, "db");
+				app_announce_channel(s.holder, 50, 10, 0, 0, "db");
+				announce_stream(s.holder, 50, 11, 1);
+				/* The highest number is known to one end alone. */
+				app_announce_channel(s.holder, 50, 20, 1, 0, "db");
+			}
+		}
+		assert_int_equal(app_announce_done(s.caller), 0);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		for (uint32_t i = 10; i <= 11; i++) {
+			TAKE(m, s.caller, CONTROL_CHANNEL_GONE);
+			assert_int_equal(m->channel_gone.end, 40);
+			TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+			assert_int_equal(m->channel_gone.end, 50);
+		}
+		TAKE(m, s.holder, CONTROL_CHANNEL_GONE);
+		TAKE_NOTHING(s.caller);
+		TAKE_NOTHING(s.holder);
+		world_check(s.w);
+		/* The listener's word counts for the name. */
+		HASH_FIND(hh, s.w->broker->links->channels, &number, sizeof(number), channel);
+		assert_non_null(channel);
+		assert_string_equal(broker_channel_name(channel), "db");
+		assert_int_equal(channel->caller, 0);
+		assert_int_equal(channel->state, BROKER_CHANNEL_OFFERED);
+		app_connect(s.caller, 1, "db", 0, 0);
+		TAKE(m, s.caller, CONTROL_CONNECTED);
+		assert_int_equal(m->connected.channel, 21);
+		world_free(s.w);
+	}
+}
+
+/* One end closes while the other has not spoken: the number is free when both have. */
+static void test_closed_early(void **state)
+{
+	for (int by_holder = 0; by_holder < 2; by_holder++) {
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		app_announce_channel(s.caller, 40, 9, 0, 0, "db");
+		app_announce_channel(s.holder, 50, 9, 1, 0, "db");
+		assert_int_equal(app_listen(s.holder, 1, "db", 1), 0);
+		app_closed(by_holder ? s.holder : s.caller, by_holder ? 50 : 40, 9);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		assert_int_equal(HASH_COUNT(s.w->broker->links->channels), 1);
+		assert_int_equal(s.w->broker->links->channels->state, BROKER_CHANNEL_CLOSING);
+		world_check(s.w);
+		/* Only the listener's end gives the place back. */
+		app_connect(s.caller, 1, "db", 0, 0);
+		if (by_holder)
+			assert_int_equal(app_take(s.caller)->type, CONTROL_CONNECTED);
+		else
+			TAKE_STATUS(s.caller, 1, ECONNREFUSED);
+		app_closed(by_holder ? s.caller : s.holder, by_holder ? 40 : 50, 9);
+		assert_int_equal(HASH_COUNT(s.w->broker->links->channels), by_holder);
+		assert_false(s.caller->dropped || s.holder->dropped);
+		TAKE_NOTHING(s.caller);
+		world_check(s.w);
+		world_free(s.w);
+	}
+}
+
+/* A newcomer's link to a listener that still announces is none of the announced ones. */
+static void test_new_link_while_announcing(void **state)
+{
+	const struct control_message *m;
+	struct app *other;
+	struct scene s;
+	uint32_t end;
+
+	scene_start(&s, ALL, 2);
+	assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+	expire(s.w);
+	other = app_new(s.w, 2, 1, true);
+	app_connect(other, 1, "db/db", 0, TRANSPORT_ARGO);
+	TAKE(m, other, CONTROL_LINK_CREATE);
+	app_offer(other, m->link_create.end, 5);
+	TAKE(m, s.holder, CONTROL_LINK_BIND);
+	end = m->link_bind.end;
+	app_ready(s.holder, end, 6);
+	TAKE(m, s.holder, CONTROL_CHANNEL);
+	world_check(s.w);
+	assert_int_equal(app_announce_channel(s.holder, end, 7, 1, 0, "db"), -ECONNRESET);
+	assert_true(s.holder->dropped);
+	world_free(s.w);
+
+	scene_start(&s, ALL, 2);
+	assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+	expire(s.w);
+	other = app_new(s.w, 2, 1, true);
+	app_connect(other, 1, "db/db", 0, TRANSPORT_ARGO);
+	TAKE(m, other, CONTROL_LINK_CREATE);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	app_offer(other, m->link_create.end, 5);
+	TAKE(m, s.holder, CONTROL_LINK_BIND);
+	app_ready(s.holder, m->link_bind.end, 6);
+	TAKE(m, other, CONTROL_LINK_UP);
+	TAKE(m, other, CONTROL_CONNECTED);
+	world_free(s.w);
+}
+
+/* The two time limits, to the nanosecond, and what is said of them. */
+static void test_times(void **state)
+{
+	const struct control_message *m;
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = &w->apps[0], *holder = &w->apps[1];
+	uint64_t start = w->now_ns;
+
+	broker_recover(w->broker, 0);
+	broker_record_lost(w->broker);
+	assert_false(w->broker->recovering || w->broker->announcing);
+	assert_int_equal(w->timer_ns, 0);
+	assert_int_equal(w->n_lines, 0);
+	broker_recover(w->broker, 1);
+	assert_true(w->broker->recovering);
+	assert_true(world_logged(w, "1 applications were here before: waiting for them"));
+	broker_recover(w->broker, 3);
+	assert_int_equal(app_attach(holder, 2, true), 0);
+	assert_int_equal(app_hello(holder, true, true), 0);
+	assert_int_equal(app_attach(caller, 3, true), 0);
+	assert_int_equal(app_hello(caller, true, true), 0);
+	TAKE(m, caller, CONTROL_WELCOME);
+	assert_int_equal(app_announce_link(caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
+	assert_int_equal(app_announce_link(holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
+	assert_int_equal(app_announce_done(caller), 0);
+	assert_int_equal(w->timer_ns, start + RECOVERY_NS);
+	/* A tick before the time changes nothing, and has the timer set again. */
+	w->timer_ns = 0;
+	broker_set_now(w->broker, start + RECOVERY_NS - 1);
+	broker_tick(w->broker);
+	assert_true(w->broker->recovering);
+	assert_int_equal(w->timer_ns, start + RECOVERY_NS);
+	broker_set_now(w->broker, start + RECOVERY_NS);
+	broker_tick(w->broker);
+	assert_false(w->broker->recovering);
+	assert_true(w->broker->announcing);
+	assert_true(world_logged(w, "2 applications have not come back in time"));
+	assert_int_equal(w->timer_ns, start + ANNOUNCE_NS);
+	broker_set_now(w->broker, start + ANNOUNCE_NS - 1);
+	broker_tick(w->broker);
+	TAKE_NOTHING(caller);
+	broker_set_now(w->broker, start + ANNOUNCE_NS);
+	broker_tick(w->broker);
+	assert_false(w->broker->announcing);
+	assert_int_equal(w->timer_ns, 0);
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	assert_string_equal(m->link_down.reason, "one end has not come back in time");
+	TAKE(m, holder, CONTROL_WELCOME);
+	TAKE(m, holder, CONTROL_LINK_DOWN);
+	assert_string_equal(m->link_down.reason, "one end has not come back in time");
+	world_free(w);
+}
+
+/* All have come in time: there is nothing to say. The other domain is gone: nobody is waited for.
+ */
+static void test_nobody_left(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	scene_announce(&s);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_false(s.w->broker->announcing);
+	assert_false(world_logged(s.w, "have not come back in time"));
+	broker_record_lost(s.w->broker);
+	assert_int_equal(s.w->broker->n_awaited, 0);
+	world_free(s.w);
+
+	s.w = world_new(ALL, NULL);
+	broker_recover(s.w->broker, 3);
+	s.caller = &s.w->apps[0];
+	s.holder = &s.w->apps[1];
+	assert_int_equal(app_attach(s.caller, 3, true), 0);
+	assert_int_equal(app_attach(s.holder, 2, true), 0);
+	assert_int_equal(app_hello(s.caller, true, true), 0);
+	TAKE(m, s.caller, CONTROL_WELCOME);
+	app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	expire(s.w);
+	TAKE_NOTHING(s.caller);
+	world_remove_domain(s.w, 2);
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_string_equal(m->link_down.reason, "the other end did not come back");
+	world_free(s.w);
+}
+
+/* A link has room for so many channels when it is announced, too. */
+static void test_full_link(void **state)
+{
+	const struct control_message *m;
+	struct broker_limits limits;
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_CHANNELS] = LINK_CHANNELS_MAX + 1;
+	limits.bytes = 64U << 20;
+	broker_set_limits(s.w->broker, &limits);
+	app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
+	for (uint32_t i = 1; i <= LINK_CHANNELS_MAX; i++)
+		assert_int_equal(app_announce_channel(s.caller, 40, i, 0, 0, "db"), 0);
+	TAKE_NOTHING(s.caller);
+	assert_int_equal(app_announce_channel(s.caller, 40, LINK_CHANNELS_MAX + 1, 0, 0, "db"), 0);
+	TAKE(m, s.caller, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.channel, LINK_CHANNELS_MAX + 1);
+	world_free(s.w);
 }
 
 /* A channel that stands again counts against its rule, for its own caller and holder alone. */
@@ -911,6 +1285,15 @@ int main(void)
 		cmocka_unit_test(test_backlog_counts_while_the_peer_is_silent),
 		cmocka_unit_test(test_backlog_counts_once),
 		cmocka_unit_test(test_backlog_of_a_liars_peer),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_accepted_once),
+		cmocka_unit_test(test_disagreement),
+		cmocka_unit_test(test_closed_early),
+		cmocka_unit_test(test_new_link_while_announcing),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_nobody_left),
+		cmocka_unit_test(test_full_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

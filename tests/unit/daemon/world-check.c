@@ -132,6 +132,19 @@ static void check_process(const struct process *process)
 	}
 }
 
+static void check_channel_state(const struct broker_channel *channel)
+{
+	bool announced = channel->state == BROKER_CHANNEL_ANNOUNCED;
+
+	REQUIRE(announced == (channel->link->state == BROKER_LINK_ANNOUNCED));
+	REQUIRE(announced || channel->link->state == BROKER_LINK_UP);
+	if (!announced)
+		REQUIRE((channel->state == BROKER_CHANNEL_CLOSING) ==
+			(channel->confirmed[0] || channel->confirmed[1]));
+	if (channel->state == BROKER_CHANNEL_OPEN || channel->accepted)
+		REQUIRE(!channel->listener);
+}
+
 static void check_link(const struct broker_link *link)
 {
 	const struct broker_channel *channel;
@@ -147,8 +160,7 @@ static void check_link(const struct broker_link *link)
 	for (channel = link->channels; channel; channel = channel->hh.next) {
 		REQUIRE(channel->link == link && channel->state != BROKER_CHANNEL_DONE);
 		REQUIRE(!(channel->confirmed[0] && channel->confirmed[1]));
-		REQUIRE(channel->state == BROKER_CHANNEL_ANNOUNCED ||
-			link->state == BROKER_LINK_UP);
+		check_channel_state(channel);
 		add(&channel->charge);
 	}
 }
@@ -195,7 +207,7 @@ void world_check(const struct world *world)
 	REQUIRE(n_links == HASH_COUNT(broker->links) && n_channels == broker->n_channels);
 	for (tally = broker->tallies; tally; tally = tally->hh.next)
 		n_tallied += tally->count;
-	REQUIRE(n_tallied <= n_channels);
+	REQUIRE(n_tallied == n_channels);
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		for (int i = 0; i < QUOTA_COUNT; i++) {
 			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);
