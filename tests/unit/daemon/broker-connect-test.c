@@ -7,6 +7,7 @@
 
 #include "base/macro.h"
 #include "daemon/broker/link.h"
+#include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
@@ -818,6 +819,361 @@ static void test_full_link(void **state)
 	world_free(w);
 }
 
+/* The refusals of LISTEN: what is said, and the values at their limits. */
+static void test_listen_refusals(void **state)
+{
+	struct world *w = world_new("allow listen * on db log=yes\n"
+				    "allow connect * from any to any\n",
+		NULL);
+	struct app *holder = app_new(w, 0, 2, false), *web = app_new(w, 1, 1, false);
+	static const struct {
+		const char *name;
+		uint32_t backlog, error;
+		const char *reason;
+	} cases[] = {
+		{"b d", 1, EINVAL, "not a valid name"},
+		{"db", BACKLOG_MAX, 0, ""},
+		{"db", 1, EADDRINUSE, "db is taken in domain db"},
+		{"big", BACKLOG_MAX + 1, EINVAL, "backlog 4097 is over the limit backlog=4096"},
+	};
+	struct control_message listen = {.type = CONTROL_LISTEN};
+
+	listen.listen.type = CHANNEL_SEQPACKET;
+	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct control_message *m;
+
+		listen.request = listen.listen.listener = 1 + i;
+		listen.listen.backlog = cases[i].backlog;
+		strcpy(listen.listen.name, cases[i].name);
+		assert_int_equal(app_send(holder, &listen), 0);
+		TAKE(m, holder, CONTROL_STATUS);
+		assert_int_equal(m->request, listen.request);
+		assert_int_equal(m->status.error, cases[i].error);
+		assert_string_equal(m->status.reason, cases[i].reason);
+	}
+	assert_true(
+		world_logged(w, "permitted: db(2) pid 1002 (test) listens as db (test.policy:1)"));
+	assert_int_equal(w->broker->stats.refused, 0);
+	assert_int_equal(app_listen(web, 1, "mine", 1), EACCES);
+	assert_int_equal(w->broker->stats.refused, 1);
+	assert_true(world_logged(w, "refused: web(1) pid 1001 (test) listens as mine (no rule)"));
+	world_free(w);
+}
+
+/* A LISTEN that is sent again has the effect of one; another one under its handle is a violation.
+ */
+static void test_listen_again(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t type, backlog, request;
+		bool same;
+	} cases[] = {
+		{"db", CHANNEL_SEQPACKET, 4, 9, true},
+		{"db", CHANNEL_SEQPACKET, 5, 9, false},
+		{"db", CHANNEL_TYPE_LIMIT, 4, 9, false},
+		{"da", CHANNEL_SEQPACKET, 4, 9, false},
+		{"db", CHANNEL_SEQPACKET, 4, 0, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world *w = world_new(ALL, NULL);
+		struct app *app = app_new(w, 0, 2, false);
+		struct control_message listen = {
+			.type = CONTROL_LISTEN, .request = cases[i].request};
+
+		assert_int_equal(app_listen(app, 1, "db", 4), 0);
+		listen.listen.listener = 1;
+		listen.listen.type = cases[i].type;
+		listen.listen.backlog = cases[i].backlog;
+		strcpy(listen.listen.name, cases[i].name);
+		assert_int_equal(app_send(app, &listen), cases[i].same ? 0 : -ECONNRESET);
+		assert_int_equal(app->dropped, !cases[i].same);
+		if (cases[i].same)
+			TAKE_STATUS(app, 9, 0);
+		TAKE_NOTHING(app);
+		world_check(w);
+		world_free(w);
+	}
+}
+
+/* A new policy counts at once for what is asked anew, before the names are judged again. */
+static void test_listener_judged_at_once(void **state)
+{
+	struct world *w =
+		world_new("allow listen db on db\nallow connect * from any to any\n", NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	const struct control_message *m;
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	broker_set_work_later(w->broker);
+	world_policy(w, "allow connect * from any to any\n");
+	app_connect(caller, 1, "db", 0, 0);
+	TAKE_STATUS(caller, 1, ENOENT);
+	world_policy(w, "allow listen db on db\nallow connect * from any to any\n");
+	app_connect(caller, 2, "db", 0, 0);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	while (broker_work(w->broker, TURN_COST))
+		;
+	/* The name of the domain is lost: the rule that permits the name speaks of it. */
+	world_rename(w, 2, "");
+	app_connect(caller, 3, "domid:2/db", 0, 0);
+	TAKE_STATUS(caller, 3, ENOENT);
+	TAKE_NOTHING(caller);
+	world_rename(w, 2, "db");
+	while (broker_work(w->broker, TURN_COST))
+		;
+	app_connect(caller, 4, "domid:2/db", 0, 0);
+	TAKE_NOTHING(caller); /* it waits for the link */
+	world_free(w);
+}
+
+/* What is said of each refusal of CONNECT, and what is counted. */
+static void test_connect_refusals(void **state)
+{
+	static const struct {
+		const char *address;
+		uint32_t error;
+		const char *reason;
+	} cases[] = {
+		{"none", ENOENT, "nobody listens as none"},
+		{"db/none", ENOENT, "nobody listens as none in db"},
+		{"nodomain/db", EHOSTUNREACH, "no such domain"},
+		{"web/two", ENOTUNIQ, "several domains are called web"},
+		{"two", ENOTUNIQ, "several domains hold two: say DOMAIN/two"},
+		{"a/b/c", EINVAL, "not a valid address"},
+		{"domid:65535/x", EHOSTUNREACH, "no such domain"},
+		{"domid:000002/x", EINVAL, "not a valid address"},
+		{"db/full", ECONNREFUSED, "the backlog of full is full (0)"},
+	};
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	struct app *web = app_new(w, 2, 1, false);
+	struct control_message stream = {.type = CONTROL_CONNECT, .request = 90};
+	const struct control_message *m;
+
+	assert_int_equal(app_listen(holder, 1, "two", 4), 0);
+	assert_int_equal(app_listen(holder, 2, "full", 0), 0);
+	assert_int_equal(app_listen(web, 1, "two", 4), 0);
+	for (uint32_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t failed = w->broker->stats.failed;
+
+		app_connect(caller, 1 + i, cases[i].address, 0, 0);
+		TAKE(m, caller, CONTROL_STATUS);
+		assert_int_equal(m->request, 1 + i);
+		assert_int_equal(m->status.error, cases[i].error);
+		assert_string_equal(m->status.reason, cases[i].reason);
+		if (strcmp(cases[i].address, "a/b/c") != 0)
+			assert_int_equal(w->broker->stats.failed, failed + 1);
+	}
+	stream.connect.type = CHANNEL_TYPE_LIMIT;
+	strcpy(stream.connect.address, "db/full");
+	assert_int_equal(app_send(caller, &stream), 0);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EPROTOTYPE);
+	assert_string_equal(m->status.reason, "full is of another type");
+	/* To wait for a name helps against none of these. */
+	app_connect(caller, 91, "two", CONNECT_WAIT_NAME, 0);
+	TAKE_STATUS(caller, 91, ENOTUNIQ);
+	app_connect(caller, 92, "db/full", CONNECT_WAIT_NAME, 0);
+	TAKE_STATUS(caller, 92, ECONNREFUSED);
+	app_connect(caller, 93, "later", CONNECT_WAIT_NAME, 0);
+	app_cancel(caller, 93);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, ECANCELED);
+	assert_string_equal(m->status.reason, "cancelled");
+	assert_int_equal(w->broker->stats.refused, 0);
+	assert_int_equal(w->broker->stats.connected, 0);
+	app_connect(caller, 0, "db/full", 0, 0);
+	assert_true(caller->dropped);
+	world_free(w);
+}
+
+/* Two LISTENs under one handle are held: the first gets the name, the second is answered. */
+static void test_held_handle_twice(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 1};
+	const struct control_message *m;
+	struct app *app;
+
+	broker_recover(w->broker, 1);
+	app = app_new(w, 0, 2, false);
+	listen.listen.listener = 7;
+	listen.listen.type = CHANNEL_SEQPACKET;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "one");
+	assert_int_equal(app_send(app, &listen), 0);
+	listen.request = 2;
+	strcpy(listen.listen.name, "two");
+	assert_int_equal(app_send(app, &listen), 0);
+	TAKE_NOTHING(app);
+	assert_int_equal(world_used(w, 2), 3);
+	broker_record_lost(w->broker);
+	TAKE_STATUS(app, 1, 0);
+	TAKE(m, app, CONTROL_STATUS);
+	assert_int_equal(m->request, 2);
+	assert_int_equal(m->status.error, EINVAL);
+	assert_string_equal(m->status.reason, "the listener's handle is in use");
+	assert_false(app->dropped);
+	assert_int_equal(world_used(w, 2), 2);
+	world_check(w);
+	world_free(w);
+
+	/* The request's id is in use by a CONNECT that is held as well. */
+	w = world_new(ALL, NULL);
+	broker_recover(w->broker, 1);
+	app = app_new(w, 0, 2, false);
+	app_connect(app, 2, "one", 0, 0);
+	TAKE_NOTHING(app);
+	assert_int_equal(app_send(app, &listen), -ECONNRESET);
+	assert_string_equal(app->reason, "LISTEN not allowed now (EPROTO)");
+	world_free(w);
+}
+
+/* All that a channel's two messages say of it, and of the domain at the other end. */
+static void test_channel_messages(void **state)
+{
+	struct world *w = world_new("allow listen * on any\n"
+				    "allow connect * from any to any log=yes\n",
+		NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t ends[2];
+
+	assert_int_equal(app_listen(holder, 9, "db", 4), 0);
+	app_connect(caller, 1, "domid:2/db", 0, TRANSPORT_ANY);
+	make_link(caller, holder, true, ends);
+	TAKE(m, holder, CONTROL_CHANNEL);
+	assert_int_equal(m->channel.listener, 9);
+	assert_int_equal(m->channel.end, ends[1]);
+	assert_int_equal(m->channel.type, CHANNEL_SEQPACKET);
+	assert_int_equal(m->channel.transport, TRANSPORT_ARGO);
+	assert_string_equal(m->channel.peer.domain, "app");
+	assert_memory_equal(m->channel.peer.uuid, w->domains[3].uuid, 16);
+	assert_string_equal(m->channel.name, "db");
+	TAKE(m, caller, CONTROL_CONNECTED);
+	assert_int_equal(m->connected.end, ends[0]);
+	assert_int_equal(m->connected.transport, TRANSPORT_ARGO);
+	assert_string_equal(m->connected.peer.domain, "db");
+	assert_memory_equal(m->connected.peer.uuid, w->domains[2].uuid, 16);
+	assert_string_equal(m->connected.name, "db");
+	assert_int_equal(w->broker->stats.connected, 1);
+	assert_int_equal(w->broker->stats.links_made, 1);
+	assert_int_equal(w->broker->stats.attached, 2);
+	assert_true(world_logged(
+		w, "permitted: app(3) pid 1003 (test) connects to domid:2/db (test.policy:2)"));
+	world_free(w);
+}
+
+/* Numbers of ends and channels begin anew at 1 after the last, and go past those in use. */
+static void test_numbers_wrap(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
+	const struct control_message *m;
+	uint32_t ends[2], first;
+
+	assert_int_equal(app_listen(holder, 1, "db", 40), 0);
+	w->broker->next_uid = UINT64_MAX;
+	app_connect(caller, 1, "db", 0, TRANSPORT_ARGO);
+	make_link(caller, holder, true, ends);
+	assert_int_equal(w->broker->links->id.uid, 1);
+	first = take_channel(caller, holder, 1);
+	assert_int_equal(ends[0], 1);
+	assert_int_equal(first, 1);
+	caller->process->last_end = UINT32_MAX;
+	w->broker->links->last_channel = UINT32_MAX;
+	app_connect(caller, 2, "db", 0, TRANSPORT_ARGO);
+	assert_int_equal(take_channel(caller, holder, 2), 2);
+	app_connect(caller, 3, "db", 0, TRANSPORT_GRANT);
+	TAKE(m, caller, CONTROL_LINK_CREATE);
+	assert_int_equal(m->link_create.end, 2);
+	/* Any number may have been given before now. */
+	app_closed(caller, ends[0], 12345);
+	app_offer(caller, 12345, 0);
+	assert_false(caller->dropped);
+	app_closed(caller, ends[0], 0);
+	assert_true(caller->dropped);
+	world_free(w);
+}
+
+/* The features, the epoch and the version are the ones of this application's HELLO. */
+static void test_hello(void **state)
+{
+	struct world *w = world_new(ALL, NULL);
+	struct app *app = &w->apps[0];
+	struct control_message hello = {.type = CONTROL_HELLO, .request = 77};
+	const struct control_message *m;
+	char text[PROCESS_TEXT_SIZE];
+
+	assert_int_equal(app_attach(app, 3, false), 0);
+	process_describe(app->process, text, sizeof(text));
+	assert_string_equal(text, "app(3) pid 0 (?)");
+	hello.hello.epoch = app->epoch;
+	hello.hello.version_max = 0;
+	assert_int_equal(app_send(app, &hello), 0);
+	TAKE(m, app, CONTROL_STATUS);
+	assert_int_equal(m->request, 77);
+	assert_int_equal(m->status.error, EPROTONOSUPPORT);
+	assert_string_equal(m->status.reason, "no protocol version in common with msgd");
+	hello.hello.version_max = 5;
+	memset(hello.hello.comm, 'x', sizeof(hello.hello.comm));
+	hello.hello.pid = 5;
+	assert_int_equal(app_send(app, &hello), 0);
+	TAKE(m, app, CONTROL_WELCOME);
+	assert_int_equal(m->request, 77);
+	assert_int_equal(m->welcome.epoch, app->epoch);
+	assert_int_equal(m->welcome.version, 1);
+	assert_int_equal(m->welcome.features, FEATURE_ARGO | FEATURE_ARGO_STRICT);
+	process_describe(app->process, text, sizeof(text));
+	assert_string_equal(text, "app(3) pid 5 (xxxxxxxxxxxxxxx)");
+	app_die(app);
+	assert_int_equal(app_attach(app, 3, false), 0);
+	hello.hello.epoch = app->epoch;
+	hello.request = 0;
+	assert_int_equal(app_send(app, &hello), -ECONNRESET);
+	assert_int_equal(w->broker->stats.dropped, 1);
+	assert_true(world_logged(w, "app(3) pid 0 (?) is dropped: HELLO not allowed now (EPROTO)"));
+	world_free(w);
+}
+
+/* What an application says of a failure: numbers that are none, and no words. */
+static void test_failure_words(void **state)
+{
+	static const struct {
+		uint32_t said, error;
+		const char *words, *why;
+	} cases[] = {
+		{0, EPROTO, "", "Protocol error"},
+		{133, 133, "x", "x"},
+		{134, EPROTO, "x", "x"},
+		{ENOSPC, ENOBUFS, "x", "x"},
+		{ENOMEM, ENOBUFS, "", "No buffer space available"},
+		{ENFILE, ENOBUFS, "x", "x"},
+		{EMFILE, EMFILE, "x", "x"},
+		{ENODEV, EOPNOTSUPP, "x", "x"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world *w = world_new(ALL, NULL);
+		struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+		const struct control_message *m;
+
+		assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+		app_connect(caller, 1, "db", 0, TRANSPORT_GRANT);
+		TAKE(m, caller, CONTROL_LINK_CREATE);
+		app_failed(caller, m->link_create.end, cases[i].said, cases[i].words);
+		TAKE(m, caller, CONTROL_STATUS);
+		assert_int_equal(m->status.error, cases[i].error);
+		assert_string_equal(m->status.reason, cases[i].why);
+		assert_int_equal(w->broker->stats.failed, 1);
+		assert_int_equal(w->broker->stats.reset, 0);
+		assert_true(world_logged(w, "app(3) pid 1003 (test) says: "));
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -840,6 +1196,15 @@ int main(void)
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_full_link),
+		cmocka_unit_test(test_listen_refusals),
+		cmocka_unit_test(test_listen_again),
+		cmocka_unit_test(test_listener_judged_at_once),
+		cmocka_unit_test(test_connect_refusals),
+		cmocka_unit_test(test_held_handle_twice),
+		cmocka_unit_test(test_channel_messages),
+		cmocka_unit_test(test_numbers_wrap),
+		cmocka_unit_test(test_hello),
+		cmocka_unit_test(test_failure_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
