@@ -389,6 +389,110 @@ static void test_memory_limit(void **state)
 	world_free(w);
 }
 
+/* Fails to make links until it is refused; then how long until the next, in nanoseconds. */
+static uint64_t next_after_failures(struct scene *s, unsigned n_failures)
+{
+	const struct domain_pair *pair;
+	char reason[REASON_SIZE];
+
+	scene_start(s, NULL, 8);
+	for (uint32_t id = 1; id <= n_failures; id++) {
+		assert_int_equal(cycle(s->hostile, id, reason), 0);
+		app_forget(s->holder);
+	}
+	pair = domain_pair_find(s->hostile->process->domain, s->holder->process->domain);
+	assert_non_null(pair);
+	assert_int_equal(pair->n_failed, n_failures);
+	return pair->links_made.due_ns - s->w->now_ns;
+}
+
+/* The price of the n-th failure in a row, and the sum of those before it. */
+static void test_price_of_failures(void **state)
+{
+	uint64_t sum = 0;
+
+	for (unsigned n = 1; n <= 20; n++) {
+		struct scene s;
+
+		sum += LINK_MAKE_NS << ((n - 1) / LINK_MAKE_FAILURES);
+		assert_int_equal(next_after_failures(&s, n), sum);
+		world_free(s.w);
+	}
+}
+
+/* The refusal says when the next link may be made: at that time, and no moment before. */
+static void test_time_of_the_next_link(void **state)
+{
+	static const uint64_t waits[] = {1, 999999, 1000000, 1000001};
+	static const unsigned ms[] = {1, 1, 2, 2};
+
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		const struct control_message *m;
+		struct domain_pair *pair;
+		char reason[REASON_SIZE];
+		struct scene s;
+
+		scene_start(&s, NULL, 8);
+		pair = domain_pair_get(s.hostile->process->domain, s.holder->process->domain);
+		pair->links_made.due_ns =
+			s.w->now_ns + (LINK_MAKE_BURST - 1) * LINK_MAKE_NS + waits[i];
+		app_connect(s.hostile, 1, "db/db", 0, TRANSPORT_ARGO);
+		TAKE(m, s.hostile, CONTROL_STATUS);
+		assert_int_equal(m->status.error, EDQUOT);
+		snprintf(reason, sizeof(reason),
+			"links from web to there are made too often: the next in %u ms", ms[i]);
+		assert_string_equal(m->status.reason, reason);
+		pass_time(s.w, waits[i] - 1);
+		app_connect(s.hostile, 2, "db/db", 0, TRANSPORT_ARGO);
+		TAKE_STATUS(s.hostile, 2, EDQUOT);
+		pass_time(s.w, 1);
+		app_connect(s.hostile, 3, "db/db", 0, TRANSPORT_ARGO);
+		TAKE(m, s.hostile, CONTROL_LINK_CREATE);
+		world_free(s.w);
+	}
+}
+
+/* The limit of memory is the last byte that a domain may have, and each limit names itself. */
+static void test_limits_at_the_limit(void **state)
+{
+	static const char *const names[QUOTA_COUNT] = {
+		"processes", "names", "channels", "links", "requests", "ends", "announced"};
+	struct broker_limits limits;
+	const struct control_message *m;
+	struct world *w;
+	struct app *app;
+
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		assert_string_equal(quota_name((enum quota)i), names[i]);
+	broker_limits_default(&limits);
+	limits.bytes = quota_bytes(QUOTA_PROCESSES) + 2 * quota_bytes(QUOTA_REQUESTS);
+	w = world_new(ALL, &limits);
+	app = app_new(w, 0, 3, true);
+	app_connect(app, 1, "none", CONNECT_WAIT_NAME, 0);
+	app_connect(app, 2, "none", CONNECT_WAIT_NAME, 0);
+	TAKE_NOTHING(app);
+	assert_int_equal(broker_bytes(w->broker), limits.bytes);
+	assert_int_equal(app_listen(app, 1, "db", 1), EDQUOT);
+	assert_true(world_logged(w, "app(3): limit memory="));
+	app_connect(app, 3, "none", CONNECT_WAIT_NAME, 0);
+	TAKE_STATUS(app, 3, EDQUOT);
+	limits.bytes--;
+	broker_set_limits(w->broker, &limits);
+	app_cancel(app, 2);
+	TAKE_STATUS(app, 2, ECANCELED);
+	app_connect(app, 4, "none", CONNECT_WAIT_NAME, 0);
+	TAKE_STATUS(app, 4, EDQUOT);
+	limits.bytes *= 2;
+	limits.quota[QUOTA_REQUESTS] = 1;
+	broker_set_limits(w->broker, &limits);
+	assert_int_equal(broker_limit(w->broker, QUOTA_REQUESTS), 1);
+	app_connect(app, 5, "none", CONNECT_WAIT_NAME, 0);
+	TAKE(m, app, CONTROL_STATUS);
+	assert_int_equal(m->status.error, EDQUOT);
+	assert_string_equal(m->status.reason, "limit requests=1 of domain app");
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +506,9 @@ int main(void)
 		cmocka_unit_test(test_payer_goes),
 		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_memory_limit),
+		cmocka_unit_test(test_price_of_failures),
+		cmocka_unit_test(test_time_of_the_next_link),
+		cmocka_unit_test(test_limits_at_the_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

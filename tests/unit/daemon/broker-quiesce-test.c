@@ -342,6 +342,134 @@ static void test_parking_is_logged_in_bounds(void **state)
 	world_free(s.w);
 }
 
+/* Each step has its line, and its call to those that wait for the report. */
+static void test_lines(void **state)
+{
+	const struct control_message *m;
+	struct scene s;
+
+	scene_start(&s);
+	app_die(app_new(s.w, 3, 2, false));
+	assert_int_equal(s.w->n_reports, 0); /* of a domain that is served, there is no report */
+	assert_int_equal(broker_quiesce(s.w->broker, 2), 0);
+	assert_true(world_logged(s.w, "db(2) is quiesced\n"));
+	TAKE(m, s.holder, CONTROL_QUIESCE);
+	assert_string_equal(
+		m->quiesce.reason, "domain db is quiesced: it is to be saved or migrated");
+	TAKE(m, s.caller, CONTROL_LINK_DOWN);
+	assert_string_equal(
+		m->link_down.reason, "domain db is quiesced: it is to be saved or migrated");
+	app_park(s.holder);
+	assert_true(world_logged(s.w, "db(2) pid 1002 (test) has given everything back"));
+	assert_int_equal(s.w->n_reports, 1);
+	s.w->log[0] = '\0';
+	assert_int_equal(broker_quiesce(s.w->broker, 2), 0);
+	assert_string_equal(s.w->log, "");
+	assert_int_equal(broker_resume(s.w->broker, 2), 0);
+	assert_true(world_logged(s.w, "db(2) is quiesced no more: msgctl"));
+	assert_int_equal(s.w->n_reports, 2);
+	assert_int_equal(s.w->resumed, 1U << 2);
+	assert_true(TAILQ_EMPTY(&domain_of(&s, 2)->parted));
+	assert_int_equal(domain_of(&s, 2)->n_parted, 0);
+	assert_int_equal(broker_resume(s.w->broker, 2), -EALREADY);
+	assert_int_equal(broker_resume(s.w->broker, 77), -ESRCH);
+	world_free(s.w);
+}
+
+/* It is suspended when it is quiesced, or while its applications let go. */
+static void test_suspended_first(void **state)
+{
+	struct scene s;
+
+	scene_start(&s);
+	domain_set(&s, 2, BROKER_DOMAIN_SUSPENDED);
+	assert_false(broker_is_quiesced(s.w->broker, 2));
+	assert_false(broker_resume_expected(s.w->broker));
+	domain_set(&s, 2, BROKER_DOMAIN_RUNNING);
+	assert_int_equal(s.w->n_reports, 0);
+	domain_set(&s, 2, BROKER_DOMAIN_SUSPENDED);
+	assert_int_equal(broker_quiesce(s.w->broker, 2), 0);
+	assert_true(broker_resume_expected(s.w->broker));
+	assert_true(broker_quiesce_pending(s.w->broker, 2));
+	domain_set(&s, 2, BROKER_DOMAIN_RUNNING);
+	assert_true(world_logged(s.w, "db(2) is quiesced no more: it runs again"));
+	assert_false(broker_quiesce_pending(s.w->broker, 2));
+	assert_false(broker_quiesce_pending(s.w->broker, 77));
+	assert_false(broker_is_quiesced(s.w->broker, 77));
+	assert_int_equal(s.w->n_reports, 1);
+	/* One that lets go when all is over is in no report. */
+	app_park(s.holder);
+	assert_int_equal(s.w->n_reports, 1);
+	assert_true(TAILQ_EMPTY(&domain_of(&s, 2)->parted));
+	world_check(s.w);
+	world_free(s.w);
+}
+
+/* Dead domains and domain 0 are not quiesced, whatever was found at start. */
+static void test_not_quiesced(void **state)
+{
+	struct scene s;
+
+	scene_start(&s);
+	broker_parked_found(s.w->broker, 0);
+	assert_false(broker_is_quiesced(s.w->broker, 0));
+	broker_parked_found(s.w->broker, 5);
+	assert_true(broker_is_quiesced(s.w->broker, 5));
+	assert_false(broker_quiesce_pending(s.w->broker, 5));
+	assert_true(
+		world_logged(s.w, "vault(5) was quiesced before msgd's restart: 'msgctl resume' "
+				  "ends it, if it runs"));
+	s.w->log[0] = '\0';
+	broker_parked_found(s.w->broker, 5);
+	assert_string_equal(s.w->log, "");
+	domain_set(&s, 1, BROKER_DOMAIN_CRASHED);
+	assert_int_equal(broker_quiesce(s.w->broker, 1), -ESRCH);
+	domain_set(&s, 4, BROKER_DOMAIN_DYING);
+	assert_int_equal(broker_quiesce(s.w->broker, 4), -ESRCH);
+	assert_false(broker_is_quiesced(s.w->broker, 1) || broker_is_quiesced(s.w->broker, 4));
+	world_free(s.w);
+}
+
+/* The report keeps the last ones, and says of each which it was. */
+static void test_report_keeps_the_last(void **state)
+{
+	struct broker_limits limits;
+	struct quiesced *line;
+	struct world *w;
+	uint32_t pid = 8;
+
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_PROCESSES] = 3;
+	w = world_new(ALL, &limits);
+	assert_int_equal(broker_quiesce(w->broker, 2), 0);
+	for (uint32_t i = 1; i <= 10; i++) {
+		struct control_message hello = {.type = CONTROL_HELLO, .request = 1};
+
+		assert_int_equal(app_attach(&w->apps[0], 2, false), 0);
+		hello.hello.epoch = w->apps[0].epoch;
+		hello.hello.version_min = hello.hello.version_max = 1;
+		hello.hello.pid = i;
+		snprintf(hello.hello.comm, sizeof(hello.hello.comm), "app-%u", i);
+		assert_int_equal(app_send(&w->apps[0], &hello), 0);
+		if (i % 2)
+			app_park(&w->apps[0]);
+		else
+			app_die(&w->apps[0]);
+		assert_int_equal(domain_find(w->broker, 2)->n_parted, i < 3 ? i : 3);
+	}
+	TAILQ_FOREACH (line, &domain_find(w->broker, 2)->parted, entry) {
+		char comm[16];
+
+		snprintf(comm, sizeof(comm), "app-%u", pid);
+		assert_int_equal(line->pid, pid);
+		assert_string_equal(line->comm, comm);
+		assert_int_equal(line->confirmed, pid % 2);
+		pid++;
+	}
+	assert_int_equal(pid, 11);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -357,6 +485,10 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_parking_is_logged_in_bounds),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_suspended_first),
+		cmocka_unit_test(test_not_quiesced),
+		cmocka_unit_test(test_report_keeps_the_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
