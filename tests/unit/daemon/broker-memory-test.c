@@ -416,6 +416,215 @@ static void test_quiesce(void **state)
 	every_allocation(begin_quiesce, run_quiesce);
 }
 
+/* ---- what is said, and to whom ------------------------------------------------------------ */
+
+/* Two that were there before, in domains 1 and 2, and the binder's end of a link. */
+static void begin_link(struct seen *s)
+{
+	broker_recover(s->w->broker, 2);
+	attach(s, 0, 1, true, true);
+	attach(s, 1, 2, true, true);
+	for (unsigned i = 0; i < 2; i++)
+		app_forget(&s->w->apps[i]);
+	(void)app_announce_link(&s->w->apps[1], 5, 77, 1, TRANSPORT_ARGO, 1, 1);
+}
+
+static void take_down(struct app *app, uint32_t error)
+{
+	const struct control_message *m;
+
+	TAKE(m, app, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, error);
+	assert_string_equal(m->link_down.reason, "msgd is out of memory");
+	TAKE_NOTHING(app);
+}
+
+/* The creator's announcement fails: its own words are refused, the other end is reset. */
+static bool announce_with_failure(unsigned n)
+{
+	struct seen s = {.w = world_new(ALL, NULL)};
+	struct app *web = &s.w->apps[0], *db = &s.w->apps[1];
+	bool hit;
+
+	begin_link(&s);
+	failing_malloc_set(n);
+	(void)app_announce_link(web, 3, 77, 2, TRANSPORT_ARGO, 0, 1);
+	hit = failing_malloc_end();
+	if (hit) {
+		take_down(web, ENOBUFS);
+		take_down(db, ECONNRESET);
+	}
+	TAKE_NOTHING(web);
+	TAKE_NOTHING(db);
+	assert_false(web->dropped || db->dropped);
+	world_check(s.w);
+	world_free(s.w);
+	return hit;
+}
+
+static void test_announce_link(void **state)
+{
+	unsigned n = 1;
+
+	while (announce_with_failure(n))
+		n++;
+	assert_in_range(n, 3, 20); /* its ends and the pairs have tables */
+}
+
+/* A channel whose announcement fails is gone for its announcer, and the log says why. */
+static bool channel_with_failure(unsigned n, bool second)
+{
+	struct seen s = {.w = world_new(ALL, NULL)};
+	struct app *web = &s.w->apps[0], *db = &s.w->apps[1];
+	const struct control_message *m;
+	bool hit;
+
+	begin_link(&s);
+	(void)app_announce_link(web, 3, 77, 2, TRANSPORT_ARGO, 0, 1);
+	if (second)
+		(void)app_announce_channel(web, 3, 9, 0, 0, "other");
+	failing_malloc_set(n);
+	(void)app_announce_channel(db, 5, 9, 1, 0, "db");
+	hit = failing_malloc_end();
+	if (hit && !second) {
+		TAKE(m, db, CONTROL_CHANNEL_GONE);
+		assert_int_equal(m->channel_gone.end, 5);
+		assert_int_equal(m->channel_gone.channel, 9);
+		assert_true(world_logged(
+			s.w, "channel 9 of link 000000000000004d: msgd is out of memory"));
+	}
+	(void)app_announce_done(web);
+	(void)app_announce_done(db);
+	if (hit && second) {
+		/* It has not the name that the listener says: it is none. */
+		TAKE(m, db, CONTROL_CHANNEL_GONE);
+		TAKE(m, web, CONTROL_CHANNEL_GONE);
+	} else if (!hit && !second) {
+		TAKE(m, db, CONTROL_CHANNEL_GONE); /* which the other end does not know */
+	}
+	TAKE_NOTHING(web);
+	TAKE_NOTHING(db);
+	world_check(s.w);
+	world_free(s.w);
+	return hit;
+}
+
+static void test_announce_channel(void **state)
+{
+	for (int second = 0; second < 2; second++) {
+		unsigned n = 1;
+
+		while (channel_with_failure(n, second))
+			n++;
+		assert_in_range(n, 2, 20);
+	}
+}
+
+/* A link that cannot be settled ends for both. */
+static bool settle_with_failure(unsigned n)
+{
+	struct seen s = {.w = world_new(ALL, NULL)};
+	struct app *web = &s.w->apps[0], *db = &s.w->apps[1];
+	bool hit;
+
+	begin_link(&s);
+	(void)app_announce_link(web, 3, 77, 2, TRANSPORT_ARGO, 0, 1);
+	(void)app_announce_done(web);
+	failing_malloc_set(n);
+	(void)app_announce_done(db);
+	hit = failing_malloc_end();
+	if (hit) {
+		take_down(web, ENOBUFS);
+		take_down(db, ENOBUFS);
+	}
+	assert_int_equal(HASH_COUNT(s.w->broker->links), !hit);
+	TAKE_NOTHING(web);
+	TAKE_NOTHING(db);
+	world_check(s.w);
+	world_free(s.w);
+	return hit;
+}
+
+static void test_settle(void **state)
+{
+	unsigned n = 1;
+
+	while (settle_with_failure(n))
+		n++;
+	assert_in_range(n, 2, 20);
+}
+
+/* The lines about what was left undone. */
+static void test_lines(void **state)
+{
+	struct seen s = {.w = world_new(ALL, NULL)};
+	struct broker_domain_info *last = &s.w->domains[s.w->n_domains - 1];
+
+	attach(&s, 0, 1, false, false);
+	assert_int_equal(broker_quiesce(s.w->broker, 1), 0);
+	failing_malloc_set(1);
+	app_park(&s.w->apps[0]);
+	assert_true(failing_malloc_end());
+	assert_true(
+		world_logged(s.w, "web(1): out of memory, the report of quiescing lacks pid 1001"));
+	s.w->domains[s.w->n_domains] = *last;
+	s.w->domains[s.w->n_domains++].domid = 9;
+	for (unsigned n = 1; n <= 2; n++) {
+		s.w->log[0] = '\0';
+		failing_malloc_set(n);
+		world_domains(s.w);
+		assert_true(failing_malloc_end());
+		assert_true(world_logged(s.w, "domain 9: out of memory"));
+		assert_false(broker_has_domain(s.w->broker, 9));
+	}
+	/* The next list finds it. */
+	world_domains(s.w);
+	assert_true(broker_has_domain(s.w->broker, 9));
+	world_free(s.w);
+}
+
+/* A request that finds no memory is answered, and a name is not taken. */
+static bool requests_with_failure(unsigned n)
+{
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 1};
+	struct seen s = {.w = world_new(ALL, NULL)};
+	struct app *web = &s.w->apps[0];
+	const struct control_message *m;
+	bool hit;
+
+	attach(&s, 0, 1, false, false);
+	app_forget(web);
+	listen.listen.listener = 1;
+	listen.listen.type = CHANNEL_SEQPACKET;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "db");
+	failing_malloc_set(n);
+	(void)app_send(web, &listen);
+	app_connect(web, 2, "db/none", CONNECT_WAIT_NAME, TRANSPORT_ANY);
+	hit = failing_malloc_end();
+	TAKE(m, web, CONTROL_STATUS);
+	if (hit) {
+		if (m->status.error == 0)
+			TAKE(m, web, CONTROL_STATUS);
+		assert_int_equal(m->status.error, ENOBUFS);
+		assert_string_equal(m->status.reason, "msgd is out of memory");
+	}
+	TAKE_NOTHING(web);
+	world_check(s.w);
+	assert_int_equal(world_used(s.w, 1), hit ? 2 : 3);
+	world_free(s.w);
+	return hit;
+}
+
+static void test_requests(void **state)
+{
+	unsigned n = 1;
+
+	while (requests_with_failure(n))
+		n++;
+	assert_in_range(n, 5, 30);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -424,6 +633,11 @@ int main(void)
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_quiesce),
+		cmocka_unit_test(test_announce_link),
+		cmocka_unit_test(test_announce_channel),
+		cmocka_unit_test(test_settle),
+		cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,8 +98,11 @@ static void test_transports_stand_again(void **state)
 		uint32_t transport;
 		uint64_t holder;
 		const char *why;
+		bool swapped; /* the features are the caller's */
 	} cases[] = {
 		{TRANSPORT_GRANT, FEATURE_NO_ARGO_DRIVER, "no driver in db"},
+		{TRANSPORT_GRANT, FEATURE_NO_ARGO_DRIVER, "no driver in app", true},
+		{TRANSPORT_ARGO, FEATURE_NO_ARGO_DRIVER, "made before msgd's restart"},
 		{TRANSPORT_GRANT, FEATURE_NO_HYPERVISOR_ARGO, "no Argo in the hypervisor"},
 		{TRANSPORT_GRANT, FEATURE_ARGO, "made before msgd's restart"},
 		{TRANSPORT_ARGO_STRICT, FEATURE_ARGO | FEATURE_ARGO_STRICT,
@@ -114,8 +117,10 @@ static void test_transports_stand_again(void **state)
 		broker_recover(w->broker, 2);
 		assert_int_equal(app_attach(caller, 3, true), 0);
 		assert_int_equal(app_attach(holder, 2, true), 0);
-		assert_int_equal(app_hello(caller, true, true), 0);
-		assert_int_equal(app_hello_with(holder, cases[i].holder, true), 0);
+		assert_int_equal(app_hello(cases[i].swapped ? holder : caller, true, true), 0);
+		assert_int_equal(
+			app_hello_with(cases[i].swapped ? caller : holder, cases[i].holder, true),
+			0);
 		assert_int_equal(app_announce_link(caller, 40, UID, 2, transport, 0, 1), 0);
 		assert_int_equal(app_announce_channel(caller, 40, 9, 0, 0, "db"), 0);
 		assert_int_equal(app_announce_link(holder, 50, UID, 3, transport, 1, 1), 0);
@@ -1048,6 +1053,38 @@ static void test_closed_early(void **state)
 	}
 }
 
+/* A CONNECT over a link that both have announced, one of which has not said all. */
+static void test_connect_waits_for_settling(void **state)
+{
+	for (int stands = 0; stands < 2; stands++) {
+		const struct control_message *m;
+		struct scene s;
+
+		scene_start(&s, ALL, 2);
+		app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, (uint32_t)stands);
+		app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1);
+		assert_int_equal(app_listen(s.holder, 1, "db", 4), 0);
+		assert_int_equal(app_announce_done(s.caller), 0);
+		expire(s.w);
+		app_connect(s.caller, 6, "db", 0, 0);
+		TAKE_NOTHING(s.caller);
+		world_check(s.w);
+		assert_int_equal(app_announce_done(s.holder), 0);
+		if (stands) {
+			TAKE(m, s.caller, CONTROL_CONNECTED);
+			assert_int_equal(m->connected.end, 40);
+		} else {
+			TAKE(m, s.caller, CONTROL_LINK_DOWN);
+			assert_string_equal(
+				m->link_down.reason, "msgd restarted while the link was made");
+			TAKE(m, s.caller, CONTROL_LINK_CREATE);
+			assert_int_equal(m->link_create.end, 41);
+		}
+		world_check(s.w);
+		world_free(s.w);
+	}
+}
+
 /* A newcomer's link to a listener that still announces is none of the announced ones. */
 static void test_new_link_while_announcing(void **state)
 {
@@ -1290,6 +1327,7 @@ int main(void)
 		cmocka_unit_test(test_accepted_once),
 		cmocka_unit_test(test_disagreement),
 		cmocka_unit_test(test_closed_early),
+		cmocka_unit_test(test_connect_waits_for_settling),
 		cmocka_unit_test(test_new_link_while_announcing),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_nobody_left),
