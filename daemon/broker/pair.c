@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/macro.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 
@@ -61,8 +60,7 @@ void domain_pair_link_failed(struct domain_pair *pair)
 {
 	unsigned doubled = pair->n_failed / LINK_MAKE_FAILURES;
 
-	pair->links_made.due_ns +=
-		(LINK_MAKE_NS << min_u32(doubled, LINK_MAKE_DOUBLED_MAX)) - LINK_MAKE_NS;
+	pair->links_made.due_ns += (LINK_MAKE_NS << doubled) - LINK_MAKE_NS;
 	if (doubled < LINK_MAKE_DOUBLED_MAX)
 		pair->n_failed++;
 }
