@@ -362,6 +362,7 @@ static void announce_done(struct process *process)
 
 	process_set_state(process, PROCESS_READY);
 	for (end = process->ends; end; end = end->hh.next) {
+		process->broker->cost++;
 		if (end->link->state == BROKER_LINK_ANNOUNCED)
 			broker_link_wait(end->link, &process->broker->due);
 	}

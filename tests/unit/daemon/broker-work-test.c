@@ -308,6 +308,66 @@ static void test_ends_with_messages(void **state)
 	world_free(w);
 }
 
+/* What each event costs at least: its messages, the domains looked at, the objects freed. */
+static void test_each_costs(void **state)
+{
+	struct world *w = world_of("allow listen * on any\nallow connect * from any to any\n");
+	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+	struct control_message sync = {.type = CONTROL_SYNC, .request = 1};
+	uint64_t before = broker_cost(w->broker), domains = w->n_domains;
+
+	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+	assert_true(cost_since(w, &before) > 2 * COST_MESSAGE + 4 * domains);
+	app_connect(caller, 1, "db/none", 0, 0);
+	assert_true(cost_since(w, &before) > 2 * COST_MESSAGE + COST_OBJECT + domains);
+	app_connect(caller, 1, "none", 0, 0);
+	assert_true(cost_since(w, &before) > 2 * COST_MESSAGE + COST_OBJECT + domains);
+	app_connect(caller, 1, "none", CONNECT_WAIT_NAME, 0);
+	assert_true(cost_since(w, &before) > COST_MESSAGE + domains);
+	app_cancel(caller, 1);
+	assert_true(cost_since(w, &before) >= 2 * COST_MESSAGE + COST_OBJECT);
+	unlisten(holder, 1);
+	assert_true(cost_since(w, &before) >= 2 * COST_MESSAGE + COST_OBJECT);
+	holder->full = true;
+	assert_int_equal(app_send(holder, &sync), 0);
+	assert_true(cost_since(w, &before) >= 2 * COST_MESSAGE);
+	app_read(holder);
+	assert_true(cost_since(w, &before) >= COST_MESSAGE + COST_OBJECT);
+	broker_spend(w->broker, 7);
+	assert_int_equal(cost_since(w, &before), 7);
+	world_free(w);
+}
+
+/* Links and channels that were announced cost as much as they are many. */
+static void test_settling_costs(void **state)
+{
+	struct world *w = world_of("allow listen * on any\nallow connect * from any to any\n");
+	struct app *apps[] = {&w->apps[0], &w->apps[1]};
+	uint64_t before;
+
+	broker_recover(w->broker, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(app_attach(apps[i], i ? 2 : 3, true), 0);
+		assert_int_equal(app_hello(apps[i], true, true), 0);
+		for (uint32_t link = 1; link <= 10; link++) {
+			app_announce_link(apps[i], link, link, i ? 3 : 2, TRANSPORT_ARGO, i, 1);
+			for (uint32_t number = 1; i == 1 && number <= 10; number++)
+				app_announce_channel(apps[i], link, number, 1, 0, "db");
+		}
+	}
+	assert_int_equal(app_announce_done(apps[1]), 0);
+	before = broker_cost(w->broker);
+	/* Each link and its channels are looked at, though the other end has not said all. */
+	assert_true(work_all(w) >= 10 * COST_OBJECT + 100 * 2 * COST_OBJECT);
+	(void)cost_since(w, &before);
+	assert_int_equal(app_announce_done(apps[0]), 0);
+	assert_true(cost_since(w, &before) >= COST_MESSAGE + 10);
+	/* Then they are settled, and each channel is freed, of which one end is told. */
+	assert_true(work_all(w) >= 2 * 10 * COST_OBJECT + 100 * (2 * COST_OBJECT + COST_MESSAGE));
+	world_check(w);
+	world_free(w);
+}
+
 /* Announced links and channels are judged when they stand, in portions. */
 static void test_announced(void **state)
 {
@@ -403,6 +463,8 @@ int main(void)
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_ends_with_messages),
+		cmocka_unit_test(test_each_costs),
+		cmocka_unit_test(test_settling_costs),
 		cmocka_unit_test(test_announced),
 		cmocka_unit_test(test_rules),
 	};

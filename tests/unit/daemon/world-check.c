@@ -138,9 +138,13 @@ static void check_channel_state(const struct broker_channel *channel)
 
 	REQUIRE(announced == (channel->link->state == BROKER_LINK_ANNOUNCED));
 	REQUIRE(announced || channel->link->state == BROKER_LINK_UP);
-	if (!announced)
+	if (!announced) {
 		REQUIRE((channel->state == BROKER_CHANNEL_CLOSING) ==
 			(channel->confirmed[0] || channel->confirmed[1]));
+		REQUIRE(channel->charge.quota == QUOTA_CHANNELS &&
+			channel->charge.domain ==
+				channel->link->ends[channel->caller].process->domain);
+	}
 	if (channel->state == BROKER_CHANNEL_OPEN || channel->accepted)
 		REQUIRE(!channel->listener);
 }
