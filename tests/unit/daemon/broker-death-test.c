@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
@@ -360,6 +362,219 @@ static void test_unknown_and_versions(void **state)
 	world_free(w);
 }
 
+/* A domain is another one by its generation or by its uuid; a dead one has its reasons. */
+static void test_domain_identity(void **state)
+{
+	static const char *const reasons[] = {"its domain is gone", "its domain is gone",
+		"its domain is being destroyed", "its domain shut down or crashed"};
+
+	for (int i = 0; i < 4; i++) {
+		struct world *w = world_new(ALL, NULL);
+		struct app *app = app_new(w, 0, 3, false), *other = app_new(w, 1, 2, false);
+
+		world_domains(w);
+		w->domains[3].paused = true;
+		world_domains(w);
+		assert_false(app->dropped);
+		if (i == 0)
+			w->domains[3].generation++;
+		else if (i == 1)
+			w->domains[3].uuid[15]++;
+		else
+			w->domains[3].state = i == 2 ? BROKER_DOMAIN_DYING : BROKER_DOMAIN_CRASHED;
+		broker_set_work_later(w->broker);
+		world_domains(w);
+		assert_int_equal(broker_has_domain(w->broker, 3), i < 2);
+		assert_false(broker_has_domain(w->broker, 77));
+		/* Told twice before the work is done: dropped once. */
+		world_domains(w);
+		while (broker_work(w->broker, 1))
+			;
+		assert_true(app->dropped);
+		assert_string_equal(app->reason, reasons[i]);
+		assert_false(other->dropped);
+		assert_true(world_logged(w, "app(3) pid 1003 (test) is dropped: its domain "));
+		assert_int_equal(w->broker->stats.dropped, 1);
+		world_check(w);
+		world_free(w);
+	}
+}
+
+/* The lines about domains: a new name, and those that were left out when a domain ends. */
+static void test_domain_lines(void **state)
+{
+	struct world *w = world_new("", NULL);
+	struct app *app = app_new(w, 0, 3, false);
+
+	world_rename(w, 3, "shop");
+	assert_true(world_logged(w, "domain 3, 'app' until now, is called 'shop'"));
+	w->log[0] = '\0';
+	world_rename(w, 3, "");
+	world_rename(w, 3, "shop");
+	assert_string_equal(w->log, "");
+	for (uint32_t i = 1; i <= DOMAIN_LOG_BURST + 9; i++)
+		assert_int_equal(app_listen(app, i, "name", 1), EACCES);
+	assert_true(world_logged(w, "shop(3): too many lines: further ones are left out"));
+	world_remove_domain(w, 3);
+	/* The line about the new name was one, and that its application is dropped another. */
+	assert_true(world_logged(w, "shop(3): 11 lines about it were left out"));
+	w->log[0] = '\0';
+	world_remove_domain(w, 2);
+	assert_string_equal(w->log, "");
+	for (uint32_t i = 0; i < DOMAIN_LOG_BURST + 1; i++)
+		broker_log_about(w->broker, BROKER_LOG_CLIENTS, LOG_INFO, "client %u", i);
+	assert_true(world_logged(w, "admin clients: too many lines"));
+	for (uint32_t i = 0; i < DOMAIN_LOG_BURST + 1; i++)
+		broker_log_about(w->broker, 99, LOG_INFO, "nobody %u", i);
+	assert_true(world_logged(w, "domains that are not listed: too many lines"));
+	world_free(w);
+}
+
+/* LINK_OFFER and LINK_READY by the wrong end, of the wrong kind, or at the wrong time. */
+static void test_making_out_of_turn(void **state)
+{
+	for (int i = 0; i < 5; i++) {
+		static const enum step steps[] = {
+			STEP_BIND, STEP_BIND, STEP_BIND, STEP_UP, STEP_CREATE};
+		const struct control_message *m;
+		struct app *guilty, *other;
+		struct pair p;
+
+		pair_make(&p, steps[i], 0);
+		guilty = i == 1 || i == 4 ? p.caller : p.holder;
+		other = guilty == p.caller ? p.holder : p.caller;
+		switch (i) {
+		case 0: /* an Argo port for a link of grants */
+			app_ready(p.holder, p.holder_end, 6);
+			break;
+		case 1: /* a second offer */
+			app_offer(p.caller, p.caller_end, 0);
+			break;
+		case 2: /* the binder offers */
+			app_offer(p.holder, p.holder_end, 0);
+			break;
+		case 3: /* ready, twice */
+			app_ready(p.holder, p.holder_end, 0);
+			break;
+		case 4: /* ready, before there is an offer */
+			app_ready(p.caller, p.caller_end, 0);
+			break;
+		}
+		assert_true(guilty->dropped);
+		assert_false(other->dropped);
+		if (i != 4) {
+			TAKE(m, other, CONTROL_LINK_DOWN);
+			assert_int_equal(m->link_down.error, ECONNRESET);
+			assert_non_null(strstr(m->link_down.reason, " not allowed now (EPROTO)"));
+		}
+		world_check(p.w);
+		world_free(p.w);
+	}
+}
+
+/* A channel that policy ends: an end that has confirmed its close is told nothing. */
+static void test_gone_after_close(void **state)
+{
+	for (int by_holder = 0; by_holder < 2; by_holder++) {
+		const struct control_message *m;
+		struct pair p;
+
+		pair_make(&p, STEP_UP, 0);
+		app_closed(by_holder ? p.holder : p.caller, by_holder ? p.holder_end : p.caller_end,
+			p.channel);
+		world_check(p.w);
+		world_policy(p.w, "allow listen * on any\n");
+		TAKE(m, by_holder ? p.caller : p.holder, CONTROL_CHANNEL_GONE);
+		assert_int_equal(m->channel_gone.channel, p.channel);
+		TAKE(m, p.caller, CONTROL_LINK_DOWN);
+		assert_int_equal(m->link_down.error, EACCES);
+		assert_string_equal(m->link_down.reason, "denied by policy");
+		TAKE(m, p.holder, CONTROL_LINK_DOWN);
+		TAKE_NOTHING(p.caller);
+		TAKE_NOTHING(p.holder);
+		assert_true(world_logged(p.w, "channel 1 of link "));
+		world_free(p.w);
+	}
+}
+
+/* A policy that demands another transport ends the channel; one that demands its own does not. */
+static void test_transport_again(void **state)
+{
+	const struct control_message *m;
+	struct pair p;
+
+	pair_make(&p, STEP_UP, 0);
+	world_policy(
+		p.w, "allow listen * on any\nallow connect * from any to any transport=grant\n");
+	TAKE_NOTHING(p.caller);
+	TAKE_NOTHING(p.holder);
+	world_policy(
+		p.w, "allow listen * on any\nallow connect * from any to any transport=argo\n");
+	TAKE(m, p.caller, CONTROL_CHANNEL_GONE);
+	TAKE(m, p.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, EACCES);
+	world_free(p.w);
+}
+
+/* Messages that had to wait come whole. */
+static void test_kept_messages_are_whole(void **state)
+{
+	const struct control_message *m;
+	struct control_message create;
+	struct pair p;
+
+	pair_make(&p, STEP_CREATE, 0);
+	p.holder->full = true;
+	create = (struct control_message){.type = CONTROL_LINK_OFFER,
+		.link_offer = {
+			.end = p.caller_end, .port = 11, .doorbell_ref = 12, .refs_ref = 13}};
+	assert_int_equal(app_send(p.caller, &create), 0);
+	TAKE_NOTHING(p.holder);
+	app_read(p.holder);
+	TAKE(m, p.holder, CONTROL_LINK_BIND);
+	assert_int_equal(m->link_bind.port, 11);
+	assert_int_equal(m->link_bind.doorbell_ref, 12);
+	assert_int_equal(m->link_bind.refs_ref, 13);
+	assert_int_equal(m->link_bind.aport, 0);
+	assert_int_equal(m->link_bind.peer_domid, 3);
+	assert_int_equal(m->link_bind.transport, TRANSPORT_GRANT);
+	assert_int_equal(m->link_bind.uid, 0x1122334455667788 + 1);
+	p.holder_end = m->link_bind.end;
+	p.holder->full = true;
+	app_ready(p.holder, p.holder_end, 0);
+	world_policy(p.w, "allow listen * on any\n");
+	app_read(p.holder);
+	TAKE(m, p.holder, CONTROL_CHANNEL);
+	assert_string_equal(m->channel.name, "db");
+	TAKE(m, p.holder, CONTROL_CHANNEL_GONE);
+	assert_int_equal(m->channel_gone.end, p.holder_end);
+	assert_int_equal(m->channel_gone.channel, 1);
+	TAKE(m, p.holder, CONTROL_LINK_DOWN);
+	assert_string_equal(m->link_down.reason, "denied by policy");
+	TAKE_NOTHING(p.holder);
+	world_free(p.w);
+}
+
+/* An application that was found at start, and is one too many, is waited for no longer. */
+static void test_found_over_quota(void **state)
+{
+	struct broker_limits limits;
+	struct world *w;
+
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_PROCESSES] = 1;
+	w = world_new(ALL, &limits);
+	broker_recover(w->broker, 1);
+	(void)app_new(w, 0, 3, false);
+	assert_int_equal(app_attach(&w->apps[1], 3, true), 0);
+	assert_int_equal(app_hello(&w->apps[1], false, true), 0);
+	TAKE_STATUS(&w->apps[1], 0xffff0000, EDQUOT);
+	assert_false(w->broker->recovering);
+	app_die(&w->apps[1]);
+	world_check(w);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +588,13 @@ int main(void)
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_violations),
 		cmocka_unit_test(test_unknown_and_versions),
+		cmocka_unit_test(test_domain_identity),
+		cmocka_unit_test(test_domain_lines),
+		cmocka_unit_test(test_making_out_of_turn),
+		cmocka_unit_test(test_gone_after_close),
+		cmocka_unit_test(test_transport_again),
+		cmocka_unit_test(test_kept_messages_are_whole),
+		cmocka_unit_test(test_found_over_quota),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
