@@ -405,6 +405,35 @@ static void test_suspended_first(void **state)
 	world_free(s.w);
 }
 
+/* An application that announces when its domain is quiesced: what it has announced is gone. */
+static void test_while_announcing(void **state)
+{
+	const struct control_message *m;
+	struct world *w = world_new(ALL, NULL);
+	struct app *holder = &w->apps[0], *caller = &w->apps[1];
+
+	broker_recover(w->broker, 2);
+	assert_int_equal(app_attach(holder, 2, true), 0);
+	assert_int_equal(app_hello(holder, true, true), 0);
+	assert_int_equal(app_attach(caller, 3, true), 0);
+	assert_int_equal(app_hello(caller, true, true), 0);
+	TAKE(m, holder, CONTROL_WELCOME);
+	TAKE(m, caller, CONTROL_WELCOME);
+	app_announce_link(holder, 50, 7, 3, TRANSPORT_ARGO, 1, 1);
+	app_announce_link(caller, 40, 7, 2, TRANSPORT_ARGO, 0, 1);
+	app_announce_channel(holder, 50, 1, 1, 0, "db");
+	assert_int_equal(broker_quiesce(w->broker, 2), 0);
+	TAKE(m, holder, CONTROL_QUIESCE);
+	TAKE(m, caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.end, 40);
+	world_check(w);
+	assert_int_equal(app_announce_done(holder), 0);
+	assert_int_equal(app_announce_done(caller), 0);
+	assert_false(w->broker->recovering);
+	TAKE_NOTHING(caller);
+	world_free(w);
+}
+
 /* Dead domains and domain 0 are not quiesced, whatever was found at start. */
 static void test_not_quiesced(void **state)
 {
@@ -487,6 +516,7 @@ int main(void)
 		cmocka_unit_test(test_parking_is_logged_in_bounds),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_suspended_first),
+		cmocka_unit_test(test_while_announcing),
 		cmocka_unit_test(test_not_quiesced),
 		cmocka_unit_test(test_report_keeps_the_last),
 	};
