@@ -220,7 +220,6 @@ int broker_link_settled(struct broker_link *link)
 {
 	assert(link->table == &link->broker->announced);
 	HASH_DELETE(hh, link->broker->announced, link);
-	memset(&link->hh, 0, sizeof(link->hh));
 	return broker_link_add(link, &link->broker->links);
 }
 
