@@ -229,7 +229,7 @@ static int broker_channel_find(const struct link_end *end, unsigned index, uint3
 	if (link->state == BROKER_LINK_ANNOUNCED) {
 		if (*ret_channel && !(*ret_channel)->claims[index].made)
 			*ret_channel = NULL;
-		return *ret_channel || (number != 0 && number <= end->last_channel) ? 0 : -EPROTO;
+		return number != 0 && number <= end->last_channel ? 0 : -EPROTO;
 	}
 	if (*ret_channel)
 		return 0;
