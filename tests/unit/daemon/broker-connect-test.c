@@ -860,8 +860,7 @@ static void test_listen_refusals(void **state)
 	world_free(w);
 }
 
-/* A LISTEN that is sent again has the effect of one; another one under its handle is a violation.
- */
+/* A LISTEN that is sent again has the effect of one; another under its handle is a violation. */
 static void test_listen_again(void **state)
 {
 	static const struct {
@@ -928,7 +927,7 @@ static void test_listener_judged_at_once(void **state)
 	world_free(w);
 }
 
-/* What is said of each refusal of CONNECT, and what is counted. */
+/* The reason that each refusal of CONNECT has, and the counts. */
 static void test_connect_refusals(void **state)
 {
 	static const struct {
@@ -1138,7 +1137,7 @@ static void test_hello(void **state)
 	world_free(w);
 }
 
-/* What an application says of a failure: numbers that are none, and no words. */
+/* The words of an application about a failure: numbers that are no errno, and none at all. */
 static void test_failure_words(void **state)
 {
 	static const struct {

@@ -416,7 +416,7 @@ static void test_quiesce(void **state)
 	every_allocation(begin_quiesce, run_quiesce);
 }
 
-/* ---- what is said, and to whom ------------------------------------------------------------ */
+/* ---- the reasons, and who is told ---------------------------------------------------------- */
 
 /* Two that were there before, in domains 1 and 2, and the binder's end of a link. */
 static void begin_link(struct seen *s)

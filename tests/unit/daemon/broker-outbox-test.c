@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/broker/channel.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -384,6 +387,7 @@ static void test_memory_limit(void **state)
 	} while (!m);
 	assert_int_equal(m->status.error, EDQUOT);
 	assert_string_equal(m->status.reason, "limit memory=64 (KiB) of domain app");
+	assert_true(world_logged(w, "app(3): limit memory=64 is reached"));
 	assert_in_range(world_bytes(w, 3), (64U << 10) - 1024, 64U << 10);
 	assert_in_range(n, 10, 200);
 	world_free(w);
@@ -444,6 +448,22 @@ static void test_time_of_the_next_link(void **state)
 	}
 }
 
+/* A unit of each quota pays for all that it can bring about. */
+static void test_quota_bytes(void **state)
+{
+	const uint32_t two = 2 * OBJECT_OVERHEAD;
+
+	assert_true(quota_bytes(QUOTA_PROCESSES) > sizeof(struct process));
+	assert_true(quota_bytes(QUOTA_NAMES) >= sizeof(struct listener) + two);
+	assert_true(quota_bytes(QUOTA_CHANNELS) >=
+		    sizeof(struct broker_channel) + sizeof(struct tally) + two);
+	assert_int_equal(quota_bytes(QUOTA_ANNOUNCED), quota_bytes(QUOTA_CHANNELS));
+	assert_true(quota_bytes(QUOTA_REQUESTS) >=
+		    sizeof(struct broker_request) + sizeof(struct waiters) + ADDRESS_SIZE + two);
+	assert_int_equal(quota_bytes(QUOTA_LINKS), 0); /* its ends do */
+	assert_true(quota_bytes(QUOTA_ENDS) >= sizeof(struct broker_link) + two);
+}
+
 /* The limit of memory is the last byte that a domain may have, and each limit names itself. */
 static void test_limits_at_the_limit(void **state)
 {
@@ -501,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_price_of_failures),
 		cmocka_unit_test(test_time_of_the_next_link),
 		cmocka_unit_test(test_limits_at_the_limit),
+		cmocka_unit_test(test_quota_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -470,6 +470,9 @@ static void test_quota(void **state)
 	assert_int_equal(m->channel_gone.channel, 3);
 	/* On an end that was refused: ignored. */
 	assert_int_equal(app_announce_channel(app, 3, 1, 1, 0, "db"), 0);
+	/* Likewise what crosses the refusal of a channel. */
+	app_accepted(app, 1, 3);
+	app_closed(app, 1, 3);
 	TAKE_NOTHING(app);
 	assert_false(app->dropped);
 	world_check(s.w);
@@ -849,7 +852,7 @@ static void test_refusals(void **state)
 	assert_int_equal(m->link_down.end, 70);
 	assert_int_equal(m->link_down.error, ECONNRESET);
 	assert_string_equal(m->link_down.reason, "another application has announced this link");
-	/* What it says of that end is ignored; the one that came first is not concerned. */
+	/* Later words about that end are ignored; the one that came first is not concerned. */
 	assert_int_equal(app_announce_channel(late, 70, 1, 0, 0, "db"), 0);
 	TAKE_NOTHING(s.caller);
 	world_check(s.w);
@@ -1179,8 +1182,7 @@ static void test_times(void **state)
 	world_free(w);
 }
 
-/* All have come in time: there is nothing to say. The other domain is gone: nobody is waited for.
- */
+/* All have come in time: no line says so. The other domain is gone: nobody is waited for. */
 static void test_nobody_left(void **state)
 {
 	const struct control_message *m;

@@ -308,7 +308,7 @@ static void test_ends_with_messages(void **state)
 	world_free(w);
 }
 
-/* What each event costs at least: its messages, the domains looked at, the objects freed. */
+/* The least cost of each event: its messages, the domains looked at, the objects freed. */
 static void test_each_costs(void **state)
 {
 	struct world *w = world_of("allow listen * on any\nallow connect * from any to any\n");
