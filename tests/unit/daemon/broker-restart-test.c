@@ -443,6 +443,7 @@ static void test_end_dies_in_between(void **state)
 
 static void test_quota(void **state)
 {
+	struct control_message closed = {.type = CONTROL_CHANNEL_CLOSED, .channel_closed = {1, 3}};
 	struct broker_limits limits;
 	const struct control_message *m;
 	struct scene s;
@@ -472,7 +473,7 @@ static void test_quota(void **state)
 	assert_int_equal(app_announce_channel(app, 3, 1, 1, 0, "db"), 0);
 	/* Likewise what crosses the refusal of a channel. */
 	app_accepted(app, 1, 3);
-	app_closed(app, 1, 3);
+	assert_int_equal(app_send(app, &closed), 0);
 	TAKE_NOTHING(app);
 	assert_false(app->dropped);
 	world_check(s.w);
@@ -914,12 +915,15 @@ static void send_nonsense(struct scene *s, int i)
 		app_announce_done(s->caller);
 		app_announce_link(s->caller, 42, UID + 2, 2, TRANSPORT_ARGO, 0, 1);
 		break;
+	case 10:
+		app_closed(s->caller, 40, 0);
+		break;
 	}
 }
 
 static void test_nonsense(void **state)
 {
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < 11; i++) {
 		struct scene s;
 
 		scene_start(&s, ALL, 2);
