@@ -625,6 +625,18 @@ static void test_requests(void **state)
 	assert_in_range(n, 5, 30);
 }
 
+static void test_new(void **state)
+{
+	struct broker *broker = NULL;
+	struct broker_limits limits;
+
+	broker_limits_default(&limits);
+	failing_malloc_set(1);
+	assert_int_equal(broker_new(NULL, NULL, &limits, NULL, 1, &broker), -ENOMEM);
+	assert_true(failing_malloc_end());
+	assert_null(broker);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -638,6 +650,7 @@ int main(void)
 		cmocka_unit_test(test_settle),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
