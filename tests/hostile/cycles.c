@@ -2,15 +2,18 @@
 /*
  * Links to a listener that does not read now, made and failed over and over: CONNECT, LINK_OFFER,
  * LINK_FAILED. Prints how many were made, how many were refused, and the last refusal.
+ *
+ *	hostile-cycles ADDRESS [CYCLES]
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/support/raw-app.h"
 
-#define CYCLES 12000 /* before this was limited, some 9400 were enough */
+#define CYCLES 12000U /* before this was limited, some 9400 were enough */
 
 static void give_up(struct raw_app *app, uint32_t end)
 {
@@ -55,13 +58,15 @@ int main(int argc, char **argv)
 {
 	char reason[REASON_SIZE] = "";
 	struct raw_app app;
-	unsigned n_made = 0;
+	unsigned n_cycles = CYCLES, n_made = 0;
 
-	must(argc == 2);
+	must(argc == 2 || argc == 3);
+	if (argc == 3)
+		n_cycles = (unsigned)atoi(argv[2]);
 	raw_app_attach(&app, raw_hv_open(NULL), false);
-	for (unsigned i = 0; i < CYCLES; i++)
+	for (unsigned i = 0; i < n_cycles; i++)
 		n_made += cycle(&app, argv[1], reason);
-	printf("done: %u made, %u refused: %s\n", n_made, CYCLES - n_made, reason);
+	printf("done: %u made, %u refused: %s\n", n_made, n_cycles - n_made, reason);
 	fflush(stdout);
 	for (;;)
 		pause();

@@ -777,10 +777,10 @@ static void test_log(void **state)
 static void test_trim(void **state)
 {
 	static const struct {
-		uint64_t mib4; /* in units of 64 bytes */
+		uint64_t size; /* in units of 16 bytes */
 		unsigned n_trims;
 	} steps[] = {
-		{65535, 0}, /* below 4 MiB */
+		{65535, 0}, /* below 1 MiB */
 		{1, 0},
 		{65536, 0},
 		{32769, 0},
@@ -790,13 +790,13 @@ static void test_trim(void **state)
 		{65537, 1},
 		{65536, 2},
 		{32768, 3},
-		{16384, 3}, /* there are no 4 MiB to give back */
+		{16384, 3}, /* there is no MiB to give back */
 		{1, 3},
 	};
 
 	shell_begin();
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		shell.bytes = steps[i].mib4 * 64;
+		shell.bytes = steps[i].size * 16;
 		assert_int_equal(server_refresh_domains(shell.server), 0);
 		assert_int_equal(shell.n_trims, steps[i].n_trims);
 	}

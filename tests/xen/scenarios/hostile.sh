@@ -57,7 +57,7 @@ cycles() {
 	start quiet pvh1 'peer sink quiet /tmp/quiet.count'
 	await quiet '^listening'
 	signal quiet STOP
-	start attacker pv2 'hostile-cycles pvh1/quiet'
+	start attacker pv2 'hostile-cycles pvh1/quiet 2000'
 	await attacker '^done: ' 200
 	output attacker | grep -q 'keep failing: the next in [0-9]* ms$' || fail "$(output attacker)"
 	at_most "$(used memory)" 65536 bytes
