@@ -116,7 +116,8 @@
 /*
  * Channels with one domain that an application has connected and closed, and that the other end has
  * not closed. They are charged to this domain: all processes that it may have can leave so many
- * without using up its quota.
+ * without using up its quota. msgd counts by itself, for each link, those that the application's
+ * end has done with, and for which the other domain cannot pay.
  */
 #define CLOSES_UNANSWERED (DOMAIN_CHANNELS_MAX / DOMAIN_PROCESSES_MAX)
 /* For so long they may be too many: the other end's process may have been busy. */

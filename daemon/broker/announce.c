@@ -415,6 +415,7 @@ static void broker_channel_settle(struct broker_channel *channel)
 		broker_channel_offer(channel, listener);
 	if (channel->confirmed[0] || channel->confirmed[1])
 		broker_channel_set_state(channel, BROKER_CHANNEL_CLOSING);
+	broker_channel_repay_caller(channel);
 }
 
 static void broker_link_settle_channels(struct broker_link *link)

@@ -44,7 +44,7 @@ enum quota {
 	QUOTA_LINKS,	 /* charged to the creator's domain */
 	QUOTA_REQUESTS,	 /* CONNECTs that wait, and LISTENs after a restart */
 	QUOTA_ENDS,	 /* of links: both charged to the creator's domain, once it is known */
-	QUOTA_ANNOUNCED, /* channels that one end announced and the other has not yet */
+	QUOTA_ANNOUNCED, /* channels that the listener's end alone knows: charged to its domain */
 	QUOTA_COUNT,
 };
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "base/macro.h"
 #include "daemon/broker/domain.h"
@@ -124,9 +125,16 @@ void broker_channel_offer(struct broker_channel *channel, struct listener *liste
 	broker_channel_take_place(channel, listener);
 }
 
+static void broker_channel_set_unpaid(struct broker_channel *channel, bool unpaid)
+{
+	channel->link->n_unpaid += (uint32_t)unpaid - (uint32_t)channel->unpaid;
+	channel->unpaid = unpaid;
+}
+
 void broker_channel_free(struct broker_channel *channel)
 {
 	broker_channel_unoffer(channel);
+	broker_channel_set_unpaid(channel, false);
 	broker_channel_set_state(channel, BROKER_CHANNEL_DONE);
 	tally_return(channel->tally);
 	charge_return(&channel->charge);
@@ -135,6 +143,24 @@ void broker_channel_free(struct broker_channel *channel)
 	channel->link->broker->n_channels--;
 	channel->link->broker->cost += COST_OBJECT;
 	free(channel);
+}
+
+void broker_channel_repay_caller(struct broker_channel *channel)
+{
+	const struct broker_link *link = channel->link;
+	struct charge charge = {.domain = NULL};
+	int r;
+
+	if (!channel->confirmed[channel->caller] || channel->charge.quota != QUOTA_CHANNELS ||
+		link->state != BROKER_LINK_UP)
+		return;
+	r = charge_take_rest(
+		&charge, link->ends[!channel->caller].process->domain, QUOTA_ANNOUNCED);
+	if (r == 0) {
+		charge_return(&channel->charge);
+		channel->charge = charge;
+	}
+	broker_channel_set_unpaid(channel, r < 0 && !channel->listener);
 }
 
 void broker_channel_gone(struct broker_channel *channel, unsigned ends)
@@ -265,6 +291,7 @@ static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 	if (channel->state == BROKER_CHANNEL_OFFERED)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
 	broker_channel_unoffer(channel);
+	broker_channel_repay_caller(channel);
 	return 0;
 }
 
@@ -285,7 +312,22 @@ static int broker_channel_closed(struct broker_channel *channel, unsigned end)
 		broker_channel_unoffer(channel);
 	if (channel->state != BROKER_CHANNEL_CLOSING)
 		broker_channel_set_state(channel, BROKER_CHANNEL_CLOSING);
+	broker_channel_repay_caller(channel);
 	return 0;
+}
+
+/* Nobody knows which end lies. Both lose the link, which the honest one is better without. */
+static void broker_channel_end_unpaid(struct broker_link *link, const struct process *caller)
+{
+	char text[PROCESS_TEXT_SIZE];
+
+	if (link->n_unpaid <= CLOSES_UNANSWERED)
+		return;
+	process_describe(caller, text, sizeof(text));
+	domain_log(caller->domain, LOG_NOTICE,
+		"link %016llx: %s has closed %u channels that the other end keeps",
+		(unsigned long long)link->id.uid, text, link->n_unpaid);
+	broker_link_down(link, NULL, ECONNRESET, "too many channels that one end has closed");
 }
 
 int broker_channel_message(struct process *process, const struct control_message *message)
@@ -295,6 +337,7 @@ int broker_channel_message(struct process *process, const struct control_message
 	struct link_end *end;
 	struct broker_channel *channel;
 	unsigned index;
+	bool by_caller;
 	int r = process_end(process, id->end, &end);
 
 	if (r < 0 || !end)
@@ -303,6 +346,11 @@ int broker_channel_message(struct process *process, const struct control_message
 	r = broker_channel_find(end, index, id->channel, &channel);
 	if (r < 0 || !channel)
 		return r;
-	return message->type == CONTROL_ACCEPTED ? broker_channel_accepted(channel, index)
-						 : broker_channel_closed(channel, index);
+	if (message->type == CONTROL_ACCEPTED)
+		return broker_channel_accepted(channel, index);
+	by_caller = index == channel->caller;
+	r = broker_channel_closed(channel, index);
+	if (r == 0 && by_caller)
+		broker_channel_end_unpaid(end->link, process);
+	return r;
 }

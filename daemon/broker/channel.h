@@ -34,6 +34,7 @@ struct broker_channel {
 	uint8_t caller;	   /* which end of the link asked for it */
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
 	bool accepted;	   /* the listener's end said ACCEPTED */
+	bool unpaid;	   /* in link->n_unpaid */
 	/*
 	 * While ANNOUNCED: each end's words, which are judged by themselves alone; whether the two
 	 * disagree.
@@ -41,7 +42,7 @@ struct broker_channel {
 	struct channel_claim claims[2];
 	bool refused;
 	enum broker_channel_state state;
-	struct charge charge; /* the caller's domain; while only the listener's end is known, its */
+	struct charge charge; /* the caller's domain; while only the listener's end knows it, its */
 	struct tally *tally;  /* ref; it has the name */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
 	LIST_ENTRY(broker_channel) offered;
@@ -73,6 +74,12 @@ void broker_channel_offer(struct broker_channel *channel, struct listener *liste
 void broker_channel_take_place(struct broker_channel *channel, struct listener *listener);
 /* Gives its place in a backlog back, if it has one. */
 void broker_channel_unoffer(struct broker_channel *channel);
+/*
+ * If the caller's end has closed, its domain pays no longer, whatever the listener's end does: the
+ * listener's domain pays. If that cannot, the channel is unpaid, and too many of them end the link.
+ * One in a backlog may be there for as long as the listener likes, and is bounded by the backlog.
+ */
+void broker_channel_repay_caller(struct broker_channel *channel);
 void broker_channel_free(struct broker_channel *channel);
 /* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
 void broker_channel_gone(struct broker_channel *channel, unsigned ends);

@@ -117,6 +117,14 @@ void broker_log_about(struct broker *broker, uint16_t domid, int priority, const
 	va_end(args);
 }
 
+static void charge_to(struct charge *charge, struct domain *domain, enum quota quota)
+{
+	assert(!charge->domain);
+	domain->used[quota]++;
+	domain_pay_bytes(domain, quota_bytes(quota));
+	*charge = (struct charge){.domain = domain, .quota = quota};
+}
+
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE])
 {
@@ -139,9 +147,18 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 				domain->broker->limits.bytes >> 10, domain->info.name);
 		return -EDQUOT;
 	}
-	domain->used[quota]++;
-	domain_pay_bytes(domain, quota_bytes(quota));
-	*charge = (struct charge){.domain = domain, .quota = quota};
+	charge_to(charge, domain, quota);
+	return 0;
+}
+
+int charge_take_rest(struct charge *charge, struct domain *domain, enum quota quota)
+{
+	const struct broker_limits *limits = &domain->broker->limits;
+
+	if (domain->used[quota] >= limits->quota[quota] ||
+		domain->bytes + quota_bytes(quota) > limits->bytes / 2)
+		return -EDQUOT;
+	charge_to(charge, domain, quota);
 	return 0;
 }
 

@@ -98,6 +98,11 @@ struct domain {
 /* -EDQUOT; ret_reason, which may be NULL, then has a sentence. */
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE]);
+/*
+ * The same for the rest of an object for which another domain has paid: of a half of the domain's
+ * bytes, so that callers cannot leave it without any. No line, no reason.
+ */
+int charge_take_rest(struct charge *charge, struct domain *domain, enum quota quota);
 void charge_return(struct charge *charge);
 /* For what no quota counts: messages that wait. */
 void domain_pay_bytes(struct domain *domain, uint32_t bytes);

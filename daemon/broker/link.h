@@ -64,6 +64,8 @@ struct broker_link {
 	uint32_t last_channel;
 	bool channels_wrapped;
 	struct broker_channel *channels; /* owned; by number */
+	/* Closed by their callers' ends alone, in no backlog, paid for by the callers' domain. */
+	uint32_t n_unpaid;
 	TAILQ_HEAD(, broker_channel) by_judgement;
 	TAILQ_ENTRY(broker_link) judgement_entry; /* broker->links_by_judgement */
 	uint64_t generation;			  /* as listener->generation; see rejudge.c */

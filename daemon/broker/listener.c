@@ -165,6 +165,7 @@ void listener_free(struct listener *listener)
 	while ((channel = LIST_FIRST(&listener->offered))) {
 		LIST_REMOVE(channel, offered);
 		channel->listener = NULL;
+		broker_channel_repay_caller(channel);
 	}
 	listener->process->broker->cost += COST_OBJECT;
 	TAILQ_REMOVE(&listener->process->broker->names_by_judgement, listener, judgement_entry);

@@ -6,6 +6,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
@@ -1173,6 +1174,123 @@ static void test_failure_words(void **state)
 	}
 }
 
+static uint32_t used(const struct world *w, uint16_t domid, enum quota quota)
+{
+	return domain_find(w->broker, domid)->used[quota];
+}
+
+/* An application of domain 3 that closes its channels, and one of domain 2 that keeps them. */
+struct kept {
+	struct world *w;
+	struct app *caller, *holder;
+	uint32_t ends[2];
+	uint32_t n; /* so many were connected */
+};
+
+static void kept_start(struct kept *k, uint32_t backlog)
+{
+	*k = (struct kept){.w = world_new(ALL, NULL)};
+	k->caller = app_new(k->w, 0, 3, true);
+	k->holder = app_new(k->w, 1, 2, true);
+	assert_int_equal(app_listen(k->holder, 1, "db", backlog), 0);
+}
+
+/* One more channel, which the caller closes. False: it ended the link. */
+static bool kept_one_more(struct kept *k, bool accept)
+{
+	uint32_t channel;
+
+	app_connect(k->caller, ++k->n, "db/db", 0, 0);
+	if (k->n == 1)
+		make_link(k->caller, k->holder, true, k->ends);
+	channel = take_channel(k->caller, k->holder, k->n);
+	if (accept)
+		app_accepted(k->holder, k->ends[1], channel);
+	app_closed(k->caller, k->ends[0], channel);
+	return k->caller->head == k->caller->tail;
+}
+
+/*
+ * The listener's end accepts each channel, and never confirms a close: its own domain pays, from a
+ * half of its bytes, and then the link ends.
+ */
+static void test_kept_channels(void **state)
+{
+	const struct control_message *m;
+	struct kept k;
+	uint32_t paid = 0, half;
+
+	kept_start(&k, 8);
+	half = k.w->broker->limits.bytes / 2;
+	while (kept_one_more(&k, true)) {
+		assert_int_equal(used(k.w, 3, QUOTA_CHANNELS), k.w->broker->links->n_unpaid);
+		assert_true(world_bytes(k.w, 2) <= half);
+		if (k.n % 256 == 0)
+			world_check(k.w);
+		if (used(k.w, 3, QUOTA_CHANNELS) == 0)
+			paid = k.n;
+	}
+	assert_true(paid > 1000);
+	assert_int_equal(k.n, paid + CLOSES_UNANSWERED + 1);
+	TAKE(m, k.caller, CONTROL_LINK_DOWN);
+	assert_int_equal(m->link_down.error, ECONNRESET);
+	TAKE(m, k.holder, CONTROL_LINK_DOWN);
+	assert_int_equal(used(k.w, 3, QUOTA_CHANNELS), 0);
+	assert_int_equal(used(k.w, 2, QUOTA_ANNOUNCED), 0);
+	world_check(k.w);
+	world_free(k.w);
+}
+
+/* Or it accepts none: its domain pays as well, and what it cannot pay its backlog bounds. */
+static void test_kept_backlog(void **state)
+{
+	struct control_message unlisten = {.type = CONTROL_UNLISTEN, .request = 77};
+	struct kept k;
+	uint32_t n_paid;
+
+	kept_start(&k, BACKLOG_MAX);
+	while (k.n < BACKLOG_MAX)
+		assert_true(kept_one_more(&k, false));
+	n_paid = used(k.w, 2, QUOTA_ANNOUNCED);
+	assert_true(n_paid > 1000);
+	assert_true(world_bytes(k.w, 2) <= k.w->broker->limits.bytes / 2);
+	assert_int_equal(used(k.w, 3, QUOTA_CHANNELS), BACKLOG_MAX - n_paid);
+	assert_int_equal(k.w->broker->links->n_unpaid, 0);
+	world_check(k.w);
+	/* One leaves it, and then all. The next close ends the link. */
+	app_accepted(k.holder, k.ends[1], BACKLOG_MAX);
+	assert_int_equal(k.w->broker->links->n_unpaid, 1);
+	unlisten.unlisten.listener = 1;
+	assert_int_equal(app_send(k.holder, &unlisten), 0);
+	TAKE_STATUS(k.holder, 77, 0);
+	assert_int_equal(k.w->broker->links->n_unpaid, BACKLOG_MAX - n_paid);
+	world_check(k.w);
+	assert_int_equal(app_listen(k.holder, 2, "db", 8), 0);
+	assert_false(kept_one_more(&k, false));
+	assert_null(k.w->broker->links);
+	world_check(k.w);
+	world_free(k.w);
+}
+
+/* The listener's end confirms late: each charge comes back, and the link stands. */
+static void test_confirmed_late(void **state)
+{
+	struct kept k;
+
+	kept_start(&k, 8);
+	while (k.n == 0 || k.w->broker->links->n_unpaid < CLOSES_UNANSWERED)
+		assert_true(kept_one_more(&k, true));
+	for (uint32_t channel = 1; channel <= k.n; channel++)
+		app_closed(k.holder, k.ends[1], channel);
+	assert_false(k.holder->dropped);
+	assert_int_equal(used(k.w, 3, QUOTA_CHANNELS), 0);
+	assert_int_equal(used(k.w, 2, QUOTA_ANNOUNCED), 0);
+	assert_int_equal(k.w->broker->links->n_unpaid, 0);
+	assert_true(kept_one_more(&k, true));
+	world_check(k.w);
+	world_free(k.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1204,6 +1322,9 @@ int main(void)
 		cmocka_unit_test(test_numbers_wrap),
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_failure_words),
+		cmocka_unit_test(test_kept_channels),
+		cmocka_unit_test(test_kept_backlog),
+		cmocka_unit_test(test_confirmed_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1301,6 +1301,26 @@ static void test_lost_names_are_logged_in_bounds(void **state)
 	world_free(w);
 }
 
+/* The caller's end closes while links are announced, and the listener's never does. */
+static void test_closed_while_announced(void **state)
+{
+	struct scene s;
+
+	scene_start(&s, ALL, 2);
+	scene_announce(&s);
+	app_closed(s.caller, 40, 9);
+	assert_int_equal(app_announce_done(s.caller), 0);
+	assert_int_equal(domain_find(s.w->broker, 3)->used[QUOTA_CHANNELS], 1);
+	assert_int_equal(app_announce_done(s.holder), 0);
+	assert_int_equal(s.w->broker->links->channels->state, BROKER_CHANNEL_CLOSING);
+	assert_int_equal(domain_find(s.w->broker, 3)->used[QUOTA_CHANNELS], 0);
+	assert_int_equal(domain_find(s.w->broker, 2)->used[QUOTA_ANNOUNCED], 1);
+	world_check(s.w);
+	app_closed(s.holder, 50, 9);
+	assert_int_equal(domain_find(s.w->broker, 2)->used[QUOTA_ANNOUNCED], 0);
+	world_free(s.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1339,6 +1359,7 @@ int main(void)
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_nobody_left),
 		cmocka_unit_test(test_full_link),
+		cmocka_unit_test(test_closed_while_announced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,20 +138,28 @@ static void check_channel_state(const struct broker_channel *channel)
 
 	REQUIRE(announced == (channel->link->state == BROKER_LINK_ANNOUNCED));
 	REQUIRE(announced || channel->link->state == BROKER_LINK_UP);
-	if (!announced) {
-		REQUIRE((channel->state == BROKER_CHANNEL_CLOSING) ==
-			(channel->confirmed[0] || channel->confirmed[1]));
-		REQUIRE(channel->charge.quota == QUOTA_CHANNELS &&
-			channel->charge.domain ==
-				channel->link->ends[channel->caller].process->domain);
-	}
+	REQUIRE(announced || (channel->state == BROKER_CHANNEL_CLOSING) ==
+				     (channel->confirmed[0] || channel->confirmed[1]));
 	if (channel->state == BROKER_CHANNEL_OPEN || channel->accepted)
 		REQUIRE(!channel->listener);
+}
+
+/* A channel that its caller's end has closed is paid for by the listener's domain, or waits. */
+static void check_channel_charge(const struct broker_channel *channel)
+{
+	bool of_caller = channel->charge.quota == QUOTA_CHANNELS;
+	unsigned payer = of_caller ? channel->caller : !channel->caller;
+
+	REQUIRE(channel->charge.domain == channel->link->ends[payer].process->domain);
+	REQUIRE(of_caller || channel->confirmed[channel->caller]);
+	REQUIRE(channel->unpaid ==
+		(of_caller && channel->confirmed[channel->caller] && !channel->listener));
 }
 
 static void check_link(const struct broker_link *link)
 {
 	const struct broker_channel *channel;
+	uint32_t n_unpaid = 0;
 
 	REQUIRE(link->state != BROKER_LINK_GONE);
 	REQUIRE(link->ends[0].process || link->ends[1].process);
@@ -166,7 +174,11 @@ static void check_link(const struct broker_link *link)
 		REQUIRE(!(channel->confirmed[0] && channel->confirmed[1]));
 		check_channel_state(channel);
 		add(&channel->charge);
+		n_unpaid += channel->unpaid;
+		if (link->state == BROKER_LINK_UP)
+			check_channel_charge(channel);
 	}
+	REQUIRE(n_unpaid == link->n_unpaid);
 }
 
 void world_check(const struct world *world)
