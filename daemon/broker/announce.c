@@ -54,6 +54,7 @@ void broker_recover(struct broker *broker, uint32_t n_records)
 /* All links on the list are looked at again. */
 static void links_due(struct broker *broker, struct broker_link_list *list)
 {
+	/* As many as the quotas of links of the domains that announced. */
 	while (!TAILQ_EMPTY(list)) {
 		broker->cost++;
 		broker_link_wait(TAILQ_FIRST(list), &broker->due);
@@ -424,6 +425,7 @@ static void broker_link_settle_channels(struct broker_link *link)
 
 	/* A number that either end knew is not given again before it is sure to be forgotten. */
 	link->last_channel = max_u32(link->ends[0].last_channel, link->ends[1].last_channel);
+	/* As many as the quotas and bytes of two domains hold, LINK_CHANNELS_MAX at most. */
 	link->broker->cost += COST_OBJECT * HASH_COUNT(link->channels);
 	HASH_ITER (hh, link->channels, channel, next)
 		broker_channel_settle(channel);

@@ -327,6 +327,7 @@ static void domain_forget_pairs(struct domain *gone)
 	struct domain *domain, *next_domain;
 	struct domain_pair *pair, *next;
 
+	/* As many as there are domains, and were. */
 	HASH_ITER (hh, gone->pairs, pair, next) {
 		HASH_DELETE(hh, gone->pairs, pair);
 		free(pair);

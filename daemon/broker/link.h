@@ -70,8 +70,9 @@ struct broker_link {
 	TAILQ_ENTRY(broker_link) judgement_entry; /* broker->links_by_judgement */
 	uint64_t generation;			  /* as listener->generation; see rejudge.c */
 	bool denied;				  /* a channel was, since then */
-	struct broker_request_list waiting;	  /* borrowed: requests in BROKER_REQUEST_LINK */
-	char why[REASON_SIZE];			  /* why this transport */
+	/* Borrowed: requests in BROKER_REQUEST_LINK, within the quotas of the two ends' domains. */
+	struct broker_request_list waiting;
+	char why[REASON_SIZE]; /* why this transport */
 };
 
 /*

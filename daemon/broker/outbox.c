@@ -111,6 +111,7 @@ void broker_flush(struct process *process)
 {
 	struct outbox_message *out;
 
+	/* As many as its ring has room for: some twenty. */
 	while ((out = TAILQ_FIRST(&process->outbox))) {
 		struct control_message message;
 
@@ -125,6 +126,7 @@ void broker_flush(struct process *process)
 
 void outbox_clear(struct process *process)
 {
+	/* As many as the domains that caused them could pay for (outbox_congested). */
 	while (!TAILQ_EMPTY(&process->outbox))
 		outbox_message_free(TAILQ_FIRST(&process->outbox));
 }

@@ -185,7 +185,8 @@ bool attach_publish(struct attach_table *table)
 
 	/*
 	 * Everything is said before any application is woken: an application that sees the other
-	 * end of its link let go of it has been told why.
+	 * end of its link let go of it has been told why. As many as the messages of a turn have
+	 * caused one for.
 	 */
 	TAILQ_FOREACH (attach, &table->dirty, dirty_entry) {
 		attach->event_due = control_ring_publish(&attach->ring);

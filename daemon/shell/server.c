@@ -352,6 +352,7 @@ static int server_recover(struct server *server)
 	uint32_t n = 0;
 	int r;
 
+	/* Once, and a bounded number for each domain (hv.h, store_next). */
 	while ((r = server->hv->ops->store_next(server->hv, &record)) > 0) {
 		if (record.len == 0)
 			continue;

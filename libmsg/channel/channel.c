@@ -148,6 +148,7 @@ uint64_t channel_set_held(const struct channel_set *set)
 {
 	uint64_t held = 0;
 
+	/* LINK_CHANNELS_MAX at most. */
 	for (const struct channel *channel = set->by_number; channel; channel = channel->hh.next)
 		held += channel->held;
 	return held;

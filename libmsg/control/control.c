@@ -239,6 +239,7 @@ static void announce_link(struct control *control, const struct link *link)
 			.state = link->state != LINK_MAKING}};
 
 	control_send(control, &message);
+	/* LINK_CHANNELS_MAX at most, and those alone for which this process has kept memory. */
 	for (struct channel *c = link->channels.by_number; c; c = c->hh.next) {
 		struct control_message m = {.type = CONTROL_ANNOUNCE_CHANNEL,
 			.announce_channel = {.end = link->end,

@@ -323,6 +323,7 @@ void links_free_dead(struct links *links)
 {
 	struct link *link;
 
+	/* As many as have ended since the last pass. */
 	while ((link = TAILQ_FIRST(&links->grave))) {
 		TAILQ_REMOVE(&links->grave, link, entry);
 		transport_free(link->transport);

@@ -66,11 +66,12 @@ TAILQ_HEAD(link_list, link);
 
 /* The links of one application. */
 struct links {
-	struct hv *hv;		   /* borrowed */
-	struct pool *pool;	   /* borrowed */
-	struct stock stock;	   /* the memory of links that this end creates */
-	struct backoff backoff;	   /* of links that could not be made */
-	struct link *by_end;	   /* hash; owned: all but the dead */
+	struct hv *hv;		/* borrowed */
+	struct pool *pool;	/* borrowed */
+	struct stock stock;	/* the memory of links that this end creates */
+	struct backoff backoff; /* of links that could not be made */
+	/* Hash; owned: all but the dead. Within msgd's quotas of links of the peers' domains. */
+	struct link *by_end;
 	struct link *by_event;	   /* hash by transport->event; borrowed: the same */
 	struct link_list unarmed;  /* no event is asked for; borrowed */
 	struct link_list ending;   /* in state ENDING; borrowed */

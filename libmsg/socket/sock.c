@@ -40,6 +40,7 @@ void sock_free(struct msg_sock *sock)
 	struct channel *channel;
 
 	assert(!sock->request && !sock->channel);
+	/* As many as its backlog, of which the application has chosen the length. */
 	while ((channel = TAILQ_FIRST(&sock->pending))) {
 		backlog_remove(channel);
 		channel_close(channel, CLOSE_RESET);

@@ -62,6 +62,7 @@ static struct account *largest_account(struct driver *driver, const struct link 
 
 	if (most->held + msg_buf_charge(link->transport->frame.arg) > ACCOUNT_BUDGET)
 		return most;
+	/* As many as domains have a link to this process. */
 	TAILQ_FOREACH (account, &driver->pool->accounts, entry) {
 		if (account->held > most->held)
 			most = account;
@@ -166,6 +167,7 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 	enum link_outcome outcome;
 
 	link->turn = LINK_TURN;
+	/* Each round takes a part of the turn, or changes the link's state. */
 	do {
 		if (!takes_frames(link))
 			return;

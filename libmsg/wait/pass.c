@@ -9,6 +9,7 @@ static void flush_due(struct driver *driver)
 {
 	struct channel_set *set;
 
+	/* Each link once: a flush leaves none of its channels due. */
 	while ((set = TAILQ_FIRST(&driver->pool->due)))
 		link_flush(container_of(set, struct link, channels));
 }
@@ -22,6 +23,7 @@ static bool drain(struct link *link)
 	enum link_outcome outcome;
 
 	link->turn = LINK_TURN;
+	/* A frame that is skipped costs a part of the turn, too. */
 	do {
 		outcome = link_receive(link, NULL);
 		if (outcome == LINK_UNKNOWN)
@@ -106,6 +108,7 @@ static void tell_changed(struct driver *driver)
 	struct pool *pool = driver->pool;
 	struct channel *channel;
 
+	/* Each channel once: as many as the frames of a turn, and this process's calls, changed. */
 	while ((channel = TAILQ_FIRST(&pool->changed))) {
 		TAILQ_REMOVE(&pool->changed, channel, entry_changed);
 		channel->changed = false;
