@@ -4,6 +4,9 @@
  * msgd's eyes. Its control page says so (PROTOCOL.md 2). All links are dead, for msgd has told
  * their other ends, so the process gives everything back and attaches as a new one. Listeners and
  * unanswered requests live through it.
+ *
+ * A record that msgd refuses it deletes, too, and it touches no page that such a record names. The
+ * process learns that from the store, which it asks only if nobody has attached for a while.
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +26,8 @@
  * again (another version's bug): after some thirty seconds it gives up, and its calls say why.
  */
 #define DROPS_MAX 10U
+/* A msgd that is there attaches in milliseconds. */
+#define LOOK_NS UINT64_C(500000000)
 /* An attach that lasted so long was none of those. */
 #define CALM_NS UINT64_C(60000000000)
 
@@ -45,12 +50,51 @@ void control_look_dropped(struct control *control)
 	uint32_t dropped = atomic_load_explicit(&page->dropped, memory_order_acquire);
 	char text[REASON_SIZE];
 
-	if (dropped == 0 || dropped != atomic_load_explicit(&page->epoch, memory_order_relaxed))
+	if (dropped == 0 || dropped != atomic_load_explicit(&page->epoch, memory_order_relaxed)) {
+		control_look_later(control);
 		return;
+	}
 	memcpy(text, page->drop_reason, sizeof(text));
 	text[sizeof(text) - 1] = '\0';
 	(void)snprintf(control->reason, sizeof(control->reason),
 		"msgd let go of this process: %.90s", text);
+	control_set_state(control, CONTROL_DROPPED);
+}
+
+void control_look_later(struct control *control)
+{
+	if (!control->watching && control->again_ns == UINT64_MAX)
+		control->again_ns = now(control) + LOOK_NS;
+}
+
+/*
+ * The record may be gone already, of which the store does not tell. One that is published anew is
+ * refused anew; one that is there stays as it is. An attached process has only lost its msgd: the
+ * next one has not looked at the record yet, and a store that needs msgd is not waited for.
+ */
+static void control_look(struct control *control)
+{
+	const struct hv_ops *ops = control->hv->ops;
+
+	control->again_ns = UINT64_MAX;
+	if (control->state != CONTROL_ATTACHING && control->state != CONTROL_ATTACHED)
+		return;
+	if (control_broker_there(control) || ops->store_watch_own(control->hv) < 0)
+		return;
+	control->watching = true;
+	if (control->state == CONTROL_ATTACHING)
+		(void)ops->store_publish(control->hv, control->key, control->record, RECORD_SIZE);
+}
+
+void control_look_refused(struct control *control)
+{
+	if (control_broker_there(control))
+		return; /* which sees it as well, and says so in the page */
+	control_look_dropped(control);
+	if (control->state == CONTROL_DROPPED)
+		return;
+	(void)snprintf(control->reason, sizeof(control->reason),
+		"msgd refused this process's record, or somebody deleted it: msgd's log says why");
 	control_set_state(control, CONTROL_DROPPED);
 }
 
@@ -74,6 +118,7 @@ void control_leave(struct control *control)
 	control->key[0] = '\0';
 	if (control->attached_ns && now(control) - control->attached_ns >= CALM_NS)
 		control->n_drops = control->again_delay_ns = 0;
+	control->attached_ns = 0; /* a record that is refused never was */
 	control_log(control, LOG_WARNING, "%s", control->reason);
 	if (++control->n_drops > DROPS_MAX) {
 		memcpy(reason, control->reason, sizeof(reason));
@@ -91,6 +136,11 @@ void control_again(struct control *control)
 
 	if (now(control) < control->again_ns)
 		return;
+	if (control->state != CONTROL_WAITING) {
+		control_look(control);
+		return;
+	}
+	control->again_ns = UINT64_MAX;
 	r = control_open(control);
 	if (r < 0) {
 		/* Pages or ports that others hold now: for as long as it takes. */

@@ -18,8 +18,12 @@
 void control_init(struct control *control, struct hv *hv, struct pool *pool, struct links *links,
 	struct socks *socks)
 {
-	*control = (struct control){
-		.hv = hv, .pool = pool, .links = links, .socks = socks, .state = CONTROL_ATTACHING};
+	*control = (struct control){.hv = hv,
+		.pool = pool,
+		.links = links,
+		.socks = socks,
+		.state = CONTROL_ATTACHING,
+		.again_ns = UINT64_MAX};
 }
 
 void control_log(struct control *control, int priority, const char *format, ...)
@@ -136,7 +140,6 @@ static int control_publish_record(struct control *control, const uint32_t refs[C
 	struct record record = {.version_min = CONTROL_VERSION_MIN,
 		.version_max = CONTROL_VERSION,
 		.port = control->port};
-	uint8_t bytes[RECORD_SIZE];
 
 	if (getrandom(control->nonce, NONCE_SIZE, 0) != NONCE_SIZE)
 		return -EIO;
@@ -155,8 +158,9 @@ static int control_publish_record(struct control *control, const uint32_t refs[C
 	/* Half of it is as unique, and all keys of a domain fit a directory of xenstored's. */
 	for (size_t i = 0; i < NONCE_SIZE / 2; i++)
 		(void)snprintf(control->key + 2 * i, 3, "%02x", control->nonce[i]);
-	record_encode(&record, bytes);
-	return control->hv->ops->store_publish(control->hv, control->key, bytes, sizeof(bytes));
+	record_encode(&record, control->record);
+	return control->hv->ops->store_publish(
+		control->hv, control->key, control->record, sizeof(control->record));
 }
 
 int control_open(struct control *control)
@@ -164,7 +168,11 @@ int control_open(struct control *control)
 	uint32_t refs[CONTROL_PAGES];
 	int r = control_share(control, refs);
 
-	return r < 0 ? r : control_publish_record(control, refs);
+	if (r == 0)
+		r = control_publish_record(control, refs);
+	if (r == 0)
+		control_look_later(control);
+	return r;
 }
 
 void control_release(struct control *control)
@@ -183,6 +191,7 @@ void control_release(struct control *control)
 	control->ring_share = control->page_share = NULL;
 	control->page = NULL;
 	control->port = 0;
+	control->again_ns = UINT64_MAX;
 }
 
 void control_close(struct control *control)
@@ -286,6 +295,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 	/* Messages that wait were for the msgd that is gone; requests are sent again below. */
 	control_ring_clear(&control->ring);
 	control->epoch = epoch;
+	control->again_ns = UINT64_MAX;
 	if (control->state == CONTROL_ATTACHED)
 		control_set_state(control, CONTROL_ATTACHING);
 	control_send(control, &hello);

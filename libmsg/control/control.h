@@ -41,17 +41,18 @@ struct control {
 	uint32_t port;
 	uint32_t epoch; /* that HELLO was sent for; 0: none yet */
 	bool armed;	/* an event comes with the next message, or is on its way */
-	bool watching;	/* the store tells of the end of a parked record */
+	bool watching;	/* the store tells of the end of the record */
 	char key[HV_STORE_KEY_MAX];
 	uint8_t nonce[NONCE_SIZE];
-	uint64_t features;	  /* FEATURE_*: what Argo is to this process */
-	int error;		  /* while BROKEN: a positive errno */
-	char reason[REASON_SIZE]; /* while BROKEN, QUIESCING, PARKED, DROPPED, WAITING */
-	uint64_t again_ns;	  /* while WAITING */
-	uint64_t again_delay_ns;  /* of the next wait */
-	uint64_t attached_ns;	  /* when the last WELCOME came */
-	unsigned n_drops;	  /* one after the other */
-	struct request *requests; /* hash; owned */
+	uint8_t record[RECORD_SIZE]; /* under that key, unless it is parked */
+	uint64_t features;	     /* FEATURE_*: what Argo is to this process */
+	int error;		     /* while BROKEN: a positive errno */
+	char reason[REASON_SIZE];    /* while BROKEN, QUIESCING, PARKED, DROPPED, WAITING */
+	uint64_t again_ns;	     /* when control_again has something to do; UINT64_MAX: never */
+	uint64_t again_delay_ns;     /* of the next wait */
+	uint64_t attached_ns;	     /* when the last WELCOME came */
+	unsigned n_drops;	     /* one after the other */
+	struct request *requests;    /* hash; owned */
 	uint32_t last_request;
 };
 
@@ -101,13 +102,12 @@ void control_welcomed(struct control *control);
 void control_look_dropped(struct control *control);
 /* No link is left: gives pages and port back. */
 void control_leave(struct control *control);
-/* Attaches again, if it is time. */
+/* No msgd is there: the store is asked in a while whether the record is (control_again). */
+void control_look_later(struct control *control);
+/* The record is gone from the store. Notes, for the pass, if no msgd is there to say so. */
+void control_look_refused(struct control *control);
+/* If it is time, attaches again, or has the store tell of the record's end. */
 void control_again(struct control *control);
-/* When control_again has something to do; UINT64_MAX: never. */
-static inline uint64_t control_again_time(const struct control *control)
-{
-	return control->state == CONTROL_WAITING ? control->again_ns : UINT64_MAX;
-}
 /* All links end: of quiescing, or since msgd let go. */
 static inline bool control_leaves(const struct control *control)
 {

@@ -75,8 +75,11 @@ void control_store_changed(struct control *control)
 	if (!control->watching)
 		return;
 	while (control->hv->ops->store_next(control->hv, &record) == 1) {
-		if (control->state == CONTROL_PARKED && record.len == 0 &&
-			strcmp(record.key, control->key) == 0)
+		if (record.len != 0 || strcmp(record.key, control->key) != 0)
+			continue;
+		if (control->state == CONTROL_PARKED)
 			unpark(control);
+		else if (control->state == CONTROL_ATTACHING || control->state == CONTROL_ATTACHED)
+			control_look_refused(control);
 	}
 }

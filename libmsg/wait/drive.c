@@ -291,7 +291,7 @@ void driver_drive(struct driver *driver, const struct focus *focus)
 	drive_links(driver, focus);
 	if (!driver->control->armed)
 		control_take(driver->control);
-	if (driver->control->state == CONTROL_WAITING)
+	if (driver->control->again_ns != UINT64_MAX)
 		control_again(driver->control);
 	if (!TAILQ_EMPTY(&driver->links->retrying))
 		links_retry(driver->links, driver->hv->ops->now_ns(driver->hv));

@@ -117,6 +117,7 @@ static void control_pages(struct pair_side *side)
 	control_ring_init(
 		&control->ring, side->control_page, CONTROL_RING_APPLICATION, side->control_ring);
 	control_ring_init(&side->msgd, side->control_page, CONTROL_RING_MSGD, side->control_ring);
+	control->watching = true; /* there is no store that it could ask about its record */
 	control->page = side->control_page;
 	control->state = CONTROL_ATTACHED;
 	control->port = PAIR_PORT_CONTROL;

@@ -46,6 +46,7 @@ static struct {
 	void (*on_sleep)(void);
 	unsigned n_sleeps;
 	uint64_t now_ns;
+	unsigned n_published;
 } fake;
 
 static uint16_t fake_domid(struct hv *hv)
@@ -201,6 +202,7 @@ static int fake_publish(struct hv *hv, const char *key, const void *value, size_
 	(void)snprintf(fake.key, sizeof(fake.key), "%s", key);
 	memcpy(fake.record, value, len);
 	fake.record_len = len;
+	fake.n_published++;
 	return 0;
 }
 
@@ -1271,7 +1273,7 @@ static void test_dropped_again_and_again(void **state)
 		if (ctx.control.state == CONTROL_BROKEN)
 			break;
 		if (ctx.control.state == CONTROL_WAITING) {
-			wait_ns = control_again_time(&ctx.control) - fake.now_ns;
+			wait_ns = ctx.control.again_ns - fake.now_ns;
 			/* So long a thread may sleep. */
 			assert_int_equal(driver_retry_time(&ctx.driver), fake.now_ns + wait_ns);
 			assert_in_range(wait_ns, 100000000, 10000000000);
@@ -1294,6 +1296,88 @@ static void test_dropped_again_and_again(void **state)
 	assert_non_null(strstr(msg_reason(), "a rule that it breaks"));
 	assert_all_fail(ECONNABORTED, "a rule that it breaks");
 	assert_int_equal(fake.n_shared, 0);
+}
+
+/* msgd has not attached, and somebody deletes the record. */
+static void record_deleted(void)
+{
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	driver_pass(&ctx.driver);
+}
+
+/* A record that msgd refuses is deleted: the process asks the store in a while, and tries again. */
+static void test_refused(void **state)
+{
+	char key[HV_STORE_KEY_MAX];
+	struct msg_sock *listener = listener_new("name");
+
+	msgd_drops("x");
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	memcpy(key, fake.key, sizeof(key));
+	/* It was deleted before anybody watched. */
+	fake.key[0] = '\0';
+	tick(499999999);
+	assert_false(fake.watched);
+	tick(1);
+	assert_true(fake.watched);
+	assert_string_equal(fake.key, key);
+	assert_int_equal(fake.record_len, RECORD_SIZE);
+	assert_int_equal(ctx.control.again_ns, UINT64_MAX);
+	record_deleted();
+	assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	assert_non_null(strstr(logged, "refused"));
+	/* The next time it is told at once. */
+	tick(100000000);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	assert_int_equal(ctx.control.again_ns, UINT64_MAX);
+	record_deleted();
+	assert_int_equal(ctx.control.state, CONTROL_WAITING);
+	tick(200000000);
+	msgd_finds();
+	welcome();
+	/* It is msgd's to say, as long as it is there. */
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+	assert_int_equal(listener->state, SOCK_OPEN);
+}
+
+/* The record of one that has lost its msgd: the next msgd refuses it. */
+static void test_refused_by_the_next(void **state)
+{
+	unsigned n = fake.n_published;
+
+	msgd_goes();
+	control_take(&ctx.control);
+	tick(500000000);
+	assert_true(fake.watched);
+	assert_int_equal(fake.n_published, n); /* the store may need that msgd */
+	record_deleted();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
+	assert_int_equal(fake.n_published, n + 1);
+	/* And at last it gives up, and says why. */
+	for (unsigned i = 0; ctx.control.state != CONTROL_BROKEN; i++) {
+		assert_true(i < 30);
+		if (ctx.control.state == CONTROL_WAITING)
+			tick(10000000000);
+		else
+			record_deleted();
+	}
+	assert_int_equal(fake.n_published, n + 10);
+	assert_all_fail(ECONNABORTED, "refused");
+}
+
+/* Where the store cannot be watched, all is as if nobody answered. */
+static void test_refused_unseen(void **state)
+{
+	msgd_drops("x");
+	fake.watch_error = -EACCES;
+	tick(500000000);
+	fake.told_removed = true;
+	control_store_changed(&ctx.control);
+	assert_true(fake.told_removed);
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHING);
 }
 
 /* An attach that lasts is none of those. */
@@ -1352,8 +1436,7 @@ static void test_dropped_without_pages(void **state)
 		assert_string_equal(ctx.control.key, "");
 		assert_int_equal(fake.n_shared, 0);
 		assert_false(fake.port);
-		assert_in_range(
-			control_again_time(&ctx.control) - fake.now_ns, 100000000, 10000000000);
+		assert_in_range(ctx.control.again_ns - fake.now_ns, 100000000, 10000000000);
 		tick(10000000000);
 		assert_int_equal(ctx.control.state, CONTROL_WAITING);
 	}
@@ -1728,6 +1811,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_open_in_time, setup_alone, teardown_alone),
 		cmocka_unit_test_setup_teardown(test_open_interrupted, setup_alone, teardown_alone),
 		cmocka_unit_test_setup_teardown(test_forked_child, setup_alone, teardown_alone),
+		cmocka_unit_test_setup_teardown(test_refused, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_by_the_next, setup_attached, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_unseen, setup_attached, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
