@@ -12,6 +12,7 @@
  *	peer serve NAME              echoes, from an event loop: sleeps, takes a batch, sleeps
  *	peer echo NAME               echoes, one channel after the other, and blocks meanwhile
  *	peer rarely NAME             echoes, by calls that do not block, every fifth of a second
+ *	peer cut NAME                takes one channel, has xen-sim end its connection, and waits
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
@@ -29,6 +30,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "libmsg/libmsg.h"
@@ -390,6 +393,32 @@ static int role_many_connect(char **args)
 	return many(NULL, args[0], atol(args[1]));
 }
 
+/* A packet that is no request ends this process's connection with the emulator. */
+static void emulator_offend(void)
+{
+	for (int fd = 0; fd < 256; fd++) {
+		struct sockaddr_un peer = {.sun_family = AF_UNSPEC};
+		socklen_t len = sizeof(peer);
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+			peer.sun_family == AF_UNIX && strstr(peer.sun_path, "/xen"))
+			(void)send(fd, "x", 1, MSG_NOSIGNAL);
+	}
+}
+
+static int role_cut(char **args)
+{
+	struct msg_sock *listener;
+
+	context_open(WAIT_MS);
+	listener = listener_open(args[0], 8);
+	(void)channel_accept(listener);
+	emulator_offend();
+	if (!msg_accept(listener, 0))
+		end_error("accept", 1);
+	return 1;
+}
+
 static int role_context(char **args)
 {
 	context_open(atoi(args[0]));
@@ -410,6 +439,7 @@ static const struct role {
 	{"serve", 1, role_serve},
 	{"echo", 1, role_echo},
 	{"rarely", 1, role_rarely},
+	{"cut", 1, role_cut},
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},
 	{"context", 1, role_context},
