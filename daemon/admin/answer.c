@@ -28,15 +28,16 @@ static json_t *turns_json(const struct server *server)
 		(json_int_t)(turns.longest_cpu_ns / 1000));
 }
 
-static json_t *answer_view(const struct admin_subject *subject, enum admin_op op)
+static json_t *answer_view(const struct admin_subject *subject, const struct admin_request *request)
 {
+	enum admin_op op = request->op;
 	uint64_t now = server_clock_ns(subject->server);
 	json_t *answer;
 
 	/* Real Xen tells nobody that a domain was paused or goes on. */
-	if (op == ADMIN_DOMAINS)
+	if (op == ADMIN_DOMAINS && request->from == 0)
 		(void)server_refresh_domains(subject->server);
-	answer = admin_view(server_broker(subject->server), op, now);
+	answer = admin_view(server_broker(subject->server), op, now, request->from);
 	if (answer && op == ADMIN_STATUS) {
 		(void)json_object_set_new(answer, "version", json_string(subject->version));
 		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
@@ -75,7 +76,7 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 	case ADMIN_RESUME:
 		return quiesce_resume(subject->quiesce, request);
 	default:
-		return answer_view(subject, request->op);
+		return answer_view(subject, request);
 	}
 }
 

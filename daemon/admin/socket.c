@@ -25,6 +25,9 @@ struct admin_client {
 	struct bufferevent *stream; /* owned */
 	uid_t uid;
 	bool later; /* admin_answer will give its answer */
+	/* Rows of the answer to its request are still to come: some are made a turn. */
+	bool viewing;
+	struct admin_request request;
 };
 
 struct admin {
@@ -72,6 +75,53 @@ static void admin_client_limit(struct admin_client *client)
 	(void)bufferevent_set_timeouts(client->stream, client->later ? NULL : &idle, &idle);
 }
 
+/* The end of an answer with rows: as many as there are now, or were when it began. */
+static int view_end(struct evbuffer *output, const struct admin_request *request, size_t all)
+{
+	if (all > request->from)
+		return evbuffer_add_printf(output, "],\"left_out\":%zu}\n", all - request->from);
+	return evbuffer_add_printf(output, "]}\n");
+}
+
+/* Without the brackets around them. */
+static int view_put_rows(struct evbuffer *output, const json_t *rows, bool first)
+{
+	char *text = json_dumps(rows, JSON_COMPACT);
+	int r = text ? 0 : -1;
+
+	if (r == 0 && !first)
+		r = evbuffer_add(output, ",", 1);
+	if (r == 0)
+		r = evbuffer_add(output, text + 1, strlen(text) - 2);
+	free(text);
+	return r;
+}
+
+/*
+ * Some rows of a view. The next ones follow when the client has read these: so they are of another
+ * moment, and one that came or went in between may be missing, or be there twice.
+ */
+static int admin_client_put_rows(struct admin_client *client, const json_t *answer)
+{
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+	struct admin_request *request = &client->request;
+	const char *name = admin_op_name(request->op);
+	const json_t *rows = json_object_get(answer, name);
+	size_t all = (size_t)json_integer_value(json_object_get(answer, "all"));
+	size_t n = json_array_size(rows);
+	int r = 0;
+
+	if (request->from == 0)
+		r = evbuffer_add_printf(output, "{\"op\":\"%s\",\"%s\":[", name, name);
+	if (r >= 0 && n)
+		r = view_put_rows(output, rows, request->from == 0);
+	request->from += n;
+	client->viewing = n && request->from < all && request->from < ADMIN_ROWS_MAX;
+	if (r >= 0 && !client->viewing)
+		r = view_end(output, request, all);
+	return r;
+}
+
 /*
  * Takes the answer over. No request is read until it is written: then on_written goes on. The last
  * step of its callers: without memory the client is freed.
@@ -79,12 +129,17 @@ static void admin_client_limit(struct admin_client *client)
 static void admin_client_send(struct admin_client *client, json_t *answer)
 {
 	struct evbuffer *output = bufferevent_get_output(client->stream);
-	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	bool rows = json_object_get(answer, "all");
+	char *text = answer && !rows ? json_dumps(answer, JSON_COMPACT) : NULL;
 	int r;
 
-	json_decref(answer);
 	(void)bufferevent_disable(client->stream, EV_READ);
-	r = evbuffer_add_printf(output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
+	if (rows)
+		r = admin_client_put_rows(client, answer);
+	else
+		r = evbuffer_add_printf(
+			output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
+	json_decref(answer);
 	free(text);
 	if (r < 0)
 		admin_client_free(client);
@@ -95,13 +150,13 @@ static void admin_client_serve(struct admin_client *client)
 {
 	struct evbuffer *input = bufferevent_get_input(client->stream);
 	struct admin *admin = client->admin;
-	struct admin_request request;
 	const char *error;
 	json_t *answer;
 	size_t len;
 	char *line;
 
-	if (client->later || evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
+	if (client->later || client->viewing ||
+		evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
 		/* The input is bounded, by what libevent reads at once. */
 		if (evbuffer_get_length(input) > ADMIN_LINE_MAX)
 			(void)bufferevent_disable(client->stream, EV_READ);
@@ -116,10 +171,10 @@ static void admin_client_serve(struct admin_client *client)
 		admin_client_free(client);
 		return;
 	}
-	if (admin_request_parse(line, len, &request, &error) < 0)
+	if (admin_request_parse(line, len, &client->request, &error) < 0)
 		answer = json_pack("{s:s}", "error", error);
 	else
-		answer = admin->ops->answer(admin->arg, &request, client, &client->later);
+		answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
 	free(line);
 	if (client->later)
 		admin_client_limit(client);
@@ -132,8 +187,26 @@ static void on_readable(struct bufferevent *stream, void *arg)
 	admin_client_serve(arg);
 }
 
+/* No memory for the next rows: an answer that stops is one that nobody takes for whole. */
+static void admin_client_view_more(struct admin_client *client)
+{
+	const struct admin *admin = client->admin;
+	json_t *answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
+
+	if (answer)
+		admin_client_send(client, answer);
+	else
+		admin_client_free(client);
+}
+
 static void on_written(struct bufferevent *stream, void *arg)
 {
+	const struct admin_client *client = arg;
+
+	if (client->viewing) {
+		admin_client_view_more(arg);
+		return;
+	}
 	(void)bufferevent_enable(stream, EV_READ);
 	admin_client_serve(arg);
 }

@@ -21,8 +21,9 @@
 /* A client that sends no request, or reads no answer, for so long is dropped. */
 #define ADMIN_IDLE_S   10
 #define ADMIN_LINE_MAX 4096U
-/* Rows of one answer. More rows would stop the loop for long. */
-#define ADMIN_ROWS_MAX 10000U
+/* Rows of one answer, for people; and of those in one turn of the loop, some 3 ms of work. */
+#define ADMIN_ROWS_MAX	  10000U
+#define ADMIN_ROWS_A_TURN 250U
 
 enum admin_op {
 	ADMIN_STATUS,
@@ -46,14 +47,19 @@ struct admin_request {
 	enum admin_op op;
 	char domain[DOMAIN_NAME_SIZE]; /* quiesce, resume; else empty */
 	uint32_t timeout_ms;	       /* quiesce */
+	size_t from;		       /* domains, names, links, channels: the first row */
 };
 
 /* One line, without its newline: {"op":"..."}. -EINVAL with a sentence in static storage. Pure. */
 int admin_request_parse(
 	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error);
 
-/* A view of the broker, for the first five operations. NULL: out of memory. Pure, in view.c. */
-json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns);
+/*
+ * A view of the broker, for the first five operations. NULL: out of memory. Pure, in view.c. All
+ * but status have rows, under the operation's name, of which this has ADMIN_ROWS_A_TURN at most,
+ * the first of them being from; and, as "all", how many there are now.
+ */
+json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns, size_t from);
 /*
  * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
  * domain is dead or not quiesced, or no memory.

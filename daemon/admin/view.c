@@ -19,7 +19,8 @@
 struct view {
 	uint64_t now_ns;
 	json_t *rows; /* owned until it is handed out */
-	size_t n_left_out;
+	size_t from;  /* the first row that is wanted */
+	size_t n;     /* rows that were passed, wanted or not */
 };
 
 static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
@@ -65,14 +66,24 @@ static json_int_t view_age_s(const struct view *view, uint64_t since_ns)
 	return view->now_ns > since_ns ? (json_int_t)((view->now_ns - since_ns) / 1000000000) : 0;
 }
 
+static bool view_is_full(const struct view *view)
+{
+	return json_array_size(view->rows) >= ADMIN_ROWS_A_TURN;
+}
+
+/* Passes n rows at once, if none of them is wanted. */
+static bool view_skips(struct view *view, size_t n)
+{
+	if (!view_is_full(view) && view->n + n > view->from)
+		return false;
+	view->n += n;
+	return true;
+}
+
 /* Takes row over. */
 static void view_add(struct view *view, json_t *row)
 {
-	if (json_array_size(view->rows) >= ADMIN_ROWS_MAX) {
-		view->n_left_out++;
-		json_decref(row);
-		return;
-	}
+	view->n++;
 	(void)json_array_append_new(view->rows, row);
 }
 
@@ -103,9 +114,11 @@ static void view_domains(struct view *view, const struct broker *broker)
 
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		char uuid[37];
-		json_t *used = json_object();
-		json_t *row;
+		json_t *used, *row;
 
+		if (view_skips(view, 1))
+			continue;
+		used = json_object();
 		for (int i = 0; i < QUOTA_COUNT; i++)
 			(void)json_object_set_new(
 				used, quota_name(i), json_integer(domain->used[i]));
@@ -124,8 +137,14 @@ static void view_names(struct view *view, const struct broker *broker)
 	const struct listener *listener;
 
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		if (view_skips(view, HASH_CNT(hh_name, domain->listeners)))
+			continue;
 		for (listener = domain->listeners; listener; listener = listener->hh_name.next) {
-			json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:b, s:I, s:o}", "name",
+			json_t *row;
+
+			if (view_skips(view, 1))
+				continue;
+			row = json_pack("{s:s, s:s, s:i, s:i, s:b, s:I, s:o}", "name",
 				listener->name, "type", type_names[listener->type], "backlog",
 				(int)listener->backlog, "offered", (int)listener->n_offered,
 				"permitted", listener_permitted(listener), "age_s",
@@ -143,6 +162,8 @@ static void view_links_of(struct view *view, const struct broker_link *link)
 		char uid[17];
 		json_t *row;
 
+		if (view_skips(view, 1))
+			continue;
 		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
 		row = json_pack("{s:s, s:s, s:o, s:s, s:i, s:I, s:o, s:o}", "uid", uid, "transport",
 			transport_name(link->id.transport), "reason", text_json(link->why), "state",
@@ -168,12 +189,18 @@ static void view_channels_of(struct view *view, const struct broker_link *link)
 	for (; link; link = link->hh.next) {
 		char uid[17];
 
+		if (view_skips(view, HASH_COUNT(link->channels)))
+			continue;
 		(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)link->id.uid);
 		for (channel = link->channels; channel; channel = channel->hh.next) {
 			const struct link_end *from = &link->ends[channel->caller];
 			const struct link_end *to = &link->ends[!channel->caller];
-			json_t *row = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:o}",
-				"link", uid, "channel", (json_int_t)channel->number, "name",
+			json_t *row;
+
+			if (view_skips(view, 1))
+				continue;
+			row = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "link",
+				uid, "channel", (json_int_t)channel->number, "name",
 				broker_channel_name(channel), "type", type_names[channel->type],
 				"transport", transport_name(link->id.transport), "state",
 				channel_states[channel->state], "age_s",
@@ -216,7 +243,7 @@ static json_t *view_status(const struct broker *broker)
 		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out);
 }
 
-json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns)
+json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns, size_t from)
 {
 	static void (*const views[ADMIN_OP_COUNT])(
 		struct view * view, const struct broker *broker) = {
@@ -225,8 +252,7 @@ json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_n
 		[ADMIN_LINKS] = view_links,
 		[ADMIN_CHANNELS] = view_channels,
 	};
-	struct view view = {.now_ns = now_ns};
-	json_t *answer;
+	struct view view = {.now_ns = now_ns, .from = from};
 
 	if (op == ADMIN_STATUS)
 		return view_status(broker);
@@ -234,11 +260,8 @@ json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_n
 	if (!view.rows)
 		return NULL;
 	views[op](&view, broker);
-	answer = json_pack("{s:s, s:o}", "op", admin_op_name(op), admin_op_name(op), view.rows);
-	if (answer && view.n_left_out)
-		(void)json_object_set_new(
-			answer, "left_out", json_integer((json_int_t)view.n_left_out));
-	return answer;
+	return json_pack("{s:s, s:o, s:I}", "op", admin_op_name(op), admin_op_name(op), view.rows,
+		"all", (json_int_t)view.n);
 }
 
 /* Why an application that is still there has not confirmed. */
