@@ -3,8 +3,6 @@
 # More processes of one domain than it may have: those that may are let in, and each of the others is told by
 # EDQUOT which setting refuses it, however many they are. The setting is kept, whatever it is.
 
-# Not with others: it takes all of a domain's places, and changes msgd's configuration.
-
 printf '[limits]\nprocesses = 64\n' >"$dir/msgd.conf"
 
 msgd_start() {
@@ -34,4 +32,16 @@ attack() {
 	printf '[limits]\nprocesses = 135\n' >"$dir/msgd.conf"
 	msgctl reload >/dev/null
 	take many 135
+}
+
+# In a domain of its own, for it takes all places, and under the limits that are there. The emulator has room for
+# some 250 processes.
+attack_among_others() {
+	xen_sim create hostile-places >/dev/null 2>&1
+	guest hostile-places all "$build/tests/hostile/hostile-places" 80
+	for _ in 1 2 3; do
+		[ "$(count all '^attached$\|^refused ')" -lt 80 ] || break
+		(eventually eval '[ "$(count all "^attached$\|^refused ")" -eq 80 ]') 2>/dev/null
+	done
+	kill -9 "$(peer_pid all)"
 }

@@ -4,8 +4,6 @@
 # them, at the 99th percentile, and no turn of msgd's loop takes more than 20 ms of the processor. The emulator
 # holds 64 domains, of which domain 0, the honest ones and `hostile` are six.
 
-# Not with others: it needs as many domains as the emulator has, and a policy of its own.
-
 n_hostile=${HOSTILE_DOMAINS:-58}
 n_rules=${HOSTILE_RULES:-10000}
 ! sanitized || n_hostile=8
@@ -79,6 +77,8 @@ attack() {
 		[ "$loaded" -lt $((10 * idle)) ] || fail "an honest connect takes ten times as long"
 	fi
 	at_quota || fail "the attackers are not at their quotas any more"
+	msgctl --json names | jq -e '(.names | length) == 10000 and .left_out > 0' >/dev/null || sanitized ||
+		fail 'not as many names are shown as may be'
 	no_long_turn 'under attack'
 	# A reload judges all that waits, and all names, again.
 	msgctl reload >/dev/null
@@ -88,4 +88,21 @@ attack() {
 	attackers=()
 	eventually all_gone
 	no_long_turn 'after the attack'
+}
+
+# From some domains of its own, and under the policy that is there, which is judged again meanwhile.
+attack_among_others() {
+	local i names=()
+
+	for i in 1 2 3 4; do
+		xen_sim create "hostile-work-$i" >/dev/null 2>&1
+		names+=("hostile-work-$i")
+	done
+	"$build/tests/hostile/hostile-work" attack "$hv" "${names[@]}" >"$dir/attack.out" 2>&1 9>&- &
+	attackers+=($!)
+	await "$dir/attack.out" full 60
+	for i in 1 2 3 4 5 6 7 8; do
+		msgctl reload >/dev/null
+	done
+	kill -9 "${attackers[@]}"
 }
