@@ -10,6 +10,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
+#include "daemon/broker/quiesce.h"
 #include "daemon/broker/rejudge.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -77,6 +78,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->links_by_judgement);
 	TAILQ_INIT(&broker->names_by_judgement);
 	TAILQ_INIT(&broker->ending);
+	TAILQ_INIT(&broker->dying);
 	TAILQ_INIT(&broker->buried);
 	*ret_broker = broker;
 	return 0;
@@ -86,8 +88,9 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 static bool end_work(struct broker *broker)
 {
 	bool buried = broker_link_bury(broker);
+	bool ended = process_end_work(broker);
 
-	return domain_end_work(broker) || buried;
+	return domain_end_work(broker) || ended || buried;
 }
 
 void broker_free(struct broker *broker)
@@ -137,7 +140,7 @@ bool broker_work_left(const struct broker *broker)
 {
 	return !TAILQ_EMPTY(&broker->due) || broker_request_work_left(broker) ||
 	       rejudge_work_left(broker) || !TAILQ_EMPTY(&broker->buried) ||
-	       !TAILQ_EMPTY(&broker->ending);
+	       !TAILQ_EMPTY(&broker->dying) || !TAILQ_EMPTY(&broker->ending) || broker->quiesce_due;
 }
 
 bool broker_work(struct broker *broker, uint64_t cost)
@@ -150,6 +153,7 @@ bool broker_work(struct broker *broker, uint64_t cost)
 		(void)announce_work(broker);
 		(void)broker_request_work(broker);
 		(void)rejudge_work(broker);
+		quiesce_work(broker);
 		(void)end_work(broker);
 		broker->cost++;
 	}
@@ -276,7 +280,7 @@ int broker_message(struct process *process, const struct control_message *messag
 						     message->hello.epoch != process->epoch))
 		return 0;
 	/* The application sent this before it read QUIESCE, and will send it again afterwards. */
-	if (process->state == PROCESS_QUIESCING)
+	if (process->state == PROCESS_QUIESCING || quiesce_is_due(process))
 		return 0;
 	if (decoded == -EOPNOTSUPP) {
 		process_status(process, message->request, EOPNOTSUPP, "unknown message type");

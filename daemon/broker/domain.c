@@ -347,7 +347,7 @@ static void domain_forget_pairs(struct domain *gone)
 static void domain_ended(struct domain *domain)
 {
 	domain_forget_pairs(domain);
-	assert(!domain->listeners && TAILQ_EMPTY(&domain->expected));
+	assert(!domain->listeners && TAILQ_EMPTY(&domain->expected) && !domain->n_dying);
 	domain_forget_quiesced(domain);
 	domain_forget_work(domain);
 	if (domain->log.left_out)
@@ -376,8 +376,8 @@ bool domain_end_work(struct broker *broker)
 	TAILQ_REMOVE(&broker->ending, domain, ending_entry);
 	if (!domain->ended) {
 		domain->ending = NULL;
-	} else if (domain_is_charged(domain)) {
-		assert(!TAILQ_EMPTY(&broker->buried));
+	} else if (domain_is_charged(domain) || domain->n_dying) {
+		assert(!TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying));
 		TAILQ_INSERT_TAIL(&broker->ending, domain, ending_entry);
 	} else {
 		domain_ended(domain);

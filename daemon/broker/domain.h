@@ -75,6 +75,7 @@ struct domain {
 	uint32_t n_awaited;	    /* its applications found at start that have not announced */
 	struct listener *listeners; /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */
+	uint32_t n_dying;		 /* processes that are gone, but for their links */
 	bool seen;			 /* by the broker_domains under way */
 	enum domain_quiesce quiesce;
 	TAILQ_HEAD(, quiesced) parted; /* owned */

@@ -21,6 +21,12 @@
 #include "daemon/broker/state.h"
 #include "proto/record.h"
 
+/*
+ * The links of a process that are ended with it. More of them are the peers' doing, and end by and
+ * by: their peers learn the reason a little later.
+ */
+#define LINKS_AT_ONCE 32U
+
 void process_set_state(struct process *process, enum process_state state)
 {
 	static const unsigned moves[] = {
@@ -87,7 +93,7 @@ void process_strip(struct process *process, const struct process *except, const 
 		broker_request_free(request);
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
-	while (process->ends)
+	for (unsigned n = 0; process->ends && n < LINKS_AT_ONCE; n++)
 		broker_link_down(process->ends->link, except, ECONNRESET, reason);
 }
 
@@ -101,7 +107,31 @@ void process_free(struct process *process, const char *reason)
 	process_not_awaited(process);
 	TAILQ_REMOVE(&process->domain->processes, process, entry);
 	charge_return(&process->charge);
+	if (!process->ends) {
+		free(process);
+		return;
+	}
+	reason_set(process->gone_reason, "%s", reason);
+	process->domain->n_dying++;
+	TAILQ_INSERT_TAIL(&process->broker->dying, process, entry);
+}
+
+bool process_end_work(struct broker *broker)
+{
+	struct process *process = TAILQ_FIRST(&broker->dying);
+
+	if (!process)
+		return false;
+	broker->cost += COST_OBJECT;
+	/* The other end may have ended the last one. */
+	if (process->ends)
+		broker_link_down(process->ends->link, NULL, ECONNRESET, process->gone_reason);
+	if (process->ends)
+		return true;
+	TAILQ_REMOVE(&broker->dying, process, entry);
+	process->domain->n_dying--;
 	free(process);
+	return true;
 }
 
 void process_drop(struct process *process, const char *reason)

@@ -21,11 +21,12 @@ enum process_state {
 	PROCESS_READY,
 	PROCESS_QUIESCING, /* QUIESCE was sent: everything is discarded */
 	PROCESS_PARKED,	   /* it has confirmed; about to be freed */
-	PROCESS_GONE,
+	PROCESS_GONE, /* it has no message, no request, no name; perhaps links, which end by and by
+		       */
 };
 
 struct process {
-	TAILQ_ENTRY(process) entry; /* domain->processes */
+	TAILQ_ENTRY(process) entry; /* domain->processes, or broker->dying */
 	struct broker *broker;	    /* borrowed */
 	struct domain *domain;	    /* borrowed: the owner */
 	void *peer;		    /* borrowed: the shell's */
@@ -37,6 +38,7 @@ struct process {
 	uint64_t features;
 	uint32_t pid;
 	char comm[16];
+	char gone_reason[REASON_SIZE]; /* for its links, once it is GONE */
 	uint32_t last_end;
 	bool ends_wrapped;
 	struct outbox outbox;		     /* owned: messages that its ring has no room for */
@@ -48,10 +50,15 @@ struct process {
 };
 
 void process_set_state(struct process *process, enum process_state state);
-/* Takes requests, names and links away. Its peers are told, but for `except`. */
+/* Takes requests, names and some links away. Their peers are told, but for `except`. */
 void process_strip(struct process *process, const struct process *except, const char *reason);
-/* Tells its peers and frees it. The caller sees to ops->drop. */
+/*
+ * Tells its peers and frees it; or, where it has many links, has process_end_work do the rest. The
+ * caller sees to ops->drop.
+ */
 void process_free(struct process *process, const char *reason);
+/* Ends a link of a process that is gone, or frees the process after its last one. False: none. */
+bool process_end_work(struct broker *broker);
 /* The same with ops->drop, for a reason other than the process's own message. */
 void process_drop(struct process *process, const char *reason);
 /* The process has announced, or never will. */

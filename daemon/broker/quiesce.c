@@ -95,6 +95,10 @@ void process_quiesce(struct process *process)
 		process->domain->info.name);
 	/* The peers are told first: they know the reason when they see the application let go. */
 	process_strip(process, process, message.quiesce.reason);
+	if (process->ends) {
+		process->broker->quiesce_due = true; /* the rest of them first */
+		return;
+	}
 	process_set_state(process, PROCESS_QUIESCING);
 	process_not_awaited(process);
 	process_send(process, &message);
@@ -111,7 +115,6 @@ void quiesce_process_gone(struct process *process)
 int broker_quiesce(struct broker *broker, uint16_t domid)
 {
 	struct domain *domain = domain_find(broker, domid);
-	struct process *process;
 
 	if (!domain || domain_is_dead(&domain->info))
 		return -ESRCH;
@@ -123,16 +126,60 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 			domain->info.name, domid);
 		domain_quiesce(domain);
 	}
-	TAILQ_FOREACH (process, &domain->processes, entry)
-		process_quiesce(process);
+	broker->quiesce_due = true;
 	broker_settle(broker);
 	return 0;
+}
+
+/* A process of a quiesced domain that has not been told. NULL: there is none. */
+static struct process *domain_untold(const struct domain *domain)
+{
+	struct process *process;
+
+	TAILQ_FOREACH (process, &domain->processes, entry) {
+		domain->broker->cost++;
+		if (process->state != PROCESS_QUIESCING)
+			return process;
+	}
+	return NULL;
+}
+
+static struct process *quiesce_next(struct broker *broker)
+{
+	const struct domain *domain;
+	struct process *process = NULL;
+
+	for (domain = broker->domains; domain && !process; domain = domain->hh.next) {
+		broker->cost++;
+		if (domain_is_quiesced(domain))
+			process = domain_untold(domain);
+	}
+	return process;
+}
+
+bool quiesce_is_due(const struct process *process)
+{
+	return process->broker->quiesce_due && process->state != PROCESS_NEW &&
+	       domain_is_quiesced(process->domain);
+}
+
+void quiesce_work(struct broker *broker)
+{
+	struct process *process = broker->quiesce_due ? quiesce_next(broker) : NULL;
+
+	broker->quiesce_due = process;
+	if (process)
+		process_quiesce(process);
 }
 
 static void domain_resume(struct domain *domain, const char *why)
 {
 	struct broker *broker = domain->broker;
+	struct process *process;
 
+	/* Of some the names and links may be gone already: all are told. */
+	while (broker->quiesce_due && (process = domain_untold(domain)))
+		process_quiesce(process);
 	domain_log(domain, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
 		domain->info.domid, why);
 	domain_set_quiesce(domain, DOMAIN_SERVED);

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+struct broker;
 struct domain;
 struct process;
 
@@ -17,8 +18,12 @@ bool domain_is_quiesced(const struct domain *domain);
 /* The domain's state may have moved on. */
 void domain_state_changed(struct domain *domain);
 void domain_forget_quiesced(struct domain *domain);
-/* Strips the process and sends QUIESCE. */
+/* Strips the process and sends QUIESCE; or leaves the rest to quiesce_work. */
 void process_quiesce(struct process *process);
+/* Whether the process is about to be told: its messages do not count any more. */
+bool quiesce_is_due(const struct process *process);
+/* Tells a process of a quiesced domain, or ends some of its links before. */
+void quiesce_work(struct broker *broker);
 /* The process ended, or was dropped, without having confirmed. */
 void quiesce_process_gone(struct process *process);
 

@@ -48,10 +48,12 @@ struct broker {
 	TAILQ_HEAD(, broker_link) links_by_judgement; /* borrowed */
 	TAILQ_HEAD(, listener) names_by_judgement;    /* borrowed */
 	TAILQ_HEAD(, domain) ending;		      /* owned, where ended */
+	TAILQ_HEAD(, process) dying;		      /* owned: gone, but for their links */
 	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */
 	uint64_t cost;				      /* of all work so far: see broker_cost */
 	uint64_t bytes;				      /* that all domains pay for: broker_bytes */
 	bool work_later;
+	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns;
 	bool recovering; /* lookups wait */

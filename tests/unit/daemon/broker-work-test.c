@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/broker/link.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
@@ -453,6 +454,112 @@ static void test_rules(void **state)
 	free(rules);
 }
 
+#define N_CALLERS 29U
+#define N_LINKS	  (2U * N_CALLERS)
+
+/* An application of domain 2, with more links than are ended at once. Returns it. */
+static struct app *with_links(struct world *w)
+{
+	static const uint32_t transports[] = {TRANSPORT_ARGO, TRANSPORT_GRANT};
+	struct app *holder = app_new(w, 0, 2, true);
+	const struct control_message *m;
+
+	assert_int_equal(app_listen(holder, 1, "db", 64), 0);
+	for (unsigned i = 0; i < N_LINKS; i++) {
+		struct app *caller = &w->apps[1 + i / 2];
+		uint32_t transport = transports[i % 2];
+		uint32_t aport = transport == TRANSPORT_ARGO ? 5 : 0;
+
+		if (i % 2 == 0)
+			(void)app_new(w, 1 + i / 2, 3, true);
+		app_connect(caller, 1 + i, "db/db", 0, transport);
+		TAKE(m, caller, CONTROL_LINK_CREATE);
+		app_offer(caller, m->link_create.end, aport);
+		TAKE(m, holder, CONTROL_LINK_BIND);
+		app_ready(holder, m->link_bind.end, aport);
+		(void)work_all(w);
+		app_forget(caller);
+		app_forget(holder);
+	}
+	return holder;
+}
+
+/* The LINK_DOWNs that callers have got since, each with the reason. */
+static unsigned links_down(struct world *w, const char *reason)
+{
+	const struct control_message *m;
+	unsigned n = 0;
+
+	for (unsigned i = 1; i <= N_CALLERS; i++) {
+		while ((m = app_take(&w->apps[i]))) {
+			n += m->type == CONTROL_LINK_DOWN;
+			assert_non_null(strstr(m->link_down.reason, reason));
+		}
+	}
+	return n;
+}
+
+/* Its many links end in portions, also while its domain ends, or both ends do. */
+static void test_end_of_many_links(void **state)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		struct world *w =
+			world_of("allow listen * on any\nallow connect * from any to any\n");
+		uint64_t before;
+
+		app_die(with_links(w));
+		assert_in_range(links_down(w, "its process ended"), 1, N_LINKS / 2 + 4);
+		if (round == 1)
+			world_rebirth(w, 2);
+		if (round == 2) {
+			for (unsigned i = 1; i <= N_CALLERS; i++)
+				app_die(&w->apps[i]);
+		}
+		before = broker_cost(w->broker);
+		(void)broker_work(w->broker, 1);
+		assert_true(cost_since(w, &before) < 500);
+		(void)work_all(w);
+		if (round < 2)
+			assert_true(links_down(w, "its process ended") >= N_LINKS / 2 - 4);
+		world_check(w);
+		assert_int_equal(world_used(w, 2), 0);
+		assert_null(w->broker->links);
+		world_free(w);
+	}
+}
+
+/* A domain is quiesced in portions; until an application is told, it is not heard. */
+static void test_quiesce(void **state)
+{
+	for (unsigned round = 0; round < 2; round++) {
+		struct world *w =
+			world_of("allow listen * on any\nallow connect * from any to any\n");
+		struct app *holder = with_links(w), *other = app_new(w, N_CALLERS + 1, 2, true);
+		const struct control_message *m;
+		uint64_t before = broker_cost(w->broker);
+
+		assert_int_equal(broker_quiesce(w->broker, 2), 0);
+		assert_true(cost_since(w, &before) < 1000);
+		assert_int_equal(links_down(w, ""), 0);
+		app_connect(other, 7, "app/none", 0, 0);
+		TAKE_NOTHING(other);
+		(void)broker_work(w->broker, 1);
+		assert_in_range(links_down(w, "is quiesced"), 1, N_LINKS / 2 + 4);
+		TAKE_NOTHING(holder);
+		if (round == 1) /* it ends before all have been told: then they are */
+			assert_int_equal(broker_resume(w->broker, 2), 0);
+		else
+			(void)work_all(w);
+		assert_true(links_down(w, "is quiesced") >= N_LINKS / 2 - 4);
+		TAKE(m, holder, CONTROL_QUIESCE);
+		TAKE(m, other, CONTROL_QUIESCE);
+		(void)work_all(w);
+		assert_null(w->broker->links);
+		world_check(w);
+		world_free(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -465,6 +572,8 @@ int main(void)
 		cmocka_unit_test(test_ends_with_messages),
 		cmocka_unit_test(test_each_costs),
 		cmocka_unit_test(test_settling_costs),
+		cmocka_unit_test(test_end_of_many_links),
+		cmocka_unit_test(test_quiesce),
 		cmocka_unit_test(test_announced),
 		cmocka_unit_test(test_rules),
 	};
