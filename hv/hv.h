@@ -113,6 +113,28 @@ struct hv_unmap_notify {
 	uint32_t port;	 /* then this local port is sent an event; it must be bound by then */
 };
 
+#define HV_PARCEL_PAGES 5U /* the first, and others that are contiguous */
+#define HV_PARCEL_FDS	2U
+
+/*
+ * A port that the broker's domain may bind, and pages shared with it, which one process (an agent)
+ * makes for another of its domain. The agent tells all of it but hold to the other process, and
+ * hands the descriptors over.
+ */
+struct hv_parcel {
+	uint32_t port; /* 0: there is no parcel here */
+	uint32_t refs[HV_PARCEL_PAGES];
+	uint64_t where[3];	/* the backend's: where the pages are to be found */
+	int fds[HV_PARCEL_FDS]; /* owned; -1: none */
+	void *hold;		/* the maker's */
+};
+
+/* A parcel's pages, in the process that has adopted it. Its port is then as any of the handle. */
+struct hv_adopted {
+	void *page, *others;
+	struct hv_share *page_share, *others_share; /* grant_unshare */
+};
+
 struct hv_ops {
 	const char *name; /* "sim", "xen" */
 
@@ -284,6 +306,38 @@ struct hv_ops {
 	/* Unmaps (the notification fires) and frees the object. */
 	void (*grant_unmap)(struct hv *hv, struct hv_map *map);
 
+	/* ---- parcels --------------------------------------------------------------------- */
+
+	/*
+	 * For an agent. Makes a parcel. As far as the backend can, the parcel's port keeps its
+	 * number until parcel_drop, whatever the process does that has adopted it (/dev/xen: yes;
+	 * the emulator: no, there its maker has it until it is adopted). ENOSPC, ENOMEM, ENODEV,
+	 * EACCES: as evtchn_alloc_unbound and grant_share. EMFILE.
+	 */
+	int (*parcel_make)(struct hv *hv, struct hv_parcel *ret_parcel);
+
+	/*
+	 * For its maker. Closes the descriptors, and lets go of port and pages: they go with the
+	 * process that has adopted them, or now if none has. The port's other end may get an event.
+	 */
+	void (*parcel_drop)(struct hv *hv, struct hv_parcel *parcel);
+
+	/*
+	 * 1: the way to the store is an agent's, which has made a parcel for this process: to be
+	 * adopted. It publishes no record that names another port or other pages. 0: this process
+	 * may write the store itself. Errors as of store_publish, and EMFILE. May block.
+	 */
+	int (*parcel_ask)(struct hv *hv, struct hv_parcel *ret_parcel);
+
+	/*
+	 * Takes a parcel over that another process of this domain made. A notification is armed on
+	 * the first page: its byte at notify_offset, and the parcel's port. EBUSY: the handle has
+	 * one, whose port is not closed yet (/dev/xen). EINVAL: it is no parcel, or was adopted
+	 * before. ENOMEM. The descriptors are closed, or the handle's, whatever is returned.
+	 */
+	int (*parcel_adopt)(struct hv *hv, struct hv_parcel *parcel, uint32_t notify_offset,
+		struct hv_adopted *ret_adopted);
+
 	/* ---- the rendezvous store ------------------------------------------------------- */
 
 	/*
@@ -291,7 +345,8 @@ struct hv_ops {
 	 * trip to the store. EINVAL: key or length. ENOSPC: the domain's quota in the store;
 	 * xenstored lets a guest's directory have some 2000 bytes of names: sixty records whose
 	 * keys are 32 characters. EDQUOT: the agent's limits for this user. EACCES: no way to the
-	 * store, and no agent.
+	 * store, and no agent. EPERM: an agent that did not make what the record names, for it was
+	 * started again since.
 	 */
 	int (*store_publish)(struct hv *hv, const char *key, const void *value, size_t len);
 
@@ -353,6 +408,8 @@ struct hv_ops {
 		.argo_unregister = prefix##_argo_unregister, .grant_share = prefix##_grant_share,  \
 		.grant_unshare = prefix##_grant_unshare, .grant_notify = prefix##_grant_notify,    \
 		.grant_map = prefix##_grant_map, .grant_unmap = prefix##_grant_unmap,              \
+		.parcel_make = prefix##_parcel_make, .parcel_drop = prefix##_parcel_drop,          \
+		.parcel_ask = prefix##_parcel_ask, .parcel_adopt = prefix##_parcel_adopt,          \
 		.store_publish = prefix##_store_publish, .store_remove = prefix##_store_remove,    \
 		.store_watch = prefix##_store_watch, .store_watch_own = prefix##_store_watch_own,  \
 		.store_next = prefix##_store_next, .domain_watch = prefix##_domain_watch,          \

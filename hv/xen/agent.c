@@ -27,6 +27,7 @@ struct gone {
 
 struct store_agent {
 	int fd;
+	int fds[HV_PARCEL_FDS]; /* that came with the latest message; owned, -1 */
 	STAILQ_HEAD(, gone) gone;
 };
 
@@ -36,13 +37,22 @@ struct store_agent *store_agent_new(void)
 
 	if (!agent)
 		return NULL;
-	agent->fd = -1;
+	agent->fd = agent->fds[0] = agent->fds[1] = -1;
 	STAILQ_INIT(&agent->gone);
 	return agent;
 }
 
+static void fds_close(struct store_agent *agent)
+{
+	for (size_t i = 0; i < HV_PARCEL_FDS; i++) {
+		close_p(&agent->fds[i]);
+		agent->fds[i] = -1;
+	}
+}
+
 static void agent_disconnect(struct store_agent *agent)
 {
+	fds_close(agent);
 	close_p(&agent->fd);
 	agent->fd = -1;
 }
@@ -98,20 +108,39 @@ static int agent_connect(struct store_agent *agent)
 	return connect_to(path, &agent->fd);
 }
 
+/* The descriptors of a message, in place of those of the one before it. */
+static void fds_take(struct store_agent *agent, struct msghdr *message)
+{
+	fds_close(agent);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(agent->fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	}
+}
+
 /* 1, 0: nothing (with MSG_DONTWAIT), or -errno: the connection is of no use any more. */
 static int receive(struct store_agent *agent, int flags, struct agent_reply *ret_reply)
 {
+	/* No more descriptors fit: the kernel closes others. */
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(agent->fds))];
+	struct iovec iov = {ret_reply, sizeof(*ret_reply)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	do
-		n = recv(agent->fd, ret_reply, sizeof(*ret_reply), flags | MSG_TRUNC);
-	while (n < 0 && errno == EINTR);
+	do {
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		n = recvmsg(agent->fd, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN && (flags & MSG_DONTWAIT))
 		return 0;
 	if (n < 0)
 		return -EHOSTDOWN;
 	if (n == 0)
 		return -EACCES; /* over a limit, says the protocol, or it ended */
+	fds_take(agent, &message);
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EMFILE;
 	if (n != sizeof(*ret_reply) || ret_reply->magic != AGENT_MAGIC)
 		return -EPROTO;
 	return 1;
@@ -176,6 +205,12 @@ int store_agent_request(struct store_agent *agent, enum agent_op op, const char 
 		return r == -EPIPE ? -EHOSTDOWN : r;
 	}
 	return ret_reply->error < 4096 ? -(int)ret_reply->error : -EPROTO;
+}
+
+void store_agent_fds(struct store_agent *agent, int ret_fds[HV_PARCEL_FDS])
+{
+	memcpy(ret_fds, agent->fds, sizeof(agent->fds));
+	agent->fds[0] = agent->fds[1] = -1;
 }
 
 int store_agent_gone(struct store_agent *agent, char ret_key[HV_STORE_KEY_MAX])

@@ -38,6 +38,8 @@ struct xen_hv {
 	bool awake;   /* wake_fd is readable */
 	bool store_due, domains_due; /* HV_EVENT_STORE, HV_EVENT_DOMAINS: not yet returned */
 	xenevtchn_handle *evtchn;
+	xenevtchn_handle *adopted;     /* the file of adopted_port alone; or NULL */
+	_Atomic uint32_t adopted_port; /* of a parcel; 0: none */
 	xengnttab_handle *gnttab;
 	xengntshr_handle *gntshr; /* NULL until the first grant_share */
 	bool grants_move;	  /* own pages cannot be mapped: grant.c says why */
@@ -77,6 +79,8 @@ void ports_close(struct xen_hv *h);
 bool port_is_own(const struct xen_hv *h, uint32_t port);
 /* Writes up to n pending ports, or -errno. */
 int ports_take(struct xen_hv *h, struct hv_event *ret_events, size_t n);
+/* Takes the descriptor, whatever it returns. EBUSY: there is one. */
+int port_adopt(struct xen_hv *h, int fd, uint32_t port);
 int op_evtchn_alloc_unbound(struct hv *hv, uint16_t remote, uint32_t *ret_port);
 int op_evtchn_bind_interdomain(
 	struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port);
@@ -91,9 +95,18 @@ int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unm
 	uint32_t *ret_refs, void **ret_addr, struct hv_share **ret_share);
 void op_grant_unshare(struct hv *hv, struct hv_share *share);
 int op_grant_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify);
+/* Maps pages that gntalloc's file has at that place, and makes the file forget them. */
+int share_adopt(struct xen_hv *h, int fd, uint64_t index, uint32_t n,
+	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_share **ret_share);
 int op_grant_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
 	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_map **ret_map);
 void op_grant_unmap(struct hv *hv, struct hv_map *map);
+
+/* parcel.c */
+int op_parcel_make(struct hv *hv, struct hv_parcel *ret_parcel);
+void op_parcel_drop(struct hv *hv, struct hv_parcel *parcel);
+int op_parcel_adopt(struct hv *hv, struct hv_parcel *parcel, uint32_t notify_offset,
+	struct hv_adopted *ret_adopted);
 
 /* argo.c */
 void rings_close(struct xen_hv *h);

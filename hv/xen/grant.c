@@ -64,6 +64,19 @@ static void share_forget(struct xen_hv *h, const struct hv_share *share)
 	(void)ioctl(xengntshr_fd(h->gntshr), IOCTL_GNTALLOC_DEALLOC_GREF, &request);
 }
 
+/* Of the page that gntalloc's file has at that place. */
+static int share_notify(int fd, uint64_t index, const struct hv_unmap_notify *notify)
+{
+	struct ioctl_gntalloc_unmap_notify request = {.index = index};
+
+	if (notify_is_armed(notify)) {
+		request.index += notify->offset;
+		request.action = UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT;
+		request.event_channel_port = notify->port;
+	}
+	return ioctl(fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &request) < 0 ? -errno : 0;
+}
+
 static int share_open(struct xen_hv *h)
 {
 	if (h->gntshr)
@@ -142,6 +155,34 @@ int op_grant_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unm
 	return 0;
 }
 
+int share_adopt(struct xen_hv *h, int fd, uint64_t index, uint32_t n,
+	const struct hv_unmap_notify *notify, void **ret_addr, struct hv_share **ret_share)
+{
+	struct ioctl_gntalloc_dealloc_gref forget = {.index = index, .count = n};
+	_cleanup_free_ struct hv_share *share = calloc(1, sizeof(*share));
+	size_t len = n * HV_PAGE_SIZE;
+	int r;
+
+	if (!share)
+		return -ENOMEM;
+	share->addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)index);
+	if (share->addr == MAP_FAILED)
+		return -errno;
+	r = notify_is_armed(notify) ? share_notify(fd, index, notify) : 0;
+	if (r < 0) {
+		(void)munmap(share->addr, len);
+		return r;
+	}
+	/* Now the pages, and the notification, go with the mapping. */
+	(void)ioctl(fd, IOCTL_GNTALLOC_DEALLOC_GREF, &forget);
+	(void)madvise(share->addr, len, MADV_DONTFORK);
+	share->n = n;
+	LIST_INSERT_HEAD(&h->shares, share, entries);
+	*ret_addr = share->addr;
+	*ret_share = steal_ptr(share);
+	return 0;
+}
+
 /*
  * Pages that the remote has mapped stay its: the kernel keeps grant and page on a list of its own
  * and tries again (gnttab_end_foreign_access), and no longer counts them against gntalloc's limit.
@@ -152,7 +193,7 @@ void op_grant_unshare(struct hv *hv, struct hv_share *share)
 
 	if (share->listed)
 		share_forget(h, share);
-	(void)xengntshr_unshare(h->gntshr, share->addr, share->n); /* munmap */
+	(void)munmap(share->addr, share->n * HV_PAGE_SIZE); /* all that the library does */
 	LIST_REMOVE(share, entries);
 	free(share);
 }
@@ -160,19 +201,11 @@ void op_grant_unshare(struct hv *hv, struct hv_share *share)
 int op_grant_notify(struct hv *hv, struct hv_share *share, const struct hv_unmap_notify *notify)
 {
 	struct xen_hv *h = xen_hv_of(hv);
-	struct ioctl_gntalloc_unmap_notify request = {.index = share->index};
 	int r = request_check(h, notify, share->n);
 
 	if (r < 0 || !share->listed)
 		return -EINVAL;
-	if (notify_is_armed(notify)) {
-		request.index += notify->offset;
-		request.action = UNMAP_NOTIFY_CLEAR_BYTE | UNMAP_NOTIFY_SEND_EVENT;
-		request.event_channel_port = notify->port;
-	}
-	return ioctl(xengntshr_fd(h->gntshr), IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &request) < 0
-		       ? -errno
-		       : 0;
+	return share_notify(xengntshr_fd(h->gntshr), share->index, notify);
 }
 
 /*

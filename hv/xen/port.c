@@ -8,17 +8,21 @@
  * the ring has room for every bound port. A closed port's number may still be in the ring, and the
  * number is soon used again: evtchn_close reads the ring empty, so that a later port of that number
  * starts without events. A port that was read waits in a set.
+ *
+ * The port of a parcel is in a file of its own, which another process has opened (parcel.c).
  */
 #include "hv/xen/backend.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <xen/sys/evtchn.h>
 
+#include "base/cleanup.h"
 #include "base/macro.h"
 
 /* Ports in one read or write: the driver takes a page at most. */
@@ -32,6 +36,14 @@ bool port_is_own(const struct xen_hv *h, uint32_t port)
 	const struct port_sets *sets = &h->ports;
 
 	return WORD(port) < PORT_WORDS && (sets->own[WORD(port)] & BIT(port));
+}
+
+/* The file that has the port. Any thread. */
+static xenevtchn_handle *file_of(struct xen_hv *h, uint32_t port)
+{
+	return port && port == atomic_load_explicit(&h->adopted_port, memory_order_acquire)
+		       ? h->adopted
+		       : h->evtchn;
 }
 
 /* port: as the library returned it; -1: errno. */
@@ -56,13 +68,13 @@ static void port_wait(struct port_sets *sets, uint32_t port)
 	sets->n_waiting++;
 }
 
-/* Up to n numbers from the driver's ring. */
-static int driver_read(struct xen_hv *h, uint32_t *ret_ports, size_t n)
+/* Up to n numbers from a file's ring. */
+static int driver_read(xenevtchn_handle *file, uint32_t *ret_ports, size_t n)
 {
 	ssize_t got;
 
 	do
-		got = read(xenevtchn_fd(h->evtchn), ret_ports, n * sizeof(*ret_ports));
+		got = read(xenevtchn_fd(file), ret_ports, n * sizeof(*ret_ports));
 	while (got < 0 && errno == EINTR);
 	if (got >= 0)
 		return (int)((size_t)got / sizeof(*ret_ports));
@@ -91,7 +103,7 @@ static int driver_drain(struct xen_hv *h)
 	uint32_t ports[BATCH];
 	int n;
 
-	while ((n = driver_read(h, ports, BATCH)) > 0) {
+	while ((n = driver_read(h->evtchn, ports, BATCH)) > 0) {
 		for (int i = 0; i < n; i++)
 			if (port_is_own(h, ports[i]))
 				port_wait(&h->ports, ports[i]);
@@ -116,16 +128,28 @@ static size_t take_waiting(struct xen_hv *h, struct hv_event *ret_events, size_t
 	return got;
 }
 
+/* The file has one port, which is masked once it was read: there is no more than that. */
+static void adopted_read(struct xen_hv *h)
+{
+	uint32_t port;
+
+	if (h->adopted && driver_read(h->adopted, &port, 1) == 1 && port == h->adopted_port)
+		port_wait(&h->ports, port);
+}
+
 int ports_take(struct xen_hv *h, struct hv_event *ret_events, size_t n)
 {
-	size_t got = take_waiting(h, ret_events, n);
 	uint32_t ports[BATCH];
 	int r = 0, asked = 0;
+	size_t got;
+
+	adopted_read(h);
+	got = take_waiting(h, ret_events, n);
 
 	/* Less than asked for: it is empty, and readable again with the next event. */
 	while (got < n && r == asked) {
 		asked = (int)(n - got < BATCH ? n - got : BATCH);
-		r = driver_read(h, ports, (size_t)asked);
+		r = driver_read(h->evtchn, ports, (size_t)asked);
 		for (int i = 0; i < r; i++)
 			if (port_is_own(h, ports[i]))
 				ret_events[got++] =
@@ -155,6 +179,44 @@ int op_evtchn_bind_interdomain(
 	return port_add(h, port, ret_port);
 }
 
+int port_adopt(struct xen_hv *h, int fd, uint32_t port)
+{
+	_cleanup_close_ int own_fd = fd;
+	int flags = fcntl(fd, F_GETFL), r;
+
+	if (h->adopted)
+		return -EBUSY;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || port == 0 ||
+		WORD(port) >= PORT_WORDS)
+		return -EINVAL;
+	h->adopted = xenevtchn_fdopen(&xen_silence, fd, 0);
+	if (!h->adopted)
+		return -errno;
+	(void)steal_fd(&own_fd);
+	r = xen_hv_watch_fd(h, fd);
+	if (r < 0) {
+		(void)xenevtchn_close(h->adopted);
+		h->adopted = NULL;
+		return r;
+	}
+	h->ports.own[WORD(port)] |= BIT(port);
+	atomic_store_explicit(&h->adopted_port, port, memory_order_release);
+	return 0;
+}
+
+/*
+ * While the port's maker has a copy of the descriptor still, closing ours does not close the file:
+ * hence the unbinding. Such a copy would also keep the file in the epoll set.
+ */
+static void adopted_close(struct xen_hv *h, uint32_t port)
+{
+	(void)xenevtchn_unbind(h->adopted, port);
+	atomic_store_explicit(&h->adopted_port, 0, memory_order_relaxed);
+	(void)epoll_ctl(h->epoll_fd, EPOLL_CTL_DEL, xenevtchn_fd(h->adopted), NULL);
+	(void)xenevtchn_close(h->adopted);
+	h->adopted = NULL;
+}
+
 int op_evtchn_close(struct hv *hv, uint32_t port)
 {
 	struct xen_hv *h = xen_hv_of(hv);
@@ -163,7 +225,9 @@ int op_evtchn_close(struct hv *hv, uint32_t port)
 	/* The driver says EINVAL of numbers that no port can have. */
 	if (!port_is_own(h, port))
 		return -ENOTCONN;
-	if (xenevtchn_unbind(h->evtchn, port) < 0)
+	if (file_of(h, port) == h->adopted)
+		adopted_close(h, port);
+	else if (xenevtchn_unbind(h->evtchn, port) < 0)
 		return -errno;
 	sets->own[WORD(port)] &= ~BIT(port);
 	if (sets->waiting[WORD(port)] & BIT(port)) {
@@ -180,19 +244,19 @@ int op_evtchn_send(struct hv *hv, uint32_t port)
 	struct xen_hv *h = xen_hv_of(hv);
 
 	/* EINVAL: larger than any port; not a port of this handle either. */
-	if (xenevtchn_notify(h->evtchn, port) < 0)
+	if (xenevtchn_notify(file_of(h, port), port) < 0)
 		return errno == EINVAL ? -ENOTCONN : -errno;
 	return 0;
 }
 
-int op_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
+/* Ports that are not the file's are ignored. */
+static int driver_write(xenevtchn_handle *file, const uint32_t *ports, size_t n)
 {
-	struct xen_hv *h = xen_hv_of(hv);
 	size_t done = 0;
 
 	while (done < n) {
 		size_t part = n - done < BATCH ? n - done : BATCH;
-		ssize_t put = write(xenevtchn_fd(h->evtchn), ports + done, part * sizeof(*ports));
+		ssize_t put = write(xenevtchn_fd(file), ports + done, part * sizeof(*ports));
 
 		if (put < 0 && errno != EINTR)
 			return -errno;
@@ -200,6 +264,18 @@ int op_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
 			done += (size_t)put / sizeof(*ports);
 	}
 	return 0;
+}
+
+int op_evtchn_unmask(struct hv *hv, const uint32_t *ports, size_t n)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (file_of(h, ports[i]) != h->evtchn)
+			r = driver_write(h->adopted, &ports[i], 1);
+	}
+	return r < 0 ? r : driver_write(h->evtchn, ports, n);
 }
 
 static const char *open_reason(int error)
@@ -238,6 +314,8 @@ int ports_open(struct xen_hv *h, const char **ret_reason)
 
 void ports_close(struct xen_hv *h)
 {
+	if (h->adopted)
+		(void)xenevtchn_close(h->adopted);
 	if (h->evtchn)
 		(void)xenevtchn_close(h->evtchn);
 }

@@ -264,6 +264,26 @@ int op_store_publish(struct hv *hv, const char *key, const void *value, size_t l
 	return r;
 }
 
+int op_parcel_ask(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	struct hv_parcel parcel = {0};
+	struct agent_reply reply;
+	int r;
+
+	if (!h->store->agent)
+		return 0;
+	r = agent_call(h, AGENT_PARCEL, NULL, NULL, 0, &reply);
+	if (r < 0)
+		return r;
+	parcel.port = reply.port;
+	memcpy(parcel.refs, reply.refs, sizeof(parcel.refs));
+	memcpy(parcel.where, reply.where, sizeof(parcel.where));
+	store_agent_fds(h->store->agent, parcel.fds);
+	*ret_parcel = parcel;
+	return 1;
+}
+
 /* xenstored says nothing of a node that is not there, so it is read first. */
 static int direct_remove(struct store *store, uint16_t domid, const char *key)
 {

@@ -57,6 +57,7 @@ void store_names_keep(struct xen_hv *h, const struct hv_domain *domains, size_t 
 
 int op_store_publish(struct hv *hv, const char *key, const void *value, size_t len);
 int op_store_remove(struct hv *hv, uint16_t domid, const char *key);
+int op_parcel_ask(struct hv *hv, struct hv_parcel *ret_parcel);
 int op_store_watch(struct hv *hv);
 int op_store_watch_own(struct hv *hv);
 int op_store_next(struct hv *hv, struct hv_record *ret_record);
@@ -88,6 +89,8 @@ void store_agent_free(struct store_agent *agent);
  */
 int store_agent_request(struct store_agent *agent, enum agent_op op, const char *key,
 	const void *value, size_t len, struct agent_reply *ret_reply);
+/* The descriptors that came with the answer to the latest request; -1: none. Now the caller's. */
+void store_agent_fds(struct store_agent *agent, int ret_fds[HV_PARCEL_FDS]);
 /* The socket, or -1: not connected. */
 int store_agent_fd(const struct store_agent *agent);
 /* 1 and the key of a record that is gone, 0: none for now, -ENOTCONN: the agent ended. */

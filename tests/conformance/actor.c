@@ -472,6 +472,35 @@ void actor_unshare(struct actor *actor, uint32_t share)
 	(void)call(actor);
 }
 
+int actor_parcel_make(struct actor *actor, uint32_t *ret_port, uint32_t ret_refs[HV_PARCEL_PAGES])
+{
+	int64_t r;
+
+	request_new(AGENT_PARCEL_MAKE, 0, 0, 0);
+	r = call_u32(actor, 0, ret_port);
+	if (r >= 0)
+		memcpy(ret_refs, reply.data, HV_PARCEL_PAGES * sizeof(*ret_refs));
+	return (int)r;
+}
+
+void actor_parcel_drop(struct actor *actor)
+{
+	request_new(AGENT_PARCEL_DROP, 0, 0, 0);
+	(void)call(actor);
+}
+
+int actor_parcel_adopt(
+	struct actor *actor, uint32_t notify_offset, uint32_t *ret_page, uint32_t *ret_others)
+{
+	int64_t r;
+
+	request_new(AGENT_PARCEL_ADOPT, notify_offset, 0, 0);
+	r = call_u32(actor, 0, ret_page);
+	if (r >= 0)
+		*ret_others = (uint32_t)reply.val[1];
+	return (int)r;
+}
+
 int actor_notify(struct actor *actor, uint32_t share, const struct hv_unmap_notify *notify)
 {
 	request_new(AGENT_NOTIFY, share, 0, 0);

@@ -103,6 +103,16 @@ int actor_notify(struct actor *actor, uint32_t share, const struct hv_unmap_noti
 int actor_map(struct actor *actor, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
 	const struct hv_unmap_notify *notify, uint32_t *ret_map);
 void actor_unmap(struct actor *actor, uint32_t map);
+
+/*
+ * A process has one parcel at a time: the latest that a handle of it has made. Another handle of
+ * the process adopts it. A parcel's pages are two shares.
+ */
+int actor_parcel_make(struct actor *actor, uint32_t *ret_port, uint32_t ret_refs[HV_PARCEL_PAGES]);
+void actor_parcel_drop(struct actor *actor);
+int actor_parcel_adopt(
+	struct actor *actor, uint32_t notify_offset, uint32_t *ret_page, uint32_t *ret_others);
+
 /* Bytes of a share's or a map's pages; len up to AGENT_DATA_MAX. */
 void actor_mem_read(struct actor *actor, uint32_t object, size_t off, void *buf, size_t len);
 void actor_mem_write(struct actor *actor, uint32_t object, size_t off, const void *buf, size_t len);

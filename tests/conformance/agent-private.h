@@ -34,7 +34,8 @@ struct agent {
 	void *arg; /* owned: malloc'ed */
 	struct hv *hv[AGENT_MAX_HANDLES];
 	struct object objects[AGENT_MAX_OBJECTS];
-	uint32_t turn; /* of a request that is made many times: 0, 1, ... */
+	struct hv_parcel parcel; /* the latest that was made */
+	uint32_t turn;		 /* of a request that is made many times: 0, 1, ... */
 };
 
 /* -EBADF as an answer would be mistaken for the backend's: a wrong number aborts the agent. */

@@ -431,6 +431,62 @@ static int64_t do_grant(struct agent *agent, const struct agent_request *rq, str
 	}
 }
 
+/* ---- parcels ----------------------------------------------------------------------------- */
+
+static int64_t parcel_make(
+	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+{
+	struct hv *hv = agent_hv(agent, rq->handle);
+	int r = hv->ops->parcel_make(hv, &agent->parcel);
+
+	if (r < 0)
+		return r;
+	re->val[0] = agent->parcel.port;
+	memcpy(re->data, agent->parcel.refs, sizeof(agent->parcel.refs));
+	re->len = sizeof(agent->parcel.refs);
+	return r;
+}
+
+/* arg: offset. The descriptors go over: they are not the maker's any more. */
+static int64_t parcel_adopt(
+	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+{
+	struct hv *hv = agent_hv(agent, rq->handle);
+	struct hv_parcel parcel = agent->parcel;
+	struct hv_adopted adopted;
+	struct object *o;
+	int r;
+
+	agent->parcel.fds[0] = agent->parcel.fds[1] = -1;
+	r = hv->ops->parcel_adopt(hv, &parcel, (uint32_t)rq->arg[0], &adopted);
+	if (r < 0)
+		return r;
+	o = object_new(agent, rq->handle, &re->val[0]);
+	o->kind = OBJECT_SHARE;
+	o->share = adopted.page_share;
+	o->addr = adopted.page;
+	o->len = HV_PAGE_SIZE;
+	o = object_new(agent, rq->handle, &re->val[1]);
+	o->kind = OBJECT_SHARE;
+	o->share = adopted.others_share;
+	o->addr = adopted.others;
+	o->len = (HV_PARCEL_PAGES - 1) * HV_PAGE_SIZE;
+	return r;
+}
+
+static int64_t do_parcel(
+	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
+{
+	struct hv *hv = agent_hv(agent, rq->handle);
+
+	if (rq->op == AGENT_PARCEL_MAKE)
+		return parcel_make(agent, rq, re);
+	if (rq->op == AGENT_PARCEL_ADOPT)
+		return parcel_adopt(agent, rq, re);
+	hv->ops->parcel_drop(hv, &agent->parcel);
+	return 0;
+}
+
 static int64_t do_memory(
 	struct agent *agent, const struct agent_request *rq, struct agent_reply *re)
 {
@@ -537,6 +593,9 @@ static void execute_once(
 		break;
 	case AGENT_SHARE ... AGENT_UNMAP:
 		re->rc = do_grant(agent, rq, re);
+		break;
+	case AGENT_PARCEL_MAKE ... AGENT_PARCEL_ADOPT:
+		re->rc = do_parcel(agent, rq, re);
 		break;
 	case AGENT_MEM_READ ... AGENT_MEM_WRITABLE:
 		re->rc = do_memory(agent, rq, re);

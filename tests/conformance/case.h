@@ -28,8 +28,8 @@ struct test_group {
 };
 
 extern const struct test_group evtchn_group, argo_group, argo_watch_group, argo_stress_group,
-	grant_group, notify_group, store_group, domain_group, death_group, fd_group, limits_group,
-	open_group;
+	grant_group, notify_group, parcel_group, store_group, domain_group, death_group, fd_group,
+	limits_group, open_group;
 
 __attribute__((noreturn, format(printf, 3, 4))) void case_fail(
 	const char *file, int line, const char *format, ...);

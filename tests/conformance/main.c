@@ -35,6 +35,7 @@ static const struct test_group *const groups[] = {
 	&argo_stress_group,
 	&grant_group,
 	&notify_group,
+	&parcel_group,
 	&store_group,
 	&domain_group,
 	&death_group,

@@ -310,7 +310,8 @@ static void xen_kill(struct world *world, struct agent_link *link, bool ended)
 
 #define XEN_CAN                                                                                    \
 	(WORLD_GUESTS | WORLD_CONCURRENT | WORLD_PROCESSES | WORLD_KILL | WORLD_LIFE |             \
-		WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_DYING | WORLD_QUIET)
+		WORLD_PAUSE | WORLD_SUSPEND | WORLD_CRASH | WORLD_DYING | WORLD_QUIET |            \
+		WORLD_HOLDS)
 /* xenconsoled takes no more than 150 events a second of a guest: hence the slowness. */
 #define XEN_WORLD                                                                                  \
 	.settle_ms = 60, .limit_s = 240, .slowness = 10, .start = xen_start, .stop = xen_stop,     \

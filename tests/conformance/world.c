@@ -24,6 +24,7 @@ static const char *const can_names[WORLD_N_CAN] = {
 	"zombie domains",
 	"processes of their own for actors",
 	"running out of handles",
+	"parcels whose maker keeps the port's number",
 };
 
 const struct world_ops *world_ops_find(const char *hv)

@@ -33,7 +33,8 @@ enum world_can {
 	WORLD_DYING = 1 << 12,	   /* a dying domain stays in the list while its pages are mapped */
 	WORLD_PROCESSES = 1 << 13, /* each actor is a process: stop it, kill it at work */
 	WORLD_SLOTS = 1 << 14,	   /* so few handles can be open that EUSERS is in reach */
-	WORLD_N_CAN = 15,
+	WORLD_HOLDS = 1 << 15,	   /* a parcel's port keeps its number until its maker drops it */
+	WORLD_N_CAN = 16,
 };
 
 enum world_who {

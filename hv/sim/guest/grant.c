@@ -7,6 +7,7 @@
 
 #include "hv/sim/guest/call.h"
 #include "hv/sim/guest/port.h"
+#include "hv/sim/hypervisor/evtchn.h"
 #include "hv/sim/hypervisor/fault.h"
 #include "hv/sim/hypervisor/grant.h"
 #include "hv/sim/memory/page.h"
@@ -145,6 +146,35 @@ int guest_share_notify(struct xen *xen, uint32_t index, const struct hv_unmap_no
 			xen, share->domain, xen->slot, &share->notify, notify, share->first_page);
 	}
 	return txn_end(xen, r); /* if it failed, the former one is armed again */
+}
+
+/* Whether the process has the share, and it has so many pages. */
+static bool share_is_of(const struct sim_share *share, uint32_t slot, uint32_t n)
+{
+	return share->owner == slot + 1 && share->n_pages == n;
+}
+
+/* In place of files that are handed over: their objects are another process's. */
+int guest_adopt(struct xen *xen, uint32_t from, uint32_t page, uint32_t others,
+	const struct hv_unmap_notify *notify)
+{
+	uint32_t domain = slot_domain(xen, xen->slot);
+	struct sim_share *shares = xen->seg->shares;
+	int r = -EINVAL;
+
+	if (guest_begin(xen) < 0)
+		return -ENODEV;
+	if (slot_domain(xen, from) == domain && guest_port_is_mine(xen, from, notify->port) &&
+		share_is_of(&shares[page], from, 1) &&
+		share_is_of(&shares[others], from, HV_PARCEL_PAGES - 1)) {
+		txn_set(xen, &port_entry(xen, domain_at(xen, domain), notify->port)->owner,
+			xen->slot + 1);
+		txn_set(xen, &shares[page].owner, xen->slot + 1);
+		txn_set(xen, &shares[others].owner, xen->slot + 1);
+		r = notify_arm_locked(xen, domain, xen->slot, &shares[page].notify, notify,
+			shares[page].first_page);
+	}
+	return txn_end(xen, r);
 }
 
 /* gntdev answers EINVAL, whatever Xen says about the references, but for its limits. */

@@ -392,6 +392,77 @@ static void op_grant_unmap(struct hv *hv, struct hv_map *map)
 	free(map);
 }
 
+/* ---- parcels --------------------------------------------------------------------------- */
+
+/* The pages, as the segment's own objects; and the slot of the process that made them. */
+enum { WHERE_PAGE, WHERE_OTHERS, WHERE_SLOT };
+
+/* Port and pages that were adopted are another slot's: nothing is done to them. */
+static void op_parcel_drop(struct hv *hv, struct hv_parcel *parcel)
+{
+	struct xen *xen = &sim_hv_of(hv)->xen;
+
+	guest_unshare(xen, (uint32_t)parcel->where[WHERE_PAGE]);
+	guest_unshare(xen, (uint32_t)parcel->where[WHERE_OTHERS]);
+	(void)guest_port_close(xen, parcel->port);
+}
+
+static int op_parcel_make(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	struct xen *xen = &sim_hv_of(hv)->xen;
+	struct hv_parcel parcel = {.where = {[WHERE_SLOT] = xen->slot}, .fds = {-1, -1}};
+	uint32_t page, others, first;
+	int r;
+
+	r = guest_port_alloc(xen, HV_BROKER_DOMID, &parcel.port);
+	if (r < 0)
+		return r;
+	r = guest_share(xen, HV_BROKER_DOMID, 1, NULL, parcel.refs, &first, &page);
+	if (r < 0) {
+		(void)guest_port_close(xen, parcel.port);
+		return r;
+	}
+	r = guest_share(
+		xen, HV_BROKER_DOMID, HV_PARCEL_PAGES - 1, NULL, parcel.refs + 1, &first, &others);
+	if (r < 0) {
+		guest_unshare(xen, page);
+		(void)guest_port_close(xen, parcel.port);
+		return r;
+	}
+	parcel.where[WHERE_PAGE] = page;
+	parcel.where[WHERE_OTHERS] = others;
+	*ret_parcel = parcel;
+	return 0;
+}
+
+/* Every process may write the emulated store. */
+static int op_parcel_ask(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	return 0;
+}
+
+static int op_parcel_adopt(struct hv *hv, struct hv_parcel *parcel, uint32_t notify_offset,
+	struct hv_adopted *ret_adopted)
+{
+	struct sim_hv *h = sim_hv_of(hv);
+	struct hv_unmap_notify notify = {.offset = notify_offset, .port = parcel->port};
+	struct sim_share *shares = h->xen.seg->shares;
+	uint64_t page = parcel->where[WHERE_PAGE], others = parcel->where[WHERE_OTHERS];
+	int r = -EINVAL;
+
+	if (notify_offset < HV_PAGE_SIZE && page < SIM_MAX_SHARES && others < SIM_MAX_SHARES &&
+		parcel->where[WHERE_SLOT] < SIM_MAX_SLOTS)
+		r = guest_adopt(&h->xen, (uint32_t)parcel->where[WHERE_SLOT], (uint32_t)page,
+			(uint32_t)others, &notify);
+	if (r < 0)
+		return r;
+	ret_adopted->page = page_address(&h->xen, shares[page].first_page);
+	ret_adopted->others = page_address(&h->xen, shares[others].first_page);
+	ret_adopted->page_share = (struct hv_share *)&shares[page];
+	ret_adopted->others_share = (struct hv_share *)&shares[others];
+	return 0;
+}
+
 /* ---- the store and the domains ------------------------------------------------------------- */
 
 static int store_request(struct hv *hv, enum sim_message_type type, struct hv_record *record)

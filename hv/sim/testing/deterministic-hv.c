@@ -187,6 +187,31 @@ static void w_grant_unmap(struct hv *hv, struct hv_map *map)
 	(void)done(hv, 0, "grant_unmap()");
 }
 
+static int w_parcel_make(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	int r = PREEMPTED(hv, parcel_make(hv, ret_parcel));
+
+	return done(hv, r, "parcel_make() port %u", r < 0 ? 0 : ret_parcel->port);
+}
+
+static void w_parcel_drop(struct hv *hv, struct hv_parcel *parcel)
+{
+	PREEMPTED(hv, parcel_drop(hv, parcel));
+	(void)done(hv, 0, "parcel_drop(%u)", parcel->port);
+}
+
+static int w_parcel_ask(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	return sim_hv_ops.parcel_ask(hv, ret_parcel);
+}
+
+static int w_parcel_adopt(struct hv *hv, struct hv_parcel *parcel, uint32_t notify_offset,
+	struct hv_adopted *ret_adopted)
+{
+	return TRACED(hv, parcel_adopt(hv, parcel, notify_offset, ret_adopted), "parcel_adopt(%u)",
+		parcel->port);
+}
+
 static int w_store_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
 	return TRACED(hv, store_publish(hv, key, value, len), "store_publish(%s, %zu)", key, len);

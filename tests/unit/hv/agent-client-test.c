@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The process' end of msg-agent's socket (hv/xen/agent.c), against agents of the test's own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,7 +27,9 @@ enum deed {
 	GRANT_CLOSE, /* answers, then closes */
 	SHORT,	     /* half a reply */
 	GARBAGE,
-	OTHER, /* a reply to something else */
+	OTHER,	/* a reply to something else */
+	PARCEL, /* with descriptors: the ends of a pipe */
+	CROWD,	/* more of them than a parcel has */
 };
 
 static char dir[] = "/tmp/msgd-agent-XXXXXX", path[64];
@@ -44,6 +48,40 @@ static void say(int fd, uint16_t op, uint32_t error, const char *key)
 
 	snprintf(reply.key, sizeof(reply.key), "%s", key);
 	(void)send(fd, &reply, sizeof(reply), MSG_NOSIGNAL);
+}
+
+/* In place of a pipe, which takes descriptors. */
+static int lent = -1;
+
+/* The ends of a pipe, so many times. */
+static void say_parcel(int fd, size_t n)
+{
+	struct agent_reply reply = {.magic = AGENT_MAGIC,
+		.version = AGENT_VERSION,
+		.op = seen.op,
+		.port = 9,
+		.refs = {1, 2, 3, 4, 5},
+		.where = {10, 11, 12}};
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))] = {0};
+	struct iovec iov = {&reply, sizeof(reply)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control};
+	struct cmsghdr *header = (struct cmsghdr *)control;
+	int ends[2] = {lent, lent}, fds[8];
+
+	if (lent < 0 && pipe(ends) < 0)
+		abort();
+	for (size_t i = 0; i < n; i++)
+		fds[i] = ends[i % 2];
+	message.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(header), fds, n * sizeof(int));
+	(void)sendmsg(fd, &message, MSG_NOSIGNAL);
+	if (lent >= 0)
+		return;
+	(void)close(ends[0]);
+	(void)close(ends[1]);
 }
 
 /* True: the connection goes on. */
@@ -74,6 +112,12 @@ static bool deed_do(int fd, enum deed deed)
 		return true;
 	case GARBAGE:
 		(void)send(fd, &junk, sizeof(junk), MSG_NOSIGNAL);
+		return true;
+	case PARCEL:
+		say_parcel(fd, HV_PARCEL_FDS);
+		return true;
+	case CROWD:
+		say_parcel(fd, 8);
 		return true;
 	case OTHER:
 		say(fd, AGENT_REMOVE, 0, "");
@@ -213,6 +257,84 @@ static void nonsense(void **state)
 	end();
 }
 
+static int parcel(void)
+{
+	return store_agent_request(client, AGENT_PARCEL, NULL, NULL, 0, &reply);
+}
+
+/* The ends of one pipe, not to be passed on, and nobody else has the other one. */
+static void ends_check(int fds[HV_PARCEL_FDS])
+{
+	char byte = 'x';
+
+	assert_int_equal(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+	assert_int_equal(write(fds[1], &byte, 1), 1);
+	assert_int_equal(close(fds[1]), 0);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	assert_int_equal(read(fds[0], &byte, 1), 0);
+	assert_int_equal(close(fds[0]), 0);
+}
+
+static unsigned fds_open(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void descriptors(void **state)
+{
+	int fds[HV_PARCEL_FDS];
+
+	BEGIN(PARCEL, PARCEL, GRANT, PARCEL);
+	assert_int_equal(parcel(), 0);
+	assert_int_equal(reply.port, 9);
+	assert_int_equal(reply.refs[4], 5);
+	assert_int_equal(reply.where[2], 12);
+	store_agent_fds(client, fds);
+	ends_check(fds);
+	store_agent_fds(client, fds); /* once */
+	assert_int_equal(fds[0], -1);
+	assert_int_equal(fds[1], -1);
+	/* Nobody wants them: they go with the next message, or with the connection. */
+	assert_int_equal(parcel(), 0);
+	assert_int_equal(publish(), 0);
+	store_agent_fds(client, fds);
+	assert_int_equal(fds[0], -1);
+	assert_int_equal(parcel(), 0);
+	end();
+}
+
+/* More than a parcel has, and fewer than this process has room for: EMFILE, and none stays. */
+static void descriptors_too_many(void **state)
+{
+	struct rlimit limit, before;
+	unsigned n;
+	int last;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	lent = listener;
+	BEGIN(GRANT, CROWD, GRANT, PARCEL, GRANT);
+	assert_int_equal(publish(), 0);
+	n = fds_open();
+	assert_int_equal(parcel(), -EMFILE);
+	assert_int_equal(store_agent_fd(client), -1);
+	assert_int_equal(publish(), 0);
+	last = dup(store_agent_fd(client));
+	assert_true(last >= 0);
+	limit = (struct rlimit){(rlim_t)last + 1, before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(close(last), 0); /* room for one */
+	assert_int_equal(parcel(), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(publish(), 0);
+	end();
+	lent = -1;
+	assert_in_range(fds_open(), 1, n);
+}
+
 static void nobody(void **state)
 {
 	client = store_agent_new();
@@ -253,6 +375,8 @@ int main(void)
 		cmocka_unit_test(hang_up),
 		cmocka_unit_test(starts_again),
 		cmocka_unit_test(nonsense),
+		cmocka_unit_test(descriptors),
+		cmocka_unit_test(descriptors_too_many),
 		cmocka_unit_test(nobody),
 	};
 

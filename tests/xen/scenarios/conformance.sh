@@ -4,7 +4,7 @@
 # over their consoles, which is slow. It stops at what fails: where a guest is lost, each further test would wait.
 # boots: xenstored oxenstored argo smp-argo
 # limit: 1500
-# cases: evtchn grant notify store domain death fd limits open
+# cases: evtchn grant notify parcel store domain death fd limits open
 # cases-oxenstored: store domain
 # cases-argo: argo argo-watch death fd limits
 # cases-smp-argo: argo-stress
