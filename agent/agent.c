@@ -94,10 +94,30 @@ static uint16_t store_domid(void *arg)
 	return agent->hv->ops->domid(agent->hv);
 }
 
+static int store_make(void *arg, struct hv_parcel *ret_parcel)
+{
+	struct agent *agent = arg;
+	int r = agent->hv->ops->parcel_make(agent->hv, ret_parcel);
+
+	if (r < 0)
+		agent_log(agent, agent->serving, LOG_ERR,
+			"no port and pages for an application: %s", strerror(-r));
+	return r == 0 || r == -ENOSPC || r == -ENOMEM || r == -ENODEV ? r : -EHOSTDOWN;
+}
+
+static void store_drop(void *arg, struct hv_parcel *parcel)
+{
+	struct agent *agent = arg;
+
+	agent->hv->ops->parcel_drop(agent->hv, parcel);
+}
+
 static const struct ledger_store agent_store = {
 	.publish = store_publish,
 	.remove = store_remove,
 	.domid = store_domid,
+	.make = store_make,
+	.drop = store_drop,
 };
 
 /* ---- clients ----------------------------------------------------------------------------- */
@@ -121,10 +141,32 @@ static void agent_client_leave(struct agent_client *client)
 		agent->ops->idle(agent->arg, true);
 }
 
-/* False: it does not read. */
-static bool agent_client_send(const struct agent_client *client, const struct agent_reply *reply)
+/* Descriptors, all or none of them, go along. */
+static void message_attach(struct msghdr *message, void *control, size_t size, const int *fds)
 {
-	return send(client->fd, reply, sizeof(*reply), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+	struct cmsghdr *header;
+
+	if (fds[0] < 0)
+		return;
+	message->msg_control = memset(control, 0, size);
+	message->msg_controllen = size;
+	header = CMSG_FIRSTHDR(message);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(HV_PARCEL_FDS * sizeof(int));
+	memcpy(CMSG_DATA(header), fds, HV_PARCEL_FDS * sizeof(int));
+}
+
+/* False: it does not read. */
+static bool agent_client_send(const struct agent_client *client, const struct agent_reply *reply,
+	const int fds[HV_PARCEL_FDS])
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(HV_PARCEL_FDS * sizeof(int))];
+	struct iovec iov = {(void *)reply, sizeof(*reply)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	message_attach(&message, control, sizeof(control), fds);
+	return sendmsg(client->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) ==
 	       (ssize_t)sizeof(*reply);
 }
 
@@ -135,6 +177,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	uint8_t packet[AGENT_PACKET_MAX + 1];
 	struct agent_reply reply;
 	ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+	int fds[HV_PARCEL_FDS];
 	bool stays;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -144,8 +187,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	client->agent->serving = client->uid;
-	stays = ledger_request(client->holder, packet, (size_t)n, &reply);
-	if (!agent_client_send(client, &reply) || !stays)
+	stays = ledger_request(client->holder, packet, (size_t)n, &reply, fds);
+	stays = agent_client_send(client, &reply, fds) && stays;
+	for (unsigned i = 0; i < HV_PARCEL_FDS; i++)
+		close_p(&fds[i]); /* now they are the client's alone */
+	if (!stays)
 		agent_client_leave(client);
 }
 
@@ -252,7 +298,8 @@ void agent_record_gone(struct agent *agent, const char *key)
 {
 	struct agent_reply gone;
 	struct agent_client *client = ledger_gone(agent->ledger, key, &gone);
+	static const int none[HV_PARCEL_FDS] = {-1, -1};
 
-	if (client && !agent_client_send(client, &gone))
+	if (client && !agent_client_send(client, &gone, none))
 		agent_client_leave(client);
 }

@@ -3,7 +3,8 @@
  * The agent's core (hv/xen/agent-protocol.h): the ledger knows which connection holds which record
  * of the store, and decides what each connection may do. It owns no descriptor; msg-agent and msgd
  * run it, and tests run it on a store of their own. The ledger must never touch a record for a
- * connection that does not hold it, and never keep more than its limits for one user.
+ * connection that does not hold it, never publish one that names a port or pages which were not
+ * made for that connection, and never keep more than its limits for one user.
  */
 #ifndef MSGD_AGENT_LEDGER_H
 #define MSGD_AGENT_LEDGER_H
@@ -47,11 +48,13 @@
 struct ledger;
 struct holder; /* a connection */
 
-/* The store, as hv.h has it; all may block for a round trip to it. */
+/* Store and parcels, as hv.h has them; all may block for a round trip to the store. */
 struct ledger_store {
 	int (*publish)(void *arg, const char *key, const void *value, size_t len);
 	int (*remove)(void *arg, const char *key);
 	uint16_t (*domid)(void *arg);
+	int (*make)(void *arg, struct hv_parcel *ret_parcel);
+	void (*drop)(void *arg, struct hv_parcel *parcel);
 };
 
 /* store and arg are borrowed. -ENOMEM. */
@@ -70,11 +73,11 @@ int ledger_admit(struct ledger *ledger, uid_t uid, void *client, struct holder *
 void ledger_leave(struct holder *holder);
 
 /*
- * One packet, a private copy. Fills in the reply to be sent. False: the connection is to be closed
- * after it.
+ * One packet, a private copy. Fills in the reply to be sent, with the descriptors that go with it
+ * (-1: none), which are the caller's to close. False: the connection is to be closed after it.
  */
-bool ledger_request(
-	struct holder *holder, const void *packet, size_t len, struct agent_reply *ret_reply);
+bool ledger_request(struct holder *holder, const void *packet, size_t len,
+	struct agent_reply *ret_reply, int ret_fds[HV_PARCEL_FDS]);
 
 /*
  * The store says that this record is gone. Returns the client that held the record, with the

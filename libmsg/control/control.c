@@ -110,7 +110,28 @@ uint64_t control_argo_features(struct hv *hv)
 
 /* ---- pages and record ------------------------------------------------------------------- */
 
-static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
+_Static_assert(CONTROL_PAGES == HV_PARCEL_PAGES, "a parcel is what a record names");
+
+/* By an agent, which publishes no record that names anything else. */
+static int control_adopt(
+	struct control *control, struct hv_parcel *parcel, uint32_t refs[CONTROL_PAGES])
+{
+	struct hv *hv = control->hv;
+	struct hv_adopted adopted;
+	int r = hv->ops->parcel_adopt(hv, parcel, DOORBELL_ALIVE_OFFSET(0), &adopted);
+
+	if (r < 0)
+		return r;
+	control->port = parcel->port;
+	control->page_share = adopted.page_share;
+	control->ring_share = adopted.others_share;
+	control->page = adopted.page;
+	control->rings = adopted.others;
+	memcpy(refs, parcel->refs, sizeof(parcel->refs));
+	return 0;
+}
+
+static int control_make(struct control *control, uint32_t refs[CONTROL_PAGES])
 {
 	struct hv *hv = control->hv;
 	struct hv_unmap_notify notify = {.offset = DOORBELL_ALIVE_OFFSET(0)};
@@ -131,8 +152,21 @@ static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
 		return r;
 	control->page = page;
 	control->rings = rings;
-	control_ring_init(&control->ring, page, CONTROL_RING_APPLICATION, rings);
 	return 0;
+}
+
+static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
+{
+	struct hv_parcel parcel;
+	int r = control->hv->ops->parcel_ask(control->hv, &parcel);
+
+	if (r < 0)
+		return r;
+	r = r > 0 ? control_adopt(control, &parcel, refs) : control_make(control, refs);
+	if (r == 0)
+		control_ring_init(
+			&control->ring, control->page, CONTROL_RING_APPLICATION, control->rings);
+	return r;
 }
 
 static int control_publish_record(struct control *control, const uint32_t refs[CONTROL_PAGES])
@@ -163,18 +197,6 @@ static int control_publish_record(struct control *control, const uint32_t refs[C
 		control->hv, control->key, control->record, sizeof(control->record));
 }
 
-int control_open(struct control *control)
-{
-	uint32_t refs[CONTROL_PAGES];
-	int r = control_share(control, refs);
-
-	if (r == 0)
-		r = control_publish_record(control, refs);
-	if (r == 0)
-		control_look_later(control);
-	return r;
-}
-
 void control_release(struct control *control)
 {
 	const struct hv_ops *ops = control->hv->ops;
@@ -192,6 +214,28 @@ void control_release(struct control *control)
 	control->page = NULL;
 	control->port = 0;
 	control->again_ns = UINT64_MAX;
+}
+
+static int control_try_open(struct control *control)
+{
+	uint32_t refs[CONTROL_PAGES];
+	int r = control_share(control, refs);
+
+	return r < 0 ? r : control_publish_record(control, refs);
+}
+
+int control_open(struct control *control)
+{
+	int r = control_try_open(control);
+
+	/* An agent that was started again in between does not know the parcel. */
+	if (r == -EPERM) {
+		control_release(control);
+		r = control_try_open(control);
+	}
+	if (r == 0)
+		control_look_later(control);
+	return r;
 }
 
 void control_close(struct control *control)

@@ -10,12 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/macro.h"
-#include "hv/xen/agent-protocol.h"
+#include "tests/support/raw-agent.h"
 #include "tests/support/raw-app.h"
 
 struct fake {
@@ -23,30 +22,14 @@ struct fake {
 	int agent; /* its socket, or -1 */
 };
 
-static void agent_connect(struct fake *f, const char *path)
+/* As an application that the agent serves. */
+static void agent_attach(struct fake *f, struct hv *hv, const char *path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct hv_parcel parcel;
 
-	must(strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	f->agent = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	must(connect(f->agent, (struct sockaddr *)&address, sizeof(address)) == 0);
-}
-
-static void agent_publish(struct fake *f, const void *bytes, size_t len)
-{
-	struct agent_request request = {.magic = AGENT_MAGIC,
-		.version = AGENT_VERSION,
-		.op = AGENT_PUBLISH,
-		.len = (uint32_t)len};
-	struct iovec iov[] = {{&request, sizeof(request)}, {(void *)bytes, len}};
-	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
-	struct agent_reply reply;
-
-	strcpy(request.key, f->app.key);
-	must(sendmsg(f->agent, &message, 0) == (ssize_t)(sizeof(request) + len));
-	must(recv(f->agent, &reply, sizeof(reply), 0) == sizeof(reply));
-	must(reply.op == AGENT_PUBLISH && reply.error == 0);
+	f->agent = raw_agent_connect(path);
+	must(raw_agent_parcel(f->agent, &parcel) == 0);
+	raw_app_init_parcel(&f->app, hv, &parcel);
 }
 
 /* Until the agent ends. */
@@ -64,7 +47,7 @@ static void agent_wait(struct fake *f)
 static void fake_publish_bytes(struct fake *f, const void *bytes, size_t len)
 {
 	if (f->agent >= 0) {
-		agent_publish(f, bytes, len);
+		must(raw_agent_publish(f->agent, f->app.key, bytes, len) == 0);
 		return;
 	}
 	must(f->app.hv->ops->store_publish(f->app.hv, f->app.key, bytes, len) == 0);
@@ -346,9 +329,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		if (strcmp(argv[2], lies[i].name) != 0)
 			continue;
-		raw_app_init(&fake.app, raw_hv_open(argv[1]));
 		if (argc == 4)
-			agent_connect(&fake, argv[3]);
+			agent_attach(&fake, raw_hv_open(argv[1]), argv[3]);
+		else
+			raw_app_init(&fake.app, raw_hv_open(argv[1]));
 		lies[i].tell(&fake);
 		printf("ready\n");
 		fflush(stdout);

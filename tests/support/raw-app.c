@@ -33,15 +33,14 @@ static void raw_app_share(struct raw_app *app)
 		     app->record.refs + 1, &rings, &app->rings_share) == 0);
 	app->page = page;
 	app->rings = rings;
-	control_ring_init(&app->ring, app->page, CONTROL_RING_APPLICATION, rings);
 }
 
-void raw_app_init(struct raw_app *app, struct hv *hv)
+/* Page and record say what is true. */
+static void raw_app_fill(struct raw_app *app)
 {
 	struct record *record = &app->record;
 
-	*app = (struct raw_app){.hv = hv};
-	raw_app_share(app);
+	control_ring_init(&app->ring, app->page, CONTROL_RING_APPLICATION, app->rings);
 	must(getrandom(record->nonce, sizeof(record->nonce), 0) == sizeof(record->nonce));
 	record->version_min = record->version_max = CONTROL_VERSION;
 	record->port = app->port;
@@ -53,6 +52,27 @@ void raw_app_init(struct raw_app *app, struct hv *hv)
 	atomic_store(&app->page->end[0].alive, 1);
 	for (unsigned i = 0; i < sizeof(record->nonce); i++)
 		sprintf(app->key + 2 * i, "%02x", record->nonce[i]);
+}
+
+void raw_app_init(struct raw_app *app, struct hv *hv)
+{
+	*app = (struct raw_app){.hv = hv};
+	raw_app_share(app);
+	raw_app_fill(app);
+}
+
+void raw_app_init_parcel(struct raw_app *app, struct hv *hv, struct hv_parcel *parcel)
+{
+	struct hv_adopted adopted;
+
+	*app = (struct raw_app){.hv = hv, .port = parcel->port};
+	must(hv->ops->parcel_adopt(hv, parcel, DOORBELL_ALIVE_OFFSET(0), &adopted) == 0);
+	app->page = adopted.page;
+	app->page_share = adopted.page_share;
+	app->rings = adopted.others;
+	app->rings_share = adopted.others_share;
+	memcpy(app->record.refs, parcel->refs, sizeof(app->record.refs));
+	raw_app_fill(app);
 }
 
 void raw_app_publish(struct raw_app *app)

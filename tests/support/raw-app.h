@@ -28,6 +28,8 @@ struct raw_app {
 struct hv *raw_hv_open(const char *spec);
 /* Shares pages and a port with msgd, and fills page and record with what is true. */
 void raw_app_init(struct raw_app *app, struct hv *hv);
+/* The same with pages and a port that an agent has made. */
+void raw_app_init_parcel(struct raw_app *app, struct hv *hv, struct hv_parcel *parcel);
 /* Publishes the record as it is now. */
 void raw_app_publish(struct raw_app *app);
 /*

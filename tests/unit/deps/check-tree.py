@@ -46,8 +46,8 @@ MAY_INCLUDE = {
     'libmsg/wait': ['base', 'proto', 'hv', 'libmsg', 'libmsg/transport', 'libmsg/channel',
                     'libmsg/link', 'libmsg/socket', 'libmsg/control'],
     'libmsg/api': ['base', 'proto', 'hv', 'libmsg/*'],
-    # the agent's protocol is hv/xen's, its records go through hv.h
-    'agent': ['base', 'hv', 'hv/xen/agent-protocol.h'],
+    # the agent's protocol is hv/xen's; it reads what a record names, and records go through hv.h
+    'agent': ['base', 'proto', 'hv', 'hv/xen/agent-protocol.h'],
     'daemon/policy': ['base', 'proto'],
     'daemon/broker': ['base', 'proto', 'daemon/policy'],
     'daemon/shell': ['base', 'proto', 'hv', 'daemon/policy', 'daemon/broker'],

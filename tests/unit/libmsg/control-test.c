@@ -45,6 +45,7 @@ static struct {
 	int event_fd; /* readable: no sleep lasts */
 	void (*on_sleep)(void);
 	unsigned n_sleeps;
+	unsigned agents; /* 0: no agent in the way; else those that there will have been */
 	uint64_t now_ns;
 	unsigned n_published;
 } fake;
@@ -195,10 +196,43 @@ static void fake_unshare(struct hv *hv, struct hv_share *share)
 	fake.pages[fake.n_shared] = NULL;
 }
 
+static int fake_ask(struct hv *hv, struct hv_parcel *ret_parcel)
+{
+	struct hv_parcel parcel = {.port = PORT, .refs = {100, 101, 102, 103, 104}};
+
+	if (fake.agents == 0)
+		return 0;
+	*ret_parcel = parcel;
+	return 1;
+}
+
+static int fake_adopt(struct hv *hv, struct hv_parcel *parcel, uint32_t notify_offset,
+	struct hv_adopted *ret_adopted)
+{
+	struct hv_unmap_notify notify = {.offset = notify_offset, .port = parcel->port};
+	uint32_t refs[CONTROL_PAGES];
+	int r;
+
+	must(notify_offset == DOORBELL_ALIVE_OFFSET(0) && parcel->port == PORT && !fake.port);
+	if (fake.share_error)
+		return fake.share_error;
+	fake.port = true;
+	r = fake_share(hv, HV_BROKER_DOMID, 1, &notify, refs, &ret_adopted->page,
+		&ret_adopted->page_share);
+	must(r == 0);
+	return fake_share(hv, HV_BROKER_DOMID, CONTROL_PAGES - 1, NULL, refs, &ret_adopted->others,
+		&ret_adopted->others_share);
+}
+
 static int fake_publish(struct hv *hv, const char *key, const void *value, size_t len)
 {
 	if (fake.publish_error)
 		return fake.publish_error;
+	/* An agent that was started again since it made the parcel. */
+	if (fake.agents > 1) {
+		fake.agents--;
+		return -EPERM;
+	}
 	(void)snprintf(fake.key, sizeof(fake.key), "%s", key);
 	memcpy(fake.record, value, len);
 	fake.record_len = len;
@@ -259,6 +293,8 @@ static const struct hv_ops fake_ops = {
 	.grant_share = fake_share,
 	.grant_unshare = fake_unshare,
 	.grant_notify = fake_notify,
+	.parcel_ask = fake_ask,
+	.parcel_adopt = fake_adopt,
 	.store_publish = fake_publish,
 	.store_remove = fake_remove,
 	.store_watch_own = fake_watch_own,
@@ -492,6 +528,41 @@ static void test_features(void **state)
 		assert_true(control_argo_features(&fake.hv) == answers[i].features);
 		assert_false(fake.registered);
 	}
+}
+
+static void test_parcel(void **state)
+{
+	struct record record;
+
+	control_release(&ctx.control);
+	fake.agents = 1;
+	assert_int_equal(control_open(&ctx.control), 0);
+	assert_int_equal(record_decode(fake.record, fake.record_len, &record), 0);
+	assert_int_equal(record.port, PORT);
+	assert_int_equal(record.refs[0], 100);
+	assert_int_equal(record.refs[4], 104);
+	assert_ptr_equal(ctx.control.page, fake.pages[0]);
+	msgd_comes();
+	welcome();
+	assert_int_equal(ctx.control.state, CONTROL_ATTACHED);
+}
+
+/* Its maker has ended: another one makes another. */
+static void test_parcel_unknown(void **state)
+{
+	control_release(&ctx.control);
+	fake.agents = 2;
+	assert_int_equal(control_open(&ctx.control), 0);
+	control_release(&ctx.control);
+	fake.agents = 3;
+	assert_int_equal(control_open(&ctx.control), -EPERM);
+	control_release(&ctx.control);
+	assert_false(fake.port);
+	fake.share_error = -ENOSPC;
+	fake.agents = 1;
+	assert_int_equal(control_open(&ctx.control), -ENOSPC);
+	assert_null(ctx.control.page);
+	strcpy(fake.key, ctx.control.key);
 }
 
 static void test_hello_once_an_epoch(void **state)
@@ -1758,6 +1829,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cannot_open, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_features, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_parcel, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_parcel_unknown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hello_once_an_epoch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_hello_to_the_dead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_welcome, setup, teardown),
