@@ -174,6 +174,11 @@
  */
 #define TURN_COST	 10000U
 #define TURN_COST_DOMAIN 1000U
+/*
+ * A domain that asks now and then is served before those that always have something to do, until it
+ * has caused this much more work than its share: some twenty connects.
+ */
+#define TURN_COST_SAVED 20000U
 
 /* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
 #define DOMAIN_LOG_BURST   100U

@@ -60,6 +60,17 @@ struct domain_pair {
 	uint32_t n_failed;	     /* links whose making failed, since the last that was made */
 };
 
+/* A verdict on what this domain connected to, while the facts by which it was judged hold. */
+struct domain_verdict {
+	uint64_t generation; /* of those facts; 0: none */
+	uint64_t target;     /* the serial of the other domain */
+	char name[NAME_SIZE];
+	struct policy_verdict verdict;
+};
+
+/* Names that a domain connects to again and again: a program has a few. */
+#define VERDICTS_KEPT 8U
+
 struct domain {
 	UT_hash_handle hh;		/* broker->domains, by domid */
 	struct broker *broker;		/* borrowed */
@@ -81,6 +92,8 @@ struct domain {
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
 	struct log_source log;
+	struct domain_verdict verdicts[VERDICTS_KEPT];
+	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
 	struct policy_known *known;	  /* owned */
 	TAILQ_ENTRY(domain) known_entry;  /* broker->domains_by_known, until it has ended */
 	uint64_t known_generation;	  /* in which the memo was looked at last */

@@ -117,7 +117,56 @@ static void lookup_rules(const struct lookup *lookup, struct policy_named *ret_n
 	struct broker *broker = lookup->caller->broker;
 
 	broker->cost += policy_find(broker->policy, lookup->name, true, ret_named);
-	broker->cost += HASH_COUNT(broker->domains); /* each is looked at */
+}
+
+/* NULL: none is kept. The loss of a name begins no generation, and then nothing is kept. */
+static const struct policy_verdict *verdict_kept(
+	const struct lookup *lookup, const struct domain *target)
+{
+	const struct domain *caller = lookup->caller->domain;
+
+	lookup->caller->broker->cost += VERDICTS_KEPT;
+	for (unsigned i = 0; i < VERDICTS_KEPT; i++) {
+		const struct domain_verdict *kept = &caller->verdicts[i];
+
+		if (kept->generation == caller->broker->generation &&
+			kept->target == target->serial && caller->name_known &&
+			target->name_known && strcmp(kept->name, lookup->name) == 0)
+			return &kept->verdict;
+	}
+	return NULL;
+}
+
+static void verdict_keep(const struct lookup *lookup, const struct domain *target,
+	const struct policy_verdict *verdict)
+{
+	struct domain *caller = lookup->caller->domain;
+	struct domain_verdict *kept = &caller->verdicts[caller->n_verdicts++ % VERDICTS_KEPT];
+
+	kept->generation = caller->broker->generation;
+	kept->target = target->serial;
+	kept->verdict = *verdict;
+	(void)snprintf(kept->name, sizeof(kept->name), "%s", lookup->name);
+}
+
+/*
+ * Of a domain that is there. To judge may take a look at each rule, and a caller that connects to
+ * the same name over and over would be served as seldom as one that causes as much work each time.
+ */
+static struct policy_verdict judge_domain(const struct lookup *lookup, const struct domain *target)
+{
+	const struct policy_verdict *kept = verdict_kept(lookup, target);
+	struct policy_subject subject = domain_subject(target);
+	struct policy_verdict verdict;
+	struct policy_named named;
+
+	if (kept)
+		return *kept;
+	lookup_rules(lookup, &named);
+	verdict = judge(lookup, &named, &subject, POLICY_EXACT);
+	if (lookup->caller->domain->name_known && target->name_known)
+		verdict_keep(lookup, target, &verdict);
+	return verdict;
 }
 
 static int refused(struct lookup *lookup)
@@ -139,23 +188,24 @@ static int lookup_domain(struct lookup *lookup)
 		reason_set(lookup->reason, "not a valid address");
 		return r;
 	}
-	lookup_rules(lookup, &named);
+	broker->cost += HASH_COUNT(broker->domains); /* each is looked at */
 	HASH_ITER (hh, broker->domains, domain, next) {
-		struct policy_subject subject = domain_subject(domain);
 		struct policy_verdict verdict;
 
 		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
 			continue;
 		n++;
-		verdict = judge(lookup, &named, &subject, POLICY_EXACT);
+		verdict = judge_domain(lookup, domain);
 		if (verdict.allow)
 			target = domain;
 		if (verdict.allow || !target)
 			lookup->verdict = verdict;
 	}
 	/* The domain is not there. Would policy permit the connect, as far as can be told? */
-	if (n == 0)
+	if (n == 0) {
+		lookup_rules(lookup, &named);
 		lookup->verdict = judge(lookup, &named, &address.fact, POLICY_ABSENT);
+	}
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	if (n == 0) {
@@ -185,6 +235,7 @@ static int lookup_any(struct lookup *lookup)
 	unsigned hash;
 
 	lookup_rules(lookup, &named);
+	lookup->caller->broker->cost += HASH_COUNT(lookup->caller->broker->domains);
 	lookup->verdict = judge(lookup, &named, &nobody, POLICY_ANY);
 	if (!lookup->verdict.allow)
 		return refused(lookup);

@@ -77,6 +77,9 @@ void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 		policy->same[index / 64] |= UINT64_C(1) << index % 64;
 }
 
+/* To try a glob, in units of the broker's cost: measured with globs that begin with a wildcard. */
+#define GLOB_COST 3U
+
 static unsigned glob_mark(
 	const struct policy *policy, const struct policy_glob *glob, struct policy_named *named)
 {
@@ -97,7 +100,7 @@ static unsigned bucket_find(const struct policy *policy, uint32_t hash, const ch
 	uint32_t number = policy->by_prefix[hash % POLICY_BUCKETS];
 	unsigned cost = 1;
 
-	for (; number; cost++) {
+	for (; number; cost += GLOB_COST) {
 		const struct policy_glob *glob = &policy->globs[number - 1];
 
 		number = glob->next_prefix;

@@ -97,9 +97,9 @@ void attach_domain_enqueue(struct attach_table *table, struct attach_domain *dom
 	if (domain->queued)
 		return;
 	domain->queued = true;
-	/* It cannot have saved up what it did not use. */
-	if (domain->spent < table->spent)
-		domain->spent = table->spent;
+	/* It can have saved up a little of what it did not use, and no more. */
+	if (domain->spent + TURN_COST_SAVED < table->spent)
+		domain->spent = table->spent - TURN_COST_SAVED;
 	queue_insert(table, domain);
 }
 

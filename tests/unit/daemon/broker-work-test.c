@@ -560,6 +560,67 @@ static void test_quiesce(void **state)
 	}
 }
 
+/* Rules that speak of no name here, each of which is looked at, and one more. */
+static void world_many_rules(struct world *w, const char *last)
+{
+	static char text[64 * 1000];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < 1000; i++)
+		len += (size_t)snprintf(
+			text + len, 64, "deny connect *-x%u from nobody to any\n", i);
+	strcpy(text + len, last);
+	world_policy(w, text);
+	(void)work_all(w);
+}
+
+static uint32_t connect_cost(struct world *w, struct app *app, uint32_t *ret_error)
+{
+	const struct control_message *m;
+	uint64_t before = broker_cost(w->broker);
+	static uint32_t id = 100;
+
+	app_connect(app, ++id, "db/probe", 0, 0);
+	(void)work_all(w);
+	TAKE(m, app, CONTROL_STATUS);
+	*ret_error = m->status.error;
+	return (uint32_t)(broker_cost(w->broker) - before);
+}
+
+/* A domain that asks for the same again is not judged by all rules again, until a fact changes. */
+static void test_verdicts_are_kept(void **state)
+{
+	struct world *w = world_of("");
+	struct app *app = app_new(w, 0, 3, true);
+	uint32_t error;
+
+	world_many_rules(w, "allow connect * from app to db\n");
+	assert_true(connect_cost(w, app, &error) > 2000);
+	assert_int_equal(error, ENOENT);
+	assert_true(connect_cost(w, app, &error) < 1000);
+	assert_int_equal(error, ENOENT);
+	world_many_rules(w, "deny connect * from app to db\n");
+	assert_true(connect_cost(w, app, &error) > 2000);
+	assert_int_equal(error, EACCES);
+	assert_true(connect_cost(w, app, &error) < 1000);
+	assert_int_equal(error, EACCES);
+	world_many_rules(w, "allow connect * from app to db\n");
+	(void)connect_cost(w, app, &error);
+	assert_int_equal(error, ENOENT);
+	/* By another name it is not the domain that the rule speaks of. */
+	world_rename(w, 3, "other");
+	(void)connect_cost(w, app, &error);
+	assert_int_equal(error, EACCES);
+	world_rename(w, 3, "app");
+	(void)connect_cost(w, app, &error);
+	assert_int_equal(error, ENOENT);
+	/* Nor without one. */
+	world_rename(w, 3, "");
+	(void)connect_cost(w, app, &error);
+	assert_int_equal(error, EACCES);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -574,6 +635,7 @@ int main(void)
 		cmocka_unit_test(test_settling_costs),
 		cmocka_unit_test(test_end_of_many_links),
 		cmocka_unit_test(test_quiesce),
+		cmocka_unit_test(test_verdicts_are_kept),
 		cmocka_unit_test(test_announced),
 		cmocka_unit_test(test_rules),
 	};

@@ -515,6 +515,42 @@ static void test_shares(void **state)
 	shell_fini();
 }
 
+/* A domain that has asked for little is served first, until it has caused more than its share. */
+static void test_saved(void **state)
+{
+	struct raw_app busy, late;
+	uint32_t before[2], read = 0;
+	struct hv *guest;
+	uint16_t domid;
+
+	shell_begin();
+	assert_int_equal(sim_domain_create(shell.sim, &(struct sim_domain_config){0}, &domid), 0);
+	assert_int_equal(sim_hv_open(shell.sim, domid, &guest), 0);
+	shell_run();
+	shell_attach(&busy, shell.guest);
+	shell_attach(&late, guest);
+	for (int i = 0; i < 20; i++) {
+		ask(&busy, 100);
+		shell_run();
+	}
+	before[0] = consumed(&busy);
+	before[1] = consumed(&late);
+	ask(&busy, 200);
+	ask(&late, 200);
+	for (int turns = 0; read < 200 && turns < 10; turns++) {
+		shell_run_once();
+		read = read_of(&late, before[1]);
+		/* As much as it has saved, and then each has its share. */
+		assert_true(read >= 20);
+		if (read < 200)
+			assert_in_range(read - read_of(&busy, before[0]), 20, 190);
+	}
+	assert_int_equal(read, 200);
+	shell_run();
+	hv_close(guest);
+	shell_fini();
+}
+
 /* Work that is left goes on, though its event could not be added. */
 static void test_no_event(void **state)
 {
@@ -821,6 +857,7 @@ int main(void)
 		cmocka_unit_test(test_domain_ends),
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_saved),
 		cmocka_unit_test(test_no_event),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
