@@ -44,8 +44,10 @@ no_long_turn() {
 
 # msgd's time on a processor, and in the queue for one.
 msgd_waited() { cut -d ' ' -f 1,2 "/proc/$msgd_pid/schedstat"; }
-others_use_it() { # BEFORE: since then, msgd has stood in the queue for more than a tenth of its time
-	echo "$1 $(msgd_waited)" | awk '{exit !(9 * ($4 - $2) > $3 - $1)}'
+# BEFORE: since then, msgd has stood in the queue for more than a hundredth of its time, which is then what one in a
+# hundred connects waits for.
+others_use_it() {
+	echo "$1 $(msgd_waited)" | awk '{exit !(99 * ($4 - $2) > $3 - $1)}'
 }
 
 attack() {
