@@ -63,7 +63,7 @@ struct domain_pair {
 /* A verdict on what this domain connected to, while the facts by which it was judged hold. */
 struct domain_verdict {
 	uint64_t generation; /* of those facts; 0: none */
-	uint64_t target;     /* the serial of the other domain */
+	uint64_t target;     /* the serial of the other domain; 0: any */
 	char name[NAME_SIZE];
 	struct policy_verdict verdict;
 };

@@ -119,19 +119,19 @@ static void lookup_rules(const struct lookup *lookup, struct policy_named *ret_n
 	broker->cost += policy_find(broker->policy, lookup->name, true, ret_named);
 }
 
-/* NULL: none is kept. The loss of a name begins no generation, and then nothing is kept. */
+/* target: a domain, or NULL: any of them. NULL: none is kept. */
 static const struct policy_verdict *verdict_kept(
 	const struct lookup *lookup, const struct domain *target)
 {
 	const struct domain *caller = lookup->caller->domain;
+	uint64_t serial = target ? target->serial : 0;
 
 	lookup->caller->broker->cost += VERDICTS_KEPT;
 	for (unsigned i = 0; i < VERDICTS_KEPT; i++) {
 		const struct domain_verdict *kept = &caller->verdicts[i];
 
-		if (kept->generation == caller->broker->generation &&
-			kept->target == target->serial && caller->name_known &&
-			target->name_known && strcmp(kept->name, lookup->name) == 0)
+		if (kept->generation == caller->broker->generation && kept->target == serial &&
+			strcmp(kept->name, lookup->name) == 0)
 			return &kept->verdict;
 	}
 	return NULL;
@@ -144,27 +144,31 @@ static void verdict_keep(const struct lookup *lookup, const struct domain *targe
 	struct domain_verdict *kept = &caller->verdicts[caller->n_verdicts++ % VERDICTS_KEPT];
 
 	kept->generation = caller->broker->generation;
-	kept->target = target->serial;
+	kept->target = target ? target->serial : 0;
 	kept->verdict = *verdict;
 	(void)snprintf(kept->name, sizeof(kept->name), "%s", lookup->name);
 }
 
 /*
- * Of a domain that is there. To judge may take a look at each rule, and a caller that connects to
+ * By the rules, or as before. To judge may take a look at each rule, and a caller that connects to
  * the same name over and over would be served as seldom as one that causes as much work each time.
+ * The loss of a domain's name begins no generation, so nothing is kept of a domain without one.
  */
 static struct policy_verdict judge_domain(const struct lookup *lookup, const struct domain *target)
 {
-	const struct policy_verdict *kept = verdict_kept(lookup, target);
-	struct policy_subject subject = domain_subject(target);
+	bool known = lookup->caller->domain->name_known && (!target || target->name_known);
+	const struct policy_verdict *kept = known ? verdict_kept(lookup, target) : NULL;
+	struct policy_subject subject = {.domid = POLICY_DOMID_UNKNOWN};
 	struct policy_verdict verdict;
 	struct policy_named named;
 
 	if (kept)
 		return *kept;
+	if (target)
+		subject = domain_subject(target);
 	lookup_rules(lookup, &named);
-	verdict = judge(lookup, &named, &subject, POLICY_EXACT);
-	if (lookup->caller->domain->name_known && target->name_known)
+	verdict = judge(lookup, &named, &subject, target ? POLICY_EXACT : POLICY_ANY);
+	if (known)
 		verdict_keep(lookup, target, &verdict);
 	return verdict;
 }
@@ -228,28 +232,24 @@ static int lookup_domain(struct lookup *lookup)
 /* Without DOMAIN: the only permitted holder. */
 static int lookup_any(struct lookup *lookup)
 {
-	struct policy_subject nobody = {.domid = POLICY_DOMID_UNKNOWN};
 	struct domain *domain, *next;
-	struct policy_named named;
 	size_t len = strlen(lookup->name);
 	unsigned hash;
 
-	lookup_rules(lookup, &named);
 	lookup->caller->broker->cost += HASH_COUNT(lookup->caller->broker->domains);
-	lookup->verdict = judge(lookup, &named, &nobody, POLICY_ANY);
+	lookup->verdict = judge_domain(lookup, NULL);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	HASH_VALUE(lookup->name, len, hash); /* once for all domains */
 	HASH_ITER (hh, lookup->caller->broker->domains, domain, next) {
 		struct listener *listener;
-		struct policy_subject subject = domain_subject(domain);
 		struct policy_verdict verdict;
 
 		HASH_FIND_BYHASHVALUE(
 			hh_name, domain->listeners, lookup->name, len, hash, listener);
 		if (!listener || !listener_permitted(listener))
 			continue;
-		verdict = judge(lookup, &named, &subject, POLICY_EXACT);
+		verdict = judge_domain(lookup, domain);
 		if (!verdict.allow)
 			continue;
 		if (lookup->listener) {

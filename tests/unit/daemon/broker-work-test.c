@@ -574,13 +574,14 @@ static void world_many_rules(struct world *w, const char *last)
 	(void)work_all(w);
 }
 
-static uint32_t connect_cost(struct world *w, struct app *app, uint32_t *ret_error)
+static uint32_t connect_cost(
+	struct world *w, struct app *app, const char *address, uint32_t *ret_error)
 {
 	const struct control_message *m;
 	uint64_t before = broker_cost(w->broker);
 	static uint32_t id = 100;
 
-	app_connect(app, ++id, "db/probe", 0, 0);
+	app_connect(app, ++id, address, 0, 0);
 	(void)work_all(w);
 	TAKE(m, app, CONTROL_STATUS);
 	*ret_error = m->status.error;
@@ -595,28 +596,32 @@ static void test_verdicts_are_kept(void **state)
 	uint32_t error;
 
 	world_many_rules(w, "allow connect * from app to db\n");
-	assert_true(connect_cost(w, app, &error) > 2000);
+	assert_true(connect_cost(w, app, "db/probe", &error) > 2000);
 	assert_int_equal(error, ENOENT);
-	assert_true(connect_cost(w, app, &error) < 1000);
+	assert_true(connect_cost(w, app, "db/probe", &error) < 1000);
 	assert_int_equal(error, ENOENT);
 	world_many_rules(w, "deny connect * from app to db\n");
-	assert_true(connect_cost(w, app, &error) > 2000);
+	assert_true(connect_cost(w, app, "db/probe", &error) > 2000);
 	assert_int_equal(error, EACCES);
-	assert_true(connect_cost(w, app, &error) < 1000);
+	assert_true(connect_cost(w, app, "db/probe", &error) < 1000);
 	assert_int_equal(error, EACCES);
 	world_many_rules(w, "allow connect * from app to db\n");
-	(void)connect_cost(w, app, &error);
+	(void)connect_cost(w, app, "db/probe", &error);
+	assert_int_equal(error, ENOENT);
+	/* Of any domain likewise. */
+	assert_true(connect_cost(w, app, "probe", &error) > 2000);
+	assert_true(connect_cost(w, app, "probe", &error) < 1000);
 	assert_int_equal(error, ENOENT);
 	/* By another name it is not the domain that the rule speaks of. */
 	world_rename(w, 3, "other");
-	(void)connect_cost(w, app, &error);
+	(void)connect_cost(w, app, "db/probe", &error);
 	assert_int_equal(error, EACCES);
 	world_rename(w, 3, "app");
-	(void)connect_cost(w, app, &error);
+	(void)connect_cost(w, app, "db/probe", &error);
 	assert_int_equal(error, ENOENT);
 	/* Nor without one. */
 	world_rename(w, 3, "");
-	(void)connect_cost(w, app, &error);
+	(void)connect_cost(w, app, "db/probe", &error);
 	assert_int_equal(error, EACCES);
 	world_free(w);
 }
