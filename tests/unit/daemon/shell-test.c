@@ -529,9 +529,11 @@ static void test_saved(void **state)
 	shell_run();
 	shell_attach(&busy, shell.guest);
 	shell_attach(&late, guest);
-	for (int i = 0; i < 20; i++) {
-		ask(&busy, 100);
+	for (int i = 0; i < 100; i++) {
+		ask(&busy, 20);
 		shell_run();
+		while (shell_take(&busy))
+			;
 	}
 	before[0] = consumed(&busy);
 	before[1] = consumed(&late);
