@@ -296,12 +296,14 @@ case_errors() {
 	done <<-END
 		REGISTER EFAULT EINVAL EPERM EBUSY ESRCH ECONNREFUSED ENOSPC EEXIST ENOMEM EAGAIN
 		PEER EFAULT EINVAL EISCONN ENOTCONN ESTALE
-		SENDV EFAULT EINVAL ENOTCONN EMSGSIZE EAGAIN ENOMEM ECONNREFUSED ESRCH ESTALE
+		SENDV EFAULT EINVAL ENOTCONN EMSGSIZE EAGAIN ECONNREFUSED ESRCH ESTALE
 		INFO EFAULT
 	END
 	[ -z "$missing" ] || fail "not provoked:$missing"
 	# Between the end of the rings and that of the processors there is a moment for it, or not.
 	grep -q '^answered REGISTER.* ESHUTDOWN' "$answers" || missing=', REGISTER ESHUTDOWN (no time for it, this time)'
+	# Memory fails at random, and not always where SENDV takes some.
+	grep -q '^answered SENDV.* ENOMEM' "$answers" || missing+=', SENDV ENOMEM (no memory failed there, this time)'
 	seen "not provoked: REGISTER ENODEV (needs FLASK), SENDV EBUSY (32 domains, wildcard ring), EINTR (nobody is left to see it)$missing"
 }
 
