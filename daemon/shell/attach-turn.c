@@ -131,7 +131,9 @@ static void attach_domain_serve(struct attach_table *table, struct attach_domain
 	uint64_t before = broker_cost(broker);
 	struct attach *attach = TAILQ_FIRST(&domain->ready);
 
-	table->spent = domain->spent;
+	/* A domain that has saved is behind: no other one may save from there. */
+	if (table->spent < domain->spent)
+		table->spent = domain->spent;
 	broker_spend(broker, COST_ATTACH_RUN);
 	if (attach)
 		attach_serve(attach);

@@ -553,6 +553,58 @@ static void test_saved(void **state)
 	shell_fini();
 }
 
+/* How much of the two is read before anything of the busy one is. */
+static uint32_t read_before(
+	const struct raw_app *busy, const struct raw_app late[2], const uint32_t before[2])
+{
+	uint32_t start = consumed(busy), read = 0;
+
+	for (int turns = 0; consumed(busy) == start && turns < 20; turns++) {
+		read = read_of(&late[0], before[0]) + read_of(&late[1], before[1]);
+		shell_run_once();
+	}
+	return read;
+}
+
+/* A domain that is served by what it has saved lets no other one save more. */
+static void test_saved_by_two(void **state)
+{
+	struct raw_app busy, first, late[2];
+	uint32_t before[2];
+	struct hv *guests[2];
+	uint16_t domid;
+
+	shell_begin();
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+			sim_domain_create(shell.sim, &(struct sim_domain_config){0}, &domid), 0);
+		assert_int_equal(sim_hv_open(shell.sim, domid, &guests[i]), 0);
+	}
+	shell_run();
+	shell_attach(&busy, shell.guest);
+	shell_attach(&first, guests[0]);
+	shell_attach(&late[0], guests[1]);
+	shell_attach(&late[1], guests[1]);
+	for (int i = 0; i < 100; i++) {
+		ask(&busy, 20);
+		shell_run();
+		while (shell_take(&busy))
+			;
+	}
+	ask(&first, 1);
+	shell_run();
+	before[0] = consumed(&late[0]);
+	before[1] = consumed(&late[1]);
+	ask(&busy, 10);
+	ask(&late[0], 200);
+	ask(&late[1], 200);
+	assert_in_range(read_before(&busy, late, before), 20, TURN_COST_SAVED / 200);
+	shell_run();
+	hv_close(guests[0]);
+	hv_close(guests[1]);
+	shell_fini();
+}
+
 /* Work that is left goes on, though its event could not be added. */
 static void test_no_event(void **state)
 {
@@ -860,6 +912,7 @@ int main(void)
 		cmocka_unit_test(test_suspended),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_saved),
+		cmocka_unit_test(test_saved_by_two),
 		cmocka_unit_test(test_no_event),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
