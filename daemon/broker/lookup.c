@@ -111,12 +111,20 @@ static struct policy_verdict judge(const struct lookup *lookup, const struct pol
 	return verdict;
 }
 
-/* The rules that speak of the name; each domain is judged by them. */
-static void lookup_rules(const struct lookup *lookup, struct policy_named *ret_named)
+/* The rules that speak of the name: found once for a lookup, when the first verdict needs them. */
+struct lookup_rules {
+	bool found;
+	struct policy_named named;
+};
+
+static const struct policy_named *rules_get(const struct lookup *lookup, struct lookup_rules *rules)
 {
 	struct broker *broker = lookup->caller->broker;
 
-	broker->cost += policy_find(broker->policy, lookup->name, true, ret_named);
+	if (!rules->found)
+		broker->cost += policy_find(broker->policy, lookup->name, true, &rules->named);
+	rules->found = true;
+	return &rules->named;
 }
 
 /* target: a domain, or NULL: any of them. NULL: none is kept. */
@@ -154,20 +162,20 @@ static void verdict_keep(const struct lookup *lookup, const struct domain *targe
  * the same name over and over would be served as seldom as one that causes as much work each time.
  * The loss of a domain's name begins no generation, so nothing is kept of a domain without one.
  */
-static struct policy_verdict judge_domain(const struct lookup *lookup, const struct domain *target)
+static struct policy_verdict judge_domain(
+	const struct lookup *lookup, const struct domain *target, struct lookup_rules *rules)
 {
 	bool known = lookup->caller->domain->name_known && (!target || target->name_known);
 	const struct policy_verdict *kept = known ? verdict_kept(lookup, target) : NULL;
 	struct policy_subject subject = {.domid = POLICY_DOMID_UNKNOWN};
 	struct policy_verdict verdict;
-	struct policy_named named;
 
 	if (kept)
 		return *kept;
 	if (target)
 		subject = domain_subject(target);
-	lookup_rules(lookup, &named);
-	verdict = judge(lookup, &named, &subject, target ? POLICY_EXACT : POLICY_ANY);
+	verdict = judge(
+		lookup, rules_get(lookup, rules), &subject, target ? POLICY_EXACT : POLICY_ANY);
 	if (known)
 		verdict_keep(lookup, target, &verdict);
 	return verdict;
@@ -184,7 +192,7 @@ static int lookup_domain(struct lookup *lookup)
 	struct broker *broker = lookup->caller->broker;
 	struct domain *domain, *next, *target = NULL;
 	struct domain_address address;
-	struct policy_named named;
+	struct lookup_rules rules;
 	unsigned n = 0;
 	int r = domain_address_parse(lookup->domain, &address);
 
@@ -192,6 +200,7 @@ static int lookup_domain(struct lookup *lookup)
 		reason_set(lookup->reason, "not a valid address");
 		return r;
 	}
+	rules.found = false;
 	broker->cost += HASH_COUNT(broker->domains); /* each is looked at */
 	HASH_ITER (hh, broker->domains, domain, next) {
 		struct policy_verdict verdict;
@@ -199,17 +208,16 @@ static int lookup_domain(struct lookup *lookup)
 		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
 			continue;
 		n++;
-		verdict = judge_domain(lookup, domain);
+		verdict = judge_domain(lookup, domain, &rules);
 		if (verdict.allow)
 			target = domain;
 		if (verdict.allow || !target)
 			lookup->verdict = verdict;
 	}
 	/* The domain is not there. Would policy permit the connect, as far as can be told? */
-	if (n == 0) {
-		lookup_rules(lookup, &named);
-		lookup->verdict = judge(lookup, &named, &address.fact, POLICY_ABSENT);
-	}
+	if (n == 0)
+		lookup->verdict =
+			judge(lookup, rules_get(lookup, &rules), &address.fact, POLICY_ABSENT);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	if (n == 0) {
@@ -233,11 +241,13 @@ static int lookup_domain(struct lookup *lookup)
 static int lookup_any(struct lookup *lookup)
 {
 	struct domain *domain, *next;
+	struct lookup_rules rules;
 	size_t len = strlen(lookup->name);
 	unsigned hash;
 
+	rules.found = false;
 	lookup->caller->broker->cost += HASH_COUNT(lookup->caller->broker->domains);
-	lookup->verdict = judge_domain(lookup, NULL);
+	lookup->verdict = judge_domain(lookup, NULL, &rules);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	HASH_VALUE(lookup->name, len, hash); /* once for all domains */
@@ -249,7 +259,7 @@ static int lookup_any(struct lookup *lookup)
 			hh_name, domain->listeners, lookup->name, len, hash, listener);
 		if (!listener || !listener_permitted(listener))
 			continue;
-		verdict = judge_domain(lookup, domain);
+		verdict = judge_domain(lookup, domain, &rules);
 		if (!verdict.allow)
 			continue;
 		if (lookup->listener) {

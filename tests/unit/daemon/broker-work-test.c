@@ -626,6 +626,25 @@ static void test_verdicts_are_kept(void **state)
 	world_free(w);
 }
 
+/* However many domains hold a name, the rules that speak of it are looked for once. */
+static void test_rules_are_found_once(void **state)
+{
+	struct world *w = world_of("");
+	struct app *app = app_new(w, 0, 3, true);
+	uint32_t error, one;
+
+	world_many_rules(w, "allow listen * on any\nallow connect * from any to any\n");
+	one = connect_cost(w, app, "nothing", &error);
+	assert_int_equal(error, ENOENT);
+	assert_int_equal(app_listen(app_new(w, 1, 1, true), 1, "trap", 1), 0);
+	assert_int_equal(app_listen(app_new(w, 2, 2, true), 1, "trap", 1), 0);
+	assert_int_equal(app_listen(app_new(w, 3, 5, true), 1, "trap", 1), 0);
+	(void)work_all(w);
+	assert_true(connect_cost(w, app, "trap", &error) < one + one / 2);
+	assert_int_equal(error, ENOTUNIQ);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -641,6 +660,7 @@ int main(void)
 		cmocka_unit_test(test_end_of_many_links),
 		cmocka_unit_test(test_quiesce),
 		cmocka_unit_test(test_verdicts_are_kept),
+		cmocka_unit_test(test_rules_are_found_once),
 		cmocka_unit_test(test_announced),
 		cmocka_unit_test(test_rules),
 	};
