@@ -538,6 +538,19 @@ void actor_mem_write(struct actor *actor, uint32_t object, size_t off, const voi
 	CHECK_OK(call(actor));
 }
 
+uint8_t actor_mem_get(struct actor *actor, uint32_t object, size_t off)
+{
+	uint8_t byte;
+
+	actor_mem_read(actor, object, off, &byte, 1);
+	return byte;
+}
+
+void actor_mem_set(struct actor *actor, uint32_t object, size_t off, uint8_t byte)
+{
+	actor_mem_write(actor, object, off, &byte, 1);
+}
+
 void actor_mem_fill(struct actor *actor, uint32_t object, size_t off, size_t len, uint64_t seed)
 {
 	request_new(AGENT_MEM_FILL, object, off, len);

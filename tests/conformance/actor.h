@@ -116,6 +116,9 @@ int actor_parcel_adopt(
 /* Bytes of a share's or a map's pages; len up to AGENT_DATA_MAX. */
 void actor_mem_read(struct actor *actor, uint32_t object, size_t off, void *buf, size_t len);
 void actor_mem_write(struct actor *actor, uint32_t object, size_t off, const void *buf, size_t len);
+/* One of them. */
+uint8_t actor_mem_get(struct actor *actor, uint32_t object, size_t off);
+void actor_mem_set(struct actor *actor, uint32_t object, size_t off, uint8_t byte);
 /* pattern_fill and pattern_sum of them, done where they are. */
 void actor_mem_fill(struct actor *actor, uint32_t object, size_t off, size_t len, uint64_t seed);
 uint64_t actor_mem_sum(struct actor *actor, uint32_t object, size_t off, size_t len);

@@ -10,19 +10,6 @@
 
 #define ALIVE 100 /* the byte's offset */
 
-static uint8_t byte_get(struct actor *actor, uint32_t object, size_t off)
-{
-	uint8_t byte;
-
-	actor_mem_read(actor, object, off, &byte, 1);
-	return byte;
-}
-
-static void byte_set(struct actor *actor, uint32_t object, size_t off, uint8_t byte)
-{
-	actor_mem_write(actor, object, off, &byte, 1);
-}
-
 /* The actor that lets go of the page, and the actor that stays and hears of it; their port each. */
 struct pair {
 	struct actor *goes, *stays;
@@ -78,9 +65,9 @@ static void pair_check(struct pair *p, enum side side, enum way way)
 		actor_unshare(p->goes, p->goes_object);
 	CHECK_PORT(p->stays, p->stays_port);
 	/* cleared before the event, so that who hears the event sees it */
-	CHECK_INT(byte_get(p->stays, p->stays_object, ALIVE), 0);
-	CHECK_INT(byte_get(p->stays, p->stays_object, ALIVE - 4), 0x55);
-	CHECK_INT(byte_get(p->stays, p->stays_object, ALIVE + 4), 0x55);
+	CHECK_INT(actor_mem_get(p->stays, p->stays_object, ALIVE), 0);
+	CHECK_INT(actor_mem_get(p->stays, p->stays_object, ALIVE - 4), 0x55);
+	CHECK_INT(actor_mem_get(p->stays, p->stays_object, ALIVE + 4), 0x55);
 	CHECK_OK(actor_unmask(p->stays, p->stays_port));
 	CHECK_PORT_QUIET(p->stays, p->stays_port); /* once */
 }
@@ -186,8 +173,8 @@ static void shared_make(struct shared *s)
 		actor_connect(s->a, s->b, &s->a_port[i], &s->b_port[i]);
 	CHECK_OK(actor_share(s->a, s->b->domid, 1, NULL, &s->ref, &s->share));
 	CHECK_OK(actor_map(s->b, s->a->domid, &s->ref, 1, true, NULL, &s->map));
-	byte_set(s->a, s->share, ALIVE, 1);
-	byte_set(s->a, s->share, 0, 1);
+	actor_mem_set(s->a, s->share, ALIVE, 1);
+	actor_mem_set(s->a, s->share, 0, 1);
 }
 
 static int shared_arm(struct shared *s, uint32_t offset, uint32_t port)
@@ -214,8 +201,8 @@ static void notify_armed_anew(void)
 			actor_unshare(s.a, s.share);
 		CHECK_PORT(s.b, s.b_port[1]);
 		CHECK_PORT_QUIET(s.b, s.b_port[0]);
-		CHECK_INT(byte_get(s.b, s.map, ALIVE), 0);
-		CHECK_INT(byte_get(s.b, s.map, 0), 1);
+		CHECK_INT(actor_mem_get(s.b, s.map, ALIVE), 0);
+		CHECK_INT(actor_mem_get(s.b, s.map, 0), 1);
 		actor_close_all();
 	}
 }
@@ -236,7 +223,7 @@ static void notify_taken_back(void)
 	CHECK_OK(actor_bind(again, s.b->domid, s.b_port[0], &port));
 	actor_unshare(s.a, s.share);
 	CHECK_PORT_QUIET(s.b, s.b_port[1]);
-	CHECK_INT(byte_get(s.b, s.map, ALIVE), 1);
+	CHECK_INT(actor_mem_get(s.b, s.map, ALIVE), 1);
 }
 
 /* Nonsense is refused, and the former notification stays. */
@@ -257,7 +244,7 @@ static void notify_anew_nonsense(void)
 	CHECK_INT(shared_arm(&s, 0, 900), -EINVAL);
 	actor_unshare(s.a, s.share);
 	CHECK_PORT(s.b, s.b_port[1]);
-	CHECK_INT(byte_get(s.b, s.map, ALIVE), 0);
+	CHECK_INT(actor_mem_get(s.b, s.map, ALIVE), 0);
 }
 
 /* The byte, at both ends of the page. */
@@ -269,10 +256,10 @@ static void notify_offsets(void)
 		struct pair p;
 
 		pair_arm(&p, MAPPER_GOES, offsets[i]);
-		byte_set(p.stays, p.stays_object, offsets[i], 0xff);
+		actor_mem_set(p.stays, p.stays_object, offsets[i], 0xff);
 		actor_unmap(p.goes, p.goes_object);
 		CHECK_PORT(p.stays, p.stays_port);
-		CHECK_INT(byte_get(p.stays, p.stays_object, offsets[i]), 0);
+		CHECK_INT(actor_mem_get(p.stays, p.stays_object, offsets[i]), 0);
 		actor_close_all();
 	}
 }
@@ -285,7 +272,7 @@ static void notify_none(void)
 	pair_arm(&p, MAPPER_GOES, HV_NO_NOTIFY);
 	actor_unmap(p.goes, p.goes_object);
 	CHECK_PORT_QUIET(p.stays, p.stays_port);
-	CHECK_INT(byte_get(p.stays, p.stays_object, 0), 0x55);
+	CHECK_INT(actor_mem_get(p.stays, p.stays_object, 0), 0x55);
 	CHECK_OK(actor_send(p.goes, p.goes_port));
 	CHECK_PORT(p.stays, p.stays_port);
 }
@@ -322,7 +309,7 @@ static void notify_nonsense(void)
 	foreign = (struct hv_unmap_notify){0, pb};
 	nowhere = (struct hv_unmap_notify){0, 900};
 	CHECK_OK(actor_share(a, b->domid, 1, NULL, &ref, &share));
-	byte_set(a, share, 0, 1);
+	actor_mem_set(a, share, 0, 1);
 	CHECK_INT(actor_map(b, a->domid, &ref, 1, true, &beyond, &map), -EINVAL);
 	CHECK_INT(actor_map(b2, a->domid, &ref, 1, true, &foreign, &map), -EINVAL);
 	CHECK_INT(actor_map(b, a->domid, &ref, 1, true, &nowhere, &map), -EINVAL);
@@ -331,7 +318,7 @@ static void notify_nonsense(void)
 	CHECK_INT(actor_share(b2, a->domid, 1, &foreign, &ref2, &share2), -EINVAL);
 	CHECK_INT(actor_share(b, a->domid, 1, &nowhere, &ref2, &share2), -EINVAL);
 	CHECK_PORT_QUIET(a, pa);
-	CHECK_INT(byte_get(a, share, 0), 1);
+	CHECK_INT(actor_mem_get(a, share, 0), 1);
 }
 
 /* Both sides armed on one page, as two ends of a link do: each hears of the other. */
@@ -346,20 +333,20 @@ static void notify_both_sides(void)
 			a, b->domid, 1, &(struct hv_unmap_notify){0, pa}, &ref, &share));
 		CHECK_OK(actor_map(
 			b, a->domid, &ref, 1, true, &(struct hv_unmap_notify){64, pb}, &map));
-		byte_set(a, share, 0, 1);
-		byte_set(a, share, 64, 1);
+		actor_mem_set(a, share, 0, 1);
+		actor_mem_set(a, share, 64, 1);
 		if (first == 0) {
 			actor_unshare(a, share);
 			CHECK_PORT(b, pb);
-			CHECK_INT(byte_get(b, map, 0), 0);
-			CHECK_INT(byte_get(b, map, 64), 1);
+			CHECK_INT(actor_mem_get(b, map, 0), 0);
+			CHECK_INT(actor_mem_get(b, map, 64), 1);
 			actor_unmap(b, map);
 			CHECK_PORT(a, pa);
 		} else {
 			actor_unmap(b, map);
 			CHECK_PORT(a, pa);
-			CHECK_INT(byte_get(a, share, 64), 0);
-			CHECK_INT(byte_get(a, share, 0), 1);
+			CHECK_INT(actor_mem_get(a, share, 64), 0);
+			CHECK_INT(actor_mem_get(a, share, 0), 1);
 			actor_unshare(a, share);
 			CHECK_PORT(b, pb);
 		}
@@ -378,7 +365,7 @@ static void notify_many_on_one_port(void)
 		CHECK_OK(actor_share(a, b->domid, 1, NULL, &ref[i], &share[i]));
 		CHECK_OK(actor_map(
 			b, a->domid, &ref[i], 1, true, &(struct hv_unmap_notify){8, pb}, &map[i]));
-		byte_set(a, share[i], 8, 1);
+		actor_mem_set(a, share[i], 8, 1);
 	}
 	CHECK_OK(actor_port_close(b, pb));
 	for (int i = 0; i < 8; i++) {
@@ -386,7 +373,7 @@ static void notify_many_on_one_port(void)
 		CHECK_PORT(a, pa);
 		CHECK_OK(actor_unmask(a, pa));
 		for (int k = 0; k < 8; k++)
-			CHECK_INT(byte_get(a, share[k], 8), k > i);
+			CHECK_INT(actor_mem_get(a, share[k], 8), k > i);
 	}
 }
 

@@ -38,19 +38,6 @@ static void handed_serve(struct handed *h)
 		h->broker, domid, h->refs + 1, HV_PARCEL_PAGES - 1, true, NULL, &h->others_map));
 }
 
-static uint8_t byte_get(struct actor *actor, uint32_t object, size_t off)
-{
-	uint8_t byte;
-
-	actor_mem_read(actor, object, off, &byte, 1);
-	return byte;
-}
-
-static void byte_set(struct actor *actor, uint32_t object, size_t off, uint8_t byte)
-{
-	actor_mem_write(actor, object, off, &byte, 1);
-}
-
 /* Each page is the one that its reference names, and was zero. */
 static void pages_are_shared(void)
 {
@@ -58,17 +45,17 @@ static void pages_are_shared(void)
 	struct handed h;
 
 	handed_make(&h);
-	CHECK_INT(byte_get(h.adopter, h.page, ALIVE), 0);
-	CHECK_INT(byte_get(h.adopter, h.others, last), 0);
-	byte_set(h.adopter, h.page, 7, 0x11);
-	byte_set(h.adopter, h.others, 0, 0x22);
-	byte_set(h.adopter, h.others, last, 0x33);
+	CHECK_INT(actor_mem_get(h.adopter, h.page, ALIVE), 0);
+	CHECK_INT(actor_mem_get(h.adopter, h.others, last), 0);
+	actor_mem_set(h.adopter, h.page, 7, 0x11);
+	actor_mem_set(h.adopter, h.others, 0, 0x22);
+	actor_mem_set(h.adopter, h.others, last, 0x33);
 	handed_serve(&h);
-	CHECK_INT(byte_get(h.broker, h.page_map, 7), 0x11);
-	CHECK_INT(byte_get(h.broker, h.others_map, 0), 0x22);
-	CHECK_INT(byte_get(h.broker, h.others_map, last), 0x33);
-	byte_set(h.broker, h.page_map, 7, 0x44);
-	CHECK_INT(byte_get(h.adopter, h.page, 7), 0x44);
+	CHECK_INT(actor_mem_get(h.broker, h.page_map, 7), 0x11);
+	CHECK_INT(actor_mem_get(h.broker, h.others_map, 0), 0x22);
+	CHECK_INT(actor_mem_get(h.broker, h.others_map, last), 0x33);
+	actor_mem_set(h.broker, h.page_map, 7, 0x44);
+	CHECK_INT(actor_mem_get(h.adopter, h.page, 7), 0x44);
 }
 
 /* The port is the adopter's, as one that it has allocated, beside others. */
@@ -112,12 +99,12 @@ static void maker_goes(void)
 	handed_serve(&h);
 	actor_parcel_drop(h.maker);
 	actor_close(h.maker);
-	byte_set(h.adopter, h.page, ALIVE, 1);
+	actor_mem_set(h.adopter, h.page, ALIVE, 1);
 	CHECK_OK(actor_send(h.broker, h.broker_port));
 	CHECK_PORT(h.adopter, h.port);
 	CHECK_OK(actor_send(h.adopter, h.port));
 	CHECK_PORT(h.broker, h.broker_port);
-	CHECK_INT(byte_get(h.broker, h.page_map, ALIVE), 1);
+	CHECK_INT(actor_mem_get(h.broker, h.page_map, ALIVE), 1);
 	/* The pages are shared still: they can be mapped anew. */
 	actor_unmap(h.broker, h.page_map);
 	actor_unmap(h.broker, h.others_map);
@@ -131,16 +118,16 @@ static void adopter_goes(bool closes)
 
 	handed_make(&h);
 	handed_serve(&h);
-	byte_set(h.adopter, h.page, ALIVE, 1);
-	byte_set(h.adopter, h.page, ALIVE + 1, 1);
+	actor_mem_set(h.adopter, h.page, ALIVE, 1);
+	actor_mem_set(h.adopter, h.page, ALIVE + 1, 1);
 	CHECK_PORT_QUIET(h.broker, h.broker_port);
 	if (closes)
 		actor_close(h.adopter);
 	else
 		actor_unshare(h.adopter, h.page);
 	CHECK_PORT(h.broker, h.broker_port);
-	CHECK_INT(byte_get(h.broker, h.page_map, ALIVE), 0);
-	CHECK_INT(byte_get(h.broker, h.page_map, ALIVE + 1), 1);
+	CHECK_INT(actor_mem_get(h.broker, h.page_map, ALIVE), 0);
+	CHECK_INT(actor_mem_get(h.broker, h.page_map, ALIVE + 1), 1);
 }
 
 static void adopter_unshares(void)

@@ -419,3 +419,13 @@ bool pair_inject_frame(struct pair *pair, unsigned from, const struct frame *fra
 	frame_encode(frame, bytes);
 	return pair_inject(pair, from, bytes, FRAME_HEADER_SIZE + round_up16(frame->len));
 }
+
+bool pair_inject_message(struct pair *pair, unsigned from, uint32_t len)
+{
+	return pair_inject_frame(pair, from,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = len,
+			.arg = len});
+}

@@ -99,5 +99,7 @@ void pair_write(struct pair_side *side, const struct control_message *message);
 bool pair_inject(struct pair *pair, unsigned from, const void *bytes, uint32_t len);
 /* The same with a frame, and as many zeros as the frame says, up to 64 KiB. */
 bool pair_inject_frame(struct pair *pair, unsigned from, const struct frame *frame);
+/* A whole message of zeros, in one frame. */
+bool pair_inject_message(struct pair *pair, unsigned from, uint32_t len);
 
 #endif

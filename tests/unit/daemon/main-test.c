@@ -28,6 +28,7 @@
 #include "daemon/shell/server.h"
 #include "hv/sim/testing/sim.h"
 #include "tests/unit/daemon/cmocka-all.h"
+#include "tests/unit/daemon/timers.h"
 
 int msgd_main(int argc, char **argv);
 
@@ -73,12 +74,6 @@ static struct {
 	const char *lock; /* in the place of the true one; or NULL */
 	char made[64];	  /* the last directory */
 	mode_t made_mode;
-	struct {
-		struct event *event;
-		struct timeval delay;
-		short events;
-	} timers[4];
-	unsigned n_timers;
 	event_callback_fn last_fn;
 	void *last_arg;
 } fix;
@@ -207,44 +202,10 @@ struct event *__wrap_event_new(
 	return breaks(EVENT_NEW) ? NULL : __real_event_new(base, fd, events, fn, arg);
 }
 
-static void timer_forget(const struct event *event)
+bool timers_break(void)
 {
-	for (unsigned i = 0; i < fix.n_timers; i++)
-		if (fix.timers[i].event == event)
-			fix.timers[i--] = fix.timers[--fix.n_timers];
-}
-
-/* Timers run when the test says so. */
-int __real_event_add(struct event *event, const struct timeval *timeout);
-int __wrap_event_add(struct event *event, const struct timeval *timeout);
-int __wrap_event_add(struct event *event, const struct timeval *timeout)
-{
-	if (breaks(EVENT_ADD))
-		return -1;
-	if (!timeout || (timeout->tv_sec == 0 && timeout->tv_usec == 0))
-		return __real_event_add(event, timeout);
-	timer_forget(event);
-	assert_true(fix.n_timers < ARRAY_SIZE(fix.timers));
-	fix.timers[fix.n_timers].event = event;
-	fix.timers[fix.n_timers].events = event_get_events(event);
-	fix.timers[fix.n_timers++].delay = *timeout;
-	return 0;
-}
-
-int __real_event_del(struct event *event);
-int __wrap_event_del(struct event *event);
-int __wrap_event_del(struct event *event)
-{
-	timer_forget(event);
-	return __real_event_del(event);
-}
-
-void __real_event_free(struct event *event);
-void __wrap_event_free(struct event *event);
-void __wrap_event_free(struct event *event)
-{
-	timer_forget(event);
-	__real_event_free(event);
+	assert_true(n_timers < 4);
+	return breaks(EVENT_ADD);
 }
 
 int __wrap_event_base_dispatch(struct event_base *base);
@@ -390,6 +351,7 @@ static int setup(void **state)
 {
 	(void)unsetenv("MSG_HV");
 	memset(&fix, 0, sizeof(fix));
+	n_timers = 0;
 	fix.log_level = -1;
 	strcpy(directory, "/tmp/msgd-main-XXXXXX");
 	assert_non_null(mkdtemp(directory));
@@ -539,7 +501,7 @@ static void serve(void)
 	assert_true(json_integer_value(json_object_get(answer, "uptime_s")) < 1000);
 	assert_int_equal(number_of(answer, "rules"), 1);
 	assert_int_equal(fix.places, DOMAIN_PROCESSES_MAX);
-	assert_int_equal(fix.n_timers, 0); /* an idle msgd does not wake up */
+	assert_int_equal(n_timers, 0); /* an idle msgd does not wake up */
 	/* The stop. */
 	forget();
 	assert_int_equal(write(fix.stop_fds[1], "x", 1), 1);
@@ -895,9 +857,9 @@ static void test_activation(void **state)
 
 static void fire(unsigned i)
 {
-	struct event *event = fix.timers[i].event;
+	struct event *event = timers[i].event;
 
-	if (!(fix.timers[i].events & EV_PERSIST))
+	if (!(timers[i].events & EV_PERSIST))
 		timer_forget(event);
 	event_active(event, EV_TIMEOUT, 1);
 	loop();
@@ -906,23 +868,23 @@ static void fire(unsigned i)
 /* A service manager that does not read is told later, and then the last state alone. */
 static void serve_unread(void)
 {
-	assert_int_equal(fix.n_timers, 1);
-	assert_int_equal(fix.timers[0].delay.tv_sec, 1);
-	assert_int_equal(fix.timers[0].delay.tv_usec, 0);
+	assert_int_equal(n_timers, 1);
+	assert_int_equal(timers[0].delay.tv_sec, 1);
+	assert_int_equal(timers[0].delay.tv_usec, 0);
 	fire(0);
-	assert_int_equal(fix.n_timers, 1);
+	assert_int_equal(n_timers, 1);
 	fix.notify_error = 0;
 	fire(0);
-	assert_int_equal(fix.n_timers, 0);
+	assert_int_equal(n_timers, 0);
 	assert_int_equal(strncmp(fix.notified, "READY=1\nSTATUS=Serving", 22), 0);
 	/* A state that could be told takes the place of the one that waits. */
 	fix.notify_error = -EAGAIN;
 	reload();
-	assert_int_equal(fix.n_timers, 1);
+	assert_int_equal(n_timers, 1);
 	fix.notify_error = 0;
 	forget();
 	reload();
-	assert_int_equal(fix.n_timers, 0);
+	assert_int_equal(n_timers, 0);
 }
 
 static void test_unread(void **state)
@@ -940,9 +902,9 @@ static void serve_watched(void)
 {
 	uint64_t half = fix.watchdog_us / 2;
 
-	assert_int_equal(fix.n_timers, 1);
-	assert_int_equal(fix.timers[0].delay.tv_sec, half / 1000000);
-	assert_int_equal(fix.timers[0].delay.tv_usec, half % 1000000);
+	assert_int_equal(n_timers, 1);
+	assert_int_equal(timers[0].delay.tv_sec, half / 1000000);
+	assert_int_equal(timers[0].delay.tv_usec, half % 1000000);
 	forget();
 	fire(0);
 	fire(0);
@@ -951,7 +913,7 @@ static void serve_watched(void)
 
 static void serve_unwatched(void)
 {
-	assert_int_equal(fix.n_timers, 0);
+	assert_int_equal(n_timers, 0);
 }
 
 static void test_watchdog(void **state)

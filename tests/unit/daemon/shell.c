@@ -11,19 +11,12 @@
 #include "base/log.h"
 #include "base/macro.h"
 #include "tests/unit/daemon/cmocka-all.h"
-
-#define TIMERS 1024
+#include "tests/unit/daemon/timers.h"
 
 struct shell shell;
 
 static const struct hv_ops *real;
 static struct hv_ops seam;
-
-static struct {
-	struct event *event;
-	struct timeval delay;
-} timers[TIMERS];
-static unsigned n_timers;
 
 /* ---- the hypervisor ------------------------------------------------------------------------- */
 
@@ -186,46 +179,12 @@ static void seam_install(struct hv *hv)
 
 /* ---- libevent, the log and the rest --------------------------------------------------------- */
 
-static void timer_forget(const struct event *event)
+bool timers_break(void)
 {
-	for (unsigned i = 0; i < n_timers; i++)
-		if (timers[i].event == event)
-			timers[i--] = timers[--n_timers];
-}
-
-int __real_event_add(struct event *event, const struct timeval *timeout);
-int __wrap_event_add(struct event *event, const struct timeval *timeout);
-int __wrap_event_add(struct event *event, const struct timeval *timeout)
-{
-	bool timer = timeout && (timeout->tv_sec || timeout->tv_usec);
-
-	if (shell.add_fails && shell.n_events_failing > 0) {
-		shell.n_events_failing--;
-		return -1;
-	}
-	if (!timer)
-		return __real_event_add(event, timeout);
-	timer_forget(event);
-	assert_true(n_timers < TIMERS);
-	timers[n_timers].event = event;
-	timers[n_timers++].delay = *timeout;
-	return 0;
-}
-
-int __real_event_del(struct event *event);
-int __wrap_event_del(struct event *event);
-int __wrap_event_del(struct event *event)
-{
-	timer_forget(event);
-	return __real_event_del(event);
-}
-
-void __real_event_free(struct event *event);
-void __wrap_event_free(struct event *event);
-void __wrap_event_free(struct event *event)
-{
-	timer_forget(event);
-	__real_event_free(event);
+	if (!shell.add_fails || shell.n_events_failing == 0)
+		return false;
+	shell.n_events_failing--;
+	return true;
 }
 
 int __real_event_pending(const struct event *event, short events, struct timeval *ret_time);

@@ -25,7 +25,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import files_of, objects_of, report, text_of, with_files  # pylint: disable=wrong-import-position
 
 PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl')
 PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
@@ -118,16 +118,9 @@ def cycles_of(calls):
 
 def defined_in_objects(root, build):
     """The functions that object files of the product define, parts of functions left out."""
-    with open(os.path.join(build, 'compile_commands.json'), encoding='utf-8') as file:
-        commands = json.load(file)
-    objects = {}
-    for command in commands:
-        source = os.path.relpath(os.path.join(command['directory'], command['file']), root)
-        path = os.path.join(command['directory'], command['output'])
-        if source.startswith(PRODUCT_FOLDERS) and os.path.isfile(path):
-            objects[source] = path
-    sources = {path: source for source, path in objects.items()}
-    if not objects:
+    sources = {path: source for source, path in objects_of(root, build).items()
+               if source.startswith(PRODUCT_FOLDERS)}
+    if not sources:
         return set()
     run = subprocess.run(['nm', '-P', '-A', *sources], check=True, stdout=subprocess.PIPE)
     defined = set()

@@ -27,7 +27,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, line_at, report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import files_of, line_at, objects_of, report, text_of, with_files  # pylint: disable=wrong-import-position
 
 PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl')
 PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
@@ -76,16 +76,10 @@ Symbols = collections.namedtuple('Symbols', 'defined used')
 
 def symbols_of(root, build):
     """Source: its Symbols. A source that is compiled twice has those of one of its objects."""
-    with open(os.path.join(build, 'compile_commands.json'), encoding='utf-8') as file:
-        commands = json.load(file)
-    objects = {}
-    for command in commands:
-        source = os.path.relpath(os.path.join(command['directory'], command['file']), root)
-        path = os.path.join(command['directory'], command['output'])
-        if source.split(os.sep)[0] in PRODUCT and os.path.isfile(path):
-            objects[source] = path
     found = {}
-    for source, path in objects.items():
+    for source, path in objects_of(root, build).items():
+        if source.split(os.sep)[0] not in PRODUCT:
+            continue
         run = subprocess.run(['nm', '-P', '-g', path], check=True, stdout=subprocess.PIPE)
         defined, used = set(), set()
         for line in run.stdout.decode().split('\n'):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reading a tree, trying a check on a small tree, and saying what breaches it: for the checks here."""
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,19 @@ def files_of(root):
 def text_of(root, path):
     with open(os.path.join(root, path), encoding='utf-8', errors='replace') as file:
         return file.read()
+
+
+def objects_of(root, build):
+    """The object file of each source that the build has compiled, by the source's path below root."""
+    with open(os.path.join(build, 'compile_commands.json'), encoding='utf-8') as file:
+        commands = json.load(file)
+    objects = {}
+    for command in commands:
+        source = os.path.relpath(os.path.join(command['directory'], command['file']), root)
+        path = os.path.join(command['directory'], command['output'])
+        if os.path.isfile(path):
+            objects[source] = path
+    return objects
 
 
 def line_at(text, offset):

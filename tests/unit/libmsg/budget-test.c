@@ -122,12 +122,7 @@ static void test_many_links_are_one_domain(void **state)
 	hold(b->channel, 2 * each); /* more than any hostile link */
 	hold(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 65536));
 	for (int i = 0; i < 30; i++) {
-		pair_inject_frame(*state, A,
-			&(struct frame){.channel = PAIR_CHANNEL,
-				.type = FRAME_DATA,
-				.flags = FRAME_FIRST | FRAME_LAST,
-				.len = 4096,
-				.arg = 4096});
+		pair_inject_message(*state, A, 4096);
 		b->channel->rx_window = CREDIT_INITIAL;
 		for (int n_turns = 0; n_turns < 3; n_turns++)
 			pair_take(b);
@@ -146,12 +141,7 @@ static void inject_past_budget(void **state, uint32_t len)
 	struct pair_side *b = pair_side_of(state, B);
 
 	b->channel->rx_window = CREDIT_INITIAL;
-	pair_inject_frame(*state, A,
-		&(struct frame){.channel = PAIR_CHANNEL,
-			.type = FRAME_DATA,
-			.flags = FRAME_FIRST | FRAME_LAST,
-			.len = len,
-			.arg = len});
+	pair_inject_message(*state, A, len);
 	pair_take(b);
 }
 
@@ -207,12 +197,7 @@ static void test_share(void **state)
 	char byte;
 
 	hold(b->channel, ACCOUNT_BUDGET - 8192);
-	pair_inject_frame(*state, A,
-		&(struct frame){.channel = PAIR_CHANNEL,
-			.type = FRAME_DATA,
-			.flags = FRAME_FIRST | FRAME_LAST,
-			.len = 8000,
-			.arg = 8000});
+	pair_inject_message(*state, A, 8000);
 	pair_take(b);
 	for (int i = 0; i < 5; i++)
 		driver_pass(&b->ctx->driver);
@@ -244,12 +229,7 @@ static void test_dead_data_counts(void **state)
 	honest_message(state); /* there is room */
 	hold(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 100));
 	STAILQ_FIRST(&b->channel->in)->cost = 0;
-	pair_inject_frame(*state, A,
-		&(struct frame){.channel = PAIR_CHANNEL,
-			.type = FRAME_DATA,
-			.flags = FRAME_FIRST | FRAME_LAST,
-			.len = 1000,
-			.arg = 1000});
+	pair_inject_message(*state, A, 1000);
 	for (int i = 0; i < 5; i++)
 		pair_take(b);
 	assert_int_equal(b->link->state, LINK_UP);
@@ -319,12 +299,7 @@ static void test_ending_link_is_left_alone(void **state)
 	channel_charge(link_to(b, 200, HOSTILE_2), 1U << 20);
 	channel_charge(b->channel, (uint32_t)(CHANNEL_BUDGET - b->ctx->pool.held - 1000));
 	link_end(link, LINK_LEFT, "test");
-	pair_inject_frame(*state, A,
-		&(struct frame){.channel = PAIR_CHANNEL,
-			.type = FRAME_DATA,
-			.flags = FRAME_FIRST | FRAME_LAST,
-			.len = 4096,
-			.arg = 4096});
+	pair_inject_message(*state, A, 4096);
 	driver_take(&b->ctx->driver, b->link, NULL);
 	assert_false(link->discard);
 	assert_int_equal(b->link->state, LINK_UP);

@@ -15,17 +15,6 @@
 #define A 0 /* sends by hand */
 #define B 1 /* takes in */
 
-/* A whole message of zeros. */
-static void inject_message(void **state, uint32_t len)
-{
-	pair_inject_frame(*state, A,
-		&(struct frame){.channel = PAIR_CHANNEL,
-			.type = FRAME_DATA,
-			.flags = FRAME_FIRST | FRAME_LAST,
-			.len = len,
-			.arg = len});
-}
-
 static void inject_bare(void **state, uint32_t channel, uint8_t type, uint32_t arg)
 {
 	pair_inject_frame(*state, A, &(struct frame){.channel = channel, .type = type, .arg = arg});
@@ -47,8 +36,8 @@ static void test_empty(void **state)
 
 	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
-	inject_message(state, 0);
-	inject_message(state, 16);
+	pair_inject_message(*state, A, 0);
+	pair_inject_message(*state, A, 16);
 	assert_int_equal(link_receive(b->link, NULL), LINK_EMPTY);
 	assert_int_equal(unread(b), 0);
 	assert_int_equal(b->link->turn, LINK_TURN - 2 * TURN_COST_DATA - 16 - 1);
@@ -59,8 +48,8 @@ static void test_served_by_the_queue(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	inject_message(state, 16);
-	inject_message(state, 16);
+	pair_inject_message(*state, A, 16);
+	pair_inject_message(*state, A, 16);
 	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
 	assert_int_equal(unread(b), 32);
@@ -75,8 +64,8 @@ static void test_served_directly(void **state)
 		.channel = b->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
 
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000); /* serves nobody */
-	inject_message(state, 16);
-	inject_message(state, 16);
+	pair_inject_message(*state, A, 16);
+	pair_inject_message(*state, A, 16);
 	b->channel->reader = &reader;
 	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, b->channel), LINK_SERVED);
@@ -108,7 +97,7 @@ static void test_unknown(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 
 	inject_bare(state, 77, FRAME_CREDIT, 1);
-	inject_message(state, 16);
+	pair_inject_message(*state, A, 16);
 	b->link->turn = LINK_TURN;
 	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
 	assert_int_equal(link_receive(b->link, NULL), LINK_UNKNOWN);
@@ -148,7 +137,7 @@ static void test_turn_over(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 
 	for (int i = 0; i < 3; i++)
-		inject_message(state, 16);
+		pair_inject_message(*state, A, 16);
 	b->link->turn = 0;
 	assert_int_equal(link_receive(b->link, NULL), LINK_TURN_OVER);
 	assert_int_equal(unread(b), 96);
@@ -193,7 +182,7 @@ static void test_violation(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = LINK_TURN;
-	inject_message(state, CREDIT_INITIAL);
+	pair_inject_message(*state, A, CREDIT_INITIAL);
 	assert_int_equal(link_receive(b->link, NULL), LINK_VIOLATION);
 	assert_string_equal(b->link->channels.breach, "more data than the credit given");
 	/* It marks nothing and moves past nothing: the driver acts. */
@@ -210,8 +199,8 @@ static void test_over_budget(void **state)
 
 	b->link->turn = LINK_TURN;
 	b->ctx->pool.held = CHANNEL_BUDGET - msg_buf_charge(64);
-	inject_message(state, 64);
-	inject_message(state, 0);
+	pair_inject_message(*state, A, 64);
+	pair_inject_message(*state, A, 0);
 	assert_int_equal(link_receive(b->link, NULL), LINK_OVER_BUDGET);
 	assert_int_equal(unread(b), 16);
 	assert_int_equal(b->ctx->pool.held, CHANNEL_BUDGET);
@@ -225,7 +214,7 @@ static void test_out_of_memory(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 
 	b->link->turn = LINK_TURN;
-	inject_message(state, 64);
+	pair_inject_message(*state, A, 64);
 	failing_malloc_set(1);
 	assert_int_equal(link_receive(b->link, NULL), LINK_OUT_OF_MEMORY);
 	assert_true(failing_malloc_end());
@@ -339,7 +328,7 @@ static void test_nothing_is_taken_while_syncing(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 
-	inject_message(state, 16);
+	pair_inject_message(*state, A, 16);
 	link_sync(b->link, 5);
 	driver_take(&b->ctx->driver, b->link, NULL);
 	assert_int_equal(unread(b), 32);
@@ -490,7 +479,7 @@ static void test_drained_causes(void **state)
 		void *arg = pair;
 
 		inject_bare(&arg, 77, FRAME_CREDIT, 1); /* of nobody; skipped */
-		inject_message(&arg, 16);
+		pair_inject_message(arg, A, 16);
 		pair_end(&pair->sides[B], (enum link_cause)cause, "the reason");
 		assert_int_equal(!STAILQ_EMPTY(&pair->sides[B].channel->in), drained[cause]);
 		pair_free(pair);
@@ -540,7 +529,7 @@ static void test_drain_without_memory(void **state)
 	char bytes[200];
 
 	for (int i = 0; i < 4; i++)
-		inject_message(state, 100);
+		pair_inject_message(*state, A, 100);
 	failing_malloc_set(2);
 	pair_end(b, LINK_PEER_GONE, "the peer was killed");
 	assert_true(failing_malloc_end());
@@ -555,7 +544,7 @@ static void test_drain_over_budget(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 	char byte;
 
-	inject_message(state, 100);
+	pair_inject_message(*state, A, 100);
 	b->ctx->pool.held += CHANNEL_BUDGET;
 	pair_end(b, LINK_PEER_GONE, "the peer was killed");
 	b->ctx->pool.held -= CHANNEL_BUDGET;
@@ -981,7 +970,7 @@ static void test_kept_or_discarded(void **state)
 		struct pair_side *b = &pair->sides[B];
 		void *arg = pair;
 
-		inject_message(&arg, 16);
+		pair_inject_message(arg, A, 16);
 		pair_take(b);
 		link_end(b->link, LINK_LEFT, "test");
 		b->link->discard = discard;

@@ -424,12 +424,7 @@ static void test_whole_messages_come_first(void **state)
 		struct pair_side *side = &pair->sides[A];
 
 		for (int n = 0; n < 2; n++)
-			pair_inject_frame(pair, B,
-				&(struct frame){.channel = PAIR_CHANNEL,
-					.type = FRAME_DATA,
-					.flags = FRAME_FIRST | FRAME_LAST,
-					.len = 10,
-					.arg = 10});
+			pair_inject_message(pair, B, 10);
 		causes[i].fn(side);
 		assert_int_equal(receive(side->sock), 10);
 		assert_int_equal(receive(side->sock), 10);
