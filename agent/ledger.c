@@ -62,17 +62,19 @@ void ledger_set_places(struct ledger *ledger, unsigned places)
 
 /* ---- parcels ----------------------------------------------------------------------------- */
 
+static const struct hv_parcel no_parcel = {.fds = {-1, -1}};
+
 static void parcel_let_go(struct ledger *ledger, struct hv_parcel *parcel)
 {
 	if (parcel->port)
 		ledger->store->drop(ledger->arg, parcel);
-	*parcel = (struct hv_parcel){.fds = {-1, -1}};
+	*parcel = no_parcel;
 }
 
 static void parcel_forget(struct hv_parcel *parcel, uint32_t port)
 {
 	if (parcel->port == port)
-		*parcel = (struct hv_parcel){.fds = {-1, -1}};
+		*parcel = no_parcel;
 }
 
 /*
@@ -153,7 +155,7 @@ int ledger_admit(struct ledger *ledger, uid_t uid, void *client, struct holder *
 	holder->ledger = ledger;
 	holder->uid = uid;
 	holder->client = client;
-	holder->parcel.fds[0] = holder->parcel.fds[1] = -1;
+	holder->parcel = no_parcel;
 	LIST_INSERT_HEAD(&ledger->holders, holder, entry);
 	*ret_holder = holder;
 	return 0;
@@ -241,15 +243,13 @@ static int parcel_of_value(struct holder *holder, struct ledger_record *record, 
 static void record_take_parcel(
 	struct ledger *ledger, struct ledger_record *record, struct hv_parcel *parcel)
 {
-	static const struct hv_parcel none = {.fds = {-1, -1}};
-
 	if (parcel == &record->parcel)
 		return;
 	parcel_let_go(ledger, &record->parcel);
 	if (!parcel)
 		return;
 	record->parcel = *parcel;
-	*parcel = none;
+	*parcel = no_parcel;
 }
 
 static int holder_publish(struct holder *holder, const char *key, const void *value, size_t len)

@@ -115,6 +115,7 @@ struct hv_unmap_notify {
 
 #define HV_PARCEL_PAGES 5U /* the first, and others that are contiguous */
 #define HV_PARCEL_FDS	2U
+#define HV_PARCEL_WHERE 3U
 
 /*
  * A port that the broker's domain may bind, and pages shared with it, which one process (an agent)
@@ -124,9 +125,9 @@ struct hv_unmap_notify {
 struct hv_parcel {
 	uint32_t port; /* 0: there is no parcel here */
 	uint32_t refs[HV_PARCEL_PAGES];
-	uint64_t where[3];	/* the backend's: where the pages are to be found */
-	int fds[HV_PARCEL_FDS]; /* owned; -1: none */
-	void *hold;		/* the maker's */
+	uint64_t where[HV_PARCEL_WHERE]; /* the backend's: where the pages are to be found */
+	int fds[HV_PARCEL_FDS];		 /* owned; -1: none */
+	void *hold;			 /* the maker's */
 };
 
 /* A parcel's pages, in the process that has adopted it. Its port is then as any of the handle. */

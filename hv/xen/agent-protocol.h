@@ -75,14 +75,14 @@ struct agent_reply {
 	char key[HV_STORE_KEY_MAX]; /* with GONE, else all NUL */
 	uint32_t port;		    /* with PARCEL, as all that follows; else 0 */
 	uint32_t refs[HV_PARCEL_PAGES];
-	uint64_t where[3];
+	uint64_t where[HV_PARCEL_WHERE];
 };
 
 #define AGENT_PACKET_MAX (sizeof(struct agent_request) + HV_STORE_VALUE_MAX)
 
 _Static_assert(sizeof(struct agent_request) == 12 + HV_STORE_KEY_MAX, "no padding");
-_Static_assert(
-	sizeof(struct agent_reply) == 16 + HV_STORE_KEY_MAX + 4 + 4 * HV_PARCEL_PAGES + 3 * 8,
+_Static_assert(sizeof(struct agent_reply) ==
+		       16 + HV_STORE_KEY_MAX + 4 + 4 * HV_PARCEL_PAGES + 8 * HV_PARCEL_WHERE,
 	"no padding");
 
 #endif
