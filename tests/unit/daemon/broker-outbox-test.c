@@ -341,6 +341,7 @@ static void test_behind(void **state)
 {
 	struct control_message sync = {.type = CONTROL_SYNC};
 	struct app *others[3];
+	uint32_t own_bytes;
 	struct scene s;
 
 	scene_start(&s, NULL, 8);
@@ -350,6 +351,10 @@ static void test_behind(void **state)
 		assert_in_range(sync.request, 1, 2000);
 	}
 	assert_in_range(s.hostile->process->own_bytes, OUTBOX_OWN_MAX, OUTBOX_OWN_MAX + 1024);
+	own_bytes = s.hostile->process->own_bytes;
+	s.hostile->process->own_bytes = OUTBOX_OWN_MAX; /* is what it may have */
+	assert_false(broker_is_behind(s.hostile->process));
+	s.hostile->process->own_bytes = own_bytes;
 	/* Several of a domain share a limit, but one that reads is read. */
 	for (unsigned i = 0; i < 3; i++) {
 		others[i] = app_new(s.w, 3 + i, 1, true);
@@ -413,6 +418,12 @@ static void test_price_of_failures(void **state)
 			LINK_MAKE_NS << (doubled < LINK_MAKE_DOUBLED_MAX ? doubled
 									 : LINK_MAKE_DOUBLED_MAX));
 	}
+	/* A link that is made is forgiven the failures before it. */
+	pass_time(s.w, UINT64_C(10000000000));
+	connect_through(app_new(s.w, 3, 1, true), s.holder, 1);
+	pass_time(s.w, UINT64_C(10000000000));
+	assert_int_equal(cycle(s.hostile, 5000, reason), 0);
+	assert_int_equal(pair->links_made.due_ns - s.w->now_ns, LINK_MAKE_NS);
 	world_free(s.w);
 }
 

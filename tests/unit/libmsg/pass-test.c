@@ -76,6 +76,24 @@ static void test_served_directly(void **state)
 	assert_true(STAILQ_EMPTY(&b->channel->in));
 }
 
+/* Credit for what a reader was served goes out with what was kept back, not behind it. */
+static void test_served_and_due(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	char bytes[CREDIT_INITIAL / 2];
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct reader reader = {
+		.channel = b->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+
+	pair_inject_message(*state, A, sizeof(bytes));
+	b->channel->reader = &reader;
+	b->channel->rx_window = sizeof(bytes) + FRAME_CHARGE;
+	driver_take(&b->ctx->driver, b->link, b->channel);
+	assert_true(reader.done);
+	assert_false(b->channel->credit_due);
+	assert_true(TAILQ_EMPTY(&b->link->channels.due));
+}
+
 /* If a frame makes an answer due, the caller sends the answer before the next frame is taken in. */
 static void test_due(void **state)
 {
@@ -1013,6 +1031,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_served_by_the_queue, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_served_directly, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_served_and_due, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_due, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_unknown, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_known_again, pair_setup, pair_teardown),
