@@ -168,17 +168,19 @@
 /*
  * msgd's work, in units of about ten nanoseconds (daemon/broker/state.h). In a turn of its loop it
  * reads applications' messages up to this cost, and does half as much of other work that was left,
- * which is 0.2 ms: an application whose event comes meanwhile waits no longer, and 20 ms are far
- * even if a unit takes a hundred times as long. A domain is served for a tenth of it before another
- * one is looked at, which is some five messages, or one that costs more.
+ * which is 75 microseconds: an application whose event comes meanwhile waits no longer, a connect
+ * takes two turns or three, and what a turn costs beside its work is a tenth of that. A domain is
+ * served for a tenth of it before another one is looked at, which is a few messages, or one that
+ * costs more.
  */
-#define TURN_COST	 10000U
-#define TURN_COST_DOMAIN 1000U
+#define TURN_COST	 5000U
+#define TURN_COST_DOMAIN 500U
 /*
  * A domain that asks now and then is served before those that always have something to do, until it
- * has caused this much more work than its share: some twenty connects.
+ * has caused this much more work than its share: 10 ms of a processor, or a thousand connects one
+ * after the other. Domains that have all saved so much get equal shares of msgd as ever.
  */
-#define TURN_COST_SAVED 20000U
+#define TURN_COST_SAVED 1000000U
 
 /* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
 #define DOMAIN_LOG_BURST   100U

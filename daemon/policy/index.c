@@ -25,6 +25,26 @@ static uint32_t hash_text(const char *text, size_t len)
 	return hash;
 }
 
+/* Of the len bytes before `end`, the last one first. */
+static uint32_t hash_backwards(const char *end, size_t len)
+{
+	uint32_t hash = HASH_START;
+
+	for (size_t i = 1; i <= len; i++)
+		hash = hash_byte(hash, end[-(ptrdiff_t)i]);
+	return hash;
+}
+
+/* The text after the last wildcard. */
+static unsigned suffix_len(const char *glob)
+{
+	size_t len = strlen(glob), n = 0;
+
+	while (n < len && !strchr("*?", glob[len - n - 1]))
+		n++;
+	return (unsigned)n;
+}
+
 static uint32_t glob_find(
 	const struct policy *policy, const struct policy_rule *rule, uint32_t hash)
 {
@@ -43,17 +63,25 @@ static uint32_t glob_find(
 static uint32_t glob_new(struct policy *policy, const struct policy_rule *rule, uint32_t hash)
 {
 	struct policy_glob *glob = &policy->globs[policy->n_globs++];
-	uint32_t *by_text = &policy->by_text[hash % POLICY_BUCKETS], *by_prefix;
+	uint32_t *by_text = &policy->by_text[hash % POLICY_BUCKETS], *by_end;
 	uint32_t number = (uint32_t)policy->n_globs;
 
 	*glob = (struct policy_glob){.connect = rule->connect};
 	memcpy(glob->text, rule->name, sizeof(glob->text));
-	glob->prefix_len = (unsigned)strcspn(glob->text, "*?");
-	policy->prefix_lens |= UINT64_C(1) << glob->prefix_len;
-	by_prefix = &policy->by_prefix[hash_text(glob->text, glob->prefix_len) % POLICY_BUCKETS];
+	glob->fixed_len = (unsigned)strcspn(glob->text, "*?");
+	if (glob->fixed_len) {
+		hash = hash_text(glob->text, glob->fixed_len);
+		by_end = &policy->prefixes.buckets[hash % POLICY_BUCKETS];
+		policy->prefixes.lens |= UINT64_C(1) << glob->fixed_len;
+	} else {
+		glob->fixed_len = suffix_len(glob->text);
+		hash = hash_backwards(glob->text + strlen(glob->text), glob->fixed_len);
+		by_end = &policy->suffixes.buckets[hash % POLICY_BUCKETS];
+		policy->suffixes.lens |= UINT64_C(1) << glob->fixed_len;
+	}
 	glob->next_text = *by_text;
-	glob->next_prefix = *by_prefix;
-	*by_text = *by_prefix = number;
+	glob->next_end = *by_end;
+	*by_text = *by_end = number;
 	return number;
 }
 
@@ -86,28 +114,31 @@ static unsigned glob_mark(
 	unsigned n = 0;
 
 	for (uint32_t rule = glob->first_rule; rule; rule = policy->next_rule[rule - 1]) {
-		named->bits[(rule - 1) / 64] |= UINT64_C(1) << (rule - 1) % 64;
+		uint32_t word = (rule - 1) / 64;
+		uint64_t *words = &named->words[word / 64], bit = UINT64_C(1) << word % 64;
+
+		if (!(*words & bit))
+			named->bits[word] = 0;
+		*words |= bit;
+		named->bits[word] |= UINT64_C(1) << (rule - 1) % 64;
 		n++;
 	}
 	/* A mark is a small part of what it takes to try a glob. */
 	return n / 16;
 }
 
-/* The globs whose text before the wildcard is the name's beginning of this length. */
-static unsigned bucket_find(const struct policy *policy, uint32_t hash, const char *name,
+/* The globs of one bucket whose fixed end has len bytes and that match the name. */
+static unsigned bucket_find(const struct policy *policy, uint32_t number, const char *name,
 	unsigned len, struct policy_named *named)
 {
-	uint32_t number = policy->by_prefix[hash % POLICY_BUCKETS];
 	unsigned cost = 1;
 
 	for (; number; cost += GLOB_COST) {
 		const struct policy_glob *glob = &policy->globs[number - 1];
 
-		number = glob->next_prefix;
-		if (glob->connect != named->connect || glob->prefix_len != len ||
-			memcmp(glob->text, name, len) != 0)
-			continue;
-		if (policy_glob(glob->text + len, name + len))
+		number = glob->next_end;
+		if (glob->connect == named->connect && glob->fixed_len == len &&
+			policy_glob(glob->text, name))
 			cost += glob_mark(policy, glob, named);
 	}
 	return cost;
@@ -116,18 +147,25 @@ static unsigned bucket_find(const struct policy *policy, uint32_t hash, const ch
 unsigned policy_find(
 	const struct policy *policy, const char *name, bool connect, struct policy_named *ret_named)
 {
-	uint32_t hash = HASH_START;
-	unsigned cost = 1;
+	/* A name has 63 characters at most, as a glob has. */
+	unsigned name_len = (unsigned)strnlen(name, NAME_SIZE - 1), cost = 1;
+	uint32_t forwards = HASH_START, backwards = HASH_START;
 
 	ret_named->connect = connect;
-	memset(ret_named->bits, 0, (policy->n_rules + 63) / 64 * sizeof(ret_named->bits[0]));
-	/* A name has 63 characters at most, as a glob has. */
-	for (unsigned len = 0; len < NAME_SIZE; len++) {
-		if (policy->prefix_lens >> len & 1)
-			cost += bucket_find(policy, hash, name, len, ret_named);
-		if (!name[len])
+	memset(ret_named->words, 0, sizeof(ret_named->words));
+	for (unsigned len = 0; len <= name_len; len++) {
+		if (policy->prefixes.lens >> len & 1)
+			cost += bucket_find(policy,
+				policy->prefixes.buckets[forwards % POLICY_BUCKETS], name, len,
+				ret_named);
+		if (policy->suffixes.lens >> len & 1)
+			cost += bucket_find(policy,
+				policy->suffixes.buckets[backwards % POLICY_BUCKETS], name, len,
+				ret_named);
+		if (len == name_len)
 			break;
-		hash = hash_byte(hash, name[len]);
+		forwards = hash_byte(forwards, name[len]);
+		backwards = hash_byte(backwards, name[name_len - 1 - len]);
 	}
 	return cost;
 }

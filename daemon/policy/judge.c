@@ -131,11 +131,6 @@ void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, s
 
 /* ---- the memo of a domain ------------------------------------------------------------------ */
 
-static size_t policy_words(const struct policy *policy)
-{
-	return (policy->n_rules + 63) / 64;
-}
-
 /* `same` counts as a match here: policy->same has the rules in which it must be looked at. */
 unsigned policy_known_make(const struct policy *policy, const struct policy_subject *subject)
 {
@@ -177,6 +172,22 @@ struct judgement {
 	unsigned cost;
 };
 
+/* The next word of rules that speak of the name, from *pos on. False: there is none. */
+static bool next_word(struct judgement *judgement, size_t *pos, size_t *ret_word)
+{
+	for (; *pos < POLICY_WORDS_MAX; *pos = (*pos / 64 + 1) * 64) {
+		uint64_t left = judgement->named->words[*pos / 64] >> *pos % 64;
+
+		if (!left)
+			continue;
+		*ret_word = *pos + (size_t)__builtin_ctzll(left);
+		*pos = *ret_word + 1;
+		judgement->cost++;
+		return true;
+	}
+	return false;
+}
+
 /* All is known: the first rule that has all bits. */
 static const struct policy_rule *judge_by_bits(
 	struct judgement *judgement, const struct policy_known *from, const struct policy_known *to)
@@ -184,12 +195,11 @@ static const struct policy_rule *judge_by_bits(
 	const struct policy *policy = judgement->policy;
 	const struct policy_subject *caller = judgement->caller;
 	bool same = caller && caller->domid == judgement->target->domid;
-	size_t n_words = policy_words(policy);
+	size_t pos = 0, i;
 
-	for (size_t i = 0; i < n_words; i++) {
+	while (next_word(judgement, &pos, &i)) {
 		uint64_t bits = judgement->named->bits[i] & to->to[i];
 
-		judgement->cost += i % 16 == 0;
 		if (caller)
 			bits &= same ? from->from[i] : from->from[i] & ~policy->same[i];
 		if (bits)
@@ -215,8 +225,9 @@ static const struct policy_rule *judge_by_rules(
 	struct judgement *judgement, const struct policy_known *from)
 {
 	const struct policy *policy = judgement->policy;
+	size_t pos = 0, i;
 
-	for (size_t i = 0; i < policy_words(policy); i++) {
+	while (next_word(judgement, &pos, &i)) {
 		uint64_t bits = judgement->named->bits[i] & (from ? from->from[i] : UINT64_MAX);
 
 		for (; bits; bits &= bits - 1) {

@@ -52,9 +52,13 @@ static inline void policy_known_forget(struct policy_known *known)
 	known->serial = 0;
 }
 
-/* The rules of one kind that speak of one name: a bit a rule. On the caller's stack: 2 KiB. */
+/*
+ * The rules of one kind that speak of one name: a bit a rule, of which there are few, in those
+ * words that have a bit in `words`. The other words are not written. On the caller's stack: 2 KiB.
+ */
 struct policy_named {
 	bool connect;
+	uint64_t words[POLICY_WORDS_MAX / 64];
 	uint64_t bits[POLICY_WORDS_MAX];
 };
 

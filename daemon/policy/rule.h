@@ -39,19 +39,25 @@ struct policy_rule {
 };
 
 /*
- * A glob on names, and the rules that have it. A name is looked up by each of its beginnings, so
- * that only globs are tried whose text before the first wildcard fits. Rules and globs are named by
- * their index + 1; 0 is none.
+ * A glob on names, and the rules that have it. A name is looked up by each of its beginnings and
+ * ends, so that only globs are tried whose text before the first wildcard fits or, where that is
+ * empty, whose text after the last one. Rules and globs are named by their index + 1; 0 is none.
  */
 struct policy_glob {
 	char text[NAME_SIZE];
 	bool connect;
-	unsigned prefix_len;		 /* up to the first wildcard */
-	uint32_t next_text, next_prefix; /* in the bucket */
-	uint32_t first_rule, last_rule;	 /* in the order of the rules, by policy->next_rule */
+	unsigned fixed_len;		/* of the text by which it is found */
+	uint32_t next_text, next_end;	/* in the bucket */
+	uint32_t first_rule, last_rule; /* in the order of the rules, by policy->next_rule */
 };
 
 #define POLICY_BUCKETS 4096U
+
+/* Globs by one of their ends. */
+struct policy_ends {
+	uint64_t lens; /* a bit for each length that an end has */
+	uint32_t buckets[POLICY_BUCKETS];
+};
 
 struct policy {
 	uint64_t serial;	   /* no two policies of a process have the same */
@@ -61,8 +67,8 @@ struct policy {
 	struct policy_glob *globs;	  /* owned, array */
 	uint32_t *next_rule;		  /* owned, array: the next rule with the same glob */
 	size_t n_globs;
-	uint64_t prefix_lens; /* a bit for each length that a glob's prefix has */
-	uint32_t by_text[POLICY_BUCKETS], by_prefix[POLICY_BUCKETS];
+	uint32_t by_text[POLICY_BUCKETS];
+	struct policy_ends prefixes, suffixes;
 	uint64_t same[POLICY_WORDS_MAX]; /* rules in which a WHO is `same` */
 };
 

@@ -568,7 +568,7 @@ static void world_many_rules(struct world *w, const char *last)
 
 	for (unsigned i = 0; i < 1000; i++)
 		len += (size_t)snprintf(
-			text + len, 64, "deny connect *-x%u from nobody to any\n", i);
+			text + len, 64, "deny connect *x%u* from nobody to any\n", i);
 	strcpy(text + len, last);
 	world_policy(w, text);
 	(void)work_all(w);

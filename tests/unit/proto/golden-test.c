@@ -222,8 +222,9 @@ static void test_own_limits(void **state)
 	for (; price <= LINK_MAKE_BURST; n++)
 		price += UINT64_C(1) << n / LINK_MAKE_FAILURES;
 	assert_in_range(n, 50, 57);
-	/* a turn and the half of it, in units of 10 ns: 0.2 ms or less */
-	assert_in_range(TURN_COST * 3 / 2 * 10, 100000, 200000);
+	/* a turn and the half of it, in units of 10 ns: 75 microseconds; and 10 ms */
+	assert_int_equal(TURN_COST * 3 / 2 * 10, 75000);
+	assert_int_equal(TURN_COST_SAVED * 10, 10000000);
 	assert_int_equal(TURN_COST_DOMAIN, TURN_COST / 10);
 	/* 2,600 lines in 30 seconds; ten in a second of a domain, once it has had ten seconds' */
 	assert_int_equal(LOG_BURST + 30000000000 / LOG_LINE_NS, 2600);
