@@ -91,6 +91,7 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	struct msgd *msgd = arg;
 	struct settings settings;
 	struct timespec now;
+	size_t rules;
 	int r;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -112,10 +113,11 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	msgd->subject.operators = settings.operators;
 	server_set_limits(msgd->server, &settings.config.limits);
 	agent_set_places(msgd->agent, settings.config.limits.quota[QUOTA_PROCESSES]);
-	server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "reloaded: %zu policy rules",
-		policy_rules(settings.policy));
-	msgd_notify(
-		msgd, "READY=1\nSTATUS=%zu policy rules in force", policy_rules(settings.policy));
+	rules = policy_rules(settings.policy);
+	server_log(msgd->server, BROKER_LOG_CLIENTS, rules ? LOG_NOTICE : LOG_WARNING,
+		"reloaded: %zu policy rules%s", rules,
+		rules ? "" : ": every listen and connect is refused");
+	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
 	settings_fini(&settings);
 	return 0;
@@ -366,8 +368,9 @@ static int msgd_start(struct msgd *msgd)
 	r = msgd_open_hv(&msgd->settings, &hv);
 	if (r < 0)
 		return r;
-	if (msgd->settings.policy_missing)
-		log_warning("no policy (see --policy): every listen and connect is refused");
+	if (policy_rules(msgd->settings.policy) == 0)
+		log_warning("no policy%s: every listen and connect is refused",
+			msgd->settings.policy_missing ? " (see --policy)" : " rules");
 	r = server_new(msgd->base, hv, &msgd->settings.config.limits, msgd->settings.policy,
 		&server_ops, msgd, &msgd->server, &reason);
 	if (r < 0) {

@@ -550,6 +550,13 @@ static void test_no_policy(void **state)
 	logged("<4> no policy (see --policy): every listen and connect is refused\n");
 }
 
+/* As when no file of the directory is called *.policy. */
+static void test_no_rules(void **state)
+{
+	write_file("policy", "# nothing yet\n");
+	run_says(EXIT_SUCCESS, "<4> no policy rules: every listen and connect is refused\n");
+}
+
 /* ---- wrong starts --------------------------------------------------------------------------- */
 
 static void test_settings(void **state)
@@ -981,6 +988,13 @@ static void serve_reload(void)
 	assert_non_null(strstr(fix.notified, text));
 	assert_int_equal(fix.places, 7);
 	assert_int_equal(number_of(ask("{\"op\":\"status\"}\n"), "rules"), 2);
+	/* One without rules is in force, and refuses all. */
+	forget();
+	write_file("conf", "");
+	write_file("policy", "");
+	reload();
+	assert_string_equal(
+		fix.log, "<4> reloaded: 0 policy rules: every listen and connect is refused\n");
 }
 
 static void test_reload(void **state)
@@ -1082,6 +1096,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_serves),
 		TEST(test_no_policy),
+		TEST(test_no_rules),
 		TEST(test_settings),
 		TEST(test_locked),
 		TEST(test_run_directory),
