@@ -87,11 +87,15 @@ static int limit_set(struct context *context, const char *name, const char *valu
 	for (size_t i = 0; i < ARRAY_SIZE(limit_keys); i++) {
 		const struct limit_key *key = &limit_keys[i];
 		uint32_t number;
+		char range[64];
 
 		if (strcmp(name, key->name) != 0)
 			continue;
-		if (!number_from_text(value, key->max, &number) || number < key->min)
-			return context_fail(context, "a bad number or out of range:", value);
+		if (!number_from_text(value, key->max, &number) || number < key->min) {
+			(void)snprintf(range, sizeof(range), "%s is %u to %u, not", name, key->min,
+				key->max);
+			return context_fail(context, range, value);
+		}
 		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
 			return context_fail(context, "not a power of two:", value);
 		if (strcmp(name, "memory") == 0)
