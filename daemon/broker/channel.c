@@ -221,9 +221,15 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	}
 	r = broker_channel_add(link, broker_channel_next_number(link), caller, listener->type,
 		listener->name, verdict->max_channels, &channel);
-	if (r == -EDQUOT)
+	if (r == -EDQUOT) {
+		struct domain *domain = link->ends[caller].process->domain;
+
+		domain_log(domain, LOG_NOTICE,
+			"%s(%u): max-channels=%u of policy for %s is reached", domain->info.name,
+			domain->info.domid, verdict->max_channels, listener->name);
 		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,
 			listener->name);
+	}
 	if (r < 0)
 		return r;
 	r = charge_take(

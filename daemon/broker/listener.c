@@ -82,6 +82,9 @@ static int listen_check(
 		return -EADDRINUSE;
 	}
 	if (listen->backlog > process->broker->limits.backlog) {
+		domain_log(process->domain, LOG_NOTICE, "%s(%u): %u is over the limit backlog=%u",
+			process->domain->info.name, process->domain->info.domid, listen->backlog,
+			process->broker->limits.backlog);
 		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
 			process->broker->limits.backlog);
 		return -EINVAL;

@@ -772,6 +772,7 @@ static void test_quota(void **state)
 	take_channel(caller, holder, 2);
 	app_connect(caller, 3, "capped", 0, 0);
 	TAKE_STATUS(caller, 3, EDQUOT); /* by the rule */
+	assert_true(world_logged(w, "app(3): max-channels=2 of policy for capped is reached"));
 	app_connect(caller, 4, "db", 0, 0);
 	take_channel(caller, holder, 4);
 	app_connect(caller, 5, "db", 0, 0);
@@ -854,6 +855,7 @@ static void test_listen_refusals(void **state)
 	}
 	assert_true(
 		world_logged(w, "permitted: db(2) pid 1002 (test) listens as db (test.policy:1)"));
+	assert_true(world_logged(w, "db(2): 4097 is over the limit backlog=4096"));
 	assert_int_equal(w->broker->stats.refused, 0);
 	assert_int_equal(app_listen(web, 1, "mine", 1), EACCES);
 	assert_int_equal(w->broker->stats.refused, 1);
