@@ -87,7 +87,8 @@ static long notify(struct xen *xen, uint32_t domain, xen_argo_ring_data_t *data)
 static long op_register(struct xen *xen, uint32_t domain, const void *arg1, const void *arg2,
 	uint32_t n_pages, uint32_t flags, bool *ret_commit)
 {
-	static _Thread_local xen_argo_gfn_t gfns[SIM_RING_LEN_MAX / HV_PAGE_SIZE];
+	/* Not the thread's: programs could not load libmsg by dlopen, for it would be too large. */
+	xen_argo_gfn_t gfns[SIM_RING_LEN_MAX / HV_PAGE_SIZE];
 	xen_argo_register_ring_t reg;
 	struct ring_request req;
 
