@@ -45,9 +45,12 @@ static bool answer_is_over(void *arg, struct focus *ret_focus)
 	return sock->state != SOCK_PENDING;
 }
 
-/* Waits until msgd has answered. Frees a socket that failed, and says why; what: for that. */
-static struct msg_sock *sock_await(
-	struct msg_sock *sock, uint64_t deadline_ns, const char *what, const char *name)
+/*
+ * Waits until msgd has answered. Frees a socket that failed, and says why; what, and late if the
+ * time is over: for that.
+ */
+static struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const char *what,
+	const char *name, const char *late)
 {
 	struct msg_ctx *ctx = sock_ctx(sock);
 	int r = driver_wait(&ctx->driver, answer_is_over, sock, deadline_ns);
@@ -63,8 +66,7 @@ static struct msg_sock *sock_await(
 								: "msgd is away");
 	else
 		(void)failure(-r, "%s %s: %s", what, name,
-			r == -ETIMEDOUT ? "nobody was there to take it in time"
-					: "interrupted by a signal");
+			r == -ETIMEDOUT ? late : "interrupted by a signal");
 	sock_discard(sock);
 	return NULL;
 }
@@ -118,7 +120,7 @@ static struct msg_sock *listen_locked(
 		.listener = sock->handle, .type = CHANNEL_SEQPACKET, .backlog = (uint32_t)backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	sock = sock_ask(sock, &message);
-	return sock ? sock_await(sock, DEADLINE_NEVER, "listen on", name) : NULL;
+	return sock ? sock_await(sock, DEADLINE_NEVER, "listen on", name, "") : NULL;
 }
 
 PUBLIC struct msg_sock *msg_listen(
@@ -213,7 +215,9 @@ static struct msg_sock *connect_locked(
 	sock = sock_ask(sock, &message);
 	if (!sock || (flags & LIBMSG_NONBLOCK))
 		return sock;
-	sock = sock_await(sock, driver_deadline(&ctx->driver, timeout_ms), "connect to", address);
+	sock = sock_await(sock, driver_deadline(&ctx->driver, timeout_ms), "connect to", address,
+		flags & LIBMSG_WAIT_NAME ? "nobody was there in time, or did not answer"
+					 : "the listener, or msgd, did not answer in time");
 	if (sock)
 		sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
 	return sock;

@@ -343,18 +343,22 @@ static void test_connect_in_time(void **state)
 {
 	struct pair_side *side = side_of(state);
 
-	for (int there = 1; there >= 0; there--) {
+	for (int there = 2; there >= 0; there--) {
+		unsigned flags = there == 2 ? LIBMSG_WAIT_NAME : 0;
 		struct control_message message;
 
-		atomic_store(&side->msgd.me->alive, (uint8_t)there);
-		assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, 0));
+		atomic_store(&side->msgd.me->alive, (uint8_t)(there > 0));
+		assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, flags, 0));
 		assert_int_equal(errno, there ? ETIMEDOUT : EHOSTDOWN);
 		assert_string_equal(msg_reason(),
-			there ? "connect to domain/name: nobody was there to take it in time"
-			      : "connect to domain/name: msgd is away");
+			there == 2 ? "connect to domain/name: nobody was there in time, or did "
+				     "not answer"
+			: there ? "connect to domain/name: the listener, or msgd, did not answer "
+				  "in time"
+				: "connect to domain/name: msgd is away");
 		message = next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
-		assert_int_equal(message.connect.flags, 0);
+		assert_int_equal(message.connect.flags, flags ? CONNECT_WAIT_NAME : 0);
 		message.request = next(side).request;
 		assert_silent(side);
 		assert_null(side->ctx->control.requests);
