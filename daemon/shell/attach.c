@@ -583,7 +583,8 @@ void attach_record(struct attach_table *table, const struct hv_record *record, b
 		/* libxl removes a domain's part of the store first, then the domain. */
 		attach_gone(attach,
 			record->len ? "its record was replaced"
-				    : "its record is gone, as when its domain is destroyed",
+				    : "its record is gone, as when it detaches or its domain is "
+				      "destroyed",
 			false);
 	}
 	if (record->len)

@@ -592,11 +592,11 @@ static void test_record_changes(void **state)
 	assert_int_equal(shell.guest->ops->store_remove(shell.guest, shell.domid, app.key), 0);
 	shell_run();
 	shell_expect("uuc");
-	assert_true(
-		shell_logged(" is gone: its record is gone, as when its domain is destroyed\n"));
+	assert_true(shell_logged(
+		" is gone: its record is gone, as when it detaches or its domain is destroyed\n"));
 	assert_int_equal(atomic_load(&app.page->dropped), 1);
 	assert_string_equal((const char *)app.page->drop_reason,
-		"its record is gone, as when its domain is destroyed");
+		"its record is gone, as when it detaches or its domain is destroyed");
 	assert_string_equal(shell.own_gone, "");
 	shell_attach(&app, shell.guest);
 	shell_forget();
