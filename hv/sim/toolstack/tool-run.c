@@ -53,6 +53,13 @@ static int adopt(int fd, const char *domain, pid_t pid)
 	return pid_fd < 0 ? -errno : sim_request(fd, &m, SIM_MESSAGE_LEN(name), pid_fd, &reply);
 }
 
+/* Says what went wrong. Of `run`, 1 would be the command's status. */
+static int run_fail(const char *subject, int r)
+{
+	(void)tool_fail(subject, r);
+	return 125;
+}
+
 static int wait_for(pid_t pid)
 {
 	int status;
@@ -71,11 +78,11 @@ static int run(int fd, const char *path, const char *domid, const char *name, ch
 	pid_t pid;
 
 	if (pipe(go) < 0)
-		return tool_fail("pipe", -errno);
+		return run_fail("pipe", -errno);
 	(void)fflush(NULL);
 	pid = fork();
 	if (pid < 0)
-		return tool_fail("fork", -errno);
+		return run_fail("fork", -errno);
 	if (pid == 0) {
 		(void)close(go[1]);
 		(void)close(fd);
@@ -91,7 +98,7 @@ static int run(int fd, const char *path, const char *domid, const char *name, ch
 	(void)close(go[1]); /* without a byte, the child gives up */
 	if (r < 0) {
 		(void)wait_for(pid);
-		return tool_fail(name, r);
+		return run_fail(name, r);
 	}
 	return wait_for(pid);
 }
@@ -116,10 +123,8 @@ int tool_run(const char *path, int argc, char **argv)
 	if (fd < 0)
 		return 125;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
-	if (r < 0) {
-		(void)tool_fail(options.name, r);
-		return 125;
-	}
+	if (r < 0)
+		return run_fail(options.name, r);
 	(void)snprintf(domid, sizeof(domid), "%u", reply.domain.domain.domid);
 	r = run(fd, path, domid, reply.domain.domain.name, argv + command);
 	if (reply.domain.created && !options.keep) {

@@ -32,6 +32,9 @@ static int connect_errno(const char *path, int error, const char **ret_reason)
 			"a socket is there, but no emulator behind it: start xen-sim again");
 	if (error == EPROTOTYPE || error == EAGAIN)
 		return refuse(ret_reason, -EPROTO, "another program than xen-sim listens there");
+	if (error == EACCES)
+		return refuse(ret_reason, -EACCES,
+			"permission denied: the emulator's socket is for the user that started it");
 	return refuse(ret_reason, -error, "the emulator's socket cannot be reached");
 }
 

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <cmocka.h>
@@ -96,6 +97,28 @@ static void test_slots_run_out(void **state)
 	assert_int_equal(open_at(e, "", &handles[17]), 0);
 	for (size_t i = 0; i < n; i++)
 		hv_close(handles[i]);
+}
+
+/* Another user's process. If we are no other user, the socket is for nobody. */
+static void test_not_permitted(void **state)
+{
+	const struct emulator *e = *state;
+	const char *reason = "";
+	int fd, status;
+	pid_t pid;
+
+	assert_int_equal(chmod(e->path, 0), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (geteuid() == 0 && setuid(54321) < 0)
+			_exit(1);
+		if (sim_connect(e->path, &fd, &reason) != -EACCES)
+			_exit(2);
+		_exit(strncmp(reason, "permission denied: ", 19) == 0 ? 0 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(chmod(e->path, 0700), 0);
 }
 
 static void test_nobody_there(void **state)
@@ -503,6 +526,19 @@ static void test_run(void **state)
 	assert_int_equal(emulator_run(e, "run", "job", NULL, NULL), 2);
 }
 
+/* Its own failure is not the command's: it has no descriptor for a pipe. */
+static void test_run_fails(void **state)
+{
+	const struct emulator *e = *state;
+	char command[256];
+
+	(void)snprintf(command, sizeof(command),
+		"export ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0; ulimit -n 4; exec %s %s run job "
+		"true",
+		getenv("XEN_SIM_EXE"), e->path);
+	assert_int_equal(WEXITSTATUS(system(command)), 125);
+}
+
 /* `xen-sim run` is killed: its command and its domain go, too. */
 /* Until the process sleeps: xen-sim does only where it waits for the emulator. */
 static void until_asleep(pid_t pid)
@@ -710,6 +746,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slots_run_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_permitted, setup, teardown),
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_something_else),
 		cmocka_unit_test(test_another_build),
@@ -720,6 +757,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_adopt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_run_fails, setup, teardown),
 		cmocka_unit_test(test_run_waits),
 		cmocka_unit_test_setup_teardown(test_run_killed, setup, teardown),
 		cmocka_unit_test(test_corrupt),
