@@ -136,7 +136,8 @@ static int load_policy(const struct options *options, struct settings *settings,
 }
 
 /* A group's name or number. */
-static int set_operators(struct settings *settings, char ret_error[OPTIONS_ERROR_SIZE])
+static int set_operators(const struct options *options, struct settings *settings,
+	char ret_error[OPTIONS_ERROR_SIZE])
 {
 	const char *name = settings->config.operators;
 	const struct group *group;
@@ -152,7 +153,8 @@ static int set_operators(struct settings *settings, char ret_error[OPTIONS_ERROR
 	group = getgrnam(name);
 	if (!group) {
 		(void)snprintf(ret_error, OPTIONS_ERROR_SIZE,
-			"msgd.conf, operators: there is no group '%.60s'", name);
+			"%.120s: operators: there is no group '%.60s'",
+			options->config ? options->config : DEFAULT_CONFIG, name);
 		return -EINVAL;
 	}
 	settings->operators = group->gr_gid;
@@ -203,7 +205,7 @@ int settings_load(const struct options *options, struct settings *ret_settings,
 	config_init(&settings.config);
 	r = load_config(options, &settings.config, ret_error);
 	if (r == 0)
-		r = set_operators(&settings, ret_error);
+		r = set_operators(options, &settings, ret_error);
 	if (r == 0)
 		r = set_paths(options, &settings, &sim, ret_error);
 	if (r == 0)

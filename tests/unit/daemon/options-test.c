@@ -241,7 +241,8 @@ static void test_operators(void **state)
 	settings_fini(&settings);
 	/* The number that stands for none. */
 	write_file(conf, "[broker]\noperators = 4294967295\n");
-	refused(&options, -EINVAL, "msgd.conf, operators: there is no group '4294967295'");
+	(void)snprintf(text, sizeof(text), "%s: operators: there is no group '4294967295'", conf);
+	refused(&options, -EINVAL, text);
 }
 
 static void test_refused(void **state)
