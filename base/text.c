@@ -73,8 +73,11 @@ int text_read(const char *path, size_t max, char **ret_text, size_t *ret_len,
 		len += (size_t)n;
 	if (n < 0)
 		return text_fail(-errno, path, NULL, ret_error);
-	if (len == max)
-		return text_fail(-EFBIG, path, NULL, ret_error);
+	if (len == max) {
+		(void)snprintf(
+			ret_error, TEXT_ERROR_SIZE, "%.180s: has %zu bytes or more", path, max);
+		return -EFBIG;
+	}
 	text[len] = '\0';
 	*ret_text = steal_ptr(text);
 	*ret_len = len;

@@ -512,7 +512,7 @@ static void test_load_paths(void **state)
 	strcpy(text + (1 << 20) - 1, "\n");
 	write_file(directory, "other", text);
 	assert_int_equal(policy_load(paths, 1, &policy, error), -EFBIG);
-	(void)snprintf(want, sizeof(want), "%s: File too large", file);
+	(void)snprintf(want, sizeof(want), "%s: has 1048576 bytes or more", file);
 	assert_string_equal(error, want);
 	assert_null(policy);
 	free(text);
