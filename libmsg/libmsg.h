@@ -310,7 +310,9 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *                    or the peer's domain holds on to the memory of links that ended
  *   ETIMEDOUT        the time is over
  *   EHOSTDOWN        the time is over while msgd is away or the domain is quiesced
+ *   ECONNABORTED     msgd has let go of this context time and again
  *   ECONNRESET       the listener went away just then, also with LIBMSG_WAIT_NAME
+ *   EMFILE           out of descriptors, of which a ring over Argo takes one
  *   ENOMEM           out of memory; if msgd had granted the channel, see "Hazards"
  *   EINTR            a signal handler ran
  */
