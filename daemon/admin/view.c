@@ -219,6 +219,17 @@ static void view_channels(struct view *view, const struct broker *broker)
 	view_channels_of(view, broker->announced);
 }
 
+/* As "used" of each domain counts: memory in bytes. */
+static json_t *view_limits(const struct broker_limits *limits)
+{
+	json_t *answer = json_object();
+
+	for (int i = 0; i < QUOTA_COUNT; i++)
+		(void)json_object_set_new(answer, quota_name(i), json_integer(limits->quota[i]));
+	(void)json_object_set_new(answer, "memory", json_integer(limits->bytes));
+	return answer;
+}
+
 static json_t *view_status(const struct broker *broker)
 {
 	const struct broker_stats *stats = &broker->stats;
@@ -231,7 +242,7 @@ static json_t *view_status(const struct broker *broker)
 		requests += domain->used[QUOTA_REQUESTS];
 	}
 	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
-			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
 		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
 		processes, "names", names, "links",
 		(int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)), "channels",
@@ -240,7 +251,8 @@ static json_t *view_status(const struct broker *broker)
 		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,
 		"refused", (json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
 		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
-		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out);
+		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out,
+		"limits", view_limits(&broker->limits));
 }
 
 json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns, size_t from)

@@ -193,7 +193,8 @@ static void test_words(void **state)
 		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
 		"'requests_waiting':0,'recovering':false,'rules':2,'counts':{'attached':2,"
 		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
-		"'lines_left_out':0}}");
+		"'lines_left_out':0},'limits':{'processes':64,'names':1024,'channels':65536,"
+		"'links':256,'requests':1024,'ends':8192,'announced':65536,'memory':2097152}}");
 	app_closed(holder, m->channel.end, m->channel.channel);
 	expect_channel(w, "closing", w->now_ns, 0);
 	world_policy(w, "deny listen * on any\n");
@@ -201,10 +202,17 @@ static void test_words(void **state)
 	world_free(w);
 }
 
-/* Each count has its own place. */
+/* Each count, and each limit, has its own place. */
 static void test_counts(void **state)
 {
-	struct world *w = world_new(ALL, NULL);
+	struct broker_limits limits;
+	struct world *w;
+
+	broker_limits_default(&limits);
+	for (uint32_t i = 0; i < QUOTA_COUNT; i++)
+		limits.quota[i] = 20 + i;
+	limits.bytes = 30 << 20;
+	w = world_new(ALL, &limits);
 
 	w->broker->stats = (struct broker_stats){.attached = 1,
 		.connected = 2,
@@ -223,7 +231,8 @@ static void test_counts(void **state)
 		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
 		"'requests_waiting':12,'recovering':true,'rules':2,'counts':{'attached':1,"
 		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
-		"'lines_left_out':8}}");
+		"'lines_left_out':8},'limits':{'processes':20,'names':21,'channels':22,"
+		"'links':23,'requests':24,'ends':25,'announced':26,'memory':31457280}}");
 	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 0;
 	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 0;
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 0;
