@@ -33,7 +33,7 @@ TAILQ_HEAD(attach_list, attach);
 struct attach_domain {
 	UT_hash_handle hh; /* table->domains */
 	uint16_t domid;
-	uint32_t n_attaches;	  /* it is freed with the last one */
+	uint32_t n_attaches;	  /* 0: it is kept for what it has spent */
 	uint32_t n_bound;	  /* of them, with a port */
 	uint32_t n_waiting;	  /* of them, without a place */
 	struct attach_list ready; /* borrowed: have something to do */

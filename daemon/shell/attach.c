@@ -199,14 +199,35 @@ static bool attach_too_many(const struct attach_table *table, uint16_t domid)
 
 static void attach_domain_leave(struct attach_table *table, struct attach_domain *domain)
 {
-	if (--domain->n_attaches > 0)
-		return;
-	attach_domain_dequeue(table, domain);
+	if (--domain->n_attaches == 0)
+		attach_domain_dequeue(table, domain);
+}
+
+static void attach_domain_free(struct attach_table *table, struct attach_domain *domain)
+{
 	HASH_DELETE(hh, table->domains, domain);
 	free(domain);
 }
 
-void attach_reap(struct attach_table *table)
+/*
+ * The cost of a domain is kept while it counts. Otherwise a domain that leaves and comes again
+ * would have saved up anew, and two that do so in turn would be served before all others.
+ */
+static void attach_domains_forget(struct attach_table *table)
+{
+	struct attach_domain *domain, *next;
+
+	/* Few: those of domains that are there. */
+	HASH_ITER (hh, table->domains, domain, next) {
+		bool counts = domain->spent + TURN_COST_SAVED > table->spent &&
+			      broker_has_domain(table->broker, domain->domid);
+
+		if (domain->n_attaches == 0 && !counts)
+			attach_domain_free(table, domain);
+	}
+}
+
+static void attach_free_dead(struct attach_table *table)
 {
 	struct attach *attach;
 
@@ -215,6 +236,14 @@ void attach_reap(struct attach_table *table)
 		attach_domain_leave(table, attach->domain);
 		free(attach);
 	}
+}
+
+void attach_reap(struct attach_table *table)
+{
+	if (TAILQ_EMPTY(&table->dead))
+		return;
+	attach_free_dead(table);
+	attach_domains_forget(table);
 }
 
 void attach_dropped(void *arg, void *peer, const char *reason)
@@ -616,6 +645,7 @@ int attach_table_new(struct event_base *base, struct hv *hv, struct broker *brok
 
 void attach_table_free(struct attach_table *table)
 {
+	struct attach_domain *domain, *next_domain;
 	struct attach *attach, *next;
 
 	if (!table)
@@ -628,6 +658,8 @@ void attach_table_free(struct attach_table *table)
 		attach_domain_leave(table, attach->domain);
 		free(attach);
 	}
-	attach_reap(table);
+	attach_free_dead(table);
+	HASH_ITER (hh, table->domains, domain, next_domain)
+		attach_domain_free(table, domain);
 	free(table);
 }

@@ -612,6 +612,97 @@ static void test_saved_by_two(void **state)
 	shell_fini();
 }
 
+/* Takes what is answered and asks again, for more than a turn. */
+static void ask_on(struct raw_app *app, uint32_t before, uint32_t *asked)
+{
+	while (shell_take(app))
+		;
+	for (; *asked < read_of(app, before) + 100; ++*asked)
+		ask(app, 1);
+}
+
+/* An application of a domain that has no other; it leaves and comes again. */
+struct comer {
+	struct hv *guest;
+	struct raw_app app;
+	uint32_t before, asked, total; /* total: read of those before this one */
+};
+
+static void comer_come(struct comer *comer)
+{
+	struct control_message hello = {.type = CONTROL_HELLO, .request = 1};
+
+	shell_app(&comer->app, comer->guest);
+	raw_app_publish(&comer->app);
+	for (int turns = 0; atomic_load(&comer->app.page->epoch) == 0; turns++) {
+		assert_true(turns < 100);
+		shell_run_once();
+	}
+	hello.hello.epoch = atomic_load(&comer->app.page->epoch);
+	hello.hello.version_min = hello.hello.version_max = CONTROL_VERSION;
+	raw_app_send(&comer->app, &hello);
+	comer->before = consumed(&comer->app);
+	comer->asked = 0;
+}
+
+static void comer_leave(struct comer *comer)
+{
+	struct hv *guest = comer->guest;
+	const struct hv_ops *ops = guest->ops;
+
+	comer->total += read_of(&comer->app, comer->before);
+	assert_int_equal(ops->store_remove(guest, ops->domid(guest), comer->app.key), 0);
+	shell_run_once();
+	ops->grant_unshare(guest, comer->app.page_share);
+	ops->grant_unshare(guest, comer->app.rings_share);
+	assert_int_equal(ops->evtchn_close(guest, comer->app.port), 0);
+}
+
+/* Before what it has saved is used up, it leaves; and asks on. */
+static void comer_run(struct comer *comer)
+{
+	if (read_of(&comer->app, comer->before) > TURN_COST_SAVED / 400) {
+		comer_leave(comer);
+		comer_come(comer);
+	}
+	ask_on(&comer->app, comer->before, &comer->asked);
+}
+
+/* A domain that leaves and comes again has saved nothing anew. */
+static void test_saved_once(void **state)
+{
+	uint32_t before, asked = 0;
+	struct comer comers[2] = {0};
+	struct raw_app busy;
+	uint64_t end;
+	uint16_t domid;
+
+	shell_begin();
+	shell_attach(&busy, shell.guest);
+	be_busy(&busy);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+			sim_domain_create(shell.sim, &(struct sim_domain_config){0}, &domid), 0);
+		assert_int_equal(sim_hv_open(shell.sim, domid, &comers[i].guest), 0);
+		shell_run();
+		comer_come(&comers[i]);
+	}
+	before = consumed(&busy);
+	end = broker_cost(broker()) + 20 * (uint64_t)TURN_COST_SAVED;
+	while (broker_cost(broker()) < end) {
+		ask_on(&busy, before, &asked);
+		for (int i = 0; i < 2; i++)
+			comer_run(&comers[i]);
+		shell_run_once();
+	}
+	/* As much as each of the others, but for what these had saved. */
+	assert_true(comers[0].total > 0 && comers[1].total > 0);
+	assert_true(read_of(&busy, before) > (comers[0].total + comers[1].total) / 4);
+	for (int i = 0; i < 2; i++)
+		hv_close(comers[i].guest);
+	shell_fini();
+}
+
 /* Work that is left goes on, though its event could not be added. */
 static void test_no_event(void **state)
 {
@@ -920,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_saved),
 		cmocka_unit_test(test_saved_by_two),
+		cmocka_unit_test(test_saved_once),
 		cmocka_unit_test(test_no_event),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_behind),
