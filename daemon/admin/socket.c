@@ -17,12 +17,15 @@
 #include <unistd.h>
 
 #include "base/accept.h"
+#include "base/event.h"
 #include "daemon/admin/rights.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;
-	struct admin *admin;	    /* borrowed: the owner */
-	struct bufferevent *stream; /* owned */
+	TAILQ_ENTRY(admin_client) turn_entry; /* admin->waiting */
+	bool waits;			      /* for its turn */
+	struct admin *admin;		      /* borrowed: the owner */
+	struct bufferevent *stream;	      /* owned */
 	uid_t uid;
 	bool later; /* admin_answer will give its answer */
 	/* Rows of the answer to its request are still to come: some are made a turn. */
@@ -37,6 +40,12 @@ struct admin {
 	int fd;				   /* owned */
 	struct acceptor *acceptor;	   /* owned */
 	LIST_HEAD(, admin_client) clients; /* owned */
+	/*
+	 * They have something to be done, and one of them is served in a turn of the loop: the
+	 * applications wait for one client, and not for all that there are.
+	 */
+	TAILQ_HEAD(, admin_client) waiting; /* borrowed */
+	struct event *turn;		    /* owned: there are such clients */
 };
 
 __attribute__((format(printf, 2, 3))) static void admin_log(
@@ -62,6 +71,8 @@ static void admin_client_free(struct admin_client *client)
 
 	if (client->later)
 		admin->ops->gone(admin->arg, client);
+	if (client->waits)
+		TAILQ_REMOVE(&admin->waiting, client, turn_entry);
 	LIST_REMOVE(client, entry);
 	bufferevent_free(client->stream);
 	free(client);
@@ -182,9 +193,30 @@ static void admin_client_serve(struct admin_client *client)
 		admin_client_send(client, answer);
 }
 
+/* By a timer that is due at once: it comes once in a turn of the loop. */
+static void admin_turn_later(const struct admin *admin)
+{
+	if (event_add(admin->turn, &(struct timeval){0}) < 0)
+		event_active(admin->turn, EV_TIMEOUT, 1); /* out of memory */
+}
+
+static void admin_client_wait(struct admin_client *client)
+{
+	struct admin *admin = client->admin;
+
+	if (client->waits)
+		return;
+	if (TAILQ_EMPTY(&admin->waiting))
+		admin_turn_later(admin);
+	client->waits = true;
+	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
+}
+
+/* Nothing more is read, nor its end seen, before its turn. */
 static void on_readable(struct bufferevent *stream, void *arg)
 {
-	admin_client_serve(arg);
+	(void)bufferevent_disable(stream, EV_READ);
+	admin_client_wait(arg);
 }
 
 /* No memory for the next rows: an answer that stops is one that nobody takes for whole. */
@@ -201,14 +233,26 @@ static void admin_client_view_more(struct admin_client *client)
 
 static void on_written(struct bufferevent *stream, void *arg)
 {
-	const struct admin_client *client = arg;
+	admin_client_wait(arg);
+}
 
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin *admin = arg;
+	struct admin_client *client = TAILQ_FIRST(&admin->waiting);
+
+	if (!client) /* it has gone */
+		return;
+	TAILQ_REMOVE(&admin->waiting, client, turn_entry);
+	client->waits = false;
+	if (!TAILQ_EMPTY(&admin->waiting))
+		admin_turn_later(admin);
 	if (client->viewing) {
-		admin_client_view_more(arg);
+		admin_client_view_more(client);
 		return;
 	}
-	(void)bufferevent_enable(stream, EV_READ);
-	admin_client_serve(arg);
+	(void)bufferevent_enable(client->stream, EV_READ);
+	admin_client_serve(client);
 }
 
 /* The client has gone, or its socket failed, or its time is over. */
@@ -296,8 +340,11 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	admin->ops = ops;
 	admin->arg = arg;
 	LIST_INIT(&admin->clients);
-	admin->acceptor = acceptor_new(base, fd, on_accepted, admin);
+	TAILQ_INIT(&admin->waiting);
+	admin->turn = evtimer_new(base, on_turn, admin);
+	admin->acceptor = admin->turn ? acceptor_new(base, fd, on_accepted, admin) : NULL;
 	if (!admin->acceptor) {
+		event_drop(admin->turn);
 		free(admin);
 		return -ENOMEM;
 	}
@@ -313,6 +360,7 @@ void admin_free(struct admin *admin)
 	while (!LIST_EMPTY(&admin->clients))
 		admin_client_free(LIST_FIRST(&admin->clients));
 	acceptor_free(admin->acceptor);
+	event_drop(admin->turn);
 	(void)close(admin->fd);
 	free(admin);
 }

@@ -515,6 +515,47 @@ static void test_rights(void **state)
 	assert_true(__real_admin_uid(3) == (uid_t)-1);
 }
 
+/* However many clients ask, one of them is answered in a turn of the loop. */
+static void test_turns(void **state)
+{
+	int fds[4];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_int_equal(write(fds[i], "{\"op\":\"status\"}\n", 16), 16);
+	for (unsigned turns = 0; n_requests < ARRAY_SIZE(fds); turns++) {
+		unsigned before = n_requests;
+
+		assert_true(turns < 100);
+		assert_true(event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK) >= 0);
+		assert_in_range(n_requests, before, before + 1);
+	}
+	run();
+	client_expect(fds[0], "{\"n\":1}\n");
+	client_expect(fds[3], "{\"n\":4}\n");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
+}
+
+/* A client that says no more while it waits for its turn is answered. */
+static void test_turns_half_closed(void **state)
+{
+	int fds[3];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_int_equal(write(fds[i], "{\"op\":\"status\"}\n", 16), 16);
+		assert_int_equal(shutdown(fds[i], SHUT_WR), 0);
+	}
+	run();
+	assert_int_equal(n_requests, 3);
+	client_expect(fds[2], "{\"n\":3}\n");
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -523,6 +564,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places, setup, teardown),
