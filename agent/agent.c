@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See agent.h. Each turn of the loop takes one packet of one client and answers it. An answer that
+ * See agent.h. A turn of the loop takes one packet of one client and answers it. An answer that
  * cannot be written at once is not kept, and its client is closed: a client that follows the
  * protocol has one request under way and room for the answer.
  */
@@ -24,8 +24,10 @@
 
 struct agent_client {
 	LIST_ENTRY(agent_client) entry;
-	struct agent *agent;   /* borrowed: the owner */
-	struct holder *holder; /* owned */
+	TAILQ_ENTRY(agent_client) turn_entry; /* agent->waiting */
+	bool waits;			      /* for its turn: its event is not added */
+	struct agent *agent;		      /* borrowed: the owner */
+	struct holder *holder;		      /* owned */
 	uid_t uid;
 	int fd;		     /* owned */
 	struct event *event; /* owned */
@@ -40,6 +42,9 @@ struct agent {
 	int fd;				   /* owned */
 	struct acceptor *acceptor;	   /* owned */
 	LIST_HEAD(, agent_client) clients; /* owned */
+	/* They have said something. In msgd the applications wait for one of them, not for all. */
+	TAILQ_HEAD(, agent_client) waiting; /* borrowed */
+	struct event *turn;		    /* owned: there are such clients */
 	struct log_limiter log;
 	struct log_source log_users[LEDGER_LOG_SOURCES]; /* by uid, modulo their number */
 	uid_t serving; /* the user of the client whose request is under way */
@@ -125,6 +130,8 @@ static const struct ledger_store agent_store = {
 static void agent_client_free(struct agent_client *client)
 {
 	LIST_REMOVE(client, entry);
+	if (client->waits)
+		TAILQ_REMOVE(&client->agent->waiting, client, turn_entry);
 	event_drop(client->event);
 	(void)close(client->fd);
 	free(client);
@@ -170,13 +177,12 @@ static bool agent_client_send(const struct agent_client *client, const struct ag
 	       (ssize_t)sizeof(*reply);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void agent_client_serve(struct agent_client *client)
 {
-	struct agent_client *client = arg;
 	/* One byte more than the longest packet: so a longer packet is recognised. */
 	uint8_t packet[AGENT_PACKET_MAX + 1];
 	struct agent_reply reply;
-	ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+	ssize_t n = recv(client->fd, packet, sizeof(packet), MSG_DONTWAIT);
 	int fds[HV_PARCEL_FDS];
 	bool stays;
 
@@ -193,6 +199,42 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		close_p(&fds[i]); /* now they are the client's alone */
 	if (!stays)
 		agent_client_leave(client);
+}
+
+/* By a timer that is due at once: it comes once in a turn of the loop. */
+static void agent_turn_later(const struct agent *agent)
+{
+	if (event_add(agent->turn, &(struct timeval){0}) < 0)
+		event_active(agent->turn, EV_TIMEOUT, 1); /* out of memory */
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent_client *client = arg;
+	struct agent *agent = client->agent;
+
+	(void)event_del(client->event);
+	if (TAILQ_EMPTY(&agent->waiting))
+		agent_turn_later(agent);
+	client->waits = true;
+	TAILQ_INSERT_TAIL(&agent->waiting, client, turn_entry);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *agent = arg;
+	struct agent_client *client = TAILQ_FIRST(&agent->waiting);
+
+	if (!client) /* it has gone */
+		return;
+	TAILQ_REMOVE(&agent->waiting, client, turn_entry);
+	client->waits = false;
+	if (!TAILQ_EMPTY(&agent->waiting))
+		agent_turn_later(agent);
+	if (event_add(client->event, NULL) < 0)
+		agent_client_leave(client);
+	else
+		agent_client_serve(client);
 }
 
 static int agent_client_new(struct agent *agent, int fd)
@@ -267,8 +309,11 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 		.arg = arg,
 	};
 	LIST_INIT(&agent->clients);
+	TAILQ_INIT(&agent->waiting);
+	agent->turn = evtimer_new(base, on_turn, agent);
 	agent->acceptor = acceptor_new(base, fd, on_accepted, agent);
-	if (!agent->acceptor || ledger_new(&agent_store, agent, &agent->ledger) < 0) {
+	if (!agent->turn || !agent->acceptor ||
+		ledger_new(&agent_store, agent, &agent->ledger) < 0) {
 		agent_free(agent);
 		return -ENOMEM;
 	}
@@ -290,6 +335,7 @@ void agent_free(struct agent *agent)
 	while (!LIST_EMPTY(&agent->clients))
 		agent_client_free(LIST_FIRST(&agent->clients));
 	acceptor_free(agent->acceptor);
+	event_drop(agent->turn);
 	close_p(&agent->fd);
 	free(agent);
 }
