@@ -9,12 +9,26 @@
 #include "daemon/admin/rights.h"
 #include "daemon/shell/server.h"
 
+/* The name or the words of a file need not be UTF-8, as JSON is. */
+static json_t *file_error_json(char *text)
+{
+	json_t *json = json_string(text);
+
+	if (json)
+		return json;
+	for (char *c = text; *c; c++) {
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	}
+	return json_string(text);
+}
+
 static json_t *answer_reload(const struct admin_subject *subject)
 {
 	char error[ADMIN_ERROR_SIZE] = "";
 
 	if (subject->reload(subject->arg, error) < 0)
-		return json_pack("{s:s}", "error", error);
+		return json_pack("{s:o}", "error", file_error_json(error));
 	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
 }
 

@@ -201,6 +201,11 @@ static void test_reload(void **state)
 	asks(fd, "{\"op\":\"reload\"}", "{\"op\":\"reload\",\"reloaded\":true}");
 	reload_error = "p:3: wrong";
 	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: wrong\"}");
+	reload_error = "\xc3\xa4:3: w\xc3\xb6";
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"\xc3\xa4:3: w\xc3\xb6\"}");
+	/* A text that is not UTF-8 is not one for which memory is missing. */
+	reload_error = "p:3: \xff\xc3";
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: ??\"}");
 	(void)close(fd);
 	end();
 }
