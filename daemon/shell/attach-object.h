@@ -42,8 +42,8 @@ struct attach_domain {
 	 * attach_turn.
 	 */
 	uint64_t spent;
-	bool queued; /* in table->queue */
-	TAILQ_ENTRY(attach_domain) entry;
+	bool queued; /* in table->queue, and in table->longest */
+	TAILQ_ENTRY(attach_domain) entry, entry_longest;
 };
 
 TAILQ_HEAD(attach_domain_list, attach_domain);
@@ -76,19 +76,20 @@ struct attach {
 };
 
 struct attach_table {
-	struct event_base *base;	 /* borrowed */
-	struct hv *hv;			 /* borrowed */
-	struct broker *broker;		 /* borrowed */
-	struct event *turn_event;	 /* borrowed */
-	struct attach *by_key;		 /* owned; by domid and key */
-	struct attach *by_port;		 /* borrowed: the same; by local port */
-	struct attach_domain *domains;	 /* owned; by domid */
-	struct attach_domain_list queue; /* borrowed: have something to do; by spent */
-	uint64_t spent;			 /* of the domain that was served last */
-	struct attach_list dirty;	 /* borrowed: have something to publish */
-	struct attach_list dead;	 /* owned: freed when the turn publishes */
-	uint64_t most_bytes;		 /* of the broker's, since memory was last given back */
-	bool trim_again;		 /* when no work is left, give back more */
+	struct event_base *base;	   /* borrowed */
+	struct hv *hv;			   /* borrowed */
+	struct broker *broker;		   /* borrowed */
+	struct event *turn_event;	   /* borrowed */
+	struct attach *by_key;		   /* owned; by domid and key */
+	struct attach *by_port;		   /* borrowed: the same; by local port */
+	struct attach_domain *domains;	   /* owned; by domid */
+	struct attach_domain_list queue;   /* borrowed: have something to do; by spent */
+	struct attach_domain_list longest; /* borrowed: the same, by when they were served last */
+	uint64_t spent;			   /* of the domain that was served last */
+	struct attach_list dirty;	   /* borrowed: have something to publish */
+	struct attach_list dead;	   /* owned: freed when the turn publishes */
+	uint64_t most_bytes;		   /* of the broker's, since memory was last given back */
+	bool trim_again;		   /* when no work is left, give back more */
 	bool lost;
 };
 

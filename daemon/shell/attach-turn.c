@@ -101,12 +101,15 @@ void attach_domain_enqueue(struct attach_table *table, struct attach_domain *dom
 	if (domain->spent + TURN_COST_SAVED < table->spent)
 		domain->spent = table->spent - TURN_COST_SAVED;
 	queue_insert(table, domain);
+	TAILQ_INSERT_TAIL(&table->longest, domain, entry_longest);
 }
 
 void attach_domain_dequeue(struct attach_table *table, struct attach_domain *domain)
 {
-	if (domain->queued)
+	if (domain->queued) {
 		TAILQ_REMOVE(&table->queue, domain, entry);
+		TAILQ_REMOVE(&table->longest, domain, entry_longest);
+	}
 	domain->queued = false;
 }
 
@@ -131,9 +134,6 @@ static void attach_domain_serve(struct attach_table *table, struct attach_domain
 	uint64_t before = broker_cost(broker);
 	struct attach *attach = TAILQ_FIRST(&domain->ready);
 
-	/* A domain that has saved is behind: no other one may save from there. */
-	if (table->spent < domain->spent)
-		table->spent = domain->spent;
 	broker_spend(broker, COST_ATTACH_RUN);
 	if (attach)
 		attach_serve(attach);
@@ -144,6 +144,8 @@ static void attach_domain_serve(struct attach_table *table, struct attach_domain
 	} else {
 		TAILQ_REMOVE(&table->queue, domain, entry);
 		queue_insert(table, domain);
+		TAILQ_REMOVE(&table->longest, domain, entry_longest);
+		TAILQ_INSERT_TAIL(&table->longest, domain, entry_longest);
 	}
 }
 
@@ -151,15 +153,22 @@ static void attach_domain_serve(struct attach_table *table, struct attach_domain
  * The domain for which the least work was done comes first, by start-time fair queueing (Goyal, Vin
  * and Cheng, 1996). Domains that always have something to do get equal shares, however many
  * applications they have and whatever their messages cost. A domain that asks now and then does not
- * wait for them.
+ * wait for them. The first portion of a turn is for the domain that was served longest ago,
+ * whatever it has spent: many domains that have saved, and ask at once, stop nobody.
  */
 void attach_turn(struct attach_table *table)
 {
 	uint64_t end = broker_cost(table->broker) + TURN_COST;
-	struct attach_domain *domain;
+	struct attach_domain *domain = TAILQ_FIRST(&table->longest);
 
-	while (broker_cost(table->broker) < end && (domain = TAILQ_FIRST(&table->queue)))
+	if (domain)
 		attach_domain_serve(table, domain);
+	while (broker_cost(table->broker) < end && (domain = TAILQ_FIRST(&table->queue))) {
+		/* A domain that has saved is behind: no other one may save from there. */
+		if (table->spent < domain->spent)
+			table->spent = domain->spent;
+		attach_domain_serve(table, domain);
+	}
 }
 
 /*

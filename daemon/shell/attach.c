@@ -637,6 +637,7 @@ int attach_table_new(struct event_base *base, struct hv *hv, struct broker *brok
 	table->broker = broker;
 	table->turn_event = turn_event;
 	TAILQ_INIT(&table->queue);
+	TAILQ_INIT(&table->longest);
 	TAILQ_INIT(&table->dirty);
 	TAILQ_INIT(&table->dead);
 	*ret_table = table;
