@@ -535,12 +535,33 @@ static void ask_more(struct raw_app *app, uint32_t start, uint32_t *asked)
 		ask(app, 1);
 }
 
+/*
+ * Both always have something to do: one gets as much as it has saved, while the other one has a
+ * portion of each turn, and then each has its share. Returns the cost of that.
+ */
+static uint64_t cost_until_shares(struct raw_app *busy, struct raw_app *late)
+{
+	uint32_t start = consumed(busy), late_start = consumed(late), asked[2] = {0};
+	uint64_t before = broker_cost(broker());
+
+	for (uint32_t turns = 1; read_of(busy, start) * 4 < read_of(late, late_start) ||
+				 read_of(late, late_start) < 100;
+		turns++) {
+		ask_more(busy, start, asked + 0);
+		ask_more(late, late_start, asked + 1);
+		shell_run_once();
+		while (shell_take(late) || shell_take(busy))
+			;
+		assert_in_range(read_of(busy, start), turns, UINT32_MAX);
+		assert_true(broker_cost(broker()) - before < 5 * (uint64_t)TURN_COST_SAVED);
+	}
+	return broker_cost(broker()) - before;
+}
+
 /* A domain that has asked for little is served first, until it has caused more than its share. */
 static void test_saved(void **state)
 {
 	struct raw_app busy, late;
-	uint32_t start, late_start, asked[2] = {0};
-	uint64_t before;
 	struct hv *guest;
 	uint16_t domid;
 
@@ -551,45 +572,16 @@ static void test_saved(void **state)
 	shell_attach(&busy, shell.guest);
 	shell_attach(&late, guest);
 	be_busy(&busy);
-	start = consumed(&busy);
-	late_start = consumed(&late);
-	before = broker_cost(broker());
-	/* Both always have something to do: one as much as it has saved, then each has its share.
-	 */
-	for (uint32_t turns = 1; read_of(&busy, start) * 4 < read_of(&late, late_start) ||
-				 read_of(&late, late_start) < 100;
-		turns++) {
-		ask_more(&busy, start, asked + 0);
-		ask_more(&late, late_start, asked + 1);
-		shell_run_once();
-		while (shell_take(&late) || shell_take(&busy))
-			;
-		/* Meanwhile the other one has a portion of each turn. */
-		assert_in_range(read_of(&busy, start), turns, UINT32_MAX);
-		assert_true(broker_cost(broker()) - before < 5 * (uint64_t)TURN_COST_SAVED);
-	}
-	assert_in_range(broker_cost(broker()) - before, TURN_COST_SAVED / 2, 2 * TURN_COST_SAVED);
+	assert_in_range(cost_until_shares(&busy, &late), TURN_COST_SAVED / 2, 2 * TURN_COST_SAVED);
 	shell_run();
 	hv_close(guest);
 	shell_fini();
 }
 
-/* How much of the two is read while ten of the busy one are, which has a portion of each turn. */
-static uint32_t read_before(
-	const struct raw_app *busy, const struct raw_app late[2], const uint32_t before[2])
-{
-	uint32_t start = consumed(busy);
-
-	for (int turns = 0; read_of(busy, start) < 10 && turns < 20; turns++)
-		shell_run_once();
-	return read_of(&late[0], before[0]) + read_of(&late[1], before[1]);
-}
-
 /* A domain that is served by what it has saved lets no other one save more. */
 static void test_saved_by_two(void **state)
 {
-	struct raw_app busy, first, late[2];
-	uint32_t before[2];
+	struct raw_app busy, first, late;
 	struct hv *guests[2];
 	uint16_t domid;
 
@@ -602,17 +594,11 @@ static void test_saved_by_two(void **state)
 	shell_run();
 	shell_attach(&busy, shell.guest);
 	shell_attach(&first, guests[0]);
-	shell_attach(&late[0], guests[1]);
-	shell_attach(&late[1], guests[1]);
+	shell_attach(&late, guests[1]);
 	be_busy(&busy);
 	ask(&first, 1);
 	shell_run();
-	before[0] = consumed(&late[0]);
-	before[1] = consumed(&late[1]);
-	ask(&busy, 100);
-	ask(&late[0], 200);
-	ask(&late[1], 200);
-	assert_in_range(read_before(&busy, late, before), 40, 400);
+	assert_in_range(cost_until_shares(&busy, &late), TURN_COST_SAVED / 2, 2 * TURN_COST_SAVED);
 	shell_run();
 	hv_close(guests[0]);
 	hv_close(guests[1]);
