@@ -596,7 +596,7 @@ static void test_saved_by_two(void **state)
 	shell_attach(&first, guests[0]);
 	shell_attach(&late, guests[1]);
 	be_busy(&busy);
-	ask(&first, 1);
+	ask(&first, 10); /* more than the portion of the longest ago */
 	shell_run();
 	assert_in_range(cost_until_shares(&busy, &late), TURN_COST_SAVED / 2, 2 * TURN_COST_SAVED);
 	shell_run();
