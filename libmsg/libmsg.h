@@ -77,9 +77,16 @@ extern "C" {
 struct msg_ctx;	 /* one application's connection to msgd */
 struct msg_sock; /* a listener or a channel's end */
 struct msg_buf;	 /* a received message's private memory */
+struct mmsghdr;	 /* of <sys/socket.h>, where _GNU_SOURCE is defined */
 
 /* Channel types. */
 #define LIBMSG_SEQPACKET 1 /* messages, whole or not at all, in order, reliable */
+#define LIBMSG_STREAM	 2 /* bytes, in order, reliable, without boundaries */
+/*
+ * Messages, whole, in order. A send never blocks: a message that finds no room is dropped, and
+ * counted at both ends (LIBMSG_DROPS).
+ */
+#define LIBMSG_DGRAM 3
 
 /*
  * Flags. No two have the same value, so a flag that is given to the wrong function fails with
@@ -119,7 +126,16 @@ enum libmsg_option {
 	 * that has lost its name; or 0.
 	 */
 	LIBMSG_ERROR,
-	LIBMSG_TYPE, /* read only: LIBMSG_SEQPACKET */
+	LIBMSG_TYPE, /* read only: LIBMSG_SEQPACKET and so on */
+	/* Of LIBMSG_DGRAM. Read only: messages that were dropped, either way, as far as is known. */
+	LIBMSG_DROPS,
+	/*
+	 * Of LIBMSG_DGRAM: 0 or 1: of what finds no room the oldest is dropped, not the newest, for
+	 * a reader that wants the latest reading. At the end that receives, half of LIBMSG_RCVBUF
+	 * is kept; at the end that sends, one message that finds no room waits until a later call
+	 * can send it, or a newer one takes its place.
+	 */
+	LIBMSG_DROP_OLDEST,
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
@@ -245,8 +261,8 @@ int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
 /* ---- sockets ----------------------------------------------------------------------------- */
 
 /*
- * Listens on `name` in this domain. type: LIBMSG_SEQPACKET. backlog: channels that may wait to be
- * accepted, 1 to 4096. flags: 0 or LIBMSG_NONBLOCK.
+ * Listens on `name` in this domain. type: LIBMSG_SEQPACKET, LIBMSG_STREAM or LIBMSG_DGRAM. backlog:
+ * channels that may wait to be accepted, 1 to 4096. flags: 0 or LIBMSG_NONBLOCK.
  *
  * Blocks until msgd has answered, without a limit, also with LIBMSG_NONBLOCK.
  *
@@ -254,7 +270,7 @@ int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
  *
  * Errors:
  *   EINVAL           name, backlog or flags are not as above
- *   EPROTONOSUPPORT  type is not as above
+ *   EPROTONOSUPPORT  type is not as above, or msgd is too old for it
  *   EACCES           policy refuses the name
  *   EADDRINUSE       the name is taken in this domain
  *   EDQUOT           this domain has as many names or requests as it may have
@@ -286,7 +302,7 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
 
 /*
  * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U".
- * type: LIBMSG_SEQPACKET. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
+ * type: the listener's. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
  *
  * Blocks until the channel stands, timeout_ms at most; negative: for ever. With 0 it fails, unless
  * msgd's answer is quicker than the call. With LIBMSG_NONBLOCK it returns at once, and timeout_ms
@@ -297,7 +313,7 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *
  * Errors:
  *   EINVAL           address or flags are not as above
- *   EPROTONOSUPPORT  type is not as above
+ *   EPROTONOSUPPORT  type is none, or msgd is too old for it
  *   EACCES           policy refuses the connection
  *   EHOSTUNREACH     there is no such domain
  *   ENOENT           nobody listens on that name
@@ -360,13 +376,19 @@ int msg_close(struct msg_sock *sock);
  *   MSG_NOSIGNAL     has no effect: no signal is ever raised
  *   MSG_EOR          has no effect: each message is a record
  *
+ * Of LIBMSG_STREAM: sends len bytes, or as many as found room if the call does not block, the time
+ * is over, a signal handler runs or the channel ends meanwhile. Returns how many, at most 2 GiB less
+ * 4096; 0 bytes are nothing.
+ * Of LIBMSG_DGRAM: a message has 65,536 bytes at most, or less where msgd's configuration has smaller
+ * rings. It never blocks, and returns len also if the message was dropped: see LIBMSG_DROPS.
+ *
  * Blocks until there is room for the message, LIBMSG_SNDTIMEO at most. If the time is over, or a
  * signal handler runs, when a part of the message is in the ring, the message is sent: later calls
  * on the context send its rest.
  *
  * Errors:
  *   EAGAIN           no room: the socket or the call is non-blocking, or the time is over
- *   EMSGSIZE         longer than LIBMSG_SNDBUF or than the peer's limit
+ *   EMSGSIZE         longer than LIBMSG_SNDBUF, than the peer's limit, or than a datagram may be
  *   EPIPE            the peer closed the channel, or this end was shut down
  *   ECONNRESET       the channel is lost; every later send and receive fails so, too
  *   ENOTCONN         a connect that is not done, or failed
@@ -384,7 +406,12 @@ ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
  *   MSG_DONTWAIT     does not block
  *   MSG_PEEK         leaves the message to be received again
  *   MSG_TRUNC        returns the real length of a longer message
- *   MSG_CMSG_CLOEXEC has no effect: no descriptors are received
+ *   MSG_WAITALL      of LIBMSG_STREAM: waits for all len bytes; less comes only if the stream ends,
+ *                    the time is over or a signal handler runs, or with MSG_PEEK
+ *   MSG_NOSIGNAL and MSG_CMSG_CLOEXEC have no effect: no signal is raised, no descriptors come
+ *
+ * Of LIBMSG_STREAM: receives the bytes that are there, len at most; 0 is the end, which comes after
+ * every byte that was sent. A stream that was cut ends in an error, and never in 0.
  *
  * Blocks until there is a message or the end, LIBMSG_RCVTIMEO at most.
  *
@@ -412,16 +439,33 @@ ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, int fla
 
 /*
  * msg_recv of one message into message->msg_iov. msg_name and msg_control must be empty. msg_flags
- * gets MSG_EOR with each message, not at the end of the channel, and MSG_TRUNC if the message was
- * cut.
+ * gets MSG_EOR with each message, not at the end of the channel nor with bytes of a stream, and
+ * MSG_TRUNC if the message was cut.
  *
  * Errors: those of msg_recv, and EINVAL as of msg_sendmsg.
  */
 ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags);
 
 /*
- * Receives a message without copying it again. Returns its length; *ret_data are its bytes. At the
- * end of the channel it returns 0 with *ret_buf NULL. flags: 0 or MSG_DONTWAIT.
+ * msg_sendmsg and msg_recvmsg of up to n messages, 1024 at most, with one notification for all that
+ * are sent. Each message's msg_len gets its length. They return how many messages they sent or
+ * received; if the first one fails, its error, and else no error. msg_recvmmsg returns 0 at the end
+ * of the channel, and then does not count it.
+ *
+ * msg_sendmmsg blocks as n calls of msg_sendmsg do. msg_recvmmsg blocks until n messages are there,
+ * timeout_ms at most (negative: for ever, 0: not at all), and waits for each for LIBMSG_RCVTIMEO at
+ * most; with MSG_WAITFORONE, until one is.
+ *
+ * Errors: those of msg_sendmsg and msg_recvmsg.
+ */
+int msg_sendmmsg(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags);
+int msg_recvmmsg(
+	struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags, int timeout_ms);
+
+/*
+ * Receives a message, or what is there of a stream, without copying it again. Returns its length;
+ * *ret_data are its bytes. At the end of the channel it returns 0 with *ret_buf NULL. flags: 0 or
+ * MSG_DONTWAIT.
  *
  * Blocks as msg_recv does.
  *

@@ -5,8 +5,6 @@
  */
 #include "proto/frame.h"
 
-#include <stdbool.h>
-
 static bool data_check(const struct frame *frame)
 {
 	if ((frame->flags & ~(FRAME_FIRST | FRAME_LAST)) || frame->len > FRAME_PAYLOAD_MAX)
@@ -29,6 +27,8 @@ static bool frame_check(const struct frame *frame)
 	switch (frame->type) {
 	case FRAME_CREDIT:
 		return frame->arg >= 1 && frame->arg <= CREDIT_GRANT_MAX;
+	case FRAME_DROPS:
+		return frame->arg >= 1;
 	case FRAME_CLOSE:
 		return frame->arg < CLOSE_REASON_LIMIT;
 	case FRAME_SHUTDOWN:

@@ -5,6 +5,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ enum frame_type {
 	FRAME_CLOSE,	/* arg: enum close_reason; the sender's last frame on this channel */
 	FRAME_SHUTDOWN, /* the sender sends no more data */
 	FRAME_LIMIT,	/* arg: bytes of the longest message that the sender takes from now on */
+	FRAME_DROPS,	/* arg: datagrams that the sender has dropped since it last said so */
 	/* for tests */
 	FRAME_TYPE_LIMIT,
 };
@@ -39,6 +41,7 @@ struct frame {
 	uint8_t type;
 	uint8_t flags;
 	uint32_t arg;
+	bool whole; /* not on the wire: cut, it is a message of its own */
 };
 
 static inline void frame_encode(const struct frame *frame, uint8_t *ret_bytes)
@@ -55,7 +58,10 @@ static inline void frame_cut(struct frame *frame, uint32_t room)
 	if (frame->len <= room)
 		return;
 	frame->len = room;
-	frame->flags &= (uint8_t)~FRAME_LAST;
+	if (frame->whole)
+		frame->arg = room;
+	else
+		frame->flags &= (uint8_t)~FRAME_LAST;
 }
 
 /*

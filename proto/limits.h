@@ -91,6 +91,8 @@
 #define MESSAGE_MAX	    (64U << 20)
 /* A new channel's credit: a page of small messages. */
 #define CREDIT_INITIAL 8192U
+/* The same of DGRAM, where nobody waits for credit: two of the longest datagrams. */
+#define CREDIT_INITIAL_DGRAM (2 * (FRAME_PAYLOAD_MAX + FRAME_CHARGE))
 /*
  * Credit may grow to this while the reader consumes, if RCVBUF allows: a batch of 32 messages of
  * 64 KiB on its way, a batch being read, and as much that was read and not given back.
@@ -105,7 +107,7 @@
  * handful: a CREDIT at first, and a few for each window of data that they have read.
  */
 #define FREE_FRAMES 512U
-/* An end's LIMIT frames ahead of what it hears: so few that CREDIT never lacks a place. */
+/* An end's LIMIT and DROPS frames ahead of what it hears: CREDIT never lacks a place for them. */
 #define LIMIT_FRAMES 64U
 /*
  * A fragment that is not its message's last carries FRAGMENT_MIN bytes, or a quarter of a small

@@ -25,6 +25,8 @@ struct view {
 
 static const char *const type_names[CHANNEL_TYPE_LIMIT] = {
 	[CHANNEL_SEQPACKET] = "seqpacket",
+	[CHANNEL_STREAM] = "stream",
+	[CHANNEL_DGRAM] = "dgram",
 };
 
 static const char *const domain_states[] = {

@@ -68,8 +68,11 @@ static int set_cork(struct msg_sock *sock, int64_t value)
 
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 {
-	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG) && !sock->channel)
+	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST) &&
+		!sock->channel)
 		return failure(ENOPROTOOPT, "only a connected socket has it");
+	if (option == LIBMSG_DROP_OLDEST && sock->type != CHANNEL_DGRAM)
+		return failure(ENOPROTOOPT, "only LIBMSG_DGRAM drops anything");
 	switch (option) {
 	case LIBMSG_RCVTIMEO:
 		return set_timeout(&sock->rcvtimeo_ms, value);
@@ -87,6 +90,8 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		return set_flag(&sock->nonblock, value);
 	case LIBMSG_CORK:
 		return set_cork(sock, value);
+	case LIBMSG_DROP_OLDEST:
+		return set_flag(&sock->channel->drop_oldest, value);
 	case LIBMSG_SPIN:
 		if (value < -1 || value > 1000000)
 			return failure(EINVAL, "%lld us is out of range", (long long)value);
@@ -95,6 +100,7 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 	case LIBMSG_TRANSPORT:
 	case LIBMSG_ERROR:
 	case LIBMSG_TYPE:
+	case LIBMSG_DROPS:
 		return failure(ENOPROTOOPT, "option %d can only be read", option);
 	default:
 		return failure(EINVAL, "unknown option %d", option);
@@ -130,7 +136,9 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		[LIBMSG_SPIN] = sock_ctx(sock)->driver.spin_us,
 		[LIBMSG_TRANSPORT] = sock->channel ? (int64_t)sock->channel->transport : 0,
 		[LIBMSG_ERROR] = sock->error,
-		[LIBMSG_TYPE] = LIBMSG_SEQPACKET,
+		[LIBMSG_TYPE] = sock->type,
+		[LIBMSG_DROPS] = sock->channel ? (int64_t)sock->channel->n_drops : 0,
+		[LIBMSG_DROP_OLDEST] = sock->channel && sock->channel->drop_oldest,
 	};
 
 	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))

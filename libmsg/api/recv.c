@@ -6,7 +6,8 @@
 
 #include "libmsg/api/ctx.h"
 
-#define RECV_FLAGS (MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_CMSG_CLOEXEC)
+#define RECV_FLAGS                                                                                 \
+	(MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)
 
 int channel_failure(const struct channel *channel)
 {
@@ -43,7 +44,7 @@ static bool receive_is_over(void *arg, struct focus *ret_focus)
 	if (reader->done || !STAILQ_EMPTY(&channel->in) || channel->error ||
 		channel_at_end(channel))
 		return true;
-	if (reader->iov && !channel->reader && !channel->partial)
+	if (reader->direct && !channel->reader && !channel->partial)
 		channel->reader = reader;
 	ret_focus->link = channel_link(channel);
 	ret_focus->channel = channel;
@@ -84,36 +85,44 @@ static struct msg_buf *take_first(struct channel *channel)
 	return buf;
 }
 
+/*
+ * Waits until something is there, and has it written to the reader's memory if it comes from now
+ * on. 1: it is there, or was written (reader.done); 0: the end; -1.
+ */
+static int receive_wait(
+	struct msg_sock *sock, struct reader *reader, int flags, uint64_t deadline_ns)
+{
+	int r = driver_wait(&sock_ctx(sock)->driver, receive_is_over, reader, deadline_ns);
+
+	if (reader->done)
+		return 1;
+	r = receive_queued(sock->channel, reader, r);
+	sock->channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
+	return r;
+}
+
 /* ret_flags gets MSG_EOR with a message, MSG_TRUNC if it was cut. */
-static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_t n_iov,
-	size_t size, int flags, int *ret_flags)
+static ssize_t recv_message(struct msg_sock *sock, const struct iov_cursor *cursor, size_t size,
+	int flags, uint64_t deadline_ns, int *ret_flags)
 {
 	struct channel *channel = sock->channel;
-	struct reader reader = {.channel = channel, .n_iov = n_iov, .size = size};
-	struct iov_cursor cursor;
+	/* A message that is peeked at stays in the queue; any other may come straight here. */
+	struct reader reader = {.channel = channel,
+		.cursor = *cursor,
+		.size = size,
+		.direct = !(flags & MSG_PEEK)};
 	struct msg_buf *buf;
 	uint32_t len;
-	int r;
+	int r = receive_wait(sock, &reader, flags, deadline_ns);
 
-	if (flags_check((unsigned)flags, RECV_FLAGS) < 0 || channel_check(sock) < 0)
-		return -1;
-	/* A message that is peeked at stays in the queue; any other may come straight here. */
-	reader.iov = flags & MSG_PEEK ? NULL : iov;
-	r = driver_wait(
-		&sock_ctx(sock)->driver, receive_is_over, &reader, receive_deadline(sock, flags));
-	if (reader.done) {
-		*ret_flags |= MSG_EOR;
-		return reader.len;
-	}
-	r = receive_queued(channel, &reader, r);
-	channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
 	if (r <= 0)
 		return r;
 	*ret_flags |= MSG_EOR;
+	if (reader.done)
+		return reader.len;
 	buf = STAILQ_FIRST(&channel->in);
 	len = buf->len;
-	cursor_init(&cursor, iov, n_iov);
-	cursor_write(&cursor, buf->data, len < size ? len : size);
+	cursor_write(&reader.cursor, buf->data, len < size ? len : size);
 	if (len > size)
 		*ret_flags |= MSG_TRUNC;
 	if (!(flags & MSG_PEEK))
@@ -121,50 +130,127 @@ static ssize_t recv_locked(struct msg_sock *sock, const struct iovec *iov, size_
 	return flags & MSG_TRUNC || len < size ? (ssize_t)len : (ssize_t)size;
 }
 
+/* As much as is there; with MSG_WAITALL all, unless the end, an error or a signal comes first. */
+static ssize_t recv_stream(struct msg_sock *sock, const struct iov_cursor *cursor, size_t size,
+	int flags, uint64_t deadline_ns)
+{
+	struct channel *channel = sock->channel;
+	bool peek = flags & MSG_PEEK;
+	struct reader reader = {.cursor = *cursor};
+	size_t done = 0;
+	int r;
+
+	do {
+		reader = (struct reader){.channel = channel,
+			.cursor = reader.cursor,
+			.size = size - done,
+			.direct = !peek};
+		r = receive_wait(sock, &reader, flags, deadline_ns);
+		if (r <= 0)
+			return done ? (ssize_t)done : r;
+		done += reader.len;
+		done += channel_read_stream(channel, &reader.cursor, size - done, peek);
+	} while ((flags & MSG_WAITALL) && !peek && done < size);
+	return (ssize_t)done;
+}
+
+static ssize_t recv_until(struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t size,
+	int flags, uint64_t deadline_ns, int *ret_flags)
+{
+	struct iov_cursor cursor;
+
+	if (flags_check((unsigned)flags, RECV_FLAGS) < 0 || channel_check(sock) < 0)
+		return -1;
+	cursor_init(&cursor, iov, n_iov);
+	return sock->type == CHANNEL_STREAM
+		       ? recv_stream(sock, &cursor, size, flags, deadline_ns)
+		       : recv_message(sock, &cursor, size, flags, deadline_ns, ret_flags);
+}
+
 PUBLIC ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags)
 {
 	struct iovec iov = {.iov_base = data, .iov_len = len};
 	int ret_flags = 0;
 
-	return CTX_CALL(sock_ctx(sock), -1, recv_locked(sock, &iov, 1, len, flags, &ret_flags));
+	return CTX_CALL(sock_ctx(sock), -1, recv_until(sock, &iov, 1, len, flags,
+						 receive_deadline(sock, flags), &ret_flags));
 }
 
-static ssize_t recvmsg_locked(struct msg_sock *sock, struct msghdr *message, int flags)
+static ssize_t recvmsg_until(
+	struct msg_sock *sock, struct msghdr *message, int flags, uint64_t deadline_ns)
 {
 	size_t len;
 
 	if (message_check(message, &len) < 0)
 		return -1;
 	message->msg_flags = 0;
-	return recv_locked(
-		sock, message->msg_iov, message->msg_iovlen, len, flags, &message->msg_flags);
+	return recv_until(sock, message->msg_iov, message->msg_iovlen, len, flags, deadline_ns,
+		&message->msg_flags);
 }
 
 PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags)
 {
-	return CTX_CALL(sock_ctx(sock), -1, recvmsg_locked(sock, message, flags));
+	return CTX_CALL(sock_ctx(sock), -1, recvmsg_until(sock, message, flags,
+						 receive_deadline(sock, flags)));
+}
+
+/* Until n messages are there, the time is over, or, with MSG_WAITFORONE, until no more is there. */
+static int recvmmsg_until(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags,
+	uint64_t deadline_ns)
+{
+	unsigned done;
+
+	for (done = 0; done < min_u32(n, IOV_MAX); done++) {
+		struct msghdr *message = &messages[done].msg_hdr;
+		ssize_t r = recvmsg_until(sock, message, flags & ~MSG_WAITFORONE, deadline_ns);
+
+		if (r < 0)
+			return done ? (int)done : -1;
+		messages[done].msg_len = (unsigned)r;
+		if (sock->channel->rx_end_read && r == 0 && !(message->msg_flags & MSG_EOR))
+			break; /* the end */
+		if (flags & MSG_WAITFORONE)
+			deadline_ns = DEADLINE_NOW;
+	}
+	return (int)done;
+}
+
+static int recvmmsg_locked(
+	struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags, int timeout_ms)
+{
+	uint64_t deadline_ns = driver_deadline(&sock_ctx(sock)->driver, timeout_ms);
+
+	return recvmmsg_until(sock, messages, n, flags,
+		min_u64(deadline_ns, receive_deadline(sock, flags)));
+}
+
+PUBLIC int msg_recvmmsg(
+	struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags, int timeout_ms)
+{
+	return CTX_CALL(sock_ctx(sock), -1, recvmmsg_locked(sock, messages, n, flags, timeout_ms));
 }
 
 static ssize_t take_locked(
 	struct msg_sock *sock, int flags, const void **ret_data, struct msg_buf **ret_buf)
 {
-	struct reader reader = {.channel = sock->channel};
+	struct channel *channel = sock->channel;
+	struct reader reader = {.channel = channel};
+	struct msg_buf *buf;
+	uint32_t start;
 	int r;
 
 	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0 || channel_check(sock) < 0)
 		return -1;
-	r = driver_wait(
-		&sock_ctx(sock)->driver, receive_is_over, &reader, receive_deadline(sock, flags));
-	r = receive_queued(sock->channel, &reader, r);
-	if (r == 0) {
+	r = receive_wait(sock, &reader, flags, receive_deadline(sock, flags));
+	if (r == 0)
 		*ret_buf = NULL;
-		sock->channel->rx_end_read = true;
-	}
 	if (r <= 0)
 		return r;
-	*ret_buf = take_first(sock->channel);
-	*ret_data = (*ret_buf)->data;
-	return (*ret_buf)->len;
+	buf = take_first(channel);
+	start = sock->type == CHANNEL_STREAM ? buf->done : 0;
+	*ret_buf = buf;
+	*ret_data = buf->data + start;
+	return buf->len - start;
 }
 
 PUBLIC ssize_t msg_recv_take(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Sending. */
-#include <stdlib.h>
+#include <limits.h>
 
 #include "libmsg/api/ctx.h"
 
@@ -22,13 +22,22 @@ static bool send_is_pointless(const struct channel *channel)
 	return channel->error || channel->tx_shut || channel->rx_closed;
 }
 
+/* A call sends so much of a stream at most, as Linux has it (MAX_RW_COUNT). */
+#define STREAM_SEND_MAX 0x7ffff000U
+
 static int send_length_check(const struct msg_sock *sock, size_t len)
 {
+	if (sock->type == CHANNEL_STREAM)
+		return 0;
 	if (len > sock->sndbuf)
 		return failure(EMSGSIZE, "%zu bytes: LIBMSG_SNDBUF is %u", len, sock->sndbuf);
 	if (len > sock->channel->tx_maxmsg)
 		return failure(
 			EMSGSIZE, "%zu bytes: the peer takes %u", len, sock->channel->tx_maxmsg);
+	if (sock->type == CHANNEL_DGRAM && sock->channel->set &&
+		len > channel_max_datagram(sock->channel->set))
+		return failure(EMSGSIZE, "%zu bytes: a datagram has %u at most", len,
+			channel_max_datagram(sock->channel->set));
 	return 0;
 }
 
@@ -64,20 +73,6 @@ struct rest {
 	int r; /* of the last channel_send */
 };
 
-/* Keeps the rest of a message that is partly sent: it was accepted whole. */
-static int keep_rest(struct rest *rest)
-{
-	struct msg_buf *buf = malloc(sizeof(*buf) + rest->len);
-
-	if (!buf)
-		return -ENOMEM;
-	*buf = (struct msg_buf){.len = rest->len, .done = rest->done};
-	cursor_read(rest->cursor, buf->data + rest->done, rest->len - rest->done);
-	STAILQ_INSERT_TAIL(&rest->channel->out, buf, entry);
-	channel_mark_due(rest->channel); /* there may be room by now */
-	return 0;
-}
-
 static bool rest_is_over(void *arg, struct focus *ret_focus)
 {
 	struct rest *rest = arg;
@@ -94,16 +89,19 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	link_check(link, rest->r);
 	if (rest->r != -EAGAIN)
 		return true;
-	least = channel_min_fragment(channel->set, rest->len - rest->done);
+	least = channel_min_fragment(channel, rest->len - rest->done);
 	ret_focus->link = link;
 	if (channel->tx_credit >= least + FRAME_CHARGE)
 		ret_focus->want = least;
 	return false;
 }
 
-/* Sends the rest of a message whose first fragments are out: there is no way back. */
-static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, uint32_t done,
-	uint64_t deadline_ns)
+/*
+ * Sends the rest of a message whose first fragments are out: there is no way back. Or of a stream,
+ * as far as it gets. Returns how much was sent in all.
+ */
+static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len,
+	uint32_t done, uint64_t deadline_ns)
 {
 	struct channel *channel = sock->channel;
 	struct driver *driver = &sock_ctx(sock)->driver;
@@ -117,16 +115,21 @@ static int send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t 
 	if (channel->set)
 		channel_mark_due(channel); /* a SHUTDOWN may wait behind this message */
 	driver_pass(driver);
+	if (channel->type == CHANNEL_STREAM) {
+		if (rest.r == 0)
+			send_pushed(sock, deadline_ns);
+		return rest.done;
+	}
 	/* A SHUT_WR that another thread has asked for meanwhile comes behind this message. */
 	if (channel->error || channel->rx_closed)
 		return send_state(channel);
-	if (rest.r == -EAGAIN && keep_rest(&rest) < 0) {
+	if (rest.r == -EAGAIN && channel_keep(channel, cursor, len, rest.done) < 0) {
 		channel_fail(channel, ENOMEM,
 			"out of memory in the middle of a message: the channel is lost");
 		return channel_failure(channel);
 	}
 	send_pushed(sock, rest.r == 0 ? deadline_ns : DEADLINE_NOW);
-	return 0;
+	return len;
 }
 
 /* ---- a message -------------------------------------------------------------------------- */
@@ -218,36 +221,38 @@ static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t l
 	return r;
 }
 
-static ssize_t send_locked(
-	struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t len, int flags)
+/* Has a part of a stream gone, and the call is not to block: the rest is the caller's. */
+static ssize_t send_partly(struct msg_sock *sock, uint32_t done)
 {
-	bool more = sock->cork || (flags & MSG_MORE), tried = false;
-	uint64_t deadline_ns = DEADLINE_NOW;
-	struct iov_cursor cursor;
+	owe_pollout(sock, FRAGMENT_MIN);
+	return done;
+}
 
-	if (flags_check((unsigned)flags, SEND_FLAGS) < 0 || channel_check(sock) < 0 ||
-		send_length_check(sock, len) < 0)
-		return -1;
-	cursor_init(&cursor, iov, n_iov);
+static ssize_t send_message(
+	struct msg_sock *sock, struct iov_cursor *cursor, size_t len, bool more, bool blocks)
+{
+	uint64_t deadline_ns = DEADLINE_NOW;
+	bool tried = false;
+
 	for (;; tried = true) {
 		uint32_t done = 0;
 		int r;
 
 		if (send_state(sock->channel) < 0)
 			return -1;
-		r = send_now(sock, &cursor, (uint32_t)len, more, &done);
+		r = send_now(sock, cursor, (uint32_t)len, more, &done);
 		if (r == 0)
 			return (ssize_t)len;
-		if (!tried && !sock->nonblock && !(flags & MSG_DONTWAIT))
+		if (!tried && blocks)
 			deadline_ns = driver_deadline(&sock_ctx(sock)->driver, sock->sndtimeo_ms);
 		if (r > 0) {
 			send_pushed(sock, deadline_ns);
 			return (ssize_t)len;
 		}
+		if (done && !blocks && sock->type == CHANNEL_STREAM)
+			return send_partly(sock, done);
 		if (done)
-			return send_rest(sock, &cursor, (uint32_t)len, done, deadline_ns) < 0
-				       ? -1
-				       : (ssize_t)len;
+			return send_rest(sock, cursor, (uint32_t)len, done, deadline_ns);
 		if (tried && deadline_ns == DEADLINE_NOW && r == -EAGAIN &&
 			!send_is_pointless(sock->channel)) {
 			/* Refused once more, although there was room. */
@@ -257,6 +262,65 @@ static ssize_t send_locked(
 		if (send_wait(sock, (uint32_t)len, deadline_ns) < 0)
 			return -1;
 	}
+}
+
+/*
+ * A datagram that found no room. Before the first frame of the other end none may go at all: those
+ * that have credit wait for it. After that the newest one waits if the application wishes so.
+ */
+static void keep_or_drop(struct channel *channel, struct iov_cursor *cursor, uint32_t len)
+{
+	bool early = !channel->tx_open &&
+		     channel->tx_credit >= channel->out_cost + (uint64_t)len + FRAME_CHARGE;
+
+	if (!early && channel->drop_oldest && channel_drop_first(channel))
+		channel_count_drops(channel, 1);
+	if ((!early && !channel->drop_oldest) || channel_keep(channel, cursor, len, 0) < 0)
+		channel_count_drops(channel, 1);
+}
+
+/* Never blocks. */
+static ssize_t send_datagram(
+	struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, bool more)
+{
+	struct channel *channel = sock->channel;
+	uint32_t done = 0, want;
+
+	for (int tries = 0; tries < 2; tries++) {
+		if (send_state(channel) < 0)
+			return -1;
+		if (send_now(sock, cursor, len, more, &done) >= 0)
+			return len;
+		/* Credit may lie in the ring, or the other end's first frame. */
+		if (channel->set)
+			driver_take(&sock_ctx(sock)->driver, channel_link(channel), NULL);
+	}
+	if (send_state(channel) < 0)
+		return -1;
+	/* Of room an event tells, and of credit a frame: then the other end hears of drops. */
+	if (!channel_can_send(channel, len, &want) && want)
+		channel_block(channel);
+	keep_or_drop(channel, cursor, len);
+	return len;
+}
+
+static ssize_t send_locked(
+	struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t len, int flags)
+{
+	bool more = sock->cork || (flags & MSG_MORE);
+	struct iov_cursor cursor;
+
+	if (flags_check((unsigned)flags, SEND_FLAGS) < 0 || channel_check(sock) < 0 ||
+		send_length_check(sock, len) < 0)
+		return -1;
+	cursor_init(&cursor, iov, n_iov);
+	if (sock->type == CHANNEL_DGRAM)
+		return send_datagram(sock, &cursor, (uint32_t)len, more);
+	if (sock->type == CHANNEL_STREAM && len == 0)
+		return send_state(sock->channel);
+	len = min_u64(len, sock->type == CHANNEL_STREAM ? STREAM_SEND_MAX : MESSAGE_MAX);
+	return send_message(
+		sock, &cursor, len, more, !sock->nonblock && !(flags & MSG_DONTWAIT));
 }
 
 PUBLIC ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
@@ -278,6 +342,37 @@ static ssize_t sendmsg_locked(struct msg_sock *sock, const struct msghdr *messag
 PUBLIC ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, int flags)
 {
 	return CTX_CALL(sock_ctx(sock), -1, sendmsg_locked(sock, message, flags));
+}
+
+static int sendmmsg_locked(
+	struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags)
+{
+	unsigned done;
+	size_t len;
+
+	n = min_u32(n, IOV_MAX);
+	for (done = 0; done < n; done++) {
+		bool last = done == n - 1;
+		ssize_t r = sendmsg_locked(
+			sock, &messages[done].msg_hdr, last ? flags : flags | MSG_MORE);
+
+		if (r < 0)
+			break;
+		messages[done].msg_len = (unsigned)r;
+		(void)message_check(&messages[done].msg_hdr, &len);
+		if ((size_t)r < len) {
+			done++; /* a part of it: what follows must not come before the rest */
+			break;
+		}
+	}
+	if (done < n && !(flags & MSG_MORE) && !sock->cork)
+		sock_push(sock);
+	return done || !n ? (int)done : -1;
+}
+
+PUBLIC int msg_sendmmsg(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags)
+{
+	return CTX_CALL(sock_ctx(sock), -1, sendmmsg_locked(sock, messages, n, flags));
 }
 
 static int flush_locked(struct msg_sock *sock)

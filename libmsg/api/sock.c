@@ -6,12 +6,19 @@
 #include "libmsg/api/ctx.h"
 #include "libmsg/control/request.h"
 
-static int type_check(int type)
+static int type_check(const struct msg_ctx *ctx, int type)
 {
-	if (type == LIBMSG_SEQPACKET)
-		return 0;
-	return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
+	if (type < LIBMSG_SEQPACKET || type > LIBMSG_DGRAM)
+		return failure(EPROTONOSUPPORT, "%d is no type of a channel", type);
+	if (type != LIBMSG_SEQPACKET && !(ctx->control.broker_features & FEATURE_TYPES))
+		return failure(
+			EPROTONOSUPPORT, "this msgd is older than channel types but SEQPACKET");
+	return 0;
 }
+
+_Static_assert((int)LIBMSG_SEQPACKET == (int)CHANNEL_SEQPACKET, "same numbers");
+_Static_assert((int)LIBMSG_STREAM == (int)CHANNEL_STREAM, "same numbers");
+_Static_assert((int)LIBMSG_DGRAM == (int)CHANNEL_DGRAM, "same numbers");
 
 int channel_missing(const struct msg_sock *sock)
 {
@@ -88,9 +95,10 @@ static struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_mes
 
 /* ---- listening -------------------------------------------------------------------------- */
 
-static int listen_check(const char *name, int type, int backlog, unsigned flags)
+static int listen_check(
+	const struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
 {
-	if (type_check(type) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
+	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
 		return -1;
 	if (name_check(name) < 0)
 		return failure(
@@ -106,9 +114,9 @@ static struct msg_sock *listen_locked(
 	struct control_message message = {.type = CONTROL_LISTEN};
 	struct msg_sock *sock;
 
-	if (listen_check(name, type, backlog, flags) < 0)
+	if (listen_check(ctx, name, type, backlog, flags) < 0)
 		return NULL;
-	sock = sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING);
+	sock = sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING, (enum channel_type)type);
 	if (!sock)
 		return failure(ENOMEM, "out of memory"), NULL;
 	sock->nonblock = flags & LIBMSG_NONBLOCK;
@@ -117,7 +125,8 @@ static struct msg_sock *listen_locked(
 		return failure(ENOMEM, "out of memory"), NULL;
 	}
 	message.listen = (struct control_listen){
-		.listener = sock->handle, .type = CHANNEL_SEQPACKET, .backlog = (uint32_t)backlog};
+		
+		.listener = sock->handle, .type = sock->type, .backlog = (uint32_t)backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	sock = sock_ask(sock, &message);
 	return sock ? sock_await(sock, DEADLINE_NEVER, "listen on", name, "") : NULL;
@@ -134,7 +143,8 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 {
 	struct channel *channel = TAILQ_FIRST(&listener->pending);
 	struct msg_ctx *ctx = sock_ctx(listener);
-	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct msg_sock *sock =
+		sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN, channel->type);
 	struct link *link = channel_link(channel);
 
 	if (!sock)
@@ -200,15 +210,16 @@ static struct msg_sock *connect_locked(
 	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
 	struct msg_sock *sock;
 
-	if (type_check(type) < 0 || flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
+	if (type_check(ctx, type) < 0 ||
+		flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
 		return NULL;
 	if (address_split(address, domain, name) < 0)
 		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
-	message.connect.type = CHANNEL_SEQPACKET;
+	message.connect.type = (uint32_t)type;
 	message.connect.flags = flags & LIBMSG_WAIT_NAME ? CONNECT_WAIT_NAME : 0;
 	message.connect.transport = ctx->transport;
 	strcpy(message.connect.address, address); /* address_split bounds it */
-	sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_PENDING, (enum channel_type)type);
 	if (!sock)
 		return failure(ENOMEM, "out of memory"), NULL;
 	sock->nonblock = flags & LIBMSG_NONBLOCK;

@@ -103,7 +103,13 @@ static void count_closing(struct channel *channel, int by)
 	channel->set->n_closing += (uint32_t)by;
 }
 
-struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end)
+static uint32_t initial_credit(enum channel_type type)
+{
+	return type == CHANNEL_DGRAM ? CREDIT_INITIAL_DGRAM : CREDIT_INITIAL;
+}
+
+struct channel *channel_new(
+	struct channel_set *set, uint32_t number, enum channel_type type, bool listener_end)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
 
@@ -113,16 +119,17 @@ struct channel *channel_new(struct channel_set *set, uint32_t number, bool liste
 	channel->pool = set->pool;
 	channel->account = set->account;
 	channel->number = number;
+	channel->type = type;
 	channel->state = CHANNEL_OPEN;
 	STAILQ_INIT(&channel->in);
 	STAILQ_INIT(&channel->out);
 	channel->transport = set->transport->ops->kind;
 	channel->rx_max = MESSAGE_MAX_DEFAULT;
 	channel->maxmsg = channel->maxmsg_told = channel->tx_maxmsg = MESSAGE_MAX_DEFAULT;
-	channel->tx_credit = channel->rx_window = CREDIT_INITIAL;
-	channel->rx_limit = listener_end ? CREDIT_INITIAL : 2 * CREDIT_INITIAL;
+	channel->tx_credit = channel->rx_window = initial_credit(type);
+	channel->rx_limit = listener_end ? initial_credit(type) : 2 * initial_credit(type);
 	channel->rx_free = FREE_FRAMES;
-	channel->tx_limits = LIMIT_FRAMES;
+	channel->tx_free = LIMIT_FRAMES;
 	HASH_ADD(hh, set->by_number, number, sizeof(channel->number), channel);
 	if (!hash_added(&channel->hh)) {
 		free(channel);
@@ -191,7 +198,7 @@ static void channel_unlink(struct channel *channel)
 void channel_drop_partial(struct channel *channel)
 {
 	if (channel->partial)
-		channel_uncharge(channel, msg_buf_charge(channel->partial->len));
+		channel_uncharge(channel, msg_buf_charge(channel->partial->size));
 	free(channel->partial);
 	channel->partial = NULL;
 	channel->direct = false;
@@ -288,8 +295,9 @@ short channel_events(const struct channel *channel, short asked)
 
 	if (!STAILQ_EMPTY(&channel->in) || channel_at_end(channel) || channel->error)
 		events |= POLLIN;
-	if ((asked & POLLOUT) && (channel->error || channel->rx_closed ||
-					 channel_can_send(channel, FRAGMENT_MIN, &want)))
+	if ((asked & POLLOUT) &&
+		(channel->error || channel->rx_closed || channel->type == CHANNEL_DGRAM ||
+			channel_can_send(channel, FRAGMENT_MIN, &want)))
 		events |= POLLOUT;
 	if (channel->rx_closed || channel->rx_shut)
 		events |= POLLRDHUP;

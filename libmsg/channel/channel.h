@@ -33,30 +33,31 @@
 /* A fragment below this is not worth a frame while more of its message is to come. */
 #define FRAGMENT_MIN 4096U
 
-/* A message in private memory. */
+/* A message, or a piece of a stream, in private memory. */
 struct msg_buf {
 	STAILQ_ENTRY(msg_buf) entry;
-	uint32_t len;  /* bytes of the message */
-	uint32_t done; /* bytes received, or sent, so far */
+	uint32_t size; /* bytes of data[] */
+	uint32_t len;  /* bytes of the message; of a stream's piece: that have come */
+	uint32_t done; /* bytes received, or sent, so far; of a stream's piece: that were read */
 	uint32_t cost; /* credit that it holds */
 	uint8_t data[];
 };
 
-/* A message of len bytes takes so much of the budget. */
-static inline uint32_t msg_buf_charge(uint32_t len)
+/* One of so many bytes takes so much of the budget. */
+static inline uint32_t msg_buf_charge(uint32_t size)
 {
-	return (uint32_t)sizeof(struct msg_buf) + len + MALLOC_COST;
+	return (uint32_t)sizeof(struct msg_buf) + size + MALLOC_COST;
 }
 
 STAILQ_HEAD(buf_queue, msg_buf);
 
 /* A thread in a receive: where the next message may go without a copy in between. */
 struct reader {
-	struct channel *channel; /* borrowed */
-	const struct iovec *iov; /* NULL: it only waits for the queue */
-	size_t n_iov;
-	size_t size;  /* bytes of room */
-	uint32_t len; /* the message's length, when done */
+	struct channel *channel;  /* borrowed */
+	struct iov_cursor cursor; /* where it may go */
+	size_t size;		  /* bytes of room */
+	uint32_t len;		  /* the message's length, or the stream's bytes, when done */
+	bool direct;		  /* it may go there; else the reader only waits for the queue */
 	bool done;
 };
 
@@ -97,7 +98,8 @@ struct channel {
 	struct msg_sock *listener; /* borrowed: in its backlog; NULL otherwise */
 	uint32_t number;	   /* key in set->by_number */
 	uint32_t listener_handle;  /* of the listener that it came by, or 0: this end connected */
-	enum channel_state state;  /* changed by channel_set_state alone */
+	enum channel_type type;
+	enum channel_state state; /* changed by channel_set_state alone */
 	bool due, blocked;	   /* in set->due, set->blocked */
 	bool changed;		   /* in pool->changed */
 	char name[NAME_SIZE];
@@ -107,7 +109,8 @@ struct channel {
 	char *why;		       /* owned: a sentence about it; or NULL */
 
 	/* receiving */
-	struct buf_queue in;	 /* whole messages */
+	struct buf_queue in;	 /* whole messages, or pieces of a stream */
+	struct msg_buf *in_last; /* of a stream: the last one there; borrowed */
 	struct msg_buf *partial; /* owned: a message of which frames are missing */
 	struct reader *reader;	 /* borrowed: the thread that takes the next message */
 	uint32_t direct_len;	 /* a message goes straight to the reader: its length ... */
@@ -130,12 +133,16 @@ struct channel {
 	bool rx_shut;	      /* SHUTDOWN came: no more data */
 	bool rx_ignore;	      /* SHUT_RD here */
 	bool rx_end_read;     /* a receive has returned 0 */
+	bool drop_oldest;     /* DGRAM: what finds no room pushes out what came before it */
+	uint64_t n_drops;     /* datagrams that are lost, either way, as far as this end knows */
+	uint32_t drops_due;   /* of these: dropped here, and not told to the other end yet */
 
 	/* sending */
 	uint32_t tx_credit;
 	uint32_t tx_maxmsg;   /* the other end's */
-	uint32_t tx_limits;   /* LIMIT frames that this end may still send */
+	uint32_t tx_free;     /* LIMIT and DROPS frames that this end may still send */
 	struct buf_queue out; /* messages accepted and not, or not wholly, sent */
+	uint32_t out_cost;    /* credit that they cost in all, each in one frame */
 	bool tx_open;	      /* false: a listener's end that has heard nothing yet may not send */
 	bool tx_shut;	      /* SHUT_WR here */
 	bool tx_shut_sent;    /* SHUTDOWN went out */
@@ -161,7 +168,8 @@ int channel_set_init(
 void channel_set_fini(struct channel_set *set);
 
 /* NULL: out of memory. listener_end: this end did not connect. */
-struct channel *channel_new(struct channel_set *set, uint32_t number, bool listener_end);
+struct channel *channel_new(
+	struct channel_set *set, uint32_t number, enum channel_type type, bool listener_end);
 /* Takes it out of its set as well. It has no socket and waits in no backlog. */
 void channel_free(struct channel *channel);
 struct channel *channel_find(const struct channel_set *set, uint32_t number);
@@ -188,6 +196,8 @@ static inline bool channel_is_over(const struct channel *channel)
 /* Drops a message of which frames are missing; all that waits to be sent. For channel/ alone. */
 void channel_drop_partial(struct channel *channel);
 void channel_drop_out(struct channel *channel);
+/* The first one of what waits to be sent. False: nothing waits. */
+bool channel_drop_first(struct channel *channel);
 /* A receive, a send or a poll may find something else than before. */
 void channel_changed(struct channel *channel);
 /*
@@ -220,7 +230,9 @@ static inline struct msg_buf *channel_take_first(struct channel *channel)
 	struct msg_buf *buf = STAILQ_FIRST(&channel->in);
 
 	STAILQ_REMOVE_HEAD(&channel->in, entry);
-	channel_uncharge(channel, msg_buf_charge(buf->len));
+	if (channel->in_last == buf)
+		channel->in_last = NULL;
+	channel_uncharge(channel, msg_buf_charge(buf->size));
 	return buf;
 }
 
@@ -245,6 +257,11 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 int channel_leave_reader(struct channel *channel);
 /* SHUT_RD: a message under way is thrown away, and so is all that comes. */
 void channel_ignore(struct channel *channel);
+/* Copies up to `size` bytes of a stream, and takes them out of it unless `peek`. Returns how many. */
+size_t channel_read_stream(
+	struct channel *channel, struct iov_cursor *to, size_t size, bool peek);
+/* Datagrams were dropped here: the other end is told when it is told something else. */
+void channel_count_drops(struct channel *channel, uint32_t n);
 
 /* ---- credit.c --------------------------------------------------------------------------- */
 
@@ -282,15 +299,24 @@ int channel_flush(struct channel *channel);
  */
 int channel_send(struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done,
 	bool more);
+/* Keeps a message to be sent later, of which `done` bytes were sent. -ENOMEM. */
+int channel_keep(struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t done);
 /* Whether a send of len bytes would be accepted now; ret_want: payload for which room lacks. */
 bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret_want);
 /* Tells the other end how long a message may be. */
 void channel_set_maxmsg(struct channel *channel, uint32_t maxmsg);
 
 /* The least payload that is worth a frame, of a message of which `rest` bytes are left. */
-static inline uint32_t channel_min_fragment(const struct channel_set *set, uint32_t rest)
+static inline uint32_t channel_min_fragment(const struct channel *channel, uint32_t rest)
 {
-	return min_u32(rest, set->fragment_min);
+	return channel->type == CHANNEL_DGRAM ? rest : min_u32(rest, channel->set->fragment_min);
+}
+
+/* The longest message that a frame alone carries over the set's transport. */
+static inline uint32_t channel_max_datagram(const struct channel_set *set)
+{
+	/* Headers of a frame and of the message around it; one slot of the ring stays free. */
+	return min_u32(FRAME_PAYLOAD_MAX, set->transport->ring_len - 4 * FRAME_HEADER_SIZE);
 }
 
 /* Whether a message may begin now, but for credit and room. */

@@ -19,65 +19,103 @@ static bool message_goes_direct(const struct channel *channel, uint32_t len)
 	return channel->reader && STAILQ_EMPTY(&channel->in) && len <= channel->reader->size;
 }
 
+/* Private memory, charged to the peer's domain. */
+static enum channel_outcome buf_new(
+	struct channel *channel, uint32_t size, struct msg_buf **ret_buf)
+{
+	struct msg_buf *buf;
+
+	if (channel->pool->held + msg_buf_charge(size) > CHANNEL_BUDGET ||
+		channel->account->held + msg_buf_charge(size) > ACCOUNT_BUDGET) {
+		channel->set->breach = "more unread data than this application holds";
+		return CHANNEL_OVER_BUDGET;
+	}
+	buf = malloc(sizeof(*buf) + size);
+	if (!buf) {
+		channel->set->breach = "out of memory for a message";
+		return CHANNEL_NO_MEMORY;
+	}
+	channel_charge(channel, msg_buf_charge(size));
+	*buf = (struct msg_buf){.size = size};
+	*ret_buf = buf;
+	return CHANNEL_TAKEN;
+}
+
 static enum channel_outcome message_begin(struct channel *channel, uint32_t len)
 {
+	enum channel_outcome outcome;
+
 	if (message_goes_direct(channel, len)) {
-		cursor_init(&channel->direct_cursor, channel->reader->iov, channel->reader->n_iov);
+		channel->direct_cursor = channel->reader->cursor;
 		channel->direct = true;
 		channel->direct_len = len;
 		channel->direct_done = channel->direct_cost = 0;
 		return CHANNEL_TAKEN;
 	}
-	if (channel->pool->held + msg_buf_charge(len) > CHANNEL_BUDGET ||
-		channel->account->held + msg_buf_charge(len) > ACCOUNT_BUDGET) {
-		channel->set->breach = "more unread data than this application holds";
-		return CHANNEL_OVER_BUDGET;
-	}
-	channel->partial = malloc(sizeof(*channel->partial) + len);
-	if (!channel->partial) {
-		channel->set->breach = "out of memory for a message";
-		return CHANNEL_NO_MEMORY;
-	}
-	channel_charge(channel, msg_buf_charge(len));
-	*channel->partial = (struct msg_buf){.len = len};
-	return CHANNEL_TAKEN;
+	outcome = buf_new(channel, len, &channel->partial);
+	if (outcome == CHANNEL_TAKEN)
+		channel->partial->len = len;
+	return outcome;
 }
 
-static void message_end_direct(struct channel *channel)
+/* The reader has got len bytes, for so much credit. */
+static void reader_done(struct channel *channel, uint32_t len, uint32_t cost)
 {
-	channel->reader->len = channel->direct_len;
+	channel->reader->len = len;
 	channel->reader->done = true;
 	channel->reader = NULL;
 	channel->direct = false;
 	channel->pool->wake = true;
-	channel_give_back(channel, channel->direct_cost);
+	channel_give_back(channel, cost);
+}
+
+/*
+ * A reader that wants the latest reading: half of the window is for what comes, so that the other
+ * end never lacks credit, as long as this application is in a call of libmsg now and then.
+ */
+static void drop_oldest(struct channel *channel)
+{
+	struct msg_buf *buf;
+
+	while (channel->rx_held > channel->rx_limit / 2 &&
+		STAILQ_NEXT(STAILQ_FIRST(&channel->in), entry)) {
+		buf = channel_take_first(channel);
+		channel_count_drops(channel, 1);
+		channel_read_done(channel, buf->cost);
+		free(buf);
+	}
 }
 
 static void message_end_private(struct channel *channel)
 {
 	STAILQ_INSERT_TAIL(&channel->in, channel->partial, entry);
 	channel->partial = NULL;
+	if (channel->drop_oldest)
+		drop_oldest(channel);
 	channel_changed(channel);
 }
 
-static void data_direct(struct channel *channel, const struct frame *frame)
+/* Copies a part of the frame's payload, as many pieces as there are in the reader's memory. */
+static void read_pieces(
+	struct transport *transport, struct iov_cursor *to, uint32_t off, uint32_t left)
 {
-	struct transport *transport = channel->set->transport;
-	uint32_t left = frame->len, off = 0;
-
-	/* As many pieces as the reader's memory has. */
 	while (left) {
 		size_t n;
-		void *piece = cursor_next(&channel->direct_cursor, left, &n);
+		void *piece = cursor_next(to, left, &n);
 
 		transport->ops->read(transport, off, piece, (uint32_t)n);
 		off += (uint32_t)n;
 		left -= (uint32_t)n;
 	}
+}
+
+static void data_direct(struct channel *channel, const struct frame *frame)
+{
+	read_pieces(channel->set->transport, &channel->direct_cursor, 0, frame->len);
 	channel->direct_done += frame->len;
 	channel->direct_cost += frame->len + FRAME_CHARGE;
 	if (frame->flags & FRAME_LAST)
-		message_end_direct(channel);
+		reader_done(channel, channel->direct_len, channel->direct_cost);
 	else
 		channel_give(channel);
 }
@@ -96,6 +134,83 @@ static void data_private(struct channel *channel, const struct frame *frame)
 	else
 		channel_give(channel);
 }
+
+/* ---- streams ---------------------------------------------------------------------------- */
+
+/* The least memory for a piece of a stream: small frames share it. */
+#define STREAM_PIECE_MIN 2048U
+
+/* Room for `rest` more bytes behind those that wait. */
+static enum channel_outcome stream_room(
+	struct channel *channel, uint32_t rest, struct msg_buf **ret_buf)
+{
+	struct msg_buf *last = channel->in_last;
+	enum channel_outcome outcome;
+
+	if (last && last->size - last->len >= rest) {
+		*ret_buf = last;
+		return CHANNEL_TAKEN;
+	}
+	outcome = buf_new(channel, max_u32(rest, STREAM_PIECE_MIN), ret_buf);
+	if (outcome == CHANNEL_TAKEN) {
+		STAILQ_INSERT_TAIL(&channel->in, *ret_buf, entry);
+		channel->in_last = *ret_buf;
+	}
+	return outcome;
+}
+
+/* Its bytes go to the reader, as far as they find room there, and wait for the next one. */
+static enum channel_outcome data_stream(struct channel *channel, const struct frame *frame)
+{
+	struct transport *transport = channel->set->transport;
+	struct reader *reader = STAILQ_EMPTY(&channel->in) ? channel->reader : NULL;
+	uint32_t direct = reader ? (uint32_t)min_u64(frame->len, reader->size) : 0;
+	uint32_t rest = frame->len - direct, cost = frame->len + FRAME_CHARGE;
+	struct msg_buf *buf = NULL;
+	enum channel_outcome outcome;
+
+	if (rest) {
+		outcome = stream_room(channel, rest, &buf);
+		if (outcome != CHANNEL_TAKEN)
+			return outcome;
+		transport->ops->read(transport, direct, buf->data + buf->len, rest);
+		buf->len += rest;
+		buf->cost += cost - direct;
+		channel->rx_held += cost - direct;
+		cost = direct;
+		channel_changed(channel);
+	}
+	if (direct) {
+		read_pieces(transport, &reader->cursor, 0, direct);
+		reader_done(channel, direct, cost);
+	}
+	return CHANNEL_TAKEN;
+}
+
+size_t channel_read_stream(struct channel *channel, struct iov_cursor *to, size_t size, bool peek)
+{
+	struct msg_buf *buf, *next;
+	size_t done = 0;
+
+	for (buf = STAILQ_FIRST(&channel->in); buf && done < size; buf = next) {
+		size_t n = min_u64(buf->len - buf->done, size - done);
+
+		next = STAILQ_NEXT(buf, entry);
+		cursor_write(to, buf->data + buf->done, n);
+		done += n;
+		if (peek)
+			continue;
+		buf->done += (uint32_t)n;
+		if (buf->done < buf->len)
+			break;
+		(void)channel_take_first(channel);
+		channel_read_done(channel, buf->cost);
+		free(buf);
+	}
+	return done;
+}
+
+/* ---- frames that may not come ----------------------------------------------------------- */
 
 /*
  * Whether a message of len bytes, of which `done` have come at a cost of `cost`, comes in more
@@ -147,8 +262,15 @@ static const char *data_breach(const struct channel *channel, const struct frame
 {
 	const char *breach = unread_data_breach(channel, frame);
 
-	if (breach || channel->rx_ignore)
+	if (breach)
 		return breach;
+	if (channel->type != CHANNEL_SEQPACKET &&
+		frame->flags != (FRAME_FIRST | FRAME_LAST))
+		return "a fragment where each frame is whole";
+	if (channel->type == CHANNEL_STREAM)
+		return frame->len ? NULL : "a frame of a stream without bytes";
+	if (channel->rx_ignore)
+		return NULL;
 	if (frame->flags & FRAME_FIRST) {
 		if (channel->direct || channel->partial)
 			return "a message inside a message";
@@ -173,15 +295,41 @@ static enum channel_outcome frame_data_unread(struct channel *channel, const str
 /* The other end has said something that cost it something: this end may send LIMIT again. */
 static void hear(struct channel *channel)
 {
-	if (channel->tx_limits >= LIMIT_FRAMES)
+	if (channel->tx_free >= LIMIT_FRAMES)
 		return;
-	channel->tx_limits++;
-	if (channel->limit_due)
+	channel->tx_free++;
+	if (channel->limit_due || channel->drops_due)
 		channel_mark_due(channel);
+}
+
+void channel_count_drops(struct channel *channel, uint32_t n)
+{
+	channel->n_drops += n;
+	channel->drops_due = n > UINT32_MAX - channel->drops_due ? UINT32_MAX
+								 : channel->drops_due + n;
+}
+
+/* Memory for the message, or a stream's bytes taken in. */
+static enum channel_outcome data_begin(struct channel *channel, const struct frame *frame)
+{
+	enum channel_outcome outcome;
+
+	if (channel->rx_ignore)
+		return CHANNEL_TAKEN;
+	if (channel->type == CHANNEL_STREAM)
+		return data_stream(channel, frame);
+	if (!(frame->flags & FRAME_FIRST))
+		return CHANNEL_TAKEN;
+	outcome = message_begin(channel, frame->arg);
+	if (outcome == CHANNEL_TAKEN || channel->type != CHANNEL_DGRAM)
+		return outcome;
+	channel_count_drops(channel, 1); /* no memory: it is dropped as where there is no room */
+	return CHANNEL_TAKEN;
 }
 
 static enum channel_outcome frame_data(struct channel *channel, const struct frame *frame)
 {
+	enum channel_outcome outcome;
 	const char *breach;
 
 	if (channel->state != CHANNEL_OPEN)
@@ -189,24 +337,23 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 	breach = data_breach(channel, frame);
 	if (breach)
 		return violation(channel, breach);
-	if ((frame->flags & FRAME_FIRST) && !channel->rx_ignore) {
-		enum channel_outcome outcome = message_begin(channel, frame->arg);
-
-		if (outcome != CHANNEL_TAKEN)
-			return outcome;
-	}
 	channel->rx_window -= frame->len + FRAME_CHARGE;
+	outcome = data_begin(channel, frame);
+	if (outcome != CHANNEL_TAKEN) {
+		channel->rx_window += frame->len + FRAME_CHARGE; /* it still lies in the ring */
+		return outcome;
+	}
 	hear(channel);
 	if (channel->rx_quiet && channel_credit_is_low(channel)) {
 		channel->rx_quiet = 0;
 		channel->set->transport->bell_due = true;
 	}
-	if (channel->rx_ignore)
-		channel_give_back(channel, 0);
-	else if (channel->direct)
+	if (channel->direct)
 		data_direct(channel, frame);
-	else
+	else if (channel->partial)
 		data_private(channel, frame);
+	else
+		channel_give_back(channel, 0); /* a stream's bytes, or nobody takes it */
 	return CHANNEL_TAKEN;
 }
 
@@ -231,7 +378,7 @@ static enum channel_outcome frame_credit(struct channel *channel, const struct f
 		return CHANNEL_TAKEN; /* this end has nothing left to send */
 	if (STAILQ_EMPTY(&channel->out))
 		channel_changed(channel);
-	else
+	if (!STAILQ_EMPTY(&channel->out) || channel->drops_due)
 		channel_mark_due(channel);
 	return CHANNEL_TAKEN;
 }
@@ -247,6 +394,17 @@ static enum channel_outcome frame_limit(struct channel *channel, const struct fr
 	if (!take_free(channel))
 		return violation(channel, "more limits than there was data");
 	channel->tx_maxmsg = frame->arg;
+	return CHANNEL_TAKEN;
+}
+
+static enum channel_outcome frame_drops(struct channel *channel, const struct frame *frame)
+{
+	/* An end that its application gave up may not know its type. */
+	if (channel->type != CHANNEL_DGRAM && channel->state == CHANNEL_OPEN)
+		return violation(channel, "drops where nothing may be dropped");
+	if (!take_free(channel))
+		return violation(channel, "more frames about drops than there was data");
+	channel->n_drops += frame->arg;
 	return CHANNEL_TAKEN;
 }
 
@@ -295,6 +453,8 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 		return frame_shutdown(channel);
 	case FRAME_LIMIT:
 		return frame_limit(channel, frame);
+	case FRAME_DROPS:
+		return frame_drops(channel, frame);
 	case FRAME_CLOSE:
 		return frame_close(channel, frame);
 	default:
@@ -311,13 +471,14 @@ int channel_leave_reader(struct channel *channel)
 		buf = malloc(sizeof(*buf) + channel->direct_len);
 		if (!buf)
 			return -ENOMEM;
-		*buf = (struct msg_buf){.len = channel->direct_len,
+		*buf = (struct msg_buf){.size = channel->direct_len,
+			.len = channel->direct_len,
 			.done = channel->direct_done,
 			.cost = channel->direct_cost};
-		cursor_init(&from, channel->reader->iov, channel->reader->n_iov);
+		from = channel->reader->cursor;
 		cursor_read(&from, buf->data, buf->done);
 		channel->rx_held += buf->cost;
-		channel_charge(channel, msg_buf_charge(buf->len));
+		channel_charge(channel, msg_buf_charge(buf->size));
 		channel->partial = buf;
 		channel->direct = false;
 	}

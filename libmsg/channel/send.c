@@ -94,7 +94,7 @@ bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret
 	if (!channel_may_send(channel))
 		return false;
 	transport = channel->set->transport;
-	least = channel_min_fragment(channel->set, len);
+	least = channel_min_fragment(channel, len);
 	if (channel_allowance(channel) < (int64_t)least)
 		return false;
 	if (transport->ops->room(transport, least) >= (int64_t)least)
@@ -116,14 +116,20 @@ static int send_fragment(
 {
 	struct transport *transport = channel->set->transport;
 	struct frame frame = {.channel = channel->number, .type = FRAME_DATA};
-	uint32_t rest = len - *done, least = channel_min_fragment(channel->set, rest);
+	uint32_t rest = len - *done, least = channel_min_fragment(channel, rest);
 	int64_t allowance = channel_allowance(channel);
 	int r;
 
 	if (allowance < (int64_t)least)
 		return -EAGAIN;
-	frame.len = min_u32(min_u32(rest, transport->ops->frame_max), (uint32_t)allowance);
-	if (*done == 0) {
+	/* A datagram is one frame, of which `least` is the whole. */
+	frame.len = min_u32(min_u32(rest, max_u32(transport->ops->frame_max, least)),
+		(uint32_t)allowance);
+	if (channel->type == CHANNEL_STREAM) {
+		frame.flags = FRAME_FIRST | FRAME_LAST;
+		frame.arg = frame.len;
+		frame.whole = true;
+	} else if (*done == 0) {
 		frame.flags |= FRAME_FIRST;
 		frame.arg = len;
 	}
@@ -170,26 +176,48 @@ static int flush_messages(struct channel *channel)
 		cursor_init(&cursor, &iov, 1);
 		r = channel_send(channel, &cursor, buf->len, &buf->done, false);
 		if (r == -EAGAIN) {
-			least = channel_min_fragment(channel->set, buf->len - buf->done);
+			least = channel_min_fragment(channel, buf->len - buf->done);
 			return channel_allowance(channel) < (int64_t)least ? 0 : -EAGAIN;
 		}
 		if (r < 0)
 			return r;
-		STAILQ_REMOVE_HEAD(&channel->out, entry);
-		free(buf);
+		(void)channel_drop_first(channel);
 		channel_changed(channel);
 	}
 	return 0;
 }
 
+int channel_keep(struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t done)
+{
+	struct msg_buf *buf = malloc(sizeof(*buf) + len);
+
+	if (!buf)
+		return -ENOMEM;
+	*buf = (struct msg_buf){
+		.size = len, .len = len, .done = done, .cost = len + FRAME_CHARGE};
+	cursor_read(cursor, buf->data + done, len - done);
+	STAILQ_INSERT_TAIL(&channel->out, buf, entry);
+	channel->out_cost += buf->cost;
+	channel_mark_due(channel); /* there may be room by now */
+	return 0;
+}
+
+bool channel_drop_first(struct channel *channel)
+{
+	struct msg_buf *buf = STAILQ_FIRST(&channel->out);
+
+	if (!buf)
+		return false;
+	STAILQ_REMOVE_HEAD(&channel->out, entry);
+	channel->out_cost -= buf->cost;
+	free(buf);
+	return true;
+}
+
 void channel_drop_out(struct channel *channel)
 {
-	struct msg_buf *buf;
-
-	while ((buf = STAILQ_FIRST(&channel->out))) {
-		STAILQ_REMOVE_HEAD(&channel->out, entry);
-		free(buf);
-	}
+	while (channel_drop_first(channel))
+		;
 }
 
 /* ---- frames beside messages ------------------------------------------------------------- */
@@ -240,14 +268,30 @@ static int flush_limit(struct channel *channel)
 {
 	int r;
 
-	if (!channel->limit_due || !channel->tx_limits)
+	if (!channel->limit_due || !channel->tx_free)
 		return 0;
 	r = put_bare(channel, FRAME_LIMIT, channel->maxmsg);
 	if (r < 0)
 		return r;
-	channel->tx_limits--;
+	channel->tx_free--;
 	channel->limit_due = false;
 	channel->maxmsg_told = max_u32(channel->maxmsg_told, channel->maxmsg);
+	return 0;
+}
+
+/* Of datagrams; the last frame that may be sent is kept for when no other will be. */
+static int flush_drops(struct channel *channel)
+{
+	bool last = channel->tx_shut || channel->rx_closed || channel->state != CHANNEL_OPEN;
+	int r;
+
+	if (!channel->drops_due || channel->tx_closed || channel->tx_free < (last ? 1U : 2U))
+		return 0;
+	r = put_bare(channel, FRAME_DROPS, channel->drops_due);
+	if (r < 0)
+		return r;
+	channel->tx_free--;
+	channel->drops_due = 0;
 	return 0;
 }
 
@@ -307,6 +351,8 @@ int channel_flush(struct channel *channel)
 		r = flush_credit(channel);
 	if (r == 0 && open)
 		r = flush_limit(channel);
+	if (r == 0)
+		r = flush_drops(channel);
 	if (r < 0 || channel->tx_partial)
 		return r;
 	r = flush_messages(channel);

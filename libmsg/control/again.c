@@ -36,8 +36,9 @@ static uint64_t now(const struct control *control)
 	return control->hv->ops->now_ns(control->hv);
 }
 
-void control_welcomed(struct control *control)
+void control_welcomed(struct control *control, uint64_t features)
 {
+	control->broker_features = features;
 	if (control->state != CONTROL_ATTACHING)
 		return;
 	control->attached_ns = now(control);

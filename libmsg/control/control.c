@@ -297,7 +297,7 @@ static void announce_link(struct control *control, const struct link *link)
 		struct control_message m = {.type = CONTROL_ANNOUNCE_CHANNEL,
 			.announce_channel = {.end = link->end,
 				.channel = c->number,
-				.type = CHANNEL_SEQPACKET,
+				.type = c->type,
 				.listener = c->listener_handle,
 				.accepted = c->listener_handle && !c->listener}};
 
@@ -314,7 +314,7 @@ static void announce_listener(struct control *control, struct msg_sock *sock)
 	if (sock->state != SOCK_OPEN)
 		return;
 	message.listen = (struct control_listen){.listener = sock->handle,
-		.type = CHANNEL_SEQPACKET,
+		.type = sock->type,
 		.backlog = (uint32_t)sock->backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	if (!request_new(control, NULL, &message))
@@ -329,7 +329,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 		.hello = {.epoch = epoch,
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
-			.features = control->features,
+			.features = control->features | FEATURE_TYPES,
 			.pid = (uint32_t)getpid(),
 			.reattach = again}};
 	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};

@@ -46,6 +46,7 @@ struct control {
 	uint8_t nonce[NONCE_SIZE];
 	uint8_t record[RECORD_SIZE]; /* under that key, unless it is parked */
 	uint64_t features;	     /* FEATURE_*: what Argo is to this process */
+	uint64_t broker_features;    /* FEATURE_*: of the last WELCOME */
 	int error;		     /* while BROKEN: a positive errno */
 	char reason[REASON_SIZE];    /* while BROKEN, QUIESCING, PARKED, DROPPED, WAITING */
 	uint64_t again_ns;	     /* when control_again has something to do; UINT64_MAX: never */
@@ -97,7 +98,7 @@ void control_store_changed(struct control *control);
 /* ---- again.c ---------------------------------------------------------------------------- */
 
 /* WELCOME came. */
-void control_welcomed(struct control *control);
+void control_welcomed(struct control *control, uint64_t features);
 /* msgd's half of the page is dead: notes, for the pass, if msgd said that it let go for good. */
 void control_look_dropped(struct control *control);
 /* No link is left: gives pages and port back. */

@@ -100,7 +100,9 @@ static void handle_connected(struct control *control, const struct control_messa
 								   : "the other process went away");
 		return;
 	}
-	channel = channel_new(&link->channels, connected->channel, false);
+	channel = channel_new(&link->channels, connected->channel,
+		request ? (enum channel_type)request->message.connect.type : CHANNEL_SEQPACKET,
+		false);
 	if (!channel) {
 		/* The other end has the channel, and would wait for it. */
 		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
@@ -187,7 +189,8 @@ static void handle_channel(struct control *control, const struct control_channel
 	/* A link that is ending resets its channels with its reason, and so this one. */
 	if (!link || link->state == LINK_MAKING || channel_find(&link->channels, message->channel))
 		return;
-	channel = channel_new(&link->channels, message->channel, true);
+	channel = channel_new(&link->channels, message->channel,
+		(enum channel_type)message->type, true);
 	if (!channel) {
 		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
 		return;
@@ -236,7 +239,7 @@ void control_handle(struct control *control, const struct control_message *messa
 
 	switch (message->type) {
 	case CONTROL_WELCOME:
-		control_welcomed(control);
+		control_welcomed(control, message->welcome.features);
 		break;
 	case CONTROL_STATUS:
 		handle_status(control, message);

@@ -17,7 +17,8 @@ void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
 	TAILQ_INIT(&socks->ready);
 }
 
-struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state)
+struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state,
+	enum channel_type type)
 {
 	struct msg_sock *sock = calloc(1, sizeof(*sock));
 
@@ -25,6 +26,7 @@ struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_st
 		return NULL;
 	sock->socks = socks;
 	sock->kind = kind;
+	sock->type = type;
 	sock->state = state;
 	sock->linger_ms = LINGER_DEFAULT_MS;
 	sock->rcvtimeo_ms = sock->sndtimeo_ms = -1;
@@ -152,7 +154,8 @@ void sock_set_channel(struct msg_sock *sock, struct channel *channel)
 enum close_reason sock_close_reason(const struct msg_sock *sock)
 {
 	const struct channel *channel = sock->channel;
-	bool unread = !STAILQ_EMPTY(&channel->in) || channel->partial;
+	bool unread = channel->type != CHANNEL_DGRAM &&
+		      (!STAILQ_EMPTY(&channel->in) || channel->partial);
 
 	return unread && !channel->rx_closed ? CLOSE_RESET : CLOSE_NORMAL;
 }

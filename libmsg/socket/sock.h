@@ -38,6 +38,7 @@ enum sock_state {
 struct msg_sock {
 	struct socks *socks; /* borrowed */
 	enum sock_kind kind;
+	enum channel_type type;
 	enum sock_state state; /* changed by sock_set_state alone */
 	bool nonblock;
 	bool cork;
@@ -65,7 +66,8 @@ struct msg_sock {
 void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool);
 
 /* A socket with the default options. NULL: out of memory. */
-struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state);
+struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state,
+	enum channel_type type);
 /* Closes what waits in its backlog. It has no request and no channel any more. */
 void sock_free(struct msg_sock *sock);
 void sock_set_state(struct msg_sock *sock, enum sock_state state);

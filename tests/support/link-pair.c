@@ -137,8 +137,9 @@ static void context_init(struct pair_side *side, struct hv *hv)
 
 struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected)
 {
-	struct channel *channel = channel_new(&side->link->channels, number, !connected);
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct channel *channel = channel_new(
+		&side->link->channels, number, CHANNEL_SEQPACKET, !connected);
+	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	must(channel && sock);
 	sock->nonblock = true;

@@ -260,6 +260,7 @@ struct msg_ctx *testbed_ctx(const char *domain, unsigned flags)
 
 struct connecting {
 	struct msg_ctx *ctx;
+	int type;
 	char address[128];
 	struct msg_sock *sock;
 };
@@ -268,22 +269,22 @@ static void connect_to(void *arg)
 {
 	struct connecting *c = arg;
 
-	c->sock = msg_connect(c->ctx, c->address, LIBMSG_SEQPACKET, 0, TESTBED_WAIT_MS);
+	c->sock = msg_connect(c->ctx, c->address, c->type, 0, TESTBED_WAIT_MS);
 	must(c->sock);
 }
 
-void testbed_channel(
-	struct msg_ctx *from, struct msg_ctx *to, const char *to_domain, struct msg_sock *ret[2])
+void testbed_channel_of(int type, struct msg_ctx *from, struct msg_ctx *to, const char *to_domain,
+	struct msg_sock *ret[2])
 {
 	static _Atomic unsigned n;
-	struct connecting c = {.ctx = from};
+	struct connecting c = {.ctx = from, .type = type};
 	struct msg_sock *listener;
 	struct worker worker;
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "testbed.%u", n++);
 	(void)snprintf(c.address, sizeof(c.address), "%s/%s", to_domain, name);
-	listener = msg_listen(to, name, LIBMSG_SEQPACKET, 1, 0);
+	listener = msg_listen(to, name, type, 1, 0);
 	must(listener);
 	worker_start(&worker, connect_to, &c);
 	ret[1] = msg_accept(listener, 0);
@@ -291,6 +292,12 @@ void testbed_channel(
 	worker_join(&worker);
 	ret[0] = c.sock;
 	must(msg_close(listener) == 0);
+}
+
+void testbed_channel(
+	struct msg_ctx *from, struct msg_ctx *to, const char *to_domain, struct msg_sock *ret[2])
+{
+	testbed_channel_of(LIBMSG_SEQPACKET, from, to, to_domain, ret);
 }
 
 /* ---- threads ------------------------------------------------------------------------------- */

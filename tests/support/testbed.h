@@ -60,6 +60,9 @@ void testbed_domain(const char *domain, bool argo); /* makes it, if it is not th
 /* Opens a context in a domain (which is made); never fails. */
 struct msg_ctx *testbed_ctx(const char *domain, unsigned flags);
 /* A channel: ret[0] connected, by `from`, to ret[1], accepted by `to`, in domain to_domain. */
+void testbed_channel_of(int type, struct msg_ctx *from, struct msg_ctx *to, const char *to_domain,
+	struct msg_sock *ret[2]);
+/* The same of LIBMSG_SEQPACKET. */
 void testbed_channel(
 	struct msg_ctx *from, struct msg_ctx *to, const char *to_domain, struct msg_sock *ret[2]);
 

@@ -32,7 +32,7 @@ static struct channel *link_to(struct pair_side *side, uint32_t end, uint16_t do
 	link = link_new(&side->ctx->links, transport, end, 0, 0, LINK_UP);
 	assert_non_null(link);
 	link_set_armed(link, true);
-	return channel_new(&link->channels, 1, true);
+	return channel_new(&link->channels, 1, CHANNEL_SEQPACKET, true);
 }
 
 /* One more unread message of len bytes, of which no byte is looked at. */
@@ -243,7 +243,7 @@ static void test_dead_data_is_missed(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct channel *dead = link_to(b, 100, HOSTILE);
-	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 	char byte;
 
 	sock_set_channel(sock, dead);
@@ -269,7 +269,7 @@ static void test_link_pays_before_the_dead(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct channel *dead = link_to(b, 100, HOSTILE), *live = link_to(b, 101, HOSTILE);
-	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	sock_set_channel(sock, dead);
 	hold(dead, 100);
@@ -328,9 +328,9 @@ static void test_idle_channels_of_others(void **state)
 
 	/* Channels of one domain grow as long as they may, and fall idle. */
 	for (uint32_t n = 2; n < 1000; n++)
-		last = grown(channel_new(first->set, n, true));
+		last = grown(channel_new(first->set, n, CHANNEL_SEQPACKET, true));
 	assert_int_equal(last, 128 * 1024); /* and a little, whatever there is */
-	own = channel_new(&b->link->channels, 99, true);
+	own = channel_new(&b->link->channels, 99, CHANNEL_SEQPACKET, true);
 	assert_int_equal(grown(own), MESSAGE_MAX_DEFAULT);
 	end_all(b);
 }
@@ -343,7 +343,7 @@ static struct msg_sock *connect_over(struct pair_side *side, uint32_t end, uint3
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = end, .channel = number}};
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct control_message message;
 
 	sock->nonblock = true;
@@ -363,7 +363,7 @@ static void close_many(struct pair_side *a, struct pair_side *b, uint32_t first,
 
 		assert_int_equal(sock->state, SOCK_OPEN);
 		if (answered) { /* the other end's application does not even accept it */
-			assert_non_null(channel_new(&b->link->channels, first + n, true));
+			assert_non_null(channel_new(&b->link->channels, first + n, CHANNEL_SEQPACKET, true));
 			pair_take(b);
 		}
 		assert_int_equal(msg_close(sock), 0);
@@ -456,7 +456,7 @@ static void test_closes_are_summed_by_domain(void **state)
 
 	link_sync(channel_link(mute), 5); /* nothing is taken in from it */
 	for (uint32_t n = 0; n <= CLOSES_UNANSWERED; n++) {
-		channel = channel_new(mute->set, 100 + n, false);
+		channel = channel_new(mute->set, 100 + n, CHANNEL_SEQPACKET, false);
 		channel_close(channel, CLOSE_NORMAL);
 		channel_unqueue(channel);
 	}
@@ -477,7 +477,7 @@ static void close_unheard(struct channel *channel, uint32_t n)
 	struct channel_set *set = channel->set;
 
 	for (uint32_t i = 0; i < n; i++) {
-		channel = channel_new(set, 100 + i, false);
+		channel = channel_new(set, 100 + i, CHANNEL_SEQPACKET, false);
 		channel_close(channel, CLOSE_NORMAL);
 		channel_unqueue(channel);
 	}
@@ -517,7 +517,7 @@ static void test_most_closes_pay(void **state)
 static void test_backlog_answers(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
-	struct msg_sock *listener = sock_new(&b->ctx->socks, SOCK_LISTENER, SOCK_OPEN), *sock;
+	struct msg_sock *listener = sock_new(&b->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET), *sock;
 	struct control_message m = {.type = CONTROL_CHANNEL};
 	struct msg_sock *caller = connect_over(a, PAIR_END, 9);
 	char byte;

@@ -372,7 +372,7 @@ static uint8_t hear(struct control_message *ret_message)
 
 static struct msg_sock *listener_new(const char *name)
 {
-	struct msg_sock *listener = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_OPEN);
+	struct msg_sock *listener = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	must(listener && sock_set_name(listener, name, 3) == 0);
 	return listener;
@@ -670,7 +670,7 @@ static void test_announcements(void **state)
 {
 	struct msg_sock *open = listener_new("open");
 	struct msg_sock *lost = listener_new("lost");
-	struct msg_sock *waiting = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_PENDING);
+	struct msg_sock *waiting = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	struct control_message message;
 	struct channel *channel;
@@ -685,11 +685,11 @@ static void test_announcements(void **state)
 	transport = transport_new(&transport_grant, &fake.hv, 7, 0, 4096);
 	transport->port = transport->event = 9;
 	link_end(link_new(&ctx.links, transport, 72, 3, 1, LINK_UP), LINK_LEFT, "test");
-	channel = channel_new(&link->channels, 11, true);
+	channel = channel_new(&link->channels, 11, CHANNEL_SEQPACKET, true);
 	channel->listener_handle = open->handle;
 	strcpy(channel->name, "open");
 	backlog_add(open, channel);
-	channel = channel_new(&link->channels, 12, true);
+	channel = channel_new(&link->channels, 12, CHANNEL_SEQPACKET, true);
 	channel->listener_handle = open->handle;
 	strcpy(channel->name, "open");
 	channel_close(channel, CLOSE_NORMAL);
@@ -993,7 +993,7 @@ static void test_quiesce_and_attach_again(void **state)
 {
 	struct control_message connect = {.type = CONTROL_CONNECT}, message;
 	struct msg_sock *listener = listener_new("name");
-	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	uint32_t epoch = ctx.control.epoch;
 	char key[HV_STORE_KEY_MAX];
@@ -1264,7 +1264,7 @@ static void test_dropped(void **state)
 {
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct msg_sock *listener = listener_new("name");
-	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	char key[HV_STORE_KEY_MAX];
 
@@ -1790,8 +1790,8 @@ static void test_forked_child(void **state)
 	fake.on_sleep = msgd_welcomes;
 	opened = msg_ctx_open("", 0, -1);
 	assert_non_null(opened);
-	sock = sock_new(&opened->socks, SOCK_CHANNEL, SOCK_OPEN);
-	listener = sock_new(&opened->socks, SOCK_LISTENER, SOCK_OPEN);
+	sock = sock_new(&opened->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	listener = sock_new(&opened->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 	msg_set_userdata(sock, opened);
 	pid = fork();
 	assert_true(pid >= 0);

@@ -841,11 +841,11 @@ static void test_limits_wait(void **state)
 	struct channel *c = a->channel;
 	struct frame frame;
 
-	c->tx_limits = 1;
+	c->tx_free = 1;
 	channel_set_maxmsg(c, 100);
 	driver_pass(&a->ctx->driver);
 	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
-	assert_int_equal(c->tx_limits, 0);
+	assert_int_equal(c->tx_free, 0);
 	assert_false(c->limit_due);
 	channel_set_maxmsg(c, 200);
 	driver_pass(&a->ctx->driver);
@@ -860,13 +860,13 @@ static void test_limits_wait(void **state)
 	assert_int_equal(next_frame(state, &frame), FRAME_LIMIT);
 	assert_int_equal(frame.arg, 200);
 	/* All that it hears counts, up to a limit. */
-	c->tx_limits = LIMIT_FRAMES - 1;
+	c->tx_free = LIMIT_FRAMES - 1;
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
 	assert_int_equal(receive(state), LINK_EMPTY);
-	assert_int_equal(c->tx_limits, LIMIT_FRAMES);
+	assert_int_equal(c->tx_free, LIMIT_FRAMES);
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
 	assert_int_equal(receive(state), LINK_EMPTY);
-	assert_int_equal(c->tx_limits, LIMIT_FRAMES);
+	assert_int_equal(c->tx_free, LIMIT_FRAMES);
 	assert_false(c->due);
 }
 
@@ -919,7 +919,9 @@ static void test_fragments_add_up(void **state)
 		struct pair_side *a;
 		char bytes[100];
 		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-		struct reader reader = {.iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+		struct reader reader = {.cursor = {&iov, 1, 0},
+			.size = sizeof(bytes),
+			.direct = true};
 
 		if (i > 0) {
 			(void)pair_teardown(state);
@@ -948,7 +950,9 @@ static void test_shreds(void **state)
 	for (int direct = 0; direct < 2; direct++) {
 		static char bytes[50000];
 		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-		struct reader reader = {.iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+		struct reader reader = {.cursor = {&iov, 1, 0},
+			.size = sizeof(bytes),
+			.direct = true};
 		struct pair_side *a;
 		uint32_t most;
 
@@ -1023,7 +1027,9 @@ static void test_not_direct(void **state)
 	char bytes[10];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 	struct reader reader = {
-		.channel = a->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+		.channel = a->channel, .cursor = {&iov, 1, 0},
+			.size = sizeof(bytes),
+			.direct = true};
 
 	a->channel->reader = &reader;
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 11, 11);
@@ -1155,10 +1161,10 @@ static void test_no_memory_for_a_channel(void **state)
 
 	for (uint32_t number = 100; failed; number++) {
 		failing_malloc_set(1);
-		assert_null(channel_new(set, number, false));
+		assert_null(channel_new(set, number, CHANNEL_SEQPACKET, false));
 		assert_true(failing_malloc_end());
 		failing_malloc_set(2); /* the table, when it grows */
-		channel = channel_new(set, number, false);
+		channel = channel_new(set, number, CHANNEL_SEQPACKET, false);
 		failed = failing_malloc_end();
 		if (channel)
 			channel_free(channel);
@@ -1176,7 +1182,7 @@ static void test_no_memory_for_a_channel(void **state)
 static void test_set_held(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
-	struct channel *other = channel_new(&a->link->channels, 8, true);
+	struct channel *other = channel_new(&a->link->channels, 8, CHANNEL_SEQPACKET, true);
 
 	assert_int_equal(channel_set_held(&a->link->channels), 2 * OBJECT);
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 50, 50);
@@ -1212,7 +1218,7 @@ static void test_discard(void **state)
 static void test_last_is_forgotten(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
-	struct channel *other = channel_new(&a->link->channels, 8, true);
+	struct channel *other = channel_new(&a->link->channels, 8, CHANNEL_SEQPACKET, true);
 
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 0, 0);
 	assert_int_equal(receive(state), LINK_EMPTY);
@@ -1401,7 +1407,7 @@ static void test_credit_for_the_queue(void **state)
 static void test_closing_is_counted(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
-	struct channel *accepted = channel_new(&a->link->channels, 8, true);
+	struct channel *accepted = channel_new(&a->link->channels, 8, CHANNEL_SEQPACKET, true);
 
 	accepted->listener_handle = 5;
 	channel_close(accepted, CLOSE_NORMAL);

@@ -61,7 +61,10 @@ static void test_served_directly(void **state)
 	char bytes[16];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
 	struct reader reader = {
-		.channel = b->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+		.channel = b->channel,
+		.cursor = {&iov, 1, 0},
+		.size = sizeof(bytes),
+		.direct = true};
 
 	inject_bare(state, PAIR_CHANNEL, FRAME_LIMIT, 5000); /* serves nobody */
 	pair_inject_message(*state, A, 16);
@@ -137,7 +140,7 @@ static void test_known_again(void **state)
 		link_synced(b->link);
 		assert_int_equal(b->link->state, LINK_SYNCED);
 		if (i == 0)
-			assert_non_null(channel_new(&b->link->channels, 77, true));
+			assert_non_null(channel_new(&b->link->channels, 77, CHANNEL_SEQPACKET, true));
 		else
 			link_skip(b->link);
 		assert_int_equal(link_receive(b->link, NULL), i == 0 ? LINK_DUE : LINK_EMPTY);
@@ -680,7 +683,7 @@ static void test_finished_is_told_once(void **state)
 		pair_take(b);
 	assert_int_equal(channels_closed(b), 1);
 	assert_null(channel_find(&b->link->channels, PAIR_CHANNEL));
-	b->channel = channel_new(&b->link->channels, PAIR_CHANNEL, true);
+	b->channel = channel_new(&b->link->channels, PAIR_CHANNEL, CHANNEL_SEQPACKET, true);
 	assert_non_null(b->channel);
 	assert_int_equal(b->ctx->pool.promised, CREDIT_INITIAL);
 	sock_set_channel(b->sock, b->channel);
@@ -709,7 +712,7 @@ static void test_changed_is_told_once(void **state)
 static void test_marks_of_a_freed_channel(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
-	struct channel *channel = channel_new(&b->link->channels, 8, false);
+	struct channel *channel = channel_new(&b->link->channels, 8, CHANNEL_SEQPACKET, false);
 
 	channel_changed(channel);
 	channel_block(channel);
@@ -965,7 +968,7 @@ static void test_steps_are_used_up(void **state)
 		}
 		/* Nobody reads what is left of a channel that was closed. */
 		sock_close_channel(b->sock, CLOSE_NORMAL);
-		next = channel_new(&b->link->channels, 8, true);
+		next = channel_new(&b->link->channels, 8, CHANNEL_SEQPACKET, true);
 		channel_close(next, CLOSE_NORMAL);
 		link_end(b->link, LINK_LEFT, "test");
 		assert_int_equal(link_bury(b->link), n == BURY_BATCH - 2);

@@ -89,7 +89,7 @@ static void test_several(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
 	struct msg_sock *other = pair_channel(a, OTHER, true);
-	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct msg_pollfd fds[] = {{.revents = -1},
 		{.sock = other, .events = POLLIN, .revents = -1},
 		{.sock = a->sock, .events = POLLIN, .revents = -1},
@@ -194,8 +194,8 @@ static void test_spins_on_one_link(void **state)
 	struct pair_side *a = pair_side_of(state, A);
 	struct transport *transport = transport_new(&transport_grant, &a->hv, 7, 0, HV_PAGE_SIZE);
 	struct msg_sock *same = pair_channel(a, OTHER, true);
-	struct msg_sock *other = sock_new(&a->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
-	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+	struct msg_sock *other = sock_new(&a->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct msg_pollfd fds[] = {{.sock = a->sock, .events = POLLIN},
 		{.sock = same, .events = POLLIN}, {.sock = listener, .events = POLLIN}, {0},
 		{.sock = other, .events = POLLIN}};
@@ -206,7 +206,7 @@ static void test_spins_on_one_link(void **state)
 	transport->port = transport->event = 20;
 	link = link_new(&a->ctx->links, transport, 20, 0, 0, LINK_UP);
 	link_set_armed(link, true);
-	sock_set_channel(other, channel_new(&link->channels, 1, true));
+	sock_set_channel(other, channel_new(&link->channels, 1, CHANNEL_SEQPACKET, true));
 	assert_true(spins(a, fds, 1));
 	assert_true(spins(a, fds, 4));
 	assert_false(spins(a, fds, 5));

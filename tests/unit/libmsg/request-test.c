@@ -551,7 +551,7 @@ static void test_long_reason(void **state)
 static struct msg_sock *listening(struct pair_side *side, bool granted)
 {
 	struct control_message message = {.type = CONTROL_LISTEN};
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_PENDING);
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
 
 	listener->nonblock = true;
 	assert_int_equal(sock_set_name(listener, "name", 3), 0);

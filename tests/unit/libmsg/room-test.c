@@ -147,12 +147,12 @@ static struct msg_sock *other_link(uint32_t end)
 {
 	struct msg_ctx *ctx = pair->sides[A].ctx;
 	struct transport *transport = transport_new(&transport_grant, ctx->hv, 7, 1, 4096);
-	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct link *link;
 
 	transport->event = end;
 	link = link_new(&ctx->links, transport, end, 0, 0, LINK_MAKING);
-	sock_set_channel(sock, channel_new(&link->channels, 1, true));
+	sock_set_channel(sock, channel_new(&link->channels, 1, CHANNEL_SEQPACKET, true));
 	return sock;
 }
 

@@ -15,7 +15,7 @@
 
 static struct msg_sock *listener_new(struct pair_side *side, int backlog)
 {
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	assert_int_equal(sock_set_name(listener, "name", backlog), 0);
 	listener->nonblock = true;
@@ -101,7 +101,7 @@ static void test_events(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct msg_sock *listener = listener_new(b, 1);
-	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 
 	assert_int_equal(sock_events(listener, POLLIN | POLLOUT), 0);
 	assert_int_equal(sock_events(pending, POLLIN | POLLOUT), 0);
@@ -227,7 +227,7 @@ static struct link *link_waiting(struct pair_side *side, struct msg_sock *listen
 	link = link_new(&side->ctx->links, transport, end, 0, 0, LINK_UP);
 	assert_non_null(link);
 	link_set_armed(link, true);
-	channel = channel_new(&link->channels, 1, true);
+	channel = channel_new(&link->channels, 1, CHANNEL_SEQPACKET, true);
 	backlog_add(listener, channel);
 	return link;
 }
@@ -425,7 +425,7 @@ static void test_ready_list(void **state)
 static void test_error_option(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
-	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+	struct msg_sock *pending = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct msg_sock *listener = listener_new(b, 1);
 	int64_t value;
 
@@ -588,7 +588,7 @@ static void test_defaults(void **state)
 		{LIBMSG_ERROR, 0},
 	};
 	struct msg_sock *sock =
-		sock_new(&pair_side_of(state, B)->ctx->socks, SOCK_CHANNEL, SOCK_PENDING);
+		sock_new(&pair_side_of(state, B)->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
 		int64_t value = 4711;

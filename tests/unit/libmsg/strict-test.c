@@ -543,7 +543,7 @@ static void test_unknown_number_waits(void **state)
 	assert_true(b->link->armed);
 	assert_false(readable(b));
 	/* It was another channel's, of which msgd had told. */
-	assert_non_null(channel_new(&b->link->channels, 99, true));
+	assert_non_null(channel_new(&b->link->channels, 99, CHANNEL_SEQPACKET, true));
 	m = (struct control_message){.type = CONTROL_STATUS, .request = m.request};
 	pair_say(b, &m);
 	assert_int_equal(b->link->state, LINK_UP);

@@ -144,7 +144,7 @@ static struct msg_sock *flood_new(
 	struct pair_side *side, uint32_t end, uint16_t domid, const struct frame *frame)
 {
 	struct transport *transport = transport_new(&flood_ops, &side->hv, domid, 0, 266176);
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN);
+	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct link *link;
 
 	assert_true(transport && sock);
@@ -153,7 +153,7 @@ static struct msg_sock *flood_new(
 	flood_of(transport)->frame.channel = 1;
 	link = link_new(&side->ctx->links, transport, end, 0, 0, LINK_UP);
 	sock->nonblock = true;
-	sock_set_channel(sock, channel_new(&link->channels, 1, false));
+	sock_set_channel(sock, channel_new(&link->channels, 1, CHANNEL_SEQPACKET, false));
 	return sock;
 }
 
@@ -515,7 +515,7 @@ static void test_many_channels_end(void **state)
 	unsigned passes = 1, failed = 0;
 
 	for (uint32_t n = 0; n < 3 * BURY_BATCH; n++)
-		assert_non_null(channel_new(&a->link->channels, 100 + n, true));
+		assert_non_null(channel_new(&a->link->channels, 100 + n, CHANNEL_SEQPACKET, true));
 	while (!TAILQ_EMPTY(&a->ctx->pool.due))
 		driver_pass(&a->ctx->driver);
 	link_end(a->link, LINK_VIOLATED, "test");
@@ -551,7 +551,7 @@ static void test_room_in_batches(void **state)
 	struct channel *channel, *next;
 
 	for (uint32_t n = 0; n < 100 * ROOM_BATCH; n++) {
-		channel = channel_new(&link->channels, 100 + n, false);
+		channel = channel_new(&link->channels, 100 + n, CHANNEL_SEQPACKET, false);
 		channel_unqueue(channel);
 		channel_block(channel);
 	}

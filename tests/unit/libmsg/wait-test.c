@@ -176,7 +176,7 @@ static ssize_t accept_one(struct msg_sock *listener)
 
 static struct msg_sock *listener_new(struct pair_side *side)
 {
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN);
+	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	assert_int_equal(sock_set_name(listener, "name", 1), 0);
 	return listener;

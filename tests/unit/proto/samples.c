@@ -146,6 +146,7 @@ const struct frame_sample frame_samples[] = {
 	{"CLOSE", {.channel = 33, .type = FRAME_CLOSE, .arg = CLOSE_RESET}},
 	{"SHUTDOWN", {.channel = 33, .type = FRAME_SHUTDOWN}},
 	{"LIMIT", {.channel = 33, .type = FRAME_LIMIT, .arg = 4096}},
+	{"DROPS", {.channel = 33, .type = FRAME_DROPS, .arg = 7}},
 };
 const size_t n_frame_samples = ARRAY_SIZE(frame_samples);
 
