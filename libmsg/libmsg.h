@@ -16,6 +16,9 @@
  *   Any thread may call any function, and several threads may use one object at the same time.
  *   LIBMSG_ONE_THREAD restricts this for a context and its sockets.
  *
+ *   A thread that is cancelled (pthread_cancel) in a call ends when the call is over: msg_shutdown
+ *   and signals end a call that sleeps, a cancellation does not.
+ *
  * Blocking
  *
  *   A function does not block unless its comment says that it does. A blocking call fails with
@@ -127,7 +130,7 @@ enum libmsg_option {
 	 */
 	LIBMSG_ERROR,
 	LIBMSG_TYPE, /* read only: LIBMSG_SEQPACKET and so on */
-	/* Of LIBMSG_DGRAM. Read only: messages that were dropped, either way, as far as is known. */
+	/* Of LIBMSG_DGRAM, read only: messages dropped either way, as far as is known here. */
 	LIBMSG_DROPS,
 	/*
 	 * Of LIBMSG_DGRAM: 0 or 1: of what finds no room the oldest is dropped, not the newest, for
@@ -136,6 +139,12 @@ enum libmsg_option {
 	 * can send it, or a newer one takes its place.
 	 */
 	LIBMSG_DROP_OLDEST,
+	/*
+	 * The events that msg_ctx_dispatch reports: POLLIN (the default), POLLOUT, both or 0.
+	 * Without POLLIN an application does not hear of messages that it does not want to read
+	 * yet.
+	 */
+	LIBMSG_EVENTS
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */
@@ -148,7 +157,7 @@ enum libmsg_transport {
 	 * peer's process shows only in sending to it.
 	 */
 	LIBMSG_TRANSPORT_ARGO_STRICT,
-	LIBMSG_TRANSPORT_GRANT, /* through memory that both domains write to */
+	LIBMSG_TRANSPORT_GRANT /* through memory that both domains write to */
 };
 
 struct msg_peer {
@@ -232,9 +241,10 @@ int msg_ctx_fd(struct msg_ctx *ctx);
  * ret_events. Returns how many. If it returns n, there may be more.
  *
  * A socket is reported in each call until its messages, or the channels that wait, were taken. The
- * end of a channel is taken by a receive that returned 0. A socket with POLLERR or POLLHUP is
- * reported until it is closed. POLLOUT is reported once only, after a send that failed with EAGAIN
- * can go on, or a non-blocking connect is done.
+ * end of a channel is taken by a receive that returned 0, an error by a call that failed with it;
+ * what follows a taken end (POLLHUP after a half-close) is reported once. POLLOUT is reported once
+ * only, after a send that failed with EAGAIN, or sent a part, can go on, or a non-blocking connect
+ * or listen is done; with POLLOUT in LIBMSG_EVENTS, while there is room.
  *
  * Errors:
  *   EINVAL           n is less than 1
@@ -264,7 +274,10 @@ int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
  * Listens on `name` in this domain. type: LIBMSG_SEQPACKET, LIBMSG_STREAM or LIBMSG_DGRAM. backlog:
  * channels that may wait to be accepted, 1 to 4096. flags: 0 or LIBMSG_NONBLOCK.
  *
- * Blocks until msgd has answered, without a limit, also with LIBMSG_NONBLOCK.
+ * Blocks until msgd has answered, without a limit. With LIBMSG_NONBLOCK it does not wait for a msgd
+ * that is away, nor for longer than a second; it then returns a socket that has no answer yet:
+ * POLLOUT says that the name is this socket's, POLLERR that it is refused, and LIBMSG_ERROR and
+ * msg_accept say why. msg_poll for POLLOUT is the form with a time limit.
  *
  * The caller owns the socket: msg_close.
  *
@@ -286,13 +299,14 @@ struct msg_sock *msg_listen(
 /*
  * Takes the next channel of a listener. flags: 0 or LIBMSG_NONBLOCK, for the new socket.
  *
- * Blocks until there is a channel, LIBMSG_RCVTIMEO of the listener at most.
+ * Blocks until there is a channel, LIBMSG_RCVTIMEO of the listener at most, or until msg_shutdown
+ * ends the listener.
  *
  * The caller owns the socket: msg_close.
  *
  * Errors:
  *   EAGAIN           no channel waits: the listener is non-blocking, or the time is over
- *   EINVAL           not a listener, or unknown flags
+ *   EINVAL           not a listener, or msg_shutdown ended it, or unknown flags
  *   ENOMEM           out of memory; the channel still waits
  *   EINTR            a signal handler ran
  * A listener may lose its name: to a msgd that was started again and refuses it, or because the
@@ -304,10 +318,11 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U".
  * type: the listener's. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
  *
- * Blocks until the channel stands, timeout_ms at most; negative: for ever. With 0 it fails, unless
- * msgd's answer is quicker than the call. With LIBMSG_NONBLOCK it returns at once, and timeout_ms
- * does not count: POLLOUT says that the connect is done, and LIBMSG_ERROR says how; until then the
- * connect waits, for msgd too, and msg_close gives it up.
+ * Blocks until the channel stands, timeout_ms at most, and then for the tenth of a second in which
+ * msgd says what it waited for (msg_reason); negative: for ever. With 0 it fails, unless msgd's
+ * answer is quicker than the call. With LIBMSG_NONBLOCK it returns at once: POLLOUT says that the
+ * connect is done, and LIBMSG_ERROR says how. Until then the connect waits, for msgd too, until
+ * timeout_ms is over (0: for ever, too), or msg_shutdown or msg_close gives it up.
  *
  * The caller owns the socket: msg_close.
  *
@@ -336,10 +351,14 @@ struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms);
 
 /*
- * Ends one direction of a channel, or both. SHUT_WR: the peer reads the messages that were sent,
+ * Ends one direction of a channel, or both, and with it the calls of other threads that sleep for
+ * it. SHUT_WR: the peer reads the messages that were sent,
  * then 0. SHUT_RD: nothing more is received here; the peer is not told, and the messages that it
  * sends are thrown away. SHUT_RDWR: both. After the peer has closed there is nothing to shut down,
  * and the call returns 0.
+ *
+ * With SHUT_RD and SHUT_RDWR a listener gives its name back: msg_accept takes what waits, then
+ * fails with EINVAL. A connect that is not done is given up: LIBMSG_ERROR is ECONNABORTED.
  *
  * With SHUT_WR a blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER
  * at most; a signal does not interrupt it. Later calls on the context send the rest, and send the
@@ -347,12 +366,13 @@ struct msg_sock *msg_connect(
  *
  * Errors:
  *   EINVAL           how is none of the three
- *   ENOTCONN         no channel stands, or the channel is lost
+ *   ENOTCONN         no channel stands, the channel is lost, or the listener or connect has failed
  */
 int msg_shutdown(struct msg_sock *sock, int how);
 
 /*
- * Frees the socket, also when it returns -1. sock NULL: does nothing.
+ * Frees the socket, also when it returns -1. sock NULL: does nothing. The name of a listener is
+ * free when a blocking socket's call returns, if msgd answers within LIBMSG_LINGER.
  *
  * A peer of a socket with unread data sees ECONNRESET, as with sockets; the data is thrown away.
  *
@@ -377,10 +397,10 @@ int msg_close(struct msg_sock *sock);
  *   MSG_EOR          has no effect: each message is a record
  *
  * Of LIBMSG_STREAM: sends len bytes, or as many as found room if the call does not block, the time
- * is over, a signal handler runs or the channel ends meanwhile. Returns how many, at most 2 GiB less
- * 4096; 0 bytes are nothing.
- * Of LIBMSG_DGRAM: a message has 65,536 bytes at most, or less where msgd's configuration has smaller
- * rings. It never blocks, and returns len also if the message was dropped: see LIBMSG_DROPS.
+ * is over, a signal handler runs or the channel ends meanwhile. Returns how many, at most 2 GiB
+ * less 4096; 0 bytes are nothing. Of LIBMSG_DGRAM: a message has 65,536 bytes at most, or less
+ * where msgd's configuration has smaller rings. It never blocks, and returns len also if the
+ * message was dropped: see LIBMSG_DROPS.
  *
  * Blocks until there is room for the message, LIBMSG_SNDTIMEO at most. If the time is over, or a
  * signal handler runs, when a part of the message is in the ring, the message is sent: later calls

@@ -48,7 +48,7 @@ enum control_type {
 /* Why it has no FEATURE_ARGO, where it can tell. */
 #define FEATURE_NO_HYPERVISOR_ARGO UINT64_C(4) /* the hypervisor has none */
 #define FEATURE_NO_ARGO_DRIVER	   UINT64_C(8) /* its domain's kernel has no driver for it */
-/* Types beside SEQPACKET. Who does not have it takes a message that names them for nonsense. */
+/* Types beside SEQPACKET. A side without it takes a message that names them for nonsense. */
 #define FEATURE_TYPES UINT64_C(16)
 
 enum transport_kind {
@@ -61,8 +61,8 @@ enum transport_kind {
 
 enum channel_type {
 	CHANNEL_SEQPACKET = 1,
-	CHANNEL_STREAM,	   /* since FEATURE_TYPES */
-	CHANNEL_DGRAM,	   /* likewise */
+	CHANNEL_STREAM,	    /* since FEATURE_TYPES */
+	CHANNEL_DGRAM,	    /* likewise */
 	CHANNEL_TYPE_LIMIT, /* a type from here on does not decode */
 };
 

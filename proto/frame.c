@@ -5,6 +5,8 @@
  */
 #include "proto/frame.h"
 
+#include <stdbool.h>
+
 static bool data_check(const struct frame *frame)
 {
 	if ((frame->flags & ~(FRAME_FIRST | FRAME_LAST)) || frame->len > FRAME_PAYLOAD_MAX)

@@ -5,7 +5,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,7 +40,6 @@ struct frame {
 	uint8_t type;
 	uint8_t flags;
 	uint32_t arg;
-	bool whole; /* not on the wire: cut, it is a message of its own */
 };
 
 static inline void frame_encode(const struct frame *frame, uint8_t *ret_bytes)
@@ -58,10 +56,7 @@ static inline void frame_cut(struct frame *frame, uint32_t room)
 	if (frame->len <= room)
 		return;
 	frame->len = room;
-	if (frame->whole)
-		frame->arg = room;
-	else
-		frame->flags &= (uint8_t)~FRAME_LAST;
+	frame->flags &= (uint8_t)~FRAME_LAST;
 }
 
 /*

@@ -324,14 +324,38 @@ int broker_request_connect(struct process *process, const struct control_message
 	return 0;
 }
 
+/* Says for what it waited, as its caller may know: libmsg says so when time is over. */
+static void request_why(const struct broker_request *request, char ret_reason[REASON_SIZE])
+{
+	struct lookup lookup = {
+		.caller = request->process, .domain = request->domain, .name = request->name};
+
+	if (request->state == BROKER_REQUEST_NAME && lookup_address(&lookup) < 0)
+		memcpy(ret_reason, lookup.reason, REASON_SIZE);
+	else if (request->state == BROKER_REQUEST_LINK &&
+		 container_of(request->list, struct broker_link, waiting)->state ==
+			 BROKER_LINK_BINDING)
+		reason_set(ret_reason,
+			"the process that listens on %s does not take the link: it "
+			"stands still, or calls nothing of libmsg",
+			request->name);
+	else if (request->state == BROKER_REQUEST_LINK)
+		reason_set(ret_reason, "this process did not make its end of the link");
+	else
+		reason_set(ret_reason, "msgd had not come to it");
+}
+
 int broker_request_cancel(struct process *process, uint32_t id)
 {
 	struct broker_request *request;
+	char reason[REASON_SIZE];
 
 	HASH_FIND(hh, process->requests, &id, sizeof(id), request);
-	if (request)
-		broker_request_finish(request, ECANCELED, "cancelled");
-	return 0; /* else it was answered, and the answer crossed the CANCEL */
+	if (!request)
+		return 0; /* it was answered, and the answer crossed the CANCEL */
+	request_why(request, reason);
+	broker_request_finish(request, ECANCELED, reason);
+	return 0;
 }
 
 static void broker_request_refuse(

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "libmsg/control/request.h"
 
@@ -116,6 +117,7 @@ static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 
 PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_ms)
 {
+	WITHOUT_CANCEL;
 	_cleanup_(ctx_free_p) struct msg_ctx *ctx = NULL;
 	struct hv *opened = NULL;
 	const char *reason = NULL;
@@ -143,6 +145,8 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 
 PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 {
+	WITHOUT_CANCEL;
+
 	/* In a forked child the mappings are the parent's; there is nothing to give back. */
 	if (!ctx || ctx_enter(ctx) < 0)
 		return;

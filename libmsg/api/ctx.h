@@ -78,12 +78,12 @@ static inline int flags_check(unsigned flags, unsigned allowed)
 int message_check(const struct msghdr *message, size_t *ret_len);
 
 /* Says why the channel broke; -1. */
-int channel_failure(const struct channel *channel);
+int channel_failure(struct channel *channel);
 /* Says why a socket without a channel carries nothing; -1. */
-int channel_missing(const struct msg_sock *sock);
+int channel_missing(struct msg_sock *sock);
 
 /* 0; -1: no channel stands, or ever did. */
-static inline int channel_check(const struct msg_sock *sock)
+static inline int channel_check(struct msg_sock *sock)
 {
 	return sock->channel ? 0 : channel_missing(sock);
 }

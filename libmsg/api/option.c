@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Socket options, the peer's identity, userdata. */
+#include <poll.h>
 #include <string.h>
 
 #include "libmsg/api/ctx.h"
@@ -66,6 +67,16 @@ static int set_cork(struct msg_sock *sock, int64_t value)
 	return r;
 }
 
+static int set_interest(struct msg_sock *sock, int64_t value)
+{
+	if (value & ~(int64_t)(POLLIN | POLLOUT))
+		return failure(EINVAL, "events %lld: POLLIN, POLLOUT", (long long)value);
+	sock->interest = (short)value;
+	sock->end_told = false;
+	sock_changed(sock); /* it may have what it did not ask for before */
+	return 0;
+}
+
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 {
 	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST) &&
@@ -90,6 +101,8 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		return set_flag(&sock->nonblock, value);
 	case LIBMSG_CORK:
 		return set_cork(sock, value);
+	case LIBMSG_EVENTS:
+		return set_interest(sock, value);
 	case LIBMSG_DROP_OLDEST:
 		return set_flag(&sock->channel->drop_oldest, value);
 	case LIBMSG_SPIN:
@@ -117,6 +130,7 @@ static void error_was_read(struct msg_sock *sock)
 {
 	if (!sock->error)
 		return;
+	sock->error_told = true;
 	if (sock->kind != SOCK_LISTENER)
 		sock->error = 0;
 	(void)failure(kept_errno, "%s", sock->reason);
@@ -139,6 +153,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		[LIBMSG_TYPE] = sock->type,
 		[LIBMSG_DROPS] = sock->channel ? (int64_t)sock->channel->n_drops : 0,
 		[LIBMSG_DROP_OLDEST] = sock->channel && sock->channel->drop_oldest,
+		[LIBMSG_EVENTS] = sock->interest,
 	};
 
 	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))

@@ -18,28 +18,56 @@ PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
 	return CTX_CALL(ctx, -1, fd_locked(ctx));
 }
 
-/* Owed POLLOUT, and room in the link is all that it waits for. */
+/* Room in the link is all that it waits for. */
 static bool waits_for_room(struct msg_sock *sock)
 {
 	uint32_t want;
 
-	return sock->out_edge && sock->channel &&
-	       !channel_can_send(sock->channel, FRAGMENT_MIN, &want) && want;
+	return sock->channel && !channel_can_send(sock->channel, FRAGMENT_MIN, &want) && want;
+}
+
+/*
+ * An end of which a call has told is no event any more: who goes on sending, or does something else
+ * first, is not to be woken for it again and again. A close that follows a half-close is told once.
+ */
+static short hide_end(struct channel *channel, short events)
+{
+	uint8_t end = channel_end(channel), taken = channel->end_taken;
+
+	if (end & ~taken) {
+		if (taken & END_OF_DATA)
+			channel->end_taken = end;
+		return events;
+	}
+	return events & (STAILQ_EMPTY(&channel->in) ? POLLOUT : POLLOUT | POLLIN);
+}
+
+/* An application that does not want to read hears of an end once, of messages not at all. */
+static short hide_input(struct msg_sock *sock, short events)
+{
+	if (!(events & ALWAYS_EVENTS) || sock->end_told)
+		return events & POLLOUT;
+	sock->end_told = true;
+	return events & (ALWAYS_EVENTS | POLLOUT);
 }
 
 static short dispatch_events(struct msg_sock *sock)
 {
-	short asked = sock->out_edge ? POLLIN | POLLOUT : POLLIN, events = sock_events(sock, asked);
+	bool out = sock->out_edge || sock->interest & POLLOUT;
+	short asked = out ? POLLIN | POLLOUT : POLLIN, events = sock_events(sock, asked);
 
 	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
-	if (!(events & POLLOUT) && waits_for_room(sock)) {
+	if (out && !(events & POLLOUT) && waits_for_room(sock)) {
 		channel_block(sock->channel);
 		events = sock_events(sock, asked);
 	}
-	/* An end that was read: who goes on sending is not to be woken for it again and again. */
-	if (sock->channel && sock->channel->rx_end_read && !(events & ALWAYS_EVENTS))
-		events &= (short)~(POLLIN | POLLRDHUP);
-	if (!sock->out_edge)
+	if (sock->channel)
+		events = hide_end(sock->channel, events);
+	else if (sock->error_told)
+		events = 0;
+	if (!(sock->interest & POLLIN))
+		events = hide_input(sock, events);
+	if (!out)
 		events &= (short)~POLLOUT; /* of a connect that failed */
 	return events;
 }

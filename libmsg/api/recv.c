@@ -9,11 +9,12 @@
 #define RECV_FLAGS                                                                                 \
 	(MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)
 
-int channel_failure(const struct channel *channel)
+int channel_failure(struct channel *channel)
 {
 	const char *why = channel->rx_closed ? "the peer closed the channel without reading all"
 					     : strerrordesc_np(channel->error);
 
+	channel->end_taken = channel_end(channel);
 	return failure(channel->error, "%s", channel->why ? channel->why : why);
 }
 
@@ -89,7 +90,7 @@ static struct msg_buf *take_first(struct channel *channel)
  * Waits until something is there, and has it written to the reader's memory if it comes from now
  * on. 1: it is there, or was written (reader.done); 0: the end; -1.
  */
-static int receive_wait(
+static inline __attribute__((always_inline)) int receive_wait(
 	struct msg_sock *sock, struct reader *reader, int flags, uint64_t deadline_ns)
 {
 	int r = driver_wait(&sock_ctx(sock)->driver, receive_is_over, reader, deadline_ns);
@@ -97,20 +98,20 @@ static int receive_wait(
 	if (reader->done)
 		return 1;
 	r = receive_queued(sock->channel, reader, r);
-	sock->channel->rx_end_read |= r == 0 && !(flags & MSG_PEEK);
+	if (r == 0 && !(flags & MSG_PEEK))
+		sock->channel->end_taken = channel_end(sock->channel);
 	return r;
 }
 
 /* ret_flags gets MSG_EOR with a message, MSG_TRUNC if it was cut. */
-static ssize_t recv_message(struct msg_sock *sock, const struct iov_cursor *cursor, size_t size,
-	int flags, uint64_t deadline_ns, int *ret_flags)
+static inline __attribute__((always_inline)) ssize_t recv_message(struct msg_sock *sock,
+	const struct iov_cursor *cursor, size_t size, int flags, uint64_t deadline_ns,
+	int *ret_flags)
 {
 	struct channel *channel = sock->channel;
 	/* A message that is peeked at stays in the queue; any other may come straight here. */
-	struct reader reader = {.channel = channel,
-		.cursor = *cursor,
-		.size = size,
-		.direct = !(flags & MSG_PEEK)};
+	struct reader reader = {
+		.channel = channel, .cursor = *cursor, .size = size, .direct = !(flags & MSG_PEEK)};
 	struct msg_buf *buf;
 	uint32_t len;
 	int r = receive_wait(sock, &reader, flags, deadline_ns);
@@ -172,8 +173,8 @@ PUBLIC ssize_t msg_recv(struct msg_sock *sock, void *data, size_t len, int flags
 	struct iovec iov = {.iov_base = data, .iov_len = len};
 	int ret_flags = 0;
 
-	return CTX_CALL(sock_ctx(sock), -1, recv_until(sock, &iov, 1, len, flags,
-						 receive_deadline(sock, flags), &ret_flags));
+	return CTX_CALL(sock_ctx(sock), -1,
+		recv_until(sock, &iov, 1, len, flags, receive_deadline(sock, flags), &ret_flags));
 }
 
 static ssize_t recvmsg_until(
@@ -190,8 +191,8 @@ static ssize_t recvmsg_until(
 
 PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int flags)
 {
-	return CTX_CALL(sock_ctx(sock), -1, recvmsg_until(sock, message, flags,
-						 receive_deadline(sock, flags)));
+	return CTX_CALL(sock_ctx(sock), -1,
+		recvmsg_until(sock, message, flags, receive_deadline(sock, flags)));
 }
 
 /* Until n messages are there, the time is over, or, with MSG_WAITFORONE, until no more is there. */
@@ -207,7 +208,7 @@ static int recvmmsg_until(struct msg_sock *sock, struct mmsghdr *messages, unsig
 		if (r < 0)
 			return done ? (int)done : -1;
 		messages[done].msg_len = (unsigned)r;
-		if (sock->channel->rx_end_read && r == 0 && !(message->msg_flags & MSG_EOR))
+		if (r == 0 && !(message->msg_flags & MSG_EOR))
 			break; /* the end */
 		if (flags & MSG_WAITFORONE)
 			deadline_ns = DEADLINE_NOW;
@@ -220,8 +221,8 @@ static int recvmmsg_locked(
 {
 	uint64_t deadline_ns = driver_deadline(&sock_ctx(sock)->driver, timeout_ms);
 
-	return recvmmsg_until(sock, messages, n, flags,
-		min_u64(deadline_ns, receive_deadline(sock, flags)));
+	return recvmmsg_until(
+		sock, messages, n, flags, min_u64(deadline_ns, receive_deadline(sock, flags)));
 }
 
 PUBLIC int msg_recvmmsg(

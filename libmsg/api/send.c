@@ -6,14 +6,16 @@
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE)
 
-static int send_state(const struct channel *channel)
+static int send_state(struct channel *channel)
 {
 	if (channel->error)
 		return channel_failure(channel);
 	if (channel->tx_shut)
 		return failure(EPIPE, "this end was shut down for sending");
-	if (channel->rx_closed)
+	if (channel->rx_closed) {
+		channel->end_taken |= END_CLOSED;
 		return failure(EPIPE, "the peer closed the channel");
+	}
 	return 0;
 }
 
@@ -80,7 +82,7 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	struct link *link = channel_link(channel);
 	uint32_t least;
 
-	if (!link || channel->rx_closed)
+	if (!link || channel->rx_closed || channel->tx_shut)
 		return true;
 	rest->r = channel_send(channel, rest->cursor, rest->len, &rest->done, false);
 	if (rest->r == 0)
@@ -198,8 +200,8 @@ static bool send_lacks_credit(const struct channel *channel, size_t len, bool mo
  * One try. 0: it went, whole; 1: so it did, but is kept back for want of room; -EAGAIN: *ret_done
  * bytes of it went. Or the link ends.
  */
-static int send_now(struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, bool more,
-	uint32_t *ret_done)
+static inline __attribute__((always_inline)) int send_now(struct msg_sock *sock,
+	struct iov_cursor *cursor, uint32_t len, bool more, uint32_t *ret_done)
 {
 	struct channel *channel = sock->channel;
 	struct link *link;
@@ -228,7 +230,7 @@ static ssize_t send_partly(struct msg_sock *sock, uint32_t done)
 	return done;
 }
 
-static ssize_t send_message(
+static inline __attribute__((always_inline)) ssize_t send_message(
 	struct msg_sock *sock, struct iov_cursor *cursor, size_t len, bool more, bool blocks)
 {
 	uint64_t deadline_ns = DEADLINE_NOW;
@@ -319,8 +321,7 @@ static ssize_t send_locked(
 	if (sock->type == CHANNEL_STREAM && len == 0)
 		return send_state(sock->channel);
 	len = min_u64(len, sock->type == CHANNEL_STREAM ? STREAM_SEND_MAX : MESSAGE_MAX);
-	return send_message(
-		sock, &cursor, len, more, !sock->nonblock && !(flags & MSG_DONTWAIT));
+	return send_message(sock, &cursor, len, more, !sock->nonblock && !(flags & MSG_DONTWAIT));
 }
 
 PUBLIC ssize_t msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
@@ -344,8 +345,7 @@ PUBLIC ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, 
 	return CTX_CALL(sock_ctx(sock), -1, sendmsg_locked(sock, message, flags));
 }
 
-static int sendmmsg_locked(
-	struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags)
+static int sendmmsg_locked(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags)
 {
 	unsigned done;
 	size_t len;

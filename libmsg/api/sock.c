@@ -9,7 +9,7 @@
 static int type_check(const struct msg_ctx *ctx, int type)
 {
 	if (type < LIBMSG_SEQPACKET || type > LIBMSG_DGRAM)
-		return failure(EPROTONOSUPPORT, "%d is no type of a channel", type);
+		return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
 	if (type != LIBMSG_SEQPACKET && !(ctx->control.broker_features & FEATURE_TYPES))
 		return failure(
 			EPROTONOSUPPORT, "this msgd is older than channel types but SEQPACKET");
@@ -20,10 +20,11 @@ _Static_assert((int)LIBMSG_SEQPACKET == (int)CHANNEL_SEQPACKET, "same numbers");
 _Static_assert((int)LIBMSG_STREAM == (int)CHANNEL_STREAM, "same numbers");
 _Static_assert((int)LIBMSG_DGRAM == (int)CHANNEL_DGRAM, "same numbers");
 
-int channel_missing(const struct msg_sock *sock)
+int channel_missing(struct msg_sock *sock)
 {
 	if (sock->kind == SOCK_LISTENER)
 		return failure(EINVAL, "a listener carries no messages");
+	sock->error_told |= sock->state == SOCK_FAILED;
 	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
 }
 
@@ -53,27 +54,35 @@ static bool answer_is_over(void *arg, struct focus *ret_focus)
 }
 
 /*
- * Waits until msgd has answered. Frees a socket that failed, and says why; what, and late if the
- * time is over: for that.
+ * Waits until msgd has answered, or has said what it waits for when time is over. Frees a socket
+ * that failed, and says why; what, and late if no time was given: for that.
  */
 static struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const char *what,
 	const char *name, const char *late)
 {
-	struct msg_ctx *ctx = sock_ctx(sock);
-	int r = driver_wait(&ctx->driver, answer_is_over, sock, deadline_ns);
+	struct control *control = &sock_ctx(sock)->control;
+	struct driver *driver = &sock_ctx(sock)->driver;
+	int r = driver_wait(driver, answer_is_over, sock, deadline_ns);
 
-	if (sock->state == SOCK_OPEN)
+	if (r == -ETIMEDOUT && deadline_ns == DEADLINE_NOW && control_broker_there(control)) {
+		(void)failure(ETIMEDOUT, "%s %s: %s", what, name, late);
+		sock_discard(sock);
+		return NULL;
+	}
+	if (r == -ETIMEDOUT) {
+		request_give_up(control, sock->request);
+		do {
+			r = driver_wait(driver, answer_is_over, sock, UINT64_MAX);
+		} while (r == -EINTR); /* the driver ends it soon, if msgd does not */
+	}
+	if (sock->state == SOCK_OPEN) {
+		sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
 		return sock;
+	}
 	if (sock->state == SOCK_FAILED)
 		(void)failure(sock->error, "%s %s: %s", what, name, sock->reason);
-	else if (r == -ETIMEDOUT && !control_broker_there(&ctx->control))
-		(void)failure(EHOSTDOWN, "%s %s: %s", what, name,
-			ctx->control.state == CONTROL_PARKED	? "this domain is quiesced"
-			: ctx->control.state == CONTROL_WAITING ? ctx->control.reason
-								: "msgd is away");
 	else
-		(void)failure(-r, "%s %s: %s", what, name,
-			r == -ETIMEDOUT ? late : "interrupted by a signal");
+		(void)failure(-r, "%s %s: interrupted by a signal", what, name);
 	sock_discard(sock);
 	return NULL;
 }
@@ -108,6 +117,19 @@ static int listen_check(
 	return 0;
 }
 
+/* A msgd that is there answers in no time; one that stands still has this long. */
+#define LISTEN_NONBLOCK_MS 1000
+
+/* Of a call that does not block. */
+static bool listen_is_answered(struct msg_sock *sock)
+{
+	struct msg_ctx *ctx = sock_ctx(sock);
+
+	return control_broker_there(&ctx->control) &&
+	       driver_wait(&ctx->driver, answer_is_over, sock,
+		       driver_deadline(&ctx->driver, LISTEN_NONBLOCK_MS)) == 0;
+}
+
 static struct msg_sock *listen_locked(
 	struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
 {
@@ -125,11 +147,15 @@ static struct msg_sock *listen_locked(
 		return failure(ENOMEM, "out of memory"), NULL;
 	}
 	message.listen = (struct control_listen){
-		
+
 		.listener = sock->handle, .type = sock->type, .backlog = (uint32_t)backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	sock = sock_ask(sock, &message);
-	return sock ? sock_await(sock, DEADLINE_NEVER, "listen on", name, "") : NULL;
+	if (!sock)
+		return NULL;
+	if ((flags & LIBMSG_NONBLOCK) && !listen_is_answered(sock))
+		return sock;
+	return sock_await(sock, DEADLINE_NEVER, "listen on", name, "");
 }
 
 PUBLIC struct msg_sock *msg_listen(
@@ -143,8 +169,7 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 {
 	struct channel *channel = TAILQ_FIRST(&listener->pending);
 	struct msg_ctx *ctx = sock_ctx(listener);
-	struct msg_sock *sock =
-		sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN, channel->type);
+	struct msg_sock *sock = sock_new(&ctx->socks, SOCK_CHANNEL, SOCK_OPEN, channel->type);
 	struct link *link = channel_link(channel);
 
 	if (!sock)
@@ -187,9 +212,10 @@ static struct msg_sock *accept_locked(struct msg_sock *listener, unsigned flags)
 	r = driver_wait(driver, accept_is_over, listener, deadline_ns);
 	if (!TAILQ_EMPTY(&listener->pending))
 		return accept_first(listener, flags);
-	if (listener->state == SOCK_FAILED)
+	if (listener->state == SOCK_FAILED) {
+		listener->error_told = true;
 		(void)failure(listener->error, "the name is lost: %s", listener->reason);
-	else if (r == -EINTR)
+	} else if (r == -EINTR)
 		(void)failure(EINTR, "interrupted by a signal");
 	else
 		(void)failure(EAGAIN, "no channel waits to be accepted");
@@ -210,8 +236,7 @@ static struct msg_sock *connect_locked(
 	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
 	struct msg_sock *sock;
 
-	if (type_check(ctx, type) < 0 ||
-		flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
+	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
 		return NULL;
 	if (address_split(address, domain, name) < 0)
 		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
@@ -224,13 +249,16 @@ static struct msg_sock *connect_locked(
 		return failure(ENOMEM, "out of memory"), NULL;
 	sock->nonblock = flags & LIBMSG_NONBLOCK;
 	sock = sock_ask(sock, &message);
-	if (!sock || (flags & LIBMSG_NONBLOCK))
-		return sock;
-	sock = sock_await(sock, driver_deadline(&ctx->driver, timeout_ms), "connect to", address,
-		flags & LIBMSG_WAIT_NAME ? "nobody was there in time, or did not answer"
-					 : "the listener, or msgd, did not answer in time");
-	if (sock)
-		sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
+	if (!sock)
+		return NULL;
+	if (!(flags & LIBMSG_NONBLOCK))
+		return sock_await(sock, driver_deadline(&ctx->driver, timeout_ms), "connect to",
+			address,
+			flags & LIBMSG_WAIT_NAME ? "nobody was there in time, or did not answer"
+						 : "the listener, or msgd, did not answer in time");
+	if (timeout_ms > 0)
+		request_set_deadline(
+			&ctx->control, sock, driver_deadline(&ctx->driver, timeout_ms));
 	return sock;
 }
 
@@ -267,12 +295,28 @@ static bool shutdown_is_over(void *arg, struct focus *ret_focus)
 	       (channel->tx_shut_sent && !channel->set->transport->unpushed);
 }
 
+/* A listener gives its name back; a connect that is under way is given up. */
+static int shutdown_waiting(struct msg_sock *sock)
+{
+	struct control *control = &sock_ctx(sock)->control;
+	bool listener = sock->kind == SOCK_LISTENER;
+
+	if (sock->request)
+		request_abandon(control, sock->request);
+	else
+		(void)request_unlisten(control, sock->handle);
+	sock_fail(sock, listener ? EINVAL : ECONNABORTED, "msg_shutdown has ended it");
+	return 0;
+}
+
 static int shutdown_locked(struct msg_sock *sock, int how)
 {
 	struct channel *channel = sock->channel;
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return failure(EINVAL, "%d is none of SHUT_RD, SHUT_WR, SHUT_RDWR", how);
+	if (!channel && sock->state != SOCK_FAILED && how != SHUT_WR)
+		return shutdown_waiting(sock);
 	if (!channel || channel->error || (channel->state != CHANNEL_OPEN && !channel->rx_closed))
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
@@ -351,12 +395,37 @@ static int close_channel(struct msg_sock *sock)
 	return r;
 }
 
+struct unlistening {
+	const struct control *control;
+	uint32_t request;
+};
+
+/* The name is free, or nobody is there who could say so. */
+static bool unlisten_is_over(void *arg, struct focus *ret_focus)
+{
+	const struct unlistening *unlistening = arg;
+
+	return unlistening->control->state != CONTROL_ATTACHED ||
+	       !control_broker_there(unlistening->control) ||
+	       !request_find(unlistening->control, unlistening->request);
+}
+
+static void close_listener(struct msg_sock *sock)
+{
+	struct control *control = &sock_ctx(sock)->control;
+	struct unlistening unlistening = {
+		.control = control, .request = request_unlisten(control, sock->handle)};
+
+	(void)linger(
+		&sock_ctx(sock)->driver, unlisten_is_over, &unlistening, linger_deadline(sock));
+}
+
 static int close_locked(struct msg_sock *sock)
 {
 	int r = 0;
 
 	if (sock->kind == SOCK_LISTENER && sock->state == SOCK_OPEN)
-		request_unlisten(&sock_ctx(sock)->control, sock->handle);
+		close_listener(sock);
 	if (sock->channel)
 		r = close_channel(sock);
 	sock_discard(sock);

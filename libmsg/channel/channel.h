@@ -100,8 +100,8 @@ struct channel {
 	uint32_t listener_handle;  /* of the listener that it came by, or 0: this end connected */
 	enum channel_type type;
 	enum channel_state state; /* changed by channel_set_state alone */
-	bool due, blocked;	   /* in set->due, set->blocked */
-	bool changed;		   /* in pool->changed */
+	bool due, blocked;	  /* in set->due, set->blocked */
+	bool changed;		  /* in pool->changed */
 	char name[NAME_SIZE];
 	struct control_peer peer;
 	enum transport_kind transport; /* its link's, also when the link is gone */
@@ -132,7 +132,7 @@ struct channel {
 	bool rx_closed;	      /* CLOSE came */
 	bool rx_shut;	      /* SHUTDOWN came: no more data */
 	bool rx_ignore;	      /* SHUT_RD here */
-	bool rx_end_read;     /* a receive has returned 0 */
+	uint8_t end_taken;    /* of channel_end: calls have told the application */
 	bool drop_oldest;     /* DGRAM: what finds no room pushes out what came before it */
 	uint64_t n_drops;     /* datagrams that are lost, either way, as far as this end knows */
 	uint32_t drops_due;   /* of these: dropped here, and not told to the other end yet */
@@ -236,6 +236,17 @@ static inline struct msg_buf *channel_take_first(struct channel *channel)
 	return buf;
 }
 
+/* All that there is to know of the channel's end; it only grows. */
+#define END_OF_DATA 1U
+#define END_CLOSED  2U
+#define END_ERROR   4U
+
+static inline uint8_t channel_end(const struct channel *channel)
+{
+	return (channel->rx_closed || channel->rx_shut || channel->rx_ignore ? END_OF_DATA : 0) |
+	       (channel->rx_closed ? END_CLOSED : 0) | (channel->error ? END_ERROR : 0);
+}
+
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */
 short channel_events(const struct channel *channel, short asked);
 
@@ -257,9 +268,8 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 int channel_leave_reader(struct channel *channel);
 /* SHUT_RD: a message under way is thrown away, and so is all that comes. */
 void channel_ignore(struct channel *channel);
-/* Copies up to `size` bytes of a stream, and takes them out of it unless `peek`. Returns how many. */
-size_t channel_read_stream(
-	struct channel *channel, struct iov_cursor *to, size_t size, bool peek);
+/* Copies up to `size` bytes of a stream, takes them out of it unless `peek`; returns how many. */
+size_t channel_read_stream(struct channel *channel, struct iov_cursor *to, size_t size, bool peek);
 /* Datagrams were dropped here: the other end is told when it is told something else. */
 void channel_count_drops(struct channel *channel, uint32_t n);
 

@@ -96,7 +96,7 @@ static void message_end_private(struct channel *channel)
 }
 
 /* Copies a part of the frame's payload, as many pieces as there are in the reader's memory. */
-static void read_pieces(
+static inline __attribute__((always_inline)) void read_pieces(
 	struct transport *transport, struct iov_cursor *to, uint32_t off, uint32_t left)
 {
 	while (left) {
@@ -264,8 +264,7 @@ static const char *data_breach(const struct channel *channel, const struct frame
 
 	if (breach)
 		return breach;
-	if (channel->type != CHANNEL_SEQPACKET &&
-		frame->flags != (FRAME_FIRST | FRAME_LAST))
+	if (channel->type != CHANNEL_SEQPACKET && frame->flags != (FRAME_FIRST | FRAME_LAST))
 		return "a fragment where each frame is whole";
 	if (channel->type == CHANNEL_STREAM)
 		return frame->len ? NULL : "a frame of a stream without bytes";
@@ -305,8 +304,8 @@ static void hear(struct channel *channel)
 void channel_count_drops(struct channel *channel, uint32_t n)
 {
 	channel->n_drops += n;
-	channel->drops_due = n > UINT32_MAX - channel->drops_due ? UINT32_MAX
-								 : channel->drops_due + n;
+	channel->drops_due =
+		n > UINT32_MAX - channel->drops_due ? UINT32_MAX : channel->drops_due + n;
 }
 
 /* Memory for the message, or a stream's bytes taken in. */

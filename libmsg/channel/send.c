@@ -110,8 +110,21 @@ static void pay_free(struct channel *channel)
 		channel->rx_free++;
 }
 
+/* A frame of a stream is whole: it is cut to the room before it is put. As transport_ops.put. */
+static int stream_frame(struct transport *transport, struct frame *frame, uint32_t least)
+{
+	int64_t room = transport->ops->room(transport, frame->len);
+
+	if (room < (int64_t)least)
+		return room < 0 ? (int)room : -EAGAIN;
+	frame->len = (uint32_t)min_u64(frame->len, (uint64_t)room);
+	frame->flags = FRAME_FIRST | FRAME_LAST;
+	frame->arg = frame->len;
+	return 0;
+}
+
 /* Sends one more fragment and adds its length to *done. As transport_ops.put. */
-static int send_fragment(
+static inline __attribute__((always_inline)) int send_fragment(
 	struct channel *channel, struct iov_cursor *cursor, uint32_t len, uint32_t *done, bool more)
 {
 	struct transport *transport = channel->set->transport;
@@ -123,12 +136,13 @@ static int send_fragment(
 	if (allowance < (int64_t)least)
 		return -EAGAIN;
 	/* A datagram is one frame, of which `least` is the whole. */
-	frame.len = min_u32(min_u32(rest, max_u32(transport->ops->frame_max, least)),
-		(uint32_t)allowance);
+	frame.len = min_u32(
+		min_u32(rest, max_u32(transport->ops->frame_max, least)), (uint32_t)allowance);
 	if (channel->type == CHANNEL_STREAM) {
-		frame.flags = FRAME_FIRST | FRAME_LAST;
-		frame.arg = frame.len;
-		frame.whole = true;
+		r = stream_frame(transport, &frame, least);
+		if (r < 0)
+			return r;
+		least = frame.len;
 	} else if (*done == 0) {
 		frame.flags |= FRAME_FIRST;
 		frame.arg = len;
@@ -193,8 +207,7 @@ int channel_keep(struct channel *channel, struct iov_cursor *cursor, uint32_t le
 
 	if (!buf)
 		return -ENOMEM;
-	*buf = (struct msg_buf){
-		.size = len, .len = len, .done = done, .cost = len + FRAME_CHARGE};
+	*buf = (struct msg_buf){.size = len, .len = len, .done = done, .cost = len + FRAME_CHARGE};
 	cursor_read(cursor, buf->data + done, len - done);
 	STAILQ_INSERT_TAIL(&channel->out, buf, entry);
 	channel->out_cost += buf->cost;

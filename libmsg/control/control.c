@@ -313,9 +313,8 @@ static void announce_listener(struct control *control, struct msg_sock *sock)
 	/* One that waits for its first answer is sent again as the request that it is. */
 	if (sock->state != SOCK_OPEN)
 		return;
-	message.listen = (struct control_listen){.listener = sock->handle,
-		.type = sock->type,
-		.backlog = (uint32_t)sock->backlog};
+	message.listen = (struct control_listen){
+		.listener = sock->handle, .type = sock->type, .backlog = (uint32_t)sock->backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	if (!request_new(control, NULL, &message))
 		sock_fail(sock, ENOMEM, "out of memory while msgd was told of the name again");

@@ -189,8 +189,8 @@ static void handle_channel(struct control *control, const struct control_channel
 	/* A link that is ending resets its channels with its reason, and so this one. */
 	if (!link || link->state == LINK_MAKING || channel_find(&link->channels, message->channel))
 		return;
-	channel = channel_new(&link->channels, message->channel,
-		(enum channel_type)message->type, true);
+	channel = channel_new(
+		&link->channels, message->channel, (enum channel_type)message->type, true);
 	if (!channel) {
 		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
 		return;

@@ -61,29 +61,102 @@ void request_done(
 	if (!sock)
 		return;
 	sock->out_edge = true;
+	if (sock->given_up && error == ECANCELED)
+		error = ETIMEDOUT;
 	if (error)
 		sock_fail(sock, (int)error, reason);
 	else
 		sock_set_state(sock, SOCK_OPEN);
 }
 
-void request_unlisten(struct control *control, uint32_t handle)
+uint32_t request_unlisten(struct control *control, uint32_t handle)
 {
-	struct control_message message = {.type = CONTROL_UNLISTEN,
-		.request = request_next_id(control),
-		.unlisten = {.listener = handle}};
+	struct control_message message = {
+		.type = CONTROL_UNLISTEN, .unlisten = {.listener = handle}};
+	const struct request *request = request_new(control, NULL, &message);
 
+	if (request)
+		return request->id;
+	message.request = request_next_id(control); /* without memory nobody waits for it */
 	control_send(control, &message);
+	return 0;
 }
 
-void request_abandon(struct control *control, struct request *request)
+static void send_cancel(struct control *control, const struct request *request)
 {
 	struct control_message cancel = {.type = CONTROL_CANCEL, .request = request->id};
 
-	if (request->message.type == CONTROL_LISTEN)
-		request_unlisten(control, request->message.listen.listener);
+	control_send(control, &cancel);
+}
+
+/* ---- time limits ------------------------------------------------------------------------ */
+
+/* A msgd that is there answers CANCEL within this, unless it stands still. */
+#define GIVE_UP_NS UINT64_C(100000000)
+
+void request_set_deadline(struct control *control, struct msg_sock *sock, uint64_t deadline_ns)
+{
+	sock->deadline_ns = deadline_ns;
+	control->socks->deadline_ns = min_u64(control->socks->deadline_ns, deadline_ns);
+	pool_rearm(control->pool); /* a driver that sleeps must not sleep longer */
+}
+
+/* The reason why a connect got no answer at all. */
+static void fail_unanswered(struct control *control, struct msg_sock *sock)
+{
+	struct request *request = sock->request;
+
+	if (control_broker_there(control))
+		request_done(control, request, ETIMEDOUT, "msgd does not answer: it stands still");
 	else
-		control_send(control, &cancel);
+		request_done(control, request, EHOSTDOWN,
+			control->state == CONTROL_PARKED    ? "this domain is quiesced"
+			: control->state == CONTROL_WAITING ? control->reason
+							    : "msgd is away");
+}
+
+void request_give_up(struct control *control, struct request *request)
+{
+	struct msg_sock *sock = request->sock;
+
+	sock->given_up = true;
+	send_cancel(control, request);
+	if (!control_broker_there(control)) {
+		fail_unanswered(control, sock);
+		return;
+	}
+	request_set_deadline(control, sock, control->hv->ops->now_ns(control->hv) + GIVE_UP_NS);
+}
+
+/* Looks at all sockets, but only when the time of one of them has come. */
+void requests_expire(struct control *control)
+{
+	uint64_t now_ns = control->hv->ops->now_ns(control->hv);
+	struct msg_sock *sock;
+
+	if (now_ns < control->socks->deadline_ns)
+		return;
+	control->socks->deadline_ns = UINT64_MAX;
+	TAILQ_FOREACH (sock, &control->socks->all, entry) {
+		if (sock->state != SOCK_PENDING || sock->deadline_ns == UINT64_MAX)
+			continue;
+		if (now_ns < sock->deadline_ns)
+			request_set_deadline(control, sock, sock->deadline_ns);
+		else if (sock->given_up)
+			fail_unanswered(control, sock);
+		else
+			request_give_up(control, sock->request);
+	}
+}
+
+/* ---- ends ------------------------------------------------------------------------------- */
+
+void request_abandon(struct control *control, struct request *request)
+{
+	if (request->message.type == CONTROL_LISTEN)
+		(void)request_unlisten(control, request->message.listen.listener);
+	else
+		send_cancel(control, request);
 	request_free(control, request);
 }
 
@@ -94,8 +167,10 @@ void requests_send_again(struct control *control)
 	HASH_ITER (hh, control->requests, request, next) {
 		if (request->epoch == control->epoch)
 			continue;
-		if (!request->sock && request->message.type == CONTROL_LISTEN) {
-			request_free(control, request); /* its name was announced anew */
+		/* Its name was announced anew, or was not, which gives it back. */
+		if (!request->sock && (request->message.type == CONTROL_LISTEN ||
+					      request->message.type == CONTROL_UNLISTEN)) {
+			request_free(control, request);
 			continue;
 		}
 		control_send(control, &request->message);

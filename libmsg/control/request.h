@@ -31,10 +31,19 @@ void request_done(
 /* The socket does not wait for its answer any more: msgd is told, and an answer is ignored. */
 void request_abandon(struct control *control, struct request *request);
 /*
- * Gives a name back. The answer is of no interest, and a msgd that returns learns of names from
- * announcements alone: no request is kept.
+ * Gives a name back. A msgd that returns learns of names from announcements alone. Returns the
+ * request's number: the name is free when it is found no more.
  */
-void request_unlisten(struct control *control, uint32_t handle);
+uint32_t request_unlisten(struct control *control, uint32_t handle);
+/* When a request of a socket for which no call waits is to be given up. */
+void request_set_deadline(struct control *control, struct msg_sock *sock, uint64_t deadline_ns);
+/*
+ * Time is over: msgd is asked what the request waits for, and the socket fails when it has said so,
+ * or soon. A channel that was granted meanwhile stands.
+ */
+void request_give_up(struct control *control, struct request *request);
+/* Gives up those whose time has come. */
+void requests_expire(struct control *control);
 /* Sends the requests again that a former msgd did not answer. */
 void requests_send_again(struct control *control);
 void requests_free(struct control *control);

@@ -12,13 +12,13 @@
 
 void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
 {
-	*socks = (struct socks){.ctx = ctx, .pool = pool};
+	*socks = (struct socks){.ctx = ctx, .pool = pool, .deadline_ns = UINT64_MAX};
 	TAILQ_INIT(&socks->all);
 	TAILQ_INIT(&socks->ready);
 }
 
-struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state,
-	enum channel_type type)
+struct msg_sock *sock_new(
+	struct socks *socks, enum sock_kind kind, enum sock_state state, enum channel_type type)
 {
 	struct msg_sock *sock = calloc(1, sizeof(*sock));
 
@@ -29,6 +29,8 @@ struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_st
 	sock->type = type;
 	sock->state = state;
 	sock->linger_ms = LINGER_DEFAULT_MS;
+	sock->deadline_ns = UINT64_MAX;
+	sock->interest = POLLIN;
 	sock->rcvtimeo_ms = sock->sndtimeo_ms = -1;
 	sock->rcvbuf = sock->sndbuf = sock->maxmsg = MESSAGE_MAX_DEFAULT;
 	TAILQ_INIT(&sock->pending);
@@ -97,7 +99,9 @@ short sock_events(const struct msg_sock *sock, short asked)
 	if (sock->state == SOCK_FAILED)
 		return sock->kind == SOCK_LISTENER ? POLLIN | POLLERR
 						   : POLLIN | POLLOUT | POLLERR | POLLHUP;
-	return TAILQ_EMPTY(&sock->pending) ? 0 : POLLIN;
+	if (sock->kind != SOCK_LISTENER || sock->state != SOCK_OPEN)
+		return 0;
+	return (TAILQ_EMPTY(&sock->pending) ? 0 : POLLIN) | (asked & POLLOUT);
 }
 
 /* ---- listeners -------------------------------------------------------------------------- */
@@ -154,8 +158,8 @@ void sock_set_channel(struct msg_sock *sock, struct channel *channel)
 enum close_reason sock_close_reason(const struct msg_sock *sock)
 {
 	const struct channel *channel = sock->channel;
-	bool unread = channel->type != CHANNEL_DGRAM &&
-		      (!STAILQ_EMPTY(&channel->in) || channel->partial);
+	bool unread =
+		channel->type != CHANNEL_DGRAM && (!STAILQ_EMPTY(&channel->in) || channel->partial);
 
 	return unread && !channel->rx_closed ? CLOSE_RESET : CLOSE_NORMAL;
 }

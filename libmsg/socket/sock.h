@@ -25,6 +25,7 @@ struct socks {
 	struct sock_list ready;	    /* may have events for msg_ctx_dispatch; borrowed */
 	struct msg_sock *listeners; /* hash by handle; borrowed */
 	uint32_t last_handle;
+	uint64_t deadline_ns; /* of the first connect that does not block; UINT64_MAX: none */
 };
 
 enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL };
@@ -48,6 +49,9 @@ struct msg_sock {
 	int error;		  /* positive errno: pending, for LIBMSG_ERROR */
 	char reason[REASON_SIZE]; /* why it failed */
 	struct request *request;  /* borrowed: while PENDING */
+	uint64_t deadline_ns;	  /* while PENDING, without a call that waits; UINT64_MAX: none */
+	bool given_up;		  /* while PENDING: time is over, and msgd is to say what lacked */
+	bool error_told; /* FAILED, and a call has said so: no event tells of it any more */
 	/* listeners */
 	uint32_t handle; /* key in socks->listeners */
 	int backlog;
@@ -58,6 +62,8 @@ struct msg_sock {
 	struct channel *channel; /* NULL: none yet; for its owner see channel.h */
 	bool ready;		 /* in socks->ready */
 	bool out_edge;		 /* POLLOUT is owed to an event loop */
+	short interest;		 /* LIBMSG_EVENTS: POLLIN, POLLOUT */
+	bool end_told;		 /* without POLLIN in it: the end was told of once */
 	TAILQ_ENTRY(msg_sock) entry_ready;
 	TAILQ_ENTRY(msg_sock) entry;
 	UT_hash_handle hh;
@@ -66,8 +72,8 @@ struct msg_sock {
 void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool);
 
 /* A socket with the default options. NULL: out of memory. */
-struct msg_sock *sock_new(struct socks *socks, enum sock_kind kind, enum sock_state state,
-	enum channel_type type);
+struct msg_sock *sock_new(
+	struct socks *socks, enum sock_kind kind, enum sock_state state, enum channel_type type);
 /* Closes what waits in its backlog. It has no request and no channel any more. */
 void sock_free(struct msg_sock *sock);
 void sock_set_state(struct msg_sock *sock, enum sock_state state);

@@ -293,6 +293,8 @@ void driver_drive(struct driver *driver, const struct focus *focus)
 		control_take(driver->control);
 	if (driver->control->again_ns != UINT64_MAX)
 		control_again(driver->control);
+	if (driver->socks->deadline_ns != UINT64_MAX)
+		requests_expire(driver->control);
 	if (!TAILQ_EMPTY(&driver->links->retrying))
 		links_retry(driver->links, driver->hv->ops->now_ns(driver->hv));
 	driver_pass(driver);

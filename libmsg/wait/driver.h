@@ -152,7 +152,8 @@ uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 /* When there is something to do that no event tells of. */
 static inline uint64_t driver_retry_time(const struct driver *driver)
 {
-	return min_u64(links_retry_time(driver->links), driver->control->again_ns);
+	return min_u64(min_u64(links_retry_time(driver->links), driver->control->again_ns),
+		driver->socks->deadline_ns);
 }
 
 /* ---- spin.c ----------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "libmsg/wait/driver.h"
 
@@ -50,6 +51,7 @@ void driver_update_fd(struct driver *driver)
 
 void driver_look(struct driver *driver)
 {
+	WITHOUT_CANCEL;
 	const struct focus none = {0};
 	bool more = true;
 
@@ -74,6 +76,7 @@ static int epoll_add(int epoll_fd, int fd)
 
 int driver_fd(struct driver *driver)
 {
+	WITHOUT_CANCEL;
 	_cleanup_close_ int epoll_fd = -1, ready_fd = -1, timer_fd = -1;
 	int r;
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "base/cancel.h"
 #include "libmsg/wait/driver.h"
 
 static void flush_due(struct driver *driver)
@@ -149,6 +150,7 @@ void driver_end_links(struct driver *driver, const char *reason)
 
 void driver_pass(struct driver *driver)
 {
+	WITHOUT_CANCEL;
 	struct links *links = driver->links;
 
 	act_on_marks(driver);

@@ -9,6 +9,9 @@
  * and sets pool->wake. Dropping the lock with wake set, while somebody waits, bumps wait_seq before
  * it wakes, so that a waiter that has not slept yet finds another value. The driver is woken
  * through kick_fd, which stays readable until the driver has read it.
+ *
+ * No thread is cancelled in here, nor in a pass: it would leave `driving` set, or the lock held.
+ * The rest of a call has no cancellation point.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -18,6 +21,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "libmsg/wait/driver.h"
 
@@ -115,6 +119,8 @@ uint32_t driver_unlock_to_wait(struct driver *driver)
 
 void driver_unlock_slowly(struct driver *driver)
 {
+	WITHOUT_CANCEL;
+
 	if (driver->pool->marked)
 		driver_pass(driver);
 	(void)unlock(driver, driver->asleep);
@@ -210,6 +216,7 @@ static int wait_turn(struct driver *driver, const struct focus *focus, uint64_t 
 
 int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns)
 {
+	WITHOUT_CANCEL;
 	struct focus focus;
 	int r = 0;
 

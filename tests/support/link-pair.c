@@ -135,16 +135,21 @@ static void context_init(struct pair_side *side, struct hv *hv)
 	control_pages(side);
 }
 
-struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected)
+struct msg_sock *pair_channel_of(
+	struct pair_side *side, uint32_t number, enum channel_type type, bool connected)
 {
-	struct channel *channel = channel_new(
-		&side->link->channels, number, CHANNEL_SEQPACKET, !connected);
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct channel *channel = channel_new(&side->link->channels, number, type, !connected);
+	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, type);
 
 	must(channel && sock);
 	sock->nonblock = true;
 	sock_set_channel(sock, channel);
 	return sock;
+}
+
+struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected)
+{
+	return pair_channel_of(side, number, CHANNEL_SEQPACKET, connected);
 }
 
 static void channel_init(struct pair_side *side, unsigned role)

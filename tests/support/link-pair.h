@@ -79,6 +79,9 @@ void pair_free(struct pair *pair);
 void pair_events(struct pair *pair);
 void pair_raise(struct pair_side *side, uint32_t port);
 /* The end of one more channel at a side, with a non-blocking socket. connected: this end did. */
+struct msg_sock *pair_channel_of(
+	struct pair_side *side, uint32_t number, enum channel_type type, bool connected);
+/* The same of SEQPACKET. */
 struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected);
 /* Does a driver's work: takes in the frames in a side's ring, and acts on the outcome. */
 void pair_take(struct pair_side *side);

@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "hv/sim/guest/call.h"
 #include "hv/sim/guest/release.h"
@@ -111,8 +113,9 @@ static bool peer_look(struct sim_client *c, uint32_t slot, uint32_t generation, 
 
 	(void)pthread_mutex_lock(&c->peers_mutex);
 	known = p->fd >= 0 && p->generation == generation;
-	if (known && kick && write(p->fd, &one, sizeof(one)) < 0)
-		one = 0; /* EAGAIN: it is full, hence readable */
+	/* EAGAIN: it is full, hence readable. As a system call it is no cancellation point. */
+	if (known && kick)
+		(void)syscall(SYS_write, p->fd, &one, sizeof(one));
 	(void)pthread_mutex_unlock(&c->peers_mutex);
 	return known;
 }
@@ -148,13 +151,11 @@ static int tell(struct sim_client *c, enum sim_message_type type, uint32_t slot,
  * behind. They are about other slots, perhaps, and no later raiser would wake this one (slot.c), so
  * this process waits: no lock is held here, and xen-sim never waits for it.
  */
-static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
+static void client_kick_slowly(struct sim_client *c, uint32_t slot, uint32_t generation)
 {
-	struct sim_client *c = xen->ops_arg;
+	WITHOUT_CANCEL;
 	int r;
 
-	if (peer_look(c, slot, generation, true))
-		return;
 	drain(c);
 	if (peer_look(c, slot, generation, true))
 		return;
@@ -163,6 +164,13 @@ static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 	while (r == -EAGAIN || r == -EINTR); /* the socket has a time limit, of its first use */
 }
 
+static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
+{
+	struct sim_client *c = xen->ops_arg;
+
+	if (!peer_look(c, slot, generation, true))
+		client_kick_slowly(c, slot, generation);
+}
 /*
  * Once: xen-sim tries the lock itself then, reports the owner, and ends it (lock.h). More would
  * fill its queue, and kicks wait there, too. If xen-sim is the one that is stopped, nobody ends it,

@@ -5,6 +5,7 @@
  */
 #include "tests/support/cmocka-all.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -499,6 +500,85 @@ static void test_connects(void **state)
 	must(msg_close(listener) == 0);
 }
 
+/* ---- cancellation and shutdown --------------------------------------------------------------- */
+
+static void receive_one(void *arg)
+{
+	char byte;
+
+	must(msg_recv(arg, &byte, 1, 0) == 1);
+	pthread_testcancel();
+	must(!"the thread is cancelled when its call is over");
+}
+
+static void receive_byte(void *arg)
+{
+	char byte;
+
+	must(msg_recv(arg, &byte, 1, 0) == 1);
+}
+
+/* A thread that is cancelled while it drives the context goes on driving until its call is over. */
+static void test_cancelled_driver(void **state)
+{
+	struct worker driving, waiting;
+	struct msg_sock *ends[2][2];
+
+	channel(ends[0]);
+	channel(ends[1]);
+	worker_start(&driving, receive_one, ends[0][1]);
+	worker_await_sleep(&driving);
+	worker_start(&waiting, receive_byte, ends[1][1]);
+	worker_await_sleep(&waiting);
+	must(pthread_cancel(driving.thread) == 0);
+	must(msg_send(ends[1][0], "x", 1, 0) == 1);
+	worker_join(&waiting);
+	must(msg_send(ends[0][0], "x", 1, 0) == 1);
+	worker_join(&driving);
+	/* Nobody drives now; the context is as before. */
+	worker_start(&waiting, receive_byte, ends[1][1]);
+	worker_await_sleep(&waiting);
+	must(msg_send(ends[1][0], "x", 1, 0) == 1);
+	worker_join(&waiting);
+}
+
+static void accept_nobody(void *arg)
+{
+	must_fail_null(msg_accept(arg, 0), EINVAL);
+}
+
+static void poll_connect(void *arg)
+{
+	struct msg_pollfd fd = {.sock = arg, .events = POLLOUT};
+
+	must(msg_poll(&fd, 1, -1) == 1 && fd.revents & POLLERR);
+}
+
+/* A shutdown by another thread ends a sleeping accept, and a connect that somebody polls for. */
+static void test_shutdown_ends_waits(void **state)
+{
+	struct msg_sock *listener = msg_listen(left, "shut", LIBMSG_SEQPACKET, 1, 0);
+	struct msg_sock *calling = msg_connect(
+		right, "left/nobody", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, 0);
+	struct worker workers[2];
+	int64_t error;
+
+	must(listener && calling);
+	worker_start(&workers[0], accept_nobody, listener);
+	worker_start(&workers[1], poll_connect, calling);
+	worker_await_sleep(&workers[0]);
+	worker_await_sleep(&workers[1]);
+	must(msg_shutdown(listener, SHUT_RD) == 0 && msg_shutdown(calling, SHUT_RDWR) == 0);
+	worker_join(&workers[0]);
+	worker_join(&workers[1]);
+	must(msg_getopt(calling, LIBMSG_ERROR, &error) == 0 && error == ECONNABORTED);
+	must_fail(msg_shutdown(listener, SHUT_RD), ENOTCONN);
+	must(msg_close(listener) == 0 && msg_close(calling) == 0);
+	/* The name was given back. */
+	listener = msg_listen(left, "shut", LIBMSG_SEQPACKET, 1, 0);
+	must(listener && msg_close(listener) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +602,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_time_limits, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(test_connects, contexts_setup, contexts_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_cancelled_driver, contexts_setup, contexts_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shutdown_ends_waits, contexts_setup, contexts_teardown),
 	};
 
 	return cmocka_run_group_tests_name("threads", tests, testbed_setup, testbed_teardown);

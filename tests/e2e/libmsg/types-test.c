@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Streams and datagrams, from both ends, over the ring that $TESTBED_TRANSPORT names. What they have
- * in common with SEQPACKET is in the other tests here.
+ * Streams and datagrams, from both ends, over the ring that $TESTBED_TRANSPORT names; the other
+ * tests here have what they have in common with SEQPACKET.
  */
 #include "tests/support/cmocka-all.h"
 
@@ -215,7 +215,7 @@ static void test_stream_looks(void **state)
 	must(msg_recv_take(far, 0, &data, &buf) == 0 && !buf);
 }
 
-/* What had come is read, and then the error: never an end. */
+/* The bytes that had come are read, and then the error: never an end. */
 static void test_stream_is_cut(void **state)
 {
 	channel(LIBMSG_STREAM);
@@ -250,11 +250,12 @@ static void test_stream_of_bytes(void **state)
 	must_fail(msg_recv(far, got, 7, MSG_DONTWAIT), EAGAIN);
 }
 
-/* ---- many messages in a call ------------------------------------------------------------------ */
+/* ---- many messages in a call ---------------------------------------------------------------- */
 
 #define N_MANY 40
 
-static void many(struct mmsghdr messages[N_MANY], struct iovec iov[N_MANY], uint8_t *base, size_t len)
+static void many(
+	struct mmsghdr messages[N_MANY], struct iovec iov[N_MANY], uint8_t *base, size_t len)
 {
 	memset(messages, 0, N_MANY * sizeof(*messages));
 	for (unsigned i = 0; i < N_MANY; i++) {
@@ -335,7 +336,7 @@ static uint32_t readings(struct msg_sock *sock, uint32_t *ret_last)
 	return n;
 }
 
-/* What is not received is counted, and both ends have the count when they have talked. */
+/* Lost messages are counted, and both ends have the count when they have talked. */
 static void test_datagrams_are_counted(void **state)
 {
 	for (int way = 0; way < 2; way++) {
@@ -431,7 +432,8 @@ static void test_datagrams_before_the_first_frame(void **state)
 	must(msg_poll(&fd, 1, TESTBED_WAIT_MS) == 1);
 	for (uint32_t n = 0; n < 20;) {
 		must(next_reading(far) == UINT32_MAX);
-		n += msg_recv(near, got, 1, MSG_DONTWAIT | MSG_PEEK) == 1 ? readings(near, &last) : 0;
+		n += msg_recv(near, got, 1, MSG_DONTWAIT | MSG_PEEK) == 1 ? readings(near, &last)
+									  : 0;
 	}
 	must(last == 19);
 }

@@ -983,7 +983,7 @@ static void test_connect_refusals(void **state)
 	app_cancel(caller, 93);
 	TAKE(m, caller, CONTROL_STATUS);
 	assert_int_equal(m->status.error, ECANCELED);
-	assert_string_equal(m->status.reason, "cancelled");
+	assert_string_equal(m->status.reason, "nobody listens as later");
 	assert_int_equal(w->broker->stats.refused, 0);
 	assert_int_equal(w->broker->stats.connected, 0);
 	app_connect(caller, 0, "db/full", 0, 0);
@@ -1127,7 +1127,7 @@ static void test_hello(void **state)
 	assert_int_equal(m->request, 77);
 	assert_int_equal(m->welcome.epoch, app->epoch);
 	assert_int_equal(m->welcome.version, 1);
-	assert_int_equal(m->welcome.features, FEATURE_ARGO | FEATURE_ARGO_STRICT);
+	assert_int_equal(m->welcome.features, FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES);
 	process_describe(app->process, text, sizeof(text));
 	assert_string_equal(text, "app(3) pid 5 (xxxxxxxxxxxxxxx)");
 	app_die(app);

@@ -41,7 +41,7 @@ static void hold(struct channel *channel, uint32_t len)
 	struct msg_buf *buf = malloc(sizeof(*buf) + len);
 
 	assert_non_null(buf);
-	*buf = (struct msg_buf){.len = len};
+	*buf = (struct msg_buf){.size = len, .len = len};
 	STAILQ_INSERT_TAIL(&channel->in, buf, entry);
 	channel_charge(channel, msg_buf_charge(len));
 }
@@ -243,7 +243,8 @@ static void test_dead_data_is_missed(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct channel *dead = link_to(b, 100, HOSTILE);
-	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *sock =
+		sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 	char byte;
 
 	sock_set_channel(sock, dead);
@@ -269,7 +270,8 @@ static void test_link_pays_before_the_dead(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
 	struct channel *dead = link_to(b, 100, HOSTILE), *live = link_to(b, 101, HOSTILE);
-	struct msg_sock *sock = sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *sock =
+		sock_new(&b->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	sock_set_channel(sock, dead);
 	hold(dead, 100);
@@ -343,7 +345,8 @@ static struct msg_sock *connect_over(struct pair_side *side, uint32_t end, uint3
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = end, .channel = number}};
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *sock =
+		sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct control_message message;
 
 	sock->nonblock = true;
@@ -363,7 +366,8 @@ static void close_many(struct pair_side *a, struct pair_side *b, uint32_t first,
 
 		assert_int_equal(sock->state, SOCK_OPEN);
 		if (answered) { /* the other end's application does not even accept it */
-			assert_non_null(channel_new(&b->link->channels, first + n, CHANNEL_SEQPACKET, true));
+			assert_non_null(channel_new(
+				&b->link->channels, first + n, CHANNEL_SEQPACKET, true));
 			pair_take(b);
 		}
 		assert_int_equal(msg_close(sock), 0);
@@ -517,7 +521,9 @@ static void test_most_closes_pay(void **state)
 static void test_backlog_answers(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
-	struct msg_sock *listener = sock_new(&b->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET), *sock;
+	struct msg_sock *listener = sock_new(
+				&b->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET),
+			*sock;
 	struct control_message m = {.type = CONTROL_CHANNEL};
 	struct msg_sock *caller = connect_over(a, PAIR_END, 9);
 	char byte;

@@ -372,7 +372,8 @@ static uint8_t hear(struct control_message *ret_message)
 
 static struct msg_sock *listener_new(const char *name)
 {
-	struct msg_sock *listener = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *listener =
+		sock_new(&ctx.socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 
 	must(listener && sock_set_name(listener, name, 3) == 0);
 	return listener;
@@ -579,7 +580,7 @@ static void test_hello_once_an_epoch(void **state)
 	assert_int_equal(message.hello.epoch, 1);
 	assert_int_equal(message.hello.version_min, CONTROL_VERSION_MIN);
 	assert_int_equal(message.hello.version_max, CONTROL_VERSION);
-	assert_int_equal(message.hello.features, FEATURE_NO_HYPERVISOR_ARGO);
+	assert_int_equal(message.hello.features, FEATURE_NO_HYPERVISOR_ARGO | FEATURE_TYPES);
 	assert_int_equal(message.hello.pid, getpid());
 	assert_int_equal(strncmp(message.hello.comm, program_invocation_short_name,
 				 sizeof(message.hello.comm) - 1),
@@ -670,7 +671,8 @@ static void test_announcements(void **state)
 {
 	struct msg_sock *open = listener_new("open");
 	struct msg_sock *lost = listener_new("lost");
-	struct msg_sock *waiting = sock_new(&ctx.socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *waiting =
+		sock_new(&ctx.socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	struct control_message message;
 	struct channel *channel;
@@ -993,7 +995,8 @@ static void test_quiesce_and_attach_again(void **state)
 {
 	struct control_message connect = {.type = CONTROL_CONNECT}, message;
 	struct msg_sock *listener = listener_new("name");
-	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *asking =
+		sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	uint32_t epoch = ctx.control.epoch;
 	char key[HV_STORE_KEY_MAX];
@@ -1039,7 +1042,7 @@ static void test_quiesce_and_attach_again(void **state)
 	msgd_comes();
 	assert_int_equal(hear(&message), CONTROL_HELLO);
 	assert_int_equal(message.hello.epoch, epoch + 1);
-	assert_int_equal(message.hello.features, FEATURE_NO_ARGO_DRIVER);
+	assert_int_equal(message.hello.features, FEATURE_NO_ARGO_DRIVER | FEATURE_TYPES);
 	assert_int_equal(message.hello.reattach, 1);
 	said_again(asking);
 	/* And again. */
@@ -1264,7 +1267,8 @@ static void test_dropped(void **state)
 {
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct msg_sock *listener = listener_new("name");
-	struct msg_sock *asking = sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *asking =
+		sock_new(&ctx.socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct transport *transport = transport_new(&transport_grant, &fake.hv, 7, 1, 4096);
 	char key[HV_STORE_KEY_MAX];
 
@@ -1627,7 +1631,8 @@ static void msgd_attaches(void)
 		fake.event = true;
 	} else if (fake.n_sleeps == 2) {
 		must(hear(&message) == CONTROL_HELLO);
-		must(message.hello.features == (FEATURE_ARGO | FEATURE_ARGO_STRICT));
+		must(message.hello.features ==
+			(FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES));
 	}
 }
 

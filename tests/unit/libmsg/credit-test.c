@@ -667,7 +667,8 @@ static void test_reader_leaves(void **state)
 	char bytes[40];
 	struct iovec iov[] = {{.iov_base = bytes, .iov_len = 3},
 		{.iov_base = bytes + 3, .iov_len = sizeof(bytes) - 3}};
-	struct reader reader = {.channel = c, .iov = iov, .n_iov = 2, .size = sizeof(bytes)};
+	struct reader reader = {
+		.channel = c, .cursor = {iov, 2, 0}, .size = sizeof(bytes), .direct = true};
 
 	for (int lacks_memory = 1; lacks_memory >= 0; lacks_memory--) {
 		if (lacks_memory) {
@@ -919,9 +920,8 @@ static void test_fragments_add_up(void **state)
 		struct pair_side *a;
 		char bytes[100];
 		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-		struct reader reader = {.cursor = {&iov, 1, 0},
-			.size = sizeof(bytes),
-			.direct = true};
+		struct reader reader = {
+			.cursor = {&iov, 1, 0}, .size = sizeof(bytes), .direct = true};
 
 		if (i > 0) {
 			(void)pair_teardown(state);
@@ -950,9 +950,8 @@ static void test_shreds(void **state)
 	for (int direct = 0; direct < 2; direct++) {
 		static char bytes[50000];
 		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-		struct reader reader = {.cursor = {&iov, 1, 0},
-			.size = sizeof(bytes),
-			.direct = true};
+		struct reader reader = {
+			.cursor = {&iov, 1, 0}, .size = sizeof(bytes), .direct = true};
 		struct pair_side *a;
 		uint32_t most;
 
@@ -985,7 +984,8 @@ static void test_direct(void **state)
 	uint8_t sent[3000], got[3001];
 	struct iovec iov[] = {{.iov_base = got, .iov_len = 1}, {.iov_base = got + 1, .iov_len = 0},
 		{.iov_base = got + 1, .iov_len = 1700}, {.iov_base = got + 1701, .iov_len = 1300}};
-	struct reader reader = {.channel = c, .iov = iov, .n_iov = 4, .size = sizeof(got)};
+	struct reader reader = {
+		.channel = c, .cursor = {iov, 4, 0}, .size = sizeof(got), .direct = true};
 	struct iovec from = {.iov_base = sent, .iov_len = sizeof(sent)};
 	struct iov_cursor cursor;
 	uint32_t done = 0;
@@ -1026,10 +1026,10 @@ static void test_not_direct(void **state)
 	struct pair_side *a = pair_side_of(state, A);
 	char bytes[10];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	struct reader reader = {
-		.channel = a->channel, .cursor = {&iov, 1, 0},
-			.size = sizeof(bytes),
-			.direct = true};
+	struct reader reader = {.channel = a->channel,
+		.cursor = {&iov, 1, 0},
+		.size = sizeof(bytes),
+		.direct = true};
 
 	a->channel->reader = &reader;
 	inject_data(state, FRAME_FIRST | FRAME_LAST, 11, 11);

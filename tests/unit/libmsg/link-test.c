@@ -321,7 +321,8 @@ static void test_first_credit_waits_for_room(void **state)
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = PAIR_END, .channel = 9}};
-	struct msg_sock *late = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *late =
+		sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	struct channel *channel;
 
 	while (transport_put_bare(
@@ -571,7 +572,9 @@ static void test_leaving_with_unread_data(void **state)
 static void test_backlog_is_bounded(void **state)
 {
 	struct pair_side *side = &((struct pair *)*state)->sides[B];
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET), *taken;
+	struct msg_sock *listener = sock_new(
+				&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET),
+			*taken;
 
 	side->ctx->socks.last_handle = 4;
 	assert_int_equal(sock_set_name(listener, "name", 2), 0);
@@ -599,7 +602,8 @@ static void test_connected_too_late(void **state)
 	struct control_message connect = {.type = CONTROL_CONNECT};
 	struct control_message connected = {
 		.type = CONTROL_CONNECTED, .connected = {.end = 55, .channel = 9}};
-	struct msg_sock *late = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *late =
+		sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_PENDING, CHANNEL_SEQPACKET);
 	int64_t error;
 
 	connect.connect.type = CHANNEL_SEQPACKET;
@@ -731,7 +735,9 @@ static void test_told_before_the_violation(void **state)
 {
 	struct pair *pair = *state;
 	struct pair_side *side = &pair->sides[B];
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET), *taken;
+	struct msg_sock *listener = sock_new(
+				&side->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET),
+			*taken;
 	struct control_message grant = {.type = CONTROL_CHANNEL,
 		.channel = {.end = PAIR_END,
 			.channel = 77,
@@ -900,7 +906,8 @@ static void granted_before_msgds_return(void **state, int error)
 	struct control_message listen = {.type = CONTROL_LISTEN,
 		.listen = {.listener = 5, .type = CHANNEL_SEQPACKET, .backlog = 1}};
 	struct control_message answer = {.type = CONTROL_STATUS}, message = {0};
-	struct msg_sock *listener = sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *listener =
+		sock_new(&ctx->socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
 	bool announced = false;
 
 	strcpy(side->channel->name, "other"); /* which is announced, too */

@@ -60,8 +60,7 @@ static void test_served_directly(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 	char bytes[16];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	struct reader reader = {
-		.channel = b->channel,
+	struct reader reader = {.channel = b->channel,
 		.cursor = {&iov, 1, 0},
 		.size = sizeof(bytes),
 		.direct = true};
@@ -85,8 +84,10 @@ static void test_served_and_due(void **state)
 	struct pair_side *b = pair_side_of(state, B);
 	char bytes[CREDIT_INITIAL / 2];
 	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-	struct reader reader = {
-		.channel = b->channel, .iov = &iov, .n_iov = 1, .size = sizeof(bytes)};
+	struct reader reader = {.channel = b->channel,
+		.cursor = {&iov, 1, 0},
+		.size = sizeof(bytes),
+		.direct = true};
 
 	pair_inject_message(*state, A, sizeof(bytes));
 	b->channel->reader = &reader;
@@ -140,7 +141,8 @@ static void test_known_again(void **state)
 		link_synced(b->link);
 		assert_int_equal(b->link->state, LINK_SYNCED);
 		if (i == 0)
-			assert_non_null(channel_new(&b->link->channels, 77, CHANNEL_SEQPACKET, true));
+			assert_non_null(
+				channel_new(&b->link->channels, 77, CHANNEL_SEQPACKET, true));
 		else
 			link_skip(b->link);
 		assert_int_equal(link_receive(b->link, NULL), i == 0 ? LINK_DUE : LINK_EMPTY);

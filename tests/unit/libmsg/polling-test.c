@@ -89,7 +89,8 @@ static void test_several(void **state)
 {
 	struct pair_side *a = pair_side_of(state, A);
 	struct msg_sock *other = pair_channel(a, OTHER, true);
-	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *listener =
+		sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct msg_pollfd fds[] = {{.revents = -1},
 		{.sock = other, .events = POLLIN, .revents = -1},
 		{.sock = a->sock, .events = POLLIN, .revents = -1},
@@ -194,8 +195,10 @@ static void test_spins_on_one_link(void **state)
 	struct pair_side *a = pair_side_of(state, A);
 	struct transport *transport = transport_new(&transport_grant, &a->hv, 7, 0, HV_PAGE_SIZE);
 	struct msg_sock *same = pair_channel(a, OTHER, true);
-	struct msg_sock *other = sock_new(&a->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
-	struct msg_sock *listener = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *other =
+		sock_new(&a->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *listener =
+		sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct msg_pollfd fds[] = {{.sock = a->sock, .events = POLLIN},
 		{.sock = same, .events = POLLIN}, {.sock = listener, .events = POLLIN}, {0},
 		{.sock = other, .events = POLLIN}};
@@ -301,7 +304,7 @@ static void test_end_that_was_taken(void **state)
 	assert_int_equal(msg_shutdown(b->sock, SHUT_WR), 0);
 	assert_int_equal(msg_recv_take(a->sock, 0, &data, &buf), 1);
 	msg_buf_free(buf);
-	assert_false(a->channel->rx_end_read);
+	assert_int_equal(a->channel->end_taken, 0);
 	assert_int_equal(msg_recv_take(a->sock, 0, &data, &buf), 0);
 	assert_null(buf);
 	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);

@@ -82,9 +82,9 @@ static void test_end(void **state)
 	message.msg_flags = 4711;
 	assert_int_equal(msg_recvmsg(a->sock, &message, MSG_PEEK), 0);
 	assert_int_equal(message.msg_flags, 0);
-	assert_false(a->channel->rx_end_read);
+	assert_int_equal(a->channel->end_taken, 0);
 	assert_int_equal(msg_recvmsg(a->sock, &message, 0), 0);
-	assert_true(a->channel->rx_end_read);
+	assert_int_equal(a->channel->end_taken, END_OF_DATA);
 }
 
 /* A message that is taken over is the application's, and pays for the next one at once. */

@@ -266,7 +266,7 @@ static void test_blocking_connect(void **state)
 	assert_int_equal(errno, EACCES);
 	assert_string_equal(msg_reason(), "connect to domain/name: policy");
 	side->n_sleeps = 0;
-	assert_null(msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, 1, LIBMSG_NONBLOCK));
+	assert_null(msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, 1, 0));
 	assert_int_equal(errno, EACCES);
 	assert_string_equal(msg_reason(), "listen on name: policy");
 	assert_null(side->ctx->socks.listeners);
@@ -467,13 +467,17 @@ static void test_wrong_arguments(void **state)
 	struct pair_side *side = side_of(state);
 	struct msg_ctx *ctx = side->ctx;
 
-	for (int type = 0; type <= 2; type += 2) {
+	for (int type = 0; type <= 4; type += 4) {
 		char reason[64];
 
 		(void)snprintf(reason, sizeof(reason), "channel type %d is not supported", type);
 		assert_no_sock(msg_listen(ctx, "n", type, 1, 0), EPROTONOSUPPORT, reason);
 		assert_no_sock(msg_connect(ctx, "n", type, 0, 0), EPROTONOSUPPORT, reason);
 	}
+	/* A msgd without FEATURE_TYPES would drop the application. */
+	for (int type = LIBMSG_STREAM; type <= LIBMSG_DGRAM; type++)
+		assert_no_sock(msg_listen(ctx, "n", type, 1, 0), EPROTONOSUPPORT,
+			"this msgd is older than channel types but SEQPACKET");
 	assert_no_sock(msg_listen(ctx, "a/b", LIBMSG_SEQPACKET, 1, 0), EINVAL,
 		"\"a/b\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}");
 	assert_no_sock(msg_connect(ctx, "a/b/c", LIBMSG_SEQPACKET, 0, 0), EINVAL,
@@ -511,15 +515,92 @@ static void test_listen(void **state)
 
 		assert_non_null(listener);
 		assert_int_equal(listener->nonblock, flags != 0);
+		assert_int_equal(listener->state, SOCK_OPEN);
 		assert_int_equal(asked.type, CONTROL_LISTEN);
 		assert_int_equal(asked.listen.listener, listener->handle);
 		assert_int_equal(asked.listen.type, CHANNEL_SEQPACKET);
 		assert_int_equal(asked.listen.backlog, backlog);
 		assert_string_equal(asked.listen.name, "name");
+		assert_int_equal(msg_setopt(listener, LIBMSG_LINGER, 0), 0);
 		assert_int_equal(msg_close(listener), 0);
 		assert_int_equal(next(side).type, CONTROL_UNLISTEN);
 	}
 	side->on_sleep = NULL;
+}
+
+/* Without a msgd a call that does not block returns a listener that hears the answer later. */
+static void test_listen_without_msgd(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_event event;
+
+	for (int error = 0; error <= EACCES; error += EACCES) {
+		struct control_message message;
+		struct msg_sock *listener;
+		int64_t value;
+
+		atomic_store(&side->msgd.me->alive, 0);
+		listener = msg_listen(side->ctx, "name", LIBMSG_SEQPACKET, 1, LIBMSG_NONBLOCK);
+		assert_non_null(listener);
+		assert_int_equal(listener->state, SOCK_PENDING);
+		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
+		assert_null(msg_accept(listener, 0));
+		assert_int_equal(errno, EAGAIN);
+		atomic_store(&side->msgd.me->alive, 1);
+		message = next(side);
+		assert_int_equal(message.type, CONTROL_LISTEN);
+		message = status(message.request, (uint32_t)error, "policy");
+		pair_say(side, &message);
+		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
+		assert_ptr_equal(event.sock, listener);
+		assert_int_equal(event.revents, error ? POLLIN | POLLERR : POLLOUT);
+		assert_int_equal(msg_getopt(listener, LIBMSG_ERROR, &value), 0);
+		assert_int_equal(value, error);
+		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0); /* it was told */
+		assert_int_equal(msg_close(listener), 0);
+		if (!error)
+			assert_int_equal(next(side).type, CONTROL_UNLISTEN);
+	}
+}
+
+/* A connect that does not block has its time limit; msgd says for what it waited. */
+static void test_connect_in_the_background_in_time(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_event event;
+	int64_t value;
+
+	for (int way = 0; way < 3; way++) { /* msgd answers; stands still; is away */
+		struct msg_sock *sock =
+			msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 1);
+		struct control_message message = next(side);
+
+		assert_non_null(sock);
+		if (way == 2)
+			atomic_store(&side->msgd.me->alive, 0);
+		while (side->ctx->socks.deadline_ns > side->hv.ops->now_ns(&side->hv))
+			;
+		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), way == 2);
+		assert_int_equal(next(side).type, CONTROL_CANCEL);
+		if (way == 0) {
+			message = status(message.request, ECANCELED, "nobody listens as name");
+			pair_say(side, &message);
+		}
+		while (way == 1 && side->ctx->socks.deadline_ns > side->hv.ops->now_ns(&side->hv))
+			;
+		if (way < 2)
+			assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
+		assert_int_equal(event.revents, POLLIN | POLLOUT | POLLERR | POLLHUP);
+		assert_int_equal(msg_getopt(sock, LIBMSG_ERROR, &value), 0);
+		assert_int_equal(value, way == 2 ? EHOSTDOWN : ETIMEDOUT);
+		assert_string_equal(msg_reason(), way == 0 ? "nobody listens as name"
+						  : way == 1
+							  ? "msgd does not answer: it stands still"
+							  : "msgd is away");
+		assert_int_equal(msg_close(sock), 0);
+		assert_silent(side);
+		atomic_store(&side->msgd.me->alive, 1);
+	}
 }
 
 /* A sentence about a long address and a long reason is cut, not lost. */
@@ -551,7 +632,8 @@ static void test_long_reason(void **state)
 static struct msg_sock *listening(struct pair_side *side, bool granted)
 {
 	struct control_message message = {.type = CONTROL_LISTEN};
-	struct msg_sock *listener = sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
+	struct msg_sock *listener =
+		sock_new(&side->ctx->socks, SOCK_LISTENER, SOCK_PENDING, CHANNEL_SEQPACKET);
 
 	listener->nonblock = true;
 	assert_int_equal(sock_set_name(listener, "name", 3), 0);
@@ -577,10 +659,14 @@ static void test_abandoned_listen(void **state)
 		uint32_t handle = listener->handle, id = granted ? 0 : listener->request->id;
 		struct control_message message;
 
+		assert_int_equal(msg_setopt(listener, LIBMSG_LINGER, 0), 0);
 		assert_int_equal(msg_close(listener), 0);
 		message = next(side);
 		assert_int_equal(message.type, CONTROL_UNLISTEN);
 		assert_int_equal(message.unlisten.listener, handle);
+		assert_non_null(request_find(&side->ctx->control, message.request));
+		message = status(message.request, 0, "");
+		pair_say(side, &message);
 		assert_null(side->ctx->control.requests);
 		if (!granted) {
 			message = status(id, 0, "");
@@ -841,6 +927,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_no_memory_for_the_channel, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_arguments, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_listen_without_msgd, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_connect_in_the_background_in_time, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_long_reason, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),

@@ -144,7 +144,8 @@ static struct msg_sock *flood_new(
 	struct pair_side *side, uint32_t end, uint16_t domid, const struct frame *frame)
 {
 	struct transport *transport = transport_new(&flood_ops, &side->hv, domid, 0, 266176);
-	struct msg_sock *sock = sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
+	struct msg_sock *sock =
+		sock_new(&side->ctx->socks, SOCK_CHANNEL, SOCK_OPEN, CHANNEL_SEQPACKET);
 	struct link *link;
 
 	assert_true(transport && sock);

@@ -119,8 +119,9 @@ static const struct {
 	{"HELLO", 36, 4, 2, -EBADMSG},
 	{"LISTEN", 0, 4, 0, -EBADMSG},
 	{"LISTEN", 4, 4, 0, -EBADMSG},
-	{"LISTEN", 4, 4, 2, -EBADMSG}, /* STREAM: there is none yet */
-	{"LISTEN", 4, 4, 3, -EBADMSG}, /* nor DGRAM */
+	{"LISTEN", 4, 4, 2, 0},
+	{"LISTEN", 4, 4, 3, 0},
+	{"LISTEN", 4, 4, 4, -EBADMSG},
 	{"LISTEN", 8, 4, 0, -EBADMSG},
 	{"LISTEN", 8, 4, BACKLOG_MAX, 0},
 	{"LISTEN", 8, 4, BACKLOG_MAX + 1, -EBADMSG},
@@ -130,8 +131,8 @@ static const struct {
 	{"LISTEN", 75, 1, 'x', -EBADMSG},
 	{"UNLISTEN", 0, 4, 0, -EBADMSG},
 	{"CONNECT", 0, 4, 0, -EBADMSG},
-	{"CONNECT", 0, 4, 2, -EBADMSG},
-	{"CONNECT", 0, 4, 3, -EBADMSG},
+	{"CONNECT", 0, 4, 4, -EBADMSG},
+	{"CONNECT", 0, 4, 3, 0},
 	{"CONNECT", 4, 4, 2, -EBADMSG},
 	{"CONNECT", 8, 4, TRANSPORT_ANY, 0},
 	{"CONNECT", 8, 4, TRANSPORT_LIMIT, -EBADMSG},
