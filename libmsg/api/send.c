@@ -29,17 +29,17 @@ static bool send_is_pointless(const struct channel *channel)
 
 static int send_length_check(const struct msg_sock *sock, size_t len)
 {
+	const struct channel *channel = sock->channel;
+	uint32_t most = channel->set ? channel_max_datagram(channel->set) : FRAME_PAYLOAD_MAX;
+
 	if (sock->type == CHANNEL_STREAM)
 		return 0;
 	if (len > sock->sndbuf)
 		return failure(EMSGSIZE, "%zu bytes: LIBMSG_SNDBUF is %u", len, sock->sndbuf);
-	if (len > sock->channel->tx_maxmsg)
-		return failure(
-			EMSGSIZE, "%zu bytes: the peer takes %u", len, sock->channel->tx_maxmsg);
-	if (sock->type == CHANNEL_DGRAM && sock->channel->set &&
-		len > channel_max_datagram(sock->channel->set))
-		return failure(EMSGSIZE, "%zu bytes: a datagram has %u at most", len,
-			channel_max_datagram(sock->channel->set));
+	if (len > channel->tx_maxmsg)
+		return failure(EMSGSIZE, "%zu bytes: the peer takes %u", len, channel->tx_maxmsg);
+	if (sock->type == CHANNEL_DGRAM && len > most)
+		return failure(EMSGSIZE, "%zu bytes: a datagram has %u at most", len, most);
 	return 0;
 }
 

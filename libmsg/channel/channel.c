@@ -295,9 +295,9 @@ short channel_events(const struct channel *channel, short asked)
 
 	if (!STAILQ_EMPTY(&channel->in) || channel_at_end(channel) || channel->error)
 		events |= POLLIN;
-	if ((asked & POLLOUT) &&
-		(channel->error || channel->rx_closed || channel->type == CHANNEL_DGRAM ||
-			channel_can_send(channel, FRAGMENT_MIN, &want)))
+	if ((asked & POLLOUT) && (channel->error || channel->rx_closed || channel->tx_shut ||
+					 channel->type == CHANNEL_DGRAM ||
+					 channel_can_send(channel, FRAGMENT_MIN, &want)))
 		events |= POLLOUT;
 	if (channel->rx_closed || channel->rx_shut)
 		events |= POLLRDHUP;

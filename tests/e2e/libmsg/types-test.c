@@ -438,6 +438,24 @@ static void test_datagrams_before_the_first_frame(void **state)
 	must(last == 19);
 }
 
+/* A send would fail at once: it does not wait for room. */
+static void test_room_after_the_own_end(void **state)
+{
+	struct msg_pollfd fd;
+
+	for (int type = LIBMSG_SEQPACKET; type <= LIBMSG_STREAM; type++) {
+		channel(type);
+		while (msg_send(near, sent, 1000, MSG_DONTWAIT) > 0)
+			;
+		fd = (struct msg_pollfd){.sock = near, .events = POLLOUT};
+		must(errno == EAGAIN && msg_poll(&fd, 1, 0) == 0);
+		must(msg_setopt(near, LIBMSG_LINGER, 0) == 0);
+		must(msg_shutdown(near, SHUT_WR) == 0);
+		must(msg_poll(&fd, 1, 0) == 1 && fd.revents == POLLOUT);
+		must_fail(msg_send(near, sent, 1000, 0), EPIPE);
+	}
+}
+
 static void test_datagrams_end(void **state)
 {
 	channel(LIBMSG_DGRAM);
@@ -448,6 +466,7 @@ static void test_datagrams_end(void **state)
 	must(next_reading(near) == 1);
 	must(msg_recv(near, got, 1, 0) == 0);
 	must_fail(msg_send(near, "x", 1, 0), EPIPE);
+	must_fail(msg_send(near, sent, 65537, 0), EMSGSIZE); /* as before the end */
 	must(msg_close(near) == 0);
 }
 
@@ -467,6 +486,7 @@ int main(void)
 		TEST(test_the_oldest_are_dropped),
 		TEST(test_a_datagram_is_a_frame),
 		TEST(test_datagrams_before_the_first_frame),
+		TEST(test_room_after_the_own_end),
 		TEST(test_datagrams_end),
 	};
 
