@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,22 +47,27 @@ static void client_add(struct msg_sock *listener)
 		fail("accept");
 }
 
-/* Echoes until there is no message, or no room for an answer. -1: the client is done. */
+/*
+ * Echoes until there is no message, or no room for an answer. Then room alone is an event: a client
+ * that does not read wakes nobody by what it sends. -1: the client is done.
+ */
 static int client_serve(struct client *client)
 {
+	bool waited = client->waiting;
+
 	for (;;) {
 		if (!client->waiting) {
 			ssize_t n = msg_recv_take(client->sock, 0, &client->data, &client->waiting);
 
-			if (n < 0)
-				return errno == EAGAIN ? 0 : -1;
+			if (n < 0 && errno == EAGAIN)
+				return waited ? msg_setopt(client->sock, LIBMSG_EVENTS, POLLIN) : 0;
 			if (!client->waiting)
-				return -1; /* the end of the channel, which an empty message is not
-					    */
+				return -1; /* lost, or at its end, which an empty message is not */
 			client->len = (size_t)n;
 		}
 		if (msg_send(client->sock, client->data, client->len, 0) < 0)
-			return errno == EAGAIN ? 0 : -1;
+			return errno == EAGAIN ? msg_setopt(client->sock, LIBMSG_EVENTS, POLLOUT)
+					       : -1;
 		msg_buf_free(client->waiting);
 		client->waiting = NULL;
 	}

@@ -12,6 +12,9 @@
  *	peer serve NAME              echoes, from an event loop: sleeps, takes a batch, sleeps
  *	peer echo NAME               echoes, one channel after the other, and blocks meanwhile
  *	peer rarely NAME             echoes, by calls that do not block, every fifth of a second
+ *	peer flood ADDRESS [half]    sends until nothing fits, half-closes; reads after SIGTERM,
+ *				     sends once more; closes after another SIGTERM
+ *	peer typed NAME TYPE         listens for channels of that type, connects to itself
  *	peer cut NAME                takes one channel, has xen-sim end its connection, and waits
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
@@ -354,6 +357,79 @@ static int role_rarely(char **args)
 	}
 }
 
+/* Sends until nothing has fitted for a second. How many. */
+static unsigned long flood(struct msg_sock *sock)
+{
+	struct msg_pollfd fd = {.sock = sock, .events = POLLOUT};
+	unsigned long n = 0;
+
+	for (;;) {
+		size_t len = message_make(n);
+
+		if (msg_send(sock, want, len, MSG_DONTWAIT) == (ssize_t)len)
+			n++;
+		else if (errno != EAGAIN)
+			end_error("send", n);
+		else if (msg_poll(&fd, 1, 1000) <= 0)
+			return n;
+	}
+}
+
+static void wait_for_term(void)
+{
+	while (!stopped)
+		(void)poll(NULL, 0, 100);
+	stopped = 0;
+}
+
+static int role_flood(char **args)
+{
+	struct sigaction action = {.sa_handler = on_term};
+	unsigned long n, n_echoed = 0;
+	struct msg_sock *sock;
+	ssize_t r;
+
+	context_open(WAIT_MS);
+	sock = channel_connect(args[0]);
+	(void)sigaction(SIGTERM, &action, NULL);
+	n = flood(sock);
+	if (args[1] && msg_shutdown(sock, SHUT_WR) < 0)
+		end_error("shutdown", n);
+	printf("full %lu\n", n);
+	wait_for_term();
+	for (; n_echoed < n; n_echoed++) {
+		size_t len = message_make(n_echoed);
+
+		r = msg_recv(sock, got, sizeof(got), 0);
+		if (r < 0)
+			end_error("receive", n_echoed);
+		if ((size_t)r != len || memcmp(got, want, len) != 0)
+			return printf("wrong: answer %lu has %zd bytes\n", n_echoed, r), 4;
+	}
+	if (args[1] ? msg_recv(sock, got, sizeof(got), 0) != 0
+		    : msg_send(sock, want, 8, 0) != 8 || msg_recv(sock, got, 8, 0) != 8)
+		end_error("the end, or one more", n);
+	printf("echoed\n");
+	if (!args[1])
+		wait_for_term();
+	(void)msg_close(sock);
+	msg_ctx_close(ctx);
+	return 0;
+}
+
+static int role_typed(char **args)
+{
+	int type = atoi(args[1]);
+
+	context_open(WAIT_MS);
+	if (!msg_listen(ctx, args[0], type, 1, 0))
+		end_error("listen", 0);
+	if (!msg_connect(ctx, args[0], type, 0, WAIT_MS))
+		end_error("connect", 0);
+	printf("connected\n");
+	return 0;
+}
+
 static int many(struct msg_sock *listener, const char *address, long n)
 {
 	struct msg_sock **socks = calloc((size_t)n, sizeof(struct msg_sock *));
@@ -439,6 +515,8 @@ static const struct role {
 	{"serve", 1, role_serve},
 	{"echo", 1, role_echo},
 	{"rarely", 1, role_rarely},
+	{"flood", 1, role_flood},
+	{"typed", 2, role_typed},
 	{"cut", 1, role_cut},
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},
