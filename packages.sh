@@ -6,7 +6,7 @@
 packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsystemd-dev libjansson-dev
 	libinih-dev libsodium-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
-packages_check='clang clang-format libclang-rt-14-dev gcovr mandoc shellcheck spin jq perl git
+packages_check='clang g++ clang-format libclang-rt-14-dev gcovr mandoc shellcheck spin jq perl git
 	make linux-headers-amd64 sparse xz-utils gcc-aarch64-linux-gnu'
 # For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen). All but QEMU is for building
 # its hypervisor with Argo.

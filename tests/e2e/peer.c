@@ -15,6 +15,7 @@
  *	peer flood ADDRESS [half]    sends until nothing fits, half-closes; reads after SIGTERM,
  *				     sends once more; closes after another SIGTERM
  *	peer typed NAME TYPE         listens for channels of that type, connects to itself
+ *	peer typed-to ADDRESS TYPE   connects
  *	peer cut NAME                takes one channel, has xen-sim end its connection, and waits
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
@@ -430,6 +431,15 @@ static int role_typed(char **args)
 	return 0;
 }
 
+static int role_typed_to(char **args)
+{
+	context_open(WAIT_MS);
+	if (!msg_connect(ctx, args[0], atoi(args[1]), 0, WAIT_MS))
+		end_error("connect", 0);
+	printf("connected\n");
+	return 0;
+}
+
 static int many(struct msg_sock *listener, const char *address, long n)
 {
 	struct msg_sock **socks = calloc((size_t)n, sizeof(struct msg_sock *));
@@ -517,6 +527,7 @@ static const struct role {
 	{"rarely", 1, role_rarely},
 	{"flood", 1, role_flood},
 	{"typed", 2, role_typed},
+	{"typed-to", 2, role_typed_to},
 	{"cut", 1, role_cut},
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},
