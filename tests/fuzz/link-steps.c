@@ -46,7 +46,7 @@ static void answer(struct pair *pair)
 static void grant(struct pair *pair)
 {
 	struct control_message message = {.type = CONTROL_CHANNEL,
-		.channel = {.listener = 5, .end = PAIR_END, .channel = 77}};
+		.channel = {.listener = 5, .end = PAIR_END, .channel = 77, .type = CHANNEL_STREAM}};
 
 	pair_say(&pair->sides[MINE], &message);
 }
@@ -72,6 +72,16 @@ static void use(struct pair *pair, enum link_step step, struct fuzz_input *input
 	} else {
 		(void)msg_close(sock);
 		pair->sides[MINE].sock = NULL;
+	}
+}
+
+void link_begin(struct pair *pair, struct fuzz_input *input)
+{
+	enum channel_type type = CHANNEL_SEQPACKET + fuzz_u8(input) % 3;
+
+	for (int i = 0; i < 2; i++) {
+		pair->sides[i].channel->type = type;
+		pair->sides[i].sock->type = type;
 	}
 }
 

@@ -28,6 +28,8 @@ enum link_step {
 	STEP_SHARED_LIMIT,
 };
 
+/* The first byte says of which type the channel is, at both ends. */
+void link_begin(struct pair *pair, struct fuzz_input *input);
 /* Does a step that is shared. */
 void link_step(struct pair *pair, enum link_step step, struct fuzz_input *input);
 /* After each step: takes in what came, sends what waits, and holds no more than it may. */

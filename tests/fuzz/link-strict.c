@@ -246,6 +246,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {.data = data, .left = size};
 	struct pair *pair = pair_new_strict(RING_LEN);
 
+	link_begin(pair, &input);
 	world_begin(pair);
 	while (input.left) {
 		strict_step(pair, fuzz_u8(&input) % STEP_LIMIT, &input);

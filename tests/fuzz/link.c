@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = {.data = data, .left = size};
 	struct pair *pair = pair_new(RING_PAGES);
 
+	link_begin(pair, &input);
 	while (input.left) {
 		enum link_step step = fuzz_u8(&input) % STEP_SHARED_LIMIT;
 
