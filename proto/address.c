@@ -30,7 +30,21 @@ int name_check(const char *name)
 	return 0;
 }
 
-int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE])
+static int glob_check(const char *glob)
+{
+	size_t len = strnlen(glob, NAME_SIZE);
+
+	if (len == 0 || len == NAME_SIZE)
+		return -EINVAL;
+	for (size_t i = 0; i < len; i++) {
+		if (glob[i] != '*' && glob[i] != '?' && !name_char(glob[i], i == 0))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int split(const char *address, int (*check)(const char *name),
+	char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE])
 {
 	const char *slash = strchr(address, '/');
 	const char *name = slash ? slash + 1 : address;
@@ -42,7 +56,7 @@ int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char r
 		if (address[i] < 0x20 || address[i] > 0x7e)
 			return -EINVAL;
 	}
-	if (name_check(name) < 0) /* which refuses a second slash, too */
+	if (check(name) < 0) /* which refuses a second slash, too */
 		return -EINVAL;
 
 	memset(ret_domain, 0, DOMAIN_NAME_SIZE);
@@ -50,4 +64,14 @@ int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char r
 	memset(ret_name, 0, NAME_SIZE);
 	memcpy(ret_name, name, strlen(name));
 	return 0;
+}
+
+int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE])
+{
+	return split(address, name_check, ret_domain, ret_name);
+}
+
+int pattern_split(const char *pattern, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE])
+{
+	return split(pattern, glob_check, ret_domain, ret_name);
 }

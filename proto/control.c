@@ -19,6 +19,7 @@ enum field_kind {
 	FIELD_TEXT,    /* for people: printable ASCII */
 	FIELD_NAME,    /* name_check */
 	FIELD_ADDRESS, /* address_split */
+	FIELD_PATTERN, /* pattern_split */
 };
 
 struct field {
@@ -59,6 +60,7 @@ struct layout {
 #define TEXT(member)	     FIELD(FIELD_TEXT, member, 0, 0)
 #define NAME(member)	     FIELD(FIELD_NAME, member, 0, 0)
 #define ADDRESS(member)	     FIELD(FIELD_ADDRESS, member, 0, 0)
+#define PATTERN(member)	     FIELD(FIELD_PATTERN, member, 0, 0)
 #define RESERVED(n)                                                                                \
 	{                                                                                          \
 		.kind = FIELD_RESERVED, .size = (n)                                                \
@@ -185,6 +187,13 @@ static const struct layout layouts[] = {
 	[CONTROL_CHANNEL_GONE] = LAYOUT("CHANNEL_GONE", REQUEST_NONE, NULL, U32(channel_gone.end),
 		ID(channel_gone.channel)),
 	[CONTROL_QUIESCE] = LAYOUT("QUIESCE", REQUEST_NONE, NULL, TEXT(quiesce.reason)),
+	[CONTROL_WATCH] =
+		LAYOUT("WATCH", REQUEST_SOME, NULL, ID(watch.watch), PATTERN(watch.pattern)),
+	[CONTROL_UNWATCH] = LAYOUT("UNWATCH", REQUEST_NONE, NULL, ID(unwatch.watch)),
+	[CONTROL_NAME] = LAYOUT("NAME", REQUEST_NONE, NULL, ID(name.watch), UINT(name.come, 0, 1),
+		ADDRESS(name.address)),
+	[CONTROL_NAMES_DONE] = LAYOUT("NAMES_DONE", REQUEST_NONE, NULL, ID(names_done.watch),
+		UINT(names_done.error, 0, ERROR_LIMIT - 1), TEXT(names_done.reason)),
 };
 
 static const struct layout *layout_find(uint8_t type)
@@ -247,6 +256,8 @@ static bool field_check(const struct field *field, const void *value)
 		return name_check(value) == 0;
 	case FIELD_ADDRESS:
 		return address_split(value, domain, name) == 0;
+	case FIELD_PATTERN:
+		return pattern_split(value, domain, name) == 0;
 	}
 	return false;
 }

@@ -28,7 +28,9 @@ enum control_type {
 	CONTROL_ANNOUNCE_LINK,	/* after HELLO with an old epoch: a link that stands */
 	CONTROL_ANNOUNCE_CHANNEL,
 	CONTROL_ANNOUNCE_DONE,
-	CONTROL_SYNC, /* (R) STATUS 0, after all that msgd has said before */
+	CONTROL_SYNC,	 /* (R) STATUS 0, after all that msgd has said before */
+	CONTROL_WATCH,	 /* (R) STATUS, and NAME and NAMES_DONE; since FEATURE_WATCH */
+	CONTROL_UNWATCH, /* likewise */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -40,6 +42,8 @@ enum control_type {
 	CONTROL_CHANNEL,      /* a channel for one of this application's listeners */
 	CONTROL_CHANNEL_GONE, /* after msgd's return: the other end does not know this channel */
 	CONTROL_QUIESCE,      /* give everything back: the domain is to be saved; PROTOCOL.md 5.5 */
+	CONTROL_NAME,	      /* a name that is watched for has come or gone */
+	CONTROL_NAMES_DONE,   /* all that were there were told of; or the watch has ended */
 };
 
 /* Features, in HELLO and WELCOME: the abilities of this side. */
@@ -50,6 +54,8 @@ enum control_type {
 #define FEATURE_NO_ARGO_DRIVER	   UINT64_C(8) /* its domain's kernel has no driver for it */
 /* Types beside SEQPACKET. A side without it takes a message that names them for nonsense. */
 #define FEATURE_TYPES UINT64_C(16)
+/* WATCH and its answers. A msgd without it is not sent them. */
+#define FEATURE_WATCH UINT64_C(32)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,
@@ -205,6 +211,27 @@ struct control_quiesce {
 	char reason[REASON_SIZE];
 };
 
+struct control_watch {
+	uint32_t watch;		    /* the application's handle, unique in it, not 0 */
+	char pattern[ADDRESS_SIZE]; /* pattern_split */
+};
+
+struct control_unwatch {
+	uint32_t watch;
+};
+
+struct control_name {
+	uint32_t watch;
+	uint32_t come; /* 1: it is there; 0: it is no more */
+	char address[ADDRESS_SIZE];
+};
+
+struct control_names_done {
+	uint32_t watch;
+	uint32_t error; /* 0: those that were there were told of; else the watch has ended */
+	char reason[REASON_SIZE];
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -226,6 +253,10 @@ struct control_message {
 		struct control_link_bind link_bind;
 		struct control_channel channel;
 		struct control_quiesce quiesce;
+		struct control_watch watch;
+		struct control_unwatch unwatch;
+		struct control_name name;
+		struct control_names_done names_done;
 	};
 };
 
@@ -267,5 +298,11 @@ int name_check(const char *name);
  * or "uuid:U"; only its length and characters (printable ASCII, no '/') are checked. -EINVAL.
  */
 int address_split(const char *address, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE]);
+
+/*
+ * Splits "[DOMAINGLOB/]NAMEGLOB" likewise: each is at most as long as what it stands for, and * and
+ * ? may stand in a name, too. -EINVAL.
+ */
+int pattern_split(const char *pattern, char ret_domain[DOMAIN_NAME_SIZE], char ret_name[NAME_SIZE]);
 
 #endif

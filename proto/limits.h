@@ -141,6 +141,15 @@
 #define DOMAIN_CHANNELS_MAX  65536U
 #define DOMAIN_LINKS_MAX     256U
 #define DOMAIN_REQUESTS_MAX  1024U
+/* Watches: one for each application that a domain may have. Each looks at each name that comes. */
+#define DOMAIN_WATCHES_MAX 64U
+
+/*
+ * Names that one watch can hold: the names of eight domains, each of which has as many as it may.
+ * msgd and the application remember each, in some 200 bytes: all of them take 1.6 MiB in either,
+ * and in msgd a watch ends before, where that is more than a half of its domain's memory.
+ */
+#define WATCH_NAMES_MAX (8U * DOMAIN_NAMES_MAX)
 
 /*
  * The memory that msgd spends on one domain: its objects, and the messages that it caused and that

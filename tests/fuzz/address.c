@@ -16,6 +16,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		FUZZ_CHECK(name_check(address) < 0);
 	}
+	if (pattern_split(address, domain, name) == 0) {
+		snprintf(joined, sizeof(joined), "%s%s%s", domain, *domain ? "/" : "", name);
+		FUZZ_CHECK(strcmp(joined, address) == 0);
+	} else {
+		FUZZ_CHECK(address_split(address, domain, name) < 0);
+	}
 	free(address);
 	return 0;
 }

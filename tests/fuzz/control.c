@@ -34,6 +34,15 @@ static void texts_check(const struct control_message *message)
 	case CONTROL_QUIESCE:
 		text_check(message->quiesce.reason, REASON_SIZE);
 		break;
+	case CONTROL_WATCH:
+		text_check(message->watch.pattern, ADDRESS_SIZE);
+		break;
+	case CONTROL_NAME:
+		text_check(message->name.address, ADDRESS_SIZE);
+		break;
+	case CONTROL_NAMES_DONE:
+		text_check(message->names_done.reason, REASON_SIZE);
+		break;
 	case CONTROL_CHANNEL:
 		text_check(message->channel.peer.domain, DOMAIN_NAME_SIZE);
 		FUZZ_CHECK(name_check(message->channel.name) == 0);

@@ -28,6 +28,29 @@ static void test_names(void **state)
 	assert_int_equal(name_check(name), -EINVAL);
 }
 
+static void test_patterns(void **state)
+{
+	static const char *const good[] = {
+		"*", "?", "a*", "*.b", "_?-", "*/*", "w?b/e*", "uuid:1*/e", "[a]/e", "********"};
+	static const char *const bad[] = {
+		"", "/", "/*", "*/", "-*", ".*", "a[b]", "a/b/*", "a*/-", "a\n/*", "a b", "*\\"};
+	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE], pattern[ADDRESS_SIZE + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(pattern_split(good[i], domain, name), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(pattern_split(bad[i], domain, name), -EINVAL);
+	assert_int_equal(pattern_split("w?b/e*", domain, name), 0);
+	assert_string_equal(domain, "w?b");
+	assert_string_equal(name, "e*");
+	memset(pattern, '*', sizeof(pattern));
+	pattern[NAME_SIZE - 1] = '\0';
+	assert_int_equal(pattern_split(pattern, domain, name), 0);
+	pattern[NAME_SIZE - 1] = '*';
+	pattern[NAME_SIZE] = '\0';
+	assert_int_equal(pattern_split(pattern, domain, name), -EINVAL);
+}
+
 static void test_addresses(void **state)
 {
 	static const struct {
@@ -92,6 +115,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_longest),
 	};
 

@@ -161,6 +161,24 @@ static const struct {
 	{"ANNOUNCE_CHANNEL", 12, 8, 0, 0},	  /* a connecting end */
 	{"ANNOUNCE_CHANNEL", 16, 4, 2, -EBADMSG},
 	{"ANNOUNCE_CHANNEL", 20, 1, '-', -EBADMSG},
+	{"WATCH", 0, 4, 0, -EBADMSG},
+	{"WATCH", 4, 1, '*', 0},
+	{"WATCH", 4, 1, '/', -EBADMSG}, /* no domain before the slash */
+	{"WATCH", 9, 1, '-', -EBADMSG}, /* no name begins so */
+	{"WATCH", 9, 1, '*', 0},
+	{"WATCH", 10, 1, '[', -EBADMSG}, /* there are no sets */
+	{"WATCH", 195, 1, 'x', -EBADMSG},
+	{"UNWATCH", 0, 4, 0, -EBADMSG},
+	{"NAME", 0, 4, 0, -EBADMSG},
+	{"NAME", 4, 4, 0, 0},
+	{"NAME", 4, 4, 2, -EBADMSG},
+	{"NAME", 8, 1, '*', 0}, /* a domain may be called so */
+	{"NAME", 13, 1, '*', -EBADMSG},
+	{"NAME", 199, 1, 'x', -EBADMSG},
+	{"NAMES_DONE", 0, 4, 0, -EBADMSG},
+	{"NAMES_DONE", 4, 4, 0, 0},
+	{"NAMES_DONE", 4, 4, ERROR_LIMIT, -EBADMSG},
+	{"NAMES_DONE", 8, 1, '\n', -EBADMSG},
 	{"WELCOME", 0, 4, 0, -EBADMSG},
 	{"WELCOME", 4, 2, 0, -EBADMSG},
 	{"WELCOME", 6, 2, DOMID_LIMIT, -EBADMSG},
@@ -303,9 +321,10 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
+	assert_int_equal(control_decode(CONTROL_UNWATCH + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
 	assert_int_equal(
-		control_decode(CONTROL_SYNC + 1, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_QUIESCE + 1, 1, (const uint8_t *)"", 0, &message),
+		control_decode(CONTROL_NAMES_DONE + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");

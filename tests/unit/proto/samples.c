@@ -70,6 +70,10 @@ const struct control_sample control_samples[] = {
 					     .name = "echo"}}},
 	{"ANNOUNCE_DONE", {.type = CONTROL_ANNOUNCE_DONE}},
 	{"SYNC", {.type = CONTROL_SYNC, .request = 15}},
+	{"WATCH", {.type = CONTROL_WATCH,
+			  .request = 16,
+			  .watch = {.watch = 6, .pattern = "web*/http?"}}},
+	{"UNWATCH", {.type = CONTROL_UNWATCH, .unwatch = {.watch = 6}}},
 	{"WELCOME", {.type = CONTROL_WELCOME,
 			    .request = 7,
 			    .welcome = {.epoch = 1,
@@ -126,6 +130,10 @@ const struct control_sample control_samples[] = {
 				    .name = "echo"}}},
 	{"CHANNEL_GONE", {.type = CONTROL_CHANNEL_GONE, .channel_gone = {.end = 2, .channel = 33}}},
 	{"QUIESCE", {.type = CONTROL_QUIESCE, .quiesce = {.reason = "domain guest is quiesced"}}},
+	{"NAME", {.type = CONTROL_NAME, .name = {.watch = 6, .come = 1, .address = "web2/https"}}},
+	{"NAMES_DONE",
+		{.type = CONTROL_NAMES_DONE,
+			.names_done = {.watch = 6, .error = 122, .reason = "8192 names: no more"}}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 
