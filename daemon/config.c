@@ -50,6 +50,7 @@ static const struct limit_key limit_keys[] = {
 	LIMIT("requests", quota[QUOTA_REQUESTS], 1, 65536),
 	LIMIT("ends", quota[QUOTA_ENDS], 0, 1U << 20),
 	LIMIT("announced", quota[QUOTA_ANNOUNCED], 0, 1U << 22),
+	LIMIT("watches", quota[QUOTA_WATCHES], 0, 4096),
 	LIMIT("memory", bytes, 64, 1U << 20), /* in KiB */
 	LIMIT("backlog", backlog, 1, BACKLOG_MAX),
 	LIMIT("ring-pages", ring_pages, LINK_RING_PAGES_MIN, LINK_RING_PAGES_MAX),

@@ -66,6 +66,7 @@ static void recovery_end(struct broker *broker)
 {
 	broker->recovering = false;
 	links_due(broker, &broker->unsettled);
+	watch_recovered(broker);
 	if (broker->n_awaited)
 		broker_log(broker, LOG_NOTICE, "%u applications have not come back in time",
 			broker->n_awaited);

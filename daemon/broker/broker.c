@@ -36,6 +36,7 @@ void broker_limits_default(struct broker_limits *ret_limits)
 		 */
 		.quota[QUOTA_ENDS] = 32 * DOMAIN_LINKS_MAX,
 		.quota[QUOTA_ANNOUNCED] = DOMAIN_CHANNELS_MAX,
+		.quota[QUOTA_WATCHES] = DOMAIN_WATCHES_MAX,
 		.bytes = DOMAIN_BYTES_MAX,
 		.backlog = BACKLOG_MAX,
 		.ring_pages = LINK_RING_PAGES_DEFAULT,
@@ -80,6 +81,9 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->ending);
 	TAILQ_INIT(&broker->dying);
 	TAILQ_INIT(&broker->buried);
+	TAILQ_INIT(&broker->names);
+	for (unsigned i = 0; i < WATCH_STATES; i++)
+		TAILQ_INIT(&broker->watches[i]);
 	*ret_broker = broker;
 	return 0;
 }
@@ -89,8 +93,9 @@ static bool end_work(struct broker *broker)
 {
 	bool buried = broker_link_bury(broker);
 	bool ended = process_end_work(broker);
+	bool unwatched = watch_end_work(broker);
 
-	return domain_end_work(broker) || ended || buried;
+	return domain_end_work(broker) || ended || buried || unwatched;
 }
 
 void broker_free(struct broker *broker)
@@ -139,8 +144,9 @@ void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
 bool broker_work_left(const struct broker *broker)
 {
 	return !TAILQ_EMPTY(&broker->due) || broker_request_work_left(broker) ||
-	       rejudge_work_left(broker) || !TAILQ_EMPTY(&broker->buried) ||
-	       !TAILQ_EMPTY(&broker->dying) || !TAILQ_EMPTY(&broker->ending) || broker->quiesce_due;
+	       rejudge_work_left(broker) || watch_work_left(broker) ||
+	       !TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying) ||
+	       !TAILQ_EMPTY(&broker->ending) || broker->quiesce_due;
 }
 
 bool broker_work(struct broker *broker, uint64_t cost)
@@ -153,6 +159,7 @@ bool broker_work(struct broker *broker, uint64_t cost)
 		(void)announce_work(broker);
 		(void)broker_request_work(broker);
 		(void)rejudge_work(broker);
+		(void)watch_work(broker);
 		quiesce_work(broker);
 		(void)end_work(broker);
 		broker->cost++;
@@ -252,6 +259,9 @@ static int process_message(struct process *process, const struct control_message
 		 */
 		process_status(process, message->request, 0, NULL);
 		return 0;
+	case CONTROL_WATCH:
+	case CONTROL_UNWATCH:
+		return watch_message(process, message);
 	case CONTROL_ACCEPTED:
 	case CONTROL_CHANNEL_CLOSED:
 		return broker_channel_message(process, message);

@@ -45,6 +45,7 @@ enum quota {
 	QUOTA_REQUESTS,	 /* CONNECTs that wait, and LISTENs after a restart */
 	QUOTA_ENDS,	 /* of links: both charged to the creator's domain, once it is known */
 	QUOTA_ANNOUNCED, /* channels that the listener's end alone knows: charged to its domain */
+	QUOTA_WATCHES,
 	QUOTA_COUNT,
 };
 

@@ -34,6 +34,7 @@ const char *quota_name(enum quota quota)
 		[QUOTA_REQUESTS] = "requests",
 		[QUOTA_ENDS] = "ends",
 		[QUOTA_ANNOUNCED] = "announced",
+		[QUOTA_WATCHES] = "watches",
 	};
 
 	return names[quota];
@@ -58,6 +59,7 @@ uint32_t quota_bytes(enum quota quota)
 		[QUOTA_ENDS] = sizeof(struct broker_link) + 2 * OBJECT_OVERHEAD,
 		[QUOTA_ANNOUNCED] =
 			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_WATCHES] = sizeof(struct watch) + 2 * OBJECT_OVERHEAD,
 	};
 
 	return bytes[quota];
@@ -377,7 +379,8 @@ bool domain_end_work(struct broker *broker)
 	if (!domain->ended) {
 		domain->ending = NULL;
 	} else if (domain_is_charged(domain) || domain->n_dying) {
-		assert(!TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying));
+		assert(!TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying) ||
+			!TAILQ_EMPTY(&broker->watches[WATCH_ENDING]));
 		TAILQ_INSERT_TAIL(&broker->ending, domain, ending_entry);
 	} else {
 		domain_ended(domain);

@@ -128,6 +128,7 @@ static int listener_create(
 	listener->generation = process->broker->generation;
 	TAILQ_INSERT_TAIL(&process->broker->names_by_judgement, listener, judgement_entry);
 	broker_request_name_appeared(process->domain, listener->name);
+	watch_name_came(listener);
 	return 0;
 }
 
@@ -171,6 +172,7 @@ void listener_free(struct listener *listener)
 		broker_channel_repay_caller(channel);
 	}
 	listener->process->broker->cost += COST_OBJECT;
+	watch_name_gone(listener);
 	TAILQ_REMOVE(&listener->process->broker->names_by_judgement, listener, judgement_entry);
 	HASH_DELETE(hh_name, listener->process->domain->listeners, listener);
 	HASH_DELETE(hh, listener->process->listeners, listener);

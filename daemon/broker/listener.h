@@ -9,6 +9,7 @@
 #include "daemon/broker/domain.h"
 
 struct broker_channel;
+struct watch_told;
 
 struct listener {
 	UT_hash_handle hh;	 /* process->listeners, by handle */
@@ -20,6 +21,8 @@ struct listener {
 	uint32_t backlog;
 	uint32_t n_offered;
 	uint64_t since_ns;
+	TAILQ_ENTRY(listener) age_entry;       /* broker->names */
+	LIST_HEAD(, watch_told) told;	       /* borrowed: by whom others were told of it */
 	TAILQ_ENTRY(listener) judgement_entry; /* broker->names_by_judgement */
 	uint64_t generation;		       /* of the facts by which it was judged last */
 	bool permitted;			       /* by those */

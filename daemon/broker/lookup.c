@@ -281,3 +281,16 @@ int lookup_address(struct lookup *lookup)
 {
 	return lookup->domain[0] ? lookup_domain(lookup) : lookup_any(lookup);
 }
+
+bool lookup_permits(const struct process *caller, const struct listener *listener)
+{
+	const struct domain *target = listener->process->domain;
+	struct lookup lookup = {.caller = caller, .name = listener->name};
+	struct policy_subject subject = domain_subject(target);
+	struct lookup_rules rules;
+
+	rules.found = false;
+	/* No verdict is kept: many names are looked at, and few of them are connected to. */
+	return !domain_is_dead(&target->info) && listener_permitted(listener) &&
+	       judge(&lookup, rules_get(&lookup, &rules), &subject, POLICY_EXACT).allow;
+}

@@ -29,6 +29,9 @@ struct lookup {
  */
 int lookup_address(struct lookup *lookup);
 
+/* Whether a connect of the caller's to this very listener would be permitted now. */
+bool lookup_permits(const struct process *caller, const struct listener *listener);
+
 /*
  * A DOMAIN of an address in the one form of its kind, which two texts have if they name a domain by
  * the same fact. -EINVAL: it is none.

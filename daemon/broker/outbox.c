@@ -68,6 +68,12 @@ static bool outbox_try(struct process *process, const struct control_message *me
 	return broker->ops->send(broker->arg, process->peer, message);
 }
 
+bool outbox_offer(struct process *process, const struct control_message *message)
+{
+	process->broker->cost += COST_MESSAGE;
+	return TAILQ_EMPTY(&process->outbox) && outbox_try(process, message);
+}
+
 /* -ENOMEM */
 static int outbox_add(struct process *process, struct domain *payer,
 	const struct control_message *message, struct link_end *first)
@@ -122,6 +128,7 @@ void broker_flush(struct process *process)
 		process->broker->cost += COST_MESSAGE;
 		outbox_message_free(out);
 	}
+	watch_unblock(process);
 }
 
 void outbox_clear(struct process *process)

@@ -33,6 +33,11 @@ TAILQ_HEAD(outbox, outbox_message);
  */
 void outbox_send(struct process *process, struct domain *payer,
 	const struct control_message *message, struct link_end *first);
+/*
+ * Writes the message into the ring, if nothing waits and there is room; else keeps nothing. False:
+ * broker_flush is to come first, and will, for the ring has been found full.
+ */
+bool outbox_offer(struct process *process, const struct control_message *message);
 /* The application's end: nothing will be read any more. */
 void outbox_clear(struct process *process);
 /* True: the message that tells of the end had not been sent, and will not be. */

@@ -91,6 +91,7 @@ void process_strip(struct process *process, const struct process *except, const 
 
 	HASH_ITER (hh, process->requests, request, next_request)
 		broker_request_free(request);
+	watch_end_all(process);
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	for (unsigned n = 0; process->ends && n < LINKS_AT_ONCE; n++)
@@ -259,7 +260,8 @@ int process_hello(struct process *process, const struct control_message *message
 	welcome.welcome.epoch = process->epoch;
 	welcome.welcome.version = version;
 	welcome.welcome.domid = process->domain->info.domid;
-	welcome.welcome.features = FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES;
+	welcome.welcome.features =
+		FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES | FEATURE_WATCH;
 	process_send(process, &welcome);
 	if (hello->reattach) {
 		process_set_state(process, PROCESS_ANNOUNCING);

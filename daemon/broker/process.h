@@ -14,6 +14,7 @@
 struct broker_request;
 struct link_end;
 struct listener;
+struct watch;
 
 enum process_state {
 	PROCESS_NEW,	    /* until HELLO with this epoch, everything is discarded */
@@ -46,11 +47,12 @@ struct process {
 	struct link_end *ends;		     /* borrowed: in their links; by number */
 	struct listener *listeners;	     /* owned; by handle */
 	struct broker_request *requests;     /* owned; by id */
+	struct watch *watches;		     /* owned; by handle */
 	struct broker_request *held_listens; /* borrowed: the held LISTENs of them; by handle */
 };
 
 void process_set_state(struct process *process, enum process_state state);
-/* Takes requests, names and some links away. Their peers are told, but for `except`. */
+/* Takes requests, watches, names and some links away. Their peers are told, but for `except`. */
 void process_strip(struct process *process, const struct process *except, const char *reason);
 /*
  * Tells its peers and frees it; or, where it has many links, has process_end_work do the rest. The

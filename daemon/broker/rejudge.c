@@ -22,6 +22,7 @@ void rejudge_all(struct broker *broker)
 {
 	broker->generation++;
 	broker_request_all_awake(broker);
+	watch_all_again(broker);
 }
 
 void rejudge_link(struct broker_link *link)

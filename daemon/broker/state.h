@@ -2,7 +2,7 @@
 /*
  * The broker's own state, and what every file of it uses. The objects are owned as follows:
  *
- *   broker -> domain -> process -> listener, broker_request, link_end
+ *   broker -> domain -> process -> listener, broker_request, link_end, watch
  *   broker -> broker_link -> broker_channel
  *
  * Each object's state changes in its *_set_state only, by a table of legal moves. Only the broker,
@@ -14,6 +14,7 @@
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/request.h"
+#include "daemon/broker/watch.h"
 
 struct domain;
 struct broker_link;
@@ -47,6 +48,8 @@ struct broker {
 	TAILQ_HEAD(, domain) domains_by_known;	      /* borrowed: likewise, by their memos */
 	TAILQ_HEAD(, broker_link) links_by_judgement; /* borrowed */
 	TAILQ_HEAD(, listener) names_by_judgement;    /* borrowed */
+	TAILQ_HEAD(, listener) names;		      /* borrowed: by age, the newest last */
+	struct watch_list watches[WATCH_STATES];      /* borrowed; owned: ENDING */
 	TAILQ_HEAD(, domain) ending;		      /* owned, where ended */
 	TAILQ_HEAD(, process) dying;		      /* owned: gone, but for their links */
 	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */

@@ -194,7 +194,8 @@ static void test_words(void **state)
 		"'requests_waiting':0,'recovering':false,'rules':2,'counts':{'attached':2,"
 		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
 		"'lines_left_out':0},'limits':{'processes':64,'names':1024,'channels':65536,"
-		"'links':256,'requests':1024,'ends':8192,'announced':65536,'memory':2097152}}");
+		"'links':256,'requests':1024,'ends':8192,'announced':65536,'watches':64,'memory':"
+		"2097152}}");
 	app_closed(holder, m->channel.end, m->channel.channel);
 	expect_channel(w, "closing", w->now_ns, 0);
 	world_policy(w, "deny listen * on any\n");
@@ -232,7 +233,8 @@ static void test_counts(void **state)
 		"'requests_waiting':12,'recovering':true,'rules':2,'counts':{'attached':1,"
 		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
 		"'lines_left_out':8},'limits':{'processes':20,'names':21,'channels':22,"
-		"'links':23,'requests':24,'ends':25,'announced':26,'memory':31457280}}");
+		"'links':23,'requests':24,'ends':25,'announced':26,'watches':27,'memory':31457280}"
+		"}");
 	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 0;
 	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 0;
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 0;
@@ -291,7 +293,7 @@ static void test_domains(void **state)
 	json_decref(answer);
 	expect(first, "{'domid':0,'name':'Domain-0','uuid':'10101010-1010-1010-1010-101010101010',"
 		      "'state':'running','used':{'processes':1,'names':2,'channels':3,'links':4,"
-		      "'requests':5,'ends':6,'announced':7,'memory':99}}");
+		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99}}");
 	memset(domain->used, 0, sizeof(domain->used));
 	domain->bytes = 0;
 	w->domains[1].paused = true;

@@ -471,6 +471,7 @@ static void test_quota_bytes(void **state)
 	assert_int_equal(quota_bytes(QUOTA_ANNOUNCED), quota_bytes(QUOTA_CHANNELS));
 	assert_true(quota_bytes(QUOTA_REQUESTS) >=
 		    sizeof(struct broker_request) + sizeof(struct waiters) + ADDRESS_SIZE + two);
+	assert_true(quota_bytes(QUOTA_WATCHES) >= sizeof(struct watch) + two);
 	assert_int_equal(quota_bytes(QUOTA_LINKS), 0); /* its ends do */
 	assert_true(quota_bytes(QUOTA_ENDS) >= sizeof(struct broker_link) + two);
 }
@@ -478,8 +479,8 @@ static void test_quota_bytes(void **state)
 /* The limit of memory is the last byte that a domain may have, and each limit names itself. */
 static void test_limits_at_the_limit(void **state)
 {
-	static const char *const names[QUOTA_COUNT] = {
-		"processes", "names", "channels", "links", "requests", "ends", "announced"};
+	static const char *const names[QUOTA_COUNT] = {"processes", "names", "channels", "links",
+		"requests", "ends", "announced", "watches"};
 	struct broker_limits limits;
 	const struct control_message *m;
 	struct world *w;

@@ -113,6 +113,7 @@ static void test_limits(void **state)
 		{"requests", &want.quota[QUOTA_REQUESTS], 1, 65536, 1},
 		{"ends", &want.quota[QUOTA_ENDS], 0, 1048576, 1},
 		{"announced", &want.quota[QUOTA_ANNOUNCED], 0, 4194304, 1},
+		{"watches", &want.quota[QUOTA_WATCHES], 0, 4096, 1},
 		{"memory", &want.bytes, 64, 1048576, 1024},
 		{"backlog", &want.backlog, 1, 4096, 1},
 		{"ring-pages", &want.ring_pages, 1, 256, 1},

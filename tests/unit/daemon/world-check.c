@@ -10,6 +10,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/lookup.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/request.h"
@@ -29,6 +30,7 @@
 
 static uint32_t (*sums)[QUOTA_COUNT]; /* by domid */
 static uint32_t *waiting;	      /* bytes of messages, by the payer's domid */
+static uint32_t *watched;	      /* bytes of names that were told, likewise */
 
 static void add(const struct charge *charge)
 {
@@ -55,13 +57,14 @@ static void check_outbox(const struct process *process)
 static void check_domain_bytes(const struct domain *domain)
 {
 	const struct domain_pair *pair;
-	uint32_t bytes = waiting[domain->info.domid], in_pairs = domain->own.outbox_bytes;
+	uint32_t bytes = waiting[domain->info.domid] + watched[domain->info.domid],
+		 in_pairs = domain->own.outbox_bytes;
 
 	for (pair = domain->pairs; pair; pair = pair->hh.next) {
 		REQUIRE(pair->domain == domain);
 		in_pairs += pair->outbox_bytes;
 	}
-	REQUIRE(in_pairs == bytes);
+	REQUIRE(in_pairs == waiting[domain->info.domid]);
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		bytes += domain->used[i] * quota_bytes((enum quota)i);
 	REQUIRE(domain->bytes == bytes);
@@ -84,8 +87,55 @@ static void check_place(const struct broker_channel *channel, const struct liste
 				channel->state == BROKER_CHANNEL_CLOSING));
 }
 
+/* Its application was told of all that it may connect to, unless the watch is blocked. */
+static void check_watch(const struct watch *watch)
+{
+	const struct broker *broker = watch->broker;
+	const struct watch_told *told;
+	const struct listener *listener;
+	uint32_t bytes = 0;
+	unsigned n = 0;
+
+	REQUIRE(watch->state == WATCH_BLOCKED || watch->state == WATCH_IDLE);
+	TAILQ_FOREACH (listener, &broker->names, age_entry)
+		n += listener == watch->next;
+	REQUIRE(n == (watch->state == WATCH_BLOCKED && watch->next));
+	n = 0;
+	for (told = watch->told; told; told = told->hh.next) {
+		REQUIRE(told->watch == watch && told->listener);
+		bytes += told->bytes;
+	}
+	TAILQ_FOREACH (told, &watch->gone, gone_entry) {
+		REQUIRE(told->watch == watch && !told->listener);
+		REQUIRE(watch->state == WATCH_BLOCKED);
+		bytes += told->bytes;
+	}
+	REQUIRE(bytes == watch->bytes);
+	watched[watch->domain->info.domid] += bytes;
+	add(&watch->charge);
+	REQUIRE(watch->state == WATCH_BLOCKED || watch->done != broker->recovering);
+	if (watch->state == WATCH_BLOCKED)
+		return;
+	TAILQ_FOREACH (listener, &broker->names, age_entry) {
+		const char *domain = listener->process->domain->info.name;
+		bool wanted = policy_glob(watch->name_glob, listener->name) &&
+			      lookup_permits(watch->process, listener);
+
+		if (wanted && strncmp(watch->domain_glob, "domid:", 6) == 0)
+			wanted = watch->domain_glob[6] == '?' &&
+				 listener->process->domain->info.domid < 10;
+		else if (wanted && watch->domain_glob[0])
+			wanted = policy_glob(watch->domain_glob, domain);
+		HASH_FIND_PTR(watch->told, &listener, told);
+		REQUIRE(wanted == !!told);
+		n += wanted;
+	}
+	REQUIRE(n == HASH_COUNT(watch->told));
+}
+
 static void check_process(const struct process *process)
 {
+	const struct watch *watch;
 	const struct listener *listener;
 	const struct broker_request *request;
 	const struct link_end *end;
@@ -94,7 +144,7 @@ static void check_process(const struct process *process)
 	REQUIRE(process->peer);
 	if (process->state == PROCESS_QUIESCING)
 		REQUIRE(!process->ends && !process->listeners && !process->requests &&
-			!process->awaited);
+			!process->watches && !process->awaited);
 	else
 		REQUIRE(!domain_is_quiesced(process->domain) || process->state == PROCESS_NEW);
 	REQUIRE(process->charge.domain
@@ -122,6 +172,10 @@ static void check_process(const struct process *process)
 			request->state == BROKER_REQUEST_LINK);
 		REQUIRE(request->state != BROKER_REQUEST_HELD || process->broker->recovering);
 		add(&request->charge);
+	}
+	for (watch = process->watches; watch; watch = watch->hh.next) {
+		REQUIRE(watch->process == process && watch->domain == process->domain);
+		check_watch(watch);
 	}
 	for (end = process->ends; end; end = end->hh.next) {
 		REQUIRE(end->process == process);
@@ -194,10 +248,12 @@ void world_check(const struct world *world)
 		sums = calloc(CHECK_DOMAINS, sizeof(*sums));
 	if (!waiting)
 		waiting = calloc(CHECK_DOMAINS, sizeof(*waiting));
-	REQUIRE(sums && waiting && !broker_work_left(broker));
+	if (!watched)
+		watched = calloc(CHECK_DOMAINS, sizeof(*watched));
+	REQUIRE(sums && waiting && watched && !broker_work_left(broker));
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		memset(sums[domain->info.domid], 0, sizeof(*sums));
-		waiting[domain->info.domid] = 0;
+		waiting[domain->info.domid] = watched[domain->info.domid] = 0;
 	}
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		const struct process *process;

@@ -36,7 +36,7 @@ struct memory {
 	struct known_link links[LINKS];
 	struct known_channel channels[CHANNELS];
 	uint32_t next_request;
-	bool listens[4];
+	bool listens[4], watches[3];
 	bool greeted;
 	unsigned announced; /* step of the announcements after a restart; 0: none under way */
 	unsigned returned;  /* it was there before the last restart, and greets this msgd */
@@ -71,6 +71,8 @@ static const char *const names[] = {"n0", "n1", "n2", "n3"};
 static const char *const addresses[] = {"n0", "n1", "db/n2", "domid:3/n3", "web/n0", "nowhere/n0",
 	"uuid:11111111-1111-1111-1111-111111111111/n1", "app/n2"};
 
+static const char *const patterns[] = {"*", "n?", "db/*", "*/n1", "domid:?/n0", "nothing"};
+
 static uint32_t pick(struct chaos *c, uint32_t n)
 {
 	return c->next(c->arg) % n;
@@ -88,6 +90,7 @@ static const struct broker_limits *small_limits(void)
 	limits.quota[QUOTA_REQUESTS] = 6;
 	limits.quota[QUOTA_ENDS] = 12;
 	limits.quota[QUOTA_ANNOUNCED] = 8;
+	limits.quota[QUOTA_WATCHES] = 3;
 	limits.backlog = 4;
 	return &limits;
 }
@@ -251,6 +254,9 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 		c->counts.gone++;
 		channels_forget(m, got->channel_gone.end, got->channel_gone.channel);
 		return;
+	case CONTROL_NAME:
+		c->counts.names++;
+		return;
 	case CONTROL_QUIESCE:
 		/* It confirms, goes on talking, or dies: later steps. */
 		if (pick(c, 4) == 0)
@@ -303,7 +309,7 @@ static void misbehave(struct chaos *c, struct app *app)
 	uint32_t *words = (uint32_t *)&message.hello;
 
 	memset(&message, 0, sizeof(message));
-	message.type = (uint8_t)(1 + pick(c, CONTROL_SYNC + 2));
+	message.type = (uint8_t)(1 + pick(c, CONTROL_UNWATCH + 2));
 	message.request = pick(c, 3) ? 1 + pick(c, 50) : 0;
 	for (unsigned i = 0; i < 8; i++)
 		words[i] = pick(c, 6);
@@ -320,14 +326,16 @@ static void misbehave(struct chaos *c, struct app *app)
 		message.announce_link.role &= 1;
 		message.announce_link.transport = TRANSPORT_ARGO + pick(c, 3);
 	}
+	if (message.type == CONTROL_WATCH)
+		strcpy(message.watch.pattern, patterns[pick(c, ARRAY_SIZE(patterns))]);
 	if (message.type == CONTROL_ANNOUNCE_CHANNEL) {
 		message.announce_channel.type = 1 + pick(c, 3);
 		strcpy(message.announce_channel.name, names[pick(c, 4)]);
 	}
 	(void)broker_message(app->process, &message,
-		message.type > CONTROL_SYNC ? -EOPNOTSUPP
-		: pick(c, 10)		    ? 0
-					    : -EBADMSG);
+		message.type > CONTROL_UNWATCH ? -EOPNOTSUPP
+		: pick(c, 10)		       ? 0
+					       : -EBADMSG);
 }
 
 /* The other end's channels as they are, or on the side of the connection that they are not. */
@@ -409,6 +417,26 @@ static void announce(struct chaos *c, struct app *app, struct memory *m)
 	m->announced++;
 }
 
+/* Each watch is begun, and ended. */
+static void watch(struct chaos *c, struct app *app, struct memory *m)
+{
+	uint32_t i = pick(c, ARRAY_SIZE(m->watches));
+	struct control_message message;
+
+	memset(&message, 0, sizeof(message));
+	if (m->watches[i]) {
+		message.type = CONTROL_UNWATCH;
+		message.unwatch.watch = i + 1;
+	} else {
+		message.type = CONTROL_WATCH;
+		message.request = ++m->next_request + 1000;
+		message.watch.watch = i + 1;
+		strcpy(message.watch.pattern, patterns[pick(c, ARRAY_SIZE(patterns))]);
+	}
+	m->watches[i] = !m->watches[i];
+	app_send(app, &message);
+}
+
 static void talk(struct chaos *c, struct app *app, struct memory *m)
 {
 	struct control_message message;
@@ -467,6 +495,9 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 		if (!app->full)
 			app_read(app);
 		return;
+	case 15:
+		watch(c, app, m);
+		return;
 	default:
 		react(c, app, m);
 	}
@@ -508,6 +539,7 @@ static void restart(struct chaos *c)
 	for (unsigned i = 0; i < APPS; i++) {
 		had[i] = c->world->apps[i].process != NULL;
 		c->memory[i].returned = 0;
+		memset(c->memory[i].watches, 0, sizeof(c->memory[i].watches));
 		n += had[i];
 		/* Messages that msgd had still sent are drained first. */
 		while (had[i] && c->world->apps[i].head != c->world->apps[i].tail) {
