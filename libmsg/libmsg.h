@@ -54,13 +54,14 @@
  *   no channel is accepted, no link to a new peer is made, and the domain cannot be quiesced (see
  *   msgctl(8)). An application with an event loop must watch msg_ctx_fd and call msg_ctx_dispatch.
  *
- *   On saving and migrating a domain: all its channels fail with ECONNRESET. Listeners, and calls
- *   of msg_listen and msg_connect that wait for an answer, go on when the domain goes on.
+ *   On saving and migrating a domain: all its channels fail with ECONNRESET. Listeners, watches,
+ *   and calls of msg_listen, msg_connect and msg_watch that wait for an answer go on when the
+ *   domain goes on.
  *
  *   On being taken for dead: if msgd lets go of a living application, since its record in the store
- *   was deleted or it broke the protocol, its channels fail with ECONNRESET; listeners and waiting
- *   calls go on, for the context attaches again by itself. If that happens ten times in a row, it
- *   gives up, and its calls fail with ECONNABORTED and msgd's reason.
+ *   was deleted or it broke the protocol, its channels fail with ECONNRESET; listeners, watches and
+ *   waiting calls go on, for the context attaches again by itself. If that happens ten times in a
+ *   row, it gives up, and its calls fail with ECONNABORTED and msgd's reason.
  *
  *   On the log function: it is called from within libmsg, with the context locked. It must not call
  *   a function of libmsg for the same context.
@@ -78,7 +79,7 @@ extern "C" {
 #endif
 
 struct msg_ctx;	 /* one application's connection to msgd */
-struct msg_sock; /* a listener or a channel's end */
+struct msg_sock; /* a listener, a channel's end or a watch */
 struct msg_buf;	 /* a received message's private memory */
 struct mmsghdr;	 /* of <sys/socket.h>, where _GNU_SOURCE is defined */
 
@@ -349,6 +350,51 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  */
 struct msg_sock *msg_connect(
 	struct msg_ctx *ctx, const char *address, int type, unsigned flags, int timeout_ms);
+
+/*
+ * Watches for names. addr_glob is "NAME" or "DOMAIN/NAME", in both of which * stands for any
+ * characters, or none, and ? for any one. Without DOMAIN it is any domain; a DOMAIN that begins
+ * with "domid:" or "uuid:" is compared with that form of a domain's number or uuid, any other one
+ * with its name.
+ *
+ * Each message of the socket is a text without a NUL: "+DOMAIN/NAME" says that there is such a
+ * name, and "-DOMAIN/NAME" that there is none any more. The names that are there come first, then
+ * an empty message, once, and then each change. All functions that receive work: msg_recv returns 0
+ * for the empty message, and there is no other end. A text has 192 bytes at most. DOMAIN is
+ * "domid:N" where a domain has no name that an address can say. If several domains have one name,
+ * they count as one: the name is there while one of them has it.
+ *
+ * A name is there while a msg_connect of this context to it would be permitted and would find it;
+ * of others a watch does not tell. So names come and go with policy and with the names of domains,
+ * and this domain's own names are told of, too. The names of a quiesced domain are gone.
+ *
+ * Of names that come and go before they are received only the difference is kept: each name has one
+ * message in the queue at most, and one that came and went none. The memory is bounded by the
+ * number of names, of which one watch holds 8192, and by a half of the domain's memory in msgd:
+ * then the watch ends. While msgd is away nothing comes; the next msgd's names are compared with
+ * those that were told, and differences alone are news: a name whose application does not come back
+ * within two seconds of it goes, and comes again with it.
+ *
+ * A watch sends nothing: msg_send and msg_flush fail with EINVAL. msg_shutdown with SHUT_RD or
+ * SHUT_RDWR ends it. Once it has ended, for this reason or another, receives return what had come
+ * before and then fail with the error, and msg_poll says POLLERR. LIBMSG_TYPE is
+ * LIBMSG_SEQPACKET; LIBMSG_NONBLOCK_OPT, LIBMSG_RCVTIMEO and LIBMSG_EVENTS count.
+ *
+ * Blocks until msgd has answered, without a limit. The names themselves come later.
+ *
+ * The caller owns the socket: msg_close.
+ *
+ * Receives on a watch that has ended fail with these, too. Errors:
+ *   EINVAL           addr_glob is not as above; msg_shutdown has ended the watch
+ *   EPROTONOSUPPORT  msgd is too old for it
+ *   EDQUOT           this domain has as many watches as it may have, or too many names fit
+ *   EHOSTDOWN        this context could not attach again after its domain was quiesced
+ *   ECONNABORTED     msgd has let go of this context time and again
+ *   ENOBUFS          likewise, or msgd is out of memory
+ *   ENOMEM           out of memory
+ *   EINTR            a signal handler ran
+ */
+struct msg_sock *msg_watch(struct msg_ctx *ctx, const char *addr_glob);
 
 /*
  * Ends one direction of a channel, or both, and with it the calls of other threads that sleep for

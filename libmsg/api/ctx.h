@@ -74,6 +74,21 @@ static inline int flags_check(unsigned flags, unsigned allowed)
 	return 0;
 }
 
+/* A socket that asks msgd. NULL: it cannot; the socket is freed. */
+struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *message);
+/*
+ * Waits until msgd has answered, or has said what it waits for when time is over. Frees a socket
+ * that failed, and says why; what, and late if no time was given: for that.
+ */
+struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const char *what,
+	const char *name, const char *late);
+
+/* A receive of a watch, whose flags were looked at. */
+ssize_t watch_recv(struct msg_sock *sock, struct iov_cursor *cursor, size_t size, int flags,
+	uint64_t deadline_ns, int *ret_flags);
+ssize_t watch_take(struct msg_sock *sock, uint64_t deadline_ns, const void **ret_data,
+	struct msg_buf **ret_buf);
+
 /* 0, and how many bytes the segments have. -1, EINVAL: a message that libmsg does not carry. */
 int message_check(const struct msghdr *message, size_t *ret_len);
 

@@ -131,7 +131,7 @@ static void error_was_read(struct msg_sock *sock)
 	if (!sock->error)
 		return;
 	sock->error_told = true;
-	if (sock->kind != SOCK_LISTENER)
+	if (sock->kind == SOCK_CHANNEL)
 		sock->error = 0;
 	(void)failure(kept_errno, "%s", sock->reason);
 }

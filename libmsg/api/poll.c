@@ -64,7 +64,7 @@ static short dispatch_events(struct msg_sock *sock)
 	if (sock->channel)
 		events = hide_end(sock->channel, events);
 	else if (sock->error_told)
-		events = 0;
+		events = sock_has_news(sock) ? POLLIN : 0;
 	if (!(sock->interest & POLLIN))
 		events = hide_input(sock, events);
 	if (!out)

@@ -160,9 +160,13 @@ static ssize_t recv_until(struct msg_sock *sock, const struct iovec *iov, size_t
 {
 	struct iov_cursor cursor;
 
-	if (flags_check((unsigned)flags, RECV_FLAGS) < 0 || channel_check(sock) < 0)
+	if (flags_check((unsigned)flags, RECV_FLAGS) < 0)
 		return -1;
 	cursor_init(&cursor, iov, n_iov);
+	if (sock->kind == SOCK_WATCH)
+		return watch_recv(sock, &cursor, size, flags, deadline_ns, ret_flags);
+	if (channel_check(sock) < 0)
+		return -1;
 	return sock->type == CHANNEL_STREAM
 		       ? recv_stream(sock, &cursor, size, flags, deadline_ns)
 		       : recv_message(sock, &cursor, size, flags, deadline_ns, ret_flags);
@@ -240,7 +244,11 @@ static ssize_t take_locked(
 	uint32_t start;
 	int r;
 
-	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0 || channel_check(sock) < 0)
+	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0)
+		return -1;
+	if (sock->kind == SOCK_WATCH)
+		return watch_take(sock, receive_deadline(sock, flags), ret_data, ret_buf);
+	if (channel_check(sock) < 0)
 		return -1;
 	r = receive_wait(sock, &reader, flags, receive_deadline(sock, flags));
 	if (r == 0)

@@ -24,6 +24,8 @@ int channel_missing(struct msg_sock *sock)
 {
 	if (sock->kind == SOCK_LISTENER)
 		return failure(EINVAL, "a listener carries no messages");
+	if (sock->kind == SOCK_WATCH)
+		return failure(EINVAL, "a watch tells of names, and takes no messages");
 	sock->error_told |= sock->state == SOCK_FAILED;
 	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
 }
@@ -53,11 +55,7 @@ static bool answer_is_over(void *arg, struct focus *ret_focus)
 	return sock->state != SOCK_PENDING;
 }
 
-/*
- * Waits until msgd has answered, or has said what it waits for when time is over. Frees a socket
- * that failed, and says why; what, and late if no time was given: for that.
- */
-static struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const char *what,
+struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const char *what,
 	const char *name, const char *late)
 {
 	struct control *control = &sock_ctx(sock)->control;
@@ -87,8 +85,7 @@ static struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, 
 	return NULL;
 }
 
-/* A socket that asks msgd. NULL: it cannot; the socket is freed. */
-static struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *message)
+struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *message)
 {
 	struct control *control = &sock_ctx(sock)->control;
 
@@ -295,17 +292,19 @@ static bool shutdown_is_over(void *arg, struct focus *ret_focus)
 	       (channel->tx_shut_sent && !channel->set->transport->unpushed);
 }
 
-/* A listener gives its name back; a connect that is under way is given up. */
+/* A listener gives its name back, a watch ends; a connect that is under way is given up. */
 static int shutdown_waiting(struct msg_sock *sock)
 {
 	struct control *control = &sock_ctx(sock)->control;
-	bool listener = sock->kind == SOCK_LISTENER;
+	int error = sock->kind == SOCK_CHANNEL ? ECONNABORTED : EINVAL;
 
 	if (sock->request)
 		request_abandon(control, sock->request);
+	else if (sock->kind == SOCK_WATCH)
+		control_unwatch(control, sock->handle);
 	else
 		(void)request_unlisten(control, sock->handle);
-	sock_fail(sock, listener ? EINVAL : ECONNABORTED, "msg_shutdown has ended it");
+	sock_fail(sock, error, "msg_shutdown has ended it");
 	return 0;
 }
 
@@ -426,6 +425,8 @@ static int close_locked(struct msg_sock *sock)
 
 	if (sock->kind == SOCK_LISTENER && sock->state == SOCK_OPEN)
 		close_listener(sock);
+	if (sock->kind == SOCK_WATCH && sock->state == SOCK_OPEN)
+		control_unwatch(&sock_ctx(sock)->control, sock->handle);
 	if (sock->channel)
 		r = close_channel(sock);
 	sock_discard(sock);

@@ -73,7 +73,7 @@ void control_break(struct control *control, int error, const char *reason)
 	TAILQ_FOREACH (sock, &control->socks->all, entry) {
 		if (sock->request)
 			request_done(control, sock->request, (uint32_t)error, reason);
-		else if (sock->kind == SOCK_LISTENER)
+		else if (sock->kind != SOCK_CHANNEL)
 			sock_fail(sock, error, reason);
 	}
 	/* Links that wait for msgd's word would wait for ever. */
@@ -328,7 +328,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 		.hello = {.epoch = epoch,
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
-			.features = control->features | FEATURE_TYPES,
+			.features = control->features | FEATURE_TYPES | FEATURE_WATCH,
 			.pid = (uint32_t)getpid(),
 			.reattach = again}};
 	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};

@@ -79,7 +79,7 @@ bool control_arm(struct control *control);
 /* Its event came: it is to be armed again. */
 void control_disarmed(struct control *control);
 void control_set_state(struct control *control, enum control_state state);
-/* Nothing more can be had from msgd. error: a positive errno. Listeners are told. */
+/* Nothing more can be had from msgd. error: a positive errno. Listeners and watches are told. */
 void control_break(struct control *control, int error, const char *reason);
 void control_log(struct control *control, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -114,6 +114,25 @@ static inline bool control_leaves(const struct control *control)
 {
 	return control->state == CONTROL_QUIESCING || control->state == CONTROL_DROPPED;
 }
+
+/* ---- watch.c ---------------------------------------------------------------------------- */
+
+#define CONTROL_TOO_OLD_TO_WATCH "this msgd is older than msg_watch"
+
+/* The msgd that is there takes WATCH. */
+bool control_can_watch(const struct control *control);
+/* WATCH, for a socket with its pattern. */
+struct control_message control_watch_message(const struct msg_sock *sock);
+/* The application wants no more names of this watch. */
+void control_unwatch(struct control *control, uint32_t handle);
+/* WELCOME came: this msgd is asked for the names of all watches, or they fail. */
+void control_watches_again(struct control *control);
+/* A msgd would not have a watch that the former one had. */
+void control_watch_refused(
+	struct control *control, uint32_t handle, const struct control_status *status);
+/* NAME and NAMES_DONE. */
+void control_name(struct control *control, const struct control_name *message);
+void control_names_done(struct control *control, const struct control_names_done *message);
 
 /* ---- handle.c --------------------------------------------------------------------------- */
 

@@ -46,6 +46,8 @@ static void handle_status(struct control *control, const struct control_message 
 		sync_answered(control, request->id);
 	if (!request->sock && request->message.type == CONTROL_LISTEN && status->error)
 		announced_listener_refused(control, request->message.listen.listener, status);
+	if (!request->sock && request->message.type == CONTROL_WATCH && status->error)
+		control_watch_refused(control, request->message.watch.watch, status);
 	request_done(control, request, status->error, status->reason);
 }
 
@@ -266,6 +268,12 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_QUIESCE:
 		control_quiesce(control, message->quiesce.reason);
+		break;
+	case CONTROL_NAME:
+		control_name(control, &message->name);
+		break;
+	case CONTROL_NAMES_DONE:
+		control_names_done(control, &message->names_done);
 		break;
 	case CONTROL_CHANNEL_GONE:
 		handle_channel_gone(control, &message->channel_gone);

@@ -48,7 +48,9 @@ struct request *request_new(
 	}
 	if (sock)
 		sock->request = request;
-	control_send(control, &request->message);
+	/* WATCH waits for WELCOME, which says whether it may be sent: control_watches_again. */
+	if (message->type != CONTROL_WATCH || control_can_watch(control))
+		control_send(control, &request->message);
 	return request;
 }
 
@@ -155,6 +157,8 @@ void request_abandon(struct control *control, struct request *request)
 {
 	if (request->message.type == CONTROL_LISTEN)
 		(void)request_unlisten(control, request->message.listen.listener);
+	else if (request->message.type == CONTROL_WATCH)
+		control_unwatch(control, request->message.watch.watch);
 	else
 		send_cancel(control, request);
 	request_free(control, request);
@@ -169,11 +173,11 @@ void requests_send_again(struct control *control)
 			continue;
 		/* Its name was announced anew, or was not, which gives it back. */
 		if (!request->sock && (request->message.type == CONTROL_LISTEN ||
-					      request->message.type == CONTROL_UNLISTEN)) {
+					      request->message.type == CONTROL_UNLISTEN ||
+					      request->message.type == CONTROL_WATCH))
 			request_free(control, request);
-			continue;
-		}
-		control_send(control, &request->message);
+		else if (request->message.type != CONTROL_WATCH)
+			control_send(control, &request->message);
 	}
 }
 

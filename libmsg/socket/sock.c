@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libmsg/socket/names.h"
+
 #define LINGER_DEFAULT_MS 1000
 
 void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
@@ -49,8 +51,11 @@ void sock_free(struct msg_sock *sock)
 		backlog_remove(channel);
 		channel_close(channel, CLOSE_RESET);
 	}
-	if (sock->handle)
+	if (sock->handle && sock->kind == SOCK_LISTENER)
 		HASH_DEL(socks->listeners, sock);
+	else if (sock->handle)
+		HASH_DEL(socks->watches, sock);
+	names_free(sock->names);
 	if (sock->ready)
 		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
 	TAILQ_REMOVE(&socks->all, sock, entry);
@@ -92,13 +97,23 @@ void sock_changed(struct msg_sock *sock)
 	socks->pool->marked = true; /* the event loop's descriptor is to tell */
 }
 
+bool sock_has_news(const struct msg_sock *sock)
+{
+	char text[NAMES_TEXT_SIZE];
+	size_t len;
+
+	return sock->names && names_first(sock->names, text, &len) == 0;
+}
+
 short sock_events(const struct msg_sock *sock, short asked)
 {
 	if (sock->channel)
 		return channel_events(sock->channel, asked);
 	if (sock->state == SOCK_FAILED)
-		return sock->kind == SOCK_LISTENER ? POLLIN | POLLERR
-						   : POLLIN | POLLOUT | POLLERR | POLLHUP;
+		return sock->kind == SOCK_CHANNEL ? POLLIN | POLLOUT | POLLERR | POLLHUP
+						  : POLLIN | POLLERR;
+	if (sock->kind == SOCK_WATCH)
+		return sock_has_news(sock) ? POLLIN : 0;
 	if (sock->kind != SOCK_LISTENER || sock->state != SOCK_OPEN)
 		return 0;
 	return (TAILQ_EMPTY(&sock->pending) ? 0 : POLLIN) | (asked & POLLOUT);
@@ -114,15 +129,45 @@ struct msg_sock *sock_find_listener(const struct socks *socks, uint32_t handle)
 	return sock;
 }
 
+struct msg_sock *sock_find_watch(const struct socks *socks, uint32_t handle)
+{
+	struct msg_sock *sock;
+
+	HASH_FIND(hh, socks->watches, &handle, sizeof(handle), sock);
+	return sock;
+}
+
+static uint32_t next_handle(struct socks *socks)
+{
+	do {
+		if (++socks->last_handle == 0)
+			socks->last_handle = 1;
+	} while (sock_find_listener(socks, socks->last_handle) ||
+		 sock_find_watch(socks, socks->last_handle));
+	return socks->last_handle;
+}
+
+int sock_set_pattern(struct msg_sock *watch, const char *pattern)
+{
+	struct socks *socks = watch->socks;
+
+	watch->names = names_new();
+	if (!watch->names)
+		return -ENOMEM;
+	(void)snprintf(watch->pattern, sizeof(watch->pattern), "%s", pattern);
+	watch->handle = next_handle(socks);
+	HASH_ADD(hh, socks->watches, handle, sizeof(watch->handle), watch);
+	if (hash_added(&watch->hh))
+		return 0;
+	watch->handle = 0;
+	return -ENOMEM;
+}
+
 int sock_set_name(struct msg_sock *listener, const char *name, int backlog)
 {
 	struct socks *socks = listener->socks;
 
-	do {
-		if (++socks->last_handle == 0)
-			socks->last_handle = 1;
-	} while (sock_find_listener(socks, socks->last_handle));
-	listener->handle = socks->last_handle;
+	listener->handle = next_handle(socks);
 	listener->backlog = backlog;
 	(void)snprintf(listener->name, sizeof(listener->name), "%s", name);
 	HASH_ADD(hh, socks->listeners, handle, sizeof(listener->handle), listener);

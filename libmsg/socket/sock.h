@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The objects behind struct msg_sock: listeners with their backlogs, and ends of channels. A socket
- * has a kind (listener or channel) and a state (how far it has come). Nothing here talks to msgd or
- * waits.
+ * The objects behind struct msg_sock: listeners with their backlogs, ends of channels, and watches.
+ * A socket has a kind and a state (how far it has come). Nothing here talks to msgd or waits.
  *
  * Included by: libmsg/socket, libmsg/control.
  */
@@ -13,6 +12,7 @@
 
 struct msg_ctx;
 struct msg_sock;
+struct names;
 struct request;
 
 TAILQ_HEAD(sock_list, msg_sock);
@@ -24,16 +24,17 @@ struct socks {
 	struct sock_list all;	    /* owned */
 	struct sock_list ready;	    /* may have events for msg_ctx_dispatch; borrowed */
 	struct msg_sock *listeners; /* hash by handle; borrowed */
+	struct msg_sock *watches;   /* likewise */
 	uint32_t last_handle;
 	uint64_t deadline_ns; /* of the first connect that does not block; UINT64_MAX: none */
 };
 
-enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL };
+enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL, SOCK_WATCH };
 
 enum sock_state {
 	SOCK_PENDING = 1, /* msgd has not answered */
 	SOCK_OPEN,
-	SOCK_FAILED, /* refused, or the name was lost: error and reason say why */
+	SOCK_FAILED, /* refused, or the name or the watch was lost: error and reason say why */
 };
 
 struct msg_sock {
@@ -53,11 +54,14 @@ struct msg_sock {
 	bool given_up;		  /* while PENDING: time is over, and msgd is to say what lacked */
 	bool error_told; /* FAILED, and a call has said so: no event tells of it any more */
 	/* listeners */
-	uint32_t handle; /* key in socks->listeners */
+	uint32_t handle; /* key in socks->listeners; of a watch: in socks->watches */
 	int backlog;
 	char name[NAME_SIZE];
 	struct channel_list pending; /* owned: channels to be accepted, n_pending of them */
 	int n_pending;
+	/* watches */
+	struct names *names; /* owned */
+	char pattern[ADDRESS_SIZE];
 	/* channels */
 	struct channel *channel; /* NULL: none yet; for its owner see channel.h */
 	bool ready;		 /* in socks->ready */
@@ -81,12 +85,17 @@ void sock_set_state(struct msg_sock *sock, enum sock_state state);
 void sock_fail(struct msg_sock *sock, int error, const char *reason);
 /* It may have become ready. */
 void sock_changed(struct msg_sock *sock);
+/* Of a watch: a receive has something. */
+bool sock_has_news(const struct msg_sock *sock);
 /* As channel_events. */
 short sock_events(const struct msg_sock *sock, short asked);
 
 /* Gives a listener its handle and its name. -ENOMEM. */
 int sock_set_name(struct msg_sock *listener, const char *name, int backlog);
 struct msg_sock *sock_find_listener(const struct socks *socks, uint32_t handle);
+/* Gives a watch its handle and its pattern, which fits. -ENOMEM. */
+int sock_set_pattern(struct msg_sock *watch, const char *pattern);
+struct msg_sock *sock_find_watch(const struct socks *socks, uint32_t handle);
 /* A listener's channels that wait to be accepted. */
 void backlog_add(struct msg_sock *listener, struct channel *channel);
 void backlog_remove(struct channel *channel);

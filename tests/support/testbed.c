@@ -170,6 +170,14 @@ void testbed_msgd_kill(void)
 	bed.msgd = 0;
 }
 
+void testbed_policy(const char *policy)
+{
+	char path[128];
+
+	file_write(path, "test.policy", policy);
+	must(kill(bed.msgd, SIGHUP) == 0);
+}
+
 const char *testbed_transport(void)
 {
 	const char *transport = getenv("TESTBED_TRANSPORT");

@@ -55,6 +55,8 @@ const char *testbed_hv(const char *domain);
 bool testbed_sim(const char *command, const char *argument);
 void testbed_msgd_kill(void); /* SIGKILL */
 void testbed_msgd_start(void);
+/* msgd takes another policy, a little later. */
+void testbed_policy(const char *policy);
 void testbed_domain(const char *domain, bool argo); /* makes it, if it is not there */
 
 /* Opens a context in a domain (which is made); never fails. */
