@@ -138,8 +138,9 @@ static ssize_t recv_stream(struct msg_sock *sock, const struct iov_cursor *curso
 	struct channel *channel = sock->channel;
 	bool peek = flags & MSG_PEEK;
 	struct reader reader = {.cursor = *cursor};
+	int r, before = kept_errno;
+	uint8_t taken = channel->end_taken;
 	size_t done = 0;
-	int r;
 
 	do {
 		reader = (struct reader){.channel = channel,
@@ -147,8 +148,13 @@ static ssize_t recv_stream(struct msg_sock *sock, const struct iov_cursor *curso
 			.size = size - done,
 			.direct = !peek};
 		r = receive_wait(sock, &reader, flags, deadline_ns);
-		if (r <= 0)
-			return done ? (ssize_t)done : r;
+		if (r <= 0 && !done)
+			return r;
+		if (r <= 0) { /* the next call says why no more came */
+			kept_errno = before;
+			channel->end_taken = taken;
+			break;
+		}
 		done += reader.len;
 		done += channel_read_stream(channel, &reader.cursor, size - done, peek);
 	} while ((flags & MSG_WAITALL) && !peek && done < size);
@@ -203,14 +209,22 @@ PUBLIC ssize_t msg_recvmsg(struct msg_sock *sock, struct msghdr *message, int fl
 static int recvmmsg_until(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags,
 	uint64_t deadline_ns)
 {
+	int before = kept_errno;
+	uint8_t taken = sock->channel ? sock->channel->end_taken : 0;
 	unsigned done;
 
 	for (done = 0; done < min_u32(n, IOV_MAX); done++) {
 		struct msghdr *message = &messages[done].msg_hdr;
 		ssize_t r = recvmsg_until(sock, message, flags & ~MSG_WAITFORONE, deadline_ns);
 
-		if (r < 0)
-			return done ? (int)done : -1;
+		if (r < 0 && !done)
+			return -1;
+		if (r < 0) { /* the next call says why no more came */
+			kept_errno = before;
+			if (sock->channel)
+				sock->channel->end_taken = taken;
+			break;
+		}
 		messages[done].msg_len = (unsigned)r;
 		if (r == 0 && !(message->msg_flags & MSG_EOR))
 			break; /* the end */

@@ -347,6 +347,7 @@ PUBLIC ssize_t msg_sendmsg(struct msg_sock *sock, const struct msghdr *message, 
 
 static int sendmmsg_locked(struct msg_sock *sock, struct mmsghdr *messages, unsigned n, int flags)
 {
+	int before = kept_errno;
 	unsigned done;
 	size_t len;
 
@@ -367,6 +368,8 @@ static int sendmmsg_locked(struct msg_sock *sock, struct mmsghdr *messages, unsi
 	}
 	if (done < n && !(flags & MSG_MORE) && !sock->cork)
 		sock_push(sock);
+	if (done)
+		kept_errno = before; /* the next call says why no more went */
 	return done || !n ? (int)done : -1;
 }
 

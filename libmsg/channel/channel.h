@@ -28,6 +28,8 @@
  * and rounds up to 16, which is 23 bytes at most. A message of one byte counts 49.
  */
 #define MALLOC_COST 24U
+/* The least memory for a piece of a stream: small frames share it. */
+#define STREAM_PIECE_MIN 2048U
 /* A balance past this is a violation (PROTOCOL.md, section 4). */
 #define CREDIT_BALANCE_MAX (1U << 31)
 /* A fragment below this is not worth a frame while more of its message is to come. */

@@ -137,9 +137,6 @@ static void data_private(struct channel *channel, const struct frame *frame)
 
 /* ---- streams ---------------------------------------------------------------------------- */
 
-/* The least memory for a piece of a stream: small frames share it. */
-#define STREAM_PIECE_MIN 2048U
-
 /* Room for `rest` more bytes behind those that wait. */
 static enum channel_outcome stream_room(
 	struct channel *channel, uint32_t rest, struct msg_buf **ret_buf)

@@ -59,8 +59,10 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 static struct account *largest_account(struct driver *driver, const struct link *link)
 {
 	struct account *account, *most = link->channels.account;
+	/* At most: of a message its length, of a stream a piece. */
+	uint32_t size = max_u32(link->transport->frame.arg, STREAM_PIECE_MIN);
 
-	if (most->held + msg_buf_charge(link->transport->frame.arg) > ACCOUNT_BUDGET)
+	if (most->held + msg_buf_charge(size) > ACCOUNT_BUDGET)
 		return most;
 	/* As many as domains have a link to this process. */
 	TAILQ_FOREACH (account, &driver->pool->accounts, entry) {

@@ -180,6 +180,10 @@ static void test_stream_waits_for_all(void **state)
 	must(msg_setopt(far, LIBMSG_RCVTIMEO, 20) == 0);
 	must(msg_recv(far, got, 1000, MSG_WAITALL) == 300);
 	must_fail(msg_recv(far, got, 1000, MSG_WAITALL), EAGAIN);
+	/* A part of it is no failure. */
+	must(msg_send(near, sent, 300, 0) == 300);
+	errno = 0;
+	must(msg_recv(far, got, 1000, MSG_WAITALL) == 300 && errno == 0);
 	must(msg_send(near, sent, 300, 0) == 300 && msg_close(near) == 0);
 	must(msg_recv(far, got, 1000, MSG_WAITALL) == 300);
 	must(msg_recv(far, got, 1000, MSG_WAITALL) == 0);
@@ -283,6 +287,9 @@ static void test_many(void **state)
 			must(memcmp(got + 1000 * i, sent + 1000 * i, 100) == 0);
 		}
 		must_fail(msg_recvmmsg(far, in, 1, 0, 20), EAGAIN);
+		must(msg_send(near, "x", 1, 0) == 1);
+		errno = 0;
+		must(msg_recvmmsg(far, in, 2, 0, 20) == 1 && errno == 0);
 		must(msg_sendmmsg(near, out, 0, 0) == 0);
 		must(msg_send(near, "x", 1, 0) == 1 && msg_shutdown(near, SHUT_WR) == 0);
 		must(msg_recvmmsg(far, in, N_MANY, 0, 20) == 1 && in[0].msg_len == 1);
