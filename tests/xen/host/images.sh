@@ -137,7 +137,7 @@ images_build() {
 	rm -rf "$product"
 	mkdir -p "$product/lab"
 	DESTDIR=$product meson install -C "$2" --no-rebuild --quiet --skip-subprojects >"$1/install.log" 2>&1
-	rm -rf "$product/usr/share/man" "$product/usr/include" "$product/usr/src"
+	rm -rf "$product/usr/share/man" "$product/usr/include" "$product/usr/src" "$product"/usr/lib/*/*.a
 	for program in $lab_programs; do
 		cp "$2/$program" "$product/lab/"
 	done
