@@ -201,13 +201,6 @@ static void agent_client_serve(struct agent_client *client)
 		agent_client_leave(client);
 }
 
-/* By a timer that is due at once: it comes once in a turn of the loop. */
-static void agent_turn_later(const struct agent *agent)
-{
-	if (event_add(agent->turn, &(struct timeval){0}) < 0)
-		event_active(agent->turn, EV_TIMEOUT, 1); /* out of memory */
-}
-
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent_client *client = arg;
@@ -215,7 +208,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)event_del(client->event);
 	if (TAILQ_EMPTY(&agent->waiting))
-		agent_turn_later(agent);
+		event_turn_later(agent->turn);
 	client->waits = true;
 	TAILQ_INSERT_TAIL(&agent->waiting, client, turn_entry);
 }
@@ -230,7 +223,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	TAILQ_REMOVE(&agent->waiting, client, turn_entry);
 	client->waits = false;
 	if (!TAILQ_EMPTY(&agent->waiting))
-		agent_turn_later(agent);
+		event_turn_later(agent->turn);
 	if (event_add(client->event, NULL) < 0)
 		agent_client_leave(client);
 	else

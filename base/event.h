@@ -18,6 +18,17 @@ static inline struct event *event_watch(
 	return NULL;
 }
 
+/*
+ * Runs an event of evtimer_new once, in the next turn of the loop: by a timer that is due at once.
+ * libevent looks for signals, other timers and descriptors before it runs that, and not before it
+ * runs what event_active names.
+ */
+static inline void event_turn_later(struct event *event)
+{
+	if (event_add(event, &(struct timeval){0}) < 0)
+		event_active(event, EV_TIMEOUT, 1); /* out of memory */
+}
+
 /* Accepts NULL, which event_free does not. */
 static inline void event_drop(struct event *event)
 {

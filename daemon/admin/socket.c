@@ -193,13 +193,6 @@ static void admin_client_serve(struct admin_client *client)
 		admin_client_send(client, answer);
 }
 
-/* By a timer that is due at once: it comes once in a turn of the loop. */
-static void admin_turn_later(const struct admin *admin)
-{
-	if (event_add(admin->turn, &(struct timeval){0}) < 0)
-		event_active(admin->turn, EV_TIMEOUT, 1); /* out of memory */
-}
-
 static void admin_client_wait(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
@@ -207,7 +200,7 @@ static void admin_client_wait(struct admin_client *client)
 	if (client->waits)
 		return;
 	if (TAILQ_EMPTY(&admin->waiting))
-		admin_turn_later(admin);
+		event_turn_later(admin->turn);
 	client->waits = true;
 	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
 }
@@ -246,7 +239,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	TAILQ_REMOVE(&admin->waiting, client, turn_entry);
 	client->waits = false;
 	if (!TAILQ_EMPTY(&admin->waiting))
-		admin_turn_later(admin);
+		event_turn_later(admin->turn);
 	if (client->viewing) {
 		admin_client_view_more(client);
 		return;

@@ -99,16 +99,6 @@ static const struct broker_ops server_broker_ops = {
 
 /* ---- the turn ------------------------------------------------------------------------------- */
 
-/*
- * By a timer that is due at once: libevent looks for signals, other timers and descriptors before
- * it runs that, and not before it runs what event_active names.
- */
-static void server_turn_later(struct server *server)
-{
-	if (event_add(server->turn_event, &(struct timeval){0}) < 0)
-		event_active(server->turn_event, EV_TIMEOUT, 1); /* out of memory */
-}
-
 static uint64_t cpu_ns(void)
 {
 	struct timespec now;
@@ -210,7 +200,7 @@ static void on_rescan(evutil_socket_t fd, short what, void *arg)
 	server->domains_due = true;
 	server->store_due |= server->store_failed;
 	server->store_failed = false;
-	server_turn_later(server);
+	event_turn_later(server->turn_event);
 }
 
 static int server_list_domains(struct server *server)
@@ -309,7 +299,7 @@ static void server_finish(struct server *server)
 	if (attach_lost(server->attaches))
 		server_error(server, "the store", -ENODEV);
 	if (more || server->store_due || server->domains_due || broker_work_left(server->broker))
-		server_turn_later(server);
+		event_turn_later(server->turn_event);
 	server_count_turn(server);
 }
 
@@ -406,7 +396,7 @@ static int server_start(struct server *server, const char **ret_reason)
 	if (event_add(server->hv_event, NULL) < 0)
 		return -ENOMEM;
 	/* Events may have become pending before the loop began. */
-	server_turn_later(server);
+	event_turn_later(server->turn_event);
 	return 0;
 }
 

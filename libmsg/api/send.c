@@ -353,14 +353,16 @@ static int sendmmsg_locked(struct msg_sock *sock, struct mmsghdr *messages, unsi
 
 	n = min_u32(n, IOV_MAX);
 	for (done = 0; done < n; done++) {
+		const struct msghdr *message = &messages[done].msg_hdr;
 		bool last = done == n - 1;
-		ssize_t r = sendmsg_locked(
-			sock, &messages[done].msg_hdr, last ? flags : flags | MSG_MORE);
+		ssize_t r = message_check(message, &len);
 
+		if (r == 0)
+			r = send_locked(sock, message->msg_iov, message->msg_iovlen, len,
+				last ? flags : flags | MSG_MORE);
 		if (r < 0)
 			break;
 		messages[done].msg_len = (unsigned)r;
-		(void)message_check(&messages[done].msg_hdr, &len);
 		if ((size_t)r < len) {
 			done++; /* a part of it: what follows must not come before the rest */
 			break;

@@ -144,7 +144,6 @@ static struct msg_sock *listen_locked(
 		return failure(ENOMEM, "out of memory"), NULL;
 	}
 	message.listen = (struct control_listen){
-
 		.listener = sock->handle, .type = sock->type, .backlog = (uint32_t)backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
 	sock = sock_ask(sock, &message);

@@ -238,6 +238,12 @@ static inline struct msg_buf *channel_take_first(struct channel *channel)
 	return buf;
 }
 
+/* Whether nothing more will come: the end, but for what was received before. */
+static inline bool channel_at_end(const struct channel *channel)
+{
+	return channel->rx_closed || channel->rx_shut || channel->rx_ignore;
+}
+
 /* All that there is to know of the channel's end; it only grows. */
 #define END_OF_DATA 1U
 #define END_CLOSED  2U
@@ -245,7 +251,7 @@ static inline struct msg_buf *channel_take_first(struct channel *channel)
 
 static inline uint8_t channel_end(const struct channel *channel)
 {
-	return (channel->rx_closed || channel->rx_shut || channel->rx_ignore ? END_OF_DATA : 0) |
+	return (channel_at_end(channel) ? END_OF_DATA : 0) |
 	       (channel->rx_closed ? END_CLOSED : 0) | (channel->error ? END_ERROR : 0);
 }
 
@@ -336,12 +342,6 @@ static inline bool channel_may_send(const struct channel *channel)
 {
 	return channel->set && channel->set->up && channel->tx_open && !channel->tx_partial &&
 	       STAILQ_EMPTY(&channel->out);
-}
-
-/* Whether nothing more will come: the end, but for what was received before. */
-static inline bool channel_at_end(const struct channel *channel)
-{
-	return channel->rx_closed || channel->rx_shut || channel->rx_ignore;
 }
 
 #endif

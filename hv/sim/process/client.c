@@ -171,6 +171,7 @@ static void client_kick(struct xen *xen, uint32_t slot, uint32_t generation)
 	if (!peer_look(c, slot, generation, true))
 		client_kick_slowly(c, slot, generation);
 }
+
 /*
  * Once: xen-sim tries the lock itself then, reports the owner, and ends it (lock.h). More would
  * fill its queue, and kicks wait there, too. If xen-sim is the one that is stopped, nobody ends it,
