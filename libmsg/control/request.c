@@ -169,6 +169,8 @@ void requests_send_again(struct control *control)
 	struct request *request, *next;
 
 	HASH_ITER (hh, control->requests, request, next) {
+		bool given_up = request->sock && request->sock->given_up;
+
 		if (request->epoch == control->epoch)
 			continue;
 		/* Its name was announced anew, or was not, which gives it back. */
@@ -178,6 +180,9 @@ void requests_send_again(struct control *control)
 			request_free(control, request);
 		else if (request->message.type != CONTROL_WATCH)
 			control_send(control, &request->message);
+		/* This msgd must not keep it for longer than the socket waits. */
+		if (given_up)
+			send_cancel(control, request);
 	}
 }
 

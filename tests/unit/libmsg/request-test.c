@@ -603,6 +603,28 @@ static void test_connect_in_the_background_in_time(void **state)
 	}
 }
 
+/* A connect that is given up just when msgd returns: the new one is told of both. */
+static void test_given_up_before_the_next_msgd(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock =
+		msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, -1);
+	struct control_message message = next(side);
+	uint32_t id = message.request;
+
+	request_give_up(&side->ctx->control, sock->request);
+	assert_int_equal(next(side).type, CONTROL_CANCEL);
+	next_msgd(side);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_CONNECT);
+	assert_int_equal(message.request, id);
+	message = next(side);
+	assert_int_equal(message.type, CONTROL_CANCEL);
+	assert_int_equal(message.request, id);
+	assert_silent(side);
+	assert_int_equal(msg_close(sock), 0);
+}
+
 /* A sentence about a long address and a long reason is cut, not lost. */
 static void test_long_reason(void **state)
 {
@@ -930,6 +952,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_listen_without_msgd, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_connect_in_the_background_in_time, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_given_up_before_the_next_msgd, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_long_reason, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),
