@@ -306,6 +306,16 @@ static ssize_t send_datagram(
 	return len;
 }
 
+/* No bytes of a stream; without MSG_MORE those before them are held back no longer. */
+static ssize_t send_nothing(struct msg_sock *sock, bool more)
+{
+	if (send_state(sock->channel) < 0)
+		return -1;
+	if (!more)
+		sock_push(sock);
+	return 0;
+}
+
 static ssize_t send_locked(
 	struct msg_sock *sock, const struct iovec *iov, size_t n_iov, size_t len, int flags)
 {
@@ -319,7 +329,7 @@ static ssize_t send_locked(
 	if (sock->type == CHANNEL_DGRAM)
 		return send_datagram(sock, &cursor, (uint32_t)len, more);
 	if (sock->type == CHANNEL_STREAM && len == 0)
-		return send_state(sock->channel);
+		return send_nothing(sock, more);
 	len = min_u64(len, sock->type == CHANNEL_STREAM ? STREAM_SEND_MAX : MESSAGE_MAX);
 	return send_message(sock, &cursor, len, more, !sock->nonblock && !(flags & MSG_DONTWAIT));
 }

@@ -251,8 +251,8 @@ static inline bool channel_at_end(const struct channel *channel)
 
 static inline uint8_t channel_end(const struct channel *channel)
 {
-	return (channel_at_end(channel) ? END_OF_DATA : 0) |
-	       (channel->rx_closed ? END_CLOSED : 0) | (channel->error ? END_ERROR : 0);
+	return (channel_at_end(channel) ? END_OF_DATA : 0) | (channel->rx_closed ? END_CLOSED : 0) |
+	       (channel->error ? END_ERROR : 0);
 }
 
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */

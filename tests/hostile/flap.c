@@ -12,30 +12,12 @@
 #include "proto/limits.h"
 #include "tests/support/raw-app.h"
 
-#define ROOM 512
-
-static void drain(struct raw_app *app)
-{
-	struct control_message message;
-	const char *reason;
-	int decoded, r;
-
-	while ((r = control_ring_receive(&app->ring, &message, &decoded, &reason)) == 1)
-		;
-	must(r == 0);
-}
-
-static bool has_room(struct raw_app *app)
-{
-	return grant_ring_space(&app->ring.tx, ROOM) >= ROOM;
-}
-
 /* Waits for room; meanwhile one that reads does. */
 static void await_room(struct raw_app *app, struct raw_app *reads)
 {
 	raw_app_flush(app);
-	while (!has_room(app)) {
-		drain(reads);
+	while (!raw_app_has_room(app)) {
+		raw_app_drain(reads);
 		raw_app_flush(reads);
 	}
 }
@@ -63,7 +45,7 @@ static void send_listen(struct raw_app *app, uint32_t handle, unsigned n, struct
 	message.listen.backlog = 1;
 	(void)snprintf(message.listen.name, sizeof(message.listen.name), "name-%u", n);
 	await_room(app, app);
-	drain(reads);
+	raw_app_drain(reads);
 	raw_app_flush(reads);
 	control_ring_send(&app->ring, &message);
 }

@@ -23,30 +23,11 @@
 #include "proto/limits.h"
 #include "tests/support/raw-app.h"
 
-/* Of a CONNECT, the largest message that is sent here, in the ring. */
-#define ROOM 512
-
 struct attacker {
 	struct raw_app waits, listens;
 	uint32_t n_waiting, n_names, n_sent;
 	bool listening;
 };
-
-static void drain(struct raw_app *app)
-{
-	struct control_message message;
-	const char *reason;
-	int decoded, r;
-
-	while ((r = control_ring_receive(&app->ring, &message, &decoded, &reason)) == 1)
-		;
-	must(r == 0);
-}
-
-static bool has_room(struct raw_app *app)
-{
-	return grant_ring_space(&app->ring.tx, ROOM) >= ROOM;
-}
 
 static void send_connect(struct attacker *attacker, const char *name, uint32_t flags)
 {
@@ -85,11 +66,12 @@ static bool fill(struct attacker *attacker)
 {
 	char name[NAME_SIZE];
 
-	while (attacker->n_waiting < DOMAIN_REQUESTS_MAX - 1 && has_room(&attacker->waits)) {
+	while (attacker->n_waiting < DOMAIN_REQUESTS_MAX - 1 &&
+		raw_app_has_room(&attacker->waits)) {
 		send_connect(attacker, "trap", CONNECT_WAIT_NAME);
 		attacker->n_waiting++;
 	}
-	while (attacker->n_names < DOMAIN_NAMES_MAX - 1 && has_room(&attacker->listens)) {
+	while (attacker->n_names < DOMAIN_NAMES_MAX - 1 && raw_app_has_room(&attacker->listens)) {
 		(void)snprintf(name, sizeof(name), "name-%u", attacker->n_names);
 		send_listen(attacker, ++attacker->n_names, name);
 	}
@@ -101,13 +83,13 @@ static void attack(struct attacker *attacker)
 {
 	char name[NAME_SIZE];
 
-	while (has_room(&attacker->waits)) {
+	while (raw_app_has_room(&attacker->waits)) {
 		(void)snprintf(name, sizeof(name), "svc%u-nobody-%u", attacker->n_sent % 1000,
 			attacker->n_sent);
 		attacker->n_sent++;
 		send_connect(attacker, name, 0);
 	}
-	while (has_room(&attacker->listens)) {
+	while (raw_app_has_room(&attacker->listens)) {
 		if (attacker->listening)
 			send_unlisten(attacker, DOMAIN_NAMES_MAX);
 		else
@@ -122,8 +104,8 @@ static bool turn(struct attacker *attackers, int n, bool full)
 	bool more = false;
 
 	for (int i = 0; i < n; i++) {
-		drain(&attackers[i].waits);
-		drain(&attackers[i].listens);
+		raw_app_drain(&attackers[i].waits);
+		raw_app_drain(&attackers[i].listens);
 		if (full)
 			attack(&attackers[i]);
 		else

@@ -382,6 +382,27 @@ bool pair_control(struct pair_side *side, struct control_message *ret_message)
 	return r == 1;
 }
 
+struct control_message pair_next(struct pair_side *side)
+{
+	struct control_message message = {0};
+
+	must(pair_control(side, &message));
+	return message;
+}
+
+void pair_attached(struct pair_side *side)
+{
+	struct control_message message;
+
+	side->ctx->control.epoch = 1;
+	side->link->epoch = 1;
+	strcpy(side->channel->name, "name");
+	atomic_store(&side->control_page->epoch, 1);
+	atomic_store(&side->msgd.me->alive, 1);
+	while (pair_control(side, &message))
+		;
+}
+
 void pair_say(struct pair_side *side, const struct control_message *message)
 {
 	struct link *link;

@@ -91,6 +91,10 @@ void pair_drive(struct pair_side *side);
 void pair_end(struct pair_side *side, enum link_cause cause, const char *reason);
 /* Reads the next control message that a side sent to msgd. False: none. */
 bool pair_control(struct pair_side *side, struct control_message *ret_message);
+/* The same, and there is one. */
+struct control_message pair_next(struct pair_side *side);
+/* A side is attached to the msgd of epoch 1, which has read all that was said before. */
+void pair_attached(struct pair_side *side);
 /* msgd says something to a side, which acts on it at once. */
 void pair_say(struct pair_side *side, const struct control_message *message);
 /* msgd writes a message into a side's control ring, and sends its event after pair_events. */

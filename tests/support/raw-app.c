@@ -143,6 +143,24 @@ void raw_app_attach(struct raw_app *app, struct hv *hv, bool reattach)
 	must(welcome.type == CONTROL_WELCOME);
 }
 
+void raw_app_drain(struct raw_app *app)
+{
+	struct control_message message;
+	const char *reason;
+	int decoded, r;
+
+	while ((r = control_ring_receive(&app->ring, &message, &decoded, &reason)) == 1)
+		;
+	must(r == 0);
+}
+
+bool raw_app_has_room(struct raw_app *app)
+{
+	const uint32_t longest = 512; /* more than a CONNECT takes */
+
+	return grant_ring_space(&app->ring.tx, longest) >= longest;
+}
+
 void raw_app_receive(struct raw_app *app, struct control_message *ret_message)
 {
 	const char *reason;

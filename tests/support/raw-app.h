@@ -47,6 +47,10 @@ void raw_app_send(struct raw_app *app, const struct control_message *message);
 void raw_app_put(struct raw_app *app, const void *bytes, uint32_t len);
 /* Publishes what was written or read; an event, if msgd sleeps. */
 void raw_app_flush(struct raw_app *app);
+/* Takes all messages of msgd's that are there, and drops them. */
+void raw_app_drain(struct raw_app *app);
+/* Whether any message that an application sends, a CONNECT included, would go into the ring now. */
+bool raw_app_has_room(struct raw_app *app);
 /* Takes the next message of msgd's, waiting for it. */
 void raw_app_receive(struct raw_app *app, struct control_message *ret_message);
 /* Sends with a request number of its own, and takes messages up to the answer to it. */

@@ -201,6 +201,8 @@ static void test_stream_looks(void **state)
 	channel(LIBMSG_STREAM);
 	must(msg_send(near, sent, 0, 0) == 0); /* is nothing */
 	must_fail(msg_recv(far, got, 10, MSG_DONTWAIT), EAGAIN);
+	must(msg_send(near, sent, 5, MSG_MORE) == 5 && msg_send(near, sent, 0, 0) == 0);
+	must(msg_recv(far, got, 10, 0) == 5); /* held back no longer */
 	for (unsigned i = 0; i < 30; i++)
 		must(msg_send(near, sent + 100 * i, 100, 0) == 100);
 	must(msg_recv(far, got, 1, MSG_PEEK) == 1);

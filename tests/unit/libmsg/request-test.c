@@ -22,31 +22,15 @@ static int setup(void **state)
 {
 	struct pair *pair = pair_new(4);
 	struct pair_side *side = &pair->sides[0];
-	struct control_message message;
 
 	*state = pair;
-	side->ctx->control.epoch = 1;
-	side->link->epoch = 1;
-	strcpy(side->channel->name, "name");
-	atomic_store(&side->control_page->epoch, 1);
-	atomic_store(&side->msgd.me->alive, 1);
-	while (pair_control(side, &message))
-		;
+	pair_attached(side);
 	return 0;
 }
 
 static struct pair_side *side_of(void **state)
 {
 	return &((struct pair *)*state)->sides[0];
-}
-
-/* The next message to msgd. */
-static struct control_message next(struct pair_side *side)
-{
-	struct control_message message = {0};
-
-	assert_true(pair_control(side, &message));
-	return message;
 }
 
 static void assert_silent(struct pair_side *side)
@@ -64,7 +48,7 @@ static void next_msgd(struct pair_side *side)
 	atomic_fetch_add(&side->control_page->epoch, 1);
 	control_take(&side->ctx->control);
 	do {
-		message = next(side);
+		message = pair_next(side);
 	} while (message.type != CONTROL_ANNOUNCE_DONE);
 }
 
@@ -104,9 +88,9 @@ static void test_numbers(void **state)
 	control->last_request = REQUEST_HELLO - 2;
 	assert_int_equal(
 		request_new(control, NULL, &sync)->id, 2); /* the numbers before 2 are in use */
-	assert_int_equal(next(side).request, REQUEST_HELLO - 1);
-	assert_int_equal(next(side).request, 1);
-	assert_int_equal(next(side).request, 2);
+	assert_int_equal(pair_next(side).request, REQUEST_HELLO - 1);
+	assert_int_equal(pair_next(side).request, 1);
+	assert_int_equal(pair_next(side).request, 2);
 	request_done(control, r, 0, "");
 	assert_null(request_find(control, 1));
 }
@@ -117,7 +101,7 @@ static void test_sent_again_under_its_number(void **state)
 {
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = connecting(side);
-	struct control_message message = next(side);
+	struct control_message message = pair_next(side);
 	uint32_t id = message.request;
 
 	assert_int_equal(message.type, CONTROL_CONNECT);
@@ -125,7 +109,7 @@ static void test_sent_again_under_its_number(void **state)
 	assert_silent(side); /* not twice to one msgd */
 	for (int i = 0; i < 2; i++) {
 		next_msgd(side);
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
 		assert_int_equal(message.request, id);
 		assert_int_equal(message.connect.flags, CONNECT_WAIT_NAME);
@@ -151,10 +135,10 @@ static void test_sync_is_sent_again(void **state)
 	pair_inject_frame(
 		side->pair, 1, &(struct frame){.channel = 77, .type = FRAME_CREDIT, .arg = 1});
 	pair_take(side);
-	id = next(side).request;
+	id = pair_next(side).request;
 	assert_int_equal(side->link->state, LINK_SYNCING);
 	next_msgd(side);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_SYNC);
 	assert_int_equal(message.request, id);
 	/* An answer to no request, and the answer to another link's SYNC. */
@@ -178,7 +162,7 @@ static void test_connected(void **state)
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = connecting(side);
 	struct control_message connected = {.type = CONTROL_CONNECTED,
-		.request = next(side).request,
+		.request = pair_next(side).request,
 		.connected = {.end = PAIR_END,
 			.channel = LATE,
 			.transport = TRANSPORT_GRANT,
@@ -225,10 +209,10 @@ static void test_demanded_transport(void **state)
 		assert_int_equal(msg_ctx_set_transport(side->ctx, transport), legal ? 0 : -1);
 		assert_int_equal(errno, legal ? 0 : EINVAL);
 		sock = connecting(side);
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.connect.transport, expected);
 		assert_int_equal(msg_close(sock), 0);
-		assert_int_equal(next(side).type, CONTROL_CANCEL);
+		assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
 	}
 }
 
@@ -237,7 +221,7 @@ static struct control_message awaited; /* msgd's answer to the request that is u
 static void answer(struct pair_side *side)
 {
 	must(side->n_sleeps == 1);
-	awaited.request = next(side).request;
+	awaited.request = pair_next(side).request;
 	pair_write(side, &awaited);
 }
 
@@ -327,7 +311,7 @@ static void test_failed_connect(void **state)
 {
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = connecting(side);
-	struct control_message message = status(next(side).request, ENOENT, "nobody listens");
+	struct control_message message = status(pair_next(side).request, ENOENT, "nobody listens");
 	struct msg_event event;
 
 	pair_say(side, &message);
@@ -356,10 +340,10 @@ static void test_connect_in_time(void **state)
 			: there ? "connect to domain/name: the listener, or msgd, did not answer "
 				  "in time"
 				: "connect to domain/name: msgd is away");
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
 		assert_int_equal(message.connect.flags, flags ? CONNECT_WAIT_NAME : 0);
-		message.request = next(side).request;
+		message.request = pair_next(side).request;
 		assert_silent(side);
 		assert_null(side->ctx->control.requests);
 	}
@@ -370,7 +354,7 @@ static void test_abandoned_connect(void **state)
 {
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = connecting(side);
-	uint32_t id = next(side).request;
+	uint32_t id = pair_next(side).request;
 	struct control_message message, connected = {.type = CONTROL_CONNECTED,
 						.request = id,
 						.connected = {.end = PAIR_END, .channel = LATE}};
@@ -378,7 +362,7 @@ static void test_abandoned_connect(void **state)
 	struct channel *channel;
 
 	assert_int_equal(msg_close(sock), 0);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_CANCEL);
 	assert_int_equal(message.request, id);
 	assert_null(request_find(&side->ctx->control, id));
@@ -395,7 +379,7 @@ static void test_abandoned_connect(void **state)
 	/* The other end closes, too: the number is free. */
 	pair_inject_frame(side->pair, 1, &(struct frame){.channel = LATE, .type = FRAME_CLOSE});
 	pair_take(side);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_CHANNEL_CLOSED);
 	assert_int_equal(message.channel_closed.channel, LATE);
 	assert_null(channel_find(&side->link->channels, LATE));
@@ -414,7 +398,7 @@ static void test_connected_to_nothing(void **state)
 	for (int i = 0; i < 2; i++) {
 		struct msg_sock *sock = connecting(side);
 		struct control_message connected = {.type = CONTROL_CONNECTED,
-			.request = next(side).request,
+			.request = pair_next(side).request,
 			.connected = {.end = PAIR_END, .channel = i ? LATE : PAIR_CHANNEL}};
 
 		if (i)
@@ -435,7 +419,7 @@ static void test_no_memory_for_the_channel(void **state)
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = connecting(side);
 	struct control_message message, connected = {.type = CONTROL_CONNECTED,
-						.request = next(side).request,
+						.request = pair_next(side).request,
 						.connected = {.end = PAIR_END, .channel = LATE}};
 	char byte;
 
@@ -445,7 +429,7 @@ static void test_no_memory_for_the_channel(void **state)
 	assert_int_equal(sock->state, SOCK_FAILED);
 	assert_int_equal(sock->error, ENOMEM);
 	/* The other end has the channel: that link cannot go on. */
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LINK_FAILED);
 	assert_int_equal(message.link_failed.error, ENOMEM);
 	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), -1);
@@ -495,7 +479,7 @@ static struct control_message asked; /* the last request of a call that blocked 
 
 static void grant(struct pair_side *side)
 {
-	asked = next(side);
+	asked = pair_next(side);
 	awaited = status(asked.request, 0, "");
 	pair_write(side, &awaited);
 }
@@ -523,7 +507,7 @@ static void test_listen(void **state)
 		assert_string_equal(asked.listen.name, "name");
 		assert_int_equal(msg_setopt(listener, LIBMSG_LINGER, 0), 0);
 		assert_int_equal(msg_close(listener), 0);
-		assert_int_equal(next(side).type, CONTROL_UNLISTEN);
+		assert_int_equal(pair_next(side).type, CONTROL_UNLISTEN);
 	}
 	side->on_sleep = NULL;
 }
@@ -547,7 +531,7 @@ static void test_listen_without_msgd(void **state)
 		assert_null(msg_accept(listener, 0));
 		assert_int_equal(errno, EAGAIN);
 		atomic_store(&side->msgd.me->alive, 1);
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.type, CONTROL_LISTEN);
 		message = status(message.request, (uint32_t)error, "policy");
 		pair_say(side, &message);
@@ -559,7 +543,7 @@ static void test_listen_without_msgd(void **state)
 		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0); /* it was told */
 		assert_int_equal(msg_close(listener), 0);
 		if (!error)
-			assert_int_equal(next(side).type, CONTROL_UNLISTEN);
+			assert_int_equal(pair_next(side).type, CONTROL_UNLISTEN);
 	}
 }
 
@@ -573,7 +557,7 @@ static void test_connect_in_the_background_in_time(void **state)
 	for (int way = 0; way < 3; way++) { /* msgd answers; stands still; is away */
 		struct msg_sock *sock =
 			msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 1);
-		struct control_message message = next(side);
+		struct control_message message = pair_next(side);
 
 		assert_non_null(sock);
 		if (way == 2)
@@ -581,7 +565,7 @@ static void test_connect_in_the_background_in_time(void **state)
 		while (side->ctx->socks.deadline_ns > side->hv.ops->now_ns(&side->hv))
 			;
 		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), way == 2);
-		assert_int_equal(next(side).type, CONTROL_CANCEL);
+		assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
 		if (way == 0) {
 			message = status(message.request, ECANCELED, "nobody listens as name");
 			pair_say(side, &message);
@@ -609,16 +593,16 @@ static void test_given_up_before_the_next_msgd(void **state)
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock =
 		msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, -1);
-	struct control_message message = next(side);
+	struct control_message message = pair_next(side);
 	uint32_t id = message.request;
 
 	request_give_up(&side->ctx->control, sock->request);
-	assert_int_equal(next(side).type, CONTROL_CANCEL);
+	assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
 	next_msgd(side);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_CONNECT);
 	assert_int_equal(message.request, id);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_CANCEL);
 	assert_int_equal(message.request, id);
 	assert_silent(side);
@@ -663,7 +647,7 @@ static struct msg_sock *listening(struct pair_side *side, bool granted)
 		.listener = listener->handle, .type = CHANNEL_SEQPACKET, .backlog = 3};
 	strcpy(message.listen.name, "name");
 	assert_non_null(request_new(&side->ctx->control, listener, &message));
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LISTEN);
 	message = status(message.request, 0, "");
 	if (granted)
@@ -683,7 +667,7 @@ static void test_abandoned_listen(void **state)
 
 		assert_int_equal(msg_setopt(listener, LIBMSG_LINGER, 0), 0);
 		assert_int_equal(msg_close(listener), 0);
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.type, CONTROL_UNLISTEN);
 		assert_int_equal(message.unlisten.listener, handle);
 		assert_non_null(request_find(&side->ctx->control, message.request));
@@ -718,7 +702,7 @@ static void test_pending_listen_is_no_announcement(void **state)
 	logged[0] = '\0';
 	msg_ctx_set_log(side->ctx, keep_line, NULL);
 	next_msgd(side);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LISTEN);
 	assert_int_equal(message.request, id);
 	assert_silent(side);
@@ -745,7 +729,7 @@ static void test_announced_name_is_refused(void **state)
 		atomic_fetch_add(&side->control_page->epoch, 1);
 		control_take(&side->ctx->control);
 		do {
-			message = next(side);
+			message = pair_next(side);
 			id = message.type == CONTROL_LISTEN ? message.request : id;
 		} while (message.type != CONTROL_ANNOUNCE_DONE);
 		assert_silent(side);
@@ -776,7 +760,7 @@ static void test_announced_name_is_granted(void **state)
 	atomic_fetch_add(&side->control_page->epoch, 1);
 	control_take(&side->ctx->control);
 	do {
-		message = next(side);
+		message = pair_next(side);
 		id = message.type == CONTROL_LISTEN ? message.request : id;
 	} while (message.type != CONTROL_ANNOUNCE_DONE);
 	message = status(id, 0, "");
@@ -838,13 +822,13 @@ static void test_links_that_cannot_be(void **state)
 	message.link_create.transport = TRANSPORT_GRANT;
 	message.link_create.ring_pages = 4;
 	pair_say(side, &message);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LINK_FAILED);
 	assert_int_equal(message.link_failed.error, EEXIST);
 	message = (struct control_message){.type = CONTROL_LINK_BIND,
 		.link_bind = {.end = 8, .transport = TRANSPORT_LIMIT, .ring_pages = 4}};
 	pair_say(side, &message);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.link_failed.end, 8);
 	assert_int_equal(message.link_failed.error, EOPNOTSUPP);
 	for (uint32_t pages = 0; pages <= 2 * LINK_RING_PAGES_MAX;
@@ -855,7 +839,7 @@ static void test_links_that_cannot_be(void **state)
 			.link_create = {
 				.end = 8, .transport = TRANSPORT_GRANT, .ring_pages = pages}};
 		pair_say(side, &message);
-		message = next(side);
+		message = pair_next(side);
 		assert_int_equal(message.link_failed.error, EINVAL);
 	}
 	failing_malloc_set(1);
@@ -863,7 +847,7 @@ static void test_links_that_cannot_be(void **state)
 		.link_bind = {.end = 8, .transport = TRANSPORT_GRANT, .ring_pages = 4}};
 	pair_say(side, &message);
 	assert_true(failing_malloc_end());
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.link_failed.error, ENOMEM);
 	assert_null(link_find(&side->ctx->links, 8));
 }
@@ -925,7 +909,7 @@ static void test_no_memory_to_be_called(void **state)
 	failing_malloc_set(1);
 	pair_say(side, &channel);
 	assert_true(failing_malloc_end());
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LINK_FAILED);
 	assert_int_equal(message.link_failed.error, ENOMEM);
 	assert_string_equal(message.link_failed.reason, "out of memory for a channel");

@@ -17,34 +17,18 @@ static int setup(void **state)
 {
 	struct pair *pair = pair_new(4);
 	struct pair_side *side = &pair->sides[0];
-	struct control_message message;
 
 	*state = pair;
 	pair_events(pair);
-	side->ctx->control.epoch = 1;
 	side->ctx->control.broker_features = FEATURE_WATCH;
 	side->ctx->driver.spin_us = 0;
-	side->link->epoch = 1;
-	strcpy(side->channel->name, "name");
-	atomic_store(&side->control_page->epoch, 1);
-	atomic_store(&side->msgd.me->alive, 1);
-	while (pair_control(side, &message))
-		;
+	pair_attached(side);
 	return 0;
 }
 
 static struct pair_side *side_of(void **state)
 {
 	return &((struct pair *)*state)->sides[0];
-}
-
-/* The next message to msgd. */
-static struct control_message next(struct pair_side *side)
-{
-	struct control_message message = {0};
-
-	assert_true(pair_control(side, &message));
-	return message;
 }
 
 static void assert_silent(struct pair_side *side)
@@ -61,7 +45,7 @@ static void answer(struct pair_side *side)
 {
 	struct control_message status = {.type = CONTROL_STATUS};
 
-	asked = next(side);
+	asked = pair_next(side);
 	must(asked.type == CONTROL_WATCH);
 	status.request = asked.request;
 	status.status.error = answer_error;
@@ -121,7 +105,7 @@ static void next_msgd(struct pair_side *side, uint64_t features)
 	atomic_fetch_add(&side->control_page->epoch, 1);
 	control_take(&side->ctx->control);
 	do {
-		message = next(side);
+		message = pair_next(side);
 		assert_int_not_equal(message.type, CONTROL_WATCH);
 	} while (message.type != CONTROL_ANNOUNCE_DONE);
 	assert_silent(side); /* WATCH waits for WELCOME */
@@ -144,7 +128,7 @@ static void test_asks(void **state)
 	assert_int_not_equal(asked.watch.watch, first);
 	assert_silent(side);
 	assert_int_equal(msg_close(sock), 0);
-	message = next(side);
+	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_UNWATCH);
 	assert_int_equal(message.unwatch.watch, first);
 	assert_silent(side);
@@ -233,7 +217,7 @@ static void test_next_msgd(void **state)
 		struct control_message status = {.type = CONTROL_STATUS};
 
 		next_msgd(side, FEATURE_WATCH);
-		asked = next(side);
+		asked = pair_next(side);
 		assert_int_equal(asked.type, CONTROL_WATCH);
 		assert_int_equal(asked.watch.watch, handle);
 		assert_string_equal(asked.watch.pattern, "w*");
@@ -263,7 +247,7 @@ static void test_next_msgd_before_all(void **state)
 	say_name(side, true, "a/x");
 	TELLS(sock, "+a/x");
 	next_msgd(side, FEATURE_WATCH);
-	asked = next(side);
+	asked = pair_next(side);
 	say_done(side, 0);
 	TELLS(sock, "-a/x");
 	TELLS(sock, "");
@@ -314,7 +298,7 @@ static void test_next_msgd_refuses(void **state)
 		.type = CONTROL_STATUS, .status = {.error = EDQUOT, .reason = "limit watches"}};
 
 	next_msgd(side, FEATURE_WATCH);
-	status.request = next(side).request;
+	status.request = pair_next(side).request;
 	pair_say(side, &status);
 	assert_failed(sock, EDQUOT, "limit watches");
 }
@@ -383,7 +367,7 @@ static void welcome_next(struct pair_side *side)
 
 static void msgd_ends(struct pair_side *side)
 {
-	first_request = next(side).request;
+	first_request = pair_next(side).request;
 	atomic_fetch_add(&side->control_page->epoch, 1);
 	side->on_sleep = welcome_next;
 	pair_raise(side, PAIR_PORT_CONTROL);
@@ -423,7 +407,7 @@ static void test_out_of_memory(void **state)
 	failing_malloc_set(1);
 	say_name(side, true, "a/x");
 	(void)failing_malloc_end();
-	assert_int_equal(next(side).type, CONTROL_UNWATCH);
+	assert_int_equal(pair_next(side).type, CONTROL_UNWATCH);
 	assert_failed(sock, ENOMEM, "out of memory");
 }
 
