@@ -84,8 +84,9 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000U + (uint64_t)ts.tv_nsec / 1000000U;
 }
 
-/* How long one and the same holding of a lock has been in the way. */
+/* How long one and the same holding of a lock has been in the way, to one that waits. */
 struct lock_wait {
+	uint32_t round_ms; /* of the last sleep */
 	uint32_t guard, word, n_taken;
 	uint64_t looked_ms;
 	uint32_t waited_ms;
@@ -122,8 +123,11 @@ static void wait_count(struct xen *xen, struct lock_wait *w, uint32_t guard)
 	n_taken = n_taken_load(xen, guard);
 	word = word_load(xen, guard) & ~LOCK_SLEEPERS;
 	if (!word || w->guard != guard || w->word != word || w->n_taken != n_taken) {
-		*w = (struct lock_wait){
-			.guard = guard, .word = word, .n_taken = n_taken, .looked_ms = now};
+		*w = (struct lock_wait){.round_ms = w->round_ms,
+			.guard = guard,
+			.word = word,
+			.n_taken = n_taken,
+			.looked_ms = now};
 		return;
 	}
 	w->waited_ms += min_u32((uint32_t)(now - w->looked_ms), 2 * LOCK_ROUND_MS);
@@ -182,7 +186,9 @@ static bool sleep_on(struct xen *xen, uint32_t guard, uint32_t word, struct lock
 		word |= LOCK_SLEEPERS;
 	}
 	if (!slot_is_gone(xen, word)) {
-		futex_wait_ms(word_at(xen, guard), word, LOCK_ROUND_MS);
+		wait->round_ms =
+			wait->round_ms ? min_u32(2 * wait->round_ms, LOCK_ROUND_MS) : LOCK_FIRST_MS;
+		futex_wait_ms(word_at(xen, guard), word, wait->round_ms);
 		if (word_load(xen, guard) != word)
 			return false;
 	}

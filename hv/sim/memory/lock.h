@@ -35,7 +35,8 @@
  * LOCK_LIMIT_MS (or xen-sim's --stopped-limit) and half a second at most: the first of them tells
  * xen-sim, which believes nobody and waits for the lock itself.
  */
-#define LOCK_ROUND_MS  50U   /* a sleep; then the owner is looked at, if it is alive */
+#define LOCK_FIRST_MS  2U    /* a sleep; then the owner is looked at, if it is alive: a dead */
+#define LOCK_ROUND_MS  50U   /* one is found soon. Each sleep is twice the last, up to this */
 #define LOCK_TELL_MS   150U  /* xen-sim is told. Seldom: preempted owners run again sooner */
 #define LOCK_REPORT_MS 400U  /* xen-sim has waited, and names it: within a second in all */
 #define LOCK_LIMIT_MS  3000U /* and kills it: a breakpoint hit by mistake can be left in time */
