@@ -2,10 +2,16 @@
 /*
  * kill -9 at any instant: processes that do nothing but hypercalls are killed, again and again,
  * while two others exchange checked messages over the same emulator, which must never stop or err.
- * After each kill every invariant of the segment is looked at. Half of the kills are at random, and
- * then hardly ever meet a victim in a lock, where it is for 0.1 us at a time; the other half
- * waits for one that is seen there: with all locks, and with a domain's alone, in turn. Goes on
- * until enough kills are done, and an eighth of the dead had each of the two.
+ * After each kill every invariant of the segment is looked at.
+ *
+ * Half of the victims are killed by a timer at a random moment, and then hardly ever in a lock,
+ * where they are for 0.1 us at a time. The other half is killed there: with all locks, and with a
+ * domain's alone, in turn; each second of them at a step of its transaction, the others at any
+ * instruction a little later. A victim that runs dies at once, and this test waits for no
+ * processor that the next victim could use.
+ *
+ * Goes on until enough kills are done, and an eighth of the dead had each of the two. Time is no
+ * measure: it only ends a test in which nobody dies any more.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +24,7 @@
 #include "base/macro.h"
 #include "hv/argo-ring.h"
 #include "hv/sim/memory/lock.h"
+#include "hv/sim/process/backend.h"
 #include "hv/sim/testing/sim.h"
 #include "tests/unit/sim/process.h"
 
@@ -32,11 +39,13 @@
 #define SANITIZED 0
 #endif
 
-#define N_KILLS	  (SANITIZED ? 400U : 2000U) /* divided by the argument, if there is one */
-#define SECONDS	  100.0			     /* it must be done by then */
-#define N_VICTIMS 3
-#define N_DOMAINS 3U
-#define STALL_MS  10000 /* nobody may wait that long for anything */
+#define N_KILLS	   (SANITIZED ? 400U : 2000U) /* divided by the argument, if there is one */
+#define N_VICTIMS  6
+#define N_DOMAINS  3U
+#define MORE	   20U	 /* times as many kills at most, if chance will have it */
+#define N_MESSAGES 1000U /* at least: the survivors do not stand still */
+#define HANG_S	   60U	 /* without a death */
+#define STALL_MS   60000 /* nobody may wait that long for anything */
 
 struct shared {
 	atomic_ulong n_messages;
@@ -243,20 +252,73 @@ static void victim_grants(struct hv *hv)
 	(void)hv->ops->evtchn_close(hv, notify.port);
 }
 
-/* Seldom, and for some microseconds, so that whoever sees it in the lock may kill it there. */
-static void dawdle(void *arg)
+enum inside { ANYWHERE, WITH_ALL, WITH_DOMAIN };
+
+/* When and where a victim dies. */
+struct doom {
+	struct xen *xen;
+	enum inside inside;
+	uint32_t n_steps; /* so many more in such a lock are survived */
+	uint32_t then_us; /* 0: it dies at that step; else in less than this time after it */
+};
+
+/* By the kernel, while it computes: where a signal that another process sends is late. */
+static void die_in_ns(uint32_t ns)
 {
-	if (random_below(32) == 0)
-		for (uint32_t n = random_below(2000); n > 0; n--)
-			cpu_relax();
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+	struct itimerspec when = {.it_value = {.tv_nsec = ns + 1}};
+	timer_t timer;
+
+	require(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 &&
+			timer_settime(timer, 0, &when, NULL) == 0,
+		"timer");
 }
 
-static _Noreturn void victim(uint64_t seed)
+static bool has_lock(const struct xen *xen, enum inside inside)
 {
-	struct hv *hv = open_in(seed % 2 ? "a" : "b");
+	uint32_t first = inside == WITH_ALL ? SIM_GUARD_ALL : SIM_GUARD_DOMAIN(0);
+	uint32_t n = inside == WITH_ALL ? 1 : N_DOMAINS;
+
+	for (uint32_t i = first; i < first + n; i++)
+		if ((atomic_load(&xen->seg->guards[i].word) & ~LOCK_SLEEPERS) == xen->lock_word)
+			return true;
+	return false;
+}
+
+static void doom_step(void *arg)
+{
+	struct doom *doom = arg;
+
+	if (doom->n_steps == 0 || !has_lock(doom->xen, doom->inside) || --doom->n_steps > 0)
+		return;
+	if (doom->then_us == 0)
+		(void)kill(getpid(), SIGKILL);
+	die_in_ns(random_below(doom->then_us * 1000));
+}
+
+static _Noreturn void victim(uint64_t seed, enum inside inside)
+{
+	struct doom doom = {.inside = inside};
+	bool early;
+	struct hv *hv;
 
 	rng ^= seed * 0x9e3779b97f4a7c15ULL;
-	sim_hv_xen(hv)->step = dawdle;
+	early = inside == ANYWHERE && random_below(8) == 0; /* perhaps before it has attached */
+	if (early)
+		die_in_ns(random_below(1000000));
+	hv = open_in(seed % 2 ? "a" : "b");
+	/* A process that has asynchronous requests dies slowly, in 10 ms and more. So do some. */
+	if (random_below(8) != 0)
+		hangup_unwatch(&((struct sim_hv *)hv)->hangup);
+	if (inside == ANYWHERE && !early) {
+		die_in_ns(random_below(1000000));
+	} else if (inside != ANYWHERE) {
+		doom.xen = sim_hv_xen(hv);
+		doom.n_steps = 1 + random_below(300);
+		doom.then_us = random_below(2) * 5;
+		doom.xen->step_arg = &doom;
+		doom.xen->step = doom_step;
+	}
 	for (;;) {
 		switch (random_below(4)) {
 		case 0:
@@ -277,23 +339,16 @@ static _Noreturn void victim(uint64_t seed)
 
 static pid_t victim_start(uint64_t seed)
 {
+	static const enum inside where[] = {ANYWHERE, WITH_ALL, ANYWHERE, WITH_DOMAIN};
 	pid_t pid = fork_child();
 
 	if (pid == 0)
-		victim(seed);
+		victim(seed, where[seed / 2 % ARRAY_SIZE(where)]); /* of either domain */
 	require(pid > 0, "fork");
 	return pid;
 }
 
 /* ---- the test ---------------------------------------------------------------------------- */
-
-/* Any moment will do: this is the dice, not a synchronisation. */
-static void pause_us(uint32_t us)
-{
-	struct timespec ts = {.tv_nsec = (long)us * 1000L};
-
-	(void)nanosleep(&ts, NULL);
-}
 
 static void end(pid_t pid, const char *what)
 {
@@ -320,86 +375,75 @@ static uint32_t slots_left(struct hv *hv)
 	return n;
 }
 
-enum inside { ANYWHERE, WITH_ALL, WITH_DOMAIN };
-
-/* Which victim holds such a lock now; N_VICTIMS: none. */
-static int owner(struct sim_segment *seg, const pid_t victims[N_VICTIMS], enum inside inside)
+/* A sentence on the kills of which there were too few; NULL: there were enough of each. */
+static const char *lacking(const struct sim_recovered *recovered)
 {
-	uint32_t guard =
-		inside == WITH_ALL ? SIM_GUARD_ALL : SIM_GUARD_DOMAIN(random_below(N_DOMAINS));
-	uint32_t word = atomic_load(&seg->guards[guard].word);
-	int i = 0;
-
-	if ((word & LOCK_SLOT) == 0 || (word & LOCK_SLOT) > SIM_MAX_SLOTS || (word & LOCK_WITH_ALL))
-		return N_VICTIMS;
-	while (i < N_VICTIMS && victims[i] != atomic_load(&seg->slots[(word & LOCK_SLOT) - 1].pid))
-		i++;
-	return i;
-}
-
-/* Whom to kill, and when: on return. */
-static int choose(struct sim_segment *seg, const pid_t victims[N_VICTIMS], enum inside inside)
-{
-	int i = N_VICTIMS;
-	double until;
-
-	pause_us(100 + random_below(1000));
-	until = now_s() + 0.004;
-	while (inside != ANYWHERE && i == N_VICTIMS && now_s() < until)
-		for (int n = 0; n < 100 && i == N_VICTIMS; n++)
-			i = owner(seg, victims, inside);
-	return i < N_VICTIMS ? i : (int)random_below(N_VICTIMS);
+	if (atomic_load(&recovered->n_recovered) < inside_least)
+		return "too few of them inside a lock";
+	if (atomic_load(&recovered->n_undone) < inside_least / 10)
+		return "too few of them in a change";
+	if (atomic_load(&recovered->n_redone) < inside_least / 50)
+		return "too few of them in publishing";
+	return NULL;
 }
 
 static bool enough(const struct sim_segment *seg, uint32_t n_kills)
 {
-	return n_kills >= kills_least &&
-	       atomic_load(&seg->recovered_all.n_recovered) >= inside_least &&
-	       atomic_load(&seg->recovered_domain.n_recovered) >= inside_least;
+	return n_kills >= kills_least && atomic_load(&shared->n_messages) >= N_MESSAGES &&
+	       !lacking(&seg->recovered_all) && !lacking(&seg->recovered_domain);
 }
 
-static uint32_t kill_all(struct hv *hv, pid_t survivors[2])
+static void hangs(int sig)
+{
+	require(false, "nobody dies any more");
+}
+
+/* The place of the next that dies. A survivor has none, and xen-sim is no child. */
+static uint32_t death_await(const pid_t victims[N_VICTIMS])
+{
+	uint32_t i = 0;
+	int status;
+	pid_t pid;
+
+	(void)alarm(HANG_S);
+	pid = waitpid(-1, &status, 0);
+	while (i < N_VICTIMS && victims[i] != pid)
+		i++;
+	require(i < N_VICTIMS, "a survivor ended");
+	require(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "a victim ended by itself");
+	return i;
+}
+
+static uint32_t kill_all(struct hv *hv)
 {
 	struct sim_segment *seg = sim_hv_xen(hv)->seg;
-	pid_t victims[N_VICTIMS];
-	double until = now_s() + SECONDS;
 	uint64_t seed = (uint64_t)getpid();
-	uint32_t n_kills = 0;
-	int status;
+	pid_t victims[N_VICTIMS];
+	uint32_t n_kills, i;
 
-	for (int i = 0; i < N_VICTIMS; i++)
+	(void)signal(SIGALRM, hangs);
+	for (i = 0; i < N_VICTIMS; i++)
 		victims[i] = victim_start(seed++);
-	while (!enough(seg, n_kills) && now_s() < until) {
-		static const enum inside where[] = {ANYWHERE, WITH_ALL, ANYWHERE, WITH_DOMAIN};
-		int i = choose(seg, victims, where[n_kills % ARRAY_SIZE(where)]);
-
-		require(kill(victims[i], SIGKILL) == 0, "kill");
-		require(waitpid(victims[i], &status, 0) == victims[i] && WIFSIGNALED(status) &&
-				WTERMSIG(status) == SIGKILL,
-			"a victim ended by itself");
-		n_kills++;
+	for (n_kills = 0; !enough(seg, n_kills) && n_kills < MORE * kills_least; n_kills++) {
+		i = death_await(victims);
 		require(segment_check(sim_hv_xen(hv), stderr) == 0, "invariants");
-		for (int s = 0; s < 2; s++)
-			require(waitpid(survivors[s], &status, WNOHANG) == 0, "a survivor ended");
 		victims[i] = victim_start(seed++);
 	}
-	for (int i = 0; i < N_VICTIMS; i++) {
+	for (i = 0; i < N_VICTIMS; i++) {
 		(void)kill(victims[i], SIGKILL);
-		(void)waitpid(victims[i], &status, 0);
+		(void)waitpid(victims[i], NULL, 0);
 	}
+	(void)alarm(0);
 	return n_kills;
 }
 
 static void print_and_check(const char *name, const struct sim_recovered *recovered)
 {
-	uint32_t n = atomic_load(&recovered->n_recovered),
-		 undone = atomic_load(&recovered->n_undone),
-		 redone = atomic_load(&recovered->n_redone);
+	const char *lack = lacking(recovered);
 
-	(void)printf("%u with %s (%u undone, %u redone)\n", n, name, undone, redone);
-	require(n >= inside_least, "too few of them inside a lock");
-	require(undone >= inside_least / 10, "too few of them in a change");
-	require(redone >= inside_least / 50, "too few of them in publishing");
+	(void)printf("%u with %s (%u undone, %u redone)\n", atomic_load(&recovered->n_recovered),
+		name, atomic_load(&recovered->n_undone), atomic_load(&recovered->n_redone));
+	require(!lack, lack);
 }
 
 int main(int argc, char **argv)
@@ -433,7 +477,7 @@ int main(int argc, char **argv)
 	require(read(ready[0], &byte, 1) == 1, "sender");
 
 	start = now_s();
-	n_kills = kill_all(hv, survivors);
+	n_kills = kill_all(hv);
 	start = now_s() - start;
 	atomic_store(&shared->stop, 1);
 	(void)close(stop_fds[1]);
@@ -446,7 +490,7 @@ int main(int argc, char **argv)
 	require(n_kills >= kills_least, "too few kills");
 	print_and_check("all locks", &seg->recovered_all);
 	print_and_check("a domain's lock", &seg->recovered_domain);
-	require(atomic_load(&shared->n_messages) > 1000, "the survivors stood still");
+	require(atomic_load(&shared->n_messages) >= N_MESSAGES, "the survivors stood still");
 	hv_close(hv);
 	emulator_stop(&emulator);
 	return 0;
