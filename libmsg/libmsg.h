@@ -196,7 +196,7 @@ typedef void msg_log_fn(void *arg, int priority, const char *line);
  * flags: 0 or LIBMSG_ONE_THREAD.
  *
  * Blocks until msgd has answered, timeout_ms at most; negative: for ever, 0: not at all. The
- * emulator itself is waited for besides, 2 s at most.
+ * emulator itself is waited for besides, 10 s at most.
  *
  * The caller owns the context: msg_ctx_close.
  *

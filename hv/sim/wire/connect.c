@@ -13,8 +13,11 @@
 #include "hv/sim/memory/segment.h"
 #include "hv/sim/wire/packet.h"
 
-/* Another program that listens there is not waited for any longer than this. */
-#define HELLO_TIMEOUT_S 2
+/*
+ * Another program that listens there is not waited for any longer than this. xen-sim itself may
+ * take seconds where many processes share few processors.
+ */
+#define HELLO_TIMEOUT_S 10
 
 static int connect_errno(const char *path, int error, const char **ret_reason)
 {
