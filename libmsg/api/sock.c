@@ -10,9 +10,10 @@ static int type_check(const struct msg_ctx *ctx, int type)
 {
 	if (type < LIBMSG_SEQPACKET || type > LIBMSG_DGRAM)
 		return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
-	if (type != LIBMSG_SEQPACKET && !(ctx->control.broker_features & FEATURE_TYPES))
-		return failure(
-			EPROTONOSUPPORT, "this msgd is older than channel types but SEQPACKET");
+	/* Until WELCOME nobody knows: requests_send_again. */
+	if (ctx->control.state == CONTROL_ATTACHED &&
+		!control_knows_type(&ctx->control, (uint32_t)type))
+		return failure(EPROTONOSUPPORT, "%s", CONTROL_TOO_OLD_FOR_TYPES);
 	return 0;
 }
 

@@ -43,6 +43,7 @@ void control_welcomed(struct control *control, uint64_t features)
 		return;
 	control->attached_ns = now(control);
 	control_set_state(control, CONTROL_ATTACHED);
+	control_announce(control);
 	control_watches_again(control);
 }
 

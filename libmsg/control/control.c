@@ -259,8 +259,12 @@ bool control_broker_there(const struct control *control)
 
 void control_send(struct control *control, const struct control_message *message)
 {
-	/* While it is parked: requests are sent again later, the rest is about what is gone. */
-	if (!control->page || control->state == CONTROL_BROKEN)
+	/*
+	 * While it is parked, and until WELCOME: requests are sent again later, and the rest is
+	 * about what is gone, or is announced as it is then.
+	 */
+	if (!control->page || control->state == CONTROL_BROKEN ||
+		control->state == CONTROL_ATTACHING)
 		return;
 	control_ring_send(&control->ring, message);
 	control->pool->marked = true;
@@ -281,6 +285,15 @@ void control_publish(struct control *control)
 
 /* ---- attaching -------------------------------------------------------------------------- */
 
+/*
+ * A channel that stands needs no msgd, and one that does not know its type counts and judges it all
+ * the same, as one of the type that every msgd knows. Its other end says so as well.
+ */
+static uint32_t announced_type(const struct control *control, const struct channel *channel)
+{
+	return control_knows_type(control, channel->type) ? channel->type : CHANNEL_SEQPACKET;
+}
+
 static void announce_link(struct control *control, const struct link *link)
 {
 	struct control_message message = {.type = CONTROL_ANNOUNCE_LINK,
@@ -297,7 +310,7 @@ static void announce_link(struct control *control, const struct link *link)
 		struct control_message m = {.type = CONTROL_ANNOUNCE_CHANNEL,
 			.announce_channel = {.end = link->end,
 				.channel = c->number,
-				.type = c->type,
+				.type = announced_type(control, c),
 				.listener = c->listener_handle,
 				.accepted = c->listener_handle && !c->listener}};
 
@@ -313,6 +326,12 @@ static void announce_listener(struct control *control, struct msg_sock *sock)
 	/* One that waits for its first answer is sent again as the request that it is. */
 	if (sock->state != SOCK_OPEN)
 		return;
+	if (!control_knows_type(control, sock->type)) {
+		control_log(control, LOG_ERR, "listener %s is lost: %s", sock->name,
+			CONTROL_TOO_OLD_FOR_TYPES);
+		sock_fail(sock, EPROTONOSUPPORT, CONTROL_TOO_OLD_FOR_TYPES);
+		return;
+	}
 	message.listen = (struct control_listen){
 		.listener = sock->handle, .type = sock->type, .backlog = (uint32_t)sock->backlog};
 	memcpy(message.listen.name, sock->name, NAME_SIZE);
@@ -322,7 +341,6 @@ static void announce_listener(struct control *control, struct msg_sock *sock)
 
 static void control_hello(struct control *control, uint32_t epoch)
 {
-	bool again = control->epoch != 0;
 	struct control_message hello = {.type = CONTROL_HELLO,
 		.request = REQUEST_HELLO,
 		.hello = {.epoch = epoch,
@@ -330,19 +348,26 @@ static void control_hello(struct control *control, uint32_t epoch)
 			.version_max = CONTROL_VERSION,
 			.features = control->features | FEATURE_TYPES | FEATURE_WATCH,
 			.pid = (uint32_t)getpid(),
-			.reattach = again}};
-	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};
+			.reattach = control->epoch != 0}};
 
 	(void)snprintf(
 		hello.hello.comm, sizeof(hello.hello.comm), "%s", program_invocation_short_name);
-	/* Messages that wait were for the msgd that is gone; requests are sent again below. */
+	/* Messages that wait were for the msgd that is gone. */
 	control_ring_clear(&control->ring);
 	control->epoch = epoch;
+	control->announces = hello.hello.reattach;
 	control->again_ns = UINT64_MAX;
 	if (control->state == CONTROL_ATTACHED)
 		control_set_state(control, CONTROL_ATTACHING);
-	control_send(control, &hello);
-	if (!again)
+	control_ring_send(&control->ring, &hello);
+	control->pool->marked = true;
+}
+
+void control_announce(struct control *control)
+{
+	struct control_message done = {.type = CONTROL_ANNOUNCE_DONE};
+
+	if (!control->announces)
 		return;
 	for (struct link *link = control->links->by_end; link; link = link->hh.next) {
 		if (link->state != LINK_ENDING)

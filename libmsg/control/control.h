@@ -41,6 +41,7 @@ struct control {
 	uint32_t port;
 	uint32_t epoch; /* that HELLO was sent for; 0: none yet */
 	bool armed;	/* an event comes with the next message, or is on its way */
+	bool announces; /* HELLO said so: announcements follow WELCOME */
 	bool watching;	/* the store tells of the end of the record */
 	char key[HV_STORE_KEY_MAX];
 	uint8_t nonce[NONCE_SIZE];
@@ -69,11 +70,13 @@ void control_close(struct control *control);
 void control_release(struct control *control);
 /* Reads what msgd wrote, notices that msgd came or went. Called outside of other loops only. */
 void control_take(struct control *control);
-/* Queues a message; control_publish sends. */
+/* Queues a message; control_publish sends. Until WELCOME nothing is sent: control_announce. */
 void control_send(struct control *control, const struct control_message *message);
 /* Shows msgd what was sent and read since, with one event at most. */
 void control_publish(struct control *control);
 bool control_broker_there(const struct control *control);
+/* WELCOME came: says what this process has, and asks what no msgd has answered yet. */
+void control_announce(struct control *control);
 /* Asks for an event. True: there is something to take first. */
 bool control_arm(struct control *control);
 /* Its event came: it is to be armed again. */
@@ -83,6 +86,14 @@ void control_set_state(struct control *control, enum control_state state);
 void control_break(struct control *control, int error, const char *reason);
 void control_log(struct control *control, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+#define CONTROL_TOO_OLD_FOR_TYPES "this msgd is older than channel types but SEQPACKET"
+
+/* The msgd that said WELCOME last knows channels of that type. To others they must not be named. */
+static inline bool control_knows_type(const struct control *control, uint32_t type)
+{
+	return type == CHANNEL_SEQPACKET || (control->broker_features & FEATURE_TYPES);
+}
+
 /* FEATURE_*: whether this process may use Argo, or why not. */
 uint64_t control_argo_features(struct hv *hv);
 

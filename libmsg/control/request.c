@@ -40,7 +40,7 @@ struct request *request_new(
 	request->sock = sock;
 	request->message = *message;
 	request->message.request = request->id;
-	request->epoch = control->epoch;
+	request->epoch = control->state == CONTROL_ATTACHED ? control->epoch : 0;
 	HASH_ADD(hh, control->requests, id, sizeof(request->id), request);
 	if (!hash_added(&request->hh)) {
 		free(request);
@@ -164,25 +164,43 @@ void request_abandon(struct control *control, struct request *request)
 	request_free(control, request);
 }
 
+static bool request_type_is_known(const struct control *control, const struct request *request)
+{
+	const struct control_message *message = &request->message;
+
+	return message->type == CONTROL_LISTEN
+		       ? control_knows_type(control, message->listen.type)
+		       : message->type != CONTROL_CONNECT ||
+				 control_knows_type(control, message->connect.type);
+}
+
+static void request_send_again(struct control *control, struct request *request)
+{
+	/* Its name was announced anew, or was not, which gives it back. */
+	if (!request->sock && (request->message.type == CONTROL_LISTEN ||
+				      request->message.type == CONTROL_UNLISTEN ||
+				      request->message.type == CONTROL_WATCH)) {
+		request_free(control, request);
+		return;
+	}
+	if (!request_type_is_known(control, request)) {
+		request_done(control, request, EPROTONOSUPPORT, CONTROL_TOO_OLD_FOR_TYPES);
+		return;
+	}
+	if (request->message.type != CONTROL_WATCH)
+		control_send(control, &request->message);
+	/* This msgd must not keep it for longer than the socket waits. */
+	if (request->sock && request->sock->given_up)
+		send_cancel(control, request);
+}
+
 void requests_send_again(struct control *control)
 {
 	struct request *request, *next;
 
 	HASH_ITER (hh, control->requests, request, next) {
-		bool given_up = request->sock && request->sock->given_up;
-
-		if (request->epoch == control->epoch)
-			continue;
-		/* Its name was announced anew, or was not, which gives it back. */
-		if (!request->sock && (request->message.type == CONTROL_LISTEN ||
-					      request->message.type == CONTROL_UNLISTEN ||
-					      request->message.type == CONTROL_WATCH))
-			request_free(control, request);
-		else if (request->message.type != CONTROL_WATCH)
-			control_send(control, &request->message);
-		/* This msgd must not keep it for longer than the socket waits. */
-		if (given_up)
-			send_cancel(control, request);
+		if (request->epoch != control->epoch)
+			request_send_again(control, request);
 	}
 }
 

@@ -17,7 +17,7 @@ struct request {
 	uint32_t id;			/* key in control->requests */
 	struct msg_sock *sock;		/* borrowed: who waits; NULL: a SYNC, or a name announced */
 	struct control_message message; /* to be sent again */
-	uint32_t epoch;			/* of the msgd that it was first sent to */
+	uint32_t epoch;			/* of the msgd that it was first sent to; 0: to none yet */
 	UT_hash_handle hh;
 };
 
@@ -44,7 +44,7 @@ void request_set_deadline(struct control *control, struct msg_sock *sock, uint64
 void request_give_up(struct control *control, struct request *request);
 /* Gives up those whose time has come. */
 void requests_expire(struct control *control);
-/* Sends the requests again that a former msgd did not answer. */
+/* Sends what no msgd has answered; ends that of which this msgd does not know the type. */
 void requests_send_again(struct control *control);
 void requests_free(struct control *control);
 

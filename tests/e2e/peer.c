@@ -15,13 +15,16 @@
  *	peer flood ADDRESS [half]    sends until nothing fits, half-closes; reads after SIGTERM,
  *				     sends once more; closes after another SIGTERM
  *	peer typed NAME TYPE         listens for channels of that type, connects to itself
- *	peer typed-to ADDRESS TYPE   connects
+ *	peer typed-to ADDRESS TYPE [wait]  connects, perhaps when the name is there
+ *	peer stream-sink NAME COUNTER  takes one stream, checks and counts its bytes; listens
+ *				     again when NAME is lost; echoes messages on NAME-plain
+ *	peer stream-source ADDRESS   sends such bytes until SIGTERM
  *	peer cut NAME                takes one channel, has xen-sim end its connection, and waits
  *	peer many-accept NAME N      N channels: one message each, then waits for ever
  *	peer many-connect ADDRESS N
  *	peer context TIMEOUT         attaches to msgd
  *	peer counted COUNTER N       waits until a sink has counted N, or with +N, N more; how many
- *then
+ *				     then
  *
  * $PEER_TRANSPORT: what it demands of its links, a number of enum libmsg_transport.
  */
@@ -433,10 +436,134 @@ static int role_typed(char **args)
 
 static int role_typed_to(char **args)
 {
+	unsigned flags = args[2] ? LIBMSG_WAIT_NAME : 0;
+
 	context_open(WAIT_MS);
-	if (!msg_connect(ctx, args[0], atoi(args[1]), 0, WAIT_MS))
+	printf("asks\n");
+	if (!msg_connect(ctx, args[0], atoi(args[1]), flags, WAIT_MS))
 		end_error("connect", 0);
 	printf("connected\n");
+	return 0;
+}
+
+/* The byte at that place of a stream. */
+static unsigned char stream_byte(unsigned long n)
+{
+	return (unsigned char)(n * 31 + n / 256);
+}
+
+/* Takes what is there. False: the stream's end. */
+static bool stream_take(struct msg_sock *sock, volatile unsigned long *counter)
+{
+	ssize_t r;
+
+	while ((r = msg_recv(sock, got, sizeof(got), MSG_DONTWAIT)) > 0) {
+		for (ssize_t i = 0; i < r; i++) {
+			if (got[i] != stream_byte(*counter + (unsigned long)i)) {
+				printf("wrong: byte %lu\n", *counter + (unsigned long)i);
+				exit(4);
+			}
+		}
+		*counter += (unsigned long)r;
+	}
+	if (r < 0 && errno != EAGAIN)
+		end_error("receive", *counter);
+	return r < 0;
+}
+
+/* Its name: lost, where msgd does not know streams, and asked for until another msgd does. */
+static struct msg_sock *stream_listener_again(struct msg_sock *listener, const char *name)
+{
+	if (listener && !msg_accept(listener, 0) && errno != EAGAIN) {
+		const char *error = strerrorname_np(errno);
+
+		printf("lost %s: %s\n", error ? error : "unknown", msg_reason());
+		(void)msg_close(listener);
+		listener = NULL;
+	}
+	if (!listener) {
+		listener = msg_listen(ctx, name, LIBMSG_STREAM, 4, 0);
+		if (listener && msg_setopt(listener, LIBMSG_RCVTIMEO, 1) == 0)
+			printf("listening again\n");
+		else if (errno != EPROTONOSUPPORT)
+			end_error("listen again", 0);
+	}
+	return listener;
+}
+
+static void echo_a_message(struct msg_sock *listener)
+{
+	struct msg_sock *sock = msg_accept(listener, 0);
+	ssize_t n;
+
+	if (!sock && errno != EAGAIN)
+		end_error("accept", 0);
+	if (!sock)
+		return;
+	n = msg_recv(sock, got, sizeof(got), 0);
+	if (n < 0 || msg_send(sock, got, (size_t)n, 0) < 0)
+		end_error("echo", 0);
+	(void)msg_recv(sock, got, sizeof(got), 0);
+	(void)msg_close(sock);
+}
+
+static int role_stream_sink(char **args)
+{
+	volatile unsigned long *counter = counter_map(args[1]);
+	struct msg_sock *listener, *plain, *sock;
+	char name[128];
+
+	context_open(WAIT_MS);
+	(void)snprintf(name, sizeof(name), "%s-plain", args[0]);
+	plain = listener_open(name, 4);
+	listener = msg_listen(ctx, args[0], LIBMSG_STREAM, 4, 0);
+	if (!listener)
+		end_error("listen", 0);
+	sock = channel_accept(listener);
+	printf("accepted\n");
+	if (msg_setopt(listener, LIBMSG_RCVTIMEO, 1) < 0 ||
+		msg_setopt(plain, LIBMSG_RCVTIMEO, 1) < 0)
+		end_error("time limit", 0);
+	do {
+		struct msg_pollfd fds[] = {
+			{.sock = sock, .events = POLLIN}, {.sock = plain, .events = POLLIN}};
+
+		/* The name is looked at each time. */
+		if (msg_poll(fds, 2, 100) < 0)
+			end_error("poll", *counter);
+		listener = stream_listener_again(listener, args[0]);
+		echo_a_message(plain);
+	} while (stream_take(sock, counter));
+	printf("received %lu\n", *counter);
+	(void)msg_close(sock);
+	msg_ctx_close(ctx);
+	return 0;
+}
+
+static int role_stream_source(char **args)
+{
+	struct sigaction action = {.sa_handler = on_term};
+	struct msg_sock *sock;
+	unsigned long n = 0;
+	ssize_t r;
+
+	context_open(WAIT_MS);
+	sock = msg_connect(ctx, args[0], LIBMSG_STREAM, LIBMSG_WAIT_NAME, WAIT_MS);
+	if (!sock)
+		end_error("connect", 0);
+	(void)sigaction(SIGTERM, &action, NULL);
+	printf("connected\n");
+	while (!stopped) {
+		for (size_t i = 0; i < sizeof(want); i++)
+			want[i] = stream_byte(n + i);
+		r = msg_send(sock, want, sizeof(want), 0);
+		if (r < 0 && errno != EINTR)
+			end_error("send", n);
+		n += r > 0 ? (unsigned long)r : 0;
+	}
+	if (msg_shutdown(sock, SHUT_WR) < 0 || msg_recv(sock, got, sizeof(got), 0) != 0)
+		end_error("end", n);
+	printf("sent %lu\n", n);
 	return 0;
 }
 
@@ -528,6 +655,8 @@ static const struct role {
 	{"flood", 1, role_flood},
 	{"typed", 2, role_typed},
 	{"typed-to", 2, role_typed_to},
+	{"stream-sink", 2, role_stream_sink},
+	{"stream-source", 1, role_stream_source},
 	{"cut", 1, role_cut},
 	{"many-accept", 2, role_many_accept},
 	{"many-connect", 2, role_many_connect},

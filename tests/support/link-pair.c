@@ -403,6 +403,30 @@ void pair_attached(struct pair_side *side)
 		;
 }
 
+void pair_next_msgd(struct pair_side *side, uint64_t features)
+{
+	struct control_message message,
+		welcome = {.type = CONTROL_WELCOME, .request = REQUEST_HELLO};
+
+	atomic_store(&side->msgd.me->alive, 1);
+	welcome.welcome.epoch = atomic_fetch_add(&side->control_page->epoch, 1) + 1;
+	welcome.welcome.version = CONTROL_VERSION;
+	welcome.welcome.features = features;
+	control_take(&side->ctx->control);
+	do {
+		message = pair_next(side);
+	} while (message.type != CONTROL_HELLO);
+	must(!pair_control(side, &message));
+	control_handle(&side->ctx->control, &welcome);
+}
+
+void pair_next_msgd_told(struct pair_side *side, uint64_t features)
+{
+	pair_next_msgd(side, features);
+	while (pair_next(side).type != CONTROL_ANNOUNCE_DONE)
+		;
+}
+
 void pair_say(struct pair_side *side, const struct control_message *message)
 {
 	struct link *link;

@@ -95,6 +95,13 @@ bool pair_control(struct pair_side *side, struct control_message *ret_message);
 struct control_message pair_next(struct pair_side *side);
 /* A side is attached to the msgd of epoch 1, which has read all that was said before. */
 void pair_attached(struct pair_side *side);
+/*
+ * A msgd comes in the place of the former one, reads HELLO, and says WELCOME. The side has then
+ * sent its announcements, and nothing before.
+ */
+void pair_next_msgd(struct pair_side *side, uint64_t features);
+/* The same; msgd has read the announcements. */
+void pair_next_msgd_told(struct pair_side *side, uint64_t features);
 /* msgd says something to a side, which acts on it at once. */
 void pair_say(struct pair_side *side, const struct control_message *message);
 /* msgd writes a message into a side's control ring, and sends its event after pair_events. */

@@ -40,18 +40,6 @@ static void assert_silent(struct pair_side *side)
 	assert_false(pair_control(side, &message));
 }
 
-/* A msgd comes in the place of the former one. The announcements to the new msgd are dropped. */
-static void next_msgd(struct pair_side *side)
-{
-	struct control_message message;
-
-	atomic_fetch_add(&side->control_page->epoch, 1);
-	control_take(&side->ctx->control);
-	do {
-		message = pair_next(side);
-	} while (message.type != CONTROL_ANNOUNCE_DONE);
-}
-
 static struct control_message status(uint32_t request, uint32_t error, const char *reason)
 {
 	struct control_message message = {
@@ -108,7 +96,7 @@ static void test_sent_again_under_its_number(void **state)
 	control_take(&side->ctx->control);
 	assert_silent(side); /* not twice to one msgd */
 	for (int i = 0; i < 2; i++) {
-		next_msgd(side);
+		pair_next_msgd_told(side, 0);
 		message = pair_next(side);
 		assert_int_equal(message.type, CONTROL_CONNECT);
 		assert_int_equal(message.request, id);
@@ -118,7 +106,7 @@ static void test_sent_again_under_its_number(void **state)
 	}
 	message = status(id, ENOENT, "nobody");
 	pair_say(side, &message);
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	assert_silent(side);
 	assert_int_equal(sock->state, SOCK_FAILED);
 	assert_int_equal(msg_close(sock), 0);
@@ -137,7 +125,7 @@ static void test_sync_is_sent_again(void **state)
 	pair_take(side);
 	id = pair_next(side).request;
 	assert_int_equal(side->link->state, LINK_SYNCING);
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_SYNC);
 	assert_int_equal(message.request, id);
@@ -386,7 +374,7 @@ static void test_abandoned_connect(void **state)
 	in->ops->next(in);
 	assert_silent(side);
 	/* The next msgd does not get this request. */
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	assert_silent(side);
 }
 
@@ -598,7 +586,7 @@ static void test_given_up_before_the_next_msgd(void **state)
 
 	request_give_up(&side->ctx->control, sock->request);
 	assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_CONNECT);
 	assert_int_equal(message.request, id);
@@ -680,7 +668,7 @@ static void test_abandoned_listen(void **state)
 		}
 		assert_silent(side);
 	}
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	assert_silent(side);
 }
 
@@ -701,7 +689,7 @@ static void test_pending_listen_is_no_announcement(void **state)
 
 	logged[0] = '\0';
 	msg_ctx_set_log(side->ctx, keep_line, NULL);
-	next_msgd(side);
+	pair_next_msgd_told(side, 0);
 	message = pair_next(side);
 	assert_int_equal(message.type, CONTROL_LISTEN);
 	assert_int_equal(message.request, id);
@@ -726,8 +714,7 @@ static void test_announced_name_is_refused(void **state)
 
 	msg_ctx_set_log(side->ctx, keep_line, NULL);
 	for (int i = 0; i < 2; i++) {
-		atomic_fetch_add(&side->control_page->epoch, 1);
-		control_take(&side->ctx->control);
+		pair_next_msgd(side, 0);
 		do {
 			message = pair_next(side);
 			id = message.type == CONTROL_LISTEN ? message.request : id;
@@ -757,8 +744,7 @@ static void test_announced_name_is_granted(void **state)
 	struct control_message message;
 	uint32_t id = 0;
 
-	atomic_fetch_add(&side->control_page->epoch, 1);
-	control_take(&side->ctx->control);
+	pair_next_msgd(side, 0);
 	do {
 		message = pair_next(side);
 		id = message.type == CONTROL_LISTEN ? message.request : id;
@@ -775,13 +761,12 @@ static void test_no_memory_to_announce(void **state)
 	struct pair_side *side = side_of(state);
 	struct msg_sock *listener = listening(side, true);
 
-	atomic_fetch_add(&side->control_page->epoch, 1);
 	failing_malloc_set(1);
-	control_take(&side->ctx->control);
+	pair_next_msgd(side, 0);
 	assert_true(failing_malloc_end());
 	assert_int_equal(listener->state, SOCK_FAILED);
 	assert_int_equal(listener->error, ENOMEM);
-	assert_int_equal(side->ctx->control.state, CONTROL_ATTACHING);
+	assert_int_equal(side->ctx->control.state, CONTROL_ATTACHED);
 }
 
 /* ---- other answers ---------------------------------------------------------------------- */

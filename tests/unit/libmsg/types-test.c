@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Streams and datagrams, frame by frame: the rules, the memory, the count of drops. */
+/*
+ * Streams and datagrams, frame by frame: the rules, the memory, the count of drops; and under a
+ * msgd that knows neither.
+ */
 #include "tests/support/cmocka-all.h"
 
 #include <string.h>
 
 #include "base/macro.h"
+#include "libmsg/control/request.h"
 #include "tests/support/link-pair.h"
 #include "tests/support/must.h"
 
@@ -306,6 +310,147 @@ static void test_unread_datagrams(void **state)
 	assert_int_equal(msg_close(far), 0);
 }
 
+/* ---- under another msgd --------------------------------------------------------------------- */
+
+static struct msg_sock *listening(const char *name, enum channel_type type)
+{
+	struct msg_sock *sock = sock_new(&a->ctx->socks, SOCK_LISTENER, SOCK_OPEN, type);
+
+	must(sock && sock_set_name(sock, name, 3) == 0);
+	return sock;
+}
+
+static struct msg_sock *connecting(int type)
+{
+	return msg_connect(a->ctx, "d/n", type, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, -1);
+}
+
+static void assert_too_old(const struct msg_sock *sock)
+{
+	assert_int_equal(sock->state, SOCK_FAILED);
+	assert_int_equal(sock->error, EPROTONOSUPPORT);
+	assert_string_equal(sock->reason, "this msgd is older than channel types but SEQPACKET");
+}
+
+static void assert_silent(void)
+{
+	struct control_message message;
+
+	assert_false(pair_control(a, &message));
+}
+
+/* The announcements: the pair's own channel, one of that type, the listener of that name. */
+static void announced(enum channel_type type, const char *name)
+{
+	struct control_message message = pair_next(a);
+
+	assert_int_equal(message.type, CONTROL_ANNOUNCE_LINK);
+	message = pair_next(a);
+	assert_int_equal(message.type, CONTROL_ANNOUNCE_CHANNEL);
+	assert_int_equal(message.announce_channel.type, CHANNEL_SEQPACKET);
+	message = pair_next(a);
+	assert_int_equal(message.type, CONTROL_ANNOUNCE_CHANNEL);
+	assert_int_equal(message.announce_channel.channel, NUMBER);
+	assert_int_equal(message.announce_channel.type, type);
+	message = pair_next(a);
+	assert_int_equal(message.type, CONTROL_LISTEN);
+	assert_int_equal(message.listen.type, CHANNEL_SEQPACKET);
+	assert_string_equal(message.listen.name, name);
+	assert_int_equal(pair_next(a).type, CONTROL_ANNOUNCE_DONE);
+}
+
+static void assert_carries(void)
+{
+	char byte = 0;
+
+	assert_int_equal(msg_send(near, "x", 1, 0), 1);
+	pair_take(b);
+	assert_int_equal(msg_recv(far, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'x');
+}
+
+/*
+ * A msgd that does not know the type is told of no name and asked for no channel of it, for it
+ * would let go of the process. A channel that stands goes on.
+ */
+static void under_an_older_msgd(enum channel_type type)
+{
+	struct msg_sock *lost, *pending, *asking, *also;
+	uint32_t id;
+
+	pair_attached(a);
+	channel(type);
+	strcpy(near->channel->name, "typed");
+	pair_next_msgd_told(a, FEATURE_TYPES);
+	lost = listening("lost", type);
+	pending = msg_listen(a->ctx, "pending", (int)type, 1, LIBMSG_NONBLOCK);
+	asking = connecting((int)type);
+	assert_int_equal(pair_next(a).type, CONTROL_LISTEN);
+	assert_int_equal(pair_next(a).type, CONTROL_CONNECT);
+	(void)listening("plain", CHANNEL_SEQPACKET);
+	also = connecting(LIBMSG_SEQPACKET);
+	id = pair_next(a).request;
+	pair_next_msgd(a, 0);
+	announced(CHANNEL_SEQPACKET, "plain");
+	assert_int_equal(pair_next(a).request, id);
+	assert_silent();
+	assert_too_old(lost);
+	assert_too_old(pending);
+	assert_too_old(asking);
+	assert_int_equal(also->state, SOCK_PENDING);
+	assert_int_equal(a->ctx->control.state, CONTROL_ATTACHED);
+	assert_carries();
+	/* A newer one hears what there is. */
+	pair_next_msgd(a, FEATURE_TYPES);
+	announced(type, "plain");
+	assert_int_equal(pair_next(a).request, id);
+	assert_silent();
+	assert_carries();
+}
+
+static void test_streams_under_an_older_msgd(void **state)
+{
+	under_an_older_msgd(CHANNEL_STREAM);
+}
+
+static void test_datagrams_under_an_older_msgd(void **state)
+{
+	under_an_older_msgd(CHANNEL_DGRAM);
+}
+
+/* Between HELLO and WELCOME nobody knows whether this msgd is older, whatever the last one was. */
+static void asked_before_welcome(uint64_t before, uint64_t features)
+{
+	struct control_message welcome = {.type = CONTROL_WELCOME, .request = REQUEST_HELLO};
+	struct msg_sock *sock, *other;
+
+	pair_attached(a);
+	pair_next_msgd_told(a, before);
+	atomic_fetch_add(&a->control_page->epoch, 1);
+	control_take(&a->ctx->control);
+	assert_int_equal(pair_next(a).type, CONTROL_HELLO);
+	sock = connecting(LIBMSG_STREAM);
+	other = connecting(LIBMSG_STREAM);
+	assert_non_null(sock);
+	assert_int_equal(msg_close(other), 0); /* never asked, and nobody is told that it is over */
+	assert_silent();
+	welcome.welcome.features = features;
+	pair_say(a, &welcome);
+	while (pair_next(a).type != CONTROL_ANNOUNCE_DONE)
+		;
+	if (features & FEATURE_TYPES)
+		assert_int_equal(pair_next(a).type, CONTROL_CONNECT);
+	else
+		assert_too_old(sock);
+	assert_silent();
+}
+
+static void test_asked_before_welcome(void **state)
+{
+	asked_before_welcome(FEATURE_TYPES, 0);
+	asked_before_welcome(0, FEATURE_TYPES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +466,9 @@ int main(void)
 		TEST(test_drops_are_told_in_sums),
 		TEST(test_longest_datagram),
 		TEST(test_unread_datagrams),
+		TEST(test_streams_under_an_older_msgd),
+		TEST(test_datagrams_under_an_older_msgd),
+		TEST(test_asked_before_welcome),
 	};
 
 	return cmocka_run_group_tests_name("types", tests, NULL, NULL);
