@@ -227,8 +227,8 @@ static void test_event_loop(void **state)
 	must(msg_send(far, "last words", 10, 0) == 10);
 
 	/* The descriptor tells of it: nothing else of this thread's is called. */
-	worker_start(&aside, quiesce_from_aside, "loop");
 	must_fail(msg_recv(far, text, sizeof(text), MSG_DONTWAIT), EAGAIN);
+	worker_start(&aside, quiesce_from_aside, "loop");
 	while (msg_recv(far, text, sizeof(text), MSG_DONTWAIT) < 0 && errno == EAGAIN)
 		loop_once(ctx);
 	must(errno == ECONNRESET);
