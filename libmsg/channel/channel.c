@@ -299,7 +299,7 @@ short channel_events(const struct channel *channel, short asked)
 					 channel->type == CHANNEL_DGRAM ||
 					 channel_can_send(channel, FRAGMENT_MIN, &want)))
 		events |= POLLOUT;
-	if (channel->rx_closed || channel->rx_shut)
+	if (channel->rx_closed || channel->rx_shut || channel->error)
 		events |= POLLRDHUP;
 	if (channel->rx_closed || channel->error)
 		events |= POLLHUP;

@@ -1144,8 +1144,9 @@ static void test_events(void **state)
 	c->rx_closed = false;
 	assert_int_equal(channel_events(c, POLLOUT), 0);
 	c->error = EIO;
-	assert_int_equal(channel_events(c, 0), POLLIN | POLLHUP | POLLERR);
-	assert_int_equal(channel_events(c, POLLOUT), POLLIN | POLLHUP | POLLERR | POLLOUT);
+	assert_int_equal(channel_events(c, 0), POLLIN | POLLRDHUP | POLLHUP | POLLERR);
+	assert_int_equal(
+		channel_events(c, POLLOUT), POLLIN | POLLRDHUP | POLLHUP | POLLERR | POLLOUT);
 	c->error = 0;
 }
 

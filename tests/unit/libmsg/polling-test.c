@@ -82,6 +82,7 @@ static void test_masks(void **state)
 	assert_events(a->sock, POLLIN, POLLIN | POLLRDHUP | POLLHUP);
 	channel_reset(other->channel, ECONNRESET, "test");
 	assert_events(other, 0, POLLHUP | POLLERR);
+	assert_events(other, POLLIN, POLLIN | POLLRDHUP | POLLHUP | POLLERR);
 }
 
 /* Each socket has its own result; the sum is of those that have one. */

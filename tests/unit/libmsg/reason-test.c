@@ -144,7 +144,7 @@ static ssize_t poll_first(struct msg_sock *sock)
 	struct msg_pollfd fd = {.sock = sock, .events = POLLIN};
 
 	assert_int_equal(msg_poll(&fd, 1, -1), 1);
-	assert_int_equal(fd.revents, POLLIN | POLLERR | POLLHUP);
+	assert_int_equal(fd.revents, POLLIN | POLLRDHUP | POLLERR | POLLHUP);
 	return receive(sock);
 }
 
@@ -308,7 +308,7 @@ static void test_each_cause_inside_dispatch(void **state)
 		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
 		(void)failing_malloc_end();
 		assert_ptr_equal(event.sock, side->sock);
-		assert_int_equal(event.revents, POLLIN | POLLERR | POLLHUP);
+		assert_int_equal(event.revents, POLLIN | POLLRDHUP | POLLERR | POLLHUP);
 		assert_reset(receive(side->sock), cause->reason);
 		assert_told(side, cause);
 		pair_free(pair);
