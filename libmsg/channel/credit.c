@@ -40,10 +40,14 @@ static void channel_grow(struct channel *channel, uint32_t read)
 	channel->rx_limit = limit;
 }
 
-/* The credit that the window allows: a quarter of it at least, so that it costs few frames. */
+/*
+ * The credit that the window allows: a quarter of it at least, so that it costs few frames. After
+ * SHUT_RD no more is kept: messages that came before it, and may lie unread for ever, keep nobody
+ * from sending.
+ */
 static uint32_t credit_by_window(const struct channel *channel)
 {
-	uint32_t used = channel->rx_window + channel->rx_held;
+	uint32_t used = channel->rx_window + (channel->rx_ignore ? 0 : channel->rx_held);
 
 	if (used > channel->rx_limit || channel->rx_limit - used < channel->rx_limit / 4)
 		return 0;

@@ -721,6 +721,31 @@ static void test_ignore(void **state)
 	assert_int_equal(msg_send(a->sock, "x", 1, 0), 1);
 }
 
+/* So does the credit of those that had come before and may lie unread for ever. */
+static void test_ignore_with_unread(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct frame frame;
+	uint32_t given = 0;
+	char bytes[4000];
+
+	while (a->channel->rx_window >= 2000 + FRAME_CHARGE) {
+		inject_data(state, FRAME_FIRST | FRAME_LAST, 2000, 2000);
+		pair_take(a);
+	}
+	assert_false(next_frame(state, &frame));
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RD), 0);
+	for (int i = 0; i < 20; i++) {
+		while (next_frame(state, &frame))
+			given += frame.type == FRAME_CREDIT ? frame.arg : 0;
+		inject_data(state, FRAME_FIRST | FRAME_LAST, 2000, 2000);
+		pair_take(a);
+	}
+	assert_true(given >= 19 * 2000);
+	assert_int_equal(a->link->state, LINK_UP);
+	assert_int_equal(msg_recv(a->sock, bytes, sizeof(bytes), 0), 2000);
+}
+
 /* The credit of the message that SHUT_RD throws away goes back at once. */
 static void test_ignore_gives_back(void **state)
 {
@@ -1458,6 +1483,7 @@ int main(void)
 			test_no_memory_for_the_reason, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_reader_leaves, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ignore, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_ignore_with_unread, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ignore_gives_back, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_credit_balance, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_free_frames, pair_setup, pair_teardown),
