@@ -398,10 +398,10 @@ struct msg_sock *msg_watch(struct msg_ctx *ctx, const char *addr_glob);
 
 /*
  * Ends one direction of a channel, or both, and with it the calls of other threads that sleep for
- * it. SHUT_WR: the peer reads the messages that were sent,
- * then 0. SHUT_RD: nothing more is received here; the peer is not told, and the messages that it
- * sends are thrown away. SHUT_RDWR: both. After the peer has closed there is nothing to shut down,
- * and the call returns 0.
+ * it. SHUT_WR: the peer reads the messages that were sent, then 0. SHUT_RD: nothing more is
+ * received here than had arrived; the peer is not told, and the messages that it sends are thrown
+ * away. SHUT_RDWR: both. After the peer has closed there is nothing to shut down, and the call
+ * returns 0.
  *
  * With SHUT_RD and SHUT_RDWR a listener gives its name back: msg_accept takes what waits, then
  * fails with EINVAL. A connect that is not done is given up: LIBMSG_ERROR is ECONNABORTED.

@@ -308,6 +308,16 @@ static int shutdown_waiting(struct msg_sock *sock)
 	return 0;
 }
 
+/* Frames that lie in the ring have arrived: they are read still. */
+static void shutdown_reading(struct msg_sock *sock)
+{
+	struct link *link = channel_link(sock->channel);
+
+	if (link)
+		driver_take(&sock_ctx(sock)->driver, link, NULL);
+	channel_ignore(sock->channel);
+}
+
 static int shutdown_locked(struct msg_sock *sock, int how)
 {
 	struct channel *channel = sock->channel;
@@ -319,7 +329,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 	if (!channel || channel->error || (channel->state != CHANNEL_OPEN && !channel->rx_closed))
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
-		channel_ignore(channel);
+		shutdown_reading(sock);
 	if (how != SHUT_RD) {
 		channel->tx_shut = true;
 		if (channel->set)
