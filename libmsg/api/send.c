@@ -285,6 +285,7 @@ static void keep_or_drop(struct channel *channel, struct iov_cursor *cursor, uin
 static ssize_t send_datagram(
 	struct msg_sock *sock, struct iov_cursor *cursor, uint32_t len, bool more)
 {
+	struct driver *driver = &sock_ctx(sock)->driver;
 	struct channel *channel = sock->channel;
 	uint32_t done = 0, want;
 
@@ -295,8 +296,10 @@ static ssize_t send_datagram(
 			return len;
 		/* Credit may lie in the ring, or the other end's first frame. */
 		if (channel->set)
-			driver_take(&sock_ctx(sock)->driver, channel_link(channel), NULL);
+			driver_take(driver, channel_link(channel), NULL);
 	}
+	if (driver->pool->marked)
+		driver_pass(driver); /* the ring may have been refused for good */
 	if (send_state(channel) < 0)
 		return -1;
 	/* Of room an event tells, and of credit a frame: then the other end hears of drops. */

@@ -640,6 +640,18 @@ static void test_death_found_by_sending(void **state)
 	expect_reset(b);
 }
 
+/* By a datagram, too, which is lost with the channel, and not dropped. */
+static void test_death_found_by_a_datagram(void **state)
+{
+	struct pair *pair = *state;
+	struct msg_sock *sock = pair_channel_of(&pair->sides[B], 9, CHANNEL_DGRAM, true);
+
+	pair_kill(pair, A);
+	assert_int_equal(msg_send(sock, "x", 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	expect_reset(&pair->sides[B]);
+}
+
 /* The ring vanished with its partner's domain: it cannot be watched, and msgd is told as well. */
 static void test_domain_destroyed(void **state)
 {
@@ -734,6 +746,7 @@ int main(void)
 		TEST(test_death_told_by_msgd),
 		TEST(test_death_after_whole_messages),
 		TEST(test_death_found_by_sending),
+		TEST(test_death_found_by_a_datagram),
 		TEST(test_domain_destroyed),
 		TEST(test_hostile_messages),
 		TEST(test_deaf_peer),
