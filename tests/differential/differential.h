@@ -117,8 +117,20 @@ void sides_stop(void);
 void sides_open(int type);
 /* A call that should end does, within so many ms. */
 void sides_set_patience(int ms);
-/* Each end takes in all that the other one has sent; what MSG_MORE kept back is let out. */
-void sides_settle(const bool closed[2], unsigned rounds);
+/* Lets out all that MSG_MORE kept back. */
+void sides_push(const bool closed[2]);
+/*
+ * Nothing is on its way between the two ends: no frame that an end was told of lies in a ring or
+ * waits to be put into one, and no question to msgd is unanswered. Only calls change anything now,
+ * as long as all threads sleep.
+ */
+bool sides_are_quiet(void);
+/* Each end does what it was told of. */
+void sides_look(void);
+/* Until all is quiet; no thread is in a call. */
+void sides_settle(const bool closed[2]);
+/* Whether a thread in this system call, with this first argument, waits in libmsg. */
+bool msg_waits(int end, long number, uintptr_t arg);
 /* Takes the error that waits at an end of the socketpair: it is told once only there. */
 int unix_take_error(int end);
 int64_t msg_drops(int end);

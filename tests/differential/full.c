@@ -63,7 +63,7 @@ static void settle(const struct full *full)
 	static const bool open[2];
 
 	if (full->side == &msg_side)
-		sides_settle(open, 16);
+		sides_settle(open);
 }
 
 static void fill(const struct full *full, uint8_t *to, uint64_t at, uint32_t len)
@@ -308,6 +308,6 @@ bool full_run(const struct sequence *sequence, FILE *trace, char why[256])
 		(void)unix_side.close(end);
 		(void)msg_side.close(end);
 	}
-	sides_settle(closed, 2);
+	sides_settle(closed);
 	return good;
 }

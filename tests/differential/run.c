@@ -13,10 +13,6 @@
 
 /* A new channel has 8 KiB of credit; POLLOUT needs 4 KiB, and 2 KiB are not given back at once. */
 #define COST_MAX 2000U
-/* A long message has come when POLLIN says so; it takes a few rounds of credit. */
-#define ROUNDS_MAX 1000U
-/* One that nobody reads is thrown away in so many. */
-#define ROUNDS_LONG 50U
 
 enum { SIDE_UNIX, SIDE_MSG, N_SIDES };
 
@@ -28,7 +24,6 @@ struct run {
 	struct call blocked[2]; /* it */
 	bool held;		/* MSG_MORE keeps something back ... */
 	int held_by;		/* ... of this end */
-	bool long_sent;		/* the last call has sent a long message */
 	uint32_t n_made;	/* calls that the test made by itself */
 	FILE *trace;		/* borrowed; or NULL */
 	char *why;		/* borrowed: 256 bytes */
@@ -126,19 +121,33 @@ static bool compare(struct run *run, const struct call *call, struct outcome *of
 
 /* ---- polling both ends after each call ------------------------------------------------------- */
 
+/*
+ * Until all is quiet, which no number of looks makes certain, for others have to get the CPU first:
+ *
+ * - msgd, which shows each application in turn what it has said. If it shows it to the end that
+ *   connected first, the other end's link may meet a frame for a channel that it does not know. It
+ *   takes in nothing then until msgd has answered its SYNC, though it knows the channel before.
+ * - The process in whose hands an event is.
+ * - A thread that an event, or a look here, has woken: it takes frames in itself, and answers them.
+ *
+ * Once both ends are quiet while all threads sleep none of these changes anything: a thread that
+ * was woken does not sleep, and an event that is under way has its frame in the ring still, or
+ * finds nothing. Each look brings that nearer, since a frame has an end of answers to it.
+ */
 static void settle(struct run *run)
 {
 	const bool closed[2] = {run->ends.end[0].closed, run->ends.end[1].closed};
-	unsigned rounds = ROUNDS_MAX;
-	short revents;
 
-	sides_settle(closed, run->long_sent ? ROUNDS_LONG : 2);
+	sides_push(closed);
 	run->held = false;
-	for (int end = 0; end < 2; end++) {
-		if (run->pending[end] || closed[end] || run->ends.end[end].cost <= COST_MAX)
-			continue;
-		while (rounds-- && msg_side.poll(end, POLLIN, 0, &revents) == 0)
-			sides_settle(closed, 1);
+	for (;;) {
+		for (int end = 0; end < 2; end++) {
+			if (run->pending[end])
+				(void)blocked_is_done(threads[SIDE_MSG][end]);
+		}
+		if (sides_are_quiet())
+			return;
+		sides_look();
 	}
 }
 
@@ -272,7 +281,6 @@ static bool make(struct run *run, const struct call *call)
 	if (!take_released(run))
 		return false;
 	take_error(run);
-	run->long_sent = call_sends(call) && call->size > COST_MAX;
 	if (holds_back(run, call)) {
 		run->held = true;
 		run->held_by = call->end;
@@ -416,6 +424,6 @@ bool sequence_run(const struct sequence *sequence, FILE *file, char why[256])
 	agree = agree && finish(&run, sequence->seed);
 	if (!agree)
 		abandon(&run);
-	sides_settle(closed, 2);
+	sides_settle(closed);
 	return agree;
 }

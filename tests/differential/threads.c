@@ -98,7 +98,9 @@ static void proc_read(int fd, char text[512])
 
 static bool thread_sleeps(const struct blocked *blocked)
 {
+	unsigned long arg;
 	char text[512], *p;
+	long number;
 
 	proc_read(blocked->stat_fd, text);
 	p = strrchr(text, ')');
@@ -106,7 +108,10 @@ static bool thread_sleeps(const struct blocked *blocked)
 	if (p[2] != 'S')
 		return false;
 	proc_read(blocked->syscall_fd, text);
-	return strncmp(text, "running", 7) != 0;
+	if (sscanf(text, "%ld %lx", &number, &arg) != 2)
+		return false; /* it runs by now */
+	/* A lock, of the context or of the emulator, is none of the calls that wait in libmsg. */
+	return blocked->side != &msg_side || msg_waits(blocked->call.end, number, arg);
 }
 
 bool blocked_is_done(struct blocked *blocked)
