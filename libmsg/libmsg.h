@@ -48,7 +48,11 @@
  *   fail with ECONNRESET at both ends; msg_reason says why.
  *
  *   On closing: an object must not be used after the call that closes it, nor by another thread
- *   during that call. msg_ctx_close closes all sockets of the context.
+ *   during that call: no call on it may be under way, asleep or not, and none may begin.
+ *   msg_shutdown ends the calls that sleep; once they have returned, the object may be closed. A
+ *   library with assertions (built without NDEBUG) ends the program, with a message on
+ *   standard error that names object and call, if another thread sleeps in a call on the object.
+ *   msg_ctx_close closes all sockets of the context.
  *
  *   On calling nothing: libmsg works only while the application is in a call of it. Until then
  *   no channel is accepted, no link to a new peer is made, and the domain cannot be quiesced (see

@@ -150,6 +150,7 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 	/* In a forked child the mappings are the parent's; there is nothing to give back. */
 	if (!ctx || ctx_enter(ctx) < 0)
 		return;
+	misuse_check_ctx_close(&ctx->driver);
 	ctx_clear(ctx);
 	ctx_leave(ctx);
 	ctx_free(ctx);

@@ -9,6 +9,7 @@
 #ifndef LIBMSG_API_CTX_H
 #define LIBMSG_API_CTX_H
 
+#include "libmsg/api/misuse.h"
 #include "libmsg/api/reason.h"
 #include "libmsg/libmsg.h"
 #include "libmsg/wait/driver.h"
@@ -64,6 +65,23 @@ static inline void ctx_leave(struct msg_ctx *ctx)
 static inline struct msg_ctx *sock_ctx(const struct msg_sock *sock)
 {
 	return sock->socks->ctx;
+}
+
+/* Waits as driver_wait, in a call on a socket. call: static, its name. */
+static inline __attribute__((always_inline)) int sock_wait(struct msg_sock *sock, const char *call,
+	wait_over_fn *over, void *arg, uint64_t deadline_ns)
+{
+	struct driver *driver = &sock_ctx(sock)->driver;
+	struct focus focus;
+	int r;
+
+	if (wait_is_over_now(driver, over, arg, &focus))
+		return 0;
+	misuse_check_sock(sock, call);
+	sock_sleeps(sock, call);
+	r = driver_wait_on(driver, over, arg, deadline_ns);
+	sock_woke(sock);
+	return r;
 }
 
 /* 0; -1 with EINVAL: a flag that is not among those allowed. */

@@ -175,6 +175,28 @@ static bool poll_is_over(void *arg, struct focus *ret_focus)
 	return polling->count > 0;
 }
 
+/* As sock_wait, for all of the sockets. */
+static int poll_wait(struct driver *driver, struct polling *polling, uint64_t deadline_ns)
+{
+	struct focus focus;
+	int r;
+
+	if (wait_is_over_now(driver, poll_is_over, polling, &focus))
+		return 0;
+	for (size_t i = 0; i < polling->n; i++) {
+		if (!polling->fds[i].sock)
+			continue;
+		misuse_check_sock(polling->fds[i].sock, "msg_poll");
+		sock_sleeps(polling->fds[i].sock, "msg_poll");
+	}
+	r = driver_wait_on(driver, poll_is_over, polling, deadline_ns);
+	for (size_t i = 0; i < polling->n; i++) {
+		if (polling->fds[i].sock)
+			sock_woke(polling->fds[i].sock);
+	}
+	return r;
+}
+
 static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, int timeout_ms)
 {
 	struct polling polling = {.fds = fds, .n = n};
@@ -184,8 +206,7 @@ static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, in
 		if (fds[i].sock && sock_ctx(fds[i].sock) != ctx)
 			return failure(EINVAL, "sockets of several contexts");
 	}
-	r = driver_wait(
-		&ctx->driver, poll_is_over, &polling, driver_deadline(&ctx->driver, timeout_ms));
+	r = poll_wait(&ctx->driver, &polling, driver_deadline(&ctx->driver, timeout_ms));
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return polling.count;

@@ -93,7 +93,7 @@ static struct msg_buf *take_first(struct channel *channel)
 static inline __attribute__((always_inline)) int receive_wait(
 	struct msg_sock *sock, struct reader *reader, int flags, uint64_t deadline_ns)
 {
-	int r = driver_wait(&sock_ctx(sock)->driver, receive_is_over, reader, deadline_ns);
+	int r = sock_wait(sock, "msg_recv", receive_is_over, reader, deadline_ns);
 
 	if (reader->done)
 		return 1;

@@ -47,7 +47,8 @@ static int send_length_check(const struct msg_sock *sock, size_t len)
 
 static bool push_is_over(void *arg, struct focus *ret_focus)
 {
-	struct link *link = channel_link(arg);
+	const struct channel *channel = arg;
+	struct link *link = channel_link(channel);
 
 	if (!link)
 		return true;
@@ -63,7 +64,7 @@ static bool push_is_over(void *arg, struct focus *ret_focus)
  */
 static void send_pushed(struct msg_sock *sock, uint64_t deadline_ns)
 {
-	(void)driver_wait(&sock_ctx(sock)->driver, push_is_over, sock->channel, deadline_ns);
+	(void)sock_wait(sock, "msg_send", push_is_over, sock->channel, deadline_ns);
 }
 
 /* ---- the rest of a message -------------------------------------------------------------- */
@@ -106,17 +107,16 @@ static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint3
 	uint32_t done, uint64_t deadline_ns)
 {
 	struct channel *channel = sock->channel;
-	struct driver *driver = &sock_ctx(sock)->driver;
 	struct rest rest = {
 		.channel = channel, .cursor = cursor, .len = len, .done = done, .r = -EAGAIN};
 
 	channel->tx_partial = true;
-	(void)driver_wait(driver, rest_is_over, &rest, deadline_ns);
+	(void)sock_wait(sock, "msg_send", rest_is_over, &rest, deadline_ns);
 	channel->tx_partial = false;
 	channel_changed(channel); /* other senders may go on */
 	if (channel->set)
 		channel_mark_due(channel); /* a SHUTDOWN may wait behind this message */
-	driver_pass(driver);
+	driver_pass(&sock_ctx(sock)->driver);
 	if (channel->type == CHANNEL_STREAM) {
 		if (rest.r == 0)
 			send_pushed(sock, deadline_ns);
@@ -174,7 +174,7 @@ static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 
 	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
 		owe_pollout(sock, len);
-	r = driver_wait(&sock_ctx(sock)->driver, send_is_over, &sending, deadline_ns);
+	r = sock_wait(sock, "msg_send", send_is_over, &sending, deadline_ns);
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return r < 0 ? failure(EAGAIN, "no room at the receiver") : 0;

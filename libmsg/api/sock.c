@@ -206,7 +206,7 @@ static struct msg_sock *accept_locked(struct msg_sock *listener, unsigned flags)
 		return failure(EINVAL, "not a listener"), NULL;
 	deadline_ns =
 		listener->nonblock ? DEADLINE_NOW : driver_deadline(driver, listener->rcvtimeo_ms);
-	r = driver_wait(driver, accept_is_over, listener, deadline_ns);
+	r = sock_wait(listener, "msg_accept", accept_is_over, listener, deadline_ns);
 	if (!TAILQ_EMPTY(&listener->pending))
 		return accept_first(listener, flags);
 	if (listener->state == SOCK_FAILED) {
@@ -292,6 +292,19 @@ static bool shutdown_is_over(void *arg, struct focus *ret_focus)
 	       (channel->tx_shut_sent && !channel->set->transport->unpushed);
 }
 
+/* Nobody may call again to send what found no room. */
+static void shutdown_linger(struct msg_sock *sock)
+{
+	struct channel *channel = sock->channel;
+
+	if (channel->set)
+		channel_mark_due(channel);
+	misuse_check_sock(sock, "msg_shutdown");
+	sock_sleeps(sock, "msg_shutdown");
+	(void)linger(&sock_ctx(sock)->driver, shutdown_is_over, channel, linger_deadline(sock));
+	sock_woke(sock);
+}
+
 /* A listener gives its name back, a watch ends; a connect that is under way is given up. */
 static int shutdown_waiting(struct msg_sock *sock)
 {
@@ -332,11 +345,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 		shutdown_reading(sock);
 	if (how != SHUT_RD) {
 		channel->tx_shut = true;
-		if (channel->set)
-			channel_mark_due(channel);
-		/* Nobody may call again to send what found no room. */
-		(void)linger(
-			&sock_ctx(sock)->driver, shutdown_is_over, channel, linger_deadline(sock));
+		shutdown_linger(sock);
 	}
 	channel_changed(channel);
 	return 0;
@@ -433,6 +442,7 @@ static int close_locked(struct msg_sock *sock)
 {
 	int r = 0;
 
+	misuse_check_close(sock);
 	if (sock->kind == SOCK_LISTENER && sock->state == SOCK_OPEN)
 		close_listener(sock);
 	if (sock->kind == SOCK_WATCH && sock->state == SOCK_OPEN)

@@ -56,7 +56,7 @@ static bool news_is_over(void *arg, struct focus *ret_focus)
 static int watch_wait(struct watching *watching, uint64_t deadline_ns)
 {
 	struct msg_sock *sock = watching->sock;
-	int r = driver_wait(&sock_ctx(sock)->driver, news_is_over, watching, deadline_ns);
+	int r = sock_wait(sock, "msg_recv", news_is_over, watching, deadline_ns);
 
 	if (names_first(sock->names, watching->text, &watching->len) == 0)
 		return 0;

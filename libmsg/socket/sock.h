@@ -47,6 +47,9 @@ struct msg_sock {
 	int64_t rcvtimeo_ms, sndtimeo_ms, linger_ms; /* -1: for ever */
 	uint32_t rcvbuf, sndbuf, maxmsg;	     /* bytes */
 	void *userdata;
+	unsigned n_asleep;     /* calls that sleep for it */
+	const char *asleep_in; /* static: the latest of them */
+	bool closing;
 	int error;		  /* positive errno: pending, for LIBMSG_ERROR */
 	char reason[REASON_SIZE]; /* why it failed */
 	struct request *request;  /* borrowed: while PENDING */

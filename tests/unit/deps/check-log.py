@@ -60,6 +60,8 @@ MAY_WRITE = {
     ('agent/main.c', 'fail'): (1, START + ', since all its callers end it'),
     ('agent/main.c', 'daemon_start'): (1, START),
     ('agent/main.c', 'on_libevent_log'): (1, 'once: libevent ends the program behind it'),
+    # libmsg
+    ('libmsg/api/misuse.c', 'misuse'): (1, 'once: it ends the application, whose own stderr it is'),
     # xen-sim: a development tool; it isolates nobody, and its log is a file
     ('hv/sim/toolstack/server.c', 'look_for_corruption'): (1, 'once: the loop ends'),
     ('hv/sim/toolstack/server.c', 'on_accepted'): (1, 'once for each time that its own descriptors run out'),
