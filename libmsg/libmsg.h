@@ -401,14 +401,18 @@ struct msg_sock *msg_connect(
 struct msg_sock *msg_watch(struct msg_ctx *ctx, const char *addr_glob);
 
 /*
- * Ends one direction of a channel, or both, and with it the calls of other threads that sleep for
- * it. SHUT_WR: the peer reads the messages that were sent, then 0. SHUT_RD: nothing more is
- * received here than had arrived; the peer is not told, and the messages that it sends are thrown
- * away. SHUT_RDWR: both. After the peer has closed there is nothing to shut down, and the call
- * returns 0.
+ * Ends one direction of a channel, or both. SHUT_WR: the peer reads the messages that were sent,
+ * then 0. SHUT_RD: nothing more is received here than had arrived; the peer is not told, and the
+ * messages that it sends are thrown away. SHUT_RDWR: both. After the peer has closed there is
+ * nothing to shut down, and the call returns 0.
  *
  * With SHUT_RD and SHUT_RDWR a listener gives its name back: msg_accept takes what waits, then
  * fails with EINVAL. A connect that is not done is given up: LIBMSG_ERROR is ECONNABORTED.
+ *
+ * Each call of another thread that sleeps for what is ended returns at once, as it would if it
+ * began now, but for a msg_shutdown, whose LIBMSG_LINGER goes on: receives and sends, msg_accept,
+ * and msg_poll for POLLIN, POLLOUT or a connect. A send that had begun with a message returns its
+ * length, and the message comes before the end.
  *
  * With SHUT_WR a blocking socket blocks until the ring has taken all sent messages, LIBMSG_LINGER
  * at most; a signal does not interrupt it. Later calls on the context send the rest, and send the

@@ -50,7 +50,7 @@ static bool push_is_over(void *arg, struct focus *ret_focus)
 	const struct channel *channel = arg;
 	struct link *link = channel_link(channel);
 
-	if (!link)
+	if (!link || channel->tx_shut)
 		return true;
 	if (!link_push(link) || !link_is_up(link))
 		return true;

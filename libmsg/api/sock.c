@@ -343,11 +343,11 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 		return failure(ENOTCONN, "no channel stands");
 	if (how != SHUT_WR)
 		shutdown_reading(sock);
-	if (how != SHUT_RD) {
+	if (how != SHUT_RD)
 		channel->tx_shut = true;
+	channel_changed(channel); /* calls that sleep end before this one lingers */
+	if (how != SHUT_RD)
 		shutdown_linger(sock);
-	}
-	channel_changed(channel);
 	return 0;
 }
 

@@ -710,27 +710,54 @@ static void send_last(void *arg)
 	sent = true;
 }
 
-/* A send blocks until its message and the ones that MSG_MORE held back fit. */
-static void test_more_finds_no_room(void **state)
+/* Returns how many messages of 16200 bytes lie before one that MSG_MORE holds back. */
+static int ring_fill_and_hold(struct worker *sender)
 {
-	struct worker worker;
 	const int fill = LINK_ARGO_RING_LEN(LINK_ARGO_RING_PAGES_DEFAULT) / 16384;
-	int n = 0;
 
 	window_grow();
-	for (; n < fill; n++)
+	for (int i = 0; i < fill; i++)
 		must(msg_send(sock[NEAR], data, 16200, MSG_DONTWAIT) == 16200);
 	must(msg_send(sock[NEAR], data, 100, MSG_MORE | MSG_DONTWAIT) == 100);
 	sent = false;
-	worker_start(&worker, send_last, NULL);
-	worker_await_sleep(&worker);
+	worker_start(sender, send_last, NULL);
+	worker_await_sleep(sender);
 	must(!sent);
+	return fill;
+}
+
+static void receive_filled(int n)
+{
 	for (; n > 0; n--)
 		must(msg_recv(sock[FAR], got, sizeof(got), 0) == 16200);
 	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 100);
 	must(msg_recv(sock[FAR], got, sizeof(got), 0) == 8000);
+}
+
+/* A send blocks until its message and the ones that MSG_MORE held back fit. */
+static void test_more_finds_no_room(void **state)
+{
+	struct worker worker;
+
+	receive_filled(ring_fill_and_hold(&worker));
 	worker_join(&worker);
 	must(sent);
+}
+
+/* Or until a shutdown by another thread; the messages go out before the end. */
+static void test_shutdown_ends_held_send(void **state)
+{
+	struct worker worker;
+	int n = ring_fill_and_hold(&worker);
+
+	must(msg_setopt(sock[NEAR], LIBMSG_LINGER, 0) == 0);
+	must(msg_shutdown(sock[NEAR], SHUT_WR) == 0);
+	worker_join(&worker);
+	must(sent);
+	pump_start(&pump, ctx[NEAR]);
+	receive_filled(n);
+	must(msg_recv(sock[FAR], got, 1, 0) == 0);
+	pump_stop(&pump);
 }
 
 #define CASE(name)   cmocka_unit_test_setup_teardown(name, channel_setup, channel_teardown)
@@ -743,6 +770,7 @@ int main(void)
 		PUMPED(test_empty_messages_are_bounded),
 		CASE(test_close_finds_no_room),
 		CASE(test_more_finds_no_room),
+		CASE(test_shutdown_ends_held_send),
 		CASE(test_peek),
 		CASE(test_cut_messages),
 		CASE(test_scattered),

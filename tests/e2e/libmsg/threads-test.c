@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/macro.h"
 #include "tests/support/testbed.h"
 
 #define N_THREADS 4U
@@ -542,16 +543,236 @@ static void test_cancelled_driver(void **state)
 	worker_join(&waiting);
 }
 
+/* ---- every call that sleeps ------------------------------------------------------------------ */
+
+static char much[600000];
+
+static void send_short(void *sock)
+{
+	while (msg_send(sock, much, 4000, 0) > 0)
+		;
+	must(errno == EPIPE);
+}
+
+/* The rest of a message that has begun goes out later, before the end. */
+static void send_long(void *sock)
+{
+	must(msg_send(sock, much, sizeof(much), 0) == sizeof(much));
+	must_fail(msg_send(sock, much, 1, 0), EPIPE);
+}
+
+static void send_part(void *sock)
+{
+	ssize_t n = msg_send(sock, much, sizeof(much), 0);
+
+	must(n > 0 && n < (ssize_t)sizeof(much));
+	must_fail(msg_send(sock, much, 1, 0), EPIPE);
+}
+
+static void send_many(void *sock)
+{
+	struct iovec iov = {.iov_base = much, .iov_len = 4000};
+	struct mmsghdr messages[100] = {0};
+	int n;
+
+	for (int i = 0; i < 100; i++)
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+	n = msg_sendmmsg(sock, messages, 100, 0);
+	must(n > 0 && n < 100);
+	must_fail(msg_sendmmsg(sock, messages, 1, 0), EPIPE);
+}
+
+static void poll_out(void *sock)
+{
+	struct msg_pollfd fd = {.sock = sock, .events = POLLOUT};
+
+	while (msg_send(sock, much, 4000, MSG_DONTWAIT) > 0)
+		;
+	must(errno == EAGAIN);
+	must(msg_poll(&fd, 1, -1) == 1 && fd.revents & POLLOUT);
+	must_fail(msg_send(sock, much, 1, 0), EPIPE);
+}
+
+static void receive_end(void *sock)
+{
+	must(msg_recv(sock, much, 100, 0) == 0);
+}
+
+static void receive_peek(void *sock)
+{
+	must(msg_recv(sock, much, 100, MSG_PEEK) == 0);
+}
+
+static void receive_whole(void *sock)
+{
+	must(msg_recv(sock, much, 100, MSG_WAITALL) == 0);
+}
+
+static void receive_header(void *sock)
+{
+	struct iovec iov = {.iov_base = much, .iov_len = 100};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	must(msg_recvmsg(sock, &message, 0) == 0 && message.msg_flags == 0);
+}
+
+static void receive_many(void *sock)
+{
+	struct iovec iov = {.iov_base = much, .iov_len = 100};
+	struct mmsghdr messages[4] = {0};
+
+	for (int i = 0; i < 4; i++)
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+	must(msg_recvmmsg(sock, messages, 4, 0, -1) == 0);
+}
+
+static void receive_taken(void *sock)
+{
+	struct msg_buf *buf = (struct msg_buf *)much;
+	const void *data;
+
+	must(msg_recv_take(sock, 0, &data, &buf) == 0 && !buf);
+}
+
+static void poll_in(void *sock)
+{
+	struct msg_pollfd fd = {.sock = sock, .events = POLLIN};
+
+	must(msg_poll(&fd, 1, -1) == 1 && fd.revents & POLLIN);
+}
+
 static void accept_nobody(void *arg)
 {
 	must_fail_null(msg_accept(arg, 0), EINVAL);
 }
 
-static void poll_connect(void *arg)
+static void poll_error(void *arg)
 {
 	struct msg_pollfd fd = {.sock = arg, .events = POLLOUT};
 
 	must(msg_poll(&fd, 1, -1) == 1 && fd.revents & POLLERR);
+}
+
+static void poll_listener(void *arg)
+{
+	struct msg_pollfd fd = {.sock = arg, .events = POLLIN};
+
+	must(msg_poll(&fd, 1, -1) == 1 && fd.revents & POLLERR);
+}
+
+/* The names that are there, then one message for each change. */
+static void watch_all(void *sock)
+{
+	while (msg_recv(sock, much, 200, 0) >= 0)
+		;
+	must(errno == EINVAL);
+}
+
+static void watch_taken(void *sock)
+{
+	struct msg_buf *buf;
+	const void *data;
+
+	while (msg_recv_take(sock, 0, &data, &buf) >= 0)
+		msg_buf_free(buf);
+	must(errno == EINVAL);
+}
+
+enum { LISTENER = 100, WATCH, CONNECT }; /* beside the types of channels */
+
+static const struct sleeping {
+	const char *name;
+	void (*call)(void *sock);
+	int of, how;
+} sleeping[] = {
+	{"send", send_short, LIBMSG_SEQPACKET, SHUT_WR},
+	{"send of a stream", send_short, LIBMSG_STREAM, SHUT_WR},
+	{"send, both ways", send_short, LIBMSG_SEQPACKET, SHUT_RDWR},
+	{"send in a message", send_long, LIBMSG_SEQPACKET, SHUT_WR},
+	{"send in a stream", send_part, LIBMSG_STREAM, SHUT_WR},
+	{"sendmmsg", send_many, LIBMSG_SEQPACKET, SHUT_WR},
+	{"poll for room", poll_out, LIBMSG_SEQPACKET, SHUT_WR},
+	{"recv", receive_end, LIBMSG_SEQPACKET, SHUT_RD},
+	{"recv, both ways", receive_end, LIBMSG_SEQPACKET, SHUT_RDWR},
+	{"recv of a stream", receive_end, LIBMSG_STREAM, SHUT_RD},
+	{"recv of datagrams", receive_end, LIBMSG_DGRAM, SHUT_RD},
+	{"recv, MSG_PEEK", receive_peek, LIBMSG_SEQPACKET, SHUT_RD},
+	{"recv, MSG_WAITALL", receive_whole, LIBMSG_STREAM, SHUT_RD},
+	{"recvmsg", receive_header, LIBMSG_SEQPACKET, SHUT_RD},
+	{"recvmmsg", receive_many, LIBMSG_SEQPACKET, SHUT_RD},
+	{"recv_take", receive_taken, LIBMSG_SEQPACKET, SHUT_RD},
+	{"poll for messages", poll_in, LIBMSG_SEQPACKET, SHUT_RD},
+	{"accept", accept_nobody, LISTENER, SHUT_RD},
+	{"accept, both ways", accept_nobody, LISTENER, SHUT_RDWR},
+	{"poll of a listener", poll_listener, LISTENER, SHUT_RD},
+	{"recv of a watch", watch_all, WATCH, SHUT_RD},
+	{"recv_take of a watch", watch_taken, WATCH, SHUT_RDWR},
+	{"poll of a connect", poll_error, CONNECT, SHUT_RDWR},
+};
+
+static void make(int of, struct msg_sock *ret[2])
+{
+	ret[1] = NULL;
+	if (of == LISTENER)
+		ret[0] = msg_listen(right, "sleeping", LIBMSG_SEQPACKET, 1, 0);
+	else if (of == WATCH)
+		ret[0] = msg_watch(right, "left/nobody");
+	else if (of == CONNECT)
+		ret[0] = msg_connect(right, "left/nobody", LIBMSG_SEQPACKET,
+			LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME, 0);
+	else
+		testbed_channel_of(of, right, left, "left", ret);
+	must(ret[0]);
+}
+
+struct shutting {
+	struct msg_sock *sock;
+	int how;
+};
+
+static void shut(void *arg)
+{
+	struct shutting *shutting = arg;
+
+	must(msg_shutdown(shutting->sock, shutting->how) == 0);
+}
+
+/* The peer takes nothing meanwhile, for which the shutdown itself waits. */
+static void ends(const struct sleeping *row)
+{
+	struct worker worker, shutter;
+	struct shutting shutting = {.how = row->how};
+	struct msg_sock *socks[2];
+
+	make(row->of, socks);
+	must(msg_setopt(socks[0], LIBMSG_LINGER, -1) == 0);
+	shutting.sock = socks[0];
+	worker_start(&worker, row->call, socks[0]);
+	worker_await_sleep(&worker);
+	worker_start(&shutter, shut, &shutting);
+	worker_join(&worker);
+	(void)msg_close(socks[1]);
+	worker_join(&shutter);
+	must(msg_setopt(socks[0], LIBMSG_LINGER, 0) == 0);
+	(void)msg_close(socks[0]);
+}
+
+/* A shutdown by another thread ends each call that sleeps, whether that drives the context. */
+static void test_shutdown_ends_calls(void **state)
+{
+	struct msg_sock *other[2];
+	struct worker driver;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sleeping); i++)
+		ends(&sleeping[i]);
+	channel(other);
+	worker_start(&driver, receive_byte, other[0]);
+	worker_await_sleep(&driver);
+	for (size_t i = 0; i < ARRAY_SIZE(sleeping); i++)
+		ends(&sleeping[i]);
+	must(msg_send(other[1], "x", 1, 0) == 1);
+	worker_join(&driver);
+	must(msg_close(other[0]) == 0 && msg_close(other[1]) == 0);
 }
 
 /* A shutdown by another thread ends a sleeping accept, and a connect that somebody polls for. */
@@ -565,7 +786,7 @@ static void test_shutdown_ends_waits(void **state)
 
 	must(listener && calling);
 	worker_start(&workers[0], accept_nobody, listener);
-	worker_start(&workers[1], poll_connect, calling);
+	worker_start(&workers[1], poll_error, calling);
 	worker_await_sleep(&workers[0]);
 	worker_await_sleep(&workers[1]);
 	must(msg_shutdown(listener, SHUT_RD) == 0 && msg_shutdown(calling, SHUT_RDWR) == 0);
@@ -604,6 +825,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_connects, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_cancelled_driver, contexts_setup, contexts_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_shutdown_ends_calls, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_shutdown_ends_waits, contexts_setup, contexts_teardown),
 	};
