@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "hv/argo-ring.h"
 #include "tests/conformance/agent-private.h"
 #include "tests/conformance/agent-probe.h"
+#include "tests/support/tsan.h"
 
 int probe_count_fds(bool inheritable)
 {
@@ -35,15 +37,17 @@ int probe_count_fds(bool inheritable)
 
 int probe_base_inherited;
 
+/* TSan maps memory of its own as a program goes on: those with a name are of files, and not its. */
 int probe_count_mappings(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/maps", "re");
-	int n = 0, c;
+	char line[512];
+	int n = 0;
 
 	if (!f)
 		abort();
-	while ((c = getc(f)) != EOF)
-		n += c == '\n';
+	while (fgets(line, sizeof(line), f))
+		n += !TSAN || strchr(line, '/');
 	return n;
 }
 

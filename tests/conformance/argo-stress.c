@@ -27,7 +27,7 @@ static void senders_run(uint32_t ring_len, uint32_t count, uint32_t max_len, boo
 {
 	struct actor *a = world_actor(WORLD_A), *senders[N_SENDERS];
 	uint64_t args[3] = {0, 0, N_SENDERS}, got[3], sent[3], refused = 0;
-	uint32_t from_b, from_d;
+	uint32_t from_b, from_d, aports[2];
 
 	for (int i = 0; i < N_SENDERS; i++)
 		senders[i] = world_actor(i < 3 ? WORLD_B : WORLD_BROKER);
@@ -35,8 +35,11 @@ static void senders_run(uint32_t ring_len, uint32_t count, uint32_t max_len, boo
 	CHECK_OK(actor_ring_register(a, 0, senders[3]->domid, ring_len, &from_d));
 	args[0] = from_b;
 	args[1] = from_d;
+	/* Before anything is sent: it looks at all of the ring. */
+	aports[0] = ring_aport(a, from_b);
+	aports[1] = ring_aport(a, from_d);
 	for (int i = 0; i < N_SENDERS; i++)
-		sender_start(senders[i], a, ring_aport(a, i < 3 ? from_b : from_d), count, max_len);
+		sender_start(senders[i], a, aports[i >= 3], count, max_len);
 	actor_start(a, AGENT_ROLE_ARGO_RECV, args, 3);
 	CHECK_OK(actor_finish(a, got, 3));
 	for (int i = 0; i < N_SENDERS; i++) {

@@ -25,8 +25,9 @@
 #include "tests/conformance/agent-probe.h"
 #include "tests/conformance/case.h"
 #include "tests/conformance/lane.h"
+#include "tests/support/tsan.h"
 
-#define CASE_LIMIT_S 25
+#define CASE_LIMIT_S (TSAN ? 200 : 25)
 
 static const struct test_group *const groups[] = {
 	&evtchn_group,

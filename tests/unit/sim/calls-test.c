@@ -22,18 +22,8 @@
 #include "base/macro.h"
 #include "hv/argo-ring.h"
 #include "hv/sim/testing/sim.h"
+#include "tests/support/tsan.h"
 #include "tests/unit/sim/process.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TSAN 1
-#endif
-#endif
-#ifndef TSAN
-#define TSAN 0
-#endif
 
 #define ROUNDS	   2000U
 #define WINDOW	   8U /* messages: the ring is never full */
