@@ -264,16 +264,29 @@ static int agent_client_new(struct agent *agent, int fd)
 	return 0;
 }
 
+/* The answer to a connection over the limit, before it is closed. */
+static void say_too_many(int fd)
+{
+	const struct agent_reply reply = {
+		.magic = AGENT_MAGIC, .version = AGENT_VERSION, .error = EDQUOT};
+
+	(void)send(fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void on_accepted(void *arg, int fd)
 {
 	struct agent *agent = arg;
+	int r;
 
 	if (fd < 0) {
 		agent_log(agent, geteuid(), LOG_WARNING, "connections are refused: %s",
 			strerror(-fd));
 		return;
 	}
-	if (agent_client_new(agent, fd) < 0) {
+	r = agent_client_new(agent, fd);
+	if (r < 0) {
+		if (r == -EUSERS)
+			say_too_many(fd);
 		(void)close(fd);
 		return;
 	}

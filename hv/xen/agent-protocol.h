@@ -28,8 +28,9 @@
  *   EDQUOT           PUBLISH, PARCEL: records of this connection, or of this user
  *   ENOSPC           the domain's quota in the store; PARCEL: of ports, or of pages to share
  *   EHOSTDOWN        the store does not answer
- * A connection over the limit (in all, or of this user) is closed at once: EOF in the place of the
- * first reply. A connection that does not read its replies is closed.
+ * A connection over the limit (in all, or of this user) is told EDQUOT at once, with op 0, and
+ * closed; by agents of before, closed without a word. A connection that does not read its replies
+ * is closed.
  */
 #ifndef MSGD_HV_XEN_AGENT_PROTOCOL_H
 #define MSGD_HV_XEN_AGENT_PROTOCOL_H
@@ -69,9 +70,9 @@ struct agent_request {
 struct agent_reply {
 	uint32_t magic;
 	uint16_t version;
-	uint16_t op;		    /* of the request, or AGENT_GONE; 0 with EBADMSG */
-	uint32_t error;		    /* positive errno, 0: done */
-	uint32_t domid;		    /* with DOMID, else 0 */
+	uint16_t op;	/* of the request, or AGENT_GONE; 0 with EBADMSG, and over the limit */
+	uint32_t error; /* positive errno, 0: done */
+	uint32_t domid; /* with DOMID, else 0 */
 	char key[HV_STORE_KEY_MAX]; /* with GONE, else all NUL */
 	uint32_t port;		    /* with PARCEL, as all that follows; else 0 */
 	uint32_t refs[HV_PARCEL_PAGES];

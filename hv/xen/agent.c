@@ -125,19 +125,21 @@ static int receive(struct store_agent *agent, int flags, struct agent_reply *ret
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(agent->fds))];
 	struct iovec iov = {ret_reply, sizeof(*ret_reply)};
 	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	int n_resets = 0;
 	ssize_t n;
 
 	do {
 		message.msg_control = control;
 		message.msg_controllen = sizeof(control);
 		n = recvmsg(agent->fd, &message, flags | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+		/* ECONNRESET comes once, before a reply that an agent left when it closed. */
+	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !n_resets++)));
 	if (n < 0 && errno == EAGAIN && (flags & MSG_DONTWAIT))
 		return 0;
 	if (n < 0)
 		return -EHOSTDOWN;
 	if (n == 0)
-		return -EACCES; /* over a limit, says the protocol, or it ended */
+		return -EACCES; /* over a limit, of an agent of before, or it ended */
 	fds_take(agent, &message);
 	if (message.msg_flags & MSG_CTRUNC)
 		return -EMFILE;
@@ -164,8 +166,13 @@ static int exchange(struct store_agent *agent, const void *packet, size_t len, u
 
 	if (r < 0)
 		return r;
-	if (send(agent->fd, packet, len, MSG_NOSIGNAL) < 0)
-		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -EHOSTDOWN;
+	if (send(agent->fd, packet, len, MSG_NOSIGNAL) < 0) {
+		if (errno != EPIPE && errno != ECONNRESET)
+			return -EHOSTDOWN;
+		/* It is closed, perhaps with a word about it. */
+		r = receive(agent, MSG_DONTWAIT, ret_reply);
+		return r > 0 && ret_reply->op == 0 && ret_reply->error ? 0 : -EPIPE;
+	}
 	while ((r = receive(agent, 0, ret_reply)) > 0) {
 		if (ret_reply->op != AGENT_GONE)
 			return ret_reply->op == op || ret_reply->error ? 0 : -EPROTO;
@@ -204,6 +211,8 @@ int store_agent_request(struct store_agent *agent, enum agent_op op, const char 
 		agent_disconnect(agent);
 		return r == -EPIPE ? -EHOSTDOWN : r;
 	}
+	if (ret_reply->op == 0)
+		agent_disconnect(agent); /* the agent closes it, too */
 	return ret_reply->error < 4096 ? -(int)ret_reply->error : -EPROTO;
 }
 

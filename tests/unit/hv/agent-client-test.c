@@ -27,9 +27,11 @@ enum deed {
 	GRANT_CLOSE, /* answers, then closes */
 	SHORT,	     /* half a reply */
 	GARBAGE,
-	OTHER,	/* a reply to something else */
-	PARCEL, /* with descriptors: the ends of a pipe */
-	CROWD,	/* more of them than a parcel has */
+	OTHER,	   /* a reply to something else */
+	PARCEL,	   /* with descriptors: the ends of a pipe */
+	CROWD,	   /* more of them than a parcel has */
+	FULL,	   /* EDQUOT to the connection, which is closed with the request unread */
+	FULL_READ, /* the same, once the request was read */
 };
 
 static char dir[] = "/tmp/msgd-agent-XXXXXX", path[64];
@@ -102,6 +104,10 @@ static bool deed_do(int fd, enum deed deed)
 		say(fd, seen.op, 0, "");
 		say(fd, AGENT_GONE, 0, "three");
 		return true;
+	case FULL:
+	case FULL_READ:
+		say(fd, 0, EDQUOT, "");
+		return false;
 	case HANG_UP:
 		return false;
 	case GRANT_CLOSE:
@@ -138,7 +144,7 @@ static void *agent_main(void *arg)
 
 		if (fd < 0)
 			fd = accept(listener, NULL, NULL);
-		n = recv(fd, packet, sizeof(packet), 0);
+		n = recv(fd, packet, sizeof(packet), *deeds == FULL ? MSG_PEEK : 0);
 		if (n >= (ssize_t)sizeof(seen)) {
 			memcpy(&seen, packet, sizeof(seen));
 			n_deeds--;
@@ -229,6 +235,16 @@ static void hang_up(void **state)
 	BEGIN(HANG_UP, GRANT);
 	assert_int_equal(publish(), -EACCES);
 	assert_int_equal(store_agent_fd(client), -1);
+	assert_int_equal(publish(), 0);
+	end();
+}
+
+/* Over a limit: the connection is told, whatever the request met. */
+static void too_many(void **state)
+{
+	BEGIN(FULL, FULL_READ, GRANT);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(publish(), -EDQUOT);
 	assert_int_equal(publish(), 0);
 	end();
 }
@@ -373,6 +389,7 @@ int main(void)
 		cmocka_unit_test(requests),
 		cmocka_unit_test(gone),
 		cmocka_unit_test(hang_up),
+		cmocka_unit_test(too_many),
 		cmocka_unit_test(starts_again),
 		cmocka_unit_test(nonsense),
 		cmocka_unit_test(descriptors),

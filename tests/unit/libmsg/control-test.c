@@ -1614,7 +1614,7 @@ static void test_cannot_publish(void **state)
 	fake.publish_error = -EDQUOT;
 	assert_not_opened("", 0, EDQUOT,
 		"cannot publish this process to msgd: this user has its share of the domain's "
-		"places");
+		"places: three in four of [limits] processes (msg-agent(8))");
 	fake.publish_error = -EACCES;
 	assert_not_opened("", 0, EACCES, "cannot publish this process to msgd: Permission denied");
 }
