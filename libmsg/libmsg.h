@@ -41,7 +41,16 @@
  *
  *   On fork(2): a context belongs to the process that opened it. In a forked child every function
  *   that is given the context, or a socket of it, fails with EBADFD and frees nothing; msg_userdata
- *   returns NULL. The child must open a context of its own.
+ *   returns NULL. This is so whatever other threads of the parent were doing. The child must open a
+ *   context of its own.
+ *
+ *   On ends: a process that ends without msg_close, by exit(3) too, or executes another program
+ *   (execve(2), which closes all that a context has), is seen at once by its peers: they receive
+ *   the whole messages that had arrived, then ECONNRESET. Its children that live on, of fork, vfork
+ *   or posix_spawn, change nothing about that. Threads may end in any order, the first one as well.
+ *
+ *   On unloading: dlclose(3) does not take the library out of the process. Contexts that are open,
+ *   and threads in calls, go on.
  *
  *   On lack of memory: an application that has no memory for a message that arrives loses the link
  *   to the peer, and one that has none for a new channel does, too. All channels over that link
