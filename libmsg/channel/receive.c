@@ -439,6 +439,7 @@ enum channel_outcome channel_frame(struct channel *channel, const struct frame *
 		/* The end that connected knows the number: this end may send now. */
 		channel->tx_open = true;
 		channel_mark_due(channel);
+		channel_changed(channel);
 	}
 	switch (frame->type) {
 	case FRAME_DATA:

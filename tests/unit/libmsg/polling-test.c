@@ -311,6 +311,47 @@ static void test_end_that_was_taken(void **state)
 	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
 }
 
+/* Whatever the first frame of the other end is: from then on this end may send. */
+static void test_may_send_now(void **state)
+{
+	struct pair_side *b = pair_side_of(state, B);
+	struct msg_sock *other = pair_channel(b, OTHER, false);
+	struct msg_event event;
+
+	must(msg_setopt(other, LIBMSG_EVENTS, POLLIN | POLLOUT) == 0);
+	while (msg_ctx_dispatch(b->ctx, &event, 1) > 0)
+		;
+	assert_true(pair_inject_frame(
+		*state, A, &(struct frame){.channel = OTHER, .type = FRAME_LIMIT, .arg = 100000}));
+	assert_int_equal(msg_ctx_dispatch(b->ctx, &event, 1), 1);
+	assert_ptr_equal(event.sock, other);
+	assert_int_equal(event.revents, POLLOUT);
+}
+
+static void must_be_told(struct pair_side *side)
+{
+	assert_true(side->sock->ready);
+}
+
+/* Other threads hear of a shutdown before its frame has found room. */
+static void test_shutdown_is_told_at_once(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct msg_event event;
+	unsigned before;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	fill_ring(a);
+	a->sock->nonblock = false;
+	must(msg_setopt(a->sock, LIBMSG_LINGER, 1) == 0);
+	before = a->n_sleeps;
+	a->on_sleep = must_be_told;
+	assert_int_equal(msg_shutdown(a->sock, SHUT_RDWR), 0);
+	a->on_sleep = NULL;
+	assert_true(a->n_sleeps > before);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pair_teardown)
 
 int main(void)
@@ -326,6 +367,8 @@ int main(void)
 		TEST(test_owed_room),
 		TEST(test_end_is_told_until_read),
 		TEST(test_end_that_was_taken),
+		TEST(test_may_send_now),
+		TEST(test_shutdown_is_told_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
