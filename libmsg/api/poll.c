@@ -158,20 +158,36 @@ struct polling {
 	struct msg_pollfd *fds;
 	size_t n;
 	int count;
+	const struct socks *socks;
+	uint64_t n_polled; /* socks->n_polled at the last look, which found no event ... */
+	struct link *link; /* ... and this link */
 };
 
-static bool poll_is_over(void *arg, struct focus *ret_focus)
+static void poll_look(struct polling *polling)
 {
-	struct polling *polling = arg;
 	bool asked = false;
 
+	polling->n_polled = polling->socks->n_polled;
 	polling->count = poll_scan(polling->fds, polling->n);
 	if (polling->count)
-		return true;
-	ret_focus->link = poll_link(polling->fds, polling->n, &asked);
+		return;
+	polling->link = poll_link(polling->fds, polling->n, &asked);
 	/* Room that came before the event was asked for is told of by nobody else. */
 	if (asked)
 		polling->count = poll_scan(polling->fds, polling->n);
+}
+
+/*
+ * Looks at all entries again only when one of them has changed, and not for what others receive. A
+ * link that ends changes each of its channels, before it is freed.
+ */
+static bool poll_is_over(void *arg, struct focus *ret_focus)
+{
+	struct polling *polling = arg;
+
+	if (polling->n_polled != polling->socks->n_polled)
+		poll_look(polling);
+	ret_focus->link = polling->link;
 	return polling->count > 0;
 }
 
@@ -197,16 +213,34 @@ static int poll_wait(struct driver *driver, struct polling *polling, uint64_t de
 	return r;
 }
 
+/* Changes of the sockets count for this poll from now on; or no more. */
+static void poll_count(struct msg_pollfd *fds, size_t n, bool begin)
+{
+	uint32_t one = begin ? 1 : -1U;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!fds[i].sock)
+			continue;
+		fds[i].sock->n_polls += one;
+		if (fds[i].events & POLLOUT)
+			fds[i].sock->n_polls_out += one;
+	}
+}
+
 static int poll_locked(struct msg_ctx *ctx, struct msg_pollfd *fds, size_t n, int timeout_ms)
 {
-	struct polling polling = {.fds = fds, .n = n};
+	/* The first look is always due. */
+	struct polling polling = {
+		.fds = fds, .n = n, .socks = &ctx->socks, .n_polled = ctx->socks.n_polled - 1};
 	int r;
 
 	for (size_t i = 0; i < n; i++) {
 		if (fds[i].sock && sock_ctx(fds[i].sock) != ctx)
 			return failure(EINVAL, "sockets of several contexts");
 	}
+	poll_count(fds, n, true);
 	r = poll_wait(&ctx->driver, &polling, driver_deadline(&ctx->driver, timeout_ms));
+	poll_count(fds, n, false);
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	return polling.count;

@@ -23,8 +23,10 @@ static uint32_t request_next_id(struct control *control)
 
 static void request_free(struct control *control, struct request *request)
 {
-	if (request->sock)
+	if (request->sock) {
 		request->sock->request = NULL;
+		sock_set_deadline(request->sock, UINT64_MAX);
+	}
 	HASH_DEL(control->requests, request);
 	free(request);
 }
@@ -98,8 +100,7 @@ static void send_cancel(struct control *control, const struct request *request)
 
 void request_set_deadline(struct control *control, struct msg_sock *sock, uint64_t deadline_ns)
 {
-	sock->deadline_ns = deadline_ns;
-	control->socks->deadline_ns = min_u64(control->socks->deadline_ns, deadline_ns);
+	sock_set_deadline(sock, deadline_ns);
 	pool_rearm(control->pool); /* a driver that sleeps must not sleep longer */
 }
 
@@ -130,21 +131,15 @@ void request_give_up(struct control *control, struct request *request)
 	request_set_deadline(control, sock, control->hv->ops->now_ns(control->hv) + GIVE_UP_NS);
 }
 
-/* Looks at all sockets, but only when the time of one of them has come. */
+/* Looks at those sockets alone whose time has come: each gets a later deadline, or its end. */
 void requests_expire(struct control *control)
 {
 	uint64_t now_ns = control->hv->ops->now_ns(control->hv);
 	struct msg_sock *sock;
 
-	if (now_ns < control->socks->deadline_ns)
-		return;
-	control->socks->deadline_ns = UINT64_MAX;
-	TAILQ_FOREACH (sock, &control->socks->all, entry) {
-		if (sock->state != SOCK_PENDING || sock->deadline_ns == UINT64_MAX)
-			continue;
-		if (now_ns < sock->deadline_ns)
-			request_set_deadline(control, sock, sock->deadline_ns);
-		else if (sock->given_up)
+	while (socks_deadline(control->socks) <= now_ns) {
+		sock = TAILQ_FIRST(&control->socks->timed);
+		if (sock->given_up)
 			fail_unanswered(control, sock);
 		else
 			request_give_up(control, sock->request);

@@ -14,8 +14,9 @@
 
 void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
 {
-	*socks = (struct socks){.ctx = ctx, .pool = pool, .deadline_ns = UINT64_MAX};
+	*socks = (struct socks){.ctx = ctx, .pool = pool};
 	TAILQ_INIT(&socks->all);
+	TAILQ_INIT(&socks->timed);
 	TAILQ_INIT(&socks->ready);
 }
 
@@ -85,11 +86,38 @@ void sock_fail(struct msg_sock *sock, int error, const char *reason)
 	sock_set_state(sock, SOCK_FAILED);
 }
 
+/* Most calls give the same time, so that each deadline is later than those before it. */
+void sock_set_deadline(struct msg_sock *sock, uint64_t deadline_ns)
+{
+	struct sock_list *timed = &sock->socks->timed;
+	struct msg_sock *before;
+
+	if (sock->deadline_ns != UINT64_MAX)
+		TAILQ_REMOVE(timed, sock, entry_timed);
+	sock->deadline_ns = deadline_ns;
+	if (deadline_ns == UINT64_MAX)
+		return;
+	before = TAILQ_LAST(timed, sock_list);
+	while (before && before->deadline_ns > deadline_ns)
+		before = TAILQ_PREV(before, sock_list, entry_timed);
+	if (before)
+		TAILQ_INSERT_AFTER(timed, before, sock, entry_timed);
+	else
+		TAILQ_INSERT_HEAD(timed, sock, entry_timed);
+}
+
+/* For POLLOUT also if it has no room: the event that is asked for comes once. */
+static bool poll_is_to_look(const struct msg_sock *sock)
+{
+	return sock->n_polls && (sock->n_polls_out || sock_events(sock, POLLIN));
+}
+
 void sock_changed(struct msg_sock *sock)
 {
 	struct socks *socks = sock->socks;
 
 	socks->pool->wake = true;
+	socks->n_polled += poll_is_to_look(sock);
 	if (sock->ready)
 		return;
 	sock->ready = true;

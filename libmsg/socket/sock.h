@@ -23,10 +23,11 @@ struct socks {
 	struct pool *pool;	    /* borrowed */
 	struct sock_list all;	    /* owned */
 	struct sock_list ready;	    /* may have events for msg_ctx_dispatch; borrowed */
+	uint64_t n_polled;	    /* changes that a msg_poll waits for: it is to look again */
 	struct msg_sock *listeners; /* hash by handle; borrowed */
 	struct msg_sock *watches;   /* likewise */
 	uint32_t last_handle;
-	uint64_t deadline_ns; /* of the first connect that does not block; UINT64_MAX: none */
+	struct sock_list timed; /* that have a deadline, the first one first; borrowed */
 };
 
 enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL, SOCK_WATCH };
@@ -70,8 +71,11 @@ struct msg_sock {
 	bool ready;		 /* in socks->ready */
 	bool out_edge;		 /* POLLOUT is owed to an event loop */
 	short interest;		 /* LIBMSG_EVENTS: POLLIN, POLLOUT */
+	uint32_t n_polls;	 /* entries of msg_poll calls that have it ... */
+	uint32_t n_polls_out;	 /* ... and of these: for POLLOUT */
 	bool end_told;		 /* without POLLIN in it: the end was told of once */
 	TAILQ_ENTRY(msg_sock) entry_ready;
+	TAILQ_ENTRY(msg_sock) entry_timed; /* in socks->timed, if it has a deadline */
 	TAILQ_ENTRY(msg_sock) entry;
 	UT_hash_handle hh;
 };
@@ -86,6 +90,15 @@ void sock_free(struct msg_sock *sock);
 void sock_set_state(struct msg_sock *sock, enum sock_state state);
 /* It will not be what it was to become, or stops being it. error: a positive errno. */
 void sock_fail(struct msg_sock *sock, int error, const char *reason);
+/* When it is to be looked at, unless it has its answer before; UINT64_MAX: never. */
+void sock_set_deadline(struct msg_sock *sock, uint64_t deadline_ns);
+/* The first of all; UINT64_MAX: none. */
+static inline uint64_t socks_deadline(const struct socks *socks)
+{
+	const struct msg_sock *first = TAILQ_FIRST(&socks->timed);
+
+	return first ? first->deadline_ns : UINT64_MAX;
+}
 /* It may have become ready. */
 void sock_changed(struct msg_sock *sock);
 /* Of a watch: a receive has something. */

@@ -295,7 +295,7 @@ void driver_drive(struct driver *driver, const struct focus *focus)
 		control_take(driver->control);
 	if (driver->control->again_ns != UINT64_MAX)
 		control_again(driver->control);
-	if (driver->socks->deadline_ns != UINT64_MAX)
+	if (!TAILQ_EMPTY(&driver->socks->timed))
 		requests_expire(driver->control);
 	if (!TAILQ_EMPTY(&driver->links->retrying))
 		links_retry(driver->links, driver->hv->ops->now_ns(driver->hv));

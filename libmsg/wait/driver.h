@@ -153,7 +153,7 @@ uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 static inline uint64_t driver_retry_time(const struct driver *driver)
 {
 	return min_u64(min_u64(links_retry_time(driver->links), driver->control->again_ns),
-		driver->socks->deadline_ns);
+		socks_deadline(driver->socks));
 }
 
 /* ---- spin.c ----------------------------------------------------------------------------- */

@@ -550,7 +550,7 @@ static void test_connect_in_the_background_in_time(void **state)
 		assert_non_null(sock);
 		if (way == 2)
 			atomic_store(&side->msgd.me->alive, 0);
-		while (side->ctx->socks.deadline_ns > side->hv.ops->now_ns(&side->hv))
+		while (socks_deadline(&side->ctx->socks) > side->hv.ops->now_ns(&side->hv))
 			;
 		assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), way == 2);
 		assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
@@ -558,7 +558,8 @@ static void test_connect_in_the_background_in_time(void **state)
 			message = status(message.request, ECANCELED, "nobody listens as name");
 			pair_say(side, &message);
 		}
-		while (way == 1 && side->ctx->socks.deadline_ns > side->hv.ops->now_ns(&side->hv))
+		while (way == 1 &&
+			socks_deadline(&side->ctx->socks) > side->hv.ops->now_ns(&side->hv))
 			;
 		if (way < 2)
 			assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);

@@ -156,11 +156,12 @@ static struct msg_sock *other_link(uint32_t end)
 	return sock;
 }
 
-/* It wakes for something else; the room comes when it asks for it anew. */
+/* Room that others take first wakes it; more comes when it asks for it anew. */
 static void wake_for_nothing(struct pair_side *side)
 {
 	assert_int_equal(side->n_sleeps, 1);
-	channel_unqueue(side->channel);
+	channel_unqueue(side->channel); /* as channel_set_room */
+	channel_changed(side->channel);
 	late = true;
 	pair_raise(side, PAIR_PORT_LINK);
 }
