@@ -260,9 +260,10 @@ int msg_ctx_fd(struct msg_ctx *ctx);
  *
  * A socket is reported in each call until its messages, or the channels that wait, were taken. The
  * end of a channel is taken by a receive that returned 0, an error by a call that failed with it;
- * what follows a taken end (POLLHUP after a half-close) is reported once. POLLOUT is reported once
- * only, after a send that failed with EAGAIN, or sent a part, can go on, or a non-blocking connect
- * or listen is done; with POLLOUT in LIBMSG_EVENTS, while there is room.
+ * a receive with MSG_PEEK takes neither. POLLHUP after a half-close that was taken is reported
+ * once. POLLOUT is reported once only, after a send that failed with EAGAIN, or sent a
+ * part, can go on, or a non-blocking connect or listen is done; with POLLOUT in LIBMSG_EVENTS,
+ * while there is room.
  *
  * Errors:
  *   EINVAL           n is less than 1

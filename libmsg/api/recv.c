@@ -93,13 +93,17 @@ static struct msg_buf *take_first(struct channel *channel)
 static inline __attribute__((always_inline)) int receive_wait(
 	struct msg_sock *sock, struct reader *reader, int flags, uint64_t deadline_ns)
 {
+	struct channel *channel = sock->channel;
+	uint8_t taken = channel->end_taken;
 	int r = sock_wait(sock, "msg_recv", receive_is_over, reader, deadline_ns);
 
 	if (reader->done)
 		return 1;
-	r = receive_queued(sock->channel, reader, r);
-	if (r == 0 && !(flags & MSG_PEEK))
-		sock->channel->end_taken = channel_end(sock->channel);
+	r = receive_queued(channel, reader, r);
+	if (flags & MSG_PEEK)
+		channel->end_taken = taken;
+	else if (r == 0)
+		channel->end_taken = channel_end(channel);
 	return r;
 }
 

@@ -73,10 +73,14 @@ ssize_t watch_recv(struct msg_sock *sock, struct iov_cursor *cursor, size_t size
 	uint64_t deadline_ns, int *ret_flags)
 {
 	struct watching watching = {.sock = sock};
+	bool told = sock->error_told;
 	size_t len;
 
-	if (watch_wait(&watching, deadline_ns) < 0)
+	if (watch_wait(&watching, deadline_ns) < 0) {
+		if (flags & MSG_PEEK)
+			sock->error_told = told;
 		return -1;
+	}
 	len = watching.len;
 	cursor_write(cursor, watching.text, len < size ? len : size);
 	*ret_flags |= len > size ? MSG_EOR | MSG_TRUNC : MSG_EOR;

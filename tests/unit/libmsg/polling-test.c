@@ -291,6 +291,26 @@ static void test_end_is_told_until_read(void **state)
 	assert_int_equal(event.revents, POLLIN | POLLRDHUP | POLLHUP);
 }
 
+/* The same of an error. */
+static void test_error_is_told_until_taken(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct msg_event event;
+	char byte;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	pair_end(a, LINK_LOST, "the test's reason");
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+		assert_int_equal(event.revents, POLLIN | POLLRDHUP | POLLERR | POLLHUP);
+		assert_int_equal(msg_recv(a->sock, &byte, 1, MSG_PEEK), -1);
+		assert_int_equal(errno, ECONNRESET);
+	}
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+}
+
 /* The same for an end that was taken over. */
 static void test_end_that_was_taken(void **state)
 {
@@ -366,6 +386,7 @@ int main(void)
 		TEST(test_looks_first),
 		TEST(test_owed_room),
 		TEST(test_end_is_told_until_read),
+		TEST(test_error_is_told_until_taken),
 		TEST(test_end_that_was_taken),
 		TEST(test_may_send_now),
 		TEST(test_shutdown_is_told_at_once),

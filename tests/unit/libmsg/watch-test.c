@@ -305,6 +305,8 @@ static void test_ended_by_msgd(void **state)
 {
 	struct pair_side *side = side_of(state);
 	struct msg_sock *sock = watch(side, "*");
+	struct msg_event event;
+	char byte;
 
 	say_done(side, 0);
 	say_name(side, true, "a/x");
@@ -312,7 +314,10 @@ static void test_ended_by_msgd(void **state)
 	say_name(side, true, "a/y"); /* of a watch that is not there */
 	TELLS(sock, "");
 	TELLS(sock, "+a/x");
+	assert_int_equal(msg_recv(sock, &byte, 1, MSG_PEEK), -1); /* which takes nothing */
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 1);
 	assert_failed(sock, EDQUOT, "too many");
+	assert_int_equal(msg_ctx_dispatch(side->ctx, &event, 1), 0);
 }
 
 /* Between HELLO and WELCOME nobody knows what this msgd knows. */
