@@ -177,6 +177,8 @@ static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 	r = sock_wait(sock, "msg_send", send_is_over, &sending, deadline_ns);
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
+	if (r < 0 && deadline_ns != DEADLINE_NOW)
+		owe_pollout(sock, len);
 	return r < 0 ? failure(EAGAIN, "no room at the receiver") : 0;
 }
 

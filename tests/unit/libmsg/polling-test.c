@@ -268,6 +268,27 @@ static void test_owed_room(void **state)
 	assert_false(a->channel->blocked);
 }
 
+/* POLLOUT is owed, too, by a send that has waited in vain. */
+static void test_owed_after_a_time_limit(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	static char bytes[1000];
+	struct msg_event event;
+
+	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
+		;
+	a->sock->nonblock = false;
+	must(msg_setopt(a->sock, LIBMSG_SNDTIMEO, 1) == 0);
+	while (msg_send(a->sock, bytes, sizeof(bytes), 0) > 0)
+		;
+	assert_int_equal(errno, EAGAIN);
+	while (msg_recv(b->sock, bytes, sizeof(bytes), 0) > 0)
+		;
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+	assert_int_equal(event.revents, POLLOUT);
+	assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 0);
+}
+
 /* The end of a channel is told until it is read, and then what follows. */
 static void test_end_is_told_until_read(void **state)
 {
@@ -385,6 +406,7 @@ int main(void)
 		TEST(test_spins_on_one_link),
 		TEST(test_looks_first),
 		TEST(test_owed_room),
+		TEST(test_owed_after_a_time_limit),
 		TEST(test_end_is_told_until_read),
 		TEST(test_error_is_told_until_taken),
 		TEST(test_end_that_was_taken),
