@@ -7,6 +7,8 @@ build=$1
 dir=$(mktemp -d "${TMPDIR:-/tmp}/msgd-e2e.XXXXXX")
 hv=sim:$dir/xen
 msgd_pid=''
+# Looks in each guest whether the events of libmsg are true (tests/support/level-checker.h); or empty.
+level_checker=$build/tests/support/liblevel-checker.so
 
 patience=60 # seconds until a wait counts as a hang: a busy machine takes many times as long as an idle one
 
@@ -63,8 +65,9 @@ world_end() {
 		status=1
 	done
 	# "Success" is an error reported without one.
-	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer|: Success$' "$dir"/*.log "$dir"/*.out 2>/dev/null; then
-		failure='a log has words of a sanitizer, or an error without a cause'
+	if grep -lE 'AddressSanitizer|runtime error|ThreadSanitizer|level-checker|cannot be preloaded|: Success$' "$dir"/*.log "$dir"/*.out \
+		2>/dev/null; then
+		failure='a log has words of a sanitizer or of the level checker, or an error without a cause'
 		status=1
 	fi
 	if [ $status -ne 0 ]; then
@@ -129,10 +132,13 @@ guest() {
 	*) program=$build/examples/$program ;;
 	esac
 	: >"$log"
+	[ -z "$level_checker" ] || [ -f "$level_checker" ] || fail "no $level_checker"
 	# In the foreground, timeout sends no SIGCONT after its signal: that would undo the stop by which a leak
 	# checker, at xen-sim's end, waits for its own process, for ever. The program gets its signal from xen-sim.
 	# shellcheck disable=SC2086 # none or one
-	timeout --foreground "${guest_limit:-300}" "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- "$program" "$@" \
+	timeout --foreground "${guest_limit:-300}" "$build/hv/sim/xen-sim" "$dir/xen" run $option "$domain" -- \
+		env LD_PRELOAD="$level_checker" \
+		ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0" "$program" "$@" \
 		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
 	guest_pid=$!
 }
