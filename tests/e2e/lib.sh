@@ -22,6 +22,11 @@ fail() {
 xen_sim() { "$build/hv/sim/xen-sim" "$dir/xen" "$@"; }
 msgctl() { "$build/msgctl/msgctl" "--hv=$hv" "$@"; }
 
+skip() {
+	echo "SKIP: $*"
+	exit 77
+}
+
 # Processes with our directory in their command line: all were started here.
 ours() {
 	local file pid
