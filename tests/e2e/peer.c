@@ -14,6 +14,8 @@
  *	peer rarely NAME             echoes, by calls that do not block, every fifth of a second
  *	peer flood ADDRESS [half]    sends until nothing fits, half-closes; reads after SIGTERM,
  *				     sends once more; closes after another SIGTERM
+ *	peer ask ADDRESS N [end]     asks N times, or until SIGTERM if N is 0, each after the answer
+ *				     to the one before; then tells contexts.c to end
  *	peer typed NAME TYPE         listens for channels of that type, connects to itself
  *	peer typed-to ADDRESS TYPE [wait]  connects, perhaps when the name is there
  *	peer stream-sink NAME COUNTER  takes one stream, checks and counts its bytes; listens
@@ -421,6 +423,34 @@ static int role_flood(char **args)
 	return 0;
 }
 
+static int role_ask(char **args)
+{
+	unsigned long n, limit = strtoul(args[1], NULL, 0);
+	struct sigaction action = {.sa_handler = on_term};
+	struct msg_sock *sock;
+
+	context_open(WAIT_MS);
+	sock = channel_connect(args[0]);
+	(void)sigaction(SIGTERM, &action, NULL);
+	printf("connected\n");
+	for (n = 0; limit ? n < limit : !stopped; n++) {
+		size_t len = message_make(n);
+
+		while (msg_send(sock, want, len, 0) < 0)
+			if (errno != EINTR)
+				end_error("send", n);
+		while (msg_recv(sock, got, sizeof(got), 0) != (ssize_t)len)
+			if (errno != EINTR)
+				end_error("receive", n);
+		if (memcmp(got, want, len) != 0)
+			return printf("wrong: answer %lu\n", n), 4;
+	}
+	if (args[2] && (msg_send(sock, "end", 3, 0) < 0 || msg_recv(sock, got, 1, 0) > 0))
+		end_error("end", n);
+	printf("asked %lu\n", n);
+	return 0;
+}
+
 static int role_typed(char **args)
 {
 	int type = atoi(args[1]);
@@ -653,6 +683,7 @@ static const struct role {
 	{"echo", 1, role_echo},
 	{"rarely", 1, role_rarely},
 	{"flood", 1, role_flood},
+	{"ask", 2, role_ask},
 	{"typed", 2, role_typed},
 	{"typed-to", 2, role_typed_to},
 	{"stream-sink", 2, role_stream_sink},
