@@ -3,9 +3,9 @@
  * LIBMSG_ONE_THREAD against a context that any thread may use: the CPU time of a send and a
  * receive, by one thread that has both ends. A second thread sleeps meanwhile: in a process that
  * has but one, glibc's locks cost less. Rounds of both kinds alternate; the ratio is taken within a
- * round. bench/run --one-thread starts it.
+ * round. bench/run --case=one-thread starts it.
  *
- *	onethreadbench [ROUNDS [MESSAGES [KIND]]] HV
+ *	msgbench-one-thread [ROUNDS [MESSAGES [KIND]]] HV
  *
  * KIND: 0 or 1, the flag: measures that alone, for tools that count instructions.
  */
@@ -161,7 +161,7 @@ int main(int argc, char **argv)
 	struct ends ends;
 
 	if (argc < 2 || argc > 5 || rounds < 1 || rounds > ROUNDS_MAX || n < BATCH)
-		errx(2, "usage: onethreadbench [ROUNDS [MESSAGES [KIND]]] HV");
+		errx(2, "usage: msgbench-one-thread [ROUNDS [MESSAGES [KIND]]] HV");
 	if (pthread_create(&second, NULL, sleep_long, NULL) != 0)
 		errx(1, "no thread");
 	if (argc == 5) {

@@ -112,7 +112,7 @@ struct mmsghdr;	 /* of <sys/socket.h>, where _GNU_SOURCE is defined */
 /*
  * msg_ctx_open: a promise that one thread at a time uses the context; drops the lock. In a program
  * of several threads, a send and a receive of 64 bytes take 0.90 to 0.94 of the time
- * (bench/run --one-thread).
+ * (bench/run --case=one-thread).
  */
 #define LIBMSG_ONE_THREAD 1U
 /* msg_listen, msg_accept, msg_connect: the socket starts non-blocking; connect does not wait. */
