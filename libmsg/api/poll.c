@@ -58,7 +58,7 @@ static short dispatch_events(struct msg_sock *sock)
 
 	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
 	if (out && !(events & POLLOUT) && waits_for_room(sock)) {
-		channel_block(sock->channel);
+		channel_ask_room(sock->channel);
 		events = sock_events(sock, asked);
 	}
 	if (sock->channel)
@@ -70,6 +70,15 @@ static short dispatch_events(struct msg_sock *sock)
 	if (!out)
 		events &= (short)~POLLOUT; /* of a connect that failed */
 	return events;
+}
+
+/* If all are reported each time, each is first in its turn: it finds most of what they share. */
+static void rotate_ready(struct socks *socks)
+{
+	struct msg_sock *first = TAILQ_FIRST(&socks->ready);
+
+	TAILQ_REMOVE(&socks->ready, first, entry_ready);
+	TAILQ_INSERT_TAIL(&socks->ready, first, entry_ready);
 }
 
 /* Level-triggered: what stays ready goes to the end of the list, and is reported again. */
@@ -92,6 +101,8 @@ static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int
 			sock->out_edge = false;
 		ret_events[count++] = (struct msg_event){.sock = sock, .revents = events};
 	}
+	if (!sock && count)
+		rotate_ready(socks);
 	return count;
 }
 
@@ -145,7 +156,7 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 			continue;
 		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, FRAGMENT_MIN, &want) &&
 			want) {
-			channel_block(channel);
+			channel_ask_room(channel);
 			*ret_asked = true;
 		}
 		several |= only && only != link;

@@ -67,6 +67,15 @@ static void send_pushed(struct msg_sock *sock, uint64_t deadline_ns)
 	(void)sock_wait(sock, "msg_send", push_is_over, sock->channel, deadline_ns);
 }
 
+/* A sender joins those that wait for room. Without its turn it need not look for any. */
+static void sleep_for_turn(struct channel *channel, uint32_t want, struct focus *ret_focus)
+{
+	channel_queue(channel);
+	if (channel_has_turn(channel))
+		*ret_focus = (struct focus){.link = channel_link(channel), .want = want};
+	ret_focus->bits = channel_bit(channel);
+}
+
 /* ---- the rest of a message -------------------------------------------------------------- */
 
 struct rest {
@@ -93,9 +102,12 @@ static bool rest_is_over(void *arg, struct focus *ret_focus)
 	if (rest->r != -EAGAIN)
 		return true;
 	least = channel_min_fragment(channel, rest->len - rest->done);
-	ret_focus->link = link;
-	if (channel->tx_credit >= least + FRAME_CHARGE)
-		ret_focus->want = least;
+	if (channel->tx_credit < least + FRAME_CHARGE) {
+		channel_unqueue_sender(channel);
+		ret_focus->link = link; /* for a CREDIT frame */
+	} else {
+		sleep_for_turn(channel, least, ret_focus);
+	}
 	return false;
 }
 
@@ -112,6 +124,7 @@ static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint3
 
 	channel->tx_partial = true;
 	(void)sock_wait(sock, "msg_send", rest_is_over, &rest, deadline_ns);
+	channel_unqueue_sender(channel);
 	channel->tx_partial = false;
 	channel_changed(channel); /* other senders may go on */
 	if (channel->set)
@@ -139,6 +152,7 @@ static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint3
 struct sending {
 	struct msg_sock *sock;
 	uint32_t len;
+	bool blocks;
 };
 
 /* EAGAIN is about to be said: an event loop is owed POLLOUT. */
@@ -148,7 +162,7 @@ static void owe_pollout(struct msg_sock *sock, uint32_t len)
 
 	sock->out_edge = true;
 	if (!channel_can_send(sock->channel, len, &want) && want)
-		channel_block(sock->channel);
+		channel_ask_room(sock->channel);
 	/* Room that came before the event was asked for is told of by nobody else. */
 	if (channel_can_send(sock->channel, len, &want))
 		sock_changed(sock);
@@ -162,6 +176,12 @@ static bool send_is_over(void *arg, struct focus *ret_focus)
 
 	if (send_is_pointless(channel) || channel_can_send(channel, sending->len, &want))
 		return true;
+	if (want && sending->blocks) {
+		sleep_for_turn(channel, want, ret_focus);
+		return false;
+	}
+	if (sending->blocks)
+		channel_unqueue_sender(channel);
 	*ret_focus = (struct focus){.link = channel_link(channel), .want = want};
 	return false;
 }
@@ -169,7 +189,7 @@ static bool send_is_over(void *arg, struct focus *ret_focus)
 /* Lacks room or credit: waits, or says EAGAIN. 0: try again. */
 static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 {
-	struct sending sending = {.sock = sock, .len = len};
+	struct sending sending = {.sock = sock, .len = len, .blocks = deadline_ns != DEADLINE_NOW};
 	int r;
 
 	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
@@ -306,7 +326,7 @@ static ssize_t send_datagram(
 		return -1;
 	/* Of room an event tells, and of credit a frame: then the other end hears of drops. */
 	if (!channel_can_send(channel, len, &want) && want)
-		channel_block(channel);
+		channel_ask_room(channel);
 	keep_or_drop(channel, cursor, len);
 	return len;
 }

@@ -61,6 +61,7 @@ int channel_set_init(
 	set->fragment_min = min_u32(FRAGMENT_MIN, transport->ring_len / 4 - 2 * FRAME_HEADER_SIZE);
 	TAILQ_INIT(&set->due);
 	TAILQ_INIT(&set->blocked);
+	TAILQ_INIT(&set->waiting);
 	return 0;
 }
 

@@ -32,6 +32,8 @@
 #define STREAM_PIECE_MIN 2048U
 /* A balance past this is a violation (PROTOCOL.md, section 4). */
 #define CREDIT_BALANCE_MAX (1U << 31)
+/* Channels that are tried at once when room appears. */
+#define ROOM_BATCH 64U
 /* A fragment below this is not worth a frame while more of its message is to come. */
 #define FRAGMENT_MIN 4096U
 
@@ -73,6 +75,9 @@ struct channel_set {
 	struct channel *last;		    /* the channel of the last frame; borrowed */
 	struct channel_list due;	    /* channels that have something to send now; borrowed */
 	struct channel_list blocked;	    /* channels that wait for room in the ring; borrowed */
+	struct channel *first_served;	    /* in blocked: it and all behind it are; borrowed */
+	struct channel_list waiting;	    /* for their turn (turn.c), by tx_sent; borrowed */
+	uint64_t clock;			    /* tx_sent of the last one in turn, when it began */
 	TAILQ_ENTRY(channel_set) entry_due; /* in pool->due, while due is not empty */
 	uint32_t fragment_min; /* the least payload that is worth a frame, where more is to come */
 	bool up;	       /* the link carries frames */
@@ -151,10 +156,18 @@ struct channel {
 	bool tx_closed;	      /* CLOSE went out */
 	bool tx_partial;      /* a blocking sender is between the frames of one message */
 	bool tx_inside;	      /* the last frame was not the last of its message */
+	bool waiting;	      /* in set->waiting */
+	bool served;	      /* it has sent a frame since it was last told of room */
+	bool told;	      /* while waiting: its application was told of room ... */
+	uint32_t told_round;  /* ... in this pool->round */
+	bool room_asked;      /* while blocked: its application is to be told of room */
+	bool fresh;	      /* while waiting: it has sent next to nothing for a while */
+	uint64_t tx_sent;     /* bytes that count for its turns */
 	enum close_reason close_reason;
 
 	TAILQ_ENTRY(channel) entry_due;
 	TAILQ_ENTRY(channel) entry_blocked;
+	TAILQ_ENTRY(channel) entry_waiting;
 	TAILQ_ENTRY(channel) entry_changed;
 	TAILQ_ENTRY(channel) entry_backlog;
 	TAILQ_ENTRY(channel) entry_dead; /* in account->dead, while it has no set */
@@ -294,18 +307,56 @@ void channel_give_back(struct channel *channel, uint32_t read);
 /* A message was taken from the queue: the credit that it held goes back. */
 void channel_read_done(struct channel *channel, uint32_t cost);
 
+/* ---- turn.c ----------------------------------------------------------------------------- */
+
+enum room_outcome {
+	ROOM_UNUSED, /* nobody waits for it whose turn it is */
+	ROOM_TRIED,  /* channels are due, which may leave some of it */
+	ROOM_TOLD,   /* sockets are: their applications come first */
+};
+
+/* It is about to wait for its turn, or for room in the ring. It may send: only room lacks. */
+void channel_queue(struct channel *channel);
+/* It waits no longer. */
+void channel_unqueue_sender(struct channel *channel);
+/* The sender whose turn it is looks again. */
+void channel_wake_first(struct channel_set *set);
+/* It has put a frame of so many bytes. */
+void channel_spend(struct channel *channel, uint32_t len);
+/* Whether the first one that waits is a socket whose application was just told of room. */
+bool channel_was_told(struct channel_set *set);
+/* It waits for room: an event tells of it. */
+void channel_block(struct channel *channel);
+/* Its application waits for room: it is told of it. */
+void channel_ask_room(struct channel *channel);
+/* It does not wait. For channel/ alone. */
+void channel_unblock(struct channel *channel);
+/* Room appeared: of the first `most` channels that wait for it those are due whose turn it is. */
+enum room_outcome channel_set_room(struct channel_set *set, unsigned most);
+
+/* Sets of channels, of which some share a bit. The highest bit is nobody's: see wait.c. */
+static inline uint32_t channel_bit(const struct channel *channel)
+{
+	return 1U << channel->number % 31;
+}
+
+/* For channel_has_turn, where others wait. */
+bool channel_is_next(const struct channel *channel);
+
+/* Whether it may put a frame, as far as those are concerned that wait for their turn. */
+static inline bool channel_has_turn(const struct channel *channel)
+{
+	return TAILQ_EMPTY(&channel->set->waiting) || channel_is_next(channel);
+}
+
 /* ---- send.c ----------------------------------------------------------------------------- */
 
 /* It has something to send: its link flushes it. */
 void channel_mark_due(struct channel *channel);
-/* It waits for room: an event tells of it. */
-void channel_block(struct channel *channel);
 /* It is on neither of its set's lists any more. */
 void channel_unqueue(struct channel *channel);
 /* The first channel that has something to send, taken off the list. NULL: none. */
 struct channel *channel_next_due(struct channel_set *set);
-/* Room appeared: the first `most` channels that waited for it are due. */
-void channel_set_room(struct channel_set *set, unsigned most);
 /*
  * Sends what is due: queued messages, credit, SHUTDOWN, CLOSE. 0: nothing is left, but for want of
  * credit. -EAGAIN: room lacks. Else the transport failed, as ops->put says.

@@ -43,10 +43,12 @@ struct pool {
 	struct account_list accounts; /* of domains that have a link or channel; owned */
 	struct channel_list changed;  /* channels that a socket may want to look at; borrowed */
 	struct channel_set_list
-		due; /* sets in which some channel has something to send; borrowed */
-	bool marked; /* there is work for the pass */
-	bool wake;   /* threads that wait are to look again */
-	bool rearm;  /* some event is not asked for (any more) */
+		due;	       /* sets in which some channel has something to send; borrowed */
+	bool marked;	       /* there is work for the pass */
+	bool wake;	       /* threads that wait are to look again */
+	uint32_t wake_senders; /* the senders of these channels are (channel_bit) */
+	uint32_t round;	       /* counts the times that the application waited for events */
+	bool rearm;	       /* some event is not asked for (any more) */
 };
 
 /* A driver that sleeps is to wake, for it sleeps on events that it has asked for. */

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-/* ---- the two queues of a set ------------------------------------------------------------ */
+/* ---- the queue of those that are due -------------------------------------------------------- */
 
 void channel_mark_due(struct channel *channel)
 {
@@ -41,40 +41,13 @@ struct channel *channel_next_due(struct channel_set *set)
 	return channel;
 }
 
-void channel_block(struct channel *channel)
-{
-	struct channel_set *set = channel->set;
-
-	if (channel->blocked || !set)
-		return;
-	channel->blocked = true;
-	TAILQ_INSERT_TAIL(&set->blocked, channel, entry_blocked);
-	set->transport->ops->arm_room(set->transport);
-}
-
-static void channel_unblock(struct channel *channel)
-{
-	TAILQ_REMOVE(&channel->set->blocked, channel, entry_blocked);
-	channel->blocked = false;
-}
-
-void channel_set_room(struct channel_set *set, unsigned most)
-{
-	struct channel *channel;
-
-	while (most-- && (channel = TAILQ_FIRST(&set->blocked))) {
-		channel_unblock(channel);
-		channel_mark_due(channel);
-		channel_changed(channel);
-	}
-}
-
 void channel_unqueue(struct channel *channel)
 {
 	if (channel->due)
 		channel_unmark_due(channel);
 	if (channel->blocked)
 		channel_unblock(channel);
+	channel_unqueue_sender(channel);
 }
 
 /* ---- messages --------------------------------------------------------------------------- */
@@ -97,7 +70,7 @@ bool channel_can_send(const struct channel *channel, uint32_t len, uint32_t *ret
 	least = channel_min_fragment(channel, len);
 	if (channel_allowance(channel) < (int64_t)least)
 		return false;
-	if (transport->ops->room(transport, least) >= (int64_t)least)
+	if (channel_has_turn(channel) && transport->ops->room(transport, least) >= (int64_t)least)
 		return true;
 	*ret_want = least ? least : 1;
 	return false;
@@ -133,7 +106,7 @@ static inline __attribute__((always_inline)) int send_fragment(
 	int64_t allowance = channel_allowance(channel);
 	int r;
 
-	if (allowance < (int64_t)least)
+	if (allowance < (int64_t)least || !channel_has_turn(channel))
 		return -EAGAIN;
 	/* A datagram is one frame, of which `least` is the whole. */
 	frame.len = min_u32(
@@ -156,6 +129,7 @@ static inline __attribute__((always_inline)) int send_fragment(
 	channel->tx_inside = !(frame.flags & FRAME_LAST);
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
 	pay_free(channel);
+	channel_spend(channel, frame.len);
 	*done += frame.len;
 	return 0;
 }
@@ -191,7 +165,10 @@ static int flush_messages(struct channel *channel)
 		r = channel_send(channel, &cursor, buf->len, &buf->done, false);
 		if (r == -EAGAIN) {
 			least = channel_min_fragment(channel, buf->len - buf->done);
-			return channel_allowance(channel) < (int64_t)least ? 0 : -EAGAIN;
+			if (channel_allowance(channel) >= (int64_t)least)
+				return -EAGAIN;
+			channel_unqueue_sender(channel);
+			return 0;
 		}
 		if (r < 0)
 			return r;
@@ -224,6 +201,8 @@ bool channel_drop_first(struct channel *channel)
 	STAILQ_REMOVE_HEAD(&channel->out, entry);
 	channel->out_cost -= buf->cost;
 	free(buf);
+	if (STAILQ_EMPTY(&channel->out))
+		channel_unqueue_sender(channel);
 	return true;
 }
 

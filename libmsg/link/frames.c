@@ -163,23 +163,25 @@ bool link_want_room(struct link *link, uint32_t want)
  */
 void link_flush(struct link *link)
 {
+	enum room_outcome outcome = ROOM_TRIED;
+
 	flush_marked(link);
-	for (unsigned i = 0; !TAILQ_EMPTY(&link->channels.blocked) && link_is_up(link) &&
-			     link_want_room(link, link->channels.fragment_min);
+	for (unsigned i = 0; outcome != ROOM_UNUSED && !TAILQ_EMPTY(&link->channels.blocked) &&
+			     link_is_up(link) && link_want_room(link, link->channels.fragment_min);
 		i++) {
-		if (i == ROOM_ROUNDS) {
+		if (i == ROOM_ROUNDS || channel_was_told(&link->channels)) {
 			link_look(link);
 			return;
 		}
-		channel_set_room(&link->channels, ROOM_BATCH);
+		outcome = channel_set_room(&link->channels, ROOM_BATCH);
 		flush_marked(link);
 	}
 }
 
 void link_room(struct link *link)
 {
-	link->links->pool->wake = true;
-	channel_set_room(&link->channels, ROOM_BATCH);
+	link->links->pool->wake |= link->transport->unpushed;
+	channel_wake_first(&link->channels);
 	link_flush(link);
 }
 

@@ -32,8 +32,7 @@
 /* Links that were looked at get so much in all before anything else is done. */
 #define LINK_ROUND (4 * LINK_TURN)
 
-/* Channels that are tried at once when room appears; and how often, before others are served. */
-#define ROOM_BATCH  64U
+/* How often room is looked for, and given to those that wait for it, before others are served. */
 #define ROOM_ROUNDS 8U
 /* Channels that are reset, and messages that are freed, before others are served. */
 #define BURY_BATCH 2048U

@@ -29,6 +29,8 @@ struct driver {
 	_Atomic uint32_t wait_seq;
 	unsigned n_waiting; /* threads that sleep on wait_seq */
 	bool driving;	    /* a thread polls for all */
+	bool hand_over;	    /* none does, and one that waits is to */
+	uint32_t bits;	    /* while driving: the focus->bits of that thread */
 	bool spinning;	    /* and looks at a link without the lock */
 	bool asleep;	    /* and sleeps in poll */
 	int kick_fd;	    /* owned: eventfd that wakes it */
@@ -69,11 +71,13 @@ static inline void driver_unlock(struct driver *driver)
 {
 	struct pool *pool = driver->pool;
 
-	if (pool->marked || (pool->wake && (driver->n_waiting || driver->driving))) {
+	if (pool->marked || ((pool->wake || pool->wake_senders || driver->hand_over) &&
+				    (driver->n_waiting || driver->driving))) {
 		driver_unlock_slowly(driver);
 		return;
 	}
-	pool->wake = false;
+	pool->wake = driver->hand_over = false;
+	pool->wake_senders = 0;
 	if (!driver->one_thread)
 		(void)pthread_mutex_unlock(&driver->lock);
 }
@@ -102,6 +106,7 @@ struct focus {
 	struct link *link;	 /* NULL: nothing that is worth spinning for */
 	struct channel *channel; /* once it is served, what follows stays in the ring; or NULL */
 	uint32_t want;		 /* payload bytes to be sent; 0: frames are waited for */
+	uint32_t bits;		 /* of pool->wake_senders that concern it */
 };
 
 /* Whether a wait is over; else it may set *ret_focus, which is all zero. */

@@ -56,6 +56,7 @@ void driver_look(struct driver *driver)
 	bool more = true;
 
 	driver->unfinished = false;
+	driver->pool->round++;
 	for (int i = 0; more && i < LOOK_ROUNDS; i++) {
 		driver_drive(driver, &none);
 		/* Without an event loop that will sleep, nothing needs to be armed. */

@@ -66,9 +66,10 @@ uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms)
 	return driver->hv->ops->now_ns(driver->hv) + (uint64_t)timeout_ms * 1000000U;
 }
 
-static int futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+static int futex(_Atomic uint32_t *word, int op, uint32_t value, const struct timespec *timeout,
+	uint32_t bits)
 {
-	return (int)syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+	return (int)syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, bits);
 }
 
 /* The time from now until then; NULL: for ever. */
@@ -95,18 +96,23 @@ static struct timespec *time_until(
 static uint32_t unlock(struct driver *driver, bool was_asleep)
 {
 	struct pool *pool = driver->pool;
-	bool wake_waiters = pool->wake && driver->n_waiting;
-	bool wake_driver = pool->wake && was_asleep;
+	uint32_t bits = pool->wake ? FUTEX_BITSET_MATCH_ANY : pool->wake_senders;
+	bool hand_over = driver->hand_over && driver->n_waiting;
+	bool wake_waiters = bits && driver->n_waiting;
+	bool wake_driver = was_asleep && (pool->wake || (bits & driver->bits));
 	uint32_t seq = atomic_load_explicit(&driver->wait_seq, memory_order_relaxed);
 
 	/* Only under the lock: this need not be one atomic operation. */
-	if (wake_waiters || (pool->wake && driver->spinning))
+	if (wake_waiters || hand_over || (driver->spinning && (pool->wake || bits & driver->bits)))
 		atomic_store_explicit(&driver->wait_seq, ++seq, memory_order_release);
-	pool->wake = false;
+	pool->wake = driver->hand_over = false;
+	pool->wake_senders = 0;
 	if (!driver->one_thread)
 		(void)pthread_mutex_unlock(&driver->lock);
 	if (wake_waiters)
-		(void)futex(&driver->wait_seq, FUTEX_WAKE, INT32_MAX, NULL);
+		(void)futex(&driver->wait_seq, FUTEX_WAKE_BITSET, INT32_MAX, NULL, bits);
+	if (hand_over)
+		(void)futex(&driver->wait_seq, FUTEX_WAKE, 1, NULL, 0);
 	if (wake_driver)
 		(void)eventfd_write(driver->kick_fd, 1);
 	return seq;
@@ -128,16 +134,32 @@ void driver_unlock_slowly(struct driver *driver)
 
 /* ---- waiting ---------------------------------------------------------------------------- */
 
-/* Waits for the driver, or for anybody's change. */
-static int wait_for_driver(struct driver *driver, uint64_t deadline_ns)
+/* FUTEX_WAIT_BITSET takes a time, where others take a duration. */
+static void time_from_now(struct timespec *timeout)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	timeout->tv_sec += now.tv_sec;
+	timeout->tv_nsec += now.tv_nsec;
+	if (timeout->tv_nsec >= 1000000000) {
+		timeout->tv_nsec -= 1000000000;
+		timeout->tv_sec++;
+	}
+}
+
+/* Waits for the driver, or for anybody's change. bits: of a sender; see pool->wake_senders. */
+static int wait_for_driver(struct driver *driver, uint32_t bits, uint64_t deadline_ns)
 {
 	struct timespec buffer, *timeout = time_until(driver, deadline_ns, &buffer);
 	uint32_t seq;
 	int r, error;
 
+	if (timeout)
+		time_from_now(timeout);
 	driver->n_waiting++;
 	seq = driver_unlock_to_wait(driver);
-	r = futex(&driver->wait_seq, FUTEX_WAIT, seq, timeout);
+	r = futex(&driver->wait_seq, FUTEX_WAIT_BITSET, seq, timeout, bits ? bits : 1U << 31);
 	error = errno;
 	driver_lock(driver);
 	driver->n_waiting--;
@@ -176,6 +198,8 @@ static int drive_turn(struct driver *driver, const struct focus *focus, uint64_t
 	uint64_t began = may ? hv->ops->now_ns(hv) : 0;
 	int r = 0;
 
+	driver->pool->round++;
+
 	if (may && driver_spin(driver, focus, began, deadline_ns)) {
 		if (began - driver->looked_ns < LOOK_NS) {
 			driver_take(driver, focus->link, focus->channel);
@@ -200,13 +224,12 @@ static int wait_turn(struct driver *driver, const struct focus *focus, uint64_t 
 	if (driver->driving) {
 		if (focus->want && link_want_room(focus->link, focus->want))
 			return 0;
-		r = wait_for_driver(driver, deadline_ns);
+		r = wait_for_driver(driver, focus->bits, deadline_ns);
 	} else {
 		driver->driving = true;
+		driver->bits = focus->bits;
 		r = drive_turn(driver, focus, deadline_ns);
 		driver->driving = false;
-		/* Somebody else must drive, or has got what it waits for. */
-		driver->pool->wake = true;
 	}
 	if (r == 0 && deadline_ns != DEADLINE_NEVER &&
 		driver->hv->ops->now_ns(driver->hv) >= deadline_ns)
@@ -233,6 +256,7 @@ int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_
 			break;
 		}
 	} while (r == 0);
+	driver->hand_over = !driver->driving;
 	if (driver->epoll_fd >= 0)
 		driver_look(driver); /* msg_ctx_fd must tell of what is left and comes next */
 	return r;

@@ -817,12 +817,23 @@ static void test_retry_of_several(void **state)
 	assert_int_equal(links_retry_time(links), 3000);
 }
 
-/* Senders that wait look again when there is room. */
+/* The sender whose turn it is looks again when there is room, and those that wait for a push do. */
 static void test_room_wakes(void **state)
 {
 	struct pair_side *b = pair_side_of(state, B);
+	struct msg_sock *other = pair_channel(b, PAIR_CHANNEL + 1, true);
 
+	pair_take(b);
 	b->ctx->pool.wake = false;
+	b->ctx->pool.wake_senders = 0;
+	link_room(b->link);
+	assert_false(b->ctx->pool.wake || b->ctx->pool.wake_senders);
+	channel_queue(b->channel);
+	channel_queue(other->channel);
+	link_room(b->link);
+	assert_int_equal(b->ctx->pool.wake_senders, channel_bit(b->channel));
+	assert_false(b->ctx->pool.wake);
+	b->link->transport->unpushed = true;
 	link_room(b->link);
 	assert_true(b->ctx->pool.wake);
 }

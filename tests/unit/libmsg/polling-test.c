@@ -166,6 +166,8 @@ static void test_asks_for_room(void **state)
 	assert_true(a->channel->blocked);
 	empty_ring(b);
 	assert_events(a->sock, POLLOUT, POLLOUT);
+	pair_drive(a);
+	assert_false(a->channel->blocked);
 	/* For credit nobody can ask. */
 	doorbell_disarm(want_space);
 	a->channel->tx_credit = 0;

@@ -54,6 +54,7 @@ static bool readable(struct pair_side *side)
 
 static void drive(struct pair_side *side)
 {
+	side->ctx->pool.round++;
 	driver_drive(&side->ctx->driver, &(struct focus){0});
 }
 
