@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How channels share what they have in common. Eight channels of the domain right send to the
+ * domain left as fast as they can: as eight threads of one context, as one event loop, and as eight
+ * processes, each of which has a link of its own. The receiver counts the bytes of each channel.
+ *
+ *	msgfair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV
+ *
+ * A case ends when the receiver has got so many MiB, or the time is over. --mib alone: no time is
+ * looked at, so that the outcome does not depend on the machine's speed. --gate: the status is 1 if
+ * the channel with the fewest bytes has less than LIMIT of the most.
+ */
+#include <err.h>
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+#include "libmsg/libmsg.h"
+
+#define CHANNELS    8U
+#define LIMIT	    0.8
+#define LEN_MAX	    65536U
+#define TIMEOUT_MS  20000
+#define STUCK_AFTER 100 /* seconds */
+
+enum shape { THREADS, LOOP, PROCESSES };
+static const char *const shape_names[] = {"8 threads", "an event loop", "8 processes"};
+
+static const struct {
+	const char *name;
+	int transport;
+} rings[] = {{"grant", LIBMSG_TRANSPORT_GRANT}, {"argo", LIBMSG_TRANSPORT_ARGO},
+	{"argo-strict", LIBMSG_TRANSPORT_ARGO_STRICT}};
+
+struct fair_case {
+	enum shape shape;
+	int transport, type;
+	size_t len;
+};
+
+struct shared {
+	atomic_uint n_ready;
+	atomic_bool stop;
+	_Atomic uint64_t bytes[CHANNELS], sum;
+};
+
+static struct shared *shared;
+static struct fair_case fair;
+static const char *hv;
+static uint64_t most_bytes, run_ms;
+static const char zeros[LEN_MAX];
+
+static _Noreturn void fail(const char *what)
+{
+	if (shared->stop)
+		_exit(0); /* the receiver has left */
+	err(1, "%s: %s", what, msg_reason());
+}
+
+static struct msg_ctx *ctx_open(const char *domain)
+{
+	struct msg_ctx *ctx;
+	char name[256];
+
+	(void)snprintf(name, sizeof(name), "%s#%s", hv, domain);
+	ctx = msg_ctx_open(name, 0, TIMEOUT_MS);
+	if (!ctx || msg_ctx_set_transport(ctx, fair.transport) < 0)
+		fail(name);
+	return ctx;
+}
+
+/* ---- senders ------------------------------------------------------------------------- */
+
+/* The first message says which channel it is. */
+static struct msg_sock *channel_open(struct msg_ctx *ctx, unsigned index)
+{
+	struct msg_sock *sock =
+		msg_connect(ctx, "left/fair", fair.type, LIBMSG_WAIT_NAME, TIMEOUT_MS);
+	char byte = (char)index;
+
+	if (!sock || msg_send(sock, &byte, 1, 0) != 1)
+		fail("connect");
+	return sock;
+}
+
+static void all_ready(unsigned n)
+{
+	shared->n_ready += n;
+	while (shared->n_ready < CHANNELS && !shared->stop)
+		(void)usleep(1000);
+}
+
+static void *send_thread(void *sock)
+{
+	all_ready(1);
+	while (!shared->stop) {
+		if (msg_send(sock, zeros, fair.len, 0) < 0)
+			fail("send");
+	}
+	return NULL;
+}
+
+static void send_threads(void)
+{
+	struct msg_ctx *ctx = ctx_open("right");
+	pthread_t threads[CHANNELS];
+	struct msg_sock *socks[CHANNELS];
+
+	for (unsigned i = 0; i < CHANNELS; i++)
+		socks[i] = channel_open(ctx, i);
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		if (pthread_create(&threads[i], NULL, send_thread, socks[i]))
+			errx(1, "no thread");
+	}
+	for (unsigned i = 0; i < CHANNELS; i++)
+		(void)pthread_join(threads[i], NULL);
+}
+
+/* One message for each event: a loop that sends until it is refused serves one for ever. */
+static void send_ready(struct msg_sock *sock)
+{
+	if (msg_send(sock, zeros, fair.len, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+		fail("send");
+}
+
+static void send_loop(void)
+{
+	struct msg_ctx *ctx = ctx_open("right");
+	struct pollfd fd = {.fd = msg_ctx_fd(ctx), .events = POLLIN};
+	struct msg_sock *socks[CHANNELS];
+	struct msg_event events[CHANNELS];
+
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		socks[i] = channel_open(ctx, i);
+		if (msg_setopt(socks[i], LIBMSG_EVENTS, POLLOUT) < 0)
+			fail("events");
+	}
+	all_ready(CHANNELS);
+	while (!shared->stop) {
+		int n;
+
+		if (poll(&fd, 1, 1000) < 0)
+			err(1, "poll");
+		n = msg_ctx_dispatch(ctx, events, (int)CHANNELS);
+		for (int i = 0; i < n; i++)
+			send_ready(events[i].sock);
+	}
+}
+
+/* ---- the receiver -------------------------------------------------------------------- */
+
+static struct msg_sock *accepted[CHANNELS];
+static unsigned index_of[CHANNELS];
+
+/* Bytes before all have begun are nobody's. */
+static void count(unsigned i, ssize_t n)
+{
+	if (n < 0)
+		fail("recv");
+	if (shared->n_ready < CHANNELS)
+		return;
+	shared->bytes[index_of[i]] += (uint64_t)n;
+	if (atomic_fetch_add(&shared->sum, (uint64_t)n) + (uint64_t)n >= most_bytes)
+		shared->stop = true;
+}
+
+static void accept_all(struct msg_ctx *ctx)
+{
+	struct msg_sock *listener = msg_listen(ctx, "fair", fair.type, (int)CHANNELS, 0);
+	char byte;
+
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		accepted[i] = listener ? msg_accept(listener, 0) : NULL;
+		if (!accepted[i] || msg_recv(accepted[i], &byte, 1, 0) != 1)
+			fail("accept");
+		index_of[i] = (unsigned)byte;
+	}
+}
+
+static void *recv_thread(void *arg)
+{
+	static _Thread_local char bytes[LEN_MAX];
+	unsigned i = (unsigned)(uintptr_t)arg;
+
+	while (!shared->stop)
+		count(i, msg_recv(accepted[i], bytes, sizeof(bytes), 0));
+	_exit(0);
+}
+
+static void recv_threads(void)
+{
+	pthread_t thread;
+
+	for (unsigned i = 1; i < CHANNELS; i++) {
+		if (pthread_create(&thread, NULL, recv_thread, (void *)(uintptr_t)i))
+			errx(1, "no thread");
+	}
+	(void)recv_thread(NULL);
+}
+
+static void recv_loop(struct msg_ctx *ctx)
+{
+	static char bytes[LEN_MAX];
+	struct pollfd fd = {.fd = msg_ctx_fd(ctx), .events = POLLIN};
+	struct msg_event events[CHANNELS];
+
+	for (uintptr_t i = 0; i < CHANNELS; i++)
+		msg_set_userdata(accepted[i], (void *)i);
+	while (!shared->stop) {
+		int n;
+
+		if (poll(&fd, 1, 1000) < 0)
+			err(1, "poll");
+		n = msg_ctx_dispatch(ctx, events, (int)CHANNELS);
+		for (int i = 0; i < n && !shared->stop; i++) {
+			ssize_t r = msg_recv(events[i].sock, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+			if (r < 0 && errno == EAGAIN)
+				continue;
+			count((unsigned)(uintptr_t)msg_userdata(events[i].sock), r);
+		}
+	}
+}
+
+static void receive(void)
+{
+	struct msg_ctx *ctx = ctx_open("left");
+
+	accept_all(ctx);
+	if (fair.shape == THREADS)
+		recv_threads();
+	else
+		recv_loop(ctx);
+}
+
+/* ---- cases --------------------------------------------------------------------------- */
+
+static pid_t child(void (*run)(unsigned), unsigned index)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		err(1, "fork");
+	if (pid)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)alarm(STUCK_AFTER);
+	run(index);
+	_exit(0);
+}
+
+static void run_receiver(unsigned index)
+{
+	receive();
+}
+
+static void run_sender(unsigned index)
+{
+	if (fair.shape == THREADS)
+		send_threads();
+	else if (fair.shape == LOOP)
+		send_loop();
+	else
+		(void)send_thread(channel_open(ctx_open("right"), index));
+}
+
+static void await_child(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) < 0 || status != 0)
+		errx(1, "a process failed: %x", status);
+}
+
+/* The least of the channels' bytes, by the most. */
+static double run_case(void)
+{
+	unsigned n_senders = fair.shape == PROCESSES ? CHANNELS : 1;
+	pid_t receiver, senders[CHANNELS];
+	double bytes[CHANNELS];
+
+	memset(shared, 0, sizeof(*shared));
+	receiver = child(run_receiver, 0);
+	for (unsigned i = 0; i < n_senders; i++)
+		senders[i] = child(run_sender, i);
+	if (run_ms) {
+		while (shared->n_ready < CHANNELS)
+			(void)usleep(1000);
+		(void)usleep((useconds_t)run_ms * 1000);
+		shared->stop = true;
+	}
+	await_child(receiver);
+	for (unsigned i = 0; i < n_senders; i++)
+		await_child(senders[i]);
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		bytes[i] = (double)shared->bytes[i];
+		printf(" %5.1f", bytes[i] * 100 / (double)shared->sum);
+	}
+	return least(bytes, CHANNELS) / most(bytes, CHANNELS);
+}
+
+static bool print_case(const char *only, const char *ring)
+{
+	char name[128];
+	double ratio;
+
+	(void)snprintf(name, sizeof(name), "%s, %s, %s of %zu B", shape_names[fair.shape], ring,
+		fair.type == LIBMSG_STREAM ? "STREAM" : "SEQPACKET", fair.len);
+	if (only && !strstr(name, only))
+		return true;
+	printf("%-48s", name);
+	(void)fflush(stdout);
+	ratio = run_case();
+	printf("  %7.0f MiB  min/max %.2f%s\n", (double)shared->sum / (1 << 20), ratio,
+		ratio < LIMIT ? "  UNFAIR" : "");
+	return ratio >= LIMIT;
+}
+
+static bool run_all(const char *only)
+{
+	static const size_t lens[] = {64, 4096, 65536};
+	bool kept = true;
+
+	for (unsigned shape = THREADS; shape <= PROCESSES; shape++) {
+		for (unsigned ring = 0; ring < 3; ring++) {
+			for (unsigned i = 0; i < 6; i++) {
+				fair = (struct fair_case){.shape = (enum shape)shape,
+					.transport = rings[ring].transport,
+					.type = i < 3 ? LIBMSG_SEQPACKET : LIBMSG_STREAM,
+					.len = lens[i % 3]};
+				kept &= print_case(only, rings[ring].name);
+			}
+		}
+	}
+	return kept;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {{"mib", required_argument, NULL, 'b'},
+		{"ms", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
+		{"gate", no_argument, NULL, 'g'}, {0}};
+	const char *only = NULL;
+	bool gate = false, kept;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'b')
+			most_bytes = (uint64_t)atoi(optarg) << 20;
+		else if (c == 'm')
+			run_ms = (uint64_t)atoi(optarg);
+		else if (c == 'c')
+			only = optarg;
+		else if (c == 'g')
+			gate = true;
+		else
+			exit(2);
+	}
+	if (argc != optind + 1)
+		errx(2, "usage: msgfair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV");
+	hv = argv[optind];
+	if (!most_bytes && !run_ms)
+		run_ms = 2000;
+	if (!most_bytes)
+		most_bytes = UINT64_MAX;
+	shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		err(1, "mmap");
+	kept = run_all(only);
+	return gate && !kept;
+}
