@@ -67,6 +67,7 @@ int channel_set_init(
 
 void channel_set_fini(struct channel_set *set)
 {
+	channel_set_forget_gone(set);
 	account_unref(set->pool, set->account);
 }
 

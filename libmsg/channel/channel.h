@@ -72,6 +72,7 @@ struct channel_set {
 	struct account *account;	    /* ref: of the domain at the other end */
 	uint32_t n_closing;		    /* of account->n_closing */
 	struct channel *by_number;	    /* hash; owned */
+	struct gone *gone;		    /* hash; owned: channels that msgd ended (gone.c) */
 	struct channel *last;		    /* the channel of the last frame; borrowed */
 	struct channel_list due;	    /* channels that have something to send now; borrowed */
 	struct channel_list blocked;	    /* channels that wait for room in the ring; borrowed */
@@ -293,6 +294,15 @@ void channel_ignore(struct channel *channel);
 size_t channel_read_stream(struct channel *channel, struct iov_cursor *to, size_t size, bool peek);
 /* Datagrams were dropped here: the other end is told when it is told something else. */
 void channel_count_drops(struct channel *channel, uint32_t n);
+
+/* ---- gone.c ----------------------------------------------------------------------------- */
+
+/* msgd has ended it, and the other end may not know yet: its set remembers the number. */
+void channel_note_gone(const struct channel *channel);
+/* Whether the frame is of such a channel, and within the credit that its sender had. */
+bool channel_set_is_gone(struct channel_set *set, const struct frame *frame);
+/* Frees all that is remembered. For channel/ alone. */
+void channel_set_forget_gone(struct channel_set *set);
 
 /* ---- credit.c --------------------------------------------------------------------------- */
 

@@ -208,15 +208,20 @@ static void handle_channel(struct control *control, const struct control_channel
 
 static void handle_channel_gone(struct control *control, const struct control_channel_id *message)
 {
-	static const char why[] = "msgd ended the channel: it is not permitted any more, or the "
-				  "other end does not know it";
+	/* A msgd that was started again may have had it announced by one end only. */
+	static const char denied[] = "policy does not permit the channel any more",
+			  unknown[] = "policy does not permit the channel any more, or the other "
+				      "end does not know it since msgd was started again";
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel = link ? channel_find(&link->channels, message->channel) : NULL;
 
 	/* One that the other end has closed ends by itself, once this end has answered. */
 	if (channel &&
-		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed))
-		channel_reset(channel, ECONNRESET, why);
+		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed)) {
+		channel_note_gone(channel);
+		channel_reset(channel, ECONNRESET,
+			link->epoch == control->epoch ? denied : unknown);
+	}
 }
 
 static void handle_link_up(struct control *control, const struct control_link_ready *message)

@@ -29,6 +29,11 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 		return false;
 	if (channel_find(&link->channels, frame->channel))
 		return true;
+	if (channel_set_is_gone(&link->channels, frame)) {
+		link_skip(link);
+		link->n_skipped--; /* its credit counts it */
+		return true;
+	}
 	if (driver->control->state == CONTROL_BROKEN) {
 		/* The channel's two ends would wait for msgd's word for ever. */
 		link_end(link, LINK_LOST, driver->control->reason);

@@ -852,12 +852,48 @@ static void test_channel_gone(void **state)
 	pair_say(side, &gone);
 	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
-	assert_memory_equal(msg_reason(), "msgd ended the channel", 22);
+	assert_string_equal(msg_reason(), "policy does not permit the channel any more");
 	gone.channel_gone.channel = 4;
 	pair_say(side, &gone);
 	assert_int_equal(msg_recv(other, &byte, 1, 0), 0);
 	assert_int_equal(other->channel->state, CHANNEL_DEAD);
 	assert_int_equal(other->channel->error, 0);
+}
+
+/*
+ * What the peer had sent before msgd told it is dropped, as much as it had credit for. Others go
+ * on, unless it goes on for ever.
+ */
+static void test_frames_of_a_channel_that_is_gone(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *other = pair_channel(side, 4, true);
+	struct control_message gone = {.type = CONTROL_CHANNEL_GONE,
+		.channel_gone = {.end = PAIR_END, .channel = PAIR_CHANNEL}};
+	struct frame end = {.channel = PAIR_CHANNEL, .type = FRAME_CLOSE};
+	uint32_t window = side->channel->rx_window;
+	char bytes[1000];
+
+	pair_say(side, &gone);
+	for (uint32_t sent = 0; sent + 1000 + FRAME_CHARGE <= window; sent += 1000 + FRAME_CHARGE) {
+		pair_inject_message(side->pair, 1, 1000);
+		pair_take(side);
+	}
+	pair_inject_frame(side->pair, 1, &end);
+	pair_inject_frame(side->pair, 1,
+		&(struct frame){.channel = 4,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST | FRAME_LAST,
+			.len = 10,
+			.arg = 10});
+	pair_take(side);
+	assert_int_equal(side->link->state, LINK_UP);
+	assert_int_equal(msg_recv(other, bytes, sizeof(bytes), 0), 10);
+	for (uint32_t i = 0; i < FREE_FRAMES + 40 && side->link->state == LINK_UP; i++) {
+		pair_inject_frame(side->pair, 1, &end);
+		pair_take(side);
+	}
+	assert_int_equal(side->link->state, LINK_SYNCING); /* msgd is asked, as of any number */
 }
 
 /* The peer has closed, and there is no room yet to answer: the channel ends by itself. */
@@ -937,6 +973,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers_to_nobody, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_links_that_cannot_be, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_channel_gone, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_frames_of_a_channel_that_is_gone, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_channel_gone_before_its_answer, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_no_memory_to_be_called, setup, pair_teardown),
