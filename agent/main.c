@@ -149,12 +149,13 @@ static int daemon_start(struct daemon *daemon)
 {
 	_cleanup_close_ int fd = -1;
 	const char *reason = NULL;
+	char name[HV_NAME_SIZE];
 	int stop_fd, r;
 
 	r = hv_open(daemon->hv_spec, &daemon->hv, &reason);
 	if (r < 0) {
-		log_error("hypervisor: %s%s%s", reason ? reason : "", reason ? ": " : "",
-			strerror(-r));
+		log_error("hypervisor %s: %s%s%s", hv_name(daemon->hv_spec, name),
+			reason ? reason : "", reason ? ": " : "", strerror(-r));
 		return -1;
 	}
 	r = daemon->hv->ops->store_watch_own(daemon->hv);

@@ -323,8 +323,8 @@ static int msgd_open_hv(const struct settings *settings, struct hv **ret_hv)
 		r = hv_open(settings->hv, ret_hv, &reason);
 	}
 	if (r < 0)
-		log_error("hypervisor %s: %s%s%s", settings->hv, reason ? reason : "",
-			reason ? ": " : "", strerror(-r));
+		log_error("hypervisor %s (%s): %s%s%s", settings->hv, settings->hv_from,
+			reason ? reason : "", reason ? ": " : "", strerror(-r));
 	return r;
 }
 

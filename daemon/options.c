@@ -169,6 +169,10 @@ static int set_paths(const struct options *options, struct settings *settings, b
 			 : settings->config.hv ? settings->config.hv
 			 : env && *env	       ? env
 					       : "xen";
+	const char *from = options->hv		 ? "--hv"
+			   : settings->config.hv ? "msgd.conf"
+			   : env && *env	 ? "MSG_HV"
+						 : "the default";
 	const char *admin = options->admin ? options->admin : settings->config.admin;
 	const char *attach = options->attach ? options->attach : settings->config.attach;
 	char path[400];
@@ -179,6 +183,7 @@ static int set_paths(const struct options *options, struct settings *settings, b
 		return -EINVAL;
 	}
 	(void)snprintf(settings->hv, sizeof(settings->hv), "%s", hv);
+	settings->hv_from = from;
 	if (*ret_sim) {
 		(void)snprintf(settings->admin, sizeof(settings->admin), "%s.msgd", path);
 		(void)snprintf(settings->attach, sizeof(settings->attach), "%s.attach", path);

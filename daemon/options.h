@@ -25,6 +25,7 @@ struct settings {
 	struct config config;  /* owned */
 	struct policy *policy; /* owned, or NULL once it was handed on */
 	char hv[512];
+	const char *hv_from; /* static: by whose word */
 	char admin[512];  /* the socket's path */
 	char attach[512]; /* the same, of the one for applications of msgd's own domain */
 	char lock[512];

@@ -438,6 +438,13 @@ struct hv {
  */
 int hv_open(const char *spec, struct hv **ret_hv, const char **ret_reason);
 
+/*
+ * Names the hypervisor that hv_open would open, and by whose word, for messages: "sim:/x (of
+ * MSG_HV)", "xen (the default)", or the spec alone. Returns the buffer.
+ */
+#define HV_NAME_SIZE 160U
+const char *hv_name(const char *spec, char buffer[HV_NAME_SIZE]);
+
 /* The domain in which msgd runs: where applications publish to and share their pages with. */
 #define HV_BROKER_DOMID 0U
 

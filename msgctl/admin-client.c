@@ -104,14 +104,15 @@ static json_t *admin_exchange(
 	return answer;
 }
 
-json_t *admin_ask(const char *socket_path, const json_t *request, uint32_t limit_ms)
+json_t *admin_ask(
+	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms)
 {
 	int r;
 	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
 	const char *error = json_string_value(json_object_get(answer, "error"));
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
-		(void)fprintf(stderr, "msgctl: no msgd on %s\n", socket_path);
+		(void)fprintf(stderr, "msgctl: no msgd on %s (%s)\n", socket_path, from);
 	else if (r == -EAGAIN)
 		(void)fprintf(stderr, "msgctl: %s: no answer within %u seconds\n", socket_path,
 			limit_ms / 1000);

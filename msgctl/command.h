@@ -27,8 +27,10 @@ bool field_true(const json_t *object, const char *key);
 
 /*
  * Asks msgd on the socket; blocks until it answers, or the limit is over. The caller frees the
- * answer, an object. NULL after a line on stderr, with the socket's name.
+ * answer, an object. NULL after a line on stderr, with the socket's name. from: by whose word it is
+ * that socket.
  */
-json_t *admin_ask(const char *socket_path, const json_t *request, uint32_t limit_ms);
+json_t *admin_ask(
+	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
 
 #endif

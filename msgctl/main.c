@@ -52,6 +52,7 @@ static const struct command commands[] = {
 
 struct call {
 	char socket[512];
+	const char *from; /* static: by whose word */
 	const struct command *command;
 	json_t *request; /* owned */
 	uint32_t timeout_ms;
@@ -131,10 +132,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case OPTION_SOCKET:
 		(void)snprintf(call->socket, sizeof(call->socket), "%s", arg);
+		call->from = "--socket";
 		return 0;
 	case OPTION_HV:
 		if (!socket_of_hv(call, arg))
 			argp_error(state, "--hv is xen or sim:PATH, not '%s'", arg);
+		call->from = "--hv";
 		return 0;
 	case OPTION_JSON:
 		call->json = true;
@@ -173,7 +176,7 @@ static void show(const struct command *command, const json_t *answer)
 static int run(const struct call *call)
 {
 	uint32_t wait_ms = call->command->waits ? call->timeout_ms : 0;
-	json_t *answer = admin_ask(call->socket, call->request, wait_ms + ANSWER_MS);
+	json_t *answer = admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS);
 	int status = EXIT_SUCCESS;
 
 	if (!answer)
@@ -194,14 +197,18 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, "COMMAND [DOMAIN]", doc};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
-	struct call call = {
-		.socket = DEFAULT_SOCKET, .request = json_object(), .timeout_ms = TIMEOUT_MS};
+	struct call call = {.socket = DEFAULT_SOCKET,
+		.from = "the default",
+		.request = json_object(),
+		.timeout_ms = TIMEOUT_MS};
 	int status;
 
-	if (env_socket && *env_socket)
+	if (env_socket && *env_socket) {
 		(void)snprintf(call.socket, sizeof(call.socket), "%s", env_socket);
-	else if (env_hv && *env_hv)
-		(void)socket_of_hv(&call, env_hv);
+		call.from = "of MSGD_SOCKET";
+	} else if (env_hv && *env_hv && socket_of_hv(&call, env_hv)) {
+		call.from = "of MSG_HV";
+	}
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);

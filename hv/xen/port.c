@@ -289,7 +289,7 @@ static const char *open_reason(int error)
 	case ENXIO:
 		if (access("/sys/hypervisor/type", F_OK) == 0)
 			return "no /dev/xen/evtchn: as root, modprobe xen-evtchn";
-		return "this machine is not a domain of Xen";
+		return "no /dev/xen/evtchn: this machine is not a domain of Xen";
 	default:
 		return "/dev/xen/evtchn cannot be opened";
 	}

@@ -122,6 +122,7 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 	_cleanup_(ctx_free_p) struct msg_ctx *ctx = NULL;
 	struct hv *opened = NULL;
 	const char *reason = NULL;
+	char name[HV_NAME_SIZE];
 	int before = errno, r;
 
 	if (flags_check(flags, LIBMSG_ONE_THREAD) < 0)
@@ -132,10 +133,11 @@ PUBLIC struct msg_ctx *msg_ctx_open(const char *hv, unsigned flags, int timeout_
 		return failure(-r, "no page for a context: %s", strerrordesc_np(-r)), NULL;
 	r = hv_open(hv, &opened, &reason);
 	if (r < 0)
-		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s",
-			       hv ? hv : "(default)", reason ? reason : strerrordesc_np(-r)),
+		return failure(r == -ENOENT ? ENODEV : -r, "hypervisor %s: %s", hv_name(hv, name),
+			       reason ? reason : strerrordesc_np(-r)),
 		       NULL;
 	r = ctx_init(ctx, opened, flags);
+	(void)hv_name(hv, ctx->driver.hv_name);
 	if (r < 0)
 		return failure(-r, "no descriptor for a context: %s", strerrordesc_np(-r)), NULL;
 	if (ctx_attach(ctx, timeout_ms) < 0)

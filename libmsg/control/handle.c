@@ -219,8 +219,8 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 	if (channel &&
 		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed)) {
 		channel_note_gone(channel);
-		channel_reset(channel, ECONNRESET,
-			link->epoch == control->epoch ? denied : unknown);
+		channel_reset(
+			channel, ECONNRESET, link->epoch == control->epoch ? denied : unknown);
 	}
 }
 

@@ -4,6 +4,7 @@
  * outside of the loop that takes them in.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "libmsg/control/request.h"
 #include "libmsg/wait/driver.h"
@@ -215,8 +216,10 @@ static void drive_port(struct driver *driver, uint32_t port)
 /* The emulator has ended, or has ended this process's part in it: no event will come. */
 static void drive_lost(struct driver *driver)
 {
-	static const char why[] = "the hypervisor is gone";
+	char why[REASON_SIZE];
 
+	(void)snprintf(why, sizeof(why), "the hypervisor is gone%s%.100s",
+		*driver->hv_name ? ": " : "", driver->hv_name);
 	control_break(driver->control, ENODEV, why);
 	for (struct link *link = driver->links->by_end; link; link = link->hh.next)
 		link_end(link, LINK_LOST, why);

@@ -19,6 +19,7 @@
 
 struct driver {
 	struct hv *hv;		 /* borrowed */
+	char hv_name[HV_NAME_SIZE];
 	struct pool *pool;	 /* borrowed */
 	struct links *links;	 /* borrowed */
 	struct socks *socks;	 /* borrowed */

@@ -1585,7 +1585,16 @@ static void test_no_hypervisor(void **state)
 	assert_not_opened("some", 0, ENODEV, "hypervisor some: No such file or directory");
 	fake.open_error = -EACCES;
 	fake.open_reason = "it says why";
-	assert_not_opened(NULL, 0, EACCES, "hypervisor (default): it says why");
+	must(setenv("MSG_HV", "sim:/there", 1) == 0);
+	assert_not_opened(NULL, 0, EACCES, "hypervisor sim:/there (of MSG_HV): it says why");
+	assert_not_opened("", 0, EACCES, "hypervisor sim:/there (of MSG_HV): it says why");
+	assert_not_opened("some", 0, EACCES, "hypervisor some: it says why");
+	must(setenv("MSG_HV", "", 1) == 0);
+	assert_not_opened(NULL, 0, EACCES,
+		"hypervisor xen (the default, for MSG_HV is not set): it says why");
+	must(unsetenv("MSG_HV") == 0);
+	assert_not_opened(NULL, 0, EACCES,
+		"hypervisor xen (the default, for MSG_HV is not set): it says why");
 }
 
 static void test_no_means_for_a_context(void **state)

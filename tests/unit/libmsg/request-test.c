@@ -861,8 +861,8 @@ static void test_channel_gone(void **state)
 }
 
 /*
- * What the peer had sent before msgd told it is dropped, as much as it had credit for. Others go
- * on, unless it goes on for ever.
+ * Frames that were sent before msgd told the peer are dropped, as much as it had credit for. Others
+ * go on, unless it goes on for ever.
  */
 static void test_frames_of_a_channel_that_is_gone(void **state)
 {
