@@ -26,8 +26,8 @@ struct settings {
 	struct policy *policy; /* owned, or NULL once it was handed on */
 	char hv[512];
 	const char *hv_from; /* static: by whose word */
-	char admin[512];  /* the socket's path */
-	char attach[512]; /* the same, of the one for applications of msgd's own domain */
+	char admin[512];     /* the socket's path */
+	char attach[512];    /* the same, of the one for applications of msgd's own domain */
 	char lock[512];
 	gid_t operators;     /* config.operators' number, or (gid_t)-1 */
 	bool policy_missing; /* nothing says where policy is: everything is refused */

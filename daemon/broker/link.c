@@ -386,7 +386,8 @@ static void broker_link_failed_making(
 	char why[REASON_SIZE];
 
 	if (argo && said == ENOSPC)
-		reason_set(why, "%u rings in use", ARGO_RINGS_MAX);
+		reason_set(why, "%u rings in use in %.80s", ARGO_RINGS_MAX,
+			process->domain->info.name);
 	else if (argo)
 		reason_set(why, "Argo failed in %.40s: %.70s", process->domain->info.name, reason);
 	else

@@ -96,10 +96,7 @@ static int ctx_attach(struct msg_ctx *ctx, int timeout_ms)
 	r = control_open(control);
 	if (r < 0)
 		return failure(r == -ENOSPC ? ENOBUFS : -r,
-			"cannot publish this process to msgd: %s",
-			r == -EDQUOT ? "this user has its share of the domain's places: three in "
-				       "four of [limits] processes (msg-agent(8))"
-				     : strerrordesc_np(-r));
+			"cannot publish this process to msgd: %s", control_open_error(control, r));
 	deadline_ns = driver_deadline(&ctx->driver, timeout_ms);
 	driver_lock(&ctx->driver);
 	r = driver_wait(&ctx->driver, attach_is_over, control, deadline_ns);

@@ -150,7 +150,7 @@ void control_again(struct control *control)
 		control_release(control);
 		control->key[0] = '\0';
 		control_log(control, LOG_WARNING, "cannot publish this process to msgd again: %s",
-			strerrordesc_np(-r));
+			control_open_error(control, r));
 		again_later(control);
 		return;
 	}

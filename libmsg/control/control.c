@@ -138,9 +138,11 @@ static int control_make(struct control *control, uint32_t refs[CONTROL_PAGES])
 	void *page, *rings;
 	int r;
 
+	control->lacking = "no event channel is left in this domain";
 	r = hv->ops->evtchn_alloc_unbound(hv, HV_BROKER_DOMID, &control->port);
 	if (r < 0)
 		return r;
+	control->lacking = "no page is left that this domain may share (the limit of xen-gntalloc)";
 	notify.port = control->port;
 	r = hv->ops->grant_share(
 		hv, HV_BROKER_DOMID, 1, &notify, refs, &page, &control->page_share);
@@ -160,6 +162,7 @@ static int control_share(struct control *control, uint32_t refs[CONTROL_PAGES])
 	struct hv_parcel parcel;
 	int r = control->hv->ops->parcel_ask(control->hv, &parcel);
 
+	control->lacking = "the agent of this domain lacks event channels or pages to share";
 	if (r < 0)
 		return r;
 	r = r > 0 ? control_adopt(control, &parcel, refs) : control_make(control, refs);
@@ -193,6 +196,7 @@ static int control_publish_record(struct control *control, const uint32_t refs[C
 	for (size_t i = 0; i < NONCE_SIZE / 2; i++)
 		(void)snprintf(control->key + 2 * i, 3, "%02x", control->nonce[i]);
 	record_encode(&record, control->record);
+	control->lacking = "this domain's quota in the store is used up";
 	return control->hv->ops->store_publish(
 		control->hv, control->key, control->record, sizeof(control->record));
 }
@@ -236,6 +240,14 @@ int control_open(struct control *control)
 	if (r == 0)
 		control_look_later(control);
 	return r;
+}
+
+const char *control_open_error(const struct control *control, int r)
+{
+	return r == -ENOSPC   ? control->lacking
+	       : r == -EDQUOT ? "this user has its share of the domain's places: three in "
+				"four of [limits] processes (msg-agent(8))"
+			      : strerrordesc_np(-r);
 }
 
 void control_close(struct control *control)

@@ -33,7 +33,8 @@ struct control {
 	msg_log_fn *log;     /* NULL: nothing is logged */
 	void *log_arg;
 
-	enum control_state state;		  /* changed by control_set_state alone */
+	const char *lacking;	  /* static: what an ENOSPC of control_open is about */
+	enum control_state state; /* changed by control_set_state alone */
 	struct hv_share *page_share, *ring_share; /* owned; NULL while PARKED, WAITING */
 	struct doorbell_page *page;		  /* borrowed from page_share */
 	void *rings;				  /* borrowed from ring_share */
@@ -64,6 +65,8 @@ void control_init(struct control *control, struct hv *hv, struct pool *pool, str
 	struct socks *socks);
 /* Makes pages and port, and publishes them to msgd. control_close gives them back. */
 int control_open(struct control *control);
+/* What a failure of it means. */
+const char *control_open_error(const struct control *control, int r);
 /* Gives back what it holds and removes the record. */
 void control_close(struct control *control);
 /* Gives pages and port back; the record stays. */

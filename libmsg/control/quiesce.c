@@ -53,6 +53,7 @@ void control_park(struct control *control)
 
 static void unpark(struct control *control)
 {
+	char why[REASON_SIZE];
 	int r;
 
 	control_set_state(control, CONTROL_ATTACHING);
@@ -60,9 +61,10 @@ static void unpark(struct control *control)
 	control->features = control_argo_features(control->hv);
 	r = control_open(control);
 	if (r < 0) {
+		(void)snprintf(why, sizeof(why), "cannot publish this process to msgd again: %s",
+			control_open_error(control, r));
 		control_release(control);
-		control_break(control, r == -ENOSPC ? ENOBUFS : -r,
-			"cannot publish this process to msgd again");
+		control_break(control, r == -ENOSPC ? ENOBUFS : -r, why);
 		return;
 	}
 	control_log(control, LOG_NOTICE, "the domain goes on: attaching to msgd again");

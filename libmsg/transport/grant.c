@@ -99,7 +99,7 @@ static int grant_map_rings(struct grant_end *end, const uint32_t *refs)
 	r = t->hv->ops->grant_map(t->hv, t->peer_domid, refs, 2 * (t->ring_len / HV_PAGE_SIZE),
 		true, NULL, &addr, &end->map);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_MAPPING);
 	grant_rings_init(end, addr, (uint8_t *)addr + t->ring_len);
 	return 0;
 }

@@ -22,6 +22,14 @@ static void paged_set_page(struct paged *paged, void *page)
 	paged->them = &paged->page->end[1 - paged->base.role];
 }
 
+int paged_used_up(struct transport *transport, int r, const char *what)
+{
+	if (r != -ENOSPC)
+		return r;
+	(void)snprintf(transport->refusal, sizeof(transport->refusal), "%s", what);
+	return -ENOBUFS;
+}
+
 /* ---- the creator's end -------------------------------------------------------------------- */
 
 /* Each page says which link it belongs to: two domains may share the pages of several. */
@@ -45,11 +53,11 @@ int paged_share(struct paged *paged, uint64_t uid, uint32_t ring_pages,
 
 	r = stock_take(t->stock, t->peer_domid, ring_pages, t->refusal, &paged->memory);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_GRANT);
 	memory = paged->memory;
 	r = t->hv->ops->evtchn_alloc_unbound(t->hv, t->peer_domid, &t->port);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_EVENT_CHANNEL);
 	notify.port = t->port;
 	r = t->hv->ops->grant_notify(t->hv, memory->page_share, &notify);
 	if (r < 0)
@@ -117,7 +125,7 @@ int paged_check(struct paged *paged, const struct control_link_bind *request, co
 	r = t->hv->ops->grant_map(t->hv, t->peer_domid, refs, n, false, NULL, &pages,
 		&paged->checked[paged->n_checked]);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_MAPPING);
 	paged->n_checked++;
 	for (uint32_t i = 0; i < n; i++) {
 		struct doorbell_head head = link_page_head(request->uid, request->port, index + i);
@@ -139,12 +147,12 @@ int paged_map(struct paged *paged, const struct control_link_bind *request)
 
 	r = t->hv->ops->evtchn_bind_interdomain(t->hv, t->peer_domid, request->port, &t->port);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_EVENT_CHANNEL);
 	notify.port = t->port;
 	r = t->hv->ops->grant_map(
 		t->hv, t->peer_domid, &request->doorbell_ref, 1, true, &notify, &page, &paged->map);
 	if (r < 0)
-		return paged_used_up(r);
+		return paged_used_up(t, r, NO_MAPPING);
 	paged_set_page(paged, page);
 	t->event = t->port;
 	return 0;

@@ -58,10 +58,14 @@ uint32_t paged_exchange_cpu(struct transport *transport, uint32_t cpu);
 	.wake = paged_wake, .wake_for_room = paged_wake_for_room, .watch_room = paged_watch_room,  \
 	.peer_alive = paged_peer_alive, .exchange_cpu = paged_exchange_cpu
 
-/* In LINK_FAILED ENOSPC stands for Argo's rings (PROTOCOL.md 5); ports and grants say ENOBUFS. */
-static inline int paged_used_up(int r)
-{
-	return r == -ENOSPC ? -ENOBUFS : r;
-}
+/*
+ * In LINK_FAILED ENOSPC stands for Argo's rings (PROTOCOL.md 5); ports and grants say ENOBUFS, and
+ * the refusal says which it is.
+ */
+int paged_used_up(struct transport *transport, int r, const char *what);
+
+#define NO_EVENT_CHANNEL "no event channel is left in this domain"
+#define NO_GRANT	 "no page is left that this domain may share (the limit of xen-gntalloc)"
+#define NO_MAPPING	 "no grant more can be mapped in this domain"
 
 #endif

@@ -18,7 +18,7 @@
 #define DEADLINE_NOW   0
 
 struct driver {
-	struct hv *hv;		 /* borrowed */
+	struct hv *hv; /* borrowed */
 	char hv_name[HV_NAME_SIZE];
 	struct pool *pool;	 /* borrowed */
 	struct links *links;	 /* borrowed */

@@ -340,10 +340,10 @@ static void test_making_fails(void **state)
 		uint32_t said, error; /* error 0: falls back */
 		const char *why;
 	} cases[] = {
-		{"any", TRANSPORT_ANY, false, ENOSPC, 0, "128 rings in use"},
-		{"any", TRANSPORT_ANY, true, ENOSPC, 0, "128 rings in use"},
+		{"any", TRANSPORT_ANY, false, ENOSPC, 0, "128 rings in use in app"},
+		{"any", TRANSPORT_ANY, true, ENOSPC, 0, "128 rings in use in db"},
 		{"any", TRANSPORT_ANY, true, ENOBUFS, 0, "Argo failed in db: no ports"},
-		{"any", TRANSPORT_ARGO, false, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"any", TRANSPORT_ARGO, false, ENOSPC, ENOBUFS, "128 rings in use in app"},
 		/* The creator's own error stays; of the other end's the caller gets a few. */
 		{"any", TRANSPORT_ARGO, false, EPERM, EPERM, "Argo failed in app: no ports"},
 		{"any", TRANSPORT_ARGO, false, ENODEV, EOPNOTSUPP, "Argo failed in app: no ports"},
@@ -355,9 +355,9 @@ static void test_making_fails(void **state)
 		{"any", TRANSPORT_ARGO, false, EMFILE, EMFILE, "Argo failed in app: no ports"},
 		{"any", TRANSPORT_ARGO, true, EMFILE, ENOBUFS, "Argo failed in db: no ports"},
 		{"any", TRANSPORT_ANY, false, EMFILE, 0, "Argo failed in app: no ports"},
-		{"any", TRANSPORT_ARGO_STRICT, true, ENOSPC, ENOBUFS, "128 rings in use"},
-		{"argo", TRANSPORT_ANY, false, ENOSPC, ENOBUFS, "128 rings in use"},
-		{"strict", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "128 rings in use"},
+		{"any", TRANSPORT_ARGO_STRICT, true, ENOSPC, ENOBUFS, "128 rings in use in db"},
+		{"argo", TRANSPORT_ANY, false, ENOSPC, ENOBUFS, "128 rings in use in app"},
+		{"strict", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "128 rings in use in db"},
 		{"grant", TRANSPORT_ANY, true, ENOSPC, ENOBUFS, "db says: no ports"},
 		{"grant", TRANSPORT_ANY, true, ECONNRESET, ECONNRESET, "db says: no ports"},
 		{"grant", TRANSPORT_ANY, true, EACCES, EPROTO, "db says: no ports"},

@@ -672,13 +672,14 @@ static void test_emulator(void **state)
 	}
 	fix.hv_errors[1] = -EUSERS;
 	fix.n_hv_opens = fix.n_stop_done = 0;
-	run_says(EXIT_FAILURE, "#Domain-0: Too many users\n");
+	run_says(EXIT_FAILURE, "#Domain-0 (--hv): Too many users\n");
 	fix.hv_reason = "it is odd";
 	fix.hv_errors[0] = -EXDEV;
 	fix.n_hv_opens = fix.n_stop_done = 0;
 	memset(fix.started, 0, sizeof(fix.started));
 	(void)snprintf(want, sizeof(want),
-		"<3> hypervisor sim:%s#Domain-0: it is odd: Invalid cross-device link\n", path);
+		"<3> hypervisor sim:%s#Domain-0 (--hv): it is odd: Invalid cross-device link\n",
+		path);
 	run_says(EXIT_FAILURE, want);
 	assert_string_equal(fix.started, "");
 	assert_int_equal(fix.n_hv_opens, 1);
@@ -697,7 +698,7 @@ static void test_no_xen(void **state)
 	(void)snprintf(text, sizeof(text), "[broker]\npolicy = %s\n", in_directory("policy"));
 	write_file("conf", text);
 	assert_int_equal(msgd_main(4, argv), EXIT_FAILURE);
-	logged("<3> hypervisor xen: No such file or directory\n");
+	logged("<3> hypervisor xen (--hv): No such file or directory\n");
 	assert_string_equal(fix.started, "");
 	assert_int_equal(fix.n_hv_opens, 1);
 }

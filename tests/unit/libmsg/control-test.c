@@ -1510,8 +1510,9 @@ static void test_dropped_without_pages(void **state)
 	fake.share_error = -ENOSPC;
 	msgd_drops("x");
 	assert_int_equal(ctx.control.state, CONTROL_WAITING);
-	assert_string_equal(
-		logged, "cannot publish this process to msgd again: No space left on device");
+	assert_string_equal(logged,
+		"cannot publish this process to msgd again: no page is left that this "
+		"domain may share (the limit of xen-gntalloc)");
 	assert_string_equal(ctx.control.key, "");
 	for (int i = 0; i < 50; i++) {
 		if (i == 10) {
@@ -1618,8 +1619,18 @@ static void test_no_means_for_a_context(void **state)
 static void test_cannot_publish(void **state)
 {
 	fake.publish_error = -ENOSPC;
-	assert_not_opened(
-		"", 0, ENOBUFS, "cannot publish this process to msgd: No space left on device");
+	assert_not_opened("", 0, ENOBUFS,
+		"cannot publish this process to msgd: this domain's quota in the store is used up");
+	fake.publish_error = 0;
+	fake.share_error = -ENOSPC;
+	assert_not_opened("", 0, ENOBUFS,
+		"cannot publish this process to msgd: no page is left that this domain may share "
+		"(the limit of xen-gntalloc)");
+	fake.share_error = 0;
+	fake.alloc_error = -ENOSPC;
+	assert_not_opened("", 0, ENOBUFS,
+		"cannot publish this process to msgd: no event channel is left in this domain");
+	fake.alloc_error = 0;
 	fake.publish_error = -EDQUOT;
 	assert_not_opened("", 0, EDQUOT,
 		"cannot publish this process to msgd: this user has its share of the domain's "

@@ -1203,6 +1203,96 @@ static void test_up(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- the resource that is used up ----------------------------------------------------------- */
+
+static struct hv_ops used_up;
+static const struct hv_ops *whole;
+static unsigned works; /* calls of grant_map that succeed before one fails */
+
+static int no_port(struct hv *hv, uint16_t remote, uint32_t *ret_port)
+{
+	return -ENOSPC;
+}
+
+static int no_bind(struct hv *hv, uint16_t remote, uint32_t remote_port, uint32_t *ret_port)
+{
+	return -ENOSPC;
+}
+
+static int no_share(struct hv *hv, uint16_t remote, size_t n, const struct hv_unmap_notify *notify,
+	uint32_t *ret_refs, void **ret_pages, struct hv_share **ret_share)
+{
+	return -ENOSPC;
+}
+
+static int no_map(struct hv *hv, uint16_t remote, const uint32_t *refs, size_t n, bool writable,
+	const struct hv_unmap_notify *notify, void **ret_pages, struct hv_map **ret_map)
+{
+	if (works-- == 0)
+		return -ENOSPC;
+	return whole->grant_map(hv, remote, refs, n, writable, notify, ret_pages, ret_map);
+}
+
+static void break_ops(struct hv *hv)
+{
+	whole = hv->ops;
+	used_up = *whole;
+	hv->ops = &used_up;
+}
+
+/* The other end binds what we have offered, with its own means. */
+static void assert_bind_says(const char *reason)
+{
+	struct control_link_bind request = {.end = 5,
+		.peer_domid = w.us,
+		.uid = w.uid,
+		.transport = TRANSPORT_GRANT,
+		.ring_pages = RING_PAGES,
+		.port = w.offer.port,
+		.doorbell_ref = w.offer.doorbell_ref,
+		.refs_ref = w.offer.refs_ref};
+	struct control_message answer;
+	struct pool pool;
+	struct links links;
+
+	pool_init(&pool);
+	links_init(&links, w.their_hv, &pool);
+	link_bind(&links, 1, &request, &answer);
+	assert_int_equal(answer.type, CONTROL_LINK_FAILED);
+	assert_int_equal(answer.link_failed.error, ENOBUFS);
+	assert_string_equal(answer.link_failed.reason, reason);
+	links_clear(&links);
+}
+
+/* ENOBUFS says which of its resources a domain lacks, at whichever step of making a link. */
+static void test_used_up_is_named(void **state)
+{
+	char reason[REASON_SIZE];
+
+	break_ops(w.hv);
+	used_up.evtchn_alloc_unbound = no_port;
+	assert_int_equal(create(1, reason), ENOBUFS);
+	assert_string_equal(reason, "no event channel is left in this domain");
+	links_clear(&w.links);
+	used_up.grant_share = no_share;
+	assert_int_equal(create(2, reason), ENOBUFS);
+	assert_string_equal(
+		reason, "no page is left that this domain may share (the limit of xen-gntalloc)");
+	w.hv->ops = whole;
+	assert_int_equal(create(3, reason), 0);
+	break_ops(w.their_hv);
+	used_up.evtchn_bind_interdomain = no_bind;
+	assert_bind_says("no event channel is left in this domain");
+	used_up.evtchn_bind_interdomain = whole->evtchn_bind_interdomain;
+	used_up.grant_map = no_map;
+	/* Three looks, the doorbell page, the rings. */
+	for (unsigned n = 0; n < 5; n++) {
+		works = n;
+		assert_bind_says("no grant more can be mapped in this domain");
+	}
+	w.their_hv->ops = whole;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1231,6 +1321,7 @@ int main(void)
 		TEST(test_pages_are_counted),
 		TEST(test_alive),
 		TEST(test_up),
+		TEST(test_used_up_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
