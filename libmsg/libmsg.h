@@ -130,12 +130,20 @@ enum libmsg_option {
 	LIBMSG_SNDTIMEO,     /* how long a send may block; default -1 */
 	LIBMSG_LINGER,	     /* how long msg_close and msg_shutdown may block; default 1000 */
 	/*
-	 * Bytes that may lie unread at this end, 8 KiB to 64 MiB, default 1 MiB. A new channel
-	 * begins with 8 KiB (each message counts 32 bytes besides) and grows to this as the
-	 * application reads.
+	 * Bytes that may lie unread at this end, 8 KiB to 64 MiB, default 1 MiB. A message counts
+	 * its length and 32 bytes, in whatever process or ring it is. A new channel has room for 8
+	 * KiB at the end that accepted it and for 16 KiB at the one that connected: for 195
+	 * messages of 10 bytes, say, or 390. It doubles as the application reads, to RCVBUF or to 8
+	 * MiB, and never shrinks. A send is accepted while there is room for the message, or for 4
+	 * KiB of it: so one message of any length that LIBMSG_MAXMSG permits is accepted by an
+	 * empty end, and the last one may go past the room by its length.
 	 */
 	LIBMSG_RCVBUF,
-	LIBMSG_SNDBUF, /* bytes of the longest message sent, 4 KiB to 64 MiB; default 1 MiB */
+	/*
+	 * Bytes of the longest message sent, 4 KiB to 64 MiB, default 1 MiB. Nothing is kept at the
+	 * end that sends but the rest of one message, and of a stream it is not asked.
+	 */
+	LIBMSG_SNDBUF,
 	LIBMSG_MAXMSG, /* bytes of the longest message taken in; default 1 MiB; RCVBUF bounds it */
 	LIBMSG_NONBLOCK_OPT, /* 0 or 1: every call as if with MSG_DONTWAIT */
 	LIBMSG_CORK,	     /* 0 or 1: every send as if with MSG_MORE; 0 flushes */

@@ -65,7 +65,7 @@ void control_init(struct control *control, struct hv *hv, struct pool *pool, str
 	struct socks *socks);
 /* Makes pages and port, and publishes them to msgd. control_close gives them back. */
 int control_open(struct control *control);
-/* What a failure of it means. */
+/* The meaning of a failure of it. */
 const char *control_open_error(const struct control *control, int r);
 /* Gives back what it holds and removes the record. */
 void control_close(struct control *control);
