@@ -170,7 +170,13 @@ enum libmsg_option {
 	 * Without POLLIN an application does not hear of messages that it does not want to read
 	 * yet.
 	 */
-	LIBMSG_EVENTS
+	LIBMSG_EVENTS,
+	/*
+	 * 0 or 1: msg_close does not block, and throws away what was not sent. The peer sees
+	 * ECONNRESET in the place of an end that it has not received yet: for an application that
+	 * has to stop in the middle.
+	 */
+	LIBMSG_RESET
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */

@@ -79,7 +79,8 @@ static int set_interest(struct msg_sock *sock, int64_t value)
 
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 {
-	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST) &&
+	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST ||
+		    option == LIBMSG_RESET) &&
 		!sock->channel)
 		return failure(ENOPROTOOPT, "only a connected socket has it");
 	if (option == LIBMSG_DROP_OLDEST && sock->type != CHANNEL_DGRAM)
@@ -105,6 +106,8 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		return set_interest(sock, value);
 	case LIBMSG_DROP_OLDEST:
 		return set_flag(&sock->channel->drop_oldest, value);
+	case LIBMSG_RESET:
+		return set_flag(&sock->reset, value);
 	case LIBMSG_SPIN:
 		if (value < -1 || value > 1000000)
 			return failure(EINVAL, "%lld us is out of range", (long long)value);
@@ -154,6 +157,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		[LIBMSG_DROPS] = sock->channel ? (int64_t)sock->channel->n_drops : 0,
 		[LIBMSG_DROP_OLDEST] = sock->channel && sock->channel->drop_oldest,
 		[LIBMSG_EVENTS] = sock->interest,
+		[LIBMSG_RESET] = sock->reset,
 	};
 
 	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))

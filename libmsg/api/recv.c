@@ -11,8 +11,9 @@
 
 int channel_failure(struct channel *channel)
 {
-	const char *why = channel->rx_closed ? "the peer closed the channel without reading all"
-					     : strerrordesc_np(channel->error);
+	const char *why = channel->rx_closed
+				  ? "the peer reset the channel, or closed it without reading all"
+				  : strerrordesc_np(channel->error);
 
 	channel->end_taken = channel_end(channel);
 	return failure(channel->error, "%s", channel->why ? channel->why : why);

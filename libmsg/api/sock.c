@@ -447,6 +447,8 @@ static int close_locked(struct msg_sock *sock)
 		close_listener(sock);
 	if (sock->kind == SOCK_WATCH && sock->state == SOCK_OPEN)
 		control_unwatch(&sock_ctx(sock)->control, sock->handle);
+	if (sock->reset)
+		sock_close_channel(sock, CLOSE_RESET);
 	if (sock->channel)
 		r = close_channel(sock);
 	sock_discard(sock);

@@ -74,6 +74,7 @@ struct msg_sock {
 	uint32_t n_polls;	 /* entries of msg_poll calls that have it ... */
 	uint32_t n_polls_out;	 /* ... and of these: for POLLOUT */
 	bool end_told;		 /* without POLLIN in it: the end was told of once */
+	bool reset;		 /* LIBMSG_RESET */
 	TAILQ_ENTRY(msg_sock) entry_ready;
 	TAILQ_ENTRY(msg_sock) entry_timed; /* in socks->timed, if it has a deadline */
 	TAILQ_ENTRY(msg_sock) entry;

@@ -544,7 +544,8 @@ static void test_reset(void **state)
 	inject_bare(state, FRAME_CLOSE, CLOSE_RESET);
 	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
-	assert_string_equal(msg_reason(), "the peer closed the channel without reading all");
+	assert_string_equal(
+		msg_reason(), "the peer reset the channel, or closed it without reading all");
 	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
 	assert_int_equal(frame.arg, CLOSE_NORMAL);
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
@@ -564,6 +565,38 @@ static void test_reset_first(void **state)
 	inject_bare(state, FRAME_CLOSE, CLOSE_NORMAL);
 	pair_take(a);
 	assert_null(channel_find(&a->link->channels, PAIR_CHANNEL));
+}
+
+/* The application's own RESET: nothing is waited for, and what was not sent is thrown away. */
+static void test_reset_wanted(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct frame frame;
+
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_NONBLOCK_OPT, 0), 0);
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_LINGER, -1), 0);
+	assert_int_equal(msg_setopt(a->sock, LIBMSG_RESET, 1), 0);
+	a->channel->tx_credit = 0;
+	queue_empty(a->channel);
+	assert_int_equal(msg_close(a->sock), 0);
+	a->sock = NULL;
+	assert_int_equal(next_frame(state, &frame), FRAME_CLOSE);
+	assert_int_equal(frame.arg, CLOSE_RESET);
+}
+
+/* Data that came before is read; then the error is in the place of the end. */
+static void test_reset_after_shutdown(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	char byte;
+
+	inject_data(state, FRAME_FIRST | FRAME_LAST, 1, 1);
+	inject_bare(state, FRAME_SHUTDOWN, 0);
+	inject_bare(state, FRAME_CLOSE, CLOSE_RESET);
+	pair_take(a);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
 }
 
 /* The end of its link adds nothing to a channel that the other end has closed. */
@@ -1475,6 +1508,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_at_once, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_reset, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_reset_first, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_reset_wanted, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_reset_after_shutdown, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_dead_after_its_end, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_close_when_dead, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_dead_when_closed, pair_setup, pair_teardown),
