@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See relay.h. */
+#include "msgio/relay/relay.h"
+
+#include <errno.h>
+
+void relay_init(struct relay *relay, struct end *a, struct end *b)
+{
+	*relay = (struct relay){
+		.a = a,
+		.b = b,
+		.there = {.from = a, .to = b},
+		.back = {.from = b, .to = a},
+	};
+}
+
+/*
+ * Nothing good can come of the other direction any more. An end that takes no more may still have
+ * something to say, and an end that was reset says so in its turn, after all that has arrived.
+ */
+static bool pipe_ends_all(const struct pipe *pipe)
+{
+	if (pipe->state == PIPE_BROKEN)
+		return pipe->to->single || (pipe->error != EPIPE && pipe->error != ECONNRESET);
+	return pipe->state == PIPE_CUT;
+}
+
+static bool relay_is_over(const struct relay *relay)
+{
+	return pipe_ends_all(&relay->there) || pipe_ends_all(&relay->back) ||
+	       (relay->there.state != PIPE_OPEN && relay->back.state != PIPE_OPEN);
+}
+
+/* In saying that it sends no more an end may say that it takes no more. */
+static void run_pipes(struct relay *relay)
+{
+	bool gone;
+
+	do {
+		gone = relay->a->gone || relay->b->gone;
+		pipe_run(&relay->there);
+		pipe_run(&relay->back);
+	} while (!gone && (relay->a->gone || relay->b->gone));
+}
+
+bool relay_run(struct relay *relay)
+{
+	const struct pipe *there = &relay->there, *back = &relay->back;
+
+	run_pipes(relay);
+	if (relay_is_over(relay))
+		return true;
+	relay->a->ops->wait(relay->a, pipe_wants_in(there), pipe_wants_out(back));
+	relay->b->ops->wait(relay->b, pipe_wants_in(back), pipe_wants_out(there));
+	return false;
+}
+
+/* The cause of an end's loss is what reading says. */
+int relay_error(const struct relay *relay)
+{
+	if (relay->there.state == PIPE_CUT)
+		return relay->there.error;
+	if (relay->back.state == PIPE_CUT)
+		return relay->back.error;
+	if (relay->there.state == PIPE_BROKEN && relay->there.error != EPIPE)
+		return relay->there.error;
+	return relay->back.state == PIPE_BROKEN && relay->back.error != EPIPE ? relay->back.error
+									      : 0;
+}
+
+static bool end_is_excused(const struct end *end)
+{
+	return end->ops->excused && end->ops->excused(end);
+}
+
+/* in: to the end; out: from it. */
+static bool needs_reset(const struct pipe *in, const struct pipe *out)
+{
+	/* It would take the close for the end of what it was to get. */
+	if (in->state == PIPE_OPEN || in->state == PIPE_CUT)
+		return true;
+	/* It would take the close for the proof that what it sent was taken. */
+	if (out->state == PIPE_BROKEN)
+		return out->error != EPIPE || (out->lost && !end_is_excused(out->to));
+	return out->state != PIPE_ENDED;
+}
+
+static void end_prepare(struct end *end, const struct pipe *out)
+{
+	if (out->state == PIPE_BROKEN && end->ops->ignore && end_is_excused(out->to))
+		end->ops->ignore(end);
+}
+
+int relay_fini(struct relay *relay)
+{
+	bool reset_a = needs_reset(&relay->back, &relay->there);
+	bool reset_b = needs_reset(&relay->there, &relay->back);
+	int a, b;
+
+	end_prepare(relay->a, &relay->there);
+	end_prepare(relay->b, &relay->back);
+	pipe_fini(&relay->there);
+	pipe_fini(&relay->back);
+	a = relay->a->ops->close(relay->a, reset_a);
+	b = relay->b->ops->close(relay->b, reset_b);
+	return a < 0 ? a : b;
+}
