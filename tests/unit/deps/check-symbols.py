@@ -29,7 +29,7 @@ import sys
 sys.dont_write_bytecode = True  # the tree stays as it is
 from tree import files_of, line_at, objects_of, report, text_of, with_files  # pylint: disable=wrong-import-position
 
-PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl')
+PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl', 'msgio')
 PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
 
 # Names that nothing in the product need use, each group with its reason.

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* msgio: channels for programs that know nothing of libmsg. */
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "msgio/options/options.h"
+#include "msgio/service.h"
+#include "msgio/talk.h"
+
+/* A standard descriptor that is closed would be that of the next file that is opened. */
+static void open_standard(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct io_options options;
+
+	open_standard();
+	io_options_parse(argc, argv, &options);
+	log_open("msgio", LOG_INFO);
+	(void)signal(SIGPIPE, SIG_IGN);
+	return options.command == COMMAND_CONNECT || options.command == COMMAND_LISTEN
+		       ? talk_run(&options)
+		       : service_run(&options);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See service.h. */
+#include "msgio/service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/event.h"
+#include "base/log.h"
+#include "base/macro.h"
+#include "base/stop.h"
+#include "msgio/channel-end.h"
+#include "msgio/child.h"
+#include "msgio/dial.h"
+#include "msgio/door.h"
+#include "msgio/loop.h"
+#include "msgio/relay/relay.h"
+
+struct service;
+
+struct connection {
+	LIST_ENTRY(connection) entry;
+	struct leaving leaving;
+	struct service *service; /* borrowed: the owner */
+	struct end *end;	 /* owned until it is the relay's, then NULL */
+	struct dial *dial;	 /* owned; NULL: none is under way */
+	struct relay relay;	 /* ends NULL: not yet */
+	bool over;
+	char from[160]; /* for the log: " from DOMAIN", or nothing */
+};
+
+struct service {
+	const struct io_options *options; /* borrowed */
+	struct loop loop;
+	struct door *door;		     /* owned; NULL: it is to end */
+	struct children *children;	     /* owned; NULL: not of forward */
+	struct event *stop_event;	     /* owned */
+	LIST_HEAD(, connection) connections; /* owned */
+	unsigned count;			     /* of connections, those that leave included */
+};
+
+/* ---- places ------------------------------------------------------------------------------- */
+
+/* A program may outlive its connection. */
+static void service_look(struct service *service)
+{
+	unsigned programs = service->children ? children_count(service->children) : 0;
+	unsigned count = service->count > programs ? service->count : programs;
+
+	if (service->door)
+		door_set_open(service->door, count < service->options->max_connections);
+	else if (count == 0)
+		loop_end(&service->loop, STATUS_WHOLE);
+}
+
+static void on_child_gone(void *arg)
+{
+	service_look(arg);
+}
+
+/* ---- connections -------------------------------------------------------------------------- */
+
+static void connection_free(struct leaving *leaving)
+{
+	struct connection *connection = container_of(leaving, struct connection, leaving);
+	struct service *service = connection->service;
+
+	if (connection->relay.a)
+		(void)relay_fini(&connection->relay);
+	else if (connection->end)
+		(void)connection->end->ops->close(connection->end, true);
+	service->count--;
+	service_look(service);
+	free(connection);
+}
+
+static void connection_leave(struct connection *connection)
+{
+	connection->over = true;
+	dial_cancel(connection->dial);
+	connection->dial = NULL;
+	LIST_REMOVE(connection, entry);
+	loop_free_later(&connection->service->loop, &connection->leaving);
+}
+
+static void connection_fail(struct connection *connection, const char *what, const char *reason)
+{
+	loop_log(&connection->service->loop, "a connection%s: %s%s%s", connection->from, what,
+		*what ? ": " : "", reason);
+	connection_leave(connection);
+}
+
+/* The reason of a channel's loss says more than the number. */
+static void connection_over(struct connection *connection)
+{
+	const struct relay *relay = &connection->relay;
+	int error = relay_error(relay);
+	const char *reason = channel_end_reason(relay->a);
+
+	if (!*reason)
+		reason = channel_end_reason(relay->b);
+	if (error)
+		connection_fail(connection, "broken", *reason ? reason : strerror(error));
+	else
+		connection_leave(connection);
+}
+
+static void on_ready(void *arg)
+{
+	struct connection *connection = arg;
+
+	if (connection->over)
+		return;
+	if (connection->relay.a) {
+		if (relay_run(&connection->relay))
+			connection_over(connection);
+	} else if (connection->end->gone) {
+		connection_fail(connection, "", "given up before the other side answered");
+	}
+}
+
+static void connection_begin(struct connection *connection, struct end *end)
+{
+	relay_init(&connection->relay, connection->end, end);
+	connection->end = NULL;
+	end->ready = on_ready;
+	end->arg = connection;
+	on_ready(connection);
+}
+
+static const char *target(const struct io_options *options)
+{
+	const char *path = address_path(&options->to);
+
+	if (options->command == COMMAND_EXEC)
+		return options->program[0];
+	return options->to.kind == ADDRESS_CHANNEL ? options->to.channel : path ? path : "";
+}
+
+static void on_dialled(void *arg, struct end *end, const char *reason)
+{
+	struct connection *connection = arg;
+
+	connection->dial = NULL;
+	if (end)
+		connection_begin(connection, end);
+	else
+		connection_fail(connection, target(connection->service->options), reason);
+}
+
+static void connection_start(struct connection *connection, const struct msg_peer *peer)
+{
+	struct service *service = connection->service;
+	const char *reason = NULL;
+	struct end *end;
+
+	if (!service->children) {
+		connection->dial = dial_start(
+			&service->loop, service->options, on_dialled, connection, &reason);
+	} else {
+		end = children_start(service->children, peer, &reason);
+		if (end)
+			connection_begin(connection, end);
+	}
+	if (reason)
+		connection_fail(connection, target(service->options), reason);
+}
+
+static void on_door(void *arg, struct end *end, const struct msg_peer *peer)
+{
+	struct service *service = arg;
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	if (!connection) {
+		(void)end->ops->close(end, true);
+		loop_log(&service->loop, "a connection: out of memory");
+		return;
+	}
+	connection->leaving.free = connection_free;
+	connection->service = service;
+	connection->end = end;
+	end->ready = on_ready;
+	end->arg = connection;
+	if (peer)
+		(void)snprintf(
+			connection->from, sizeof(connection->from), " from %s", peer->domain);
+	LIST_INSERT_HEAD(&service->connections, connection, entry);
+	service->count++;
+	service_look(service);
+	connection_start(connection, peer);
+}
+
+/* ---- the service -------------------------------------------------------------------------- */
+
+/* Connections break, programs are ended; the loop goes on until all are gone. */
+static void on_stop(evutil_socket_t fd, short what, void *arg)
+{
+	struct service *service = arg;
+
+	(void)event_del(service->stop_event);
+	door_free(service->door);
+	service->door = NULL;
+	while (!LIST_EMPTY(&service->connections))
+		connection_leave(LIST_FIRST(&service->connections));
+	if (service->children)
+		children_stop(service->children);
+	service_look(service);
+}
+
+/* A connection has one descriptor or two. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int out_of_memory(void)
+{
+	log_error("out of memory");
+	return STATUS_FAILURE;
+}
+
+static int service_parts(struct service *service)
+{
+	const struct io_options *options = service->options;
+	int fd, r = stop_open(&fd);
+
+	if (r < 0) {
+		log_error("signals: %s", strerror(-r));
+		return STATUS_FAILURE;
+	}
+	service->stop_event = event_watch(service->loop.base, fd, on_stop, service);
+	if (!service->stop_event)
+		return out_of_memory();
+	if (options->command == COMMAND_FORWARD) {
+		raise_descriptors();
+		return 0;
+	}
+	service->children = children_new(&service->loop, options, on_child_gone, service);
+	return service->children ? 0 : out_of_memory();
+}
+
+static bool needs_ctx(const struct io_options *options)
+{
+	return options->from.kind == ADDRESS_CHANNEL ||
+	       (options->command == COMMAND_FORWARD && options->to.kind == ADDRESS_CHANNEL);
+}
+
+static int service_start(struct service *service)
+{
+	const struct io_options *options = service->options;
+	int r = loop_init(&service->loop, false);
+
+	if (r == 0 && needs_ctx(options))
+		r = loop_open_ctx(&service->loop, options->hv, options->wait_ms);
+	if (r == 0 && service->loop.ctx)
+		(void)msg_ctx_set_transport(service->loop.ctx, options->transport);
+	if (r == 0)
+		r = service_parts(service);
+	if (r == 0)
+		service->door = door_new(&service->loop, options, on_door, service, &r);
+	return r;
+}
+
+int service_run(const struct io_options *options)
+{
+	struct service service = {.options = options};
+	int r;
+
+	LIST_INIT(&service.connections);
+	r = service_start(&service);
+	if (r == 0) {
+		loop_run(&service.loop);
+		r = service.loop.result;
+	}
+	while (!LIST_EMPTY(&service.connections))
+		connection_leave(LIST_FIRST(&service.connections));
+	door_free(service.door);
+	service.door = NULL;
+	loop_fini(&service.loop);
+	children_free(service.children);
+	event_drop(service.stop_event);
+	stop_done();
+	return r;
+}
