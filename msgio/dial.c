@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/event.h"
@@ -13,8 +14,8 @@
 #include "msgio/channel-end.h"
 #include "msgio/fd-end.h"
 
-/* A Unix socket whose backlog is full has no event for room in it. */
-#define RETRY_MS 20
+/* No event tells of room in a backlog that was full. */
+#define RETRY_MS 50
 
 struct dial {
 	struct leaving leaving;
@@ -27,7 +28,8 @@ struct dial {
 	int fd;			/* owned; -1: likewise */
 	struct event *writable; /* owned */
 	struct event *retry;	/* owned */
-	struct event *late;	/* owned: time is over */
+	struct event *late;	/* owned: time is over, of a socket */
+	uint64_t until_ms;	/* UINT64_MAX: for ever */
 	bool over;
 };
 
@@ -79,6 +81,32 @@ static void dial_done(struct dial *dial, struct end *end)
 	dial->fn(dial->arg, end, end ? NULL : "out of memory");
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* For msg_connect: 0 is for ever. */
+static int time_left(const struct dial *dial)
+{
+	uint64_t now = now_ms();
+
+	if (dial->until_ms == UINT64_MAX)
+		return 0;
+	return dial->until_ms > now ? (int)(dial->until_ms - now) : 1;
+}
+
+/* The listener is there, and its backlog is full. False: time is over. */
+static bool dial_retry(struct dial *dial)
+{
+	static const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
+
+	return dial->until_ms > now_ms() + RETRY_MS && evtimer_add(dial->retry, &delay) == 0;
+}
+
 /* ---- channels ----------------------------------------------------------------------------- */
 
 static void on_sock(struct sock_handler *handler, short revents)
@@ -90,19 +118,22 @@ static void on_sock(struct sock_handler *handler, short revents)
 	if (dial->over)
 		return;
 	(void)msg_getopt(sock, LIBMSG_ERROR, &error);
-	if (error) {
+	if (error == ECONNREFUSED && dial_retry(dial)) {
+		dial->sock = NULL;
+		msg_close(sock);
+	} else if (error) {
 		dial_fail(dial, msg_reason());
-		return;
+	} else {
+		dial->sock = NULL;
+		dial_done(dial, channel_end_new(sock));
 	}
-	dial->sock = NULL;
-	dial_done(dial, channel_end_new(sock));
 }
 
 static const char *start_channel(struct dial *dial)
 {
 	const struct io_options *options = dial->options;
 	unsigned flags = LIBMSG_NONBLOCK | (options->wait ? LIBMSG_WAIT_NAME : 0);
-	int timeout_ms = options->wait_ms < 0 ? 0 : options->wait_ms;
+	int timeout_ms = time_left(dial);
 
 	dial->sock =
 		msg_connect(dial->loop->ctx, options->to.channel, options->type, flags, timeout_ms);
@@ -141,26 +172,12 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 /* NULL: it goes on. */
 static const char *socket_connect(struct dial *dial)
 {
-	static const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
 	const struct address *to = &dial->options->to;
-	int r;
 
 	if (connect(dial->fd, (const struct sockaddr *)&to->where, to->where_len) == 0 ||
 		errno == EINPROGRESS)
-		r = event_add(dial->writable, NULL);
-	else if (errno == EAGAIN)
-		r = event_add(dial->retry, &delay);
-	else
-		return strerror(errno);
-	return r < 0 ? "out of memory" : NULL;
-}
-
-static void on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	const char *reason = socket_connect(arg);
-
-	if (reason)
-		dial_fail(arg, reason);
+		return event_add(dial->writable, NULL) < 0 ? "out of memory" : NULL;
+	return errno == EAGAIN && dial_retry(dial) ? NULL : strerror(errno);
 }
 
 static int socket_kind(const struct io_options *options)
@@ -180,9 +197,8 @@ static const char *start_socket(struct dial *dial)
 	if (dial->fd < 0)
 		return strerror(errno);
 	dial->writable = event_new(base, dial->fd, EV_WRITE, on_writable, dial);
-	dial->retry = evtimer_new(base, on_retry, dial);
 	dial->late = evtimer_new(base, on_late, dial);
-	if (!dial->writable || !dial->retry || !dial->late)
+	if (!dial->writable || !dial->late)
 		return "out of memory";
 	if (options->wait_ms >= 0 && evtimer_add(dial->late, &limit) < 0)
 		return "out of memory";
@@ -190,6 +206,26 @@ static const char *start_socket(struct dial *dial)
 }
 
 /* ---- all ---------------------------------------------------------------------------------- */
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct dial *dial = arg;
+	const char *reason = dial->fd < 0 ? start_channel(dial) : socket_connect(dial);
+
+	if (reason)
+		dial_fail(dial, reason);
+}
+
+static const char *start(struct dial *dial)
+{
+	const struct io_options *options = dial->options;
+
+	dial->until_ms = options->wait_ms < 0 ? UINT64_MAX : now_ms() + (uint64_t)options->wait_ms;
+	dial->retry = evtimer_new(dial->loop->base, on_retry, dial);
+	if (!dial->retry)
+		return "out of memory";
+	return options->to.kind == ADDRESS_CHANNEL ? start_channel(dial) : start_socket(dial);
+}
 
 struct dial *dial_start(struct loop *loop, const struct io_options *options, dial_fn *fn, void *arg,
 	const char **ret_reason)
@@ -206,8 +242,7 @@ struct dial *dial_start(struct loop *loop, const struct io_options *options, dia
 		.fn = fn,
 		.arg = arg,
 		.fd = -1};
-	*ret_reason =
-		options->to.kind == ADDRESS_CHANNEL ? start_channel(dial) : start_socket(dial);
+	*ret_reason = start(dial);
 	if (!*ret_reason)
 		return dial;
 	dial_free(&dial->leaving);

@@ -19,6 +19,13 @@
 #include "msgio/loop.h"
 #include "msgio/relay/relay.h"
 
+/*
+ * So many connects are under way at once, and nothing is accepted meanwhile. msgd lets a domain,
+ * with all its programs, have 1024 (DOMAIN_REQUESTS_MAX), and a listener's backlog is as small
+ * as 64.
+ */
+#define DIALS_MAX 64U
+
 struct service;
 
 struct connection {
@@ -40,6 +47,7 @@ struct service {
 	struct event *stop_event;	     /* owned */
 	LIST_HEAD(, connection) connections; /* owned */
 	unsigned count;			     /* of connections, those that leave included */
+	unsigned dials;			     /* of these: not connected yet */
 };
 
 /* ---- places ------------------------------------------------------------------------------- */
@@ -51,7 +59,8 @@ static void service_look(struct service *service)
 	unsigned count = service->count > programs ? service->count : programs;
 
 	if (service->door)
-		door_set_open(service->door, count < service->options->max_connections);
+		door_set_open(service->door,
+			count < service->options->max_connections && service->dials < DIALS_MAX);
 	else if (count == 0)
 		loop_end(&service->loop, STATUS_WHOLE);
 }
@@ -77,11 +86,20 @@ static void connection_free(struct leaving *leaving)
 	free(connection);
 }
 
+static void dial_is_over(struct connection *connection)
+{
+	connection->dial = NULL;
+	connection->service->dials--;
+	service_look(connection->service);
+}
+
 static void connection_leave(struct connection *connection)
 {
 	connection->over = true;
-	dial_cancel(connection->dial);
-	connection->dial = NULL;
+	if (connection->dial) {
+		dial_cancel(connection->dial);
+		dial_is_over(connection);
+	}
 	LIST_REMOVE(connection, entry);
 	loop_free_later(&connection->service->loop, &connection->leaving);
 }
@@ -144,7 +162,7 @@ static void on_dialled(void *arg, struct end *end, const char *reason)
 {
 	struct connection *connection = arg;
 
-	connection->dial = NULL;
+	dial_is_over(connection);
 	if (end)
 		connection_begin(connection, end);
 	else
@@ -160,6 +178,7 @@ static void connection_start(struct connection *connection, const struct msg_pee
 	if (!service->children) {
 		connection->dial = dial_start(
 			&service->loop, service->options, on_dialled, connection, &reason);
+		service->dials += connection->dial != NULL;
 	} else {
 		end = children_start(service->children, peer, &reason);
 		if (end)
@@ -189,8 +208,8 @@ static void on_door(void *arg, struct end *end, const struct msg_peer *peer)
 			connection->from, sizeof(connection->from), " from %s", peer->domain);
 	LIST_INSERT_HEAD(&service->connections, connection, entry);
 	service->count++;
-	service_look(service);
 	connection_start(connection, peer);
+	service_look(service);
 }
 
 /* ---- the service -------------------------------------------------------------------------- */
