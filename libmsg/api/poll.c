@@ -72,20 +72,32 @@ static short dispatch_events(struct msg_sock *sock)
 	return events;
 }
 
-/* If all are reported each time, each is first in its turn: it finds most of what they share. */
+/*
+ * The first socket whose send found no room comes first, and those before it, which had found some,
+ * come last: the room is shared by turns, though all are reported each time.
+ */
 static void rotate_ready(struct socks *socks)
 {
-	struct msg_sock *first = TAILQ_FIRST(&socks->ready);
+	struct msg_sock *first = socks->refused, *sock;
 
-	TAILQ_REMOVE(&socks->ready, first, entry_ready);
-	TAILQ_INSERT_TAIL(&socks->ready, first, entry_ready);
+	socks->refused = NULL;
+	if (!first || !first->ready)
+		return;
+	/* As many as were reported, and may have sent, before. */
+	while ((sock = TAILQ_FIRST(&socks->ready)) != first) {
+		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
+		TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+	}
 }
 
 /* Level-triggered: what stays ready goes to the end of the list, and is reported again. */
 static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int n)
 {
-	struct msg_sock *sock, *last = TAILQ_LAST(&socks->ready, sock_list), *next;
+	struct msg_sock *sock, *last, *next;
 	int count = 0;
+
+	rotate_ready(socks);
+	last = TAILQ_LAST(&socks->ready, sock_list);
 
 	for (sock = TAILQ_FIRST(&socks->ready); sock && count < n; sock = next) {
 		short events = dispatch_events(sock);
@@ -101,8 +113,6 @@ static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int
 			sock->out_edge = false;
 		ret_events[count++] = (struct msg_event){.sock = sock, .revents = events};
 	}
-	if (!sock && count)
-		rotate_ready(socks);
 	return count;
 }
 

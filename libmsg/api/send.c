@@ -161,6 +161,8 @@ static void owe_pollout(struct msg_sock *sock, uint32_t len)
 	uint32_t want;
 
 	sock->out_edge = true;
+	if (!sock->socks->refused && sock->channel->sent_round != sock->socks->pool->round)
+		sock->socks->refused = sock;
 	if (!channel_can_send(sock->channel, len, &want) && want)
 		channel_ask_room(sock->channel);
 	/* Room that came before the event was asked for is told of by nobody else. */

@@ -160,6 +160,7 @@ struct channel {
 	bool waiting;	      /* in set->waiting */
 	bool served;	      /* it has sent a frame since it was last told of room */
 	bool told;	      /* while waiting: its application was told of room ... */
+	uint32_t sent_round;  /* pool->round when it last sent a frame */
 	uint32_t told_round;  /* ... in this pool->round */
 	bool room_asked;      /* while blocked: its application is to be told of room */
 	bool fresh;	      /* while waiting: it has sent next to nothing for a while */

@@ -179,6 +179,7 @@ void channel_spend(struct channel *channel, uint32_t len)
 		set->clock = start;
 	channel->tx_sent = start + len + FRAME_CHARGE;
 	channel->served = true;
+	channel->sent_round = set->pool->round;
 	channel_unqueue_sender(channel);
 }
 

@@ -60,6 +60,8 @@ void sock_free(struct msg_sock *sock)
 	if (sock->ready)
 		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
 	TAILQ_REMOVE(&socks->all, sock, entry);
+	if (socks->refused == sock)
+		socks->refused = NULL;
 	free(sock);
 }
 

@@ -27,7 +27,8 @@ struct socks {
 	struct msg_sock *listeners; /* hash by handle; borrowed */
 	struct msg_sock *watches;   /* likewise */
 	uint32_t last_handle;
-	struct sock_list timed; /* that have a deadline, the first one first; borrowed */
+	struct sock_list timed;	  /* that have a deadline, the first one first; borrowed */
+	struct msg_sock *refused; /* the first whose send found no room; borrowed, or NULL */
 };
 
 enum sock_kind { SOCK_LISTENER = 1, SOCK_CHANNEL, SOCK_WATCH };

@@ -23,6 +23,7 @@ struct shares {
 	struct pair *pair;
 	struct msg_sock *from[CHANNELS], *to[CHANNELS];
 	uint64_t got[CHANNELS], sum;
+	bool unread; /* nobody reads the last one */
 };
 
 /* More credit than any test uses up: the ring is what lacks. */
@@ -59,7 +60,7 @@ static void receive_all(struct shares *s)
 	ssize_t n;
 
 	pair_take(&s->pair->sides[B]);
-	for (unsigned i = 0; i < CHANNELS; i++) {
+	for (unsigned i = 0; i < CHANNELS - s->unread; i++) {
 		while ((n = msg_recv(s->to[i], bytes, sizeof(bytes), 0)) > 0) {
 			s->got[i] += (uint64_t)n;
 			s->sum += (uint64_t)n;
@@ -129,6 +130,53 @@ static void test_event_loops(void **state)
 			event_loop((enum channel_type)type, lens[i], false);
 			event_loop((enum channel_type)type, lens[i], true);
 		}
+	}
+}
+
+/* ---- a channel that nobody reads --------------------------------------------------------------
+ */
+
+/*
+ * How often the receiver must make room until seven channels have got so much, while the last one
+ * has nothing to send, or is read by nobody. *ret_held: the memory that it takes there.
+ */
+static unsigned rounds_of_seven(bool unread, size_t len, uint64_t *ret_held)
+{
+	struct pair *pair = pair_new(LINK_RING_PAGES_DEFAULT);
+	struct channel *last;
+	struct shares s;
+	unsigned n;
+
+	shares_init(&s, pair, CHANNEL_SEQPACKET);
+	last = s.to[CHANNELS - 1]->channel;
+	s.from[CHANNELS - 1]->channel->tx_credit = last->rx_window = CREDIT_INITIAL;
+	for (unsigned i = 0; i < CHANNELS - !unread; i++)
+		must(msg_setopt(s.from[i], LIBMSG_EVENTS, POLLOUT) == 0);
+	s.unread = unread;
+	for (n = 0; s.sum < 32U << 20; n++) {
+		send_ready(pair->sides[A].ctx, len, false);
+		receive_all(&s);
+	}
+	s.got[CHANNELS - 1] = s.got[0];
+	assert_equal_shares(&s);
+	*ret_held = last->held;
+	assert_int_equal(pair->sides[B].link->state, LINK_UP);
+	pair_free(pair);
+	return n;
+}
+
+/* It costs the others less than a tenth, and holds no more than its own window and one message. */
+static void test_unread_channel(void **state)
+{
+	static const size_t lens[] = {64, 4096, 65536};
+	uint64_t held, none;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lens); i++) {
+		unsigned idle = rounds_of_seven(false, lens[i], &none);
+		unsigned unread = rounds_of_seven(true, lens[i], &held);
+
+		assert_in_range(unread, 1, idle + idle / 10);
+		assert_in_range(held, none + 1, none + 2 * CREDIT_INITIAL + msg_buf_charge(65536));
 	}
 }
 
@@ -306,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_event_loops),
+		cmocka_unit_test(test_unread_channel),
 		cmocka_unit_test(test_bulk_and_event_loop),
 		cmocka_unit_test(test_bulk_and_thread),
 		cmocka_unit_test(test_threads),
