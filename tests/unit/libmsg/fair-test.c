@@ -133,8 +133,7 @@ static void test_event_loops(void **state)
 	}
 }
 
-/* ---- a channel that nobody reads --------------------------------------------------------------
- */
+/* ---- a channel that nobody reads ----------------------------------------------------- */
 
 /*
  * How often the receiver must make room until seven channels have got so much, while the last one
