@@ -59,9 +59,10 @@ MAY_INCLUDE = {
     'msgio/relay': ['base'],
     'msgio': ['base', 'proto', 'libmsg/libmsg.h', 'msgio/*'],
     'examples': ['libmsg/libmsg.h'],
+    'compat': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg/*', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
-    'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'msgio/*',
+    'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'msgio/*', 'compat',
               'kmod/include/uapi/xen/argodev.h', 'kmod/xen-argo/room.h'],
 }
 
@@ -76,10 +77,10 @@ EXCEPTIONS = {
 
 # These may include Xen's headers: hv, and the tests that speak to Xen at the level of its ABI.
 XEN_USERS = ['bench/xen.c', 'bench/peer-vchan.c', 'hv', 'kmod', 'tests/conformance', 'tests/unit/hv',
-             'tests/random', 'tests/unit/sim', 'tests/xen', 'tests/listing', 'tests/kmod']
+             'tests/unit/compat', 'tests/e2e/compat', 'tests/random', 'tests/unit/sim', 'tests/xen', 'tests/listing', 'tests/kmod']
 
-# The installed header stands alone.
-ALONE = ['libmsg/libmsg.h']
+# An installed header stands alone.
+ALONE = ['libmsg/libmsg.h', 'compat/xenvchan/libvchan.h']
 
 XEN_HEADER = re.compile(r'^(xen/|xen[a-z]*\.h$|libxl|xen-)')
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
