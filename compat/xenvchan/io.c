@@ -19,14 +19,28 @@ static int event_wait(const struct vchan *vchan)
 	return eventfd_read(vchan->stream.fd, &count);
 }
 
+/*
+ * A client that comes and its first bytes are one event, if both are there before the program
+ * looks. vchan-socket-proxy, for one, waits for the client, and then for an event before it reads.
+ * So bytes that the program has not looked at are an event once more.
+ */
 int vchan_wait(struct vchan *vchan)
 {
+	int r;
+
 	process_lock();
 	vchan_persist_check(vchan);
 	vchan_end_check(vchan);
 	vchan_next_check(vchan);
 	process_unlock();
-	return event_wait(vchan);
+	r = event_wait(vchan);
+	process_lock();
+	if (vchan->stream.unseen) {
+		vchan->stream.unseen = false;
+		stream_signal(&vchan->stream);
+	}
+	process_unlock();
+	return r;
 }
 
 int vchan_fd(const struct vchan *vchan)
@@ -59,7 +73,7 @@ int vchan_data_ready(struct vchan *vchan)
 
 	process_lock();
 	vchan_persist_check(vchan);
-	stream_pull(&vchan->stream);
+	stream_look(&vchan->stream);
 	n = as_int(vchan->stream.in.len);
 	vchan_end_check(vchan);
 	process_unlock();
@@ -119,7 +133,7 @@ int vchan_recv(struct vchan *vchan, void *data, size_t size)
 	do {
 		process_lock();
 		vchan_persist_check(vchan);
-		stream_pull(&vchan->stream);
+		stream_look(&vchan->stream);
 		n = size <= vchan->stream.in.len ? stream_read(&vchan->stream, data, size) : 0;
 		open = vchan_open(vchan);
 		process_unlock();

@@ -76,7 +76,7 @@ static void pull(struct stream *stream, size_t len)
 		stream_end(stream);
 }
 
-void stream_pull(struct stream *stream)
+static void pull_in(struct stream *stream)
 {
 	if (stream->sock && !stream->over)
 		pull(stream, bytes_room(&stream->in));
@@ -152,7 +152,7 @@ void stream_events(struct stream *stream, short revents)
 
 	if (flush(stream))
 		stream_signal(stream);
-	stream_pull(stream);
+	pull_in(stream);
 	/*
 	 * The end of a peer is seen at once, also if there is no room for all that it has sent,
 	 * which LIBMSG_RCVBUF bounds.
@@ -162,8 +162,16 @@ void stream_events(struct stream *stream, short revents)
 		stream_end(stream);
 		stream_arm(stream);
 	}
-	if (stream->in.len > before)
+	if (stream->in.len > before) {
+		stream->unseen = true;
 		stream_signal(stream);
+	}
+}
+
+void stream_look(struct stream *stream)
+{
+	stream->unseen = false;
+	pull_in(stream);
 }
 
 static size_t take(struct stream *stream, void *data, size_t len)
@@ -181,11 +189,12 @@ size_t stream_read(struct stream *stream, void *data, size_t len)
 {
 	size_t n;
 
+	stream->unseen = false;
 	if (stream->in.len < len)
-		stream_pull(stream);
+		pull_in(stream);
 	n = take(stream, data, len);
 	if (n && !stream->armed)
-		stream_pull(stream); /* there is room again */
+		pull_in(stream); /* there is room again */
 	return n;
 }
 

@@ -19,9 +19,10 @@
 struct stream {
 	struct msg_sock *sock; /* owned; NULL: none */
 	struct bytes in, out;
-	int fd;	    /* owned */
-	bool over;  /* the peer is gone */
-	bool armed; /* the thread hears of bytes that come */
+	int fd;	     /* owned */
+	bool over;   /* the peer is gone */
+	bool armed;  /* the thread hears of bytes that come */
+	bool unseen; /* the thread has taken in bytes, and the program has not looked since */
 };
 
 /* 0 or a negative errno. */
@@ -38,8 +39,8 @@ void stream_signal(const struct stream *stream);
 
 /* The thread's: of the events of the socket. */
 void stream_events(struct stream *stream, short revents);
-/* Takes in what came, as far as there is room. */
-void stream_pull(struct stream *stream);
+/* The program's look at what came: takes it in, as far as there is room. */
+void stream_look(struct stream *stream);
 
 /* Takes up to len bytes; returns how many. */
 size_t stream_read(struct stream *stream, void *data, size_t len);
