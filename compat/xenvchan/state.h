@@ -21,7 +21,6 @@ enum vchan_state {
 
 struct vchan {
 	struct libxenvchan pub; /* first: the program has its address */
-	struct vchan_interface page;
 	LIST_ENTRY(vchan) entry;
 	struct watcher watcher;
 	struct seat seat;	     /* of a server */
@@ -32,6 +31,7 @@ struct vchan {
 	enum vchan_state state;
 	bool end_seen; /* the program knows, and may wait for the next client */
 	bool closing;  /* the program has closed it; its last bytes are on their way */
+	struct vchan_interface page; /* last: an array without a length ends it */
 };
 
 /* Sets the state, also for programs that look into the page themselves. */
