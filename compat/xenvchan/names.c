@@ -27,6 +27,7 @@ struct name {
 	struct watcher watcher; /* of the listener */
 	struct msg_ctx *ctx;
 	struct msg_sock *listener; /* owned; NULL: does not listen */
+	struct msg_sock *former;   /* owned; a listener that has given the name back, or NULL */
 	TAILQ_HEAD(, seat) seats;  /* freed with the last of them */
 	TAILQ_HEAD(, guest) guests;
 	int n_guests;
@@ -139,21 +140,29 @@ static void listener_lost(struct name *name, int error)
 	}
 }
 
-/* Accepts what waits. */
-static void name_accept(struct name *name)
+/* Accepts what waits. 0, or the errno of a listener that has lost its name. */
+static int accept_from(struct name *name, struct msg_sock *listener)
 {
-	bool armed;
-
-	while (name->listener && name->n_guests < GUESTS_MAX) {
-		struct msg_sock *sock = msg_accept(name->listener, LIBMSG_NONBLOCK);
+	while (listener && name->n_guests < GUESTS_MAX) {
+		struct msg_sock *sock = msg_accept(listener, LIBMSG_NONBLOCK);
 
 		if (sock)
 			guest_new(name, sock);
-		else if (errno == EAGAIN || errno == EINTR || errno == ENOMEM)
-			break;
 		else
-			listener_lost(name, errno);
+			return errno == EAGAIN || errno == EINTR || errno == ENOMEM ? 0 : errno;
 	}
+	return 0;
+}
+
+static void name_accept(struct name *name)
+{
+	bool armed;
+	int error;
+
+	(void)accept_from(name, name->former);
+	error = accept_from(name, name->listener);
+	if (error)
+		listener_lost(name, error);
 	armed = name->n_guests < GUESTS_MAX;
 	if (name->listener && armed != name->armed)
 		(void)msg_setopt(name->listener, LIBMSG_EVENTS, armed ? POLLIN : 0);
@@ -162,16 +171,40 @@ static void name_accept(struct name *name)
 
 static void on_listener(struct watcher *watcher, struct msg_sock *sock, short revents);
 
+/*
+ * msgd may have granted clients the name before it hears that this process gives it back. They come
+ * to the listener, which therefore stays until it is certain that there are no more.
+ */
+static void name_give_back(struct name *name)
+{
+	name->former = name->listener;
+	name->listener = NULL;
+	(void)msg_shutdown(name->former, SHUT_RDWR);
+	msg_set_userdata(name->former, NULL);
+	(void)accept_from(name, name->former); /* the thread is told of its end no more */
+}
+
+/* After msgd's answer to anything that was asked later: all clients of the former have come. */
+static void former_close(struct name *name)
+{
+	(void)accept_from(name, name->former);
+	(void)msg_close(name->former);
+	name->former = NULL;
+}
+
 /* 0 or a negative errno. A msgd that is away answers later. */
 static int name_listen(struct name *name)
 {
 	struct msg_pollfd answer = {.events = POLLOUT};
+	int error;
 
 	if (name->listener)
 		return 0;
 	name->listener = msg_listen(name->ctx, name->name, LIBMSG_STREAM, BACKLOG, LIBMSG_NONBLOCK);
+	error = errno;
+	former_close(name);
 	if (!name->listener)
-		return -errno;
+		return -error;
 	answer.sock = name->listener;
 	name->armed = true;
 	name->answered = msg_poll(&answer, 1, 0) == 1 && !(answer.revents & POLLERR);
@@ -197,7 +230,7 @@ static void name_settle(struct name *name)
 	name_accept(name);
 	guests_seat(name);
 	if (name->listener && !name_is_held(name))
-		listener_close(name);
+		name_give_back(name);
 }
 
 static void on_listener(struct watcher *watcher, struct msg_sock *sock, short revents)
@@ -265,8 +298,10 @@ void name_leave(struct seat *seat)
 	name_settle(name);
 	if (!TAILQ_EMPTY(&name->seats))
 		return;
+	/* Without a seat it has no listener, and no guest is for anybody. */
+	(void)msg_close(name->former);
 	LIST_REMOVE(name, entry);
-	free(name); /* without a seat it has no listener, and no guest is for anybody */
+	free(name);
 }
 
 int name_want(struct seat *seat)
@@ -279,6 +314,7 @@ int name_want(struct seat *seat)
 	seat->wants = true;
 	TAILQ_REMOVE(&name->seats, seat, entry);
 	TAILQ_INSERT_TAIL(&name->seats, seat, entry);
+	name_accept(name);
 	guests_seat(name);
 	r = seat->wants ? name_listen(name) : 0;
 	if (r < 0)

@@ -83,7 +83,7 @@ static void pull_in(struct stream *stream)
 	stream_arm(stream);
 }
 
-/* Sends what it can of len bytes; returns how many. */
+/* Sends what it can of len bytes; returns how many. The thread hears of an end, if that is why. */
 static size_t send_now(struct stream *stream, const void *data, size_t len)
 {
 	ssize_t n;
@@ -91,10 +91,6 @@ static size_t send_now(struct stream *stream, const void *data, size_t len)
 	if (!stream->sock || stream->over || !len)
 		return 0;
 	n = msg_send(stream->sock, data, len, MSG_DONTWAIT);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		pull(stream, SIZE_MAX); /* it has sent before it went */
-		stream_end(stream);
-	}
 	return n > 0 ? (size_t)n : 0;
 }
 
@@ -146,6 +142,15 @@ void stream_destroy(struct stream *stream)
 	stream->fd = -1;
 }
 
+/* An event, if more bytes lie ready than before. */
+static void news_check(struct stream *stream, size_t before)
+{
+	if (stream->in.len <= before)
+		return;
+	stream->unseen = true;
+	stream_signal(stream);
+}
+
 void stream_events(struct stream *stream, short revents)
 {
 	size_t before = stream->in.len;
@@ -162,10 +167,7 @@ void stream_events(struct stream *stream, short revents)
 		stream_end(stream);
 		stream_arm(stream);
 	}
-	if (stream->in.len > before) {
-		stream->unseen = true;
-		stream_signal(stream);
-	}
+	news_check(stream, before);
 }
 
 void stream_look(struct stream *stream)
@@ -185,6 +187,15 @@ static size_t take(struct stream *stream, void *data, size_t len)
 	return len;
 }
 
+/* There is room again. The bytes that fill it are news to a program that reads no further. */
+static void refill(struct stream *stream)
+{
+	size_t before = stream->in.len;
+
+	pull_in(stream);
+	news_check(stream, before);
+}
+
 size_t stream_read(struct stream *stream, void *data, size_t len)
 {
 	size_t n;
@@ -194,7 +205,7 @@ size_t stream_read(struct stream *stream, void *data, size_t len)
 		pull_in(stream);
 	n = take(stream, data, len);
 	if (n && !stream->armed)
-		pull_in(stream); /* there is room again */
+		refill(stream);
 	return n;
 }
 

@@ -22,7 +22,7 @@ struct stream {
 	int fd;	     /* owned */
 	bool over;   /* the peer is gone */
 	bool armed;  /* the thread hears of bytes that come */
-	bool unseen; /* the thread has taken in bytes, and the program has not looked since */
+	bool unseen; /* bytes were taken in that the program has not looked for */
 };
 
 /* 0 or a negative errno. */

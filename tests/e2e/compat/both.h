@@ -111,6 +111,23 @@ static inline void both(void (*server)(void), void (*client)(void))
 	both_end(server, 0, client, 0);
 }
 
+/* The file of names, for this process. */
+static inline void conf_write(const char *text)
+{
+	static char path[64];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/tmp/msgd-xenvchan.%d", (int)getpid());
+	file = fopen(path, "w");
+	must(file && fputs(text, file) >= 0 && fclose(file) == 0);
+	must(setenv("MSG_XENVCHAN_CONF", path, 1) == 0);
+}
+
+static inline void conf_end(void)
+{
+	must(unlink(getenv("MSG_XENVCHAN_CONF")) == 0);
+}
+
 static inline int both_setup(void **state)
 {
 	testbed_start(NULL, NULL);

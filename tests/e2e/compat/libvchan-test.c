@@ -30,6 +30,7 @@ static void blocking_client(void)
 	libvchan_t *ctrl;
 	char data[6];
 
+	conf_write("wait * 0\n"); /* which is not for ports */
 	say('b');
 	ctrl = libvchan_client_init(SERVER_DOMID, PORT);
 	must(ctrl && libvchan_is_open(ctrl) == VCHAN_CONNECTED);
@@ -39,6 +40,7 @@ static void blocking_client(void)
 	must(libvchan_read(ctrl, data, 6) == 0 && libvchan_data_ready(ctrl) == 0);
 	must(libvchan_buffer_space(ctrl) >= 4096);
 	libvchan_close(ctrl);
+	conf_end();
 }
 
 static void a_server_and_a_client_block(void **state)
@@ -64,11 +66,14 @@ static void waiting_client(void)
 {
 	EVTCHN fd = -1;
 	libvchan_t *ctrl = libvchan_client_init_async(SERVER_DOMID, PORT, &fd);
+	struct pollfd p = {.events = POLLIN};
 	char c;
 	int r;
 
 	must(ctrl && libvchan_is_open(ctrl) == VCHAN_WAITING);
 	must(libvchan_client_init_async_finish(ctrl, false) == 1);
+	p.fd = fd;
+	must(poll(&p, 1, 0) == 0);
 	say('w');
 	do {
 		await_fd(fd);
@@ -91,9 +96,20 @@ static void a_client_waits_beside_other_work(void **state)
 	both(late_server, waiting_client);
 }
 
+/* Nobody comes to the port of which a client has given up, before one comes to the other. */
 static void no_server(void)
 {
+	libvchan_t *ctrl, *beside;
+	char c;
+
 	hear('e');
+	ctrl = libvchan_server_init(CLIENT_DOMID, PORT + 1, 0, 0);
+	beside = libvchan_server_init(CLIENT_DOMID, PORT, 0, 0);
+	must(ctrl && beside);
+	must(libvchan_read(beside, &c, 1) == 1);
+	must(libvchan_is_open(ctrl) == VCHAN_WAITING);
+	libvchan_close(ctrl);
+	libvchan_close(beside);
 }
 
 static void refused_client(void)
@@ -109,6 +125,10 @@ static void refused_client(void)
 	must(ctrl && libvchan_client_init_async_finish(ctrl, true) == 1);
 	libvchan_close(ctrl);
 	say('e');
+	ctrl = libvchan_client_init(SERVER_DOMID, PORT);
+	must(ctrl && libvchan_write(ctrl, "x", 1) == 1);
+	must(libvchan_read(ctrl, &(char){0}, 1) == -1);
+	libvchan_close(ctrl);
 }
 
 static void a_client_may_give_up(void **state)

@@ -374,6 +374,128 @@ static void a_killed_peer_wakes_a_blocked_call(void **state)
 	both_end(blocked_server, 0, dying_client, SIGKILL);
 }
 
+/* Its end is seen by one that has not read what it sent, and has no room for it. */
+#define UNREAD 8000
+
+static void unread_server(void)
+{
+	struct libxenvchan *ctrl = serve(0, 0);
+	char data[UNREAD + 1];
+	int n = 0, got;
+
+	await_state(ctrl, 1);
+	say('k');
+	while (libxenvchan_is_open(ctrl)) {
+		await_fd(libxenvchan_fd_for_select(ctrl));
+		must(libxenvchan_wait(ctrl) == 0);
+	}
+	while ((got = libxenvchan_read(ctrl, data, sizeof(data))) > 0) {
+		check(data, (size_t)n, (size_t)got);
+		n += got;
+	}
+	must(got == -1 && n == UNREAD);
+	libxenvchan_close(ctrl);
+}
+
+static void unread_client(void)
+{
+	struct libxenvchan *ctrl = reach();
+	char data[UNREAD];
+
+	fill(data, 0, sizeof(data));
+	must(libxenvchan_write(ctrl, data, sizeof(data)) == (int)sizeof(data));
+	hear('k');
+	(void)raise(SIGKILL);
+}
+
+static void a_killed_peer_is_seen_over_unread_bytes(void **state)
+{
+	both_end(unread_server, 0, unread_client, SIGKILL);
+}
+
+static long cpu_ms(void)
+{
+	struct timespec now;
+
+	must(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0);
+	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void events_clear(struct libxenvchan *ctrl)
+{
+	struct pollfd p = {.fd = libxenvchan_fd_for_select(ctrl), .events = POLLIN};
+
+	while (poll(&p, 1, 0) == 1)
+		must(libxenvchan_wait(ctrl) == 0);
+}
+
+/* A ring that nobody reads takes no more, and no processor; read, it fills again by itself. */
+static void full_server(void)
+{
+	struct libxenvchan *ctrl = serve(0, 0);
+	char data[1024];
+	long before;
+
+	await_ready(ctrl, sizeof(data));
+	before = cpu_ms();
+	(void)poll(NULL, 0, 200);
+	must(cpu_ms() - before < 20);
+	for (size_t at = 0; at < UNREAD / sizeof(data) * sizeof(data); at += sizeof(data)) {
+		await_ready(ctrl, sizeof(data));
+		must(libxenvchan_data_ready(ctrl) == sizeof(data));
+		events_clear(ctrl);
+		must(libxenvchan_read(ctrl, data, sizeof(data)) == sizeof(data));
+		check(data, at, sizeof(data));
+		await_fd(libxenvchan_fd_for_select(ctrl));
+	}
+	say('k');
+	await_state(ctrl, 0);
+	libxenvchan_close(ctrl);
+}
+
+static void a_full_ring_waits_for_its_reader(void **state)
+{
+	both_end(full_server, 0, unread_client, SIGKILL);
+}
+
+/* A client and its first bytes may be one event, but not to a program that waits for two. */
+static void two_events_server(void)
+{
+	struct libxenvchan *first = serve(0, 0), *second;
+
+	second = libxenvchan_server_init(NULL, CLIENT_DOMID, "data/vchan/second", 0, 0);
+	must(second);
+	say('l');
+	await_ready(second, 1); /* what was sent to the first has come, too */
+	must(libxenvchan_wait(first) == 0);
+	must(libxenvchan_is_open(first) == 1);
+	await_fd(libxenvchan_fd_for_select(first));
+	must(libxenvchan_wait(first) == 0);
+	must(libxenvchan_data_ready(first) == 1);
+	say('d');
+	libxenvchan_close(first);
+	libxenvchan_close(second);
+}
+
+static void two_events_client(void)
+{
+	struct libxenvchan *first, *second;
+
+	hear('l');
+	first = reach();
+	must(libxenvchan_write(first, "1", 1) == 1);
+	second = libxenvchan_client_init(NULL, SERVER_DOMID, "data/vchan/second");
+	must(second && libxenvchan_write(second, "2", 1) == 1);
+	hear('d');
+	libxenvchan_close(first);
+	libxenvchan_close(second);
+}
+
+static void bytes_are_an_event_beside_their_client(void **state)
+{
+	both(two_events_server, two_events_client);
+}
+
 /* Much more than a ring, to a server that reads none of it before the client has closed. */
 #define LAST (600 * 1000)
 
@@ -535,26 +657,35 @@ static void ask_one(struct libxenvchan *ctrl, char c)
 	must(libxenvchan_read(ctrl, &got, 1) == 1 && got == c);
 }
 
-static void three_clients(void)
+/* They may leave a byte to the server that it does not read, and that is no word of the next one.
+ */
+static void three_clients(bool tidy)
 {
 	for (char c = 'x'; c <= 'z'; c++) {
 		struct libxenvchan *ctrl = reach();
 
 		ask_one(ctrl, c);
+		if (!tidy)
+			must(libxenvchan_write(ctrl, "?", 1) == 1);
 		libxenvchan_close(ctrl);
 	}
 }
 
-static void three_clients_and_a_word(void)
+static void untidy_clients(void)
 {
-	three_clients();
+	three_clients(false);
+}
+
+static void tidy_clients(void)
+{
+	three_clients(true);
 	say('e');
 }
 
 static void a_server_has_one_client_after_the_other(void **state)
 {
-	both(turns_server, three_clients);
-	both(persistent_server, three_clients_and_a_word);
+	both(turns_server, untidy_clients);
+	both(persistent_server, tidy_clients);
 }
 
 /* A server in a process of its own, begun when the client has said the letter. */
@@ -690,22 +821,6 @@ static void a_server_is_waited_for(void **state)
 	both(late_server, early_client);
 }
 
-static void conf_write(const char *text)
-{
-	static char path[64];
-	FILE *file;
-
-	(void)snprintf(path, sizeof(path), "/tmp/msgd-xenvchan.%d", (int)getpid());
-	file = fopen(path, "w");
-	must(file && fputs(text, file) >= 0 && fclose(file) == 0);
-	must(setenv("MSG_XENVCHAN_CONF", path, 1) == 0);
-}
-
-static void conf_end(void)
-{
-	must(unlink(getenv("MSG_XENVCHAN_CONF")) == 0);
-}
-
 static void conf_server(void)
 {
 	struct libxenvchan *ctrl;
@@ -722,11 +837,17 @@ static void conf_server(void)
 static void conf_client(void)
 {
 	struct libxenvchan *ctrl;
+	long cpu;
 
 	hear('l');
 	conf_write("wait * 0\n");
 	errno = 0;
 	must(!libxenvchan_client_init(NULL, SERVER_DOMID, PATH_AT_CLIENT) && errno == ENOENT);
+	/* It waits asleep. */
+	conf_write("wait * 1\n");
+	cpu = cpu_ms();
+	must(!libxenvchan_client_init(NULL, SERVER_DOMID, PATH_AT_CLIENT) && errno == ETIMEDOUT);
+	must(cpu_ms() - cpu < 200);
 	conf_write("wait * 0\nname *other elsewhere\n");
 	ctrl = libxenvchan_client_init(NULL, SERVER_DOMID, "/local/domain/1/some/other");
 	must(ctrl);
@@ -750,7 +871,8 @@ static void forking_server(void)
 	int status;
 	pid_t pid;
 
-	await_state(ctrl, 1);
+	await_ready(ctrl, 1);
+	events_clear(ctrl);
 	pid = fork();
 	if (pid == 0) {
 		char c = 'c';
@@ -809,6 +931,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(buffer_space_is_a_promise),
 		cmocka_unit_test(a_killed_peer_is_seen_and_its_bytes_stay),
 		cmocka_unit_test(a_killed_peer_wakes_a_blocked_call),
+		cmocka_unit_test(a_killed_peer_is_seen_over_unread_bytes),
+		cmocka_unit_test(a_full_ring_waits_for_its_reader),
+		cmocka_unit_test(bytes_are_an_event_beside_their_client),
 		cmocka_unit_test(the_last_bytes_arrive),
 		cmocka_unit_test(many_servers_have_many_clients_of_one_path),
 		cmocka_unit_test(a_server_has_one_client_after_the_other),
