@@ -7,7 +7,7 @@
 # Programs of the build that are not installed but run in the lab.
 lab_programs='examples/echo-server examples/echo-client examples/file-send examples/file-receive
 	tests/e2e/peer tests/e2e/hostile tests/hostile/hostile-records tests/hostile/hostile-foreign-pages
-	tests/hostile/hostile-announce tests/hostile/hostile-cycles tests/hostile/hostile-unanswered tests/conformance/conformance bench/msgbench-xen
+	tests/hostile/hostile-announce tests/hostile/hostile-cycles tests/hostile/hostile-unanswered tests/conformance/conformance bench/msgbench-xen tests/e2e/compat/vchan-many
 	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest
 	tests/xen/console/begin tests/xen/console/obey tests/xen/console/tell'
 
@@ -102,6 +102,7 @@ image_guest() {
 	rm -rf "$root"
 	image_base "$root"
 	image_gnu "$root" xenstore-read xenstore-write xenstore-list xenstore-ls xenstore-rm
+	image_programs "$root" vchan-socket-proxy
 	ln -s lab/bin/begin "$root/init"
 	image_libraries "$root"
 	image_pack "$root" "$1/guest.img"
