@@ -56,6 +56,9 @@ static short dispatch_events(struct msg_sock *sock)
 	bool out = sock->out_edge || sock->interest & POLLOUT;
 	short asked = out ? POLLIN | POLLOUT : POLLIN, events = sock_events(sock, asked);
 
+	/* An event loop beside the call that makes it: the call may yet fail, and free it. */
+	if (sock->awaited)
+		return 0;
 	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
 	if (out && !(events & POLLOUT) && waits_for_room(sock)) {
 		channel_ask_room(sock->channel);

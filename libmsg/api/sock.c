@@ -61,8 +61,10 @@ struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const c
 {
 	struct control *control = &sock_ctx(sock)->control;
 	struct driver *driver = &sock_ctx(sock)->driver;
-	int r = driver_wait(driver, answer_is_over, sock, deadline_ns);
+	int r;
 
+	sock->awaited = true;
+	r = driver_wait(driver, answer_is_over, sock, deadline_ns);
 	if (r == -ETIMEDOUT && deadline_ns == DEADLINE_NOW && control_broker_there(control)) {
 		(void)failure(ETIMEDOUT, "%s %s: %s", what, name, late);
 		sock_discard(sock);
@@ -76,6 +78,8 @@ struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const c
 	}
 	if (sock->state == SOCK_OPEN) {
 		sock->out_edge = false; /* this return says it; msg_ctx_dispatch need not */
+		sock->awaited = false;
+		sock_changed(sock); /* all else, it may say now */
 		return sock;
 	}
 	if (sock->state == SOCK_FAILED)

@@ -57,6 +57,7 @@ struct msg_sock {
 	struct request *request;  /* borrowed: while PENDING */
 	uint64_t deadline_ns;	  /* while PENDING, without a call that waits; UINT64_MAX: none */
 	bool given_up;		  /* while PENDING: time is over, and msgd is to say what lacked */
+	bool awaited;		  /* a call waits for it: the application does not have it yet */
 	bool error_told; /* FAILED, and a call has said so: no event tells of it any more */
 	/* listeners */
 	uint32_t handle; /* key in socks->listeners; of a watch: in socks->watches */

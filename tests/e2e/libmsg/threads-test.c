@@ -503,6 +503,36 @@ static void test_connects(void **state)
 
 /* ---- cancellation and shutdown --------------------------------------------------------------- */
 
+#define ATTEMPTS 500
+
+static atomic_bool attempts_done;
+
+static void attempt_many(void *arg)
+{
+	for (int i = 0; i < ATTEMPTS; i++)
+		must_fail_null(
+			msg_connect(right, "left/nobody", LIBMSG_SEQPACKET, 0, TESTBED_WAIT_MS),
+			ENOENT);
+	attempts_done = true;
+}
+
+/* An event loop hears of no socket that the application was not given: a call that fails frees it.
+ */
+static void test_loop_beside_connects(void **state)
+{
+	struct pollfd fd = {.fd = msg_ctx_fd(right), .events = POLLIN};
+	struct worker worker;
+	struct msg_event event;
+
+	attempts_done = false;
+	worker_start(&worker, attempt_many, NULL);
+	while (!attempts_done) {
+		must(poll(&fd, 1, 10) >= 0);
+		must(msg_ctx_dispatch(right, &event, 1) == 0);
+	}
+	worker_join(&worker);
+}
+
 static void receive_one(void *arg)
 {
 	char byte;
@@ -823,6 +853,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_time_limits, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(test_connects, contexts_setup, contexts_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_loop_beside_connects, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_cancelled_driver, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
