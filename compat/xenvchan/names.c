@@ -12,6 +12,8 @@
 #define BACKLOG 1024
 /* Accepted clients that wait for a seat. Further ones wait in the backlog, and are refused then. */
 #define GUESTS_MAX 1024
+/* Bytes that it may send meanwhile: LIBMSG_RCVBUF takes no less. */
+#define GUEST_RCVBUF 8192
 
 /* A client without a seat. */
 struct guest {
@@ -75,6 +77,7 @@ static void guest_new(struct name *name, struct msg_sock *sock)
 	*guest = (struct guest){
 		.watcher.fn = on_guest, .name = name, .sock = sock, .domid = (int)peer.domid};
 	(void)msg_setopt(sock, LIBMSG_EVENTS, 0);
+	(void)msg_setopt(sock, LIBMSG_RCVBUF, GUEST_RCVBUF);
 	msg_set_userdata(sock, &guest->watcher);
 	TAILQ_INSERT_TAIL(&name->guests, guest, entry);
 	name->n_guests++;
