@@ -466,7 +466,7 @@ static void two_events_server(void)
 	second = libxenvchan_server_init(NULL, CLIENT_DOMID, "data/vchan/second", 0, 0);
 	must(second);
 	say('l');
-	await_ready(second, 1); /* what was sent to the first has come, too */
+	await_ready(second, 1); /* by now bytes have come to the first, too */
 	must(libxenvchan_wait(first) == 0);
 	must(libxenvchan_is_open(first) == 1);
 	await_fd(libxenvchan_fd_for_select(first));
@@ -623,11 +623,13 @@ static void echo_one(struct libxenvchan *ctrl)
 	must(libxenvchan_write(ctrl, &c, 1) == 1);
 }
 
+#define TURNS 100
+
 static void turns_server(void)
 {
 	struct libxenvchan *ctrl = serve(0, 0);
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < TURNS; i++) {
 		await_state(ctrl, 1);
 		echo_one(ctrl);
 		await_state(ctrl, 0);
@@ -640,7 +642,7 @@ static void persistent_server(void)
 	struct libxenvchan *ctrl = serve(0, 0);
 
 	ctrl->server_persist = 1;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < TURNS; i++) {
 		must(libxenvchan_is_open(ctrl) == 1);
 		echo_one(ctrl);
 	}
@@ -657,14 +659,13 @@ static void ask_one(struct libxenvchan *ctrl, char c)
 	must(libxenvchan_read(ctrl, &got, 1) == 1 && got == c);
 }
 
-/* They may leave a byte to the server that it does not read, and that is no word of the next one.
- */
-static void three_clients(bool tidy)
+/* A byte that the server does not read, if they leave one, is no word of the next client. */
+static void clients(bool tidy)
 {
-	for (char c = 'x'; c <= 'z'; c++) {
+	for (int i = 0; i < TURNS; i++) {
 		struct libxenvchan *ctrl = reach();
 
-		ask_one(ctrl, c);
+		ask_one(ctrl, (char)('A' + i % 26));
 		if (!tidy)
 			must(libxenvchan_write(ctrl, "?", 1) == 1);
 		libxenvchan_close(ctrl);
@@ -673,12 +674,12 @@ static void three_clients(bool tidy)
 
 static void untidy_clients(void)
 {
-	three_clients(false);
+	clients(false);
 }
 
 static void tidy_clients(void)
 {
-	three_clients(true);
+	clients(true);
 	say('e');
 }
 

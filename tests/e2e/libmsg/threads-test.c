@@ -516,8 +516,7 @@ static void attempt_many(void *arg)
 	attempts_done = true;
 }
 
-/* An event loop hears of no socket that the application was not given: a call that fails frees it.
- */
+/* An event loop hears of no socket that a call is still making, and frees if it fails. */
 static void test_loop_beside_connects(void **state)
 {
 	struct pollfd fd = {.fd = msg_ctx_fd(right), .events = POLLIN};
