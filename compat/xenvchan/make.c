@@ -19,7 +19,7 @@
 /* msgd answers a connect at once, unless it is being started again. */
 #define CONNECT_MS 5000
 /* So long a server waits for a name of which another process lets go. */
-#define NAME_MS	      1000
+#define NAME_MS	      3000
 #define NAME_RETRY_MS 10
 #define DOMID_MAX     0x7fef
 

@@ -10,7 +10,7 @@
 #include "compat/xenvchan/state.h"
 
 /* So long a process that exits waits for a peer that takes none of its last bytes. */
-#define EXIT_MS 2000
+#define EXIT_MS 5000
 
 static LIST_HEAD(, vchan) vchans = LIST_HEAD_INITIALIZER(vchans);
 

@@ -128,9 +128,16 @@ static inline void conf_end(void)
 	must(unlink(getenv("MSG_XENVCHAN_CONF")) == 0);
 }
 
+static inline int both_teardown(void **state)
+{
+	conf_end();
+	return testbed_teardown(state);
+}
+
 static inline int both_setup(void **state)
 {
 	testbed_start(NULL, NULL);
+	conf_write("wait * forever\n"); /* no time limit decides a test that is not about one */
 	testbed_domain(SERVER_DOMAIN, true);
 	testbed_domain(CLIENT_DOMAIN, true);
 	return 0;

@@ -144,5 +144,5 @@ int main(void)
 		cmocka_unit_test(a_client_may_give_up),
 	};
 
-	return cmocka_run_group_tests_name("libvchan", tests, both_setup, testbed_teardown);
+	return cmocka_run_group_tests_name("libvchan", tests, both_setup, both_teardown);
 }

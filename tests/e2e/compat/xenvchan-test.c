@@ -46,7 +46,7 @@ static void await_ready(struct libxenvchan *ctrl, int n)
 
 /* ---- streams ---------------------------------------------------------------------------- */
 
-#define TOTAL	  (2 << 20)
+#define TOTAL	  (1 << 19)
 #define PIECE_MAX 5000
 
 /* Byte n of a stream. */
@@ -252,7 +252,7 @@ static void rings_have_the_sizes_that_were_asked_for(void **state)
 }
 
 /* As much as there is said to be room for is taken, however the peer reads. */
-#define PACKETS 3000
+#define PACKETS 1000
 
 static void promise_server(void)
 {
@@ -949,5 +949,5 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests_name("xenvchan", tests, both_setup, testbed_teardown);
+	return cmocka_run_group_tests_name("xenvchan", tests, both_setup, both_teardown);
 }
