@@ -18,9 +18,9 @@ sys.dont_write_bytecode = True  # the tree stays as it is
 from tree import files_of, line_at, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 DOCUMENT = 'docs/THREATS.md'
-FOLDERS = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl', 'kmod', 'tests')
+FOLDERS = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl', 'msgio', 'kmod', 'tests')
 THERE = re.compile(r'`(\w+)` in `?((?:' + '|'.join(FOLDERS) + r')/[\w/.-]*\w)')
-TEST = re.compile(r'(?<![\w/-])(?:hostile|msgd|daemon|libmsg|base|fuzz|e2e)-[a-z]+(?:-[a-z]+)*(?![\w/.-]*\.\w)')
+TEST = re.compile(r'(?<![\w/-])(?:hostile|msgd|daemon|libmsg|base|fuzz|e2e|msgio)-[a-z]+(?:-[a-z]+)*(?![\w/.-]*\.\w)')
 TRANSPORTS = ('', '-argo', '-argo-strict', '-grant')
 
 
