@@ -170,7 +170,10 @@ static int listen_socket(struct door *door)
 
 	if (r < 0) {
 		describe(door, text, sizeof(text));
-		log_error("%s: %s", text, strerror(-r));
+		log_error("%s: %s%s", text, strerror(-r),
+			r == -EADDRNOTAVAIL && door->options->from.kind == ADDRESS_VSOCK
+				? " (is vsock_loopback loaded?)"
+				: "");
 		return STATUS_FAILURE;
 	}
 	door->is_file = address_path(&door->options->from);

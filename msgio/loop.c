@@ -17,15 +17,19 @@
 #define LOG_LINES 300U
 #define SECOND_NS UINT64_C(1000000000)
 
-static void on_free(evutil_socket_t fd, short what, void *arg)
+void loop_free_now(struct loop *loop)
 {
-	struct loop *loop = arg;
 	struct leaving *leaving;
 
 	while ((leaving = SLIST_FIRST(&loop->leaving))) {
 		SLIST_REMOVE_HEAD(&loop->leaving, entry);
 		leaving->free(leaving);
 	}
+}
+
+static void on_free(evutil_socket_t fd, short what, void *arg)
+{
+	loop_free_now(arg);
 }
 
 void loop_free_later(struct loop *loop, struct leaving *leaving)
@@ -104,7 +108,6 @@ int loop_open_ctx(struct loop *loop, const char *hv, int timeout_ms)
 
 void loop_fini(struct loop *loop)
 {
-	on_free(-1, 0, loop);
 	event_drop(loop->ctx_event);
 	msg_ctx_close(loop->ctx);
 	event_drop(loop->free_event);

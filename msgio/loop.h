@@ -45,6 +45,7 @@ struct loop {
 int loop_init(struct loop *loop, bool any_fd);
 /* As msg_ctx_open, in the loop. Likewise. */
 int loop_open_ctx(struct loop *loop, const char *hv, int timeout_ms);
+/* All events but its own are freed before that. */
 void loop_fini(struct loop *loop);
 
 void loop_run(struct loop *loop);
@@ -52,6 +53,8 @@ void loop_run(struct loop *loop);
 void loop_end(struct loop *loop, int result);
 
 void loop_free_later(struct loop *loop, struct leaving *leaving);
+/* Outside of callbacks. */
+void loop_free_now(struct loop *loop);
 
 /* A line about a connection: so many of them are written. */
 __attribute__((format(printf, 2, 3))) void loop_log(struct loop *loop, const char *format, ...);

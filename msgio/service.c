@@ -303,9 +303,10 @@ int service_run(const struct io_options *options)
 		connection_leave(LIST_FIRST(&service.connections));
 	door_free(service.door);
 	service.door = NULL;
-	loop_fini(&service.loop);
+	loop_free_now(&service.loop);
 	children_free(service.children);
 	event_drop(service.stop_event);
+	loop_fini(&service.loop);
 	stop_done();
 	return r;
 }
