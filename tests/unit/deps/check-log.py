@@ -5,10 +5,10 @@
     check-log.py calls ROOT
     check-log.py selftest
 
-Looks at what msgd, msg-agent, libmsg and xen-sim are made of. A call that writes to the log, or to
+Looks at what msgd, msg-agent, libmsg, msgio and xen-sim are made of. A call that writes to the log, or to
 standard error or output, must be one of those below, each with the reason for which no guest and no
 client can cause lines without end by it. All others go through domain_log, broker_log_about,
-server_log, admin_log or agent_log, which ask the limiter. Exit 1 and a line for each breach, else 0.
+server_log, admin_log, agent_log or loop_log, which ask the limiter. Exit 1 and a line for each breach, else 0.
 """
 import re
 import sys
@@ -16,7 +16,7 @@ import sys
 sys.dont_write_bytecode = True  # the tree stays as it is
 from tree import files_of, line_at, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
-FOLDERS = ('base/', 'proto/', 'hv/', 'libmsg/', 'agent/', 'daemon/')
+FOLDERS = ('base/', 'proto/', 'hv/', 'libmsg/', 'agent/', 'daemon/', 'msgio/')
 
 WRITES = re.compile(
     r'\b(?:log_(?:write|error|warning|notice)|broker_log|put_line|ops->log|perror|v?syslog|sd_journal_\w+|'
@@ -62,6 +62,25 @@ MAY_WRITE = {
     ('agent/main.c', 'on_libevent_log'): (1, 'once: libevent ends the program behind it'),
     # libmsg
     ('libmsg/api/misuse.c', 'misuse'): (1, 'once: it ends the application, whose own stderr it is'),
+    # msgio
+    ('msgio/loop.c', 'put_line'): (1, 'of a line that log_judge has let through'),
+    ('msgio/loop.c', 'loop_init'): (1, START),
+    ('msgio/loop.c', 'loop_open_ctx'): (2, START),
+    ('msgio/door.c', 'listen_channel'): (1, START),
+    ('msgio/door.c', 'listen_socket'): (1, START),
+    ('msgio/door.c', 'door_new'): (2, START),
+    ('msgio/door.c', 'on_listener'): (1, 'once: the name is lost, and the loop ends'),
+    ('msgio/service.c', 'out_of_memory'): (1, START),
+    ('msgio/service.c', 'service_parts'): (1, START),
+    ('msgio/talk.c', 'with_ctx'): (1, START),
+    ('msgio/talk.c', 'converse'): (2, START),
+    ('msgio/talk.c', 'failed'): (1, START),
+    ('msgio/talk.c', 'broken'): (1, START),
+    ('msgio/talk.c', 'status'): (1, START),
+    ('msgio/stdio-end.c', 'stdout_prepare'): (3, 'writes nothing: looks at the descriptor'),
+    ('msgio/stdio-end.c', 'stdio_end_new'): (1, 'writes nothing: hands the descriptor on'),
+    ('msgio/program.c', 'program_start'): (1, "writes nothing: it becomes the program's"),
+    ('msgio/main.c', 'open_standard'): (1, 'writes nothing: compares numbers'),
     # xen-sim: a development tool; it isolates nobody, and its log is a file
     ('hv/sim/toolstack/server.c', 'look_for_corruption'): (1, 'once: the loop ends'),
     ('hv/sim/toolstack/server.c', 'on_accepted'): (1, 'once for each time that its own descriptors run out'),
