@@ -120,6 +120,13 @@ static const struct outcome outcomes[] = {
 		.over = true,
 		.a_closed = CLOSED,
 		.b_closed = CLOSED},
+	/* b was lost after its last word, and with it what it had not read. */
+	{.b_then = TAKE_END,
+		.b_gone = -ECONNRESET,
+		.over = true,
+		.error = ECONNRESET,
+		.a_closed = WAS_RESET,
+		.b_closed = CLOSED},
 	/* b takes no more, and goes on talking. */
 	{.a_has_more = true, .b_refusal = -EPIPE, .a_closed = WAS_RESET, .b_closed = WAS_RESET},
 	/* Nobody is there for its words. */
