@@ -187,6 +187,26 @@ static void test_messages(void **state)
 	must(msg_close(far) == 0);
 }
 
+/* Unread bytes are bounded, and messages may be as long as by default. */
+static void test_window(void **state)
+{
+	const enum channel_type types[] = {CHANNEL_STREAM, CHANNEL_SEQPACKET};
+	const int64_t windows[] = {256 << 10, 1 << 20};
+
+	for (int i = 0; i < 2; i++) {
+		int64_t window;
+
+		must(end->ops->close(end, false) == 0);
+		must(msg_close(far) == 0);
+		channel(types[i]);
+		must(msg_getopt(TAILQ_LAST(&a->ctx->socks.all, sock_list), LIBMSG_RCVBUF,
+			     &window) == 0);
+		assert_int_equal(window, windows[i]);
+	}
+	must(end->ops->close(end, false) == 0);
+	must(msg_close(far) == 0);
+}
+
 static void test_interest(void **state)
 {
 	struct msg_sock *near = TAILQ_LAST(&a->ctx->socks.all, sock_list);
@@ -213,6 +233,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ways_to_close, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_ignored, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_messages, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_window, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_interest, setup, pair_teardown),
 	};
 
