@@ -34,8 +34,8 @@
  *
  * The process
  *
- *   libmsg raises no signal (no SIGPIPE), starts no thread and installs no signal handler. It logs
- *   nothing unless msg_ctx_set_log was called.
+ *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd, and installs no
+ *   signal handler. It logs nothing unless msg_ctx_set_log was called.
  *
  * Hazards
  *
@@ -467,6 +467,44 @@ int msg_shutdown(struct msg_sock *sock, int how);
  *   ECONNRESET       the channel broke before the ring had taken all that was sent: data was lost
  */
 int msg_close(struct msg_sock *sock);
+
+/*
+ * Turns a channel's end into a descriptor, for programs and libraries that need one. Returns one
+ * end of a pair of AF_UNIX sockets: SOCK_STREAM for LIBMSG_STREAM, SOCK_SEQPACKET for
+ * LIBMSG_SEQPACKET. All that is written to it goes to the peer, and all that the peer sends can be
+ * read from it. It blocks, unless fcntl(2) says otherwise, and is closed on exec, unless it is
+ * duplicated.
+ *
+ * A thread of libmsg moves the bytes from now on: the first call for a context starts it, and
+ * msg_ctx_close ends it. It takes no signals. It also does all other work that waits in the
+ * context, so that "On calling nothing" is no hazard while it is there. The log function may be
+ * called in it.
+ *
+ * The caller owns the descriptor: close(2). The socket is libmsg's when the call has succeeded, and
+ * must not be used any more, not even by msg_close.
+ *
+ * Ends: shutdown(2) and close(2) of the descriptor do what msg_shutdown and msg_close do. The
+ * peer's doings are seen as those of a local peer. A channel that is cut, because its process or
+ * this one died, or called msg_ctx_close, is seen as ECONNRESET, and never as an end (of a
+ * SOCK_STREAM after all that had come; of a SOCK_SEQPACKET before that, once). The peer cannot tell
+ * a program that died from one that closed its end.
+ *
+ * Messages have 65,536 bytes at most: LIBMSG_MAXMSG becomes that, if it was more. A longer one that
+ * is written to the descriptor, or was on its way, cuts the channel. An empty one cannot be told
+ * from the end where it is read.
+ *
+ * After a failure the socket is as before.
+ *
+ * Errors:
+ *   ENOTCONN         no channel stands
+ *   EINVAL           a listener or a watch, or the context is LIBMSG_ONE_THREAD
+ *   EOPNOTSUPP       of LIBMSG_DGRAM
+ *   EAGAIN           no thread can be started
+ *   EMFILE, ENFILE   out of descriptors
+ *   ENOSPC           this user watches as many descriptors as epoll(7) lets it
+ *   ENOMEM           out of memory
+ */
+int msg_sock_fd(struct msg_sock *sock);
 
 /* ---- messages ---------------------------------------------------------------------------- */
 

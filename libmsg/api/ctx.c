@@ -7,6 +7,7 @@
 
 #include "base/cancel.h"
 #include "base/cleanup.h"
+#include "libmsg/api/fds.h"
 #include "libmsg/control/request.h"
 
 /* A page that the kernel empties in a forked child: the only cheap way to know. */
@@ -151,6 +152,9 @@ PUBLIC void msg_ctx_close(struct msg_ctx *ctx)
 	if (!ctx || ctx_enter(ctx) < 0)
 		return;
 	misuse_check_ctx_close(&ctx->driver);
+	ctx_leave(ctx);
+	fds_free(ctx->fds);
+	driver_lock(&ctx->driver);
 	ctx_clear(ctx);
 	ctx_leave(ctx);
 	ctx_free(ctx);

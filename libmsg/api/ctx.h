@@ -25,6 +25,7 @@ struct msg_ctx {
 	struct socks socks;
 	struct control control;
 	struct driver driver;
+	struct fds *fds; /* owned; NULL: msg_sock_fd was never called */
 };
 
 /* Sets up all parts around an open hypervisor. -errno. For msg_ctx_open, and for tests. */
@@ -120,6 +121,9 @@ static inline int channel_check(struct msg_sock *sock)
 {
 	return sock->channel ? 0 : channel_missing(sock);
 }
+
+/* msg_ctx_dispatch of the sockets of one loop. */
+int ctx_dispatch(struct msg_ctx *ctx, enum sock_loop loop, struct msg_event *ret_events, int n);
 
 /* Shows the peer what MSG_MORE and LIBMSG_CORK have held back. */
 void sock_push(struct msg_sock *sock);

@@ -8,7 +8,7 @@
 
 static int fd_locked(struct msg_ctx *ctx)
 {
-	int r = driver_fd(&ctx->driver);
+	int r = driver_fd(&ctx->driver, LOOP_OWN);
 
 	return r < 0 ? failure(-r, "no descriptor for event loops: %s", strerrordesc_np(-r)) : r;
 }
@@ -79,39 +79,43 @@ static short dispatch_events(struct msg_sock *sock)
  * The first socket whose send found no room comes first, and those before it, which had found some,
  * come last: the room is shared by turns, though all are reported each time.
  */
-static void rotate_ready(struct socks *socks)
+static void rotate_ready(struct socks *socks, enum sock_loop loop)
 {
+	struct sock_list *ready = &socks->ready[loop];
 	struct msg_sock *first = socks->refused, *sock;
 
+	if (!first || first->loop != loop)
+		return;
 	socks->refused = NULL;
-	if (!first || !first->ready)
+	if (!first->ready)
 		return;
 	/* As many as were reported, and may have sent, before. */
-	while ((sock = TAILQ_FIRST(&socks->ready)) != first) {
-		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
-		TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+	while ((sock = TAILQ_FIRST(ready)) != first) {
+		TAILQ_REMOVE(ready, sock, entry_ready);
+		TAILQ_INSERT_TAIL(ready, sock, entry_ready);
 	}
 }
 
 /* Level-triggered: what stays ready goes to the end of the list, and is reported again. */
-static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int n)
+static int dispatch_ready(
+	struct socks *socks, enum sock_loop loop, struct msg_event *ret_events, int n)
 {
+	struct sock_list *ready = &socks->ready[loop];
 	struct msg_sock *sock, *last, *next;
 	int count = 0;
 
-	rotate_ready(socks);
-	last = TAILQ_LAST(&socks->ready, sock_list);
-
-	for (sock = TAILQ_FIRST(&socks->ready); sock && count < n; sock = next) {
+	rotate_ready(socks, loop);
+	last = TAILQ_LAST(ready, sock_list);
+	for (sock = TAILQ_FIRST(ready); sock && count < n; sock = next) {
 		short events = dispatch_events(sock);
 
 		next = sock == last ? NULL : TAILQ_NEXT(sock, entry_ready);
-		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
+		TAILQ_REMOVE(ready, sock, entry_ready);
 		if (!events) {
 			sock->ready = false;
 			continue;
 		}
-		TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+		TAILQ_INSERT_TAIL(ready, sock, entry_ready);
 		if (events & POLLOUT)
 			sock->out_edge = false;
 		ret_events[count++] = (struct msg_event){.sock = sock, .revents = events};
@@ -119,22 +123,28 @@ static int dispatch_ready(struct socks *socks, struct msg_event *ret_events, int
 	return count;
 }
 
-static int dispatch_locked(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
+static int dispatch_locked(
+	struct msg_ctx *ctx, enum sock_loop loop, struct msg_event *ret_events, int n)
 {
 	int count;
 
 	if (n < 1)
 		return failure(EINVAL, "room for %d events", n);
 	driver_look(&ctx->driver);
-	count = dispatch_ready(&ctx->socks, ret_events, n);
-	if (ctx->driver.epoll_fd >= 0)
-		driver_update_fd(&ctx->driver);
+	count = dispatch_ready(&ctx->socks, loop, ret_events, n);
+	if (ctx->driver.has_loop)
+		driver_update_fds(&ctx->driver);
 	return count;
+}
+
+int ctx_dispatch(struct msg_ctx *ctx, enum sock_loop loop, struct msg_event *ret_events, int n)
+{
+	return CTX_CALL(ctx, -1, dispatch_locked(ctx, loop, ret_events, n));
 }
 
 PUBLIC int msg_ctx_dispatch(struct msg_ctx *ctx, struct msg_event *ret_events, int n)
 {
-	return CTX_CALL(ctx, -1, dispatch_locked(ctx, ret_events, n));
+	return ctx_dispatch(ctx, LOOP_OWN, ret_events, n);
 }
 
 static int poll_scan(struct msg_pollfd *fds, size_t n)

@@ -17,7 +17,8 @@ void socks_init(struct socks *socks, struct msg_ctx *ctx, struct pool *pool)
 	*socks = (struct socks){.ctx = ctx, .pool = pool};
 	TAILQ_INIT(&socks->all);
 	TAILQ_INIT(&socks->timed);
-	TAILQ_INIT(&socks->ready);
+	for (int i = 0; i < N_LOOPS; i++)
+		TAILQ_INIT(&socks->ready[i]);
 }
 
 struct msg_sock *sock_new(
@@ -58,7 +59,7 @@ void sock_free(struct msg_sock *sock)
 		HASH_DEL(socks->watches, sock);
 	names_free(sock->names);
 	if (sock->ready)
-		TAILQ_REMOVE(&socks->ready, sock, entry_ready);
+		TAILQ_REMOVE(&socks->ready[sock->loop], sock, entry_ready);
 	TAILQ_REMOVE(&socks->all, sock, entry);
 	if (socks->refused == sock)
 		socks->refused = NULL;
@@ -123,8 +124,17 @@ void sock_changed(struct msg_sock *sock)
 	if (sock->ready)
 		return;
 	sock->ready = true;
-	TAILQ_INSERT_TAIL(&socks->ready, sock, entry_ready);
+	TAILQ_INSERT_TAIL(&socks->ready[sock->loop], sock, entry_ready);
 	socks->pool->marked = true; /* the event loop's descriptor is to tell */
+}
+
+void sock_set_loop(struct msg_sock *sock, enum sock_loop loop)
+{
+	if (sock->ready)
+		TAILQ_REMOVE(&sock->socks->ready[sock->loop], sock, entry_ready);
+	sock->ready = false;
+	sock->loop = loop;
+	sock_changed(sock);
 }
 
 bool sock_has_news(const struct msg_sock *sock)

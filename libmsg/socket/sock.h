@@ -17,12 +17,15 @@ struct request;
 
 TAILQ_HEAD(sock_list, msg_sock);
 
+/* A socket's events are for the application's event loop, or for the thread of msg_sock_fd. */
+enum sock_loop { LOOP_OWN, LOOP_FDS, N_LOOPS };
+
 /* The sockets of one application. */
 struct socks {
-	struct msg_ctx *ctx;	    /* borrowed: what each socket belongs to */
-	struct pool *pool;	    /* borrowed */
-	struct sock_list all;	    /* owned */
-	struct sock_list ready;	    /* may have events for msg_ctx_dispatch; borrowed */
+	struct msg_ctx *ctx;		 /* borrowed: what each socket belongs to */
+	struct pool *pool;		 /* borrowed */
+	struct sock_list all;		 /* owned */
+	struct sock_list ready[N_LOOPS]; /* may have events for that loop; borrowed */
 	uint64_t n_polled;	    /* changes that a msg_poll waits for: it is to look again */
 	struct msg_sock *listeners; /* hash by handle; borrowed */
 	struct msg_sock *watches;   /* likewise */
@@ -70,13 +73,14 @@ struct msg_sock {
 	char pattern[ADDRESS_SIZE];
 	/* channels */
 	struct channel *channel; /* NULL: none yet; for its owner see channel.h */
-	bool ready;		 /* in socks->ready */
-	bool out_edge;		 /* POLLOUT is owed to an event loop */
-	short interest;		 /* LIBMSG_EVENTS: POLLIN, POLLOUT */
-	uint32_t n_polls;	 /* entries of msg_poll calls that have it ... */
-	uint32_t n_polls_out;	 /* ... and of these: for POLLOUT */
-	bool end_told;		 /* without POLLIN in it: the end was told of once */
-	bool reset;		 /* LIBMSG_RESET */
+	enum sock_loop loop;
+	bool ready;	      /* in its loop's socks->ready */
+	bool out_edge;	      /* POLLOUT is owed to an event loop */
+	short interest;	      /* LIBMSG_EVENTS: POLLIN, POLLOUT */
+	uint32_t n_polls;     /* entries of msg_poll calls that have it ... */
+	uint32_t n_polls_out; /* ... and of these: for POLLOUT */
+	bool end_told;	      /* without POLLIN in it: the end was told of once */
+	bool reset;	      /* LIBMSG_RESET */
 	TAILQ_ENTRY(msg_sock) entry_ready;
 	TAILQ_ENTRY(msg_sock) entry_timed; /* in socks->timed, if it has a deadline */
 	TAILQ_ENTRY(msg_sock) entry;
@@ -104,6 +108,8 @@ static inline uint64_t socks_deadline(const struct socks *socks)
 }
 /* It may have become ready. */
 void sock_changed(struct msg_sock *sock);
+/* Its events are for this loop from now on. */
+void sock_set_loop(struct msg_sock *sock, enum sock_loop loop);
 /* Of a watch: a receive has something. */
 bool sock_has_news(const struct msg_sock *sock);
 /* As channel_events. */

@@ -13,6 +13,15 @@
 
 #include "libmsg/control/control.h"
 
+/* An event loop sleeps on these: all owned; -1 until it is asked for. */
+struct loop_fds {
+	int epoll_fd;
+	int ready_fd;	   /* eventfd in it: the ready list is not empty, or something is undone */
+	int timer_fd;	   /* timerfd in it: a refused link is to be tried again */
+	uint64_t timer_ns; /* when; 0: it is off */
+	bool ready_set;	   /* ready_fd is readable */
+};
+
 /* Time limits that mean "never" and "not at all". */
 #define DEADLINE_NEVER UINT64_MAX
 #define DEADLINE_NOW   0
@@ -42,13 +51,9 @@ struct driver {
 	uint64_t looked_ns; /* when a thread that waits last looked at all events */
 	int n_cpus;
 
-	/* For event loops, all owned; -1 until msg_ctx_fd is asked for. */
-	int epoll_fd;
-	int ready_fd;	   /* eventfd in it: the ready list is not empty */
-	int timer_fd;	   /* timerfd in it: a refused link is to be tried again */
-	uint64_t timer_ns; /* when; 0: it is off */
-	bool ready_set;	   /* ready_fd is readable */
-	bool unfinished;   /* a call that must not block has left something undone */
+	struct loop_fds loops[N_LOOPS]; /* by enum sock_loop */
+	bool has_loop;			/* one of them sleeps on descriptors */
+	bool unfinished;		/* a call that must not block has left something undone */
 };
 
 /* -errno: out of descriptors. */
@@ -181,11 +186,14 @@ bool driver_arm(struct driver *driver);
 
 /* ---- loop.c: event loops ---------------------------------------------------------------- */
 
-/* Makes the descriptor for event loops, or returns it. -errno. */
-int driver_fd(struct driver *driver);
-/* For calls that do not block and found nothing: does what waits, keeps the descriptor alive. */
+/* For driver_init and driver_fini. */
+void loops_init(struct driver *driver);
+void loops_fini(struct driver *driver);
+/* Makes the descriptor for an event loop, or returns it. -errno. */
+int driver_fd(struct driver *driver, enum sock_loop which);
+/* For calls that do not block and found nothing: does what waits, keeps the descriptors alive. */
 void driver_look(struct driver *driver);
-/* The descriptor tells of sockets that are ready, of refused links and of what is unfinished. */
-void driver_update_fd(struct driver *driver);
+/* The descriptors tell of sockets that are ready, of refused links and of what is unfinished. */
+void driver_update_fds(struct driver *driver);
 
 #endif

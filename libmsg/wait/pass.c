@@ -170,7 +170,7 @@ void driver_pass(struct driver *driver)
 			control_leave(driver->control);
 		}
 	}
-	if (driver->epoll_fd >= 0)
-		driver_update_fd(driver);
+	if (driver->has_loop)
+		driver_update_fds(driver);
 	driver->pool->marked = !TAILQ_EMPTY(&links->ending);
 }

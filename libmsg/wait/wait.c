@@ -38,10 +38,8 @@ int driver_init(struct driver *driver, struct control *control, bool one_thread)
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.one_thread = one_thread,
 		.spin_us = -1,
-		.n_cpus = get_nprocs(),
-		.epoll_fd = -1,
-		.ready_fd = -1,
-		.timer_fd = -1};
+		.n_cpus = get_nprocs()};
+	loops_init(driver);
 	driver->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (driver->kick_fd < 0)
 		return -errno;
@@ -51,9 +49,7 @@ int driver_init(struct driver *driver, struct control *control, bool one_thread)
 void driver_fini(struct driver *driver)
 {
 	close_p(&driver->kick_fd);
-	close_p(&driver->epoll_fd);
-	close_p(&driver->ready_fd);
-	close_p(&driver->timer_fd);
+	loops_fini(driver);
 	(void)pthread_mutex_destroy(&driver->lock);
 }
 
@@ -257,7 +253,7 @@ int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_
 		}
 	} while (r == 0);
 	driver->hand_over = !driver->driving;
-	if (driver->epoll_fd >= 0)
+	if (driver->has_loop)
 		driver_look(driver); /* msg_ctx_fd must tell of what is left and comes next */
 	return r;
 }

@@ -806,7 +806,7 @@ static uint64_t timer_left_ns(const struct driver *driver)
 {
 	struct itimerspec spec;
 
-	assert_int_equal(timerfd_gettime(driver->timer_fd, &spec), 0);
+	assert_int_equal(timerfd_gettime(driver->loops[LOOP_OWN].timer_fd, &spec), 0);
 	assert_int_equal(spec.it_interval.tv_sec | spec.it_interval.tv_nsec, 0);
 	return (uint64_t)spec.it_value.tv_sec * 1000000000U + (uint64_t)spec.it_value.tv_nsec;
 }
@@ -863,10 +863,10 @@ static void test_timer_is_set_once(void **state)
 	ops.now_ns = count_reads;
 	retry_at(state, UINT64_C(1) << 50);
 	assert_int_equal(n_settings, 1);
-	driver_update_fd(&a->ctx->driver);
+	driver_update_fds(&a->ctx->driver);
 	assert_int_equal(n_settings, 1);
 	a->link->transport->retry_ns = UINT64_C(1) << 51;
-	driver_update_fd(&a->ctx->driver);
+	driver_update_fds(&a->ctx->driver);
 	assert_int_equal(n_settings, 2);
 }
 
@@ -916,7 +916,7 @@ static void test_descriptor_0(void **state)
 	assert_true(a->link->armed);
 	driver_fini(&a->ctx->driver);
 	assert_int_equal(close(0), -1);
-	a->ctx->driver.epoll_fd = a->ctx->driver.kick_fd = -1;
+	a->ctx->driver.loops[LOOP_OWN].epoll_fd = a->ctx->driver.kick_fd = -1;
 	assert_int_equal(dup2(kept, 0), 0);
 	(void)close(kept);
 }
@@ -976,8 +976,8 @@ static void test_descriptors_flags(void **state)
 
 	assert_true(msg_ctx_fd(a->ctx) >= 0);
 	for (int i = 0; i < 4; i++) {
-		const int fds[] = {
-			driver->kick_fd, driver->ready_fd, driver->epoll_fd, driver->timer_fd};
+		const int fds[] = {driver->kick_fd, driver->loops[LOOP_OWN].ready_fd,
+			driver->loops[LOOP_OWN].epoll_fd, driver->loops[LOOP_OWN].timer_fd};
 
 		was[i] = fds[i];
 		assert_true(fcntl(fds[i], F_GETFD) & FD_CLOEXEC);
@@ -985,8 +985,8 @@ static void test_descriptors_flags(void **state)
 	}
 	driver_fini(driver);
 	for (int i = 0; i < 4; i++) {
-		int *fds[] = {
-			&driver->kick_fd, &driver->ready_fd, &driver->epoll_fd, &driver->timer_fd};
+		int *fds[] = {&driver->kick_fd, &driver->loops[LOOP_OWN].ready_fd,
+			&driver->loops[LOOP_OWN].epoll_fd, &driver->loops[LOOP_OWN].timer_fd};
 
 		assert_int_equal(fcntl(was[i], F_GETFD), -1);
 		*fds[i] = -1; /* so that nobody closes it again */
@@ -1014,7 +1014,10 @@ static void test_no_descriptor(void **state)
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		assert_string_equal(
 			msg_reason(), "no descriptor for event loops: Too many open files");
-		assert_int_equal(driver->epoll_fd & driver->ready_fd & driver->timer_fd, -1);
+		assert_int_equal(driver->loops[LOOP_OWN].epoll_fd &
+					 driver->loops[LOOP_OWN].ready_fd &
+					 driver->loops[LOOP_OWN].timer_fd,
+			-1);
 	}
 	assert_true(msg_ctx_fd(a->ctx) >= 0);
 }
@@ -1033,7 +1036,9 @@ static void test_no_descriptor_of_the_hypervisor(void **state)
 	ops.fd = no_fd;
 	assert_int_equal(msg_ctx_fd(a->ctx), -1);
 	assert_int_equal(errno, EBADF);
-	assert_int_equal(driver->epoll_fd & driver->ready_fd & driver->timer_fd, -1);
+	assert_int_equal(driver->loops[LOOP_OWN].epoll_fd & driver->loops[LOOP_OWN].ready_fd &
+				 driver->loops[LOOP_OWN].timer_fd,
+		-1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pair_teardown)

@@ -49,7 +49,7 @@ static void move_sock(void *arg)
 	pool_init(&pool);
 	socks_init(&socks, NULL, &pool);
 	sock_set_state(&sock, move[1]);
-	must(sock.state == move[1] && sock.ready && TAILQ_FIRST(&socks.ready) == &sock);
+	must(sock.state == move[1] && sock.ready && TAILQ_FIRST(&socks.ready[LOOP_OWN]) == &sock);
 }
 
 static void test_moves(void **state)
@@ -417,7 +417,7 @@ static void test_ready_list(void **state)
 	assert_ptr_equal(events[0].sock, listener);
 	assert_false(b->sock->ready);
 	assert_int_equal(msg_close(listener), 0);
-	assert_true(TAILQ_EMPTY(&b->ctx->socks.ready));
+	assert_true(TAILQ_EMPTY(&b->ctx->socks.ready[LOOP_OWN]));
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 4), 0);
 	assert_int_equal(msg_ctx_dispatch(b->ctx, events, 0), -1);
 	assert_int_equal(errno, EINVAL);

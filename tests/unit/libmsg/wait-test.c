@@ -1132,7 +1132,7 @@ static void test_dispatch_of_an_endless_ring(void **state)
 	/* The socket has nothing to tell, but there is more to take in. */
 	while (msg_ctx_dispatch(a->ctx, &event, 1) > 0)
 		;
-	assert_true(TAILQ_EMPTY(&a->ctx->socks.ready));
+	assert_true(TAILQ_EMPTY(&a->ctx->socks.ready[LOOP_OWN]));
 	assert_int_equal(poll(&fd, 1, 0), 1);
 	a->link->transport->ops = &transport_grant;
 }

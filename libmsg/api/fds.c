@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Real descriptors: msg_sock_fd. One thread for all of a context, which the first call of it
+ * starts, moves the bytes (pump.h). It is an event loop like any application's, with a list of
+ * ready sockets of its own, so that msg_ctx_dispatch tells the application nothing of these.
+ *
+ * The thread alone runs pumps, and frees them. Calls of msg_sock_fd only add some (to `added`,
+ * under the lock). No event is lost: the local sockets are watched edge-triggered, a pump that was
+ * added has its first edge at once, and a pump whose turn was over runs again before the thread
+ * sleeps; for the channels msg_ctx_dispatch's rules hold.
+ */
+#include "libmsg/api/fds.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+
+#include "base/cancel.h"
+#include "base/cleanup.h"
+#include "libmsg/api/ctx.h"
+#include "libmsg/api/pump.h"
+
+#define EVENT_BATCH 64
+#define TICK_NS	    1000000000
+
+struct served {
+	struct pump pump;
+	bool due; /* in fds->due */
+	TAILQ_ENTRY(served) entry;
+	TAILQ_ENTRY(served) entry_due;
+};
+
+TAILQ_HEAD(served_list, served);
+
+struct fds {
+	struct msg_ctx *ctx; /* borrowed */
+	int epoll_fd;	     /* owned */
+	int stop_fd;	     /* owned: eventfd */
+	pthread_t thread;
+	char *scratch;	  /* owned: PUMP_SCRATCH bytes of the thread */
+	bool stopped;	  /* of the thread */
+	uint64_t tick_ns; /* of the thread: when pump_tick is due; UINT64_MAX: never */
+	pthread_mutex_t lock;
+	struct served_list all; /* owned; under the lock */
+	struct served_list due; /* borrowed; of the thread */
+};
+
+/* ---- the thread --------------------------------------------------------------------------- */
+
+static void mark_due(struct fds *fds, struct served *served)
+{
+	if (!served->due)
+		TAILQ_INSERT_TAIL(&fds->due, served, entry_due);
+	served->due = true;
+}
+
+static void end(struct fds *fds, struct served *served, enum pump_outcome outcome)
+{
+	(void)pthread_mutex_lock(&fds->lock);
+	TAILQ_REMOVE(&fds->all, served, entry);
+	(void)pthread_mutex_unlock(&fds->lock);
+	pump_fini(&served->pump, outcome, fds->scratch);
+	free(served);
+}
+
+/* Each one that is due has a turn. */
+static void run_due(struct fds *fds)
+{
+	struct served *served, *next, *last = TAILQ_LAST(&fds->due, served_list);
+
+	for (served = TAILQ_FIRST(&fds->due); served; served = next) {
+		enum pump_outcome outcome = pump_run(&served->pump, fds->scratch);
+
+		next = served == last ? NULL : TAILQ_NEXT(served, entry_due);
+		TAILQ_REMOVE(&fds->due, served, entry_due);
+		served->due = false;
+		if (outcome == PUMP_GOES_ON)
+			mark_due(fds, served);
+		else if (outcome != PUMP_WAITS)
+			end(fds, served, outcome);
+	}
+}
+
+static void take_channel_events(struct fds *fds)
+{
+	struct msg_event events[EVENT_BATCH];
+	int n = ctx_dispatch(fds->ctx, LOOP_FDS, events, EVENT_BATCH);
+
+	for (int i = 0; i < n; i++)
+		mark_due(fds, msg_userdata(events[i].sock));
+}
+
+static void take_event(struct fds *fds, const struct epoll_event *event)
+{
+	if (event->data.ptr == fds) {
+		take_channel_events(fds);
+	} else if (event->data.ptr == &fds->stop_fd) {
+		fds->stopped = true;
+	} else {
+		struct served *served = event->data.ptr;
+
+		served->pump.seen |= event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+		mark_due(fds, served);
+	}
+}
+
+static uint64_t now_ns(const struct fds *fds)
+{
+	return fds->ctx->hv->ops->now_ns(fds->ctx->hv);
+}
+
+static void tick(struct fds *fds)
+{
+	struct served *served;
+	bool again = false;
+
+	(void)pthread_mutex_lock(&fds->lock);
+	TAILQ_FOREACH (served, &fds->all, entry)
+		again |= pump_tick(&served->pump);
+	(void)pthread_mutex_unlock(&fds->lock);
+	fds->tick_ns = again ? now_ns(fds) + TICK_NS : UINT64_MAX;
+}
+
+static int sleep_ms(const struct fds *fds)
+{
+	if (!TAILQ_EMPTY(&fds->due))
+		return 0;
+	return fds->tick_ns == UINT64_MAX ? -1 : TICK_NS / 1000000;
+}
+
+static void *fds_main(void *arg)
+{
+	struct fds *fds = arg;
+
+	while (!fds->stopped) {
+		struct epoll_event events[EVENT_BATCH];
+		int n = epoll_wait(fds->epoll_fd, events, EVENT_BATCH, sleep_ms(fds));
+
+		for (int i = 0; i < n; i++)
+			take_event(fds, &events[i]);
+		run_due(fds);
+		if (fds->tick_ns == UINT64_MAX && n > 0)
+			fds->tick_ns = now_ns(fds) + TICK_NS;
+		else if (now_ns(fds) >= fds->tick_ns)
+			tick(fds);
+	}
+	return NULL;
+}
+
+/* ---- its life ----------------------------------------------------------------------------- */
+
+/* Signals are for the application's threads. */
+static int start_thread(struct fds *fds)
+{
+	sigset_t all, before;
+	int r;
+
+	(void)sigfillset(&all);
+	r = pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (r)
+		return -r;
+	r = pthread_create(&fds->thread, NULL, fds_main, fds);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -r;
+}
+
+static int watch(struct fds *fds, int fd, uint32_t events, void *ptr)
+{
+	struct epoll_event event = {.events = events, .data.ptr = ptr};
+
+	return epoll_ctl(fds->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void fds_release(struct fds *fds)
+{
+	close_p(&fds->epoll_fd);
+	close_p(&fds->stop_fd);
+	free(fds->scratch);
+	(void)pthread_mutex_destroy(&fds->lock);
+	free(fds);
+}
+DEFINE_CLEANUP(struct fds *, fds_release)
+
+static int fds_new(struct msg_ctx *ctx, struct fds **ret_fds)
+{
+	_cleanup_(fds_release_p) struct fds *fds = calloc(1, sizeof(*fds));
+	int loop_fd, r;
+
+	if (!fds)
+		return -ENOMEM;
+	*fds = (struct fds){.ctx = ctx, .epoll_fd = -1, .stop_fd = -1, .tick_ns = UINT64_MAX};
+	(void)pthread_mutex_init(&fds->lock, NULL);
+	TAILQ_INIT(&fds->all);
+	TAILQ_INIT(&fds->due);
+	fds->scratch = malloc(PUMP_SCRATCH);
+	if (!fds->scratch)
+		return -ENOMEM;
+	fds->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	fds->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fds->epoll_fd < 0 || fds->stop_fd < 0)
+		return -errno;
+	loop_fd = driver_fd(&ctx->driver, LOOP_FDS);
+	if (loop_fd < 0)
+		return loop_fd;
+	r = watch(fds, loop_fd, EPOLLIN, fds);
+	if (r == 0)
+		r = watch(fds, fds->stop_fd, EPOLLIN, &fds->stop_fd);
+	if (r == 0)
+		r = start_thread(fds);
+	if (r < 0)
+		return r;
+	*ret_fds = steal_ptr(fds);
+	return 0;
+}
+
+void fds_free(struct fds *fds)
+{
+	struct served *served;
+
+	if (!fds)
+		return;
+	(void)eventfd_write(fds->stop_fd, 1);
+	(void)pthread_join(fds->thread, NULL);
+	while ((served = TAILQ_FIRST(&fds->all)))
+		end(fds, served, PUMP_CUT);
+	fds_release(fds);
+}
+
+/* ---- msg_sock_fd -------------------------------------------------------------------------- */
+
+static int fd_check(const struct msg_ctx *ctx, struct msg_sock *sock)
+{
+	if (ctx->driver.one_thread)
+		return failure(EINVAL, "a context of LIBMSG_ONE_THREAD has no thread to serve it");
+	if (channel_check(sock) < 0)
+		return -1;
+	if (sock->type == CHANNEL_DGRAM)
+		return failure(EOPNOTSUPP, "no local socket drops and ends as a LIBMSG_DGRAM does");
+	return 0;
+}
+
+/* All that can fail. The local socket is watched, but nothing can have happened to it yet. */
+static struct served *served_new(struct msg_ctx *ctx, struct msg_sock *sock, int *ret_fd)
+{
+	_cleanup_free_ struct served *served = calloc(1, sizeof(*served));
+	int fd, r = 0;
+
+	if (!ctx->fds)
+		r = fds_new(ctx, &ctx->fds);
+	if (r == 0)
+		r = served ? pump_open(&served->pump, sock->type == CHANNEL_SEQPACKET, &fd)
+			   : -ENOMEM;
+	if (r == 0) {
+		r = watch(ctx->fds, served->pump.fd, 0, served);
+		if (r < 0) {
+			close_p(&served->pump.fd);
+			close_p(&fd);
+		}
+	}
+	if (r < 0)
+		return failure(-r, "no descriptor for a channel: %s", strerrordesc_np(-r)), NULL;
+	*ret_fd = fd;
+	return steal_ptr(served);
+}
+
+/* From now on the socket is the thread's. */
+static void hand_over(struct fds *fds, struct served *served, struct msg_sock *sock)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = served};
+
+	served->pump.sock = sock;
+	sock->userdata = served;
+	sock->nonblock = true;
+	sock->interest = POLLIN;
+	if (sock->type == CHANNEL_SEQPACKET && sock->maxmsg > PUMP_MESSAGE_MAX) {
+		sock->maxmsg = PUMP_MESSAGE_MAX;
+		channel_set_maxmsg(sock->channel, sock->maxmsg);
+	}
+	sock_push(sock);
+	sock_set_loop(sock, LOOP_FDS);
+	(void)pthread_mutex_lock(&fds->lock);
+	TAILQ_INSERT_TAIL(&fds->all, served, entry);
+	(void)pthread_mutex_unlock(&fds->lock);
+	/* It is in the set: this cannot fail. The first edge comes at once. */
+	(void)epoll_ctl(fds->epoll_fd, EPOLL_CTL_MOD, served->pump.fd, &event);
+}
+
+static int fd_of_sock(struct msg_ctx *ctx, struct msg_sock *sock)
+{
+	struct served *served;
+	int fd;
+
+	if (fd_check(ctx, sock) < 0)
+		return -1;
+	served = served_new(ctx, sock, &fd);
+	if (!served)
+		return -1;
+	hand_over(ctx->fds, served, sock);
+	return fd;
+}
+
+PUBLIC int msg_sock_fd(struct msg_sock *sock)
+{
+	WITHOUT_CANCEL;
+
+	return CTX_CALL(sock_ctx(sock), -1, fd_of_sock(sock_ctx(sock), sock));
+}

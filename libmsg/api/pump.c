@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One channel, and the local socket that stands for it: see pump.h. */
+#include "libmsg/api/pump.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "libmsg/api/ctx.h"
+#include "libmsg/api/sock-diag.h"
+
+/* Reads of each side in one turn: other pumps of the thread wait for so long. */
+#define TURN_READS 4
+
+static int local_pair(int type, int fds[2])
+{
+	const int size = PUMP_SNDBUF, on = 1;
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		(void)setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	/* The first thing that stays unread. */
+	if (send(fds[1], "", 1, 0) != 1)
+		return -errno;
+	/* An end has no credentials, an empty message has. */
+	if (type == SOCK_SEQPACKET &&
+		setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
+int pump_open(struct pump *pump, bool messages, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1, program_fd = -1;
+	int fds[2] = {-1, -1};
+	int r = local_pair(messages ? SOCK_SEQPACKET : SOCK_STREAM, fds);
+	struct stat status;
+
+	fd = fds[0];
+	program_fd = fds[1];
+	if (r < 0)
+		return r;
+	if (fstat(program_fd, &status) < 0)
+		return -errno;
+	*pump = (struct pump){.fd = steal_fd(&fd),
+		.messages = messages,
+		.hears = true,
+		.program = status.st_ino,
+		.keeps = true,
+		.kept = 1};
+	*ret_fd = steal_fd(&program_fd);
+	return 0;
+}
+
+/* ---- from the channel to the program ------------------------------------------------------ */
+
+static int keep_rest(struct pump *pump, const char *data, size_t len)
+{
+	pump->rest = malloc(len ? len : 1);
+	if (!pump->rest)
+		return -ENOMEM;
+	memcpy(pump->rest, data, len);
+	pump->rest_len = len;
+	pump->rest_at = 0;
+	return 0;
+}
+
+/* The program does not read any more what came for it. The peer hears of it at the end. */
+static void stop_serving_program(struct pump *pump)
+{
+	free(pump->rest);
+	pump->rest = NULL;
+	pump->lost = pump->program_served = true;
+	(void)msg_shutdown(pump->sock, SHUT_RD);
+}
+
+/* Bytes that went to the program. -EAGAIN: no room. Other errors: it does not read, or cannot. */
+static ssize_t give(struct pump *pump, const char *data, size_t len)
+{
+	ssize_t n = send(pump->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return n < 0 ? -errno : n;
+}
+
+static enum pump_outcome give_rest(struct pump *pump)
+{
+	ssize_t n = give(pump, pump->rest + pump->rest_at, pump->rest_len - pump->rest_at);
+
+	if (n == -EPIPE) {
+		stop_serving_program(pump);
+		return PUMP_WAITS;
+	}
+	if (n < 0)
+		return n == -EAGAIN ? PUMP_WAITS : PUMP_CUT;
+	pump->rest_at += (size_t)n;
+	if (pump->rest_at < pump->rest_len)
+		return PUMP_WAITS;
+	free(pump->rest);
+	pump->rest = NULL;
+	return PUMP_GOES_ON;
+}
+
+static enum pump_outcome give_new(struct pump *pump, const char *data, size_t len)
+{
+	ssize_t n = give(pump, data, len);
+
+	if (n == -EPIPE) {
+		stop_serving_program(pump);
+		return PUMP_WAITS;
+	}
+	if (n < 0 && n != -EAGAIN)
+		return PUMP_CUT;
+	if (n == (ssize_t)len)
+		return PUMP_GOES_ON;
+	n = n < 0 ? 0 : n;
+	return keep_rest(pump, data + n, len - (size_t)n) < 0 ? PUMP_CUT : PUMP_WAITS;
+}
+
+static enum pump_outcome serve_program(struct pump *pump, char *scratch)
+{
+	struct iovec iov = {.iov_base = scratch, .iov_len = PUMP_SCRATCH};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (pump->rest)
+		return give_rest(pump);
+	n = msg_recvmsg(pump->sock, &message, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN ? PUMP_WAITS : PUMP_CUT;
+	if (message.msg_flags & MSG_TRUNC)
+		return PUMP_CUT; /* longer than any local socket takes */
+	if (n > 0 || (message.msg_flags & MSG_EOR))
+		return give_new(pump, scratch, (size_t)n);
+	(void)shutdown(pump->fd, SHUT_WR);
+	pump->program_served = true;
+	return PUMP_WAITS;
+}
+
+/* ---- from the program to the channel ------------------------------------------------------ */
+
+/*
+ * Looks at what follows the kept bytes. Returns its length, and *ret_data in scratch. -EAGAIN:
+ * nothing. -ENODATA: the end.
+ */
+static ssize_t look_at_bytes(struct pump *pump, char *scratch, const char **ret_data)
+{
+	ssize_t n = recv(pump->fd, scratch, PUMP_SCRATCH, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (n > (ssize_t)pump->kept) {
+		*ret_data = scratch + pump->kept;
+		return n - (ssize_t)pump->kept;
+	}
+	/* The kernel told of the end before these bytes were read: nothing came since. */
+	return pump->seen & (EPOLLRDHUP | EPOLLHUP) ? -ENODATA : -EAGAIN;
+}
+
+/*
+ * The same of messages. SO_PEEK_OFF passes over the kept one; over an empty one since it was looked
+ * at before (which is why empty_waits remembers one that is to be looked at again).
+ */
+static ssize_t look_at_message(struct pump *pump, char *scratch, const char **ret_data)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec iov = {.iov_base = scratch, .iov_len = PUMP_SCRATCH};
+	struct msghdr message = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
+	int offset = (int)pump->kept;
+	ssize_t n;
+
+	*ret_data = scratch;
+	if (pump->empty_waits)
+		return 0;
+	if (setsockopt(pump->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0)
+		return -errno;
+	n = recvmsg(pump->fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	if (n > (ssize_t)PUMP_MESSAGE_MAX)
+		return -EMSGSIZE;
+	if (n == 0 && message.msg_controllen == 0)
+		return -ENODATA;
+	pump->empty_waits = n == 0;
+	return n;
+}
+
+static ssize_t look_at(struct pump *pump, char *scratch, const char **ret_data)
+{
+	return pump->messages ? look_at_message(pump, scratch, ret_data)
+			      : look_at_bytes(pump, scratch, ret_data);
+}
+
+/* len bytes that were looked at have gone to the peer: they are kept now, and what was is not. */
+static void took(struct pump *pump, char *scratch, size_t len)
+{
+	(void)recv(pump->fd, scratch, pump->messages ? 1 : len, MSG_DONTWAIT);
+	if (pump->messages)
+		pump->kept = pump->keeps ? len : 0;
+	pump->empty_waits = false;
+	pump->quiet = PUMP_BUSY;
+}
+
+/* The peer does not read any more, or the channel is lost, which the other direction finds. */
+static enum pump_outcome stop_serving_peer(struct pump *pump, int error)
+{
+	pump->peer_served = true;
+	(void)shutdown(pump->fd, SHUT_RD);
+	return error == EPIPE || !pump->program_served ? PUMP_WAITS : PUMP_CUT;
+}
+
+static enum pump_outcome serve_peer(struct pump *pump, char *scratch)
+{
+	const char *data = NULL;
+	ssize_t n = look_at(pump, scratch, &data), sent;
+
+	if (n == -EAGAIN)
+		return PUMP_WAITS;
+	if (n == -ENODATA) {
+		(void)msg_shutdown(pump->sock, SHUT_WR);
+		pump->peer_served = true;
+		return PUMP_WAITS;
+	}
+	if (n < 0)
+		return PUMP_CUT;
+	sent = msg_send(pump->sock, data, (size_t)n, MSG_DONTWAIT);
+	if (sent < 0)
+		return errno == EAGAIN ? PUMP_WAITS : stop_serving_peer(pump, errno);
+	took(pump, scratch, (size_t)sent);
+	return PUMP_GOES_ON;
+}
+
+/* ---- both --------------------------------------------------------------------------------- */
+
+/* The peer has closed its end: nothing goes there any more. */
+static bool peer_is_gone(struct pump *pump)
+{
+	struct msg_pollfd poll = {.sock = pump->sock};
+
+	return msg_poll(&poll, 1, 0) > 0 && (poll.revents & POLLHUP);
+}
+
+typedef enum pump_outcome serve_fn(struct pump *pump, char *scratch);
+
+static enum pump_outcome serve(
+	struct pump *pump, char *scratch, serve_fn *fn, const bool *is_served)
+{
+	enum pump_outcome outcome = PUMP_GOES_ON;
+
+	for (int i = 0; i < TURN_READS && outcome == PUMP_GOES_ON && !*is_served; i++)
+		outcome = fn(pump, scratch);
+	return *is_served && outcome == PUMP_GOES_ON ? PUMP_WAITS : outcome;
+}
+
+enum pump_outcome pump_run(struct pump *pump, char *scratch)
+{
+	enum pump_outcome to_program, to_peer;
+	bool hears;
+
+	/* The program has closed its end with something unread: so it is for the peer. */
+	if (pump->seen & EPOLLERR)
+		return PUMP_CUT;
+	to_program = serve(pump, scratch, serve_program, &pump->program_served);
+	to_peer = serve(pump, scratch, serve_peer, &pump->peer_served);
+	if (to_program == PUMP_CUT || to_peer == PUMP_CUT)
+		return PUMP_CUT;
+	if (pump->program_served && !pump->peer_served && peer_is_gone(pump))
+		(void)stop_serving_peer(pump, EPIPE);
+	if (pump->peer_served && (pump->program_served || pump->seen & EPOLLHUP))
+		return pump->lost || pump->rest ? PUMP_CUT : PUMP_ENDED;
+	hears = !pump->program_served && !pump->rest;
+	if (hears != pump->hears)
+		(void)msg_setopt(pump->sock, LIBMSG_EVENTS, hears ? POLLIN : 0);
+	pump->hears = hears;
+	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ? PUMP_GOES_ON : PUMP_WAITS;
+}
+
+bool pump_tick(struct pump *pump)
+{
+	char byte;
+	int size;
+
+	if (!pump->keeps || pump->quiet == PUMP_LOOKED_AT)
+		return false;
+	if (pump->quiet == PUMP_BUSY) {
+		pump->quiet = PUMP_QUIET;
+		return true;
+	}
+	pump->quiet = PUMP_LOOKED_AT;
+	size = sock_diag_sndbuf(pump->program);
+	if (size < 0 || size >= PUMP_SNDBUF)
+		return false;
+	(void)recv(pump->fd, &byte, 1, MSG_DONTWAIT);
+	pump->keeps = false;
+	pump->kept = 0;
+	return false;
+}
+
+/* Takes out what was kept, unless the program has written what the peer does not get. */
+static void let_go(struct pump *pump, char *scratch)
+{
+	const char *data;
+
+	/* First: the program writes nothing any more that would be lost without an error. */
+	(void)shutdown(pump->fd, SHUT_RD);
+	if (look_at(pump, scratch, &data) < 0 && pump->keeps)
+		(void)recv(pump->fd, scratch, 1, MSG_DONTWAIT);
+}
+
+void pump_fini(struct pump *pump, enum pump_outcome outcome, char *scratch)
+{
+	if (outcome == PUMP_ENDED)
+		let_go(pump, scratch);
+	else
+		(void)msg_setopt(pump->sock, LIBMSG_RESET, 1);
+	(void)msg_close(pump->sock);
+	close_p(&pump->fd);
+	free(pump->rest);
+}
