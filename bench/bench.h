@@ -63,8 +63,8 @@ struct peer {
 	void (*disconnect)(struct end *end);
 };
 
-extern const struct peer peer_seqpacket, peer_argo, peer_strict, peer_grant, peer_futex,
-	peer_cache_line, peer_vchan;
+extern const struct peer peer_seqpacket, peer_argo, peer_strict, peer_grant, peer_argo_fd,
+	peer_grant_fd, peer_futex, peer_cache_line, peer_vchan;
 
 enum pinning { PIN_NONE, PIN_ONE_CPU, PIN_TWO_CPUS };
 

@@ -35,6 +35,7 @@ struct bench_case {
 	double goal_argo, goal_grant; /* the goal; 0: none */
 	double limit;		      /* the least for every ring; 0: none */
 	bool quick;		      /* also with --quick */
+	bool fds;		      /* of descriptors, beside the calls of libmsg */
 };
 
 static const struct bench_case cases[] = {
@@ -50,6 +51,10 @@ static const struct bench_case cases[] = {
 	{"round trip, 64 B, one CPU", work_round_trip, 64, 1, PIN_ONE_CPU, &peer_futex, 1.25, 1.25,
 		0, false},
 	{"connect, 1 B, close; one CPU", work_connect, 1, 1, PIN_ONE_CPU, NULL, 1.5, 1.5, 0, false},
+	{"fd: one way, 64 B", work_one_way, 64, 1, PIN_NONE, NULL, 0, 0, 0, false, true},
+	{"fd: one way, 4 KiB", work_one_way, 4096, 1, PIN_NONE, NULL, 0, 0, 0, false, true},
+	{"fd: one way, 64 KiB", work_one_way, 65536, 1, PIN_NONE, NULL, 0, 0, 0, false, true},
+	{"fd: round trip, 64 B", work_round_trip, 64, 1, PIN_NONE, NULL, 0, 0, 0, false, true},
 };
 
 struct options {
@@ -282,8 +287,11 @@ int main(int argc, char **argv)
 	machine_look(&machine);
 	for (int round = 0; round <= options.rounds; round++) {
 		for (int i = 0; i < N_CASES; i++) {
-			const struct peer *peers[PEERS_MAX + 1] = {&peer_seqpacket, &peer_argo,
+			const struct peer *calls[PEERS_MAX + 1] = {&peer_seqpacket, &peer_argo,
 				&peer_strict, &peer_grant, cases[i].baseline};
+			const struct peer *fds[PEERS_MAX + 1] = {&peer_seqpacket, &peer_argo,
+				&peer_argo_fd, &peer_grant, &peer_grant_fd};
+			const struct peer **peers = cases[i].fds ? fds : calls;
 
 			if (!wanted(&options, &cases[i]))
 				continue;

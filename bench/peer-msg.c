@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "bench/bench.h"
 #include "libmsg/libmsg.h"
@@ -18,29 +20,34 @@ static _Noreturn void fail(const char *what)
 	err(1, "%s: %s", what, msg_reason());
 }
 
-static void context_open(struct end *end)
+static void context_open(struct end *end, unsigned flags)
 {
 	char hv[256];
 
 	/* The emulator must be told the domain of this process. */
 	(void)snprintf(hv, sizeof(hv), strncmp(end->pair->hv, "sim:", 4) == 0 ? "%s#%s" : "%s",
 		end->pair->hv, end->role ? "left" : "right");
-	end->ctx = msg_ctx_open(hv, LIBMSG_ONE_THREAD, TIMEOUT_MS);
+	end->ctx = msg_ctx_open(hv, flags, TIMEOUT_MS);
 	if (!end->ctx)
 		fail(hv);
 	if (msg_ctx_set_transport(end->ctx, end->pair->transport) < 0)
 		fail("transport");
 }
 
-static void end_listen(struct end *end)
+static void end_listen_with(struct end *end, unsigned flags)
 {
-	context_open(end);
+	context_open(end, flags);
 	if (end->role == 0)
 		return;
 	end->listener =
 		msg_listen(end->ctx, strchr(end->pair->address, '/') + 1, LIBMSG_SEQPACKET, 64, 0);
 	if (!end->listener)
 		fail("listen");
+}
+
+static void end_listen(struct end *end)
+{
+	end_listen_with(end, LIBMSG_ONE_THREAD);
 }
 
 static void end_connect(struct end *end)
@@ -58,11 +65,11 @@ static void end_accept(struct end *end)
 		fail("accept");
 }
 
-static void end_open(struct end *end)
+static void end_open_with(struct end *end, unsigned flags)
 {
 	int64_t transport = 0;
 
-	end_listen(end);
+	end_listen_with(end, flags);
 	if (end->role)
 		end_accept(end);
 	else
@@ -74,6 +81,11 @@ static void end_open(struct end *end)
 	if (msg_getopt(end->channel, LIBMSG_TRANSPORT, &transport) < 0 ||
 		transport != end->pair->transport)
 		errx(1, "another transport than asked for: %d", (int)transport);
+}
+
+static void end_open(struct end *end)
+{
+	end_open_with(end, LIBMSG_ONE_THREAD);
 }
 
 static void end_send(struct end *end, const void *data, size_t len, bool more)
@@ -103,6 +115,42 @@ static void end_close(struct end *end)
 	msg_ctx_close(end->ctx);
 }
 
+/* ---- a descriptor at either end: msg_sock_fd ------------------------------------------------ */
+
+static void fd_open(struct end *end)
+{
+	end_open_with(end, 0);
+	end->sock = msg_sock_fd(end->channel);
+	if (end->sock < 0)
+		fail("fd");
+}
+
+static void fd_send(struct end *end, const void *data, size_t len, bool more)
+{
+	if (send(end->sock, data, len, MSG_NOSIGNAL) != (ssize_t)len)
+		err(1, "send");
+}
+
+static size_t fd_recv(struct end *end, void *data, size_t size)
+{
+	ssize_t n = recv(end->sock, data, size, 0);
+
+	if (n < 0)
+		err(1, "recv");
+	return (size_t)n;
+}
+
+/* Everything has come and gone when the other end's end has come. */
+static void fd_close(struct end *end)
+{
+	char byte;
+
+	(void)shutdown(end->sock, SHUT_WR);
+	(void)recv(end->sock, &byte, 1, 0);
+	(void)close(end->sock);
+	msg_ctx_close(end->ctx);
+}
+
 #define OPERATIONS                                                                                 \
 	.flags = PEER_BATCHES, .open = end_open, .send = end_send, .recv = end_recv,               \
 	.close = end_close, .listen = end_listen, .connect = end_connect, .accept = end_accept,    \
@@ -112,3 +160,11 @@ const struct peer peer_argo = {.name = "argo", .transport = LIBMSG_TRANSPORT_ARG
 const struct peer peer_strict = {
 	.name = "argo-strict", .transport = LIBMSG_TRANSPORT_ARGO_STRICT, OPERATIONS};
 const struct peer peer_grant = {.name = "grant", .transport = LIBMSG_TRANSPORT_GRANT, OPERATIONS};
+
+#define FD_OPERATIONS                                                                              \
+	.flags = PEER_BATCHES, .open = fd_open, .send = fd_send, .recv = fd_recv, .close = fd_close
+
+const struct peer peer_argo_fd = {
+	.name = "argo fd", .transport = LIBMSG_TRANSPORT_ARGO, FD_OPERATIONS};
+const struct peer peer_grant_fd = {
+	.name = "grant fd", .transport = LIBMSG_TRANSPORT_GRANT, FD_OPERATIONS};
