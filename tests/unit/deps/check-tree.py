@@ -60,6 +60,7 @@ MAY_INCLUDE = {
     'msgio': ['base', 'proto', 'libmsg/libmsg.h', 'msgio/*'],
     'examples': ['libmsg/libmsg.h'],
     'compat': ['libmsg/libmsg.h'],
+    'bindings': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg/*', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
     'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'msgio/*', 'compat',
