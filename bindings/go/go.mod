@@ -1,0 +1,3 @@
+module libmsg
+
+go 1.19
