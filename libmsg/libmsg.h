@@ -500,8 +500,7 @@ int msg_close(struct msg_sock *sock);
  *   EINVAL           a listener or a watch, or the context is LIBMSG_ONE_THREAD
  *   EOPNOTSUPP       of LIBMSG_DGRAM
  *   EAGAIN           no thread can be started
- *   EMFILE, ENFILE   out of descriptors
- *   ENOSPC           this user watches as many descriptors as epoll(7) lets it
+ *   EMFILE           out of descriptors, or of watches that epoll(7) lets this user have
  *   ENOMEM           out of memory
  */
 int msg_sock_fd(struct msg_sock *sock);

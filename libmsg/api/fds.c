@@ -172,7 +172,9 @@ static int watch(struct fds *fds, int fd, uint32_t events, void *ptr)
 {
 	struct epoll_event event = {.events = events, .data.ptr = ptr};
 
-	return epoll_ctl(fds->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+	if (epoll_ctl(fds->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+		return 0;
+	return errno == ENOSPC ? -EMFILE : -errno;
 }
 
 static void fds_release(struct fds *fds)
@@ -276,6 +278,7 @@ static void hand_over(struct fds *fds, struct served *served, struct msg_sock *s
 	served->pump.sock = sock;
 	sock->userdata = served;
 	sock->nonblock = true;
+	sock->cork = false;
 	sock->interest = POLLIN;
 	if (sock->type == CHANNEL_SEQPACKET && sock->maxmsg > PUMP_MESSAGE_MAX) {
 		sock->maxmsg = PUMP_MESSAGE_MAX;

@@ -212,12 +212,14 @@ static void took(struct pump *pump, char *scratch, size_t len)
 	pump->quiet = PUMP_BUSY;
 }
 
-/* The peer does not read any more, or the channel is lost, which the other direction finds. */
+/* The peer does not read any more; or the channel is lost, which the other direction finds, too. */
 static enum pump_outcome stop_serving_peer(struct pump *pump, int error)
 {
 	pump->peer_served = true;
 	(void)shutdown(pump->fd, SHUT_RD);
-	return error == EPIPE || !pump->program_served ? PUMP_WAITS : PUMP_CUT;
+	if (error == EPIPE || (error == ECONNRESET && !pump->program_served))
+		return PUMP_WAITS;
+	return PUMP_CUT;
 }
 
 static enum pump_outcome serve_peer(struct pump *pump, char *scratch)

@@ -145,6 +145,16 @@ static void test_bytes(void **state)
 
 static void test_half_closed(void **state)
 {
+	struct msg_sock *ends[2];
+
+	/* Messages that a corked socket has kept back go out; it is corked no more. */
+	testbed_channel_of(LIBMSG_STREAM, near_ctx, far_ctx, "far", ends);
+	near = ends[0];
+	must(msg_setopt(ends[1], LIBMSG_CORK, 1) == 0 && msg_send(ends[1], "kept", 4, 0) == 4);
+	fd = msg_sock_fd(ends[1]);
+	must(fd >= 0 && msg_recv(near, got, 4, MSG_WAITALL) == 4);
+	must(send(fd, "x", 1, 0) == 1 && msg_recv(near, got, 1, 0) == 1);
+	close_fd();
 	open_channel(LIBMSG_STREAM);
 	must(send(fd, "there", 5, 0) == 5 && shutdown(fd, SHUT_WR) == 0);
 	ends_with("there");
@@ -213,6 +223,32 @@ static void test_messages(void **state)
 	must(msg_shutdown(near, SHUT_WR) == 0);
 	for (size_t i = 0; i < ARRAY_SIZE(workers); i++)
 		worker_join(&workers[i]);
+}
+
+/* A message that the channel cannot carry is not left out: the channel is cut. */
+static void test_too_long(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		open_channel(LIBMSG_SEQPACKET);
+		if (i == 2)
+			must(msg_setopt(near, LIBMSG_MAXMSG, 1000) == 0);
+		send_near("told", 4);
+		read_text("told"); /* the limits came before that */
+		must(send(fd, "told", 4, 0) == 4 && msg_recv(near, got, 4, 0) == 4);
+		if (i == 0) {
+			must(send(fd, sent, 65537, 0) == 65537);
+		} else if (i == 1) {
+			must_fail(msg_send(near, sent, 65537, 0), EMSGSIZE);
+			send_near(sent, 65536);
+			must(recv(fd, got, sizeof(got), 0) == 65536);
+			continue;
+		} else {
+			must(send(fd, sent, 1001, 0) == 1001);
+		}
+		must_fail(msg_recv(near, got, sizeof(got), 0), ECONNRESET);
+		must(recv(fd, got, 1, 0) == -1 && errno == ECONNRESET);
+		close_fd();
+	}
 }
 
 /* A reader that stands still stops the writer, at either side; nothing is lost by it. */
@@ -556,6 +592,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small_sndbuf, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_program_closes, setup, teardown),
