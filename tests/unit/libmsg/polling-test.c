@@ -239,6 +239,26 @@ static void test_looks_first(void **state)
 	a->on_sleep = NULL;
 }
 
+/* Room to send hides neither a message nor the end. */
+static void test_room_hides_nothing(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	struct msg_pollfd fd = {.sock = a->sock, .events = POLLIN | POLLOUT};
+	char byte;
+
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(fd.revents, POLLOUT);
+	say(state);
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(fd.revents, POLLIN | POLLOUT);
+	assert_int_equal(msg_shutdown(b->sock, SHUT_WR), 0);
+	assert_int_equal(msg_poll(&fd, 1, -1), 1);
+	assert_int_equal(fd.revents, POLLIN | POLLOUT);
+	assert_int_equal(msg_recv(a->sock, &byte, 1, 0), 1);
+	assert_int_equal(msg_poll(&fd, 1, 0), 1);
+	assert_int_equal(fd.revents, POLLIN | POLLOUT | POLLRDHUP);
+}
+
 /* ---- event loops ------------------------------------------------------------------------ */
 
 /* POLLOUT that is owed is told when there is room, though the event for it was served before. */
@@ -407,6 +427,7 @@ int main(void)
 		TEST(test_asks_for_room),
 		TEST(test_spins_on_one_link),
 		TEST(test_looks_first),
+		TEST(test_room_hides_nothing),
 		TEST(test_owed_room),
 		TEST(test_owed_after_a_time_limit),
 		TEST(test_end_is_told_until_read),
