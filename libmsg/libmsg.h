@@ -486,8 +486,10 @@ int msg_close(struct msg_sock *sock);
  * Ends: shutdown(2) and close(2) of the descriptor do what msg_shutdown and msg_close do. The
  * peer's doings are seen as those of a local peer. A channel that is cut, because its process or
  * this one died, or called msg_ctx_close, is seen as ECONNRESET, and never as an end (of a
- * SOCK_STREAM after all that had come; of a SOCK_SEQPACKET before that, once). The peer cannot tell
- * a program that died from one that closed its end.
+ * SOCK_STREAM after all that had come; of a SOCK_SEQPACKET before that). The kernel says ECONNRESET
+ * once, to a read or a write, whichever comes first. A program that makes SO_SNDBUF smaller than it
+ * was may wait for a minute, once, when it has sent as much, and the death of this process then
+ * looks like an end. The peer cannot tell a program that died from one that closed its end.
  *
  * Messages have 65,536 bytes at most: LIBMSG_MAXMSG becomes that, if it was more. A longer one that
  * is written to the descriptor, or was on its way, cuts the channel. An empty one cannot be told

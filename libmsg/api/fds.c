@@ -11,6 +11,7 @@
  */
 #include "libmsg/api/fds.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,13 +26,14 @@
 #include "libmsg/api/pump.h"
 
 #define EVENT_BATCH 64
-#define TICK_NS	    1000000000
+#define TICK_NS	    UINT64_C(1000000000)
 
 struct served {
 	struct pump pump;
 	bool due; /* in fds->due */
 	TAILQ_ENTRY(served) entry;
 	TAILQ_ENTRY(served) entry_due;
+	TAILQ_ENTRY(served) entry_process;
 };
 
 TAILQ_HEAD(served_list, served);
@@ -49,6 +51,51 @@ struct fds {
 	struct served_list due; /* borrowed; of the thread */
 };
 
+/* ---- fork --------------------------------------------------------------------------------- */
+
+/*
+ * A forked child must not hold this process's ends of the local sockets: the programs would not
+ * hear of their closing. All of the process, whatever their contexts; under process_lock, which is
+ * the last to be taken.
+ */
+static struct served_list process_list = TAILQ_HEAD_INITIALIZER(process_list);
+static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t process_once = PTHREAD_ONCE_INIT;
+
+static void before_fork(void)
+{
+	(void)pthread_mutex_lock(&process_lock);
+}
+
+static void after_fork(void)
+{
+	(void)pthread_mutex_unlock(&process_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	struct served *served;
+
+	TAILQ_FOREACH (served, &process_list, entry_process)
+		(void)close(served->pump.fd);
+	TAILQ_INIT(&process_list);
+	(void)pthread_mutex_unlock(&process_lock);
+}
+
+static void watch_forks(void)
+{
+	(void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+/* At once: a child that is forked in between would close another file of that number. */
+static void close_local(struct served *served)
+{
+	(void)pthread_mutex_lock(&process_lock);
+	TAILQ_REMOVE(&process_list, served, entry_process);
+	close_p(&served->pump.fd);
+	(void)pthread_mutex_unlock(&process_lock);
+}
+
 /* ---- the thread --------------------------------------------------------------------------- */
 
 static void mark_due(struct fds *fds, struct served *served)
@@ -64,6 +111,7 @@ static void end(struct fds *fds, struct served *served, enum pump_outcome outcom
 	TAILQ_REMOVE(&fds->all, served, entry);
 	(void)pthread_mutex_unlock(&fds->lock);
 	pump_fini(&served->pump, outcome, fds->scratch);
+	close_local(served);
 	free(served);
 }
 
@@ -115,21 +163,32 @@ static uint64_t now_ns(const struct fds *fds)
 
 static void tick(struct fds *fds)
 {
+	unsigned quietest = UINT_MAX;
 	struct served *served;
-	bool again = false;
 
 	(void)pthread_mutex_lock(&fds->lock);
-	TAILQ_FOREACH (served, &fds->all, entry)
-		again |= pump_tick(&served->pump);
+	TAILQ_FOREACH (served, &fds->all, entry) {
+		unsigned quiet = pump_tick(&served->pump);
+
+		quietest = quiet && quiet < quietest ? quiet : quietest;
+	}
 	(void)pthread_mutex_unlock(&fds->lock);
-	fds->tick_ns = again ? now_ns(fds) + TICK_NS : UINT64_MAX;
+	if (quietest == UINT_MAX)
+		fds->tick_ns = UINT64_MAX;
+	else
+		fds->tick_ns = now_ns(fds) + TICK_NS * (quietest < PUMP_TICKS ? 1 : PUMP_TICKS);
 }
 
 static int sleep_ms(const struct fds *fds)
 {
+	uint64_t now;
+
 	if (!TAILQ_EMPTY(&fds->due))
 		return 0;
-	return fds->tick_ns == UINT64_MAX ? -1 : TICK_NS / 1000000;
+	if (fds->tick_ns == UINT64_MAX)
+		return -1;
+	now = now_ns(fds);
+	return fds->tick_ns > now ? (int)((fds->tick_ns - now) / 1000000) + 1 : 0;
 }
 
 static void *fds_main(void *arg)
@@ -143,9 +202,9 @@ static void *fds_main(void *arg)
 		for (int i = 0; i < n; i++)
 			take_event(fds, &events[i]);
 		run_due(fds);
-		if (fds->tick_ns == UINT64_MAX && n > 0)
-			fds->tick_ns = now_ns(fds) + TICK_NS;
-		else if (now_ns(fds) >= fds->tick_ns)
+		if (n > 0)
+			fds->tick_ns = min_u64(fds->tick_ns, now_ns(fds) + TICK_NS);
+		if (now_ns(fds) >= fds->tick_ns)
 			tick(fds);
 	}
 	return NULL;
@@ -245,37 +304,37 @@ static int fd_check(const struct msg_ctx *ctx, struct msg_sock *sock)
 	return 0;
 }
 
-/* All that can fail. The local socket is watched, but nothing can have happened to it yet. */
-static struct served *served_new(struct msg_ctx *ctx, struct msg_sock *sock, int *ret_fd)
+static int served_open(struct msg_ctx *ctx, struct served *served, struct msg_sock *sock)
 {
-	_cleanup_free_ struct served *served = calloc(1, sizeof(*served));
-	int fd, r = 0;
+	int fd, r;
 
-	if (!ctx->fds)
-		r = fds_new(ctx, &ctx->fds);
+	(void)pthread_once(&process_once, watch_forks);
+	(void)pthread_mutex_lock(&process_lock);
+	r = pump_open(&served->pump, sock->type == CHANNEL_SEQPACKET, &fd);
 	if (r == 0)
-		r = served ? pump_open(&served->pump, sock->type == CHANNEL_SEQPACKET, &fd)
-			   : -ENOMEM;
-	if (r == 0) {
-		r = watch(ctx->fds, served->pump.fd, 0, served);
-		if (r < 0) {
-			close_p(&served->pump.fd);
-			close_p(&fd);
-		}
-	}
+		TAILQ_INSERT_TAIL(&process_list, served, entry_process);
+	(void)pthread_mutex_unlock(&process_lock);
 	if (r < 0)
-		return failure(-r, "no descriptor for a channel: %s", strerrordesc_np(-r)), NULL;
-	*ret_fd = fd;
-	return steal_ptr(served);
+		return r;
+	served->pump.sock = sock;
+	(void)pthread_mutex_lock(&ctx->fds->lock);
+	TAILQ_INSERT_TAIL(&ctx->fds->all, served, entry);
+	(void)pthread_mutex_unlock(&ctx->fds->lock);
+	return fd;
 }
 
-/* From now on the socket is the thread's. */
-static void hand_over(struct fds *fds, struct served *served, struct msg_sock *sock)
+/* The thread has not seen it. */
+static void served_undo(struct msg_ctx *ctx, struct served *served)
 {
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = served};
+	(void)pthread_mutex_lock(&ctx->fds->lock);
+	TAILQ_REMOVE(&ctx->fds->all, served, entry);
+	(void)pthread_mutex_unlock(&ctx->fds->lock);
+	close_local(served);
+}
 
-	served->pump.sock = sock;
+/* From now on the socket is the thread's, which waits for the context's lock. */
+static void hand_over(struct served *served, struct msg_sock *sock)
+{
 	sock->userdata = served;
 	sock->nonblock = true;
 	sock->cork = false;
@@ -286,25 +345,39 @@ static void hand_over(struct fds *fds, struct served *served, struct msg_sock *s
 	}
 	sock_push(sock);
 	sock_set_loop(sock, LOOP_FDS);
-	(void)pthread_mutex_lock(&fds->lock);
-	TAILQ_INSERT_TAIL(&fds->all, served, entry);
-	(void)pthread_mutex_unlock(&fds->lock);
-	/* It is in the set: this cannot fail. The first edge comes at once. */
-	(void)epoll_ctl(fds->epoll_fd, EPOLL_CTL_MOD, served->pump.fd, &event);
+}
+
+/* The program's descriptor. -errno: nothing has happened. */
+static int serve(struct msg_ctx *ctx, struct msg_sock *sock)
+{
+	_cleanup_free_ struct served *served = calloc(1, sizeof(*served));
+	int fd, r = served ? 0 : -ENOMEM;
+
+	if (r == 0 && !ctx->fds)
+		r = fds_new(ctx, &ctx->fds);
+	if (r < 0)
+		return r;
+	fd = served_open(ctx, served, sock);
+	if (fd < 0)
+		return fd;
+	r = watch(ctx->fds, served->pump.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, served);
+	if (r < 0) {
+		served_undo(ctx, served);
+		(void)close(fd);
+		return r;
+	}
+	hand_over(steal_ptr(served), sock);
+	return fd;
 }
 
 static int fd_of_sock(struct msg_ctx *ctx, struct msg_sock *sock)
 {
-	struct served *served;
 	int fd;
 
 	if (fd_check(ctx, sock) < 0)
 		return -1;
-	served = served_new(ctx, sock, &fd);
-	if (!served)
-		return -1;
-	hand_over(ctx->fds, served, sock);
-	return fd;
+	fd = serve(ctx, sock);
+	return fd < 0 ? failure(-fd, "no descriptor for a channel: %s", strerrordesc_np(-fd)) : fd;
 }
 
 PUBLIC int msg_sock_fd(struct msg_sock *sock)

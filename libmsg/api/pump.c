@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -28,11 +29,11 @@ static int local_pair(int type, int fds[2])
 	/* The first thing that stays unread. */
 	if (send(fds[1], "", 1, 0) != 1)
 		return -errno;
-	/* An end has no credentials, an empty message has. */
-	if (type == SOCK_SEQPACKET &&
-		setsockopt(fds[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return -errno;
-	return 0;
+	/* An end has no credentials, an empty message has. Urgent bytes are bytes as any other. */
+	return setsockopt(fds[0], SOL_SOCKET, type == SOCK_SEQPACKET ? SO_PASSCRED : SO_OOBINLINE,
+		       &on, sizeof(on)) < 0
+		       ? -errno
+		       : 0;
 }
 
 int pump_open(struct pump *pump, bool messages, int *ret_fd)
@@ -40,18 +41,22 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd)
 	_cleanup_close_ int fd = -1, program_fd = -1;
 	int fds[2] = {-1, -1};
 	int r = local_pair(messages ? SOCK_SEQPACKET : SOCK_STREAM, fds);
+	int sndbuf;
+	socklen_t len = sizeof(sndbuf);
 	struct stat status;
 
 	fd = fds[0];
 	program_fd = fds[1];
 	if (r < 0)
 		return r;
-	if (fstat(program_fd, &status) < 0)
+	if (fstat(program_fd, &status) < 0 ||
+		getsockopt(program_fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len) < 0)
 		return -errno;
 	*pump = (struct pump){.fd = steal_fd(&fd),
 		.messages = messages,
 		.hears = true,
 		.program = status.st_ino,
+		.sndbuf = sndbuf,
 		.keeps = true,
 		.kept = 1};
 	*ret_fd = steal_fd(&program_fd);
@@ -71,12 +76,18 @@ static int keep_rest(struct pump *pump, const char *data, size_t len)
 	return 0;
 }
 
-/* The program does not read any more what came for it. The peer hears of it at the end. */
+/*
+ * The program does not read any more what came for it. If it has closed its end, the peer hears of
+ * that when the other direction has ended; if it has shut it down, what comes is thrown away.
+ */
 static void stop_serving_program(struct pump *pump)
 {
+	struct pollfd poll_fd = {.fd = pump->fd};
+
 	free(pump->rest);
 	pump->rest = NULL;
-	pump->lost = pump->program_served = true;
+	pump->program_served = true;
+	pump->lost = poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP);
 	(void)msg_shutdown(pump->sock, SHUT_RD);
 }
 
@@ -144,6 +155,14 @@ static enum pump_outcome serve_program(struct pump *pump, char *scratch)
 
 /* ---- from the program to the channel ------------------------------------------------------ */
 
+/* Bytes in the queue, wherever a look stops. */
+static size_t unread(const struct pump *pump)
+{
+	int n = 0;
+
+	return ioctl(pump->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
 /*
  * Looks at what follows the kept bytes. Returns its length, and *ret_data in scratch. -EAGAIN:
  * nothing. -ENODATA: the end.
@@ -152,7 +171,16 @@ static ssize_t look_at_bytes(struct pump *pump, char *scratch, const char **ret_
 {
 	ssize_t n = recv(pump->fd, scratch, PUMP_SCRATCH, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n < 0)
+	/*
+	 * No look goes on behind a piece that descriptors came with, nor behind an urgent byte: the
+	 * kept one is let go. (The descriptors are dropped: they do not cross.)
+	 */
+	if (n > 0 && (size_t)n <= pump->kept && unread(pump) > pump->kept) {
+		(void)recv(pump->fd, scratch, pump->kept, MSG_DONTWAIT);
+		pump->kept = 0;
+		n = recv(pump->fd, scratch, PUMP_SCRATCH, MSG_PEEK | MSG_DONTWAIT);
+	}
+	if (n < 0 && errno != EAGAIN)
 		return -errno;
 	if (n > (ssize_t)pump->kept) {
 		*ret_data = scratch + pump->kept;
@@ -205,11 +233,13 @@ static ssize_t look_at(struct pump *pump, char *scratch, const char **ret_data)
 /* len bytes that were looked at have gone to the peer: they are kept now, and what was is not. */
 static void took(struct pump *pump, char *scratch, size_t len)
 {
-	(void)recv(pump->fd, scratch, pump->messages ? 1 : len, MSG_DONTWAIT);
-	if (pump->messages)
-		pump->kept = pump->keeps ? len : 0;
+	size_t stays = !pump->keeps ? 0 : pump->messages ? len : 1;
+
+	/* Of messages it takes out the one that was kept, or this one. */
+	(void)recv(pump->fd, scratch, pump->messages ? 1 : pump->kept + len - stays, MSG_DONTWAIT);
+	pump->kept = stays;
 	pump->empty_waits = false;
-	pump->quiet = PUMP_BUSY;
+	pump->quiet = 0;
 }
 
 /* The peer does not read any more; or the channel is lost, which the other direction finds, too. */
@@ -288,25 +318,24 @@ enum pump_outcome pump_run(struct pump *pump, char *scratch)
 	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ? PUMP_GOES_ON : PUMP_WAITS;
 }
 
-bool pump_tick(struct pump *pump)
+unsigned pump_tick(struct pump *pump)
 {
 	char byte;
 	int size;
 
-	if (!pump->keeps || pump->quiet == PUMP_LOOKED_AT)
-		return false;
-	if (pump->quiet == PUMP_BUSY) {
-		pump->quiet = PUMP_QUIET;
-		return true;
-	}
-	pump->quiet = PUMP_LOOKED_AT;
+	if (!pump->keeps)
+		return 0;
+	if (pump->quiet < PUMP_TICKS)
+		pump->quiet++;
+	if (pump->quiet & (pump->quiet - 1))
+		return pump->quiet;
 	size = sock_diag_sndbuf(pump->program);
-	if (size < 0 || size >= PUMP_SNDBUF)
-		return false;
+	if (size < 0 || size >= pump->sndbuf)
+		return pump->quiet;
 	(void)recv(pump->fd, &byte, 1, MSG_DONTWAIT);
 	pump->keeps = false;
 	pump->kept = 0;
-	return false;
+	return 0;
 }
 
 /* Takes out what was kept, unless the program has written what the peer does not get. */
@@ -327,6 +356,5 @@ void pump_fini(struct pump *pump, enum pump_outcome outcome, char *scratch)
 	else
 		(void)msg_setopt(pump->sock, LIBMSG_RESET, 1);
 	(void)msg_close(pump->sock);
-	close_p(&pump->fd);
 	free(pump->rest);
 }

@@ -36,11 +36,11 @@
  */
 #define PUMP_MESSAGE_MAX 65536U
 
+/* A program that makes its SO_SNDBUF small waits for as many seconds, at most, and once. */
+#define PUMP_TICKS 64U
+
 /* One read's bytes. */
 #define PUMP_SCRATCH 131072U
-
-/* How long nothing has come from the program, in calls of pump_tick. */
-enum pump_quiet { PUMP_BUSY, PUMP_QUIET, PUMP_LOOKED_AT };
 
 struct pump {
 	struct msg_sock *sock; /* owned; set after pump_open; does not block */
@@ -52,11 +52,12 @@ struct pump {
 	bool peer_served;      /* likewise the peer */
 	bool lost;	       /* something came for a program that does not read any more */
 	ino_t program;	       /* the other end's inode */
+	int sndbuf;	       /* the program's SO_SNDBUF at first */
 	bool keeps;	       /* leaves something unread */
 	size_t kept;	       /* bytes that were passed on and stay in the queue */
-	enum pump_quiet quiet;
-	bool empty_waits; /* an empty message was looked at, and found no room */
-	char *rest;	  /* owned: what found no room in the local socket; NULL: nothing */
+	unsigned quiet;	       /* calls of pump_tick since something came from the program */
+	bool empty_waits;      /* an empty message was looked at, and found no room */
+	char *rest;	       /* owned: what found no room in the local socket; NULL: nothing */
 	size_t rest_len, rest_at;
 };
 
@@ -72,11 +73,15 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd);
 /* Moves what it can, a turn of it. scratch: PUMP_SCRATCH bytes, of which nothing is kept. */
 enum pump_outcome pump_run(struct pump *pump, char *scratch);
 /*
- * To be called each second, or so, while something came since the call before: if nothing comes any
- * more, the program may wait for room. False: it need not be called until something comes again.
+ * If nothing comes any more, the program may wait for room, since it has made its SO_SNDBUF small:
+ * that is looked at ever more seldom. To be called each second until it returns PUMP_TICKS, and
+ * then once in so many. Returns 0 if it need not be called any more.
  */
-bool pump_tick(struct pump *pump);
-/* Closes both sides, by what pump_run said, or PUMP_CUT. scratch: as of pump_run. */
+unsigned pump_tick(struct pump *pump);
+/*
+ * Closes the channel, by what pump_run said, or PUMP_CUT. The caller closes the local socket, which
+ * then tells the program. scratch: as of pump_run.
+ */
 void pump_fini(struct pump *pump, enum pump_outcome outcome, char *scratch);
 
 #endif

@@ -105,6 +105,23 @@ static void await_readable(void)
 	must(poll(&pollfd, 1, TESTBED_WAIT_MS) == 1);
 }
 
+static void send_fd(int to, int passed)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
+	struct iovec iov = {.iov_base = (char[]){0}, .iov_len = 1};
+	struct msghdr message = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &passed, sizeof(int));
+	must(sendmsg(to, &message, 0) == 1);
+}
+
 /* ---- bytes and messages -------------------------------------------------------------------- */
 
 static void send_all(void *arg)
@@ -307,6 +324,39 @@ static void test_small_sndbuf(void **state)
 	}
 }
 
+/* The same of messages; and of one that waits for POLLOUT, as a program with an event loop. */
+static void test_small_sndbuf_of_messages(void **state)
+{
+	const int size = 150000;
+
+	open_channel(LIBMSG_SEQPACKET);
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
+	for (unsigned i = 0; i < 5; i++) {
+		struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+
+		must(poll(&pollfd, 1, TESTBED_WAIT_MS) == 1 && pollfd.revents == POLLOUT);
+		must(send(fd, sent, 65536, MSG_DONTWAIT) == 65536);
+		must(msg_recv(near, got, sizeof(got), 0) == 65536);
+	}
+}
+
+/* No descriptors cross, and nothing is urgent; but no byte is lost by it. */
+static void test_descriptors_and_urgent_bytes(void **state)
+{
+	open_channel(LIBMSG_STREAM);
+	must(send(fd, "a", 1, 0) == 1);
+	send_fd(fd, STDIN_FILENO); /* with a byte 0 */
+	must(send(fd, "b", 1, 0) == 1);
+	send_fd(fd, STDIN_FILENO);
+	must(send(fd, "c", 1, 0) == 1);
+	must(msg_recv(near, got, 5, MSG_WAITALL) == 5 && memcmp(got, "a\0b\0c", 5) == 0);
+	if (send(fd, "u", 1, MSG_OOB) == 1)
+		must(send(fd, "d", 1, 0) == 1 && shutdown(fd, SHUT_WR) == 0);
+	else
+		must(send(fd, "ud", 2, 0) == 2 && shutdown(fd, SHUT_WR) == 0);
+	ends_with("ud");
+}
+
 /* ---- ends ---------------------------------------------------------------------------------- */
 
 static void test_program_closes(void **state)
@@ -325,6 +375,54 @@ static void test_program_closes(void **state)
 	await_readable();
 	close_fd();
 	must_fail(msg_recv(near, got, 1, 0), ECONNRESET);
+}
+
+/* A program that does not read on throws away what comes: for the peer it is no loss. */
+static void test_program_stops_reading(void **state)
+{
+	open_channel(LIBMSG_STREAM);
+	must(shutdown(fd, SHUT_RD) == 0);
+	send_near("unread", 6);
+	for (unsigned i = 0; i < 10; i++)
+		must(send(fd, sent, 1000, 0) == 1000);
+	must(msg_recv(near, got, 10000, MSG_WAITALL) == 10000);
+	send_near("unread", 6);
+	must(send(fd, "last", 4, 0) == 4);
+	close_fd();
+	ends_with("last");
+}
+
+/* A child that is forked and lives on is in nobody's way; one that has the descriptor may use it.
+ */
+static void test_forked_children(void **state)
+{
+	int ways[2];
+	pid_t idle, serves;
+	char byte;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ways) == 0);
+	open_channel(LIBMSG_STREAM);
+	idle = fork();
+	if (idle == 0) {
+		(void)close(fd);
+		for (;;)
+			(void)pause();
+	}
+	serves = fork();
+	if (serves == 0) {
+		read_text("in");
+		must(send(ways[1], "r", 1, 0) == 1);
+		must(recv(fd, got, 1, 0) == -1 && errno == ECONNRESET);
+		_exit(0);
+	}
+	send_near("in", 2);
+	must(recv(ways[0], &byte, 1, 0) == 1);
+	close_fd();
+	msg_ctx_close(far_ctx);
+	far_ctx = NULL;
+	must(waitpid(serves, NULL, 0) == serves);
+	must(kill(idle, SIGKILL) == 0 && waitpid(idle, NULL, 0) == idle);
+	must(close(ways[0]) == 0 && close(ways[1]) == 0);
 }
 
 static void test_peer_closes(void **state)
@@ -377,23 +475,6 @@ static void test_peer_dies(void **state)
 		is_cut_after("mortal", types[i]);
 		close_fd();
 	}
-}
-
-static void send_fd(int to, int passed)
-{
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
-	struct iovec iov = {.iov_base = (char[]){0}, .iov_len = 1};
-	struct msghdr message = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &passed, sizeof(int));
-	must(sendmsg(to, &message, 0) == 1);
 }
 
 static int receive_fd(int from)
@@ -595,7 +676,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small_sndbuf, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_small_sndbuf_of_messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_descriptors_and_urgent_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_program_closes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_program_stops_reading, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_forked_children, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_closes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_dies, setup, teardown),
