@@ -74,35 +74,56 @@ static ssize_t next_size(const struct fd_end *fds)
 	return recv(fds->in_fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
 }
 
-/* A read of 0 bytes: an empty packet, or the end. */
-static bool at_end(const struct fd_end *fds)
+/* -ENODATA: the end. An empty packet has credentials, which the end has not. */
+static ssize_t take_packet(const struct fd_end *fds, char *data, size_t size)
 {
-	struct pollfd poll_fd = {.fd = fds->in_fd, .events = POLLRDHUP};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec iov = {.iov_base = data, .iov_len = size};
+	struct msghdr message = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(fds->in_fd, &message, MSG_DONTWAIT);
 
-	return !fds->packets || poll(&poll_fd, 1, 0) != 0;
+	if (n == 0 && message.msg_controllen == 0)
+		return -ENODATA;
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t take_bytes(const struct fd_end *fds, char *data, size_t size)
+{
+	ssize_t n = read(fds->in_fd, data, size);
+
+	if (n == 0)
+		return -ENODATA;
+	return n < 0 ? -errno : n;
 }
 
 int fd_end_take(struct end *end, struct piece *ret_piece)
 {
 	struct fd_end *fds = fd_end_of(end);
 	_cleanup_free_ char *data = NULL;
-	ssize_t n;
+	ssize_t size, n;
 
 	/* One read for one event: a descriptor that is another's as well may block. */
 	if (!fds->readable)
 		return -EAGAIN;
 	fds->readable = false;
-	n = next_size(fds);
-	if (n >= 0) {
-		data = malloc(n ? (size_t)n : 1);
-		if (!data)
-			return -ENOMEM;
-		n = read(fds->in_fd, data, (size_t)n);
-	}
-	if (n < 0)
+	size = next_size(fds);
+	if (size < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
-	if (n == 0 && at_end(fds))
+	data = malloc(size ? (size_t)size : 1);
+	if (!data)
+		return -ENOMEM;
+	n = fds->packets ? take_packet(fds, data, (size_t)size)
+			 : take_bytes(fds, data, (size_t)size);
+	if (n == -ENODATA)
 		return TAKE_END;
+	if (n < 0)
+		return n == -EINTR ? -EAGAIN : (int)n;
 	*ret_piece = (struct piece){.data = data, .len = (size_t)n, .release = free};
 	ret_piece->owner = steal_ptr(data);
 	return TAKE_PIECE;
@@ -205,6 +226,7 @@ static const struct end_ops socket_ops = {
 struct end *socket_end_new(struct loop *loop, int fd, bool packets)
 {
 	struct fd_end *fds = malloc(sizeof(*fds));
+	const int on = 1;
 
 	if (!fds) {
 		(void)close(fd);
@@ -218,5 +240,7 @@ struct end *socket_end_new(struct loop *loop, int fd, bool packets)
 	fds->end.ops = &socket_ops;
 	fds->is_socket = true;
 	fds->packets = packets;
+	if (packets)
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	return &fds->end;
 }
