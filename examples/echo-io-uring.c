@@ -113,7 +113,7 @@ int main(int argc, char **argv)
 	ctx = msg_ctx_open(NULL, LIBMSG_ONE_THREAD, -1);
 	if (!ctx)
 		fail("cannot reach msgd");
-	listener = msg_listen(ctx, argv[1], LIBMSG_SEQPACKET, 64, LIBMSG_NONBLOCK);
+	listener = msg_listen(ctx, argv[1], LIBMSG_SEQPACKET, 1024, LIBMSG_NONBLOCK);
 	if (!listener || msg_ctx_fd(ctx) < 0)
 		fail(argv[1]);
 	poll_once(&ring, signals());

@@ -96,7 +96,7 @@ struct msg_sock; /* a listener, a channel's end or a watch */
 struct msg_buf;	 /* a received message's private memory */
 struct mmsghdr;	 /* of <sys/socket.h>, where _GNU_SOURCE is defined */
 
-/* Channel types. */
+/* Channel types. (SOCK_STREAM and so on are other numbers, some of them those of other types.) */
 #define LIBMSG_SEQPACKET 1 /* messages, whole or not at all, in order, reliable */
 #define LIBMSG_STREAM	 2 /* bytes, in order, reliable, without boundaries */
 /*

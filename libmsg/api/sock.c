@@ -9,7 +9,10 @@
 static int type_check(const struct msg_ctx *ctx, int type)
 {
 	if (type < LIBMSG_SEQPACKET || type > LIBMSG_DGRAM)
-		return failure(EPROTONOSUPPORT, "channel type %d is not supported", type);
+		return failure(EPROTONOSUPPORT,
+			"channel type %d is none of LIBMSG_SEQPACKET, LIBMSG_STREAM and "
+			"LIBMSG_DGRAM",
+			type);
 	/* Until WELCOME nobody knows: requests_send_again. */
 	if (ctx->control.state == CONTROL_ATTACHED &&
 		!control_knows_type(&ctx->control, (uint32_t)type))

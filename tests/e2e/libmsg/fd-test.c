@@ -392,8 +392,7 @@ static void test_program_stops_reading(void **state)
 	ends_with("last");
 }
 
-/* A child that is forked and lives on is in nobody's way; one that has the descriptor may use it.
- */
+/* A forked child that lives on is in nobody's way; one that has the descriptor may use it. */
 static void test_forked_children(void **state)
 {
 	int ways[2];

@@ -440,9 +440,12 @@ static void test_wrong_arguments(void **state)
 	struct msg_ctx *ctx = side->ctx;
 
 	for (int type = 0; type <= 4; type += 4) {
-		char reason[64];
+		char reason[128];
 
-		(void)snprintf(reason, sizeof(reason), "channel type %d is not supported", type);
+		(void)snprintf(reason, sizeof(reason),
+			"channel type %d is none of LIBMSG_SEQPACKET, LIBMSG_STREAM and "
+			"LIBMSG_DGRAM",
+			type);
 		assert_no_sock(msg_listen(ctx, "n", type, 1, 0), EPROTONOSUPPORT, reason);
 		assert_no_sock(msg_connect(ctx, "n", type, 0, 0), EPROTONOSUPPORT, reason);
 	}
