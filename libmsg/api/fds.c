@@ -60,7 +60,6 @@ struct fds {
  */
 static struct served_list process_list = TAILQ_HEAD_INITIALIZER(process_list);
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t process_once = PTHREAD_ONCE_INIT;
 
 static void before_fork(void)
 {
@@ -82,7 +81,11 @@ static void after_fork_in_child(void)
 	(void)pthread_mutex_unlock(&process_lock);
 }
 
-static void watch_forks(void)
+/*
+ * When the library is loaded: of handlers before a fork the first that was registered is the last
+ * to run. An application's handler may take a lock with which it calls libmsg.
+ */
+__attribute__((constructor)) static void watch_forks(void)
 {
 	(void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
@@ -308,7 +311,6 @@ static int served_open(struct msg_ctx *ctx, struct served *served, struct msg_so
 {
 	int fd, r;
 
-	(void)pthread_once(&process_once, watch_forks);
 	(void)pthread_mutex_lock(&process_lock);
 	r = pump_open(&served->pump, sock->type == CHANNEL_SEQPACKET, &fd);
 	if (r == 0)
