@@ -88,6 +88,15 @@ typedef void work_fn(const struct peer *peer, struct end *end, const struct work
 work_fn work_one_way, work_round_trip, work_connect;
 
 uint64_t now_ns(void);
+uint64_t thread_cpu_ns(void);
+
+struct msg_ctx;
+
+/* Ends the process, and says what libmsg says of it. */
+_Noreturn void bench_fail(const char *what);
+/* A context in a domain of the emulator, or in this one of a real Xen. */
+struct msg_ctx *bench_context(
+	const char *hv, const char *domain, unsigned flags, int transport, int timeout_ms);
 
 /* Of n values, 1 to ROUNDS_MAX. */
 double median(const double *values, int n);

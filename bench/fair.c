@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How channels share what they have in common. Eight channels of the domain right send to the
+ * How channels share what they have in common. bench/run --case=fair starts it, after an emulator,
+ * msgd and the domains left and right. Eight channels of the domain right send to the
  * domain left as fast as they can: as eight threads of one context, as one event loop, and as eight
  * processes, each of which has a link of its own. The receiver counts the bytes of each channel.
  *
- *	msgfair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV
+ *	msgbench-fair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV
  *
  * A case ends when the receiver has got so many MiB, or the time is over. --mib alone: no time is
  * looked at, so that the outcome does not depend on the machine's speed. --gate: the status is 1 if
@@ -65,19 +66,12 @@ static _Noreturn void fail(const char *what)
 {
 	if (shared->stop)
 		_exit(0); /* the receiver has left */
-	err(1, "%s: %s", what, msg_reason());
+	bench_fail(what);
 }
 
 static struct msg_ctx *ctx_open(const char *domain)
 {
-	struct msg_ctx *ctx;
-	char name[256];
-
-	(void)snprintf(name, sizeof(name), "%s#%s", hv, domain);
-	ctx = msg_ctx_open(name, 0, TIMEOUT_MS);
-	if (!ctx || msg_ctx_set_transport(ctx, fair.transport) < 0)
-		fail(name);
-	return ctx;
+	return bench_context(hv, domain, 0, fair.transport, TIMEOUT_MS);
 }
 
 /* ---- senders ------------------------------------------------------------------------- */
@@ -368,7 +362,7 @@ int main(int argc, char **argv)
 			exit(2);
 	}
 	if (argc != optind + 1)
-		errx(2, "usage: msgfair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV");
+		errx(2, "usage: msgbench-fair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV");
 	hv = argv[optind];
 	if (!most_bytes && !run_ms)
 		run_ms = 2000;

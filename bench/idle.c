@@ -30,19 +30,12 @@ static struct msg_ctx *ctx[2];
 static struct msg_sock *listener, *busy[2];
 static unsigned n_accepted, n_connected;
 
-static _Noreturn void fail(const char *what)
-{
-	err(1, "%s: %s", what, msg_reason());
-}
-
 static void context_open(int side, const char *hv)
 {
-	char name[256];
-
-	(void)snprintf(name, sizeof(name), "%s#%s", hv, side == LEFT ? "left" : "right");
-	ctx[side] = msg_ctx_open(name, LIBMSG_ONE_THREAD, TIMEOUT_MS);
-	if (!ctx[side] || msg_ctx_fd(ctx[side]) < 0)
-		fail(name);
+	ctx[side] = bench_context(hv, side == LEFT ? "left" : "right", LIBMSG_ONE_THREAD,
+		LIBMSG_TRANSPORT_ANY, TIMEOUT_MS);
+	if (msg_ctx_fd(ctx[side]) < 0)
+		bench_fail("descriptor");
 }
 
 /* The first channel is the busy one. */
@@ -58,7 +51,7 @@ static void handle(const struct msg_event *event)
 		}
 	} else if (event->revents & POLLOUT) {
 		if (msg_getopt(event->sock, LIBMSG_ERROR, &error) < 0 || error)
-			fail("connect");
+			bench_fail("connect");
 		n_connected++;
 	}
 }
@@ -72,7 +65,7 @@ static int dispatch_all(void)
 		int n = msg_ctx_dispatch(ctx[side], events, 64);
 
 		if (n < 0)
-			fail("dispatch");
+			bench_fail("dispatch");
 		for (int i = 0; i < n; i++)
 			handle(&events[i]);
 		total += n;
@@ -92,7 +85,7 @@ static void channels_open(unsigned n)
 				LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, TIMEOUT_MS);
 
 			if (!sock)
-				fail("connect");
+				bench_fail("connect");
 			busy[RIGHT] = busy[RIGHT] ? busy[RIGHT] : sock;
 			n_asked++;
 		}
@@ -103,50 +96,42 @@ static void channels_open(unsigned n)
 		;
 }
 
-static double cpu_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
-
 static void event_there(int from, int to)
 {
 	struct msg_event event;
 	char byte = 'x';
 
 	if (msg_send(busy[from], &byte, 1, 0) != 1)
-		fail("send");
+		bench_fail("send");
 	while (msg_ctx_dispatch(ctx[to], &event, 1) != 1)
 		;
 	if (event.sock != busy[to] || msg_recv(busy[to], &byte, 1, 0) != 1)
-		fail("receive");
+		bench_fail("receive");
 }
 
 static double cost_dispatch(void)
 {
-	double begin = cpu_ns();
+	uint64_t begin = thread_cpu_ns();
 
 	for (int i = 0; i < EVENTS; i += 2) {
 		event_there(RIGHT, LEFT);
 		event_there(LEFT, RIGHT);
 	}
-	return (cpu_ns() - begin) / EVENTS;
+	return (double)(thread_cpu_ns() - begin) / EVENTS;
 }
 
 static double cost_poll(void)
 {
 	struct msg_pollfd fd = {.sock = busy[LEFT], .events = POLLIN};
-	double begin = cpu_ns();
+	uint64_t begin = thread_cpu_ns();
 	char byte = 'x';
 
 	for (int i = 0; i < EVENTS; i++) {
 		if (msg_send(busy[RIGHT], &byte, 1, 0) != 1 || msg_poll(&fd, 1, -1) != 1 ||
 			msg_recv(busy[LEFT], &byte, 1, 0) != 1)
-			fail("poll");
+			bench_fail("poll");
 	}
-	return (cpu_ns() - begin) / EVENTS;
+	return (double)(thread_cpu_ns() - begin) / EVENTS;
 }
 
 int main(int argc, char **argv)
@@ -160,7 +145,7 @@ int main(int argc, char **argv)
 	context_open(RIGHT, argv[argc - 1]);
 	listener = msg_listen(ctx[LEFT], "idle", LIBMSG_SEQPACKET, 4096, LIBMSG_NONBLOCK);
 	if (!listener)
-		fail("listen");
+		bench_fail("listen");
 	printf("%8s %20s %20s  ns of CPU, medians of %d rounds\n", "idle", "event, dispatch",
 		"event, msg_poll", rounds);
 	for (size_t i = 0; i < sizeof(n_idle) / sizeof(n_idle[0]); i++) {

@@ -31,30 +31,13 @@ struct ends {
 	struct msg_sock *socks[2];
 };
 
-static _Noreturn void fail(const char *what)
-{
-	err(1, "%s: %s", what, msg_reason());
-}
-
-static struct msg_ctx *context(const char *hv, const char *domain, unsigned flags, int transport)
-{
-	struct msg_ctx *ctx;
-	char text[256];
-
-	(void)snprintf(text, sizeof(text), "%s#%s", hv, domain);
-	ctx = msg_ctx_open(text, flags, TIMEOUT_MS);
-	if (!ctx || msg_ctx_set_transport(ctx, transport) < 0)
-		fail(text);
-	return ctx;
-}
-
 static void look(struct ends *ends)
 {
 	struct msg_event event;
 	int64_t error;
 
 	if (msg_getopt(ends->socks[0], LIBMSG_ERROR, &error) < 0 || error)
-		fail("connect");
+		bench_fail("connect");
 	(void)msg_ctx_dispatch(ends->ctxs[0], &event, 1);
 	(void)usleep(1000);
 }
@@ -65,21 +48,21 @@ static void ends_open(struct ends *ends, const char *hv, unsigned flags, int tra
 	struct msg_sock *listener;
 	int64_t transport_now;
 
-	ends->ctxs[0] = context(hv, "right", flags, transport);
-	ends->ctxs[1] = context(hv, "left", flags, transport);
+	ends->ctxs[0] = bench_context(hv, "right", flags, transport, TIMEOUT_MS);
+	ends->ctxs[1] = bench_context(hv, "left", flags, transport, TIMEOUT_MS);
 	listener = msg_listen(ends->ctxs[1], NAME, LIBMSG_SEQPACKET, 1, 0);
 	if (!listener || msg_setopt(listener, LIBMSG_NONBLOCK_OPT, 1) < 0)
-		fail("listen");
+		bench_fail("listen");
 	ends->socks[0] = msg_connect(
 		ends->ctxs[0], "left/" NAME, LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, TIMEOUT_MS);
 	if (!ends->socks[0])
-		fail("connect");
+		bench_fail("connect");
 	while (!(ends->socks[1] = msg_accept(listener, LIBMSG_NONBLOCK)))
 		look(ends);
 	while (msg_getopt(ends->socks[0], LIBMSG_TRANSPORT, &transport_now) < 0)
 		look(ends);
 	if (msg_close(listener) < 0)
-		fail("close");
+		bench_fail("close");
 }
 
 static void ends_close(struct ends *ends)
@@ -90,14 +73,6 @@ static void ends_close(struct ends *ends)
 		msg_ctx_close(ends->ctxs[i]);
 }
 
-static uint64_t cpu_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
 static void batch(const struct ends *ends, uint64_t first)
 {
 	uint64_t message[LEN / 8] = {0}, got[LEN / 8];
@@ -105,11 +80,11 @@ static void batch(const struct ends *ends, uint64_t first)
 	for (uint64_t i = 0; i < BATCH; i++) {
 		message[0] = first + i;
 		if (msg_send(ends->socks[0], message, LEN, 0) != LEN)
-			fail("send");
+			bench_fail("send");
 	}
 	for (uint64_t i = 0; i < BATCH; i++) {
 		if (msg_recv(ends->socks[1], got, LEN, 0) != LEN || got[0] != first + i)
-			fail("recv");
+			bench_fail("recv");
 	}
 }
 
@@ -119,10 +94,10 @@ static double measure(const struct ends *ends, uint64_t n)
 	uint64_t start;
 
 	batch(ends, 0); /* warm */
-	start = cpu_ns();
+	start = thread_cpu_ns();
 	for (uint64_t i = 0; i < n; i += BATCH)
 		batch(ends, i);
-	return (double)(cpu_ns() - start) / (double)n;
+	return (double)(thread_cpu_ns() - start) / (double)n;
 }
 
 static void compare(const char *hv, const char *name, int transport, int rounds, uint64_t n)

@@ -15,23 +15,10 @@
 
 #define TIMEOUT_MS 10000
 
-static _Noreturn void fail(const char *what)
-{
-	err(1, "%s: %s", what, msg_reason());
-}
-
 static void context_open(struct end *end, unsigned flags)
 {
-	char hv[256];
-
-	/* The emulator must be told the domain of this process. */
-	(void)snprintf(hv, sizeof(hv), strncmp(end->pair->hv, "sim:", 4) == 0 ? "%s#%s" : "%s",
-		end->pair->hv, end->role ? "left" : "right");
-	end->ctx = msg_ctx_open(hv, flags, TIMEOUT_MS);
-	if (!end->ctx)
-		fail(hv);
-	if (msg_ctx_set_transport(end->ctx, end->pair->transport) < 0)
-		fail("transport");
+	end->ctx = bench_context(end->pair->hv, end->role ? "left" : "right", flags,
+		end->pair->transport, TIMEOUT_MS);
 }
 
 static void end_listen_with(struct end *end, unsigned flags)
@@ -42,7 +29,7 @@ static void end_listen_with(struct end *end, unsigned flags)
 	end->listener =
 		msg_listen(end->ctx, strchr(end->pair->address, '/') + 1, LIBMSG_SEQPACKET, 64, 0);
 	if (!end->listener)
-		fail("listen");
+		bench_fail("listen");
 }
 
 static void end_listen(struct end *end)
@@ -55,14 +42,14 @@ static void end_connect(struct end *end)
 	end->channel = msg_connect(
 		end->ctx, end->pair->address, LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, TIMEOUT_MS);
 	if (!end->channel)
-		fail("connect");
+		bench_fail("connect");
 }
 
 static void end_accept(struct end *end)
 {
 	end->channel = msg_accept(end->listener, 0);
 	if (!end->channel)
-		fail("accept");
+		bench_fail("accept");
 }
 
 static void end_open_with(struct end *end, unsigned flags)
@@ -75,9 +62,9 @@ static void end_open_with(struct end *end, unsigned flags)
 	else
 		end_connect(end);
 	if (msg_setopt(end->channel, LIBMSG_SPIN, end->pair->spin_us) < 0)
-		fail("spin");
+		bench_fail("spin");
 	if (end->pair->rcvbuf && msg_setopt(end->channel, LIBMSG_RCVBUF, end->pair->rcvbuf) < 0)
-		fail("rcvbuf");
+		bench_fail("rcvbuf");
 	if (msg_getopt(end->channel, LIBMSG_TRANSPORT, &transport) < 0 ||
 		transport != end->pair->transport)
 		errx(1, "another transport than asked for: %d", (int)transport);
@@ -91,7 +78,7 @@ static void end_open(struct end *end)
 static void end_send(struct end *end, const void *data, size_t len, bool more)
 {
 	if (msg_send(end->channel, data, len, more ? MSG_MORE : 0) != (ssize_t)len)
-		fail("send");
+		bench_fail("send");
 }
 
 static size_t end_recv(struct end *end, void *data, size_t size)
@@ -99,14 +86,14 @@ static size_t end_recv(struct end *end, void *data, size_t size)
 	ssize_t n = msg_recv(end->channel, data, size, 0);
 
 	if (n < 0)
-		fail("recv");
+		bench_fail("recv");
 	return (size_t)n;
 }
 
 static void end_disconnect(struct end *end)
 {
 	if (msg_close(end->channel) < 0)
-		fail("close");
+		bench_fail("close");
 }
 
 static void end_close(struct end *end)
@@ -122,7 +109,7 @@ static void fd_open(struct end *end)
 	end_open_with(end, 0);
 	end->sock = msg_sock_fd(end->channel);
 	if (end->sock < 0)
-		fail("fd");
+		bench_fail("fd");
 }
 
 static void fd_send(struct end *end, const void *data, size_t len, bool more)
