@@ -4,8 +4,8 @@
  * starts, moves the bytes (pump.h). It is an event loop like any application's, with a list of
  * ready sockets of its own, so that msg_ctx_dispatch tells the application nothing of these.
  *
- * The thread alone runs pumps, and frees them. Calls of msg_sock_fd only add some (to `added`,
- * under the lock). No event is lost: the local sockets are watched edge-triggered, a pump that was
+ * The thread alone runs pumps, and frees them. Calls of msg_sock_fd only add some (to `all`, under
+ * the lock). No event is lost: the local sockets are watched edge-triggered, a pump that was
  * added has its first edge at once, and a pump whose turn was over runs again before the thread
  * sleeps; for the channels msg_ctx_dispatch's rules hold.
  */
@@ -90,15 +90,6 @@ __attribute__((constructor)) static void watch_forks(void)
 	(void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
-/* At once: a child that is forked in between would close another file of that number. */
-static void close_local(struct served *served)
-{
-	(void)pthread_mutex_lock(&process_lock);
-	TAILQ_REMOVE(&process_list, served, entry_process);
-	close_p(&served->pump.fd);
-	(void)pthread_mutex_unlock(&process_lock);
-}
-
 /* ---- the thread --------------------------------------------------------------------------- */
 
 static void mark_due(struct fds *fds, struct served *served)
@@ -108,13 +99,27 @@ static void mark_due(struct fds *fds, struct served *served)
 	served->due = true;
 }
 
-static void end(struct fds *fds, struct served *served, enum pump_outcome outcome)
+/*
+ * It is none of the thread's any more. The set lets go of the local socket first: a child that was
+ * cloned, not forked, may hold it, too, and would keep its events coming. It is closed under the
+ * lock: a child that is forked in between would close another file of that number.
+ */
+static void leave(struct fds *fds, struct served *served)
 {
 	(void)pthread_mutex_lock(&fds->lock);
 	TAILQ_REMOVE(&fds->all, served, entry);
 	(void)pthread_mutex_unlock(&fds->lock);
+	(void)epoll_ctl(fds->epoll_fd, EPOLL_CTL_DEL, served->pump.fd, NULL);
+	(void)pthread_mutex_lock(&process_lock);
+	TAILQ_REMOVE(&process_list, served, entry_process);
+	close_p(&served->pump.fd);
+	(void)pthread_mutex_unlock(&process_lock);
+}
+
+static void end(struct fds *fds, struct served *served, enum pump_outcome outcome)
+{
 	pump_fini(&served->pump, outcome, fds->scratch);
-	close_local(served);
+	leave(fds, served);
 	free(served);
 }
 
@@ -325,15 +330,6 @@ static int served_open(struct msg_ctx *ctx, struct served *served, struct msg_so
 	return fd;
 }
 
-/* The thread has not seen it. */
-static void served_undo(struct msg_ctx *ctx, struct served *served)
-{
-	(void)pthread_mutex_lock(&ctx->fds->lock);
-	TAILQ_REMOVE(&ctx->fds->all, served, entry);
-	(void)pthread_mutex_unlock(&ctx->fds->lock);
-	close_local(served);
-}
-
 /* From now on the socket is the thread's, which waits for the context's lock. */
 static void hand_over(struct served *served, struct msg_sock *sock)
 {
@@ -364,7 +360,7 @@ static int serve(struct msg_ctx *ctx, struct msg_sock *sock)
 		return fd;
 	r = watch(ctx->fds, served->pump.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, served);
 	if (r < 0) {
-		served_undo(ctx, served);
+		leave(ctx->fds, served); /* which the thread has not seen */
 		(void)close(fd);
 		return r;
 	}

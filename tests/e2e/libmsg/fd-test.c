@@ -9,7 +9,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -424,6 +426,33 @@ static void test_forked_children(void **state)
 	must(close(ways[0]) == 0 && close(ways[1]) == 0);
 }
 
+/* A child that clone(2) made has no handler of forks, and holds the local sockets for a while. */
+static void test_cloned_child(void **state)
+{
+	char byte;
+	pid_t pid;
+
+	open_channel(LIBMSG_STREAM);
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			(void)pause();
+	}
+	send_near("last", 4);
+	must(msg_close(near) == 0);
+	read_text("last");
+	must(recv(fd, &byte, 1, 0) == 0);
+	/* Words of a program for a channel that has ended are nobody's any more. */
+	while (send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+		;
+	must(shutdown(fd, SHUT_RDWR) == 0);
+	open_channel(LIBMSG_STREAM);
+	send_near("next", 4);
+	read_text("next");
+	must(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+}
+
 static void test_peer_closes(void **state)
 {
 	open_channel(LIBMSG_STREAM);
@@ -680,6 +709,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_program_closes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_program_stops_reading, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forked_children, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cloned_child, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_closes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_peer_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_dies, setup, teardown),
