@@ -78,7 +78,6 @@ static inline __attribute__((always_inline)) int sock_wait(struct msg_sock *sock
 
 	if (wait_is_over_now(driver, over, arg, &focus))
 		return 0;
-	misuse_check_sock(sock, call);
 	sock_sleeps(sock, call);
 	r = driver_wait_on(driver, over, arg, deadline_ns);
 	sock_woke(sock);

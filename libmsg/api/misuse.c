@@ -28,7 +28,7 @@ static _Noreturn void misuse(const char *call, const char *object, const char *m
 	abort();
 }
 
-void misuse_check_sock(const struct msg_sock *sock, const char *call)
+static void check_not_closing(const struct msg_sock *sock, const char *call)
 {
 	char text[ADDRESS_SIZE + 64];
 
@@ -38,11 +38,18 @@ void misuse_check_sock(const struct msg_sock *sock, const char *call)
 	misuse(call, text, "msg_close of it");
 }
 
+void sock_sleeps(struct msg_sock *sock, const char *call)
+{
+	check_not_closing(sock, call);
+	sock->n_asleep++;
+	sock->asleep_in = call;
+}
+
 void misuse_check_close(struct msg_sock *sock)
 {
 	char text[ADDRESS_SIZE + 64];
 
-	misuse_check_sock(sock, "msg_close");
+	check_not_closing(sock, "msg_close");
 	sock->closing = true;
 	if (!MISUSE_IS_CAUGHT || !sock->n_asleep)
 		return;

@@ -17,12 +17,11 @@
 #define MISUSE_IS_CAUGHT true
 #endif
 
-/* A call that begins to sleep for a socket, and that needs it again afterwards. */
-static inline void sock_sleeps(struct msg_sock *sock, const char *call)
-{
-	sock->n_asleep++;
-	sock->asleep_in = call;
-}
+/*
+ * A call begins to sleep for a socket, and needs it again afterwards: none may while it is closed.
+ * call: static, its name.
+ */
+void sock_sleeps(struct msg_sock *sock, const char *call);
 
 /* The end of such a sleep. */
 static inline void sock_woke(struct msg_sock *sock)
@@ -30,8 +29,7 @@ static inline void sock_woke(struct msg_sock *sock)
 	sock->n_asleep--;
 }
 
-/* No thread may sleep for a socket that is closed, and none may begin to. */
-void misuse_check_sock(const struct msg_sock *sock, const char *call);
+/* No thread may sleep for a socket that is closed. */
 void misuse_check_close(struct msg_sock *sock);
 /* No thread may be in a call of a context that is closed. */
 void misuse_check_ctx_close(const struct driver *driver);

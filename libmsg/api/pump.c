@@ -65,15 +65,21 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd)
 
 /* ---- from the channel to the program ------------------------------------------------------ */
 
-static int keep_rest(struct pump *pump, const char *data, size_t len)
+static void drop_rest(struct pump *pump)
+{
+	free(pump->rest);
+	pump->rest = NULL;
+}
+
+static enum pump_outcome keep_rest(struct pump *pump, const char *data, size_t len)
 {
 	pump->rest = malloc(len ? len : 1);
 	if (!pump->rest)
-		return -ENOMEM;
+		return PUMP_CUT;
 	memcpy(pump->rest, data, len);
 	pump->rest_len = len;
 	pump->rest_at = 0;
-	return 0;
+	return PUMP_WAITS;
 }
 
 /*
@@ -84,53 +90,47 @@ static void stop_serving_program(struct pump *pump)
 {
 	struct pollfd poll_fd = {.fd = pump->fd};
 
-	free(pump->rest);
-	pump->rest = NULL;
+	drop_rest(pump);
 	pump->program_served = true;
 	pump->lost = poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLHUP);
 	(void)msg_shutdown(pump->sock, SHUT_RD);
 }
 
-/* Bytes that went to the program. -EAGAIN: no room. Other errors: it does not read, or cannot. */
-static ssize_t give(struct pump *pump, const char *data, size_t len)
+/* Passes on as much as there is room for, *ret_n bytes. PUMP_WAITS: not all of it. */
+static enum pump_outcome give(struct pump *pump, const char *data, size_t len, size_t *ret_n)
 {
 	ssize_t n = send(pump->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	return n < 0 ? -errno : n;
+	*ret_n = n < 0 ? 0 : (size_t)n;
+	if (n == (ssize_t)len)
+		return PUMP_GOES_ON;
+	if (n >= 0 || errno == EAGAIN)
+		return PUMP_WAITS;
+	if (errno != EPIPE)
+		return PUMP_CUT;
+	stop_serving_program(pump);
+	return PUMP_WAITS;
 }
 
 static enum pump_outcome give_rest(struct pump *pump)
 {
-	ssize_t n = give(pump, pump->rest + pump->rest_at, pump->rest_len - pump->rest_at);
+	size_t n;
+	enum pump_outcome outcome =
+		give(pump, pump->rest + pump->rest_at, pump->rest_len - pump->rest_at, &n);
 
-	if (n == -EPIPE) {
-		stop_serving_program(pump);
-		return PUMP_WAITS;
-	}
-	if (n < 0)
-		return n == -EAGAIN ? PUMP_WAITS : PUMP_CUT;
-	pump->rest_at += (size_t)n;
-	if (pump->rest_at < pump->rest_len)
-		return PUMP_WAITS;
-	free(pump->rest);
-	pump->rest = NULL;
-	return PUMP_GOES_ON;
+	pump->rest_at += n;
+	if (outcome == PUMP_GOES_ON)
+		drop_rest(pump);
+	return outcome;
 }
 
 static enum pump_outcome give_new(struct pump *pump, const char *data, size_t len)
 {
-	ssize_t n = give(pump, data, len);
+	size_t n;
+	enum pump_outcome outcome = give(pump, data, len, &n);
 
-	if (n == -EPIPE) {
-		stop_serving_program(pump);
-		return PUMP_WAITS;
-	}
-	if (n < 0 && n != -EAGAIN)
-		return PUMP_CUT;
-	if (n == (ssize_t)len)
-		return PUMP_GOES_ON;
-	n = n < 0 ? 0 : n;
-	return keep_rest(pump, data + n, len - (size_t)n) < 0 ? PUMP_CUT : PUMP_WAITS;
+	return outcome == PUMP_WAITS && !pump->program_served ? keep_rest(pump, data + n, len - n)
+							      : outcome;
 }
 
 static enum pump_outcome serve_program(struct pump *pump, char *scratch)
@@ -356,5 +356,5 @@ void pump_fini(struct pump *pump, enum pump_outcome outcome, char *scratch)
 	else
 		(void)msg_setopt(pump->sock, LIBMSG_RESET, 1);
 	(void)msg_close(pump->sock);
-	free(pump->rest);
+	drop_rest(pump);
 }

@@ -306,7 +306,6 @@ static void shutdown_linger(struct msg_sock *sock)
 
 	if (channel->set)
 		channel_mark_due(channel);
-	misuse_check_sock(sock, "msg_shutdown");
 	sock_sleeps(sock, "msg_shutdown");
 	(void)linger(&sock_ctx(sock)->driver, shutdown_is_over, channel, linger_deadline(sock));
 	sock_woke(sock);
