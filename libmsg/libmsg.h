@@ -35,7 +35,8 @@
  * The process
  *
  *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd, and installs no
- *   signal handler. It logs nothing unless msg_ctx_set_log was called.
+ *   signal handler. For msg_sock_fd it has a handler of fork(2), from when it is loaded. It logs
+ *   nothing unless msg_ctx_set_log was called.
  *
  * Hazards
  *
