@@ -125,9 +125,8 @@ world_start() {
 	msgd_start
 }
 
-guest_xen=$dir/xen # another emulator, if a case has one
-
 # guest DOMAIN[:no-argo|:no-argo-driver] LOG PROGRAM ARGUMENT...: in the background, stdin being what 9 holds open.
+# In the emulator of $dir, which tests/hostile/all changes, or of $guest_xen.
 guest() {
 	local domain=${1%%:*} option='' log=$dir/$2.out program=$3
 
@@ -143,7 +142,7 @@ guest() {
 	# In the foreground, timeout sends no SIGCONT after its signal: that would undo the stop by which a leak
 	# checker, at xen-sim's end, waits for its own process, for ever. The program gets its signal from xen-sim.
 	# shellcheck disable=SC2086 # none or one
-	timeout --foreground "${guest_limit:-300}" "$build/hv/sim/xen-sim" "$guest_xen" run $option "$domain" -- \
+	timeout --foreground "${guest_limit:-300}" "$build/hv/sim/xen-sim" "${guest_xen:-$dir/xen}" run $option "$domain" -- \
 		env LD_PRELOAD="$level_checker" \
 		ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0" "$program" "$@" \
 		>"$log" 2>&1 <"${guest_stdin:-/dev/null}" 9>&- &
