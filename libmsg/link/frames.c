@@ -53,7 +53,7 @@ static int peek(struct link *link)
 
 	while ((r = link->transport->ops->peek(link->transport)) == TRANSPORT_DROPPED) {
 		link->turn -= TURN_COST_BARE;
-		if (link->turn <= 0)
+		if (link->turn <= link->pause)
 			break;
 	}
 	return r;
@@ -77,8 +77,8 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 			set->breach = "a frame that makes no sense";
 			return LINK_VIOLATION;
 		}
-		if (link->turn <= 0)
-			return LINK_TURN_OVER;
+		if (link->turn <= link->pause)
+			return link->turn <= 0 ? LINK_TURN_OVER : LINK_STEP_OVER;
 		if (!channel || channel->number != transport->frame.channel)
 			channel = find_channel(link);
 		if (!channel)

@@ -22,6 +22,12 @@
  * has the most of. It takes some 100 microseconds at worst.
  */
 #define LINK_TURN (256 * 1024)
+/*
+ * A part of a turn, after which a thread that waits for the lock of the context gets it: the
+ * longest frame, so that bulk delays another channel by one frame. Shorter ones would cost bulk two
+ * switches of threads for each few microseconds of copying.
+ */
+#define LINK_STEP ((int32_t)FRAME_PAYLOAD_MAX)
 /* A frame of data: to find its channel, and memory for it. */
 #define TURN_COST_DATA 1024
 /* Memory for a message that is larger than its first frame: a part of its length. */
@@ -87,6 +93,7 @@ struct link {
 	struct transport *transport; /* owned */
 	struct channel_set channels; /* owned */
 	int32_t turn;		     /* the rest of LINK_TURN; 0 and below: it is over */
+	int32_t pause;		     /* the turn's rest with which this step is over */
 	uint32_t n_skipped;	     /* frames that were skipped */
 	uint32_t sync;		     /* while SYNCING: the request whose answer is awaited */
 	bool armed;		     /* an event comes with the next frame, or is on its way */
@@ -168,6 +175,7 @@ enum link_outcome {
 	LINK_DUE,	  /* a channel has something to send: link_flush, then go on */
 	LINK_UNKNOWN,	  /* the next frame is for a channel that is not known (yet) */
 	LINK_OVER_BUDGET, /* the application holds CHANNEL_BUDGET; channels.breach says so */
+	LINK_STEP_OVER,	  /* link->pause is reached: it goes on unless somebody waits */
 	LINK_TURN_OVER,	  /* the turn is used up; others are served before it goes on */
 	LINK_VIOLATION,	  /* channels.breach says which */
 	LINK_OUT_OF_MEMORY,

@@ -156,6 +156,9 @@ static bool act_on(struct driver *driver, struct link *link, enum link_outcome o
 	case LINK_OUT_OF_MEMORY:
 		link_end(link, LINK_NO_MEMORY, link->channels.breach);
 		return false;
+	case LINK_STEP_OVER:
+		link->pause = link->turn > LINK_STEP ? link->turn - LINK_STEP : 0;
+		return !driver_is_wanted(driver);
 	case LINK_EMPTY:
 	case LINK_SERVED:
 	case LINK_TURN_OVER:
@@ -169,24 +172,41 @@ static bool takes_frames(const struct link *link)
 	return link->state == LINK_UP || link->state == LINK_SYNCED;
 }
 
+/* False: no more is taken in now. */
+static bool take_turn(struct driver *driver, struct link *link, struct channel *until,
+	enum link_outcome *ret_outcome)
+{
+	bool takes;
+
+	link->turn = LINK_TURN;
+	link->pause = LINK_TURN - LINK_STEP;
+	/* Each round takes a part of the turn, or changes the link's state. */
+	do {
+		takes = takes_frames(link);
+		if (takes)
+			*ret_outcome = link_receive(link, until);
+	} while (takes && *ret_outcome != LINK_EMPTY && *ret_outcome != LINK_SERVED &&
+		 act_on(driver, link, *ret_outcome));
+	link->pause = 0; /* the pass takes turns, not steps */
+	driver->spent += LINK_TURN - link->turn;
+	driver->unlooked += LINK_TURN - link->turn;
+	return takes;
+}
+
 void driver_take(struct driver *driver, struct link *link, struct channel *until)
 {
 	struct transport *transport = link->transport;
 	enum link_outcome outcome;
 
-	link->turn = LINK_TURN;
-	/* Each round takes a part of the turn, or changes the link's state. */
-	do {
-		if (!takes_frames(link))
-			return;
-		outcome = link_receive(link, until);
-	} while (outcome != LINK_EMPTY && outcome != LINK_SERVED && act_on(driver, link, outcome));
+	if (!take_turn(driver, link, until, &outcome))
+		return;
 	if (outcome != LINK_SERVED) {
+		bool over = outcome == LINK_TURN_OVER || outcome == LINK_STEP_OVER;
+
 		if (!link_is_up(link))
 			return;
 		/* If frames are left, the next turn goes on to give back: nobody sleeps before. */
-		transport_give_back(transport,
-			outcome != LINK_TURN_OVER || !transport->ops->pending(transport));
+		transport_give_back(transport, !over || !transport->ops->pending(transport));
 	}
 	if (!TAILQ_EMPTY(&link->channels.due))
 		link_flush(link);
@@ -272,7 +292,7 @@ static void drive_link(struct driver *driver, struct link *link, const struct fo
 
 /*
  * Looks at the links of which no event tells, each once at most, and at no more than a round's
- * work; those that had a turn come last in the next round.
+ * work, or a step's if others wait for the lock; those that had a turn come last in the next round.
  */
 static void drive_links(struct driver *driver, const struct focus *focus)
 {
@@ -289,6 +309,8 @@ static void drive_links(struct driver *driver, const struct focus *focus)
 		link->turn = LINK_TURN;
 		drive_link(driver, link, focus);
 		left -= LINK_TURN - link->turn + TURN_COST_DATA;
+		if (driver_is_overdue(driver))
+			left = 0;
 	}
 	/* The rest is looked at before anybody sleeps. */
 	for (; link; link = link == last ? NULL : TAILQ_NEXT(link, entry_unarmed))
@@ -297,6 +319,7 @@ static void drive_links(struct driver *driver, const struct focus *focus)
 
 void driver_drive(struct driver *driver, const struct focus *focus)
 {
+	driver->unlooked = 0;
 	drive_events(driver);
 	drive_links(driver, focus);
 	if (!driver->control->armed)

@@ -45,6 +45,12 @@ struct driver {
 	bool asleep;	    /* and sleeps in poll */
 	int kick_fd;	    /* owned: eventfd that wakes it */
 
+	_Atomic uint32_t n_entering; /* threads that wait for the lock, or are about to */
+	_Atomic uint32_t entered;    /* counts how often one of them was let in */
+	bool letting_in;	     /* a thread waits on `entered` */
+	int64_t spent;		     /* work (LINK_TURN) since one of them got the lock ... */
+	int64_t unlooked;	     /* ... and since all events were looked at */
+
 	int spin_us;	    /* LIBMSG_SPIN; -1: by itself */
 	int spin_score;	    /* how recent spins paid off */
 	uint32_t spin_ns;   /* how long recent sleeps lasted */
@@ -62,10 +68,27 @@ void driver_fini(struct driver *driver);
 
 /* ---- wait.c: the lock ------------------------------------------------------------------- */
 
+/* Another thread has the lock. */
+void driver_lock_slowly(struct driver *driver);
+
 static inline void driver_lock(struct driver *driver)
 {
-	if (!driver->one_thread)
-		(void)pthread_mutex_lock(&driver->lock);
+	if (!driver->one_thread && pthread_mutex_trylock(&driver->lock) != 0)
+		driver_lock_slowly(driver);
+}
+
+/* Whether a thread waits for the lock. */
+static inline bool driver_is_wanted(const struct driver *driver)
+{
+	return atomic_load_explicit(&driver->n_entering, memory_order_relaxed);
+}
+
+/* Whether one has for a step, or those that sleep are to be woken since a turn. */
+static inline bool driver_is_overdue(const struct driver *driver)
+{
+	return driver->spent >= LINK_STEP &&
+	       (driver_is_wanted(driver) ||
+		       (driver->spent >= LINK_TURN && driver->n_waiting && driver->pool->wake));
 }
 
 /* Wakes those that wait for what was changed; acts on marks first. */
@@ -77,8 +100,9 @@ static inline void driver_unlock(struct driver *driver)
 {
 	struct pool *pool = driver->pool;
 
-	if (pool->marked || ((pool->wake || pool->wake_senders || driver->hand_over) &&
-				    (driver->n_waiting || driver->driving))) {
+	if (pool->marked || driver->spent >= LINK_TURN ||
+		((pool->wake || pool->wake_senders || driver->hand_over) &&
+			(driver->n_waiting || driver->driving))) {
 		driver_unlock_slowly(driver);
 		return;
 	}

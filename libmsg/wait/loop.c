@@ -83,7 +83,7 @@ void driver_look(struct driver *driver)
 
 	driver->unfinished = false;
 	driver->pool->round++;
-	for (int i = 0; more && i < LOOK_ROUNDS; i++) {
+	for (int i = 0; more && i < LOOK_ROUNDS && (!i || !driver_is_overdue(driver)); i++) {
 		driver_drive(driver, &none);
 		/* Without an event loop that will sleep, nothing needs to be armed. */
 		more = driver->has_loop && driver_arm(driver);

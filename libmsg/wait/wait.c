@@ -10,6 +10,13 @@
  * it wakes, so that a waiter that has not slept yet finds another value. The driver is woken
  * through kick_fd, which stays readable until the driver has read it.
  *
+ * The lock is not fair: a thread that drops it and takes it again is faster than one that is woken
+ * for it. That is cheap where calls are short. After a step of taking frames in (LINK_STEP), a
+ * thread that waits for the lock is let in: whoever drops the lock then waits on `entered`. No
+ * wake-up is lost there, either: n_entering is counted down under the lock alone, so one that is
+ * counted, as seen under the lock, gets the lock after letting_in was set, and then bumps
+ * `entered`, whose former value was read under the lock.
+ *
  * No thread is cancelled in here, nor in a pass: it would leave `driving` set, or the lock held.
  * The rest of a call has no cancellation point.
  */
@@ -25,7 +32,7 @@
 #include "base/cleanup.h"
 #include "libmsg/wait/driver.h"
 
-/* For so long a thread that finds what it spins for looks at nothing but that link. */
+/* For so long, and for a step, a thread that finds what it spins for looks at that link alone. */
 #define LOOK_NS 1000000U
 
 int driver_init(struct driver *driver, struct control *control, bool one_thread)
@@ -114,6 +121,43 @@ static uint32_t unlock(struct driver *driver, bool was_asleep)
 	return seq;
 }
 
+void driver_lock_slowly(struct driver *driver)
+{
+	(void)atomic_fetch_add(&driver->n_entering, 1);
+	(void)pthread_mutex_lock(&driver->lock);
+	(void)atomic_fetch_sub(&driver->n_entering, 1);
+	driver->spent = 0;
+	if (!driver->letting_in)
+		return;
+	driver->letting_in = false;
+	(void)atomic_fetch_add(&driver->entered, 1);
+	(void)futex(&driver->entered, FUTEX_WAKE, INT32_MAX, NULL, 0);
+}
+
+/* Drops the lock. After so much work one that waits for it gets it before this returns. */
+static void unlock_fairly(struct driver *driver, int32_t spent)
+{
+	uint32_t seq = atomic_load(&driver->entered);
+	bool let_in = driver->spent >= spent && atomic_load(&driver->n_entering);
+
+	if (driver->spent >= spent)
+		driver->spent = 0;
+	driver->letting_in |= let_in;
+	(void)unlock(driver, driver->asleep);
+	while (let_in && atomic_load(&driver->entered) == seq)
+		(void)futex(&driver->entered, FUTEX_WAIT, seq, NULL, 0);
+}
+
+/* The same, for a thread that goes on. True: anything may have changed. */
+static bool let_others_in(struct driver *driver)
+{
+	if (!driver_is_overdue(driver))
+		return false;
+	unlock_fairly(driver, LINK_STEP);
+	driver_lock(driver);
+	return true;
+}
+
 uint32_t driver_unlock_to_wait(struct driver *driver)
 {
 	return unlock(driver, driver->asleep);
@@ -125,7 +169,7 @@ void driver_unlock_slowly(struct driver *driver)
 
 	if (driver->pool->marked)
 		driver_pass(driver);
-	(void)unlock(driver, driver->asleep);
+	unlock_fairly(driver, LINK_TURN);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------- */
@@ -197,7 +241,7 @@ static int drive_turn(struct driver *driver, const struct focus *focus, uint64_t
 	driver->pool->round++;
 
 	if (may && driver_spin(driver, focus, began, deadline_ns)) {
-		if (began - driver->looked_ns < LOOK_NS) {
+		if (began - driver->looked_ns < LOOK_NS && driver->unlooked < LINK_STEP) {
 			driver_take(driver, focus->link, focus->channel);
 			return 0;
 		}
@@ -233,6 +277,21 @@ static int wait_turn(struct driver *driver, const struct focus *focus, uint64_t 
 	return r;
 }
 
+/*
+ * Before each look, and after it, others are let in: one step for each time. Others may wait for
+ * links of which events tell.
+ */
+static bool is_over_again(
+	struct driver *driver, wait_over_fn *over, void *arg, struct focus *ret_focus)
+{
+	(void)let_others_in(driver);
+	if (driver->n_waiting && driver->unlooked >= LINK_STEP)
+		return wait_is_over(driver, over, arg, ret_focus);
+	if (wait_is_over_now(driver, over, arg, ret_focus))
+		return true;
+	return let_others_in(driver) && wait_is_over(driver, over, arg, ret_focus);
+}
+
 int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_t deadline_ns)
 {
 	WITHOUT_CANCEL;
@@ -247,7 +306,7 @@ int driver_wait_on(struct driver *driver, wait_over_fn *over, void *arg, uint64_
 		return 0;
 	do {
 		r = wait_turn(driver, &focus, deadline_ns);
-		if (wait_is_over_now(driver, over, arg, &focus)) {
+		if (is_over_again(driver, over, arg, &focus)) {
 			r = 0;
 			break;
 		}
