@@ -59,9 +59,13 @@ static short dispatch_events(struct msg_sock *sock)
 	/* An event loop beside the call that makes it: the call may yet fail, and free it. */
 	if (sock->awaited)
 		return 0;
-	/* link_flush has taken it for served; room that came before it is blocked tells nobody. */
-	if (out && !(events & POLLOUT) && waits_for_room(sock)) {
-		channel_ask_room(sock->channel);
+	/*
+	 * link_flush has taken it for served. Of room that came before it is blocked, or between
+	 * these looks, nothing tells.
+	 */
+	if (out && !(events & POLLOUT)) {
+		if (waits_for_room(sock))
+			channel_ask_room(sock->channel);
 		events = sock_events(sock, asked);
 	}
 	if (sock->channel)
@@ -164,7 +168,10 @@ static int poll_scan(struct msg_pollfd *fds, size_t n)
 	return count;
 }
 
-/* The link to look at: the only one that is waited for. *ret_asked: for an event of room, too. */
+/*
+ * The link to look at: the only one that is waited for. *ret_asked: room is waited for, and where
+ * there was none an event for it was asked for.
+ */
 static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 {
 	struct link *only = NULL;
@@ -177,9 +184,9 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 
 		if (!link)
 			continue;
-		if ((fds[i].events & POLLOUT) && !channel_can_send(channel, FRAGMENT_MIN, &want) &&
-			want) {
-			channel_ask_room(channel);
+		if (fds[i].events & POLLOUT) {
+			if (!channel_can_send(channel, FRAGMENT_MIN, &want) && want)
+				channel_ask_room(channel);
 			*ret_asked = true;
 		}
 		several |= only && only != link;
@@ -206,7 +213,7 @@ static void poll_look(struct polling *polling)
 	if (polling->count)
 		return;
 	polling->link = poll_link(polling->fds, polling->n, &asked);
-	/* Room that came before the event was asked for is told of by nobody else. */
+	/* Room that came before the event was asked for, or was not, is told of by nobody else. */
 	if (asked)
 		polling->count = poll_scan(polling->fds, polling->n);
 }

@@ -290,6 +290,80 @@ static void test_owed_room(void **state)
 	assert_false(a->channel->blocked);
 }
 
+/* The other end makes room right after the look of that number, counted from when this is set. */
+static struct {
+	const struct transport_ops *ops;
+	struct pair_side *other;
+	unsigned left;
+} room_after;
+
+static int64_t room_then_more(struct transport *transport, uint32_t want)
+{
+	int64_t room = room_after.ops->room(transport, want);
+
+	if (room_after.left && !--room_after.left)
+		empty_ring(room_after.other);
+	return room;
+}
+
+static void make_room_after(struct pair_side *side, struct pair_side *other, unsigned n_looks)
+{
+	static struct transport_ops ops;
+
+	fill_ring(side);
+	room_after.ops = &transport_grant;
+	room_after.other = other;
+	room_after.left = n_looks;
+	ops = transport_grant;
+	ops.room = room_then_more;
+	side->link->transport->ops = &ops;
+}
+
+static void must_be_woken(struct pair_side *side)
+{
+	if (!atomic_load(&side->pending))
+		fail_msg("it sleeps, and nothing tells of the room");
+}
+
+/* Room that comes between two looks is not lost, whichever two: the descriptor stays readable. */
+static void test_room_between_looks(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	struct pollfd fd = {.fd = msg_ctx_fd(a->ctx), .events = POLLIN};
+	struct msg_event event;
+	unsigned n_looks = 0;
+
+	a->channel->tx_credit = 1U << 20;
+	must(msg_setopt(a->sock, LIBMSG_EVENTS, POLLOUT) == 0);
+	do {
+		make_room_after(a, b, ++n_looks);
+		sock_changed(a->sock);
+		if (msg_ctx_dispatch(a->ctx, &event, 1) == 0 && !room_after.left) {
+			pair_drive(a); /* an event, if one was asked for */
+			assert_int_equal(poll(&fd, 1, 0), 1);
+			assert_int_equal(msg_ctx_dispatch(a->ctx, &event, 1), 1);
+		}
+	} while (!room_after.left);
+	assert_true(n_looks > 2);
+}
+
+static void test_room_between_looks_of_poll(void **state)
+{
+	struct pair_side *a = pair_side_of(state, A), *b = pair_side_of(state, B);
+	unsigned n_looks = 0;
+
+	a->channel->tx_credit = 1U << 20;
+	a->on_sleep = must_be_woken;
+	for (n_looks = 1; n_looks < 4; n_looks++) {
+		struct msg_pollfd fd = {.sock = a->sock, .events = POLLOUT};
+
+		make_room_after(a, b, n_looks);
+		assert_int_equal(msg_poll(&fd, 1, -1), 1);
+		assert_int_equal(room_after.left, 0);
+	}
+	a->on_sleep = NULL;
+}
+
 /* POLLOUT is owed, too, by a send that has waited in vain. */
 static void test_owed_after_a_time_limit(void **state)
 {
@@ -429,6 +503,8 @@ int main(void)
 		TEST(test_looks_first),
 		TEST(test_room_hides_nothing),
 		TEST(test_owed_room),
+		TEST(test_room_between_looks),
+		TEST(test_room_between_looks_of_poll),
 		TEST(test_owed_after_a_time_limit),
 		TEST(test_end_is_told_until_read),
 		TEST(test_error_is_told_until_taken),
