@@ -51,10 +51,12 @@ struct driver {
 	int64_t spent;		     /* work (LINK_TURN) since one of them got the lock ... */
 	int64_t unlooked;	     /* ... and since all events were looked at */
 
-	int spin_us;	    /* LIBMSG_SPIN; -1: by itself */
-	int spin_score;	    /* how recent spins paid off */
-	uint32_t spin_ns;   /* how long recent sleeps lasted */
-	uint64_t looked_ns; /* when a thread that waits last looked at all events */
+	int spin_us;		/* LIBMSG_SPIN; -1: by itself */
+	int spin_score;		/* how recent spins paid off */
+	uint32_t spin_ns;	/* how long recent sleeps lasted */
+	uint64_t spin_from_ns;	/* no spin begins before: others needed the CPU ... */
+	uint32_t spin_pause_ns; /* ... and for so long it was left to them */
+	uint64_t looked_ns;	/* when a thread that waits last looked at all events */
 	int n_cpus;
 
 	struct loop_fds loops[N_LOOPS]; /* by enum sock_loop */

@@ -17,6 +17,15 @@
 /* Where the score starts and ends; below 0, only every SPIN_PROBE-th wait spins. */
 #define SPIN_SCORE_MAX 8
 #define SPIN_PROBE     32
+/*
+ * The clock is looked at once in a microsecond or so. If two looks are so far apart, this thread
+ * did not run: somebody else needs its CPU, and spinning takes it from others - from the very peer
+ * that it waits for, or from those that wait for the same. Then no spin begins for a while, twice
+ * as long each time if it was so again soon after the last while.
+ */
+#define SPIN_AWAY_NS	  100000U
+#define SPIN_PAUSE_MIN_NS 100000000U
+#define SPIN_PAUSE_MAX_NS 800000000U
 
 /*
  * An answer is never worth spinning for on the CPU that the peer needs to answer. Where physical
@@ -39,11 +48,13 @@ bool driver_may_spin(struct driver *driver, const struct focus *focus)
 	return cpu < 0 || peer_cpu != (uint32_t)cpu + 1;
 }
 
-/* How long; 0: not at all. Only recent success justifies it. */
-static uint64_t spin_time(struct driver *driver)
+/* How long; 0: not at all. Only recent success justifies it, and a CPU that nobody else needs. */
+static uint64_t spin_time(struct driver *driver, uint64_t now_ns)
 {
 	if (driver->spin_us > 0)
 		return (uint64_t)driver->spin_us * 1000U;
+	if (now_ns < driver->spin_from_ns)
+		return 0;
 	if (driver->spin_score >= 0)
 		return driver->spin_ns;
 	if (--driver->spin_score > -SPIN_PROBE)
@@ -66,23 +77,39 @@ void driver_slept(struct driver *driver, uint64_t ns)
 	driver->spin_ns = (7 * driver->spin_ns + (uint32_t)min_u64(ns, SPIN_MAX_NS)) / 8;
 }
 
+/* Looks at the clock; see SPIN_AWAY_NS. */
+static uint64_t spin_now(struct driver *driver, uint64_t before_ns)
+{
+	uint64_t now_ns = driver->hv->ops->now_ns(driver->hv);
+	bool again = now_ns < driver->spin_from_ns + driver->spin_pause_ns;
+
+	if (now_ns - before_ns >= SPIN_AWAY_NS) {
+		driver->spin_pause_ns =
+			again ? min_u32(2 * driver->spin_pause_ns, SPIN_PAUSE_MAX_NS)
+			      : SPIN_PAUSE_MIN_NS;
+		driver->spin_from_ns = now_ns + driver->spin_pause_ns;
+	}
+	return now_ns;
+}
+
 /*
  * Whether the word changed in time. If it changed later, this thread was not running meanwhile, and
  * the peer perhaps ran on the CPU that this thread wanted.
  */
-static bool spin_on(
-	struct driver *driver, const _Atomic uint32_t *word, uint32_t seen, uint64_t until_ns)
+static bool spin_on(struct driver *driver, const _Atomic uint32_t *word, uint32_t seen,
+	uint64_t now_ns, uint64_t until_ns)
 {
 	bool first = true;
 
 	do {
 		for (int i = 0; i < 64; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) != seen)
-				return first || driver->hv->ops->now_ns(driver->hv) < until_ns;
+				return first || spin_now(driver, now_ns) < until_ns;
 			cpu_relax();
 		}
 		first = false;
-	} while (driver->hv->ops->now_ns(driver->hv) < until_ns);
+		now_ns = spin_now(driver, now_ns);
+	} while (now_ns < until_ns);
 	return false;
 }
 
@@ -91,7 +118,7 @@ bool driver_spin(
 {
 	struct transport *transport = focus->link->transport;
 	const _Atomic uint32_t *word;
-	uint64_t until_ns = spin_time(driver);
+	uint64_t until_ns = spin_time(driver, now_ns);
 	uint32_t seen, seq;
 	bool found;
 
@@ -109,7 +136,7 @@ bool driver_spin(
 	until_ns = min_u64(now_ns + until_ns, deadline_ns);
 	driver->spinning = true;
 	seq = driver_unlock_to_wait(driver);
-	found = spin_on(driver, word, seen, until_ns);
+	found = spin_on(driver, word, seen, now_ns, until_ns);
 	driver_lock(driver);
 	driver->spinning = false;
 	/* Another thread may have taken in what this one spins for, and found nobody asleep. */

@@ -416,6 +416,49 @@ static void test_length_of_a_spin(void **state)
 	assert_int_equal(driver->spin_score, 0);
 }
 
+/* How long it leaves the CPU to others, once a look at the clock came so late, at that time. */
+static uint64_t pause_after(void **state, uint64_t now_ns, uint64_t late_ns)
+{
+	struct pair_side *a = pair_side_of(state, A);
+	struct driver *driver = &a->ctx->driver;
+	struct focus focus = {.link = a->link};
+
+	a->clock_ns = now_ns;
+	a->clock_step_ns = late_ns;
+	driver->spin_score = 0;
+	driver->spin_ns = 5000;
+	assert_false(driver_spin(driver, &focus, now_ns, DEADLINE_NEVER));
+	a->clock_step_ns = 0;
+	return driver->spin_from_ns > a->clock_ns ? driver->spin_from_ns - a->clock_ns : 0;
+}
+
+/* A thread that did not run while it spun does not spin for a while, longer and longer. */
+static void test_spins_on_no_crowded_cpu(void **state)
+{
+	struct driver *driver = driver_of(state);
+	uint64_t now_ns = 1000000000, pause_ns = 100000000;
+
+	driver->spin_us = -1;
+	assert_int_equal(pause_after(state, now_ns, 99999), 0);
+	assert_int_equal(pause_after(state, now_ns, 100000), pause_ns);
+	/* Meanwhile the clock is not looked at, nor does the score fall. */
+	assert_int_equal(pause_after(state, now_ns + pause_ns / 2, 100000), pause_ns / 2 + 100000);
+	assert_int_equal(driver->spin_score, 0);
+	for (int i = 0; i < 8; i++) {
+		now_ns = driver->spin_from_ns + pause_ns / 2;
+		pause_ns = min_u64(2 * pause_ns, 800000000);
+		assert_int_equal(pause_after(state, now_ns, 1000000), pause_ns);
+	}
+	/* It is forgotten after as much time again. */
+	now_ns = driver->spin_from_ns + pause_ns;
+	assert_int_equal(pause_after(state, now_ns, 1000000), 100000000);
+	/* An application that asks for spins gets them. */
+	driver->spin_us = 3;
+	assert_int_equal(spin_for(state, &(struct focus){.link = pair_side_of(state, A)->link},
+				 DEADLINE_NEVER),
+		3000);
+}
+
 /* Spins that pay off count up to a bound. */
 static void test_score(void **state)
 {
@@ -1054,6 +1097,7 @@ int main(void)
 		TEST(test_spins_beside_the_peer),
 		TEST(test_spins_as_long_as_sleeps),
 		TEST(test_length_of_a_spin),
+		TEST(test_spins_on_no_crowded_cpu),
 		TEST(test_score),
 		TEST(test_found_too_late),
 		TEST(test_spin_leaves_graves),
