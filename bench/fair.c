@@ -2,8 +2,17 @@
 /*
  * How channels share what they have in common. bench/run --case=fair starts it, after an emulator,
  * msgd and the domains left and right. Eight channels of the domain right send to the
- * domain left as fast as they can: as eight threads of one context, as one event loop, and as eight
- * processes, each of which has a link of its own. The receiver counts the bytes of each channel.
+ * domain left as fast as they can, and bytes are counted where they arrive:
+ *
+ *	8 threads		of one context, over one link, to eight threads
+ *	an event loop		over one link, to an event loop
+ *	8 processes		with a link each, to an event loop
+ *	8 processes to threads	the same, to eight threads of one context
+ *	8 threads to processes	of one context, with a link to each of eight processes
+ *
+ * Processes have the time that the scheduler gives them; on a busy machine, shares differ by that.
+ * Hence the ratio of bytes by the time of a process's CPU is printed, too; where one waits for the
+ * others it says little. A case is called unfair if both are.
  *
  *	msgbench-fair [--mib=N] [--ms=N] [--case=TEXT] [--gate] HV
  *
@@ -26,6 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/macro.h"
 #include "bench/bench.h"
 #include "libmsg/libmsg.h"
 
@@ -35,8 +45,14 @@
 #define TIMEOUT_MS  20000
 #define STUCK_AFTER 100 /* seconds */
 
-enum shape { THREADS, LOOP, PROCESSES };
-static const char *const shape_names[] = {"8 threads", "an event loop", "8 processes"};
+static const struct shape {
+	const char *name;
+	bool processes_send, processes_receive; /* one for each channel; else one for all */
+	bool loop_sends, loop_receives;		/* else a thread for each channel */
+} shapes[] = {{"8 threads", false, false, false, false},
+	{"an event loop", false, false, true, true}, {"8 processes", true, false, false, true},
+	{"8 processes to threads", true, false, false, false},
+	{"8 threads to processes", false, true, false, false}};
 
 static const struct {
 	const char *name;
@@ -45,7 +61,7 @@ static const struct {
 	{"argo-strict", LIBMSG_TRANSPORT_ARGO_STRICT}};
 
 struct fair_case {
-	enum shape shape;
+	const struct shape *shape;
 	int transport, type;
 	size_t len;
 };
@@ -54,6 +70,7 @@ struct shared {
 	atomic_uint n_ready;
 	atomic_bool stop;
 	_Atomic uint64_t bytes[CHANNELS], sum;
+	uint64_t cpu_ns[CHANNELS]; /* of a channel's own process, if it has one */
 };
 
 static struct shared *shared;
@@ -76,12 +93,21 @@ static struct msg_ctx *ctx_open(const char *domain)
 
 /* ---- senders ------------------------------------------------------------------------- */
 
+/* "fair", or the name of that channel's own receiver. */
+static void name_of(unsigned index, char name[static 8])
+{
+	(void)snprintf(name, 8, fair.shape->processes_receive ? "fair%u" : "fair", index);
+}
+
 /* The first message says which channel it is. */
 static struct msg_sock *channel_open(struct msg_ctx *ctx, unsigned index)
 {
-	struct msg_sock *sock =
-		msg_connect(ctx, "left/fair", fair.type, LIBMSG_WAIT_NAME, TIMEOUT_MS);
-	char byte = (char)index;
+	char byte = (char)index, name[8], path[16];
+	struct msg_sock *sock;
+
+	name_of(index, name);
+	(void)snprintf(path, sizeof(path), "left/%s", name);
+	sock = msg_connect(ctx, path, fair.type, LIBMSG_WAIT_NAME, TIMEOUT_MS);
 
 	if (!sock || msg_send(sock, &byte, 1, 0) != 1)
 		fail("connect");
@@ -103,6 +129,19 @@ static void *send_thread(void *sock)
 			fail("send");
 	}
 	return NULL;
+}
+
+/* The time is set down as it goes: the receiver's end may end this process. */
+static void send_alone(unsigned index)
+{
+	struct msg_sock *sock = channel_open(ctx_open("right"), index);
+
+	all_ready(1);
+	while (!shared->stop) {
+		if (msg_send(sock, zeros, fair.len, 0) < 0)
+			fail("send");
+		shared->cpu_ns[index] = thread_cpu_ns();
+	}
 }
 
 static void send_threads(void)
@@ -169,12 +208,15 @@ static void count(unsigned i, ssize_t n)
 		shared->stop = true;
 }
 
-static void accept_all(struct msg_ctx *ctx)
+/* So many channels of a receiver, which is the one for this channel or for all. */
+static void accept_all(struct msg_ctx *ctx, unsigned index, unsigned n)
 {
-	struct msg_sock *listener = msg_listen(ctx, "fair", fair.type, (int)CHANNELS, 0);
-	char byte;
+	char byte, name[8];
+	struct msg_sock *listener;
 
-	for (unsigned i = 0; i < CHANNELS; i++) {
+	name_of(index, name);
+	listener = msg_listen(ctx, name, fair.type, (int)CHANNELS, 0);
+	for (unsigned i = 0; i < n; i++) {
 		accepted[i] = listener ? msg_accept(listener, 0) : NULL;
 		if (!accepted[i] || msg_recv(accepted[i], &byte, 1, 0) != 1)
 			fail("accept");
@@ -227,15 +269,27 @@ static void recv_loop(struct msg_ctx *ctx)
 	}
 }
 
-static void receive(void)
+static void recv_alone(unsigned index)
+{
+	static char bytes[LEN_MAX];
+
+	while (!shared->stop) {
+		count(0, msg_recv(accepted[0], bytes, sizeof(bytes), 0));
+		shared->cpu_ns[index] = thread_cpu_ns();
+	}
+}
+
+static void receive(unsigned index)
 {
 	struct msg_ctx *ctx = ctx_open("left");
 
-	accept_all(ctx);
-	if (fair.shape == THREADS)
-		recv_threads();
-	else
+	accept_all(ctx, index, fair.shape->processes_receive ? 1 : CHANNELS);
+	if (fair.shape->processes_receive)
+		recv_alone(index);
+	else if (fair.shape->loop_receives)
 		recv_loop(ctx);
+	else
+		recv_threads();
 }
 
 /* ---- cases --------------------------------------------------------------------------- */
@@ -254,19 +308,14 @@ static pid_t child(void (*run)(unsigned), unsigned index)
 	_exit(0);
 }
 
-static void run_receiver(unsigned index)
+static void send_all(unsigned index)
 {
-	receive();
-}
-
-static void run_sender(unsigned index)
-{
-	if (fair.shape == THREADS)
-		send_threads();
-	else if (fair.shape == LOOP)
+	if (fair.shape->processes_send)
+		send_alone(index);
+	else if (fair.shape->loop_sends)
 		send_loop();
 	else
-		(void)send_thread(channel_open(ctx_open("right"), index));
+		send_threads();
 }
 
 static void await_child(pid_t pid)
@@ -277,48 +326,61 @@ static void await_child(pid_t pid)
 		errx(1, "a process failed: %x", status);
 }
 
-/* The least of the channels' bytes, by the most. */
-static double run_case(void)
+/* The shares of all bytes, and the ratios of the least to the most: *ret_by_time is by CPU time. */
+static double print_shares(double *ret_by_time)
 {
-	unsigned n_senders = fair.shape == PROCESSES ? CHANNELS : 1;
-	pid_t receiver, senders[CHANNELS];
-	double bytes[CHANNELS];
+	double bytes[CHANNELS], by_time[CHANNELS];
+
+	for (unsigned i = 0; i < CHANNELS; i++) {
+		bytes[i] = (double)shared->bytes[i];
+		by_time[i] = bytes[i] / (double)(shared->cpu_ns[i] ? shared->cpu_ns[i] : 1);
+		printf(" %5.1f", bytes[i] * 100 / (double)shared->sum);
+	}
+	*ret_by_time = least(by_time, CHANNELS) / most(by_time, CHANNELS);
+	return least(bytes, CHANNELS) / most(bytes, CHANNELS);
+}
+
+static void run_case(void)
+{
+	unsigned n_senders = fair.shape->processes_send ? CHANNELS : 1;
+	unsigned n_receivers = fair.shape->processes_receive ? CHANNELS : 1, n = 0;
+	pid_t pids[2 * CHANNELS];
 
 	memset(shared, 0, sizeof(*shared));
-	receiver = child(run_receiver, 0);
+	for (unsigned i = 0; i < n_receivers; i++)
+		pids[n++] = child(receive, i);
 	for (unsigned i = 0; i < n_senders; i++)
-		senders[i] = child(run_sender, i);
+		pids[n++] = child(send_all, i);
 	if (run_ms) {
 		while (shared->n_ready < CHANNELS)
 			(void)usleep(1000);
 		(void)usleep((useconds_t)run_ms * 1000);
 		shared->stop = true;
 	}
-	await_child(receiver);
-	for (unsigned i = 0; i < n_senders; i++)
-		await_child(senders[i]);
-	for (unsigned i = 0; i < CHANNELS; i++) {
-		bytes[i] = (double)shared->bytes[i];
-		printf(" %5.1f", bytes[i] * 100 / (double)shared->sum);
-	}
-	return least(bytes, CHANNELS) / most(bytes, CHANNELS);
+	for (unsigned i = 0; i < n; i++)
+		await_child(pids[i]);
 }
 
 static bool print_case(const char *only, const char *ring)
 {
+	bool processes = fair.shape->processes_send || fair.shape->processes_receive, kept;
+	double ratio, by_time;
 	char name[128];
-	double ratio;
 
-	(void)snprintf(name, sizeof(name), "%s, %s, %s of %zu B", shape_names[fair.shape], ring,
+	(void)snprintf(name, sizeof(name), "%s, %s, %s of %zu B", fair.shape->name, ring,
 		fair.type == LIBMSG_STREAM ? "STREAM" : "SEQPACKET", fair.len);
 	if (only && !strstr(name, only))
 		return true;
-	printf("%-48s", name);
+	printf("%-58s", name);
 	(void)fflush(stdout);
-	ratio = run_case();
-	printf("  %7.0f MiB  min/max %.2f%s\n", (double)shared->sum / (1 << 20), ratio,
-		ratio < LIMIT ? "  UNFAIR" : "");
-	return ratio >= LIMIT;
+	run_case();
+	ratio = print_shares(&by_time);
+	kept = ratio >= LIMIT || (processes && by_time >= LIMIT);
+	printf("  %7.0f MiB  min/max %.2f", (double)shared->sum / (1 << 20), ratio);
+	if (processes)
+		printf(", by CPU time %.2f", by_time);
+	puts(kept ? "" : "  UNFAIR");
+	return kept;
 }
 
 static bool run_all(const char *only)
@@ -326,10 +388,10 @@ static bool run_all(const char *only)
 	static const size_t lens[] = {64, 4096, 65536};
 	bool kept = true;
 
-	for (unsigned shape = THREADS; shape <= PROCESSES; shape++) {
+	for (unsigned shape = 0; shape < ARRAY_SIZE(shapes); shape++) {
 		for (unsigned ring = 0; ring < 3; ring++) {
 			for (unsigned i = 0; i < 6; i++) {
-				fair = (struct fair_case){.shape = (enum shape)shape,
+				fair = (struct fair_case){.shape = &shapes[shape],
 					.transport = rings[ring].transport,
 					.type = i < 3 ? LIBMSG_SEQPACKET : LIBMSG_STREAM,
 					.len = lens[i % 3]};
