@@ -10,7 +10,8 @@ functions  Each public function is in the NAME of one page of calls (man/msg_*.3
 errors     For each function a page lists the errors that its comment in the header lists, and
            EBADFD, which the header leaves out; each with its meaning and what to do.
 constants  Each option has an item in msg_setopt(3), each other constant is in a page of calls.
-examples   Each page of calls, and libmsg-event-loop(7), has examples, which the build compiles.
+examples   Each page of calls, and libmsg-event-loop(7), has examples, which the build compiles. The
+           lines of other loops that the latter shows stand in the programs that it names.
 
 Exit 1 and a line for each breach, else 0.
 """
@@ -193,6 +194,17 @@ def check_examples(root):
         name = os.path.basename(path)
         if "'%s'" % name not in built and "'%s':" % name[:-2] not in built:
             breaches.append('%s: the build does not know it' % path)
+    return breaches + loop_breaches(root, pages[LOOP])
+
+
+def loop_breaches(root, page):
+    """Of the lines that are shown with a program's name, spaces do not count."""
+    breaches = []
+    for name, item in re.findall(r'^\.It Pa (\S+\.c)\n(.*?)(?=^\.It|^\.El)', page, re.M | re.S):
+        program = ''.join(text_of(root, 'examples/' + name).split())
+        for display in re.findall(r'^\.Bd .*?\n(.*?)^\.Ed', item, re.M | re.S):
+            breaches += ['%s: %s has no "%s"' % (LOOP, name, line)
+                         for line in ''.join(display.split()).split(';') if line not in program]
     return breaches
 
 
@@ -300,7 +312,9 @@ SELF_FILES = {
     'man/msg_open.3': SELF_OPEN,
     OPTIONS: SELF_SETOPT,
     OVERVIEW: '.Sh SYNOPSIS\n' + ''.join(re.findall(r'^\.Fn msg_\w+ ".*\n', SELF_OPEN + SELF_SETOPT, re.M)),
-    LOOP: '.Sh EXAMPLES\n.\\" compiled\n.Bd -literal\n.Ed\n',
+    LOOP: '.Bl\n.It Pa loop.c\n.Bd -literal\nadd(base,\n  fd);\n.Ed\n.El\n'
+          '.Sh EXAMPLES\n.\\" compiled\n.Bd -literal\n.Ed\n',
+    'examples/loop.c': 'check(add(base, fd));\n',
     'man/meson.build': "'msg_open': [], 'msg_setopt': [], 'libmsg-event-loop.7'",
 }
 # The check, a file, a text in it, what stands there instead, and a piece of the one breach; None: none.
@@ -321,6 +335,7 @@ CASES = [(check, HEADER, '', '', None) for check in ('functions', 'errors', 'con
     ('constants', HEADER, 'LIBMSG_B', 'LIBMSG_C', 'has LIBMSG_C'),
     ('constants', OPTIONS, 'LIBMSG_A\n', 'LIBMSG_A\n.It Dv LIBMSG_C\n', 'an item for LIBMSG_C'),
     ('examples', LOOP, '.\\" compiled\n', '', LOOP),
+    ('examples', 'examples/loop.c', 'base', 'loop', 'loop.c has no "add(base,fd)"'),
     ('examples', OPTIONS, '.Bd -literal\n.Ed\n', '.Bd -literal\n.Ed\n.Bd -literal\n.Ed\n', OPTIONS),
     ('examples', 'man/meson.build', "'msg_open': [], ", '', 'msg_open.3: the build'),
 ]

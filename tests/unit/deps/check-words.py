@@ -62,6 +62,7 @@ FOREIGN_NAMES = {
         gntdev_ioctl_notify gnttab_end_foreign_access kexec_load map_grant_pages
         payload_length payload_offset setup_sects
         ''',
+    'GLib': 'g_source_attach g_unix_fd_source_new',
 }
 
 # Documents outside the tree, and paths of one machine: absolute, and in none of Debian's directories,
