@@ -114,6 +114,8 @@ static int listen_check(
 {
 	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
 		return -1;
+	if (!name)
+		return failure(EINVAL, "no name is given");
 	if (name_check(name) < 0)
 		return failure(
 			EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}", name);
@@ -242,6 +244,8 @@ static struct msg_sock *connect_locked(
 
 	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
 		return NULL;
+	if (!address)
+		return failure(EINVAL, "no address is given"), NULL;
 	if (address_split(address, domain, name) < 0)
 		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
 	message.connect.type = (uint32_t)type;

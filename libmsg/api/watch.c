@@ -14,6 +14,8 @@ static struct msg_sock *watch_locked(struct msg_ctx *ctx, const char *addr_glob)
 	struct control_message message;
 	struct msg_sock *sock;
 
+	if (!addr_glob)
+		return failure(EINVAL, "no pattern is given"), NULL;
 	if (pattern_split(addr_glob, domain, name) < 0)
 		return failure(EINVAL,
 			       "\"%.180s\" is no pattern: [DOMAIN/]NAME, in which * and ? may be",

@@ -699,6 +699,24 @@ static void not_connected(void)
 	msg_ctx_close(ctx);
 }
 
+static void no_name_given(void)
+{
+	see_listen(NULL);
+}
+
+static void no_address_given(void)
+{
+	see_connect(NULL);
+}
+
+static void no_pattern_given(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+
+	SEE_NULL(msg_watch(ctx, NULL));
+	msg_ctx_close(ctx);
+}
+
 static void no_such_option(void)
 {
 	channel_open();
@@ -785,6 +803,9 @@ static const struct row {
 	ROW(EINVAL, context_flag_for_a_listener, "flags"),
 	ROW(EINVAL, context_flag_for_a_connect, "flags"),
 	ROW(EINVAL, context_flag_for_an_accept, "flags"),
+	ROW(EINVAL, no_name_given, "no name is given"),
+	ROW(EINVAL, no_address_given, "no address is given"),
+	ROW(EINVAL, no_pattern_given, "no pattern is given"),
 	ROW(EINVAL, bad_name, "no name"),
 	ROW(EINVAL, long_name, "no name"),
 	ROW(EINVAL, bad_address, "no address"),
