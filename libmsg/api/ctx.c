@@ -175,7 +175,7 @@ PUBLIC void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg)
 static int set_transport(struct msg_ctx *ctx, int transport)
 {
 	if (transport < LIBMSG_TRANSPORT_ANY || transport > LIBMSG_TRANSPORT_GRANT)
-		return failure(EINVAL, "%d is no transport", transport);
+		return failure(EINVAL, "transport %d is none of enum libmsg_transport", transport);
 	ctx->transport = (enum transport_kind)transport;
 	return 0;
 }

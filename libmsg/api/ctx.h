@@ -84,12 +84,22 @@ static inline __attribute__((always_inline)) int sock_wait(struct msg_sock *sock
 	return r;
 }
 
-/* 0; -1 with EINVAL: a flag that is not among those allowed. */
+/* "LIBMSG_CORK"; NULL: there is no such option. */
+const char *option_name(int option);
+/* Names one of these flags, which the call does not take; -1, EINVAL. */
+int flags_refuse(unsigned flags);
+int message_flags_refuse(unsigned flags);
+
+/* 0; -1, EINVAL: of LIBMSG_NONBLOCK and so on. */
 static inline int flags_check(unsigned flags, unsigned allowed)
 {
-	if (flags & ~allowed)
-		return failure(EINVAL, "flags 0x%x are not for this call", flags & ~allowed);
-	return 0;
+	return flags & ~allowed ? flags_refuse(flags & ~allowed) : 0;
+}
+
+/* 0; -1, EINVAL: of MSG_DONTWAIT and so on. */
+static inline int message_flags_check(int flags, int allowed)
+{
+	return flags & ~allowed ? message_flags_refuse((unsigned)(flags & ~allowed)) : 0;
 }
 
 /* A socket that asks msgd. NULL: it cannot; the socket is freed. */
@@ -110,7 +120,9 @@ ssize_t watch_take(struct msg_sock *sock, uint64_t deadline_ns, const void **ret
 /* 0, and how many bytes the segments have. -1, EINVAL: a message that libmsg does not carry. */
 int message_check(const struct msghdr *message, size_t *ret_len);
 
-/* Says why the channel broke; -1. */
+/* Why the channel broke. */
+const char *channel_why(const struct channel *channel);
+/* Says it, and the error counts as told; -1. */
 int channel_failure(struct channel *channel);
 /* Says why a socket without a channel carries nothing; -1. */
 int channel_missing(struct msg_sock *sock);

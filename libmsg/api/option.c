@@ -9,19 +9,25 @@
 #define RCVBUF_MIN CREDIT_INITIAL
 #define SNDBUF_MIN 4096
 
-static int set_timeout(int64_t *field, int64_t value)
+/* Names the option; -1, EINVAL. */
+static int out_of_range(int option, int64_t value, int64_t min, int64_t max)
+{
+	return failure(EINVAL, "%s: %lld is not %lld to %lld", option_name(option),
+		(long long)value, (long long)min, (long long)max);
+}
+
+static int set_timeout(int option, int64_t *field, int64_t value)
 {
 	if (value < -1 || value > INT32_MAX)
-		return failure(EINVAL, "%lld ms is out of range", (long long)value);
+		return out_of_range(option, value, -1, INT32_MAX);
 	*field = value;
 	return 0;
 }
 
-static int set_size(uint32_t *field, int64_t value, int64_t min, int64_t max)
+static int set_size(int option, uint32_t *field, int64_t value, int64_t min, int64_t max)
 {
 	if (value < min || value > max)
-		return failure(EINVAL, "%lld bytes: %lld to %lld", (long long)value, (long long)min,
-			(long long)max);
+		return out_of_range(option, value, min, max);
 	*field = (uint32_t)value;
 	return 0;
 }
@@ -34,7 +40,7 @@ static uint32_t sock_maxmsg(const struct msg_sock *sock)
 
 static int set_maxmsg(struct msg_sock *sock, int64_t value)
 {
-	if (set_size(&sock->maxmsg, value, 1, sock->rcvbuf) < 0)
+	if (set_size(LIBMSG_MAXMSG, &sock->maxmsg, value, 1, sock->rcvbuf) < 0)
 		return -1;
 	channel_set_maxmsg(sock->channel, sock->maxmsg);
 	return 0;
@@ -42,7 +48,7 @@ static int set_maxmsg(struct msg_sock *sock, int64_t value)
 
 static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 {
-	if (set_size(&sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
+	if (set_size(LIBMSG_RCVBUF, &sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
 		return -1;
 	sock->channel->rx_max = min_u32(sock->rcvbuf, CREDIT_MAX);
 	if (sock_maxmsg(sock) != sock->channel->maxmsg)
@@ -50,17 +56,17 @@ static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 	return 0;
 }
 
-static int set_flag(bool *field, int64_t value)
+static int set_flag(int option, bool *field, int64_t value)
 {
 	if (value != 0 && value != 1)
-		return failure(EINVAL, "%lld: 0 or 1", (long long)value);
+		return out_of_range(option, value, 0, 1);
 	*field = value;
 	return 0;
 }
 
 static int set_cork(struct msg_sock *sock, int64_t value)
 {
-	int r = set_flag(&sock->cork, value);
+	int r = set_flag(LIBMSG_CORK, &sock->cork, value);
 
 	if (r == 0 && !sock->cork)
 		sock_push(sock);
@@ -70,7 +76,8 @@ static int set_cork(struct msg_sock *sock, int64_t value)
 static int set_interest(struct msg_sock *sock, int64_t value)
 {
 	if (value & ~(int64_t)(POLLIN | POLLOUT))
-		return failure(EINVAL, "events %lld: POLLIN, POLLOUT", (long long)value);
+		return failure(EINVAL, "LIBMSG_EVENTS: %lld is more than POLLIN and POLLOUT",
+			(long long)value);
 	sock->interest = (short)value;
 	sock->end_told = false;
 	sock_changed(sock); /* it may have what it did not ask for before */
@@ -82,42 +89,43 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST ||
 		    option == LIBMSG_RESET) &&
 		!sock->channel)
-		return failure(ENOPROTOOPT, "only a connected socket has it");
+		return failure(
+			ENOPROTOOPT, "%s: only a connected socket has it", option_name(option));
 	if (option == LIBMSG_DROP_OLDEST && sock->type != CHANNEL_DGRAM)
-		return failure(ENOPROTOOPT, "only LIBMSG_DGRAM drops anything");
+		return failure(ENOPROTOOPT, "LIBMSG_DROP_OLDEST: only LIBMSG_DGRAM drops anything");
 	switch (option) {
 	case LIBMSG_RCVTIMEO:
-		return set_timeout(&sock->rcvtimeo_ms, value);
+		return set_timeout(option, &sock->rcvtimeo_ms, value);
 	case LIBMSG_SNDTIMEO:
-		return set_timeout(&sock->sndtimeo_ms, value);
+		return set_timeout(option, &sock->sndtimeo_ms, value);
 	case LIBMSG_LINGER:
-		return set_timeout(&sock->linger_ms, value);
+		return set_timeout(option, &sock->linger_ms, value);
 	case LIBMSG_RCVBUF:
 		return set_rcvbuf(sock, value);
 	case LIBMSG_MAXMSG:
 		return set_maxmsg(sock, value);
 	case LIBMSG_SNDBUF:
-		return set_size(&sock->sndbuf, value, SNDBUF_MIN, MESSAGE_MAX);
+		return set_size(option, &sock->sndbuf, value, SNDBUF_MIN, MESSAGE_MAX);
 	case LIBMSG_NONBLOCK_OPT:
-		return set_flag(&sock->nonblock, value);
+		return set_flag(option, &sock->nonblock, value);
 	case LIBMSG_CORK:
 		return set_cork(sock, value);
 	case LIBMSG_EVENTS:
 		return set_interest(sock, value);
 	case LIBMSG_DROP_OLDEST:
-		return set_flag(&sock->channel->drop_oldest, value);
+		return set_flag(option, &sock->channel->drop_oldest, value);
 	case LIBMSG_RESET:
-		return set_flag(&sock->reset, value);
+		return set_flag(option, &sock->reset, value);
 	case LIBMSG_SPIN:
 		if (value < -1 || value > 1000000)
-			return failure(EINVAL, "%lld us is out of range", (long long)value);
+			return out_of_range(option, value, -1, 1000000);
 		sock_ctx(sock)->driver.spin_us = (int)value;
 		return 0;
 	case LIBMSG_TRANSPORT:
 	case LIBMSG_ERROR:
 	case LIBMSG_TYPE:
 	case LIBMSG_DROPS:
-		return failure(ENOPROTOOPT, "option %d can only be read", option);
+		return failure(ENOPROTOOPT, "%s can only be read", option_name(option));
 	default:
 		return failure(EINVAL, "unknown option %d", option);
 	}
@@ -163,7 +171,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))
 		return failure(EINVAL, "unknown option %d", option);
 	if (option == LIBMSG_TRANSPORT && !sock->channel)
-		return failure(ENOTCONN, "no channel stands");
+		return failure(ENOTCONN, "LIBMSG_TRANSPORT: no channel stands");
 	*ret_value = values[option];
 	if (option == LIBMSG_ERROR)
 		error_was_read(sock);

@@ -9,14 +9,18 @@
 #define RECV_FLAGS                                                                                 \
 	(MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_WAITALL | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)
 
+const char *channel_why(const struct channel *channel)
+{
+	if (channel->why)
+		return channel->why;
+	return channel->rx_closed ? "the peer reset the channel, or closed it without reading all"
+				  : strerrordesc_np(channel->error);
+}
+
 int channel_failure(struct channel *channel)
 {
-	const char *why = channel->rx_closed
-				  ? "the peer reset the channel, or closed it without reading all"
-				  : strerrordesc_np(channel->error);
-
 	channel->end_taken = channel_end(channel);
-	return failure(channel->error, "%s", channel->why ? channel->why : why);
+	return failure(channel->error, "%s", channel_why(channel));
 }
 
 int message_check(const struct msghdr *message, size_t *ret_len)
@@ -171,7 +175,7 @@ static ssize_t recv_until(struct msg_sock *sock, const struct iovec *iov, size_t
 {
 	struct iov_cursor cursor;
 
-	if (flags_check((unsigned)flags, RECV_FLAGS) < 0)
+	if (message_flags_check(flags, RECV_FLAGS) < 0)
 		return -1;
 	cursor_init(&cursor, iov, n_iov);
 	if (sock->kind == SOCK_WATCH)
@@ -263,7 +267,7 @@ static ssize_t take_locked(
 	uint32_t start;
 	int r;
 
-	if (flags_check((unsigned)flags, MSG_DONTWAIT) < 0)
+	if (message_flags_check(flags, MSG_DONTWAIT) < 0)
 		return -1;
 	if (sock->kind == SOCK_WATCH)
 		return watch_take(sock, receive_deadline(sock, flags), ret_data, ret_buf);

@@ -349,7 +349,7 @@ static ssize_t send_locked(
 	bool more = sock->cork || (flags & MSG_MORE);
 	struct iov_cursor cursor;
 
-	if (flags_check((unsigned)flags, SEND_FLAGS) < 0 || channel_check(sock) < 0 ||
+	if (message_flags_check(flags, SEND_FLAGS) < 0 || channel_check(sock) < 0 ||
 		send_length_check(sock, len) < 0)
 		return -1;
 	cursor_init(&cursor, iov, n_iov);

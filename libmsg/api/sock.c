@@ -30,6 +30,8 @@ int channel_missing(struct msg_sock *sock)
 		return failure(EINVAL, "a listener carries no messages");
 	if (sock->kind == SOCK_WATCH)
 		return failure(EINVAL, "a watch tells of names, and takes no messages");
+	if (sock->state == SOCK_PENDING)
+		return failure(ENOTCONN, "not connected yet: wait for POLLOUT");
 	sock->error_told |= sock->state == SOCK_FAILED;
 	return failure(ENOTCONN, "not connected%s%s", sock->reason[0] ? ": " : "", sock->reason);
 }
@@ -341,6 +343,15 @@ static void shutdown_reading(struct msg_sock *sock)
 	channel_ignore(sock->channel);
 }
 
+/* The cause is told again, and no call is taken for the one that learnt of it. */
+static int shutdown_refuse(const struct msg_sock *sock)
+{
+	const struct channel *channel = sock->channel;
+	const char *why = channel && channel->error ? channel_why(channel) : sock->reason;
+
+	return failure(ENOTCONN, "no channel stands%s%s", why[0] ? ": " : "", why);
+}
+
 static int shutdown_locked(struct msg_sock *sock, int how)
 {
 	struct channel *channel = sock->channel;
@@ -350,7 +361,7 @@ static int shutdown_locked(struct msg_sock *sock, int how)
 	if (!channel && sock->state != SOCK_FAILED && how != SHUT_WR)
 		return shutdown_waiting(sock);
 	if (!channel || channel->error || (channel->state != CHANNEL_OPEN && !channel->rx_closed))
-		return failure(ENOTCONN, "no channel stands");
+		return shutdown_refuse(sock);
 	if (how != SHUT_WR)
 		shutdown_reading(sock);
 	if (how != SHUT_RD)

@@ -699,6 +699,54 @@ static void not_connected(void)
 	msg_ctx_close(ctx);
 }
 
+/* The reason of a loss is told again by a call that comes too late. */
+static void shutdown_of_a_lost_channel(void)
+{
+	char byte;
+
+	channel_open();
+	must(msg_setopt(socks[1], LIBMSG_RESET, 1) == 0);
+	must(msg_close(socks[1]) == 0);
+	must_fail(msg_recv(socks[0], &byte, 1, 0), ECONNRESET);
+	SEE(msg_shutdown(socks[0], SHUT_WR));
+	channel_end();
+}
+
+static void shutdown_of_a_refused_connect(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("caller", 0);
+	struct msg_sock *sock =
+		msg_connect(ctx, "called/nobody", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, 0);
+	struct msg_pollfd fd = {.sock = sock, .events = POLLOUT};
+
+	must(sock && msg_poll(&fd, 1, TESTBED_WAIT_MS) == 1 && fd.revents & POLLERR);
+	SEE(msg_shutdown(sock, SHUT_WR));
+	msg_ctx_close(ctx);
+}
+
+static void option_out_of_range(void)
+{
+	channel_open();
+	SEE(msg_setopt(socks[0], LIBMSG_SNDBUF, 12));
+	channel_end();
+}
+
+static void flag_for_another_message_call(void)
+{
+	channel_open();
+	SEE(msg_send(socks[0], "x", 1, MSG_PEEK));
+	channel_end();
+}
+
+static void no_such_message_flag(void)
+{
+	char byte;
+
+	channel_open();
+	SEE(msg_recv(socks[0], &byte, 1, MSG_PEEK | 0x200000));
+	channel_end();
+}
+
 static void no_name_given(void)
 {
 	see_listen(NULL);
@@ -798,11 +846,13 @@ static const struct row {
 	ROW(EHOSTDOWN, no_msgd, "no msgd"),
 	ROW(EHOSTDOWN, no_msgd_any_more, "msgd is away"),
 	ROW(EINVAL, unknown_hypervisor, "no such backend"),
-	ROW(EINVAL, unknown_context_flag, "flags"),
-	ROW(EINVAL, socket_flag_for_a_context, "flags"),
-	ROW(EINVAL, context_flag_for_a_listener, "flags"),
+	ROW(EINVAL, unknown_context_flag, "flags: 0x80 is unknown"),
+	ROW(EINVAL, socket_flag_for_a_context, "flags: LIBMSG_NONBLOCK is not"),
+	ROW(EINVAL, context_flag_for_a_listener, "flags: LIBMSG_ONE_THREAD is not"),
 	ROW(EINVAL, context_flag_for_a_connect, "flags"),
 	ROW(EINVAL, context_flag_for_an_accept, "flags"),
+	ROW(EINVAL, flag_for_another_message_call, "flags: MSG_PEEK is not"),
+	ROW(EINVAL, no_such_message_flag, "flags: 0x200000 is unknown"),
 	ROW(EINVAL, no_name_given, "no name is given"),
 	ROW(EINVAL, no_address_given, "no address is given"),
 	ROW(EINVAL, no_pattern_given, "no pattern is given"),
@@ -813,7 +863,8 @@ static const struct row {
 	ROW(EINVAL, bad_backlog, "backlog"),
 	ROW(EINVAL, bad_transport, "transport"),
 	ROW(EINVAL, no_such_option, "option"),
-	ROW(ENOPROTOOPT, option_not_for_it, "only be read"),
+	ROW(EINVAL, option_out_of_range, "LIBMSG_SNDBUF: 12 is not 4096 to 67108864"),
+	ROW(ENOPROTOOPT, option_not_for_it, "LIBMSG_TYPE can only be read"),
 	ROW(EACCES, listen_forbidden, "policy"),
 	ROW(EACCES, connect_forbidden, "policy"),
 	ROW(EACCES, connect_forbidden_and_absent, "policy"),
@@ -851,7 +902,9 @@ static const struct row {
 	/* Its process, record or domain: whatever is heard of first. */
 	ROW(ECONNRESET, peer_domain_died, ""),
 	ROW(ECONNRESET, peer_left_data_unread, ""),
-	ROW(ENOTCONN, not_connected, "not connected"),
+	ROW(ENOTCONN, not_connected, "not connected yet: wait for POLLOUT"),
+	ROW(ENOTCONN, shutdown_of_a_lost_channel, "no channel stands: the peer reset the channel"),
+	ROW(ENOTCONN, shutdown_of_a_refused_connect, "no channel stands: nobody listens"),
 	ROW(EBADFD, forked, "parent"),
 	ROW(EINTR, interrupted, "signal"),
 };
