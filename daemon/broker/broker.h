@@ -230,4 +230,7 @@ void process_describe(const struct process *process, char *ret_text, size_t size
 
 #define PROCESS_TEXT_SIZE 224U
 
+/* Why all applications of its domain are about to be dropped; NULL: they are not. */
+const char *process_ending(const struct process *process);
+
 #endif

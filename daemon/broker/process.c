@@ -50,6 +50,11 @@ void process_describe(const struct process *process, char *ret_text, size_t size
 		process->domain->info.domid, process->pid, process->comm);
 }
 
+const char *process_ending(const struct process *process)
+{
+	return process->domain->ending;
+}
+
 int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *peer, bool found,
 	struct process **ret_process)
 {

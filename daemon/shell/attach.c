@@ -599,6 +599,17 @@ static bool attach_record_parked(struct attach *attach, const struct hv_record *
 	return true;
 }
 
+/* libxl removes a domain's part of the store first: the end of the domain may not be known yet. */
+static const char *record_lost(const struct attach *attach, const struct hv_record *record)
+{
+	const char *ending = attach->process ? process_ending(attach->process) : NULL;
+
+	if (record->len)
+		return "its record was replaced";
+	return ending ? ending
+		      : "its record is gone, as when it detaches or its domain is destroyed";
+}
+
 void attach_record(struct attach_table *table, const struct hv_record *record, bool found)
 {
 	struct attach *attach = attach_find(table, record->domid, record->key);
@@ -609,12 +620,7 @@ void attach_record(struct attach_table *table, const struct hv_record *record, b
 			return;
 		if (attach_record_parked(attach, record))
 			return;
-		/* libxl removes a domain's part of the store first, then the domain. */
-		attach_gone(attach,
-			record->len ? "its record was replaced"
-				    : "its record is gone, as when it detaches or its domain is "
-				      "destroyed",
-			false);
+		attach_gone(attach, record_lost(attach, record), false);
 	}
 	if (record->len)
 		attach_new(table, record, found);

@@ -580,6 +580,20 @@ static void test_dropped(void **state)
 	shell_fini();
 }
 
+/* Its record goes with its domain, of which msgd hears first: that is the reason. */
+static void test_domain_destroyed(void **state)
+{
+	struct raw_app app;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	assert_int_equal(sim_domain_destroy(shell.sim, shell.domid), 0);
+	shell_run();
+	assert_true(shell_logged(": its domain is "));
+	assert_false(shell_logged("its record is gone"));
+	shell_fini();
+}
+
 /* The record is another one, or gone: it was not msgd that took it away. */
 static void test_record_changes(void **state)
 {
@@ -833,6 +847,7 @@ int main(void)
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_domain_destroyed),
 		cmocka_unit_test(test_record_changes),
 		cmocka_unit_test(test_gone_while_ready),
 		cmocka_unit_test(test_event_twice),
