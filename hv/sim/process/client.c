@@ -282,7 +282,7 @@ static int attach(struct sim_hv *h, struct sim_client *c, const char *name, cons
 	*ret_reason = "the emulator refused to let this process attach";
 	r = client_request(c, &message, SIM_MESSAGE_LEN(attach), fds);
 	if (r == -EHOSTUNREACH)
-		*ret_reason = "no such domain in the emulator: xen-sim PATH list shows them";
+		*ret_reason = "no such domain in the emulator: xen-sim PATH create DOMAIN makes it";
 	else if (r == -EUSERS)
 		*ret_reason = "the emulator has no room (slots, descriptors) for one more process";
 	else if (r == -EMFILE)

@@ -131,6 +131,11 @@ static void no_emulator_behind_socket(void)
 	(void)unlink(path);
 }
 
+static void no_domain_of_the_emulator(void)
+{
+	SEE_NULL(msg_ctx_open(testbed_hv("absent"), 0, 1000));
+}
+
 static void no_xen(void)
 {
 	/* On a Xen machine there is nothing to be seen. */
@@ -868,6 +873,7 @@ static const struct row {
 	ROW(EACCES, listen_forbidden, "policy"),
 	ROW(EACCES, connect_forbidden, "policy"),
 	ROW(EACCES, connect_forbidden_and_absent, "policy"),
+	ROW(EHOSTUNREACH, no_domain_of_the_emulator, "xen-sim PATH create DOMAIN"),
 	ROW(EHOSTUNREACH, no_domain, "no such domain"),
 	ROW(EHOSTUNREACH, no_domid, "no such domain"),
 	ROW(EHOSTUNREACH, no_uuid, "no such domain"),
