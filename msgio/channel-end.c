@@ -177,9 +177,13 @@ void channel_end_linger(struct end *end)
 	(void)msg_setopt(channel->sock, LIBMSG_LINGER, -1);
 }
 
-const char *channel_end_reason(const struct end *end)
+const char *channel_end_reason(struct end *end)
 {
-	const struct channel_end *channel = container_of(end, const struct channel_end, end);
+	struct channel_end *channel = channel_end_of(end);
 
-	return end->ops == &channel_ops ? channel->reason : "";
+	if (end->ops != &channel_ops)
+		return "";
+	if (end->gone && msg_flush(channel->sock) < 0) /* an event alone told of the loss */
+		(void)failed(channel);
+	return channel->reason;
 }

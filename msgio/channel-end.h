@@ -16,6 +16,6 @@ struct end *channel_end_new(struct msg_sock *sock);
 void channel_end_linger(struct end *end);
 
 /* Why the channel was lost. "": it was not. */
-const char *channel_end_reason(const struct end *end);
+const char *channel_end_reason(struct end *end);
 
 #endif

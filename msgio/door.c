@@ -83,7 +83,7 @@ static int listen_channel(struct door *door)
 	door->listener = msg_listen(door->loop->ctx, options->from.channel, options->type,
 		backlog(options), LIBMSG_NONBLOCK);
 	if (!door->listener) {
-		log_error("%s: %s (%s)", options->from.channel, msg_reason(), strerror(errno));
+		log_error("%s (%s)", msg_reason(), strerror(errno)); /* libmsg says which name */
 		return STATUS_NO_CONNECTION;
 	}
 	door->handler.fn = on_listener;

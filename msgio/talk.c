@@ -123,8 +123,7 @@ static int with_ctx(struct loop *loop, const struct io_options *options)
 	sock = connects ? connect_one(loop->ctx, options) : accept_one(loop->ctx, options);
 	if (sock)
 		return converse(loop, sock, options->type);
-	log_error("%s: %s (%s)", connects ? options->to.channel : options->from.channel,
-		msg_reason(), strerror(errno));
+	log_error("%s (%s)", msg_reason(), strerror(errno)); /* libmsg says which name */
 	return STATUS_NO_CONNECTION;
 }
 
