@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reason calls an option or a flag: as libmsg.h and <sys/socket.h> do. */
+/* Options and flags as a reason calls them: as libmsg.h and <sys/socket.h> do. */
 #include "libmsg/api/ctx.h"
 
 #define NAME(value)                                                                                \
