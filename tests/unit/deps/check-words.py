@@ -63,6 +63,10 @@ FOREIGN_NAMES = {
         payload_length payload_offset setup_sects
         ''',
     'GLib': 'g_source_attach g_unix_fd_source_new',
+    'OpenXT': '''
+        argo_accept argo_connect argo_listen argo_recv argo_recvfrom argo_sendto argo_socket xen_argo_addr_t
+        ''',
+    'Qubes': 'default_target',
 }
 
 # Documents outside the tree, and paths of one machine: absolute, and in none of Debian's directories,
