@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The benchmark's table of cases, its rounds and its output. bench/run starts it, after an
- *emulator, msgd and the domains left and right.
+ * emulator, msgd and the domains left and right.
  *
  *	msgbench [--rounds=N] [--ms=N] [--case=TEXT] [--quick] [--gate] HV DIRECTORY
  *

@@ -10,7 +10,7 @@
  *    time for one call, beside a memcpy of the same size into the same kind of memory.
  *  - 1, 2, 4, ..., 64 domains send at once, each to the next one's ring, beside as many processes
  *    that only copy. It prints the rate of all together, and the CPU time of each call, which is
- *the same on a machine that has other things to do.
+ * the same on a machine that has other things to do.
  *  - All send to one domain.
  * In the last two the sender gives the ring's space back itself, in the receiver's place, so that
  * nothing is measured but sending. Costs are the best of the rounds, rates are medians.

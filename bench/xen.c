@@ -15,15 +15,15 @@
  * --rcvbuf LIBMSG_RCVBUF at both ends, for batches that are larger than its default
  *
  * The starting side prints a line for each case and library, per message or round trip: "events"
- *are the notifications that this side sent (hypercalls), "reads" its reads (about one an event
+ * are the notifications that this side sent (hypercalls), "reads" its reads (about one an event
  * received), "cpu" its CPU time in us. Then it prints each library's rate as a ratio to the last
  * one's.
  *
  * Over Argo both sides print a line for each case with the counts of all rounds: the messages of
- *this case that the starting side sent; the side's own notifications; and, from the driver, the
+ * this case that the starting side sent; the side's own notifications; and, from the driver, the
  * hypercalls to send, the successful ones, the ones that found no room, and the interrupts of the
  * whole kernel. "all" counts the hypercalls that warmed up the channel as well, which no other
- *figure does.
+ * figure does.
  */
 #include <dirent.h>
 #include <dlfcn.h>

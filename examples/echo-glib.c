@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An echo server whose loop is GLib's: msg_ctx_fd is one source among others. SIGTERM and SIGINT
- *end it.
+ * end it.
  *
  *	echo-glib NAME
  */

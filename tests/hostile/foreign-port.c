@@ -2,9 +2,9 @@
 /*
  * A process that attaches through msg-agent, and would have msgd bind a port, or overwrite pages,
  * that a driver of its kernel has for domain 0. The process knows the numbers, and even controls
- *the first bytes of the driver's pages, as those of a page by which its data goes to a disk: all
- *that it names says what a record's port and pages have to say. The agent refuses each of its
- *records.
+ * the first bytes of the driver's pages, as those of a page by which its data goes to a disk: all
+ * that it names says what a record's port and pages have to say. The agent refuses each of its
+ * records.
  *
  *	hostile-foreign-port AGENT-SOCKET SPEC-OF-DOMAIN-0
  */

@@ -2,8 +2,8 @@
 /*
  * Domains that make msgd work: each has as many CONNECTs waiting, and as many names, as it may.
  *Then each listens and unlistens, over and over, under the name that all of them wait for, and
- *connects to names that nobody has. Policy lets the requests wait and never lets them through. The
- *other two roles are honest, and measure it.
+ * connects to names that nobody has. Policy lets the requests wait and never lets them through. The
+ * other two roles are honest, and measure it.
  *
  *	work attack SPEC DOMAIN...   prints "full" when the quotas are used up, and goes on
  *	work serve NAME              accepts and closes

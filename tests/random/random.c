@@ -5,7 +5,7 @@
  *	random-test [--seed=N] [--steps=N] [--jobs=N] [--trace]
  *
  * Each job is a process with a world and a seed of its own (seed, seed + 1, ...) and its part of
- *the steps. A difference is printed with the seed and the step; --jobs=1 --seed=N --steps=STEP
+ * the steps. A difference is printed with the seed and the step; --jobs=1 --seed=N --steps=STEP
  *--trace shows all that led to it. MSGD_RANDOM_STEPS gives the steps where no option does. Then the
  * histogram, and whether every pair in `required` was met often enough.
  */

@@ -9,7 +9,7 @@
  * however far it is. About one seed in --hostile=N has hostile processes besides (3; 0: none; 1:
  * all); the others are the same whatever N is. --trace prints every choice, call, result and event;
  *--log what msgd and libmsg log. A seed that fails says what, at which step, and how to see it
- *again. Then what was met.
+ * again. Then what was met.
  */
 #include <getopt.h>
 #include <inttypes.h>

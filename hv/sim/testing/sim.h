@@ -88,7 +88,7 @@ void sim_clock_advance(struct sim *sim, uint64_t ns);
  *
  * A failure that is brought about is one that Xen may answer at that point
  *(hv/sim/hypervisor/fault.h), and has no effect. Events may come late (several sends are then one
- *event) and may come unsent. The toolstack's part, which the functions above are, never fails.
+ * event) and may come unsent. The toolstack's part, which the functions above are, never fails.
  */
 struct sim_choices {
 	uint64_t seed;
