@@ -9,6 +9,9 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 packages_check='clang g++ clang-format libclang-rt-14-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
 	python3-dev'
+# For tests/programs, which unpacks what is missing and installs nothing.
+packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql-15
+	postgresql-client-15 git rsync socat systemd systemd-journal-remote'
 # For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen). All but QEMU is for building
 # its hypervisor with Argo.
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'
