@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2154
+# git's daemon for each connection, and git with msgio as its proxy. The server's programs are killed.
+needs git git-daemon
+
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=$dir/gitconfig GIT_TERMINAL_PROMPT=0
+# A proxy is given the host and a port.
+cat >"$dir/proxy" <<'END'
+#!/bin/sh
+exec msgio connect "$1/git"
+END
+cat >"$dir/slow-proxy" <<END
+#!/bin/sh
+msgio connect "\$1/git" | "$programs/gate" "$dir/got" $((4 * MIB))
+END
+chmod +x "$dir/proxy" "$dir/slow-proxy"
+git config --file "$dir/gitconfig" user.name tester
+git config --file "$dir/gitconfig" user.email tester@localhost
+chmod a+r "$dir/gitconfig"
+
+"${unprivileged[@]}" git init -q --bare "$own/words.git"
+git init -q "$dir/work"
+for i in $(seq 1000); do echo "$i" >"$dir/work/$i"; done
+head -c $((16 * MIB)) /dev/urandom >"$dir/work/big"
+git -C "$dir/work" add .
+git -C "$dir/work" commit -q -m words
+world
+service web git exec git -- "${unprivileged[@]}" "$(command -v git-daemon)" --inetd --log-destination=stderr \
+	--export-all --enable=receive-pack --base-path="$own"
+
+client push git -c core.gitProxy="$dir/proxy" -C "$dir/work" push -q git://web/words.git HEAD:refs/heads/main
+whole push
+"${unprivileged[@]}" git -C "$own/words.git" symbolic-ref HEAD refs/heads/main
+client clone git -c core.gitProxy="$dir/proxy" clone -q git://web/words.git "$dir/copy"
+whole clone
+git -C "$dir/copy" fsck --no-progress
+diff -r -x .git "$dir/work" "$dir/copy"
+idle git
+
+gate_new got
+client killed git -c core.gitProxy="$dir/slow-proxy" clone -q git://web/words.git "$dir/part"
+gate_reached got
+# shellcheck disable=SC2046 # a list
+kill -9 $(under "$(peer_pid git)" 'git.*')
+gate_open got
+broken "$guest_pid" 'git clone'
+[ ! -e "$dir/part" ] || fail 'a part was kept'
+await "$dir/git.out" 'the program for shop: killed by signal 9'
