@@ -76,6 +76,22 @@ static bool pipe_give(struct pipe *pipe)
 	return true;
 }
 
+void pipe_refuse(struct pipe *pipe, struct pipe *other)
+{
+	struct piece piece = {.owner = NULL};
+	int r;
+
+	if (!pipe_may_refuse(pipe, other))
+		return;
+	r = pipe->from->ops->take(pipe->from, &piece);
+	if (r == TAKE_PIECE) {
+		piece_free(&piece);
+		pipe_stop(other, PIPE_CUT, -pipe->error);
+	} else if (r != -EAGAIN) {
+		pipe->mute = true;
+	}
+}
+
 void pipe_run(struct pipe *pipe)
 {
 	for (unsigned n = 0; n < TURN_PIECES && pipe->state == PIPE_OPEN; n++) {

@@ -43,15 +43,22 @@ static void run_pipes(struct relay *relay)
 	} while (!gone && (relay->a->gone || relay->b->gone));
 }
 
+static bool wants_in(const struct pipe *pipe, const struct pipe *other)
+{
+	return pipe_wants_in(pipe) || pipe_may_refuse(pipe, other);
+}
+
 bool relay_run(struct relay *relay)
 {
-	const struct pipe *there = &relay->there, *back = &relay->back;
+	struct pipe *there = &relay->there, *back = &relay->back;
 
 	run_pipes(relay);
+	pipe_refuse(there, back);
+	pipe_refuse(back, there);
 	if (relay_is_over(relay))
 		return true;
-	relay->a->ops->wait(relay->a, pipe_wants_in(there), pipe_wants_out(back));
-	relay->b->ops->wait(relay->b, pipe_wants_in(back), pipe_wants_out(there));
+	relay->a->ops->wait(relay->a, wants_in(there, back), pipe_wants_out(back));
+	relay->b->ops->wait(relay->b, wants_in(back, there), pipe_wants_out(there));
 	return false;
 }
 

@@ -223,6 +223,46 @@ static void test_last_words(void **state)
 	assert_int_equal(a.closed, WAS_RESET);
 }
 
+/* But they do not wait for an end that takes nothing and talks to the lost one: it may wait to be
+ * heard. */
+static void test_talks_to_the_lost(void **state)
+{
+	static const char *const more[] = {"more", NULL}, *const last[] = {"last words", NULL};
+
+	b.in = last;
+	b.then = -ECONNRESET;
+	b.room = 0;
+	b.refusal = -ECONNRESET;
+	b.end.gone = -ECONNRESET;
+	a.room = 4;
+	assert_false(relay_run(&relay));
+	assert_true(a.wants_in && a.wants_out);
+	a.in = more;
+	assert_true(relay_run(&relay));
+	assert_int_equal(relay_error(&relay), ECONNRESET);
+	assert_int_equal(relay_fini(&relay), 0);
+	assert_int_equal(a.closed, WAS_RESET);
+	/* Its end is no talk, and is seen once. */
+	(void)setup(state);
+	b.in = last;
+	b.end.gone = -ECONNRESET;
+	a.room = 4;
+	assert_false(relay_run(&relay));
+	a.then = TAKE_END;
+	assert_false(relay_run(&relay));
+	assert_true(!a.wants_in && a.wants_out);
+	assert_int_equal(relay_fini(&relay), 0);
+	/* Standard input has nothing to do with standard output. */
+	(void)setup(state);
+	b.in = last;
+	b.end.gone = -ECONNRESET;
+	a.end.single = true;
+	a.room = 4;
+	assert_false(relay_run(&relay));
+	assert_true(!a.wants_in && a.wants_out);
+	assert_int_equal(relay_fini(&relay), 0);
+}
+
 /* An end that has closed says so once, with its last byte: no event comes later. */
 static void test_closed_at_once(void **state)
 {
@@ -247,6 +287,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_outcomes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_way_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_talks_to_the_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_at_once, setup, teardown),
 	};
 
