@@ -147,15 +147,26 @@ static ssize_t write_some(const struct fd_end *fds, const char *data, size_t len
 	return write(fds->out_fd, data, len < PIPE_BUF ? len : PIPE_BUF);
 }
 
+/* A Unix socket says EPIPE where its peer takes no more, and where it is lost: then it hung up. */
+static int give_error(const struct fd_end *fds, int error)
+{
+	struct pollfd poll_fd = {.fd = fds->out_fd};
+
+	if (error == EINTR || error == EWOULDBLOCK)
+		return -EAGAIN;
+	if (error == EPIPE && fds->is_socket && poll(&poll_fd, 1, 0) > 0 &&
+		(poll_fd.revents & POLLHUP))
+		return -ECONNRESET;
+	return -error;
+}
+
 /* An empty message would be the end to whoever reads it. */
 ssize_t fd_end_give(struct end *end, const char *data, size_t len)
 {
 	const struct fd_end *fds = fd_end_of(end);
 	ssize_t n = len ? write_some(fds, data, len) : 0;
 
-	if (n >= 0)
-		return n;
-	return errno == EINTR || errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	return n < 0 ? give_error(fds, errno) : n;
 }
 
 static void close_out(struct fd_end *fds)
