@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 # Words for the tests with Debian's programs: a server of domain web, and a client in domain shop. For tests/programs/run
 # to source, with $build.
 #
@@ -103,6 +103,9 @@ broken() {
 }
 
 # ---- mid-work --------------------------------------------------------------------------------
+
+# size_past FILE N: it is there, and so large.
+size_past() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -gt "$2" ]; }
 
 gate_new() { mkfifo "$dir/$1.open"; }
 gate_reached() { eventually test -e "$dir/$1.reached"; }

@@ -34,7 +34,7 @@ gate_new sent
 head -c $((16 * MIB)) /dev/urandom >"$dir/files/new"
 connect="'$programs/gate' '$dir/sent' $((4 * MIB)) | msgio connect %H/rsync" copy killed "$dir/files/" web::files/
 gate_reached sent
-eventually eval '[ "$(stat -c %s "$own"/files/.new.*)" -gt 1000000 ]'
+eventually eval 'size_past "$own"/files/.new.* 1000000'
 # shellcheck disable=SC2046 # a list
 kill -9 $(under "$guest_pid" rsync)
 gate_open sent
