@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +23,11 @@ struct child {
 	struct fd_end fds;
 	struct children *children; /* borrowed: the owner */
 	struct event *time;	   /* owned: for SIGTERM, then for SIGKILL */
-	pid_t pid;		   /* 0: it has ended, */
-	int status;		   /* so */
+	pid_t pid;		   /* 0: it was waited for, and the group is left alone */
+	int status;		   /* once it has ended: as waitpid has it */
+	bool ended;		   /* the program itself; its group may hold its output */
 	bool output_ended;
-	bool ending; /* it got SIGTERM */
+	bool ending; /* the group got SIGTERM */
 	bool closed; /* its connection is no more */
 	char domain[sizeof(((struct msg_peer *)0)->domain)];
 };
@@ -57,27 +60,80 @@ static void child_free(struct leaving *leaving)
 	free(child);
 }
 
-/* SIGKILL at the second call. */
+/* Until the program is waited for, the number is this group's; 0 would be msgio's own. */
+static void child_signal(const struct child *child, int number)
+{
+	if (child->pid)
+		(void)killpg(child->pid, number);
+}
+
+/* SIGKILL follows. */
 static void child_end(struct child *child)
 {
 	static const struct timeval delay = {.tv_sec = KILL_AFTER_S};
 
-	if (!child->pid)
+	if (!child->pid || child->ending)
 		return;
-	(void)killpg(child->pid, child->ending ? SIGKILL : SIGTERM);
-	if (!child->ending)
-		(void)evtimer_add(child->time, &delay);
+	child_signal(child, SIGTERM);
+	(void)evtimer_add(child->time, &delay);
 	child->ending = true;
+}
+
+/* The place is given back. */
+static void child_reap(struct child *child)
+{
+	(void)TEMP_FAILURE_RETRY(waitpid(child->pid, NULL, 0));
+	child->pid = 0;
+	(void)event_del(child->time);
+	LIST_REMOVE(child, entry);
+	child->children->count--;
+}
+
+static void tell(struct child *child)
+{
+	if (child->fds.end.ready)
+		child->fds.end.ready(child->fds.end.arg);
+}
+
+/* It takes no more; but its output may be held by another process. */
+static void look_at_end(struct child *child)
+{
+	if (!child->ended || !child->output_ended)
+		return;
+	if (child->pid)
+		child_reap(child);
+	child->fds.end.gone = -EPIPE;
+}
+
+/* The program has ended, and nothing of its group is waited for. */
+static void child_gone(struct child *child)
+{
+	if (child->ending)
+		child_signal(child, SIGKILL);
+	child_reap(child);
+	look_at_end(child);
+	if (child->closed)
+		loop_free_later(child->children->loop, &child->leaving);
+	else
+		tell(child);
 }
 
 static void on_time(evutil_socket_t fd, short what, void *arg)
 {
 	struct child *child = arg;
+	struct children *children = child->children;
 
-	if (!child->ending)
-		loop_log(child->children->loop, "the program for %s: its time is over",
-			child->domain);
-	child_end(child);
+	if (!child->ending) {
+		loop_log(children->loop, "the program for %s: its time is over", child->domain);
+		child_end(child);
+		tell(child);
+		return;
+	}
+	child_signal(child, SIGKILL);
+	if (!child->ended)
+		return;
+	child_gone(child);
+	children->fn(children->arg);
 }
 
 static bool child_failed(const struct child *child)
@@ -97,30 +153,24 @@ static void log_failure(const struct child *child)
 			WEXITSTATUS(child->status));
 }
 
-/* It takes no more; but its output may be held by another process. */
-static void look_at_end(struct child *child)
+/* A process that the program has left behind can write to its output. */
+static bool output_is_held(const struct child *child)
 {
-	if (!child->pid && child->output_ended)
-		child->fds.end.gone = -EPIPE;
+	struct pollfd fd = {.fd = child->fds.in_fd};
+
+	return fd.fd >= 0 && !child->output_ended && poll(&fd, 1, 0) == 0;
 }
 
-static void child_ended(struct child *child)
+static void child_ended(struct child *child, const siginfo_t *info)
 {
-	struct children *children = child->children;
-
-	if (child->ending) /* the number is this group's until the process is waited for */
-		(void)killpg(child->pid, SIGKILL);
-	(void)TEMP_FAILURE_RETRY(waitpid(child->pid, &child->status, 0));
-	child->pid = 0;
-	(void)event_del(child->time);
-	LIST_REMOVE(child, entry);
-	children->count--;
+	child->ended = true;
+	child->status = info->si_code == CLD_EXITED ? W_EXITCODE(info->si_status, 0)
+						    : W_EXITCODE(0, info->si_status);
 	log_failure(child);
-	look_at_end(child);
-	if (child->closed)
-		loop_free_later(children->loop, &child->leaving);
-	else if (child->fds.end.ready)
-		child->fds.end.ready(child->fds.end.arg);
+	if (child->ending || !output_is_held(child))
+		child_gone(child);
+	else
+		tell(child);
 }
 
 static void on_child(evutil_socket_t fd, short what, void *arg)
@@ -132,11 +182,33 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 		siginfo_t info = {.si_pid = 0};
 
 		next = LIST_NEXT(child, entry);
-		(void)waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+		if (!child->ended)
+			(void)waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
 		if (info.si_pid)
-			child_ended(child);
+			child_ended(child, &info);
 	}
 	children->fn(children->arg);
+}
+
+/* The rest of the group may still say something, to nobody; its end is awaited. */
+static void on_rest(evutil_socket_t fd, short what, void *arg)
+{
+	struct child *child = arg;
+	struct children *children = child->children;
+	char data[PIPE_BUF];
+
+	if (!child->pid || read(fd, data, sizeof(data)) != 0)
+		return;
+	child_gone(child);
+	children->fn(children->arg);
+}
+
+static void await_rest(struct child *child)
+{
+	struct fd_end *fds = &child->fds;
+
+	event_drop(fds->in_event);
+	fds->in_event = event_watch(child->children->loop->base, fds->in_fd, on_rest, child);
 }
 
 /* ---- the end of a connection -------------------------------------------------------------- */
@@ -146,7 +218,7 @@ static int child_take(struct end *end, struct piece *ret_piece)
 {
 	struct child *child = child_of(end);
 
-	if (!child->pid && child->ending)
+	if (child->ended && child->ending)
 		return -ECONNRESET;
 	if (!child->output_ended) {
 		int r = fd_end_take(end, ret_piece);
@@ -156,7 +228,7 @@ static int child_take(struct end *end, struct piece *ret_piece)
 		child->output_ended = true;
 		look_at_end(child);
 	}
-	if (child->pid)
+	if (!child->ended)
 		return -EAGAIN;
 	return child_failed(child) ? -ECONNRESET : TAKE_END;
 }
@@ -170,23 +242,30 @@ static bool child_excused(const struct end *end)
 {
 	const struct child *child = container_of(end, const struct child, fds.end);
 
-	return !child->pid && !child_failed(child);
+	return child->ended && !child_failed(child);
 }
 
-/* The input of a program that is ended stays open: it is not complete. */
+/*
+ * The input of a program that is ended stays open: it is not complete. One that has ended leaves
+ * nobody who would write to a connection that is no more.
+ */
 static int child_close(struct end *end, bool reset)
 {
 	struct child *child = child_of(end);
 
 	child->closed = true;
 	end->ready = NULL;
+	if (child->pid && child->ended && !output_is_held(child))
+		child_reap(child);
 	if (!child->pid) {
 		child_free(&child->leaving);
 		return 0;
 	}
-	if (reset)
+	if (reset || child->ended)
 		child_end(child);
-	if (child->ending)
+	if (child->ended)
+		await_rest(child);
+	else if (child->ending)
 		fd_end_wait(end, false, false);
 	else
 		fd_end_fini(&child->fds);
@@ -319,7 +398,7 @@ void children_free(struct children *children)
 		return;
 	while ((child = LIST_FIRST(&children->list))) {
 		LIST_REMOVE(child, entry);
-		(void)killpg(child->pid, SIGKILL);
+		child_signal(child, SIGKILL);
 		child_free(&child->leaving);
 	}
 	event_drop(children->child_event);

@@ -3,59 +3,122 @@
 #include "msgio/program.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/macro.h"
 #include "base/uuid.h"
 
 #define N_NAMES	   4
 #define ENTRY_SIZE 192U /* the longest name, and a domain's name */
+/* Where execvp(3) looks if the environment does not say. */
+#define PATH_DEFAULT "/bin:/usr/bin"
+
+/* ---- looking ------------------------------------------------------------------------------ */
+
+static int file_check(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EACCES;
+	return access(path, X_OK) < 0 ? -errno : 0;
+}
+
+/* As execvp(3) looks: a file that may not be run is passed by, but it is the cause to be told. */
+int program_check(const char *name)
+{
+	const char *dir, *next = getenv("PATH");
+	char path[PATH_MAX];
+	int r = -ENOENT;
+
+	if (!*name || strchr(name, '/'))
+		return file_check(name);
+	for (next = next ? next : PATH_DEFAULT; next;) {
+		int len = (int)strcspn(next, ":"), one;
+
+		dir = next;
+		next = dir[len] ? dir + len + 1 : NULL;
+		(void)snprintf(path, sizeof(path), "%.*s%s%s", len, dir, len ? "/" : "./", name);
+		one = file_check(path);
+		if (one == 0)
+			return 0;
+		r = one == -EACCES ? one : r;
+	}
+	return r;
+}
+
+/* ---- the environment ---------------------------------------------------------------------- */
 
 struct environment {
 	char own[N_NAMES][ENTRY_SIZE];
 	char **list; /* owned: pointers to own, and to those of this process */
 };
 
+/* The service manager's words to this process, which no program must take for its own. */
+static const char *const withheld[] = {
+	"NOTIFY_SOCKET=", "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES="};
+
+static bool has_name(const char *entry, const char *of)
+{
+	return strncmp(entry, of, strcspn(of, "=") + 1) == 0;
+}
+
 /* A variable of the same name may be this process's, too. */
-static bool is_own(const struct environment *environment, const char *entry)
+static bool is_passed_on(const struct environment *environment, const char *entry)
 {
 	for (unsigned i = 0; i < N_NAMES; i++) {
-		size_t len = strcspn(environment->own[i], "=") + 1;
-
-		if (strncmp(entry, environment->own[i], len) == 0)
-			return true;
+		if (has_name(entry, environment->own[i]))
+			return false;
 	}
-	return false;
+	for (size_t i = 0; i < ARRAY_SIZE(withheld); i++) {
+		if (has_name(entry, withheld[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Own variables are set before; an empty one is none. */
+static int environment_list(struct environment *environment)
+{
+	size_t n = 0, to = 0;
+
+	while (environ[n])
+		n++;
+	environment->list = calloc(n + N_NAMES + 1, sizeof(char *));
+	if (!environment->list)
+		return -ENOMEM;
+	for (size_t i = 0; i < N_NAMES && environment->own[i][0]; i++)
+		environment->list[to++] = environment->own[i];
+	for (size_t i = 0; i < n; i++) {
+		if (is_passed_on(environment, environ[i]))
+			environment->list[to++] = environ[i];
+	}
+	return 0;
 }
 
 static int environment_init(struct environment *environment, const struct msg_peer *peer)
 {
 	char uuid[37];
-	size_t n = 0, own = 0;
 
 	uuid_to_text(peer->uuid, uuid);
 	(void)snprintf(environment->own[0], ENTRY_SIZE, "MSG_NAME=%s", peer->name);
 	(void)snprintf(environment->own[1], ENTRY_SIZE, "MSG_PEER_DOMAIN=%s", peer->domain);
 	(void)snprintf(environment->own[2], ENTRY_SIZE, "MSG_PEER_DOMID=%u", peer->domid);
 	(void)snprintf(environment->own[3], ENTRY_SIZE, "MSG_PEER_UUID=%s", uuid);
-	while (environ[n])
-		n++;
-	environment->list = calloc(n + N_NAMES + 1, sizeof(char *));
-	if (!environment->list)
-		return -ENOMEM;
-	for (own = 0; own < N_NAMES; own++)
-		environment->list[own] = environment->own[own];
-	for (size_t i = 0; i < n; i++) {
-		if (!is_own(environment, environ[i]))
-			environment->list[own++] = environ[i];
-	}
-	return 0;
+	return environment_list(environment);
 }
+
+/* ---- starting ----------------------------------------------------------------------------- */
 
 /* Signals as a program expects them: this one ignores SIGPIPE. */
 static int set_attributes(posix_spawnattr_t *attributes)

@@ -7,6 +7,9 @@
 
 #include "libmsg/libmsg.h"
 
+/* 0: it is there, and may be run. A negative errno. */
+int program_check(const char *name);
+
 /*
  * Starts it in a process group of its own, with these descriptors as standard input and output, and
  * with the peer in its environment. A negative errno.

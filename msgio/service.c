@@ -11,12 +11,14 @@
 #include "base/event.h"
 #include "base/log.h"
 #include "base/macro.h"
+#include "base/notify.h"
 #include "base/stop.h"
 #include "msgio/channel-end.h"
 #include "msgio/child.h"
 #include "msgio/dial.h"
 #include "msgio/door.h"
 #include "msgio/loop.h"
+#include "msgio/program.h"
 #include "msgio/relay/relay.h"
 
 /*
@@ -220,6 +222,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 	struct service *service = arg;
 
 	(void)event_del(service->stop_event);
+	(void)notify_send("STOPPING=1");
 	door_free(service->door);
 	service->door = NULL;
 	while (!LIST_EMPTY(&service->connections))
@@ -272,11 +275,24 @@ static bool needs_ctx(const struct io_options *options)
 	       (options->command == COMMAND_FORWARD && options->to.kind == ADDRESS_CHANNEL);
 }
 
+/* Before anybody can connect. */
+static int check_program(const struct io_options *options)
+{
+	int r = options->program ? program_check(options->program[0]) : 0;
+
+	if (r == 0)
+		return 0;
+	log_error("%s: %s", options->program[0], strerror(-r));
+	return STATUS_USAGE;
+}
+
 static int service_start(struct service *service)
 {
 	const struct io_options *options = service->options;
 	int r = loop_init(&service->loop, false);
 
+	if (r == 0)
+		r = check_program(options);
 	if (r == 0 && needs_ctx(options))
 		r = loop_open_ctx(&service->loop, options->hv, options->wait_ms);
 	if (r == 0 && service->loop.ctx)
@@ -296,6 +312,7 @@ int service_run(const struct io_options *options)
 	LIST_INIT(&service.connections);
 	r = service_start(&service);
 	if (r == 0) {
+		(void)notify_send("READY=1");
 		loop_run(&service.loop);
 		r = service.loop.result;
 	}

@@ -70,6 +70,7 @@ MAY_WRITE = {
     ('msgio/door.c', 'listen_socket'): (1, START),
     ('msgio/door.c', 'door_new'): (2, START),
     ('msgio/door.c', 'on_listener'): (1, 'once: the name is lost, and the loop ends'),
+    ('msgio/service.c', 'check_program'): (1, START),
     ('msgio/service.c', 'out_of_memory'): (1, START),
     ('msgio/service.c', 'service_parts'): (1, START),
     ('msgio/talk.c', 'with_ctx'): (1, START),
