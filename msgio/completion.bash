@@ -64,11 +64,11 @@ _msgio() {
 	case $word in
 	--type=*) _msgio_reply '--type=stream --type=seqpacket --type=dgram' ;;
 	--transport=*) _msgio_reply '--transport=any --transport=argo --transport=argo-strict --transport=grant' ;;
-	-*) _msgio_reply '--hv= --type= --wait --transport= --max-connections= --time-limit= --mode= --help --version' ;;
+	-*) _msgio_reply '--hv= --type= --wait --transport= --max-connections= --time-limit= --start-limit= --idle= --mode= --help --version' ;;
 	unix-*:*) _msgio_files ;;
 	*)
 		case ${arguments[0]-} in
-		'') _msgio_reply 'connect listen exec forward' ;;
+		'') _msgio_reply 'connect listen exec activate forward' ;;
 		forward)
 			if [ ${#arguments[@]} = 1 ]; then _msgio_reply "$from"; else _msgio_reply "$to"; fi
 			;;

@@ -3,12 +3,14 @@
 #include "msgio/program.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,4 +161,112 @@ int program_start(
 	(void)posix_spawnattr_destroy(&attributes);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
+}
+
+/* ---- with a socket ------------------------------------------------------------------------ */
+
+/* sd_listen_fds(3): the first descriptor of a program that is activated. */
+#define LISTEN_FD 3
+/* As a shell says it: there is no such program. */
+#define STATUS_NOT_STARTED 127
+
+static struct rlimit files_before; /* of descriptors; all zero: as it was */
+
+/* Programs get the limit that was before: some look at each descriptor that they may have. */
+void descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	files_before = limit;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* In the child: nothing but what signal-safety(7) permits. */
+static void set_pid(char *ret_entry)
+{
+	unsigned pid = (unsigned)getpid(), digits = 1;
+
+	for (unsigned rest = pid; rest >= 10; rest /= 10)
+		digits++;
+	ret_entry += strlen(ret_entry);
+	for (ret_entry[digits] = '\0'; digits; pid /= 10)
+		ret_entry[--digits] = (char)('0' + pid % 10);
+}
+
+static void set_signals(void)
+{
+	static const int numbers[] = {SIGALRM, SIGCHLD, SIGINT, SIGPIPE, SIGTERM};
+	sigset_t none;
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		(void)signal(numbers[i], SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* dup2 of a descriptor onto itself would leave it to be closed. */
+static int place(int fd, int to)
+{
+	return fd == to ? fcntl(fd, F_SETFD, 0) : dup2(fd, to);
+}
+
+__attribute__((noreturn)) static void become(
+	char **program, struct environment *environment, int null_fd, int listen_fd)
+{
+	(void)setpgid(0, 0);
+	set_pid(environment->own[0]);
+	if (files_before.rlim_max)
+		(void)setrlimit(RLIMIT_NOFILE, &files_before);
+	if (place(null_fd, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 &&
+		place(listen_fd, LISTEN_FD) >= 0) {
+		set_signals();
+		(void)execvpe(program[0], program, environment->list);
+	}
+	_exit(STATUS_NOT_STARTED);
+}
+
+/*
+ * Only the child knows the number that LISTEN_PID must have, so that posix_spawn does not do. Its
+ * signals wait until it has none of this process's handlers.
+ */
+static int fork_blocked(
+	char **program, struct environment *environment, int null_fd, int listen_fd, pid_t *ret_pid)
+{
+	sigset_t all, before;
+	pid_t pid;
+	int r;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		become(program, environment, null_fd, listen_fd);
+	r = pid < 0 ? -errno : 0;
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (r < 0)
+		return r;
+	(void)setpgid(pid, pid); /* whichever of the two is first */
+	*ret_pid = pid;
+	return 0;
+}
+
+int program_activate(char **program, int listen_fd, const char *name, pid_t *ret_pid)
+{
+	struct environment environment = {.own = {"LISTEN_PID=", "LISTEN_FDS=1"}};
+	_cleanup_close_ int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char **list = NULL;
+	int r;
+
+	if (null_fd < 0)
+		return -errno;
+	(void)snprintf(environment.own[2], ENTRY_SIZE, "LISTEN_FDNAMES=%s", name);
+	(void)snprintf(environment.own[3], ENTRY_SIZE, "MSG_NAME=%s", name);
+	r = environment_list(&environment);
+	if (r < 0)
+		return r;
+	list = environment.list;
+	return fork_blocked(program, &environment, null_fd, listen_fd, ret_pid);
 }

@@ -17,4 +17,14 @@ int program_check(const char *name);
 int program_start(
 	char **program, int in_fd, int out_fd, const struct msg_peer *peer, pid_t *ret_pid);
 
+/*
+ * Starts it in a process group of its own, as systemd starts a program that is socket-activated:
+ * listen_fd is its descriptor 3, and sd_listen_fds(3) says so. It has no standard input, and its
+ * output goes where errors go. A negative errno. A program that cannot be run ends with status 127.
+ */
+int program_activate(char **program, int listen_fd, const char *name, pid_t *ret_pid);
+
+/* As many descriptors as this process may have; an activated program has as many as before. */
+void descriptors_raise(void);
+
 #endif

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/event.h"
 #include "base/log.h"
 #include "base/macro.h"
 #include "base/notify.h"
 #include "base/stop.h"
+#include "msgio/activator.h"
 #include "msgio/channel-end.h"
 #include "msgio/child.h"
 #include "msgio/dial.h"
@@ -36,6 +36,7 @@ struct connection {
 	struct service *service; /* borrowed: the owner */
 	struct end *end;	 /* owned until it is the relay's, then NULL */
 	struct dial *dial;	 /* owned; NULL: none is under way */
+	struct demand *demand;	 /* owned; likewise */
 	struct relay relay;	 /* ends NULL: not yet */
 	bool over;
 	char from[160]; /* for the log: " from DOMAIN", or nothing */
@@ -45,7 +46,8 @@ struct service {
 	const struct io_options *options; /* borrowed */
 	struct loop loop;
 	struct door *door;		     /* owned; NULL: it is to end */
-	struct children *children;	     /* owned; NULL: not of forward */
+	struct children *children;	     /* owned; NULL: not of exec */
+	struct activator *activator;	     /* owned; NULL: not of activate */
 	struct event *stop_event;	     /* owned */
 	LIST_HEAD(, connection) connections; /* owned */
 	unsigned count;			     /* of connections, those that leave included */
@@ -63,11 +65,11 @@ static void service_look(struct service *service)
 	if (service->door)
 		door_set_open(service->door,
 			count < service->options->max_connections && service->dials < DIALS_MAX);
-	else if (count == 0)
+	else if (count == 0 && !(service->activator && activator_runs(service->activator)))
 		loop_end(&service->loop, STATUS_WHOLE);
 }
 
-static void on_child_gone(void *arg)
+static void on_program_gone(void *arg)
 {
 	service_look(arg);
 }
@@ -79,10 +81,13 @@ static void connection_free(struct leaving *leaving)
 	struct connection *connection = container_of(leaving, struct connection, leaving);
 	struct service *service = connection->service;
 
-	if (connection->relay.a)
+	if (connection->relay.a) {
 		(void)relay_fini(&connection->relay);
-	else if (connection->end)
+		if (service->activator)
+			activator_left(service->activator);
+	} else if (connection->end) {
 		(void)connection->end->ops->close(connection->end, true);
+	}
 	service->count--;
 	service_look(service);
 	free(connection);
@@ -91,6 +96,7 @@ static void connection_free(struct leaving *leaving)
 static void dial_is_over(struct connection *connection)
 {
 	connection->dial = NULL;
+	connection->demand = NULL;
 	connection->service->dials--;
 	service_look(connection->service);
 }
@@ -98,8 +104,9 @@ static void dial_is_over(struct connection *connection)
 static void connection_leave(struct connection *connection)
 {
 	connection->over = true;
-	if (connection->dial) {
+	if (connection->dial || connection->demand) {
 		dial_cancel(connection->dial);
+		demand_cancel(connection->service->activator, connection->demand);
 		dial_is_over(connection);
 	}
 	LIST_REMOVE(connection, entry);
@@ -155,7 +162,7 @@ static const char *target(const struct io_options *options)
 {
 	const char *path = address_path(&options->to);
 
-	if (options->command == COMMAND_EXEC)
+	if (options->program)
 		return options->program[0];
 	return options->to.kind == ADDRESS_CHANNEL ? options->to.channel : path ? path : "";
 }
@@ -171,29 +178,35 @@ static void on_dialled(void *arg, struct end *end, const char *reason)
 		connection_fail(connection, target(connection->service->options), reason);
 }
 
-static void connection_start(struct connection *connection, const struct msg_peer *peer)
+/* A sentence: it cannot. */
+static const char *connection_start(struct connection *connection, const struct msg_peer *peer)
 {
 	struct service *service = connection->service;
 	const char *reason = NULL;
 	struct end *end;
 
-	if (!service->children) {
-		connection->dial = dial_start(
-			&service->loop, service->options, on_dialled, connection, &reason);
-		service->dials += connection->dial != NULL;
-	} else {
+	if (service->children) {
 		end = children_start(service->children, peer, &reason);
 		if (end)
 			connection_begin(connection, end);
+		return reason;
 	}
-	if (reason)
-		connection_fail(connection, target(service->options), reason);
+	if (service->activator)
+		connection->demand = activator_demand(service->activator, on_dialled, connection);
+	else
+		connection->dial = dial_start(
+			&service->loop, service->options, on_dialled, connection, &reason);
+	if (!connection->dial && !connection->demand)
+		return reason ? reason : "out of memory";
+	service->dials++;
+	return NULL;
 }
 
 static void on_door(void *arg, struct end *end, const struct msg_peer *peer)
 {
 	struct service *service = arg;
 	struct connection *connection = calloc(1, sizeof(*connection));
+	const char *reason;
 
 	if (!connection) {
 		(void)end->ops->close(end, true);
@@ -210,7 +223,9 @@ static void on_door(void *arg, struct end *end, const struct msg_peer *peer)
 			connection->from, sizeof(connection->from), " from %s", peer->domain);
 	LIST_INSERT_HEAD(&service->connections, connection, entry);
 	service->count++;
-	connection_start(connection, peer);
+	reason = connection_start(connection, peer);
+	if (reason)
+		connection_fail(connection, target(service->options), reason);
 	service_look(service);
 }
 
@@ -229,18 +244,9 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 		connection_leave(LIST_FIRST(&service->connections));
 	if (service->children)
 		children_stop(service->children);
+	if (service->activator)
+		activator_stop(service->activator);
 	service_look(service);
-}
-
-/* A connection has one descriptor or two. */
-static void raise_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int out_of_memory(void)
@@ -249,9 +255,24 @@ static int out_of_memory(void)
 	return STATUS_FAILURE;
 }
 
-static int service_parts(struct service *service)
+/* A connection has one descriptor or two, but for the pipes of exec, which are few. */
+static int service_programs(struct service *service)
 {
 	const struct io_options *options = service->options;
+
+	if (options->command == COMMAND_EXEC) {
+		service->children = children_new(&service->loop, options, on_program_gone, service);
+		return service->children ? 0 : out_of_memory();
+	}
+	descriptors_raise();
+	if (options->command != COMMAND_ACTIVATE)
+		return 0;
+	service->activator = activator_new(&service->loop, options, on_program_gone, service);
+	return service->activator ? 0 : STATUS_FAILURE;
+}
+
+static int service_parts(struct service *service)
+{
 	int fd, r = stop_open(&fd);
 
 	if (r < 0) {
@@ -259,14 +280,7 @@ static int service_parts(struct service *service)
 		return STATUS_FAILURE;
 	}
 	service->stop_event = event_watch(service->loop.base, fd, on_stop, service);
-	if (!service->stop_event)
-		return out_of_memory();
-	if (options->command == COMMAND_FORWARD) {
-		raise_descriptors();
-		return 0;
-	}
-	service->children = children_new(&service->loop, options, on_child_gone, service);
-	return service->children ? 0 : out_of_memory();
+	return service->stop_event ? service_programs(service) : out_of_memory();
 }
 
 static bool needs_ctx(const struct io_options *options)
@@ -322,6 +336,7 @@ int service_run(const struct io_options *options)
 	service.door = NULL;
 	loop_free_now(&service.loop);
 	children_free(service.children);
+	activator_free(service.activator);
 	event_drop(service.stop_event);
 	loop_fini(&service.loop);
 	stop_done();

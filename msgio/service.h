@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* exec and forward: a connection for each that comes, until a signal or the loss of the name. */
+/* exec, activate and forward: a connection for each that comes, until a signal or the loss of the
+ * name. */
 #ifndef MSGD_MSGIO_SERVICE_H
 #define MSGD_MSGIO_SERVICE_H
 

@@ -16,16 +16,19 @@
 #define CONNECTIONS_DEFAULT 1024U
 /* Programs take memory and time of a processor: few machines want more at once. */
 #define PROGRAMS_DEFAULT 64U
-#define CONNECTIONS_MAX	 65536U
-#define SECONDS_MAX	 (INT32_MAX / 1000)
-#define MODE_DEFAULT	 0600U
-#define MODE_MAX	 0777U
+/* Most programs listen after milliseconds; this one has a busy machine, and a database to open. */
+#define START_LIMIT_DEFAULT_S 10U
+#define CONNECTIONS_MAX	      65536U
+#define SECONDS_MAX	      (INT32_MAX / 1000)
+#define MODE_DEFAULT	      0600U
+#define MODE_MAX	      0777U
 
 static const char doc[] =
 	"Connects channels between Xen domains with programs. COMMAND is one of:\n\n"
 	"  connect [DOMAIN/]NAME            with standard input and output\n"
 	"  listen NAME                      the same, of the first that connects\n"
 	"  exec NAME -- PROGRAM [ARG...]    a program for each that connects\n"
+	"  activate NAME -- PROGRAM [ARG...]  one program, started by the first connection\n"
 	"  forward FROM TO                  a connection to TO for each to FROM\n\n"
 	"FROM: listen:NAME, unix-listen:PATH, tcp-listen:HOST:PORT, vsock-listen:PORT\n"
 	"TO: connect:[DOMAIN/]NAME, unix-connect:PATH, tcp-connect:HOST:PORT, "
@@ -40,6 +43,7 @@ static const struct word commands[] = {
 	{"connect", COMMAND_CONNECT},
 	{"listen", COMMAND_LISTEN},
 	{"exec", COMMAND_EXEC},
+	{"activate", COMMAND_ACTIVATE},
 	{"forward", COMMAND_FORWARD},
 	{NULL, COMMAND_NONE},
 };
@@ -74,6 +78,8 @@ enum {
 	OPTION_TRANSPORT,
 	OPTION_MAX,
 	OPTION_TIME_LIMIT,
+	OPTION_START_LIMIT,
+	OPTION_IDLE,
 	OPTION_MODE,
 };
 
@@ -84,8 +90,12 @@ static const struct argp_option table[] = {
 		"wait for msgd, a domain or a name that is not there yet"},
 	{"transport", OPTION_TRANSPORT, "TRANSPORT", 0,
 		"demand argo, argo-strict or grant where a channel is connected"},
-	{"max-connections", OPTION_MAX, "N", 0, "at once (exec: 64, forward: 1024)"},
+	{"max-connections", OPTION_MAX, "N", 0, "at once (exec: 64, others: 1024)"},
 	{"time-limit", OPTION_TIME_LIMIT, "SECONDS", 0, "exec: how long a program may run"},
+	{"start-limit", OPTION_START_LIMIT, "SECONDS", 0,
+		"activate: how long the program may take to take a connection (10)"},
+	{"idle", OPTION_IDLE, "SECONDS", 0,
+		"activate: end the program when it has had no connection for so long"},
 	{"mode", OPTION_MODE, "MODE", 0, "unix-listen: permissions of the socket file (0600)"},
 	{0},
 };
@@ -153,6 +163,11 @@ static void set_side(
 			text, listens ? "connects" : "listens");
 }
 
+static bool has_program(const struct io_options *options)
+{
+	return options->command == COMMAND_EXEC || options->command == COMMAND_ACTIVATE;
+}
+
 static void set_argument(struct io_options *options, char *text, struct argp_state *state)
 {
 	if (options->command == COMMAND_NONE) {
@@ -163,7 +178,7 @@ static void set_argument(struct io_options *options, char *text, struct argp_sta
 		set_side(options, text, options->command != COMMAND_CONNECT, state);
 	} else if (state->arg_num == 2 && options->command == COMMAND_FORWARD) {
 		set_side(options, text, false, state);
-	} else if (options->command == COMMAND_EXEC) {
+	} else if (has_program(options)) {
 		/* The program's own options are not looked at. */
 		options->program = &state->argv[state->next - 1];
 		state->next = state->argc;
@@ -188,7 +203,7 @@ static bool connects_channel(const struct io_options *options)
 
 static void check_options(struct io_options *options, const struct argp_state *state)
 {
-	bool many = options->command == COMMAND_EXEC || options->command == COMMAND_FORWARD;
+	bool many = has_program(options) || options->command == COMMAND_FORWARD;
 
 	if (options->type != LIBMSG_STREAM &&
 		(has(options, ADDRESS_TCP) || has(options, ADDRESS_VSOCK)))
@@ -198,8 +213,10 @@ static void check_options(struct io_options *options, const struct argp_state *s
 				  "that it listens on, policy says the transport");
 	if (options->time_limit_s && options->command != COMMAND_EXEC)
 		argp_error(state, "--time-limit is for exec");
+	if ((options->start_limit_s || options->idle_s) && options->command != COMMAND_ACTIVATE)
+		argp_error(state, "--start-limit and --idle are for activate");
 	if (options->max_connections && !many)
-		argp_error(state, "--max-connections is for exec and forward");
+		argp_error(state, "--max-connections is for exec, activate and forward");
 	if (options->mode && !(has(options, ADDRESS_UNIX) && address_path(&options->from)))
 		argp_error(state, "--mode is for the socket file of unix-listen:PATH");
 }
@@ -209,18 +226,22 @@ static void check(struct io_options *options, const struct argp_state *state)
 	static const unsigned n_arguments[] = {[COMMAND_CONNECT] = 2,
 		[COMMAND_LISTEN] = 2,
 		[COMMAND_EXEC] = 3,
+		[COMMAND_ACTIVATE] = 3,
 		[COMMAND_FORWARD] = 3};
 
 	if (options->command == COMMAND_NONE)
 		argp_usage(state);
-	if (options->command == COMMAND_EXEC && state->arg_num >= 2 && !options->program)
-		argp_error(state, "exec NAME -- PROGRAM: which program?");
+	if (has_program(options) && state->arg_num >= 2 && !options->program)
+		argp_error(state, "%s NAME -- PROGRAM: which program?",
+			options->command == COMMAND_EXEC ? "exec" : "activate");
 	if (state->arg_num < n_arguments[options->command])
 		argp_usage(state);
 	check_options(options, state);
 	if (!options->max_connections)
 		options->max_connections =
 			options->command == COMMAND_EXEC ? PROGRAMS_DEFAULT : CONNECTIONS_DEFAULT;
+	if (!options->start_limit_s)
+		options->start_limit_s = START_LIMIT_DEFAULT_S;
 	if (!options->mode)
 		options->mode = MODE_DEFAULT;
 }
@@ -247,6 +268,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_TIME_LIMIT:
 		options->time_limit_s = number(state, "--time-limit", arg, SECONDS_MAX);
+		return 0;
+	case OPTION_START_LIMIT:
+		options->start_limit_s = number(state, "--start-limit", arg, SECONDS_MAX);
+		return 0;
+	case OPTION_IDLE:
+		options->idle_s = number(state, "--idle", arg, SECONDS_MAX);
 		return 0;
 	case OPTION_MODE:
 		set_mode(options, arg, state);

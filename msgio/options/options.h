@@ -13,6 +13,7 @@ enum command {
 	COMMAND_CONNECT,
 	COMMAND_LISTEN,
 	COMMAND_EXEC,
+	COMMAND_ACTIVATE,
 	COMMAND_FORWARD,
 };
 
@@ -34,11 +35,13 @@ struct io_options {
 	bool wait;	/* for what is not there yet */
 	int wait_ms;	/* for an answer; -1: for ever */
 	uint32_t max_connections;
-	uint32_t time_limit_s; /* of a program; 0: none */
-	uint32_t mode;	       /* of a socket file */
-	struct address from;   /* of all commands but connect */
-	struct address to;     /* of connect and forward */
-	char **program;	       /* of exec: borrowed from argv */
+	uint32_t time_limit_s;	/* of a program; 0: none */
+	uint32_t start_limit_s; /* of a program that is to take a connection */
+	uint32_t idle_s;	/* of a program without connections; 0: it stays */
+	uint32_t mode;		/* of a socket file */
+	struct address from;	/* of all commands but connect */
+	struct address to;	/* of connect and forward */
+	char **program;		/* of exec and activate: borrowed from argv */
 };
 
 /* --help, --version and wrong usage end the program. */

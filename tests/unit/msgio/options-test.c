@@ -100,6 +100,24 @@ static void test_exec(void **state)
 	assert_int_equal(parsed("exec a b").max_connections, 64);
 }
 
+static void test_activate(void **state)
+{
+	struct io_options options =
+		parsed("--idle=30 --start-limit=5 activate web -- serve --idle=x");
+
+	assert_int_equal(options.command, COMMAND_ACTIVATE);
+	assert_string_equal(options.from.channel, "web");
+	assert_int_equal(options.idle_s, 30);
+	assert_int_equal(options.start_limit_s, 5);
+	assert_int_equal(options.max_connections, 1024);
+	assert_string_equal(options.program[0], "serve");
+	assert_string_equal(options.program[1], "--idle=x");
+	assert_null(options.program[2]);
+	options = parsed("activate web serve");
+	assert_int_equal(options.idle_s, 0);
+	assert_int_equal(options.start_limit_s, 10);
+}
+
 /* Standard error of a child that parses; *ret_status: how it exits. */
 static const char *refusal(const char *text, int *ret_status)
 {
@@ -137,7 +155,12 @@ static void test_refused(void **state)
 		{"nothing at-all", "unknown command 'nothing'"},
 		{"connect a b", "'b' is one argument too many"},
 		{"forward listen:a connect:b c", "'c' is one argument too many"},
-		{"exec name", "which program?"},
+		{"exec name", "exec NAME -- PROGRAM: which program?"},
+		{"activate name", "activate NAME -- PROGRAM: which program?"},
+		{"--idle=5 exec name p", "--start-limit and --idle are for activate"},
+		{"--start-limit=5 connect a", "--start-limit and --idle are for activate"},
+		{"--time-limit=5 activate name p", "--time-limit is for exec"},
+		{"--idle=0 activate name p", "--idle is 1 to"},
 		{"connect web/", "is no [DOMAIN/]NAME"},
 		{"listen web/a", "in this domain"},
 		{"forward connect:a connect:b", "'connect:a' connects: a forward goes from"},
@@ -151,7 +174,8 @@ static void test_refused(void **state)
 		{"--wait=x connect a", "not 'x'"},
 		{"--max-connections=0 exec a b", "--max-connections is 1 to 65536, not '0'"},
 		{"--max-connections=65537 exec a b", "not '65537'"},
-		{"--max-connections=1 connect a", "--max-connections is for exec and forward"},
+		{"--max-connections=1 connect a",
+			"--max-connections is for exec, activate and forward"},
 		{"--time-limit=1 forward listen:a connect:b", "--time-limit is for exec"},
 		{"--mode=8 forward unix-listen:/a connect:b",
 			"--mode is octal, 0 to 0777, not '8'"},
@@ -178,6 +202,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_activate),
 		cmocka_unit_test(test_refused),
 	};
 
