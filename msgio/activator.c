@@ -336,8 +336,7 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	log_status(activator, status);
 	if (queue_is_empty(activator))
 		(void)offer_was_accepted(activator);
-	/* One that has served, and was about to end, leaves the next connection to the next
-	 * program. */
+	/* One that has served leaves the next connection to the program after it. */
 	failed = !activator->accepted && !activator->ending;
 	activator->pid = 0;
 	activator->ending = false;
