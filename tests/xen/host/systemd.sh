@@ -15,7 +15,10 @@ image_add_systemd() {
 		cp -a "$from/$file/." "$root/$file/"
 	done
 	image_gnu "$root" systemctl journalctl systemd-sysusers systemd-tmpfiles systemd-run udevadm setpriv \
-		mount umount kmod id stat
+		mount umount kmod id stat uuidd
+	# A program of Debian's that is socket-activated, with its units: uuidd.
+	ln -s ../bin/uuidd "$root/usr/sbin/uuidd"
+	mkdir -p "$root/var/lib/libuuid"
 	ln -sf kmod "$root/usr/bin/modprobe"
 	ln -sf ../bin/kmod "$root/usr/sbin/modprobe" # the kernel calls it
 	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"
@@ -49,6 +52,7 @@ image_add_systemd() {
 		m application xen-gntdev
 		m application xen-argo
 		m application msg-attach
+		u uuidd - "As Debian's package makes it" /run/uuidd
 	END
 	ln -sf usr/lib/systemd/systemd "$root/init"
 }

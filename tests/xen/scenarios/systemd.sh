@@ -4,7 +4,7 @@
 # administrator has it loaded. Over Argo, what has to do with it.
 # boots: systemd systemd-argo
 # limit: 180
-# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged restart crash stop
+# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle restart crash stop
 # cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged restart crash
 
 . /lab/lab.sh
@@ -112,6 +112,93 @@ case_dom0_unprivileged() { # in dom0 it is msgd's own socket
 	transfer_start user dom0 sys2
 	seen "$(transfer_stop user)"
 }
+# ---- msgio's units -----------------------------------------------------------------------------
+
+# conf NAME LINE...: of a service of sys1.
+conf() {
+	on sys1 "mkdir -p /etc/msgio && cat >/etc/msgio/$1.conf <<'END'
+$(printf '%s\n' "${@:2}")
+END"
+}
+active_in_sys1() { [ "$(on sys1 "systemctl is-active $1 || true")" = "$2" ]; }
+started_in_sys1() { on sys1 "systemctl start $*" || fail "$(on sys1 "journalctl -q -o cat -n 5 -u ${*: -1}")"; }
+# uuid_by NAME: from sys2 over a channel: Debian's program at both ends.
+uuid_by() {
+	local said
+
+	start near sys2 "msgio forward unix-listen:/run/uuids connect:sys1/$1"
+	await near 'listens on'
+	said=$(on sys2 'uuidd --socket /run/uuids --random 2>&1') || fail "$said: $(output near)"
+	[[ $said =~ ^[0-9a-f]{8}-[0-9a-f-]{27}$ ]] || fail "$said: $(output near)"
+	stop near
+	echo "$said"
+}
+
+case_exec() { # a program for each connection, unprivileged; and one that is not there
+	local said
+
+	guests_have
+	msgd_started
+	conf lab-sort "MSGIO_PROGRAM=sh -c 'id -u; sort -r'"
+	started_in_sys1 msg-exec@lab-sort
+	said=$(on sys2 "printf 'a\nb\n' | msgio connect sys1/lab-sort") || fail "$said"
+	[[ $said =~ ^[1-9][0-9]*$'\nb\na'$ ]] || fail "$said"
+	conf absent MSGIO_PROGRAM=/nonexistent/program
+	! on sys1 'systemctl start msg-exec@absent' || fail 'a service without a program'
+	[ "$(on sys1 'systemctl show -p ExecMainStatus -p NRestarts msg-exec@absent' | sort)" = \
+		$'ExecMainStatus=2\nNRestarts=0' ] || fail "$(on sys1 'systemctl status msg-exec@absent')"
+	on sys1 'systemctl stop msg-exec@lab-sort'
+	[ "$(on sys1 'systemctl show --value -p Result msg-exec@lab-sort')" = success ] ||
+		fail "$(on sys1 'systemctl status msg-exec@lab-sort')"
+	seen "${said//$'\n'/ }"
+}
+case_activate() { # uuidd.service, by the socket of uuidd.socket, as Debian has them
+	local uuid
+
+	guests_have
+	msgd_started
+	conf uuidd MSGIO_SOCKET=/run/uuidd/request
+	started_in_sys1 msg-activate@uuidd
+	active_in_sys1 uuidd.socket active || fail 'the socket is not there'
+	active_in_sys1 uuidd.service inactive || fail 'it runs before anybody has connected'
+	uuid=$(uuid_by uuidd)
+	active_in_sys1 uuidd.service active || fail "it does not run, and answers $uuid"
+	on sys1 'systemctl stop uuidd.service'
+	seen "$uuid $(uuid_by uuidd)"
+	on sys1 'systemctl stop msg-activate@uuidd uuidd.socket uuidd.service'
+}
+case_socket() { # systemd's proxy, which has no socket unit, and ends when it is idle; behind it uuidd, as above
+	local uuid
+
+	guests_have
+	msgd_started
+	on sys1 "printf '[Service]\nExecStart=/lib/systemd/systemd-socket-proxyd --exit-idle-time=2s /run/uuidd/request\n' \
+		>/run/systemd/system/proxy.service && systemctl daemon-reload"
+	started_in_sys1 uuidd.socket msg-activate@proxy.socket msg-activate@proxy
+	active_in_sys1 proxy inactive || fail 'it runs before anybody has connected'
+	uuid=$(uuid_by proxy)
+	eventually 60 active_in_sys1 proxy inactive
+	seen "$uuid $(uuid_by proxy)"
+	on sys1 'systemctl stop msg-activate@proxy msg-activate@proxy.socket proxy uuidd.socket uuidd.service'
+}
+case_idle() { # msgio itself starts uuidd, without a unit of its own, and ends it
+	local uuid
+
+	guests_have
+	msgd_started
+	conf uuids MSGIO_COMMAND=activate MSGIO_OPTIONS=--idle=2 "MSGIO_PROGRAM=/usr/sbin/uuidd --socket-activation"
+	started_in_sys1 msg-exec@uuids
+	no_uuidd || fail 'it runs before anybody has connected'
+	uuid=$(uuid_by uuids)
+	eventually 60 no_uuidd
+	seen "$uuid $(uuid_by uuids)"
+	on sys1 'systemctl stop msg-exec@uuids'
+	no_uuidd || fail 'it is left'
+}
+no_uuidd() { [ "$(on sys1 'pidof uuidd || echo none')" = none ]; }
+
+# ---- msgd again ---------------------------------------------------------------------------------
+
 case_ungrouped() { # a user who is in the other groups, and not in Argo's, gets granted pages
 	# shellcheck disable=SC2034 # links_right and transfer_start read them
 	local transport=grant why transfer_as="setpriv --reuid application --regid application --inh-caps=-all \
