@@ -34,7 +34,7 @@
  *
  * The process
  *
- *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd, and installs no
+ *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd and msg_sock_serve, and installs no
  *   signal handler. For msg_sock_fd it has a handler of fork(2), from when it is loaded. It logs
  *   nothing unless msg_ctx_set_log was called.
  *
@@ -302,6 +302,14 @@ void msg_ctx_set_log(struct msg_ctx *ctx, msg_log_fn *fn, void *arg);
  */
 int msg_ctx_set_transport(struct msg_ctx *ctx, int transport);
 
+/*
+ * Returns the number of the domain that this process runs in, as Xen has it now: a domain that was
+ * saved comes back with another one.
+ *
+ * Errors: none but EBADFD.
+ */
+int msg_ctx_domid(struct msg_ctx *ctx);
+
 /* ---- sockets ----------------------------------------------------------------------------- */
 
 /*
@@ -507,6 +515,20 @@ int msg_close(struct msg_sock *sock);
  *   ENOMEM           out of memory
  */
 int msg_sock_fd(struct msg_sock *sock);
+
+/*
+ * The same for a pair of AF_UNIX sockets that the caller has made by socketpair(2), of the type
+ * that msg_sock_fd has: for a program whose descriptor had to be there before the channel. fd is
+ * the end that libmsg serves; the program has the other one. A byte, or for LIBMSG_SEQPACKET a
+ * message of one, must have been written at the other end and lie unread: it stands for the
+ * beginning, and does not go to the peer. Returns 0.
+ *
+ * fd is libmsg's when the call has succeeded, with the socket. After a failure both are as before.
+ *
+ * Errors: those of msg_sock_fd, and
+ *   EINVAL           fd is not as above
+ */
+int msg_sock_serve(struct msg_sock *sock, int fd);
 
 /* ---- messages ---------------------------------------------------------------------------- */
 

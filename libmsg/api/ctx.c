@@ -185,6 +185,11 @@ PUBLIC int msg_ctx_set_transport(struct msg_ctx *ctx, int transport)
 	return CTX_CALL(ctx, -1, set_transport(ctx, transport));
 }
 
+PUBLIC int msg_ctx_domid(struct msg_ctx *ctx)
+{
+	return CTX_CALL(ctx, -1, (int)ctx->hv->ops->domid(ctx->hv));
+}
+
 _Static_assert((int)LIBMSG_TRANSPORT_ARGO == (int)TRANSPORT_ARGO, "same numbers");
 _Static_assert((int)LIBMSG_TRANSPORT_ARGO_STRICT == (int)TRANSPORT_ARGO_STRICT, "same numbers");
 _Static_assert((int)LIBMSG_TRANSPORT_GRANT == (int)TRANSPORT_GRANT, "same numbers");

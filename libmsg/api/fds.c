@@ -312,12 +312,15 @@ static int fd_check(const struct msg_ctx *ctx, struct msg_sock *sock)
 	return 0;
 }
 
-static int served_open(struct msg_ctx *ctx, struct served *served, struct msg_sock *sock)
+/* given: what the program has the other end of; -1: nothing yet. */
+static int served_open(struct msg_ctx *ctx, struct served *served, struct msg_sock *sock, int given)
 {
-	int fd, r;
+	bool messages = sock->type == CHANNEL_SEQPACKET;
+	int fd = given, r;
 
 	(void)pthread_mutex_lock(&process_lock);
-	r = pump_open(&served->pump, sock->type == CHANNEL_SEQPACKET, &fd);
+	r = given < 0 ? pump_open(&served->pump, messages, &fd)
+		      : pump_adopt(&served->pump, messages, given);
 	if (r == 0)
 		TAILQ_INSERT_TAIL(&process_list, served, entry_process);
 	(void)pthread_mutex_unlock(&process_lock);
@@ -345,8 +348,8 @@ static void hand_over(struct served *served, struct msg_sock *sock)
 	sock_set_loop(sock, LOOP_FDS);
 }
 
-/* The program's descriptor. -errno: nothing has happened. */
-static int serve(struct msg_ctx *ctx, struct msg_sock *sock)
+/* The program's descriptor, or the given one. -errno: nothing has happened. */
+static int serve(struct msg_ctx *ctx, struct msg_sock *sock, int given)
 {
 	_cleanup_free_ struct served *served = calloc(1, sizeof(*served));
 	int fd, r = served ? 0 : -ENOMEM;
@@ -355,26 +358,29 @@ static int serve(struct msg_ctx *ctx, struct msg_sock *sock)
 		r = fds_new(ctx, &ctx->fds);
 	if (r < 0)
 		return r;
-	fd = served_open(ctx, served, sock);
+	fd = served_open(ctx, served, sock, given);
 	if (fd < 0)
 		return fd;
 	r = watch(ctx->fds, served->pump.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, served);
 	if (r < 0) {
 		leave(ctx->fds, served); /* which the thread has not seen */
-		(void)close(fd);
+		if (given < 0)
+			(void)close(fd);
 		return r;
 	}
+	if (given >= 0)
+		(void)close(given); /* there is a duplicate */
 	hand_over(steal_ptr(served), sock);
 	return fd;
 }
 
-static int fd_of_sock(struct msg_ctx *ctx, struct msg_sock *sock)
+static int fd_of_sock(struct msg_ctx *ctx, struct msg_sock *sock, int given)
 {
 	int fd;
 
 	if (fd_check(ctx, sock) < 0)
 		return -1;
-	fd = serve(ctx, sock);
+	fd = serve(ctx, sock, given);
 	return fd < 0 ? failure(-fd, "no descriptor for a channel: %s", strerrordesc_np(-fd)) : fd;
 }
 
@@ -382,5 +388,19 @@ PUBLIC int msg_sock_fd(struct msg_sock *sock)
 {
 	WITHOUT_CANCEL;
 
-	return CTX_CALL(sock_ctx(sock), -1, fd_of_sock(sock_ctx(sock), sock));
+	return CTX_CALL(sock_ctx(sock), -1, fd_of_sock(sock_ctx(sock), sock, -1));
+}
+
+static int serve_fd(struct msg_ctx *ctx, struct msg_sock *sock, int fd)
+{
+	if (fd < 0)
+		return failure(EINVAL, "%d is no descriptor", fd);
+	return fd_of_sock(ctx, sock, fd) < 0 ? -1 : 0;
+}
+
+PUBLIC int msg_sock_serve(struct msg_sock *sock, int fd)
+{
+	WITHOUT_CANCEL;
+
+	return CTX_CALL(sock_ctx(sock), -1, serve_fd(sock_ctx(sock), sock, fd));
 }

@@ -2,6 +2,7 @@
 /* One channel, and the local socket that stands for it: see pump.h. */
 #include "libmsg/api/pump.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,22 +19,41 @@
 /* Reads of each side in one turn: other pumps of the thread wait for so long. */
 #define TURN_READS 4
 
-static int local_pair(int type, int fds[2])
+/* Room for a writer, and how the end that is served tells what comes. */
+static int end_prepare(int fd, int type)
 {
 	const int size = PUMP_SNDBUF, on = 1;
 
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	/* An end has no credentials, an empty message has. Urgent bytes are bytes as any other. */
+	return setsockopt(fd, SOL_SOCKET, type == SOCK_SEQPACKET ? SO_PASSCRED : SO_OOBINLINE, &on,
+		       sizeof(on)) < 0
+		       ? -errno
+		       : 0;
+}
+
+static int local_pair(int type, int fds[2])
+{
+	const int size = PUMP_SNDBUF;
+
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
-	for (int i = 0; i < 2; i++)
-		(void)setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	/* The first thing that stays unread. */
 	if (send(fds[1], "", 1, 0) != 1)
 		return -errno;
-	/* An end has no credentials, an empty message has. Urgent bytes are bytes as any other. */
-	return setsockopt(fds[0], SOL_SOCKET, type == SOCK_SEQPACKET ? SO_PASSCRED : SO_OOBINLINE,
-		       &on, sizeof(on)) < 0
-		       ? -errno
-		       : 0;
+	return end_prepare(fds[0], type);
+}
+
+static void pump_init(struct pump *pump, int fd, bool messages, ino_t program, int sndbuf)
+{
+	*pump = (struct pump){.fd = fd,
+		.messages = messages,
+		.hears = true,
+		.program = program,
+		.sndbuf = sndbuf,
+		.keeps = true,
+		.kept = 1};
 }
 
 int pump_open(struct pump *pump, bool messages, int *ret_fd)
@@ -52,14 +72,39 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd)
 	if (fstat(program_fd, &status) < 0 ||
 		getsockopt(program_fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len) < 0)
 		return -errno;
-	*pump = (struct pump){.fd = steal_fd(&fd),
-		.messages = messages,
-		.hears = true,
-		.program = status.st_ino,
-		.sndbuf = sndbuf,
-		.keeps = true,
-		.kept = 1};
+	pump_init(pump, steal_fd(&fd), messages, status.st_ino, sndbuf);
 	*ret_fd = steal_fd(&program_fd);
+	return 0;
+}
+
+static bool has_option(int fd, int option, int wanted)
+{
+	int value;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
+}
+
+int pump_adopt(struct pump *pump, bool messages, int given)
+{
+	int type = messages ? SOCK_SEQPACKET : SOCK_STREAM, n = 0, sndbuf = 0, r;
+	_cleanup_close_ int fd = -1;
+	ino_t program = 0;
+	struct stat status;
+
+	if (!has_option(given, SO_DOMAIN, AF_UNIX) || !has_option(given, SO_TYPE, type) ||
+		ioctl(given, FIONREAD, &n) < 0 || n < 1)
+		return -EINVAL;
+	fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return -errno;
+	r = end_prepare(fd, type);
+	if (r < 0)
+		return r;
+	/* Where the kernel does not tell, it does not tell of a smaller SO_SNDBUF, either. */
+	if (sock_diag_peer(status.st_ino, &program) == 0)
+		sndbuf = sock_diag_sndbuf(program);
+	pump_init(pump, steal_fd(&fd), messages, program, sndbuf);
 	return 0;
 }
 

@@ -70,6 +70,12 @@ enum pump_outcome {
 
 /* Makes the local socket. *ret_fd is the program's end, which the caller owns. 0, or -errno. */
 int pump_open(struct pump *pump, bool messages, int *ret_fd);
+/*
+ * The same with a local socket that the program has already: fd is the other end, of which the pump
+ * has a duplicate. It must have a byte, or a message of one, unread. 0, or -errno: EINVAL: fd is
+ * not as above.
+ */
+int pump_adopt(struct pump *pump, bool messages, int fd);
 /* Moves what it can, a turn of it. scratch: PUMP_SCRATCH bytes, of which nothing is kept. */
 enum pump_outcome pump_run(struct pump *pump, char *scratch);
 /*

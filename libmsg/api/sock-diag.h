@@ -11,5 +11,7 @@
 
 /* Bytes that may lie unread of what this AF_UNIX socket has sent (SO_SNDBUF). -errno: not told. */
 int sock_diag_sndbuf(ino_t inode);
+/* The other end of this one. 0, or -errno: not told. */
+int sock_diag_peer(ino_t inode, ino_t *ret_peer);
 
 #endif

@@ -100,6 +100,8 @@ static void test_connect_in_the_background(void **state)
 	}
 	must(connect_end(sock) == 0);
 	must(msg_getpeer(sock, &peer) == 0 && strcmp(peer.name, "background") == 0);
+	must(msg_ctx_domid(far_ctx) == (int)peer.domid && msg_ctx_domid(near_ctx) >= 0 &&
+		msg_ctx_domid(near_ctx) != (int)peer.domid);
 	/* It stays non-blocking. */
 	must_fail(msg_recv(sock, got, 1, 0), EAGAIN);
 	talk(sock, accepted);
@@ -358,6 +360,7 @@ static _Noreturn void child_of_fork(struct msg_sock *sock, struct msg_sock *list
 	must_fail(msg_ctx_fd(near_ctx), EBADFD);
 	must_fail(msg_ctx_dispatch(near_ctx, &event, 1), EBADFD);
 	must_fail(msg_ctx_set_transport(near_ctx, LIBMSG_TRANSPORT_ANY), EBADFD);
+	must_fail(msg_ctx_domid(near_ctx), EBADFD);
 	must_fail_null(msg_listen(near_ctx, "child", LIBMSG_SEQPACKET, 1, 0), EBADFD);
 	must_fail_null(msg_accept(listener, 0), EBADFD);
 	must_fail_null(msg_connect(near_ctx, "far/fork", LIBMSG_SEQPACKET, 0, -1), EBADFD);

@@ -48,13 +48,33 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* By msg_sock_fd, or where $TESTBED_SERVE is set by msg_sock_serve. */
+static int fd_of(struct msg_sock *sock)
+{
+	const int size = 212992;
+	int64_t type;
+	int fds[2];
+
+	if (!getenv("TESTBED_SERVE"))
+		return msg_sock_fd(sock);
+	must(msg_getopt(sock, LIBMSG_TYPE, &type) == 0);
+	must(socketpair(AF_UNIX,
+		     (type == LIBMSG_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0,
+		     fds) == 0);
+	must(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0);
+	must(send(fds[0], "", 1, 0) == 1);
+	must(msg_sock_serve(sock, fds[1]) == 0);
+	must(fcntl(fds[1], F_GETFD) == -1);
+	return fds[0];
+}
+
 static void open_channel(int type)
 {
 	struct msg_sock *ends[2];
 
 	testbed_channel_of(type, near_ctx, far_ctx, "far", ends);
 	near = ends[0];
-	fd = msg_sock_fd(ends[1]);
+	fd = fd_of(ends[1]);
 	must(fd >= 0 && fcntl(fd, F_GETFD) == FD_CLOEXEC && !(fcntl(fd, F_GETFL) & O_NONBLOCK));
 }
 
@@ -170,7 +190,7 @@ static void test_half_closed(void **state)
 	testbed_channel_of(LIBMSG_STREAM, near_ctx, far_ctx, "far", ends);
 	near = ends[0];
 	must(msg_setopt(ends[1], LIBMSG_CORK, 1) == 0 && msg_send(ends[1], "kept", 4, 0) == 4);
-	fd = msg_sock_fd(ends[1]);
+	fd = fd_of(ends[1]);
 	must(fd >= 0 && msg_recv(near, got, 4, MSG_WAITALL) == 4);
 	must(send(fd, "x", 1, 0) == 1 && msg_recv(near, got, 1, 0) == 1);
 	close_fd();
@@ -494,7 +514,7 @@ static void test_peer_dies(void **state)
 		}
 		sock = msg_accept(listener, 0);
 		must(sock && msg_close(listener) == 0);
-		fd = msg_sock_fd(sock);
+		fd = fd_of(sock);
 		must(fd >= 0);
 		await_readable();
 		if (i == 0)
@@ -529,7 +549,7 @@ static void serve_fd(const char *name, int type, int to)
 	int passed;
 
 	must(listener);
-	passed = msg_sock_fd(msg_accept(listener, 0));
+	passed = fd_of(msg_accept(listener, 0));
 	must(passed >= 0);
 	send_fd(to, passed);
 	must(close(passed) == 0);
@@ -695,6 +715,29 @@ static void test_refused(void **state)
 	must_fail(msg_sock_fd(ends[0]), ENOTCONN);
 }
 
+/* A descriptor that cannot be served stays the caller's, and so does the channel. */
+static void test_refused_to_serve(void **state)
+{
+	struct msg_sock *ends[2];
+	int streams[2], packets[2];
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, streams) == 0);
+	must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, packets) == 0);
+	testbed_channel_of(LIBMSG_STREAM, near_ctx, far_ctx, "far", ends);
+	must_fail(msg_sock_serve(ends[1], -1), EINVAL);
+	must_fail(msg_sock_serve(ends[1], STDIN_FILENO), EINVAL);
+	must_fail(msg_sock_serve(ends[1], streams[1]), EINVAL); /* without a beginning */
+	must(send(packets[0], "", 1, 0) == 1);
+	must_fail(msg_sock_serve(ends[1], packets[1]), EINVAL);
+	must(msg_send(ends[0], "as before", 9, 0) == 9 && msg_recv(ends[1], got, 9, 0) == 9);
+	must(send(streams[0], "", 1, 0) == 1);
+	must(msg_sock_serve(ends[1], streams[1]) == 0);
+	must(send(streams[0], "goes", 4, 0) == 4 && msg_recv(ends[0], got, 9, 0) == 4);
+	for (int i = 0; i < 2; i++)
+		must(close(packets[i]) == 0);
+	must(close(streams[0]) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -718,6 +761,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beside_own_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refused_to_serve, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, testbed_setup, testbed_teardown);
