@@ -34,9 +34,9 @@
  *
  * The process
  *
- *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd and msg_sock_serve, and installs no
- *   signal handler. For msg_sock_fd it has a handler of fork(2), from when it is loaded. It logs
- *   nothing unless msg_ctx_set_log was called.
+ *   libmsg raises no signal (no SIGPIPE), starts no thread, but for msg_sock_fd and
+ *   msg_sock_serve, and installs no signal handler. For these two it has a handler of fork(2), from
+ *   when it is loaded. It logs nothing unless msg_ctx_set_log was called.
  *
  * Hazards
  *
@@ -529,6 +529,19 @@ int msg_sock_fd(struct msg_sock *sock);
  *   EINVAL           fd is not as above
  */
 int msg_sock_serve(struct msg_sock *sock, int fd);
+
+/*
+ * For a process that is about to exit: waits until all that was written to the descriptors of
+ * msg_sock_fd and msg_sock_serve has been sent to the peers, and the ends of those that were closed
+ * or shut down. What is written meanwhile is waited for, too.
+ *
+ * Blocks for as long as the peers take some, and gives up when nothing has moved for timeout_ms;
+ * negative: never. A signal does not interrupt it.
+ *
+ * Errors:
+ *   ETIMEDOUT        something was not sent
+ */
+int msg_ctx_drain(struct msg_ctx *ctx, int timeout_ms);
 
 /* ---- messages ---------------------------------------------------------------------------- */
 

@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "base/cancel.h"
 #include "base/cleanup.h"
@@ -41,13 +42,19 @@ TAILQ_HEAD(served_list, served);
 struct fds {
 	struct msg_ctx *ctx; /* borrowed */
 	int epoll_fd;	     /* owned */
-	int stop_fd;	     /* owned: eventfd */
+	int wake_fd;	     /* owned: eventfd: `ends` or `drains` was set */
 	pthread_t thread;
 	char *scratch;	  /* owned: PUMP_SCRATCH bytes of the thread */
 	bool stopped;	  /* of the thread */
 	uint64_t tick_ns; /* of the thread: when pump_tick is due; UINT64_MAX: never */
 	pthread_mutex_t lock;
-	struct served_list all; /* owned; under the lock */
+	pthread_cond_t
+		moved; /* on CLOCK_MONOTONIC; while `drains`: the thread has done something */
+	struct served_list all; /* owned; under the lock, with the next three */
+	bool ends;		/* the thread has to end */
+	unsigned drains;	/* calls of fds_drain */
+	uint64_t n_moved;	/* times that the thread has done something for them */
+	bool busy;		/* something was left to do, the last time */
 	struct served_list due; /* borrowed; of the thread */
 };
 
@@ -150,12 +157,39 @@ static void take_channel_events(struct fds *fds)
 		mark_due(fds, msg_userdata(events[i].sock));
 }
 
+static void take_wake(struct fds *fds)
+{
+	eventfd_t ignored;
+
+	(void)eventfd_read(fds->wake_fd, &ignored);
+	(void)pthread_mutex_lock(&fds->lock);
+	fds->stopped = fds->ends;
+	(void)pthread_mutex_unlock(&fds->lock);
+}
+
+/* more: the thread has not looked at every event. */
+static void tell_drains(struct fds *fds, bool more)
+{
+	struct served *served;
+	bool busy = more || !TAILQ_EMPTY(&fds->due);
+
+	(void)pthread_mutex_lock(&fds->lock);
+	if (fds->drains) {
+		TAILQ_FOREACH (served, &fds->all, entry)
+			busy |= pump_is_busy(&served->pump);
+		fds->busy = busy;
+		fds->n_moved++;
+		(void)pthread_cond_broadcast(&fds->moved);
+	}
+	(void)pthread_mutex_unlock(&fds->lock);
+}
+
 static void take_event(struct fds *fds, const struct epoll_event *event)
 {
 	if (event->data.ptr == fds) {
 		take_channel_events(fds);
-	} else if (event->data.ptr == &fds->stop_fd) {
-		fds->stopped = true;
+	} else if (event->data.ptr == &fds->wake_fd) {
+		take_wake(fds);
 	} else {
 		struct served *served = event->data.ptr;
 
@@ -210,6 +244,7 @@ static void *fds_main(void *arg)
 		for (int i = 0; i < n; i++)
 			take_event(fds, &events[i]);
 		run_due(fds);
+		tell_drains(fds, n == EVENT_BATCH);
 		if (n > 0)
 			fds->tick_ns = min_u64(fds->tick_ns, now_ns(fds) + TICK_NS);
 		if (now_ns(fds) >= fds->tick_ns)
@@ -247,12 +282,23 @@ static int watch(struct fds *fds, int fd, uint32_t events, void *ptr)
 static void fds_release(struct fds *fds)
 {
 	close_p(&fds->epoll_fd);
-	close_p(&fds->stop_fd);
+	close_p(&fds->wake_fd);
 	free(fds->scratch);
 	(void)pthread_mutex_destroy(&fds->lock);
+	(void)pthread_cond_destroy(&fds->moved);
 	free(fds);
 }
 DEFINE_CLEANUP(struct fds *, fds_release)
+
+static void cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
 
 static int fds_new(struct msg_ctx *ctx, struct fds **ret_fds)
 {
@@ -261,23 +307,24 @@ static int fds_new(struct msg_ctx *ctx, struct fds **ret_fds)
 
 	if (!fds)
 		return -ENOMEM;
-	*fds = (struct fds){.ctx = ctx, .epoll_fd = -1, .stop_fd = -1, .tick_ns = UINT64_MAX};
+	*fds = (struct fds){.ctx = ctx, .epoll_fd = -1, .wake_fd = -1, .tick_ns = UINT64_MAX};
 	(void)pthread_mutex_init(&fds->lock, NULL);
+	cond_init(&fds->moved);
 	TAILQ_INIT(&fds->all);
 	TAILQ_INIT(&fds->due);
 	fds->scratch = malloc(PUMP_SCRATCH);
 	if (!fds->scratch)
 		return -ENOMEM;
 	fds->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	fds->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fds->epoll_fd < 0 || fds->stop_fd < 0)
+	fds->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fds->epoll_fd < 0 || fds->wake_fd < 0)
 		return -errno;
 	loop_fd = driver_fd(&ctx->driver, LOOP_FDS);
 	if (loop_fd < 0)
 		return loop_fd;
 	r = watch(fds, loop_fd, EPOLLIN, fds);
 	if (r == 0)
-		r = watch(fds, fds->stop_fd, EPOLLIN, &fds->stop_fd);
+		r = watch(fds, fds->wake_fd, EPOLLIN, &fds->wake_fd);
 	if (r == 0)
 		r = start_thread(fds);
 	if (r < 0)
@@ -292,11 +339,66 @@ void fds_free(struct fds *fds)
 
 	if (!fds)
 		return;
-	(void)eventfd_write(fds->stop_fd, 1);
+	(void)pthread_mutex_lock(&fds->lock);
+	fds->ends = true;
+	(void)pthread_mutex_unlock(&fds->lock);
+	(void)eventfd_write(fds->wake_fd, 1);
 	(void)pthread_join(fds->thread, NULL);
 	while ((served = TAILQ_FIRST(&fds->all)))
 		end(fds, served, PUMP_CUT);
 	fds_release(fds);
+}
+
+/* Sleeps until the thread has done something. False: the time is over. */
+static bool await_move(struct fds *fds, int timeout_ms)
+{
+	uint64_t before = fds->n_moved;
+	struct timespec until;
+	int r = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += timeout_ms % 1000 * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (fds->n_moved == before && r == 0)
+		r = timeout_ms < 0 ? pthread_cond_wait(&fds->moved, &fds->lock)
+				   : pthread_cond_timedwait(&fds->moved, &fds->lock, &until);
+	return fds->n_moved != before;
+}
+
+static int fds_drain(struct fds *fds, int timeout_ms)
+{
+	bool moves = true;
+
+	if (!fds)
+		return 0;
+	(void)pthread_mutex_lock(&fds->lock);
+	fds->drains++;
+	fds->busy = true;
+	(void)eventfd_write(fds->wake_fd, 1);
+	while (fds->busy && moves)
+		moves = await_move(fds, timeout_ms);
+	fds->drains--;
+	(void)pthread_mutex_unlock(&fds->lock);
+	return moves ? 0 : -ETIMEDOUT;
+}
+
+/* Without the context's lock, for which the thread waits. */
+PUBLIC int msg_ctx_drain(struct msg_ctx *ctx, int timeout_ms)
+{
+	struct fds *fds;
+
+	WITHOUT_CANCEL;
+
+	if (ctx_enter(ctx) < 0)
+		return -1;
+	fds = ctx->fds;
+	ctx_leave(ctx);
+	if (fds_drain(fds, timeout_ms) < 0)
+		return failure(
+			ETIMEDOUT, "nothing has moved for %d ms, and not all was sent", timeout_ms);
+	return 0;
 }
 
 /* ---- msg_sock_fd -------------------------------------------------------------------------- */

@@ -363,6 +363,13 @@ enum pump_outcome pump_run(struct pump *pump, char *scratch)
 	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ? PUMP_GOES_ON : PUMP_WAITS;
 }
 
+bool pump_is_busy(const struct pump *pump)
+{
+	if (pump->peer_served)
+		return false;
+	return (pump->seen & (EPOLLRDHUP | EPOLLHUP)) || unread(pump) > pump->kept;
+}
+
 unsigned pump_tick(struct pump *pump)
 {
 	char byte;

@@ -78,6 +78,8 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd);
 int pump_adopt(struct pump *pump, bool messages, int fd);
 /* Moves what it can, a turn of it. scratch: PUMP_SCRATCH bytes, of which nothing is kept. */
 enum pump_outcome pump_run(struct pump *pump, char *scratch);
+/* The program has written, or ended, what the peer was not sent yet. */
+bool pump_is_busy(const struct pump *pump);
 /*
  * If nothing comes any more, the program may wait for room, since it has made its SO_SNDBUF small:
  * that is looked at ever more seldom. To be called each second until it returns PUMP_TICKS, and

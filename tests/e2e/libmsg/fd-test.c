@@ -715,6 +715,55 @@ static void test_refused(void **state)
 	must_fail(msg_sock_fd(ends[0]), ENOTCONN);
 }
 
+/* A program that writes, closes and exits at once, far ahead of its peer. */
+static void drain_and_exit(void)
+{
+	struct msg_ctx *ctx = testbed_ctx("writer", 0);
+	struct msg_sock *sock = msg_connect(ctx, "far/reader", LIBMSG_STREAM, 0, TESTBED_WAIT_MS);
+	int two[2];
+
+	must(sock);
+	two[0] = fd_of(sock);
+	must(send(two[0], sent, TOTAL, 0) == TOTAL);
+	must(msg_ctx_drain(ctx, -1) == 0); /* of one that is open the bytes */
+	sock = msg_connect(ctx, "far/reader", LIBMSG_STREAM, 0, TESTBED_WAIT_MS);
+	two[1] = fd_of(sock);
+	must(send(two[1], sent, TOTAL, 0) == TOTAL);
+	must(close(two[0]) == 0 && close(two[1]) == 0);
+	must(msg_ctx_drain(ctx, -1) == 0);
+	_exit(0);
+}
+
+static void test_drained(void **state)
+{
+	struct msg_sock *listener = msg_listen(near_ctx, "reader", LIBMSG_STREAM, 4, 0);
+	pid_t pid;
+	int status;
+
+	must(listener && msg_ctx_drain(near_ctx, -1) == 0);
+	(void)msg_close(listener);
+	listener = msg_listen(far_ctx, "reader", LIBMSG_STREAM, 4, 0);
+	pid = fork();
+	if (pid == 0)
+		drain_and_exit();
+	for (int i = 0; i < 2; i++) {
+		struct msg_sock *sock = msg_accept(listener, 0);
+
+		must(sock && msg_recv(sock, got, TOTAL, MSG_WAITALL) == TOTAL);
+		must(memcmp(got, sent, TOTAL) == 0);
+		if (i == 1)
+			must(msg_recv(sock, got, 1, 0) == 0);
+	}
+	must(waitpid(pid, &status, 0) == pid && status == 0);
+	/* A peer that takes nothing: the far end gives up. */
+	open_channel(LIBMSG_STREAM);
+	must(msg_setopt(near, LIBMSG_RCVBUF, 8192) == 0);
+	must(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	while (send(fd, sent, TOTAL, 0) > 0)
+		;
+	must_fail(msg_ctx_drain(far_ctx, 50), ETIMEDOUT);
+}
+
 /* A descriptor that cannot be served stays the caller's, and so does the channel. */
 static void test_refused_to_serve(void **state)
 {
@@ -760,6 +809,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_unmodified_program, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beside_own_loop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drained, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_to_serve, setup, teardown),
 	};
