@@ -533,7 +533,7 @@ int msg_sock_serve(struct msg_sock *sock, int fd);
 /*
  * For a process that is about to exit: waits until all that was written to the descriptors of
  * msg_sock_fd and msg_sock_serve has been sent to the peers, and the ends of those that were closed
- * or shut down. What is written meanwhile is waited for, too.
+ * or shut down. Bytes that are written meanwhile are waited for, too.
  *
  * Blocks for as long as the peers take some, and gives up when nothing has moved for timeout_ms;
  * negative: never. A signal does not interrupt it.

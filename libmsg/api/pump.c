@@ -85,15 +85,26 @@ static bool has_option(int fd, int option, int wanted)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
 }
 
+/* Something stands for the beginning: a byte, or a message of one. */
+static bool has_beginning(int fd)
+{
+	char bytes[2];
+	int n = 0;
+
+	return ioctl(fd, FIONREAD, &n) == 0 && n > 0 &&
+	       (has_option(fd, SO_TYPE, SOCK_STREAM) ||
+		       recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT) == 1);
+}
+
 int pump_adopt(struct pump *pump, bool messages, int given)
 {
-	int type = messages ? SOCK_SEQPACKET : SOCK_STREAM, n = 0, sndbuf = 0, r;
+	int type = messages ? SOCK_SEQPACKET : SOCK_STREAM, sndbuf = 0, r;
 	_cleanup_close_ int fd = -1;
 	ino_t program = 0;
 	struct stat status;
 
 	if (!has_option(given, SO_DOMAIN, AF_UNIX) || !has_option(given, SO_TYPE, type) ||
-		ioctl(given, FIONREAD, &n) < 0 || n < 1)
+		!has_beginning(given))
 		return -EINVAL;
 	fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0 || fstat(fd, &status) < 0)

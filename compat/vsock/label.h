@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Addresses of a connected socket, as the name of its other end. The program has one end of a pair
+ * of AF_UNIX sockets and libmsg the other, which is bound to a name in the abstract namespace that
+ * says both addresses. So each process that has a duplicate finds them, however it came by it: a
+ * child, a program that was executed, or one that was passed the descriptor. They need no table,
+ * and are gone with the socket. Nobody listens on the name, so nobody can connect to it.
+ */
+#ifndef COMPAT_VSOCK_LABEL_H
+#define COMPAT_VSOCK_LABEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vsock_address {
+	uint32_t cid, port;
+};
+
+/* 0, or -errno. */
+int label_set(int fd, const struct vsock_address *local, const struct vsock_address *remote);
+/* False: it is no connected socket of this library. fd: the program's end. */
+bool label_of(int fd, struct vsock_address *ret_local, struct vsock_address *ret_remote);
+
+#endif

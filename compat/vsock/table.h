@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The sockets of this process that are not connected. A socket is found by its cookie, which the
+ * kernel gives no other one, and not by the number of a descriptor: duplicates are the same socket,
+ * and a number that was closed and given to something else is none.
+ *
+ * A socket is one end of a pair of AF_UNIX sockets from the beginning, and never another file:
+ * what a program has duplicated, or put into a set of epoll(7), before it connects or listens stays
+ * valid. The library has the other end, and does the following with it:
+ *
+ *   connecting: The program's end is full, so that it is not writable, until the connect is done.
+ *   The kernel then tells whoever waits for it, as with any socket.
+ *
+ *   connected: libmsg serves the other end (msg_sock_serve), the label says the addresses, and the
+ *   socket leaves the table.
+ *
+ *   listening: Descriptors of accepted connections are sent through the pair. So the program's end
+ *   is readable when there is one, and any process that has it may accept. A few lie in the pair;
+ *   what waits besides is the backlog of msgd's listener.
+ *
+ * The other end is closed when the program's end is, in whatever process the last duplicate was.
+ */
+#ifndef COMPAT_VSOCK_TABLE_H
+#define COMPAT_VSOCK_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "compat/vsock/label.h"
+#include "libmsg/libmsg.h"
+
+enum vsock_state { VSOCK_IDLE, VSOCK_CONNECTING, VSOCK_LISTENING };
+
+/* SO_VM_SOCKETS_BUFFER_SIZE, _MIN_SIZE and _MAX_SIZE are 0 to 2. */
+#define VSOCK_N_SIZES 3
+
+struct vsock {
+	LIST_ENTRY(vsock) entry;
+	uint64_t cookie;
+	int type; /* SOCK_STREAM or SOCK_SEQPACKET */
+	/* Under the table's lock; set under both. */
+	enum vsock_state state;
+	bool bound;
+	struct vsock_address local, remote;
+	int error; /* of a connect, for SO_ERROR */
+	uint64_t sizes[VSOCK_N_SIZES];
+	bool sized; /* the program has set the first */
+	int timeout_ms;
+	/* Under the lock of serve.h. */
+	int fd;		       /* owned: the library's end; -1: it was the parent's */
+	size_t filled;	       /* bytes or messages that fill the program's end */
+	struct msg_sock *sock; /* owned: of a connect or a listener; or NULL */
+};
+
+/* The lock is held for a short time only, and nothing is called under it. */
+void table_lock(void);
+void table_unlock(void);
+
+/* Under the lock. NULL: the descriptor is none of the table's. */
+struct vsock *table_find(int fd);
+void table_add(struct vsock *vsock);
+void table_remove(struct vsock *vsock);
+/* fn is called for each. */
+void table_each(void (*fn)(struct vsock *vsock));
+
+/* There is nothing in the table, nor was there: without the lock. */
+bool table_unused(void);
+/* 0: not told. */
+uint64_t table_cookie(int fd);
+
+#endif
