@@ -589,7 +589,7 @@ struct msg_sock *__wrap_msg_accept(struct msg_sock *sock, unsigned flags)
 	return made(of, accepted, KIND_CHANNEL);
 }
 
-int __wrap_msg_close(struct msg_sock *sock)
+static void leave(struct msg_sock *sock)
 {
 	if (sock) {
 		LOCKED;
@@ -600,7 +600,25 @@ int __wrap_msg_close(struct msg_sock *sock)
 			forget(known);
 		}
 	}
+}
+
+int __wrap_msg_close(struct msg_sock *sock)
+{
+	leave(sock);
 	return __real_msg_close(sock);
+}
+
+/* The socket is libmsg's own, and its events are not for the application. */
+int __wrap_msg_sock_fd(struct msg_sock *sock)
+{
+	leave(sock);
+	return __real_msg_sock_fd(sock);
+}
+
+int __wrap_msg_sock_serve(struct msg_sock *sock, int fd)
+{
+	leave(sock);
+	return __real_msg_sock_serve(sock, fd);
 }
 
 /* The bytes that a send may put into a ring. */

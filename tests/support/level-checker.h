@@ -40,6 +40,8 @@
 		(ctx, glob))                                                                       \
 	FUNCTION(int, msg_shutdown, (struct msg_sock * sock, int how), (sock, how))                \
 	FUNCTION(int, msg_close, (struct msg_sock * sock), (sock))                                 \
+	FUNCTION(int, msg_sock_fd, (struct msg_sock * sock), (sock))                               \
+	FUNCTION(int, msg_sock_serve, (struct msg_sock * sock, int fd), (sock, fd))                \
 	FUNCTION(ssize_t, msg_send,                                                                \
 		(struct msg_sock * sock, const void *data, size_t len, int flags),                 \
 		(sock, data, len, flags))                                                          \

@@ -146,6 +146,16 @@ int __real_msg_close(struct msg_sock *sock)
 	return 0;
 }
 
+int __real_msg_sock_fd(struct msg_sock *sock)
+{
+	return 0;
+}
+
+int __real_msg_sock_serve(struct msg_sock *sock, int fd)
+{
+	return 0;
+}
+
 ssize_t __real_msg_send(struct msg_sock *sock, const void *data, size_t len, int flags)
 {
 	sock->owed |= sock->no_room;
