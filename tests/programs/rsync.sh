@@ -23,7 +23,7 @@ diff -r "$dir/files" "$own/files"
 copy down web::files/ "$dir/back"
 whole down
 diff -r "$dir/files" "$dir/back"
-# What is there is not sent again.
+# The second time nothing is sent.
 echo more >>"$dir/back/7"
 copy again --out-format=%n "$dir/back/" web::files/
 whole again
