@@ -11,7 +11,8 @@ programs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$programs/../e2e/lib.sh"
 peer=$programs/../e2e/msgio-peer
 MIB=1048576
-guest_limit=$((2 * patience)) # seconds after which a client is hung
+client_limit=$((2 * patience)) # seconds after which a client is hung: before the services are ended,
+guest_limit=$((5 * patience))  # which would break its connection
 
 # ---- the programs ----------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ server_kill() {
 # client LOG COMMAND...: in domain shop, in the background; its standard output goes to LOG.got.
 client() {
 	# shellcheck disable=SC2016 # of the shell that becomes the program
-	guest shop "$1" /bin/sh -c 'echo "pid $$" >&2; log=$1; shift; exec "$@" >"$log.got"' sh "$dir/$1" "${@:2}"
+	guest_limit=$client_limit guest shop "$1" /bin/sh -c 'echo "pid $$" >&2; log=$1; shift; exec "$@" >"$log.got"' sh "$dir/$1" "${@:2}"
 }
 
 # whole LOG: the last client was content.
@@ -88,7 +89,7 @@ whole() {
 }
 
 # limited COMMAND...: a client's program that needs no domain, since its msgio is another process.
-limited() { timeout "$guest_limit" "$@"; }
+limited() { timeout "$client_limit" "$@"; }
 
 # broken PID WHAT: it ends with an error, and did not hang.
 broken() {

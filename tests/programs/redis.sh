@@ -26,7 +26,7 @@ limited redis-benchmark -h 127.0.0.1 -p "$port" -q -n 30000 -P 16 -d 500 -t lpus
 [ "$transport" = any ] || msgctl --json links | jq -e --arg transport "$transport" '.links[0].transport == $transport' \
 	>/dev/null || fail "links: $(msgctl links)"
 
-limited redis-benchmark -h 127.0.0.1 -p "$port" -q -n 100000000 -t get >"$dir/long.out" 2>&1 &
+limited redis-benchmark -h 127.0.0.1 -p "$port" -q -n 100000000 -t get >"$dir/long.txt" 2>&1 &
 eventually calls_past get 1000
 server_kill
 broken $! redis-benchmark
