@@ -23,7 +23,7 @@ diff -r "$dir/files" "$own/files"
 copy down web::files/ "$dir/back"
 whole down
 diff -r "$dir/files" "$dir/back"
-# The second time nothing is sent.
+# A file that is there already is not sent again.
 echo more >>"$dir/back/7"
 copy again --out-format=%n "$dir/back/" web::files/
 whole again
