@@ -391,6 +391,16 @@ static bool wants_input(struct msg_sock *sock)
 	return msg_getopt(sock, LIBMSG_EVENTS, &events) == 0 && (events & POLLIN);
 }
 
+static void note_paid(const struct dispatch *d)
+{
+	for (int i = 0; i < d->count; i++) {
+		struct known *known = find(d->events[i].sock);
+
+		if (known && (d->events[i].revents & POLLOUT))
+			known->owed = false;
+	}
+}
+
 /*
  * Events of one more call are the program's, too; each socket has one. True: that call had room for
  * all that there are.
@@ -411,6 +421,7 @@ static bool dispatch_more(struct dispatch *d)
 		else
 			d->events[d->count++] = event;
 	}
+	note_paid(d);
 	return n < room;
 }
 
@@ -433,16 +444,6 @@ static bool has_room(struct msg_sock *sock)
 	return __real_msg_poll(&fd, 1, 0) == 1 && fd.revents == POLLOUT;
 }
 
-static void note_paid(const struct dispatch *d)
-{
-	for (int i = 0; i < d->count; i++) {
-		struct known *known = find(d->events[i].sock);
-
-		if (known && (d->events[i].revents & POLLOUT))
-			known->owed = false;
-	}
-}
-
 /*
  * A socket to which POLLOUT is owed has no room. Messages that were kept back may take room that
  * came, but hardly as often as it is looked at here.
@@ -453,7 +454,6 @@ static void owed_check(struct dispatch *d, const struct known *known)
 		if (!known->owed || is_taken(known, d->since) || d->of->n_inside ||
 			d->count == d->n || !has_room(known->sock) || !dispatch_more(d))
 			return;
-		note_paid(d);
 	}
 	if (known->owed)
 		untrue("msg_ctx_dispatch", known->sock,

@@ -19,8 +19,9 @@ enum { LISTENER, CHANNEL, OTHER, N_SOCKS };
 struct msg_sock {
 	int n_messages;
 	bool no_room, ended;
-	bool owed;    /* POLLOUT, once there is room */
-	bool arrives; /* a message, after the next dispatch */
+	bool owed;	  /* POLLOUT, once there is room */
+	bool arrives;	  /* a message, after the next dispatch */
+	bool brings_room; /* to the channel, then */
 	short interest;
 	/* Lies: what a call says, instead of the truth. */
 	short poll_says;
@@ -212,6 +213,8 @@ int msg_getopt(struct msg_sock *sock, int option, int64_t *ret_value)
 	if (option == LIBMSG_EVENTS && sock->arrives) {
 		sock->arrives = false;
 		sock->n_messages++;
+		if (sock->brings_room)
+			socks[CHANNEL].no_room = false;
 		fd_update();
 	}
 	*ret_value = option == LIBMSG_EVENTS ? sock->interest : LIBMSG_TRANSPORT_ARGO;
@@ -386,6 +389,21 @@ static void test_arrival(void **state)
 	assert_true(aborts(dispatch_once, NULL));
 }
 
+/* Room that comes with it is told with it, and is owed no more. */
+static void test_arrival_with_room(void **state)
+{
+	struct msg_event events[2];
+
+	socks[CHANNEL].no_room = true;
+	assert_int_equal(msg_send(&socks[CHANNEL], "x", 1, MSG_DONTWAIT), -1);
+	socks[OTHER].arrives = socks[OTHER].brings_room = true;
+	assert_int_equal(msg_ctx_dispatch(&world, events, 2), 2);
+	assert_ptr_equal(events[0].sock, &socks[CHANNEL]);
+	assert_int_equal(events[0].revents, POLLOUT);
+	socks[OTHER].n_messages = 0;
+	assert_int_equal(msg_ctx_dispatch(&world, events, 2), 0);
+}
+
 /* POLLOUT comes once, after a send that has failed. */
 static void test_owed_room(void **state)
 {
@@ -447,6 +465,7 @@ int main(void)
 		TEST(test_dispatch_silent),
 		TEST(test_fd_silent),
 		TEST(test_arrival),
+		TEST(test_arrival_with_room),
 		TEST(test_owed_room),
 		TEST(test_fd_readable_for_ever),
 		TEST(test_promises_end),
