@@ -10,8 +10,8 @@ packages_check='clang g++ clang-format libclang-rt-14-dev gcovr mandoc groff-bas
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
 	python3-dev socat'
 # For tests/programs, which unpacks what is missing and installs nothing.
-packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql-15
-	postgresql-client-15 git rsync socat systemd systemd-journal-remote'
+packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql
+	postgresql-client git rsync socat systemd systemd-journal-remote'
 # For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen). All but QEMU is for building
 # its hypervisor with Argo.
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'

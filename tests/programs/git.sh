@@ -40,8 +40,7 @@ idle git
 gate_new got
 client killed git -c core.gitProxy="$dir/slow-proxy" clone -q git://web/words.git "$dir/part"
 gate_reached got
-# shellcheck disable=SC2046 # a list
-kill -9 $(under "$(peer_pid git)" 'git.*')
+kill_under "$(peer_pid git)" 'git.*'
 gate_open got
 broken "$guest_pid" 'git clone'
 [ ! -e "$dir/part" ] || fail 'a part was kept'

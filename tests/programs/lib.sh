@@ -127,5 +127,15 @@ under() {
 	done
 }
 
+# kill_under PID NAME: all of them at once, of which one may see another's end first.
+kill_under() {
+	local pids
+
+	pids=$(under "$1" "$2")
+	[ -n "$pids" ] || fail "no $2 runs that could be killed"
+	# shellcheck disable=SC2086 # a list
+	kill -9 $pids 2>/dev/null || true
+}
+
 # idle LOG: this service of exec runs no program any more.
 idle() { eventually eval "[ -z \"\$(under $(peer_pid "$1") '.*')\" ]"; }

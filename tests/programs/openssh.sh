@@ -70,7 +70,7 @@ service web slow exec slow -- sh -c '"$0" "$1" "$2" | { shift 2; exec "$@"; }' \
 	"$programs/gate" "$dir/sent" $((8 * MIB)) "${sshd[@]}"
 client killed scp -q -F "$dir/ssh_config" "$dir/big" "slow:$own/part"
 gate_reached sent
-kill -9 "$(under "$(peer_pid killed)" msgio)"
+kill_under "$(peer_pid killed)" msgio
 broken "$guest_pid" scp
 gate_open sent
 await "$dir/slow.out" 'the program for shop: killed by signal 15'
@@ -79,7 +79,6 @@ idle slow
 
 client cut ssh -F "$dir/ssh_config" web 'echo started; exec sleep 1000'
 eventually grep -qs started "$dir/cut.got"
-# shellcheck disable=SC2046 # a list
-kill -9 $(under "$(peer_pid sshd)" sshd)
+kill_under "$(peer_pid sshd)" sshd
 broken "$guest_pid" ssh
 [ "$broken_status" = 255 ] || fail "ssh: exit status $broken_status"

@@ -36,7 +36,7 @@ rows 200000 | "$programs/gate" "$dir/rows" $((4 * MIB)) >"$dir/rows" &
 there 'copy lost from stdin' <"$dir/rows" >"$dir/killed.out" 2>&1 &
 eventually yes_here 'select tuples_processed > 1000 from pg_stat_progress_copy'
 gate_reached rows
-kill -9 "$(under $! psql)"
+kill_under $! psql
 wait $! || true
 await "$dir/postgres.out" 'unexpected EOF on client connection with an open transaction'
 eventually yes_here 'select count(*) = 0 from pg_stat_progress_copy'

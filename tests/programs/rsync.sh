@@ -35,8 +35,7 @@ head -c $((16 * MIB)) /dev/urandom >"$dir/files/new"
 connect="'$programs/gate' '$dir/sent' $((4 * MIB)) | msgio connect %H/rsync" copy killed "$dir/files/" web::files/
 gate_reached sent
 eventually eval 'size_past "$own"/files/.new.* 1000000'
-# shellcheck disable=SC2046 # a list
-kill -9 $(under "$guest_pid" rsync)
+kill_under "$guest_pid" rsync
 gate_open sent
 await "$dir/rsync.out" 'the program for shop: exit status 1[02]'
 idle rsync

@@ -24,7 +24,7 @@ idle program
 service web endless exec endless -- "${unprivileged[@]}" socat -u FILE:/dev/zero STDIO
 client killed socat -u 'EXEC:msgio connect web/endless' STDIO
 eventually size_past "$dir/killed.got" 1000000
-kill -9 "$(under "$guest_pid" socat)"
+kill_under "$guest_pid" socat
 await "$dir/killed.out" '^msgio: standard output: '
 await "$dir/endless.out" 'the program for shop: \(exit status 143\|killed by signal 13\)'
 idle endless
