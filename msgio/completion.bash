@@ -68,7 +68,8 @@ _msgio() {
 	unix-*:*) _msgio_files ;;
 	*)
 		case ${arguments[0]-} in
-		'') _msgio_reply 'connect listen exec activate forward' ;;
+		'') _msgio_reply 'connect listen exec activate forward serve' ;;
+		serve) _msgio_files ;;
 		forward)
 			if [ ${#arguments[@]} = 1 ]; then _msgio_reply "$from"; else _msgio_reply "$to"; fi
 			;;

@@ -88,11 +88,11 @@ static void on_ctx(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int loop_open_ctx(struct loop *loop, const char *hv, int timeout_ms)
+int loop_open_ctx(struct loop *loop, const char *hv, unsigned flags, int timeout_ms)
 {
 	int fd;
 
-	loop->ctx = msg_ctx_open(hv, LIBMSG_ONE_THREAD, timeout_ms);
+	loop->ctx = msg_ctx_open(hv, flags, timeout_ms);
 	if (!loop->ctx) {
 		log_error("%s (%s)", msg_reason(), strerror(errno));
 		return STATUS_NO_CONNECTION;

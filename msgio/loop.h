@@ -44,7 +44,7 @@ struct loop {
  */
 int loop_init(struct loop *loop, bool any_fd);
 /* As msg_ctx_open, in the loop. Likewise. */
-int loop_open_ctx(struct loop *loop, const char *hv, int timeout_ms);
+int loop_open_ctx(struct loop *loop, const char *hv, unsigned flags, int timeout_ms);
 /* All events but its own are freed before that. */
 void loop_fini(struct loop *loop);
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "msgio/options/options.h"
+#include "msgio/serve.h"
 #include "msgio/service.h"
 #include "msgio/talk.h"
 
@@ -29,6 +30,8 @@ int main(int argc, char **argv)
 	io_options_parse(argc, argv, &options);
 	log_open("msgio", LOG_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (options.command == COMMAND_SERVE)
+		return serve_run(&options);
 	return options.command == COMMAND_CONNECT || options.command == COMMAND_LISTEN
 		       ? talk_run(&options)
 		       : service_run(&options);

@@ -308,7 +308,7 @@ static int service_start(struct service *service)
 	if (r == 0)
 		r = check_program(options);
 	if (r == 0 && needs_ctx(options))
-		r = loop_open_ctx(&service->loop, options->hv, options->wait_ms);
+		r = loop_open_ctx(&service->loop, options->hv, LIBMSG_ONE_THREAD, options->wait_ms);
 	if (r == 0 && service->loop.ctx)
 		(void)msg_ctx_set_transport(service->loop.ctx, options->transport);
 	if (r == 0)

@@ -116,7 +116,7 @@ static int with_ctx(struct loop *loop, const struct io_options *options)
 {
 	bool connects = options->command == COMMAND_CONNECT;
 	struct msg_sock *sock;
-	int r = loop_open_ctx(loop, options->hv, options->wait_ms);
+	int r = loop_open_ctx(loop, options->hv, LIBMSG_ONE_THREAD, options->wait_ms);
 
 	if (r)
 		return r;

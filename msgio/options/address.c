@@ -76,6 +76,20 @@ static int parse_unix(const char *text, struct address *address, char *ret_error
 	return 0;
 }
 
+int address_parse_path(
+	const char *text, struct address *ret_address, char ret_error[ADDRESS_ERROR_SIZE])
+{
+	struct address address = {.kind = ADDRESS_UNIX, .listens = true};
+	int r;
+
+	if (*text == '@')
+		return refuse(ret_error, "'%s': an abstract socket has no permissions", text);
+	r = parse_unix(text, &address, ret_error);
+	if (r == 0)
+		*ret_address = address;
+	return r;
+}
+
 const char *address_path(const struct address *address)
 {
 	const struct sockaddr_un *where = (const struct sockaddr_un *)&address->where;

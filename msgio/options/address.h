@@ -37,6 +37,10 @@ int address_parse(
 int address_parse_channel(const char *text, bool listens, struct address *ret_address,
 	char ret_error[ADDRESS_ERROR_SIZE]);
 
+/* The same of a bare PATH, to listen at. */
+int address_parse_path(
+	const char *text, struct address *ret_address, char ret_error[ADDRESS_ERROR_SIZE]);
+
 /* The path of a socket file; NULL: there is none. */
 const char *address_path(const struct address *address);
 

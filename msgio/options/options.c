@@ -9,9 +9,8 @@
 #include "base/macro.h"
 #include "base/number.h"
 #include "libmsg/libmsg.h"
+#include "msgio/options/words.h"
 
-/* For msgd and a listener to answer, which takes milliseconds. */
-#define ANSWER_MS 10000
 /* Each has two descriptors at most, and 128 KiB under way. */
 #define CONNECTIONS_DEFAULT 1024U
 /* Programs take memory and time of a processor: few machines want more at once. */
@@ -19,7 +18,6 @@
 /* Most programs listen after milliseconds; this one has a busy machine, and a database to open. */
 #define START_LIMIT_DEFAULT_S 10U
 #define CONNECTIONS_MAX	      65536U
-#define SECONDS_MAX	      (INT32_MAX / 1000)
 #define MODE_DEFAULT	      0600U
 #define MODE_MAX	      0777U
 
@@ -29,7 +27,8 @@ static const char doc[] =
 	"  listen NAME                      the same, of the first that connects\n"
 	"  exec NAME -- PROGRAM [ARG...]    a program for each that connects\n"
 	"  activate NAME -- PROGRAM [ARG...]  one program, started by the first connection\n"
-	"  forward FROM TO                  a connection to TO for each to FROM\n\n"
+	"  forward FROM TO                  a connection to TO for each to FROM\n"
+	"  serve PATH                       descriptors for programs that ask there\n\n"
 	"FROM: listen:NAME, unix-listen:PATH, tcp-listen:HOST:PORT, vsock-listen:PORT\n"
 	"TO: connect:[DOMAIN/]NAME, unix-connect:PATH, tcp-connect:HOST:PORT, "
 	"vsock-connect:PORT\n\nSee msgio(1).";
@@ -45,6 +44,7 @@ static const struct word commands[] = {
 	{"exec", COMMAND_EXEC},
 	{"activate", COMMAND_ACTIVATE},
 	{"forward", COMMAND_FORWARD},
+	{"serve", COMMAND_SERVE},
 	{NULL, COMMAND_NONE},
 };
 
@@ -69,6 +69,16 @@ static int word_value(const struct word *word, const char *text)
 	while (word->text && strcmp(word->text, text) != 0)
 		word++;
 	return word->value;
+}
+
+int word_type(const char *text)
+{
+	return word_value(types, text);
+}
+
+int word_transport(const char *text)
+{
+	return word_value(transports, text);
 }
 
 enum {
@@ -96,7 +106,7 @@ static const struct argp_option table[] = {
 		"activate: how long the program may take to take a connection (10)"},
 	{"idle", OPTION_IDLE, "SECONDS", 0,
 		"activate: end the program when it has had no connection for so long"},
-	{"mode", OPTION_MODE, "MODE", 0, "unix-listen: permissions of the socket file (0600)"},
+	{"mode", OPTION_MODE, "MODE", 0, "permissions of the socket file (0600)"},
 	{0},
 };
 
@@ -150,9 +160,14 @@ static void set_side(
 {
 	struct address *side = listens ? &options->from : &options->to;
 	char error[ADDRESS_ERROR_SIZE];
-	int r = options->command == COMMAND_FORWARD
-			? address_parse(text, side, error)
-			: address_parse_channel(text, listens, side, error);
+	int r;
+
+	if (options->command == COMMAND_FORWARD)
+		r = address_parse(text, side, error);
+	else if (options->command == COMMAND_SERVE)
+		r = address_parse_path(text, side, error);
+	else
+		r = address_parse_channel(text, listens, side, error);
 
 	if (r < 0)
 		argp_error(state, "%s", error);
@@ -203,8 +218,12 @@ static bool connects_channel(const struct io_options *options)
 
 static void check_options(struct io_options *options, const struct argp_state *state)
 {
-	bool many = has_program(options) || options->command == COMMAND_FORWARD;
+	bool serves = options->command == COMMAND_SERVE;
+	bool many = has_program(options) || options->command == COMMAND_FORWARD || serves;
 
+	if (serves &&
+		(options->type != LIBMSG_STREAM || options->transport != LIBMSG_TRANSPORT_ANY))
+		argp_error(state, "programs that ask at the socket say type and transport");
 	if (options->type != LIBMSG_STREAM &&
 		(has(options, ADDRESS_TCP) || has(options, ADDRESS_VSOCK)))
 		argp_error(state, "TCP and VSOCK carry streams alone, and no messages");
@@ -216,9 +235,10 @@ static void check_options(struct io_options *options, const struct argp_state *s
 	if ((options->start_limit_s || options->idle_s) && options->command != COMMAND_ACTIVATE)
 		argp_error(state, "--start-limit and --idle are for activate");
 	if (options->max_connections && !many)
-		argp_error(state, "--max-connections is for exec, activate and forward");
-	if (options->mode && !(has(options, ADDRESS_UNIX) && address_path(&options->from)))
-		argp_error(state, "--mode is for the socket file of unix-listen:PATH");
+		argp_error(state, "--max-connections is for exec, activate, forward and serve");
+	if (options->mode && !serves &&
+		!(has(options, ADDRESS_UNIX) && address_path(&options->from)))
+		argp_error(state, "--mode is for the socket file of unix-listen:PATH and serve");
 }
 
 static void check(struct io_options *options, const struct argp_state *state)
@@ -227,7 +247,8 @@ static void check(struct io_options *options, const struct argp_state *state)
 		[COMMAND_LISTEN] = 2,
 		[COMMAND_EXEC] = 3,
 		[COMMAND_ACTIVATE] = 3,
-		[COMMAND_FORWARD] = 3};
+		[COMMAND_FORWARD] = 3,
+		[COMMAND_SERVE] = 2};
 
 	if (options->command == COMMAND_NONE)
 		argp_usage(state);

@@ -15,6 +15,7 @@ enum command {
 	COMMAND_EXEC,
 	COMMAND_ACTIVATE,
 	COMMAND_FORWARD,
+	COMMAND_SERVE,
 };
 
 /* Of the program: see EXIT STATUS in msgio(1). */

@@ -72,6 +72,8 @@ MAY_WRITE = {
     ('msgio/door.c', 'door_new'): (2, START),
     ('msgio/door.c', 'on_listener'): (1, 'once: the name is lost, and the loop ends'),
     ('msgio/program.c', 'become'): (2, 'in the child, for the standard output of an activated program'),
+    ('msgio/serve.c', 'serve_door'): (2, START),
+    ('msgio/serve.c', 'serve_start'): (2, START),
     ('msgio/service.c', 'check_program'): (1, START),
     ('msgio/service.c', 'out_of_memory'): (1, START),
     ('msgio/service.c', 'service_parts'): (1, START),

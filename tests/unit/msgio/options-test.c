@@ -72,6 +72,12 @@ static void test_options(void **state)
 	assert_int_equal(options.wait_ms, 3000);
 	assert_int_equal(options.type, LIBMSG_DGRAM);
 	assert_string_equal(options.from.channel, "echo");
+	options = parsed("--mode=0660 --max-connections=9 serve /a");
+	assert_int_equal(options.command, COMMAND_SERVE);
+	assert_string_equal(address_path(&options.from), "/a");
+	assert_int_equal(options.mode, 0660);
+	assert_int_equal(options.max_connections, 9);
+	assert_int_equal(parsed("serve a").max_connections, 1024);
 	options = parsed("--max-connections=65536 --mode=0666 forward unix-listen:/a connect:b");
 	assert_int_equal(options.max_connections, 65536);
 	assert_int_equal(options.mode, 0666);
@@ -152,6 +158,11 @@ static void test_refused(void **state)
 		{"listen", "Usage"},
 		{"exec", "Usage"},
 		{"forward listen:a", "Usage"},
+		{"serve", "Usage"},
+		{"serve @a", "'@a': an abstract socket has no permissions"},
+		{"serve a b", "'b' is one argument too many"},
+		{"--type=seqpacket serve a", "programs that ask at the socket say type"},
+		{"--transport=argo serve a", "programs that ask at the socket say type"},
 		{"nothing at-all", "unknown command 'nothing'"},
 		{"connect a b", "'b' is one argument too many"},
 		{"forward listen:a connect:b c", "'c' is one argument too many"},
@@ -175,7 +186,7 @@ static void test_refused(void **state)
 		{"--max-connections=0 exec a b", "--max-connections is 1 to 65536, not '0'"},
 		{"--max-connections=65537 exec a b", "not '65537'"},
 		{"--max-connections=1 connect a",
-			"--max-connections is for exec, activate and forward"},
+			"--max-connections is for exec, activate, forward and serve"},
 		{"--time-limit=1 forward listen:a connect:b", "--time-limit is for exec"},
 		{"--mode=8 forward unix-listen:/a connect:b",
 			"--mode is octal, 0 to 0777, not '8'"},
