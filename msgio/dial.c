@@ -177,7 +177,9 @@ static const char *socket_connect(struct dial *dial)
 	if (connect(dial->fd, (const struct sockaddr *)&to->where, to->where_len) == 0 ||
 		errno == EINPROGRESS)
 		return event_add(dial->writable, NULL) < 0 ? "out of memory" : NULL;
-	return errno == EAGAIN && dial_retry(dial) ? NULL : strerror(errno);
+	if (errno != EAGAIN) /* which a Unix socket says whose backlog is full */
+		return strerror(errno);
+	return dial_retry(dial) ? NULL : "its backlog is full";
 }
 
 static int socket_kind(const struct io_options *options)
