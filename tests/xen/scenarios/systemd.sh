@@ -4,8 +4,8 @@
 # administrator has it loaded. Over Argo, what has to do with it.
 # boots: systemd systemd-argo
 # limit: 180
-# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle restart crash stop
-# cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged restart crash
+# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http restart crash stop
+# cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged exec activate socket idle http restart crash
 
 . /lab/lab.sh
 . /lab/transfer.sh
@@ -196,6 +196,27 @@ case_idle() { # msgio itself starts uuidd, without a unit of its own, and ends i
 	no_uuidd || fail 'it is left'
 }
 no_uuidd() { [ "$(on sys1 'pidof uuidd || echo none')" = none ]; }
+
+# ---- programs of Debian's -----------------------------------------------------------------------
+
+case_http() { # busybox's web server and client, by TCP on the loopback of either guest
+	local sum
+
+	guests_have
+	msgd_started
+	on sys1 'mkdir -p /srv/www && head -c 3000000 /dev/urandom >/srv/www/file'
+	start httpd sys1 'busybox httpd -f -p 127.0.0.1:80 -h /srv/www'
+	start far sys1 'msgio forward listen:http tcp-connect:localhost:80'
+	start near sys2 'msgio forward tcp-listen:localhost:8080 connect:sys1/http'
+	await far 'listens on'
+	await near 'listens on'
+	eventually 30 fetched
+	sum=$(on sys1 'sha256sum </srv/www/file')
+	[ "$sum" = "$(on sys2 'sha256sum </tmp/file')" ] || fail 'another file'
+	for tag in near far httpd; do stop $tag; done
+	seen "3 MB, $sum"
+}
+fetched() { on sys2 'busybox wget -q -O /tmp/file http://127.0.0.1:8080/file' >/dev/null; }
 
 # ---- msgd again ---------------------------------------------------------------------------------
 
