@@ -294,6 +294,7 @@ def listeners_server():
             first.accept()[0].close()
     except OSError as e:
         must(e.errno == errno.EINVAL)
+    first.close()  # and with it what it has accepted and nobody took
     second = listener()
     print('again', flush=True)
     second.settimeout(60)
@@ -316,8 +317,8 @@ def listeners_client(server_cid, own_cid):
         try:
             sock.connect((server_cid, PORT))
             sock.sendall(b'more')
-            must(sock.recv(1) == b'.')
-            break
+            if sock.recv(1) == b'.':
+                break
         except OSError as e:
             must(e.errno in (errno.ECONNRESET, errno.EPIPE))
     waits = vsock()
