@@ -16,7 +16,7 @@ lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils
 	systemd libsystemd0 libsystemd-shared udev libudev1 mount libmount1 libblkid1 libcap2 libcap-ng0
 	libcrypt1 libkmod2 libseccomp2 libapparmor1 libaudit1 libpam0g libip4tc2 libcryptsetup12 libfdisk1
 	libdevmapper1.02.1 libjson-c5 libargon2-1 libgcrypt20 libgpg-error0 liblz4-1 libevent-2.1-7
-	libevent-core-2.1-7 libjansson4 libinih1 libsodium23 uuid-runtime"
+	libevent-core-2.1-7 libjansson4 libinih1 libsodium23 uuid-runtime rsync libpopt0 libxxhash0"
 # For HVM guests: their device model and its libraries.
 lab_packages+=" qemu-system-xen qemu-system-data seabios libpixman-1-0 libspice-server1 libjpeg62-turbo libusb-1.0-0 libfdt1
 	libglib2.0-0 libopus0 libgstreamer1.0-0 libgstreamer-plugins-base1.0-0 liborc-0.4-0 libsasl2-2 libstdc++6

@@ -15,7 +15,7 @@ image_add_systemd() {
 		cp -a "$from/$file/." "$root/$file/"
 	done
 	image_gnu "$root" systemctl journalctl systemd-sysusers systemd-tmpfiles systemd-run udevadm setpriv \
-		mount umount kmod id stat uuidd
+		mount umount kmod id stat uuidd rsync
 	# A program of Debian's that is socket-activated, with its units: uuidd.
 	ln -s ../bin/uuidd "$root/usr/sbin/uuidd"
 	mkdir -p "$root/var/lib/libuuid"

@@ -4,8 +4,8 @@
 # administrator has it loaded. Over Argo, what has to do with it.
 # boots: systemd systemd-argo
 # limit: 180
-# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http restart crash stop
-# cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged exec activate socket idle http restart crash
+# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http rsync restart crash stop
+# cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged exec activate socket idle http rsync restart crash
 
 . /lab/lab.sh
 . /lab/transfer.sh
@@ -217,6 +217,25 @@ case_http() { # busybox's web server and client, by TCP on the loopback of eithe
 	seen "3 MB, $sum"
 }
 fetched() { on sys2 'busybox wget -q -O /tmp/file http://127.0.0.1:8080/file' >/dev/null; }
+case_rsync() { # its server for each connection, by msg-exec@, and its client, which speaks to msgio alone
+	local said
+
+	guests_have
+	msgd_started
+	on sys1 'mkdir -p /srv/tree && cp -r /usr/lib/systemd/system /srv/tree/ && chmod -R a+rX /srv'
+	on sys1 "printf '[tree]\npath = /srv/tree\nuse chroot = no\n' >/etc/rsyncd.conf"
+	conf rsync 'MSGIO_PROGRAM=rsync --server --daemon --config=/etc/rsyncd.conf .'
+	started_in_sys1 msg-exec@rsync
+	for _ in 1 2; do # at first all, then nothing
+		said=$(on sys2 "RSYNC_CONNECT_PROG='msgio connect sys1/rsync' rsync -a --stats rsync://sys1/tree/ /tmp/tree/ 2>&1") ||
+			fail "$said"
+	done
+	grep -q 'regular files transferred: 0$' <<<"$said" || fail "$said"
+	[ "$(on sys1 'cd /srv/tree && find . -type f | sort | xargs cat | sha256sum')" = \
+		"$(on sys2 'cd /tmp/tree && find . -type f | sort | xargs cat | sha256sum')" ] || fail 'another tree'
+	on sys1 'systemctl stop msg-exec@rsync'
+	seen "$(grep 'Number of files' <<<"$said")"
+}
 
 # ---- msgd again ---------------------------------------------------------------------------------
 
