@@ -65,7 +65,7 @@ static short dispatch_events(struct msg_sock *sock)
 	 */
 	if (out && !(events & POLLOUT)) {
 		if (waits_for_room(sock))
-			channel_ask_room(sock->channel);
+			link_ask_room(sock->channel);
 		events = sock_events(sock, asked);
 	}
 	if (sock->channel)
@@ -186,7 +186,7 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 			continue;
 		if (fds[i].events & POLLOUT) {
 			if (!channel_can_send(channel, FRAGMENT_MIN, &want) && want)
-				channel_ask_room(channel);
+				link_ask_room(channel);
 			*ret_asked = true;
 		}
 		several |= only && only != link;

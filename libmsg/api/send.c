@@ -71,6 +71,7 @@ static void send_pushed(struct msg_sock *sock, uint64_t deadline_ns)
 static void sleep_for_turn(struct channel *channel, uint32_t want, struct focus *ret_focus)
 {
 	channel_queue(channel);
+	link_await_turn(channel);
 	if (channel_has_turn(channel))
 		*ret_focus = (struct focus){.link = channel_link(channel), .want = want};
 	ret_focus->bits = channel_bit(channel);
@@ -164,7 +165,7 @@ static void owe_pollout(struct msg_sock *sock, uint32_t len)
 	if (!sock->socks->refused && sock->channel->sent_round != sock->socks->pool->round)
 		sock->socks->refused = sock;
 	if (!channel_can_send(sock->channel, len, &want) && want)
-		channel_ask_room(sock->channel);
+		link_ask_room(sock->channel);
 	/* Room that came before the event was asked for is told of by nobody else. */
 	if (channel_can_send(sock->channel, len, &want))
 		sock_changed(sock);
@@ -182,8 +183,8 @@ static bool send_is_over(void *arg, struct focus *ret_focus)
 		sleep_for_turn(channel, want, ret_focus);
 		return false;
 	}
-	if (sending->blocks)
-		channel_unqueue_sender(channel);
+	if (sending->blocks && channel_may_send(channel))
+		channel_unqueue_sender(channel); /* for want of credit */
 	*ret_focus = (struct focus){.link = channel_link(channel), .want = want};
 	return false;
 }
@@ -192,11 +193,16 @@ static bool send_is_over(void *arg, struct focus *ret_focus)
 static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 {
 	struct sending sending = {.sock = sock, .len = len, .blocks = deadline_ns != DEADLINE_NOW};
+	bool owed = sock->out_edge;
 	int r;
 
 	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
 		owe_pollout(sock, len);
 	r = sock_wait(sock, "msg_send", send_is_over, &sending, deadline_ns);
+	if (r == 0 && deadline_ns == DEADLINE_NOW)
+		sock->out_edge = owed;
+	if (sending.blocks && (r < 0 || send_is_pointless(sock->channel)))
+		channel_give_up(sock->channel);
 	if (r == -EINTR)
 		return failure(EINTR, "interrupted by a signal");
 	if (r < 0 && deadline_ns != DEADLINE_NOW)
@@ -328,7 +334,7 @@ static ssize_t send_datagram(
 		return -1;
 	/* Of room an event tells, and of credit a frame: then the other end hears of drops. */
 	if (!channel_can_send(channel, len, &want) && want)
-		channel_ask_room(channel);
+		link_ask_room(channel);
 	keep_or_drop(channel, cursor, len);
 	return len;
 }

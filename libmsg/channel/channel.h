@@ -330,12 +330,16 @@ enum room_outcome {
 void channel_queue(struct channel *channel);
 /* It waits no longer. */
 void channel_unqueue_sender(struct channel *channel);
+/* One thread that sends on it does not any longer: it waits no longer, unless a rest does. */
+void channel_give_up(struct channel *channel);
 /* The sender whose turn it is looks again. */
 void channel_wake_first(struct channel_set *set);
 /* It has put a frame of so many bytes. */
 void channel_spend(struct channel *channel, uint32_t len);
 /* Whether the first one that waits is a socket whose application was just told of room. */
 bool channel_was_told(struct channel_set *set);
+/* The same, and others wait for it. */
+bool channel_waits_for_told(struct channel_set *set);
 /* It waits for room: an event tells of it. */
 void channel_block(struct channel *channel);
 /* Its application waits for room: it is told of it. */

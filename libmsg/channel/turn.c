@@ -13,7 +13,9 @@
  *
  * In the queue are senders that sleep, messages whose rest the pass sends, and sockets that wait
  * for POLLOUT. The application of the last ones need not come once it was told of room: they keep
- * their place until it has waited for events again (pool->round).
+ * their place until it has waited for events again (pool->round). While such a one is the first,
+ * and others wait, nobody sleeps (link_await_turn, link_flush): no event tells that it will not
+ * come, and there may be room all the while, so that none tells of that.
  */
 #include "libmsg/channel/channel.h"
 
@@ -169,6 +171,15 @@ void channel_unqueue_sender(struct channel *channel)
 		channel_mark_due(first);
 }
 
+/* Threads that send on the same channel look again, and join anew. */
+void channel_give_up(struct channel *channel)
+{
+	if (!channel->waiting || channel->tx_partial || !STAILQ_EMPTY(&channel->out))
+		return;
+	channel_unqueue_sender(channel);
+	channel->set->pool->wake = true;
+}
+
 void channel_spend(struct channel *channel, uint32_t len)
 {
 	struct channel_set *set = channel->set;
@@ -191,17 +202,27 @@ bool channel_was_told(struct channel_set *set)
 	while ((first = TAILQ_FIRST(&set->waiting)) && first->told) {
 		if (set->pool->round - first->told_round < ROUNDS_TOLD)
 			return true;
-		channel_leave_queue(first);
+		channel_unqueue_sender(first);
 	}
 	return false;
 }
 
+bool channel_waits_for_told(struct channel_set *set)
+{
+	return channel_was_told(set) && (TAILQ_NEXT(TAILQ_FIRST(&set->waiting), entry_waiting) ||
+						!TAILQ_EMPTY(&set->blocked));
+}
+
 bool channel_is_next(const struct channel *channel)
 {
-	const struct channel_set *set = channel->set;
-	const struct channel *first = TAILQ_FIRST(&set->waiting);
-	uint32_t ahead =
-		first->fresh ? set->transport->ops->frame_max : set->transport->ring_len / 2;
+	struct channel_set *set = channel->set;
+	const struct channel *first;
+	uint32_t ahead;
 
-	return first == channel || channel->tx_sent < first->tx_sent + ahead;
+	(void)channel_was_told(set);
+	first = TAILQ_FIRST(&set->waiting);
+	if (!first || first == channel)
+		return true;
+	ahead = first->fresh ? set->transport->ops->frame_max : set->transport->ring_len / 2;
+	return channel->tx_sent < first->tx_sent + ahead;
 }

@@ -165,6 +165,8 @@ void link_flush(struct link *link)
 {
 	enum room_outcome outcome = ROOM_TRIED;
 
+	if (channel_waits_for_told(&link->channels))
+		link_look(link);
 	flush_marked(link);
 	for (unsigned i = 0; outcome != ROOM_UNUSED && !TAILQ_EMPTY(&link->channels.blocked) &&
 			     link_is_up(link) && link_want_room(link, link->channels.fragment_min);
@@ -176,6 +178,22 @@ void link_flush(struct link *link)
 		outcome = channel_set_room(&link->channels, ROOM_BATCH);
 		flush_marked(link);
 	}
+}
+
+void link_await_turn(const struct channel *channel)
+{
+	struct link *link = channel_link(channel);
+
+	if (!link || !channel_waits_for_told(channel->set))
+		return;
+	link_look(link);
+	pool_rearm(link->links->pool); /* the thread that polls for all may sleep */
+}
+
+void link_ask_room(struct channel *channel)
+{
+	channel_ask_room(channel);
+	link_await_turn(channel);
 }
 
 void link_room(struct link *link)

@@ -196,6 +196,13 @@ void link_room(struct link *link);
 int link_push(struct link *link);
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
+/*
+ * It waits for its turn. Nobody sleeps while that is the turn of an application which was told of
+ * room, and need not come.
+ */
+void link_await_turn(const struct channel *channel);
+/* As channel_ask_room, and this. */
+void link_ask_room(struct channel *channel);
 /* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */
 void link_check(struct link *link, int r);
 /* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */

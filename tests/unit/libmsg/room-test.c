@@ -5,9 +5,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/time.h>
 
 #include "tests/support/cmocka-all.h"
 #include "tests/support/link-pair.h"
+#include "tests/support/must.h"
 
 #define A 0
 #define B 1
@@ -257,6 +260,119 @@ static void test_blocking_send_is_pushed(void **state)
 	assert_false(a->link->transport->unpushed);
 }
 
+/* ---- the turn of one that does not come -------------------------------------------------- */
+
+#define OTHER 9U /* a second channel of the link */
+
+static struct msg_sock *other_channel(void)
+{
+	struct msg_sock *other = pair_channel(&pair->sides[A], OTHER, true);
+	struct msg_sock *far = pair_channel(&pair->sides[B], OTHER, false);
+
+	other->channel->tx_credit += 1U << 20;
+	far->channel->rx_window += 1U << 20;
+	far->channel->rx_limit += 1U << 20;
+	pair->sides[B].ctx->pool.promised += 1U << 20;
+	far->channel->account->promised += 1U << 20;
+	return other;
+}
+
+static void no_action(int signal)
+{
+}
+
+/* A sleeping sender that a signal ends leaves its place: nobody waits for it. */
+static void test_interrupted_sender(void **state)
+{
+	const struct itimerval often = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
+	const struct sigaction action = {.sa_handler = no_action};
+	struct pair_side *a = &pair->sides[A];
+	struct msg_sock *other = other_channel();
+
+	fill_ring();
+	a->sock->nonblock = false;
+	assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_int_equal(msg_send(a->sock, bytes, 2000, 0), -1);
+	assert_int_equal(errno, EINTR);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	for (int i = 0; i < 100; i++) {
+		empty_ring();
+		assert_int_equal(msg_send(other, bytes, 2000, MSG_DONTWAIT), 2000);
+	}
+}
+
+/* Both are told of room, and the first has nothing to send any more. */
+static void tell_two(struct pair_side *a, struct msg_sock *other)
+{
+	struct msg_event events[4];
+
+	while (msg_ctx_dispatch(a->ctx, events, 4) > 0)
+		;
+	fill_ring();
+	assert_int_equal(msg_send(a->sock, bytes, 2000, MSG_DONTWAIT), -1);
+	assert_int_equal(msg_send(other, bytes, 2000, MSG_DONTWAIT), -1);
+	empty_ring();
+	assert_int_equal(msg_ctx_dispatch(a->ctx, events, 4), 2);
+	assert_ptr_equal(TAILQ_FIRST(&a->link->channels.waiting), a->channel);
+}
+
+static void must_be_woken(struct pair_side *side)
+{
+	empty_ring();
+	if (!atomic_load(&side->pending))
+		fail_msg("it sleeps, and nothing will wake it");
+}
+
+/* A thread that sends, or polls, does not sleep for ever: it gets its turn. */
+static void test_told_and_a_thread(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct msg_sock *other = other_channel();
+	struct msg_pollfd fd = {.sock = other, .events = POLLOUT};
+
+	a->on_sleep = must_be_woken;
+	tell_two(a, other);
+	other->nonblock = false;
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(msg_send(other, bytes, 2000, 0), 2000);
+		empty_ring();
+	}
+	tell_two(a, other);
+	while (msg_send(other, bytes, 2000, MSG_DONTWAIT) > 0)
+		empty_ring();
+	assert_int_equal(msg_poll(&fd, 1, -1), 1);
+	a->on_sleep = NULL;
+}
+
+/* A thread that waits to send a message does not take the place of the rest of the one before. */
+static void test_rest_keeps_its_place(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+	struct channel *channel = a->channel;
+
+	assert_int_equal(msg_send(a->sock, bytes, 60000, MSG_DONTWAIT), 60000);
+	assert_false(STAILQ_EMPTY(&channel->out));
+	assert_true(channel->waiting);
+	a->sock->nonblock = false;
+	must(msg_setopt(a->sock, LIBMSG_SNDTIMEO, 1) == 0);
+	assert_int_equal(msg_send(a->sock, bytes, 100, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(channel->waiting);
+}
+
+/* POLLOUT is not owed by a send that was refused at first, and then found room. */
+static void test_nothing_is_owed(void **state)
+{
+	struct pair_side *a = &pair->sides[A];
+
+	fill_ring();
+	late = true;
+	assert_int_equal(msg_send(a->sock, bytes, 64, MSG_DONTWAIT), 64);
+	assert_false(late);
+	assert_false(a->sock->out_edge);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +384,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_poll_of_several_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_blocking_send_is_pushed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupted_sender, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_told_and_a_thread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rest_keeps_its_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_is_owed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
