@@ -304,6 +304,56 @@ static void receive_on_second(void *arg)
 	blocked->result = msg_recv(socks[1][NEAR], got, sizeof(got), 0);
 }
 
+/* Credit grows with use, until the ring is what lacks. */
+static void grow(struct msg_sock *near, struct msg_sock *far)
+{
+	static char bytes[8000];
+
+	for (int i = 0; i < 500; i++) {
+		must(msg_send(near, bytes, sizeof(bytes), 0) == sizeof(bytes));
+		must(msg_recv(far, bytes, sizeof(bytes), 0) == sizeof(bytes));
+	}
+}
+
+/* Sleeps on the descriptor until this socket may be written. */
+static void await_pollout(const struct msg_sock *sock)
+{
+	struct pollfd fd = {.fd = msg_ctx_fd(ctx[NEAR]), .events = POLLIN};
+	struct msg_event events[N_SOCKS];
+	bool told = false;
+
+	while (!told) {
+		int n;
+
+		must(poll(&fd, 1, TESTBED_WAIT_MS) == 1);
+		n = msg_ctx_dispatch(ctx[NEAR], events, N_SOCKS);
+		for (int i = 0; i < n; i++)
+			told |= events[i].sock == sock && (events[i].revents & POLLOUT);
+	}
+}
+
+/*
+ * A socket that was refused and told of room, and has nothing to send any more, keeps nobody: the
+ * other one on its link goes on, though there is room all the while.
+ */
+static void test_fd_of_one_that_does_not_come(void **state)
+{
+	struct msg_sock *silent = socks[0][NEAR], *other = socks[1][NEAR], *far = socks[1][FAR];
+	unsigned n;
+
+	grow(silent, socks[0][FAR]);
+	grow(other, far);
+	n = fill(silent);
+	must(msg_send(other, got, 1000, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	drain(socks[0][FAR], n);
+	await_pollout(other);
+	for (int i = 0; i < 1000; i++) {
+		while (msg_send(other, got, 1000, MSG_DONTWAIT) < 0)
+			await_pollout(other);
+		drain(far, 1);
+	}
+}
+
 /* After blocking calls of the same context the descriptor is as alive as before. */
 static void test_fd_beside_blocking_calls(void **state)
 {
@@ -554,6 +604,7 @@ int main(void)
 		CASE(test_fd_is_level_triggered),
 		CASE(test_fd_is_fair),
 		CASE(test_fd_pollout_is_an_edge),
+		CASE(test_fd_of_one_that_does_not_come),
 		CASE(test_fd_beside_blocking_calls),
 		CASE(test_fd_beside_a_driver),
 		CASE(test_fd_beside_descriptors),
