@@ -199,8 +199,8 @@ static int send_wait(struct msg_sock *sock, uint32_t len, uint64_t deadline_ns)
 	if (deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
 		owe_pollout(sock, len);
 	r = sock_wait(sock, "msg_send", send_is_over, &sending, deadline_ns);
-	if (r == 0 && deadline_ns == DEADLINE_NOW)
-		sock->out_edge = owed;
+	if (r == 0 && deadline_ns == DEADLINE_NOW && !send_is_pointless(sock->channel))
+		sock->out_edge = owed; /* there is room now */
 	if (sending.blocks && (r < 0 || send_is_pointless(sock->channel)))
 		channel_give_up(sock->channel);
 	if (r == -EINTR)
