@@ -47,6 +47,8 @@ static void asker_free(struct leaving *leaving)
 	event_drop(asker->readable);
 	event_drop(asker->writable);
 	event_drop(asker->late);
+	if (asker->sock && asker->listens)
+		(void)msg_setopt(asker->sock, LIBMSG_NONBLOCK_OPT, 0); /* its name is to be free */
 	msg_close(asker->sock);
 	(void)close(asker->fd);
 	free(asker);
@@ -211,6 +213,7 @@ static void accept_one(struct asker *asker, struct msg_sock *sock)
 		return;
 	if (failure) {
 		loop_log(asker->loop, "a channel is refused: %s", msg_reason());
+		(void)msg_setopt(sock, LIBMSG_RESET, 1);
 		(void)msg_close(sock);
 	} else {
 		leave(asker);
@@ -281,6 +284,7 @@ static void start_listen(struct asker *asker, const struct ask *ask)
 	const int size = ANSWERS_SNDBUF;
 	struct msg_pollfd answer = {.events = POLLOUT};
 
+	loop_free_now(asker->loop); /* one that has left may have had the name */
 	(void)setsockopt(asker->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	asker->listens = true;
 	asker->sock = msg_listen(

@@ -53,7 +53,7 @@ void loop_run(struct loop *loop);
 void loop_end(struct loop *loop, int result);
 
 void loop_free_later(struct loop *loop, struct leaving *leaving);
-/* Outside of callbacks. */
+/* Outside of the callbacks of those that leave. */
 void loop_free_now(struct loop *loop);
 
 /* A line about a connection: so many of them are written. */

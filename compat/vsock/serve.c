@@ -341,6 +341,13 @@ static void fd_send(int to, int fd)
 	(void)close(fd);
 }
 
+/* Its peer sees a reset: an end would say that all was read. */
+static void refuse(struct msg_sock *sock)
+{
+	(void)msg_setopt(sock, LIBMSG_RESET, 1);
+	(void)msg_close(sock);
+}
+
 static bool has_room(const struct vsock *vsock)
 {
 	struct pollfd poll_fd = {.fd = vsock->fd, .events = POLLOUT};
@@ -366,7 +373,7 @@ static void on_listener(struct vsock *vsock)
 		if (sock && pair_for(vsock, sock, &fd) == 0)
 			fd_send(vsock->fd, fd);
 		else if (sock)
-			(void)msg_close(sock);
+			refuse(sock);
 		else if (errno == EAGAIN || errno == EINTR || errno == ENOMEM)
 			break;
 		else

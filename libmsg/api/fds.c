@@ -48,12 +48,12 @@ struct fds {
 	bool stopped;	  /* of the thread */
 	uint64_t tick_ns; /* of the thread: when pump_tick is due; UINT64_MAX: never */
 	pthread_mutex_t lock;
-	pthread_cond_t
-		moved; /* on CLOCK_MONOTONIC; while `drains`: the thread has done something */
+	pthread_cond_t moved;	/* on CLOCK_MONOTONIC; while `drains`: n_moved has grown */
 	struct served_list all; /* owned; under the lock, with the next three */
 	bool ends;		/* the thread has to end */
 	unsigned drains;	/* calls of fds_drain */
-	uint64_t n_moved;	/* times that the thread has done something for them */
+	uint64_t n_moved;	/* times that less was left for them, or nothing */
+	uint64_t left;		/* bytes that were left to be sent, the last time */
 	bool busy;		/* something was left to do, the last time */
 	struct served_list due; /* borrowed; of the thread */
 };
@@ -167,19 +167,25 @@ static void take_wake(struct fds *fds)
 	(void)pthread_mutex_unlock(&fds->lock);
 }
 
-/* more: the thread has not looked at every event. */
+/* more: the thread has not looked at every event. Only less that is left counts as a move. */
 static void tell_drains(struct fds *fds, bool more)
 {
 	struct served *served;
 	bool busy = more || !TAILQ_EMPTY(&fds->due);
+	uint64_t left = 0;
 
 	(void)pthread_mutex_lock(&fds->lock);
 	if (fds->drains) {
-		TAILQ_FOREACH (served, &fds->all, entry)
+		TAILQ_FOREACH (served, &fds->all, entry) {
 			busy |= pump_is_busy(&served->pump);
+			left += pump_left(&served->pump);
+		}
+		if (!busy || left < fds->left) {
+			fds->n_moved++;
+			(void)pthread_cond_broadcast(&fds->moved);
+		}
 		fds->busy = busy;
-		fds->n_moved++;
-		(void)pthread_cond_broadcast(&fds->moved);
+		fds->left = left;
 	}
 	(void)pthread_mutex_unlock(&fds->lock);
 }
@@ -349,7 +355,7 @@ void fds_free(struct fds *fds)
 	fds_release(fds);
 }
 
-/* Sleeps until the thread has done something. False: the time is over. */
+/* Sleeps until the thread has sent something. False: the time is over. */
 static bool await_move(struct fds *fds, int timeout_ms)
 {
 	uint64_t before = fds->n_moved;
@@ -376,6 +382,7 @@ static int fds_drain(struct fds *fds, int timeout_ms)
 	(void)pthread_mutex_lock(&fds->lock);
 	fds->drains++;
 	fds->busy = true;
+	fds->left = UINT64_MAX;
 	(void)eventfd_write(fds->wake_fd, 1);
 	while (fds->busy && moves)
 		moves = await_move(fds, timeout_ms);

@@ -381,6 +381,11 @@ bool pump_is_busy(const struct pump *pump)
 	return (pump->seen & (EPOLLRDHUP | EPOLLHUP)) || unread(pump) > pump->kept;
 }
 
+size_t pump_left(const struct pump *pump)
+{
+	return pump->peer_served ? 0 : unread(pump);
+}
+
 unsigned pump_tick(struct pump *pump)
 {
 	char byte;

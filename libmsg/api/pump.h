@@ -80,6 +80,8 @@ int pump_adopt(struct pump *pump, bool messages, int fd);
 enum pump_outcome pump_run(struct pump *pump, char *scratch);
 /* The program has written, or ended, what the peer was not sent yet. */
 bool pump_is_busy(const struct pump *pump);
+/* Bytes that it has not taken from the program, of those that the peer is to be sent. */
+size_t pump_left(const struct pump *pump);
 /*
  * If nothing comes any more, the program may wait for room, since it has made its SO_SNDBUF small:
  * that is looked at ever more seldom. To be called each second until it returns PUMP_TICKS, and
