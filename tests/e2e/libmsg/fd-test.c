@@ -755,8 +755,7 @@ static void test_drained(void **state)
 			must(msg_recv(sock, got, 1, 0) == 0);
 	}
 	must(waitpid(pid, &status, 0) == pid && status == 0);
-	/* A peer that takes nothing: the far end gives up, whatever its thread looks at meanwhile.
-	 */
+	/* A peer takes nothing: the far end gives up, whatever its thread looks at. */
 	open_channel(LIBMSG_STREAM);
 	must(msg_setopt(near, LIBMSG_RCVBUF, 8192) == 0);
 	must(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
