@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "base/cancel.h"
 #include "base/hash.h"
@@ -19,6 +20,8 @@
 #define LOOKS 8
 /* So often room may come, and go again before it is told of. */
 #define TRIES 20
+/* And so many milliseconds an event may take: the peer may have lost its CPU before it sends it. */
+#define EVENT_MS 10000
 /* Bytes for which POLLOUT promises room: a quarter of the smallest ring, and something less. */
 #define ROOM 800U
 /* Bytes of the ring that a call may use, beside what it sends: a frame or two without payload. */
@@ -450,7 +453,9 @@ static bool has_room(struct msg_sock *sock)
  */
 static void owed_check(struct dispatch *d, const struct known *known)
 {
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < TRIES + EVENT_MS; i++) {
+		if (i >= TRIES)
+			(void)usleep(1000);
 		if (!known->owed || is_taken(known, d->since) || d->of->n_inside ||
 			d->count == d->n || !has_room(known->sock) || !dispatch_more(d))
 			return;
