@@ -391,6 +391,30 @@ static int fds_drain(struct fds *fds, int timeout_ms)
 	return moves ? 0 : -ETIMEDOUT;
 }
 
+/* No link has frames left to send for channels whose program has left. */
+static bool ends_are_sent(void *arg, struct focus *ret_focus)
+{
+	const struct msg_ctx *ctx = arg;
+
+	for (const struct link *link = ctx->links.by_end; link; link = link->hh.next) {
+		if (link_is_up(link) &&
+			(link->transport->unpushed || channel_set_is_closing(&link->channels)))
+			return false;
+	}
+	return true;
+}
+
+static int await_ends(struct msg_ctx *ctx, int timeout_ms)
+{
+	int r;
+
+	do {
+		r = driver_wait(&ctx->driver, ends_are_sent, ctx,
+			driver_deadline(&ctx->driver, timeout_ms));
+	} while (r == -EINTR);
+	return r;
+}
+
 /* Without the context's lock, for which the thread waits. */
 PUBLIC int msg_ctx_drain(struct msg_ctx *ctx, int timeout_ms)
 {
@@ -402,7 +426,7 @@ PUBLIC int msg_ctx_drain(struct msg_ctx *ctx, int timeout_ms)
 		return -1;
 	fds = ctx->fds;
 	ctx_leave(ctx);
-	if (fds_drain(fds, timeout_ms) < 0)
+	if (fds_drain(fds, timeout_ms) < 0 || CTX_CALL(ctx, -1, await_ends(ctx, timeout_ms)) < 0)
 		return failure(
 			ETIMEDOUT, "nothing has moved for %d ms, and not all was sent", timeout_ms);
 	return 0;

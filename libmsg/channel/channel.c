@@ -163,6 +163,16 @@ uint64_t channel_set_held(const struct channel_set *set)
 	return held;
 }
 
+bool channel_set_is_closing(const struct channel_set *set)
+{
+	/* LINK_CHANNELS_MAX at most. */
+	for (const struct channel *channel = set->by_number; channel; channel = channel->hh.next) {
+		if (channel->state == CHANNEL_CLOSING && !channel->tx_closed)
+			return true;
+	}
+	return false;
+}
+
 bool channel_discard(struct channel *channel, uint32_t most, uint32_t *ret_n)
 {
 	uint32_t n = 0;

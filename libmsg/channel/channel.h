@@ -224,6 +224,8 @@ void channel_changed(struct channel *channel);
 bool channel_discard(struct channel *channel, uint32_t most, uint32_t *ret_n);
 /* The memory that the set's channels hold: LINK_CHANNELS_MAX of them are looked at, at most. */
 uint64_t channel_set_held(const struct channel_set *set);
+/* One whose application has left has not sent its CLOSE yet: likewise. */
+bool channel_set_is_closing(const struct channel_set *set);
 
 /* Charges memory to the peer's domain. */
 static inline void channel_charge(struct channel *channel, uint64_t bytes)

@@ -318,6 +318,7 @@ static int flush_close(struct channel *channel)
 	if (r < 0)
 		return r;
 	channel->tx_closed = true;
+	channel->pool->wake |= channel->state == CHANNEL_CLOSING; /* for msg_ctx_drain */
 	if (channel->rx_closed)
 		channel_finish(channel);
 	return 0;
