@@ -18,14 +18,6 @@ PUBLIC int msg_ctx_fd(struct msg_ctx *ctx)
 	return CTX_CALL(ctx, -1, fd_locked(ctx));
 }
 
-/* Room in the link is all that it waits for. */
-static bool waits_for_room(struct msg_sock *sock)
-{
-	uint32_t want;
-
-	return sock->channel && !channel_can_send(sock->channel, FRAGMENT_MIN, &want) && want;
-}
-
 /*
  * An end of which a call has told is no event any more: who goes on sending, or does something else
  * first, is not to be woken for it again and again. A close that follows a half-close is told once.
@@ -64,8 +56,8 @@ static short dispatch_events(struct msg_sock *sock)
 	 * these looks, nothing tells.
 	 */
 	if (out && !(events & POLLOUT)) {
-		if (waits_for_room(sock))
-			link_ask_room(sock->channel);
+		if (sock->channel)
+			link_ask_room(sock->channel, FRAGMENT_MIN);
 		events = sock_events(sock, asked);
 	}
 	if (sock->channel)
@@ -180,13 +172,11 @@ static struct link *poll_link(struct msg_pollfd *fds, size_t n, bool *ret_asked)
 	for (size_t i = 0; i < n; i++) {
 		struct channel *channel = fds[i].sock ? fds[i].sock->channel : NULL;
 		struct link *link = channel ? channel_link(channel) : NULL;
-		uint32_t want;
 
 		if (!link)
 			continue;
 		if (fds[i].events & POLLOUT) {
-			if (!channel_can_send(channel, FRAGMENT_MIN, &want) && want)
-				link_ask_room(channel);
+			link_ask_room(channel, FRAGMENT_MIN);
 			*ret_asked = true;
 		}
 		several |= only && only != link;

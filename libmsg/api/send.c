@@ -164,9 +164,7 @@ static void owe_pollout(struct msg_sock *sock, uint32_t len)
 	sock->out_edge = true;
 	if (!sock->socks->refused && sock->channel->sent_round != sock->socks->pool->round)
 		sock->socks->refused = sock;
-	if (!channel_can_send(sock->channel, len, &want) && want)
-		link_ask_room(sock->channel);
-	/* Room that came before the event was asked for is told of by nobody else. */
+	link_ask_room(sock->channel, len);
 	if (channel_can_send(sock->channel, len, &want))
 		sock_changed(sock);
 }
@@ -317,7 +315,7 @@ static ssize_t send_datagram(
 {
 	struct driver *driver = &sock_ctx(sock)->driver;
 	struct channel *channel = sock->channel;
-	uint32_t done = 0, want;
+	uint32_t done = 0;
 
 	for (int tries = 0; tries < 2; tries++) {
 		if (send_state(channel) < 0)
@@ -333,8 +331,7 @@ static ssize_t send_datagram(
 	if (send_state(channel) < 0)
 		return -1;
 	/* Of room an event tells, and of credit a frame: then the other end hears of drops. */
-	if (!channel_can_send(channel, len, &want) && want)
-		link_ask_room(channel);
+	link_ask_room(channel, len);
 	keep_or_drop(channel, cursor, len);
 	return len;
 }

@@ -190,8 +190,12 @@ void link_await_turn(const struct channel *channel)
 	pool_rearm(link->links->pool); /* the thread that polls for all may sleep */
 }
 
-void link_ask_room(struct channel *channel)
+void link_ask_room(struct channel *channel, uint32_t len)
 {
+	uint32_t want;
+
+	if (channel_can_send(channel, len, &want) || !want)
+		return;
 	channel_ask_room(channel);
 	link_await_turn(channel);
 }

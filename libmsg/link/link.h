@@ -201,8 +201,11 @@ bool link_want_room(struct link *link, uint32_t want);
  * room, and need not come.
  */
 void link_await_turn(const struct channel *channel);
-/* As channel_ask_room, and this. */
-void link_ask_room(struct channel *channel);
+/*
+ * If room, or its turn, is all that lacks for a message of so many bytes: its application is told
+ * of that. Room that came before is told of by nobody else: the caller looks again.
+ */
+void link_ask_room(struct channel *channel, uint32_t len);
 /* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */
 void link_check(struct link *link, int r);
 /* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */
