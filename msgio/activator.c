@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/allowance.h"
@@ -73,14 +72,6 @@ struct activator {
 	struct event *idle_event;
 	struct event *kill_event;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static void look_in(struct activator *activator, uint64_t ms)
 {
@@ -181,7 +172,7 @@ static void program_start_now(struct activator *activator)
 
 	if (activator->offered_fd < 0)
 		queue_clear(activator);
-	allowance_pay(&activator->starts, STARTS_EACH_NS, now_ns());
+	allowance_pay(&activator->starts, STARTS_EACH_NS, loop_now_ns());
 	r = program_activate(
 		options->program, activator->listen_fd, options->from.channel, &activator->pid);
 	activator->accepted = false;
@@ -258,7 +249,7 @@ static void look_at_queue(struct activator *activator)
 static void look_at_start(struct activator *activator)
 {
 	static const struct rate rate = {.each_ns = STARTS_EACH_NS, .burst = STARTS_BURST};
-	uint64_t wait_ns = allowance_wait(&activator->starts, &rate, now_ns());
+	uint64_t wait_ns = allowance_wait(&activator->starts, &rate, loop_now_ns());
 
 	if (wait_ns)
 		look_in(activator, wait_ns / 1000000 + 1);

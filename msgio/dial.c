@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/event.h"
@@ -83,10 +82,7 @@ static void dial_done(struct dial *dial, struct end *end)
 
 static uint64_t now_ms(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return loop_now_ns() / 1000000;
 }
 
 /* For msg_connect: 0 is for ever. */

@@ -130,7 +130,7 @@ void loop_end(struct loop *loop, int result)
 	(void)event_base_loopbreak(loop->base);
 }
 
-static uint64_t now_ns(void)
+uint64_t loop_now_ns(void)
 {
 	struct timespec now;
 
@@ -143,7 +143,7 @@ void loop_log(struct loop *loop, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	log_limited(
-		&loop->log, &loop->log_source, now_ns(), "connections", LOG_NOTICE, format, args);
+	log_limited(&loop->log, &loop->log_source, loop_now_ns(), "connections", LOG_NOTICE, format,
+		args);
 	va_end(args);
 }

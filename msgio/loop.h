@@ -56,6 +56,9 @@ void loop_free_later(struct loop *loop, struct leaving *leaving);
 /* Outside of the callbacks of those that leave. */
 void loop_free_now(struct loop *loop);
 
+/* Of CLOCK_MONOTONIC. */
+uint64_t loop_now_ns(void);
+
 /* A line about a connection: so many of them are written. */
 __attribute__((format(printf, 2, 3))) void loop_log(struct loop *loop, const char *format, ...);
 
