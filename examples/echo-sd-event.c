@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An echo server whose loop is systemd's, sd-event(3): msg_ctx_fd is one source among others.
- *SIGTERM and SIGINT end it.
+ * SIGTERM and SIGINT end it.
  *
  *	echo-sd-event NAME
  */

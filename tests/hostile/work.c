@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Domains that make msgd work: each has as many CONNECTs waiting, and as many names, as it may.
- *Then each listens and unlistens, over and over, under the name that all of them wait for, and
+ * Then each listens and unlistens, over and over, under the name that all of them wait for, and
  * connects to names that nobody has. Policy lets the requests wait and never lets them through. The
  * other two roles are honest, and measure it.
  *

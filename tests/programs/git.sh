@@ -19,22 +19,22 @@ git config --file "$dir/gitconfig" user.email tester@localhost
 chmod a+r "$dir/gitconfig"
 
 "${unprivileged[@]}" git init -q --bare "$own/words.git"
-git init -q "$dir/work"
-for i in $(seq 1000); do echo "$i" >"$dir/work/$i"; done
-head -c $((16 * MIB)) /dev/urandom >"$dir/work/big"
-git -C "$dir/work" add .
-git -C "$dir/work" commit -q -m words
+git init -q "$dir/tree"
+for i in $(seq 1000); do echo "$i" >"$dir/tree/$i"; done
+head -c $((16 * MIB)) /dev/urandom >"$dir/tree/big"
+git -C "$dir/tree" add .
+git -C "$dir/tree" commit -q -m words
 world
 service web git exec git -- "${unprivileged[@]}" "$(command -v git-daemon)" --inetd --log-destination=stderr \
 	--export-all --enable=receive-pack --base-path="$own"
 
-client push git -c core.gitProxy="$dir/proxy" -C "$dir/work" push -q git://web/words.git HEAD:refs/heads/main
+client push git -c core.gitProxy="$dir/proxy" -C "$dir/tree" push -q git://web/words.git HEAD:refs/heads/main
 whole push
 "${unprivileged[@]}" git -C "$own/words.git" symbolic-ref HEAD refs/heads/main
 client clone git -c core.gitProxy="$dir/proxy" clone -q git://web/words.git "$dir/copy"
 whole clone
 git -C "$dir/copy" fsck --no-progress
-diff -r -x .git "$dir/work" "$dir/copy"
+diff -r -x .git "$dir/tree" "$dir/copy"
 idle git
 
 gate_new got
