@@ -53,7 +53,7 @@ struct fds {
 	bool ends;		/* the thread has to end */
 	unsigned drains;	/* calls of fds_drain */
 	uint64_t n_moved;	/* times that less was left for them, or nothing */
-	uint64_t left;		/* bytes that were left to be sent, the last time */
+	uint64_t left;		/* of pump_left, the last time */
 	bool busy;		/* something was left to do, the last time */
 	struct served_list due; /* borrowed; of the thread */
 };
@@ -171,20 +171,17 @@ static void take_wake(struct fds *fds)
 static void tell_drains(struct fds *fds, bool more)
 {
 	struct served *served;
-	bool busy = more || !TAILQ_EMPTY(&fds->due);
 	uint64_t left = 0;
 
 	(void)pthread_mutex_lock(&fds->lock);
 	if (fds->drains) {
-		TAILQ_FOREACH (served, &fds->all, entry) {
-			busy |= pump_is_busy(&served->pump);
+		TAILQ_FOREACH (served, &fds->all, entry)
 			left += pump_left(&served->pump);
-		}
-		if (!busy || left < fds->left) {
+		fds->busy = more || left || !TAILQ_EMPTY(&fds->due);
+		if (!fds->busy || left < fds->left) {
 			fds->n_moved++;
 			(void)pthread_cond_broadcast(&fds->moved);
 		}
-		fds->busy = busy;
 		fds->left = left;
 	}
 	(void)pthread_mutex_unlock(&fds->lock);

@@ -374,16 +374,12 @@ enum pump_outcome pump_run(struct pump *pump, char *scratch)
 	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ? PUMP_GOES_ON : PUMP_WAITS;
 }
 
-bool pump_is_busy(const struct pump *pump)
-{
-	if (pump->peer_served)
-		return false;
-	return (pump->seen & (EPOLLRDHUP | EPOLLHUP)) || unread(pump) > pump->kept;
-}
-
 size_t pump_left(const struct pump *pump)
 {
-	return pump->peer_served ? 0 : unread(pump);
+	size_t n = pump->peer_served ? 0 : unread(pump);
+
+	n -= n < pump->kept ? n : pump->kept;
+	return n + (!pump->peer_served && pump->seen & (EPOLLRDHUP | EPOLLHUP));
 }
 
 unsigned pump_tick(struct pump *pump)

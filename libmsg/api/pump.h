@@ -78,9 +78,7 @@ int pump_open(struct pump *pump, bool messages, int *ret_fd);
 int pump_adopt(struct pump *pump, bool messages, int fd);
 /* Moves what it can, a turn of it. scratch: PUMP_SCRATCH bytes, of which nothing is kept. */
 enum pump_outcome pump_run(struct pump *pump, char *scratch);
-/* The program has written, or ended, what the peer was not sent yet. */
-bool pump_is_busy(const struct pump *pump);
-/* Bytes that it has not taken from the program, of those that the peer is to be sent. */
+/* Bytes, and one for an end, that the peer is to be sent and that are the program's still. */
 size_t pump_left(const struct pump *pump);
 /*
  * If nothing comes any more, the program may wait for room, since it has made its SO_SNDBUF small:
