@@ -388,15 +388,20 @@ static int fds_drain(struct fds *fds, int timeout_ms)
 	return moves ? 0 : -ETIMEDOUT;
 }
 
-/* No link has frames left to send for channels whose program has left. */
+/* No link has frames left to send, nor channels whose program has left. */
 static bool ends_are_sent(void *arg, struct focus *ret_focus)
 {
 	const struct msg_ctx *ctx = arg;
 
-	for (const struct link *link = ctx->links.by_end; link; link = link->hh.next) {
-		if (link_is_up(link) &&
-			(link->transport->unpushed || channel_set_is_closing(&link->channels)))
+	for (struct link *link = ctx->links.by_end; link; link = link->hh.next) {
+		if (!link_is_up(link))
+			continue;
+		if (channel_set_is_closing(&link->channels))
 			return false;
+		if (link_push(link)) {
+			*ret_focus = (struct focus){.link = link, .want = 1};
+			return false;
+		}
 	}
 	return true;
 }
