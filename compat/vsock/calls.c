@@ -320,8 +320,7 @@ int vsock_getpeername(int fd, struct sockaddr *ret_address, socklen_t *len)
 /* ---- options ------------------------------------------------------------------------- */
 
 /* Stands for a connected socket, which has no entry: its options are kept no more. */
-static const struct vsock connected = {
-	.sizes = {262144, 128, 262144}, .timeout_ms = SERVE_CONNECT_MS};
+static const struct vsock connected = {.sizes = VSOCK_SIZES, .timeout_ms = SERVE_CONNECT_MS};
 
 /* Under the table's lock. NULL: no socket of this library. */
 static const struct vsock *options_of(int fd)

@@ -36,10 +36,9 @@
 #define LISTENER_SNDBUF 1
 #define BACKLOG_MAX	4096
 /* Ports that no program asks for by number: numbers that are made up are from here on. */
-#define PORT_BASE    0x40000000U
-#define RCVBUF_MIN   8192U
-#define RCVBUF_MAX   (64U << 20)
-#define SIZE_DEFAULT 262144U
+#define PORT_BASE  0x40000000U
+#define RCVBUF_MIN 8192U
+#define RCVBUF_MAX (64U << 20)
 
 static struct {
 	pthread_mutex_t lock; /* before that of the table */
@@ -562,7 +561,7 @@ static struct vsock *vsock_new(int type, int fd, int program_fd)
 	*vsock = (struct vsock){.cookie = table_cookie(program_fd),
 		.type = type,
 		.local = {VMADDR_CID_ANY, VMADDR_PORT_ANY},
-		.sizes = {SIZE_DEFAULT, 128, SIZE_DEFAULT},
+		.sizes = VSOCK_SIZES,
 		.timeout_ms = SERVE_CONNECT_MS,
 		.fd = fd};
 	return vsock;

@@ -35,6 +35,11 @@ enum vsock_state { VSOCK_IDLE, VSOCK_CONNECTING, VSOCK_LISTENING };
 
 /* SO_VM_SOCKETS_BUFFER_SIZE, _MIN_SIZE and _MAX_SIZE are 0 to 2. */
 #define VSOCK_N_SIZES 3
+/* By default: as the kernel has them. */
+#define VSOCK_SIZES                                                                                \
+	{                                                                                          \
+		262144, 128, 262144                                                                \
+	}
 
 struct vsock {
 	LIST_ENTRY(vsock) entry;
