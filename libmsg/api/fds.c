@@ -52,6 +52,7 @@ struct fds {
 	struct served_list all; /* owned; under the lock, with the next three */
 	bool ends;		/* the thread has to end */
 	unsigned drains;	/* calls of fds_drain */
+	bool asked;		/* one of them has begun since the thread took the last wake */
 	uint64_t n_moved;	/* times that less was left for them, or nothing */
 	uint64_t left;		/* of pump_left, the last time */
 	bool busy;		/* something was left to do, the last time */
@@ -164,17 +165,22 @@ static void take_wake(struct fds *fds)
 	(void)eventfd_read(fds->wake_fd, &ignored);
 	(void)pthread_mutex_lock(&fds->lock);
 	fds->stopped = fds->ends;
+	fds->asked = false;
 	(void)pthread_mutex_unlock(&fds->lock);
 }
 
-/* more: the thread has not looked at every event. Only less that is left counts as a move. */
+/*
+ * Only less that is left counts as a move. Nothing is said before the wake was taken: what the
+ * program did before it drained is among the events that came with it, or before it, and has been
+ * looked at then. more: there are others.
+ */
 static void tell_drains(struct fds *fds, bool more)
 {
 	struct served *served;
 	uint64_t left = 0;
 
 	(void)pthread_mutex_lock(&fds->lock);
-	if (fds->drains) {
+	if (fds->drains && !fds->asked) {
 		TAILQ_FOREACH (served, &fds->all, entry)
 			left += pump_left(&served->pump);
 		fds->busy = more || left || !TAILQ_EMPTY(&fds->due);
@@ -378,7 +384,7 @@ static int fds_drain(struct fds *fds, int timeout_ms)
 		return 0;
 	(void)pthread_mutex_lock(&fds->lock);
 	fds->drains++;
-	fds->busy = true;
+	fds->asked = fds->busy = true;
 	fds->left = UINT64_MAX;
 	(void)eventfd_write(fds->wake_fd, 1);
 	while (fds->busy && moves)

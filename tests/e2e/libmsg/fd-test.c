@@ -767,6 +767,23 @@ static void test_drained(void **state)
 	must_fail(msg_ctx_drain(far_ctx, 1500), ETIMEDOUT);
 }
 
+/* The thread may be amid a round when the program closes its descriptor, and drains. */
+static void test_drained_at_once(void **state)
+{
+	for (int i = 0; i < 1000; i++) {
+		open_channel(LIBMSG_STREAM);
+		must(send(fd, "x", 1, 0) == 1);
+		for (volatile int j = 0; j < 100 * i; j++)
+			; /* the thread is at something else each time */
+		must(close(fd) == 0 && msg_ctx_drain(far_ctx, -1) == 0);
+		must(msg_recv(near, got, 1, MSG_DONTWAIT) == 1);
+		must(msg_recv(near, got, 1, MSG_DONTWAIT) == 0);
+		must(msg_close(near) == 0);
+	}
+	fd = -1;
+	near = NULL;
+}
+
 /* A descriptor that cannot be served stays the caller's, and so does the channel. */
 static void test_refused_to_serve(void **state)
 {
@@ -813,6 +830,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_beside_own_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drained, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drained_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_to_serve, setup, teardown),
 	};
