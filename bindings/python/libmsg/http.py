@@ -85,16 +85,11 @@ class HTTPConnection(http.client.HTTPConnection):
 
     def __init__(self, address, ctx=None, timeout=None, wait=False):
         super().__init__('localhost', timeout=timeout)
-        self._address, self._ctx, self._own, self._wait = address, ctx, None, wait
+        self._address, self._ctx, self._wait = address, ctx, wait
 
     def connect(self):
-        if self._ctx is None:
-            self._ctx = self._own = Context(timeout=self.timeout)
-        self.sock = self._ctx.connect(self._address, timeout=self.timeout, wait=self._wait)
+        # The socket holds one of its own: for longer than this connection, where an answer is read
+        # after close(), as http.client does without keep-alive.
+        ctx = self._ctx or Context(timeout=self.timeout)
+        self.sock = ctx.connect(self._address, timeout=self.timeout, wait=self._wait)
         self.sock.settimeout(self.timeout)
-
-    def close(self):
-        super().close()
-        if self._own:
-            self._own.close()
-            self._ctx = self._own = None

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import unittest
+import unittest.mock
 
 import libmsg
 import libmsg.asyncio
@@ -588,6 +589,21 @@ class Http(Case):
             self.threads.start(self.ask, i)
         for thread in self.threads.threads[1:]:
             thread.join(LONG * 2)
+        server.shutdown()
+        self.threads.join()
+        server.server_close()
+
+    def test_answer_without_keep_alive(self):
+        class Handler(self.Handler):
+            protocol_version = 'HTTP/1.0'
+        server = libmsg.http.HTTPServer(self.name, Handler, self.web)
+        self.threads.start(server.serve_forever)
+        for ctx in (self.shop, None):
+            with unittest.mock.patch.dict(os.environ, MSG_HV=HV + '#shop'):
+                connection = libmsg.http.HTTPConnection('web/' + self.name, ctx, LONG)
+                self.assertEqual(self.request(connection, 'GET', '/%d' % MIB), pattern(MIB))
+                self.assertEqual(self.request(connection, 'POST', '/', b'ab'), b'ba')
+                connection.close()
         server.shutdown()
         self.threads.join()
         server.server_close()
