@@ -41,13 +41,21 @@ _msgio_reply() {
 	[[ ${COMPREPLY[0]-} != *[:=] ]] || compopt -o nospace
 }
 
-_msgio_files() {
+_msgio_files() { # ACTION-OF-COMPGEN BEGINNING
 	local path
 
 	compopt -o filenames
 	while read -r path; do
 		COMPREPLY+=("$path")
-	done < <(compgen -f -- "${word#*:}")
+	done < <(compgen "$1" -- "$2" | sort -u)
+}
+
+# Of exec and activate; its options are its own.
+_msgio_program() {
+	case ${#arguments[@]} in
+	2) _msgio_files -c "$cur" ;;
+	*) _msgio_files -f "$cur" ;;
+	esac
 }
 
 _msgio() {
@@ -61,15 +69,19 @@ _msgio() {
 	esac
 	_msgio_word
 	_msgio_arguments
+	if [[ ${arguments[0]-} = @(exec|activate) && ${#arguments[@]} -gt 1 ]]; then
+		_msgio_program
+		return
+	fi
 	case $word in
 	--type=*) _msgio_reply '--type=stream --type=seqpacket --type=dgram' ;;
 	--transport=*) _msgio_reply '--transport=any --transport=argo --transport=argo-strict --transport=grant' ;;
 	-*) _msgio_reply '--hv= --type= --wait --transport= --max-connections= --time-limit= --start-limit= --idle= --mode= --help --version' ;;
-	unix-*:*) _msgio_files ;;
+	unix-*:*) _msgio_files -f "${word#*:}" ;;
 	*)
 		case ${arguments[0]-} in
 		'') _msgio_reply 'connect listen exec activate forward serve' ;;
-		serve) _msgio_files ;;
+		serve) _msgio_files -f "$word" ;;
 		forward)
 			if [ ${#arguments[@]} = 1 ]; then _msgio_reply "$from"; else _msgio_reply "$to"; fi
 			;;
