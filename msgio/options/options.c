@@ -243,20 +243,20 @@ static void check_options(struct io_options *options, const struct argp_state *s
 
 static void check(struct io_options *options, const struct argp_state *state)
 {
-	static const unsigned n_arguments[] = {[COMMAND_CONNECT] = 2,
-		[COMMAND_LISTEN] = 2,
-		[COMMAND_EXEC] = 3,
-		[COMMAND_ACTIVATE] = 3,
-		[COMMAND_FORWARD] = 3,
-		[COMMAND_SERVE] = 2};
+	static const struct {
+		unsigned n_words; /* at least */
+		const char *form;
+	} forms[] = {[COMMAND_CONNECT] = {2, "connect [DOMAIN/]NAME"},
+		[COMMAND_LISTEN] = {2, "listen NAME"},
+		[COMMAND_EXEC] = {3, "exec NAME -- PROGRAM [ARG...]"},
+		[COMMAND_ACTIVATE] = {3, "activate NAME -- PROGRAM [ARG...]"},
+		[COMMAND_FORWARD] = {3, "forward FROM TO"},
+		[COMMAND_SERVE] = {2, "serve PATH"}};
 
 	if (options->command == COMMAND_NONE)
 		argp_usage(state);
-	if (has_program(options) && state->arg_num >= 2 && !options->program)
-		argp_error(state, "%s NAME -- PROGRAM: which program?",
-			options->command == COMMAND_EXEC ? "exec" : "activate");
-	if (state->arg_num < n_arguments[options->command])
-		argp_usage(state);
+	if (state->arg_num < forms[options->command].n_words)
+		argp_error(state, "an argument is missing: %s", forms[options->command].form);
 	check_options(options, state);
 	if (!options->max_connections)
 		options->max_connections =
