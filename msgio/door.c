@@ -2,15 +2,11 @@
 /* See door.h. */
 #include "msgio/door.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/vm_sockets.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/accept.h"
@@ -24,8 +20,6 @@
 #define BACKLOG_MIN 64U
 /* Connections that are accepted before other events are looked at. */
 #define ACCEPTS_A_TURN 16
-/* The longest address of a channel, path or abstract name fits. */
-#define TEXT_SIZE 256U
 
 struct door {
 	struct sock_handler handler;
@@ -117,35 +111,14 @@ static int bind_socket(const struct io_options *options, int type, int *ret_fd)
 }
 
 /* With the port that it got. */
-static void describe_tcp(const struct door *door, char *ret_text, size_t size)
+static void describe(const struct door *door, char ret_text[ADDRESS_TEXT_SIZE])
 {
-	struct sockaddr_storage where = door->options->from.where;
-	socklen_t len = sizeof(where);
-	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
+	struct address from = door->options->from;
+	socklen_t len = sizeof(from.where);
 
-	if (door->fd >= 0)
-		(void)getsockname(door->fd, (struct sockaddr *)&where, &len);
-	(void)getnameinfo((const struct sockaddr *)&where, len, host, sizeof(host), port,
-		sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
-	(void)snprintf(ret_text, size, "TCP %s port %s", host, port);
-}
-
-static void describe(const struct door *door, char *ret_text, size_t size)
-{
-	const struct address *from = &door->options->from;
-	const struct sockaddr_un *un = (const struct sockaddr_un *)&from->where;
-	const struct sockaddr_vm *vm = (const struct sockaddr_vm *)&from->where;
-	bool abstract = !un->sun_path[0];
-
-	if (from->kind == ADDRESS_CHANNEL)
-		(void)snprintf(ret_text, size, "%s", from->channel);
-	else if (from->kind == ADDRESS_UNIX)
-		(void)snprintf(
-			ret_text, size, "%s%s", abstract ? "@" : "", un->sun_path + abstract);
-	else if (from->kind == ADDRESS_VSOCK)
-		(void)snprintf(ret_text, size, "VSOCK port %u", vm->svm_port);
-	else
-		describe_tcp(door, ret_text, size);
+	if (from.kind == ADDRESS_TCP && door->fd >= 0)
+		(void)getsockname(door->fd, (struct sockaddr *)&from.where, &len);
+	address_describe(&from, ret_text);
 }
 
 static void on_accept(void *arg, int fd)
@@ -166,10 +139,10 @@ static int listen_socket(struct door *door)
 {
 	int type = door->options->type == LIBMSG_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
 	int r = bind_socket(door->options, type, &door->fd);
-	char text[TEXT_SIZE];
+	char text[ADDRESS_TEXT_SIZE];
 
 	if (r < 0) {
-		describe(door, text, sizeof(text));
+		describe(door, text);
 		log_error("%s: %s%s", text, strerror(-r),
 			r == -EADDRNOTAVAIL && door->options->from.kind == ADDRESS_VSOCK
 				? " (is vsock_loopback loaded?)"
@@ -201,7 +174,7 @@ struct door *door_new(struct loop *loop, const struct io_options *options, door_
 	int *ret_status)
 {
 	struct door *door = malloc(sizeof(*door));
-	char text[TEXT_SIZE];
+	char text[ADDRESS_TEXT_SIZE];
 
 	*ret_status = STATUS_FAILURE;
 	if (!door) {
@@ -217,7 +190,7 @@ struct door *door_new(struct loop *loop, const struct io_options *options, door_
 	}
 	door->open = door->listener; /* as msg_listen gives it */
 	door_set_open(door, true);
-	describe(door, text, sizeof(text));
+	describe(door, text);
 	log_notice("listens on %s", text);
 	return door;
 }

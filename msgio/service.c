@@ -158,13 +158,14 @@ static void connection_begin(struct connection *connection, struct end *end)
 	on_ready(connection);
 }
 
-static const char *target(const struct io_options *options)
+/* It cannot be reached. */
+static void connection_refuse(struct connection *connection, const char *reason)
 {
-	const char *path = address_path(&options->to);
+	const struct io_options *options = connection->service->options;
+	char text[ADDRESS_TEXT_SIZE];
 
-	if (options->program)
-		return options->program[0];
-	return options->to.kind == ADDRESS_CHANNEL ? options->to.channel : path ? path : "";
+	address_describe(&options->to, text);
+	connection_fail(connection, options->program ? options->program[0] : text, reason);
 }
 
 static void on_dialled(void *arg, struct end *end, const char *reason)
@@ -175,7 +176,7 @@ static void on_dialled(void *arg, struct end *end, const char *reason)
 	if (end)
 		connection_begin(connection, end);
 	else
-		connection_fail(connection, target(connection->service->options), reason);
+		connection_refuse(connection, reason);
 }
 
 /* A sentence: it cannot. */
@@ -225,7 +226,7 @@ static void on_door(void *arg, struct end *end, const struct msg_peer *peer)
 	service->count++;
 	reason = connection_start(connection, peer);
 	if (reason)
-		connection_fail(connection, target(service->options), reason);
+		connection_refuse(connection, reason);
 	service_look(service);
 }
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -212,4 +213,32 @@ int address_parse(const char *text, struct address *ret_address, char ret_error[
 		"'%s' begins with none of listen: connect: unix-listen: unix-connect: tcp-listen: "
 		"tcp-connect: vsock-listen: vsock-connect:",
 		text);
+}
+
+/* ---- for people --------------------------------------------------------------------------- */
+
+static void describe_tcp(const struct address *address, char *ret_text)
+{
+	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
+
+	(void)getnameinfo((const struct sockaddr *)&address->where, address->where_len, host,
+		sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+	(void)snprintf(ret_text, ADDRESS_TEXT_SIZE, "TCP %s port %s", host, port);
+}
+
+void address_describe(const struct address *address, char ret_text[ADDRESS_TEXT_SIZE])
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&address->where;
+	const struct sockaddr_vm *vm = (const struct sockaddr_vm *)&address->where;
+	bool abstract = !un->sun_path[0];
+
+	if (address->kind == ADDRESS_CHANNEL)
+		(void)snprintf(ret_text, ADDRESS_TEXT_SIZE, "%s", address->channel);
+	else if (address->kind == ADDRESS_UNIX)
+		(void)snprintf(ret_text, ADDRESS_TEXT_SIZE, "%s%s", abstract ? "@" : "",
+			un->sun_path + abstract);
+	else if (address->kind == ADDRESS_VSOCK)
+		(void)snprintf(ret_text, ADDRESS_TEXT_SIZE, "VSOCK port %u", vm->svm_port);
+	else
+		describe_tcp(address, ret_text);
 }

@@ -13,6 +13,8 @@
 
 /* A sentence; a longer one is cut. */
 #define ADDRESS_ERROR_SIZE 512U
+/* The longest address of a channel, path or abstract name fits. */
+#define ADDRESS_TEXT_SIZE 256U
 
 enum address_kind {
 	ADDRESS_CHANNEL,
@@ -40,6 +42,9 @@ int address_parse_channel(const char *text, bool listens, struct address *ret_ad
 /* The same of a bare PATH, to listen at. */
 int address_parse_path(
 	const char *text, struct address *ret_address, char ret_error[ADDRESS_ERROR_SIZE]);
+
+/* For people: "web/echo", "/run/x", "@x", "TCP 127.0.0.1 port 80", "VSOCK port 5". */
+void address_describe(const struct address *address, char ret_text[ADDRESS_TEXT_SIZE]);
 
 /* The path of a socket file; NULL: there is none. */
 const char *address_path(const struct address *address);

@@ -158,6 +158,27 @@ static void test_refused(void **state)
 	}
 }
 
+/* The log says where a connection was to go. */
+static void test_described(void **state)
+{
+	static const char *const cases[][2] = {
+		{"connect:web/echo", "web/echo"},
+		{"unix-connect:/run/x", "/run/x"},
+		{"unix-connect:@x", "@x"},
+		{"tcp-connect:localhost:80", "TCP 127.0.0.1 port 80"},
+		{"tcp-connect:[::1]:80", "TCP ::1 port 80"},
+		{"vsock-connect:5", "VSOCK port 5"},
+	};
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct address address = parsed(cases[i][0]);
+
+		address_describe(&address, text);
+		assert_string_equal(text, cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +187,7 @@ int main(void)
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_vsock),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_described),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
