@@ -177,6 +177,14 @@ void channel_end_linger(struct end *end)
 	(void)msg_setopt(channel->sock, LIBMSG_LINGER, -1);
 }
 
+int64_t channel_end_drops(struct end *end)
+{
+	int64_t drops = 0;
+
+	(void)msg_getopt(channel_end_of(end)->sock, LIBMSG_DROPS, &drops);
+	return drops;
+}
+
 const char *channel_end_reason(struct end *end)
 {
 	struct channel_end *channel = channel_end_of(end);

@@ -15,6 +15,9 @@ struct end *channel_end_new(struct msg_sock *sock);
 /* Its close blocks until all that was given is on its way: for a program that ends then. */
 void channel_end_linger(struct end *end);
 
+/* Datagrams that found no room, either way, as far as this end knows. */
+int64_t channel_end_drops(struct end *end);
+
 /* Why the channel was lost. "": it was not. */
 const char *channel_end_reason(struct end *end);
 

@@ -5,6 +5,7 @@
 #include "msgio/talk.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -65,6 +66,7 @@ static int converse(struct loop *loop, struct msg_sock *sock, int type)
 	struct talk talk = {.loop = loop};
 	struct end *channel = channel_end_new(sock);
 	struct end *stdio = channel ? stdio_end_new(loop, type) : NULL;
+	int64_t drops;
 	int r;
 
 	if (!stdio) {
@@ -79,6 +81,9 @@ static int converse(struct loop *loop, struct msg_sock *sock, int type)
 	on_ready(&talk);
 	loop_run(loop);
 	r = status(&talk.relay);
+	drops = channel_end_drops(channel);
+	if (drops)
+		loop_log(loop, "%" PRId64 " datagrams were dropped: they found no room", drops);
 	if (r == STATUS_WHOLE)
 		channel_end_linger(channel);
 	if (relay_fini(&talk.relay) < 0 && r == STATUS_WHOLE) {
