@@ -105,8 +105,10 @@ static void set_command(struct call *call, const char *name, const struct argp_s
 
 static void check(const struct call *call, const struct argp_state *state)
 {
-	if (!call->command || call->command->domain != !!json_object_get(call->request, "domain"))
+	if (!call->command)
 		argp_usage(state);
+	if (call->command->domain && !json_object_get(call->request, "domain"))
+		argp_error(state, "an argument is missing: %s DOMAIN", call->command->name);
 	if (!call->command->waits && json_object_get(call->request, "timeout_ms"))
 		argp_error(state, "%s waits for nothing", call->command->name);
 }
@@ -148,10 +150,10 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (!call->command)
 			set_command(call, arg, state);
-		else if (state->arg_num == 1)
+		else if (state->arg_num == 1 && call->command->domain)
 			request_set(call, "domain", json_string(arg));
 		else
-			argp_usage(state);
+			argp_error(state, "'%s' is one argument too many", arg);
 		return 0;
 	case ARGP_KEY_END:
 		check(call, state);
