@@ -2,6 +2,7 @@
 /*
  * Sends each line of standard input as a message and prints each answer.
  *
+ *	cc -o echo-client echo-client.c $(pkg-config --cflags --libs libmsg)
  *	echo-client [DOMAIN/]NAME
  */
 #include <errno.h>

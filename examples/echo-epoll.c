@@ -3,6 +3,7 @@
  * An echo server whose loop is epoll(7): msg_ctx_fd is one descriptor among others. SIGTERM and
  * SIGINT end it.
  *
+ *	cc -o echo-epoll echo-epoll.c $(pkg-config --cflags --libs libmsg)
  *	echo-epoll NAME
  */
 #include <errno.h>

@@ -3,6 +3,7 @@
  * An echo server whose loop is GLib's: msg_ctx_fd is one source among others. SIGTERM and SIGINT
  * end it.
  *
+ *	cc -o echo-glib echo-glib.c $(pkg-config --cflags --libs libmsg glib-2.0)
  *	echo-glib NAME
  */
 #include <errno.h>

@@ -3,6 +3,7 @@
  * An echo server whose loop is io_uring(7), by liburing: msg_ctx_fd is polled like any other
  * descriptor. SIGTERM and SIGINT end it.
  *
+ *	cc -o echo-io-uring echo-io-uring.c $(pkg-config --cflags --libs libmsg liburing)
  *	echo-io-uring NAME
  */
 #include <errno.h>

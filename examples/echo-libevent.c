@@ -3,6 +3,7 @@
  * An echo server whose loop is libevent's: msg_ctx_fd is one event among others. SIGTERM and SIGINT
  * end it.
  *
+ *	cc -o echo-libevent echo-libevent.c $(pkg-config --cflags --libs libmsg libevent_core)
  *	echo-libevent NAME
  */
 #include <errno.h>

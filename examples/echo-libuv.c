@@ -3,6 +3,7 @@
  * An echo server whose loop is libuv's: msg_ctx_fd is one handle among others. SIGTERM and SIGINT
  * end it.
  *
+ *	cc -o echo-libuv echo-libuv.c $(pkg-config --cflags --libs libmsg libuv)
  *	echo-libuv NAME
  */
 #include <errno.h>

@@ -3,6 +3,7 @@
  * An echo server whose loop is systemd's, sd-event(3): msg_ctx_fd is one source among others.
  * SIGTERM and SIGINT end it.
  *
+ *	cc -o echo-sd-event echo-sd-event.c $(pkg-config --cflags --libs libmsg libsystemd)
  *	echo-sd-event NAME
  */
 #include <errno.h>

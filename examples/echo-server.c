@@ -2,6 +2,7 @@
 /*
  * An echo server: many clients in one thread, with an event loop and non-blocking sockets.
  *
+ *	cc -o echo-server echo-server.c $(pkg-config --cflags --libs libmsg)
  *	echo-server NAME
  */
 #include <errno.h>

@@ -2,6 +2,7 @@
 /*
  * Takes one file from a file-send elsewhere, writes it to disk and answers with its SHA-256.
  *
+ *	cc -o file-receive file-receive.c $(pkg-config --cflags --libs libmsg libcrypto)
  *	file-receive NAME FILE
  */
 #include <errno.h>

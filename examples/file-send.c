@@ -2,6 +2,7 @@
 /*
  * Sends standard input to a file-receive elsewhere, and compares the SHA-256 that comes back.
  *
+ *	cc -o file-send file-send.c $(pkg-config --cflags --libs libmsg libcrypto)
  *	file-send [DOMAIN/]NAME <FILE
  */
 #include <errno.h>
