@@ -30,7 +30,7 @@ int tool_create(const char *path, int argc, char **argv)
 		return 1;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
 	if (r < 0)
-		return tool_fail(options.name, r);
+		return r == -EINVAL ? tool_wrong_name() : tool_fail(options.name, r);
 	(void)printf("%u\n", reply.domain.domain.domid);
 	return 0;
 }

@@ -124,7 +124,7 @@ int tool_run(const char *path, int argc, char **argv)
 		return 125;
 	r = sim_request(fd, &m, SIM_MESSAGE_LEN(create), -1, &reply);
 	if (r < 0)
-		return run_fail(options.name, r);
+		return r == -EINVAL ? tool_wrong_name() : run_fail(options.name, r);
 	(void)snprintf(domid, sizeof(domid), "%u", reply.domain.domain.domid);
 	r = run(fd, path, domid, reply.domain.domain.name, argv + command);
 	if (reply.domain.created && !options.keep) {

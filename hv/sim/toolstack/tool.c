@@ -142,13 +142,19 @@ int tool_connect(const char *path, unsigned int wait_s)
 	return -1;
 }
 
+int tool_wrong_name(void)
+{
+	return tool_usage(
+		"a domain's name has neither '/' nor control characters, and is not empty");
+}
+
 int tool_fail(const char *subject, int r)
 {
 	const char *what = r == -ESRCH	  ? "no such domain"
 			   : r == -EEXIST ? "a domain of that name exists"
 			   : r == -ENOSPC ? "the emulator has no room for another domain"
 			   : r == -EPERM  ? "not with Domain-0"
-			   : r == -EINVAL ? "not in this state, or not a valid name"
+			   : r == -EINVAL ? "not in this state"
 			   : r == -EUSERS ? "the emulator has no room for one more process"
 			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
 			   : r == -ENODEV ? "the emulator has gone away"

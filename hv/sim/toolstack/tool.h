@@ -20,6 +20,8 @@ int tool_shutdown(const char *path, int argc, char **argv);
 int tool_connect(const char *path, unsigned int wait_s);
 /* Says on stderr how the command line is wrong; returns 2, the exit status. */
 int tool_usage(const char *what);
+/* The same of a domain's name that the emulator has refused with EINVAL. */
+int tool_wrong_name(void);
 /* Says on stderr what went wrong with `subject`; returns 1. r: a negative errno. */
 int tool_fail(const char *subject, int r);
 
