@@ -27,8 +27,9 @@ struct child {
 	int status;		   /* once it has ended: as waitpid has it */
 	bool ended;		   /* the program itself; its group may hold its output */
 	bool output_ended;
-	bool ending; /* the group got SIGTERM */
-	bool closed; /* its connection is no more */
+	bool hurried; /* its peer is lost */
+	bool ending;  /* the group got SIGTERM */
+	bool closed;  /* its connection is no more */
 	char domain[sizeof(((struct msg_peer *)0)->domain)];
 };
 
@@ -124,7 +125,9 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
 	struct children *children = child->children;
 
 	if (!child->ending) {
-		loop_log(children->loop, "the program for %s: its time is over", child->domain);
+		loop_log(children->loop, "the program for %s: %s", child->domain,
+			child->hurried ? "its peer is lost, and it does not read what came before"
+				       : "its time is over");
 		child_end(child);
 		tell(child);
 		return;
@@ -238,6 +241,28 @@ static void child_wait(struct end *end, bool in, bool out)
 	fd_end_wait(end, in && !child_of(end)->output_ended, out);
 }
 
+static bool time_is_over_within(const struct child *child, const struct timeval *delay)
+{
+	struct timeval at, then;
+
+	if (!evtimer_pending(child->time, &at) || evutil_gettimeofday(&then, NULL) < 0)
+		return false;
+	evutil_timeradd(&then, delay, &then);
+	return evutil_timercmp(&at, &then, <);
+}
+
+/* A program that neither reads nor writes would never hear of it. */
+static void child_hurry(struct end *end)
+{
+	static const struct timeval delay = {.tv_sec = TERM_AFTER_S};
+	struct child *child = child_of(end);
+
+	if (!child->pid || child->hurried || child->ending || time_is_over_within(child, &delay))
+		return;
+	child->hurried = true;
+	(void)evtimer_add(child->time, &delay);
+}
+
 static bool child_excused(const struct end *end)
 {
 	const struct child *child = container_of(end, const struct child, fds.end);
@@ -277,6 +302,7 @@ static const struct end_ops child_ops = {
 	.give = fd_end_give,
 	.finish = fd_end_finish,
 	.wait = child_wait,
+	.hurry = child_hurry,
 	.excused = child_excused,
 	.close = child_close,
 };

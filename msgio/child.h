@@ -28,7 +28,8 @@ void children_stop(struct children *children);
 /* Kills those that are left. Accepts NULL. */
 void children_free(struct children *children);
 
-/* From SIGTERM to SIGKILL: as msgio(1) says. */
+/* From the loss of the peer to SIGTERM, and from there to SIGKILL: as msgio(1) says. */
+#define TERM_AFTER_S 5
 #define KILL_AFTER_S 5
 
 #endif

@@ -39,6 +39,8 @@ struct end_ops {
 	void (*wait)(struct end *end, bool in, bool out);
 	/* Drops all that may still come: the other end is done. NULL: a close does that. */
 	void (*ignore)(struct end *end);
+	/* The other end was lost, and not all that it said was taken yet. NULL: it may wait. */
+	void (*hurry)(struct end *end);
 	/* It has done its work, though it did not take everything. NULL: that is not known. */
 	bool (*excused)(const struct end *end);
 	/*

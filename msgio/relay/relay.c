@@ -48,6 +48,13 @@ static bool wants_in(const struct pipe *pipe, const struct pipe *other)
 	return pipe_wants_in(pipe) || pipe_may_refuse(pipe, other);
 }
 
+/* Of the loss the end hears when it has taken what came before. */
+static void pipe_hurry(const struct pipe *pipe)
+{
+	if (pipe->from->gone == -ECONNRESET && pipe_wants_out(pipe) && pipe->to->ops->hurry)
+		pipe->to->ops->hurry(pipe->to);
+}
+
 bool relay_run(struct relay *relay)
 {
 	struct pipe *there = &relay->there, *back = &relay->back;
@@ -57,6 +64,8 @@ bool relay_run(struct relay *relay)
 	pipe_refuse(back, there);
 	if (relay_is_over(relay))
 		return true;
+	pipe_hurry(there);
+	pipe_hurry(back);
 	relay->a->ops->wait(relay->a, wants_in(there, back), pipe_wants_out(back));
 	relay->b->ops->wait(relay->b, wants_in(back, there), pipe_wants_out(there));
 	return false;

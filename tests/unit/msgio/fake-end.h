@@ -29,7 +29,7 @@ struct fake {
 	size_t got_len;
 	unsigned n_given; /* pieces and parts of them */
 	int finish_error;
-	bool finished, wants_in, wants_out, ignored, is_excused;
+	bool finished, wants_in, wants_out, ignored, is_excused, hurried;
 	enum closed closed;
 	int close_error;
 };
@@ -97,6 +97,11 @@ static void fake_ignore(struct end *end)
 	container_of(end, struct fake, end)->ignored = true;
 }
 
+static void fake_hurry(struct end *end)
+{
+	container_of(end, struct fake, end)->hurried = true;
+}
+
 static bool fake_excused(const struct end *end)
 {
 	return container_of(end, const struct fake, end)->is_excused;
@@ -116,6 +121,7 @@ static const struct end_ops fake_ops = {
 	.finish = fake_finish,
 	.wait = fake_wait,
 	.ignore = fake_ignore,
+	.hurry = fake_hurry,
 	.excused = fake_excused,
 	.close = fake_close,
 };

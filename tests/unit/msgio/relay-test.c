@@ -263,6 +263,23 @@ static void test_talks_to_the_lost(void **state)
 	assert_int_equal(relay_fini(&relay), 0);
 }
 
+/* An end that stands still is told that the other one was lost, and not that it has closed. */
+static void test_hurries(void **state)
+{
+	static const char *const last[] = {"last words", NULL};
+
+	b.in = last;
+	a.room = 4;
+	assert_false(relay_run(&relay));
+	b.end.gone = -EPIPE;
+	assert_false(relay_run(&relay));
+	assert_false(a.hurried || b.hurried);
+	b.end.gone = -ECONNRESET;
+	assert_false(relay_run(&relay));
+	assert_true(a.hurried && !b.hurried);
+	assert_int_equal(relay_fini(&relay), 0);
+}
+
 /* An end that has closed says so once, with its last byte: no event comes later. */
 static void test_closed_at_once(void **state)
 {
@@ -288,6 +305,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_way_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_talks_to_the_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hurries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_at_once, setup, teardown),
 	};
 
