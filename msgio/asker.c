@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,11 +17,10 @@
 #include "base/macro.h"
 #include "base/uuid.h"
 #include "msgio/options/ask.h"
+#include "msgio/options/words.h"
 
-/* The least that the kernel takes: the answers of two channels, with their descriptors. */
-#define ANSWERS_SNDBUF 1
-/* Channels that are accepted before other events are looked at. */
-#define ACCEPTS_A_TURN 16
+/* Of the program's end of a channel: as msg_sock_fd(3) has it, and for messages it must be. */
+#define CHANNEL_SNDBUF 212992
 
 struct asker {
 	struct leaving leaving;
@@ -28,10 +29,13 @@ struct asker {
 	asker_fn *fn;
 	void *arg;		/* borrowed */
 	int fd;			/* owned */
-	struct event *readable; /* owned */
-	struct event *writable; /* owned */
-	struct event *late;	/* owned: the time for the line is over */
+	struct event *door;	/* owned: edge-triggered: for the line, and answers that are read */
+	struct event *late;	/* owned: the time for the line is over, or for msgd to answer */
 	struct msg_sock *sock;	/* owned: a connect, or a listener; or NULL */
+	struct msg_sock *given; /* owned: a channel whose answer was not read yet; or NULL */
+	int given_fd;		/* owned: of its pair, the end that libmsg is to serve; -1 */
+	struct sock_handler given_handler;
+	bool asked;
 	bool listens;
 	bool over;
 	size_t len;
@@ -40,15 +44,28 @@ struct asker {
 
 /* ---- its end ------------------------------------------------------------------------------ */
 
+/* To its peer it was cut; and to the program, should that have the descriptor. */
+static void given_drop(struct asker *asker)
+{
+	if (!asker->given)
+		return;
+	(void)msg_setopt(asker->given, LIBMSG_RESET, 1);
+	(void)msg_close(asker->given);
+	asker->given = NULL;
+	(void)close(steal_fd(&asker->given_fd));
+}
+
 static void asker_free(struct leaving *leaving)
 {
 	struct asker *asker = container_of(leaving, struct asker, leaving);
 
-	event_drop(asker->readable);
-	event_drop(asker->writable);
+	event_drop(asker->door);
 	event_drop(asker->late);
+	given_drop(asker);
 	if (asker->sock && asker->listens)
 		(void)msg_setopt(asker->sock, LIBMSG_NONBLOCK_OPT, 0); /* its name is to be free */
+	else if (asker->sock)
+		(void)msg_setopt(asker->sock, LIBMSG_RESET, 1); /* nobody has it */
 	msg_close(asker->sock);
 	(void)close(asker->fd);
 	free(asker);
@@ -59,8 +76,7 @@ void asker_end(struct asker *asker)
 	if (asker->over)
 		return;
 	asker->over = true;
-	(void)event_del(asker->readable);
-	(void)event_del(asker->writable);
+	(void)event_del(asker->door);
 	(void)event_del(asker->late);
 	loop_free_later(asker->loop, &asker->leaving);
 }
@@ -131,21 +147,71 @@ static json_t *peer_json(struct msg_sock *sock)
 		json_string(peer.domain) ?: json_null(), "domid", (int)peer.domid, "uuid", uuid);
 }
 
-/* Gives the channel away. False: it could not be said; errno: the descriptor could not be had. */
-static bool give(struct asker *asker, struct msg_sock *sock, int *ret_error)
-{
-	json_t *peer = peer_json(sock);
-	int fd = msg_sock_fd(sock);
-	bool given;
+/* ---- channels ----------------------------------------------------------------------------- */
 
-	*ret_error = fd < 0 ? errno : 0;
-	if (fd < 0) {
-		json_decref(peer);
-		return false;
+/* As msg_sock_serve(3) wants it: fds[1] is the program's. */
+static int pair_open(struct msg_sock *sock, int fds[2])
+{
+	const int size = CHANNEL_SNDBUF;
+	int64_t type = 0;
+
+	(void)msg_getopt(sock, LIBMSG_TYPE, &type);
+	if (socketpair(AF_UNIX,
+		    (type == LIBMSG_STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0,
+		    fds) < 0)
+		return -errno;
+	(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (send(fds[1], "", 1, 0) == 1)
+		return 0;
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	return -ENOBUFS;
+}
+
+/* A loss is noted, so that it is told once; the program finds it. */
+static void on_given(struct sock_handler *handler, short revents)
+{
+	(void)msg_flush(container_of(handler, struct asker, given_handler)->given);
+}
+
+/*
+ * Offers the channel, which is the asker's then. What comes meanwhile stays in it. -errno: the
+ * descriptor could not be had, and the channel is the caller's still.
+ */
+static int give(struct asker *asker, struct msg_sock *sock)
+{
+	int fds[2], r = pair_open(sock, fds);
+
+	if (r < 0)
+		return r;
+	asker->given = sock;
+	asker->given_fd = fds[0];
+	asker->given_handler.fn = on_given;
+	msg_set_userdata(sock, &asker->given_handler);
+	(void)msg_setopt(sock, LIBMSG_EVENTS, 0);
+	if (!say_json(asker, peer_json(sock), fds[1]))
+		leave(asker);
+	(void)close(fds[1]);
+	return 0;
+}
+
+/* The program has read the answer, and with it has the channel. */
+static void given_taken(struct asker *asker)
+{
+	if (msg_sock_serve(asker->given, asker->given_fd) < 0) {
+		loop_log(asker->loop, "a channel is cut: %s", msg_reason());
+		given_drop(asker);
 	}
-	given = say_json(asker, peer, fd);
-	(void)close(fd); /* one that was not given is the end of its channel */
-	return given;
+	asker->given = NULL;
+	asker->given_fd = -1;
+}
+
+/* While it frees the last of what was unread the kernel counts a byte of it still. */
+static bool answers_are_read(const struct asker *asker)
+{
+	int unread;
+
+	return ioctl(asker->fd, SIOCOUTQ, &unread) == 0 && unread <= 1;
 }
 
 /* ---- connecting --------------------------------------------------------------------------- */
@@ -155,7 +221,7 @@ static void on_connect(struct sock_handler *handler, short revents)
 	struct asker *asker = container_of(handler, struct asker, handler);
 	struct msg_sock *sock = asker->sock;
 	int64_t error = 0;
-	int failure;
+	int r;
 
 	if (asker->over)
 		return;
@@ -164,13 +230,11 @@ static void on_connect(struct sock_handler *handler, short revents)
 		refuse(asker, (int)error, msg_reason());
 		return;
 	}
-	(void)give(asker, sock, &failure);
-	if (failure) {
-		refuse(asker, failure, msg_reason());
-		return;
-	}
-	asker->sock = NULL; /* libmsg's */
-	leave(asker);
+	r = give(asker, sock);
+	if (r < 0)
+		refuse(asker, -r, strerror(-r));
+	else
+		asker->sock = NULL;
 }
 
 static void start_connect(struct asker *asker, const struct ask *ask)
@@ -190,66 +254,37 @@ static void start_connect(struct asker *asker, const struct ask *ask)
 
 /* ---- listening ---------------------------------------------------------------------------- */
 
-static bool has_room(const struct asker *asker)
+static void refuse_channel(struct asker *asker, struct msg_sock *sock, int error)
 {
-	struct pollfd fd = {.fd = asker->fd, .events = POLLOUT};
-
-	return poll(&fd, 1, 0) == 1 && (fd.revents & POLLOUT);
+	loop_log(asker->loop, "a channel is refused: %s", strerror(error));
+	(void)msg_setopt(sock, LIBMSG_RESET, 1);
+	(void)msg_close(sock);
 }
 
-/* The next channels wait: for the program to take those that it has. */
-static void await_room(struct asker *asker)
+/* The next channels wait: for the program to take the one that it is offered. */
+static void accept_one(struct asker *asker)
 {
-	(void)msg_setopt(asker->sock, LIBMSG_EVENTS, 0);
-	if (event_add(asker->writable, NULL) < 0)
-		leave(asker);
-}
+	struct msg_sock *sock = msg_accept(asker->sock, LIBMSG_NONBLOCK);
+	int r;
 
-static void accept_one(struct asker *asker, struct msg_sock *sock)
-{
-	int failure;
-
-	if (give(asker, sock, &failure))
+	if (!sock) {
+		if (errno != EAGAIN && errno != ENOMEM)
+			refuse(asker, errno, msg_reason());
 		return;
-	if (failure) {
-		loop_log(asker->loop, "a channel is refused: %s", msg_reason());
-		(void)msg_setopt(sock, LIBMSG_RESET, 1);
-		(void)msg_close(sock);
-	} else {
-		leave(asker);
 	}
+	r = give(asker, sock);
+	if (r < 0)
+		refuse_channel(asker, sock, -r);
+	else
+		(void)msg_setopt(asker->sock, LIBMSG_EVENTS, 0);
 }
 
 static void on_listener(struct sock_handler *handler, short revents)
 {
 	struct asker *asker = container_of(handler, struct asker, handler);
 
-	for (int i = 0; i < ACCEPTS_A_TURN && !asker->over; i++) {
-		struct msg_sock *sock;
-
-		if (!has_room(asker)) {
-			await_room(asker);
-			return;
-		}
-		sock = msg_accept(asker->sock, LIBMSG_NONBLOCK);
-		if (sock) {
-			accept_one(asker, sock);
-			continue;
-		}
-		if (errno != EAGAIN && errno != ENOMEM)
-			refuse(asker, errno, msg_reason());
-		return;
-	}
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	struct asker *asker = arg;
-
-	if (asker->over || !asker->listens)
-		return;
-	(void)msg_setopt(asker->sock, LIBMSG_EVENTS, POLLIN);
-	on_listener(&asker->handler, POLLIN);
+	if (!asker->over && !asker->given)
+		accept_one(asker);
 }
 
 static void on_name(struct sock_handler *handler, short revents);
@@ -259,6 +294,7 @@ static void listener_answered(struct asker *asker)
 {
 	int64_t error = 0;
 
+	(void)event_del(asker->late);
 	(void)msg_getopt(asker->sock, LIBMSG_ERROR, &error);
 	if (error) {
 		refuse(asker, (int)error, msg_reason());
@@ -281,11 +317,10 @@ static void on_name(struct sock_handler *handler, short revents)
 
 static void start_listen(struct asker *asker, const struct ask *ask)
 {
-	const int size = ANSWERS_SNDBUF;
+	static const struct timeval limit = {.tv_sec = ANSWER_MS / 1000};
 	struct msg_pollfd answer = {.events = POLLOUT};
 
 	loop_free_now(asker->loop); /* one that has left may have had the name */
-	(void)setsockopt(asker->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	asker->listens = true;
 	asker->sock = msg_listen(
 		asker->loop->ctx, ask->address, ask->type, ask->backlog, LIBMSG_NONBLOCK);
@@ -295,6 +330,7 @@ static void start_listen(struct asker *asker, const struct ask *ask)
 	}
 	asker->handler.fn = on_name;
 	msg_set_userdata(asker->sock, &asker->handler);
+	(void)evtimer_add(asker->late, &limit);
 	answer.sock = asker->sock;
 	if (msg_poll(&answer, 1, 0) == 1 && (answer.revents & (POLLOUT | POLLERR)))
 		listener_answered(asker); /* it was quicker than the call */
@@ -310,6 +346,7 @@ static void take_line(struct asker *asker, const char *end)
 	struct ask ask;
 
 	(void)event_del(asker->late);
+	asker->asked = true;
 	if (len + 1 < asker->len)
 		refuse(asker, EINVAL, "more than one line");
 	else if (ask_parse(asker->line, len, &ask, error) < 0)
@@ -320,31 +357,89 @@ static void take_line(struct asker *asker, const char *end)
 		start_connect(asker, &ask);
 }
 
-/* Descriptors that come with the bytes are dropped by the kernel: there is no room for them. */
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void take_bytes(struct asker *asker, size_t n)
 {
-	struct asker *asker = arg;
-	bool asked = asker->sock;
-	ssize_t n = recv(fd, asker->line + asker->len, sizeof(asker->line) - asker->len, 0);
-	const char *end;
+	const char *end = memchr(asker->line + asker->len, '\n', n);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0 || asked) {
-		leave(asker);
-		return;
-	}
-	end = memchr(asker->line + asker->len, '\n', (size_t)n);
-	asker->len += (size_t)n;
+	asker->len += n;
 	if (end)
 		take_line(asker, end);
 	else if (asker->len == sizeof(asker->line))
 		refuse(asker, EMSGSIZE, "the line is too long");
 }
 
+/* ---- the door ----------------------------------------------------------------------------- */
+
+/*
+ * The program has closed its end, or shut it down. If it has closed it and something was unread,
+ * the kernel says so instead, or now.
+ */
+static void door_closed(struct asker *asker)
+{
+	char byte;
+
+	if (asker->given && answers_are_read(asker) &&
+		recv(asker->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0)
+		given_taken(asker);
+	leave(asker);
+}
+
+static void answer_read(struct asker *asker)
+{
+	given_taken(asker);
+	if (!asker->listens) {
+		leave(asker);
+		return;
+	}
+	(void)msg_setopt(asker->sock, LIBMSG_EVENTS, POLLIN);
+	accept_one(asker);
+}
+
+/*
+ * Descriptors that come with the bytes are dropped by the kernel: there is no room for them. False:
+ * there is no more.
+ */
+static bool look_at_door(struct asker *asker)
+{
+	/* First: when the program has closed its end, nothing of it tells what was read. */
+	bool read = asker->given && answers_are_read(asker);
+	char more;
+	ssize_t n = asker->asked ? recv(asker->fd, &more, sizeof(more), 0)
+				 : recv(asker->fd, asker->line + asker->len,
+					   sizeof(asker->line) - asker->len, 0);
+
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n < 0 && errno == EAGAIN) {
+		if (read)
+			answer_read(asker);
+		return false;
+	}
+	if (n == 0)
+		door_closed(asker);
+	else if (n < 0 || asker->asked)
+		leave(asker);
+	else
+		take_bytes(asker, (size_t)n);
+	return !asker->over;
+}
+
+static void on_door(evutil_socket_t fd, short what, void *arg)
+{
+	struct asker *asker = arg;
+
+	while (!asker->over && look_at_door(asker))
+		;
+}
+
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
-	refuse(arg, ETIMEDOUT, "no line in time");
+	struct asker *asker = arg;
+
+	if (asker->asked)
+		refuse(asker, EHOSTDOWN, "msgd did not answer in time");
+	else
+		refuse(asker, ETIMEDOUT, "no line in time");
 }
 
 struct asker *asker_new(struct loop *loop, int fd, asker_fn *fn, void *arg)
@@ -356,12 +451,16 @@ struct asker *asker_new(struct loop *loop, int fd, asker_fn *fn, void *arg)
 		(void)close(fd);
 		return NULL;
 	}
-	*asker = (struct asker){
-		.leaving = {.free = asker_free}, .loop = loop, .fn = fn, .arg = arg, .fd = fd};
-	asker->readable = event_watch(loop->base, fd, on_readable, asker);
-	asker->writable = event_new(loop->base, fd, EV_WRITE, on_writable, asker);
+	*asker = (struct asker){.leaving = {.free = asker_free},
+		.loop = loop,
+		.fn = fn,
+		.arg = arg,
+		.fd = fd,
+		.given_fd = -1};
+	asker->door =
+		event_new(loop->base, fd, EV_READ | EV_WRITE | EV_ET | EV_PERSIST, on_door, asker);
 	asker->late = evtimer_new(loop->base, on_late, asker);
-	if (asker->readable && asker->writable && asker->late &&
+	if (asker->door && asker->late && event_add(asker->door, NULL) == 0 &&
 		evtimer_add(asker->late, &limit) == 0)
 		return asker;
 	asker_free(&asker->leaving);

@@ -7,6 +7,7 @@
 import array
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -87,6 +88,51 @@ def slow(path, name, n):
         socket.socket(fileno=fds[0]).sendall(b'taken')
 
 
+def leaves(path, name):
+    """Takes the first channel, and goes without the second, which is there."""
+    listener, (said, _) = ask(path, listen=name)
+    must(said == {'listening': True}, said)
+    print('listening', flush=True)
+    _, fds = answer(listener)
+    socket.socket(fileno=fds[0]).sendall(b'taken')
+    goes(listener)
+
+
+def waits(path, name):
+    """Takes no channel."""
+    listener, (said, _) = ask(path, listen=name)
+    must(said == {'listening': True}, said)
+    print('listening', flush=True)
+    while listener:
+        time.sleep(60)
+
+
+def goes(sock):
+    """Without its answer, which is there."""
+    must(select.select([sock], [], [], 60)[0])
+    sock.close()
+
+
+def forgets(path, address):
+    """Connects, and goes without its channel."""
+    sock = door(path)
+    sock.sendall(json.dumps({'connect': address}).encode() + b'\n')
+    goes(sock)
+
+
+def half(path, name):
+    """Has the first byte of an answer, and with it the channel, which does not move yet."""
+    listener, (said, _) = ask(path, listen=name)
+    must(said == {'listening': True}, said)
+    print('listening', flush=True)
+    _, fds, _, _ = socket.recv_fds(listener, 1, 4)
+    listener.close()
+    try:
+        must(False, socket.socket(fileno=fds[0]).recv(1))
+    except ConnectionResetError:
+        print('reset', flush=True)
+
+
 def call(path, address):
     sock, peer = channel(path, connect=address, wait=60)
     must(peer['domain'] == address.split('/')[0] and len(peer['uuid']) == 36, peer)
@@ -113,8 +159,8 @@ def hold(path, address):
     sock, _ = channel(path, connect=address)
     print('holds', flush=True)
     try:
-        data = sock.recv(1)
-        print('end' if not data else 'data', flush=True)
+        data = receive_all(sock)
+        print('end after', len(data), flush=True)
     except ConnectionResetError:
         print('reset', flush=True)
 
@@ -145,6 +191,11 @@ def errors(path):
     refused(path, 'EINVAL', connect='no name')
     refused(path, 'EINVAL', listen='web/name')
     refused(path, 'ETIMEDOUT', connect='web/nobody', wait=1)
+
+
+def no_msgd(path):
+    refused(path, 'EHOSTDOWN', listen='name')
+    refused(path, 'EHOSTDOWN', connect='web/name', wait=1)
 
 
 def hostile(path, pid):
