@@ -23,8 +23,8 @@
 #include "base/event.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "msgio/activated-end.h"
 #include "msgio/child.h"
-#include "msgio/fd-end.h"
 #include "msgio/program.h"
 
 /*
@@ -35,6 +35,12 @@
  */
 #define STARTS_BURST   5U
 #define STARTS_EACH_NS UINT64_C(2000000000)
+/*
+ * Programs in a row that have ended without accepting any connection, until those that wait fail:
+ * the cause may have been the machine's, and gone with the first. They wait for two seconds for
+ * each, and for --start-limit at most until it has ended.
+ */
+#define VAIN_STARTS_MAX 3U
 /*
  * Between two looks whether a connection was accepted: most are within the first. A program that
  * serves one after the other may take hours, and is looked at also when one has ended.
@@ -55,14 +61,16 @@ struct activator {
 	const struct io_options *options; /* borrowed */
 	activator_fn *fn;
 	void *arg;	/* borrowed */
-	int listen_fd;	/* owned: the program has it as well */
+	int listen_fd;	/* owned: the program has it as well; none other has */
 	int path_fd;	/* owned: of the socket's file, which has no name any more */
 	int offered_fd; /* owned: for the first demand, not accepted yet; -1: none */
 	pid_t pid;	/* 0: the program does not run */
 	bool ending;	/* it got SIGTERM, and is offered nothing */
+	bool shut;	/* it has shut its socket down, and is offered nothing */
 	bool offered;	/* a connection was put into the queue, and was not seen to be accepted */
 	bool accepted;	/* the program has accepted one since it was started */
-	unsigned served;
+	unsigned vain;	/* programs in a row that have accepted none */
+	struct activated served; /* connections of the program */
 	unsigned look_ms;
 	struct allowance starts;
 	STAILQ_HEAD(demands, demand) demands; /* owned */
@@ -106,14 +114,40 @@ static void demands_fail(struct activator *activator, const char *reason)
 		demand_over(activator, NULL, reason);
 }
 
-static bool queue_is_empty(struct activator *activator)
+/* If there was a connection in it, that was accepted. */
+static void queue_emptied(struct activator *activator)
 {
-	struct pollfd fd = {.fd = activator->listen_fd, .events = POLLIN};
-
-	if (poll(&fd, 1, 0) != 0)
-		return false;
 	activator->accepted = activator->accepted || activator->offered;
 	activator->offered = false;
+}
+
+/*
+ * The program has shut the socket down: it can always be read, and accept(2) waits for nobody. A
+ * connection that it gives back was not accepted. False: it cannot tell.
+ */
+static bool queue_take_back(struct activator *activator)
+{
+	int fd = accept4(activator->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0 && errno != EINVAL)
+		return false;
+	activator->shut = true;
+	if (fd >= 0) {
+		(void)close(fd);
+		offer_drop(activator);
+		activator->offered = false;
+	}
+	queue_emptied(activator);
+	return true;
+}
+
+static bool queue_is_empty(struct activator *activator)
+{
+	struct pollfd fd = {.fd = activator->listen_fd, .events = POLLIN | POLLRDHUP};
+
+	if (poll(&fd, 1, 0) != 0)
+		return (fd.revents & POLLRDHUP) && queue_take_back(activator);
+	queue_emptied(activator);
 	return true;
 }
 
@@ -125,10 +159,57 @@ static bool offer_was_accepted(struct activator *activator)
 
 	if (activator->offered_fd < 0)
 		return false;
-	end = socket_end_new(activator->loop, steal_fd(&activator->offered_fd), packets);
-	activator->served += end != NULL;
+	end = activated_end_new(
+		activator->loop, steal_fd(&activator->offered_fd), packets, &activator->served);
 	demand_over(activator, end, end ? NULL : "out of memory");
 	return true;
+}
+
+/* ---- the socket --------------------------------------------------------------------------- */
+
+static void drop_socket(struct activator *activator)
+{
+	close_p(&activator->listen_fd);
+	close_p(&activator->path_fd);
+	activator->listen_fd = activator->path_fd = -1;
+}
+
+/* A name that nobody else can connect to: it is gone when the socket is there. */
+static int open_socket(struct activator *activator, char *dir)
+{
+	const struct io_options *options = activator->options;
+	int type = options->type == LIBMSG_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/socket", dir) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	r = unix_listen(path, type, 0600, QUEUE_LEN, &activator->listen_fd);
+	if (r < 0)
+		return r;
+	/* The program has the same flags, and expects that accept(2) waits. */
+	(void)fcntl(activator->listen_fd, F_SETFL, 0);
+	activator->path_fd = open(path, O_PATH | O_CLOEXEC);
+	r = activator->path_fd < 0 ? -errno : 0;
+	(void)unlink(path);
+	return r;
+}
+
+/* A new one for each program: what the former one did with its own is nothing to this one. */
+static int make_socket(struct activator *activator)
+{
+	const char *tmp = secure_getenv("TMPDIR");
+	_cleanup_free_ char *dir = NULL;
+	int r;
+
+	drop_socket(activator);
+	if (asprintf(&dir, "%s/msgio-XXXXXX", tmp ? tmp : "/tmp") < 0)
+		return dir = NULL, -ENOMEM;
+	if (!mkdtemp(dir))
+		return -errno;
+	r = open_socket(activator, dir);
+	(void)rmdir(dir);
+	return r;
 }
 
 /* ---- the program -------------------------------------------------------------------------- */
@@ -152,30 +233,17 @@ static void on_kill(evutil_socket_t fd, short what, void *arg)
 		(void)killpg(activator->pid, SIGKILL);
 }
 
-/* Connections that nobody wants any more, while no program can take them. */
-static void queue_clear(struct activator *activator)
-{
-	activator->offered = false;
-	while (!queue_is_empty(activator)) {
-		int fd = accept4(activator->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd < 0)
-			return;
-		(void)close(fd);
-	}
-}
-
 static void program_start_now(struct activator *activator)
 {
 	const struct io_options *options = activator->options;
-	int r;
+	int r = make_socket(activator);
 
-	if (activator->offered_fd < 0)
-		queue_clear(activator);
 	allowance_pay(&activator->starts, STARTS_EACH_NS, loop_now_ns());
-	r = program_activate(
-		options->program, activator->listen_fd, options->from.channel, &activator->pid);
-	activator->accepted = false;
+	if (r == 0)
+		r = program_activate(options->program, activator->listen_fd, options->from.channel,
+			&activator->pid);
+	activator->served.pid = activator->pid;
+	activator->accepted = activator->shut = false;
 	(void)event_del(activator->late_event);
 	if (r < 0)
 		demands_fail(activator, strerror(-r));
@@ -195,7 +263,7 @@ static void log_status(struct activator *activator, int status)
 
 /* ---- looking ------------------------------------------------------------------------------ */
 
-/* NULL: there is a connection in the socket's queue. */
+/* NULL: there is a connection in the socket's queue, or the socket was shut down. */
 static const char *offer(struct activator *activator)
 {
 	const struct io_options *options = activator->options;
@@ -213,7 +281,8 @@ static const char *offer(struct activator *activator)
 	activator->offered = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
 	if (activator->offered)
 		return NULL;
-	reason = strerror(errno);
+	activator->shut = errno == ECONNREFUSED;
+	reason = activator->shut ? NULL : strerror(errno);
 	offer_drop(activator);
 	return reason;
 }
@@ -225,7 +294,7 @@ static bool look_at_first(struct activator *activator)
 
 	if (!queue_is_empty(activator))
 		return false;
-	if (offer_was_accepted(activator))
+	if (offer_was_accepted(activator) || activator->shut)
 		return true;
 	reason = offer(activator);
 	if (reason)
@@ -235,7 +304,7 @@ static bool look_at_first(struct activator *activator)
 
 static void look_at_queue(struct activator *activator)
 {
-	while (!STAILQ_EMPTY(&activator->demands)) {
+	while (!STAILQ_EMPTY(&activator->demands) && !activator->shut) {
 		if (!look_at_first(activator)) {
 			look_in(activator, activator->look_ms);
 			activator->look_ms *= 2;
@@ -279,7 +348,7 @@ static void look(struct activator *activator)
 	if (runs)
 		look_at_queue(activator);
 	waits = !STAILQ_EMPTY(&activator->demands);
-	runs = runs && activator->served == 0;
+	runs = runs && activator->served.count == 0;
 	timer_set(activator->late_event, runs && waits, options->start_limit_s);
 	timer_set(activator->idle_event, runs && !waits && options->idle_s, options->idle_s);
 }
@@ -294,9 +363,10 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 	struct activator *activator = arg;
 
 	look_at_queue(activator);
-	if (activator->served == 0 && !STAILQ_EMPTY(&activator->demands)) {
+	if (activator->served.count == 0 && !STAILQ_EMPTY(&activator->demands)) {
 		program_end(activator);
-		demands_fail(activator, "the program did not take the connection in time");
+		if (!activator->shut)
+			demands_fail(activator, "the program did not take the connection in time");
 	}
 	look(activator);
 }
@@ -309,31 +379,50 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 	look(activator);
 }
 
-/* Others of its group have the socket, too: they go with it. */
+/* A connection that was not accepted is the next one's, unless a few have accepted none at all. */
+static void leave_to_next(struct activator *activator)
+{
+	offer_drop(activator);
+	activator->offered = false;
+	if (activator->accepted)
+		activator->vain = 0;
+	else if (!activator->ending || activator->shut)
+		activator->vain++;
+	if (activator->vain < VAIN_STARTS_MAX)
+		return;
+	activator->vain = 0;
+	demands_fail(activator, "the program ended before it took the connection");
+}
+
+/* Others of its group have the socket and connections, too: they go with it. */
+static void program_gone(struct activator *activator)
+{
+	int status = 0;
+
+	(void)killpg(activator->pid, SIGKILL);
+	(void)TEMP_FAILURE_RETRY(waitpid(activator->pid, &status, 0));
+	log_status(activator, status);
+	drop_socket(activator);
+	leave_to_next(activator);
+	activator->pid = 0;
+	activator->ending = false;
+	(void)event_del(activator->kill_event);
+}
+
 static void on_child(evutil_socket_t fd, short what, void *arg)
 {
 	struct activator *activator = arg;
 	siginfo_t info = {.si_pid = 0};
-	bool failed;
-	int status = 0;
 
 	if (!activator->pid)
 		return;
 	(void)waitid(P_PID, (id_t)activator->pid, &info, WEXITED | WNOHANG | WNOWAIT);
 	if (!info.si_pid)
 		return;
-	(void)killpg(activator->pid, SIGKILL);
-	(void)TEMP_FAILURE_RETRY(waitpid(activator->pid, &status, 0));
-	log_status(activator, status);
 	if (queue_is_empty(activator))
 		(void)offer_was_accepted(activator);
-	/* One that has served leaves the next connection to the program after it. */
-	failed = !activator->accepted && !activator->ending;
-	activator->pid = 0;
-	activator->ending = false;
-	(void)event_del(activator->kill_event);
-	if (failed)
-		demands_fail(activator, "the program ended before it took the connection");
+	activated_settle(&activator->served, info.si_code != CLD_EXITED || info.si_status != 0);
+	program_gone(activator);
 	activator->fn(activator->arg);
 	look(activator);
 }
@@ -364,9 +453,10 @@ void demand_cancel(struct activator *activator, struct demand *demand)
 	look_in(activator, 0);
 }
 
-void activator_left(struct activator *activator)
+static void on_left(void *arg)
 {
-	activator->served--;
+	struct activator *activator = arg;
+
 	activator->look_ms = LOOK_FIRST_MS;
 	look_in(activator, 0);
 }
@@ -379,42 +469,6 @@ bool activator_runs(const struct activator *activator)
 void activator_stop(struct activator *activator)
 {
 	program_end(activator);
-}
-
-/* A name that nobody else can connect to: it is gone when the socket is there. */
-static int open_socket(struct activator *activator, char *dir)
-{
-	const struct io_options *options = activator->options;
-	int type = options->type == LIBMSG_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int r;
-
-	if (snprintf(path, sizeof(path), "%s/socket", dir) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	r = unix_listen(path, type, 0600, QUEUE_LEN, &activator->listen_fd);
-	if (r < 0)
-		return r;
-	/* The program has the same flags, and expects that accept(2) waits. */
-	(void)fcntl(activator->listen_fd, F_SETFL, 0);
-	activator->path_fd = open(path, O_PATH | O_CLOEXEC);
-	r = activator->path_fd < 0 ? -errno : 0;
-	(void)unlink(path);
-	return r;
-}
-
-static int make_socket(struct activator *activator)
-{
-	const char *tmp = secure_getenv("TMPDIR");
-	_cleanup_free_ char *dir = NULL;
-	int r;
-
-	if (asprintf(&dir, "%s/msgio-XXXXXX", tmp ? tmp : "/tmp") < 0)
-		return dir = NULL, -ENOMEM;
-	if (!mkdtemp(dir))
-		return -errno;
-	r = open_socket(activator, dir);
-	(void)rmdir(dir);
-	return r;
 }
 
 static int make_events(struct activator *activator)
@@ -446,10 +500,12 @@ struct activator *activator_new(
 			.arg = arg,
 			.listen_fd = -1,
 			.path_fd = -1,
-			.offered_fd = -1};
+			.offered_fd = -1,
+			.served = {.left = on_left, .arg = activator}};
 		STAILQ_INIT(&activator->demands);
 		r = make_events(activator);
 	}
+	/* Whether there can be one is said before anybody comes. */
 	if (r == 0)
 		r = make_socket(activator);
 	if (r == 0)
@@ -471,7 +527,6 @@ void activator_free(struct activator *activator)
 	event_drop(activator->late_event);
 	event_drop(activator->idle_event);
 	event_drop(activator->kill_event);
-	close_p(&activator->listen_fd);
-	close_p(&activator->path_fd);
+	drop_socket(activator);
 	free(activator);
 }

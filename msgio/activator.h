@@ -5,7 +5,8 @@
  * connection, and ended when it has had none for a while.
  *
  * A connection is the program's once it has accepted it. Until then nothing was read from the other
- * end, so that a program that ends meanwhile has lost nothing.
+ * end, so that a program that ends meanwhile has lost nothing: the connection is the next one's,
+ * which has a socket of its own, whatever the former one did with its.
  */
 #ifndef MSGD_MSGIO_ACTIVATOR_H
 #define MSGD_MSGIO_ACTIVATOR_H
@@ -33,8 +34,6 @@ struct activator *activator_new(
 struct demand *activator_demand(struct activator *activator, demand_fn *fn, void *arg);
 /* Gives up. Accepts NULL. */
 void demand_cancel(struct activator *activator, struct demand *demand);
-/* An end that a demand was answered with is closed. */
-void activator_left(struct activator *activator);
 /* The program runs, or is being ended. */
 bool activator_runs(const struct activator *activator);
 /* Ends it, within KILL_AFTER_S. There are no demands any more. */

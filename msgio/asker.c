@@ -175,7 +175,7 @@ static void on_given(struct sock_handler *handler, short revents)
 }
 
 /*
- * Offers the channel, which is the asker's then. What comes meanwhile stays in it. -errno: the
+ * Offers the channel, which is the asker's then, and keeps what comes meanwhile. -errno: the
  * descriptor could not be had, and the channel is the caller's still.
  */
 static int give(struct asker *asker, struct msg_sock *sock)

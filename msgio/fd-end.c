@@ -234,24 +234,31 @@ static const struct end_ops socket_ops = {
 	.close = socket_close,
 };
 
+int socket_end_init(struct fd_end *fds, struct loop *loop, int fd, bool packets)
+{
+	const int on = 1;
+	int r = fd_end_init(fds, loop, fd, fd, LIBMSG_STREAM);
+
+	fds->is_socket = true;
+	fds->packets = packets;
+	if (packets)
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	return r;
+}
+
 struct end *socket_end_new(struct loop *loop, int fd, bool packets)
 {
 	struct fd_end *fds = malloc(sizeof(*fds));
-	const int on = 1;
 
 	if (!fds) {
 		(void)close(fd);
 		return NULL;
 	}
-	if (fd_end_init(fds, loop, fd, fd, LIBMSG_STREAM) < 0) {
+	if (socket_end_init(fds, loop, fd, packets) < 0) {
 		fd_end_fini(fds);
 		free(fds);
 		return NULL;
 	}
 	fds->end.ops = &socket_ops;
-	fds->is_socket = true;
-	fds->packets = packets;
-	if (packets)
-		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
 	return &fds->end;
 }

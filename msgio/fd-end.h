@@ -26,6 +26,8 @@ struct fd_end {
 
 /* The descriptors are the end's from now on, also if it fails. -ENOMEM. */
 int fd_end_init(struct fd_end *fds, struct loop *loop, int in_fd, int out_fd, int type);
+/* The same of a socket: as for socket_end_new. */
+int socket_end_init(struct fd_end *fds, struct loop *loop, int fd, bool packets);
 int fd_end_take(struct end *end, struct piece *ret_piece);
 ssize_t fd_end_give(struct end *end, const char *data, size_t len);
 int fd_end_finish(struct end *end);

@@ -2,6 +2,7 @@
 /* See program.h. */
 #include "msgio/program.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -161,6 +162,55 @@ int program_start(
 	(void)posix_spawnattr_destroy(&attributes);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
+}
+
+/* ---- ending ------------------------------------------------------------------------------- */
+
+/* Of the kernel's flags in proc(5), /proc/PID/stat: it exits, and has closed nothing before. */
+#define FLAG_EXITS 0x4UL
+/* A line's fields, of which the first two may have blanks in them, up to the pending signals. */
+#define STAT_SIZE 1024U
+
+/* So does a thread to which SIGKILL is on its way, as to each of a program that is killed. */
+static bool thread_is_ending(int dir_fd, const char *name)
+{
+	unsigned long flags = 0, signals = 0;
+	char path[32], line[STAT_SIZE];
+	_cleanup_close_ int fd = -1;
+	const char *fields;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "%.20s/stat", name);
+	fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	if (n < 0)
+		return errno == ENOENT || errno == ESRCH; /* it is gone */
+	line[n] = '\0';
+	fields = strrchr(line, ')');
+	if (!fields ||
+		sscanf(fields,
+			") %*c %*s %*s %*s %*s %*s %lu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			"%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu",
+			&flags, &signals) != 2)
+		return false;
+	return (flags & FLAG_EXITS) || (signals & (1UL << (SIGKILL - 1)));
+}
+
+/* All of its threads are: one may exit by itself, also the first. */
+bool program_is_ending(pid_t pid)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	char path[32];
+	bool ending = true;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return false;
+	while (ending && (entry = readdir(dir)))
+		ending = entry->d_name[0] == '.' || thread_is_ending(dirfd(dir), entry->d_name);
+	return ending;
 }
 
 /* ---- with a socket ------------------------------------------------------------------------ */

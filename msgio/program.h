@@ -3,6 +3,7 @@
 #ifndef MSGD_MSGIO_PROGRAM_H
 #define MSGD_MSGIO_PROGRAM_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "libmsg/libmsg.h"
@@ -23,6 +24,12 @@ int program_start(
  * output goes where errors go. A negative errno. A program that cannot be run ends with status 127.
  */
 int program_activate(char **program, int listen_fd, const char *name, pid_t *ret_pid);
+
+/*
+ * It exits, or is about to be killed, or has ended: the kernel may have closed what it had open for
+ * that reason. False also where that is not to be seen, as of another user's.
+ */
+bool program_is_ending(pid_t pid);
 
 /* As many descriptors as this process may have; an activated program has as many as before. */
 void descriptors_raise(void);

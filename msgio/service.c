@@ -81,13 +81,10 @@ static void connection_free(struct leaving *leaving)
 	struct connection *connection = container_of(leaving, struct connection, leaving);
 	struct service *service = connection->service;
 
-	if (connection->relay.a) {
+	if (connection->relay.a)
 		(void)relay_fini(&connection->relay);
-		if (service->activator)
-			activator_left(service->activator);
-	} else if (connection->end) {
+	else if (connection->end)
 		(void)connection->end->ops->close(connection->end, true);
-	}
 	service->count--;
 	service_look(service);
 	free(connection);
