@@ -262,6 +262,20 @@ static int fd_receive(int fd, int cloexec)
 	return got;
 }
 
+/*
+ * Takes what lies in a connection that nobody has accepted. False: it was reset meanwhile. (Of
+ * messages, the kernel has told it now, and would not tell the program.)
+ */
+static bool begin_accepted(int fd)
+{
+	char byte;
+
+	if (recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
+		return true;
+	(void)close(fd);
+	return false;
+}
+
 int vsock_accept4(int fd, struct sockaddr *ret_address, socklen_t *len, int flags)
 {
 	struct vsock_address local, remote;
@@ -271,7 +285,9 @@ int vsock_accept4(int fd, struct sockaddr *ret_address, socklen_t *len, int flag
 		return real()->accept4(fd, ret_address, len, flags);
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
 		return result(-EINVAL);
-	got = fd_receive(fd, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+	do {
+		got = fd_receive(fd, flags & SOCK_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+	} while (got >= 0 && !begin_accepted(got));
 	if (got < 0)
 		return result(got);
 	if (flags & SOCK_NONBLOCK)

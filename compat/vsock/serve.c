@@ -294,6 +294,17 @@ static int accepted_address(
 	return file_end(&file, r);
 }
 
+/*
+ * Each end has a byte, or a message of one, unread. That at libmsg's end msg_sock_serve(3) wants;
+ * accept(2) takes the one at the program's. If nobody accepts, the kernel closes the program's end
+ * with it: libmsg is told of an error, and the peer of a reset, for an end would say that all was
+ * read.
+ */
+static int begin_pair(const int fds[2])
+{
+	return send(fds[0], "", 1, 0) == 1 && send(fds[1], "", 1, 0) == 1 ? 0 : -errno;
+}
+
 /* A pair of which libmsg serves one end. *ret_fd: the other one. */
 static int pair_for(struct vsock *vsock, struct msg_sock *sock, int *ret_fd)
 {
@@ -307,7 +318,9 @@ static int pair_for(struct vsock *vsock, struct msg_sock *sock, int *ret_fd)
 		return -errno;
 	(void)real()->setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	(void)set_rcvbuf(vsock, sock);
-	r = send(fds[0], "", 1, 0) == 1 ? label_set(fds[1], &addresses[0], &addresses[1]) : -errno;
+	r = begin_pair(fds);
+	if (r == 0)
+		r = label_set(fds[1], &addresses[0], &addresses[1]);
 	if (r == 0 && msg_sock_serve(sock, fds[1]) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -319,7 +332,7 @@ static int pair_for(struct vsock *vsock, struct msg_sock *sock, int *ret_fd)
 	return 0;
 }
 
-/* If it does not get through, its peer sees that it was closed. */
+/* If it does not get through, its peer sees a reset: see begin_pair. */
 static void fd_send(int to, int fd)
 {
 	union {
@@ -367,7 +380,7 @@ static void on_listener(struct vsock *vsock)
 
 	while (vsock->sock && (room = has_room(vsock))) {
 		struct msg_sock *sock = msg_accept(vsock->sock, LIBMSG_NONBLOCK);
-		int fd;
+		int fd = -1;
 
 		if (sock && pair_for(vsock, sock, &fd) == 0)
 			fd_send(vsock->fd, fd);

@@ -9,6 +9,7 @@ import hashlib
 import os
 import select
 import selectors
+import signal
 import socket
 import struct
 import sys
@@ -324,7 +325,65 @@ def listeners_client(server_cid, own_cid):
     waits = vsock()
     waits.connect((server_cid, PORT))
     sock.sendall(b'waits')
-    must(waits.recv(1) == b'')
+    fails(errno.ECONNRESET, waits.recv, 1)
+
+
+# ---- connections that nobody accepts -------------------------------------------------------------
+
+# More than lie in the socket at once: the others wait in msgd's backlog.
+QUEUED = 6
+KINDS = socket.SOCK_STREAM, socket.SOCK_SEQPACKET
+WAYS = 'close', 'exit', 'kill'
+
+
+def queued_listen(port, kind, way):
+    sock, control = listener(port, kind), listener(port + 1)
+    print('ready', flush=True)
+    conn, _ = control.accept()
+    must(conn.recv(1) == b'q')
+    if way == 'kill':
+        os.kill(os.getpid(), signal.SIGKILL)
+    if way == 'exit':
+        sys.exit(0)
+    sock.close()
+    must(conn.recv(1) == b'')
+
+
+def queued_each():
+    return enumerate((kind, way) for kind in KINDS for way in WAYS)
+
+
+def queued_server():
+    """Each listener is a process of its own."""
+    for n, (kind, way) in queued_each():
+        pid = os.fork()
+        if pid == 0:
+            queued_listen(PORT + 2 * n, kind, way)
+            sys.exit(0)
+        must(os.waitpid(pid, 0)[1] == (signal.SIGKILL if way == 'kill' else 0))
+
+
+def connect_at_last(address, kind=socket.SOCK_STREAM):
+    """Also where nobody listens yet."""
+    sock = vsock(kind)
+    while sock.connect_ex(address):
+        pass
+    return sock
+
+
+def queued_client(server_cid, _):
+    """All of them see a reset, whatever they have sent; and none of those that were accepted does."""
+    for n, (kind, way) in queued_each():
+        socks = [connect_at_last((server_cid, PORT + 2 * n), kind) for _ in range(QUEUED)]
+        for sock in socks[::2]:
+            sock.sendall(b'unread')
+        for sock in socks[1::3]:
+            sock.shutdown(socket.SHUT_WR)
+        control = connect_at_last((server_cid, PORT + 2 * n + 1))
+        control.sendall(b'q')
+        for sock in socks:
+            fails(errno.ECONNRESET, sock.recv, 1)
+        control.close()
 
 
 # ---- children ------------------------------------------------------------------------------------
