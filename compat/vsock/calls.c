@@ -3,7 +3,7 @@
  * The C library's calls, as a program with this library before it has them: libmsg-vsock(7). For a
  * socket of another family each costs a look at its arguments or at what the kernel answered; for
  * those that have no address in them (accept, listen, SO_ERROR), once the process has made a socket
- * of AF_VSOCK, also a question to the kernel.
+ * of AF_VSOCK, also a question to the kernel. None of these waits for anybody: see table.h.
  *
  * They have other names in C: glibc's headers redirect some, and give others unions for arguments.
  */
@@ -65,21 +65,20 @@ struct view {
 	struct vsock_address local, remote;
 };
 
+/* The table comes first: a socket that is not in it any more has its label. */
 static bool view_of(int fd, struct view *ret)
 {
-	struct vsock *vsock;
+	struct vsock *vsock = NULL;
 
-	ret->connected = label_of(fd, &ret->local, &ret->remote);
-	if (ret->connected)
-		return true;
-	table_lock();
-	vsock = table_find(fd);
-	if (vsock) {
-		ret->state = vsock->state;
-		ret->local = vsock->local;
+	if (table_has(fd)) {
+		table_lock();
+		vsock = table_find(fd);
+		if (vsock) {
+			ret->state = vsock->state;
+			ret->local = vsock->local;
+		}
+		table_unlock();
 	}
-	table_unlock();
-	/* It may have been connected between the two looks. */
 	ret->connected = !vsock && label_of(fd, &ret->local, &ret->remote);
 	return vsock || ret->connected;
 }
@@ -135,7 +134,7 @@ int vsock_bind(int fd, const struct sockaddr *address, socklen_t len)
 	struct vsock_address wanted;
 	int r;
 
-	if (serve_is_inside() || !is_family(address, len, AF_VSOCK))
+	if (serve_is_inside() || !is_family(address, len, AF_VSOCK) || !table_has(fd))
 		return real()->bind(fd, address, len);
 	r = address_in(address, len, &wanted);
 	if (r == 0)
@@ -145,7 +144,7 @@ int vsock_bind(int fd, const struct sockaddr *address, socklen_t len)
 
 int vsock_listen(int fd, int backlog)
 {
-	int r = serve_is_inside() || table_unused() ? -EBADF : serve_listen(fd, backlog);
+	int r = serve_is_inside() || !table_has(fd) ? -EBADF : serve_listen(fd, backlog);
 
 	return r == -EBADF ? real()->listen(fd, backlog) : result(r);
 }
@@ -184,22 +183,31 @@ static int connect_wait(int fd)
 	return r;
 }
 
+/* Of a socket that is not in the table. */
+static int connect_other(int fd, const struct sockaddr *address, socklen_t len)
+{
+	struct vsock_address ignored;
+
+	return label_of(fd, &ignored, &ignored) ? result(-EISCONN)
+						: real()->connect(fd, address, len);
+}
+
 int vsock_connect(int fd, const struct sockaddr *address, socklen_t len)
 {
-	struct vsock_address wanted, ignored;
+	struct vsock_address wanted;
 	int flags, r;
 
 	if (serve_is_inside() || !is_family(address, len, AF_VSOCK))
 		return real()->connect(fd, address, len);
-	if (label_of(fd, &ignored, &ignored))
-		return result(-EISCONN);
+	if (!table_has(fd))
+		return connect_other(fd, address, len);
 	r = address_in(address, len, &wanted);
 	if (r == 0 && (wanted.cid == VMADDR_CID_ANY || wanted.port == VMADDR_PORT_ANY))
 		r = -EINVAL;
 	if (r == 0)
 		r = serve_connect(fd, &wanted);
-	if (r == -EBADF)
-		return real()->connect(fd, address, len);
+	if (r == -EBADF) /* connected, or closed, meanwhile */
+		return connect_other(fd, address, len);
 	flags = fcntl(fd, F_GETFL);
 	if (r == 0)
 		r = flags & O_NONBLOCK ? -EINPROGRESS : connect_wait(fd);
@@ -226,7 +234,7 @@ static bool is_listening(int fd)
 	struct vsock *vsock;
 	bool is;
 
-	if (serve_is_inside() || table_unused())
+	if (serve_is_inside() || !table_has(fd))
 		return false;
 	table_lock();
 	vsock = table_find(fd);
@@ -338,13 +346,26 @@ int vsock_getpeername(int fd, struct sockaddr *ret_address, socklen_t *len)
 /* Stands for a connected socket, which has no entry: its options are kept no more. */
 static const struct vsock connected = {.sizes = VSOCK_SIZES, .timeout_ms = SERVE_CONNECT_MS};
 
-/* Under the table's lock. NULL: no socket of this library. */
-static const struct vsock *options_of(int fd)
+/* Has the table's lock until options_end, if the socket is there. NULL: none of this library. */
+static const struct vsock *options_begin(int fd)
 {
 	struct vsock_address ignored;
-	const struct vsock *vsock = table_find(fd);
+	const struct vsock *vsock;
 
-	return vsock ? vsock : label_of(fd, &ignored, &ignored) ? &connected : NULL;
+	if (table_has(fd)) {
+		table_lock();
+		vsock = table_find(fd);
+		if (vsock)
+			return vsock;
+		table_unlock();
+	}
+	return label_of(fd, &ignored, &ignored) ? &connected : NULL;
+}
+
+static void options_end(const struct vsock *vsock)
+{
+	if (vsock && vsock != &connected)
+		table_unlock();
 }
 
 static int value_out(const void *value, socklen_t size, void *ret_value, socklen_t *len)
@@ -408,14 +429,11 @@ static bool is_level(int level)
 	return level == AF_VSOCK || level == LEVEL_VSOCK;
 }
 
-/* -EBADF: not a socket, or an option, of which this library knows. */
-static int sock_option_get(int fd, int option, void *ret_value, socklen_t *len)
+/* -EBADF: an option of which this library does not know. */
+static int sock_option_get(const struct vsock *vsock, int option, void *ret_value, socklen_t *len)
 {
-	const struct vsock *vsock = options_of(fd);
 	int value = AF_VSOCK;
 
-	if (!vsock)
-		return -EBADF;
 	if (option == SO_ERROR) {
 		if (vsock == &connected)
 			return -EBADF;
@@ -435,12 +453,11 @@ int vsock_getsockopt(int fd, int level, int option, void *ret_value, socklen_t *
 	int r = -EBADF;
 
 	if (!serve_is_inside() && (sock || is_level(level))) {
-		table_lock();
-		if (sock)
-			r = sock_option_get(fd, option, ret_value, len);
-		else if ((vsock = options_of(fd)))
-			r = option_get(vsock, option, ret_value, len);
-		table_unlock();
+		vsock = options_begin(fd);
+		if (vsock)
+			r = sock ? sock_option_get(vsock, option, ret_value, len)
+				 : option_get(vsock, option, ret_value, len);
+		options_end(vsock);
 	}
 	return r == -EBADF ? real()->getsockopt(fd, level, option, ret_value, len) : result(r);
 }
@@ -457,14 +474,13 @@ int vsock_setsockopt(int fd, int level, int option, const void *value, socklen_t
 	int r = -EBADF;
 
 	if (!serve_is_inside() && (is_buffer(level, option) || is_level(level))) {
-		table_lock();
-		vsock = options_of(fd);
+		vsock = options_begin(fd);
 		if (vsock && is_level(level))
 			r = option_set(vsock == &connected ? NULL : (struct vsock *)vsock, option,
 				value, len);
 		else if (vsock)
 			r = 0;
-		table_unlock();
+		options_end(vsock);
 	}
 	return r == -EBADF ? real()->setsockopt(fd, level, option, value, len) : result(r);
 }

@@ -490,33 +490,44 @@ static int serve_start(void)
 
 static void before_fork(void)
 {
+	if (!table_fork_begins())
+		return;
 	serve_lock();
 	table_lock();
 }
 
-static void after_fork_parent(void)
+static void locks_free(void)
 {
 	table_unlock();
 	serve_unlock();
 }
 
+static void after_fork_parent(void)
+{
+	if (table_fork_ends(false))
+		locks_free();
+}
+
 /* The parent would not hear of a close if a child had duplicates of its ends. */
-static void leave_to_parent(struct vsock *vsock)
+static bool leave_to_parent(struct vsock *vsock, const void *arg)
 {
 	if (vsock->fd >= 0)
 		(void)close(vsock->fd);
 	vsock->fd = -1;
 	vsock->sock = NULL;
+	return arg; /* none: all of them */
 }
 
 static void after_fork_child(void)
 {
-	table_each(leave_to_parent);
+	if (!table_fork_ends(true))
+		return;
+	(void)table_search(leave_to_parent, NULL);
 	if (serve.epoll_fd >= 0)
 		(void)close(serve.epoll_fd);
 	serve.epoll_fd = -1;
 	serve.ctx = NULL; /* the parent's: libmsg frees nothing of it in a child */
-	after_fork_parent();
+	locks_free();
 }
 
 __attribute__((constructor)) static void watch_forks(void)
@@ -599,9 +610,11 @@ static int socket_add(int type, const int fds[2])
 		return r;
 	}
 	table_lock();
-	table_add(vsock);
+	r = table_add(vsock);
 	table_unlock();
-	return 0;
+	if (r < 0)
+		free(vsock); /* the caller closes what the set has */
+	return r;
 }
 
 int serve_socket(int type, bool nonblock, bool cloexec, int *ret_fd)
@@ -609,6 +622,7 @@ int serve_socket(int type, bool nonblock, bool cloexec, int *ret_fd)
 	const int size = SNDBUF;
 	int fds[2], r;
 
+	table_use();
 	serve_lock();
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) < 0) {
 		r = -errno;
@@ -644,6 +658,7 @@ int serve_own_cid(uint32_t *ret_cid)
 {
 	int r;
 
+	table_use();
 	serve_lock();
 	r = own_cid_locked(ret_cid);
 	serve_unlock();

@@ -2,16 +2,39 @@
 /* Sockets by their cookies: see table.h. */
 #include "compat/vsock/table.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "compat/vsock/real.h"
 
 #define N_BUCKETS 256
 
-static LIST_HEAD(, vsock) buckets[N_BUCKETS];
+/*
+ * A place of a bucket, and never of another one, nor is it freed: table_has walks a bucket without
+ * the lock. A place is complete when the store to the bucket's head, or to its cookie, releases it,
+ * and what a walk finds was loaded with acquire. So a walk sees each cookie whose table_add comes
+ * before it, as that of a socket does before any call on it. The table forgets a socket that was
+ * connected after its label is set: whoever does not find the cookie any more sees the label.
+ * Places are as many as there were sockets at once.
+ */
+struct place {
+	struct place *next;	 /* never changes */
+	_Atomic uint64_t cookie; /* 0: nothing is here; changes under the lock */
+	struct vsock *vsock;	 /* under the lock */
+};
+
+static struct place *_Atomic buckets[N_BUCKETS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_bool used;
+
+/* Forks that are under way and have begun without the locks; or USED, once the table was used. */
+#define USED (-1)
+static atomic_int forks;
+
+/* Until the next look whether the forks are over. */
+#define FORK_MS 1
 
 void table_lock(void)
 {
@@ -23,6 +46,41 @@ void table_unlock(void)
 	(void)pthread_mutex_unlock(&lock);
 }
 
+bool table_unused(void)
+{
+	return atomic_load(&forks) != USED;
+}
+
+void table_use(void)
+{
+	int none = 0;
+
+	while (!atomic_compare_exchange_strong(&forks, &none, USED) && none != USED) {
+		none = 0;
+		(void)poll(NULL, 0, FORK_MS);
+	}
+}
+
+bool table_fork_begins(void)
+{
+	int n = atomic_load(&forks);
+
+	while (n != USED && !atomic_compare_exchange_weak(&forks, &n, n + 1))
+		;
+	return n == USED;
+}
+
+bool table_fork_ends(bool child)
+{
+	if (!table_unused())
+		return true;
+	if (child)
+		atomic_store(&forks, 0); /* of other threads: they are not under way here */
+	else
+		atomic_fetch_sub(&forks, 1);
+	return false;
+}
+
 uint64_t table_cookie(int fd)
 {
 	uint64_t cookie;
@@ -31,42 +89,69 @@ uint64_t table_cookie(int fd)
 	return real()->getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
 }
 
-struct vsock *table_find(int fd)
+/* The place of a cookie; of 0, a free one. */
+static struct place *place_find(size_t bucket, uint64_t cookie)
 {
-	uint64_t cookie = table_unused() ? 0 : table_cookie(fd);
-	struct vsock *vsock;
+	struct place *place = atomic_load_explicit(&buckets[bucket], memory_order_acquire);
 
-	if (!cookie)
-		return NULL;
-	LIST_FOREACH (vsock, &buckets[cookie % N_BUCKETS], entry) {
-		if (vsock->cookie == cookie)
-			return vsock;
-	}
-	return NULL;
+	while (place && atomic_load_explicit(&place->cookie, memory_order_acquire) != cookie)
+		place = place->next;
+	return place;
 }
 
-void table_add(struct vsock *vsock)
+static struct place *place_of(int fd)
 {
-	LIST_INSERT_HEAD(&buckets[vsock->cookie % N_BUCKETS], vsock, entry);
-	atomic_store(&used, true);
+	int before = errno;
+	uint64_t cookie = table_unused() ? 0 : table_cookie(fd);
+
+	errno = before;
+	return cookie ? place_find(cookie % N_BUCKETS, cookie) : NULL;
+}
+
+bool table_has(int fd)
+{
+	return place_of(fd);
+}
+
+struct vsock *table_find(int fd)
+{
+	struct place *place = place_of(fd);
+
+	return place ? place->vsock : NULL;
+}
+
+int table_add(struct vsock *vsock)
+{
+	size_t bucket = vsock->cookie % N_BUCKETS;
+	struct place *place = place_find(bucket, 0);
+
+	if (!place) {
+		place = calloc(1, sizeof(*place));
+		if (!place)
+			return -ENOMEM;
+		place->next = atomic_load_explicit(&buckets[bucket], memory_order_relaxed);
+		atomic_store_explicit(&buckets[bucket], place, memory_order_release);
+	}
+	place->vsock = vsock;
+	atomic_store_explicit(&place->cookie, vsock->cookie, memory_order_release);
+	return 0;
 }
 
 void table_remove(struct vsock *vsock)
 {
-	LIST_REMOVE(vsock, entry);
+	struct place *place = place_find(vsock->cookie % N_BUCKETS, vsock->cookie);
+
+	place->vsock = NULL;
+	atomic_store_explicit(&place->cookie, 0, memory_order_release);
 }
 
-void table_each(void (*fn)(struct vsock *vsock))
+struct vsock *table_search(bool (*fn)(struct vsock *vsock, const void *arg), const void *arg)
 {
-	struct vsock *vsock;
-
 	for (size_t i = 0; i < N_BUCKETS; i++) {
-		LIST_FOREACH (vsock, &buckets[i], entry)
-			fn(vsock);
+		for (struct place *place = buckets[i]; place; place = place->next) {
+			if (place->vsock && fn(place->vsock, arg))
+				return place->vsock;
+		}
 	}
-}
-
-bool table_unused(void)
-{
-	return !atomic_load(&used);
+	return NULL;
 }

@@ -26,7 +26,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include "compat/vsock/label.h"
 #include "libmsg/libmsg.h"
@@ -42,7 +41,6 @@ enum vsock_state { VSOCK_IDLE, VSOCK_CONNECTING, VSOCK_LISTENING };
 	}
 
 struct vsock {
-	LIST_ENTRY(vsock) entry;
 	uint64_t cookie;
 	int type; /* SOCK_STREAM or SOCK_SEQPACKET */
 	/* Under the table's lock; set under both. */
@@ -65,14 +63,32 @@ void table_unlock(void);
 
 /* Under the lock. NULL: the descriptor is none of the table's. */
 struct vsock *table_find(int fd);
-void table_add(struct vsock *vsock);
+/* 0, or -ENOMEM. */
+int table_add(struct vsock *vsock);
 void table_remove(struct vsock *vsock);
-/* fn is called for each. */
-void table_each(void (*fn)(struct vsock *vsock));
+/* The first of which fn says so, or NULL. */
+struct vsock *table_search(bool (*fn)(struct vsock *vsock, const void *arg), const void *arg);
 
-/* There is nothing in the table, nor was there: without the lock. */
+/*
+ * Without the lock, and without waiting: other programs' calls, and those on other sockets, must
+ * not hang in a signal handler, nor in a child that was forked while another thread had the lock.
+ */
+
+/* There is nothing in the table, nor was there. */
 bool table_unused(void);
+/* The descriptor is in the table. */
+bool table_has(int fd);
 /* 0: not told. */
 uint64_t table_cookie(int fd);
+
+/*
+ * Before the first socket, and whatever else has this library's locks. Waits for forks that have
+ * begun without them.
+ */
+void table_use(void);
+/* True: the locks have to be taken. False: until table_fork_ends nobody has them. */
+bool table_fork_begins(void);
+/* In either process: what table_fork_begins said. */
+bool table_fork_ends(bool child);
 
 #endif
