@@ -35,3 +35,11 @@ const struct real *real(void)
 	(void)pthread_once(&once, find_all);
 	return &calls;
 }
+
+uint64_t real_cookie(int fd)
+{
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
+
+	return real()->getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
+}

@@ -6,6 +6,7 @@
 #ifndef COMPAT_VSOCK_REAL_H
 #define COMPAT_VSOCK_REAL_H
 
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -29,5 +30,8 @@ struct real {
 };
 
 const struct real *real(void);
+
+/* The number that the kernel gives this socket and no other one. 0: it tells none. */
+uint64_t real_cookie(int fd);
 
 #endif

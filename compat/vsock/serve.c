@@ -246,7 +246,7 @@ static void connect_failed(struct vsock *vsock, int error)
 static void connect_succeeded(struct vsock *vsock)
 {
 	int fd = vsock->fd;
-	int r = label_set(fd, &vsock->local, &vsock->remote);
+	int r = label_set(fd, vsock->cookie, &vsock->local, &vsock->remote);
 
 	if (r < 0) {
 		connect_failed(vsock, -r);
@@ -320,7 +320,7 @@ static int pair_for(struct vsock *vsock, struct msg_sock *sock, int *ret_fd)
 	(void)set_rcvbuf(vsock, sock);
 	r = begin_pair(fds);
 	if (r == 0)
-		r = label_set(fds[1], &addresses[0], &addresses[1]);
+		r = label_set(fds[1], real_cookie(fds[0]), &addresses[0], &addresses[1]);
 	if (r == 0 && msg_sock_serve(sock, fds[1]) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -582,7 +582,7 @@ static struct vsock *vsock_new(int type, int fd, int program_fd)
 
 	if (!vsock)
 		return NULL;
-	*vsock = (struct vsock){.cookie = table_cookie(program_fd),
+	*vsock = (struct vsock){.cookie = real_cookie(program_fd),
 		.type = type,
 		.local = {VMADDR_CID_ANY, VMADDR_PORT_ANY},
 		.sizes = VSOCK_SIZES,

@@ -81,14 +81,6 @@ bool table_fork_ends(bool child)
 	return false;
 }
 
-uint64_t table_cookie(int fd)
-{
-	uint64_t cookie;
-	socklen_t len = sizeof(cookie);
-
-	return real()->getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ? 0 : cookie;
-}
-
 /* The place of a cookie; of 0, a free one. */
 static struct place *place_find(size_t bucket, uint64_t cookie)
 {
@@ -102,7 +94,7 @@ static struct place *place_find(size_t bucket, uint64_t cookie)
 static struct place *place_of(int fd)
 {
 	int before = errno;
-	uint64_t cookie = table_unused() ? 0 : table_cookie(fd);
+	uint64_t cookie = table_unused() ? 0 : real_cookie(fd);
 
 	errno = before;
 	return cookie ? place_find(cookie % N_BUCKETS, cookie) : NULL;

@@ -78,8 +78,6 @@ struct vsock *table_search(bool (*fn)(struct vsock *vsock, const void *arg), con
 bool table_unused(void);
 /* The descriptor is in the table. */
 bool table_has(int fd);
-/* 0: not told. */
-uint64_t table_cookie(int fd);
 
 /*
  * Before the first socket, and whatever else has this library's locks. Waits for forks that have

@@ -386,6 +386,67 @@ def queued_client(server_cid, _):
         control.close()
 
 
+# ---- names of other processes' sockets -----------------------------------------------------------
+
+def abstract(name):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(name)
+    return sock
+
+
+def labels_of_kernel():
+    with open('/proc/net/unix', encoding='latin-1') as lines:
+        return [b'\0' + line.split()[-1][1:].encode() for line in lines if ' @msgd-vsock/' in line]
+
+
+def cookie_of(sock):
+    return struct.unpack('Q', sock.getsockopt(socket.SOL_SOCKET, 57, 8))[0]  # SO_COOKIE
+
+
+def is_unix(sock, name):
+    must(sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_UNIX)
+    must(sock.getpeername() == name)
+
+
+def labels_server():
+    """Nobody who connects here, or whom this program connects to, can say that it is of AF_VSOCK."""
+    sock = listener()
+    ready()
+    conn, peer = sock.accept()
+    must(conn.getpeername() == peer)
+    labels = labels_of_kernel()
+    must(labels)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind('')
+    server.listen()
+    for n, label in enumerate(labels):
+        # Another number at its end: the whole name is taken.
+        name = label[:-8] + b'%08x' % (os.getpid() + n)
+        client = abstract(name)
+        client.connect(server.getsockname())
+        is_unix(server.accept()[0], name)
+        client.close()
+        # One that knows the cookie of the accepted socket.
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(server.getsockname())
+        accepted, _ = server.accept()
+        name = b'%s/%016x/%016x' % (label.rsplit(b'/', 2)[0], cookie_of(accepted), os.getpid())
+        client.bind(name)
+        is_unix(accepted, name)
+        client.close()
+        with abstract(name) as other:
+            other.listen()
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(name)
+            is_unix(client, name)
+    conn.sendall(b'done')
+
+
+def labels_client(server_cid, _):
+    sock = connect_at_last((server_cid, PORT))
+    must(receive_all(sock) == b'done')
+
+
 # ---- children ------------------------------------------------------------------------------------
 
 def children_server():
