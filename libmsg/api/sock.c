@@ -129,14 +129,19 @@ static int listen_check(
 /* A msgd that is there answers in no time; one that stands still has this long. */
 #define LISTEN_NONBLOCK_MS 1000
 
-/* Of a call that does not block. */
+/* Of a call that does not block. If not, the application has it from now on. */
 static bool listen_is_answered(struct msg_sock *sock)
 {
 	struct msg_ctx *ctx = sock_ctx(sock);
 
-	return control_broker_there(&ctx->control) &&
-	       driver_wait(&ctx->driver, answer_is_over, sock,
-		       driver_deadline(&ctx->driver, LISTEN_NONBLOCK_MS)) == 0;
+	sock->awaited = true;
+	if (control_broker_there(&ctx->control) &&
+		driver_wait(&ctx->driver, answer_is_over, sock,
+			driver_deadline(&ctx->driver, LISTEN_NONBLOCK_MS)) == 0)
+		return true;
+	sock->awaited = false;
+	sock_changed(sock);
+	return false;
 }
 
 static struct msg_sock *listen_locked(

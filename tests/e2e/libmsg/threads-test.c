@@ -509,20 +509,25 @@ static atomic_bool attempts_done;
 
 static void attempt_many(void *arg)
 {
-	for (int i = 0; i < ATTEMPTS; i++)
+	for (int i = 0; i < ATTEMPTS; i++) {
 		must_fail_null(
 			msg_connect(right, "left/nobody", LIBMSG_SEQPACKET, 0, TESTBED_WAIT_MS),
 			ENOENT);
+		must_fail_null(msg_listen(right, "taken", LIBMSG_SEQPACKET, 1, LIBMSG_NONBLOCK),
+			EADDRINUSE);
+	}
 	attempts_done = true;
 }
 
 /* An event loop hears of no socket that a call is still making, and frees if it fails. */
-static void test_loop_beside_connects(void **state)
+static void test_loop_beside_attempts(void **state)
 {
+	struct msg_sock *taken = msg_listen(right, "taken", LIBMSG_SEQPACKET, 1, 0);
 	struct pollfd fd = {.fd = msg_ctx_fd(right), .events = POLLIN};
 	struct worker worker;
 	struct msg_event event;
 
+	must(taken);
 	attempts_done = false;
 	worker_start(&worker, attempt_many, NULL);
 	while (!attempts_done) {
@@ -530,6 +535,7 @@ static void test_loop_beside_connects(void **state)
 		must(msg_ctx_dispatch(right, &event, 1) == 0);
 	}
 	worker_join(&worker);
+	must(msg_close(taken) == 0);
 }
 
 static void receive_one(void *arg)
@@ -853,7 +859,7 @@ int main(void)
 			test_time_limits, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(test_connects, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_loop_beside_connects, contexts_setup, contexts_teardown),
+			test_loop_beside_attempts, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_cancelled_driver, contexts_setup, contexts_teardown),
 		cmocka_unit_test_setup_teardown(
