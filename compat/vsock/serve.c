@@ -41,11 +41,14 @@
 #define RCVBUF_MAX (64U << 20)
 
 static struct {
-	pthread_mutex_t lock; /* before that of the table */
-	struct msg_ctx *ctx;
+	pthread_mutex_t lock;	     /* before that of the table; nobody waits for msgd with it */
+	pthread_cond_t opened;	     /* `opening` has become false */
+	bool opening;		     /* a thread opens the context */
+	int open_error;		     /* of the last time, or 0 */
+	struct msg_ctx *_Atomic ctx; /* changes under the lock */
 	int epoll_fd; /* the context's descriptor, and each end that the library has; or -1 */
 	uint32_t next_port;
-} serve = {.lock = PTHREAD_MUTEX_INITIALIZER, .epoll_fd = -1};
+} serve = {.lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER, .epoll_fd = -1};
 static __thread unsigned inside;
 static __thread int cancel_state;
 
@@ -183,11 +186,9 @@ static void end_close(struct vsock *vsock)
 	vsock->fd = -1;
 }
 
-/* The name of a listener is free when this returns, if msgd is there. */
+/* msgd gives the name of a listener back before it takes what it is asked later. */
 static void sock_close(struct vsock *vsock)
 {
-	if (vsock->sock && vsock->state == VSOCK_LISTENING)
-		(void)msg_setopt(vsock->sock, LIBMSG_NONBLOCK_OPT, 0);
 	(void)msg_close(vsock->sock);
 	vsock->sock = NULL;
 }
@@ -422,6 +423,8 @@ static void take_events(void)
 
 		if (!vsock)
 			take_channel_events();
+		else if (vsock->state == VSOCK_ASKING)
+			; /* set_events tells it again when msgd has answered */
 		else if (event.events & EPOLLHUP)
 			vsock_end(vsock);
 		else if (vsock->state == VSOCK_LISTENING)
@@ -468,22 +471,45 @@ static int thread_start(void)
 	return -r;
 }
 
-/* Has a context and a thread. */
+static int context_open(void)
+{
+	struct msg_ctx *ctx;
+	int r = 0;
+
+	serve.opening = true;
+	(void)pthread_mutex_unlock(&serve.lock);
+	ctx = msg_ctx_open(NULL, 0, OPEN_MS);
+	if (!ctx)
+		r = errno == EHOSTDOWN ? -ENODEV : -errno;
+	(void)pthread_mutex_lock(&serve.lock);
+	serve.opening = false;
+	serve.ctx = ctx;
+	if (r == 0)
+		r = thread_start();
+	if (r < 0) {
+		msg_ctx_close(ctx);
+		serve.ctx = NULL;
+	}
+	serve.open_error = r;
+	(void)pthread_cond_broadcast(&serve.opened);
+	return r;
+}
+
+/*
+ * Has a context and a thread. Waits without the lock: what the caller has found in the table may be
+ * gone then, unless the context was there.
+ */
 static int serve_start(void)
 {
 	int r = set_have();
 
 	if (serve.ctx || r < 0)
 		return r;
-	serve.ctx = msg_ctx_open(NULL, 0, OPEN_MS);
-	if (!serve.ctx)
-		return errno == EHOSTDOWN ? -ENODEV : -errno;
-	r = thread_start();
-	if (r < 0) {
-		msg_ctx_close(serve.ctx);
-		serve.ctx = NULL;
-	}
-	return r;
+	if (!serve.opening)
+		return context_open();
+	while (serve.opening)
+		(void)pthread_cond_wait(&serve.opened, &serve.lock);
+	return serve.open_error;
 }
 
 /* ---- fork, and the end of the process ------------------------------------------------ */
@@ -526,6 +552,8 @@ static void after_fork_child(void)
 	if (serve.epoll_fd >= 0)
 		(void)close(serve.epoll_fd);
 	serve.epoll_fd = -1;
+	serve.opening = false;
+	serve.opened = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	serve.ctx = NULL; /* the parent's: libmsg frees nothing of it in a child */
 	locks_free();
 }
@@ -665,22 +693,58 @@ int serve_own_cid(uint32_t *ret_cid)
 	return r;
 }
 
-static int bind_locked(struct vsock *vsock, const struct vsock_address *address)
-{
-	uint32_t own;
-	int r;
+/* ---- bind ------------------------------------------------------------------------------ */
 
-	if (!vsock)
-		return -EBADF;
-	if (vsock->bound || vsock->state != VSOCK_IDLE)
-		return -EINVAL;
-	if (address->cid != VMADDR_CID_ANY && address->cid != VMADDR_CID_LOCAL) {
+static int may_bind(const struct vsock *vsock)
+{
+	return !vsock ? -EBADF : vsock->bound || vsock->state != VSOCK_IDLE ? -EINVAL : 0;
+}
+
+static bool has_port(struct vsock *vsock, const void *arg)
+{
+	const uint32_t *port = arg;
+
+	return vsock->fd >= 0 && vsock->bound && vsock->local.port == *port;
+}
+
+/* The program has closed its end, of which the thread has not heard yet. */
+static bool is_closed(const struct vsock *vsock)
+{
+	struct pollfd poll_fd = {.fd = vsock->fd};
+
+	return vsock->state != VSOCK_ASKING && poll(&poll_fd, 1, 0) == 1 &&
+	       (poll_fd.revents & POLLHUP);
+}
+
+/* Another socket of this process has the port. Of other processes' ones msgd tells at listen(2). */
+static bool port_is_taken(uint32_t port)
+{
+	struct vsock *vsock;
+
+	while ((vsock = table_search(has_port, &port)) && is_closed(vsock))
+		vsock_end(vsock);
+	return vsock;
+}
+
+static int bind_locked(int fd, const struct vsock_address *address)
+{
+	struct vsock *vsock;
+	uint32_t own;
+	int r = may_bind(vsock_of(fd));
+
+	if (r == 0 && address->cid != VMADDR_CID_ANY && address->cid != VMADDR_CID_LOCAL) {
 		r = own_cid_locked(&own);
-		if (r < 0)
-			return r;
-		if (address->cid != own)
-			return -EADDRNOTAVAIL;
+		if (r == 0 && address->cid != own)
+			r = -EADDRNOTAVAIL;
 	}
+	if (r == 0 && address->port != VMADDR_PORT_ANY && port_is_taken(address->port))
+		r = -EADDRINUSE;
+	if (r < 0)
+		return r;
+	vsock = vsock_of(fd);
+	r = may_bind(vsock);
+	if (r < 0)
+		return r;
 	table_lock();
 	vsock->bound = true;
 	vsock->local = *address;
@@ -695,18 +759,38 @@ int serve_bind(int fd, const struct vsock_address *address)
 	int r;
 
 	serve_lock();
-	r = bind_locked(vsock_of(fd), address);
+	r = bind_locked(fd, address);
 	serve_unlock();
 	return r;
 }
+
+/* ---- connect --------------------------------------------------------------------------- */
 
 static int may_begin(const struct vsock *vsock)
 {
 	if (!vsock)
 		return -EBADF;
-	return vsock->fd < 0 || vsock->state == VSOCK_LISTENING ? -EINVAL
-	       : vsock->state == VSOCK_CONNECTING		? -EALREADY
-								: 0;
+	return vsock->fd < 0			  ? -EINVAL
+	       : vsock->state == VSOCK_IDLE	  ? 0
+	       : vsock->state == VSOCK_CONNECTING ? -EALREADY
+						  : -EINVAL;
+}
+
+/* Has a context, and a socket that may begin. */
+static int begin(int fd, struct vsock **ret_vsock)
+{
+	struct vsock *vsock;
+	int r = may_begin(vsock_of(fd));
+
+	if (r == 0)
+		r = serve_start();
+	if (r < 0)
+		return r;
+	vsock = vsock_of(fd);
+	r = may_begin(vsock);
+	if (r == 0)
+		*ret_vsock = vsock;
+	return r;
 }
 
 static int libmsg_type(const struct vsock *vsock)
@@ -728,12 +812,13 @@ static void connecting(struct vsock *vsock, const struct vsock_address *remote, 
 	table_unlock();
 }
 
-static int connect_locked(struct vsock *vsock, int fd, const struct vsock_address *remote)
+static int connect_locked(int fd, const struct vsock_address *remote)
 {
 	struct address_file file = file_begin();
 	char target[ADDRESS_SIZE];
+	struct vsock *vsock;
 	uint32_t own_cid;
-	int r = may_begin(vsock);
+	int r = begin(fd, &vsock);
 
 	if (r == 0)
 		r = own_cid_locked(&own_cid);
@@ -758,56 +843,67 @@ int serve_connect(int fd, const struct vsock_address *address)
 	int r;
 
 	serve_lock();
-	r = connect_locked(vsock_of(fd), fd, address);
+	r = connect_locked(fd, address);
 	serve_unlock();
 	return r;
 }
 
-/* The listener, with msgd's answer. */
+/* ---- listen ---------------------------------------------------------------------------- */
+
+static void set_state(struct vsock *vsock, enum vsock_state state)
+{
+	table_lock();
+	vsock->state = state;
+	table_unlock();
+}
+
+/* The listener, with msgd's answer, which is waited for without the lock. */
 static int listener_open(struct vsock *vsock, const char *name, int backlog)
 {
 	struct msg_pollfd answer = {.events = POLLOUT};
 	int64_t error = ENODEV;
 
 	backlog = backlog < 1 ? 1 : backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog;
-	vsock->sock = msg_listen(serve.ctx, name, libmsg_type(vsock), backlog, LIBMSG_NONBLOCK);
-	if (!vsock->sock)
-		return -errno;
-	answer.sock = vsock->sock;
-	if (msg_poll(&answer, 1, OPEN_MS) == 1)
-		(void)msg_getopt(vsock->sock, LIBMSG_ERROR, &error);
+	set_state(vsock, VSOCK_ASKING);
+	(void)pthread_mutex_unlock(&serve.lock);
+	answer.sock = msg_listen(serve.ctx, name, libmsg_type(vsock), backlog, LIBMSG_NONBLOCK);
+	if (!answer.sock)
+		error = errno;
+	else if (msg_poll(&answer, 1, OPEN_MS) == 1)
+		(void)msg_getopt(answer.sock, LIBMSG_ERROR, &error);
+	(void)pthread_mutex_lock(&serve.lock);
+	vsock->sock = answer.sock;
 	if (error)
 		sock_close(vsock);
 	return -(int)error;
 }
 
-static int listen_locked(struct vsock *vsock, int backlog)
+static int listen_locked(int fd, int backlog)
 {
 	struct address_file file = file_begin();
 	const int size = LISTENER_SNDBUF;
 	char name[ADDRESS_SIZE];
-	int r = may_begin(vsock);
+	struct vsock *vsock = vsock_of(fd);
+	int r;
 
-	if (r < 0)
-		return vsock && vsock->state == VSOCK_LISTENING ? 0 : r;
-	if (!vsock->bound)
+	if (vsock && vsock->fd >= 0 && vsock->state == VSOCK_LISTENING)
+		return 0;
+	if (vsock && !vsock->bound)
 		return -EINVAL; /* as the kernel has it */
-	r = serve_start();
+	take_events();		/* one that the program has closed may have had the name */
+	r = begin(fd, &vsock);
 	if (r == 0)
 		r = file_end(&file, address_name(&file, vsock->local.port, name));
 	if (r < 0)
 		return r;
-	take_events(); /* one that the program has closed may have had the name */
 	r = listener_open(vsock, name, backlog);
+	set_state(vsock, r < 0 ? VSOCK_IDLE : VSOCK_LISTENING);
+	(void)set_events(EPOLL_CTL_MOD, vsock, r < 0 ? 0 : EPOLLOUT);
 	if (r < 0)
 		return r;
 	drain_all(vsock);
 	(void)real()->setsockopt(vsock->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	table_lock();
-	vsock->state = VSOCK_LISTENING;
-	table_unlock();
 	msg_set_userdata(vsock->sock, vsock);
-	(void)set_events(EPOLL_CTL_MOD, vsock, EPOLLOUT);
 	on_listener(vsock);
 	return 0;
 }
@@ -817,7 +913,7 @@ int serve_listen(int fd, int backlog)
 	int r;
 
 	serve_lock();
-	r = listen_locked(vsock_of(fd), backlog);
+	r = listen_locked(fd, backlog);
 	serve_unlock();
 	return r;
 }

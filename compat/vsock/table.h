@@ -30,7 +30,8 @@
 #include "compat/vsock/label.h"
 #include "libmsg/libmsg.h"
 
-enum vsock_state { VSOCK_IDLE, VSOCK_CONNECTING, VSOCK_LISTENING };
+/* ASKING: a call of listen(2) waits for msgd, without a lock; nobody else ends the socket. */
+enum vsock_state { VSOCK_IDLE, VSOCK_CONNECTING, VSOCK_ASKING, VSOCK_LISTENING };
 
 /* SO_VM_SOCKETS_BUFFER_SIZE, _MIN_SIZE and _MAX_SIZE are 0 to 2. */
 #define VSOCK_N_SIZES 3

@@ -271,12 +271,29 @@ def exit_client(server_cid, _):
 
 # ---- listeners -----------------------------------------------------------------------------------
 
+def bound(port):
+    sock = vsock()
+    sock.bind((socket.VMADDR_CID_ANY, port))
+    return sock
+
+
 def listeners_server():
     """Names are given back; children accept; a shutdown ends it."""
     for _ in range(20):
         listener().close()
     first = listener()
-    fails(errno.EADDRINUSE, listener)
+    fails(errno.EADDRINUSE, vsock().bind, (socket.VMADDR_CID_ANY, PORT))
+    # A port is free when its socket is closed, however many are.
+    for sock in [bound(PORT + 1 + n) for n in range(100)]:
+        sock.close()
+    bound(PORT + 100).close()
+    # That of a process which has the name, to one that has not: when it listens.
+    pid = os.fork()
+    if pid == 0:
+        sock = bound(PORT)
+        fails(errno.EADDRINUSE, sock.listen)
+        os._exit(0)
+    must(os.waitpid(pid, 0)[1] == 0)
     children = []
     ready()
     for _ in range(3):
@@ -590,9 +607,96 @@ def refused_client(server_cid):
         fails(errno.ECONNRESET, sock.connect, (server_cid, 9))
 
 
+# Others' calls while one call waits for msgd, which it does for seconds.
+ROUNDS = 10
+# A child may find a lock of a sanitizer's allocator held.
+FORKS = 'san.so' not in os.environ.get('LD_PRELOAD', '')
+
+
+def others_go_on(errors, call, *args):
+    """The call of a thread fails with one of the errors; all that needs no msgd goes on meanwhile."""
+    sock = vsock()
+    sock.bind((socket.VMADDR_CID_ANY, 77))
+    thread = Thread(call, args)
+    rounds = 0
+    while thread.is_alive():
+        must(sock.getsockname()[1] == 77)
+        vsock().bind((socket.VMADDR_CID_ANY, 78))
+        if FORKS:
+            pid = os.fork()
+            if pid == 0:
+                sock.getsockopt(socket.AF_VSOCK, socket.SO_VM_SOCKETS_BUFFER_SIZE)
+                os._exit(0)
+            must(os.waitpid(pid, 0)[1] == 0)
+        rounds += 1
+        yield rounds
+    thread.join()
+    must(thread.error in errors, thread.error)
+    must(rounds >= ROUNDS, '%d rounds' % rounds)
+
+
+class Thread(threading.Thread):
+    def __init__(self, call, args):
+        super().__init__()
+        self.call, self.args, self.error = call, args, 0
+        self.start()
+
+    def run(self):
+        try:
+            self.call(*self.args)
+        except OSError as e:
+            self.error = e.errno
+
+
 def alone(server_cid):
-    fails(errno.ENODEV, vsock().connect, (server_cid, 9))
-    fails(errno.ENODEV, listener)
+    for _ in others_go_on((errno.ENODEV,), vsock().connect, (server_cid, 9)):
+        pass
+    for _ in others_go_on((errno.ENODEV,), listener):
+        pass
+    # Of several that wait, each has the one answer.
+    threads = [Thread(listener, (9 + n,)) for n in range(4)]
+    for thread in threads:
+        thread.join()
+        must(thread.error == errno.ENODEV)
+
+
+# ---- an msgd that stands still -------------------------------------------------------------------
+
+def hangs_server():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    first = listener()
+    ready()
+    conn, _ = first.accept()
+    print('connected', flush=True)
+    must(signal.sigwait({signal.SIGUSR1}))
+    # Connections and listeners that are there go on, too.
+    for rounds in others_go_on((errno.ENODEV,), listener, 6):
+        conn.sendall(b'%d.' % rounds)
+        must(conn.recv(100, socket.MSG_PEEK))
+        while not conn.recv(100).endswith(b'.'):
+            pass
+    # One whose socket is closed while it waits; or before, if the thread is late.
+    closed = vsock()
+    closed.bind((socket.VMADDR_CID_ANY, 7))
+    for rounds in others_go_on((errno.ENODEV, errno.EBADF), closed.listen):
+        if rounds == ROUNDS:
+            os.close(closed.detach())
+    print('stood still', flush=True)
+    must(signal.sigwait({signal.SIGUSR1}))
+    # The names are free.
+    again = listener(6), listener(7)
+    must(again)
+    conn.sendall(b'end')
+
+
+def hangs_client(server_cid, _):
+    sock = vsock()
+    sock.connect((server_cid, PORT))
+    while True:
+        data = sock.recv(100)
+        if data.endswith(b'end'):
+            break
+        sock.sendall(data)
 
 
 # ---- the file ------------------------------------------------------------------------------------
