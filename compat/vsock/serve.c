@@ -203,9 +203,14 @@ static void vsock_end(struct vsock *vsock)
 
 static int set_rcvbuf(const struct vsock *vsock, struct msg_sock *sock)
 {
-	uint64_t size = vsock->sizes[0];
+	uint64_t size;
+	bool sized;
 
-	if (!vsock->sized)
+	table_lock();
+	size = vsock->sizes[0];
+	sized = vsock->sized;
+	table_unlock();
+	if (!sized)
 		return 0;
 	size = size < RCVBUF_MIN ? RCVBUF_MIN : size > RCVBUF_MAX ? RCVBUF_MAX : size;
 	return msg_setopt(sock, LIBMSG_RCVBUF, (int64_t)size);
@@ -818,7 +823,7 @@ static int connect_locked(int fd, const struct vsock_address *remote)
 	char target[ADDRESS_SIZE];
 	struct vsock *vsock;
 	uint32_t own_cid;
-	int r = begin(fd, &vsock);
+	int timeout_ms, r = begin(fd, &vsock);
 
 	if (r == 0)
 		r = own_cid_locked(&own_cid);
@@ -828,8 +833,11 @@ static int connect_locked(int fd, const struct vsock_address *remote)
 		address_target(&file, remote->cid, remote->port, msg_ctx_domid(serve.ctx), target));
 	if (r < 0)
 		return r;
-	vsock->sock = msg_connect(
-		serve.ctx, target, libmsg_type(vsock), LIBMSG_NONBLOCK, vsock->timeout_ms);
+	table_lock();
+	timeout_ms = vsock->timeout_ms;
+	table_unlock();
+	vsock->sock =
+		msg_connect(serve.ctx, target, libmsg_type(vsock), LIBMSG_NONBLOCK, timeout_ms);
 	if (!vsock->sock)
 		return -connect_errno(errno);
 	drain_all(vsock);
