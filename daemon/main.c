@@ -22,6 +22,7 @@
 #include "base/event.h"
 #include "base/listen.h"
 #include "base/notify.h"
+#include "base/report.h"
 #include "base/stop.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
@@ -43,7 +44,7 @@ struct msgd {
 	struct event *stop, *hangup; /* owned */
 	struct event *watchdog;	     /* owned, or NULL */
 	struct event *notify_again;  /* owned: the service manager has not been told yet */
-	char notify_text[OPTIONS_ERROR_SIZE + 64];
+	char notify_text[ADMIN_ERROR_SIZE + 64];
 	int lock_fd;			  /* owned */
 	struct quiesce *quiesce;	  /* owned */
 	struct agent *agent;		  /* owned: applications of our own domain */
@@ -85,10 +86,26 @@ static void on_notify_again(evutil_socket_t fd, short what, void *arg)
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
+static void msgd_reload_failed(
+	struct msgd *msgd, const struct report *report, char ret_error[ADMIN_ERROR_SIZE])
+{
+	unsigned more = report->n + report->left_out - 1;
+
+	for (unsigned i = 0; i < report->n; i++)
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR, "reload: %s%s",
+			report->lines[i], i + 1 == report->n ? "; what was in force stays" : "");
+	(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s", report->lines[0]);
+	if (more)
+		(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s (and %u more: see the log)",
+			report->lines[0], more);
+	msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
+}
+
 /* The last good configuration and policy stay in force on error. */
-static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
+static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 {
 	struct msgd *msgd = arg;
+	struct report report = {.n = 0};
 	struct settings settings;
 	struct timespec now;
 	size_t rules;
@@ -97,11 +114,13 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	msgd_notify(msgd, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-	r = settings_load(&msgd->options, &settings, ret_error);
+	r = settings_load(&msgd->options, &settings, &report);
+	if (r == POLICY_BROKEN) {
+		settings_fini(&settings);
+		r = -EINVAL;
+	}
 	if (r < 0) {
-		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR,
-			"reload: %s; what was in force stays", ret_error);
-		msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
+		msgd_reload_failed(msgd, &report, ret_error);
 		return r;
 	}
 	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
@@ -232,7 +251,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 
 static void on_reload(evutil_socket_t signal, short what, void *arg)
 {
-	char error[OPTIONS_ERROR_SIZE];
+	char error[ADMIN_ERROR_SIZE];
 
 	(void)msgd_reload(arg, error);
 }
@@ -368,7 +387,11 @@ static int msgd_start(struct msgd *msgd)
 	r = msgd_open_hv(&msgd->settings, &hv);
 	if (r < 0)
 		return r;
-	if (policy_rules(msgd->settings.policy) == 0)
+	if (policy_is_broken(msgd->settings.policy))
+		log_error("the policy is broken: %zu rules of the files before count, all else is "
+			  "refused",
+			policy_rules(msgd->settings.policy));
+	else if (policy_rules(msgd->settings.policy) == 0)
 		log_warning("no policy%s: every listen and connect is refused",
 			msgd->settings.policy_missing ? " (see --policy)" : " rules");
 	r = server_new(msgd->base, hv, &msgd->settings.config.limits, msgd->settings.policy,
@@ -425,20 +448,27 @@ static void msgd_fini(struct msgd *msgd)
 	close_p(&msgd->lock_fd); /* last: then the next msgd may start */
 }
 
+static void log_report(const struct report *report)
+{
+	for (unsigned i = 0; i < report->n; i++)
+		log_error("%s", report->lines[i]);
+	if (report->left_out)
+		log_error("and %u more errors", report->left_out);
+}
+
 int main(int argc, char **argv)
 {
 	struct msgd msgd = {.lock_fd = -1};
-	char error[OPTIONS_ERROR_SIZE];
+	struct report report = {.n = 0};
 	int r;
 
 	options_parse(argc, argv, &msgd.options);
 	log_open("msgd", LOG_INFO);
 	event_set_log_callback(on_libevent_log);
-	r = settings_load(&msgd.options, &msgd.settings, error);
-	if (r < 0) {
-		log_error("%s", error);
+	r = settings_load(&msgd.options, &msgd.settings, &report);
+	log_report(&report);
+	if (r < 0)
 		return EXIT_USAGE;
-	}
 	log_open("msgd", msgd.settings.config.log_level);
 	r = msgd_start(&msgd);
 	if (r == 0) {

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/number.h"
+#include "base/report.h"
 
 #define DEFAULT_CONFIG "/etc/msgd/msgd.conf"
 #define DEFAULT_POLICY "/etc/msgd/policy.d"
@@ -91,8 +92,7 @@ bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size)
 }
 
 /* On the emulator nothing in /etc counts: a newcomer's msgd must not depend on the machine's. */
-static int load_config(
-	const struct options *options, struct config *config, char ret_error[OPTIONS_ERROR_SIZE])
+static int load_config(const struct options *options, struct config *config, struct report *report)
 {
 	const char *path = options->config;
 	char error[CONFIG_ERROR_SIZE] = "";
@@ -105,19 +105,16 @@ static int load_config(
 		return 0;
 	r = config_load(config, path, error);
 	if (r < 0)
-		(void)snprintf(
-			ret_error, OPTIONS_ERROR_SIZE, "%s", error[0] ? error : strerror(-r));
+		report_add(report, "%s", error[0] ? error : strerror(-r));
 	return r;
 }
 
-static int load_policy(const struct options *options, struct settings *settings, bool sim,
-	char ret_error[OPTIONS_ERROR_SIZE])
+static int load_policy(
+	const struct options *options, struct settings *settings, bool sim, struct report *report)
 {
 	static const char *const default_paths[] = {DEFAULT_POLICY};
 	const char *const *paths = default_paths;
-	char error[POLICY_ERROR_SIZE] = "";
 	size_t n = 0;
-	int r;
 
 	if (options->n_policy) {
 		paths = options->policy;
@@ -129,15 +126,12 @@ static int load_policy(const struct options *options, struct settings *settings,
 		n = 1;
 	}
 	settings->policy_missing = n == 0;
-	r = policy_load(paths, n, &settings->policy, error);
-	if (r < 0)
-		(void)snprintf(ret_error, OPTIONS_ERROR_SIZE, "policy: %s", error);
-	return r;
+	return policy_load(paths, n, &settings->policy, report);
 }
 
 /* A group's name or number. */
-static int set_operators(const struct options *options, struct settings *settings,
-	char ret_error[OPTIONS_ERROR_SIZE])
+static int set_operators(
+	const struct options *options, struct settings *settings, struct report *report)
 {
 	const char *name = settings->config.operators;
 	const struct group *group;
@@ -152,8 +146,7 @@ static int set_operators(const struct options *options, struct settings *setting
 	}
 	group = getgrnam(name);
 	if (!group) {
-		(void)snprintf(ret_error, OPTIONS_ERROR_SIZE,
-			"%.120s: operators: there is no group '%.60s'",
+		report_add(report, "%.120s: operators: there is no group '%.60s'",
 			options->config ? options->config : DEFAULT_CONFIG, name);
 		return -EINVAL;
 	}
@@ -162,7 +155,7 @@ static int set_operators(const struct options *options, struct settings *setting
 }
 
 static int set_paths(const struct options *options, struct settings *settings, bool *ret_sim,
-	char ret_error[OPTIONS_ERROR_SIZE])
+	struct report *report)
 {
 	const char *env = secure_getenv("MSG_HV");
 	const char *hv = options->hv	       ? options->hv
@@ -179,7 +172,7 @@ static int set_paths(const struct options *options, struct settings *settings, b
 
 	*ret_sim = hv_spec_sim_path(hv, path, sizeof(path));
 	if (!*ret_sim && strncmp(hv, "sim:", 4) == 0) {
-		(void)snprintf(ret_error, OPTIONS_ERROR_SIZE, "'%.100s': a bad path", hv);
+		report_add(report, "'%.100s': a bad path", hv);
 		return -EINVAL;
 	}
 	(void)snprintf(settings->hv, sizeof(settings->hv), "%s", hv);
@@ -200,27 +193,27 @@ static int set_paths(const struct options *options, struct settings *settings, b
 	return 0;
 }
 
-int settings_load(const struct options *options, struct settings *ret_settings,
-	char ret_error[OPTIONS_ERROR_SIZE])
+int settings_load(
+	const struct options *options, struct settings *ret_settings, struct report *report)
 {
 	struct settings settings = {.policy = NULL};
 	bool sim;
 	int r;
 
 	config_init(&settings.config);
-	r = load_config(options, &settings.config, ret_error);
+	r = load_config(options, &settings.config, report);
 	if (r == 0)
-		r = set_operators(options, &settings, ret_error);
+		r = set_operators(options, &settings, report);
 	if (r == 0)
-		r = set_paths(options, &settings, &sim, ret_error);
+		r = set_paths(options, &settings, &sim, report);
 	if (r == 0)
-		r = load_policy(options, &settings, sim, ret_error);
+		r = load_policy(options, &settings, sim, report);
 	if (r < 0) {
 		settings_fini(&settings);
 		return r;
 	}
 	*ret_settings = settings;
-	return 0;
+	return r;
 }
 
 void settings_fini(struct settings *settings)

@@ -11,8 +11,6 @@
 
 #include "daemon/config.h"
 
-#define OPTIONS_ERROR_SIZE 512U
-
 struct options {
 	/* From the command line; borrowed from argv, or NULL. */
 	const char *hv, *config, *admin, *attach;
@@ -38,9 +36,13 @@ struct settings {
 /* --help, --version and wrong usage end the program. */
 void options_parse(int argc, char **argv, struct options *ret_options);
 
-/* Reads config and policy. A negative errno with a sentence; *ret_settings is then untouched. */
-int settings_load(const struct options *options, struct settings *ret_settings,
-	char ret_error[OPTIONS_ERROR_SIZE]);
+/*
+ * Reads config and policy. POLICY_BROKEN: the settings are there, with a policy that refuses
+ * everything from its first error on; the report has the errors. A negative errno with a report;
+ * *ret_settings is then untouched.
+ */
+int settings_load(
+	const struct options *options, struct settings *ret_settings, struct report *report);
 void settings_fini(struct settings *settings);
 
 /* "sim:PATH[#DOMAIN]": copies PATH and returns true. */

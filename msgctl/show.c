@@ -134,8 +134,9 @@ const struct column channels_columns[] = {
 
 void status_print(const json_t *answer)
 {
-	const json_t *counts = json_object_get(answer, "counts");
+	const json_t *counts = json_object_get(answer, "counts"), *error;
 	char age[CELL_SIZE];
+	size_t i;
 
 	cell_age(answer, "uptime_s", age);
 	(void)printf("msgd %s, pid %lld, up %s, serves %s from domain %lld%s\n",
@@ -157,6 +158,8 @@ void status_print(const json_t *answer)
 	if (field_number(counts, "lines_left_out"))
 		(void)printf("log:   %lld lines left out: domains or clients caused too many\n",
 			field_number(counts, "lines_left_out"));
+	json_array_foreach(json_object_get(answer, "policy_errors"), i, error)(void)
+		printf("policy is broken: %s\n", json_string_value(error));
 }
 
 /* After an error, which admin_ask has printed, the former settings stay in force. */

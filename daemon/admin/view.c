@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/report.h"
 #include "base/uuid.h"
 #include "daemon/admin/socket.h"
 #include "daemon/broker/channel.h"
@@ -232,6 +233,15 @@ static json_t *view_limits(const struct broker_limits *limits)
 	return answer;
 }
 
+static json_t *view_report(const struct report *report)
+{
+	json_t *lines = json_array();
+
+	for (unsigned i = 0; i < report->n; i++)
+		(void)json_array_append_new(lines, text_json(report->lines[i]));
+	return lines;
+}
+
 static json_t *view_status(const struct broker *broker)
 {
 	const struct broker_stats *stats = &broker->stats;
@@ -244,14 +254,15 @@ static json_t *view_status(const struct broker *broker)
 		requests += domain->used[QUOTA_REQUESTS];
 	}
 	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
-			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
+			 " s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
 		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
 		processes, "names", names, "links",
 		(int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)), "channels",
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
-		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy), "counts",
-		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,
-		"refused", (json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
+		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy),
+		"policy_errors", view_report(policy_errors(broker->policy)), "counts", "attached",
+		(json_int_t)stats->attached, "connected", (json_int_t)stats->connected, "refused",
+		(json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
 		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
 		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out,
 		"limits", view_limits(&broker->limits));

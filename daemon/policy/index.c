@@ -4,6 +4,7 @@
  * are looked up, and how often. Pure. A rule that policy_glob would match must never be missed.
  * Only the administrator's texts are in the tables, so a guest cannot make their chains long.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/policy/rule.h"
@@ -35,6 +36,24 @@ static uint32_t hash_backwards(const char *end, size_t len)
 	return hash;
 }
 
+const char *policy_text_keep(struct policy *policy, const char *text)
+{
+	size_t len = strlen(text);
+	struct policy_text **bucket = &policy->texts[hash_text(text, len) % POLICY_BUCKETS];
+	struct policy_text *kept;
+
+	for (kept = *bucket; kept; kept = kept->next)
+		if (strcmp(kept->text, text) == 0)
+			return kept->text;
+	kept = malloc(sizeof(*kept) + len + 1);
+	if (!kept)
+		return NULL;
+	memcpy(kept->text, text, len + 1);
+	kept->next = *bucket;
+	*bucket = kept;
+	return kept->text;
+}
+
 /* The text after the last wildcard. */
 static unsigned suffix_len(const char *glob)
 {
@@ -53,7 +72,7 @@ static uint32_t glob_find(
 	while (number) {
 		const struct policy_glob *glob = &policy->globs[number - 1];
 
-		if (glob->connect == rule->connect && strcmp(glob->text, rule->name) == 0)
+		if (glob->connect == rule->connect && glob->text == rule->name)
 			break;
 		number = glob->next_text;
 	}
@@ -66,8 +85,7 @@ static uint32_t glob_new(struct policy *policy, const struct policy_rule *rule, 
 	uint32_t *by_text = &policy->by_text[hash % POLICY_BUCKETS], *by_end;
 	uint32_t number = (uint32_t)policy->n_globs;
 
-	*glob = (struct policy_glob){.connect = rule->connect};
-	memcpy(glob->text, rule->name, sizeof(glob->text));
+	*glob = (struct policy_glob){.connect = rule->connect, .text = rule->name};
 	glob->fixed_len = (unsigned)strcspn(glob->text, "*?");
 	if (glob->fixed_len) {
 		hash = hash_text(glob->text, glob->fixed_len);
@@ -90,6 +108,7 @@ void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 	uint32_t hash = hash_text(rule->name, strlen(rule->name));
 	uint32_t number = glob_find(policy, rule, hash);
 	uint32_t rule_number = (uint32_t)policy->n_rules, index = rule_number - 1;
+	uint64_t bit = UINT64_C(1) << index % 64;
 	struct policy_glob *glob;
 
 	if (!number)
@@ -102,7 +121,13 @@ void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 		glob->first_rule = rule_number;
 	glob->last_rule = rule_number;
 	if (rule->from.kind == WHO_SAME || rule->to.kind == WHO_SAME)
-		policy->same[index / 64] |= UINT64_C(1) << index % 64;
+		policy->same[index / 64] |= bit;
+	if (rule->to.kind == WHO_DEFAULT)
+		policy->defaults[index / 64] |= bit;
+	if (rule->condition)
+		policy->off[index / 64] |= bit; /* until policy_conditions_end says that it holds */
+	if (rule->from.kind == WHO_TAG || rule->to.kind == WHO_TAG)
+		policy->tagged = true;
 }
 
 /* To try a glob, in units of the broker's cost: measured with globs that begin with a wildcard. */

@@ -11,9 +11,6 @@
 
 #include "daemon/policy/rule.h"
 
-/* In this order, the lesser of two is the match of both. */
-enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
-
 int policy_new(struct policy **ret_policy)
 {
 	static uint64_t last_serial;
@@ -22,81 +19,56 @@ int policy_new(struct policy **ret_policy)
 	if (!policy)
 		return -ENOMEM;
 	policy->serial = ++last_serial;
-	STAILQ_INIT(&policy->files);
 	*ret_policy = policy;
 	return 0;
 }
 
 void policy_free(struct policy *policy)
 {
-	struct policy_file *file;
+	struct policy_text *text;
 
 	if (!policy)
 		return;
-	while ((file = STAILQ_FIRST(&policy->files))) {
-		STAILQ_REMOVE_HEAD(&policy->files, entry);
-		free(file);
+	for (size_t i = 0; i < POLICY_BUCKETS; i++) {
+		while ((text = policy->texts[i])) {
+			policy->texts[i] = text->next;
+			free(text);
+		}
 	}
 	free(policy->rules);
+	free(policy->hits);
+	free(policy->conditions);
 	free(policy->globs);
 	free(policy->next_rule);
 	free(policy);
 }
 
+void policy_refuse(struct policy *policy, const char *const *words)
+{
+	policy->not_enforced = words;
+}
+
+void policy_break(struct policy *policy, const char *file)
+{
+	const char *kept = policy_text_keep(policy, file);
+
+	if (!policy->otherwise.file)
+		policy->otherwise = (struct policy_verdict){.file = kept ? kept : "policy"};
+}
+
+bool policy_is_broken(const struct policy *policy)
+{
+	return policy->otherwise.file;
+}
+
+const struct report *policy_errors(const struct policy *policy)
+{
+	return &policy->errors;
+}
+
 size_t policy_rules(const struct policy *policy)
 {
 	return policy->n_rules;
-}
-
-bool policy_glob(const char *glob, const char *text)
-{
-	const char *star = NULL, *again = NULL;
-
-	while (*text) {
-		if (*glob == '*') {
-			star = ++glob;
-			again = text;
-		} else if (*glob == '?' || *glob == *text) {
-			glob++;
-			text++;
-		} else if (star) {
-			/* Only the last star needs to give way: an earlier one cannot do better. */
-			glob = star;
-			text = ++again;
-		} else {
-			return false;
-		}
-	}
-	while (*glob == '*')
-		glob++;
-	return !*glob;
-}
-
-static enum match who_match(const struct who *who, const struct policy_subject *subject,
-	const struct policy_subject *other)
-{
-	switch (who->kind) {
-	case WHO_ANY:
-		return MATCH_YES;
-	case WHO_SAME: /* in rules of connect only: there is another */
-		if (subject->domid == POLICY_DOMID_UNKNOWN || other->domid == POLICY_DOMID_UNKNOWN)
-			return MATCH_MAYBE;
-		return subject->domid == other->domid ? MATCH_YES : MATCH_NO;
-	case WHO_DOMID:
-		if (subject->domid == POLICY_DOMID_UNKNOWN)
-			return MATCH_MAYBE;
-		return subject->domid == who->domid ? MATCH_YES : MATCH_NO;
-	case WHO_NAME:
-		if (!subject->name)
-			return who->glob[strspn(who->glob, "*")] ? MATCH_MAYBE : MATCH_YES;
-		return policy_glob(who->glob, subject->name) ? MATCH_YES : MATCH_NO;
-	case WHO_UUID:
-		if (!subject->uuid)
-			return MATCH_MAYBE;
-		return memcmp(subject->uuid, who->uuid, sizeof(who->uuid)) == 0 ? MATCH_YES
-										: MATCH_NO;
-	}
-	return MATCH_NO;
 }
 
 /* Whether an undecided rule counts: see enum policy_mode. */
@@ -124,7 +96,8 @@ static enum match from_match(const struct policy_rule *rule, const struct policy
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size)
 {
 	if (verdict->file)
-		(void)snprintf(ret_text, size, "%.110s:%u", verdict->file, verdict->line);
+		(void)snprintf(ret_text, size, verdict->line ? "%.110s:%u" : "%.110s",
+			verdict->file, verdict->line);
 	else
 		(void)snprintf(ret_text, size, "no rule");
 }
@@ -136,7 +109,8 @@ unsigned policy_known_make(const struct policy *policy, const struct policy_subj
 {
 	struct policy_known *known = subject->known;
 
-	if (known->serial == policy->serial || !subject->name || !subject->uuid)
+	if (known->serial == policy->serial || !subject->name || !subject->uuid ||
+		(policy->tagged && (!subject->tags || !subject->tags->all_known)))
 		return 1;
 	known->serial = policy->serial;
 	for (size_t i = 0; i < policy->n_rules; i++) {
@@ -188,18 +162,29 @@ static bool next_word(struct judgement *judgement, size_t *pos, size_t *ret_word
 	return false;
 }
 
-/* All is known: the first rule that has all bits. */
+/* The word's rules that speak of the name and count: for a target, or for none. */
+static uint64_t word_bits(const struct judgement *judgement, size_t i)
+{
+	const struct policy *policy = judgement->policy;
+	uint64_t bits = judgement->named->bits[i] & ~policy->off[i];
+
+	return judgement->target ? bits : bits & policy->defaults[i];
+}
+
+/* All is known: the first rule that has all bits. to: NULL without a target. */
 static const struct policy_rule *judge_by_bits(
 	struct judgement *judgement, const struct policy_known *from, const struct policy_known *to)
 {
 	const struct policy *policy = judgement->policy;
-	const struct policy_subject *caller = judgement->caller;
-	bool same = caller && caller->domid == judgement->target->domid;
+	const struct policy_subject *caller = judgement->caller, *target = judgement->target;
+	bool same = caller && target && caller->domid == target->domid;
 	size_t pos = 0, i;
 
 	while (next_word(judgement, &pos, &i)) {
-		uint64_t bits = judgement->named->bits[i] & to->to[i];
+		uint64_t bits = word_bits(judgement, i);
 
+		if (to)
+			bits &= to->to[i];
 		if (caller)
 			bits &= same ? from->from[i] : from->from[i] & ~policy->same[i];
 		if (bits)
@@ -208,11 +193,11 @@ static const struct policy_rule *judge_by_bits(
 	return NULL;
 }
 
-/* Whether the rule, which speaks of the name, decides. */
+/* Whether the rule, which speaks of the name and counts, decides. */
 static bool rule_decides(const struct judgement *judgement, const struct policy_rule *rule)
 {
 	const struct policy_subject *caller = judgement->caller, *target = judgement->target;
-	enum match match = who_match(&rule->to, target, caller);
+	enum match match = target ? who_match(&rule->to, target, caller) : MATCH_YES;
 	enum match from = caller ? from_match(rule, caller, target) : MATCH_YES;
 
 	if (from < match)
@@ -228,7 +213,7 @@ static const struct policy_rule *judge_by_rules(
 	size_t pos = 0, i;
 
 	while (next_word(judgement, &pos, &i)) {
-		uint64_t bits = judgement->named->bits[i] & (from ? from->from[i] : UINT64_MAX);
+		uint64_t bits = word_bits(judgement, i) & (from ? from->from[i] : UINT64_MAX);
 
 		for (; bits; bits &= bits - 1) {
 			const struct policy_rule *rule =
@@ -255,12 +240,12 @@ unsigned policy_judge_named(const struct policy *policy, const struct policy_nam
 		.cost = 1,
 	};
 	const struct policy_known *from = caller ? subject_known(policy, caller) : NULL;
-	const struct policy_known *to = subject_known(policy, target);
-	const struct policy_rule *rule = to && (from || !caller)
+	const struct policy_known *to = target ? subject_known(policy, target) : NULL;
+	const struct policy_rule *rule = (to || !target) && (from || !caller)
 						 ? judge_by_bits(&judgement, from, to)
 						 : judge_by_rules(&judgement, from);
 
-	*ret_verdict = rule ? rule->verdict : (struct policy_verdict){.allow = false};
+	*ret_verdict = rule ? rule->verdict : policy->otherwise;
 	return judgement.cost;
 }
 
@@ -272,4 +257,59 @@ unsigned policy_judge(const struct policy *policy, const char *name,
 	unsigned cost = policy_find(policy, name, caller, &named);
 
 	return cost + policy_judge_named(policy, &named, caller, target, mode, ret_verdict);
+}
+
+void policy_hit(struct policy *policy, const struct policy_verdict *verdict)
+{
+	if (verdict->rule && verdict->rule <= policy->n_rules)
+		policy->hits[verdict->rule - 1]++;
+}
+
+/* ---- conditions ----------------------------------------------------------------------------- */
+
+void policy_conditions_begin(struct policy *policy)
+{
+	for (unsigned i = 0; i < policy->n_conditions; i++)
+		policy->conditions[i].found = MATCH_NO;
+}
+
+unsigned policy_conditions_domain(struct policy *policy, const struct policy_subject *subject)
+{
+	for (unsigned i = 0; i < policy->n_conditions; i++) {
+		struct policy_condition *condition = &policy->conditions[i];
+		enum match match = who_match(&condition->who, subject, subject);
+
+		if (match > condition->found)
+			condition->found = match;
+	}
+	return policy->n_conditions + 1;
+}
+
+/* A deny counts while its condition may hold, an allow while it does. */
+static void rule_switch(struct policy *policy, size_t i)
+{
+	const struct policy_rule *rule = &policy->rules[i];
+	enum match holds = policy->conditions[rule->condition - 1].holds;
+	uint64_t bit = UINT64_C(1) << i % 64;
+
+	if (match_counts(holds, rule->verdict.allow, POLICY_EXACT))
+		policy->off[i / 64] &= ~bit;
+	else
+		policy->off[i / 64] |= bit;
+}
+
+bool policy_conditions_end(struct policy *policy)
+{
+	bool changed = false;
+
+	for (unsigned i = 0; i < policy->n_conditions; i++) {
+		struct policy_condition *condition = &policy->conditions[i];
+
+		changed |= condition->holds != condition->found;
+		condition->holds = condition->found;
+	}
+	for (size_t i = 0; changed && i < policy->n_rules; i++)
+		if (policy->rules[i].condition)
+			rule_switch(policy, i);
+	return changed;
 }

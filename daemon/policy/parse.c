@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Parses the policy's grammar (msgd.policy(5)). Pure: text in, rules out. A text that it does not
- * understand is an error with file and line, never a rule that means less than it says.
+ * Parses the policy's grammar (msgd.policy(5)), but for keys. Pure: text in, rules out. A text that
+ * it does not understand is an error with its place, never a rule that means less than it says.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -9,134 +9,254 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
-#include "base/uuid.h"
-#include "daemon/policy/rule.h"
-#include "proto/control.h"
+#include "base/macro.h"
+#include "daemon/policy/parser.h"
 
-#define WORDS_MAX 16
+/* ---- errors --------------------------------------------------------------------------------- */
 
-struct parser {
-	struct policy *policy; /* borrowed */
-	const char *file;      /* borrowed from policy->files */
-	unsigned line;
-	char *error; /* borrowed, POLICY_ERROR_SIZE */
-};
-
-__attribute__((format(printf, 2, 3))) static int parser_fail(
-	const struct parser *parser, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int parser_fail(
+	struct parser *parser, unsigned column, const char *format, ...)
 {
-	char what[160];
+	char what[220];
 	va_list args;
 
 	va_start(args, format);
 	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	(void)snprintf(parser->error, POLICY_ERROR_SIZE, "%.80s:%u: %.150s", parser->file,
-		parser->line, what);
+	report_add(parser->report, "%.140s:%u:%u: %s", parser->file, parser->line, column, what);
+	if (!parser->first_error)
+		parser->first_error = parser->line;
 	return -EINVAL;
 }
 
-int uuid_parse(const char *text, uint8_t ret_uuid[16])
+__attribute__((format(printf, 3, 4))) int parser_expected(
+	struct parser *parser, const struct word *found, const char *format, ...)
 {
-	bool dashes = strlen(text) == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' &&
-		      text[23] == '-';
+	char what[160], word[48];
+	va_list args;
 
-	/* Of 36 characters four are dashes, so the rest are all digits. */
-	return dashes && uuid_from_text(text, ret_uuid) ? 0 : -EINVAL;
+	va_start(args, format);
+	(void)vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	if (!*found->text)
+		return parser_fail(
+			parser, found->column, "expected %s, found the end of the line", what);
+	(void)snprintf(word, sizeof(word), "%s", found->text);
+	for (char *c = word; *c; c++)
+		if (*c <= ' ' || *c >= 0x7f)
+			*c = '?';
+	return parser_fail(parser, found->column, "expected %s, found '%s'", what, word);
 }
 
-/* A glob on printable characters without blanks, as a domain's or a channel's name has them. */
-static bool glob_valid(const char *glob, size_t size, const char *alphabet)
+int parser_check_enforced(struct parser *parser, const struct word *word, const char *feature)
 {
-	size_t len = strlen(glob);
+	const char *const *not = parser->policy->not_enforced;
 
-	if (len == 0 || len >= size)
-		return false;
-	for (; *glob; glob++) {
-		unsigned char c = (unsigned char)*glob;
-
-		if (c <= ' ' || c >= 0x7f)
-			return false;
-		if (alphabet && !strchr(alphabet, c))
-			return false;
-	}
-	return true;
-}
-
-static int who_parse(
-	const struct parser *parser, const char *word, bool same_allowed, struct who *ret_who)
-{
-	struct who who = {.kind = WHO_NAME};
-
-	if (strcmp(word, "any") == 0) {
-		who.kind = WHO_ANY;
-	} else if (strcmp(word, "dom0") == 0) {
-		who.kind = WHO_DOMID;
-	} else if (strcmp(word, "same") == 0) {
-		if (!same_allowed)
-			return parser_fail(parser, "'same' has no meaning here");
-		who.kind = WHO_SAME;
-	} else if (strncmp(word, "domid:", 6) == 0) {
-		who.kind = WHO_DOMID;
-		if (!number_from_text(word + 6, DOMID_LIMIT - 1, &who.domid))
-			return parser_fail(parser, "bad domid in '%s'", word);
-	} else if (strncmp(word, "uuid:", 5) == 0) {
-		who.kind = WHO_UUID;
-		if (uuid_parse(word + 5, who.uuid) < 0)
-			return parser_fail(parser, "bad uuid in '%s'", word);
-	} else if (strncmp(word, "tag:", 4) == 0) {
-		return parser_fail(parser, "'%s': tags are not supported yet", word);
-	} else {
-		if (!glob_valid(word, sizeof(who.glob), NULL) || strpbrk(word, "/:="))
-			return parser_fail(parser, "'%s' does not name domains", word);
-		strcpy(who.glob, word);
-	}
-	*ret_who = who;
+	for (; not &&*not ; not ++)
+		if (strcmp(feature, *not ) == 0)
+			return parser_expected(
+				parser, word, "no '%s', which is not enforced yet", feature);
 	return 0;
 }
 
-static int transport_parse(const struct parser *parser, const char *value, uint32_t *ret_transport)
+/* ---- words ---------------------------------------------------------------------------------- */
+
+static struct word word_next(struct parser *parser)
 {
-	for (uint32_t i = 0; i < TRANSPORT_LIMIT; i++) {
-		if (strcmp(value, transport_name(i)) != 0)
-			continue;
-		*ret_transport = i;
-		return 0;
-	}
-	return parser_fail(parser, "unknown transport '%s'", value);
+	static const char blanks[] = " \t\r";
+	char *start = parser->rest + strspn(parser->rest, blanks);
+	char *end = start + strcspn(start, blanks);
+
+	parser->rest = *end ? end + 1 : end;
+	*end = '\0';
+	return (struct word){.text = start, .column = (unsigned)(start - parser->text) + 1};
 }
 
-/* words: the rule's keys so far; each may be said once. */
-static int key_parse(
-	const struct parser *parser, char **words, int n, char *word, struct policy_rule *rule)
+static int word_is(struct parser *parser, const char *want)
 {
-	struct policy_verdict *verdict = &rule->verdict;
-	char *value = strchr(word, '=');
+	struct word word = word_next(parser);
 
-	if (!value)
-		return parser_fail(parser, "'%s' is not KEY=VALUE", word);
-	*value++ = '\0'; /* as it was done to those before */
-	for (int i = 0; i < n; i++)
-		if (strcmp(words[i], word) == 0)
-			return parser_fail(parser, "'%s=' twice", word);
-	if (strcmp(word, "log") == 0) {
-		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-			return parser_fail(parser, "log is yes or no, not '%s'", value);
-		verdict->log = *value == 'y' ? POLICY_LOG_YES : POLICY_LOG_NO;
+	return strcmp(word.text, want) == 0 ? 0 : parser_expected(parser, &word, "'%s'", want);
+}
+
+/* A place in a rule where a domain is named. */
+struct who_place {
+	unsigned kinds;
+	const char *expected;
+};
+
+static const struct who_place place_on = {KINDS_NAMING | ENUM_BIT(WHO_ANY),
+	"any, dom0, a domain's name or pattern, domid:N, uuid:U or tag:T"};
+static const struct who_place place_from = {KINDS_NAMING | ENUM_BIT(WHO_ANY) | ENUM_BIT(WHO_SAME),
+	"any, dom0, same, a domain's name or pattern, domid:N, uuid:U or tag:T"};
+static const struct who_place place_to = {
+	KINDS_NAMING | ENUM_BIT(WHO_ANY) | ENUM_BIT(WHO_SAME) | ENUM_BIT(WHO_DEFAULT),
+	"any, dom0, same, default, a domain's name or pattern, domid:N, uuid:U or tag:T"};
+static const struct who_place place_while = {
+	KINDS_NAMING, "dom0, a domain's name or pattern, domid:N, uuid:U or tag:T"};
+
+/* The word that made a WHO fail, told by what it begins with. */
+static const char *who_expected(const char *text, const struct who_place *place)
+{
+	static const struct {
+		const char *start, *expected;
+		enum who_kind kind;
+	} kinds[] = {
+		{"domid:", "domid:0 to domid:32751", WHO_DOMID},
+		{"uuid:", "uuid: and 8-4-4-4-12 hexadecimal digits", WHO_UUID},
+		{"tag:", "tag: and a tag, which is spelt as a name", WHO_TAG},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (place->kinds & ENUM_BIT(kinds[i].kind) &&
+			strncmp(text, kinds[i].start, strlen(kinds[i].start)) == 0)
+			return kinds[i].expected;
+	return place->expected;
+}
+
+static int who_keep(struct parser *parser, struct who *who)
+{
+	if (who->text)
+		who->text = policy_text_keep(parser->policy, who->text);
+	return who->kind == WHO_NAME || who->kind == WHO_TAG ? (who->text ? 0 : -ENOMEM) : 0;
+}
+
+static int who_parse(struct parser *parser, const struct who_place *place, struct who *ret_who)
+{
+	struct word word = word_next(parser);
+	struct who who;
+	int r = 0;
+
+	if (!who_from_text(word.text, place->kinds, &who))
+		return parser_expected(parser, &word, "%s", who_expected(word.text, place));
+	if (who.kind == WHO_TAG)
+		r = parser_check_enforced(parser, &word, "tag:");
+	else if (who.kind == WHO_DEFAULT)
+		r = parser_check_enforced(parser, &word, "default");
+	if (r == 0)
+		r = who_keep(parser, &who);
+	if (r == 0)
+		*ret_who = who;
+	return r;
+}
+
+/* ---- rules ---------------------------------------------------------------------------------- */
+
+static bool who_is(const struct who *a, const struct who *b)
+{
+	return a->kind == b->kind && a->domid == b->domid && a->text == b->text &&
+	       memcmp(a->uuid, b->uuid, sizeof(a->uuid)) == 0;
+}
+
+/* The number of the condition; the rules that have the same one share it. */
+static int condition_get(
+	struct parser *parser, const struct word *word, const struct who *who, unsigned *ret_number)
+{
+	struct policy *policy = parser->policy;
+	struct policy_condition *more;
+
+	for (unsigned i = 0; i < policy->n_conditions; i++) {
+		if (!who_is(&policy->conditions[i].who, who))
+			continue;
+		*ret_number = i + 1;
 		return 0;
 	}
-	if (strcmp(word, "target") == 0)
-		return parser_fail(parser, "'target=' is not supported yet");
-	if (strcmp(word, "max-channels") != 0 && strcmp(word, "transport") != 0)
-		return parser_fail(parser, "unknown key '%s'", word);
-	if (!rule->connect || !verdict->allow)
-		return parser_fail(parser, "'%s=' is for 'allow connect' only", word);
-	if (strcmp(word, "transport") == 0)
-		return transport_parse(parser, value, &verdict->transport);
-	if (!number_from_text(value, DOMAIN_CHANNELS_MAX, &verdict->max_channels) ||
-		verdict->max_channels == 0)
-		return parser_fail(parser, "max-channels is 1 to %u", DOMAIN_CHANNELS_MAX);
+	if (policy->n_conditions == POLICY_CONDITIONS_MAX)
+		return parser_expected(
+			parser, word, "at most %u different conditions", POLICY_CONDITIONS_MAX);
+	more = reallocarray(policy->conditions, policy->n_conditions + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	policy->conditions = more;
+	more[policy->n_conditions++] = (struct policy_condition){.who = *who};
+	*ret_number = policy->n_conditions;
+	return 0;
+}
+
+static int while_parse(struct parser *parser, const struct word *word, struct policy_rule *rule)
+{
+	struct who who;
+	int r = parser_check_enforced(parser, word, "while");
+
+	if (r == 0)
+		r = who_parse(parser, &place_while, &who);
+	return r < 0 ? r : condition_get(parser, word, &who, &rule->condition);
+}
+
+/* The words that every rule has. */
+static int head_parse(struct parser *parser, struct policy_rule *rule)
+{
+	struct word word = word_next(parser);
+	int r;
+
+	rule->verdict.allow = strcmp(word.text, "allow") == 0;
+	if (!rule->verdict.allow && strcmp(word.text, "deny") != 0)
+		return parser_expected(parser, &word, "allow or deny");
+	word = word_next(parser);
+	rule->connect = strcmp(word.text, "connect") == 0;
+	if (!rule->connect && strcmp(word.text, "listen") != 0)
+		return parser_expected(parser, &word, "listen or connect");
+	word = word_next(parser);
+	if (!glob_is_on_names(word.text))
+		return parser_expected(
+			parser, &word, "a name or a pattern on names, of 63 characters at most");
+	r = strchr(word.text, '+') ? parser_check_enforced(parser, &word, "+") : 0;
+	if (r < 0)
+		return r;
+	rule->name = policy_text_keep(parser->policy, word.text);
+	if (!rule->name)
+		return -ENOMEM;
+	if (!rule->connect) {
+		r = word_is(parser, "on");
+		return r < 0 ? r : who_parse(parser, &place_on, &rule->to);
+	}
+	r = word_is(parser, "from");
+	if (r == 0)
+		r = who_parse(parser, &place_from, &rule->from);
+	if (r == 0)
+		r = word_is(parser, "to");
+	return r < 0 ? r : who_parse(parser, &place_to, &rule->to);
+}
+
+static int tail_parse(struct parser *parser, struct policy_rule *rule)
+{
+	struct word word = word_next(parser);
+	unsigned seen = 0;
+	int r = 0;
+
+	if (strcmp(word.text, "while") == 0) {
+		r = while_parse(parser, &word, rule);
+		if (r == 0)
+			word = word_next(parser);
+	}
+	for (; r == 0 && *word.text; word = word_next(parser))
+		r = key_parse(parser, &word, rule, &seen);
+	return r;
+}
+
+/* Errors that one word alone does not show. */
+static int rule_check(struct parser *parser, struct policy_rule *rule)
+{
+	struct policy_verdict *verdict = &rule->verdict;
+	struct word end = word_next(parser);
+
+	if (rule->to.kind == WHO_DEFAULT && rule->from.kind == WHO_SAME)
+		return parser_expected(parser, &end, "another domain than 'same' before 'default'");
+	if (rule->to.kind == WHO_DEFAULT && verdict->allow && !verdict->target)
+		return parser_expected(parser, &end, "target= of a rule that allows to 'default'");
+	if (verdict->ask_timeout_s && !verdict->ask)
+		return parser_expected(parser, &end, "ask= beside ask-timeout=");
+	if (verdict->start_timeout_s && !verdict->start)
+		return parser_expected(parser, &end, "start=yes beside start-timeout=");
+	if (verdict->start && (rule->to.kind == WHO_DOMID || rule->to.kind == WHO_UUID) &&
+		!verdict->target)
+		return parser_expected(parser, &end, "a domain's name to start");
+	if (verdict->start && verdict->target && strchr(verdict->target, ':'))
+		return parser_expected(parser, &end, "a target= by name to start");
+	if (verdict->ask && !verdict->ask_timeout_s)
+		verdict->ask_timeout_s = POLICY_ASK_TIMEOUT_S;
+	if (verdict->start && !verdict->start_timeout_s)
+		verdict->start_timeout_s = POLICY_START_TIMEOUT_S;
 	return 0;
 }
 
@@ -150,117 +270,93 @@ static bool array_grow(void *array, size_t n, size_t size)
 	return more;
 }
 
-static int rule_add(struct policy *policy, const struct policy_rule *rule)
+static int rule_add(struct parser *parser, const struct policy_rule *rule)
 {
-	if (policy->n_rules == POLICY_RULES_MAX)
-		return -E2BIG;
-	if (policy->n_rules == policy->allocated) {
+	struct policy *policy = parser->policy;
+	size_t n = policy->n_rules + policy->n_new;
+
+	if (n == POLICY_RULES_MAX)
+		return parser_fail(
+			parser, 1, "expected at most %u rules, found more", POLICY_RULES_MAX);
+	if (n == policy->allocated) {
 		size_t allocated = policy->allocated ? 2 * policy->allocated : 16;
 
 		if (!array_grow(&policy->rules, allocated, sizeof(*policy->rules)) ||
+			!array_grow(&policy->hits, allocated, sizeof(*policy->hits)) ||
 			!array_grow(&policy->globs, allocated, sizeof(*policy->globs)) ||
 			!array_grow(&policy->next_rule, allocated, sizeof(*policy->next_rule)))
 			return -ENOMEM;
 		policy->allocated = allocated;
 	}
-	policy->rules[policy->n_rules++] = *rule;
-	policy_index_add(policy, rule);
+	policy->rules[n] = *rule;
+	policy->rules[n].verdict.rule = (uint32_t)n + 1;
+	policy->hits[n] = 0;
+	policy->n_new++;
 	return 0;
 }
 
-/* The fixed words of a rule; returns how many were used, or a negative errno. */
-static int rule_parse_head(
-	const struct parser *parser, char **words, int n, struct policy_rule *rule)
-{
-	static const char alphabet[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-*?";
-	int r;
-
-	if (strcmp(words[0], "allow") != 0 && strcmp(words[0], "deny") != 0)
-		return parser_fail(parser, "a rule starts with allow or deny, not '%s'", words[0]);
-	rule->verdict.allow = words[0][0] == 'a';
-	if (n < 3 || (strcmp(words[1], "listen") != 0 && strcmp(words[1], "connect") != 0))
-		return parser_fail(parser, "'%s listen NAME' or '%s connect NAME' expected",
-			words[0], words[0]);
-	rule->connect = words[1][0] == 'c';
-	if (!glob_valid(words[2], sizeof(rule->name), alphabet))
-		return parser_fail(parser, "'%s' is not a name or a glob on names", words[2]);
-	strcpy(rule->name, words[2]);
-	if (!rule->connect) {
-		if (n < 5 || strcmp(words[3], "on") != 0)
-			return parser_fail(parser, "'on WHO' expected after '%s'", words[2]);
-		r = who_parse(parser, words[4], false, &rule->to);
-		return r < 0 ? r : 5;
-	}
-	if (n < 7 || strcmp(words[3], "from") != 0 || strcmp(words[5], "to") != 0)
-		return parser_fail(parser, "'from WHO to WHO' expected after '%s'", words[2]);
-	r = who_parse(parser, words[4], true, &rule->from);
-	if (r < 0)
-		return r;
-	r = who_parse(parser, words[6], true, &rule->to);
-	return r < 0 ? r : 7;
-}
-
-static int line_parse(struct parser *parser, char *line)
+static int line_parse(struct parser *parser, const char *line, size_t len)
 {
 	struct policy_rule rule = {.verdict = {.file = parser->file, .line = parser->line}};
-	char *words[WORDS_MAX], *rest = line, *word, *comment = strchr(line, '#');
-	int n = 0, used, r;
+	int r;
 
-	if (comment)
-		*comment = '\0';
-	while ((word = strsep(&rest, " \t\r"))) {
-		if (!*word)
-			continue;
-		if (n == WORDS_MAX)
-			return parser_fail(parser, "too many words");
-		words[n++] = word;
-	}
-	if (n == 0)
+	if (len >= sizeof(parser->text))
+		return parser_fail(parser, LINE_SIZE, "expected a line of %u bytes, found more",
+			LINE_SIZE - 1);
+	if (memchr(line, '\0', len))
+		return parser_fail(
+			parser, (unsigned)strlen(line) + 1, "expected text, found a NUL byte");
+	memcpy(parser->text, line, len);
+	parser->text[len] = '\0';
+	parser->text[strcspn(parser->text, "#")] = '\0';
+	parser->rest = parser->text;
+	if (parser->text[strspn(parser->text, " \t\r")] == '\0')
 		return 0;
-	used = rule_parse_head(parser, words, n, &rule);
-	if (used < 0)
-		return used;
-	for (int i = used; i < n; i++) {
-		r = key_parse(parser, words + used, i - used, words[i], &rule);
-		if (r < 0)
-			return r;
+	r = head_parse(parser, &rule);
+	if (r == 0)
+		r = tail_parse(parser, &rule);
+	if (r == 0)
+		r = rule_check(parser, &rule);
+	return r < 0 ? r : rule_add(parser, &rule);
+}
+
+/* The rules of the file count now. */
+static void rules_commit(struct policy *policy)
+{
+	for (; policy->n_new; policy->n_new--) {
+		policy->n_rules++;
+		policy_index_add(policy, &policy->rules[policy->n_rules - 1]);
 	}
-	r = rule_add(parser->policy, &rule);
-	if (r == -E2BIG)
-		(void)parser_fail(parser, "more than %u rules", POLICY_RULES_MAX);
-	return r;
 }
 
 int policy_parse(struct policy *policy, const char *file, const char *text, size_t len,
-	char ret_error[POLICY_ERROR_SIZE])
+	struct report *report)
 {
-	struct policy_file *owned = malloc(sizeof(*owned) + strlen(file) + 1);
-	struct parser parser = {.policy = policy, .error = ret_error};
+	struct parser parser = {.policy = policy, .report = report};
 	const char *end = text + len;
-	char line[512];
-	int r;
+	int r = 0;
 
-	if (!owned)
+	parser.file = policy_text_keep(policy, file);
+	if (!parser.file)
 		return -ENOMEM;
-	strcpy(owned->name, file);
-	STAILQ_INSERT_TAIL(&policy->files, owned, entry);
-	parser.file = owned->name;
-	while (text < end) {
+	policy->n_new = 0;
+	while (text < end && r != -ENOMEM) {
 		const char *eol = memchr(text, '\n', (size_t)(end - text));
 		size_t line_len = (size_t)((eol ? eol : end) - text);
 
 		parser.line++;
-		if (line_len >= sizeof(line))
-			return parser_fail(&parser, "the line is too long");
-		memcpy(line, text, line_len);
-		line[line_len] = '\0';
-		if (strlen(line) != line_len)
-			return parser_fail(&parser, "a NUL byte");
-		r = line_parse(&parser, line);
-		if (r < 0)
-			return r;
+		r = line_parse(&parser, text, line_len);
 		text += line_len + (eol ? 1 : 0);
 	}
-	return 0;
+	if (r == -ENOMEM)
+		return r;
+	if (!policy->otherwise.file && !parser.first_error)
+		rules_commit(policy);
+	policy->n_new = 0;
+	if (!parser.first_error)
+		return 0;
+	if (!policy->otherwise.file)
+		policy->otherwise =
+			(struct policy_verdict){.file = parser.file, .line = parser.first_error};
+	return -EINVAL;
 }

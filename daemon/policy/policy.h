@@ -15,23 +15,44 @@
 
 /*
  * The most rules of a policy and bytes of a file. An administrator writes them, but a slip must not
- * eat dom0's memory: a rule takes some 450 bytes, a policy 8 MiB, and two of them are there during
+ * eat dom0's memory: a rule takes some 400 bytes, a policy 8 MiB, and two of them are there during
  * a reload. 100 domains with 100 rules each fit.
  */
 #define POLICY_RULES_MAX 16384U
 #define POLICY_TEXT_MAX	 (1U << 20)
+/* Different conditions: each is looked at for each domain whenever one comes or goes. */
+#define POLICY_CONDITIONS_MAX 256U
+/* Tags of a domain: a word for each of the groups that it belongs to. 2 KiB. */
+#define POLICY_TAGS_MAX 32U
+/* A domain starts in seconds, and a program that asks a person waits for as long as people do. */
+#define POLICY_ASK_TIMEOUT_S	   10U
+#define POLICY_ASK_TIMEOUT_MAX_S   300U
+#define POLICY_START_TIMEOUT_S	   60U
+#define POLICY_START_TIMEOUT_MAX_S 600U
+/* More connects than msgd serves in an hour, and more bytes than a memory has. */
+#define POLICY_CONNECTS_MAX 1000000U
+#define POLICY_BYTES_MAX    (UINT64_C(1) << 40)
 
 struct policy;
+struct report;
+
+/* A domain's tags. Begins as zeros: none is known. */
+struct policy_tags {
+	bool all_known; /* it has no others */
+	unsigned n;
+	char names[POLICY_TAGS_MAX][NAME_SIZE];
+};
 
 /*
  * A domain as policy sees it. Unknown facts are marked as unknown: a domain that is not there has
  * no uuid.
  */
 struct policy_subject {
-	const char *name;	    /* borrowed; NULL: unknown, which "" is not */
-	const uint8_t *uuid;	    /* borrowed, 16 bytes; NULL: unknown */
-	uint32_t domid;		    /* POLICY_DOMID_UNKNOWN: unknown */
-	struct policy_known *known; /* borrowed: the memo of this domain; NULL: it has none */
+	const char *name;		/* borrowed; NULL: unknown, which "" is not */
+	const uint8_t *uuid;		/* borrowed, 16 bytes; NULL: unknown */
+	uint32_t domid;			/* POLICY_DOMID_UNKNOWN: unknown */
+	struct policy_known *known;	/* borrowed: the memo of this domain; NULL: it has none */
+	const struct policy_tags *tags; /* borrowed; NULL: unknown */
 };
 
 #define POLICY_WORDS_MAX (POLICY_RULES_MAX / 64U)
@@ -86,31 +107,69 @@ enum policy_log {
 	POLICY_LOG_NO,
 };
 
-struct policy_verdict {
-	bool allow;
-	enum policy_log log;
-	uint32_t max_channels; /* 0: no limit by this rule */
-	uint32_t transport;    /* enum transport_kind: a demand, or ANY */
-	const char *file;      /* borrowed from the policy; NULL: no rule matched */
-	unsigned line;
+enum policy_direction {
+	POLICY_BOTH_WAYS,
+	POLICY_OUT, /* the caller alone sends */
+	POLICY_IN,
 };
 
-#define POLICY_ERROR_SIZE 256U
+/* A bucket of `burst` that n fill up in so many seconds. */
+struct policy_rate {
+	uint32_t n; /* 0: no limit */
+	uint32_t seconds;
+	uint32_t burst;
+};
+
+/* The rule that decided, by what it says. Texts are borrowed from the policy. */
+struct policy_verdict {
+	bool allow;
+	bool start; /* the domain, if it is not there */
+	enum policy_log log;
+	enum policy_direction direction;
+	uint32_t transport;    /* enum transport_kind: a demand, or ANY */
+	uint32_t max_channels; /* 0: no limit by this rule, as for those that follow */
+	struct policy_rate max_connects;
+	uint64_t max_rate;   /* bytes a second, each way */
+	uint64_t max_buffer; /* bytes */
+	/* NULL: the domain that the caller named; else as in an address: "domid:0" for dom0. */
+	const char *target;
+	const char *ask; /* a program's path; NULL: nobody is asked */
+	uint32_t ask_timeout_s;
+	uint32_t start_timeout_s;
+	const char *file; /* NULL: no rule matched */
+	unsigned line;	  /* 0: of the file as a whole */
+	uint32_t rule;	  /* its number, from 1 on; 0: it is none of the list */
+};
 
 int policy_new(struct policy **ret_policy);
 void policy_free(struct policy *policy);
 
 /*
- * Adds the rules of one file's text. `file` is copied, for messages. -EINVAL: syntax, with
- * "FILE:LINE: what" in ret_error; -E2BIG: too many rules; -ENOMEM. After a failure the policy is
- * only good for policy_free.
+ * Adds the rules of one file's text. `file` is copied, for messages. -EINVAL: errors, which are
+ * added to the report. The policy is then broken: it has the rules of the files before this one,
+ * and refuses everything else; texts of later files are looked at for errors, and not added.
+ * -ENOMEM: the policy is good for policy_free only.
  */
 int policy_parse(struct policy *policy, const char *file, const char *text, size_t len,
-	char ret_error[POLICY_ERROR_SIZE]);
+	struct report *report);
+
+/*
+ * Words that policy_parse then takes for errors, because nothing acts upon them: a key, "while",
+ * "default", "tag:", or "+" for names with arguments. Borrowed; NULL ends the array.
+ */
+void policy_refuse(struct policy *policy, const char *const *words);
+
+/* A file that could not be read breaks the policy as one with errors does. */
+void policy_break(struct policy *policy, const char *file);
+
+bool policy_is_broken(const struct policy *policy);
+/* By policy_load: what broke it. */
+const struct report *policy_errors(const struct policy *policy);
 
 /*
  * The verdict of the first rule that matches; default deny. Never fails. caller: of a connect; NULL
- * for a listen, of which target is the holder.
+ * for a listen, of which target is the holder. target: NULL for a connect that names no domain; the
+ * rules `to default` are then looked at alone, and a verdict without a file is none of theirs.
  */
 unsigned policy_judge(const struct policy *policy, const char *name,
 	const struct policy_subject *caller, const struct policy_subject *target,
@@ -129,10 +188,24 @@ unsigned policy_judge_named(const struct policy *policy, const struct policy_nam
 	const struct policy_subject *caller, const struct policy_subject *target,
 	enum policy_mode mode, struct policy_verdict *ret_verdict);
 
+/* Counts a verdict of this policy that was acted upon. */
+void policy_hit(struct policy *policy, const struct policy_verdict *verdict);
+
+/*
+ * Which `while` hold. Between begin and end each domain that is there and runs is told; before
+ * that, none does. end: whether a condition changed, and with it the verdicts.
+ */
+void policy_conditions_begin(struct policy *policy);
+unsigned policy_conditions_domain(struct policy *policy, const struct policy_subject *subject);
+bool policy_conditions_end(struct policy *policy);
+
 /* The rule that decided, for logs: "FILE:LINE", or "no rule". */
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size);
 
 size_t policy_rules(const struct policy *policy);
+
+/* Whether the text is spelt as a tag. */
+bool policy_tag_valid(const char *text);
 
 /* '*' and '?' only; linear in practice, never recursive. In this header for tests. */
 bool policy_glob(const char *glob, const char *text);
@@ -141,10 +214,13 @@ bool policy_glob(const char *glob, const char *text);
 int uuid_parse(const char *text, uint8_t ret_uuid[16]);
 
 /*
- * Reads DIR's *.policy files in name order, or one file. Not pure; in load.c. *ret_policy
- * untouched on failure; ret_error names file and line.
+ * Reads directories' *.policy files in name order, and files. Not pure; in load.c. 0, or
+ * POLICY_BROKEN with a policy that refuses everything from the first bad file's place on; the
+ * report then has the errors of all files. A negative errno, with a line in the report, if a path
+ * cannot be looked at or memory lacks: *ret_policy is then untouched.
  */
+#define POLICY_BROKEN 1
 int policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
-	char ret_error[POLICY_ERROR_SIZE]);
+	struct report *report);
 
 #endif

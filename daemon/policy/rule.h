@@ -6,35 +6,49 @@
 #ifndef MSGD_DAEMON_POLICY_RULE_H
 #define MSGD_DAEMON_POLICY_RULE_H
 
-#include <sys/queue.h>
-
+#include "base/macro.h"
+#include "base/report.h"
 #include "daemon/policy/policy.h"
+
+/* In this order, the lesser of two is the match of both. */
+enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
 enum who_kind {
 	WHO_ANY,
-	WHO_SAME, /* the two domains of the rule are one */
-	WHO_NAME, /* a glob on the domain's name */
+	WHO_SAME,    /* the two domains of the rule are one */
+	WHO_DEFAULT, /* in `to`: the caller named none */
+	WHO_NAME,    /* a glob on the domain's name */
 	WHO_DOMID,
 	WHO_UUID,
+	WHO_TAG,
 };
 
 struct who {
 	enum who_kind kind;
 	uint32_t domid;
 	uint8_t uuid[16];
-	char glob[DOMAIN_NAME_SIZE];
+	const char *text; /* borrowed: the glob, or the tag */
 };
 
-struct policy_file {
-	STAILQ_ENTRY(policy_file) entry;
-	char name[]; /* NUL-terminated */
+/* A text that the policy keeps once, whoever borrows it: equal texts have one address. */
+struct policy_text {
+	struct policy_text *next; /* owned: in the bucket */
+	char text[];		  /* NUL-terminated */
+};
+
+/* A WHO after `while`, which rules share. */
+struct policy_condition {
+	struct who who;
+	enum match holds;
+	enum match found; /* of the look that is under way */
 };
 
 struct policy_rule {
 	bool connect;
-	char name[NAME_SIZE]; /* glob */
-	struct who from;      /* connect: the caller */
-	struct who to;	      /* connect: the target; listen: the holder */
+	const char *name;   /* borrowed: a glob */
+	struct who from;    /* connect: the caller */
+	struct who to;	    /* connect: the target; listen: the holder */
+	unsigned condition; /* its number, from 1 on; 0: none */
 	struct policy_verdict verdict;
 };
 
@@ -44,7 +58,7 @@ struct policy_rule {
  * empty, whose text after the last one. Rules and globs are named by their index + 1; 0 is none.
  */
 struct policy_glob {
-	char text[NAME_SIZE];
+	const char *text; /* borrowed */
 	bool connect;
 	unsigned fixed_len;		/* of the text by which it is found */
 	uint32_t next_text, next_end;	/* in the bucket */
@@ -63,16 +77,42 @@ struct policy {
 	uint64_t serial;	   /* no two policies of a process have the same */
 	struct policy_rule *rules; /* owned, array */
 	size_t n_rules, allocated;
-	STAILQ_HEAD(, policy_file) files; /* owned */
-	struct policy_glob *globs;	  /* owned, array */
-	uint32_t *next_rule;		  /* owned, array: the next rule with the same glob */
+	size_t n_new;	/* after them: of the file that is being parsed */
+	uint64_t *hits; /* owned, array: how often each rule decided */
+	/* A word that a rule must not have, or its beginning, or NULL. Borrowed. */
+	const char *const *not_enforced;
+	struct policy_text *texts[POLICY_BUCKETS]; /* owned */
+	struct policy_glob *globs;		   /* owned, array */
+	uint32_t *next_rule; /* owned, array: the next rule with the same glob */
 	size_t n_globs;
 	uint32_t by_text[POLICY_BUCKETS];
 	struct policy_ends prefixes, suffixes;
-	uint64_t same[POLICY_WORDS_MAX]; /* rules in which a WHO is `same` */
+	struct policy_condition *conditions; /* owned, array */
+	unsigned n_conditions;
+	struct policy_verdict otherwise; /* of what no rule matches */
+	struct report errors;		 /* of the files from which it was loaded */
+	bool tagged;			 /* a WHO is a tag */
+	/* A bit a rule. */
+	uint64_t same[POLICY_WORDS_MAX];     /* a WHO is `same` */
+	uint64_t defaults[POLICY_WORDS_MAX]; /* `to default` */
+	uint64_t off[POLICY_WORDS_MAX];	     /* its condition does not hold */
 };
 
-/* index.c. The arrays have room; the rule is the last one. */
+/* Kinds that name domains by a fact of theirs. */
+#define KINDS_NAMING                                                                               \
+	(ENUM_BIT(WHO_NAME) | ENUM_BIT(WHO_DOMID) | ENUM_BIT(WHO_UUID) | ENUM_BIT(WHO_TAG))
+
+/* In who.c. The WHO of a text that outlives it: one of `kinds` (ENUM_BIT). False: it is none. */
+bool who_from_text(const char *text, unsigned kinds, struct who *ret_who);
+/* NAME or NAME+ARG, or a glob on them. */
+bool glob_is_on_names(const char *glob);
+/* other: the other domain of a connect, for `same`. */
+enum match who_match(const struct who *who, const struct policy_subject *subject,
+	const struct policy_subject *other);
+
+/* index.c. NULL: out of memory. */
+const char *policy_text_keep(struct policy *policy, const char *text);
+/* The arrays have room; the rule is the last one. */
 void policy_index_add(struct policy *policy, const struct policy_rule *rule);
 
 #endif

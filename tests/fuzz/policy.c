@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The policy's parser and matcher: nothing unknown permits, errors name file and line. */
+#include "base/report.h"
 #include "daemon/policy/policy.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -9,13 +10,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct policy_subject web = {.name = "web", .uuid = uuid, .domid = 1};
 	const struct policy_subject db = {.name = "db", .uuid = uuid, .domid = 2};
 	const struct policy_subject nobody = {.domid = POLICY_DOMID_UNKNOWN};
-	char error[POLICY_ERROR_SIZE] = "";
+	struct report report = {.n = 0};
 	struct policy_verdict exact, absent, any;
 	struct policy *policy;
 
 	FUZZ_CHECK(policy_new(&policy) == 0);
-	if (policy_parse(policy, "f", (const char *)data, size, error) < 0) {
-		FUZZ_CHECK(strncmp(error, "f:", 2) == 0 && strchr(error + 2, ':'));
+	if (policy_parse(policy, "f", (const char *)data, size, &report) < 0) {
+		FUZZ_CHECK(report.n && strncmp(report.lines[0], "f:", 2) == 0);
+		FUZZ_CHECK(policy_is_broken(policy) && policy_rules(policy) == 0);
 		policy_free(policy);
 		return 0;
 	}

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "base/log.h"
+#include "base/report.h"
 #include "daemon/shell/server.h"
 #include "tests/simulate/broker-clock.h"
 #include "tests/simulate/simulate.h"
@@ -219,14 +220,14 @@ static void msgd_main(void *arg)
 {
 	struct msgd *msgd = arg;
 	struct world *w = msgd->world;
-	char error[POLICY_ERROR_SIZE];
+	struct report report = {.n = 0};
 	struct broker_limits limits;
 	struct policy *policy;
 	const char *reason;
 	int r;
 
 	if (sim_hv_open(w->sim, 0, &msgd->hv) < 0 || policy_new(&policy) < 0 ||
-		policy_parse(policy, "policy", policy_text, strlen(policy_text), error) < 0)
+		policy_parse(policy, "policy", policy_text, strlen(policy_text), &report) < 0)
 		fail(w, "msgd cannot begin");
 	broker_limits_default(&limits);
 	r = server_new(

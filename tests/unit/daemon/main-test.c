@@ -300,16 +300,16 @@ void __wrap_quiesce_look(struct quiesce *quiesce)
 	fix.n_looks++;
 }
 
-int __real_settings_load(const struct options *options, struct settings *ret_settings,
-	char ret_error[OPTIONS_ERROR_SIZE]);
-int __wrap_settings_load(const struct options *options, struct settings *ret_settings,
-	char ret_error[OPTIONS_ERROR_SIZE]);
-int __wrap_settings_load(const struct options *options, struct settings *ret_settings,
-	char ret_error[OPTIONS_ERROR_SIZE])
+int __real_settings_load(
+	const struct options *options, struct settings *ret_settings, struct report *report);
+int __wrap_settings_load(
+	const struct options *options, struct settings *ret_settings, struct report *report);
+int __wrap_settings_load(
+	const struct options *options, struct settings *ret_settings, struct report *report)
 {
-	int r = __real_settings_load(options, ret_settings, ret_error);
+	int r = __real_settings_load(options, ret_settings, report);
 
-	if (r == 0 && fix.lock)
+	if (r >= 0 && fix.lock)
 		strcpy(ret_settings->lock, fix.lock);
 	return r;
 }
@@ -555,6 +555,64 @@ static void test_no_rules(void **state)
 {
 	write_file("policy", "# nothing yet\n");
 	run_says(EXIT_SUCCESS, "<4> no policy rules: every listen and connect is refused\n");
+}
+
+/* The errors that msgd's answer to "status" has. */
+static void status_errors(const char *const *want, size_t n)
+{
+	json_t *answer = ask("{\"op\":\"status\"}\n");
+	const json_t *errors = json_object_get(answer, "policy_errors");
+
+	assert_true(json_is_array(errors));
+	assert_int_equal(json_array_size(errors), n);
+	for (size_t i = 0; i < n; i++)
+		assert_non_null(strstr(json_string_value(json_array_get(errors, i)), want[i]));
+	json_decref(answer);
+}
+
+static const char *const broken_errors[] = {
+	"policy:2:6: expected listen or connect, found the end of the line",
+	"policy:3:1: expected allow or deny, found 'refuse'"};
+
+/* msgd serves, by what it could read; a reload that is no better changes nothing. */
+static void serve_broken(void)
+{
+	json_t *answer;
+	char text[400];
+
+	status_errors(broken_errors, 2);
+	forget();
+	write_file("policy", "allow listen a on any\nallow\nno\n");
+	answer = ask("{\"op\":\"reload\"}\n");
+	(void)snprintf(text, sizeof(text),
+		"%s:2:6: expected listen or connect, found the end of the line (and 1 more: see "
+		"the log)",
+		in_directory("policy"));
+	assert_string_equal(json_string_value(json_object_get(answer, "error")), text);
+	json_decref(answer);
+	logged(":3:1: expected allow or deny, found 'no'; what was in force stays\n");
+	status_errors(broken_errors, 2);
+	assert_int_equal(number_of(ask("{\"op\":\"status\"}\n"), "rules"), 0);
+	write_file("policy", "allow listen a on any\n");
+	reload();
+	status_errors(NULL, 0);
+}
+
+static void test_broken_policy(void **state)
+{
+	write_file("policy", "allow listen a on any\nallow\nrefuse\n");
+	fix.scenario = serve_broken;
+	assert_int_equal(run(NULL), EXIT_SUCCESS);
+}
+
+static void test_broken_policy_log(void **state)
+{
+	write_file("policy", "allow listen a on any\nallow\nrefuse\n");
+	assert_int_equal(run(NULL), EXIT_SUCCESS);
+	for (size_t i = 0; i < ARRAY_SIZE(broken_errors); i++)
+		logged(broken_errors[i]);
+	logged("<3> the policy is broken: 0 rules of the files before count, all else is "
+	       "refused\n");
 }
 
 /* ---- wrong starts --------------------------------------------------------------------------- */
@@ -1098,6 +1156,8 @@ int main(void)
 		TEST(test_serves),
 		TEST(test_no_policy),
 		TEST(test_no_rules),
+		TEST(test_broken_policy),
+		TEST(test_broken_policy_log),
 		TEST(test_settings),
 		TEST(test_locked),
 		TEST(test_run_directory),

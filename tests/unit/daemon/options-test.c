@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/macro.h"
+#include "base/report.h"
 #include "daemon/options.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -40,17 +41,17 @@ int __wrap_config_load(struct config *config, const char *path, char ret_error[C
 }
 
 int __real_policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
-	char ret_error[POLICY_ERROR_SIZE]);
+	struct report *report);
 int __wrap_policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
-	char ret_error[POLICY_ERROR_SIZE]);
-int __wrap_policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,
-	char ret_error[POLICY_ERROR_SIZE])
+	struct report *report);
+int __wrap_policy_load(
+	const char *const *paths, size_t n_paths, struct policy **ret_policy, struct report *report)
 {
 	loaded_policy = n_paths ? paths[n_paths - 1] : NULL;
 	n_loaded_policies = n_paths;
 	return n_paths && strcmp(paths[0], "/etc/msgd/policy.d") == 0
 		       ? policy_new(ret_policy)
-		       : __real_policy_load(paths, n_paths, ret_policy, ret_error);
+		       : __real_policy_load(paths, n_paths, ret_policy, report);
 }
 
 static char directory[] = "/tmp/msgd-options-XXXXXX", conf[64], policy[64], policy2[64];
@@ -87,13 +88,13 @@ static int group_teardown(void **state)
 
 static struct settings load(const struct options *options)
 {
-	char error[OPTIONS_ERROR_SIZE] = "";
+	struct report report = {.n = 0};
 	struct settings settings;
 
 	loaded_config = loaded_policy = NULL;
-	if (settings_load(options, &settings, error) < 0)
-		fail_msg("%s", error);
-	assert_string_equal(error, "");
+	if (settings_load(options, &settings, &report) != 0)
+		fail_msg("%s", report.lines[0]);
+	assert_int_equal(report.n, 0);
 	assert_non_null(settings.policy);
 	return settings;
 }
@@ -101,13 +102,14 @@ static struct settings load(const struct options *options)
 /* The sentence; the settings stay untouched. */
 static void refused(const struct options *options, int want, const char *text)
 {
-	char error[OPTIONS_ERROR_SIZE] = "";
+	struct report report = {.n = 0};
 	struct settings settings, untouched;
 
 	memset(&settings, 0xa5, sizeof(settings));
 	untouched = settings;
-	assert_int_equal(settings_load(options, &settings, error), want);
-	assert_string_equal(error, text);
+	assert_int_equal(settings_load(options, &settings, &report), want);
+	assert_int_equal(report.n, 1);
+	assert_string_equal(report.lines[0], text);
 	assert_memory_equal(&settings, &untouched, sizeof(settings));
 }
 
@@ -260,7 +262,7 @@ static void test_refused(void **state)
 	options.config = NULL;
 	options.policy[0] = "/nonexistent/p";
 	options.n_policy = 1;
-	refused(&options, -ENOENT, "policy: /nonexistent/p: No such file or directory");
+	refused(&options, -ENOENT, "/nonexistent/p: No such file or directory");
 	options.n_policy = 0;
 	strcpy(spec, "sim:#x");
 	refused(&options, -EINVAL, "'sim:#x': a bad path");
@@ -275,24 +277,44 @@ static void test_refused(void **state)
 	refused(&options, -EINVAL, want);
 }
 
+/* A broken policy: all else is there, and the policy refuses. */
+static void test_broken(void **state)
+{
+	struct options options = {.hv = "sim:/x", .policy = {policy2, conf}, .n_policy = 2};
+	struct report report = {.n = 0};
+	struct settings settings;
+	char want[128];
+
+	write_file(conf, "allow\ndeny\n");
+	assert_int_equal(settings_load(&options, &settings, &report), POLICY_BROKEN);
+	(void)snprintf(want, sizeof(want),
+		"%s:1:6: expected listen or connect, found the end of the line", conf);
+	assert_int_equal(report.n, 2);
+	assert_string_equal(report.lines[0], want);
+	assert_string_equal(settings.hv, "sim:/x");
+	assert_true(policy_is_broken(settings.policy));
+	assert_int_equal(policy_rules(settings.policy), 2);
+	settings_fini(&settings);
+}
+
 /* Whichever allocation fails: a sentence, and no settings. */
 static void test_memory(void **state)
 {
 	const struct options options = {
 		.hv = "sim:/x", .config = conf, .policy = {policy}, .n_policy = 1};
-	char error[OPTIONS_ERROR_SIZE];
 	struct settings settings;
 	bool hit;
 	int r;
 
 	write_file(conf, "[broker]\nadmin = /a\n");
 	for (unsigned n = 1;; n++) {
-		error[0] = '\0';
+		struct report report = {.n = 0};
+
 		failing_malloc_set(n);
-		r = settings_load(&options, &settings, error);
+		r = settings_load(&options, &settings, &report);
 		hit = failing_malloc_end();
 		assert_int_equal(r, hit ? -ENOMEM : 0);
-		assert_true(hit == !!strstr(error, "Cannot allocate memory"));
+		assert_true(hit == !!strstr(report.lines[0], "Cannot allocate memory"));
 		if (!hit)
 			break;
 	}
@@ -380,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_operators),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_parse),
 	};

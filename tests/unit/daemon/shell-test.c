@@ -9,6 +9,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/report.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 #include "tests/support/failing-malloc.h"
@@ -906,11 +907,11 @@ static void test_endless_events(void **state)
 
 static struct policy *policy_of(const char *text)
 {
-	char error[POLICY_ERROR_SIZE];
+	struct report report = {.n = 0};
 	struct policy *policy;
 
 	assert_int_equal(policy_new(&policy), 0);
-	assert_int_equal(policy_parse(policy, "p", text, strlen(text), error), 0);
+	assert_int_equal(policy_parse(policy, "p", text, strlen(text), &report), 0);
 	return policy;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/report.h"
 
 #define REQUIRE(condition)                                                                         \
 	do {                                                                                       \
@@ -84,10 +85,10 @@ static const struct broker_ops ops = {
 static struct policy *policy_from(const char *rules)
 {
 	struct policy *policy;
-	char error[POLICY_ERROR_SIZE];
+	struct report report = {.n = 0};
 
 	REQUIRE(policy_new(&policy) == 0);
-	REQUIRE(policy_parse(policy, "test.policy", rules, strlen(rules), error) == 0);
+	REQUIRE(policy_parse(policy, "test.policy", rules, strlen(rules), &report) == 0);
 	return policy;
 }
 

@@ -52,8 +52,9 @@ MAY_WRITE = {
     ('daemon/main.c', 'on_libevent_log'): (1, 'once: libevent ends the program behind it'),
     ('daemon/main.c', 'msgd_lock'): (3, START),
     ('daemon/main.c', 'msgd_open_hv'): (3, START),
-    ('daemon/main.c', 'msgd_start'): (3, START),
-    ('daemon/main.c', 'main'): (2, START),
+    ('daemon/main.c', 'msgd_start'): (4, START),
+    ('daemon/main.c', 'log_report'): (2, START),
+    ('daemon/main.c', 'main'): (1, START),
     ('daemon/sim-start.c', 'sim_become'): (5, "writes nothing: makes xen-sim's descriptors"),
     ('daemon/sim-start.c', 'sim_log_copy'): (1, START),
     # msg-agent

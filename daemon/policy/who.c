@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Names and domains as rules speak of them: which text names what, and whether a domain is meant.
+ * Pure.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "base/uuid.h"
+#include "daemon/policy/rule.h"
+
+int uuid_parse(const char *text, uint8_t ret_uuid[16])
+{
+	bool dashes = strlen(text) == 36 && text[8] == '-' && text[13] == '-' && text[18] == '-' &&
+		      text[23] == '-';
+
+	/* Of 36 characters four are dashes, so the rest are all digits. */
+	return dashes && uuid_from_text(text, ret_uuid) ? 0 : -EINVAL;
+}
+
+#define NAME_ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+static bool text_is_of(const char *text, size_t size, const char *alphabet)
+{
+	size_t len = strlen(text);
+
+	return len > 0 && len < size && strspn(text, alphabet) == len;
+}
+
+bool glob_is_on_names(const char *glob)
+{
+	const char *plus = strchr(glob, '+');
+
+	return text_is_of(glob, NAME_SIZE, NAME_ALPHABET "*?+") &&
+	       (!plus || (plus > glob && plus[1] && !strchr(plus + 1, '+')));
+}
+
+bool policy_tag_valid(const char *text)
+{
+	return text_is_of(text, NAME_SIZE, NAME_ALPHABET) && *text != '.' && *text != '-';
+}
+
+/* A glob on printable characters without blanks, as a domain's name has them. */
+static bool glob_is_on_domains(const char *glob)
+{
+	size_t len = strlen(glob);
+
+	for (size_t i = 0; i < len; i++)
+		if (glob[i] <= ' ' || glob[i] >= 0x7f)
+			return false;
+	return len > 0 && len < DOMAIN_NAME_SIZE && !strpbrk(glob, "/:=");
+}
+
+/* A word of the grammar is one in every place: "any" is never a domain of this name. */
+static bool who_read(const char *text, struct who *who)
+{
+	*who = (struct who){.kind = WHO_ANY};
+	if (strcmp(text, "any") == 0)
+		return true;
+	who->kind = WHO_SAME;
+	if (strcmp(text, "same") == 0)
+		return true;
+	who->kind = WHO_DEFAULT;
+	if (strcmp(text, "default") == 0)
+		return true;
+	who->kind = WHO_DOMID;
+	if (strcmp(text, "dom0") == 0)
+		return true;
+	if (strncmp(text, "domid:", 6) == 0)
+		return number_from_text(text + 6, DOMID_LIMIT - 1, &who->domid);
+	who->kind = WHO_UUID;
+	if (strncmp(text, "uuid:", 5) == 0)
+		return uuid_parse(text + 5, who->uuid) == 0;
+	who->kind = WHO_TAG;
+	who->text = text + 4;
+	if (strncmp(text, "tag:", 4) == 0)
+		return policy_tag_valid(who->text);
+	who->kind = WHO_NAME;
+	who->text = text;
+	return glob_is_on_domains(text);
+}
+
+bool who_from_text(const char *text, unsigned kinds, struct who *ret_who)
+{
+	struct who who;
+
+	if (!who_read(text, &who) || !(kinds & ENUM_BIT(who.kind)))
+		return false;
+	*ret_who = who;
+	return true;
+}
+
+bool policy_glob(const char *glob, const char *text)
+{
+	const char *star = NULL, *again = NULL;
+
+	while (*text) {
+		if (*glob == '*') {
+			star = ++glob;
+			again = text;
+		} else if (*glob == '?' || *glob == *text) {
+			glob++;
+			text++;
+		} else if (star) {
+			/* Only the last star needs to give way: an earlier one cannot do better. */
+			glob = star;
+			text = ++again;
+		} else {
+			return false;
+		}
+	}
+	while (*glob == '*')
+		glob++;
+	return !*glob;
+}
+
+static enum match tag_match(const char *tag, const struct policy_tags *tags)
+{
+	if (!tags)
+		return MATCH_MAYBE;
+	for (unsigned i = 0; i < tags->n; i++)
+		if (strcmp(tags->names[i], tag) == 0)
+			return MATCH_YES;
+	return tags->all_known ? MATCH_NO : MATCH_MAYBE;
+}
+
+enum match who_match(const struct who *who, const struct policy_subject *subject,
+	const struct policy_subject *other)
+{
+	switch (who->kind) {
+	case WHO_ANY:
+		return MATCH_YES;
+	case WHO_SAME: /* in rules of connect only: there is another */
+		if (subject->domid == POLICY_DOMID_UNKNOWN || other->domid == POLICY_DOMID_UNKNOWN)
+			return MATCH_MAYBE;
+		return subject->domid == other->domid ? MATCH_YES : MATCH_NO;
+	case WHO_DOMID:
+		if (subject->domid == POLICY_DOMID_UNKNOWN)
+			return MATCH_MAYBE;
+		return subject->domid == who->domid ? MATCH_YES : MATCH_NO;
+	case WHO_NAME:
+		if (!subject->name)
+			return who->text[strspn(who->text, "*")] ? MATCH_MAYBE : MATCH_YES;
+		return policy_glob(who->text, subject->name) ? MATCH_YES : MATCH_NO;
+	case WHO_UUID:
+		if (!subject->uuid)
+			return MATCH_MAYBE;
+		return memcmp(subject->uuid, who->uuid, sizeof(who->uuid)) == 0 ? MATCH_YES
+										: MATCH_NO;
+	case WHO_TAG:
+		return tag_match(who->text, subject->tags);
+	case WHO_DEFAULT: /* of no domain */
+		return MATCH_NO;
+	}
+	return MATCH_NO;
+}
