@@ -124,6 +124,8 @@ void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 		policy->same[index / 64] |= bit;
 	if (rule->to.kind == WHO_DEFAULT)
 		policy->defaults[index / 64] |= bit;
+	if (rule->verdict.target)
+		policy->redirects[index / 64] |= bit;
 	if (rule->condition)
 		policy->off[index / 64] |= bit; /* until policy_conditions_end says that it holds */
 	if (rule->from.kind == WHO_TAG || rule->to.kind == WHO_TAG)
@@ -154,7 +156,8 @@ static unsigned glob_mark(
 
 /* The globs of one bucket whose fixed end has len bytes and that match the name. */
 static unsigned bucket_find(const struct policy *policy, uint32_t number, const char *name,
-	unsigned len, struct policy_named *named)
+	unsigned len, bool (*matches)(const char *glob, const char *text),
+	struct policy_named *named)
 {
 	unsigned cost = 1;
 
@@ -163,14 +166,14 @@ static unsigned bucket_find(const struct policy *policy, uint32_t number, const 
 
 		number = glob->next_end;
 		if (glob->connect == named->connect && glob->fixed_len == len &&
-			policy_glob(glob->text, name))
+			matches(glob->text, name))
 			cost += glob_mark(policy, glob, named);
 	}
 	return cost;
 }
 
-unsigned policy_find(
-	const struct policy *policy, const char *name, bool connect, struct policy_named *ret_named)
+unsigned policy_find_globs(const struct policy *policy, const char *name, bool connect,
+	bool (*matches)(const char *glob, const char *text), struct policy_named *ret_named)
 {
 	/* A name has 63 characters at most, as a glob has. */
 	unsigned name_len = (unsigned)strnlen(name, NAME_SIZE - 1), cost = 1;
@@ -182,15 +185,21 @@ unsigned policy_find(
 		if (policy->prefixes.lens >> len & 1)
 			cost += bucket_find(policy,
 				policy->prefixes.buckets[forwards % POLICY_BUCKETS], name, len,
-				ret_named);
+				matches, ret_named);
 		if (policy->suffixes.lens >> len & 1)
 			cost += bucket_find(policy,
 				policy->suffixes.buckets[backwards % POLICY_BUCKETS], name, len,
-				ret_named);
+				matches, ret_named);
 		if (len == name_len)
 			break;
 		forwards = hash_byte(forwards, name[len]);
 		backwards = hash_byte(backwards, name[name_len - 1 - len]);
 	}
 	return cost;
+}
+
+unsigned policy_find(
+	const struct policy *policy, const char *name, bool connect, struct policy_named *ret_named)
+{
+	return policy_find_globs(policy, name, connect, policy_glob, ret_named);
 }

@@ -71,8 +71,7 @@ size_t policy_rules(const struct policy *policy)
 	return policy->n_rules;
 }
 
-/* Whether an undecided rule counts: see enum policy_mode. */
-static bool match_counts(enum match match, bool allow, enum policy_mode mode)
+bool match_counts(enum match match, bool allow, enum policy_mode mode)
 {
 	if (match != MATCH_MAYBE)
 		return match == MATCH_YES;
@@ -83,7 +82,7 @@ static bool match_counts(enum match match, bool allow, enum policy_mode mode)
  * The caller is there: a fact about it that is not known is not the mode's question. A rule that
  * might match it counts if it is a deny, and does not if it is an allow.
  */
-static enum match from_match(const struct policy_rule *rule, const struct policy_subject *caller,
+enum match from_match(const struct policy_rule *rule, const struct policy_subject *caller,
 	const struct policy_subject *target)
 {
 	enum match match = who_match(&rule->from, caller, target);

@@ -301,8 +301,8 @@ static int line_parse(struct parser *parser, const char *line, size_t len)
 	int r;
 
 	if (len >= sizeof(parser->text))
-		return parser_fail(parser, LINE_SIZE, "expected a line of %u bytes, found more",
-			LINE_SIZE - 1);
+		return parser_fail(parser, POLICY_LINE_SIZE,
+			"expected a line of %u bytes, found more", POLICY_LINE_SIZE - 1);
 	if (memchr(line, '\0', len))
 		return parser_fail(
 			parser, (unsigned)strlen(line) + 1, "expected text, found a NUL byte");

@@ -6,16 +6,14 @@
 #include "base/report.h"
 #include "daemon/policy/rule.h"
 
-#define LINE_SIZE 512U
-
 struct parser {
 	struct policy *policy; /* borrowed */
 	struct report *report; /* borrowed */
 	const char *file;      /* borrowed from the policy */
 	unsigned line;
-	unsigned first_error; /* its line; 0: none */
-	char text[LINE_SIZE]; /* the line; words end in NUL once they were read */
-	char *rest;	      /* borrowed: in text */
+	unsigned first_error;	     /* its line; 0: none */
+	char text[POLICY_LINE_SIZE]; /* the line; words end in NUL once they were read */
+	char *rest;		     /* borrowed: in text */
 };
 
 /* In parser->text; at the line's end "". */

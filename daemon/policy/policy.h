@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "proto/limits.h"
 
@@ -34,7 +35,11 @@
 #define POLICY_BYTES_MAX    (UINT64_C(1) << 40)
 
 struct policy;
+struct policy_who;
 struct report;
+
+/* In this order, the lesser of two is the match of both. MAYBE: a fact is unknown. */
+enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
 
 /* A domain's tags. Begins as zeros: none is known. */
 struct policy_tags {
@@ -199,6 +204,63 @@ void policy_conditions_begin(struct policy *policy);
 unsigned policy_conditions_domain(struct policy *policy, const struct policy_subject *subject);
 bool policy_conditions_end(struct policy *policy);
 
+/* Whether the verdict's target is this domain, as far as is known. */
+bool policy_target_is(const struct policy_verdict *verdict, const struct policy_subject *holder);
+
+/*
+ * Whether an address of the caller's is redirected to the holder under the name: for a channel
+ * whose address is not known any more. domains: those that are there. Returns the cost.
+ */
+unsigned policy_redirects(const struct policy *policy, const struct policy_named *named,
+	const struct policy_subject *caller, const struct policy_subject *holder,
+	const struct policy_subject *domains, size_t n_domains, bool *ret_redirects);
+
+/*
+ * Adds a line for each rule that can never match, because an earlier one without a condition and
+ * without `ask` decides whatever it could, if all facts are known.
+ */
+void policy_warn(const struct policy *policy, struct report *report);
+
+/* As for policy_judge. */
+struct policy_question {
+	const char *name;
+	const struct policy_subject *caller, *target;
+	enum policy_mode mode;
+};
+
+/* A rule that was looked at. */
+struct policy_step {
+	const char *file; /* borrowed from the policy; NULL: no rule decides */
+	unsigned line;
+	uint32_t rule; /* its number; 0: it is none of the list */
+	bool decides;
+	bool allow;	  /* and permits */
+	char reason[320]; /* why not; or, of one that decides, the fact that is not known, or "" */
+};
+
+/*
+ * The next of the rules that policy_judge would look at, in their order, if it looked at all; the
+ * last one decides. *pos begins as 0. False: there are no more.
+ */
+bool policy_explain(const struct policy *policy, const struct policy_question *question,
+	size_t *pos, struct policy_step *ret_step);
+
+/* A rule in the canonical form is not longer than the longest line. */
+#define POLICY_LINE_SIZE 512U
+
+struct policy_listed {
+	const char *file; /* borrowed from the policy */
+	unsigned line;
+	uint64_t hits; /* how often it decided */
+	char text[POLICY_LINE_SIZE];
+};
+
+/* The rule of this number, from 1 on. False: there is none. */
+bool policy_list(const struct policy *policy, size_t number, struct policy_listed *ret_listed);
+
+/* Writes the rules in Graphviz's language. The caller looks for the stream's errors. */
+void policy_graph(const struct policy *policy, FILE *stream);
+
 /* The rule that decided, for logs: "FILE:LINE", or "no rule". */
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size);
 
@@ -206,6 +268,15 @@ size_t policy_rules(const struct policy *policy);
 
 /* Whether the text is spelt as a tag. */
 bool policy_tag_valid(const char *text);
+/* -EINVAL: it is not. -E2BIG: the domain has too many; then they are not all known. */
+int policy_tags_add(struct policy_tags *tags, const char *tag);
+
+/*
+ * A WHO outside of rules: dom0, a pattern on names, domid:N, uuid:U and, if said, tag:T. -EINVAL;
+ * -ENOMEM. To be freed with free().
+ */
+int policy_who_new(const char *text, bool tags, struct policy_who **ret_who);
+enum match policy_who_match(const struct policy_who *who, const struct policy_subject *subject);
 
 /* '*' and '?' only; linear in practice, never recursive. In this header for tests. */
 bool policy_glob(const char *glob, const char *text);

@@ -10,9 +10,6 @@
 #include "base/report.h"
 #include "daemon/policy/policy.h"
 
-/* In this order, the lesser of two is the match of both. */
-enum match { MATCH_NO, MATCH_MAYBE, MATCH_YES };
-
 enum who_kind {
 	WHO_ANY,
 	WHO_SAME,    /* the two domains of the rule are one */
@@ -93,9 +90,10 @@ struct policy {
 	struct report errors;		 /* of the files from which it was loaded */
 	bool tagged;			 /* a WHO is a tag */
 	/* A bit a rule. */
-	uint64_t same[POLICY_WORDS_MAX];     /* a WHO is `same` */
-	uint64_t defaults[POLICY_WORDS_MAX]; /* `to default` */
-	uint64_t off[POLICY_WORDS_MAX];	     /* its condition does not hold */
+	uint64_t same[POLICY_WORDS_MAX];      /* a WHO is `same` */
+	uint64_t defaults[POLICY_WORDS_MAX];  /* `to default` */
+	uint64_t off[POLICY_WORDS_MAX];	      /* its condition does not hold */
+	uint64_t redirects[POLICY_WORDS_MAX]; /* it has a target */
 };
 
 /* Kinds that name domains by a fact of theirs. */
@@ -106,12 +104,28 @@ struct policy {
 bool who_from_text(const char *text, unsigned kinds, struct who *ret_who);
 /* NAME or NAME+ARG, or a glob on them. */
 bool glob_is_on_names(const char *glob);
+/* Whether the first glob matches whatever the second one does. It may say no though it does. */
+bool glob_covers(const char *glob, const char *other);
 /* other: the other domain of a connect, for `same`. */
 enum match who_match(const struct who *who, const struct policy_subject *subject,
 	const struct policy_subject *other);
+/* As in a rule. WHO_TEXT_SIZE bytes. */
+#define WHO_TEXT_SIZE (DOMAIN_NAME_SIZE + 8U)
+void who_to_text(const struct who *who, char ret_text[WHO_TEXT_SIZE]);
+
+/*
+ * judge.c. Whether a rule whose match is undecided counts: see enum policy_mode. The caller's facts
+ * are judged by other rules than the target's, so that its match is MATCH_MAYBE for `same` alone.
+ */
+bool match_counts(enum match match, bool allow, enum policy_mode mode);
+enum match from_match(const struct policy_rule *rule, const struct policy_subject *caller,
+	const struct policy_subject *target);
 
 /* index.c. NULL: out of memory. */
 const char *policy_text_keep(struct policy *policy, const char *text);
+/* As policy_find, with another relation of a glob to the text, which covers policy_glob's. */
+unsigned policy_find_globs(const struct policy *policy, const char *text, bool connect,
+	bool (*matches)(const char *glob, const char *text), struct policy_named *ret_named);
 /* The arrays have room; the rule is the last one. */
 void policy_index_add(struct policy *policy, const struct policy_rule *rule);
 

@@ -4,6 +4,8 @@
  * Pure.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/number.h"
@@ -154,4 +156,104 @@ enum match who_match(const struct who *who, const struct policy_subject *subject
 		return MATCH_NO;
 	}
 	return MATCH_NO;
+}
+
+/* The other glob's wildcards are characters here: of them a star is for any, `?` for no star. */
+bool glob_covers(const char *glob, const char *other)
+{
+	const char *star = NULL, *again = NULL;
+
+	while (*other) {
+		if (*glob == '*') {
+			star = ++glob;
+			again = other;
+		} else if (*glob == '?' ? *other != '*' : *glob == *other) {
+			glob++;
+			other++;
+		} else if (star) {
+			glob = star;
+			other = ++again;
+		} else {
+			return false;
+		}
+	}
+	while (*glob == '*')
+		glob++;
+	return !*glob;
+}
+
+void who_to_text(const struct who *who, char ret_text[WHO_TEXT_SIZE])
+{
+	char uuid[37];
+
+	switch (who->kind) {
+	case WHO_ANY:
+		strcpy(ret_text, "any");
+		return;
+	case WHO_SAME:
+		strcpy(ret_text, "same");
+		return;
+	case WHO_DEFAULT:
+		strcpy(ret_text, "default");
+		return;
+	case WHO_NAME:
+		(void)snprintf(ret_text, WHO_TEXT_SIZE, "%s", who->text);
+		return;
+	case WHO_DOMID:
+		(void)snprintf(
+			ret_text, WHO_TEXT_SIZE, who->domid ? "domid:%u" : "dom0", who->domid);
+		return;
+	case WHO_UUID:
+		uuid_to_text(who->uuid, uuid);
+		(void)snprintf(ret_text, WHO_TEXT_SIZE, "uuid:%s", uuid);
+		return;
+	case WHO_TAG:
+		(void)snprintf(ret_text, WHO_TEXT_SIZE, "tag:%s", who->text);
+		return;
+	}
+}
+
+/* ---- for others than rules --------------------------------------------------------------------
+ */
+
+struct policy_who {
+	struct who who;
+	char text[]; /* who.text */
+};
+
+int policy_who_new(const char *text, bool tags, struct policy_who **ret_who)
+{
+	unsigned kinds = tags ? KINDS_NAMING : KINDS_NAMING & ~ENUM_BIT(WHO_TAG);
+	size_t size = strlen(text) + 1;
+	struct policy_who *who = malloc(sizeof(*who) + size);
+
+	if (!who)
+		return -ENOMEM;
+	memcpy(who->text, text, size);
+	if (!who_from_text(who->text, kinds, &who->who)) {
+		free(who);
+		return -EINVAL;
+	}
+	*ret_who = who;
+	return 0;
+}
+
+enum match policy_who_match(const struct policy_who *who, const struct policy_subject *subject)
+{
+	return who_match(&who->who, subject, subject);
+}
+
+int policy_tags_add(struct policy_tags *tags, const char *tag)
+{
+	if (!policy_tag_valid(tag))
+		return -EINVAL;
+	for (unsigned i = 0; i < tags->n; i++)
+		if (strcmp(tags->names[i], tag) == 0)
+			return 0;
+	if (tags->n == POLICY_TAGS_MAX) {
+		tags->all_known = false;
+		return -E2BIG;
+	}
+	strcpy(tags->names[tags->n++], tag);
+	return 0;
 }

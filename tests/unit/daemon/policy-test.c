@@ -935,100 +935,7 @@ static void test_load_other_kinds(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
-/* ---- the index and the memos, against one rule at a time ----------------------------------- */
-
-#define RANDOM_RULES 300U
-
-static unsigned random_state;
-
-static const char *one_of(const char *const *words, unsigned n)
-{
-	random_state = random_state * 1103515245U + 12345U;
-	return words[(random_state >> 16) % n];
-}
-
-#define ONE_OF(words) one_of(words, sizeof(words) / sizeof((words)[0]))
-
-static void random_rule(char *rule, size_t size)
-{
-	static const char *const actions[] = {"allow", "deny"};
-	static const char *const names[] = {"a", "ab", "abc", "abd", "b", "ab*", "a*", "*c", "*",
-		"a?c", "?", "??", "*b*", "abc*", "*d", "xyz", "a*c"};
-	static const char *const whos[] = {"any", "web", "db", "w*", "*b", "domid:1", "domid:2",
-		"uuid:11111111-1111-1111-1111-111111111111", "same", "nobody"};
-	const char *action = ONE_OF(actions), *name = ONE_OF(names), *from = ONE_OF(whos);
-	const char *to = ONE_OF(whos);
-
-	if (strcmp(to, "same") == 0 && strcmp(from, "same") == 0)
-		(void)snprintf(rule, size, "%s listen %s on any", action, name);
-	else
-		(void)snprintf(rule, size, "%s connect %s from %s to %s", action, name, from, to);
-}
-
-/* The line of the first rule that decides by itself; 0: none does. */
-static unsigned decides(struct policy *const *rules, unsigned n, const char *name,
-	const struct policy_subject *from, const struct policy_subject *to, enum policy_mode mode)
-{
-	struct policy_verdict verdict;
-
-	for (unsigned i = 0; i < n; i++) {
-		(void)policy_judge(rules[i], name, from, to, mode, &verdict);
-		if (verdict.file)
-			return i + 1;
-	}
-	return 0;
-}
-
-static void test_index(void **state)
-{
-	static const char *const names[] = {"a", "ab", "abc", "abcd", "abd", "b", "c", "xyz", "zc"};
-	static const uint8_t uuids[2][16] = {{0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
-						     0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11},
-		{0x22}};
-	static struct policy_known memos[2];
-	const struct policy_subject subjects[] = {
-		{.name = "web", .uuid = uuids[0], .domid = 1},
-		{.name = "db", .uuid = uuids[1], .domid = 2},
-		{.name = "web", .uuid = uuids[0], .domid = 1, .known = &memos[0]},
-		{.name = "db", .uuid = uuids[1], .domid = 2, .known = &memos[1]},
-		{.domid = POLICY_DOMID_UNKNOWN},
-		{.name = "db", .domid = POLICY_DOMID_UNKNOWN},
-	};
-	struct policy *whole, *rules[RANDOM_RULES];
-	struct report report = {.n = 0};
-	char rule[128], file[16];
-	struct policy_verdict verdict;
-
-	for (random_state = 1; random_state < 5; random_state += 1) {
-		unsigned seed = random_state;
-
-		assert_int_equal(policy_new(&whole), 0);
-		for (unsigned i = 0; i < RANDOM_RULES; i++) {
-			random_rule(rule, sizeof(rule) - 1);
-			rules[i] = parse(rule);
-			strcat(rule, "\n");
-			(void)snprintf(file, sizeof(file), "%u", i + 1);
-			assert_int_equal(policy_parse(whole, file, rule, strlen(rule), &report), 0);
-		}
-		(void)policy_known_make(whole, &subjects[2]);
-		(void)policy_known_make(whole, &subjects[3]);
-		for (unsigned i = 0; i < 9U * 7 * 6 * 3; i++) {
-			const char *name = names[i % 9];
-			const struct policy_subject *from =
-				i / 9 % 7 < 4 ? &subjects[i / 9 % 7] : NULL;
-			const struct policy_subject *to = &subjects[i / 63 % 6];
-			enum policy_mode mode = (enum policy_mode)(i / 378);
-			unsigned line = decides(rules, RANDOM_RULES, name, from, to, mode);
-
-			(void)policy_judge(whole, name, from, to, mode, &verdict);
-			assert_int_equal(verdict.file ? atoi(verdict.file) : 0, line);
-		}
-		policy_free(whole);
-		for (unsigned i = 0; i < RANDOM_RULES; i++)
-			policy_free(rules[i]);
-		random_state = seed;
-	}
-}
+/* ---- the index and the memos; policy-random-test.c compares their verdicts ------------------ */
 
 /* More names than the index has buckets: each finds its own rule, and no other. */
 static void test_many_names(void **state)
@@ -1157,6 +1064,167 @@ static void test_smaller_policy(void **state)
 	policy_free(policy);
 }
 
+/* ---- tags, conditions, and no domain ----------------------------------------------------------
+ */
+
+static void test_tags(void **state)
+{
+	struct policy_tags tags = {.all_known = true};
+	struct policy_subject tagged = {"web", uuid_a, 1, .tags = &tags};
+	struct policy *policy = parse("deny listen b on tag:red\n"
+				      "allow listen a on tag:red\n"
+				      "allow listen b on any\n");
+	static struct policy_known memo;
+
+	assert_int_equal(policy_tags_add(&tags, "blue"), 0);
+	for (int known = 0; known < 2; known++) {
+		/* All are known, with and without a memo. */
+		tagged.known = known ? &memo : NULL;
+		if (known)
+			assert_int_equal(policy_known_make(policy, &tagged), 7);
+		assert_false(listens(policy, "a", &tagged));
+		assert_true(listens(policy, "b", &tagged));
+	}
+	tagged.known = NULL;
+	/* Not all, or none. */
+	tags.all_known = false;
+	assert_false(listens(policy, "a", &tagged));
+	assert_false(listens(policy, "b", &tagged));
+	assert_false(listens(policy, "a", &web));
+	assert_false(listens(policy, "b", &web));
+	/* One is enough to know. */
+	assert_int_equal(policy_tags_add(&tags, "red"), 0);
+	assert_true(listens(policy, "a", &tagged));
+	assert_false(listens(policy, "b", &tagged));
+	policy_free(policy);
+}
+
+static void test_tags_add(void **state)
+{
+	struct policy_tags tags = {.all_known = true};
+	char tag[NAME_SIZE + 1];
+
+	assert_int_equal(policy_tags_add(&tags, ""), -EINVAL);
+	assert_int_equal(policy_tags_add(&tags, "a b"), -EINVAL);
+	assert_int_equal(policy_tags_add(&tags, "a+b"), -EINVAL);
+	memset(memset(tag, 0, sizeof(tag)), 't', NAME_SIZE);
+	assert_int_equal(policy_tags_add(&tags, tag), -EINVAL);
+	tag[NAME_SIZE - 1] = '\0';
+	assert_int_equal(policy_tags_add(&tags, tag), 0);
+	assert_string_equal(tags.names[0], tag);
+	for (unsigned i = 1; i < POLICY_TAGS_MAX; i++) {
+		(void)snprintf(tag, sizeof(tag), "%u", i);
+		assert_int_equal(policy_tags_add(&tags, tag), 0);
+	}
+	assert_true(tags.all_known);
+	assert_int_equal(policy_tags_add(&tags, "1"), 0);
+	assert_int_equal(tags.n, POLICY_TAGS_MAX);
+	assert_int_equal(policy_tags_add(&tags, "more"), -E2BIG);
+	assert_false(tags.all_known);
+}
+
+/* A domain whose tags are not known has a memo while no rule asks for them. */
+static void test_tags_memo(void **state)
+{
+	static struct policy_known memo;
+	struct policy_subject known = {"web", uuid_a, 1, .known = &memo};
+	struct policy *policy = parse("allow listen a on web\n");
+
+	assert_int_equal(policy_known_make(policy, &known), 3);
+	policy_free(policy);
+	for (int from = 0; from < 2; from++) {
+		policy = parse(from ? "allow connect a from tag:t to any\n"
+				    : "allow connect a from any to tag:t\n");
+		assert_int_equal(policy_known_make(policy, &known), 1);
+		policy_free(policy);
+	}
+}
+
+/* The rules `to default` are for no domain, and the others for every one. */
+static void test_default(void **state)
+{
+	static struct policy_known memo;
+	struct policy_subject known = {"web", uuid_a, 1, .known = &memo};
+	struct policy *policy = parse("allow connect a from web to any\n"
+				      "deny connect b from web to default\n"
+				      "allow connect * from web to default target=db\n"
+				      "allow connect c from any to any\n");
+	struct policy_verdict verdict;
+
+	for (int memos = 0; memos < 2; memos++) {
+		if (memos)
+			(void)policy_known_make(policy, &known);
+		policy_judge(policy, "a", &known, NULL, POLICY_EXACT, &verdict);
+		assert_int_equal(verdict.line, 3);
+		assert_string_equal(verdict.target, "db");
+		policy_judge(policy, "b", &known, NULL, POLICY_EXACT, &verdict);
+		assert_int_equal(verdict.line, 2);
+		policy_judge(policy, "c", &web2, NULL, POLICY_EXACT, &verdict);
+		assert_null(verdict.file); /* as if there were no such rules */
+		policy_judge(policy, "b", &known, &web2, POLICY_EXACT, &verdict);
+		assert_null(verdict.file);
+		assert_true(connects(policy, "c", &known, &known));
+	}
+	policy_free(policy);
+}
+
+static bool conditions(struct policy *policy, const struct policy_subject *runs)
+{
+	policy_conditions_begin(policy);
+	if (runs)
+		assert_int_equal(policy_conditions_domain(policy, runs), 4);
+	return policy_conditions_end(policy);
+}
+
+static void test_while(void **state)
+{
+	static struct policy_known memo;
+	struct policy_tags none = {.all_known = true}, red = none;
+	struct policy_subject known = {"web", uuid_a, 1, .known = &memo, .tags = &none};
+	struct policy_subject maker = {"maker", uuid_b, 2, .tags = &red};
+	struct policy_subject unknown = {NULL, uuid_b, 3, .tags = &none};
+	struct policy *policy = parse("allow listen a on any while tag:red\n"
+				      "deny listen b on any while maker\n"
+				      "allow listen b on any\n"
+				      "allow listen c on any while maker\n"
+				      "allow listen d on any while domid:2 log=yes\n");
+
+	assert_int_equal(policy_tags_add(&red, "red"), 0);
+	(void)policy_known_make(policy, &known);
+	/* Nobody runs. */
+	assert_false(listens(policy, "a", &known) || listens(policy, "c", &known));
+	assert_true(listens(policy, "b", &known));
+	assert_false(conditions(policy, NULL));
+	/* One comes that makes them all true. */
+	assert_true(conditions(policy, &maker));
+	assert_true(listens(policy, "a", &known) && listens(policy, "c", &known));
+	assert_true(listens(policy, "d", &known) && listens(policy, "d", &web));
+	assert_false(listens(policy, "b", &known) || listens(policy, "b", &web));
+	assert_false(conditions(policy, &maker));
+	/* One whose name is not known might be any: for a deny, not for an allow. */
+	assert_true(conditions(policy, &unknown));
+	assert_false(listens(policy, "a", &known) || listens(policy, "c", &known));
+	assert_false(listens(policy, "b", &known) || listens(policy, "d", &known));
+	assert_true(conditions(policy, &known));
+	assert_true(listens(policy, "b", &known));
+	policy_free(policy);
+}
+
+static void test_hits(void **state)
+{
+	struct policy *policy = parse("allow listen a on any\ndeny listen b on any\n");
+	struct policy_verdict verdict;
+	struct policy_listed listed;
+
+	for (int i = 0; i < 3; i++) {
+		policy_judge(policy, i ? "b" : "c", NULL, &web, POLICY_EXACT, &verdict);
+		policy_hit(policy, &verdict);
+	}
+	assert_true(policy_list(policy, 1, &listed) && listed.hits == 0);
+	assert_true(policy_list(policy, 2, &listed) && listed.hits == 2);
+	policy_free(policy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1173,7 +1241,12 @@ int main(void)
 		cmocka_unit_test(test_unknown_facts),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_glob),
-		cmocka_unit_test(test_index),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_tags_add),
+		cmocka_unit_test(test_tags_memo),
+		cmocka_unit_test(test_default),
+		cmocka_unit_test(test_while),
+		cmocka_unit_test(test_hits),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_smaller_policy),
