@@ -15,19 +15,27 @@
 #include "base/cleanup.h"
 #include "base/macro.h"
 #include "base/number.h"
+#include "base/report.h"
 #include "base/text.h"
 
 #define CONFIG_TEXT_MAX (64U << 10)
 
-_Static_assert(TEXT_ERROR_SIZE <= CONFIG_ERROR_SIZE, "text_read fills it");
+_Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
+
+/* inih cuts a section's name here, and does not say so. */
+#define SECTION_SIZE 50U
+
+/* Sections and keys that nothing acts upon yet. */
+static const char *const not_enforced[] = {"tags", "limits WHO", "start-helper"};
 
 struct context {
 	struct config *config; /* borrowed */
 	const char *file;      /* borrowed */
-	char *error;	       /* borrowed, CONFIG_ERROR_SIZE */
+	struct report *report; /* borrowed */
 	FILE *text;	       /* borrowed */
 	int line;
 	int result;
+	bool all_of_it; /* also what is not enforced */
 };
 
 struct limit_key {
@@ -70,6 +78,8 @@ void config_fini(struct config *config)
 	free(config->admin);
 	free(config->attach);
 	free(config->operators);
+	free(config->start_helper);
+	assignments_free(config->assignments);
 	for (size_t i = 0; i < config->n_policy; i++)
 		free(config->policy[i]);
 	*config = (struct config){0};
@@ -77,13 +87,24 @@ void config_fini(struct config *config)
 
 static int context_fail(struct context *context, const char *what, const char *which)
 {
-	(void)snprintf(context->error, CONFIG_ERROR_SIZE, "%.120s:%d: %s '%.60s'", context->file,
-		context->line, what, which);
-	context->result = -EINVAL;
+	report_add(context->report, "%.120s:%d: %s '%.60s'", context->file, context->line, what,
+		which);
+	if (context->result == 0)
+		context->result = -EINVAL;
 	return 0;
 }
 
-static int limit_set(struct context *context, const char *name, const char *value)
+static bool enforced(struct context *context, const char *feature)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(not_enforced) && !context->all_of_it; i++)
+		if (strcmp(feature, not_enforced[i]) == 0)
+			return context_fail(context, "not enforced yet:", feature);
+	return true;
+}
+
+/* The key of a limit, and its value in the unit of the limit. NULL: an error. */
+static const struct limit_key *limit_parse(
+	struct context *context, const char *name, const char *value, uint32_t *ret_number)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(limit_keys); i++) {
 		const struct limit_key *key = &limit_keys[i];
@@ -95,16 +116,98 @@ static int limit_set(struct context *context, const char *name, const char *valu
 		if (!number_from_text(value, key->max, &number) || number < key->min) {
 			(void)snprintf(range, sizeof(range), "%s is %u to %u, not", name, key->min,
 				key->max);
-			return context_fail(context, range, value);
+			(void)context_fail(context, range, value);
+			return NULL;
 		}
-		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1)))
-			return context_fail(context, "not a power of two:", value);
-		if (strcmp(name, "memory") == 0)
-			number <<= 10;
-		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
-		return 1;
+		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1))) {
+			(void)context_fail(context, "not a power of two:", value);
+			return NULL;
+		}
+		*ret_number = strcmp(name, "memory") == 0 ? number << 10 : number;
+		return key;
 	}
-	return context_fail(context, "unknown key", name);
+	(void)context_fail(context, "unknown key", name);
+	return NULL;
+}
+
+static int limit_set(struct context *context, const char *name, const char *value)
+{
+	uint32_t number;
+	const struct limit_key *key = limit_parse(context, name, value, &number);
+
+	if (key)
+		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
+	return key != NULL;
+}
+
+/* ---- what is said of some domains -------------------------------------------------------------
+ */
+
+static bool assignments_get(struct context *context)
+{
+	struct assignments **assignments = &context->config->assignments;
+
+	if (!*assignments && assignments_new(assignments) < 0)
+		context->result = -ENOMEM;
+	return *assignments;
+}
+
+/* Of the result of an assignment. */
+static int assigned(struct context *context, int result, const char *who, const char *kinds)
+{
+	if (result == -ENOMEM)
+		context->result = result;
+	else if (result == -EEXIST)
+		return context_fail(context, "said before of the domains", who);
+	else if (result == -EINVAL)
+		return context_fail(context, kinds, who);
+	return result == 0;
+}
+
+static int domain_limit_set(
+	struct context *context, const char *who, const char *name, const char *value)
+{
+	uint32_t number;
+	const struct limit_key *key;
+
+	if (!enforced(context, "limits WHO"))
+		return 0;
+	who += strspn(who, " \t");
+	key = limit_parse(context, name, value, &number);
+	if (!key || !assignments_get(context))
+		return 0;
+	return assigned(context,
+		assignments_add_limit(context->config->assignments, who, key->offset, number), who,
+		"expected [limits dom0], a domain's name or pattern, domid:N, uuid:U or tag:T, "
+		"not");
+}
+
+static int tag_set(struct context *context, const char *tag, const char *value)
+{
+	char who[DOMAIN_NAME_SIZE];
+	int ok = 1;
+
+	if (!enforced(context, "tags"))
+		return 0;
+	if (!policy_tag_valid(tag))
+		return context_fail(context, "a tag is spelt as a name, not", tag);
+	if (!*value)
+		return context_fail(context, "no value after", "=");
+	while (*value && ok) {
+		size_t len = strcspn(value, " \t");
+
+		(void)snprintf(who, sizeof(who), "%.*s", (int)len, value);
+		if (!assignments_get(context))
+			return 0;
+		ok = assigned(context,
+			len < sizeof(who)
+				? assignments_add_tag(context->config->assignments, tag, who)
+				: -EINVAL,
+			who, "expected dom0, a domain's name or pattern, domid:N or uuid:U, not");
+		value += len;
+		value += strspn(value, " \t");
+	}
+	return ok;
 }
 
 static int string_set(struct context *context, char **string, const char *value)
@@ -136,6 +239,16 @@ static int log_set(struct context *context, const char *value)
 	return context_fail(context, "unknown log level", value);
 }
 
+static int helper_set(struct context *context, const char *value)
+{
+	if (!enforced(context, "start-helper"))
+		return 0;
+	if (*value != '/' || strpbrk(value, " \t"))
+		return context_fail(
+			context, "start-helper is an absolute path without blanks, not", value);
+	return string_set(context, &context->config->start_helper, value);
+}
+
 static int broker_set(struct context *context, const char *name, const char *value)
 {
 	struct config *config = context->config;
@@ -148,6 +261,8 @@ static int broker_set(struct context *context, const char *name, const char *val
 		return string_set(context, &config->attach, value);
 	if (strcmp(name, "operators") == 0)
 		return string_set(context, &config->operators, value);
+	if (strcmp(name, "start-helper") == 0)
+		return helper_set(context, value);
 	if (strcmp(name, "log") == 0)
 		return log_set(context, value);
 	if (strcmp(name, "policy") != 0)
@@ -171,30 +286,63 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 		return limit_set(context, name, value);
 	if (strcmp(section, "broker") == 0)
 		return broker_set(context, name, value);
+	if (strcmp(section, "tags") == 0)
+		return tag_set(context, name, value);
+	if (strncmp(section, "limits ", 7) == 0)
+		return domain_limit_set(context, section + 7, name, value);
+	if (!*section)
+		return context_fail(context, "expected a section, as [broker], before", name);
 	return context_fail(context, "unknown section", section);
 }
 
-/* Counts the lines: inih does not hand a line's number to its handler. */
+/* inih tells of the first line alone that it cannot read, and of none that it cuts. */
+static bool line_check(struct context *context, const char *line)
+{
+	size_t len = strcspn(line, "\r\n"), name = strcspn(line, "]");
+
+	if (len == 0 || *line == '#' || *line == ';')
+		return true;
+	if (*line == '[' && name < len && name - 1 < SECTION_SIZE)
+		return true;
+	if (*line == '[' && name < len)
+		return context_fail(context, "a section's name is too long:", line + 1);
+	if (*line != '[' && strcspn(line, "=:") < len)
+		return true;
+	return context_fail(context, "not KEY = VALUE nor [SECTION]", "");
+}
+
+/*
+ * Counts the lines: inih does not hand a line's number to its handler. Blanks at a line's beginning
+ * would make it the rest of the former value.
+ */
 static char *on_line(char *buffer, int size, void *arg)
 {
 	struct context *context = arg;
+	size_t blanks;
 
-	/* inih goes on after an error; the first error is the one to tell. */
-	if (context->result < 0 || !fgets(buffer, size, context->text))
+	if (context->result == -ENOMEM || !fgets(buffer, size, context->text))
 		return NULL;
 	context->line++;
-	if (strchr(buffer, '\n') || feof(context->text))
-		return buffer;
-	(void)context_fail(context, "the line is too long", "");
-	return NULL;
+	if (!strchr(buffer, '\n') && !feof(context->text)) {
+		(void)context_fail(context, "the line is too long", "");
+		return NULL;
+	}
+	blanks = strspn(buffer, " \t");
+	memmove(buffer, buffer + blanks, strlen(buffer + blanks) + 1);
+	if (!line_check(context, buffer))
+		*buffer = '\0';
+	return buffer;
 }
 
-int config_parse(struct config *config, const char *file, const char *text,
-	char ret_error[CONFIG_ERROR_SIZE])
+static int text_parse(struct config *config, const char *file, const char *text, bool all_of_it,
+	struct report *report)
 {
 	_cleanup_fclose_ FILE *lines = fmemopen((char *)text, strlen(text), "r");
-	struct context context = {
-		.config = config, .file = file, .error = ret_error, .text = lines};
+	struct context context = {.config = config,
+		.file = file,
+		.report = report,
+		.text = lines,
+		.all_of_it = all_of_it};
 	int r = lines ? ini_parse_stream(on_line, &context, on_key, &context) : -1;
 
 	if (context.result < 0)
@@ -205,17 +353,28 @@ int config_parse(struct config *config, const char *file, const char *text,
 	return r < 0 ? -ENOMEM : context.result;
 }
 
-int config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])
+int config_parse(struct config *config, const char *file, const char *text, struct report *report)
+{
+	return text_parse(config, file, text, true, report);
+}
+
+int config_load(struct config *config, const char *path, struct report *report)
 {
 	_cleanup_free_ char *text = NULL;
+	char error[TEXT_ERROR_SIZE];
 	size_t len;
-	int r = text_read(path, CONFIG_TEXT_MAX, &text, &len, ret_error);
+	int r = text_read(path, CONFIG_TEXT_MAX, &text, &len, error);
 
-	if (r < 0)
+	if (r < 0) {
+		report_add(report, "%s", error);
 		return r;
+	}
 	if (memchr(text, '\0', len)) {
-		(void)snprintf(ret_error, CONFIG_ERROR_SIZE, "%.180s: has NUL bytes", path);
+		report_add(report, "%.180s: has NUL bytes", path);
 		return -EIO;
 	}
-	return config_parse(config, path, text, ret_error);
+	r = text_parse(config, path, text, false, report);
+	if (r == -ENOMEM)
+		report_add(report, "%.180s: %s", path, strerror(-r));
+	return r;
 }

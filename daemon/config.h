@@ -8,32 +8,39 @@
 
 #include <stddef.h>
 
+#include "daemon/broker/assign.h"
 #include "daemon/broker/broker.h"
 
+struct report;
+
 #define CONFIG_POLICY_MAX 8U
-#define CONFIG_ERROR_SIZE 256U
 
 struct config {
 	struct broker_limits limits;
 	char *hv;			 /* owned, or NULL: not said */
 	char *admin, *attach;		 /* owned, or NULL */
 	char *operators;		 /* owned, or NULL: a group */
+	char *start_helper;		 /* owned, or NULL: a program's path */
 	char *policy[CONFIG_POLICY_MAX]; /* owned */
 	size_t n_policy;
-	int log_level; /* as in <syslog.h> */
+	int log_level;			 /* as in <syslog.h> */
+	struct assignments *assignments; /* owned, or NULL: of tags and limits, none */
 };
 
 void config_init(struct config *config);
 void config_fini(struct config *config);
 
 /*
- * Adds what the text says to *config. -EINVAL with "FILE:LINE: what" in ret_error, -ENOMEM. After a
- * failure *config is good for config_fini only. Pure. Called by config_load, and for tests.
+ * Adds what the text says to *config. -EINVAL: errors, which are added to the report as
+ * "FILE:LINE: what"; -ENOMEM. After a failure *config is good for config_fini only. Pure. Called by
+ * config_load, and for tests.
  */
-int config_parse(struct config *config, const char *file, const char *text,
-	char ret_error[CONFIG_ERROR_SIZE]);
+int config_parse(struct config *config, const char *file, const char *text, struct report *report);
 
-/* Reads the file. -ENOENT and other errnos of open and read, with a sentence. */
-int config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE]);
+/*
+ * Reads the file. -ENOENT and other errnos of open and read, with a line in the report. What
+ * nothing acts upon yet is an error here, and not in config_parse.
+ */
+int config_load(struct config *config, const char *path, struct report *report);
 
 #endif

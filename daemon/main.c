@@ -84,6 +84,22 @@ static void on_notify_again(evutil_socket_t fd, short what, void *arg)
 	msgd_notify_now(arg);
 }
 
+/* ---- policy ---------------------------------------------------------------------------------- */
+
+/* Rules that can never match. */
+static void msgd_warn(struct msgd *msgd, const struct policy *policy)
+{
+	struct report warnings = {.n = 0};
+
+	policy_warn(policy, &warnings);
+	for (unsigned i = 0; i < warnings.n; i++)
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING, "policy: %s",
+			warnings.lines[i]);
+	if (warnings.left_out)
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING,
+			"policy: and %u more such warnings", warnings.left_out);
+}
+
 /* ---- reload ---------------------------------------------------------------------------------- */
 
 static void msgd_reload_failed(
@@ -137,6 +153,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 		"reloaded: %zu policy rules%s", rules,
 		rules ? "" : ": every listen and connect is refused");
 	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
+	msgd_warn(msgd, settings.policy);
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
 	settings_fini(&settings);
 	return 0;
@@ -401,7 +418,7 @@ static int msgd_start(struct msgd *msgd)
 		log_error("start: %s: %s", reason ? reason : "?", strerror(-r));
 		return r;
 	}
-	msgd->settings.policy = NULL;
+	msgd_warn(msgd, steal_ptr(msgd->settings.policy));
 	libevent_server = msgd->server;
 	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)

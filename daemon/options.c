@@ -95,18 +95,13 @@ bool hv_spec_sim_path(const char *spec, char *ret_path, size_t size)
 static int load_config(const struct options *options, struct config *config, struct report *report)
 {
 	const char *path = options->config;
-	char error[CONFIG_ERROR_SIZE] = "";
-	int r;
 
 	if (!path && (!options->hv || strcmp(options->hv, "xen") == 0) &&
 		access(DEFAULT_CONFIG, F_OK) == 0)
 		path = DEFAULT_CONFIG;
 	if (!path)
 		return 0;
-	r = config_load(config, path, error);
-	if (r < 0)
-		report_add(report, "%s", error[0] ? error : strerror(-r));
-	return r;
+	return config_load(config, path, report);
 }
 
 static int load_policy(

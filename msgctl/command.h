@@ -6,6 +6,7 @@
 #ifndef MSGD_MSGCTL_COMMAND_H
 #define MSGD_MSGCTL_COMMAND_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "msgctl/table.h"
@@ -20,6 +21,9 @@ void status_print(const json_t *answer);
 void reload_print(const json_t *answer);
 void quiesce_print(const json_t *answer);
 void resume_print(const json_t *answer);
+
+/* Prints the errors and warnings of these policy files and directories; returns an exit status. */
+int policy_check(const char *const *paths, size_t n_paths, bool json);
 
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
 long long field_number(const json_t *object, const char *key);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgctl: looks at and steers a running msgd through its admin socket. It decides nothing itself
- * and keeps no state.
+ * msgctl: looks at and steers a running msgd through its admin socket, and checks policy files
+ * without it. It decides nothing itself and keeps no state.
  */
 #include <argp.h>
 #include <stdio.h>
@@ -16,6 +16,7 @@
 #define EXIT_USAGE     2
 #define EXIT_SHORT     3 /* an answer, but not what was wanted */
 #define TIMEOUT_MAX_S  3600
+#define WORDS_MAX      64
 /* quiesce waits so long by default: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
 /* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
@@ -29,7 +30,9 @@ static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of
 			  "  channels        who talks to whom\n"
 			  "  reload          read configuration and policy again\n"
 			  "  quiesce DOMAIN  before DOMAIN is saved or migrated\n"
-			  "  resume DOMAIN   DOMAIN goes on: it was not saved, or runs again\n";
+			  "  resume DOMAIN   DOMAIN goes on: it was not saved, or runs again\n"
+			  "  policy check [FILE|DIR ...]\n"
+			  "                  errors and warnings of policy files, without msgd\n";
 
 struct command {
 	const char *name;	      /* also the admin protocol's op */
@@ -37,6 +40,7 @@ struct command {
 	void (*print)(const json_t *answer);
 	bool domain; /* its argument, sent as "domain" */
 	bool waits;  /* --timeout is for it */
+	bool local;  /* "check" and paths are its arguments, and msgd is not asked */
 };
 
 static const struct command commands[] = {
@@ -48,6 +52,7 @@ static const struct command commands[] = {
 	{"reload", .print = reload_print},
 	{"quiesce", .print = quiesce_print, .domain = true, .waits = true},
 	{"resume", .print = resume_print, .domain = true},
+	{"policy", .local = true},
 };
 
 struct call {
@@ -56,6 +61,8 @@ struct call {
 	const struct command *command;
 	json_t *request; /* owned */
 	uint32_t timeout_ms;
+	const char *words[WORDS_MAX]; /* borrowed from argv: after a command that is local */
+	size_t n_words;
 	bool json;
 };
 
@@ -107,6 +114,8 @@ static void check(const struct call *call, const struct argp_state *state)
 {
 	if (!call->command)
 		argp_usage(state);
+	if (call->command->local && (call->n_words == 0 || strcmp(call->words[0], "check") != 0))
+		argp_error(state, "policy check [FILE|DIR ...]");
 	if (call->command->domain && !json_object_get(call->request, "domain"))
 		argp_error(state, "an argument is missing: %s DOMAIN", call->command->name);
 	if (!call->command->waits && json_object_get(call->request, "timeout_ms"))
@@ -150,7 +159,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (!call->command)
 			set_command(call, arg, state);
-		else if (state->arg_num == 1 && call->command->domain)
+		else if (call->command->local && call->n_words < WORDS_MAX)
+			call->words[call->n_words++] = arg;
+		else if (call->command->domain && state->arg_num == 1)
 			request_set(call, "domain", json_string(arg));
 		else
 			argp_error(state, "'%s' is one argument too many", arg);
@@ -197,7 +208,7 @@ static int run(const struct call *call)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {options, on_option, "COMMAND [DOMAIN]", doc};
+	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENT ...]", doc};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
 	struct call call = {.socket = DEFAULT_SOCKET,
 		.from = "the default",
@@ -214,7 +225,8 @@ int main(int argc, char **argv)
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = run(&call);
+	status = call.command->local ? policy_check(call.words + 1, call.n_words - 1, call.json)
+				     : run(&call);
 	json_decref(call.request);
 	return status;
 }

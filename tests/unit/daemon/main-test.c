@@ -615,6 +615,31 @@ static void test_broken_policy_log(void **state)
 	       "refused\n");
 }
 
+/* Rules that never match are told at the start and at each reload. */
+static void serve_warned(void)
+{
+	forget();
+	reload();
+	logged("policy:2: warning: this rule never matches: ");
+	forget();
+	write_file("policy", "allow listen b on any\nallow listen a on any\n");
+	reload();
+	assert_null(strstr(fix.log, "warning"));
+}
+
+static void test_warned(void **state)
+{
+	write_file("policy", "allow listen * on any\nallow listen a on any\n");
+	run_says(EXIT_SUCCESS, "policy:1 decides first\n");
+}
+
+static void test_warned_again(void **state)
+{
+	write_file("policy", "allow listen * on any\nallow listen a on any\n");
+	fix.scenario = serve_warned;
+	run_says(EXIT_SUCCESS, "");
+}
+
 /* ---- wrong starts --------------------------------------------------------------------------- */
 
 static void test_settings(void **state)
@@ -1158,6 +1183,8 @@ int main(void)
 		TEST(test_no_rules),
 		TEST(test_broken_policy),
 		TEST(test_broken_policy_log),
+		TEST(test_warned),
+		TEST(test_warned_again),
 		TEST(test_settings),
 		TEST(test_locked),
 		TEST(test_run_directory),

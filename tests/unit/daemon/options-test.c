@@ -30,14 +30,14 @@ int __wrap_access(const char *path, int mode)
 	return etc_is_there ? 0 : -1;
 }
 
-int __real_config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE]);
-int __wrap_config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE]);
-int __wrap_config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])
+int __real_config_load(struct config *config, const char *path, struct report *report);
+int __wrap_config_load(struct config *config, const char *path, struct report *report);
+int __wrap_config_load(struct config *config, const char *path, struct report *report)
 {
 	loaded_config = path;
 	return strcmp(path, "/etc/msgd/msgd.conf") == 0
-		       ? config_parse(config, path, "[limits]\nnames = 77\n", ret_error)
-		       : __real_config_load(config, path, ret_error);
+		       ? config_parse(config, path, "[limits]\nnames = 77\n", report)
+		       : __real_config_load(config, path, report);
 }
 
 int __real_policy_load(const char *const *paths, size_t n_paths, struct policy **ret_policy,

@@ -1210,6 +1210,39 @@ static void test_while(void **state)
 	policy_free(policy);
 }
 
+/* The one name that is left of a pattern, and none while a domain has that. */
+static void test_redirects(void **state)
+{
+	const struct policy_subject w = {"w", uuid_b, 7}, db = {"db", uuid_a, 8};
+	struct policy *policy = parse("deny connect a from any to w?*\n"
+				      "deny connect a from any to domid:7\n"
+				      "allow connect a from any to w* target=db\n");
+	struct policy_named named;
+	bool got;
+
+	(void)policy_find(policy, "a", true, &named);
+	(void)policy_redirects(policy, &named, &web, &db, NULL, 0, &got);
+	assert_false(got); /* the deny of domid:7 might be for it */
+	policy_free(policy);
+	policy = parse("deny connect a from any to w?*\n"
+		       "allow connect a from any to w* target=db\n");
+	(void)policy_find(policy, "a", true, &named);
+	assert_true(policy_redirects(policy, &named, &web, &db, NULL, 0, &got) > 1);
+	assert_true(got);
+	(void)policy_redirects(policy, &named, &web, &w, NULL, 0, &got);
+	assert_false(got); /* another holder */
+	(void)policy_redirects(policy, &named, &web, &db, &w, 1, &got);
+	assert_true(got);
+	policy_free(policy);
+	policy = parse("deny connect a from any to domid:7\n"
+		       "deny connect a from any to w?*\n"
+		       "allow connect a from any to w* target=db\n");
+	(void)policy_find(policy, "a", true, &named);
+	(void)policy_redirects(policy, &named, &web, &db, &w, 1, &got);
+	assert_false(got);
+	policy_free(policy);
+}
+
 static void test_hits(void **state)
 {
 	struct policy *policy = parse("allow listen a on any\ndeny listen b on any\n");
@@ -1246,6 +1279,7 @@ int main(void)
 		cmocka_unit_test(test_tags_memo),
 		cmocka_unit_test(test_default),
 		cmocka_unit_test(test_while),
+		cmocka_unit_test(test_redirects),
 		cmocka_unit_test(test_hits),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_cost),

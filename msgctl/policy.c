@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Looks at policy files without msgd, by the parser that msgd has. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/report.h"
+#include "daemon/policy/policy.h"
+#include "msgctl/command.h"
+
+#define DEFAULT_POLICY "/etc/msgd/policy.d"
+
+DEFINE_CLEANUP(struct policy *, policy_free)
+
+static void lines_print(const struct report *report, const char *what)
+{
+	for (unsigned i = 0; i < report->n; i++)
+		(void)fprintf(stderr, "%s\n", report->lines[i]);
+	if (report->left_out)
+		(void)fprintf(stderr, "... and %u more %s\n", report->left_out, what);
+}
+
+/* Paths need not be UTF-8, as JSON is. */
+static json_t *lines_json(const struct report *report)
+{
+	json_t *lines = json_array();
+
+	for (unsigned i = 0; i < report->n; i++) {
+		json_t *line = json_string(report->lines[i]);
+
+		(void)json_array_append_new(lines, line ? line : json_string("?"));
+	}
+	return lines;
+}
+
+static void check_print_json(
+	size_t n_rules, const struct report *errors, const struct report *warnings)
+{
+	json_t *answer = json_pack("{s:s, s:I, s:o, s:o, s:I}", "op", "policy check", "rules",
+		(json_int_t)n_rules, "errors", lines_json(errors), "warnings", lines_json(warnings),
+		"left_out", (json_int_t)errors->left_out + (json_int_t)warnings->left_out);
+
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+	json_decref(answer);
+}
+
+int policy_check(const char *const *paths, size_t n_paths, bool json)
+{
+	static const char *const default_paths[] = {DEFAULT_POLICY};
+	_cleanup_(policy_free_p) struct policy *policy = NULL;
+	struct report errors = {.n = 0}, warnings = {.n = 0};
+	int r = policy_load(
+		n_paths ? paths : default_paths, n_paths ? n_paths : 1, &policy, &errors);
+	size_t n_rules = policy ? policy_rules(policy) : 0;
+
+	if (policy)
+		policy_warn(policy, &warnings);
+	if (json) {
+		check_print_json(n_rules, &errors, &warnings);
+	} else {
+		lines_print(&errors, "errors");
+		lines_print(&warnings, "warnings");
+		if (r == 0)
+			(void)printf("%zu rules\n", n_rules);
+	}
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
