@@ -103,23 +103,30 @@ static uint32_t glob_new(struct policy *policy, const struct policy_rule *rule, 
 	return number;
 }
 
+static void glob_add_rule(struct policy *policy, struct policy_glob *glob, uint32_t index)
+{
+	struct policy_mark *last = glob->last_mark ? &policy->marks[glob->last_mark - 1] : NULL;
+	uint32_t number;
+
+	if (!last || last->word != index / 64) {
+		number = (uint32_t)++policy->n_marks;
+		policy->marks[number - 1] = (struct policy_mark){.word = index / 64};
+		*(last ? &last->next : &glob->first_mark) = number;
+		glob->last_mark = number;
+		last = &policy->marks[number - 1];
+	}
+	last->bits |= UINT64_C(1) << index % 64;
+}
+
 void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 {
 	uint32_t hash = hash_text(rule->name, strlen(rule->name));
-	uint32_t number = glob_find(policy, rule, hash);
-	uint32_t rule_number = (uint32_t)policy->n_rules, index = rule_number - 1;
+	uint32_t number = glob_find(policy, rule, hash), index = (uint32_t)policy->n_rules - 1;
 	uint64_t bit = UINT64_C(1) << index % 64;
-	struct policy_glob *glob;
 
 	if (!number)
 		number = glob_new(policy, rule, hash);
-	glob = &policy->globs[number - 1];
-	policy->next_rule[index] = 0;
-	if (glob->last_rule)
-		policy->next_rule[glob->last_rule - 1] = rule_number;
-	else
-		glob->first_rule = rule_number;
-	glob->last_rule = rule_number;
+	glob_add_rule(policy, &policy->globs[number - 1], index);
 	if (rule->from.kind == WHO_SAME || rule->to.kind == WHO_SAME)
 		policy->same[index / 64] |= bit;
 	if (rule->to.kind == WHO_DEFAULT)
@@ -140,15 +147,14 @@ static unsigned glob_mark(
 {
 	unsigned n = 0;
 
-	for (uint32_t rule = glob->first_rule; rule; rule = policy->next_rule[rule - 1]) {
-		uint32_t word = (rule - 1) / 64;
-		uint64_t *words = &named->words[word / 64], bit = UINT64_C(1) << word % 64;
+	for (uint32_t number = glob->first_mark; number; n++) {
+		const struct policy_mark *mark = &policy->marks[number - 1];
+		uint64_t *words = &named->words[mark->word / 64];
+		uint64_t bit = UINT64_C(1) << mark->word % 64;
 
-		if (!(*words & bit))
-			named->bits[word] = 0;
+		named->bits[mark->word] = mark->bits | (*words & bit ? named->bits[mark->word] : 0);
 		*words |= bit;
-		named->bits[word] |= UINT64_C(1) << (rule - 1) % 64;
-		n++;
+		number = mark->next;
 	}
 	/* A mark is a small part of what it takes to try a glob. */
 	return n / 16;

@@ -39,7 +39,7 @@ void policy_free(struct policy *policy)
 	free(policy->hits);
 	free(policy->conditions);
 	free(policy->globs);
-	free(policy->next_rule);
+	free(policy->marks);
 	free(policy);
 }
 

@@ -284,7 +284,7 @@ static int rule_add(struct parser *parser, const struct policy_rule *rule)
 		if (!array_grow(&policy->rules, allocated, sizeof(*policy->rules)) ||
 			!array_grow(&policy->hits, allocated, sizeof(*policy->hits)) ||
 			!array_grow(&policy->globs, allocated, sizeof(*policy->globs)) ||
-			!array_grow(&policy->next_rule, allocated, sizeof(*policy->next_rule)))
+			!array_grow(&policy->marks, allocated, sizeof(*policy->marks)))
 			return -ENOMEM;
 		policy->allocated = allocated;
 	}

@@ -49,17 +49,24 @@ struct policy_rule {
 	struct policy_verdict verdict;
 };
 
+/* Rules that have one glob: bits of the word of this number. */
+struct policy_mark {
+	uint64_t bits;
+	uint32_t word;
+	uint32_t next; /* of the glob */
+};
+
 /*
  * A glob on names, and the rules that have it. A name is looked up by each of its beginnings and
  * ends, so that only globs are tried whose text before the first wildcard fits or, where that is
- * empty, whose text after the last one. Rules and globs are named by their index + 1; 0 is none.
+ * empty, whose text after the last one. Globs and marks are named by their index + 1; 0 is none.
  */
 struct policy_glob {
 	const char *text; /* borrowed */
 	bool connect;
 	unsigned fixed_len;		/* of the text by which it is found */
 	uint32_t next_text, next_end;	/* in the bucket */
-	uint32_t first_rule, last_rule; /* in the order of the rules, by policy->next_rule */
+	uint32_t first_mark, last_mark; /* in the order of the rules */
 };
 
 #define POLICY_BUCKETS 4096U
@@ -80,8 +87,8 @@ struct policy {
 	const char *const *not_enforced;
 	struct policy_text *texts[POLICY_BUCKETS]; /* owned */
 	struct policy_glob *globs;		   /* owned, array */
-	uint32_t *next_rule; /* owned, array: the next rule with the same glob */
-	size_t n_globs;
+	struct policy_mark *marks;		   /* owned, array */
+	size_t n_globs, n_marks;
 	uint32_t by_text[POLICY_BUCKETS];
 	struct policy_ends prefixes, suffixes;
 	struct policy_condition *conditions; /* owned, array */

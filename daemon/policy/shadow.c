@@ -4,6 +4,7 @@
  * is mostly a mistake in the order. Pure. No rule is named that could match; a rule that several
  * earlier ones cover only together is not found.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/policy/rule.h"
@@ -55,37 +56,131 @@ static bool domains_are_covered(const struct policy_rule *rule, const struct pol
 	       who_covers_same(&earlier->from, rule) && who_covers_same(&earlier->to, rule);
 }
 
-/* The first of the rules before this one that decides all that it could; or NULL. */
-static const struct policy_rule *rule_shadow(const struct policy *policy, size_t number)
+/* ---- a first look ------------------------------------------------------------------------------
+ */
+
+/*
+ * Of a WHO, enough to see for most others at a glance that it does not cover them: there may be as
+ * many pairs of rules as a policy of all its rules has. What covers a text has its beginning and
+ * its end, as far as it has no wildcards, or is the same text.
+ */
+struct glance {
+	uint64_t start, end, hash; /* of the text */
+	uint64_t start_mask, end_mask, hash_mask;
+};
+
+static uint64_t bytes_mask(size_t n)
 {
-	const struct policy_rule *rule = &policy->rules[number];
+	return n < 8 ? (UINT64_C(1) << 8 * n) - 1 : UINT64_MAX;
+}
+
+/* A text's first bytes or, backwards, its last ones. */
+static uint64_t bytes_of(const char *text, size_t len, bool backwards)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < 8 && i < len; i++)
+		bytes |= (uint64_t)(uint8_t)text[backwards ? len - 1 - i : i] << 8 * i;
+	return bytes;
+}
+
+static void glance_make(const struct who *who, struct glance *ret_glance)
+{
+	char text[WHO_TEXT_SIZE];
+	size_t len, last;
+	struct glance glance = {.hash = 14695981039346656037U};
+
+	who_to_text(who, text);
+	len = last = strlen(text);
+	glance.start = bytes_of(text, len, false);
+	glance.end = bytes_of(text, len, true);
+	for (size_t i = 0; i < len; i++)
+		glance.hash = (glance.hash ^ (uint8_t)text[i]) * 1099511628211U;
+	while (last > 0 && !strchr("*?", text[last - 1]))
+		last--;
+	/* "any" and "same" cover other texts. */
+	if (who->kind == WHO_NAME && last > 0) {
+		glance.start_mask = bytes_mask(strcspn(text, "*?"));
+		glance.end_mask = bytes_mask(len - last);
+	} else if (who->kind != WHO_ANY && who->kind != WHO_SAME) {
+		glance.hash_mask = UINT64_MAX;
+	}
+	*ret_glance = glance;
+}
+
+static bool glance_may_cover(const struct glance *glance, const struct glance *other)
+{
+	return (((glance->start ^ other->start) & glance->start_mask) |
+		       ((glance->end ^ other->end) & glance->end_mask) |
+		       ((glance->hash ^ other->hash) & glance->hash_mask)) == 0;
+}
+
+/* ---- the search --------------------------------------------------------------------------------
+ */
+
+struct search {
+	const struct policy *policy;
+	struct glance (*glances)[2];	    /* owned, or NULL: of each rule's `from` and `to` */
+	uint64_t decided[POLICY_WORDS_MAX]; /* rules without a condition and without `ask` */
+};
+
+static bool may_cover(const struct search *search, size_t earlier, size_t number)
+{
+	return !search->glances || rule_is_same(&search->policy->rules[number]) ||
+	       (glance_may_cover(&search->glances[earlier][0], &search->glances[number][0]) &&
+		       glance_may_cover(&search->glances[earlier][1], &search->glances[number][1]));
+}
+
+/* The first of the rules before this one that decides all that it could; or NULL. */
+static const struct policy_rule *rule_shadow(const struct search *search, size_t number)
+{
+	const struct policy_rule *rule = &search->policy->rules[number];
 	struct policy_named covering;
 
-	(void)policy_find_globs(policy, rule->name, rule->connect, glob_covers, &covering);
+	(void)policy_find_globs(search->policy, rule->name, rule->connect, glob_covers, &covering);
 	for (size_t i = 0; i <= number / 64; i++) {
 		uint64_t bits = 0;
 
 		if (covering.words[i / 64] >> i % 64 & 1)
-			bits = covering.bits[i];
+			bits = covering.bits[i] & search->decided[i];
 		if (i == number / 64)
 			bits &= (UINT64_C(1) << number % 64) - 1;
 		for (; bits; bits &= bits - 1) {
-			const struct policy_rule *earlier =
-				&policy->rules[i * 64 + (size_t)__builtin_ctzll(bits)];
+			size_t earlier = i * 64 + (size_t)__builtin_ctzll(bits);
 
-			if (!earlier->condition && !earlier->verdict.ask &&
-				domains_are_covered(rule, earlier))
-				return earlier;
+			if (may_cover(search, earlier, number) &&
+				domains_are_covered(rule, &search->policy->rules[earlier]))
+				return &search->policy->rules[earlier];
 		}
 	}
 	return NULL;
 }
 
+static void search_prepare(struct search *search)
+{
+	const struct policy *policy = search->policy;
+
+	search->glances = calloc(policy->n_rules, sizeof(*search->glances));
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+
+		if (!rule->condition && !rule->verdict.ask)
+			search->decided[i / 64] |= UINT64_C(1) << i % 64;
+		if (!search->glances) /* every pair is looked at closely */
+			continue;
+		glance_make(&rule->from, &search->glances[i][0]);
+		glance_make(&rule->to, &search->glances[i][1]);
+	}
+}
+
 void policy_warn(const struct policy *policy, struct report *report)
 {
+	struct search search = {.policy = policy};
+
+	search_prepare(&search);
 	for (size_t i = 0; i < policy->n_rules; i++) {
 		const struct policy_verdict *rule = &policy->rules[i].verdict;
-		const struct policy_rule *shadow = rule_shadow(policy, i);
+		const struct policy_rule *shadow = rule_shadow(&search, i);
 
 		if (shadow)
 			report_add(report,
@@ -93,4 +188,5 @@ void policy_warn(const struct policy *policy, struct report *report)
 				"first",
 				rule->file, rule->line, shadow->verdict.file, shadow->verdict.line);
 	}
+	free(search.glances);
 }

@@ -61,7 +61,7 @@ MAY_INCLUDE = {
     'examples': ['libmsg/libmsg.h'],
     'compat': ['libmsg/libmsg.h'],
     'bindings': ['libmsg/libmsg.h'],
-    'bench': ['base', 'proto', 'hv', 'libmsg/*', 'kmod/include/uapi/xen/argodev.h'],
+    'bench': ['base', 'proto', 'hv', 'libmsg/*', 'daemon/policy/policy.h', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
     'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'msgio/*', 'compat',
               'kmod/include/uapi/xen/argodev.h', 'kmod/xen-argo/room.h'],
