@@ -140,8 +140,7 @@ static int limit_set(struct context *context, const char *name, const char *valu
 	return key != NULL;
 }
 
-/* ---- what is said of some domains -------------------------------------------------------------
- */
+/* ---- limits and tags of some domains -------------------------------------------------------- */
 
 static bool assignments_get(struct context *context)
 {

@@ -38,8 +38,8 @@ void config_fini(struct config *config);
 int config_parse(struct config *config, const char *file, const char *text, struct report *report);
 
 /*
- * Reads the file. -ENOENT and other errnos of open and read, with a line in the report. What
- * nothing acts upon yet is an error here, and not in config_parse.
+ * Reads the file. -ENOENT and other errnos of open and read, with a line in the report. A section
+ * or key that nothing acts upon yet is an error here, and not in config_parse.
  */
 int config_load(struct config *config, const char *path, struct report *report);
 

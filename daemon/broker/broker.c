@@ -54,7 +54,7 @@ static void broker_put_line(void *arg, int priority, const char *text)
 }
 
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
-	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker)
+	struct policy *policy, uint64_t uid_seed, struct broker **ret_broker)
 {
 	struct broker *broker = calloc(1, sizeof(*broker));
 
@@ -195,7 +195,7 @@ void broker_spend(struct broker *broker, uint64_t cost)
 	broker->cost += cost;
 }
 
-void broker_set_policy(struct broker *broker, const struct policy *policy)
+void broker_set_policy(struct broker *broker, struct policy *policy)
 {
 	broker->policy = policy;
 	rejudge_all(broker);

@@ -101,7 +101,7 @@ void broker_limits_default(struct broker_limits *ret_limits);
  * uid_seed: random, so that the uids of two lives of msgd do not meet. -ENOMEM.
  */
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
-	const struct policy *policy, uint64_t uid_seed, struct broker **ret_broker);
+	struct policy *policy, uint64_t uid_seed, struct broker **ret_broker);
 
 /* The bytes that all domains pay for. */
 uint64_t broker_bytes(const struct broker *broker);
@@ -129,7 +129,7 @@ uint64_t broker_cost(const struct broker *broker);
 void broker_spend(struct broker *broker, uint64_t cost);
 
 /* Judges waiting requests, channels, links and names again. The former policy is not used again. */
-void broker_set_policy(struct broker *broker, const struct policy *policy);
+void broker_set_policy(struct broker *broker, struct policy *policy);
 /* New limits count for new charges; nothing is taken away. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 uint32_t broker_limit(const struct broker *broker, enum quota quota);

@@ -160,6 +160,7 @@ void process_log_verdict(struct process *process, const struct policy_verdict *v
 	bool allow = verdict->allow;
 	char text[PROCESS_TEXT_SIZE], rule[128];
 
+	policy_hit(process->broker->policy, verdict);
 	if (!allow)
 		process->broker->stats.refused++;
 	if (allow ? verdict->log != POLICY_LOG_YES : verdict->log == POLICY_LOG_NO)

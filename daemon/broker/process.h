@@ -65,7 +65,10 @@ bool process_end_work(struct broker *broker);
 void process_drop(struct process *process, const char *reason);
 /* The process has announced, or never will. */
 void process_not_awaited(struct process *process);
-/* Logs a permission or a refusal, where the rule wants it; does: "listens as", "connects to". */
+/*
+ * Counts a permission or a refusal, and logs it where the rule wants that; does: "listens as",
+ * "connects to".
+ */
 void process_log_verdict(struct process *process, const struct policy_verdict *verdict,
 	const char *does, const char *name);
 uint32_t process_next_end(struct process *process);

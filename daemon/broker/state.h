@@ -32,7 +32,7 @@ struct broker {
 	const struct broker_ops *ops; /* borrowed */
 	void *arg;		      /* borrowed: the shell's */
 	struct broker_limits limits;
-	const struct policy *policy;		/* borrowed */
+	struct policy *policy;			/* borrowed */
 	struct domain *domains;			/* owned; by domid */
 	struct broker_link *links;		/* owned; by id */
 	struct broker_link *announced;		/* owned: not settled yet; by id */

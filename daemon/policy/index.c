@@ -109,8 +109,8 @@ static void glob_add_rule(struct policy *policy, struct policy_glob *glob, uint3
 	uint32_t number;
 
 	if (!last || last->word != index / 64) {
-		number = (uint32_t)++policy->n_marks;
-		policy->marks[number - 1] = (struct policy_mark){.word = index / 64};
+		policy->marks[policy->n_marks++] = (struct policy_mark){.word = index / 64};
+		number = (uint32_t)policy->n_marks;
 		*(last ? &last->next : &glob->first_mark) = number;
 		glob->last_mark = number;
 		last = &policy->marks[number - 1];

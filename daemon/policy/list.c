@@ -121,8 +121,7 @@ bool policy_list(const struct policy *policy, size_t number, struct policy_liste
 	return true;
 }
 
-/* ---- the graph --------------------------------------------------------------------------------
- */
+/* ---- the graph ------------------------------------------------------------------------------ */
 
 /* A pattern on domains' names may have both of these characters. */
 static void graph_text(FILE *stream, const char *text)

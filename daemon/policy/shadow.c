@@ -56,13 +56,12 @@ static bool domains_are_covered(const struct policy_rule *rule, const struct pol
 	       who_covers_same(&earlier->from, rule) && who_covers_same(&earlier->to, rule);
 }
 
-/* ---- a first look ------------------------------------------------------------------------------
- */
+/* ---- a first look --------------------------------------------------------------------------- */
 
 /*
  * Of a WHO, enough to see for most others at a glance that it does not cover them: there may be as
- * many pairs of rules as a policy of all its rules has. What covers a text has its beginning and
- * its end, as far as it has no wildcards, or is the same text.
+ * many pairs of rules as a policy of all its rules has. A glob that covers a text has its first and
+ * last bytes, up to the wildcards; any other WHO that covers it is the same text.
  */
 struct glance {
 	uint64_t start, end, hash; /* of the text */
@@ -115,8 +114,7 @@ static bool glance_may_cover(const struct glance *glance, const struct glance *o
 		       ((glance->hash ^ other->hash) & glance->hash_mask)) == 0;
 }
 
-/* ---- the search --------------------------------------------------------------------------------
- */
+/* ---- the search ----------------------------------------------------------------------------- */
 
 struct search {
 	const struct policy *policy;

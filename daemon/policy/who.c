@@ -213,12 +213,11 @@ void who_to_text(const struct who *who, char ret_text[WHO_TEXT_SIZE])
 	}
 }
 
-/* ---- for others than rules --------------------------------------------------------------------
- */
+/* ---- for others than rules ------------------------------------------------------------------ */
 
 struct policy_who {
 	struct who who;
-	char text[]; /* who.text */
+	char text[]; /* its WHO has this text */
 };
 
 int policy_who_new(const char *text, bool tags, struct policy_who **ret_who)

@@ -55,6 +55,7 @@ static void test_happy(void **state)
 	struct world *w = world_new(ALL, NULL);
 	struct app *caller = app_new(w, 0, 3, true), *holder = app_new(w, 1, 2, true);
 	uint32_t ends[2], first, second;
+	struct policy_listed rule;
 
 	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
 	app_connect(caller, 10, "db", 0, TRANSPORT_ANY);
@@ -75,6 +76,9 @@ static void test_happy(void **state)
 	assert_true(take_channel(caller, holder, 12) > second);
 	TAKE_NOTHING(caller);
 	TAKE_NOTHING(holder);
+	/* Each rule has the decisions that it made. */
+	assert_true(policy_list(w->policy, 1, &rule) && rule.hits == 1);
+	assert_true(policy_list(w->policy, 2, &rule) && rule.hits == 3);
 	world_free(w);
 }
 

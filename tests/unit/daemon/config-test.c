@@ -242,7 +242,7 @@ static void test_domain_limits(void **state)
 	config_fini(&config);
 }
 
-/* What nothing acts upon is an error of a file, each at its line. */
+/* Sections and keys that nothing acts upon are errors of a file, each at its line. */
 static void test_not_enforced(void **state)
 {
 	static const char text[] = "[tags]\nx = web\n[limits web]\nnames = 1\n[broker]\n"

@@ -15,8 +15,7 @@
 #define RULES  200U
 #define ROUNDS 24U
 
-/* ---- rules and domains ------------------------------------------------------------------------
- */
+/* ---- rules and domains ---------------------------------------------------------------------- */
 
 struct rule {
 	bool allow, listen;
@@ -46,7 +45,7 @@ static const struct policy_subject subjects[] = {
 	{.domid = 2},
 	{.uuid = uuids[0], .domid = POLICY_DOMID_UNKNOWN},
 };
-#define N_CALLERS 6U /* those that are there */
+#define N_CALLERS 6U /* the first ones are there */
 
 static unsigned random_state;
 
@@ -107,8 +106,7 @@ static struct policy *policy_of(const char *const *texts)
 	return policy;
 }
 
-/* ---- the reference -----------------------------------------------------------------------------
- */
+/* ---- the reference -------------------------------------------------------------------------- */
 
 enum { NO, MAYBE, YES };
 
@@ -187,8 +185,7 @@ static unsigned reference(const struct rule *rules, const char *name,
 		if (caller && !(strcmp(rule->from, "same") == 0 && !target))
 			from = who(rule->from, caller, target);
 		holds = rule->condition ? condition_holds(rule->condition) : YES;
-		/* A fact about the target is the mode's question, and so is whether both are one.
-		 */
+		/* A fact about the target is the mode's question, and so is `same`. */
 		if (to == MAYBE)
 			to = (mode == POLICY_ANY) == rule->allow ? YES : NO;
 		if (from == MAYBE && strcmp(rule->from, "same") == 0)
@@ -203,8 +200,7 @@ static unsigned reference(const struct rule *rules, const char *name,
 	return 0;
 }
 
-/* ---- the comparison ----------------------------------------------------------------------------
- */
+/* ---- the comparison ------------------------------------------------------------------------- */
 
 static const char *const names[] = {
 	"a", "ab", "abc", "abcd", "abd", "b", "c", "xyz", "zc", "a+b", "a+", "x+b", "a+bc"};
@@ -336,8 +332,7 @@ static void test_judge(void **state)
 	}
 }
 
-/* ---- redirects ---------------------------------------------------------------------------------
- */
+/* ---- redirects ------------------------------------------------------------------------------ */
 
 /* Where the rule redirects to. */
 static bool leads_to(const struct rule *rules, unsigned number, const struct policy_subject *holder)

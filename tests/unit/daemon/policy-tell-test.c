@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What policy tells people: how a verdict comes about, its rules, and those that never match. */
+/* Policy, told to people: how a verdict comes about, the rules, and those that never match. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1071,8 +1071,7 @@ static void test_smaller_policy(void **state)
 	policy_free(policy);
 }
 
-/* ---- tags, conditions, and no domain ----------------------------------------------------------
- */
+/* ---- tags, conditions, and no domain -------------------------------------------------- */
 
 static void test_tags(void **state)
 {
