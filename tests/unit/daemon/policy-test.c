@@ -779,7 +779,7 @@ static void test_load(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
-/* Each path in its turn, and within a directory no further file than the first bad one. */
+/* Each path in its turn; the first bad file is the one from which on all is refused. */
 static void test_load_paths(void **state)
 {
 	char directory[] = "/tmp/msgd-policy-XXXXXX", file[64], error[REPORT_LINE_SIZE], want[128];
@@ -897,6 +897,44 @@ static void test_memory(void **state)
 	}
 	remove_file(directory, "a.policy");
 	assert_int_equal(rmdir(directory), 0);
+}
+
+/* The same of each word that is kept, and of the search for rules that never match. */
+static void test_memory_of_words(void **state)
+{
+	static const char text[] =
+		"allow connect a+b from tag:t to w* while tag:u ask=/x target=db\n"
+		"allow connect * from any to any\n"
+		"deny connect a from long-name-of-a-domain to any while x\n";
+	struct policy *policy;
+	bool hit;
+	int r;
+
+	for (unsigned n = 1;; n++) {
+		struct report report = {.n = 0};
+
+		assert_int_equal(policy_new(&policy), 0);
+		failing_malloc_set(n);
+		r = policy_parse(policy, "p", text, sizeof(text) - 1, &report);
+		hit = failing_malloc_end();
+		assert_int_equal(r, hit ? -ENOMEM : 0);
+		assert_int_equal(report.n, 0);
+		if (!hit)
+			break;
+		policy_free(policy);
+	}
+	for (unsigned n = 0; n < 2; n++) {
+		struct report report = {.n = 0};
+
+		if (n)
+			failing_malloc_set(n);
+		policy_warn(policy, &report);
+		assert_true(!n || failing_malloc_end());
+		assert_int_equal(report.n, 1);
+		assert_string_equal(report.lines[0],
+			"p:3: warning: this rule never matches: p:2 decides first");
+	}
+	policy_free(policy);
 }
 
 /* A path that is no file is an error that names it, and is not waited for. */
@@ -1294,6 +1332,7 @@ int main(void)
 		cmocka_unit_test(test_load_paths),
 		cmocka_unit_test(test_load_directory),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_memory_of_words),
 		cmocka_unit_test(test_unknown_name),
 		cmocka_unit_test(test_load_other_kinds),
 	};
