@@ -110,6 +110,9 @@ static void msgd_reload_failed(
 	for (unsigned i = 0; i < report->n; i++)
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR, "reload: %s%s",
 			report->lines[i], i + 1 == report->n ? "; what was in force stays" : "");
+	if (report->left_out)
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR, "reload: and %u more errors",
+			report->left_out);
 	(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s", report->lines[0]);
 	if (more)
 		(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s (and %u more: see the log)",
@@ -418,7 +421,8 @@ static int msgd_start(struct msgd *msgd)
 		log_error("start: %s: %s", reason ? reason : "?", strerror(-r));
 		return r;
 	}
-	msgd_warn(msgd, steal_ptr(msgd->settings.policy));
+	msgd_warn(msgd, msgd->settings.policy);
+	msgd->settings.policy = NULL;
 	libevent_server = msgd->server;
 	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)

@@ -591,6 +591,12 @@ static void serve_broken(void)
 	assert_string_equal(json_string_value(json_object_get(answer, "error")), text);
 	json_decref(answer);
 	logged(":3:1: expected allow or deny, found 'no'; what was in force stays\n");
+	forget();
+	write_file("policy",
+		"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n"
+		"21\n22\n");
+	json_decref(ask("{\"op\":\"reload\"}\n"));
+	logged("<3> reload: and 2 more errors\n");
 	status_errors(broken_errors, 2);
 	assert_int_equal(number_of(ask("{\"op\":\"status\"}\n"), "rules"), 0);
 	write_file("policy", "allow listen a on any\n");
@@ -603,6 +609,14 @@ static void test_broken_policy(void **state)
 	write_file("policy", "allow listen a on any\nallow\nrefuse\n");
 	fix.scenario = serve_broken;
 	assert_int_equal(run(NULL), EXIT_SUCCESS);
+}
+
+static void test_many_errors(void **state)
+{
+	write_file("policy",
+		"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n"
+		"21\n");
+	run_says(EXIT_SUCCESS, "<3> and 1 more errors\n");
 }
 
 static void test_broken_policy_log(void **state)
@@ -1183,6 +1197,7 @@ int main(void)
 		TEST(test_no_rules),
 		TEST(test_broken_policy),
 		TEST(test_broken_policy_log),
+		TEST(test_many_errors),
 		TEST(test_warned),
 		TEST(test_warned_again),
 		TEST(test_settings),
