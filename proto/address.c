@@ -14,7 +14,7 @@ static bool name_char(char c, bool first)
 {
 	if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')
 		return true;
-	return !first && (c == '.' || c == '-');
+	return !first && (c == '.' || c == '-' || c == '+');
 }
 
 int name_check(const char *name)
@@ -28,6 +28,11 @@ int name_check(const char *name)
 			return -EINVAL;
 	}
 	return 0;
+}
+
+size_t name_base_len(const char *name)
+{
+	return strcspn(name, "+");
 }
 
 static int glob_check(const char *glob)

@@ -119,6 +119,14 @@ static bool link_bind_check(const struct control_message *message)
 	       strict_check(bind->port, bind->aport, bind->doorbell_ref, bind->refs_ref);
 }
 
+/* No end takes in less than the credit that every channel begins with. */
+static bool terms_check(const struct control_message *message)
+{
+	uint32_t max_buffer = message->terms.max_buffer;
+
+	return max_buffer == 0 || max_buffer >= CREDIT_INITIAL;
+}
+
 /* A message's name, the rule for its request id, its check or NULL, and its fields in order. */
 #define LAYOUT(n, r, c, ...)                                                                       \
 	{                                                                                          \
@@ -159,6 +167,10 @@ static const struct layout layouts[] = {
 		TYPE(announce_channel.type), U32(announce_channel.listener),
 		UINT(announce_channel.accepted, 0, 1), NAME(announce_channel.name)),
 	[CONTROL_ANNOUNCE_DONE] = LAYOUT("ANNOUNCE_DONE", REQUEST_NONE, NULL),
+	[CONTROL_ANNOUNCE_TERMS] = LAYOUT("ANNOUNCE_TERMS", REQUEST_NONE, terms_check,
+		U32(terms.end), ID(terms.channel),
+		UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
+		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
 	[CONTROL_SYNC] = LAYOUT("SYNC", REQUEST_SOME, NULL),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
@@ -194,6 +206,9 @@ static const struct layout layouts[] = {
 		ADDRESS(name.address)),
 	[CONTROL_NAMES_DONE] = LAYOUT("NAMES_DONE", REQUEST_NONE, NULL, ID(names_done.watch),
 		UINT(names_done.error, 0, ERROR_LIMIT - 1), TEXT(names_done.reason)),
+	[CONTROL_TERMS] = LAYOUT("TERMS", REQUEST_NONE, terms_check, U32(terms.end),
+		ID(terms.channel), UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
+		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
 };
 
 static const struct layout *layout_find(uint8_t type)

@@ -6,6 +6,7 @@
 #ifndef MSGD_PROTO_CONTROL_H
 #define MSGD_PROTO_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -28,9 +29,10 @@ enum control_type {
 	CONTROL_ANNOUNCE_LINK,	/* after HELLO with an old epoch: a link that stands */
 	CONTROL_ANNOUNCE_CHANNEL,
 	CONTROL_ANNOUNCE_DONE,
-	CONTROL_SYNC,	 /* (R) STATUS 0, after all that msgd has said before */
-	CONTROL_WATCH,	 /* (R) STATUS, and NAME and NAMES_DONE; since FEATURE_WATCH */
-	CONTROL_UNWATCH, /* likewise */
+	CONTROL_SYNC,		/* (R) STATUS 0, after all that msgd has said before */
+	CONTROL_WATCH,		/* (R) STATUS, and NAME and NAMES_DONE; since FEATURE_WATCH */
+	CONTROL_UNWATCH,	/* likewise */
+	CONTROL_ANNOUNCE_TERMS, /* behind the ANNOUNCE_CHANNEL that it is about; FEATURE_TERMS */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -44,6 +46,7 @@ enum control_type {
 	CONTROL_QUIESCE,      /* give everything back: the domain is to be saved; PROTOCOL.md 5.5 */
 	CONTROL_NAME,	      /* a name that is watched for has come or gone */
 	CONTROL_NAMES_DONE,   /* all that were there were told of; or the watch has ended */
+	CONTROL_TERMS,	      /* before the CONNECTED or CHANNEL that it is about; FEATURE_TERMS */
 };
 
 /* Features, in HELLO and WELCOME: the abilities of this side. */
@@ -56,6 +59,8 @@ enum control_type {
 #define FEATURE_TYPES UINT64_C(16)
 /* WATCH and its answers. A msgd without it is not sent them. */
 #define FEATURE_WATCH UINT64_C(32)
+/* TERMS and ANNOUNCE_TERMS, and names with an argument. To a side without it neither is said. */
+#define FEATURE_TERMS UINT64_C(64)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,
@@ -232,6 +237,22 @@ struct control_names_done {
 	char reason[REASON_SIZE];
 };
 
+/* The terms on which policy permits a channel, for one of its ends. TERMS, ANNOUNCE_TERMS */
+struct control_terms {
+	uint32_t end, channel;
+	uint32_t direction; /* enum terms_direction */
+	uint32_t
+		max_buffer; /* bytes unread at either end, from CREDIT_INITIAL on; 0: any */
+	uint64_t max_rate;  /* bytes a second that either end may send; 0: any */
+};
+
+enum terms_direction {
+	TERMS_BOTH,
+	TERMS_RECEIVES, /* this end sends no data */
+	TERMS_SENDS,	/* the other end sends none */
+	TERMS_DIRECTION_LIMIT,
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -257,6 +278,7 @@ struct control_message {
 		struct control_unwatch unwatch;
 		struct control_name name;
 		struct control_names_done names_done;
+		struct control_terms terms, announce_terms;
 	};
 };
 
@@ -290,8 +312,15 @@ const char *control_type_name(uint8_t type);
 /* "any", "argo", "argo-strict", "grant"; "?" for others. */
 const char *transport_name(uint32_t transport);
 
-/* [A-Za-z0-9_][A-Za-z0-9._-]{0,62}, else -EINVAL. */
+/* [A-Za-z0-9_][A-Za-z0-9._+-]{0,62}, else -EINVAL. */
 int name_check(const char *name);
+/* The characters of a name before its argument, which begins with the first '+'. */
+size_t name_base_len(const char *name);
+/* Whether it has an argument. */
+static inline bool name_has_argument(const char *name)
+{
+	return name[name_base_len(name)];
+}
 
 /*
  * Splits "[DOMAIN/]NAME". ret_domain is "" without DOMAIN. DOMAIN is a domain's name, "domid:N"

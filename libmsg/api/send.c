@@ -11,7 +11,9 @@ static int send_state(struct channel *channel)
 	if (channel->error)
 		return channel_failure(channel);
 	if (channel->tx_shut)
-		return failure(EPIPE, "this end was shut down for sending");
+		return failure(EPIPE, channel_is_one_way(channel)
+					      ? "policy lets this end receive alone"
+					      : "this end was shut down for sending");
 	if (channel->rx_closed) {
 		channel->end_taken |= END_CLOSED;
 		return failure(EPIPE, "the peer closed the channel");

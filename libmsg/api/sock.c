@@ -6,18 +6,21 @@
 #include "libmsg/api/ctx.h"
 #include "libmsg/control/request.h"
 
-static int type_check(const struct msg_ctx *ctx, int type)
+/* address: of a valid form. */
+static int type_check(const struct msg_ctx *ctx, int type, const char *address)
 {
+	const char *too_old;
+
 	if (type < LIBMSG_SEQPACKET || type > LIBMSG_DGRAM)
 		return failure(EPROTONOSUPPORT,
 			"channel type %d is none of LIBMSG_SEQPACKET, LIBMSG_STREAM and "
 			"LIBMSG_DGRAM",
 			type);
 	/* Until WELCOME nobody knows: requests_send_again. */
-	if (ctx->control.state == CONTROL_ATTACHED &&
-		!control_knows_type(&ctx->control, (uint32_t)type))
-		return failure(EPROTONOSUPPORT, "%s", CONTROL_TOO_OLD_FOR_TYPES);
-	return 0;
+	too_old = ctx->control.state == CONTROL_ATTACHED
+			  ? control_too_old(&ctx->control, (uint32_t)type, address)
+			  : NULL;
+	return too_old ? failure(EPROTONOSUPPORT, "%s", too_old) : 0;
 }
 
 _Static_assert((int)LIBMSG_SEQPACKET == (int)CHANNEL_SEQPACKET, "same numbers");
@@ -114,13 +117,13 @@ struct msg_sock *sock_ask(struct msg_sock *sock, const struct control_message *m
 static int listen_check(
 	const struct msg_ctx *ctx, const char *name, int type, int backlog, unsigned flags)
 {
-	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
-		return -1;
 	if (!name)
 		return failure(EINVAL, "no name is given");
 	if (name_check(name) < 0)
 		return failure(
-			EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}", name);
+			EINVAL, "\"%.80s\" is no name: [A-Za-z0-9_][A-Za-z0-9._+-]{0,62}", name);
+	if (type_check(ctx, type, name) < 0 || flags_check(flags, LIBMSG_NONBLOCK) < 0)
+		return -1;
 	if (backlog < 1 || backlog > (int)BACKLOG_MAX)
 		return failure(EINVAL, "a backlog of %d: 1 to %u", backlog, BACKLOG_MAX);
 	return 0;
@@ -249,12 +252,13 @@ static struct msg_sock *connect_locked(
 	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
 	struct msg_sock *sock;
 
-	if (type_check(ctx, type) < 0 || flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
-		return NULL;
 	if (!address)
 		return failure(EINVAL, "no address is given"), NULL;
 	if (address_split(address, domain, name) < 0)
 		return failure(EINVAL, "\"%.200s\" is no address: [DOMAIN/]NAME", address), NULL;
+	if (type_check(ctx, type, address) < 0 ||
+		flags_check(flags, LIBMSG_NONBLOCK | LIBMSG_WAIT_NAME) < 0)
+		return NULL;
 	message.connect.type = (uint32_t)type;
 	message.connect.flags = flags & LIBMSG_WAIT_NAME ? CONNECT_WAIT_NAME : 0;
 	message.connect.transport = ctx->transport;

@@ -200,6 +200,7 @@ static void channel_unlink(struct channel *channel)
 	channel->account->promised -= channel->rx_limit;
 	channel->pool->promised -= channel->rx_limit;
 	channel_unqueue(channel);
+	channel_free_terms(channel);
 	if (set->last == channel)
 		set->last = NULL;
 	HASH_DEL(set->by_number, channel);

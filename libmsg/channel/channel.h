@@ -15,6 +15,7 @@
 #include "base/macro.h"
 #include "libmsg/channel/pool.h"
 #include "libmsg/transport/transport.h"
+#include "proto/control.h"
 
 /*
  * Memory that all peers of an application may make it hold, in bytes: past it, the domain that
@@ -54,6 +55,15 @@ static inline uint32_t msg_buf_charge(uint32_t size)
 }
 
 STAILQ_HEAD(buf_queue, msg_buf);
+
+/* The terms on which policy permits a channel, where there are any. */
+struct terms {
+	TAILQ_ENTRY(terms) entry;   /* while `waits`: pool->paced */
+	struct channel *channel;    /* borrowed: the owner */
+	struct control_terms said;  /* by msgd */
+	bool waits;		    /* its credit is due, and its time has not come */
+	uint64_t since_ns, next_ns; /* when credit might be given last; when it may be next */
+};
 
 /* A thread in a receive: where the next message may go without a copy in between. */
 struct reader {
@@ -115,6 +125,7 @@ struct channel {
 	enum transport_kind transport; /* its link's, also when the link is gone */
 	int error;		       /* positive errno, sticky: ECONNRESET */
 	char *why;		       /* owned: a sentence about it; or NULL */
+	struct terms *terms;	       /* owned; NULL: it has none */
 
 	/* receiving */
 	struct buf_queue in;	 /* whole messages, or pieces of a stream */
@@ -313,12 +324,32 @@ void channel_set_forget_gone(struct channel_set *set);
 uint32_t channel_credit(const struct channel *channel);
 /* Whether the other end may be asleep for want of credit. */
 bool channel_credit_is_low(const struct channel *channel);
-/* Marks credit that is due, if it is worth a frame. */
+/* Marks credit that is due, if it is worth a frame. With a rate, when its time has come. */
 void channel_give(struct channel *channel);
+void channel_give_now(struct channel *channel);
 /* `read` bytes of credit were used up by what was read: they go back, and the window grows. */
 void channel_give_back(struct channel *channel, uint32_t read);
 /* A message was taken from the queue: the credit that it held goes back. */
 void channel_read_done(struct channel *channel, uint32_t cost);
+
+/* ---- terms.c ---------------------------------------------------------------------------- */
+
+/* Policy's terms, for a new channel. -ENOMEM. */
+int channel_set_terms(struct channel *channel, const struct control_terms *said);
+void channel_free_terms(struct channel *channel);
+/* The application wants so many bytes unread at most; CREDIT_MAX and the terms bound them. */
+void channel_set_window(struct channel *channel, uint32_t bytes);
+/* Its application may not send. */
+static inline bool channel_is_one_way(const struct channel *channel)
+{
+	return channel->terms && channel->terms->said.direction == TERMS_RECEIVES;
+}
+/* Of a channel with terms: whether its credit waits for its time. For channel/ alone. */
+bool channel_pace(struct channel *channel);
+/* So much credit went out, of a channel with terms. For channel/ alone. */
+void channel_gave(struct channel *channel, uint32_t bytes);
+/* Credit is given whose time has come. */
+void pool_pace(struct pool *pool, uint64_t now_ns);
 
 /* ---- turn.c ----------------------------------------------------------------------------- */
 

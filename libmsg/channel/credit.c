@@ -65,7 +65,8 @@ static uint32_t credit_by_message(const struct channel *channel)
 		rest = channel->partial->len - channel->partial->done;
 	else
 		return 0;
-	need = min_u32(rest + FRAME_CHARGE * (rest / FRAGMENT_MIN + 2), REST_CREDIT_MAX);
+	need = min_u32(rest + FRAME_CHARGE * (rest / FRAGMENT_MIN + 2),
+		channel->terms ? min_u32(channel->rx_max, REST_CREDIT_MAX) : REST_CREDIT_MAX);
 	/* A sender waits until it can send a fragment that is worth it (channel_min_fragment). */
 	least = max_u32(need / 2, min_u32(rest, FRAGMENT_MIN));
 	return channel->rx_window < least + FRAME_CHARGE ? need + FRAME_CHARGE - channel->rx_window
@@ -90,6 +91,12 @@ bool channel_credit_is_low(const struct channel *channel)
 }
 
 void channel_give(struct channel *channel)
+{
+	if (!channel->terms || !channel_pace(channel))
+		channel_give_now(channel);
+}
+
+void channel_give_now(struct channel *channel)
 {
 	if (channel->tx_closed || channel->credit_due || !channel_credit(channel))
 		return;

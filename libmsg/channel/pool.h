@@ -15,6 +15,7 @@
 
 struct channel;
 struct channel_set;
+struct terms;
 
 TAILQ_HEAD(channel_list, channel);
 TAILQ_HEAD(channel_set_list, channel_set);
@@ -36,6 +37,7 @@ struct account {
 };
 
 TAILQ_HEAD(account_list, account);
+TAILQ_HEAD(terms_list, terms);
 
 struct pool {
 	uint64_t held;		      /* sum of the accounts' */
@@ -43,7 +45,9 @@ struct pool {
 	struct account_list accounts; /* of domains that have a link or channel; owned */
 	struct channel_list changed;  /* channels that a socket may want to look at; borrowed */
 	struct channel_set_list
-		due;	       /* sets in which some channel has something to send; borrowed */
+		due;		 /* sets in which some channel has something to send; borrowed */
+	struct terms_list paced; /* of channels whose credit waits for its time; borrowed */
+	uint64_t paced_ns;     /* when the first of them may have its own; UINT64_MAX: none does */
 	bool marked;	       /* there is work for the pass */
 	bool wake;	       /* threads that wait are to look again */
 	uint32_t wake_senders; /* the senders of these channels are (channel_bit) */
@@ -59,10 +63,11 @@ static inline void pool_rearm(struct pool *pool)
 
 static inline void pool_init(struct pool *pool)
 {
-	*pool = (struct pool){0};
+	*pool = (struct pool){.paced_ns = UINT64_MAX};
 	TAILQ_INIT(&pool->accounts);
 	TAILQ_INIT(&pool->changed);
 	TAILQ_INIT(&pool->due);
+	TAILQ_INIT(&pool->paced);
 }
 
 #endif

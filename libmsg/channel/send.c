@@ -234,6 +234,8 @@ static int put_credit(struct channel *channel, uint32_t bytes)
 	transport->bell_due = wake;
 	pay_free(channel);
 	channel->rx_window += bytes;
+	if (channel->terms)
+		channel_gave(channel, bytes);
 	channel->rx_quiet = wake ? 0 : channel->rx_quiet + bytes;
 	return 0;
 }

@@ -306,6 +306,18 @@ static uint32_t announced_type(const struct control *control, const struct chann
 	return control_knows_type(control, channel->type) ? channel->type : CHANNEL_SEQPACKET;
 }
 
+/* A msgd that does not know terms need not: the ends keep them. */
+static void announce_terms(
+	struct control *control, const struct link *link, const struct channel *channel)
+{
+	struct control_message message = {
+		.type = CONTROL_ANNOUNCE_TERMS, .announce_terms = channel->terms->said};
+
+	message.announce_terms.end = link->end;
+	if (control->broker_features & FEATURE_TERMS)
+		control_send(control, &message);
+}
+
 static void announce_link(struct control *control, const struct link *link)
 {
 	struct control_message message = {.type = CONTROL_ANNOUNCE_LINK,
@@ -327,21 +339,27 @@ static void announce_link(struct control *control, const struct link *link)
 				.accepted = c->listener_handle && !c->listener}};
 
 		memcpy(m.announce_channel.name, c->name, NAME_SIZE);
+		/* The next msgd that knows arguments has it whole again. */
+		if (!control_knows_name(control, c->name))
+			m.announce_channel.name[name_base_len(c->name)] = '\0';
 		control_send(control, &m);
+		if (c->terms)
+			announce_terms(control, link, c);
 	}
 }
 
 static void announce_listener(struct control *control, struct msg_sock *sock)
 {
 	struct control_message message = {.type = CONTROL_LISTEN};
+	const char *too_old;
 
 	/* One that waits for its first answer is sent again as the request that it is. */
 	if (sock->state != SOCK_OPEN)
 		return;
-	if (!control_knows_type(control, sock->type)) {
-		control_log(control, LOG_ERR, "listener %s is lost: %s", sock->name,
-			CONTROL_TOO_OLD_FOR_TYPES);
-		sock_fail(sock, EPROTONOSUPPORT, CONTROL_TOO_OLD_FOR_TYPES);
+	too_old = control_too_old(control, sock->type, sock->name);
+	if (too_old) {
+		control_log(control, LOG_ERR, "listener %s is lost: %s", sock->name, too_old);
+		sock_fail(sock, EPROTONOSUPPORT, too_old);
 		return;
 	}
 	message.listen = (struct control_listen){
@@ -358,7 +376,8 @@ static void control_hello(struct control *control, uint32_t epoch)
 		.hello = {.epoch = epoch,
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
-			.features = control->features | FEATURE_TYPES | FEATURE_WATCH,
+			.features =
+				control->features | FEATURE_TYPES | FEATURE_WATCH | FEATURE_TERMS,
 			.pid = (uint32_t)getpid(),
 			.reattach = control->epoch != 0}};
 

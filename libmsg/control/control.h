@@ -55,6 +55,7 @@ struct control {
 	uint64_t again_delay_ns;     /* of the next wait */
 	uint64_t attached_ns;	     /* when the last WELCOME came */
 	unsigned n_drops;	     /* one after the other */
+	struct control_terms terms;  /* of the next channel; its number is 0: it has none */
 	struct request *requests;    /* hash; owned */
 	uint32_t last_request;
 };
@@ -89,12 +90,31 @@ void control_set_state(struct control *control, enum control_state state);
 void control_break(struct control *control, int error, const char *reason);
 void control_log(struct control *control, int priority, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-#define CONTROL_TOO_OLD_FOR_TYPES "this msgd is older than channel types but SEQPACKET"
 
 /* The msgd that said WELCOME last knows channels of that type. To others they must not be named. */
 static inline bool control_knows_type(const struct control *control, uint32_t type)
 {
 	return type == CHANNEL_SEQPACKET || (control->broker_features & FEATURE_TYPES);
+}
+
+/* Likewise of a name, or an address; any msgd knows those without an argument. */
+static inline bool control_knows_name(const struct control *control, const char *address)
+{
+	const char *slash = strrchr(address, '/');
+
+	return (control->broker_features & FEATURE_TERMS) ||
+	       !name_has_argument(slash ? slash + 1 : address);
+}
+
+/* Why neither LISTEN nor CONNECT may name both to this msgd; NULL: they may. */
+static inline const char *control_too_old(
+	const struct control *control, uint32_t type, const char *address)
+{
+	if (!control_knows_type(control, type))
+		return "this msgd is older than channel types but SEQPACKET";
+	if (!control_knows_name(control, address))
+		return "this msgd is older than names with an argument";
+	return NULL;
 }
 
 /* FEATURE_*: whether this process may use Argo, or why not. */

@@ -86,6 +86,23 @@ static void end_unanswered(struct control *control, const struct account *accoun
 		link_end(most, LINK_VIOLATED, "channels that were closed are never closed there");
 }
 
+/* A new channel, on the terms that came before it. NULL: out of memory, and the link ends. */
+static struct channel *granted(struct control *control, struct link *link, uint32_t number,
+	enum channel_type type, bool listener_end)
+{
+	const struct control_terms *terms = &control->terms;
+	struct channel *channel = channel_new(&link->channels, number, type, listener_end);
+
+	if (channel && terms->end == link->end && terms->channel == number &&
+		channel_set_terms(channel, terms) < 0) {
+		channel_free(channel);
+		channel = NULL;
+	}
+	if (!channel) /* the other end has the channel, and would wait for it */
+		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
+	return channel;
+}
+
 static void handle_connected(struct control *control, const struct control_message *message)
 {
 	const struct control_connected *connected = &message->connected;
@@ -102,12 +119,10 @@ static void handle_connected(struct control *control, const struct control_messa
 								   : "the other process went away");
 		return;
 	}
-	channel = channel_new(&link->channels, connected->channel,
+	channel = granted(control, link, connected->channel,
 		request ? (enum channel_type)request->message.connect.type : CHANNEL_SEQPACKET,
 		false);
 	if (!channel) {
-		/* The other end has the channel, and would wait for it. */
-		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
 		if (request)
 			request_done(control, request, ENOMEM, "out of memory");
 		return;
@@ -191,12 +206,9 @@ static void handle_channel(struct control *control, const struct control_channel
 	/* A link that is ending resets its channels with its reason, and so this one. */
 	if (!link || link->state == LINK_MAKING || channel_find(&link->channels, message->channel))
 		return;
-	channel = channel_new(
-		&link->channels, message->channel, (enum channel_type)message->type, true);
-	if (!channel) {
-		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
+	channel = granted(control, link, message->channel, (enum channel_type)message->type, true);
+	if (!channel)
 		return;
-	}
 	channel->listener_handle = message->listener;
 	memcpy(channel->name, message->name, NAME_SIZE);
 	channel->peer = message->peer;
@@ -253,6 +265,7 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CONNECTED:
 		handle_connected(control, message);
+		control->terms.channel = 0;
 		break;
 	case CONTROL_LINK_CREATE:
 		link_create(control->links, control->epoch, &message->link_create, &answer);
@@ -270,6 +283,10 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CHANNEL:
 		handle_channel(control, &message->channel);
+		control->terms.channel = 0;
+		break;
+	case CONTROL_TERMS:
+		control->terms = message->terms;
 		break;
 	case CONTROL_QUIESCE:
 		control_quiesce(control, message->quiesce.reason);

@@ -159,18 +159,21 @@ void request_abandon(struct control *control, struct request *request)
 	request_free(control, request);
 }
 
-static bool request_type_is_known(const struct control *control, const struct request *request)
+static const char *request_too_old(const struct control *control, const struct request *request)
 {
 	const struct control_message *message = &request->message;
 
-	return message->type == CONTROL_LISTEN
-		       ? control_knows_type(control, message->listen.type)
-		       : message->type != CONTROL_CONNECT ||
-				 control_knows_type(control, message->connect.type);
+	if (message->type == CONTROL_LISTEN)
+		return control_too_old(control, message->listen.type, message->listen.name);
+	if (message->type == CONTROL_CONNECT)
+		return control_too_old(control, message->connect.type, message->connect.address);
+	return NULL;
 }
 
 static void request_send_again(struct control *control, struct request *request)
 {
+	const char *too_old = request_too_old(control, request);
+
 	/* Its name was announced anew, or was not, which gives it back. */
 	if (!request->sock && (request->message.type == CONTROL_LISTEN ||
 				      request->message.type == CONTROL_UNLISTEN ||
@@ -178,8 +181,8 @@ static void request_send_again(struct control *control, struct request *request)
 		request_free(control, request);
 		return;
 	}
-	if (!request_type_is_known(control, request)) {
-		request_done(control, request, EPROTONOSUPPORT, CONTROL_TOO_OLD_FOR_TYPES);
+	if (too_old) {
+		request_done(control, request, EPROTONOSUPPORT, too_old);
 		return;
 	}
 	if (request->message.type != CONTROL_WATCH)

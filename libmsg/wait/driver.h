@@ -190,7 +190,7 @@ uint64_t driver_deadline(struct driver *driver, int64_t timeout_ms);
 static inline uint64_t driver_retry_time(const struct driver *driver)
 {
 	return min_u64(min_u64(links_retry_time(driver->links), driver->control->again_ns),
-		socks_deadline(driver->socks));
+		min_u64(socks_deadline(driver->socks), driver->pool->paced_ns));
 }
 
 /* ---- spin.c ----------------------------------------------------------------------------- */

@@ -153,6 +153,8 @@ void driver_pass(struct driver *driver)
 	WITHOUT_CANCEL;
 	struct links *links = driver->links;
 
+	if (!TAILQ_EMPTY(&driver->pool->paced))
+		pool_pace(driver->pool, driver->hv->ops->now_ns(driver->hv));
 	act_on_marks(driver);
 	if (!TAILQ_EMPTY(&links->ending))
 		pool_rearm(driver->pool); /* nobody sleeps over it */

@@ -454,7 +454,7 @@ static void test_wrong_arguments(void **state)
 		assert_no_sock(msg_listen(ctx, "n", type, 1, 0), EPROTONOSUPPORT,
 			"this msgd is older than channel types but SEQPACKET");
 	assert_no_sock(msg_listen(ctx, "a/b", LIBMSG_SEQPACKET, 1, 0), EINVAL,
-		"\"a/b\" is no name: [A-Za-z0-9_][A-Za-z0-9._-]{0,62}");
+		"\"a/b\" is no name: [A-Za-z0-9_][A-Za-z0-9._+-]{0,62}");
 	assert_no_sock(msg_connect(ctx, "a/b/c", LIBMSG_SEQPACKET, 0, 0), EINVAL,
 		"\"a/b/c\" is no address: [DOMAIN/]NAME");
 	assert_no_sock(

@@ -179,6 +179,14 @@ static const struct {
 	{"NAMES_DONE", 4, 4, 0, 0},
 	{"NAMES_DONE", 4, 4, ERROR_LIMIT, -EBADMSG},
 	{"NAMES_DONE", 8, 1, '\n', -EBADMSG},
+	{"TERMS", 4, 4, 0, -EBADMSG},
+	{"TERMS", 8, 4, TERMS_BOTH, 0},
+	{"TERMS", 8, 4, TERMS_DIRECTION_LIMIT, -EBADMSG},
+	{"TERMS", 12, 4, CREDIT_INITIAL - 1, -EBADMSG},
+	{"TERMS", 12, 4, CREDIT_INITIAL, 0},
+	{"TERMS", 12, 4, MESSAGE_MAX + 1, -EBADMSG},
+	{"ANNOUNCE_TERMS", 4, 4, 0, -EBADMSG},
+	{"ANNOUNCE_TERMS", 12, 4, 1, -EBADMSG},
 	{"WELCOME", 0, 4, 0, -EBADMSG},
 	{"WELCOME", 4, 2, 0, -EBADMSG},
 	{"WELCOME", 6, 2, DOMID_LIMIT, -EBADMSG},
@@ -321,10 +329,9 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_UNWATCH + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(control_decode(CONTROL_ANNOUNCE_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
-	assert_int_equal(
-		control_decode(CONTROL_NAMES_DONE + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(control_decode(CONTROL_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");

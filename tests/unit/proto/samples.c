@@ -74,6 +74,11 @@ const struct control_sample control_samples[] = {
 			  .request = 16,
 			  .watch = {.watch = 6, .pattern = "web*/http?"}}},
 	{"UNWATCH", {.type = CONTROL_UNWATCH, .unwatch = {.watch = 6}}},
+	{"ANNOUNCE_TERMS", {.type = CONTROL_ANNOUNCE_TERMS,
+				   .announce_terms = {.end = 2,
+					   .channel = 33,
+					   .direction = TERMS_RECEIVES,
+					   .max_buffer = 65536}}},
 	{"WELCOME", {.type = CONTROL_WELCOME,
 			    .request = 7,
 			    .welcome = {.epoch = 1,
@@ -134,6 +139,11 @@ const struct control_sample control_samples[] = {
 	{"NAMES_DONE",
 		{.type = CONTROL_NAMES_DONE,
 			.names_done = {.watch = 6, .error = 122, .reason = "8192 names: no more"}}},
+	{"TERMS", {.type = CONTROL_TERMS,
+			  .terms = {.end = 4,
+				  .channel = 33,
+				  .direction = TERMS_SENDS,
+				  .max_rate = 1U << 20}}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 
