@@ -240,10 +240,9 @@ struct control_names_done {
 /* The terms on which policy permits a channel, for one of its ends. TERMS, ANNOUNCE_TERMS */
 struct control_terms {
 	uint32_t end, channel;
-	uint32_t direction; /* enum terms_direction */
-	uint32_t
-		max_buffer; /* bytes unread at either end, from CREDIT_INITIAL on; 0: any */
-	uint64_t max_rate;  /* bytes a second that either end may send; 0: any */
+	uint32_t direction;  /* enum terms_direction */
+	uint32_t max_buffer; /* bytes unread at either end, from CREDIT_INITIAL on; 0: any */
+	uint64_t max_rate;   /* bytes a second that either end may send; 0: any */
 };
 
 enum terms_direction {

@@ -22,6 +22,7 @@
 #include "daemon/broker/rejudge.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
+#include "daemon/broker/terms.h"
 
 void announce_timer(struct broker *broker)
 {
@@ -330,6 +331,28 @@ static int announce_channel_claim(struct link_end *end, unsigned index,
 	return 0;
 }
 
+/* Of the channel that was announced just before. */
+static int announce_take_terms(struct process *process, const struct control_terms *terms)
+{
+	struct link_end *end;
+	struct broker_channel *channel;
+	unsigned index;
+	int r = process_end(process, terms->end, &end);
+
+	if (r < 0 || !end)
+		return r;
+	index = end == &end->link->ends[0] ? 0 : 1;
+	if (terms->channel == 0 || end->link->state != BROKER_LINK_ANNOUNCED)
+		return -EPROTO;
+	HASH_FIND(hh, end->link->channels, &terms->channel, sizeof(terms->channel), channel);
+	/* There was no room for it: the application is told so already. */
+	if (!channel || !channel->claims[index].made)
+		return terms->channel <= end->last_channel ? 0 : -EPROTO;
+	channel->claims[index].direction =
+		(uint8_t)terms_direction_of(terms->direction, channel->claims[index].listener == 0);
+	return 0;
+}
+
 static int announce_take_channel(
 	struct process *process, const struct control_announce_channel *announce)
 {
@@ -380,6 +403,8 @@ int announce_message(struct process *process, const struct control_message *mess
 		return announce_take_link(process, &message->announce_link);
 	case CONTROL_ANNOUNCE_CHANNEL:
 		return announce_take_channel(process, &message->announce_channel);
+	case CONTROL_ANNOUNCE_TERMS:
+		return announce_take_terms(process, &message->announce_terms);
 	default:
 		announce_done(process);
 		return 0;
@@ -400,7 +425,8 @@ static struct listener *broker_channel_claimed(const struct broker_channel *chan
 /* Both ends have said all. A channel that one of them does not know, or not so, is no channel. */
 static void broker_channel_settle(struct broker_channel *channel)
 {
-	bool both = channel->claims[0].made && channel->claims[1].made;
+	bool both = channel->claims[0].made && channel->claims[1].made &&
+		    channel->claims[0].direction == channel->claims[1].direction;
 	struct listener *listener;
 
 	broker_channel_unoffer(channel); /* of one end's words */
@@ -409,6 +435,7 @@ static void broker_channel_settle(struct broker_channel *channel)
 			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U));
 		return;
 	}
+	channel->direction = channel->claims[0].direction;
 	channel->accepted = channel->claims[!channel->caller].accepted;
 	listener = broker_channel_claimed(channel, !channel->caller);
 	if (channel->accepted || channel->confirmed[!channel->caller] || !listener)

@@ -271,6 +271,7 @@ static int process_message(struct process *process, const struct control_message
 		return broker_link_message(process, message);
 	case CONTROL_ANNOUNCE_LINK:
 	case CONTROL_ANNOUNCE_CHANNEL:
+	case CONTROL_ANNOUNCE_TERMS:
 	case CONTROL_ANNOUNCE_DONE:
 		return announce_message(process, message);
 	default:

@@ -19,6 +19,7 @@
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
+#include "daemon/broker/terms.h"
 
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state)
 {
@@ -41,7 +42,7 @@ void broker_channel_set_state(struct broker_channel *channel, enum broker_channe
 
 const char *broker_channel_name(const struct broker_channel *channel)
 {
-	return channel->tally->key.name;
+	return channel->whole_name ? channel->whole_name : channel->tally->key.name;
 }
 
 static int broker_channel_tally(struct broker_link *link, unsigned caller, const char *name,
@@ -53,19 +54,34 @@ static int broker_channel_tally(struct broker_link *link, unsigned caller, const
 	memset(&key, 0, sizeof(key));
 	key.caller = link->ends[caller].domid;
 	key.target = link->ends[!caller].domid;
-	(void)snprintf(key.name, sizeof(key.name), "%s", name);
+	/* Arguments are the caller's choice: they all count as one name. */
+	(void)snprintf(key.name, sizeof(key.name), "%.*s", (int)name_base_len(name), name);
 	return tally_take(link->broker, &key, max, ret_tally);
+}
+
+/* -ENOMEM */
+static int whole_name(const char *name, char **ret_whole_name)
+{
+	*ret_whole_name = name_has_argument(name) ? strdup(name) : NULL;
+	return *ret_whole_name || !name_has_argument(name) ? 0 : -ENOMEM;
 }
 
 int broker_channel_rename(struct broker_channel *channel, unsigned caller, const char *name)
 {
 	struct tally *tally;
-	int r = broker_channel_tally(channel->link, caller, name, 0, &tally);
+	char *whole;
+	int r = whole_name(name, &whole);
 
-	if (r < 0)
+	if (r == 0)
+		r = broker_channel_tally(channel->link, caller, name, 0, &tally);
+	if (r < 0) {
+		free(whole);
 		return r;
+	}
 	tally_return(channel->tally);
 	channel->tally = tally;
+	free(channel->whole_name);
+	channel->whole_name = whole;
 	channel->caller = (uint8_t)caller;
 	return 0;
 }
@@ -78,8 +94,11 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 
 	if (!channel)
 		return -ENOMEM;
-	r = broker_channel_tally(link, caller, name, max, &channel->tally);
+	r = whole_name(name, &channel->whole_name);
+	if (r == 0)
+		r = broker_channel_tally(link, caller, name, max, &channel->tally);
 	if (r < 0) {
+		free(channel->whole_name);
 		free(channel);
 		return r;
 	}
@@ -92,6 +111,7 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 	HASH_ADD(hh, link->channels, number, sizeof(channel->number), channel);
 	if (!hash_added(&channel->hh)) {
 		tally_return(channel->tally);
+		free(channel->whole_name);
 		free(channel);
 		return -ENOMEM;
 	}
@@ -142,6 +162,7 @@ void broker_channel_free(struct broker_channel *channel)
 	TAILQ_REMOVE(&channel->link->by_judgement, channel, judgement_entry);
 	channel->link->broker->n_channels--;
 	channel->link->broker->cost += COST_OBJECT;
+	free(channel->whole_name);
 	free(channel);
 }
 
@@ -204,12 +225,13 @@ static void broker_channel_send(struct broker_channel *channel, const struct lis
 	message.channel.type = channel->type;
 	message.channel.transport = link->id.transport;
 	domain_peer(caller->process->domain, &message.channel.peer);
-	memcpy(message.channel.name, listener->name, sizeof(message.channel.name));
+	(void)snprintf(message.channel.name, sizeof(message.channel.name), "%s",
+		broker_channel_name(channel));
 	outbox_send(holder->process, caller->process->domain, &message, NULL);
 }
 
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
+	const char *name, const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE])
 {
 	struct broker_channel *channel;
@@ -219,8 +241,8 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 		reason_set(ret_reason, "%u channels on one link", LINK_CHANNELS_MAX);
 		return -EDQUOT;
 	}
-	r = broker_channel_add(link, broker_channel_next_number(link), caller, listener->type,
-		listener->name, verdict->max_channels, &channel);
+	r = broker_channel_add(link, broker_channel_next_number(link), caller, listener->type, name,
+		verdict->max_channels, &channel);
 	if (r == -EDQUOT) {
 		struct domain *domain = link->ends[caller].process->domain;
 
@@ -242,7 +264,9 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	channel->generation = link->broker->generation;
 	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
 	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
+	channel->direction = (uint8_t)verdict->direction;
 	broker_channel_offer(channel, listener);
+	terms_send(channel, verdict, !caller);
 	broker_channel_send(channel, listener);
 	*ret_channel = channel;
 	return 0;

@@ -22,6 +22,7 @@ enum broker_channel_state {
 /* The words of one end about a channel, while the channel is ANNOUNCED. */
 struct channel_claim {
 	bool made;	   /* this end has announced the channel */
+	uint8_t direction; /* enum policy_direction */
 	bool accepted;	   /* the channel has left the backlog */
 	uint32_t listener; /* the handle of its listener, as the listening end; or 0 */
 };
@@ -32,6 +33,7 @@ struct broker_channel {
 	uint32_t number;
 	uint8_t type;
 	uint8_t caller;	   /* which end of the link asked for it */
+	uint8_t direction; /* enum policy_direction, on which it was made */
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
 	bool accepted;	   /* the listener's end said ACCEPTED */
 	bool unpaid;	   /* in link->n_unpaid */
@@ -43,7 +45,8 @@ struct broker_channel {
 	bool refused;
 	enum broker_channel_state state;
 	struct charge charge; /* the caller's domain; while only the listener's end knows it, its */
-	struct tally *tally;  /* ref; it has the name */
+	struct tally *tally;  /* ref; it has the name, but for an argument */
+	char *whole_name;     /* owned: with the argument; NULL: it has none */
 	struct listener *listener; /* borrowed: while it has a place in the backlog, or NULL */
 	LIST_ENTRY(broker_channel) offered;
 	TAILQ_ENTRY(broker_channel) judgement_entry; /* link->by_judgement */
@@ -52,11 +55,11 @@ struct broker_channel {
 };
 
 /*
- * Makes a channel: gives it a number, charges it, and puts CHANNEL into the listener's ring.
- * -EDQUOT with a reason, -ENOMEM.
+ * Makes a channel: gives it a number, charges it, and puts CHANNEL into the listener's ring. name:
+ * the listener's, perhaps with an argument. -EDQUOT with a reason, -ENOMEM.
  */
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const struct policy_verdict *verdict, struct broker_channel **ret_channel,
+	const char *name, const struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE]);
 /*
  * Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM; -EDQUOT: max

@@ -43,22 +43,24 @@ const char *quota_name(enum quota quota)
 /* An attach of the shell's, with its libevent timer and its places in tables. */
 #define ATTACH_BYTES 1024U
 
+/*
+ * A channel may be the only one of its tally, and then its whole name is little more than that: an
+ * argument has the characters that the base leaves it.
+ */
+#define CHANNEL_BYTES                                                                              \
+	(sizeof(struct broker_channel) + sizeof(struct tally) + NAME_SIZE + 3 * OBJECT_OVERHEAD)
+
 uint32_t quota_bytes(enum quota quota)
 {
-	/*
-	 * A channel may be the only one of its tally, and a request of its waiters. Each end pays
-	 * for all of its link.
-	 */
+	/* A request may be the only one of its waiters. Each end pays for all of its link. */
 	static const uint32_t bytes[QUOTA_COUNT] = {
 		[QUOTA_PROCESSES] = sizeof(struct process) + ATTACH_BYTES,
 		[QUOTA_NAMES] = sizeof(struct listener) + 2 * OBJECT_OVERHEAD,
-		[QUOTA_CHANNELS] =
-			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_CHANNELS] = CHANNEL_BYTES,
 		[QUOTA_REQUESTS] = sizeof(struct broker_request) + sizeof(struct waiters) +
 				   ADDRESS_SIZE + 2 * OBJECT_OVERHEAD,
 		[QUOTA_ENDS] = sizeof(struct broker_link) + 2 * OBJECT_OVERHEAD,
-		[QUOTA_ANNOUNCED] =
-			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
+		[QUOTA_ANNOUNCED] = CHANNEL_BYTES,
 		[QUOTA_WATCHES] = sizeof(struct watch) + 2 * OBJECT_OVERHEAD,
 	};
 

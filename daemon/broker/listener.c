@@ -16,7 +16,7 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-struct listener *listener_find(struct domain *domain, const char *name)
+static struct listener *listener_find(struct domain *domain, const char *name)
 {
 	struct listener *listener;
 

@@ -33,7 +33,6 @@ struct listener {
 int listener_message(struct process *process, const struct control_message *message);
 int listener_new(struct process *process, uint32_t request, const struct control_listen *listen);
 void listener_free(struct listener *listener);
-struct listener *listener_find(struct domain *domain, const char *name);
 bool listener_permitted(const struct listener *listener);
 /* Judges the name anew, and says so if it is not permitted any more. */
 void listener_judge(struct listener *listener);

@@ -45,8 +45,9 @@ static bool channel_permitted(
 
 	broker->cost += policy_judge(broker->policy, broker_channel_name(channel), &from, &to,
 		POLICY_EXACT, ret_verdict);
-	return ret_verdict->allow && (ret_verdict->transport == TRANSPORT_ANY ||
-					     ret_verdict->transport == link->id.transport);
+	return ret_verdict->allow && ret_verdict->direction == channel->direction &&
+	       (ret_verdict->transport == TRANSPORT_ANY ||
+		       ret_verdict->transport == link->id.transport);
 }
 
 /* Both ends of a channel that is not permitted any more are told that it is gone. */

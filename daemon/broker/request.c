@@ -25,6 +25,7 @@
 #include "daemon/broker/lookup.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
+#include "daemon/broker/terms.h"
 
 /* ---- the domains that have something to try -------------------------------------------------- */
 
@@ -57,8 +58,9 @@ void domain_forget_work(struct domain *domain)
 /* "DOMAIN/NAME" with DOMAIN in one form (lookup_canonical), or "/NAME": of any domain. */
 static void waiters_key(char ret_key[WAITERS_KEY_SIZE], const char *domain, const char *name)
 {
-	/* Both were checked: they fit. */
-	(void)snprintf(ret_key, WAITERS_KEY_SIZE, "%s/%s", domain, name);
+	/* Both were checked: they fit. The listener of the base is one for each argument. */
+	(void)snprintf(
+		ret_key, WAITERS_KEY_SIZE, "%s/%.*s", domain, (int)name_base_len(name), name);
 }
 
 static struct waiters *waiters_new(struct domain *domain, const char *key)
@@ -471,8 +473,8 @@ static void broker_request_connected(
 	struct broker_channel *channel;
 	/* If the process connects to itself, the caller's end is the creator's. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
-	int r = broker_channel_new(
-		link, caller, lookup->listener, &lookup->verdict, &channel, lookup->reason);
+	int r = broker_channel_new(link, caller, lookup->listener, request->name, &lookup->verdict,
+		&channel, lookup->reason);
 
 	if (r < 0) {
 		broker_request_refuse(request, r, lookup);
@@ -482,7 +484,8 @@ static void broker_request_connected(
 	message.connected.channel = channel->number;
 	message.connected.transport = link->id.transport;
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
-	memcpy(message.connected.name, lookup->listener->name, sizeof(message.connected.name));
+	memcpy(message.connected.name, request->name, sizeof(message.connected.name));
+	terms_send(channel, &lookup->verdict, caller);
 	process->broker->stats.connected++;
 	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
@@ -493,6 +496,7 @@ static void broker_request_connected(
 static int listener_check(const struct broker_request *request, struct lookup *lookup)
 {
 	const struct listener *listener = lookup->listener;
+	int r;
 
 	if (listener->type != request->connect.type) {
 		reason_set(lookup->reason, "%s is of another type", listener->name);
@@ -509,7 +513,10 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 		reason_set(lookup->reason, "the listener of %s does not read", listener->name);
 		return -ECONNREFUSED;
 	}
-	return 0;
+	r = terms_check(request->process, &lookup->verdict, request->name, lookup->reason);
+	if (r == 0)
+		r = terms_check(listener->process, &lookup->verdict, request->name, lookup->reason);
+	return r;
 }
 
 static void broker_request_try_connect(struct broker_request *request)

@@ -202,6 +202,9 @@ static bool domain_fits(const struct watch *watch, const struct domain *domain, 
 static bool name_wanted(
 	const struct watch *watch, const struct listener *listener, const char *domain)
 {
+	/* An older libmsg would take a name with an argument for nonsense. */
+	if (name_has_argument(listener->name) && !(watch->process->features & FEATURE_TERMS))
+		return false;
 	return fits(watch->broker, watch->name_glob, listener->name) &&
 	       domain_fits(watch, listener->process->domain, domain) &&
 	       lookup_permits(watch->process, listener);

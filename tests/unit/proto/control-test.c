@@ -329,7 +329,8 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_ANNOUNCE_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(
+		control_decode(CONTROL_ANNOUNCE_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_int_equal(control_decode(CONTROL_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
