@@ -96,7 +96,13 @@ static int log_parse(struct parser *parser, const struct word *value, struct pol
 static int max_buffer_parse(
 	struct parser *parser, const struct word *value, struct policy_rule *rule)
 {
-	return bytes_parse(parser, value, &rule->verdict.max_buffer);
+	int r = bytes_parse(parser, value, &rule->verdict.max_buffer);
+
+	/* A channel begins with the one, and RCVBUF ends with the other. */
+	if (r == 0 && (rule->verdict.max_buffer < CREDIT_INITIAL ||
+			      rule->verdict.max_buffer > MESSAGE_MAX))
+		return parser_expected(parser, value, "8K to 64M bytes");
+	return r;
 }
 
 static int max_channels_parse(
