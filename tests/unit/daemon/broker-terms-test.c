@@ -113,7 +113,7 @@ static void test_none(void **state)
 	world_free(w);
 }
 
-/* What an end does not know it cannot keep. */
+/* An end cannot keep terms that it does not know. */
 static void test_older_libmsg(void **state)
 {
 	const struct control_message *m;
