@@ -77,6 +77,10 @@
  *   waiting calls go on, for the context attaches again by itself. If that happens ten times in a
  *   row, it gives up, and its calls fail with ECONNABORTED and msgd's reason.
  *
+ *   On the terms of policy: msgd's policy may let data go one way only. The end that receives then
+ *   fails to send with EPIPE, and the one that sends receives 0, as after msg_shutdown. It may also
+ *   bound the bytes a second of a channel, so that sends wait, and LIBMSG_RCVBUF, which is cut.
+ *
  *   On the log function: it is called from within libmsg, with the context locked. It must not call
  *   a function of libmsg for the same context.
  */
@@ -357,7 +361,9 @@ struct msg_sock *msg_listen(
 struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
 
 /*
- * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U".
+ * Connects to "NAME" or "DOMAIN/NAME", where DOMAIN is a domain's name, "domid:N" or "uuid:U". A
+ * NAME may have an argument: NAME+ARG reaches the listener on NAME+ARG, else the one on NAME, which
+ * msg_getpeer tells the whole.
  * type: the listener's. flags: 0, or LIBMSG_NONBLOCK and LIBMSG_WAIT_NAME.
  *
  * Blocks until the channel stands, timeout_ms at most, and then for the tenth of a second in which
@@ -377,7 +383,8 @@ struct msg_sock *msg_accept(struct msg_sock *listener, unsigned flags);
  *   ENOTUNIQ         several domains have that name: give a DOMAIN
  *   EPROTOTYPE       the listener is of another type
  *   ECONNREFUSED     the listener's backlog is full, or it does not read what msgd tells it
- *   EOPNOTSUPP       a demanded transport is missing, or policy demands another one
+ *   EOPNOTSUPP       a demanded transport is missing, or policy demands another one, or an older
+ *                    libmsg does not know what policy or the name asks for
  *   EDQUOT           a quota of msgd is used up
  *   ENOBUFS          event channels, grants or, if Argo is demanded, a domain's rings are used up;
  *                    or the peer's domain holds on to the memory of links that ended
@@ -566,7 +573,8 @@ int msg_ctx_drain(struct msg_ctx *ctx, int timeout_ms);
  * Errors:
  *   EAGAIN           no room: the socket or the call is non-blocking, or the time is over
  *   EMSGSIZE         longer than LIBMSG_SNDBUF, than the peer's limit, or than a datagram may be
- *   EPIPE            the peer closed the channel, or this end was shut down
+ *   EPIPE            the peer closed the channel, or this end was shut down, or policy lets it
+ *                    receive alone
  *   ECONNRESET       the channel is lost; every later send and receive fails so, too
  *   ENOTCONN         a connect that is not done, or failed
  *   EINVAL           unknown flags, or a listener
