@@ -67,6 +67,11 @@ struct layout {
 	}
 #define PEER(member) DOMID(member.domid), RESERVED(2), BYTES(member.uuid), TEXT(member.domain)
 
+#define COUNTS(member)                                                                             \
+	U64(member.tx_messages), U64(member.tx_bytes), U64(member.rx_messages),                    \
+		U64(member.rx_bytes), U64(member.drops), U32(member.no_credit),                    \
+		U32(member.no_room), U32(member.unread), U32(member.unsent)
+
 static bool hello_check(const struct control_message *message)
 {
 	return message->hello.version_min <= message->hello.version_max;
@@ -172,6 +177,13 @@ static const struct layout layouts[] = {
 		UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
 		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
 	[CONTROL_SYNC] = LAYOUT("SYNC", REQUEST_SOME, NULL),
+	[CONTROL_CHANNEL_DONE] = LAYOUT("CHANNEL_DONE", REQUEST_NONE, NULL, U32(channel_done.end),
+		ID(channel_done.channel), COUNTS(channel_done.counts)),
+	[CONTROL_CHANNEL_COUNTS] = LAYOUT("CHANNEL_COUNTS", REQUEST_NONE, NULL,
+		U32(channel_counts.end), ID(channel_counts.channel), COUNTS(channel_counts.counts)),
+	[CONTROL_LINK_COUNTS] = LAYOUT("LINK_COUNTS", REQUEST_NONE, NULL, U32(link_counts.end),
+		RESERVED(4), U64(link_counts.notifications), U64(link_counts.hypercalls)),
+	[CONTROL_ANSWER] = LAYOUT("ANSWER", REQUEST_NONE, NULL, ID(answer.token)),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */
@@ -209,6 +221,8 @@ static const struct layout layouts[] = {
 	[CONTROL_TERMS] = LAYOUT("TERMS", REQUEST_NONE, terms_check, U32(terms.end),
 		ID(terms.channel), UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
 		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
+	[CONTROL_ASK] =
+		LAYOUT("ASK", REQUEST_NONE, NULL, ID(ask.token), UINT(ask.wants, 0, ASK_COUNTS)),
 };
 
 static const struct layout *layout_find(uint8_t type)

@@ -33,6 +33,10 @@ enum control_type {
 	CONTROL_WATCH,		/* (R) STATUS, and NAME and NAMES_DONE; since FEATURE_WATCH */
 	CONTROL_UNWATCH,	/* likewise */
 	CONTROL_ANNOUNCE_TERMS, /* behind the ANNOUNCE_CHANNEL that it is about; FEATURE_TERMS */
+	CONTROL_CHANNEL_DONE,	/* in the place of CHANNEL_CLOSED; FEATURE_COUNTS, as the next */
+	CONTROL_CHANNEL_COUNTS,
+	CONTROL_LINK_COUNTS,
+	CONTROL_ANSWER, /* after the counts that ASK wanted */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -47,6 +51,7 @@ enum control_type {
 	CONTROL_NAME,	      /* a name that is watched for has come or gone */
 	CONTROL_NAMES_DONE,   /* all that were there were told of; or the watch has ended */
 	CONTROL_TERMS,	      /* before the CONNECTED or CHANNEL that it is about; FEATURE_TERMS */
+	CONTROL_ASK,	      /* is it there, and what has it carried? FEATURE_COUNTS */
 };
 
 /* Features, in HELLO and WELCOME: the abilities of this side. */
@@ -61,6 +66,9 @@ enum control_type {
 #define FEATURE_WATCH UINT64_C(32)
 /* TERMS and ANNOUNCE_TERMS, and names with an argument. To a side without it neither is said. */
 #define FEATURE_TERMS UINT64_C(64)
+
+/* ASK, and the counts. */
+#define FEATURE_COUNTS UINT64_C(128)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,
@@ -252,6 +260,39 @@ enum terms_direction {
 	TERMS_DIRECTION_LIMIT,
 };
 
+/* An end's own counts of a channel, from its beginning on: they never go back. */
+struct control_counts {
+	uint64_t tx_messages, tx_bytes; /* sent: put into the ring; of a stream, frames */
+	uint64_t rx_messages, rx_bytes; /* taken out of it */
+	uint64_t drops;			/* datagrams lost, either way, as far as this end knows */
+	uint32_t no_credit, no_room;	/* times that a send found none */
+	uint32_t unread, unsent;	/* bytes that lie at this end now */
+};
+
+/* CHANNEL_DONE, CHANNEL_COUNTS */
+struct control_channel_counts {
+	uint32_t end, channel;
+	struct control_counts counts;
+};
+
+/* Of an end, since the link was made. */
+struct control_link_counts {
+	uint32_t end;
+	uint64_t notifications; /* events sent */
+	uint64_t hypercalls;	/* beside them */
+};
+
+#define ASK_COUNTS 1U /* of all that has changed since it was asked last */
+
+struct control_ask {
+	uint32_t token; /* comes back in ANSWER; not 0 */
+	uint32_t wants; /* ASK_*; 0: only the answer */
+};
+
+struct control_answer {
+	uint32_t token;
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -278,6 +319,10 @@ struct control_message {
 		struct control_name name;
 		struct control_names_done names_done;
 		struct control_terms terms, announce_terms;
+		struct control_channel_counts channel_done, channel_counts;
+		struct control_link_counts link_counts;
+		struct control_ask ask;
+		struct control_answer answer;
 	};
 };
 

@@ -125,7 +125,7 @@
 /* For so long they may be too many: the other end's process may have been busy. */
 #define CLOSES_UNANSWERED_NS 500000000ULL
 /*
- * More than these are too many at once: DOMAIN_BYTES_MAX lets the caller's domain have some 4,500
+ * More than these are too many at once: DOMAIN_BYTES_MAX lets the caller's domain have some 5,000
  * channels, and its other processes need theirs.
  */
 #define CLOSES_UNANSWERED_MAX (4U * CLOSES_UNANSWERED)
@@ -156,7 +156,7 @@
  * the receivers have not read. Beside this a domain has the pages of its control links (5 for each
  * of its applications, which are its own, but mapped) and what msgd's attaches take, so that msgd
  * stays below 4 MiB for each domain (tests/hostile/memory.sh measures it): units/ has the sum.
- * A channel takes some 460 bytes: so a domain may have 4,500.
+ * A channel takes some 410 bytes: so a domain may have 5,000.
  */
 #define DOMAIN_BYTES_MAX (2U << 20)
 /*

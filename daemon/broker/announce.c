@@ -259,8 +259,7 @@ static int broker_channel_announce_charge(
 	r = charge_take(&charge, process->domain, listens ? QUOTA_ANNOUNCED : QUOTA_CHANNELS, NULL);
 	if (r < 0)
 		return r;
-	charge_return(&channel->charge);
-	channel->charge = charge;
+	charge_replace(&channel->charge, &charge);
 	return 0;
 }
 
@@ -287,6 +286,8 @@ static int announce_channel_first(struct link_end *end, unsigned index,
 	if (r < 0)
 		return r;
 	r = broker_channel_announce_charge(channel, end->process, listens);
+	if (r == 0)
+		r = broker_channel_pay_argument(channel);
 	if (r < 0) {
 		broker_channel_free(channel);
 		return r;
@@ -311,6 +312,8 @@ static void announce_channel_second(struct broker_channel *channel, unsigned ind
 		channel->refused = true;
 	/* The listener's announcement counts for the name: policy protects the listener. */
 	else if (listens && broker_channel_rename(channel, !index, announce->name) < 0)
+		channel->refused = true;
+	else if (broker_channel_pay_argument(channel) < 0)
 		channel->refused = true;
 }
 

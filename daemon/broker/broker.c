@@ -264,7 +264,12 @@ static int process_message(struct process *process, const struct control_message
 		return watch_message(process, message);
 	case CONTROL_ACCEPTED:
 	case CONTROL_CHANNEL_CLOSED:
+	case CONTROL_CHANNEL_DONE:
+	case CONTROL_CHANNEL_COUNTS:
 		return broker_channel_message(process, message);
+	case CONTROL_LINK_COUNTS:
+	case CONTROL_ANSWER:
+		return counts_message(process, message);
 	case CONTROL_LINK_OFFER:
 	case CONTROL_LINK_READY:
 	case CONTROL_LINK_FAILED:

@@ -106,6 +106,12 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 /* The bytes that all domains pay for. */
 uint64_t broker_bytes(const struct broker *broker);
 
+/*
+ * Asks the applications what their links and channels have carried, at most once a second: the
+ * answers come when they next are in a call of libmsg.
+ */
+void broker_ask_counts(struct broker *broker);
+
 /* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);
 

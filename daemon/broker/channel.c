@@ -121,6 +121,13 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 	return 0;
 }
 
+int broker_channel_pay_argument(struct broker_channel *channel)
+{
+	if (!channel->whole_name || channel->charge.extra)
+		return 0;
+	return charge_more(&channel->charge, NAME_SIZE + OBJECT_OVERHEAD);
+}
+
 void broker_channel_unoffer(struct broker_channel *channel)
 {
 	if (!channel->listener)
@@ -163,6 +170,7 @@ void broker_channel_free(struct broker_channel *channel)
 	channel->link->broker->n_channels--;
 	channel->link->broker->cost += COST_OBJECT;
 	free(channel->whole_name);
+	free(channel->counts);
 	free(channel);
 }
 
@@ -177,10 +185,8 @@ void broker_channel_repay_caller(struct broker_channel *channel)
 		return;
 	r = charge_take_rest(
 		&charge, link->ends[!channel->caller].process->domain, QUOTA_ANNOUNCED);
-	if (r == 0) {
-		charge_return(&channel->charge);
-		channel->charge = charge;
-	}
+	if (r == 0)
+		charge_replace(&channel->charge, &charge);
 	broker_channel_set_unpaid(channel, r < 0 && !channel->listener);
 }
 
@@ -264,6 +270,12 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	channel->generation = link->broker->generation;
 	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
 	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
+	r = broker_channel_pay_argument(channel);
+	if (r < 0) {
+		reason_set(ret_reason, "limit memory of the caller's domain");
+		broker_channel_free(channel);
+		return r;
+	}
 	channel->direction = (uint8_t)verdict->direction;
 	broker_channel_offer(channel, listener);
 	terms_send(channel, verdict, !caller);
@@ -362,8 +374,8 @@ static void broker_channel_end_unpaid(struct broker_link *link, const struct pro
 
 int broker_channel_message(struct process *process, const struct control_message *message)
 {
-	const struct control_channel_id *id =
-		message->type == CONTROL_ACCEPTED ? &message->accepted : &message->channel_closed;
+	/* All of them begin with it. */
+	const struct control_channel_id *id = &message->channel_closed;
 	struct link_end *end;
 	struct broker_channel *channel;
 	unsigned index;
@@ -376,6 +388,11 @@ int broker_channel_message(struct process *process, const struct control_message
 	r = broker_channel_find(end, index, id->channel, &channel);
 	if (r < 0 || !channel)
 		return r;
+	if (message->type == CONTROL_CHANNEL_DONE || message->type == CONTROL_CHANNEL_COUNTS)
+		counts_note(channel, index, &message->channel_counts.counts,
+			message->type == CONTROL_CHANNEL_DONE);
+	if (message->type == CONTROL_CHANNEL_COUNTS)
+		return 0;
 	if (message->type == CONTROL_ACCEPTED)
 		return broker_channel_accepted(channel, index);
 	by_caller = index == channel->caller;

@@ -44,6 +44,7 @@ struct broker_channel {
 	struct channel_claim claims[2];
 	bool refused;
 	enum broker_channel_state state;
+	struct channel_counts *counts; /* owned: of its two ends; NULL: none was told */
 	struct charge charge; /* the caller's domain; while only the listener's end knows it, its */
 	struct tally *tally;  /* ref; it has the name, but for an argument */
 	char *whole_name;     /* owned: with the argument; NULL: it has none */
@@ -69,6 +70,8 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 	const char *name, uint32_t max, struct broker_channel **ret_channel);
 /* The name that the channel was connected to. */
 const char *broker_channel_name(const struct broker_channel *channel);
+/* Its argument is charged, if that has not been done. -EDQUOT. */
+int broker_channel_pay_argument(struct broker_channel *channel);
 /* Another caller or name, by an announcement. -ENOMEM. */
 int broker_channel_rename(struct broker_channel *channel, unsigned caller, const char *name);
 void broker_channel_set_state(struct broker_channel *channel, enum broker_channel_state state);

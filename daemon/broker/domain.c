@@ -43,24 +43,22 @@ const char *quota_name(enum quota quota)
 /* An attach of the shell's, with its libevent timer and its places in tables. */
 #define ATTACH_BYTES 1024U
 
-/*
- * A channel may be the only one of its tally, and then its whole name is little more than that: an
- * argument has the characters that the base leaves it.
- */
-#define CHANNEL_BYTES                                                                              \
-	(sizeof(struct broker_channel) + sizeof(struct tally) + NAME_SIZE + 3 * OBJECT_OVERHEAD)
-
 uint32_t quota_bytes(enum quota quota)
 {
-	/* A request may be the only one of its waiters. Each end pays for all of its link. */
+	/*
+	 * A channel may be the only one of its tally, and a request of its waiters. Each end pays
+	 * for all of its link.
+	 */
 	static const uint32_t bytes[QUOTA_COUNT] = {
 		[QUOTA_PROCESSES] = sizeof(struct process) + ATTACH_BYTES,
 		[QUOTA_NAMES] = sizeof(struct listener) + 2 * OBJECT_OVERHEAD,
-		[QUOTA_CHANNELS] = CHANNEL_BYTES,
+		[QUOTA_CHANNELS] =
+			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
 		[QUOTA_REQUESTS] = sizeof(struct broker_request) + sizeof(struct waiters) +
 				   ADDRESS_SIZE + 2 * OBJECT_OVERHEAD,
 		[QUOTA_ENDS] = sizeof(struct broker_link) + 2 * OBJECT_OVERHEAD,
-		[QUOTA_ANNOUNCED] = CHANNEL_BYTES,
+		[QUOTA_ANNOUNCED] =
+			sizeof(struct broker_channel) + sizeof(struct tally) + 2 * OBJECT_OVERHEAD,
 		[QUOTA_WATCHES] = sizeof(struct watch) + 2 * OBJECT_OVERHEAD,
 	};
 
@@ -172,8 +170,35 @@ void charge_return(struct charge *charge)
 		return;
 	assert(charge->domain->used[charge->quota] > 0);
 	charge->domain->used[charge->quota]--;
-	domain_repay_bytes(charge->domain, quota_bytes(charge->quota));
+	domain_repay_bytes(charge->domain, quota_bytes(charge->quota) + charge->extra);
 	charge->domain = NULL;
+}
+
+int charge_more(struct charge *charge, uint32_t bytes)
+{
+	struct domain *domain = charge->domain;
+
+	if (!domain || domain->bytes + bytes > domain->broker->limits.bytes)
+		return -EDQUOT;
+	domain_pay_bytes(domain, bytes);
+	charge->extra += bytes;
+	return 0;
+}
+
+void charge_less(struct charge *charge, uint32_t bytes)
+{
+	assert(charge->extra >= bytes);
+	domain_repay_bytes(charge->domain, bytes);
+	charge->extra -= bytes;
+}
+
+void charge_replace(struct charge *charge, struct charge *with)
+{
+	/* It is a small part of the object, and was not too much for the other domain. */
+	domain_pay_bytes(with->domain, charge->extra);
+	with->extra += charge->extra;
+	charge_return(charge);
+	*charge = *with;
 }
 
 int tally_take(

@@ -12,6 +12,7 @@
 
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/counts.h"
 #include "daemon/broker/hash.h"
 
 struct broker_link;
@@ -30,6 +31,7 @@ TAILQ_HEAD(broker_request_list, broker_request);
 struct charge {
 	struct domain *domain; /* borrowed: a domain outlives its charges (asserted) */
 	enum quota quota;
+	uint32_t extra; /* bytes beside those of the quota's unit */
 };
 
 /* An application that has let go since its domain was quiesced: for the report. */
@@ -91,6 +93,8 @@ struct domain {
 	enum domain_quiesce quiesce;
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
+	struct traffic traffic;		    /* of its ends, as they say */
+	uint64_t notifications, hypercalls; /* likewise */
 	struct log_source log;
 	struct domain_verdict verdicts[VERDICTS_KEPT];
 	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
@@ -118,6 +122,11 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
  */
 int charge_take_rest(struct charge *charge, struct domain *domain, enum quota quota);
 void charge_return(struct charge *charge);
+/* The object has come to be so much larger. -EDQUOT: the domain has no memory left for that. */
+int charge_more(struct charge *charge, uint32_t bytes);
+void charge_less(struct charge *charge, uint32_t bytes);
+/* `with` takes the place of the charge, with what is extra. */
+void charge_replace(struct charge *charge, struct charge *with);
 /* For what no quota counts: messages that wait. */
 void domain_pay_bytes(struct domain *domain, uint32_t bytes);
 void domain_repay_bytes(struct domain *domain, uint32_t bytes);

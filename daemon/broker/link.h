@@ -30,6 +30,9 @@ struct link_end {
 		*unsent; /* borrowed: the message that tells of it still waits, or NULL */
 	uint32_t announced_state;
 	uint32_t last_channel; /* the highest number that this end has announced */
+	/* As it says itself: of all its channels, also of those that are gone; of the link. */
+	struct traffic traffic;
+	uint64_t notifications, hypercalls;
 };
 
 struct link_pair {

@@ -16,11 +16,23 @@
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
 
-static struct listener *listener_find(struct domain *domain, const char *name)
+void name_keys(const char *name, struct name_key ret_keys[2])
 {
-	struct listener *listener;
+	size_t len = strlen(name), base = name_base_len(name);
 
-	HASH_FIND(hh_name, domain->listeners, name, strlen(name), listener);
+	ret_keys[0] = (struct name_key){.name = name, .len = len};
+	ret_keys[1] = (struct name_key){.name = name, .len = base < len ? base : 0};
+	for (unsigned i = 0; i < 2; i++)
+		HASH_VALUE(name, ret_keys[i].len, ret_keys[i].hash);
+}
+
+struct listener *listener_by_keys(struct domain *domain, const struct name_key keys[2])
+{
+	struct listener *listener = NULL;
+
+	for (unsigned i = 0; i < 2 && !listener && keys[i].len; i++)
+		HASH_FIND_BYHASHVALUE(hh_name, domain->listeners, keys[i].name, keys[i].len,
+			keys[i].hash, listener);
 	return listener;
 }
 
@@ -64,6 +76,7 @@ static int listen_check(
 {
 	struct policy_subject holder = domain_subject(process->domain);
 	struct policy_verdict verdict;
+	const struct listener *taken;
 
 	if (name_check(listen->name) < 0) {
 		reason_set(ret_reason, "not a valid name");
@@ -76,7 +89,8 @@ static int listen_check(
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
 	}
-	if (listener_find(process->domain, listen->name)) {
+	HASH_FIND(hh_name, process->domain->listeners, listen->name, strlen(listen->name), taken);
+	if (taken) {
 		reason_set(ret_reason, "%s is taken in domain %s", listen->name,
 			process->domain->info.name);
 		return -EADDRINUSE;

@@ -26,6 +26,7 @@ struct listener {
 	TAILQ_ENTRY(listener) judgement_entry; /* broker->names_by_judgement */
 	uint64_t generation;		       /* of the facts by which it was judged last */
 	bool permitted;			       /* by those */
+	struct traffic traffic;		       /* of its channels' ends here, as they say */
 	LIST_HEAD(, broker_channel) offered;   /* borrowed: as many as the backlog */
 	char name[NAME_SIZE];
 };
@@ -33,6 +34,27 @@ struct listener {
 int listener_message(struct process *process, const struct control_message *message);
 int listener_new(struct process *process, uint32_t request, const struct control_listen *listen);
 void listener_free(struct listener *listener);
+
+/* A name as its listeners are found by: hashed once for many domains. */
+struct name_key {
+	const char *name; /* borrowed */
+	size_t len;	  /* 0: none */
+	unsigned hash;
+};
+
+/* The whole name and, if it has an argument, its base. */
+void name_keys(const char *name, struct name_key ret_keys[2]);
+/* The listener of a name: on the whole of it, else on its base. NULL: nobody. */
+struct listener *listener_by_keys(struct domain *domain, const struct name_key keys[2]);
+
+static inline struct listener *listener_for(struct domain *domain, const char *name)
+{
+	struct name_key keys[2];
+
+	name_keys(name, keys);
+	return listener_by_keys(domain, keys);
+}
+
 bool listener_permitted(const struct listener *listener);
 /* Judges the name anew, and says so if it is not permitted any more. */
 void listener_judge(struct listener *listener);

@@ -187,41 +187,12 @@ static int refused(struct lookup *lookup)
 	return -EACCES;
 }
 
-/* A name as its listeners are found by: hashed once for all domains. */
-struct name_key {
-	const char *name; /* borrowed */
-	size_t len;	  /* 0: none */
-	unsigned hash;
-};
-
-/* The whole name and, if it has an argument, its base. */
-static void name_keys(const char *name, struct name_key ret_keys[2])
-{
-	size_t len = strlen(name), base = name_base_len(name);
-
-	ret_keys[0] = (struct name_key){.name = name, .len = len};
-	ret_keys[1] = (struct name_key){.name = name, .len = base < len ? base : 0};
-	HASH_VALUE(name, len, ret_keys[0].hash);
-	HASH_VALUE(name, base, ret_keys[1].hash);
-}
-
-static struct listener *listener_by_keys(struct domain *domain, const struct name_key keys[2])
-{
-	struct listener *listener = NULL;
-
-	for (unsigned i = 0; i < 2 && !listener && keys[i].len; i++)
-		HASH_FIND_BYHASHVALUE(hh_name, domain->listeners, keys[i].name, keys[i].len,
-			keys[i].hash, listener);
-	return listener;
-}
-
 static int lookup_domain(struct lookup *lookup)
 {
 	struct broker *broker = lookup->caller->broker;
 	struct domain *domain, *next, *target = NULL;
 	struct domain_address address;
 	struct lookup_rules rules;
-	struct name_key keys[2];
 	unsigned n = 0;
 	int r = domain_address_parse(lookup->domain, &address);
 
@@ -257,8 +228,7 @@ static int lookup_domain(struct lookup *lookup)
 		reason_set(lookup->reason, "several domains are called %.80s", lookup->domain);
 		return -ENOTUNIQ;
 	}
-	name_keys(lookup->name, keys);
-	lookup->listener = listener_by_keys(target, keys);
+	lookup->listener = listener_for(target, lookup->name);
 	if (!lookup->listener || !listener_permitted(lookup->listener)) {
 		reason_set(lookup->reason, "nobody listens as %s in %s", lookup->name,
 			target->info.name);

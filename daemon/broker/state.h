@@ -55,6 +55,8 @@ struct broker {
 	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */
 	uint64_t cost;				      /* of all work so far: see broker_cost */
 	uint64_t bytes;				      /* that all domains pay for: broker_bytes */
+	uint64_t asked_ns;   /* when all were last asked for their counts; 0: never */
+	uint32_t last_token; /* of ASK */
 	bool work_later;
 	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;

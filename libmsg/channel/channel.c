@@ -301,6 +301,21 @@ void channel_fail(struct channel *channel, int error, const char *why)
 	channel_changed(channel);
 }
 
+void channel_counts(const struct channel *channel, struct control_counts *ret_counts)
+{
+	*ret_counts = (struct control_counts){
+		.tx_messages = channel->tx_messages,
+		.tx_bytes = channel->tx_bytes,
+		.rx_messages = channel->rx_messages,
+		.rx_bytes = channel->rx_bytes,
+		.drops = channel->n_drops,
+		.no_credit = channel->no_credit,
+		.no_room = channel->no_room,
+		.unread = channel->rx_held,
+		.unsent = channel->out_cost,
+	};
+}
+
 short channel_events(const struct channel *channel, short asked)
 {
 	short events = 0;

@@ -178,6 +178,11 @@ struct channel {
 	uint64_t tx_sent;     /* bytes that count for its turns */
 	enum close_reason close_reason;
 
+	/* counts, for which msgd may ask */
+	uint64_t tx_messages, tx_bytes, rx_messages, rx_bytes; /* of a stream: frames */
+	uint32_t no_credit, no_room;			       /* times that a send found none */
+	uint64_t counts_told; /* of channel_counted, when msgd was told last */
+
 	TAILQ_ENTRY(channel) entry_due;
 	TAILQ_ENTRY(channel) entry_blocked;
 	TAILQ_ENTRY(channel) entry_waiting;
@@ -282,6 +287,16 @@ static inline uint8_t channel_end(const struct channel *channel)
 	return (channel_at_end(channel) ? END_OF_DATA : 0) | (channel->rx_closed ? END_CLOSED : 0) |
 	       (channel->error ? END_ERROR : 0);
 }
+
+/* Another value whenever a count has changed: those that may shrink have a weight of their own. */
+static inline uint64_t channel_counted(const struct channel *channel)
+{
+	return channel->tx_bytes + channel->tx_messages + channel->rx_bytes + channel->rx_messages +
+	       channel->n_drops + channel->no_credit + channel->no_room +
+	       ((uint64_t)channel->rx_held << 40) + ((uint64_t)channel->out_cost << 52);
+}
+
+void channel_counts(const struct channel *channel, struct control_counts *ret_counts);
 
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */
 short channel_events(const struct channel *channel, short asked);

@@ -339,6 +339,8 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 		channel->rx_window += frame->len + FRAME_CHARGE; /* it still lies in the ring */
 		return outcome;
 	}
+	channel->rx_messages += frame->flags & FRAME_LAST ? 1 : 0;
+	channel->rx_bytes += frame->len;
 	hear(channel);
 	if (channel->rx_quiet && channel_credit_is_low(channel)) {
 		channel->rx_quiet = 0;

@@ -106,8 +106,10 @@ static inline __attribute__((always_inline)) int send_fragment(
 	int64_t allowance = channel_allowance(channel);
 	int r;
 
-	if (allowance < (int64_t)least || !channel_has_turn(channel))
+	if (allowance < (int64_t)least || !channel_has_turn(channel)) {
+		*(allowance < (int64_t)least ? &channel->no_credit : &channel->no_room) += 1;
 		return -EAGAIN;
+	}
 	/* A datagram is one frame, of which `least` is the whole. */
 	frame.len = min_u32(
 		min_u32(rest, max_u32(transport->ops->frame_max, least)), (uint32_t)allowance);
@@ -124,8 +126,12 @@ static inline __attribute__((always_inline)) int send_fragment(
 		frame.flags |= FRAME_LAST;
 	/* A receiver that is awake may take it; one that sleeps is woken once a message. */
 	r = transport_put(transport, &frame, least, cursor, more && frame.len == rest);
-	if (r < 0)
+	if (r < 0) {
+		channel->no_room++;
 		return r;
+	}
+	channel->tx_messages += frame.flags & FRAME_LAST ? 1 : 0;
+	channel->tx_bytes += frame.len;
 	channel->tx_inside = !(frame.flags & FRAME_LAST);
 	channel->tx_credit -= frame.len + FRAME_CHARGE;
 	pay_free(channel);

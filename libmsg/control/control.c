@@ -376,8 +376,8 @@ static void control_hello(struct control *control, uint32_t epoch)
 		.hello = {.epoch = epoch,
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
-			.features =
-				control->features | FEATURE_TYPES | FEATURE_WATCH | FEATURE_TERMS,
+			.features = control->features | FEATURE_TYPES | FEATURE_WATCH |
+				    FEATURE_TERMS | FEATURE_COUNTS,
 			.pid = (uint32_t)getpid(),
 			.reattach = control->epoch != 0}};
 

@@ -120,6 +120,13 @@ static inline const char *control_too_old(
 /* FEATURE_*: whether this process may use Argo, or why not. */
 uint64_t control_argo_features(struct hv *hv);
 
+/* ---- counts.c --------------------------------------------------------------------------- */
+
+/* msgd asks: all that it wants to know is said, and the answer. */
+void control_answer(struct control *control, const struct control_ask *ask);
+/* Both ends of the channel have said CLOSE: its number is free here. */
+void control_channel_done(struct control *control, struct channel *channel);
+
 /* ---- quiesce.c -------------------------------------------------------------------------- */
 
 /* QUIESCE was read: noted, for the pass. */

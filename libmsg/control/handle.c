@@ -285,6 +285,9 @@ void control_handle(struct control *control, const struct control_message *messa
 		handle_channel(control, &message->channel);
 		control->terms.channel = 0;
 		break;
+	case CONTROL_ASK:
+		control_answer(control, &message->ask);
+		break;
 	case CONTROL_TERMS:
 		control->terms = message->terms;
 		break;

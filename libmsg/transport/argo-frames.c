@@ -116,6 +116,7 @@ static int argo_sendv(struct transport *transport, const struct iovec *iov, size
 
 	if (argo->full)
 		return -EAGAIN;
+	transport->n_hypercalls++;
 	r = hv->ops->argo_sendv(hv, argo->ring, iov, n, FRAME_MESSAGE_TYPE);
 	if (r == -EAGAIN && !argo->paged.page) {
 		argo->full = true;

@@ -72,6 +72,7 @@ static int strict_arm(struct transport *transport, bool held)
 		return 0;
 	if (argo_pending(transport))
 		return 1;
+	transport->n_hypercalls++;
 	return transport->hv->ops->argo_watch(transport->hv, argo_of(transport)->ring, true);
 }
 
@@ -90,6 +91,7 @@ static void strict_nothing(struct transport *transport)
 
 static void strict_wake_for_room(struct transport *transport)
 {
+	transport->n_hypercalls++;
 	(void)transport->hv->ops->argo_consumed(transport->hv);
 }
 

@@ -210,8 +210,10 @@ void paged_not_armed(struct transport *transport)
 
 static void bell_ring(struct transport *transport, _Atomic uint32_t *flag)
 {
-	if (doorbell_take(flag))
-		(void)transport->hv->ops->evtchn_send(transport->hv, transport->port);
+	if (!doorbell_take(flag))
+		return;
+	transport->n_notifications++;
+	(void)transport->hv->ops->evtchn_send(transport->hv, transport->port);
 }
 
 void paged_wake(struct transport *transport)

@@ -138,8 +138,9 @@ struct transport {
 	uint32_t unreleased; /* bytes moved past and not given back yet */
 	uint32_t untold;     /* bytes given back since the sender was last woken */
 	uint64_t retry_ns; /* put or push was refused without an event to come: when to try again */
-	bool unpushed;	   /* frames were put and kept back */
-	bool bell_due;	   /* the other end must not sleep over what was put */
+	uint64_t n_notifications, n_hypercalls; /* events sent; hypercalls beside them */
+	bool unpushed;				/* frames were put and kept back */
+	bool bell_due;				/* the other end must not sleep over what was put */
 	struct stock *stock;	   /* borrowed: where the creator's memory comes from */
 	char refusal[REASON_SIZE]; /* why make or bind failed; empty: the errno says it */
 };

@@ -93,11 +93,7 @@ static bool reap(struct driver *driver)
  */
 static void finish(struct driver *driver, struct channel *channel)
 {
-	struct link *link = channel_link(channel);
-	struct control_message message = {.type = CONTROL_CHANNEL_CLOSED,
-		.channel_closed = {.end = link->end, .channel = channel->number}};
-
-	control_send(driver->control, &message);
+	control_channel_done(driver->control, channel);
 	if (channel->state == CHANNEL_FINISHED)
 		channel_free(channel);
 	else

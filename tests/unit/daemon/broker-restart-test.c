@@ -1274,7 +1274,7 @@ static void test_announced_channels_are_logged_in_bounds(void **state)
 	scene_start(&s, "allow listen * on any\n", 2);
 	assert_int_equal(app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1), 0);
 	assert_int_equal(app_announce_link(s.holder, 50, UID, 3, TRANSPORT_ARGO, 1, 1), 0);
-	for (uint32_t i = 1; i <= 4000; i++) {
+	for (uint32_t i = 1; i <= 5000; i++) {
 		assert_int_equal(app_announce_channel(s.caller, 40, i, 0, 0, "db"), 0);
 		assert_int_equal(app_announce_channel(s.holder, 50, i, 1, 1, "db"), 0);
 	}

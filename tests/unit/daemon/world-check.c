@@ -29,13 +29,16 @@
 #define CHECK_DOMAINS 65536
 
 static uint32_t (*sums)[QUOTA_COUNT]; /* by domid */
+static uint32_t *extra;		      /* bytes of charges beside those, by domid */
 static uint32_t *waiting;	      /* bytes of messages, by the payer's domid */
 static uint32_t *watched;	      /* bytes of names that were told, likewise */
 
 static void add(const struct charge *charge)
 {
-	if (charge->domain)
-		sums[charge->domain->info.domid][charge->quota]++;
+	if (!charge->domain)
+		return;
+	sums[charge->domain->info.domid][charge->quota]++;
+	extra[charge->domain->info.domid] += charge->extra;
 }
 
 static void check_outbox(const struct process *process)
@@ -57,7 +60,8 @@ static void check_outbox(const struct process *process)
 static void check_domain_bytes(const struct domain *domain)
 {
 	const struct domain_pair *pair;
-	uint32_t bytes = waiting[domain->info.domid] + watched[domain->info.domid],
+	uint32_t bytes = waiting[domain->info.domid] + watched[domain->info.domid] +
+			 extra[domain->info.domid],
 		 in_pairs = domain->own.outbox_bytes;
 
 	for (pair = domain->pairs; pair; pair = pair->hh.next) {
@@ -253,10 +257,13 @@ void world_check(const struct world *world)
 		waiting = calloc(CHECK_DOMAINS, sizeof(*waiting));
 	if (!watched)
 		watched = calloc(CHECK_DOMAINS, sizeof(*watched));
-	REQUIRE(sums && waiting && watched && !broker_work_left(broker));
+	if (!extra)
+		extra = calloc(CHECK_DOMAINS, sizeof(*extra));
+	REQUIRE(sums && waiting && watched && extra && !broker_work_left(broker));
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		memset(sums[domain->info.domid], 0, sizeof(*sums));
 		waiting[domain->info.domid] = watched[domain->info.domid] = 0;
+		extra[domain->info.domid] = 0;
 	}
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		const struct process *process;

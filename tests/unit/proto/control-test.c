@@ -186,6 +186,12 @@ static const struct {
 	{"TERMS", 12, 4, CREDIT_INITIAL, 0},
 	{"TERMS", 12, 4, MESSAGE_MAX + 1, -EBADMSG},
 	{"ANNOUNCE_TERMS", 4, 4, 0, -EBADMSG},
+	{"CHANNEL_DONE", 4, 4, 0, -EBADMSG},
+	{"CHANNEL_COUNTS", 4, 4, 0, -EBADMSG},
+	{"LINK_COUNTS", 4, 4, 1, -EBADMSG},
+	{"ANSWER", 0, 4, 0, -EBADMSG},
+	{"ASK", 0, 4, 0, -EBADMSG},
+	{"ASK", 4, 4, ASK_COUNTS + 1, -EBADMSG},
 	{"ANNOUNCE_TERMS", 12, 4, 1, -EBADMSG},
 	{"WELCOME", 0, 4, 0, -EBADMSG},
 	{"WELCOME", 4, 2, 0, -EBADMSG},
@@ -329,11 +335,10 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
+	assert_int_equal(control_decode(CONTROL_ANSWER + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
 	assert_int_equal(
-		control_decode(CONTROL_ANNOUNCE_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
-		-EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_TERMS + 1, 1, (const uint8_t *)"", 0, &message),
-		-EOPNOTSUPP);
+		control_decode(CONTROL_ASK + 1, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");
 }

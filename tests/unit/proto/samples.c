@@ -14,6 +14,12 @@
 	}
 #define UID UINT64_C(0x1122334455667788)
 
+#define SAMPLE_COUNTS                                                                              \
+	{                                                                                          \
+		.tx_messages = 3, .tx_bytes = 300, .rx_messages = 1, .rx_bytes = 0x112233445566,   \
+		.drops = 2, .no_credit = 4, .no_room = 5, .unread = 6, .unsent = 7                 \
+	}
+
 const struct control_sample control_samples[] = {
 	{"HELLO", {.type = CONTROL_HELLO,
 			  .request = 7,
@@ -79,6 +85,15 @@ const struct control_sample control_samples[] = {
 					   .channel = 33,
 					   .direction = TERMS_RECEIVES,
 					   .max_buffer = 65536}}},
+	{"CHANNEL_DONE",
+		{.type = CONTROL_CHANNEL_DONE,
+			.channel_done = {.end = 2, .channel = 33, .counts = SAMPLE_COUNTS}}},
+	{"CHANNEL_COUNTS",
+		{.type = CONTROL_CHANNEL_COUNTS,
+			.channel_counts = {.end = 2, .channel = 33, .counts = SAMPLE_COUNTS}}},
+	{"LINK_COUNTS", {.type = CONTROL_LINK_COUNTS,
+				.link_counts = {.end = 2, .notifications = 100, .hypercalls = 7}}},
+	{"ANSWER", {.type = CONTROL_ANSWER, .answer = {.token = 77}}},
 	{"WELCOME", {.type = CONTROL_WELCOME,
 			    .request = 7,
 			    .welcome = {.epoch = 1,
@@ -144,6 +159,7 @@ const struct control_sample control_samples[] = {
 				  .channel = 33,
 				  .direction = TERMS_SENDS,
 				  .max_rate = 1U << 20}}},
+	{"ASK", {.type = CONTROL_ASK, .ask = {.token = 77, .wants = ASK_COUNTS}}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 
