@@ -51,7 +51,7 @@ static struct channel_counts *counts_kept(struct broker_channel *channel)
 	channel->counts = calloc(1, size);
 	if (!channel->counts)
 		charge_less(&channel->charge, size + OBJECT_OVERHEAD);
-	/* What an announced channel had carried before was for the former msgd to count. */
+	/* The former msgd has counted what an announced channel had carried. */
 	for (unsigned i = 0; i < 2 && channel->counts; i++)
 		channel->counts[i].known = !channel->claims[i].made;
 	return channel->counts;
@@ -78,8 +78,7 @@ void counts_note(struct broker_channel *channel, unsigned end, const struct cont
 
 	last->unread = counts->unread;
 	last->unsent = counts->unsent;
-	/* Without a place for them they cannot be told from the next ones: those at its end count.
-	 */
+	/* Without a place for these, the last ones of the channel will count for all. */
 	if (!known->known || (!kept && !is_over)) {
 		known->known = true;
 		return;

@@ -130,7 +130,7 @@ static void test_list(void **state)
 			"max-channels=7 max-connects=5/s max-rate=1K target=uuid:"
 			"aa000000-0000-0000-0000-000000000000 transport=argo-strict"},
 		{"allow connect a from any to any ask=/bin/x ask-timeout=11 direction=out "
-		 "max-buffer=1025 max-connects=1/m:2 max-rate=1024G start=yes start-timeout=61 "
+		 "max-buffer=8193 max-connects=1/m:2 max-rate=1024G start=yes start-timeout=61 "
 		 "target=db transport=grant",
 			NULL},
 		{"allow connect a from any to any max-connects=1/h start-timeout=60 start=yes "
