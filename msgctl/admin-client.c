@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * msgctl's side of the admin socket: one request, one answer. An answer is bounded, in bytes and in
- * time: another program than msgd may listen there, and msgd may stand still.
- */
+/* See admin-client.h. */
+#include "msgctl/admin-client.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -13,7 +12,6 @@
 #include <time.h>
 
 #include "base/cleanup.h"
-#include "msgctl/command.h"
 
 /* msgd's largest: ADMIN_ROWS_MAX rows of channels, with room to spare. */
 #define ANSWER_MAX (64U << 20)

@@ -10,51 +10,26 @@
 
 #include "base/macro.h"
 #include "base/number.h"
+#include "msgctl/admin-client.h"
 #include "msgctl/command.h"
+#include "msgctl/show.h"
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
-#define EXIT_USAGE     2
-#define EXIT_SHORT     3 /* an answer, but not what was wanted */
+#define ARGS_MAX       4U
 #define TIMEOUT_MAX_S  3600
-/* quiesce waits so long by default: msgd's ADMIN_TIMEOUT_MS. */
+/* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
 /* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
 #define ANSWER_MS 5000U
-
-static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of:\n\n"
-			  "  status          what msgd serves, and totals\n"
-			  "  domains         the domains, and what each uses\n"
-			  "  names           who listens, and where\n"
-			  "  links           which applications are linked, over what, and why\n"
-			  "  channels        who talks to whom\n"
-			  "  reload          read configuration and policy again\n"
-			  "  quiesce DOMAIN  before DOMAIN is saved or migrated\n"
-			  "  resume DOMAIN   DOMAIN goes on: it was not saved, or runs again\n";
-
-struct command {
-	const char *name;	      /* also the admin protocol's op */
-	const struct column *columns; /* of its rows; or NULL: it prints sentences */
-	void (*print)(const json_t *answer);
-	bool domain; /* its argument, sent as "domain" */
-	bool waits;  /* --timeout is for it */
-};
-
-static const struct command commands[] = {
-	{"status", .print = status_print},
-	{"domains", domains_columns},
-	{"names", names_columns},
-	{"links", links_columns},
-	{"channels", channels_columns},
-	{"reload", .print = reload_print},
-	{"quiesce", .print = quiesce_print, .domain = true, .waits = true},
-	{"resume", .print = resume_print, .domain = true},
-};
 
 struct call {
 	char socket[512];
 	const char *from; /* static: by whose word */
 	const struct command *command;
-	json_t *request; /* owned */
+	char *args[ARGS_MAX]; /* borrowed */
+	unsigned n_args;
+	unsigned options; /* that were given, as bits */
+	json_t *request;  /* owned */
 	uint32_t timeout_ms;
 	bool json;
 };
@@ -74,12 +49,35 @@ static bool socket_of_hv(struct call *call, const char *hv)
 	return true;
 }
 
-static void request_set(struct call *call, const char *key, json_t *value)
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_KEYS };
+
+static const struct argp_option options[] = {
+	{"socket", OPTION_SOCKET, "PATH", 0,
+		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
+	{"hv", OPTION_HV, "SPEC", 0,
+		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
+		"msgd is at PATH.msgd"},
+	{"json", OPTION_JSON, NULL, 0, "the answer as it came, for programs"},
+	{"domain", OPTION_KEYS + OPTION_DOMAIN, "DOMAIN", 0,
+		"only what is of this domain: its name, domid:N or uuid:U"},
+	{"name", OPTION_KEYS + OPTION_NAME, "GLOB", 0, "only what is of names like this"},
+	{"transport", OPTION_KEYS + OPTION_TRANSPORT, "KIND", 0,
+		"only links of argo, argo-strict or grant"},
+	{"state", OPTION_KEYS + OPTION_STATE, "WORD", 0,
+		"only what is in this state, as in the list"},
+	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0, "how long to wait (10)"},
+	{0},
+};
+
+static const char *option_name(unsigned option)
 {
-	if (json_object_set_new(call->request, key, value) == 0)
-		return;
-	(void)fputs("msgctl: out of memory, or a text that is not UTF-8\n", stderr);
-	exit(EXIT_FAILURE);
+	const struct argp_option *o = options;
+
+	while (o->key != OPTION_KEYS + (int)option)
+		o++;
+	return o->name;
 }
 
 static void set_timeout(struct call *call, const char *text, const struct argp_state *state)
@@ -89,41 +87,55 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 	if (!number_from_text(text, TIMEOUT_MAX_S, &timeout_s))
 		argp_error(state, "--timeout is 0 to %d seconds, not '%s'", TIMEOUT_MAX_S, text);
 	call->timeout_ms = timeout_s * 1000;
-	request_set(call, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
+	(void)json_object_set_new(
+		call->request, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
 }
 
-static void set_command(struct call *call, const char *name, const struct argp_state *state)
+static void set_option(
+	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(name, commands[i].name) == 0)
-			call->command = &commands[i];
+	call->options |= ENUM_BIT(option);
+	if (option == OPTION_TIMEOUT)
+		set_timeout(call, text, state);
+	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
+		argp_error(state, "--%s is not UTF-8", option_name(option));
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static void set_argument(struct call *call, char *arg, const struct argp_state *state)
+{
+	if (!call->command) {
+		call->command = command_find(arg);
+		if (!call->command)
+			argp_error(state, "unknown command '%s'", arg);
+	} else if (call->n_args < call->command->n_args_max) {
+		call->args[call->n_args++] = arg;
+	} else {
+		argp_error(state, "%s takes no '%s'", call->command->name, arg);
 	}
-	if (!call->command)
-		argp_error(state, "unknown command '%s'", name);
-	request_set(call, "op", json_string(name));
 }
 
-static void check(const struct call *call, const struct argp_state *state)
+static void check(struct call *call, const struct argp_state *state)
 {
-	if (!call->command || call->command->domain != !!json_object_get(call->request, "domain"))
-		argp_usage(state);
-	if (!call->command->waits && json_object_get(call->request, "timeout_ms"))
-		argp_error(state, "%s waits for nothing", call->command->name);
+	const struct command *command = call->command;
+	const char *error;
+
+	if (!command) {
+		argp_error(state, "no command");
+		return;
+	}
+	if (call->n_args < command->n_args_min)
+		argp_error(state, "%s wants %s", command->name, command->args);
+	for (unsigned i = 0; i < OPTION_COUNT; i++) {
+		if (call->options & ~command->options & ENUM_BIT(i))
+			argp_error(state, "%s takes no --%s", command->name, option_name(i));
+	}
+	error = command->set ? command->set(call->request, call->args, call->n_args) : NULL;
+	if (error)
+		argp_error(state, "%s: %s", command->name, error);
+	(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
 }
-
-enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_TIMEOUT };
-
-static const struct argp_option options[] = {
-	{"socket", OPTION_SOCKET, "PATH", 0,
-		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
-	{"hv", OPTION_HV, "SPEC", 0,
-		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
-		"msgd is at PATH.msgd"},
-	{"json", OPTION_JSON, NULL, 0, "the answer as it came, for programs"},
-	{"timeout", OPTION_TIMEOUT, "SECONDS", 0,
-		"quiesce: how long to wait for the applications (10)"},
-	{0},
-};
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
 {
@@ -142,24 +154,42 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	case OPTION_JSON:
 		call->json = true;
 		return 0;
-	case OPTION_TIMEOUT:
-		set_timeout(call, arg, state);
-		return 0;
 	case ARGP_KEY_ARG:
-		if (!call->command)
-			set_command(call, arg, state);
-		else if (state->arg_num == 1)
-			request_set(call, "domain", json_string(arg));
-		else
-			argp_usage(state);
+		set_argument(call, arg, state);
 		return 0;
 	case ARGP_KEY_END:
 		check(call, state);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		if (key < OPTION_KEYS || key >= OPTION_KEYS + OPTION_COUNT)
+			return ARGP_ERR_UNKNOWN;
+		set_option(call, (unsigned)key - OPTION_KEYS, arg, state);
+		return 0;
 	}
 }
+
+/* The list of commands stands before that of options. */
+static char *on_help(int key, const char *text, void *input)
+{
+	char *help = NULL;
+	size_t size;
+	FILE *out;
+
+	if (key != ARGP_KEY_HELP_PRE_DOC)
+		return (char *)text;
+	out = open_memstream(&help, &size);
+	if (!out)
+		return NULL;
+	(void)fputs("Looks at and steers a running msgd. COMMAND is one of:\n\n", out);
+	for (const struct command *command = commands; command->name; command++) {
+		int len = fprintf(out, "  %s %s", command->name, command->args);
+
+		(void)fprintf(out, "%*s%s\n", len < 26 ? 26 - len : 1, "", command->help);
+	}
+	return fclose(out) == 0 ? help : NULL;
+}
+
+/* ---- the answer ----------------------------------------------------------------------------- */
 
 static void show(const struct command *command, const json_t *answer)
 {
@@ -168,16 +198,17 @@ static void show(const struct command *command, const json_t *answer)
 	if (command->print)
 		command->print(answer);
 	else
-		table_print(command->columns, json_object_get(answer, command->name));
+		table_print(command->columns, json_object_get(answer, command_op(command)));
 	if (left_out)
 		(void)printf("... and %lld more\n", left_out);
 }
 
 static int run(const struct call *call)
 {
-	uint32_t wait_ms = call->command->waits ? call->timeout_ms : 0;
+	const struct command *command = call->command;
+	uint32_t wait_ms = command->waits ? call->timeout_ms : 0;
 	json_t *answer = admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS);
-	int status = EXIT_SUCCESS;
+	int status;
 
 	if (!answer)
 		return EXIT_FAILURE;
@@ -185,17 +216,17 @@ static int run(const struct call *call)
 		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
 		(void)putchar('\n');
 	} else {
-		show(call->command, answer);
+		show(command, answer);
 	}
-	if (call->command->waits && !field_true(answer, "quiesced"))
-		status = EXIT_SHORT;
+	status = command->status ? command->status(answer) : EXIT_SUCCESS;
 	json_decref(answer);
 	return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {options, on_option, "COMMAND [DOMAIN]", doc};
+	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENTS]",
+		"See msgctl(8).", .help_filter = on_help};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
 	struct call call = {.socket = DEFAULT_SOCKET,
 		.from = "the default",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* msgd's answers, for people. */
-#include "msgctl/command.h"
+#include "msgctl/show.h"
 
 #include <stdio.h>
 
@@ -79,6 +79,26 @@ static void cell_yes_no(const json_t *row, const char *key, char ret_text[CELL_S
 	(void)snprintf(ret_text, CELL_SIZE, "%s", field_true(row, key) ? "yes" : "no");
 }
 
+static void cell_words(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	const json_t *word;
+	size_t i, len = 0;
+
+	ret_text[0] = '\0';
+	json_array_foreach(json_object_get(row, key), i, word)
+	{
+		if (len < CELL_SIZE)
+			len += (size_t)snprintf(ret_text + len, CELL_SIZE - len, "%s%s",
+				i ? " " : "", json_string_value(word));
+	}
+}
+
+/* "12 KiB" */
+static void cell_size(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld KiB", (field_number(row, key) + 1023) / 1024);
+}
+
 const struct column domains_columns[] = {
 	{"DOMID", cell_number, "domid"},
 	{"NAME", cell_text, "name"},
@@ -92,6 +112,33 @@ const struct column domains_columns[] = {
 	{NULL},
 };
 
+const struct column applications_columns[] = {
+	{"DOMAIN", cell_text, "domain"},
+	{"DOMID", cell_number, "domid"},
+	{"PID", cell_number, "pid"},
+	{"COMMAND", cell_text, "comm"},
+	{"STATE", cell_text, "state"},
+	{"NAMES", cell_number, "names"},
+	{"LINKS", cell_number, "links"},
+	{"CHANNELS", cell_number, "channels"},
+	{"AGE", cell_age, "age_s"},
+	{"FEATURES", cell_words, "features"},
+	{NULL},
+};
+
+const struct column who_columns[] = {
+	{"DOMAIN", cell_text, "domain"},
+	{"DOMID", cell_number, "domid"},
+	{"PID", cell_number, "pid"},
+	{"COMMAND", cell_text, "comm"},
+	{"PORTS", cell_number, "ports"},
+	{"RINGS", cell_number, "rings"},
+	{"GRANTED", cell_number, "granted_pages"},
+	{"MAPPED", cell_number, "mapped_pages"},
+	{"DOMAIN'S MEMORY", cell_size, "domain_memory"},
+	{NULL},
+};
+
 static void cell_holder_domain(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
 	cell_text(json_object_get(row, "holder"), key, ret_text);
@@ -101,6 +148,7 @@ const struct column names_columns[] = {
 	{"DOMAIN", cell_holder_domain, "domain"},
 	{"NAME", cell_text, "name"},
 	{"TYPE", cell_text, "type"},
+	{"STATE", cell_text, "state"},
 	{"BACKLOG", cell_backlog, "backlog"},
 	{"AGE", cell_age, "age_s"},
 	{"HOLDER", cell_party, "holder"},

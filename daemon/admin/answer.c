@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/admin/rights.h"
+#include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
 
 /* The name or the words of a file need not be UTF-8, as JSON is. */
@@ -44,15 +45,19 @@ static json_t *turns_json(const struct server *server)
 
 static json_t *answer_view(const struct admin_subject *subject, const struct admin_request *request)
 {
-	enum admin_op op = request->op;
-	uint64_t now = server_clock_ns(subject->server);
-	json_t *answer;
-
 	/* Real Xen tells nobody that a domain was paused or goes on. */
-	if (op == ADMIN_DOMAINS && request->from == 0)
+	if (request->op == ADMIN_DOMAINS && request->from == 0)
 		(void)server_refresh_domains(subject->server);
-	answer = admin_view(server_broker(subject->server), op, now, request->from);
-	if (answer && op == ADMIN_STATUS) {
+	return admin_view(
+		server_broker(subject->server), request, server_clock_ns(subject->server));
+}
+
+static json_t *answer_status(const struct admin_subject *subject)
+{
+	uint64_t now = server_clock_ns(subject->server);
+	json_t *answer = admin_view_status(server_broker(subject->server));
+
+	if (answer) {
 		(void)json_object_set_new(answer, "version", json_string(subject->version));
 		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
 		(void)json_object_set_new(answer, "hv", json_string(subject->hv_spec));
@@ -83,6 +88,8 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 		!admin_may_steer(admin_client_fd(client), subject->operators))
 		return answer_not_permitted(request->op);
 	switch (request->op) {
+	case ADMIN_STATUS:
+		return answer_status(subject);
 	case ADMIN_RELOAD:
 		return answer_reload(subject);
 	case ADMIN_QUIESCE:

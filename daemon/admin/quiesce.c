@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "base/event.h"
+#include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
 
 struct quiesce_wait {

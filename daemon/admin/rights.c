@@ -8,11 +8,6 @@
 
 #include "base/cleanup.h"
 
-bool admin_op_steers(enum admin_op op)
-{
-	return op == ADMIN_RELOAD || op == ADMIN_QUIESCE || op == ADMIN_RESUME;
-}
-
 static bool peer_cred(int fd, struct ucred *ret_cred)
 {
 	socklen_t len = sizeof(*ret_cred);

@@ -10,13 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "daemon/admin/socket.h"
-
 /* No group has this number. */
 #define ADMIN_NO_GROUP ((gid_t)-1)
 
-/* Whether the operation changes anything: reload, quiesce, resume. Pure. */
-bool admin_op_steers(enum admin_op op);
 /*
  * Whether the process that connected may steer: it was root's or of msgd's own user, or a member of
  * the group.

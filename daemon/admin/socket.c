@@ -19,6 +19,7 @@
 #include "base/accept.h"
 #include "base/event.h"
 #include "daemon/admin/rights.h"
+#include "daemon/admin/view.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;
@@ -86,7 +87,19 @@ static void admin_client_limit(struct admin_client *client)
 	(void)bufferevent_set_timeouts(client->stream, client->later ? NULL : &idle, &idle);
 }
 
-/* The end of an answer with rows: as many as there are now, or were when it began. */
+static void admin_client_wait(struct admin_client *client)
+{
+	struct admin *admin = client->admin;
+
+	if (client->waits)
+		return;
+	if (TAILQ_EMPTY(&admin->waiting))
+		event_turn_later(admin->turn);
+	client->waits = true;
+	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
+}
+
+/* The end of an answer with rows: behind from, nothing was looked at. */
 static int view_end(struct evbuffer *output, const struct admin_request *request, size_t all)
 {
 	if (all > request->from)
@@ -118,6 +131,7 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	struct admin_request *request = &client->request;
 	const char *name = admin_op_name(request->op);
 	const json_t *rows = json_object_get(answer, name);
+	size_t next = (size_t)json_integer_value(json_object_get(answer, "next"));
 	size_t all = (size_t)json_integer_value(json_object_get(answer, "all"));
 	size_t n = json_array_size(rows);
 	int r = 0;
@@ -125,11 +139,16 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	if (request->from == 0)
 		r = evbuffer_add_printf(output, "{\"op\":\"%s\",\"%s\":[", name, name);
 	if (r >= 0 && n)
-		r = view_put_rows(output, rows, request->from == 0);
-	request->from += n;
-	client->viewing = n && request->from < all && request->from < ADMIN_ROWS_MAX;
+		r = view_put_rows(output, rows, request->n_rows == 0);
+	client->viewing =
+		next > request->from && next < all && request->n_rows + n < ADMIN_ROWS_MAX;
+	request->from = next;
+	request->n_rows += n;
 	if (r >= 0 && !client->viewing)
 		r = view_end(output, request, all);
+	/* Where a filter has passed all by, nothing is written that would be waited for. */
+	if (r >= 0 && n == 0 && client->viewing)
+		admin_client_wait(client);
 	return r;
 }
 
@@ -191,18 +210,6 @@ static void admin_client_serve(struct admin_client *client)
 		admin_client_limit(client);
 	else
 		admin_client_send(client, answer);
-}
-
-static void admin_client_wait(struct admin_client *client)
-{
-	struct admin *admin = client->admin;
-
-	if (client->waits)
-		return;
-	if (TAILQ_EMPTY(&admin->waiting))
-		event_turn_later(admin->turn);
-	client->waits = true;
-	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
 }
 
 /* Nothing more is read, nor its end seen, before its turn. */

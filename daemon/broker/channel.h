@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A channel: a number on a link, which owns it. A number is given again only after both ends have
- * confirmed the close. Only the broker, admin/view.c and their tests include this header.
+ * confirmed the close. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_CHANNEL_H
 #define MSGD_DAEMON_BROKER_CHANNEL_H

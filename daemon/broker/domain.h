@@ -3,7 +3,7 @@
  * Domains as the broker knows them, and their quotas. A domain owns its processes, and is freed
  * after the last charge on it came back. When it ends, its processes are dropped one by one, by
  * broker_work: they and their objects are as many as the guest liked. A charge lies in the object
- * that it pays for. Only the broker, admin/view.c and their tests include this header.
+ * that it pays for. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_DOMAIN_H
 #define MSGD_DAEMON_BROKER_DOMAIN_H

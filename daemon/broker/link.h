@@ -2,7 +2,7 @@
 /*
  * A link between two processes, as msgd introduced them. The broker owns it, it owns its channels,
  * and it is freed with the first of its two processes. It carries no payload and owns nothing of
- * the hypervisor. Only the broker, admin/view.c and their tests include this header.
+ * the hypervisor. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_LINK_H
 #define MSGD_DAEMON_BROKER_LINK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A name that a process holds in its domain. The process owns it. A name has one holder in a
- * domain, ever. Only the broker, admin/view.c and their tests include this header.
+ * domain, ever. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_LISTENER_H
 #define MSGD_DAEMON_BROKER_LISTENER_H

@@ -71,6 +71,7 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 	process->peer = peer;
 	process->epoch = epoch;
 	process->serial = ++broker->next_serial;
+	process->since_ns = broker->now_ns;
 	process->awaited = found;
 	domain->n_awaited += found;
 	TAILQ_INIT(&process->outbox);

@@ -6,7 +6,7 @@
  *   broker -> broker_link -> broker_channel
  *
  * Each object's state changes in its *_set_state only, by a table of legal moves. Only the broker,
- * admin/view.c and their tests include this header; the shell sees broker.h.
+ * the views of admin/ and their tests include this header; the shell sees broker.h.
  */
 #ifndef MSGD_DAEMON_BROKER_STATE_H
 #define MSGD_DAEMON_BROKER_STATE_H

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/admin/socket.h"
+#include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -26,7 +26,25 @@ static void test_requests(void **state)
 		{"{}", "no op"},
 		{"{\"op\":3}", "no op"},
 		{"{\"op\":\"stat\"}", "unknown op"},
-		{"{\"op\":\"links\",\"domain\":\"web\"}", "unknown key"},
+		{"{\"op\":\"status\",\"domain\":\"web\"}", "unknown key"},
+		{"{\"op\":\"domains\",\"transport\":\"argo\"}", "unknown key"},
+		{"{\"op\":\"links\",\"domain\":\"domid:x\"}",
+			"a domain is a name, domid:N or uuid:U"},
+		{"{\"op\":\"links\",\"transport\":\"any\"}",
+			"a transport is argo, argo-strict or grant"},
+		{"{\"op\":\"links\",\"link\":\"11223344556677889\"}",
+			"a link is a uid: 1 to 16 hexadecimal digits"},
+		{"{\"op\":\"links\",\"link\":\"0x1\"}",
+			"a link is a uid: 1 to 16 hexadecimal digits"},
+		{"{\"op\":\"links\",\"pid\":-1}", "pid is out of range"},
+		{"{\"op\":\"links\",\"pid\":4294967296}", "pid is out of range"},
+		{"{\"op\":\"channels\",\"channel\":0}", "channel is out of range"},
+		{"{\"op\":\"channels\",\"name\":\"\"}", "a name has 1 to 63 characters"},
+		{"{\"op\":\"names\",\"state\":\"up\"}",
+			"a state of names is forbidden, full, open"},
+		{"{\"op\":\"domains\",\"state\":\"a word that is far too long\"}",
+			"a state of domains is running, suspended, crashed, dying, quiesced, "
+			"paused"},
 		{"{\"op\":\"quiesce\"}", "no domain"},
 		{"{\"op\":\"quiesce\",\"domain\":3}", "no domain"},
 		{"{\"op\":\"quiesce\",\"domain\":\"\"}", "no domain"},
@@ -128,17 +146,28 @@ static void expect(json_t *answer, const char *want)
 #define FROM "{'comm':'test','domain':'app','domid':3,'end':1,'pid':1003}"
 #define TO   "{'comm':'test','domain':'db','domid':2,'end':1,'pid':1002}"
 
+static json_t *view(const struct world *w, enum admin_op op, uint64_t now_ns, size_t from)
+{
+	struct admin_request wish = {.op = op, .from = from};
+
+	return admin_view(w->broker, &wish, now_ns);
+}
+
 static void expect_name(struct world *w, unsigned offered, bool permitted)
 {
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'names','all':1,'names':[{'name':'db','type':'seqpacket','backlog':4,'"
+		"{'op':'names','next':1,'all':1,'names':[{'name':'db','type':'seqpacket','state':'%"
+		"s','backlog':4,'"
 		"offered':%u,"
 		"'permitted':%s,'age_s':3,'holder':{'comm':'test','domain':'db','domid':2,'end':0,"
 		"'pid':1002}}]}",
+		!permitted     ? "forbidden"
+		: offered == 4 ? "full"
+			       : "open",
 		offered, permitted ? "true" : "false");
-	expect(admin_view(w->broker, ADMIN_NAMES, w->now_ns + 3999999999, 0), want);
+	expect(view(w, ADMIN_NAMES, w->now_ns + 3999999999, 0), want);
 }
 
 static void expect_link(struct world *w, const char *state, unsigned channels)
@@ -146,12 +175,13 @@ static void expect_link(struct world *w, const char *state, unsigned channels)
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'links','all':1,'links':[{'uid':'1122334455667789','transport':'grant','"
+		"{'op':'links','next':1,'all':1,'links':[{'uid':'1122334455667789','transport':'"
+		"grant','"
 		"reason':'no "
 		"Argo in app','state':'%s','channels':%u,'age_s':3,'creator':" FROM ",'binder':" TO
 		"}]}",
 		state, channels);
-	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns + 3999999999, 0), want);
+	expect(view(w, ADMIN_LINKS, w->now_ns + 3999999999, 0), want);
 }
 
 static void expect_channel(struct world *w, const char *state, uint64_t now_ns, unsigned age_s)
@@ -159,12 +189,13 @@ static void expect_channel(struct world *w, const char *state, uint64_t now_ns, 
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'channels','all':1,'channels':[{'link':'1122334455667789','channel':1,'name'"
+		"{'op':'channels','next':1,'all':1,'channels':[{'link':'1122334455667789','channel'"
+		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'%s','age_s':%u,'from':" FROM
 		",'to':" TO "}]}",
 		state, age_s);
-	expect(admin_view(w->broker, ADMIN_CHANNELS, now_ns, 0), want);
+	expect(view(w, ADMIN_CHANNELS, now_ns, 0), want);
 }
 
 /* Every word and number of the views, from LISTEN to the channel's end. */
@@ -189,7 +220,7 @@ static void test_words(void **state)
 	TAKE(m, holder, CONTROL_CHANNEL);
 	app_accepted(holder, m->channel.end, m->channel.channel);
 	expect_channel(w, "open", 0, 0); /* a clock that is behind: no age below none */
-	expect(admin_view(w->broker, ADMIN_STATUS, 0, 0),
+	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
 		"'requests_waiting':0,'recovering':false,'rules':2,'counts':{'attached':2,"
 		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
@@ -228,7 +259,7 @@ static void test_counts(void **state)
 	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 10;
 	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 11;
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 12;
-	expect(admin_view(w->broker, ADMIN_STATUS, 0, 0),
+	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
 		"'requests_waiting':12,'recovering':true,'rules':2,'counts':{'attached':1,"
 		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
@@ -253,14 +284,16 @@ static void test_announced(void **state)
 	assert_int_equal(app_hello(caller, false, true), 0);
 	app_announce_link(caller, 1, 2, 5, TRANSPORT_GRANT, 0, 1);
 	app_announce_channel(caller, 1, 1, 0, 0, "db");
-	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0),
-		"{'op':'links','all':1,'links':[{'uid':'0000000000000002','transport':'grant','"
+	expect(view(w, ADMIN_LINKS, w->now_ns, 0),
+		"{'op':'links','next':1,'all':1,'links':[{'uid':'0000000000000002','transport':'"
+		"grant','"
 		"reason':"
 		"'made before msgd\\u0027s restart','state':'announced','channels':1,'age_s':0,"
 		"'creator':" FROM
 		",'binder':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
-	expect(admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0),
-		"{'op':'channels','all':1,'channels':[{'link':'0000000000000002','channel':1,'name'"
+	expect(view(w, ADMIN_CHANNELS, w->now_ns, 0),
+		"{'op':'channels','next':1,'all':1,'channels':[{'link':'0000000000000002','channel'"
+		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'announced','age_s':0,'from':" FROM
 		",'to':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
@@ -269,7 +302,7 @@ static void test_announced(void **state)
 
 static const char *domain_state(struct world *w, size_t domid)
 {
-	json_t *answer = admin_view(w->broker, ADMIN_DOMAINS, 0, 0);
+	json_t *answer = view(w, ADMIN_DOMAINS, 0, 0);
 	const json_t *row = json_array_get(json_object_get(answer, "domains"), domid);
 	static char text[32];
 
@@ -287,7 +320,7 @@ static void test_domains(void **state)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		domain->used[i] = (uint32_t)i + 1;
 	domain->bytes = 99;
-	answer = admin_view(w->broker, ADMIN_DOMAINS, 0, 0);
+	answer = view(w, ADMIN_DOMAINS, 0, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
 	first = json_incref(json_array_get(json_object_get(answer, "domains"), 0));
 	json_decref(answer);
@@ -332,23 +365,23 @@ static void test_views(void **state)
 	TAKE(m, holder, CONTROL_LINK_BIND);
 	app_ready(holder, m->link_bind.end, 0);
 
-	answer = admin_view(w->broker, ADMIN_STATUS, w->now_ns, 0);
+	answer = admin_view_status(w->broker);
 	assert_int_equal(json_integer_value(json_object_get(answer, "applications")), 2);
 	assert_int_equal(json_integer_value(json_object_get(answer, "channels")), 1);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_DOMAINS, w->now_ns, 0);
+	answer = view(w, ADMIN_DOMAINS, w->now_ns, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_NAMES, w->now_ns + 5000000000, 0);
+	answer = view(w, ADMIN_NAMES, w->now_ns + 5000000000, 0);
 	row = json_array_get(json_object_get(answer, "names"), 0);
 	assert_string_equal(text_at(row, "name"), "db");
 	assert_int_equal(json_integer_value(json_object_get(row, "offered")), 1);
 	assert_int_equal(json_integer_value(json_object_get(row, "age_s")), 5);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0);
+	answer = view(w, ADMIN_LINKS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "links"), 0);
 	assert_string_equal(text_at(row, "transport"), "grant");
 	assert_string_equal(text_at(row, "reason"), "no Argo in app");
@@ -359,7 +392,7 @@ static void test_views(void **state)
 	assert_int_equal(json_integer_value(json_object_get(party, "pid")), 1003);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0);
+	answer = view(w, ADMIN_CHANNELS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "channels"), 0);
 	assert_string_equal(text_at(row, "name"), "db");
 	assert_string_equal(text_at(row, "type"), "seqpacket");
@@ -377,11 +410,11 @@ static void test_views(void **state)
 	assert_int_equal(app_hello(caller, false, true), 0);
 	app_announce_link(caller, 1, 2, 5, TRANSPORT_GRANT, 0, 1);
 	app_announce_channel(caller, 1, 1, 0, 0, "db");
-	answer = admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0);
+	answer = view(w, ADMIN_LINKS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "links"), 0);
 	assert_true(json_is_null(json_object_get(json_object_get(row, "binder"), "pid")));
 	json_decref(answer);
-	answer = admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0);
+	answer = view(w, ADMIN_CHANNELS, w->now_ns, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "channels")), 1);
 	json_decref(answer);
 	world_free(w);
@@ -445,7 +478,7 @@ static void test_portions(void **state)
 		}
 	}
 	while (n) {
-		answer = admin_view(w->broker, ADMIN_NAMES, w->now_ns, from);
+		answer = view(w, ADMIN_NAMES, w->now_ns, from);
 		assert_int_equal(json_integer_value(json_object_get(answer, "all")), 1400);
 		n = json_array_size(json_object_get(answer, "names"));
 		assert_true(n <= ADMIN_ROWS_A_TURN);
@@ -496,7 +529,7 @@ static void test_quiesced(void **state)
 	answer = admin_view_quiesced(w->broker, 2);
 	assert_true(json_is_true(json_object_get(answer, "quiesced")));
 	json_decref(answer);
-	answer = admin_view(w->broker, ADMIN_DOMAINS, w->now_ns, 0);
+	answer = view(w, ADMIN_DOMAINS, w->now_ns, 0);
 	assert_string_equal(text_at(json_array_get(json_object_get(answer, "domains"), 2), "state"),
 		"quiesced");
 	json_decref(answer);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How msgctl shows msgd's answers to people: rows as tables, the rest as sentences. */
+#ifndef MSGD_MSGCTL_SHOW_H
+#define MSGD_MSGCTL_SHOW_H
+
+#include "msgctl/table.h"
+
+/* Of the rows that an answer has under its operation's name. */
+extern const struct column domains_columns[];
+extern const struct column applications_columns[];
+extern const struct column who_columns[];
+extern const struct column names_columns[];
+extern const struct column links_columns[];
+extern const struct column channels_columns[];
+
+void status_print(const json_t *answer);
+void reload_print(const json_t *answer);
+void quiesce_print(const json_t *answer);
+void resume_print(const json_t *answer);
+
+/* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
+long long field_number(const json_t *object, const char *key);
+bool field_true(const json_t *object, const char *key);
+
+#endif
