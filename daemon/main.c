@@ -101,6 +101,7 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 	if (r < 0) {
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR,
 			"reload: %s; what was in force stays", ret_error);
+		server_note(msgd->server, HISTORY_RELOAD, 0, 0, -r, ret_error);
 		msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
 		return r;
 	}
@@ -119,6 +120,7 @@ static int msgd_reload(void *arg, char ret_error[OPTIONS_ERROR_SIZE])
 		rules ? "" : ": every listen and connect is refused");
 	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
+	server_note(msgd->server, HISTORY_RELOAD, 0, 0, 0, NULL);
 	settings_fini(&settings);
 	return 0;
 }
@@ -344,8 +346,16 @@ static void on_own_record_gone(void *arg, const char *key)
 		agent_record_gone(msgd->agent, key);
 }
 
+static void on_noted(void *arg)
+{
+	struct msgd *msgd = arg;
+
+	if (msgd->admin)
+		admin_look(msgd->admin);
+}
+
 static const struct server_ops server_ops = {
-	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
 
 static int msgd_start(struct msgd *msgd)
 {

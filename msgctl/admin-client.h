@@ -18,4 +18,11 @@
 json_t *admin_ask(
 	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
 
+/*
+ * The same for an answer of many lines, each an object, without a time limit: on_object gets each.
+ * Returns when msgd closes the connection or refuses the request, after a line on stderr.
+ */
+void admin_follow(const char *socket_path, const char *from, const json_t *request,
+	void (*on_object)(const json_t *object));
+
 #endif

@@ -6,9 +6,13 @@
 
 #include "base/macro.h"
 #include "msgctl/arguments.h"
+#include "msgctl/event.h"
 #include "msgctl/show.h"
 
 #define BIT ENUM_BIT
+#define EVENT_OPTIONS                                                                              \
+	(BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_KIND) | BIT(OPTION_N) |                \
+		BIT(OPTION_SINCE))
 
 static int quiesce_status(const json_t *answer)
 {
@@ -30,6 +34,9 @@ const struct command commands[] = {
 	{"channels", "", "who talks to whom", .columns = channels_columns,
 		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT) |
 			   BIT(OPTION_STATE)},
+	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
+	{"monitor", "", "what happens, until it is ended", .follow = event_print,
+		.options = EVENT_OPTIONS},
 	{"reload", "", "read configuration and policy again", .print = reload_print},
 	{"quiesce", "DOMAIN", "before DOMAIN is saved or migrated", 1, 1, arguments_domain,
 		.options = BIT(OPTION_TIMEOUT), .print = quiesce_print, .status = quiesce_status,

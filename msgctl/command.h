@@ -14,6 +14,9 @@ enum command_option {
 	OPTION_NAME,
 	OPTION_TRANSPORT,
 	OPTION_STATE,
+	OPTION_KIND,
+	OPTION_N,
+	OPTION_SINCE,
 	OPTION_TIMEOUT,
 	OPTION_COUNT,
 };
@@ -32,6 +35,8 @@ struct command {
 	void (*print)(const json_t *answer);
 	/* The exit status for an answer; NULL: 0. */
 	int (*status)(const json_t *answer);
+	/* Not NULL: the answer has many lines, until the user ends it. */
+	void (*follow)(const json_t *object);
 	bool waits; /* msgd answers when --timeout is over, at the latest */
 };
 

@@ -4,6 +4,7 @@
  * and keeps no state.
  */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,10 @@ static const struct argp_option options[] = {
 		"only links of argo, argo-strict or grant"},
 	{"state", OPTION_KEYS + OPTION_STATE, "WORD", 0,
 		"only what is in this state, as in the list"},
+	{"kind", OPTION_KEYS + OPTION_KIND, "WORD", 0, "only events of this kind"},
+	{NULL, 'n', "N", 0, "the last N events", 0},
+	{"n", OPTION_KEYS + OPTION_N, "N", OPTION_HIDDEN, NULL},
+	{"since", OPTION_KEYS + OPTION_SINCE, "SERIAL", 0, "the events after this one"},
 	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0, "how long to wait (10)"},
 	{0},
 };
@@ -91,12 +96,28 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 		call->request, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
 }
 
+static void set_number(
+	struct call *call, unsigned option, const char *text, const struct argp_state *state)
+{
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || number > INT64_MAX)
+		argp_error(state, "--%s is a number, not '%s'", option_name(option), text);
+	(void)json_object_set_new(
+		call->request, option_name(option), json_integer((json_int_t)number));
+}
+
 static void set_option(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
 	call->options |= ENUM_BIT(option);
 	if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
+	else if (option == OPTION_N || option == OPTION_SINCE)
+		set_number(call, option, text, state);
 	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
 		argp_error(state, "--%s is not UTF-8", option_name(option));
 }
@@ -151,6 +172,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--hv is xen or sim:PATH, not '%s'", arg);
 		call->from = "--hv";
 		return 0;
+	case 'n':
+		set_option(call, OPTION_N, arg, state);
+		return 0;
 	case OPTION_JSON:
 		call->json = true;
 		return 0;
@@ -203,6 +227,21 @@ static void show(const struct command *command, const json_t *answer)
 		(void)printf("... and %lld more\n", left_out);
 }
 
+static void print_json_line(const json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+}
+
+/* Until msgd ends, or the user does. */
+static int follow(const struct call *call)
+{
+	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	admin_follow(call->socket, call->from, call->request,
+		call->json ? print_json_line : call->command->follow);
+	return EXIT_FAILURE;
+}
+
 static int run(const struct call *call)
 {
 	const struct command *command = call->command;
@@ -243,7 +282,7 @@ int main(int argc, char **argv)
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = run(&call);
+	status = call.command->follow ? follow(&call) : run(&call);
 	json_decref(call.request);
 	return status;
 }

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static const char *field_text(const json_t *object, const char *key)
+const char *field_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 

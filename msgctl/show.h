@@ -19,6 +19,7 @@ void quiesce_print(const json_t *answer);
 void resume_print(const json_t *answer);
 
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
+const char *field_text(const json_t *object, const char *key);
 long long field_number(const json_t *object, const char *key);
 bool field_true(const json_t *object, const char *key);
 

@@ -48,6 +48,8 @@ static json_t *answer_view(const struct admin_subject *subject, const struct adm
 	/* Real Xen tells nobody that a domain was paused or goes on. */
 	if (request->op == ADMIN_DOMAINS && request->from == 0)
 		(void)server_refresh_domains(subject->server);
+	if (request->op == ADMIN_HISTORY || request->op == ADMIN_MONITOR)
+		return admin_view_history(server_broker(subject->server), request);
 	return admin_view(
 		server_broker(subject->server), request, server_clock_ns(subject->server));
 }
@@ -79,14 +81,30 @@ static json_t *answer_not_permitted(enum admin_op op)
 	return json_pack("{s:s}", "error", text);
 }
 
+/* For the log and the history: who did what. It is said before what comes of it. */
+static void note_action(const struct admin_subject *subject, const struct admin_request *request,
+	const struct admin_client *client)
+{
+	int fd = admin_client_fd(client);
+	char text[REASON_SIZE];
+
+	admin_request_describe(request, text, sizeof(text));
+	server_log(subject->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "user %u (pid %d): %s",
+		admin_uid(fd), (int)admin_pid(fd), text);
+	server_note(
+		subject->server, HISTORY_ADMIN, admin_uid(fd), (uint32_t)admin_pid(fd), 0, text);
+}
+
 static json_t *on_request(void *arg, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
 	const struct admin_subject *subject = arg;
 
-	if (admin_op_steers(request->op) &&
-		!admin_may_steer(admin_client_fd(client), subject->operators))
-		return answer_not_permitted(request->op);
+	if (admin_op_steers(request->op)) {
+		if (!admin_may_steer(admin_client_fd(client), subject->operators))
+			return answer_not_permitted(request->op);
+		note_action(subject, request, client);
+	}
 	switch (request->op) {
 	case ADMIN_STATUS:
 		return answer_status(subject);

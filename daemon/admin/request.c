@@ -15,6 +15,11 @@
 
 #define KEY(key) ENUM_BIT(ADMIN_KEY_##key)
 
+/* Filters of events. */
+#define EVENT_KEYS                                                                                 \
+	(KEY(DOMAIN) | KEY(PID) | KEY(NAME) | KEY(LINK) | KEY(CHANNEL) | KEY(KIND) | KEY(N) |      \
+		KEY(SINCE))
+
 static const struct {
 	const char *name;
 	unsigned needs, takes; /* keys, as bits */
@@ -32,6 +37,8 @@ static const struct {
 		.takes = KEY(DOMAIN) | KEY(PID) | KEY(NAME) | KEY(TRANSPORT) | KEY(STATE) |
 			 KEY(LINK) | KEY(CHANNEL),
 		.lists = true},
+	[ADMIN_HISTORY] = {"history", .takes = EVENT_KEYS, .lists = true},
+	[ADMIN_MONITOR] = {"monitor", .takes = EVENT_KEYS, .lists = true},
 	[ADMIN_RELOAD] = {"reload", .steers = true},
 	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true},
 	[ADMIN_RESUME] = {"resume", .needs = KEY(DOMAIN), .steers = true},
@@ -138,6 +145,34 @@ static const char *pid_get(const json_t *value, struct admin_request *request)
 	return number_get(value, 0, UINT32_MAX, &request->pid) ? NULL : "pid is out of range";
 }
 
+static const char *kind_get(const json_t *value, struct admin_request *request)
+{
+	char word[ADMIN_WORD_SIZE];
+
+	if (text_get(value, word, sizeof(word))) {
+		for (int i = 0; i < HISTORY_KINDS; i++) {
+			if (strcmp(word, history_kind_word(i)) != 0)
+				continue;
+			request->kind = i;
+			return NULL;
+		}
+	}
+	return history_kinds_error();
+}
+
+static const char *n_get(const json_t *value, struct admin_request *request)
+{
+	return number_get(value, 0, HISTORY_EVENTS, &request->n) ? NULL : "n is 0 to 1000";
+}
+
+static const char *since_get(const json_t *value, struct admin_request *request)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0)
+		return "since is an event's serial";
+	request->since = (uint64_t)json_integer_value(value);
+	return NULL;
+}
+
 static const char *timeout_get(const json_t *value, struct admin_request *request)
 {
 	return number_get(value, 0, ADMIN_TIMEOUT_MAX_MS, &request->timeout_ms)
@@ -156,6 +191,9 @@ static const struct {
 	[ADMIN_KEY_LINK] = {"link", "no link", link_get},
 	[ADMIN_KEY_CHANNEL] = {"channel", "no channel", channel_get},
 	[ADMIN_KEY_PID] = {"pid", "no pid", pid_get},
+	[ADMIN_KEY_KIND] = {"kind", "no kind", kind_get},
+	[ADMIN_KEY_N] = {"n", "no n", n_get},
+	[ADMIN_KEY_SINCE] = {"since", "no since", since_get},
 	[ADMIN_KEY_TIMEOUT] = {"timeout_ms", "no timeout_ms", timeout_get},
 };
 
@@ -219,4 +257,36 @@ int admin_request_parse(
 	}
 	*ret_request = request;
 	return 0;
+}
+
+void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size)
+{
+	char uid[17];
+	const char *const texts[ADMIN_KEY_COUNT] = {
+		[ADMIN_KEY_DOMAIN] = request->domain,
+		[ADMIN_KEY_NAME] = request->name,
+		[ADMIN_KEY_LINK] = uid,
+	};
+	const uint32_t numbers[ADMIN_KEY_COUNT] = {
+		[ADMIN_KEY_CHANNEL] = request->channel,
+		[ADMIN_KEY_PID] = request->pid,
+		[ADMIN_KEY_TIMEOUT] = request->timeout_ms,
+	};
+	FILE *out = fmemopen(ret_text, size, "w");
+
+	(void)snprintf(ret_text, size, "%s", ops[request->op].name);
+	(void)snprintf(uid, sizeof(uid), "%016llx", (unsigned long long)request->link);
+	if (!out)
+		return;
+	(void)fputs(ops[request->op].name, out);
+	for (int i = 0; i < ADMIN_KEY_COUNT; i++) {
+		if (!admin_request_has(request, i))
+			continue;
+		if (texts[i])
+			(void)fprintf(out, " %s=%s", keys[i].name, texts[i]);
+		else
+			(void)fprintf(out, " %s=%u", keys[i].name, numbers[i]);
+	}
+	(void)fclose(out);
+	ret_text[size - 1] = '\0';
 }

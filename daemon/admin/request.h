@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/broker/history.h"
 #include "proto/limits.h"
 
 enum admin_op {
@@ -19,6 +20,8 @@ enum admin_op {
 	ADMIN_NAMES,
 	ADMIN_LINKS,
 	ADMIN_CHANNELS,
+	ADMIN_HISTORY,
+	ADMIN_MONITOR,
 	ADMIN_RELOAD,
 	ADMIN_QUIESCE,
 	ADMIN_RESUME,
@@ -48,6 +51,9 @@ enum admin_key {
 	ADMIN_KEY_LINK,
 	ADMIN_KEY_CHANNEL,
 	ADMIN_KEY_PID,
+	ADMIN_KEY_KIND,
+	ADMIN_KEY_N,
+	ADMIN_KEY_SINCE,
 	ADMIN_KEY_TIMEOUT,
 	ADMIN_KEY_COUNT,
 };
@@ -65,10 +71,17 @@ struct admin_request {
 	uint32_t transport; /* enum transport_kind */
 	uint64_t link;	    /* its uid */
 	uint32_t channel, pid;
+	enum history_kind kind;
+	uint32_t n;	/* so many events, the last ones */
+	uint64_t since; /* a serial: events after it */
 	uint32_t timeout_ms;
-	/* How far a list has come: rows that were looked at, and those in the answer. */
-	size_t from, n_rows;
+	/* How far a list has come: rows or serials looked at, and rows in the answer. */
+	uint64_t from;
+	size_t n_rows;
 };
+
+/* "kick domain=web pid=3", for people. */
+void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size);
 
 bool admin_request_has(const struct admin_request *request, enum admin_key key);
 

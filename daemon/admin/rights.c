@@ -22,6 +22,13 @@ uid_t admin_uid(int fd)
 	return peer_cred(fd, &cred) ? cred.uid : (uid_t)-1;
 }
 
+pid_t admin_pid(int fd)
+{
+	struct ucred cred;
+
+	return peer_cred(fd, &cred) ? cred.pid : 0;
+}
+
 /* Supplementary groups. ERANGE says how many bytes they take; no other answer says anything. */
 static bool peer_in_group(int fd, gid_t group)
 {

@@ -20,5 +20,7 @@
 bool admin_may_steer(int fd, gid_t operators);
 /* The user that connected; (uid_t)-1: unknown. */
 uid_t admin_uid(int fd);
+/* Its process; 0: unknown. */
+pid_t admin_pid(int fd);
 
 #endif

@@ -31,6 +31,7 @@ struct admin_client {
 	bool later; /* admin_answer will give its answer */
 	/* Rows of the answer to its request are still to come: some are made a turn. */
 	bool viewing;
+	bool monitors; /* it follows what happens, until it goes */
 	struct admin_request request;
 };
 
@@ -79,12 +80,16 @@ static void admin_client_free(struct admin_client *client)
 	free(client);
 }
 
-/* A client that waits for admin_answer may do so for as long as it said in its request. */
+/*
+ * A client that waits for admin_answer may do so for as long as it said in its request. One that
+ * follows what happens costs no more if it does not read: the history is its queue.
+ */
 static void admin_client_limit(struct admin_client *client)
 {
 	static const struct timeval idle = {.tv_sec = ADMIN_IDLE_S};
 
-	(void)bufferevent_set_timeouts(client->stream, client->later ? NULL : &idle, &idle);
+	(void)bufferevent_set_timeouts(client->stream,
+		client->later || client->monitors ? NULL : &idle, client->monitors ? NULL : &idle);
 }
 
 static void admin_client_wait(struct admin_client *client)
@@ -152,6 +157,31 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	return r;
 }
 
+/* The next events, one a line; it then waits for admin_look, or until it has read these. */
+static int admin_client_put_events(struct admin_client *client, const json_t *answer)
+{
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+	const json_t *events = json_object_get(answer, admin_op_name(client->request.op));
+	uint64_t next = (uint64_t)json_integer_value(json_object_get(answer, "next"));
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(answer, "all"));
+	const json_t *event;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(events, i, event)
+	{
+		char *text = json_dumps(event, JSON_COMPACT);
+
+		if (r >= 0)
+			r = text ? evbuffer_add_printf(output, "%s\n", text) : -1;
+		free(text);
+	}
+	client->request.from = next;
+	if (r >= 0 && next < all && json_array_size(events) == 0)
+		admin_client_wait(client);
+	return r;
+}
+
 /*
  * Takes the answer over. No request is read until it is written: then on_written goes on. The last
  * step of its callers: without memory the client is freed.
@@ -164,7 +194,9 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 	int r;
 
 	(void)bufferevent_disable(client->stream, EV_READ);
-	if (rows)
+	if (rows && client->monitors)
+		r = admin_client_put_events(client, answer);
+	else if (rows)
 		r = admin_client_put_rows(client, answer);
 	else
 		r = evbuffer_add_printf(
@@ -173,6 +205,13 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 	free(text);
 	if (r < 0)
 		admin_client_free(client);
+	else if (client->monitors)
+		(void)bufferevent_enable(client->stream, EV_READ); /* its end is to be seen */
+}
+
+static bool admin_client_has_read(const struct admin_client *client)
+{
+	return evbuffer_get_length(bufferevent_get_output(client->stream)) == 0;
 }
 
 /* Serves one line, if there is one, and if no former request or answer is under way. */
@@ -185,8 +224,8 @@ static void admin_client_serve(struct admin_client *client)
 	size_t len;
 	char *line;
 
-	if (client->later || client->viewing ||
-		evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
+	if (client->later || client->viewing || client->monitors ||
+		!admin_client_has_read(client)) {
 		/* The input is bounded, by what libevent reads at once. */
 		if (evbuffer_get_length(input) > ADMIN_LINE_MAX)
 			(void)bufferevent_disable(client->stream, EV_READ);
@@ -205,6 +244,9 @@ static void admin_client_serve(struct admin_client *client)
 		answer = json_pack("{s:s}", "error", error);
 	else
 		answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
+	client->monitors = client->request.op == ADMIN_MONITOR && json_object_get(answer, "all");
+	if (client->monitors)
+		admin_client_limit(client);
 	free(line);
 	if (client->later)
 		admin_client_limit(client);
@@ -248,6 +290,10 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	if (!TAILQ_EMPTY(&admin->waiting))
 		event_turn_later(admin->turn);
 	if (client->viewing) {
+		admin_client_view_more(client);
+		return;
+	}
+	if (client->monitors && admin_client_has_read(client)) {
 		admin_client_view_more(client);
 		return;
 	}
@@ -320,6 +366,16 @@ static void on_accepted(void *arg, int fd)
 	else if (admin_client_new(admin, fd, uid) == 0)
 		return;
 	(void)close(fd);
+}
+
+void admin_look(struct admin *admin)
+{
+	struct admin_client *client;
+
+	LIST_FOREACH (client, &admin->clients, entry) {
+		if (client->monitors && admin_client_has_read(client))
+			admin_client_wait(client);
+	}
 }
 
 void admin_answer(struct admin_client *client, json_t *answer)

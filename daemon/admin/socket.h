@@ -41,6 +41,9 @@ struct admin_ops {
 /* Borrowed: for the client's rights. */
 int admin_client_fd(const struct admin_client *client);
 
+/* There may be something new for those that follow what happens. */
+void admin_look(struct admin *admin);
+
 /* Takes the answer over (NULL: out of memory). Not from within ops->answer. */
 void admin_answer(struct admin_client *client, json_t *answer);
 

@@ -14,6 +14,8 @@
 /* Rows of one answer, for people; and of those in one turn of the loop, some 2 ms of work. */
 #define ADMIN_ROWS_MAX	  10000U
 #define ADMIN_ROWS_A_TURN 125U
+/* The same of a client that follows what happens, as fast as it can: it must not slow msgd down. */
+#define ADMIN_EVENTS_A_TURN 16U
 /*
  * One turn looks at no more than this where a filter passes most by: rows, and for an application
  * its links as well. Each takes some 100 ns, a tenth of what the rows take.
@@ -29,6 +31,11 @@ json_t *admin_view_status(const struct broker *broker);
  */
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns);
+/*
+ * The same of history and monitor, where next, from and all are serials. The rows of monitor, which
+ * ADMIN_EVENTS_A_TURN bounds, are also {"missed":N}: events that had to make room.
+ */
+json_t *admin_view_history(const struct broker *broker, const struct admin_request *request);
 /*
  * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
  * domain is dead or not quiesced, or no memory.

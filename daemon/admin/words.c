@@ -120,18 +120,68 @@ bool state_word_known(enum admin_op op, const char *word)
 	return false;
 }
 
-const char *state_words_error(enum admin_op op)
+/* The words after the beginning of the sentence, in static storage. */
+static const char *words_error(const char *begin, const char *const *words, size_t n)
 {
-	static char text[160];
+	static char text[256];
 	const char *between = "";
-	size_t len = (size_t)snprintf(text, sizeof(text), "a state of %s is ", admin_op_name(op));
+	size_t len = (size_t)snprintf(text, sizeof(text), "%s ", begin);
 
-	for (size_t i = 0; i < states[op].n && len < sizeof(text); i++) {
-		if (!states[op].words[i])
+	for (size_t i = 0; i < n && len < sizeof(text); i++) {
+		if (!words[i])
 			continue;
-		len += (size_t)snprintf(
-			text + len, sizeof(text) - len, "%s%s", between, states[op].words[i]);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", between, words[i]);
 		between = ", ";
 	}
 	return text;
+}
+
+const char *state_words_error(enum admin_op op)
+{
+	char begin[40];
+
+	(void)snprintf(begin, sizeof(begin), "a state of %s is", admin_op_name(op));
+	return words_error(begin, states[op].words, states[op].n);
+}
+
+static const char *const history_kinds[HISTORY_KINDS] = {
+	[HISTORY_ATTACHED] = "attached",
+	[HISTORY_DETACHED] = "detached",
+	[HISTORY_DROPPED] = "dropped",
+	[HISTORY_LISTENING] = "listening",
+	[HISTORY_UNLISTENED] = "unlistened",
+	[HISTORY_CONNECTED] = "connected",
+	[HISTORY_ACCEPTED] = "accepted",
+	[HISTORY_REFUSED] = "refused",
+	[HISTORY_FAILED] = "failed",
+	[HISTORY_LINK_MADE] = "link-made",
+	[HISTORY_LINK_DOWN] = "link-down",
+	[HISTORY_CHANNEL_RESET] = "channel-reset",
+	[HISTORY_QUIESCED] = "quiesced",
+	[HISTORY_RESUMED] = "resumed",
+	[HISTORY_RELOAD] = "reload",
+	[HISTORY_ADMIN] = "admin",
+};
+
+const char *history_kind_word(enum history_kind kind)
+{
+	return history_kinds[kind];
+}
+
+const char *history_kinds_error(void)
+{
+	return words_error("a kind is", history_kinds, HISTORY_KINDS);
+}
+
+const char *connect_stage_word(enum connect_stage stage)
+{
+	static const char *const words[CONNECT_STAGES] = {
+		[CONNECT_QUEUE] = "queue",
+		[CONNECT_NAME] = "name",
+		[CONNECT_LOOKUP] = "lookup",
+		[CONNECT_LINK] = "link",
+		[CONNECT_ACCEPT] = "accept",
+	};
+
+	return words[stage];
 }

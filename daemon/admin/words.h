@@ -21,10 +21,13 @@ const char *listener_state_word(const struct listener *listener);
 const char *link_state_word(const struct broker_link *link);
 const char *channel_state_word(const struct broker_channel *channel);
 const char *channel_type_word(uint32_t type);
+const char *history_kind_word(enum history_kind kind);
+const char *connect_stage_word(enum connect_stage stage);
 
 /* Whether a row of the operation can have this state. */
 bool state_word_known(enum admin_op op, const char *word);
 /* A sentence with those that it can have, in static storage until the next call. */
 const char *state_words_error(enum admin_op op);
+const char *history_kinds_error(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/broker/history.h"
 #include "daemon/policy/policy.h"
 #include "proto/control.h"
 
@@ -111,6 +112,8 @@ void broker_free(struct broker *broker);
 
 /* The time of the events that follow, in nanoseconds, monotonic. */
 void broker_set_now(struct broker *broker, uint64_t now_ns);
+/* The time of day, in microseconds since 1970: people find events by it. */
+void broker_set_wall(struct broker *broker, uint64_t wall_us);
 
 /*
  * From now on, work without a bound that an event leaves waits for broker_work: requests that can
@@ -149,6 +152,14 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
  */
 __attribute__((format(printf, 4, 5))) void broker_log_about(
 	struct broker *broker, uint16_t domid, int priority, const char *format, ...);
+
+/* The events so far, for looking at. */
+const struct history *broker_history(const struct broker *broker);
+/*
+ * Notes what a client of the admin socket has caused; pid 0: a signal. error: an errno, or 0.
+ */
+void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
+	int error, const char *text);
 
 /*
  * msgd has just started and found n records of applications that were there before it: lookups

@@ -82,7 +82,7 @@ void broker_channel_unoffer(struct broker_channel *channel);
 void broker_channel_repay_caller(struct broker_channel *channel);
 void broker_channel_free(struct broker_channel *channel);
 /* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
-void broker_channel_gone(struct broker_channel *channel, unsigned ends);
+void broker_channel_gone(struct broker_channel *channel, unsigned ends, const char *reason);
 int broker_channel_message(struct process *process, const struct control_message *message);
 
 #endif

@@ -277,6 +277,7 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	TAILQ_INIT(&domain->unheard);
 	TAILQ_INIT(&domain->awake);
 	TAILQ_INIT(&domain->retry);
+	history_source_init(&domain->history);
 	return domain;
 }
 
@@ -352,6 +353,7 @@ static void domain_ended(struct domain *domain)
 	assert(!domain->listeners && TAILQ_EMPTY(&domain->expected) && !domain->n_dying);
 	domain_forget_quiesced(domain);
 	domain_forget_work(domain);
+	domain->broker->cost += history_source_end(&domain->broker->history, &domain->history);
 	if (domain->log.left_out)
 		broker_log_about(domain->broker, domain->info.domid, LOG_WARNING,
 			"%s(%u): %u lines about it were left out", domain->info.name,

@@ -13,6 +13,7 @@
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/hash.h"
+#include "daemon/broker/history.h"
 
 struct broker_link;
 struct broker_request;
@@ -92,6 +93,7 @@ struct domain {
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
 	struct log_source log;
+	struct history_source history;
 	struct domain_verdict verdicts[VERDICTS_KEPT];
 	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
 	struct policy_known *known;	  /* owned */

@@ -17,6 +17,7 @@
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -153,11 +154,12 @@ static void broker_link_was_made(const struct broker_link *link, bool made)
 		domain_pair_link_failed(pair);
 }
 
-void broker_link_down(
-	struct broker_link *link, const struct process *except, int error, const char *reason)
+void broker_link_down(struct broker_link *link, const struct process *except, struct domain *by,
+	int error, const char *reason)
 {
 	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING)
 		broker_link_was_made(link, false);
+	note_link(link, HISTORY_LINK_DOWN, by, error, reason);
 	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
@@ -318,6 +320,7 @@ static int broker_link_ready(struct link_end *end, const struct control_link_rea
 		return -EPROTO;
 	broker_link_set_state(link, BROKER_LINK_UP);
 	link->broker->stats.links_made++;
+	note_link(link, HISTORY_LINK_MADE, NULL, 0, link->why);
 	broker_link_was_made(link, true);
 	message.link_up.end = link->ends[0].number;
 	message.link_up.aport = ready->aport;
@@ -402,6 +405,7 @@ static void broker_link_failed_making(
 			continue; /* broker_link_down has it tried again */
 		}
 		broker->stats.failed++;
+		note_connect_failed(request, broker_link_error(said), NULL, why);
 		/* The caller's own descriptors are for the caller to mend. */
 		broker_request_finish(request,
 			own && said == EMFILE ? EMFILE
@@ -409,7 +413,7 @@ static void broker_link_failed_making(
 					      : broker_link_error_of_peer(said),
 			own && !argo ? reason : why);
 	}
-	broker_link_down(link, process, ECONNRESET, why);
+	broker_link_down(link, process, process->domain, ECONNRESET, why);
 }
 
 static int broker_link_failed(struct link_end *end, const struct control_link_error *failed)
@@ -431,7 +435,7 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 	}
 	broker->stats.reset++;
 	broker_link_quote(process, reason, quoted);
-	broker_link_down(link, process, ECONNRESET, quoted);
+	broker_link_down(link, process, process->domain, ECONNRESET, quoted);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -59,20 +60,19 @@ void listener_judge(struct listener *listener)
 }
 
 /* 0, or a negative errno for the answer, with its reason. */
-static int listen_check(
-	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
+static int listen_check(struct process *process, const struct control_listen *listen,
+	struct policy_verdict *ret_verdict, char ret_reason[REASON_SIZE])
 {
 	struct policy_subject holder = domain_subject(process->domain);
-	struct policy_verdict verdict;
 
 	if (name_check(listen->name) < 0) {
 		reason_set(ret_reason, "not a valid name");
 		return -EINVAL;
 	}
 	process->broker->cost += policy_judge(
-		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, &verdict);
-	process_log_verdict(process, &verdict, "listens as", listen->name);
-	if (!verdict.allow) {
+		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, ret_verdict);
+	process_log_verdict(process, ret_verdict, "listens as", listen->name);
+	if (!ret_verdict->allow) {
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
 	}
@@ -141,6 +141,7 @@ static bool listener_is(const struct listener *listener, const struct control_li
 int listener_new(struct process *process, uint32_t request, const struct control_listen *listen)
 {
 	struct listener *listener;
+	struct policy_verdict verdict;
 	char reason[REASON_SIZE] = "";
 	int r;
 
@@ -155,9 +156,13 @@ int listener_new(struct process *process, uint32_t request, const struct control
 		process_status(process, request, 0, NULL);
 		return 0;
 	}
-	r = listen_check(process, listen, reason);
+	r = listen_check(process, listen, &verdict, reason);
 	if (r == 0)
 		r = listener_create(process, listen, reason);
+	if (r == 0)
+		note_name(process, HISTORY_LISTENING, listen->name);
+	else
+		note_listen_failed(process, listen->name, -r, &verdict, reason);
 	process_status(process, request, -r, reason);
 	return 0;
 }
@@ -193,6 +198,7 @@ static int listener_unlisten(struct process *process, uint32_t request, uint32_t
 			process, request, held ? 0 : ENOENT, held ? NULL : "no such listener");
 		return 0;
 	}
+	note_name(process, HISTORY_UNLISTENED, listener->name);
 	listener_free(listener);
 	process_status(process, request, 0, NULL);
 	return 0;

@@ -16,6 +16,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -77,7 +78,6 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 	TAILQ_INIT(&process->outbox);
 	strcpy(process->comm, "?");
 	TAILQ_INSERT_TAIL(&domain->processes, process, entry);
-	broker->stats.attached++;
 	*ret_process = process;
 	return 0;
 }
@@ -101,7 +101,7 @@ void process_strip(struct process *process, const struct process *except, const 
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	for (unsigned n = 0; process->ends && n < LINKS_AT_ONCE; n++)
-		broker_link_down(process->ends->link, except, ECONNRESET, reason);
+		broker_link_down(process->ends->link, except, process->domain, ECONNRESET, reason);
 }
 
 void process_free(struct process *process, const char *reason)
@@ -132,7 +132,8 @@ bool process_end_work(struct broker *broker)
 	broker->cost += COST_OBJECT;
 	/* The other end may have ended the last one. */
 	if (process->ends)
-		broker_link_down(process->ends->link, NULL, ECONNRESET, process->gone_reason);
+		broker_link_down(process->ends->link, NULL, process->domain, ECONNRESET,
+			process->gone_reason);
 	if (process->ends)
 		return true;
 	TAILQ_REMOVE(&broker->dying, process, entry);
@@ -149,6 +150,7 @@ void process_drop(struct process *process, const char *reason)
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
 	broker->stats.dropped++;
+	note_process(process, HISTORY_DROPPED, reason);
 	if (broker->ops)
 		broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;
@@ -258,10 +260,13 @@ int process_hello(struct process *process, const struct control_message *message
 		return 0;
 	}
 	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
+		note_attach_refused(process, EDQUOT, reason);
 		process_status(process, message->request, EDQUOT, reason);
 		process_not_awaited(process);
 		return 0;
 	}
+	process->broker->stats.attached++;
+	note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
 	process->features = hello->features;
 	welcome.welcome.epoch = process->epoch;
 	welcome.welcome.version = version;

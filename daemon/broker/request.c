@@ -23,6 +23,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/lookup.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
@@ -175,6 +176,21 @@ void broker_request_all_awake(struct broker *broker)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
+void broker_request_spent(struct broker_request *request)
+{
+	static const enum connect_stage stages[] = {
+		[BROKER_REQUEST_NEW] = CONNECT_QUEUE,
+		[BROKER_REQUEST_HELD] = CONNECT_QUEUE,
+		[BROKER_REQUEST_NAME] = CONNECT_NAME,
+		[BROKER_REQUEST_LINK] = CONNECT_LINK,
+		[BROKER_REQUEST_RETRY] = CONNECT_QUEUE,
+	};
+	uint64_t now = request->process->broker->now_ns;
+
+	request->spent_ns[stages[request->state]] += now - request->state_ns;
+	request->state_ns = now;
+}
+
 void broker_request_set_state(
 	struct broker_request *request, enum broker_request_state state, struct broker_link *link)
 {
@@ -201,6 +217,7 @@ void broker_request_set_state(
 	};
 
 	assert(moves[request->state] & ENUM_BIT(state));
+	broker_request_spent(request);
 	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
@@ -248,6 +265,7 @@ static int broker_request_new(
 	if (r == 0) {
 		request->process = process;
 		request->id = id;
+		request->state_ns = process->broker->now_ns;
 		HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
 		*ret_request = request;
 		if (hash_added(&request->hh))
@@ -354,6 +372,8 @@ int broker_request_cancel(struct process *process, uint32_t id)
 	if (!request)
 		return 0; /* it was answered, and the answer crossed the CANCEL */
 	request_why(request, reason);
+	if (!request->is_listen)
+		note_connect_failed(request, ECANCELED, NULL, reason);
 	broker_request_finish(request, ECANCELED, reason);
 	return 0;
 }
@@ -366,6 +386,7 @@ static void broker_request_refuse(
 			request->connect.address);
 	else
 		request->process->broker->stats.failed++;
+	note_connect_failed(request, -error, &lookup->verdict, lookup->reason);
 	broker_request_finish(request, -error, lookup->reason);
 }
 
@@ -484,6 +505,7 @@ static void broker_request_connected(
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, lookup->listener->name, sizeof(message.connected.name));
 	process->broker->stats.connected++;
+	note_connected(request, channel);
 	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
 	broker_request_free(request);
@@ -517,8 +539,11 @@ static void broker_request_try_connect(struct broker_request *request)
 	struct lookup lookup = {
 		.caller = request->process, .domain = request->domain, .name = request->name};
 	struct broker_link *link;
+	uint64_t before = request->process->broker->cost;
 	int r = lookup_address(&lookup);
 
+	request->spent_ns[CONNECT_LOOKUP] +=
+		(request->process->broker->cost - before) * COST_UNIT_NS;
 	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
 		broker_request_wait(request);

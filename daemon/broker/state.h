@@ -13,6 +13,7 @@
 
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/history.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/watch.h"
 
@@ -58,7 +59,7 @@ struct broker {
 	bool work_later;
 	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
-	uint64_t now_ns;
+	uint64_t now_ns, wall_us;
 	bool recovering; /* lookups wait */
 	bool announcing; /* the applications found at start may announce */
 	uint64_t hold_end_ns, announce_end_ns;
@@ -68,15 +69,18 @@ struct broker {
 	struct broker_stats stats;
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
+	struct history history; /* last: it is large */
 };
 
 /*
  * The units of work's cost: each is about what it takes to look at a rule, some ten nanoseconds.
  * They need not be exact. They must not leave out what grows with something that a guest chose.
  */
+#define COST_UNIT_NS 10U   /* for people */
 #define COST_MESSAGE 100U  /* to take one, and to send one */
 #define COST_REQUEST 100U  /* to try one */
 #define COST_OBJECT  10U   /* to find, move or free one */
+#define COST_NOTE    10U   /* to note one */
 #define COST_LINE    500U  /* to log one */
 #define COST_PROCESS 5000U /* to let go of one: its mappings, its port, its record */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The answers of msgd's server to an admin client, at once or later. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include "base/macro.h"
 #include "daemon/admin/answer.h"
 #include "daemon/admin/rights.h"
+#include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -41,6 +43,12 @@ static int on_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	return -EINVAL;
 }
 
+static void on_noted(void)
+{
+	if (admin)
+		admin_look(admin);
+}
+
 static void on_quiesced(void)
 {
 	quiesce_look(subject.quiesce);
@@ -55,6 +63,7 @@ static void begin(void)
 	reload_error = NULL;
 	shell_begin();
 	shell.quiesced = on_quiesced;
+	shell.noted = on_noted;
 	assert_int_equal(quiesce_new(shell.base, shell.server, &subject.quiesce), 0);
 	subject.server = shell.server;
 	subject.version = "1.2";
@@ -74,6 +83,7 @@ static void begin(void)
 static void end(void)
 {
 	admin_free(admin);
+	admin = NULL;
 	quiesce_free(subject.quiesce);
 	shell_fini();
 }
@@ -413,6 +423,146 @@ static void test_memory(void **state)
 	quiesce_free(NULL);
 }
 
+/* ---- history and monitor -------------------------------------------------------------------- */
+
+/* The lines that have come, and how many events they tell of or say were missed. */
+static unsigned n_lines_heard, n_missed;
+
+static void hear_events(int fd)
+{
+	static char text[4 << 20];
+	size_t len = 0;
+	ssize_t n;
+
+	n_lines_heard = n_missed = 0;
+	do {
+		while ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0) {
+			len += (size_t)n;
+			run();
+		}
+		run();
+		n = read(fd, text + len, sizeof(text) - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	text[len] = '\0';
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		json_t *event = json_loads(line, 0, NULL);
+
+		assert_non_null(event);
+		if (json_object_get(event, "missed"))
+			n_missed += (unsigned)number(event, "missed");
+		else
+			n_lines_heard++;
+		json_decref(event);
+	}
+}
+
+static void note(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		server_note(shell.server, HISTORY_ADMIN, 1, 2, 0, "an action of some length");
+}
+
+static void test_monitor(void **state)
+{
+	struct raw_app app;
+	int fd;
+
+	begin();
+	note(3);
+	fd = client_open();
+	say(fd, "{\"op\":\"monitor\"}");
+	assert_false(hears(fd));
+	note(2);
+	run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 2);
+	/* The events of the broker's own turn are heard as well. */
+	shell_attach(&app, shell.guest);
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"kind\":\"attached\""));
+	/* It asks nothing more, and its end is seen. */
+	say(fd, "{\"op\":\"status\"}");
+	assert_false(hears(fd));
+	(void)close(fd);
+	run();
+	note(1);
+	run();
+	/* A filter passes by what is not wanted, however much it is. */
+	fd = client_open();
+	say(fd, "{\"op\":\"monitor\",\"since\":0,\"kind\":\"attached\"}");
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 1);
+	note(500);
+	run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 0);
+	(void)close(fd);
+	end();
+}
+
+/* One that does not read costs a socket's buffers and a portion, and hears what it missed. */
+static void test_monitor_unread(void **state)
+{
+	int fd, size = 4096;
+	size_t before = 0;
+
+	begin();
+	fd = client_open();
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	say(fd, "{\"op\":\"monitor\"}");
+	for (unsigned i = 0; i < 1000; i++) {
+		note(100);
+		shell_run();
+		if (i == 0)
+			before = mallinfo2().uordblks;
+	}
+	/* libevent's chains are twice as large as what they hold, at most. */
+	assert_true(mallinfo2().uordblks <= before + 2 * ADMIN_EVENTS_A_TURN * 512U);
+	hear_events(fd);
+	assert_int_equal(n_lines_heard + n_missed, 100000);
+	assert_true(n_missed > 90000);
+	assert_true(n_lines_heard >= HISTORY_EVENTS);
+	(void)close(fd);
+	end();
+}
+
+/* A list of events: the last ones, those after one, in portions; and who did what. */
+static void test_history(void **state)
+{
+	char want[64];
+	int fd;
+
+	begin();
+	note(300);
+	fd = client_open();
+	ask(fd, "{\"op\":\"history\",\"n\":1}");
+	assert_non_null(strstr(said, "\"serial\":300"));
+	assert_null(strstr(said, "\"serial\":299"));
+	ask(fd, "{\"op\":\"history\",\"since\":298}");
+	assert_non_null(strstr(said, "\"serial\":299"));
+	assert_null(strstr(said, "\"serial\":298"));
+	asks(fd, "{\"op\":\"history\",\"kind\":\"dropped\"}",
+		"{\"op\":\"history\",\"history\":[]}");
+	asks(fd, "{\"op\":\"history\",\"n\":0}", "{\"op\":\"history\",\"history\":[]}");
+	say(fd, "{\"op\":\"history\"}");
+	for (unsigned n = 0; n < 300; n += ADMIN_ROWS_A_TURN)
+		run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 1);
+	ask(fd, RESUME);
+	ask(fd, "{\"op\":\"history\",\"n\":1}");
+	(void)snprintf(want, sizeof(want), "\"uid\":%u,\"pid\":%d", getuid(), (int)getpid());
+	assert_non_null(strstr(said, want));
+	assert_non_null(strstr(said, "\"reason\":\"resume domain=web\""));
+	(void)snprintf(
+		want, sizeof(want), "user %u (pid %d): resume domain=web", getuid(), (int)getpid());
+	assert_true(shell_logged(want));
+	(void)close(fd);
+	end();
+}
+
 /* A client's fault is logged. */
 static void test_log(void **state)
 {
@@ -442,6 +592,9 @@ int main(void)
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_two_wait),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_monitor),
+		cmocka_unit_test(test_monitor_unread),
+		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_log),
 	};
 
