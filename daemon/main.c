@@ -25,6 +25,7 @@
 #include "base/stop.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
+#include "daemon/config-line.h"
 #include "daemon/options.h"
 #include "daemon/shell/server.h"
 #include "daemon/sim-start.h"
@@ -352,10 +353,14 @@ static void on_noted(void *arg)
 
 	if (msgd->admin)
 		admin_look(msgd->admin);
+	if (msgd->quiesce)
+		quiesce_look(msgd->quiesce);
 }
 
 static const struct server_ops server_ops = {
 	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
+
+_Static_assert(ADMIN_ERROR_SIZE >= CONFIG_ERROR_SIZE, "config_line_limit fills it");
 
 static int msgd_start(struct msgd *msgd)
 {
@@ -401,6 +406,8 @@ static int msgd_start(struct msgd *msgd)
 		.start_ns = hv->ops->now_ns(hv),
 		.operators = msgd->settings.operators,
 		.reload = msgd_reload,
+		.limit = config_line_limit,
+		.log_level = config_line_log_level,
 		.arg = msgd};
 	r = msgd_agent(msgd, hv);
 	(void)sd_listen_fds(

@@ -7,6 +7,7 @@
 #include "base/macro.h"
 #include "msgctl/arguments.h"
 #include "msgctl/event.h"
+#include "msgctl/parts.h"
 #include "msgctl/show.h"
 
 #define BIT ENUM_BIT
@@ -17,6 +18,11 @@
 static int quiesce_status(const json_t *answer)
 {
 	return field_true(answer, "quiesced") ? 0 : EXIT_SHORT;
+}
+
+static int wait_status(const json_t *answer)
+{
+	return field_true(answer, "found") ? 0 : EXIT_SHORT;
 }
 
 const struct command commands[] = {
@@ -37,6 +43,28 @@ const struct command commands[] = {
 	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
 	{"monitor", "", "what happens, until it is ended", .follow = event_print,
 		.options = EVENT_OPTIONS},
+	{"stats", "", "counters, refusals by rule, the time that connects take",
+		.parts = parts_of_stats, .options = BIT(OPTION_DOMAIN)},
+	{"show", "THING WHICH", "all of a domain, name, link, application or channel", 2, 2,
+		arguments_thing, .parts = parts_of_show},
+	{"wait", "DOMAIN/NAME", "until somebody listens there", 1, 1, arguments_name,
+		.options = BIT(OPTION_TIMEOUT), .print = wait_print, .status = wait_status,
+		.waits = true},
+	{"quota", "show [DOMAIN] | set DOMAIN KEY=NUMBER", "limits", 1, 3, arguments_quota,
+		.print = quota_print},
+	{"close", "LINK:NUMBER", "end a channel", 1, 1, arguments_channel, .print = done_print},
+	{"kick", "THING WHICH", "drop applications, or end a link", 2, 2, arguments_kick,
+		.print = done_print},
+	{"drain", "DOMAIN/NAME", "no new connects to it; those that stand go on", 1, 1,
+		arguments_name, .print = done_print},
+	{"undrain", "DOMAIN/NAME", "it takes connects again", 1, 1, arguments_name,
+		.print = done_print},
+	{"block", "DOMAIN[/NAME]", "no attach, listen or connect by it or to it", 1, 1,
+		arguments_domain_or_name, .print = done_print},
+	{"unblock", "DOMAIN[/NAME]", "the end of that", 1, 1, arguments_domain_or_name,
+		.print = done_print},
+	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info or debug", 1, 1,
+		arguments_level, .print = done_print},
 	{"reload", "", "read configuration and policy again", .print = reload_print},
 	{"quiesce", "DOMAIN", "before DOMAIN is saved or migrated", 1, 1, arguments_domain,
 		.options = BIT(OPTION_TIMEOUT), .print = quiesce_print, .status = quiesce_status,

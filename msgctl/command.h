@@ -21,7 +21,7 @@ enum command_option {
 	OPTION_COUNT,
 };
 
-struct call;
+struct part;
 
 struct command {
 	const char *name, *args; /* args: for people; "": none */
@@ -35,6 +35,8 @@ struct command {
 	void (*print)(const json_t *answer);
 	/* The exit status for an answer; NULL: 0. */
 	int (*status)(const json_t *answer);
+	/* Not NULL: the answer is made of these, by the arguments. */
+	const struct part *(*parts)(char *const *args);
 	/* Not NULL: the answer has many lines, until the user ends it. */
 	void (*follow)(const json_t *object);
 	bool waits; /* msgd answers when --timeout is over, at the latest */

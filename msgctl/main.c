@@ -13,6 +13,7 @@
 #include "base/number.h"
 #include "msgctl/admin-client.h"
 #include "msgctl/command.h"
+#include "msgctl/parts.h"
 #include "msgctl/show.h"
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
@@ -155,7 +156,8 @@ static void check(struct call *call, const struct argp_state *state)
 	error = command->set ? command->set(call->request, call->args, call->n_args) : NULL;
 	if (error)
 		argp_error(state, "%s: %s", command->name, error);
-	(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
+	if (!json_object_get(call->request, "op"))
+		(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
@@ -227,6 +229,12 @@ static void show(const struct command *command, const json_t *answer)
 		(void)printf("... and %lld more\n", left_out);
 }
 
+static void print_json(const json_t *answer)
+{
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+}
+
 static void print_json_line(const json_t *object)
 {
 	(void)json_dumpf(object, stdout, JSON_COMPACT);
@@ -242,6 +250,41 @@ static int follow(const struct call *call)
 	return EXIT_FAILURE;
 }
 
+/* Its parts, one after the other. The first says whether there is such a thing. */
+static int run_parts(const struct call *call)
+{
+	const struct part *part = call->command->parts(call->args);
+	json_t *all = json_pack("{s:s}", "op", call->command->name);
+	bool first = true;
+
+	for (; part->op; part++, first = false) {
+		json_t *request = part_request(part, call->request);
+		json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS), *rows;
+
+		json_decref(request);
+		if (!answer)
+			return EXIT_FAILURE;
+		rows = json_object_get(answer, part->op);
+		if (first && call->n_args && json_array_size(rows) == 0) {
+			(void)fprintf(
+				stderr, "msgctl: no such %s: %s\n", call->args[0], call->args[1]);
+			return EXIT_FAILURE;
+		}
+		if (!call->json) {
+			(void)fputs(first ? "" : "\n", stdout);
+			part_print(part, answer);
+		} else {
+			(void)json_object_set(
+				all, part->op, rows ? rows : json_object_get(answer, "us"));
+		}
+		json_decref(answer);
+	}
+	if (call->json)
+		print_json(all);
+	json_decref(all);
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int run(const struct call *call)
 {
 	const struct command *command = call->command;
@@ -252,8 +295,7 @@ static int run(const struct call *call)
 	if (!answer)
 		return EXIT_FAILURE;
 	if (call->json) {
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
+		print_json(answer);
 	} else {
 		show(command, answer);
 	}
@@ -282,7 +324,9 @@ int main(int argc, char **argv)
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = call.command->follow ? follow(&call) : run(&call);
+	status = call.command->follow  ? follow(&call)
+		 : call.command->parts ? run_parts(&call)
+				       : run(&call);
 	json_decref(call.request);
 	return status;
 }

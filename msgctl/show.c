@@ -99,10 +99,16 @@ static void cell_size(const json_t *row, const char *key, char ret_text[CELL_SIZ
 	(void)snprintf(ret_text, CELL_SIZE, "%lld KiB", (field_number(row, key) + 1023) / 1024);
 }
 
+static void cell_domain_state(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%s%s", field_text(row, key),
+		field_true(row, "blocked") ? ",blocked" : "");
+}
+
 const struct column domains_columns[] = {
 	{"DOMID", cell_number, "domid"},
 	{"NAME", cell_text, "name"},
-	{"STATE", cell_text, "state"},
+	{"STATE", cell_domain_state, "state"},
 	{"APPS", cell_used, "processes"},
 	{"NAMES", cell_used, "names"},
 	{"LINKS", cell_used, "links"},
@@ -180,6 +186,54 @@ const struct column channels_columns[] = {
 	{NULL},
 };
 
+const struct column counts_columns[] = {
+	{"DOMID", cell_number, "domid"},
+	{"DOMAIN", cell_text, "domain"},
+	{"ATTACHED", cell_number, "attached"},
+	{"CONNECTED", cell_number, "connected"},
+	{"REFUSED", cell_number, "refused"},
+	{"FAILED", cell_number, "failed"},
+	{"RESET", cell_number, "reset"},
+	{"DROPPED", cell_number, "dropped"},
+	{"MEMORY", cell_size, "memory"},
+	{NULL},
+};
+
+const struct column refusals_columns[] = {
+	{"REFUSED", cell_number, "refused"},
+	{"BY", cell_text, "rule"},
+	{NULL},
+};
+
+/* "3/64" */
+static void cell_limit(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld/%lld",
+		field_number(json_object_get(row, "used"), key),
+		field_number(json_object_get(row, "limits"), key));
+}
+
+static void cell_limit_kib(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld/%lld",
+		(field_number(json_object_get(row, "used"), key) + 1023) / 1024,
+		field_number(json_object_get(row, "limits"), key) / 1024);
+}
+
+const struct column limits_columns[] = {
+	{"DOMID", cell_number, "domid"},
+	{"DOMAIN", cell_text, "domain"},
+	{"APPS", cell_limit, "processes"},
+	{"NAMES", cell_limit, "names"},
+	{"LINKS", cell_limit, "links"},
+	{"CHANNELS", cell_limit, "channels"},
+	{"WAITING", cell_limit, "requests"},
+	{"WATCHES", cell_limit, "watches"},
+	{"MEMORY/KIB", cell_limit_kib, "memory"},
+	{"ITS OWN", cell_yes_no, "own"},
+	{NULL},
+};
+
 void status_print(const json_t *answer)
 {
 	const json_t *counts = json_object_get(answer, "counts");
@@ -235,6 +289,42 @@ void quiesce_print(const json_t *answer)
 
 void resume_print(const json_t *answer)
 {
-	(void)printf("%s(%lld) is quiesced no more\n", field_text(answer, "domain"),
-		field_number(answer, "domid"));
+	(void)printf("%s(%lld) is %s\n", field_text(answer, "domain"),
+		field_number(answer, "domid"),
+		json_is_false(json_object_get(answer, "was_quiesced")) ? "not quiesced"
+								       : "quiesced no more");
+}
+
+void latency_print(const json_t *answer)
+{
+	const char *stage;
+	json_t *times;
+
+	(void)printf("%-8s%12s%10s%10s%10s%10s\n", "STAGE", "CONNECTS", "P50/US", "P90/US",
+		"P99/US", "MAX/US");
+	json_object_foreach(json_object_get(answer, "us"), stage, times)(void)
+		printf("%-8s%12lld%10lld%10lld%10lld%10lld\n", stage, field_number(times, "n"),
+			field_number(times, "p50"), field_number(times, "p90"),
+			field_number(times, "p99"), field_number(times, "max"));
+}
+
+void quota_print(const json_t *answer)
+{
+	const json_t *limits = json_object_get(answer, "limits");
+
+	if (limits)
+		table_print(limits_columns, limits);
+	else
+		done_print(answer);
+}
+
+void wait_print(const json_t *answer)
+{
+	(void)printf("%s/%s is %sthere\n", field_text(answer, "domain"), field_text(answer, "name"),
+		field_true(answer, "found") ? "" : "not ");
+}
+
+void done_print(const json_t *answer)
+{
+	(void)puts("done");
 }

@@ -13,10 +13,19 @@ extern const struct column names_columns[];
 extern const struct column links_columns[];
 extern const struct column channels_columns[];
 
+extern const struct column counts_columns[];
+extern const struct column refusals_columns[];
+extern const struct column limits_columns[];
+
 void status_print(const json_t *answer);
 void reload_print(const json_t *answer);
 void quiesce_print(const json_t *answer);
 void resume_print(const json_t *answer);
+void latency_print(const json_t *answer);
+void quota_print(const json_t *answer);
+void wait_print(const json_t *answer);
+/* A command that has nothing to say but that it is done. */
+void done_print(const json_t *answer);
 
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
 const char *field_text(const json_t *object, const char *key);

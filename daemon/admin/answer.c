@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/admin/rights.h"
+#include "daemon/admin/steer.h"
 #include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
 
@@ -105,11 +106,17 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 			return answer_not_permitted(request->op);
 		note_action(subject, request, client);
 	}
+	if (steer_has(request->op))
+		return steer_answer(subject, request);
 	switch (request->op) {
 	case ADMIN_STATUS:
 		return answer_status(subject);
+	case ADMIN_LATENCY:
+		return admin_view_latency(server_broker(subject->server));
 	case ADMIN_RELOAD:
 		return answer_reload(subject);
+	case ADMIN_WAIT:
+		return quiesce_wait_for_name(subject->quiesce, request, client, ret_later);
 	case ADMIN_QUIESCE:
 		return quiesce_begin(subject->quiesce, request, client, ret_later);
 	case ADMIN_RESUME:

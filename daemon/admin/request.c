@@ -39,6 +39,24 @@ static const struct {
 		.lists = true},
 	[ADMIN_HISTORY] = {"history", .takes = EVENT_KEYS, .lists = true},
 	[ADMIN_MONITOR] = {"monitor", .takes = EVENT_KEYS, .lists = true},
+	[ADMIN_COUNTS] = {"counts", .takes = KEY(DOMAIN), .lists = true},
+	[ADMIN_REFUSALS] = {"refusals", .lists = true},
+	[ADMIN_LATENCY] = {"latency"},
+	[ADMIN_LIMITS] = {"limits", .takes = KEY(DOMAIN), .lists = true},
+	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT)},
+	[ADMIN_CLOSE] = {"close", .needs = KEY(LINK) | KEY(CHANNEL), .steers = true},
+	[ADMIN_KICK_APPLICATION] = {"kick-application", .needs = KEY(DOMAIN) | KEY(PID),
+		.steers = true},
+	[ADMIN_KICK_NAME] = {"kick-name", .needs = KEY(DOMAIN) | KEY(NAME), .steers = true},
+	[ADMIN_KICK_DOMAIN] = {"kick-domain", .needs = KEY(DOMAIN), .steers = true},
+	[ADMIN_KICK_LINK] = {"kick-link", .needs = KEY(LINK), .steers = true},
+	[ADMIN_DRAIN] = {"drain", .needs = KEY(DOMAIN) | KEY(NAME), .steers = true},
+	[ADMIN_UNDRAIN] = {"undrain", .needs = KEY(DOMAIN) | KEY(NAME), .steers = true},
+	[ADMIN_BLOCK] = {"block", .needs = KEY(DOMAIN), .takes = KEY(NAME), .steers = true},
+	[ADMIN_UNBLOCK] = {"unblock", .needs = KEY(DOMAIN), .takes = KEY(NAME), .steers = true},
+	[ADMIN_SET_LIMIT] = {"set-limit", .needs = KEY(DOMAIN) | KEY(LIMIT) | KEY(VALUE),
+		.steers = true},
+	[ADMIN_LOG_LEVEL] = {"log-level", .needs = KEY(LEVEL), .steers = true},
 	[ADMIN_RELOAD] = {"reload", .steers = true},
 	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true},
 	[ADMIN_RESUME] = {"resume", .needs = KEY(DOMAIN), .steers = true},
@@ -173,6 +191,30 @@ static const char *since_get(const json_t *value, struct admin_request *request)
 	return NULL;
 }
 
+/* Of msgd.conf, whose parser judges it: letters and dashes. */
+static const char *word_get(const json_t *value, char ret_word[ADMIN_WORD_SIZE], const char *error)
+{
+	if (text_get(value, ret_word, ADMIN_WORD_SIZE) &&
+		!ret_word[strspn(ret_word, "abcdefghijklmnopqrstuvwxyz-")])
+		return NULL;
+	return error;
+}
+
+static const char *limit_get(const json_t *value, struct admin_request *request)
+{
+	return word_get(value, request->limit, "a limit is a key of [limits] in msgd.conf");
+}
+
+static const char *value_get(const json_t *value, struct admin_request *request)
+{
+	return number_get(value, 0, UINT32_MAX, &request->value) ? NULL : "value is out of range";
+}
+
+static const char *level_get(const json_t *value, struct admin_request *request)
+{
+	return word_get(value, request->level, "a level is error, warning, notice, info or debug");
+}
+
 static const char *timeout_get(const json_t *value, struct admin_request *request)
 {
 	return number_get(value, 0, ADMIN_TIMEOUT_MAX_MS, &request->timeout_ms)
@@ -194,6 +236,9 @@ static const struct {
 	[ADMIN_KEY_KIND] = {"kind", "no kind", kind_get},
 	[ADMIN_KEY_N] = {"n", "no n", n_get},
 	[ADMIN_KEY_SINCE] = {"since", "no since", since_get},
+	[ADMIN_KEY_LIMIT] = {"limit", "no limit", limit_get},
+	[ADMIN_KEY_VALUE] = {"value", "no value", value_get},
+	[ADMIN_KEY_LEVEL] = {"level", "no level", level_get},
 	[ADMIN_KEY_TIMEOUT] = {"timeout_ms", "no timeout_ms", timeout_get},
 };
 
@@ -266,10 +311,13 @@ void admin_request_describe(const struct admin_request *request, char *ret_text,
 		[ADMIN_KEY_DOMAIN] = request->domain,
 		[ADMIN_KEY_NAME] = request->name,
 		[ADMIN_KEY_LINK] = uid,
+		[ADMIN_KEY_LIMIT] = request->limit,
+		[ADMIN_KEY_LEVEL] = request->level,
 	};
 	const uint32_t numbers[ADMIN_KEY_COUNT] = {
 		[ADMIN_KEY_CHANNEL] = request->channel,
 		[ADMIN_KEY_PID] = request->pid,
+		[ADMIN_KEY_VALUE] = request->value,
 		[ADMIN_KEY_TIMEOUT] = request->timeout_ms,
 	};
 	FILE *out = fmemopen(ret_text, size, "w");

@@ -22,6 +22,22 @@ enum admin_op {
 	ADMIN_CHANNELS,
 	ADMIN_HISTORY,
 	ADMIN_MONITOR,
+	ADMIN_COUNTS,
+	ADMIN_REFUSALS,
+	ADMIN_LATENCY,
+	ADMIN_LIMITS,
+	ADMIN_WAIT,
+	ADMIN_CLOSE,
+	ADMIN_KICK_APPLICATION,
+	ADMIN_KICK_NAME,
+	ADMIN_KICK_DOMAIN,
+	ADMIN_KICK_LINK,
+	ADMIN_DRAIN,
+	ADMIN_UNDRAIN,
+	ADMIN_BLOCK,
+	ADMIN_UNBLOCK,
+	ADMIN_SET_LIMIT,
+	ADMIN_LOG_LEVEL,
 	ADMIN_RELOAD,
 	ADMIN_QUIESCE,
 	ADMIN_RESUME,
@@ -35,11 +51,11 @@ bool admin_op_steers(enum admin_op op);
 /* A line, without its newline. */
 #define ADMIN_LINE_MAX 4096U
 
-/* The time limit of quiesce: the default, and the maximum. */
+/* The time limit of quiesce and wait: the default, and the maximum. */
 #define ADMIN_TIMEOUT_MS     10000U
 #define ADMIN_TIMEOUT_MAX_MS 3600000U
 
-/* The longest word for a state. */
+/* The longest word of a request. */
 #define ADMIN_WORD_SIZE 16U
 
 /* The keys of a request, as bits of admin_request.has. */
@@ -54,6 +70,9 @@ enum admin_key {
 	ADMIN_KEY_KIND,
 	ADMIN_KEY_N,
 	ADMIN_KEY_SINCE,
+	ADMIN_KEY_LIMIT,
+	ADMIN_KEY_VALUE,
+	ADMIN_KEY_LEVEL,
 	ADMIN_KEY_TIMEOUT,
 	ADMIN_KEY_COUNT,
 };
@@ -74,6 +93,8 @@ struct admin_request {
 	enum history_kind kind;
 	uint32_t n;	/* so many events, the last ones */
 	uint64_t since; /* a serial: events after it */
+	char limit[ADMIN_WORD_SIZE], level[ADMIN_WORD_SIZE];
+	uint32_t value;
 	uint32_t timeout_ms;
 	/* How far a list has come: rows or serials looked at, and rows in the answer. */
 	uint64_t from;

@@ -140,6 +140,9 @@ json_t *admin_view(
 		[ADMIN_NAMES] = names_view,
 		[ADMIN_LINKS] = links_view,
 		[ADMIN_CHANNELS] = channels_view,
+		[ADMIN_COUNTS] = counts_view,
+		[ADMIN_REFUSALS] = refusals_view,
+		[ADMIN_LIMITS] = limits_view,
 	};
 	const char *name = admin_op_name(request->op);
 	struct rows rows = {.broker = broker, .request = request, .now_ns = now_ns};

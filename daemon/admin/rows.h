@@ -13,7 +13,9 @@
 #include "daemon/admin/request.h"
 #include "daemon/broker/lookup.h"
 
+struct broker_limits;
 struct broker_link;
+struct broker_stats;
 struct domain;
 struct link_end;
 struct process;
@@ -53,6 +55,9 @@ json_t *text_json(const char *text);
 json_t *end_json(const struct link_end *end);
 /* process: NULL: the application of this domain has not come back. */
 json_t *process_json(const struct process *process, uint16_t domid, uint32_t end);
+/* As "used" of each domain counts: memory in bytes. */
+json_t *limits_json(const struct broker_limits *limits);
+json_t *counts_json(const struct broker_stats *stats);
 /* 16 hexadecimal digits. */
 json_t *uid_json(uint64_t uid);
 
@@ -61,5 +66,8 @@ void applications_view(struct rows *rows);
 void names_view(struct rows *rows);
 void links_view(struct rows *rows);
 void channels_view(struct rows *rows);
+void counts_view(struct rows *rows);
+void refusals_view(struct rows *rows);
+void limits_view(struct rows *rows);
 
 #endif

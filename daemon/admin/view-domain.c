@@ -11,18 +11,24 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-static json_t *domain_json(const struct domain *domain)
+static json_t *used_json(const struct domain *domain)
 {
-	char uuid[37];
 	json_t *used = json_object();
 
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		(void)json_object_set_new(used, quota_name(i), json_integer(domain->used[i]));
 	(void)json_object_set_new(used, "memory", json_integer(domain->bytes));
+	return used;
+}
+
+static json_t *domain_json(const struct domain *domain)
+{
+	char uuid[37];
+
 	uuid_to_text(domain->info.uuid, uuid);
-	return json_pack("{s:i, s:o, s:s, s:s, s:o}", "domid", (int)domain->info.domid, "name",
+	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o}", "domid", (int)domain->info.domid, "name",
 		text_json(domain->info.name), "uuid", uuid, "state", domain_state_word(domain),
-		"used", used);
+		"blocked", domain_is_blocked(domain), "used", used_json(domain));
 }
 
 void domains_view(struct rows *rows)
@@ -37,6 +43,27 @@ void domains_view(struct rows *rows)
 			rows_pass(rows, 1);
 		else
 			rows_add(rows, domain_json(domain));
+	}
+}
+
+static json_t *domain_limits_json(const struct domain *domain)
+{
+	return json_pack("{s:i, s:o, s:b, s:o, s:o}", "domid", (int)domain->info.domid, "domain",
+		text_json(domain->info.name), "own", domain->limits != NULL, "limits",
+		limits_json(domain_limits(domain)), "used", used_json(domain));
+}
+
+void limits_view(struct rows *rows)
+{
+	const struct domain *domain;
+
+	for (domain = rows->broker->domains; domain; domain = domain->hh.next) {
+		if (rows_skip(rows, 1))
+			continue;
+		if (rows_lack_domain(rows, domain))
+			rows_pass(rows, 1);
+		else
+			rows_add(rows, domain_limits_json(domain));
 	}
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How many objects there are, and counters. */
+#include "daemon/admin/rows.h"
 #include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/state.h"
 
-/* As "used" of each domain counts: memory in bytes. */
-static json_t *limits_json(const struct broker_limits *limits)
+json_t *limits_json(const struct broker_limits *limits)
 {
 	json_t *answer = json_object();
 
@@ -18,25 +18,22 @@ static json_t *limits_json(const struct broker_limits *limits)
 
 json_t *admin_view_status(const struct broker *broker)
 {
-	const struct broker_stats *stats = &broker->stats;
 	const struct domain *domain;
 	json_int_t processes = 0, names = 0, requests = 0;
+	json_t *counts;
 
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		processes += domain->used[QUOTA_PROCESSES];
 		names += domain->used[QUOTA_NAMES];
 		requests += domain->used[QUOTA_REQUESTS];
 	}
-	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I,"
-			 " s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
-		"op", "status", "domains", (int)HASH_COUNT(broker->domains), "applications",
-		processes, "names", names, "links",
-		(int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)), "channels",
-		(int)broker->n_channels, "requests_waiting", requests, "recovering",
+	counts = counts_json(&broker->stats);
+	(void)json_object_set_new(
+		counts, "lines_left_out", json_integer((json_int_t)broker->log.left_out));
+	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I, s:o, s:o}", "op", "status",
+		"domains", (int)HASH_COUNT(broker->domains), "applications", processes, "names",
+		names, "links", (int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)),
+		"channels", (int)broker->n_channels, "requests_waiting", requests, "recovering",
 		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy), "counts",
-		"attached", (json_int_t)stats->attached, "connected", (json_int_t)stats->connected,
-		"refused", (json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
-		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
-		(json_int_t)stats->links_made, "lines_left_out", (json_int_t)broker->log.left_out,
-		"limits", limits_json(&broker->limits));
+		counts, "limits", limits_json(&broker->limits));
 }

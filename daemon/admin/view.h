@@ -22,8 +22,9 @@
  */
 #define ADMIN_LOOKS_A_TURN 2000U
 
-/* An object, for status. NULL: out of memory. */
+/* Objects. NULL: out of memory. */
 json_t *admin_view_status(const struct broker *broker);
+json_t *admin_view_latency(const struct broker *broker);
 /*
  * For the operations with rows: under the operation's name, the next rows of the request's list, of
  * which ADMIN_ROWS_A_TURN fit; as "next", the request's next from; as "all", where the list ends.

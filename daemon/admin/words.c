@@ -12,6 +12,7 @@
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
+#include "daemon/broker/steer.h"
 
 static const char *const domain_states[] = {
 	[BROKER_DOMAIN_RUNNING] = "running",
@@ -31,10 +32,18 @@ static const char *const process_states[] = {
 	[PROCESS_GONE] = "gone",
 };
 
-enum listener_state { LISTENER_FORBIDDEN, LISTENER_FULL, LISTENER_OPEN };
+enum listener_state {
+	LISTENER_FORBIDDEN,
+	LISTENER_BLOCKED,
+	LISTENER_DRAINED,
+	LISTENER_FULL,
+	LISTENER_OPEN,
+};
 
 static const char *const listener_states[] = {
 	[LISTENER_FORBIDDEN] = "forbidden",
+	[LISTENER_BLOCKED] = "blocked",
+	[LISTENER_DRAINED] = "drained",
 	[LISTENER_FULL] = "full",
 	[LISTENER_OPEN] = "open",
 };
@@ -75,6 +84,11 @@ const char *listener_state_word(const struct listener *listener)
 {
 	if (!listener_permitted(listener))
 		return listener_states[LISTENER_FORBIDDEN];
+	if (domain_is_blocked(listener->process->domain) ||
+		name_is_blocked(listener->process->domain, listener->name))
+		return listener_states[LISTENER_BLOCKED];
+	if (listener->drained)
+		return listener_states[LISTENER_DRAINED];
 	return listener_states[listener->n_offered >= listener->backlog ? LISTENER_FULL
 									: LISTENER_OPEN];
 }

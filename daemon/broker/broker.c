@@ -112,6 +112,8 @@ void broker_free(struct broker *broker)
 		domain_end(domain);
 	while (end_work(broker))
 		;
+	refusals_forget(broker);
+	blocks_forget(broker);
 	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
 	assert(broker->bytes == 0);
 	assert(TAILQ_EMPTY(&broker->working));
@@ -209,6 +211,7 @@ void broker_spend(struct broker *broker, uint64_t cost)
 
 void broker_set_policy(struct broker *broker, const struct policy *policy)
 {
+	refusals_forget(broker);
 	broker->policy = policy;
 	rejudge_all(broker);
 	broker_settle(broker);
@@ -216,7 +219,13 @@ void broker_set_policy(struct broker *broker, const struct policy *policy)
 
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits)
 {
+	struct domain *domain;
+
 	broker->limits = *limits;
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		free(domain->limits);
+		domain->limits = NULL;
+	}
 }
 
 uint32_t broker_limit(const struct broker *broker, enum quota quota)

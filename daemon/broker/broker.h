@@ -133,7 +133,7 @@ void broker_spend(struct broker *broker, uint64_t cost);
 
 /* Judges waiting requests, channels, links and names again. The former policy is not used again. */
 void broker_set_policy(struct broker *broker, const struct policy *policy);
-/* New limits count for new charges; nothing is taken away. */
+/* New limits count for new charges; nothing is taken away. No domain has its own any more. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 uint32_t broker_limit(const struct broker *broker, enum quota quota);
 
@@ -232,6 +232,43 @@ void broker_parked_found(struct broker *broker, uint16_t domid);
  * -ENOTUNIQ: several domains have that name.
  */
 int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid);
+
+/* An object that the administrator steers. */
+struct broker_target {
+	uint16_t domid;
+	uint32_t pid, channel;
+	uint64_t link;	  /* its uid */
+	const char *name; /* "": none */
+};
+
+/*
+ * Each of these: -ESRCH: no such domain; -ENOLINK: no such link; -ECHRNG: it has no such channel;
+ * -ENOENT: no such application; -EADDRNOTAVAIL: no such name.
+ */
+/* Both ends of the channel are told that it is gone. -EBUSY: its link is only announced yet. */
+int broker_close(struct broker *broker, const struct broker_target *target);
+/* As after an error of the link. */
+int broker_kick_link(struct broker *broker, const struct broker_target *target);
+/* The applications are dropped as after a violation: they may attach again. */
+int broker_kick_application(struct broker *broker, const struct broker_target *target);
+int broker_kick_name(struct broker *broker, const struct broker_target *target); /* its holder */
+int broker_kick_domain(struct broker *broker, const struct broker_target *target);
+/* The name takes no connect until it is undrained, or held anew. */
+int broker_drain(struct broker *broker, const struct broker_target *target);
+int broker_undrain(struct broker *broker, const struct broker_target *target);
+/*
+ * No attach, listen or connect by the domain, or to it; with a name, no listen on it and no connect
+ * to it. It holds until broker_unblock, also for the domain's next lives. -ENOSPC; -ENOMEM.
+ */
+int broker_block(struct broker *broker, const struct broker_target *target);
+int broker_unblock(struct broker *broker, const struct broker_target *target);
+
+/* The limits of one domain, until broker_set_limits or the domain's end. -ESRCH; -ENOMEM. */
+int broker_set_domain_limits(
+	struct broker *broker, uint16_t domid, const struct broker_limits *limits);
+int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_limits *ret_limits);
+/* Whether somebody listens on the name, and may. */
+bool broker_has_name(struct broker *broker, uint16_t domid, const char *name);
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);

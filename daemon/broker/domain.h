@@ -92,8 +92,10 @@ struct domain {
 	enum domain_quiesce quiesce;
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
+	struct broker_limits *limits; /* owned: its own; or NULL */
 	struct log_source log;
 	struct history_source history;
+	struct broker_stats stats; /* of its applications, since it is there */
 	struct domain_verdict verdicts[VERDICTS_KEPT];
 	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
 	struct policy_known *known;	  /* owned */
@@ -140,9 +142,13 @@ int domain_pair_may_link(struct domain_pair *pair, char ret_reason[REASON_SIZE])
 void domain_pair_link_failed(struct domain_pair *pair);
 void domain_pair_link_made(struct domain_pair *pair);
 
+/* The limits in force for it. */
+const struct broker_limits *domain_limits(const struct domain *domain);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 /* The domain is not found any more. domain_end_work frees it. */
 void domain_end(struct domain *domain);
+/* All processes that it has are dropped by domain_end_work. reason: static. */
+void domain_drop_all(struct domain *domain, const char *reason);
 /* Drops a process of a domain that ends, or frees one that has ended. False: no domain ends. */
 bool domain_end_work(struct broker *broker);
 bool domain_is_dead(const struct broker_domain_info *info);

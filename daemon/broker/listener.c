@@ -76,17 +76,21 @@ static int listen_check(struct process *process, const struct control_listen *li
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
 	}
+	if (domain_is_blocked(process->domain) || name_is_blocked(process->domain, listen->name)) {
+		reason_set(ret_reason, "blocked by the administrator");
+		return -EACCES;
+	}
 	if (listener_find(process->domain, listen->name)) {
 		reason_set(ret_reason, "%s is taken in domain %s", listen->name,
 			process->domain->info.name);
 		return -EADDRINUSE;
 	}
-	if (listen->backlog > process->broker->limits.backlog) {
+	if (listen->backlog > domain_limits(process->domain)->backlog) {
 		domain_log(process->domain, LOG_NOTICE, "%s(%u): %u is over the limit backlog=%u",
 			process->domain->info.name, process->domain->info.domid, listen->backlog,
-			process->broker->limits.backlog);
+			domain_limits(process->domain)->backlog);
 		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
-			process->broker->limits.backlog);
+			domain_limits(process->domain)->backlog);
 		return -EINVAL;
 	}
 	return 0;

@@ -26,6 +26,7 @@ struct listener {
 	TAILQ_ENTRY(listener) judgement_entry; /* broker->names_by_judgement */
 	uint64_t generation;		       /* of the facts by which it was judged last */
 	bool permitted;			       /* by those */
+	bool drained;			       /* it takes no connect */
 	LIST_HEAD(, broker_channel) offered;   /* borrowed: as many as the backlog */
 	char name[NAME_SIZE];
 };

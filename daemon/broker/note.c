@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -66,14 +68,60 @@ static struct history_event *note_about(const struct process *process, enum hist
 	return event;
 }
 
+/* For the domain, and for all. */
+#define COUNT(domain, what) ((domain)->stats.what++, (domain)->broker->stats.what++)
+
+void refusals_forget(struct broker *broker)
+{
+	struct refusals *refusals, *next;
+
+	HASH_ITER (hh, broker->refusals, refusals, next) {
+		HASH_DELETE(hh, broker->refusals, refusals);
+		free(refusals);
+	}
+}
+
+/* Without memory one is left out. */
+static void refusals_count(struct broker *broker, const struct policy_verdict *verdict)
+{
+	struct refusals *refusals, key;
+
+	/* Zeroed whole: it is a hash key. */
+	memset(&key, 0, sizeof(key));
+	key.key.file = verdict->file;
+	key.key.line = verdict->line;
+	HASH_FIND(hh, broker->refusals, &key.key, sizeof(key.key), refusals);
+	if (!refusals) {
+		refusals = calloc(1, sizeof(*refusals));
+		if (!refusals)
+			return;
+		refusals->key = key.key;
+		HASH_ADD(hh, broker->refusals, key, sizeof(refusals->key), refusals);
+		if (!hash_added(&refusals->hh)) {
+			free(refusals);
+			return;
+		}
+	}
+	refusals->n++;
+}
+
 void note_process(const struct process *process, enum history_kind kind, const char *reason)
 {
+	if (kind == HISTORY_ATTACHED)
+		COUNT(process->domain, attached);
+	else if (kind == HISTORY_DROPPED)
+		COUNT(process->domain, dropped);
 	note_set_text(note_about(process, kind), reason);
 }
 
 void note_name(const struct process *process, enum history_kind kind, const char *name)
 {
 	(void)snprintf(note_about(process, kind)->name, NAME_SIZE, "%s", name);
+}
+
+void note_link_reset(const struct process *process)
+{
+	COUNT(process->domain, reset);
 }
 
 void note_domain(struct domain *domain, enum history_kind kind, const char *reason)
@@ -92,8 +140,14 @@ static struct history_event *note_failed(const struct process *process, int erro
 	struct history_event *event =
 		note_about(process, refused ? HISTORY_REFUSED : HISTORY_FAILED);
 
+	if (refused)
+		COUNT(process->domain, refused);
+	else
+		COUNT(process->domain, failed);
 	event->error = error;
-	event->by_rule = error == EACCES && verdict;
+	event->by_rule = error == EACCES && verdict && !verdict->allow;
+	if (event->by_rule)
+		refusals_count(process->broker, verdict);
 	if (event->by_rule)
 		policy_verdict_rule(verdict, event->text, sizeof(event->text));
 	else
@@ -114,11 +168,16 @@ void note_attach_refused(const struct process *process, int error, const char *r
 	(void)note_failed(process, error, NULL, reason);
 }
 
+static uint32_t stage_us(uint64_t spent_ns)
+{
+	return (uint32_t)min_u64(spent_ns / 1000, UINT32_MAX);
+}
+
 static void note_set_stages(struct history_event *event, struct broker_request *request)
 {
 	broker_request_spent(request);
 	for (unsigned i = 0; i < CONNECT_STAGES; i++)
-		event->us[i] = (uint32_t)(request->spent_ns[i] / 1000);
+		event->us[i] = stage_us(request->spent_ns[i]);
 }
 
 void note_connect_failed(struct broker_request *request, int error,
@@ -158,18 +217,25 @@ static struct history_event *note_channel(const struct broker_channel *channel,
 
 void note_connected(struct broker_request *request, const struct broker_channel *channel)
 {
-	note_set_stages(note_channel(channel, HISTORY_CONNECTED, request->process->domain,
-				&channel->link->ends[channel->caller]),
-		request);
+	struct domain *domain = request->process->domain;
+	struct history_event *event = note_channel(
+		channel, HISTORY_CONNECTED, domain, &channel->link->ends[channel->caller]);
+
+	COUNT(domain, connected);
+	note_set_stages(event, request);
+	for (unsigned i = 0; i < CONNECT_ACCEPT; i++)
+		histogram_add(&domain->broker->latency[i], event->us[i]);
 }
 
 void note_accepted(const struct broker_channel *channel)
 {
 	const struct link_end *holder = &channel->link->ends[!channel->caller];
-	uint64_t spent_ns = channel->link->broker->now_ns - channel->since_ns;
+	struct broker *broker = channel->link->broker;
+	uint32_t us = stage_us(broker->now_ns - channel->since_ns);
 
 	note_channel(channel, HISTORY_ACCEPTED, holder->process->domain, holder)
-		->us[CONNECT_ACCEPT] = (uint32_t)(spent_ns / 1000);
+		->us[CONNECT_ACCEPT] = us;
+	histogram_add(&broker->latency[CONNECT_ACCEPT], us);
 }
 
 void note_channel_reset(const struct broker_channel *channel, const char *reason)
@@ -184,6 +250,8 @@ void note_link(const struct broker_link *link, enum history_kind kind, struct do
 {
 	struct history_event *event = note(link->broker, link_source(link, by), kind);
 
+	if (kind == HISTORY_LINK_MADE)
+		COUNT(link->ends[0].process->domain, links_made);
 	event->link = link->id.uid;
 	event->error = error;
 	note_set_end(&event->who, &link->ends[0]);

@@ -149,7 +149,6 @@ void process_drop(struct process *process, const char *reason)
 
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
-	broker->stats.dropped++;
 	note_process(process, HISTORY_DROPPED, reason);
 	if (broker->ops)
 		broker->ops->drop(broker->arg, process->peer, reason);
@@ -163,8 +162,6 @@ void process_log_verdict(struct process *process, const struct policy_verdict *v
 	bool allow = verdict->allow;
 	char text[PROCESS_TEXT_SIZE], rule[128];
 
-	if (!allow)
-		process->broker->stats.refused++;
 	if (allow ? verdict->log != POLICY_LOG_YES : verdict->log == POLICY_LOG_NO)
 		return;
 	process_describe(process, text, sizeof(text));
@@ -238,6 +235,13 @@ void process_channel_gone(
 	outbox_send(process, payer, &message, NULL);
 }
 
+static void process_refuse(struct process *process, uint32_t request, int error, const char *reason)
+{
+	note_attach_refused(process, error, reason);
+	process_status(process, request, error, reason);
+	process_not_awaited(process);
+}
+
 int process_hello(struct process *process, const struct control_message *message)
 {
 	const struct control_hello *hello = &message->hello;
@@ -259,13 +263,14 @@ int process_hello(struct process *process, const struct control_message *message
 		process_quiesce(process);
 		return 0;
 	}
-	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
-		note_attach_refused(process, EDQUOT, reason);
-		process_status(process, message->request, EDQUOT, reason);
-		process_not_awaited(process);
+	if (domain_is_blocked(process->domain)) {
+		process_refuse(process, message->request, EACCES, "blocked by the administrator");
 		return 0;
 	}
-	process->broker->stats.attached++;
+	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
+		process_refuse(process, message->request, EDQUOT, reason);
+		return 0;
+	}
 	note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
 	process->features = hello->features;
 	welcome.welcome.epoch = process->epoch;

@@ -381,11 +381,9 @@ int broker_request_cancel(struct process *process, uint32_t id)
 static void broker_request_refuse(
 	struct broker_request *request, int error, const struct lookup *lookup)
 {
-	if (error == -EACCES)
+	if (error == -EACCES && !lookup->verdict.allow)
 		process_log_verdict(request->process, &lookup->verdict, "connects to",
 			request->connect.address);
-	else
-		request->process->broker->stats.failed++;
 	note_connect_failed(request, -error, &lookup->verdict, lookup->reason);
 	broker_request_finish(request, -error, lookup->reason);
 }
@@ -504,7 +502,6 @@ static void broker_request_connected(
 	message.connected.transport = link->id.transport;
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, lookup->listener->name, sizeof(message.connected.name));
-	process->broker->stats.connected++;
 	note_connected(request, channel);
 	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
@@ -516,6 +513,17 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 {
 	const struct listener *listener = lookup->listener;
 
+	if (domain_is_blocked(request->process->domain) ||
+		domain_is_blocked(listener->process->domain) ||
+		name_is_blocked(listener->process->domain, listener->name)) {
+		reason_set(lookup->reason, "blocked by the administrator");
+		return -EACCES;
+	}
+	if (listener->drained) {
+		reason_set(
+			lookup->reason, "%s is drained: it takes no new connect", listener->name);
+		return -ECONNREFUSED;
+	}
 	if (listener->type != request->connect.type) {
 		reason_set(lookup->reason, "%s is of another type", listener->name);
 		return -EPROTOTYPE;

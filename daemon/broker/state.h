@@ -13,12 +13,15 @@
 
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/histogram.h"
 #include "daemon/broker/history.h"
 #include "daemon/broker/request.h"
+#include "daemon/broker/steer.h"
 #include "daemon/broker/watch.h"
 
 struct domain;
 struct broker_link;
+struct refusals;
 struct tally;
 
 /* Lookups wait so long for the applications found at start. PROTOCOL.md 5.1. */
@@ -67,8 +70,12 @@ struct broker {
 	uint32_t n_awaited; /* records found at start that have not announced */
 	uint32_t n_channels;
 	struct broker_stats stats;
+	struct refusals *refusals; /* owned: by the rules of this policy; by key */
+	struct histogram latency[CONNECT_STAGES];
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
+	LIST_HEAD(, block) blocks; /* owned */
+	uint32_t n_blocks;
 	struct history history; /* last: it is large */
 };
 

@@ -514,6 +514,18 @@ static int server_run(struct server *server,
 	return r;
 }
 
+int server_steer(struct server *server,
+	int (*step)(struct broker *broker, const struct broker_target *target),
+	const struct broker_target *target)
+{
+	int r;
+
+	server_begin(server);
+	r = step(server->broker, target);
+	server_finish(server);
+	return r;
+}
+
 int server_quiesce(struct server *server, uint16_t domid)
 {
 	return server_run(server, broker_quiesce, domid);

@@ -41,6 +41,10 @@ void server_set_limits(struct server *server, const struct broker_limits *limits
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 int server_resume(struct server *server, uint16_t domid);
+/* One of the broker's steps on a target. */
+int server_steer(struct server *server,
+	int (*step)(struct broker *broker, const struct broker_target *target),
+	const struct broker_target *target);
 /* Asks the hypervisor for its domains and tells the broker. Not from within server_ops. */
 int server_refresh_domains(struct server *server);
 

@@ -12,6 +12,7 @@
 #include "daemon/admin/rights.h"
 #include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
+#include "daemon/config-line.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/shell.h"
@@ -47,6 +48,7 @@ static void on_noted(void)
 {
 	if (admin)
 		admin_look(admin);
+	quiesce_look(subject.quiesce);
 }
 
 static void on_quiesced(void)
@@ -73,6 +75,8 @@ static void begin(void)
 	subject.operators = ADMIN_NO_GROUP;
 	subject.reload = on_reload;
 	subject.arg = &subject;
+	subject.limit = config_line_limit;
+	subject.log_level = config_line_log_level;
 	/* An address that the kernel chooses. */
 	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any.ss_family)), 0);
 	assert_int_equal(listen(fd, 64), 0);
@@ -260,7 +264,6 @@ static void test_refusals(void **state)
 		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U"},
 		{"quiesce", "domid:0", "domain 0 is not saved or migrated"},
 		{"resume", "nobody", "no such domain"},
-		{"resume", "web", "the domain is not quiesced"},
 	};
 	char line[128], want[128];
 	uint16_t domid;
@@ -297,7 +300,8 @@ static void test_at_once(void **state)
 		"\"applications\":[]}");
 	assert_int_equal(shell_timer_us(), 0);
 	assert_true(broker_is_quiesced(server_broker(shell.server), shell.domid));
-	asks(fd, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	asks(fd, RESUME,
+		"{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1,\"was_quiesced\":true}");
 	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
 	(void)close(fd);
 	end();
@@ -378,7 +382,8 @@ static void test_two_wait(void **state)
 	assert_true(hears(other));
 	assert_non_null(strstr(said, "\"domain\":\"db\""));
 	/* A third client says that the domain goes on. */
-	asks(other, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	asks(other, RESUME,
+		"{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1,\"was_quiesced\":true}");
 	assert_true(hears(fd));
 	assert_string_equal(
 		said, "{\"error\":\"the domain was resumed, or is gone, while this waited\"}");
@@ -421,6 +426,122 @@ static void test_memory(void **state)
 	run();
 	end();
 	quiesce_free(NULL);
+}
+
+/* ---- steering ------------------------------------------------------------------------------- */
+
+/* The broker's own tests have what each step does; here each has its request and its errors. */
+static void test_steer(void **state)
+{
+	static const struct {
+		const char *request, *answer;
+	} cases[] = {
+		{"{'op':'close','link':'1','channel':1}", "{'error':'no such link'}"},
+		{"{'op':'kick-link','link':'1'}", "{'error':'no such link'}"},
+		{"{'op':'kick-application','domain':'web','pid':0}",
+			"{'error':'no application of this domain says that it is this process'}"},
+		{"{'op':'kick-application','domain':'none','pid':0}", "{'error':'no such domain'}"},
+		{"{'op':'kick-name','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'drain','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'undrain','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'kick-domain','domain':'web'}", "{'op':'kick-domain','done':true}"},
+		{"{'op':'block','domain':'web','name':'x'}", "{'op':'block','done':true}"},
+		{"{'op':'block','domain':'web','name':'a/b'}", "{'error':'not a valid name'}"},
+		{"{'op':'block','domain':'web'}", "{'op':'block','done':true}"},
+		{"{'op':'unblock','domain':'web','name':'x'}", "{'op':'unblock','done':true}"},
+		{"{'op':'set-limit','domain':'web','limit':'names','value':3}",
+			"{'op':'set-limit','done':true}"},
+		{"{'op':'set-limit','domain':'web','limit':'processes','value':0}",
+			"{'error':'processes is 1 to 4096, not '0''}"},
+		{"{'op':'set-limit','domain':'web','limit':'x','value':0}",
+			"{'error':'unknown key 'x''}"},
+		{"{'op':'set-limit','domain':'web','limit':'x = 1','value':0}",
+			"{'error':'a limit is a key of [limits] in msgd.conf'}"},
+		{"{'op':'set-limit','domain':'none','limit':'names','value':3}",
+			"{'error':'no such domain'}"},
+		{"{'op':'log-level','level':'loud'}", "{'error':'unknown log level 'loud''}"},
+		{"{'op':'log-level','level':'info'}", "{'op':'log-level','done':true}"},
+	};
+	struct broker_limits limits;
+	int fd;
+
+	begin();
+	fd = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char line[160];
+
+		(void)snprintf(line, sizeof(line), "%s", cases[i].request);
+		for (char *at = line; (at = strchr(at, '\'')); at++)
+			*at = '"';
+		ask(fd, line);
+		for (char *at = said; (at = strchr(at, '"')); at++)
+			*at = '\'';
+		assert_string_equal(said, cases[i].answer);
+	}
+	assert_int_equal(
+		broker_domain_limits(server_broker(shell.server), shell.domid, &limits), 0);
+	assert_int_equal(limits.quota[QUOTA_NAMES], 3);
+	ask(fd, "{\"op\":\"limits\",\"domain\":\"web\"}");
+	assert_non_null(strstr(said, "\"own\":true"));
+	assert_non_null(strstr(said, "\"names\":3"));
+	ask(fd, "{\"op\":\"domains\",\"domain\":\"web\"}");
+	assert_non_null(strstr(said, "\"blocked\":true"));
+	ask(fd, "{\"op\":\"latency\"}");
+	assert_non_null(strstr(said, "\"accept\":{\"n\":0,\"p50\":0"));
+	/* Each is in the history, whatever came of it. */
+	ask(fd, "{\"op\":\"history\",\"kind\":\"admin\",\"n\":1}");
+	assert_non_null(strstr(said, "\"reason\":\"log-level level=info\""));
+	(void)close(fd);
+	end();
+}
+
+/* The answer comes with the name, or with the end of the time; the domain may come later, too. */
+static void test_wait(void **state)
+{
+	static const char wish[] =
+		"{\"op\":\"wait\",\"domain\":\"domid:%u\",\"name\":\"x\",\"timeout_ms\":2000}";
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 9};
+	struct raw_app app;
+	struct policy *policy;
+	char line[128], error[POLICY_ERROR_SIZE];
+	int fd;
+
+	begin();
+	assert_int_equal(policy_new(&policy), 0);
+	assert_int_equal(policy_parse(policy, "p", "allow listen * on any\n", 22, error), 0);
+	server_set_policy(shell.server, policy);
+	shell_attach(&app, shell.guest);
+	fd = client_open();
+	(void)snprintf(line, sizeof(line), wish, shell.domid);
+	say(fd, line);
+	assert_false(hears(fd));
+	assert_int_equal(shell_timer_us(), 2000000);
+	shell_fire();
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"found\":false"));
+	say(fd, line);
+	assert_false(hears(fd));
+	listen.listen.listener = 1;
+	listen.listen.type = CHANNEL_SEQPACKET;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "x");
+	raw_app_send(&app, &listen);
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"found\":true"));
+	assert_int_equal(shell_timer_us(), 0);
+	ask(fd, line);
+	assert_non_null(strstr(said, "\"found\":true"));
+	say(fd, "{\"op\":\"wait\",\"domain\":\"none\",\"name\":\"x\"}");
+	assert_false(hears(fd));
+	(void)close(fd);
+	run();
+	assert_int_equal(shell_timer_us(), 0);
+	end();
 }
 
 /* ---- history and monitor -------------------------------------------------------------------- */
@@ -592,6 +713,8 @@ int main(void)
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_two_wait),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_steer),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_monitor),
 		cmocka_unit_test(test_monitor_unread),
 		cmocka_unit_test(test_history),

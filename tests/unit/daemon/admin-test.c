@@ -13,6 +13,13 @@
 
 #define ALL "allow listen * on any\nallow connect * from any to any\n"
 
+static json_t *value_of(const char *key)
+{
+	if (strcmp(key, "channel") == 0 || strcmp(key, "pid") == 0 || strcmp(key, "value") == 0)
+		return json_integer(1);
+	return json_string(strcmp(key, "link") == 0 ? "1a" : "web");
+}
+
 static void test_requests(void **state)
 {
 	static const struct {
@@ -41,7 +48,7 @@ static void test_requests(void **state)
 		{"{\"op\":\"channels\",\"channel\":0}", "channel is out of range"},
 		{"{\"op\":\"channels\",\"name\":\"\"}", "a name has 1 to 63 characters"},
 		{"{\"op\":\"names\",\"state\":\"up\"}",
-			"a state of names is forbidden, full, open"},
+			"a state of names is forbidden, blocked, drained, full, open"},
 		{"{\"op\":\"domains\",\"state\":\"a word that is far too long\"}",
 			"a state of domains is running, suspended, crashed, dying, quiesced, "
 			"paused"},
@@ -68,16 +75,22 @@ static void test_requests(void **state)
 	}
 	for (int i = 0; i < ADMIN_OP_COUNT; i++) {
 		json_t *object = json_pack("{s:s}", "op", admin_op_name(i));
-		bool domain = i == ADMIN_QUIESCE || i == ADMIN_RESUME;
-		char *line;
+		char *line = json_dumps(object, 0);
 
-		if (domain)
-			json_object_set_new(object, "domain", json_string("web"));
-		line = json_dumps(object, 0);
-		assert_int_equal(admin_request_parse(line, strlen(line), &request, &error), 0);
+		/* The keys that it lacks, one after the other. */
+		while (admin_request_parse(line, strlen(line), &request, &error) < 0) {
+			assert_int_equal(strncmp(error, "no ", 3), 0);
+			assert_null(json_object_get(object, error + 3));
+			json_object_set_new(object, error + 3, value_of(error + 3));
+			free(line);
+			line = json_dumps(object, 0);
+		}
 		assert_int_equal(request.op, i);
-		assert_string_equal(request.domain, domain ? "web" : "");
-		if (i == ADMIN_QUIESCE)
+		assert_int_equal(
+			json_object_size(object), 1 + (size_t)__builtin_popcount(request.has));
+		if (json_object_get(object, "domain"))
+			assert_string_equal(request.domain, "web");
+		if (i == ADMIN_QUIESCE || i == ADMIN_WAIT)
 			assert_int_equal(request.timeout_ms, ADMIN_TIMEOUT_MS);
 		free(line);
 		json_decref(object);
@@ -325,7 +338,8 @@ static void test_domains(void **state)
 	first = json_incref(json_array_get(json_object_get(answer, "domains"), 0));
 	json_decref(answer);
 	expect(first, "{'domid':0,'name':'Domain-0','uuid':'10101010-1010-1010-1010-101010101010',"
-		      "'state':'running','used':{'processes':1,'names':2,'channels':3,'links':4,"
+		      "'state':'running','blocked':false,'used':{'processes':1,'names':2,'channels'"
+		      ":3,'links':4,"
 		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99}}");
 	memset(domain->used, 0, sizeof(domain->used));
 	domain->bytes = 0;
