@@ -15,7 +15,7 @@
 struct broker;
 struct domain;
 
-/* Each is looked at for each listen and connect. Whoever blocks more wants a policy. */
+/* Each is looked at for each listen and connect. One who blocks more wants a policy. */
 #define BLOCKS_MAX 64U
 
 struct block {
