@@ -299,7 +299,9 @@ static int msgd_lock(struct msgd *msgd)
 		n = read(msgd->lock_fd, text, sizeof(text) - 1);
 		text[n > 0 ? n : 0] = '\0';
 		text[strcspn(text, "\n")] = '\0';
-		log_error("another msgd (pid %s) serves %s", text, msgd->settings.hv);
+		/* One that has just taken the lock has not said yet who it is. */
+		log_error("another msgd%s%s%s serves %s", text[0] ? " (pid " : "", text,
+			text[0] ? ")" : "", msgd->settings.hv);
 		return -EADDRINUSE;
 	}
 	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());

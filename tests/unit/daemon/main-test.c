@@ -582,7 +582,7 @@ static void test_settings(void **state)
 static void test_locked(void **state)
 {
 	static const char *const pids[] = {"", "7", "78\n", "123456789012345678"};
-	static const char *const want[] = {"", "7", "78", "123456789012345"};
+	static const char *const want[] = {"", " (pid 7)", " (pid 78)", " (pid 123456789012345)"};
 	char text[256];
 	int fd;
 
@@ -592,8 +592,8 @@ static void test_locked(void **state)
 		assert_int_equal(flock(fd, LOCK_EX), 0);
 		forget();
 		fix.n_stop_done = 0;
-		(void)snprintf(text, sizeof(text),
-			"<3> another msgd (pid %s) serves sim:%s#Domain-0\n", want[i], path);
+		(void)snprintf(text, sizeof(text), "<3> another msgd%s serves sim:%s#Domain-0\n",
+			want[i], path);
 		run_says(3, text);
 		assert_int_equal(fix.n_hv_opens, 0);
 		(void)close(fd);
