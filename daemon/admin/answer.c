@@ -108,6 +108,8 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 	}
 	if (steer_has(request->op))
 		return steer_answer(subject, request);
+	if (admin_op_lists(request->op))
+		return answer_view(subject, request);
 	switch (request->op) {
 	case ADMIN_STATUS:
 		return answer_status(subject);
@@ -122,7 +124,7 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 	case ADMIN_RESUME:
 		return quiesce_resume(subject->quiesce, request);
 	default:
-		return answer_view(subject, request);
+		return NULL; /* there is no other */
 	}
 }
 

@@ -72,6 +72,11 @@ bool admin_op_steers(enum admin_op op)
 	return ops[op].steers;
 }
 
+bool admin_op_lists(enum admin_op op)
+{
+	return ops[op].lists;
+}
+
 bool admin_request_has(const struct admin_request *request, enum admin_key key)
 {
 	return request->has & ENUM_BIT(key);
@@ -118,7 +123,8 @@ static const char *name_get(const json_t *value, struct admin_request *request)
 {
 	if (!text_get(value, request->name, sizeof(request->name)))
 		return "a name has 1 to 63 characters";
-	return ops[request->op].lists || name_check(request->name) == 0 ? NULL : "not a valid name";
+	return admin_op_lists(request->op) || name_check(request->name) == 0 ? NULL
+									     : "not a valid name";
 }
 
 static const char *transport_get(const json_t *value, struct admin_request *request)

@@ -101,6 +101,8 @@ struct admin_request {
 	size_t n_rows;
 };
 
+/* Whether the answer has rows. */
+bool admin_op_lists(enum admin_op op);
 /* "kick domain=web pid=3", for people. */
 void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size);
 
