@@ -26,6 +26,7 @@
 #include "base/stop.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
+#include "daemon/config-line.h"
 #include "daemon/options.h"
 #include "daemon/shell/server.h"
 #include "daemon/sim-start.h"
@@ -140,6 +141,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	}
 	if (r < 0) {
 		msgd_reload_failed(msgd, &report, ret_error);
+		server_note(msgd->server, HISTORY_RELOAD, 0, 0, -r, ret_error);
 		return r;
 	}
 	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
@@ -158,6 +160,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
 	msgd_warn(msgd, settings.policy);
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
+	server_note(msgd->server, HISTORY_RELOAD, 0, 0, 0, NULL);
 	settings_fini(&settings);
 	return 0;
 }
@@ -335,7 +338,9 @@ static int msgd_lock(struct msgd *msgd)
 		n = read(msgd->lock_fd, text, sizeof(text) - 1);
 		text[n > 0 ? n : 0] = '\0';
 		text[strcspn(text, "\n")] = '\0';
-		log_error("another msgd (pid %s) serves %s", text, msgd->settings.hv);
+		/* One that has just taken the lock has not said yet who it is. */
+		log_error("another msgd%s%s%s serves %s", text[0] ? " (pid " : "", text,
+			text[0] ? ")" : "", msgd->settings.hv);
 		return -EADDRINUSE;
 	}
 	n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
@@ -383,8 +388,20 @@ static void on_own_record_gone(void *arg, const char *key)
 		agent_record_gone(msgd->agent, key);
 }
 
+static void on_noted(void *arg)
+{
+	struct msgd *msgd = arg;
+
+	if (msgd->admin)
+		admin_look(msgd->admin);
+	if (msgd->quiesce)
+		quiesce_look(msgd->quiesce);
+}
+
 static const struct server_ops server_ops = {
-	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
+
+_Static_assert(ADMIN_ERROR_SIZE >= REPORT_LINE_SIZE, "config_line_limit fills it");
 
 static int msgd_start(struct msgd *msgd)
 {
@@ -435,6 +452,8 @@ static int msgd_start(struct msgd *msgd)
 		.start_ns = hv->ops->now_ns(hv),
 		.operators = msgd->settings.operators,
 		.reload = msgd_reload,
+		.limit = config_line_limit,
+		.log_level = config_line_log_level,
 		.arg = msgd};
 	r = msgd_agent(msgd, hv);
 	(void)sd_listen_fds(

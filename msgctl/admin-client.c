@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * msgctl's side of the admin socket: one request, one answer. An answer is bounded, in bytes and in
- * time: another program than msgd may listen there, and msgd may stand still.
- */
+/* See admin-client.h. */
+#include "msgctl/admin-client.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
@@ -13,10 +12,12 @@
 #include <time.h>
 
 #include "base/cleanup.h"
-#include "msgctl/command.h"
 
 /* msgd's largest: ADMIN_ROWS_MAX rows of channels, with room to spare. */
 #define ANSWER_MAX (64U << 20)
+/* The same of a line of an answer that goes on, an event. */
+#define LINE_MAX_BYTES 8192U
+#define CONNECT_MS     5000U
 
 static uint64_t now_ms(void)
 {
@@ -41,6 +42,21 @@ static int admin_connect(const char *path, uint32_t limit_ms, int *ret_fd)
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/*
+ * The socket takes the text whole. msgd closes a connection for which it has no place at once: it
+ * has said so before.
+ */
+static int admin_send(int fd, const json_t *request)
+{
+	_cleanup_free_ char *line = json_dumps(request, JSON_COMPACT);
+
+	if (!line)
+		return -ENOMEM;
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
+		return errno == EPIPE ? 0 : -errno;
 	return 0;
 }
 
@@ -84,19 +100,13 @@ static json_t *admin_exchange(
 	const char *path, const json_t *request, uint32_t limit_ms, int *ret_error)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *line = json_dumps(request, JSON_COMPACT);
-	struct reader reader = {.until_ms = now_ms() + limit_ms,
-		.error = line ? admin_connect(path, limit_ms, &fd) : -ENOMEM};
+	struct reader reader = {
+		.until_ms = now_ms() + limit_ms, .error = admin_connect(path, limit_ms, &fd)};
 	json_t *answer = NULL;
 
 	reader.fd = fd;
-	/*
-	 * The socket takes either text whole. msgd closes a connection for which it has no place at
-	 * once: it has said so before.
-	 */
-	if (reader.error == 0 && (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 ||
-					 send(fd, "\n", 1, MSG_NOSIGNAL) < 0))
-		reader.error = errno == EPIPE ? 0 : -errno;
+	if (reader.error == 0)
+		reader.error = admin_send(fd, request);
 	if (reader.error == 0)
 		answer = json_load_callback(
 			on_read, &reader, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, NULL);
@@ -104,11 +114,10 @@ static json_t *admin_exchange(
 	return answer;
 }
 
-json_t *admin_ask(
-	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms)
+/* Says on stderr why there is no such answer; false: it is one. r: 0, or a negative errno. */
+static bool admin_complain(
+	const char *socket_path, const char *from, const json_t *answer, int r, uint32_t limit_ms)
 {
-	int r;
-	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
 	const char *error = json_string_value(json_object_get(answer, "error"));
 
 	if (r == -ENOENT || r == -ECONNREFUSED)
@@ -124,10 +133,59 @@ json_t *admin_ask(
 		(void)fprintf(stderr, "msgctl: %s: %s\n", socket_path, strerror(-r));
 	else if (!json_is_object(answer))
 		(void)fprintf(stderr, "msgctl: %s: not msgd's answer\n", socket_path);
-	else if (error)
+	else if (error && !json_object_get(answer, "serial"))
 		(void)fprintf(stderr, "msgctl: msgd: %s\n", error);
 	else
+		return false;
+	return true;
+}
+
+json_t *admin_ask(
+	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms)
+{
+	int r;
+	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
+
+	if (!admin_complain(socket_path, from, answer, r, limit_ms))
 		return answer;
 	json_decref(answer);
 	return NULL;
+}
+
+/* ---- an answer that goes on ----------------------------------------------------------------- */
+
+/* True: the line is an object, and was handed on. */
+static bool follow_line(const char *socket_path, const char *from, const char *line,
+	void (*on_object)(const json_t *object))
+{
+	json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	bool good = !admin_complain(socket_path, from, object, 0, 0);
+
+	if (good)
+		on_object(object);
+	json_decref(object);
+	return good;
+}
+
+void admin_follow(const char *socket_path, const char *from, const json_t *request,
+	void (*on_object)(const json_t *object))
+{
+	_cleanup_close_ int fd = -1;
+	int r = admin_connect(socket_path, CONNECT_MS, &fd);
+	char line[LINE_MAX_BYTES];
+	FILE *stream;
+
+	if (r == 0)
+		r = admin_send(fd, request);
+	stream = r == 0 ? fdopen(fd, "r") : NULL;
+	if (!stream) {
+		(void)admin_complain(socket_path, from, NULL, r < 0 ? r : -errno, CONNECT_MS);
+		return;
+	}
+	fd = -1; /* the stream's */
+	while (fgets(line, sizeof(line), stream) && follow_line(socket_path, from, line, on_object))
+		;
+	if (feof(stream))
+		(void)fprintf(stderr, "msgctl: %s: msgd has closed the connection\n", socket_path);
+	(void)fclose(stream);
 }

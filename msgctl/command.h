@@ -1,40 +1,61 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * How msgctl shows msgd's answers to people; main.c does --json for all. An answer is a table where
- * it has rows, or sentences.
- */
+/* msgctl's commands: what each takes, what it asks msgd, and how its answer is shown. */
 #ifndef MSGD_MSGCTL_COMMAND_H
 #define MSGD_MSGCTL_COMMAND_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <stdbool.h>
 
 #include "msgctl/table.h"
 
-/* The columns of the rows that an answer has under its command's name. */
-extern const struct column domains_columns[];
-extern const struct column names_columns[];
-extern const struct column links_columns[];
-extern const struct column channels_columns[];
+#define EXIT_USAGE 2
+#define EXIT_SHORT 3 /* an answer, but not what was wanted */
 
-void status_print(const json_t *answer);
-void reload_print(const json_t *answer);
-void quiesce_print(const json_t *answer);
-void resume_print(const json_t *answer);
-
-/* Prints the errors and warnings of these policy files and directories; returns an exit status. */
-int policy_check(const char *const *paths, size_t n_paths, bool json);
-
-/* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
-long long field_number(const json_t *object, const char *key);
-bool field_true(const json_t *object, const char *key);
+/* The options that are not for every command: each is a key of the request. */
+enum command_option {
+	OPTION_DOMAIN,
+	OPTION_NAME,
+	OPTION_TRANSPORT,
+	OPTION_STATE,
+	OPTION_KIND,
+	OPTION_N,
+	OPTION_SINCE,
+	OPTION_TIMEOUT,
+	OPTION_COUNT,
+};
 
 /*
- * Asks msgd on the socket; blocks until it answers, or the limit is over. The caller frees the
- * answer, an object. NULL after a line on stderr, with the socket's name. from: by whose word it is
- * that socket.
+ * `policy check PATH...`: prints the errors and warnings of policy files and directories. As struct
+ * command's local.
  */
-json_t *admin_ask(
-	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
+int policy_check(char *const *args, unsigned n_args, bool json);
+
+struct part;
+
+struct command {
+	const char *name, *args; /* args: for people; "": none */
+	const char *help;
+	unsigned n_args_min, n_args_max;
+	/* Puts the arguments into the request. NULL; or what is wrong with them. */
+	const char *(*set)(json_t *request, char *const *args, unsigned n_args);
+	unsigned options;	      /* that it takes, as bits */
+	const char *op;		      /* of the request; NULL: the command's name */
+	const struct column *columns; /* of the rows under op; or NULL: */
+	void (*print)(const json_t *answer);
+	/* The exit status for an answer; NULL: 0. */
+	int (*status)(const json_t *answer);
+	/* Not NULL: the answer is made of these, by the arguments. */
+	const struct part *(*parts)(char *const *args);
+	/* Not NULL: the answer has many lines, until the user ends it. */
+	void (*follow)(const json_t *object);
+	/* Not NULL: msgd is not asked. Returns the exit status. */
+	int (*local)(char *const *args, unsigned n_args, bool json);
+	bool waits; /* msgd answers when --timeout is over, at the latest */
+};
+
+extern const struct command commands[];
+
+/* NULL: there is none. */
+const struct command *command_find(const char *name);
+const char *command_op(const struct command *command);
 
 #endif

@@ -4,65 +4,35 @@
  * without it. It decides nothing itself and keeps no state.
  */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/macro.h"
 #include "base/number.h"
+#include "msgctl/admin-client.h"
 #include "msgctl/command.h"
+#include "msgctl/parts.h"
+#include "msgctl/show.h"
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
-#define EXIT_USAGE     2
-#define EXIT_SHORT     3 /* an answer, but not what was wanted */
+#define ARGS_MAX       64U
 #define TIMEOUT_MAX_S  3600
-#define WORDS_MAX      64
-/* quiesce waits so long by default: msgd's ADMIN_TIMEOUT_MS. */
-#define TIMEOUT_MS 10000U
+#define TIMEOUT_MS     10000U
 /* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
 #define ANSWER_MS 5000U
 
-static const char doc[] = "Looks at and steers a running msgd. COMMAND is one of:\n\n"
-			  "  status          what msgd serves, and totals\n"
-			  "  domains         the domains, and what each uses\n"
-			  "  names           who listens, and where\n"
-			  "  links           which applications are linked, over what, and why\n"
-			  "  channels        who talks to whom\n"
-			  "  reload          read configuration and policy again\n"
-			  "  quiesce DOMAIN  before DOMAIN is saved or migrated\n"
-			  "  resume DOMAIN   DOMAIN goes on: it was not saved, or runs again\n"
-			  "  policy check [FILE|DIR ...]\n"
-			  "                  errors and warnings of policy files, without msgd\n";
-
-struct command {
-	const char *name;	      /* also the admin protocol's op */
-	const struct column *columns; /* of its rows; or NULL: it prints sentences */
-	void (*print)(const json_t *answer);
-	bool domain; /* its argument, sent as "domain" */
-	bool waits;  /* --timeout is for it */
-	bool local;  /* "check" and paths are its arguments, and msgd is not asked */
-};
-
-static const struct command commands[] = {
-	{"status", .print = status_print},
-	{"domains", domains_columns},
-	{"names", names_columns},
-	{"links", links_columns},
-	{"channels", channels_columns},
-	{"reload", .print = reload_print},
-	{"quiesce", .print = quiesce_print, .domain = true, .waits = true},
-	{"resume", .print = resume_print, .domain = true},
-	{"policy", .local = true},
-};
-
+/* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 struct call {
 	char socket[512];
 	const char *from; /* static: by whose word */
 	const struct command *command;
-	json_t *request; /* owned */
+	char *args[ARGS_MAX]; /* borrowed */
+	unsigned n_args;
+	unsigned options; /* that were given, as bits */
+	json_t *request;  /* owned */
 	uint32_t timeout_ms;
-	const char *words[WORDS_MAX]; /* borrowed from argv: after a command that is local */
-	size_t n_words;
 	bool json;
 };
 
@@ -81,12 +51,39 @@ static bool socket_of_hv(struct call *call, const char *hv)
 	return true;
 }
 
-static void request_set(struct call *call, const char *key, json_t *value)
+/* ---- options -------------------------------------------------------------------------------- */
+
+enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_KEYS };
+
+static const struct argp_option options[] = {
+	{"socket", OPTION_SOCKET, "PATH", 0,
+		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
+	{"hv", OPTION_HV, "SPEC", 0,
+		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
+		"msgd is at PATH.msgd"},
+	{"json", OPTION_JSON, NULL, 0, "the answer as it came, for programs"},
+	{"domain", OPTION_KEYS + OPTION_DOMAIN, "DOMAIN", 0,
+		"only what is of this domain: its name, domid:N or uuid:U"},
+	{"name", OPTION_KEYS + OPTION_NAME, "GLOB", 0, "only what is of names like this"},
+	{"transport", OPTION_KEYS + OPTION_TRANSPORT, "KIND", 0,
+		"only links of argo, argo-strict or grant"},
+	{"state", OPTION_KEYS + OPTION_STATE, "WORD", 0,
+		"only what is in this state, as in the list"},
+	{"kind", OPTION_KEYS + OPTION_KIND, "WORD", 0, "only events of this kind"},
+	{NULL, 'n', "N", 0, "the last N events", 0},
+	{"n", OPTION_KEYS + OPTION_N, "N", OPTION_HIDDEN, NULL},
+	{"since", OPTION_KEYS + OPTION_SINCE, "SERIAL", 0, "the events after this one"},
+	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0, "how long to wait (10)"},
+	{0},
+};
+
+static const char *option_name(unsigned option)
 {
-	if (json_object_set_new(call->request, key, value) == 0)
-		return;
-	(void)fputs("msgctl: out of memory, or a text that is not UTF-8\n", stderr);
-	exit(EXIT_FAILURE);
+	const struct argp_option *o = options;
+
+	while (o->key != OPTION_KEYS + (int)option)
+		o++;
+	return o->name;
 }
 
 static void set_timeout(struct call *call, const char *text, const struct argp_state *state)
@@ -96,45 +93,54 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 	if (!number_from_text(text, TIMEOUT_MAX_S, &timeout_s))
 		argp_error(state, "--timeout is 0 to %d seconds, not '%s'", TIMEOUT_MAX_S, text);
 	call->timeout_ms = timeout_s * 1000;
-	request_set(call, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
+	(void)json_object_set_new(
+		call->request, "timeout_ms", json_integer((json_int_t)timeout_s * 1000));
 }
 
-static void set_command(struct call *call, const char *name, const struct argp_state *state)
+static void set_number(
+	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(name, commands[i].name) == 0)
-			call->command = &commands[i];
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || number > INT64_MAX)
+		argp_error(state, "--%s is a number, not '%s'", option_name(option), text);
+	(void)json_object_set_new(
+		call->request, option_name(option), json_integer((json_int_t)number));
+}
+
+static void set_option(
+	struct call *call, unsigned option, const char *text, const struct argp_state *state)
+{
+	call->options |= ENUM_BIT(option);
+	if (option == OPTION_TIMEOUT)
+		set_timeout(call, text, state);
+	else if (option == OPTION_N || option == OPTION_SINCE)
+		set_number(call, option, text, state);
+	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
+		argp_error(state, "--%s is not UTF-8", option_name(option));
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static void set_argument(struct call *call, char *arg, const struct argp_state *state)
+{
+	if (!call->command) {
+		call->command = command_find(arg);
+		if (!call->command)
+			argp_error(state, "unknown command '%s'", arg);
+	} else if (call->n_args < call->command->n_args_max) {
+		call->args[call->n_args++] = arg;
+	} else {
+		argp_error(state, "%s takes no '%s'", call->command->name, arg);
 	}
-	if (!call->command)
-		argp_error(state, "unknown command '%s'", name);
-	request_set(call, "op", json_string(name));
 }
 
-static void check(const struct call *call, const struct argp_state *state)
+static void check(struct call *call, const struct argp_state *state)
 {
-	if (!call->command)
-		argp_usage(state);
-	if (call->command->local && (call->n_words == 0 || strcmp(call->words[0], "check") != 0))
-		argp_error(state, "policy check [FILE|DIR ...]");
-	if (call->command->domain && !json_object_get(call->request, "domain"))
-		argp_error(state, "an argument is missing: %s DOMAIN", call->command->name);
-	if (!call->command->waits && json_object_get(call->request, "timeout_ms"))
-		argp_error(state, "%s waits for nothing", call->command->name);
 }
-
-enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_TIMEOUT };
-
-static const struct argp_option options[] = {
-	{"socket", OPTION_SOCKET, "PATH", 0,
-		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
-	{"hv", OPTION_HV, "SPEC", 0,
-		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
-		"msgd is at PATH.msgd"},
-	{"json", OPTION_JSON, NULL, 0, "the answer as it came, for programs"},
-	{"timeout", OPTION_TIMEOUT, "SECONDS", 0,
-		"quiesce: how long to wait for the applications (10)"},
-	{0},
-};
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
 {
@@ -150,29 +156,48 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--hv is xen or sim:PATH, not '%s'", arg);
 		call->from = "--hv";
 		return 0;
+	case 'n':
+		set_option(call, OPTION_N, arg, state);
+		return 0;
 	case OPTION_JSON:
 		call->json = true;
 		return 0;
-	case OPTION_TIMEOUT:
-		set_timeout(call, arg, state);
-		return 0;
 	case ARGP_KEY_ARG:
-		if (!call->command)
-			set_command(call, arg, state);
-		else if (call->command->local && call->n_words < WORDS_MAX)
-			call->words[call->n_words++] = arg;
-		else if (call->command->domain && state->arg_num == 1)
-			request_set(call, "domain", json_string(arg));
-		else
-			argp_error(state, "'%s' is one argument too many", arg);
+		set_argument(call, arg, state);
 		return 0;
 	case ARGP_KEY_END:
 		check(call, state);
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		if (key < OPTION_KEYS || key >= OPTION_KEYS + OPTION_COUNT)
+			return ARGP_ERR_UNKNOWN;
+		set_option(call, (unsigned)key - OPTION_KEYS, arg, state);
+		return 0;
 	}
 }
+
+/* The list of commands stands before that of options. */
+static char *on_help(int key, const char *text, void *input)
+{
+	char *help = NULL;
+	size_t size;
+	FILE *out;
+
+	if (key != ARGP_KEY_HELP_PRE_DOC)
+		return (char *)text;
+	out = open_memstream(&help, &size);
+	if (!out)
+		return NULL;
+	(void)fputs("Looks at and steers a running msgd. COMMAND is one of:\n\n", out);
+	for (const struct command *command = commands; command->name; command++) {
+		int len = fprintf(out, "  %s %s", command->name, command->args);
+
+		(void)fprintf(out, "%*s%s\n", len < 26 ? 26 - len : 1, "", command->help);
+	}
+	return fclose(out) == 0 ? help : NULL;
+}
+
+/* ---- the answer ----------------------------------------------------------------------------- */
 
 static void show(const struct command *command, const json_t *answer)
 {
@@ -181,34 +206,90 @@ static void show(const struct command *command, const json_t *answer)
 	if (command->print)
 		command->print(answer);
 	else
-		table_print(command->columns, json_object_get(answer, command->name));
+		table_print(command->columns, json_object_get(answer, command_op(command)));
 	if (left_out)
 		(void)printf("... and %lld more\n", left_out);
 }
 
+static void print_json(const json_t *answer)
+{
+	(void)json_dumpf(answer, stdout, JSON_INDENT(2));
+	(void)putchar('\n');
+}
+
+static void print_json_line(const json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+}
+
+/* Until msgd ends, or the user does. */
+static int follow(const struct call *call)
+{
+	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	admin_follow(call->socket, call->from, call->request,
+		call->json ? print_json_line : call->command->follow);
+	return EXIT_FAILURE;
+}
+
+/* Its parts, one after the other. The first says whether there is such a thing. */
+static int run_parts(const struct call *call)
+{
+	const struct part *part = call->command->parts(call->args);
+	json_t *all = json_pack("{s:s}", "op", call->command->name);
+	bool first = true;
+
+	for (; part->op; part++, first = false) {
+		json_t *request = part_request(part, call->request);
+		json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS), *rows;
+
+		json_decref(request);
+		if (!answer)
+			return EXIT_FAILURE;
+		rows = json_object_get(answer, part->op);
+		if (first && call->n_args && json_array_size(rows) == 0) {
+			(void)fprintf(
+				stderr, "msgctl: no such %s: %s\n", call->args[0], call->args[1]);
+			return EXIT_FAILURE;
+		}
+		if (!call->json) {
+			(void)fputs(first ? "" : "\n", stdout);
+			part_print(part, answer);
+		} else {
+			(void)json_object_set(
+				all, part->op, rows ? rows : json_object_get(answer, "us"));
+		}
+		json_decref(answer);
+	}
+	if (call->json)
+		print_json(all);
+	json_decref(all);
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int run(const struct call *call)
 {
-	uint32_t wait_ms = call->command->waits ? call->timeout_ms : 0;
+	const struct command *command = call->command;
+	uint32_t wait_ms = command->waits ? call->timeout_ms : 0;
 	json_t *answer = admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS);
-	int status = EXIT_SUCCESS;
+	int status;
 
 	if (!answer)
 		return EXIT_FAILURE;
 	if (call->json) {
-		(void)json_dumpf(answer, stdout, JSON_INDENT(2));
-		(void)putchar('\n');
+		print_json(answer);
 	} else {
-		show(call->command, answer);
+		show(command, answer);
 	}
-	if (call->command->waits && !field_true(answer, "quiesced"))
-		status = EXIT_SHORT;
+	status = command->status ? command->status(answer) : EXIT_SUCCESS;
 	json_decref(answer);
 	return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENT ...]", doc};
+	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENTS]",
+		"See msgctl(8).", .help_filter = on_help};
 	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
 	struct call call = {.socket = DEFAULT_SOCKET,
 		.from = "the default",
@@ -225,8 +306,9 @@ int main(int argc, char **argv)
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = call.command->local ? policy_check(call.words + 1, call.n_words - 1, call.json)
-				     : run(&call);
+	status = call.command->follow  ? follow(&call)
+		 : call.command->parts ? run_parts(&call)
+				       : run(&call);
 	json_decref(call.request);
 	return status;
 }

@@ -45,13 +45,14 @@ static void check_print_json(
 	json_decref(answer);
 }
 
-int policy_check(const char *const *paths, size_t n_paths, bool json)
+int policy_check(char *const *args, unsigned n_args, bool json)
 {
 	static const char *const default_paths[] = {DEFAULT_POLICY};
 	_cleanup_(policy_free_p) struct policy *policy = NULL;
 	struct report errors = {.n = 0}, warnings = {.n = 0};
-	int r = policy_load(
-		n_paths ? paths : default_paths, n_paths ? n_paths : 1, &policy, &errors);
+	/* The first argument is `check`. */
+	int r = policy_load(n_args > 1 ? (const char *const *)(args + 1) : default_paths,
+		n_args > 1 ? n_args - 1 : 1, &policy, &errors);
 	size_t n_rules = policy ? policy_rules(policy) : 0;
 
 	if (policy)

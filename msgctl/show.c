@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* msgd's answers, for people. */
-#include "msgctl/command.h"
+#include "msgctl/show.h"
 
 #include <stdio.h>
 
-static const char *field_text(const json_t *object, const char *key)
+const char *field_text(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
@@ -79,16 +79,69 @@ static void cell_yes_no(const json_t *row, const char *key, char ret_text[CELL_S
 	(void)snprintf(ret_text, CELL_SIZE, "%s", field_true(row, key) ? "yes" : "no");
 }
 
+static void cell_words(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	const json_t *word;
+	size_t i, len = 0;
+
+	ret_text[0] = '\0';
+	json_array_foreach(json_object_get(row, key), i, word)
+	{
+		if (len < CELL_SIZE)
+			len += (size_t)snprintf(ret_text + len, CELL_SIZE - len, "%s%s",
+				i ? " " : "", json_string_value(word));
+	}
+}
+
+/* "12 KiB" */
+static void cell_size(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld KiB", (field_number(row, key) + 1023) / 1024);
+}
+
+static void cell_domain_state(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%s%s", field_text(row, key),
+		field_true(row, "blocked") ? ",blocked" : "");
+}
+
 const struct column domains_columns[] = {
 	{"DOMID", cell_number, "domid"},
 	{"NAME", cell_text, "name"},
-	{"STATE", cell_text, "state"},
+	{"STATE", cell_domain_state, "state"},
 	{"APPS", cell_used, "processes"},
 	{"NAMES", cell_used, "names"},
 	{"LINKS", cell_used, "links"},
 	{"CHANNELS", cell_used, "channels"},
 	{"WAITING", cell_used, "requests"},
 	{"UUID", cell_text, "uuid"},
+	{NULL},
+};
+
+const struct column applications_columns[] = {
+	{"DOMAIN", cell_text, "domain"},
+	{"DOMID", cell_number, "domid"},
+	{"PID", cell_number, "pid"},
+	{"COMMAND", cell_text, "comm"},
+	{"STATE", cell_text, "state"},
+	{"NAMES", cell_number, "names"},
+	{"LINKS", cell_number, "links"},
+	{"CHANNELS", cell_number, "channels"},
+	{"AGE", cell_age, "age_s"},
+	{"FEATURES", cell_words, "features"},
+	{NULL},
+};
+
+const struct column who_columns[] = {
+	{"DOMAIN", cell_text, "domain"},
+	{"DOMID", cell_number, "domid"},
+	{"PID", cell_number, "pid"},
+	{"COMMAND", cell_text, "comm"},
+	{"PORTS", cell_number, "ports"},
+	{"RINGS", cell_number, "rings"},
+	{"GRANTED", cell_number, "granted_pages"},
+	{"MAPPED", cell_number, "mapped_pages"},
+	{"DOMAIN'S MEMORY", cell_size, "domain_memory"},
 	{NULL},
 };
 
@@ -101,6 +154,7 @@ const struct column names_columns[] = {
 	{"DOMAIN", cell_holder_domain, "domain"},
 	{"NAME", cell_text, "name"},
 	{"TYPE", cell_text, "type"},
+	{"STATE", cell_text, "state"},
 	{"BACKLOG", cell_backlog, "backlog"},
 	{"AGE", cell_age, "age_s"},
 	{"HOLDER", cell_party, "holder"},
@@ -129,6 +183,54 @@ const struct column channels_columns[] = {
 	{"TRANSPORT", cell_text, "transport"},
 	{"STATE", cell_text, "state"},
 	{"AGE", cell_age, "age_s"},
+	{NULL},
+};
+
+const struct column counts_columns[] = {
+	{"DOMID", cell_number, "domid"},
+	{"DOMAIN", cell_text, "domain"},
+	{"ATTACHED", cell_number, "attached"},
+	{"CONNECTED", cell_number, "connected"},
+	{"REFUSED", cell_number, "refused"},
+	{"FAILED", cell_number, "failed"},
+	{"RESET", cell_number, "reset"},
+	{"DROPPED", cell_number, "dropped"},
+	{"MEMORY", cell_size, "memory"},
+	{NULL},
+};
+
+const struct column refusals_columns[] = {
+	{"REFUSED", cell_number, "refused"},
+	{"BY", cell_text, "rule"},
+	{NULL},
+};
+
+/* "3/64" */
+static void cell_limit(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld/%lld",
+		field_number(json_object_get(row, "used"), key),
+		field_number(json_object_get(row, "limits"), key));
+}
+
+static void cell_limit_kib(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	(void)snprintf(ret_text, CELL_SIZE, "%lld/%lld",
+		(field_number(json_object_get(row, "used"), key) + 1023) / 1024,
+		field_number(json_object_get(row, "limits"), key) / 1024);
+}
+
+const struct column limits_columns[] = {
+	{"DOMID", cell_number, "domid"},
+	{"DOMAIN", cell_text, "domain"},
+	{"APPS", cell_limit, "processes"},
+	{"NAMES", cell_limit, "names"},
+	{"LINKS", cell_limit, "links"},
+	{"CHANNELS", cell_limit, "channels"},
+	{"WAITING", cell_limit, "requests"},
+	{"WATCHES", cell_limit, "watches"},
+	{"MEMORY/KIB", cell_limit_kib, "memory"},
+	{"ITS OWN", cell_yes_no, "own"},
 	{NULL},
 };
 
@@ -190,6 +292,42 @@ void quiesce_print(const json_t *answer)
 
 void resume_print(const json_t *answer)
 {
-	(void)printf("%s(%lld) is quiesced no more\n", field_text(answer, "domain"),
-		field_number(answer, "domid"));
+	(void)printf("%s(%lld) is %s\n", field_text(answer, "domain"),
+		field_number(answer, "domid"),
+		json_is_false(json_object_get(answer, "was_quiesced")) ? "not quiesced"
+								       : "quiesced no more");
+}
+
+void latency_print(const json_t *answer)
+{
+	const char *stage;
+	json_t *times;
+
+	(void)printf("%-8s%12s%10s%10s%10s%10s\n", "STAGE", "CONNECTS", "P50/US", "P90/US",
+		"P99/US", "MAX/US");
+	json_object_foreach(json_object_get(answer, "us"), stage, times)(void)
+		printf("%-8s%12lld%10lld%10lld%10lld%10lld\n", stage, field_number(times, "n"),
+			field_number(times, "p50"), field_number(times, "p90"),
+			field_number(times, "p99"), field_number(times, "max"));
+}
+
+void quota_print(const json_t *answer)
+{
+	const json_t *limits = json_object_get(answer, "limits");
+
+	if (limits)
+		table_print(limits_columns, limits);
+	else
+		done_print(answer);
+}
+
+void wait_print(const json_t *answer)
+{
+	(void)printf("%s/%s is %sthere\n", field_text(answer, "domain"), field_text(answer, "name"),
+		field_true(answer, "found") ? "" : "not ");
+}
+
+void done_print(const json_t *answer)
+{
+	(void)puts("done");
 }

@@ -8,6 +8,17 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+void text_print(const char *text)
+{
+	for (; *text; text++)
+		(void)putchar(is_control(*text) ? '?' : *text);
+}
+
 /* row: NULL for the heads. */
 static void cell_make(const struct column *column, const json_t *row, char ret_text[CELL_SIZE])
 {
@@ -16,7 +27,7 @@ static void cell_make(const struct column *column, const json_t *row, char ret_t
 	else
 		(void)snprintf(ret_text, CELL_SIZE, "%s", column->head);
 	for (char *c = ret_text; *c; c++) {
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
+		if (is_control(*c))
 			*c = '?';
 	}
 }

@@ -18,6 +18,8 @@ struct column {
 	const char *key; /* for cell: which field of the row */
 };
 
+/* Control characters become question marks. */
+void text_print(const char *text);
 /* Prints a line of heads, and a line for each element of the array. */
 void table_print(const struct column *columns, const json_t *rows);
 

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "daemon/admin/rights.h"
+#include "daemon/admin/steer.h"
+#include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
 
 /* The name or the words of a file need not be UTF-8, as JSON is. */
@@ -44,15 +46,21 @@ static json_t *turns_json(const struct server *server)
 
 static json_t *answer_view(const struct admin_subject *subject, const struct admin_request *request)
 {
-	enum admin_op op = request->op;
-	uint64_t now = server_clock_ns(subject->server);
-	json_t *answer;
-
 	/* Real Xen tells nobody that a domain was paused or goes on. */
-	if (op == ADMIN_DOMAINS && request->from == 0)
+	if (request->op == ADMIN_DOMAINS && request->from == 0)
 		(void)server_refresh_domains(subject->server);
-	answer = admin_view(server_broker(subject->server), op, now, request->from);
-	if (answer && op == ADMIN_STATUS) {
+	if (request->op == ADMIN_HISTORY || request->op == ADMIN_MONITOR)
+		return admin_view_history(server_broker(subject->server), request);
+	return admin_view(
+		server_broker(subject->server), request, server_clock_ns(subject->server));
+}
+
+static json_t *answer_status(const struct admin_subject *subject)
+{
+	uint64_t now = server_clock_ns(subject->server);
+	json_t *answer = admin_view_status(server_broker(subject->server));
+
+	if (answer) {
 		(void)json_object_set_new(answer, "version", json_string(subject->version));
 		(void)json_object_set_new(answer, "pid", json_integer(getpid()));
 		(void)json_object_set_new(answer, "hv", json_string(subject->hv_spec));
@@ -74,23 +82,49 @@ static json_t *answer_not_permitted(enum admin_op op)
 	return json_pack("{s:s}", "error", text);
 }
 
+/* For the log and the history: who did what. It is said before what comes of it. */
+static void note_action(const struct admin_subject *subject, const struct admin_request *request,
+	const struct admin_client *client)
+{
+	int fd = admin_client_fd(client);
+	char text[REASON_SIZE];
+
+	admin_request_describe(request, text, sizeof(text));
+	server_log(subject->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "user %u (pid %d): %s",
+		admin_uid(fd), (int)admin_pid(fd), text);
+	server_note(
+		subject->server, HISTORY_ADMIN, admin_uid(fd), (uint32_t)admin_pid(fd), 0, text);
+}
+
 static json_t *on_request(void *arg, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
 	const struct admin_subject *subject = arg;
 
-	if (admin_op_steers(request->op) &&
-		!admin_may_steer(admin_client_fd(client), subject->operators))
-		return answer_not_permitted(request->op);
+	if (admin_op_steers(request->op)) {
+		if (!admin_may_steer(admin_client_fd(client), subject->operators))
+			return answer_not_permitted(request->op);
+		note_action(subject, request, client);
+	}
+	if (steer_has(request->op))
+		return steer_answer(subject, request);
+	if (admin_op_lists(request->op))
+		return answer_view(subject, request);
 	switch (request->op) {
+	case ADMIN_STATUS:
+		return answer_status(subject);
+	case ADMIN_LATENCY:
+		return admin_view_latency(server_broker(subject->server));
 	case ADMIN_RELOAD:
 		return answer_reload(subject);
+	case ADMIN_WAIT:
+		return quiesce_wait_for_name(subject->quiesce, request, client, ret_later);
 	case ADMIN_QUIESCE:
 		return quiesce_begin(subject->quiesce, request, client, ret_later);
 	case ADMIN_RESUME:
 		return quiesce_resume(subject->quiesce, request);
 	default:
-		return answer_view(subject, request);
+		return NULL; /* there is no other */
 	}
 }
 

@@ -11,6 +11,8 @@
 #include "daemon/admin/quiesce.h"
 #include "daemon/admin/socket.h"
 
+struct broker_limits;
+
 #define ADMIN_ERROR_SIZE 512U
 
 /* The things that the answers are about: the argument of admin_answers. */
@@ -24,6 +26,10 @@ struct admin_subject {
 	/* Reads configuration and policy again; a negative errno with a sentence. */
 	int (*reload)(void *arg, char ret_error[ADMIN_ERROR_SIZE]);
 	void *arg; /* borrowed */
+	/* Judge what msgd.conf would say so. -EINVAL with a sentence; -ENOMEM. */
+	int (*limit)(
+		struct broker_limits *limits, const char *key, uint32_t value, char ret_error[]);
+	int (*log_level)(const char *word, int *ret_level, char ret_error[]);
 };
 
 extern const struct admin_ops admin_answers;

@@ -9,6 +9,8 @@
 #include <sys/queue.h>
 
 #include "base/event.h"
+#include "daemon/admin/steer.h"
+#include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
 
 struct quiesce_wait {
@@ -16,7 +18,9 @@ struct quiesce_wait {
 	struct quiesce *quiesce;     /* borrowed: the owner */
 	struct admin_client *client; /* borrowed */
 	struct event *timer;	     /* owned */
+	/* For this domain to quiesce; or for a name, where the request is wait. */
 	uint16_t domid;
+	struct admin_request request;
 };
 
 struct quiesce {
@@ -47,10 +51,34 @@ static json_t *report(struct quiesce *quiesce, uint16_t domid)
 	return answer;
 }
 
+/* The domain need not be there yet. */
+static bool name_is_there(const struct quiesce *quiesce, const struct admin_request *request)
+{
+	struct broker *broker = server_broker(quiesce->server);
+	uint16_t domid;
+
+	return broker_find_domain(broker, request->domain, &domid) == 0 &&
+	       broker_has_name(broker, domid, request->name);
+}
+
+static json_t *name_report(const struct quiesce *quiesce, const struct admin_request *request)
+{
+	return json_pack("{s:s, s:s, s:s, s:b}", "op", admin_op_name(request->op), "domain",
+		request->domain, "name", request->name, "found", name_is_there(quiesce, request));
+}
+
+static bool quiesce_wait_is_over(const struct quiesce_wait *wait)
+{
+	if (wait->request.op == ADMIN_WAIT)
+		return name_is_there(wait->quiesce, &wait->request);
+	return !broker_quiesce_pending(server_broker(wait->quiesce->server), wait->domid);
+}
+
 static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
-	json_t *answer = report(wait->quiesce, wait->domid);
+	json_t *answer = wait->request.op == ADMIN_WAIT ? name_report(wait->quiesce, &wait->request)
+							: report(wait->quiesce, wait->domid);
 
 	quiesce_wait_free(wait);
 	admin_answer(client, answer);
@@ -68,14 +96,15 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
-		if (!broker_quiesce_pending(server_broker(quiesce->server), wait->domid))
+		if (quiesce_wait_is_over(wait))
 			quiesce_wait_end(wait);
 	}
 }
 
 void quiesce_look(struct quiesce *quiesce)
 {
-	event_active(quiesce->look_event, EV_TIMEOUT, 1);
+	if (!LIST_EMPTY(&quiesce->waits))
+		event_active(quiesce->look_event, EV_TIMEOUT, 1);
 }
 
 int quiesce_new(struct event_base *base, struct server *server, struct quiesce **ret_quiesce)
@@ -105,20 +134,10 @@ void quiesce_free(struct quiesce *quiesce)
 	free(quiesce);
 }
 
-static json_t *refusal(int error)
+static int quiesce_wait_new(struct quiesce *quiesce, uint16_t domid,
+	const struct admin_request *request, struct admin_client *client)
 {
-	return json_pack("{s:s}", "error",
-		error == -ESRCH	     ? "no such domain"
-		: error == -ENOTUNIQ ? "several domains have that name: say domid:N or uuid:U"
-		: error == -EINVAL   ? "a domain is a name, domid:N or uuid:U"
-		: error == -EPERM    ? "domain 0 is not saved or migrated"
-		: error == -EALREADY ? "the domain is not quiesced"
-				     : "msgd is out of memory");
-}
-
-static int quiesce_wait_new(
-	struct quiesce *quiesce, uint16_t domid, uint32_t timeout_ms, struct admin_client *client)
-{
+	uint32_t timeout_ms = request->timeout_ms;
 	struct timeval delay = {
 		.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
 	struct quiesce_wait *wait = calloc(1, sizeof(*wait));
@@ -128,6 +147,7 @@ static int quiesce_wait_new(
 	wait->quiesce = quiesce;
 	wait->client = client;
 	wait->domid = domid;
+	wait->request = *request;
 	wait->timer = evtimer_new(quiesce->base, on_timeout, wait);
 	if (!wait->timer || evtimer_add(wait->timer, &delay) < 0) {
 		event_drop(wait->timer);
@@ -148,12 +168,26 @@ json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *reque
 	if (r == 0)
 		r = server_quiesce(server, domid);
 	if (r < 0)
-		return refusal(r);
+		return steer_refusal(r);
 	if (!broker_quiesce_pending(server_broker(server), domid))
 		return report(quiesce, domid);
-	r = quiesce_wait_new(quiesce, domid, request->timeout_ms, client);
+	r = quiesce_wait_new(quiesce, domid, request, client);
 	if (r < 0)
-		return refusal(r);
+		return steer_refusal(r);
+	*ret_later = true;
+	return NULL;
+}
+
+json_t *quiesce_wait_for_name(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	int r;
+
+	if (name_is_there(quiesce, request))
+		return name_report(quiesce, request);
+	r = quiesce_wait_new(quiesce, 0, request, client);
+	if (r < 0)
+		return steer_refusal(r);
 	*ret_later = true;
 	return NULL;
 }
@@ -166,10 +200,10 @@ json_t *quiesce_resume(struct quiesce *quiesce, const struct admin_request *requ
 
 	if (r == 0)
 		r = server_resume(server, domid);
-	if (r < 0)
-		return refusal(r);
-	return json_pack(
-		"{s:s, s:s, s:i}", "op", "resume", "domain", request->domain, "domid", (int)domid);
+	if (r < 0 && r != -EALREADY)
+		return steer_refusal(r);
+	return json_pack("{s:s, s:s, s:i, s:b}", "op", "resume", "domain", request->domain, "domid",
+		(int)domid, "was_quiesced", r == 0);
 }
 
 void quiesce_cancel(struct quiesce *quiesce, const struct admin_client *client)

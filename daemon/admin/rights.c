@@ -8,11 +8,6 @@
 
 #include "base/cleanup.h"
 
-bool admin_op_steers(enum admin_op op)
-{
-	return op == ADMIN_RELOAD || op == ADMIN_QUIESCE || op == ADMIN_RESUME;
-}
-
 static bool peer_cred(int fd, struct ucred *ret_cred)
 {
 	socklen_t len = sizeof(*ret_cred);
@@ -25,6 +20,13 @@ uid_t admin_uid(int fd)
 	struct ucred cred;
 
 	return peer_cred(fd, &cred) ? cred.uid : (uid_t)-1;
+}
+
+pid_t admin_pid(int fd)
+{
+	struct ucred cred;
+
+	return peer_cred(fd, &cred) ? cred.pid : 0;
 }
 
 /* Supplementary groups. ERANGE says how many bytes they take; no other answer says anything. */

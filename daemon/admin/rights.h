@@ -10,13 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "daemon/admin/socket.h"
-
 /* No group has this number. */
 #define ADMIN_NO_GROUP ((gid_t)-1)
 
-/* Whether the operation changes anything: reload, quiesce, resume. Pure. */
-bool admin_op_steers(enum admin_op op);
 /*
  * Whether the process that connected may steer: it was root's or of msgd's own user, or a member of
  * the group.
@@ -24,5 +20,7 @@ bool admin_op_steers(enum admin_op op);
 bool admin_may_steer(int fd, gid_t operators);
 /* The user that connected; (uid_t)-1: unknown. */
 uid_t admin_uid(int fd);
+/* Its process; 0: unknown. */
+pid_t admin_pid(int fd);
 
 #endif

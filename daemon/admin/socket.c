@@ -19,6 +19,7 @@
 #include "base/accept.h"
 #include "base/event.h"
 #include "daemon/admin/rights.h"
+#include "daemon/admin/view.h"
 
 struct admin_client {
 	LIST_ENTRY(admin_client) entry;
@@ -30,6 +31,7 @@ struct admin_client {
 	bool later; /* admin_answer will give its answer */
 	/* Rows of the answer to its request are still to come: some are made a turn. */
 	bool viewing;
+	bool monitors; /* it follows what happens, until it goes */
 	struct admin_request request;
 };
 
@@ -78,15 +80,31 @@ static void admin_client_free(struct admin_client *client)
 	free(client);
 }
 
-/* A client that waits for admin_answer may do so for as long as it said in its request. */
+/*
+ * A client that waits for admin_answer may do so for as long as it said in its request. One that
+ * follows what happens costs no more if it does not read: the history is its queue.
+ */
 static void admin_client_limit(struct admin_client *client)
 {
 	static const struct timeval idle = {.tv_sec = ADMIN_IDLE_S};
 
-	(void)bufferevent_set_timeouts(client->stream, client->later ? NULL : &idle, &idle);
+	(void)bufferevent_set_timeouts(client->stream,
+		client->later || client->monitors ? NULL : &idle, client->monitors ? NULL : &idle);
 }
 
-/* The end of an answer with rows: as many as there are now, or were when it began. */
+static void admin_client_wait(struct admin_client *client)
+{
+	struct admin *admin = client->admin;
+
+	if (client->waits)
+		return;
+	if (TAILQ_EMPTY(&admin->waiting))
+		event_turn_later(admin->turn);
+	client->waits = true;
+	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
+}
+
+/* The end of an answer with rows: behind from, nothing was looked at. */
 static int view_end(struct evbuffer *output, const struct admin_request *request, size_t all)
 {
 	if (all > request->from)
@@ -118,6 +136,7 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	struct admin_request *request = &client->request;
 	const char *name = admin_op_name(request->op);
 	const json_t *rows = json_object_get(answer, name);
+	size_t next = (size_t)json_integer_value(json_object_get(answer, "next"));
 	size_t all = (size_t)json_integer_value(json_object_get(answer, "all"));
 	size_t n = json_array_size(rows);
 	int r = 0;
@@ -125,11 +144,41 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	if (request->from == 0)
 		r = evbuffer_add_printf(output, "{\"op\":\"%s\",\"%s\":[", name, name);
 	if (r >= 0 && n)
-		r = view_put_rows(output, rows, request->from == 0);
-	request->from += n;
-	client->viewing = n && request->from < all && request->from < ADMIN_ROWS_MAX;
+		r = view_put_rows(output, rows, request->n_rows == 0);
+	client->viewing =
+		next > request->from && next < all && request->n_rows + n < ADMIN_ROWS_MAX;
+	request->from = next;
+	request->n_rows += n;
 	if (r >= 0 && !client->viewing)
 		r = view_end(output, request, all);
+	/* Where a filter has passed all by, nothing is written that would be waited for. */
+	if (r >= 0 && n == 0 && client->viewing)
+		admin_client_wait(client);
+	return r;
+}
+
+/* The next events, one a line; it then waits for admin_look, or until it has read these. */
+static int admin_client_put_events(struct admin_client *client, const json_t *answer)
+{
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+	const json_t *events = json_object_get(answer, admin_op_name(client->request.op));
+	uint64_t next = (uint64_t)json_integer_value(json_object_get(answer, "next"));
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(answer, "all"));
+	const json_t *event;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(events, i, event)
+	{
+		char *text = json_dumps(event, JSON_COMPACT);
+
+		if (r >= 0)
+			r = text ? evbuffer_add_printf(output, "%s\n", text) : -1;
+		free(text);
+	}
+	client->request.from = next;
+	if (r >= 0 && next < all && json_array_size(events) == 0)
+		admin_client_wait(client);
 	return r;
 }
 
@@ -145,7 +194,9 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 	int r;
 
 	(void)bufferevent_disable(client->stream, EV_READ);
-	if (rows)
+	if (rows && client->monitors)
+		r = admin_client_put_events(client, answer);
+	else if (rows)
 		r = admin_client_put_rows(client, answer);
 	else
 		r = evbuffer_add_printf(
@@ -154,6 +205,13 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 	free(text);
 	if (r < 0)
 		admin_client_free(client);
+	else if (client->monitors)
+		(void)bufferevent_enable(client->stream, EV_READ); /* its end is to be seen */
+}
+
+static bool admin_client_has_read(const struct admin_client *client)
+{
+	return evbuffer_get_length(bufferevent_get_output(client->stream)) == 0;
 }
 
 /* Serves one line, if there is one, and if no former request or answer is under way. */
@@ -166,8 +224,8 @@ static void admin_client_serve(struct admin_client *client)
 	size_t len;
 	char *line;
 
-	if (client->later || client->viewing ||
-		evbuffer_get_length(bufferevent_get_output(client->stream)) > 0) {
+	if (client->later || client->viewing || client->monitors ||
+		!admin_client_has_read(client)) {
 		/* The input is bounded, by what libevent reads at once. */
 		if (evbuffer_get_length(input) > ADMIN_LINE_MAX)
 			(void)bufferevent_disable(client->stream, EV_READ);
@@ -186,23 +244,14 @@ static void admin_client_serve(struct admin_client *client)
 		answer = json_pack("{s:s}", "error", error);
 	else
 		answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
+	client->monitors = client->request.op == ADMIN_MONITOR && json_object_get(answer, "all");
+	if (client->monitors)
+		admin_client_limit(client);
 	free(line);
 	if (client->later)
 		admin_client_limit(client);
 	else
 		admin_client_send(client, answer);
-}
-
-static void admin_client_wait(struct admin_client *client)
-{
-	struct admin *admin = client->admin;
-
-	if (client->waits)
-		return;
-	if (TAILQ_EMPTY(&admin->waiting))
-		event_turn_later(admin->turn);
-	client->waits = true;
-	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
 }
 
 /* Nothing more is read, nor its end seen, before its turn. */
@@ -241,6 +290,10 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	if (!TAILQ_EMPTY(&admin->waiting))
 		event_turn_later(admin->turn);
 	if (client->viewing) {
+		admin_client_view_more(client);
+		return;
+	}
+	if (client->monitors && admin_client_has_read(client)) {
 		admin_client_view_more(client);
 		return;
 	}
@@ -313,6 +366,16 @@ static void on_accepted(void *arg, int fd)
 	else if (admin_client_new(admin, fd, uid) == 0)
 		return;
 	(void)close(fd);
+}
+
+void admin_look(struct admin *admin)
+{
+	struct admin_client *client;
+
+	LIST_FOREACH (client, &admin->clients, entry) {
+		if (client->monitors && admin_client_has_read(client))
+			admin_client_wait(client);
+	}
 }
 
 void admin_answer(struct admin_client *client, json_t *answer)

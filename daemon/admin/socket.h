@@ -10,7 +10,7 @@
 #include <event2/event.h>
 #include <jansson.h>
 
-#include "daemon/broker/broker.h"
+#include "daemon/admin/request.h"
 
 /*
  * Places of one user, and of all: eight users that take their whole share leave root's own free.
@@ -21,52 +21,6 @@
 /* A client that sends no request, or reads no answer, for so long is dropped. */
 #define ADMIN_IDLE_S   10
 #define ADMIN_LINE_MAX 4096U
-/* Rows of one answer, for people; and of those in one turn of the loop, some 2 ms of work. */
-#define ADMIN_ROWS_MAX	  10000U
-#define ADMIN_ROWS_A_TURN 125U
-_Static_assert(ADMIN_ROWS_MAX % ADMIN_ROWS_A_TURN == 0, "no portion goes beyond the most");
-
-enum admin_op {
-	ADMIN_STATUS,
-	ADMIN_DOMAINS,
-	ADMIN_NAMES,
-	ADMIN_LINKS,
-	ADMIN_CHANNELS,
-	ADMIN_RELOAD,
-	ADMIN_QUIESCE,
-	ADMIN_RESUME,
-	ADMIN_OP_COUNT,
-};
-
-const char *admin_op_name(enum admin_op op);
-
-/* The time limit of quiesce: the default, and the maximum. */
-#define ADMIN_TIMEOUT_MS     10000U
-#define ADMIN_TIMEOUT_MAX_MS 3600000U
-
-struct admin_request {
-	enum admin_op op;
-	char domain[DOMAIN_NAME_SIZE]; /* quiesce, resume; else empty */
-	uint32_t timeout_ms;	       /* quiesce */
-	size_t from;		       /* domains, names, links, channels: the first row */
-};
-
-/* One line, without its newline: {"op":"..."}. -EINVAL with a sentence in static storage. Pure. */
-int admin_request_parse(
-	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error);
-
-/*
- * A view of the broker, for the first five operations. NULL: out of memory. Pure, in view.c. All
- * but status have rows, under the operation's name, of which this has ADMIN_ROWS_A_TURN at most,
- * the first of them being from; and, as "all", how many there are now.
- */
-json_t *admin_view(const struct broker *broker, enum admin_op op, uint64_t now_ns, size_t from);
-/*
- * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
- * domain is dead or not quiesced, or no memory.
- */
-json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
-
 struct admin;
 struct admin_client;
 
@@ -86,6 +40,9 @@ struct admin_ops {
 
 /* Borrowed: for the client's rights. */
 int admin_client_fd(const struct admin_client *client);
+
+/* There may be something new for those that follow what happens. */
+void admin_look(struct admin *admin);
 
 /* Takes the answer over (NULL: out of memory). Not from within ops->answer. */
 void admin_answer(struct admin_client *client, json_t *answer);

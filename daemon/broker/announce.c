@@ -203,7 +203,7 @@ static void announce_refuse(
 
 	process_link_down(process, NULL, end, said, announce_refusal(error));
 	if (link)
-		broker_link_down(link, process, ECONNRESET,
+		broker_link_down(link, process, process->domain, ECONNRESET,
 			error == -ENOMEM ? "msgd is out of memory"
 					 : "the other end is over its limits");
 }
@@ -435,7 +435,9 @@ static void broker_channel_settle(struct broker_channel *channel)
 	broker_channel_unoffer(channel); /* of one end's words */
 	if (!both || channel->refused) {
 		broker_channel_gone(channel,
-			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U));
+			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U),
+			both ? "its two ends announced it differently"
+			     : "only one end announced it after msgd's restart");
 		return;
 	}
 	channel->direction = channel->claims[0].direction;
@@ -467,11 +469,12 @@ static void broker_link_settle(struct broker_link *link)
 {
 	/* LINK_UP came after LINK_READY: if the creator has seen it, both ends are ready. */
 	if (link->ends[0].announced_state != 1) {
-		broker_link_down(link, NULL, ECONNRESET, "msgd restarted while the link was made");
+		broker_link_down(
+			link, NULL, NULL, ECONNRESET, "msgd restarted while the link was made");
 		return;
 	}
 	if (broker_link_settled(link) < 0) {
-		broker_link_down(link, NULL, ENOBUFS, "msgd is out of memory");
+		broker_link_down(link, NULL, NULL, ENOBUFS, "msgd is out of memory");
 		return;
 	}
 	broker_link_set_state(link, BROKER_LINK_UP);
@@ -533,7 +536,7 @@ static void broker_link_decide(struct broker_link *link)
 	else if (broker->recovering || (broker->announcing && silent))
 		broker_link_wait_for_end(link, &broker->unsettled);
 	else if (silent)
-		broker_link_down(link, NULL, ECONNRESET, "one end has not come back in time");
+		broker_link_down(link, NULL, NULL, ECONNRESET, "one end has not come back in time");
 	/*
 	 * An application that was found at start and has said nothing may be busy: it is not taken
 	 * for dead before the time is over.
@@ -541,7 +544,7 @@ static void broker_link_decide(struct broker_link *link)
 	else if (broker->announcing && absent && absent->n_awaited)
 		broker_link_wait_for_end(link, &absent->expected);
 	else
-		broker_link_down(link, NULL, ECONNRESET, "the other end did not come back");
+		broker_link_down(link, NULL, NULL, ECONNRESET, "the other end did not come back");
 }
 
 bool announce_work(struct broker *broker)

@@ -9,6 +9,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/rejudge.h"
@@ -71,6 +72,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 		.put_line = broker_put_line,
 		.arg = broker,
 	};
+	history_init(&broker->history);
 	broker->generation = 1;
 	TAILQ_INIT(&broker->unsettled);
 	TAILQ_INIT(&broker->due);
@@ -110,6 +112,8 @@ void broker_free(struct broker *broker)
 		domain_end(domain);
 	while (end_work(broker))
 		;
+	refusals_forget(broker);
+	blocks_forget(broker);
 	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
 	assert(broker->bytes == 0);
 	assert(TAILQ_EMPTY(&broker->working));
@@ -119,6 +123,16 @@ void broker_free(struct broker *broker)
 void broker_set_now(struct broker *broker, uint64_t now_ns)
 {
 	broker->now_ns = now_ns;
+}
+
+void broker_set_wall(struct broker *broker, uint64_t wall_us)
+{
+	broker->wall_us = wall_us;
+}
+
+const struct history *broker_history(const struct broker *broker)
+{
+	return &broker->history;
 }
 
 void broker_log(struct broker *broker, int priority, const char *format, ...)
@@ -197,6 +211,7 @@ void broker_spend(struct broker *broker, uint64_t cost)
 
 void broker_set_policy(struct broker *broker, struct policy *policy)
 {
+	refusals_forget(broker);
 	broker->policy = policy;
 	rejudge_all(broker);
 	broker_settle(broker);
@@ -204,7 +219,13 @@ void broker_set_policy(struct broker *broker, struct policy *policy)
 
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits)
 {
+	struct domain *domain;
+
 	broker->limits = *limits;
+	for (domain = broker->domains; domain; domain = domain->hh.next) {
+		free(domain->limits);
+		domain->limits = NULL;
+	}
 }
 
 uint32_t broker_limit(const struct broker *broker, enum quota quota)
@@ -228,6 +249,8 @@ void broker_gone(struct process *process, const char *reason)
 {
 	struct broker *broker = process->broker;
 
+	if (process->charge.domain)
+		note_process(process, HISTORY_DETACHED, reason);
 	process_free(process, reason);
 	broker_settle(broker);
 }

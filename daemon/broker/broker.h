@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/broker/history.h"
 #include "daemon/policy/policy.h"
 #include "proto/control.h"
 
@@ -117,6 +118,8 @@ void broker_free(struct broker *broker);
 
 /* The time of the events that follow, in nanoseconds, monotonic. */
 void broker_set_now(struct broker *broker, uint64_t now_ns);
+/* The time of day, in microseconds since 1970: people find events by it. */
+void broker_set_wall(struct broker *broker, uint64_t wall_us);
 
 /*
  * From now on, work without a bound that an event leaves waits for broker_work: requests that can
@@ -136,7 +139,7 @@ void broker_spend(struct broker *broker, uint64_t cost);
 
 /* Judges waiting requests, channels, links and names again. The former policy is not used again. */
 void broker_set_policy(struct broker *broker, struct policy *policy);
-/* New limits count for new charges; nothing is taken away. */
+/* New limits count for new charges; nothing is taken away. No domain has its own any more. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 uint32_t broker_limit(const struct broker *broker, enum quota quota);
 
@@ -155,6 +158,14 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
  */
 __attribute__((format(printf, 4, 5))) void broker_log_about(
 	struct broker *broker, uint16_t domid, int priority, const char *format, ...);
+
+/* The events so far, for looking at. */
+const struct history *broker_history(const struct broker *broker);
+/*
+ * Notes what a client of the admin socket has caused; pid 0: a signal. error: an errno, or 0.
+ */
+void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
+	int error, const char *text);
 
 /*
  * msgd has just started and found n records of applications that were there before it: lookups
@@ -227,6 +238,43 @@ void broker_parked_found(struct broker *broker, uint16_t domid);
  * -ENOTUNIQ: several domains have that name.
  */
 int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid);
+
+/* An object that the administrator steers. */
+struct broker_target {
+	uint16_t domid;
+	uint32_t pid, channel;
+	uint64_t link;	  /* its uid */
+	const char *name; /* "": none */
+};
+
+/*
+ * Each of these: -ESRCH: no such domain; -ENOLINK: no such link; -ECHRNG: it has no such channel;
+ * -ENOENT: no such application; -EADDRNOTAVAIL: no such name.
+ */
+/* Both ends of the channel are told that it is gone. -EBUSY: its link is only announced yet. */
+int broker_close(struct broker *broker, const struct broker_target *target);
+/* As after an error of the link. */
+int broker_kick_link(struct broker *broker, const struct broker_target *target);
+/* The applications are dropped as after a violation: they may attach again. */
+int broker_kick_application(struct broker *broker, const struct broker_target *target);
+int broker_kick_name(struct broker *broker, const struct broker_target *target); /* its holder */
+int broker_kick_domain(struct broker *broker, const struct broker_target *target);
+/* The name takes no connect until it is undrained, or held anew. */
+int broker_drain(struct broker *broker, const struct broker_target *target);
+int broker_undrain(struct broker *broker, const struct broker_target *target);
+/*
+ * No attach, listen or connect by the domain, or to it; with a name, no listen on it and no connect
+ * to it. It holds until broker_unblock, also for the domain's next lives. -ENOSPC; -ENOMEM.
+ */
+int broker_block(struct broker *broker, const struct broker_target *target);
+int broker_unblock(struct broker *broker, const struct broker_target *target);
+
+/* The limits of one domain, until broker_set_limits or the domain's end. -ESRCH; -ENOMEM. */
+int broker_set_domain_limits(
+	struct broker *broker, uint16_t domid, const struct broker_limits *limits);
+int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_limits *ret_limits);
+/* Whether somebody listens on the name, and may. */
+bool broker_has_name(struct broker *broker, uint16_t domid, const char *name);
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);

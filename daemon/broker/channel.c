@@ -17,6 +17,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 #include "daemon/broker/terms.h"
@@ -190,8 +191,9 @@ void broker_channel_repay_caller(struct broker_channel *channel)
 	broker_channel_set_unpaid(channel, r < 0 && !channel->listener);
 }
 
-void broker_channel_gone(struct broker_channel *channel, unsigned ends)
+void broker_channel_gone(struct broker_channel *channel, unsigned ends, const char *reason)
 {
+	note_channel_reset(channel, reason);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &channel->link->ends[i];
 
@@ -330,6 +332,7 @@ static int broker_channel_accepted(struct broker_channel *channel, unsigned end)
 	if (end == channel->caller || channel->accepted)
 		return -EPROTO;
 	channel->accepted = true;
+	note_accepted(channel);
 	if (channel->state == BROKER_CHANNEL_OFFERED)
 		broker_channel_set_state(channel, BROKER_CHANNEL_OPEN);
 	broker_channel_unoffer(channel);
@@ -369,7 +372,8 @@ static void broker_channel_end_unpaid(struct broker_link *link, const struct pro
 	domain_log(caller->domain, LOG_NOTICE,
 		"link %016llx: %s has closed %u channels that the other end keeps",
 		(unsigned long long)link->id.uid, text, link->n_unpaid);
-	broker_link_down(link, NULL, ECONNRESET, "too many channels that one end has closed");
+	broker_link_down(link, NULL, caller->domain, ECONNRESET,
+		"too many channels that one end has closed");
 }
 
 int broker_channel_message(struct process *process, const struct control_message *message)

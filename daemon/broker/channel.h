@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A channel: a number on a link, which owns it. A number is given again only after both ends have
- * confirmed the close. Only the broker, admin/view.c and their tests include this header.
+ * confirmed the close. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_CHANNEL_H
 #define MSGD_DAEMON_BROKER_CHANNEL_H
@@ -88,7 +88,7 @@ void broker_channel_unoffer(struct broker_channel *channel);
 void broker_channel_repay_caller(struct broker_channel *channel);
 void broker_channel_free(struct broker_channel *channel);
 /* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
-void broker_channel_gone(struct broker_channel *channel, unsigned ends);
+void broker_channel_gone(struct broker_channel *channel, unsigned ends, const char *reason);
 int broker_channel_message(struct process *process, const struct control_message *message);
 
 #endif

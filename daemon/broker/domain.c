@@ -130,7 +130,8 @@ static void charge_to(struct charge *charge, struct domain *domain, enum quota q
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE])
 {
-	uint32_t limit = domain->broker->limits.quota[quota];
+	const struct broker_limits *limits = domain_limits(domain);
+	uint32_t limit = limits->quota[quota];
 
 	assert(!charge->domain);
 	if (domain->used[quota] >= limit) {
@@ -141,12 +142,12 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 				limit, domain->info.name);
 		return -EDQUOT;
 	}
-	if (domain->bytes + quota_bytes(quota) > domain->broker->limits.bytes) {
+	if (domain->bytes + quota_bytes(quota) > limits->bytes) {
 		domain_log(domain, LOG_NOTICE, "%s(%u): limit memory=%u is reached",
-			domain->info.name, domain->info.domid, domain->broker->limits.bytes >> 10);
+			domain->info.name, domain->info.domid, limits->bytes >> 10);
 		if (ret_reason)
 			reason_set(ret_reason, "limit memory=%u (KiB) of domain %.70s",
-				domain->broker->limits.bytes >> 10, domain->info.name);
+				limits->bytes >> 10, domain->info.name);
 		return -EDQUOT;
 	}
 	charge_to(charge, domain, quota);
@@ -155,7 +156,7 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 
 int charge_take_rest(struct charge *charge, struct domain *domain, enum quota quota)
 {
-	const struct broker_limits *limits = &domain->broker->limits;
+	const struct broker_limits *limits = domain_limits(domain);
 
 	if (domain->used[quota] >= limits->quota[quota] ||
 		domain->bytes + quota_bytes(quota) > limits->bytes / 2)
@@ -236,6 +237,11 @@ void tally_return(struct tally *tally)
 	free(tally);
 }
 
+const struct broker_limits *domain_limits(const struct domain *domain)
+{
+	return domain->limits ? domain->limits : &domain->broker->limits;
+}
+
 struct domain *domain_find(struct broker *broker, uint16_t domid)
 {
 	struct domain *domain;
@@ -278,6 +284,7 @@ static void domain_free(struct domain *domain)
 	if (!domain)
 		return;
 	free(domain->known);
+	free(domain->limits);
 	free(domain);
 }
 
@@ -304,6 +311,7 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	TAILQ_INIT(&domain->unheard);
 	TAILQ_INIT(&domain->awake);
 	TAILQ_INIT(&domain->retry);
+	history_source_init(&domain->history);
 	return domain;
 }
 
@@ -322,7 +330,7 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	return 0;
 }
 
-static void domain_drop_all(struct domain *domain, const char *reason)
+void domain_drop_all(struct domain *domain, const char *reason)
 {
 	if (!domain->ending)
 		TAILQ_INSERT_TAIL(&domain->broker->ending, domain, ending_entry);
@@ -379,6 +387,7 @@ static void domain_ended(struct domain *domain)
 	assert(!domain->listeners && TAILQ_EMPTY(&domain->expected) && !domain->n_dying);
 	domain_forget_quiesced(domain);
 	domain_forget_work(domain);
+	domain->broker->cost += history_source_end(&domain->broker->history, &domain->history);
 	if (domain->log.left_out)
 		broker_log_about(domain->broker, domain->info.domid, LOG_WARNING,
 			"%s(%u): %u lines about it were left out", domain->info.name,

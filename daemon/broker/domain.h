@@ -3,7 +3,7 @@
  * Domains as the broker knows them, and their quotas. A domain owns its processes, and is freed
  * after the last charge on it came back. When it ends, its processes are dropped one by one, by
  * broker_work: they and their objects are as many as the guest liked. A charge lies in the object
- * that it pays for. Only the broker, admin/view.c and their tests include this header.
+ * that it pays for. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_DOMAIN_H
 #define MSGD_DAEMON_BROKER_DOMAIN_H
@@ -14,6 +14,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/counts.h"
 #include "daemon/broker/hash.h"
+#include "daemon/broker/history.h"
 
 struct broker_link;
 struct broker_request;
@@ -95,7 +96,10 @@ struct domain {
 	uint32_t n_parted;
 	struct traffic traffic;		    /* of its ends, as they say */
 	uint64_t notifications, hypercalls; /* likewise */
+	struct broker_limits *limits;	    /* owned: its own; or NULL */
 	struct log_source log;
+	struct history_source history;
+	struct broker_stats stats; /* of its applications, since it is there */
 	struct domain_verdict verdicts[VERDICTS_KEPT];
 	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
 	struct policy_known *known;	  /* owned */
@@ -147,9 +151,13 @@ int domain_pair_may_link(struct domain_pair *pair, char ret_reason[REASON_SIZE])
 void domain_pair_link_failed(struct domain_pair *pair);
 void domain_pair_link_made(struct domain_pair *pair);
 
+/* The limits in force for it. */
+const struct broker_limits *domain_limits(const struct domain *domain);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 /* The domain is not found any more. domain_end_work frees it. */
 void domain_end(struct domain *domain);
+/* All processes that it has are dropped by domain_end_work. reason: static. */
+void domain_drop_all(struct domain *domain, const char *reason);
 /* Drops a process of a domain that ends, or frees one that has ended. False: no domain ends. */
 bool domain_end_work(struct broker *broker);
 bool domain_is_dead(const struct broker_domain_info *info);

@@ -17,6 +17,7 @@
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -153,11 +154,12 @@ static void broker_link_was_made(const struct broker_link *link, bool made)
 		domain_pair_link_failed(pair);
 }
 
-void broker_link_down(
-	struct broker_link *link, const struct process *except, int error, const char *reason)
+void broker_link_down(struct broker_link *link, const struct process *except, struct domain *by,
+	int error, const char *reason)
 {
 	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING)
 		broker_link_was_made(link, false);
+	note_link(link, HISTORY_LINK_DOWN, by, error, reason);
 	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];
@@ -255,6 +257,7 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 	const char *why, bool prepaid, struct broker_link **ret_link, char ret_reason[REASON_SIZE])
 {
 	struct broker *broker = creator->broker;
+	const struct broker_limits *limits = domain_limits(creator->domain);
 	struct domain_pair *pair = domain_pair_get(creator->domain, binder->domain);
 	struct broker_link *link =
 		pair ? broker_link_alloc(broker, BROKER_LINK_CREATING, why) : NULL;
@@ -262,8 +265,8 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 
 	if (!link)
 		return -ENOMEM;
-	link->ring_pages = transport == TRANSPORT_GRANT ? broker->limits.ring_pages
-							: broker->limits.argo_ring_pages;
+	link->ring_pages =
+		transport == TRANSPORT_GRANT ? limits->ring_pages : limits->argo_ring_pages;
 	r = charge_take(&link->charge, creator->domain, QUOTA_LINKS, ret_reason);
 	if (r == 0)
 		r = broker_link_end_attach(
@@ -317,7 +320,7 @@ static int broker_link_ready(struct link_end *end, const struct control_link_rea
 	if ((link->id.transport == TRANSPORT_GRANT) != (ready->aport == 0))
 		return -EPROTO;
 	broker_link_set_state(link, BROKER_LINK_UP);
-	link->broker->stats.links_made++;
+	note_link(link, HISTORY_LINK_MADE, NULL, 0, link->why);
 	broker_link_was_made(link, true);
 	message.link_up.end = link->ends[0].number;
 	message.link_up.aport = ready->aport;
@@ -380,7 +383,6 @@ int broker_link_argo_missing(const struct process *process, char ret_reason[REAS
 static void broker_link_failed_making(
 	struct broker_link *link, uint32_t said, const char *reason, const struct process *process)
 {
-	struct broker *broker = link->broker;
 	bool argo = link->id.transport != TRANSPORT_GRANT;
 	struct broker_request *request, *next;
 	char why[REASON_SIZE];
@@ -401,7 +403,7 @@ static void broker_link_failed_making(
 			memcpy(request->why, why, sizeof(request->why));
 			continue; /* broker_link_down has it tried again */
 		}
-		broker->stats.failed++;
+		note_connect_failed(request, broker_link_error(said), NULL, why);
 		/* The caller's own descriptors are for the caller to mend. */
 		broker_request_finish(request,
 			own && said == EMFILE ? EMFILE
@@ -409,14 +411,13 @@ static void broker_link_failed_making(
 					      : broker_link_error_of_peer(said),
 			own && !argo ? reason : why);
 	}
-	broker_link_down(link, process, ECONNRESET, why);
+	broker_link_down(link, process, process->domain, ECONNRESET, why);
 }
 
 static int broker_link_failed(struct link_end *end, const struct control_link_error *failed)
 {
 	struct broker_link *link = end->link;
 	struct process *process = end->process;
-	struct broker *broker = link->broker;
 	int error = broker_link_error(failed->error);
 	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE], quoted[REASON_SIZE];
 
@@ -429,9 +430,9 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 		broker_link_failed_making(link, failed->error, reason, process);
 		return 0;
 	}
-	broker->stats.reset++;
+	note_link_reset(process);
 	broker_link_quote(process, reason, quoted);
-	broker_link_down(link, process, ECONNRESET, quoted);
+	broker_link_down(link, process, process->domain, ECONNRESET, quoted);
 	return 0;
 }
 

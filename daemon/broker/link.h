@@ -2,7 +2,7 @@
 /*
  * A link between two processes, as msgd introduced them. The broker owns it, it owns its channels,
  * and it is freed with the first of its two processes. It carries no payload and owns nothing of
- * the hypervisor. Only the broker, admin/view.c and their tests include this header.
+ * the hypervisor. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_LINK_H
 #define MSGD_DAEMON_BROKER_LINK_H
@@ -103,10 +103,10 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 void broker_link_set_state(struct broker_link *link, enum broker_link_state state);
 /*
  * Ends a link: each end that was told of it gets LINK_DOWN, but for `except`; waiting requests are
- * tried again; its channels and the link are freed.
+ * tried again; its channels and the link are freed. by: the domain that caused it, or NULL.
  */
-void broker_link_down(
-	struct broker_link *link, const struct process *except, int error, const char *reason);
+void broker_link_down(struct broker_link *link, const struct process *except, struct domain *by,
+	int error, const char *reason);
 /* Makes the link known by its two processes. -ENOMEM. */
 int broker_link_pair_add(struct broker_link *link);
 /* payer: whose charge the end is. -EDQUOT, with a reason if that is not NULL; -ENOMEM. */

@@ -12,9 +12,18 @@
 
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
+
+struct listener *listener_find(struct domain *domain, const char *name)
+{
+	struct listener *listener;
+
+	HASH_FIND(hh_name, domain->listeners, name, strlen(name), listener);
+	return listener;
+}
 
 void name_keys(const char *name, struct name_key ret_keys[2])
 {
@@ -71,36 +80,37 @@ void listener_judge(struct listener *listener)
 }
 
 /* 0, or a negative errno for the answer, with its reason. */
-static int listen_check(
-	struct process *process, const struct control_listen *listen, char ret_reason[REASON_SIZE])
+static int listen_check(struct process *process, const struct control_listen *listen,
+	struct policy_verdict *ret_verdict, char ret_reason[REASON_SIZE])
 {
 	struct policy_subject holder = domain_subject(process->domain);
-	struct policy_verdict verdict;
-	const struct listener *taken;
 
 	if (name_check(listen->name) < 0) {
 		reason_set(ret_reason, "not a valid name");
 		return -EINVAL;
 	}
 	process->broker->cost += policy_judge(
-		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, &verdict);
-	process_log_verdict(process, &verdict, "listens as", listen->name);
-	if (!verdict.allow) {
+		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, ret_verdict);
+	process_log_verdict(process, ret_verdict, "listens as", listen->name);
+	if (!ret_verdict->allow) {
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
 	}
-	HASH_FIND(hh_name, process->domain->listeners, listen->name, strlen(listen->name), taken);
-	if (taken) {
+	if (domain_is_blocked(process->domain) || name_is_blocked(process->domain, listen->name)) {
+		reason_set(ret_reason, "blocked by the administrator");
+		return -EACCES;
+	}
+	if (listener_find(process->domain, listen->name)) {
 		reason_set(ret_reason, "%s is taken in domain %s", listen->name,
 			process->domain->info.name);
 		return -EADDRINUSE;
 	}
-	if (listen->backlog > process->broker->limits.backlog) {
+	if (listen->backlog > domain_limits(process->domain)->backlog) {
 		domain_log(process->domain, LOG_NOTICE, "%s(%u): %u is over the limit backlog=%u",
 			process->domain->info.name, process->domain->info.domid, listen->backlog,
-			process->broker->limits.backlog);
+			domain_limits(process->domain)->backlog);
 		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
-			process->broker->limits.backlog);
+			domain_limits(process->domain)->backlog);
 		return -EINVAL;
 	}
 	return 0;
@@ -155,6 +165,7 @@ static bool listener_is(const struct listener *listener, const struct control_li
 int listener_new(struct process *process, uint32_t request, const struct control_listen *listen)
 {
 	struct listener *listener;
+	struct policy_verdict verdict;
 	char reason[REASON_SIZE] = "";
 	int r;
 
@@ -169,9 +180,13 @@ int listener_new(struct process *process, uint32_t request, const struct control
 		process_status(process, request, 0, NULL);
 		return 0;
 	}
-	r = listen_check(process, listen, reason);
+	r = listen_check(process, listen, &verdict, reason);
 	if (r == 0)
 		r = listener_create(process, listen, reason);
+	if (r == 0)
+		note_name(process, HISTORY_LISTENING, listen->name);
+	else
+		note_listen_failed(process, listen->name, -r, &verdict, reason);
 	process_status(process, request, -r, reason);
 	return 0;
 }
@@ -207,6 +222,7 @@ static int listener_unlisten(struct process *process, uint32_t request, uint32_t
 			process, request, held ? 0 : ENOENT, held ? NULL : "no such listener");
 		return 0;
 	}
+	note_name(process, HISTORY_UNLISTENED, listener->name);
 	listener_free(listener);
 	process_status(process, request, 0, NULL);
 	return 0;

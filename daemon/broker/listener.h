@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A name that a process holds in its domain. The process owns it. A name has one holder in a
- * domain, ever. Only the broker, admin/view.c and their tests include this header.
+ * domain, ever. Only the broker, the views of admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_LISTENER_H
 #define MSGD_DAEMON_BROKER_LISTENER_H
@@ -27,6 +27,7 @@ struct listener {
 	uint64_t generation;		       /* of the facts by which it was judged last */
 	bool permitted;			       /* by those */
 	struct traffic traffic;		       /* of its channels' ends here, as they say */
+	bool drained;			       /* it takes no connect */
 	LIST_HEAD(, broker_channel) offered;   /* borrowed: as many as the backlog */
 	char name[NAME_SIZE];
 };
@@ -34,6 +35,8 @@ struct listener {
 int listener_message(struct process *process, const struct control_message *message);
 int listener_new(struct process *process, uint32_t request, const struct control_listen *listen);
 void listener_free(struct listener *listener);
+/* Exactly of this name. NULL: nobody. */
+struct listener *listener_find(struct domain *domain, const char *name);
 
 /* A name as its listeners are found by: hashed once for many domains. */
 struct name_key {

@@ -17,25 +17,20 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-/* A DOMAIN: one fact about it is known. */
-struct domain_address {
-	struct policy_subject fact;
-	uint8_t uuid[16]; /* fact.uuid, if that is it */
-};
-
-static int domain_address_parse(const char *text, struct domain_address *address)
+int domain_address_parse(const char *text, struct domain_address *ret_address)
 {
-	address->fact = (struct policy_subject){.domid = POLICY_DOMID_UNKNOWN};
+	struct policy_subject *fact = &ret_address->fact;
+
+	*fact = (struct policy_subject){.domid = POLICY_DOMID_UNKNOWN};
 	if (strncmp(text, "domid:", 6) == 0)
-		return strlen(text) <= 6 + 5 &&
-				       number_from_text(text + 6, UINT16_MAX, &address->fact.domid)
+		return strlen(text) <= 6 + 5 && number_from_text(text + 6, UINT16_MAX, &fact->domid)
 			       ? 0
 			       : -EINVAL;
 	if (strncmp(text, "uuid:", 5) == 0) {
-		address->fact.uuid = address->uuid;
-		return uuid_parse(text + 5, address->uuid);
+		fact->uuid = ret_address->uuid;
+		return uuid_parse(text + 5, ret_address->uuid);
 	}
-	address->fact.name = text;
+	fact->name = text;
 	return 0;
 }
 
@@ -68,15 +63,23 @@ int lookup_canonical(const char *domain, char ret_domain[DOMAIN_NAME_SIZE])
 	return 0;
 }
 
-static bool domain_matches(const struct domain *domain, const struct domain_address *address)
+bool domain_address_is(const struct domain_address *address, const char *name,
+	const uint8_t uuid[16], uint32_t domid)
 {
 	const struct policy_subject *fact = &address->fact;
 
 	if (fact->name)
-		return strcmp(domain->info.name, fact->name) == 0;
+		return strcmp(name, fact->name) == 0;
 	if (fact->uuid)
-		return memcmp(domain->info.uuid, fact->uuid, sizeof(domain->info.uuid)) == 0;
-	return domain->info.domid == fact->domid;
+		return memcmp(uuid, fact->uuid, 16) == 0;
+	return domid == fact->domid;
+}
+
+static bool domain_matches(const struct domain *domain, const struct domain_address *address)
+{
+	const struct broker_domain_info *info = &domain->info;
+
+	return domain_address_is(address, info->name, info->uuid, info->domid);
 }
 
 int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_domid)

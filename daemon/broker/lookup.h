@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From an address to a listener, by policy. A refused caller must never get a different answer for
- * what is there and what is not. Only the broker includes this header.
+ * what is @@
  */
 #ifndef MSGD_DAEMON_BROKER_LOOKUP_H
 #define MSGD_DAEMON_BROKER_LOOKUP_H
@@ -9,8 +9,20 @@
 #include "daemon/policy/policy.h"
 #include "proto/limits.h"
 
+struct domain;
 struct listener;
 struct process;
+
+/* A DOMAIN of an address: one fact about it is known. It points into itself and into its text. */
+struct domain_address {
+	struct policy_subject fact;
+	uint8_t uuid[16]; /* fact.uuid, if that is it */
+};
+
+/* text is borrowed. -EINVAL. */
+int domain_address_parse(const char *text, struct domain_address *ret_address);
+bool domain_address_is(const struct domain_address *address, const char *name,
+	const uint8_t uuid[16], uint32_t domid);
 
 /* A connect on the way from its address to its listener. */
 struct lookup {

@@ -16,6 +16,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -71,12 +72,12 @@ int broker_attach(struct broker *broker, uint16_t domid, uint32_t epoch, void *p
 	process->peer = peer;
 	process->epoch = epoch;
 	process->serial = ++broker->next_serial;
+	process->since_ns = broker->now_ns;
 	process->awaited = found;
 	domain->n_awaited += found;
 	TAILQ_INIT(&process->outbox);
 	strcpy(process->comm, "?");
 	TAILQ_INSERT_TAIL(&domain->processes, process, entry);
-	broker->stats.attached++;
 	*ret_process = process;
 	return 0;
 }
@@ -100,7 +101,7 @@ void process_strip(struct process *process, const struct process *except, const 
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	for (unsigned n = 0; process->ends && n < LINKS_AT_ONCE; n++)
-		broker_link_down(process->ends->link, except, ECONNRESET, reason);
+		broker_link_down(process->ends->link, except, process->domain, ECONNRESET, reason);
 }
 
 void process_free(struct process *process, const char *reason)
@@ -131,7 +132,8 @@ bool process_end_work(struct broker *broker)
 	broker->cost += COST_OBJECT;
 	/* The other end may have ended the last one. */
 	if (process->ends)
-		broker_link_down(process->ends->link, NULL, ECONNRESET, process->gone_reason);
+		broker_link_down(process->ends->link, NULL, process->domain, ECONNRESET,
+			process->gone_reason);
 	if (process->ends)
 		return true;
 	TAILQ_REMOVE(&broker->dying, process, entry);
@@ -147,7 +149,7 @@ void process_drop(struct process *process, const char *reason)
 
 	process_describe(process, text, sizeof(text));
 	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
-	broker->stats.dropped++;
+	note_process(process, HISTORY_DROPPED, reason);
 	if (broker->ops)
 		broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;
@@ -161,8 +163,6 @@ void process_log_verdict(struct process *process, const struct policy_verdict *v
 	char text[PROCESS_TEXT_SIZE], rule[128];
 
 	policy_hit(process->broker->policy, verdict);
-	if (!allow)
-		process->broker->stats.refused++;
 	if (allow ? verdict->log != POLICY_LOG_YES : verdict->log == POLICY_LOG_NO)
 		return;
 	process_describe(process, text, sizeof(text));
@@ -236,6 +236,13 @@ void process_channel_gone(
 	outbox_send(process, payer, &message, NULL);
 }
 
+static void process_refuse(struct process *process, uint32_t request, int error, const char *reason)
+{
+	note_attach_refused(process, error, reason);
+	process_status(process, request, error, reason);
+	process_not_awaited(process);
+}
+
 int process_hello(struct process *process, const struct control_message *message)
 {
 	const struct control_hello *hello = &message->hello;
@@ -257,11 +264,15 @@ int process_hello(struct process *process, const struct control_message *message
 		process_quiesce(process);
 		return 0;
 	}
-	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
-		process_status(process, message->request, EDQUOT, reason);
-		process_not_awaited(process);
+	if (domain_is_blocked(process->domain)) {
+		process_refuse(process, message->request, EACCES, "blocked by the administrator");
 		return 0;
 	}
+	if (charge_take(&process->charge, process->domain, QUOTA_PROCESSES, reason) < 0) {
+		process_refuse(process, message->request, EDQUOT, reason);
+		return 0;
+	}
+	note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
 	process->features = hello->features;
 	welcome.welcome.epoch = process->epoch;
 	welcome.welcome.version = version;

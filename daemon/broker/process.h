@@ -2,8 +2,8 @@
 /*
  * An attached application: its domain owns it, and it owns its names and requests. Its ends of
  * links lie in the links. A handler never frees the process whose message it handles: it returns
- * an error, and broker_message drops the process. Only the broker, admin/view.c and their tests
- * include this header.
+ * an error, and broker_message drops the process. Only the broker, the views of admin/ and
+ * their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_PROCESS_H
 #define MSGD_DAEMON_BROKER_PROCESS_H
@@ -34,6 +34,7 @@ struct process {
 	enum process_state state;
 	struct charge charge;
 	uint64_t serial; /* never used again */
+	uint64_t since_ns;
 	uint32_t epoch;
 	bool awaited; /* found at start, has not announced yet: it alone may announce */
 	uint64_t features;

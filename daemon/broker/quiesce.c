@@ -15,6 +15,7 @@
 
 #include "base/macro.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
@@ -80,7 +81,7 @@ static void quiesced_remember(const struct process *process, bool confirmed)
 	quiesced->pid = process->pid;
 	memcpy(quiesced->comm, process->comm, sizeof(quiesced->comm));
 	TAILQ_INSERT_TAIL(&domain->parted, quiesced, entry);
-	if (++domain->n_parted > domain->broker->limits.quota[QUOTA_PROCESSES])
+	if (++domain->n_parted > domain_limits(domain)->quota[QUOTA_PROCESSES])
 		quiesced_free(domain, TAILQ_FIRST(&domain->parted));
 }
 
@@ -125,6 +126,7 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 		broker_log_about(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, "%s(%u) is quiesced",
 			domain->info.name, domid);
 		domain_quiesce(domain);
+		note_domain(domain, HISTORY_QUIESCED, NULL);
 	}
 	broker->quiesce_due = true;
 	broker_settle(broker);
@@ -182,6 +184,7 @@ static void domain_resume(struct domain *domain, const char *why)
 		process_quiesce(process);
 	domain_log(domain, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
 		domain->info.domid, why);
+	note_domain(domain, HISTORY_RESUMED, why);
 	domain_set_quiesce(domain, DOMAIN_SERVED);
 	domain_forget_quiesced(domain);
 	broker->ops->resumed(broker->arg, domain->info.domid);
@@ -250,6 +253,8 @@ void broker_parked(struct process *process)
 	process_set_state(process, PROCESS_PARKED);
 	if (domain_is_quiesced(domain))
 		quiesced_remember(process, true);
+	if (process->charge.domain)
+		note_process(process, HISTORY_DETACHED, "its domain is quiesced");
 	process_free(process, "its domain is quiesced");
 	if (domain_is_quiesced(domain))
 		domain_report_changed(domain);

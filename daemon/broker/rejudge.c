@@ -71,7 +71,7 @@ static void channel_judge(struct broker_channel *channel)
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
 		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);
 	link->denied = true;
-	broker_channel_gone(channel, 3);
+	broker_channel_gone(channel, 3, "no longer permitted");
 }
 
 /* Its channels are judged. A link none of whose channels is permitted any more ends. */
@@ -80,7 +80,7 @@ static void link_judged(struct broker_link *link)
 	struct broker *broker = link->broker;
 
 	if (link->denied && !link->channels) {
-		broker_link_down(link, NULL, EACCES, "denied by policy");
+		broker_link_down(link, NULL, NULL, EACCES, "denied by policy");
 		return;
 	}
 	link->denied = false;

@@ -23,6 +23,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/lookup.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 #include "daemon/broker/terms.h"
@@ -177,6 +178,21 @@ void broker_request_all_awake(struct broker *broker)
 
 /* ---- the request ----------------------------------------------------------------------------- */
 
+void broker_request_spent(struct broker_request *request)
+{
+	static const enum connect_stage stages[] = {
+		[BROKER_REQUEST_NEW] = CONNECT_QUEUE,
+		[BROKER_REQUEST_HELD] = CONNECT_QUEUE,
+		[BROKER_REQUEST_NAME] = CONNECT_NAME,
+		[BROKER_REQUEST_LINK] = CONNECT_LINK,
+		[BROKER_REQUEST_RETRY] = CONNECT_QUEUE,
+	};
+	uint64_t now = request->process->broker->now_ns;
+
+	request->spent_ns[stages[request->state]] += now - request->state_ns;
+	request->state_ns = now;
+}
+
 void broker_request_set_state(
 	struct broker_request *request, enum broker_request_state state, struct broker_link *link)
 {
@@ -203,6 +219,7 @@ void broker_request_set_state(
 	};
 
 	assert(moves[request->state] & ENUM_BIT(state));
+	broker_request_spent(request);
 	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
@@ -250,6 +267,7 @@ static int broker_request_new(
 	if (r == 0) {
 		request->process = process;
 		request->id = id;
+		request->state_ns = process->broker->now_ns;
 		HASH_ADD(hh, process->requests, id, sizeof(request->id), request);
 		*ret_request = request;
 		if (hash_added(&request->hh))
@@ -356,6 +374,8 @@ int broker_request_cancel(struct process *process, uint32_t id)
 	if (!request)
 		return 0; /* it was answered, and the answer crossed the CANCEL */
 	request_why(request, reason);
+	if (!request->is_listen)
+		note_connect_failed(request, ECANCELED, NULL, reason);
 	broker_request_finish(request, ECANCELED, reason);
 	return 0;
 }
@@ -363,11 +383,10 @@ int broker_request_cancel(struct process *process, uint32_t id)
 static void broker_request_refuse(
 	struct broker_request *request, int error, const struct lookup *lookup)
 {
-	if (error == -EACCES)
+	if (error == -EACCES && !lookup->verdict.allow)
 		process_log_verdict(request->process, &lookup->verdict, "connects to",
 			request->connect.address);
-	else
-		request->process->broker->stats.failed++;
+	note_connect_failed(request, -error, &lookup->verdict, lookup->reason);
 	broker_request_finish(request, -error, lookup->reason);
 }
 
@@ -486,7 +505,7 @@ static void broker_request_connected(
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, request->name, sizeof(message.connected.name));
 	terms_send(channel, &lookup->verdict, caller);
-	process->broker->stats.connected++;
+	note_connected(request, channel);
 	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
 	process_send(process, &message);
 	broker_request_free(request);
@@ -498,6 +517,17 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 	const struct listener *listener = lookup->listener;
 	int r;
 
+	if (domain_is_blocked(request->process->domain) ||
+		domain_is_blocked(listener->process->domain) ||
+		name_is_blocked(listener->process->domain, listener->name)) {
+		reason_set(lookup->reason, "blocked by the administrator");
+		return -EACCES;
+	}
+	if (listener->drained) {
+		reason_set(
+			lookup->reason, "%s is drained: it takes no new connect", listener->name);
+		return -ECONNREFUSED;
+	}
 	if (listener->type != request->connect.type) {
 		reason_set(lookup->reason, "%s is of another type", listener->name);
 		return -EPROTOTYPE;
@@ -524,8 +554,11 @@ static void broker_request_try_connect(struct broker_request *request)
 	struct lookup lookup = {
 		.caller = request->process, .domain = request->domain, .name = request->name};
 	struct broker_link *link;
+	uint64_t before = request->process->broker->cost;
 	int r = lookup_address(&lookup);
 
+	request->spent_ns[CONNECT_LOOKUP] +=
+		(request->process->broker->cost - before) * COST_UNIT_NS;
 	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
 		broker_request_wait(request);

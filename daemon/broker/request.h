@@ -41,6 +41,8 @@ struct broker_request {
 	struct charge charge;
 	uint32_t id;
 	enum broker_request_state state;
+	uint64_t state_ns; /* when it came to it */
+	uint64_t spent_ns[CONNECT_STAGES];
 	bool is_listen;	       /* a first LISTEN, held during recovery */
 	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
 	bool no_argo;	       /* the Argo link could not be made: fall back */
@@ -54,6 +56,8 @@ struct broker_request {
 	char name[NAME_SIZE];
 };
 
+/* Counts the time since it came to its state, as that of the state's stage. */
+void broker_request_spent(struct broker_request *request);
 int broker_request_connect(struct process *process, const struct control_message *message);
 int broker_request_cancel(struct process *process, uint32_t id);
 /* Keeps a LISTEN for after recovery. */

@@ -6,18 +6,22 @@
  *   broker -> broker_link -> broker_channel
  *
  * Each object's state changes in its *_set_state only, by a table of legal moves. Only the broker,
- * admin/view.c and their tests include this header; the shell sees broker.h.
+ * the views of admin/ and their tests include this header; the shell sees broker.h.
  */
 #ifndef MSGD_DAEMON_BROKER_STATE_H
 #define MSGD_DAEMON_BROKER_STATE_H
 
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/histogram.h"
+#include "daemon/broker/history.h"
 #include "daemon/broker/request.h"
+#include "daemon/broker/steer.h"
 #include "daemon/broker/watch.h"
 
 struct domain;
 struct broker_link;
+struct refusals;
 struct tally;
 
 /* Lookups wait so long for the applications found at start. PROTOCOL.md 5.1. */
@@ -60,7 +64,7 @@ struct broker {
 	bool work_later;
 	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
-	uint64_t now_ns;
+	uint64_t now_ns, wall_us;
 	bool recovering; /* lookups wait */
 	bool announcing; /* the applications found at start may announce */
 	uint64_t hold_end_ns, announce_end_ns;
@@ -68,17 +72,24 @@ struct broker {
 	uint32_t n_awaited; /* records found at start that have not announced */
 	uint32_t n_channels;
 	struct broker_stats stats;
+	struct refusals *refusals; /* owned: by the rules of this policy; by key */
+	struct histogram latency[CONNECT_STAGES];
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
+	LIST_HEAD(, block) blocks; /* owned */
+	uint32_t n_blocks;
+	struct history history; /* last: it is large */
 };
 
 /*
  * The units of work's cost: each is about what it takes to look at a rule, some ten nanoseconds.
  * They need not be exact. They must not leave out what grows with something that a guest chose.
  */
+#define COST_UNIT_NS 10U   /* for people */
 #define COST_MESSAGE 100U  /* to take one, and to send one */
 #define COST_REQUEST 100U  /* to try one */
 #define COST_OBJECT  10U   /* to find, move or free one */
+#define COST_NOTE    10U   /* to note one */
 #define COST_LINE    500U  /* to log one */
 #define COST_PROCESS 5000U /* to let go of one: its mappings, its port, its record */
 

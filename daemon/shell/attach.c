@@ -606,8 +606,10 @@ static const char *record_lost(const struct attach *attach, const struct hv_reco
 
 	if (record->len)
 		return "its record was replaced";
-	return ending ? ending
-		      : "its record is gone, as when it detaches or its domain is destroyed";
+	if (attach->page &&
+		!atomic_load_explicit(&attach->page->end[0].alive, memory_order_acquire))
+		return "its process ended, or detached";
+	return ending ? ending : "its record is gone, as when its domain is destroyed";
 }
 
 void attach_record(struct attach_table *table, const struct hv_record *record, bool found)

@@ -51,6 +51,7 @@ struct server {
 	bool lost;
 	struct server_turns turns;
 	uint64_t turn_start_ns; /* of the processor's time */
+	uint64_t told_serial;	/* ops->noted knows of this event */
 };
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
@@ -109,7 +110,12 @@ static uint64_t cpu_ns(void)
 
 static void server_now(struct server *server)
 {
+	struct timespec wall;
+
+	(void)clock_gettime(CLOCK_REALTIME, &wall);
 	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
+	broker_set_wall(
+		server->broker, (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000);
 }
 
 /* The beginning of every event. */
@@ -291,6 +297,16 @@ static void server_count_turn(struct server *server)
 		server->turns.longest_cpu_ns = took_ns;
 }
 
+static void server_tell(struct server *server)
+{
+	uint64_t last = broker_history(server->broker)->last_serial;
+
+	if (last == server->told_serial)
+		return;
+	server->told_serial = last;
+	server->ops->noted(server->arg);
+}
+
 /* The end of every event: publishes all that the broker sent. */
 static void server_finish(struct server *server)
 {
@@ -300,6 +316,7 @@ static void server_finish(struct server *server)
 		server_error(server, "the store", -ENODEV);
 	if (more || server->store_due || server->domains_due || broker_work_left(server->broker))
 		event_turn_later(server->turn_event);
+	server_tell(server);
 	server_count_turn(server);
 }
 
@@ -497,6 +514,18 @@ static int server_run(struct server *server,
 	return r;
 }
 
+int server_steer(struct server *server,
+	int (*step)(struct broker *broker, const struct broker_target *target),
+	const struct broker_target *target)
+{
+	int r;
+
+	server_begin(server);
+	r = step(server->broker, target);
+	server_finish(server);
+	return r;
+}
+
 int server_quiesce(struct server *server, uint16_t domid)
 {
 	return server_run(server, broker_quiesce, domid);
@@ -522,6 +551,14 @@ void server_log(struct server *server, uint16_t domid, int priority, const char 
 	va_end(args);
 	server_now(server);
 	broker_log_about(server->broker, domid, priority, "%s", text);
+}
+
+void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
+	int error, const char *text)
+{
+	server_now(server);
+	broker_note_client(server->broker, kind, uid, pid, error, text);
+	server_tell(server);
 }
 
 struct broker *server_broker(const struct server *server)

@@ -19,6 +19,8 @@ struct server;
 struct server_ops {
 	/* An application of a quiesced domain confirmed or is gone, or a domain was resumed. */
 	void (*quiesced)(void *arg);
+	/* The history has new events. */
+	void (*noted)(void *arg);
 	/* A record of msgd's own domain is gone from the store. */
 	void (*own_record_gone)(void *arg, const char *key);
 };
@@ -39,12 +41,20 @@ void server_set_limits(struct server *server, const struct broker_limits *limits
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 int server_resume(struct server *server, uint16_t domid);
+/* One of the broker's steps on a target. */
+int server_steer(struct server *server,
+	int (*step)(struct broker *broker, const struct broker_target *target),
+	const struct broker_target *target);
 /* Asks the hypervisor for its domains and tells the broker. Not from within server_ops. */
 int server_refresh_domains(struct server *server);
 
 /* As broker_log_about, at any time. */
 __attribute__((format(printf, 4, 5))) void server_log(
 	struct server *server, uint16_t domid, int priority, const char *format, ...);
+
+/* As broker_note_client, at any time. */
+void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
+	int error, const char *text);
 
 /* For looking at. */
 struct server_turns {

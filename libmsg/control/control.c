@@ -255,6 +255,9 @@ void control_close(struct control *control)
 	const struct hv_ops *ops = control->hv->ops;
 
 	requests_free(control);
+	/* By this msgd knows, when it finds the record gone, that the process has left. */
+	if (control->page)
+		atomic_store_explicit(&control->ring.me->alive, 0, memory_order_release);
 	/* First the record: a msgd that starts now must not find pages that go away. */
 	if (control->key[0])
 		(void)ops->store_remove(control->hv, ops->domid(control->hv), control->key);

@@ -207,12 +207,16 @@ static void on_quiesced(void *arg)
 {
 }
 
+static void on_noted(void *arg)
+{
+}
+
 static void on_own_record_gone(void *arg, const char *key)
 {
 }
 
 static const struct server_ops server_ops = {
-	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
 
 /* ---- life ----------------------------------------------------------------------------------- */
 

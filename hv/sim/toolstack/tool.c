@@ -150,15 +150,16 @@ int tool_wrong_name(void)
 
 int tool_fail(const char *subject, int r)
 {
-	const char *what = r == -ESRCH	  ? "no such domain"
-			   : r == -EEXIST ? "a domain of that name exists"
-			   : r == -ENOSPC ? "the emulator has no room for another domain"
-			   : r == -EPERM  ? "not with Domain-0"
-			   : r == -EINVAL ? "not in this state"
-			   : r == -EUSERS ? "the emulator has no room for one more process"
-			   : r == -EBUSY  ? "it crashed: a process of it held an event channel"
-			   : r == -ENODEV ? "the emulator has gone away"
-					  : strerror(-r);
+	const char *what = r == -ESRCH	      ? "no such domain"
+			   : r == -EEXIST     ? "a domain of that name exists"
+			   : r == -EADDRINUSE ? "its domid is another domain's"
+			   : r == -ENOSPC     ? "the emulator has no room for another domain"
+			   : r == -EPERM      ? "not with Domain-0"
+			   : r == -EINVAL     ? "not in this state"
+			   : r == -EUSERS     ? "the emulator has no room for one more process"
+			   : r == -EBUSY      ? "it crashed: a process of it held an event channel"
+			   : r == -ENODEV     ? "the emulator has gone away"
+					      : strerror(-r);
 
 	(void)fprintf(stderr, "xen-sim: %s: %s\n", subject, what);
 	return 1;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The answers of msgd's server to an admin client, at once or later. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/macro.h"
+#include "base/report.h"
 #include "daemon/admin/answer.h"
 #include "daemon/admin/rights.h"
+#include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
+#include "daemon/config-line.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/shell.h"
@@ -41,6 +45,13 @@ static int on_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	return -EINVAL;
 }
 
+static void on_noted(void)
+{
+	if (admin)
+		admin_look(admin);
+	quiesce_look(subject.quiesce);
+}
+
 static void on_quiesced(void)
 {
 	quiesce_look(subject.quiesce);
@@ -55,6 +66,7 @@ static void begin(void)
 	reload_error = NULL;
 	shell_begin();
 	shell.quiesced = on_quiesced;
+	shell.noted = on_noted;
 	assert_int_equal(quiesce_new(shell.base, shell.server, &subject.quiesce), 0);
 	subject.server = shell.server;
 	subject.version = "1.2";
@@ -64,6 +76,8 @@ static void begin(void)
 	subject.operators = ADMIN_NO_GROUP;
 	subject.reload = on_reload;
 	subject.arg = &subject;
+	subject.limit = config_line_limit;
+	subject.log_level = config_line_log_level;
 	/* An address that the kernel chooses. */
 	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof(any.ss_family)), 0);
 	assert_int_equal(listen(fd, 64), 0);
@@ -74,6 +88,7 @@ static void begin(void)
 static void end(void)
 {
 	admin_free(admin);
+	admin = NULL;
 	quiesce_free(subject.quiesce);
 	shell_fini();
 }
@@ -250,7 +265,6 @@ static void test_refusals(void **state)
 		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U"},
 		{"quiesce", "domid:0", "domain 0 is not saved or migrated"},
 		{"resume", "nobody", "no such domain"},
-		{"resume", "web", "the domain is not quiesced"},
 	};
 	char line[128], want[128];
 	uint16_t domid;
@@ -287,7 +301,8 @@ static void test_at_once(void **state)
 		"\"applications\":[]}");
 	assert_int_equal(shell_timer_us(), 0);
 	assert_true(broker_is_quiesced(server_broker(shell.server), shell.domid));
-	asks(fd, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	asks(fd, RESUME,
+		"{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1,\"was_quiesced\":true}");
 	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
 	(void)close(fd);
 	end();
@@ -368,7 +383,8 @@ static void test_two_wait(void **state)
 	assert_true(hears(other));
 	assert_non_null(strstr(said, "\"domain\":\"db\""));
 	/* A third client says that the domain goes on. */
-	asks(other, RESUME, "{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1}");
+	asks(other, RESUME,
+		"{\"op\":\"resume\",\"domain\":\"web\",\"domid\":1,\"was_quiesced\":true}");
 	assert_true(hears(fd));
 	assert_string_equal(
 		said, "{\"error\":\"the domain was resumed, or is gone, while this waited\"}");
@@ -413,6 +429,263 @@ static void test_memory(void **state)
 	quiesce_free(NULL);
 }
 
+/* ---- steering ------------------------------------------------------------------------------- */
+
+/* The broker's own tests have what each step does; here each has its request and its errors. */
+static void test_steer(void **state)
+{
+	static const struct {
+		const char *request, *answer;
+	} cases[] = {
+		{"{'op':'close','link':'1','channel':1}", "{'error':'no such link'}"},
+		{"{'op':'kick-link','link':'1'}", "{'error':'no such link'}"},
+		{"{'op':'kick-application','domain':'web','pid':0}",
+			"{'error':'no application of this domain says that it is this process'}"},
+		{"{'op':'kick-application','domain':'none','pid':0}", "{'error':'no such domain'}"},
+		{"{'op':'kick-name','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'drain','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'undrain','domain':'web','name':'x'}",
+			"{'error':'nobody listens on this name in this domain'}"},
+		{"{'op':'kick-domain','domain':'web'}", "{'op':'kick-domain','done':true}"},
+		{"{'op':'block','domain':'web','name':'x'}", "{'op':'block','done':true}"},
+		{"{'op':'block','domain':'web','name':'a/b'}", "{'error':'not a valid name'}"},
+		{"{'op':'block','domain':'web'}", "{'op':'block','done':true}"},
+		{"{'op':'unblock','domain':'web','name':'x'}", "{'op':'unblock','done':true}"},
+		{"{'op':'set-limit','domain':'web','limit':'names','value':3}",
+			"{'op':'set-limit','done':true}"},
+		{"{'op':'set-limit','domain':'web','limit':'processes','value':0}",
+			"{'error':'processes is 1 to 4096, not '0''}"},
+		{"{'op':'set-limit','domain':'web','limit':'x','value':0}",
+			"{'error':'unknown key 'x''}"},
+		{"{'op':'set-limit','domain':'web','limit':'x = 1','value':0}",
+			"{'error':'a limit is a key of [limits] in msgd.conf'}"},
+		{"{'op':'set-limit','domain':'none','limit':'names','value':3}",
+			"{'error':'no such domain'}"},
+		{"{'op':'log-level','level':'loud'}", "{'error':'unknown log level 'loud''}"},
+		{"{'op':'log-level','level':'info'}", "{'op':'log-level','done':true}"},
+	};
+	struct broker_limits limits;
+	int fd;
+
+	begin();
+	fd = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char line[160];
+
+		(void)snprintf(line, sizeof(line), "%s", cases[i].request);
+		for (char *at = line; (at = strchr(at, '\'')); at++)
+			*at = '"';
+		ask(fd, line);
+		for (char *at = said; (at = strchr(at, '"')); at++)
+			*at = '\'';
+		assert_string_equal(said, cases[i].answer);
+	}
+	assert_int_equal(
+		broker_domain_limits(server_broker(shell.server), shell.domid, &limits), 0);
+	assert_int_equal(limits.quota[QUOTA_NAMES], 3);
+	ask(fd, "{\"op\":\"limits\",\"domain\":\"web\"}");
+	assert_non_null(strstr(said, "\"own\":true"));
+	assert_non_null(strstr(said, "\"names\":3"));
+	ask(fd, "{\"op\":\"domains\",\"domain\":\"web\"}");
+	assert_non_null(strstr(said, "\"blocked\":true"));
+	ask(fd, "{\"op\":\"latency\"}");
+	assert_non_null(strstr(said, "\"accept\":{\"n\":0,\"p50\":0"));
+	/* Each is in the history, whatever came of it. */
+	ask(fd, "{\"op\":\"history\",\"kind\":\"admin\",\"n\":1}");
+	assert_non_null(strstr(said, "\"reason\":\"log-level level=info\""));
+	(void)close(fd);
+	end();
+}
+
+/* The answer comes with the name, or with the end of the time; the domain may come later, too. */
+static void test_wait(void **state)
+{
+	static const char wish[] =
+		"{\"op\":\"wait\",\"domain\":\"domid:%u\",\"name\":\"x\",\"timeout_ms\":2000}";
+	struct control_message listen = {.type = CONTROL_LISTEN, .request = 9};
+	struct raw_app app;
+	struct policy *policy;
+	struct report report = {.n = 0};
+	char line[128];
+	int fd;
+
+	begin();
+	assert_int_equal(policy_new(&policy), 0);
+	assert_int_equal(policy_parse(policy, "p", "allow listen * on any\n", 22, &report), 0);
+	server_set_policy(shell.server, policy);
+	shell_attach(&app, shell.guest);
+	fd = client_open();
+	(void)snprintf(line, sizeof(line), wish, shell.domid);
+	say(fd, line);
+	assert_false(hears(fd));
+	assert_int_equal(shell_timer_us(), 2000000);
+	shell_fire();
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"found\":false"));
+	say(fd, line);
+	assert_false(hears(fd));
+	listen.listen.listener = 1;
+	listen.listen.type = CHANNEL_SEQPACKET;
+	listen.listen.backlog = 1;
+	strcpy(listen.listen.name, "x");
+	raw_app_send(&app, &listen);
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"found\":true"));
+	assert_int_equal(shell_timer_us(), 0);
+	ask(fd, line);
+	assert_non_null(strstr(said, "\"found\":true"));
+	say(fd, "{\"op\":\"wait\",\"domain\":\"none\",\"name\":\"x\"}");
+	assert_false(hears(fd));
+	(void)close(fd);
+	run();
+	assert_int_equal(shell_timer_us(), 0);
+	end();
+}
+
+/* ---- history and monitor -------------------------------------------------------------------- */
+
+/* The lines that have come, and how many events they tell of or say were missed. */
+static unsigned n_lines_heard, n_missed;
+
+static void hear_events(int fd)
+{
+	static char text[4 << 20];
+	size_t len = 0;
+	ssize_t n;
+
+	n_lines_heard = n_missed = 0;
+	do {
+		while ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0) {
+			len += (size_t)n;
+			run();
+		}
+		run();
+		n = read(fd, text + len, sizeof(text) - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	text[len] = '\0';
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		json_t *event = json_loads(line, 0, NULL);
+
+		assert_non_null(event);
+		if (json_object_get(event, "missed"))
+			n_missed += (unsigned)number(event, "missed");
+		else
+			n_lines_heard++;
+		json_decref(event);
+	}
+}
+
+static void note(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		server_note(shell.server, HISTORY_ADMIN, 1, 2, 0, "an action of some length");
+}
+
+static void test_monitor(void **state)
+{
+	struct raw_app app;
+	int fd;
+
+	begin();
+	note(3);
+	fd = client_open();
+	say(fd, "{\"op\":\"monitor\"}");
+	assert_false(hears(fd));
+	note(2);
+	run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 2);
+	/* The events of the broker's own turn are heard as well. */
+	shell_attach(&app, shell.guest);
+	run();
+	assert_true(hears(fd));
+	assert_non_null(strstr(said, "\"kind\":\"attached\""));
+	/* It asks nothing more, and its end is seen. */
+	say(fd, "{\"op\":\"status\"}");
+	assert_false(hears(fd));
+	(void)close(fd);
+	run();
+	note(1);
+	run();
+	/* A filter passes by what is not wanted, however much it is. */
+	fd = client_open();
+	say(fd, "{\"op\":\"monitor\",\"since\":0,\"kind\":\"attached\"}");
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 1);
+	note(500);
+	run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 0);
+	(void)close(fd);
+	end();
+}
+
+/* One that does not read costs a socket's buffers and a portion, and hears what it missed. */
+static void test_monitor_unread(void **state)
+{
+	int fd, size = 4096;
+	size_t before = 0;
+
+	begin();
+	fd = client_open();
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	say(fd, "{\"op\":\"monitor\"}");
+	for (unsigned i = 0; i < 1000; i++) {
+		note(100);
+		shell_run();
+		if (i == 0)
+			before = mallinfo2().uordblks;
+	}
+	/* libevent's chains are twice as large as what they hold, at most. */
+	assert_true(mallinfo2().uordblks <= before + 2 * ADMIN_EVENTS_A_TURN * 512U);
+	hear_events(fd);
+	assert_int_equal(n_lines_heard + n_missed, 100000);
+	assert_true(n_missed > 90000);
+	assert_true(n_lines_heard >= HISTORY_EVENTS);
+	(void)close(fd);
+	end();
+}
+
+/* A list of events: the last ones, those after one, in portions; and who did what. */
+static void test_history(void **state)
+{
+	char want[64];
+	int fd;
+
+	begin();
+	note(300);
+	fd = client_open();
+	ask(fd, "{\"op\":\"history\",\"n\":1}");
+	assert_non_null(strstr(said, "\"serial\":300"));
+	assert_null(strstr(said, "\"serial\":299"));
+	ask(fd, "{\"op\":\"history\",\"since\":298}");
+	assert_non_null(strstr(said, "\"serial\":299"));
+	assert_null(strstr(said, "\"serial\":298"));
+	asks(fd, "{\"op\":\"history\",\"kind\":\"dropped\"}",
+		"{\"op\":\"history\",\"history\":[]}");
+	asks(fd, "{\"op\":\"history\",\"n\":0}", "{\"op\":\"history\",\"history\":[]}");
+	say(fd, "{\"op\":\"history\"}");
+	for (unsigned n = 0; n < 300; n += ADMIN_ROWS_A_TURN)
+		run();
+	hear_events(fd);
+	assert_int_equal(n_lines_heard, 1);
+	ask(fd, RESUME);
+	ask(fd, "{\"op\":\"history\",\"n\":1}");
+	(void)snprintf(want, sizeof(want), "\"uid\":%u,\"pid\":%d", getuid(), (int)getpid());
+	assert_non_null(strstr(said, want));
+	assert_non_null(strstr(said, "\"reason\":\"resume domain=web\""));
+	(void)snprintf(
+		want, sizeof(want), "user %u (pid %d): resume domain=web", getuid(), (int)getpid());
+	assert_true(shell_logged(want));
+	(void)close(fd);
+	end();
+}
+
 /* A client's fault is logged. */
 static void test_log(void **state)
 {
@@ -442,6 +715,11 @@ int main(void)
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_two_wait),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_steer),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_monitor),
+		cmocka_unit_test(test_monitor_unread),
+		cmocka_unit_test(test_history),
 		cmocka_unit_test(test_log),
 	};
 

@@ -5,13 +5,20 @@
 #include <string.h>
 
 #include "base/macro.h"
-#include "daemon/admin/socket.h"
+#include "daemon/admin/view.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
 #define ALL "allow listen * on any\nallow connect * from any to any\n"
+
+static json_t *value_of(const char *key)
+{
+	if (strcmp(key, "channel") == 0 || strcmp(key, "pid") == 0 || strcmp(key, "value") == 0)
+		return json_integer(1);
+	return json_string(strcmp(key, "link") == 0 ? "1a" : "web");
+}
 
 static void test_requests(void **state)
 {
@@ -26,7 +33,25 @@ static void test_requests(void **state)
 		{"{}", "no op"},
 		{"{\"op\":3}", "no op"},
 		{"{\"op\":\"stat\"}", "unknown op"},
-		{"{\"op\":\"links\",\"domain\":\"web\"}", "unknown key"},
+		{"{\"op\":\"status\",\"domain\":\"web\"}", "unknown key"},
+		{"{\"op\":\"domains\",\"transport\":\"argo\"}", "unknown key"},
+		{"{\"op\":\"links\",\"domain\":\"domid:x\"}",
+			"a domain is a name, domid:N or uuid:U"},
+		{"{\"op\":\"links\",\"transport\":\"any\"}",
+			"a transport is argo, argo-strict or grant"},
+		{"{\"op\":\"links\",\"link\":\"11223344556677889\"}",
+			"a link is a uid: 1 to 16 hexadecimal digits"},
+		{"{\"op\":\"links\",\"link\":\"0x1\"}",
+			"a link is a uid: 1 to 16 hexadecimal digits"},
+		{"{\"op\":\"links\",\"pid\":-1}", "pid is out of range"},
+		{"{\"op\":\"links\",\"pid\":4294967296}", "pid is out of range"},
+		{"{\"op\":\"channels\",\"channel\":0}", "channel is out of range"},
+		{"{\"op\":\"channels\",\"name\":\"\"}", "a name has 1 to 63 characters"},
+		{"{\"op\":\"names\",\"state\":\"up\"}",
+			"a state of names is forbidden, blocked, drained, full, open"},
+		{"{\"op\":\"domains\",\"state\":\"a word that is far too long\"}",
+			"a state of domains is running, suspended, crashed, dying, quiesced, "
+			"paused"},
 		{"{\"op\":\"quiesce\"}", "no domain"},
 		{"{\"op\":\"quiesce\",\"domain\":3}", "no domain"},
 		{"{\"op\":\"quiesce\",\"domain\":\"\"}", "no domain"},
@@ -50,16 +75,22 @@ static void test_requests(void **state)
 	}
 	for (int i = 0; i < ADMIN_OP_COUNT; i++) {
 		json_t *object = json_pack("{s:s}", "op", admin_op_name(i));
-		bool domain = i == ADMIN_QUIESCE || i == ADMIN_RESUME;
-		char *line;
+		char *line = json_dumps(object, 0);
 
-		if (domain)
-			json_object_set_new(object, "domain", json_string("web"));
-		line = json_dumps(object, 0);
-		assert_int_equal(admin_request_parse(line, strlen(line), &request, &error), 0);
+		/* The keys that it lacks, one after the other. */
+		while (admin_request_parse(line, strlen(line), &request, &error) < 0) {
+			assert_int_equal(strncmp(error, "no ", 3), 0);
+			assert_null(json_object_get(object, error + 3));
+			json_object_set_new(object, error + 3, value_of(error + 3));
+			free(line);
+			line = json_dumps(object, 0);
+		}
 		assert_int_equal(request.op, i);
-		assert_string_equal(request.domain, domain ? "web" : "");
-		if (i == ADMIN_QUIESCE)
+		assert_int_equal(
+			json_object_size(object), 1 + (size_t)__builtin_popcount(request.has));
+		if (json_object_get(object, "domain"))
+			assert_string_equal(request.domain, "web");
+		if (i == ADMIN_QUIESCE || i == ADMIN_WAIT)
 			assert_int_equal(request.timeout_ms, ADMIN_TIMEOUT_MS);
 		free(line);
 		json_decref(object);
@@ -128,17 +159,28 @@ static void expect(json_t *answer, const char *want)
 #define FROM "{'comm':'test','domain':'app','domid':3,'end':1,'pid':1003}"
 #define TO   "{'comm':'test','domain':'db','domid':2,'end':1,'pid':1002}"
 
+static json_t *view(const struct world *w, enum admin_op op, uint64_t now_ns, size_t from)
+{
+	struct admin_request wish = {.op = op, .from = from};
+
+	return admin_view(w->broker, &wish, now_ns);
+}
+
 static void expect_name(struct world *w, unsigned offered, bool permitted)
 {
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'names','all':1,'names':[{'name':'db','type':'seqpacket','backlog':4,'"
+		"{'op':'names','next':1,'all':1,'names':[{'name':'db','type':'seqpacket','state':'%"
+		"s','backlog':4,'"
 		"offered':%u,"
 		"'permitted':%s,'age_s':3,'holder':{'comm':'test','domain':'db','domid':2,'end':0,"
 		"'pid':1002}}]}",
+		!permitted     ? "forbidden"
+		: offered == 4 ? "full"
+			       : "open",
 		offered, permitted ? "true" : "false");
-	expect(admin_view(w->broker, ADMIN_NAMES, w->now_ns + 3999999999, 0), want);
+	expect(view(w, ADMIN_NAMES, w->now_ns + 3999999999, 0), want);
 }
 
 static void expect_link(struct world *w, const char *state, unsigned channels)
@@ -146,12 +188,13 @@ static void expect_link(struct world *w, const char *state, unsigned channels)
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'links','all':1,'links':[{'uid':'1122334455667789','transport':'grant','"
+		"{'op':'links','next':1,'all':1,'links':[{'uid':'1122334455667789','transport':'"
+		"grant','"
 		"reason':'no "
 		"Argo in app','state':'%s','channels':%u,'age_s':3,'creator':" FROM ",'binder':" TO
 		"}]}",
 		state, channels);
-	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns + 3999999999, 0), want);
+	expect(view(w, ADMIN_LINKS, w->now_ns + 3999999999, 0), want);
 }
 
 static void expect_channel(struct world *w, const char *state, uint64_t now_ns, unsigned age_s)
@@ -159,12 +202,13 @@ static void expect_channel(struct world *w, const char *state, uint64_t now_ns, 
 	char want[512];
 
 	(void)snprintf(want, sizeof(want),
-		"{'op':'channels','all':1,'channels':[{'link':'1122334455667789','channel':1,'name'"
+		"{'op':'channels','next':1,'all':1,'channels':[{'link':'1122334455667789','channel'"
+		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'%s','age_s':%u,'from':" FROM
 		",'to':" TO "}]}",
 		state, age_s);
-	expect(admin_view(w->broker, ADMIN_CHANNELS, now_ns, 0), want);
+	expect(view(w, ADMIN_CHANNELS, now_ns, 0), want);
 }
 
 /* Every word and number of the views, from LISTEN to the channel's end. */
@@ -189,7 +233,7 @@ static void test_words(void **state)
 	TAKE(m, holder, CONTROL_CHANNEL);
 	app_accepted(holder, m->channel.end, m->channel.channel);
 	expect_channel(w, "open", 0, 0); /* a clock that is behind: no age below none */
-	expect(admin_view(w->broker, ADMIN_STATUS, 0, 0),
+	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
 		"'requests_waiting':0,'recovering':false,'rules':2,'policy_errors':[],'counts':{'"
 		"attached':2,"
@@ -229,7 +273,7 @@ static void test_counts(void **state)
 	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 10;
 	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 11;
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 12;
-	expect(admin_view(w->broker, ADMIN_STATUS, 0, 0),
+	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
 		"'requests_waiting':12,'recovering':true,'rules':2,'policy_errors':[],'counts':{'"
 		"attached':1,"
@@ -255,14 +299,16 @@ static void test_announced(void **state)
 	assert_int_equal(app_hello(caller, false, true), 0);
 	app_announce_link(caller, 1, 2, 5, TRANSPORT_GRANT, 0, 1);
 	app_announce_channel(caller, 1, 1, 0, 0, "db");
-	expect(admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0),
-		"{'op':'links','all':1,'links':[{'uid':'0000000000000002','transport':'grant','"
+	expect(view(w, ADMIN_LINKS, w->now_ns, 0),
+		"{'op':'links','next':1,'all':1,'links':[{'uid':'0000000000000002','transport':'"
+		"grant','"
 		"reason':"
 		"'made before msgd\\u0027s restart','state':'announced','channels':1,'age_s':0,"
 		"'creator':" FROM
 		",'binder':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
-	expect(admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0),
-		"{'op':'channels','all':1,'channels':[{'link':'0000000000000002','channel':1,'name'"
+	expect(view(w, ADMIN_CHANNELS, w->now_ns, 0),
+		"{'op':'channels','next':1,'all':1,'channels':[{'link':'0000000000000002','channel'"
+		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'announced','age_s':0,'from':" FROM
 		",'to':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
@@ -271,7 +317,7 @@ static void test_announced(void **state)
 
 static const char *domain_state(struct world *w, size_t domid)
 {
-	json_t *answer = admin_view(w->broker, ADMIN_DOMAINS, 0, 0);
+	json_t *answer = view(w, ADMIN_DOMAINS, 0, 0);
 	const json_t *row = json_array_get(json_object_get(answer, "domains"), domid);
 	static char text[32];
 
@@ -289,12 +335,13 @@ static void test_domains(void **state)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		domain->used[i] = (uint32_t)i + 1;
 	domain->bytes = 99;
-	answer = admin_view(w->broker, ADMIN_DOMAINS, 0, 0);
+	answer = view(w, ADMIN_DOMAINS, 0, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
 	first = json_incref(json_array_get(json_object_get(answer, "domains"), 0));
 	json_decref(answer);
 	expect(first, "{'domid':0,'name':'Domain-0','uuid':'10101010-1010-1010-1010-101010101010',"
-		      "'state':'running','used':{'processes':1,'names':2,'channels':3,'links':4,"
+		      "'state':'running','blocked':false,'used':{'processes':1,'names':2,'channels'"
+		      ":3,'links':4,"
 		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99}}");
 	memset(domain->used, 0, sizeof(domain->used));
 	domain->bytes = 0;
@@ -334,23 +381,23 @@ static void test_views(void **state)
 	TAKE(m, holder, CONTROL_LINK_BIND);
 	app_ready(holder, m->link_bind.end, 0);
 
-	answer = admin_view(w->broker, ADMIN_STATUS, w->now_ns, 0);
+	answer = admin_view_status(w->broker);
 	assert_int_equal(json_integer_value(json_object_get(answer, "applications")), 2);
 	assert_int_equal(json_integer_value(json_object_get(answer, "channels")), 1);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_DOMAINS, w->now_ns, 0);
+	answer = view(w, ADMIN_DOMAINS, w->now_ns, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_NAMES, w->now_ns + 5000000000, 0);
+	answer = view(w, ADMIN_NAMES, w->now_ns + 5000000000, 0);
 	row = json_array_get(json_object_get(answer, "names"), 0);
 	assert_string_equal(text_at(row, "name"), "db");
 	assert_int_equal(json_integer_value(json_object_get(row, "offered")), 1);
 	assert_int_equal(json_integer_value(json_object_get(row, "age_s")), 5);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0);
+	answer = view(w, ADMIN_LINKS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "links"), 0);
 	assert_string_equal(text_at(row, "transport"), "grant");
 	assert_string_equal(text_at(row, "reason"), "no Argo in app");
@@ -361,7 +408,7 @@ static void test_views(void **state)
 	assert_int_equal(json_integer_value(json_object_get(party, "pid")), 1003);
 	json_decref(answer);
 
-	answer = admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0);
+	answer = view(w, ADMIN_CHANNELS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "channels"), 0);
 	assert_string_equal(text_at(row, "name"), "db");
 	assert_string_equal(text_at(row, "type"), "seqpacket");
@@ -379,11 +426,11 @@ static void test_views(void **state)
 	assert_int_equal(app_hello(caller, false, true), 0);
 	app_announce_link(caller, 1, 2, 5, TRANSPORT_GRANT, 0, 1);
 	app_announce_channel(caller, 1, 1, 0, 0, "db");
-	answer = admin_view(w->broker, ADMIN_LINKS, w->now_ns, 0);
+	answer = view(w, ADMIN_LINKS, w->now_ns, 0);
 	row = json_array_get(json_object_get(answer, "links"), 0);
 	assert_true(json_is_null(json_object_get(json_object_get(row, "binder"), "pid")));
 	json_decref(answer);
-	answer = admin_view(w->broker, ADMIN_CHANNELS, w->now_ns, 0);
+	answer = view(w, ADMIN_CHANNELS, w->now_ns, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "channels")), 1);
 	json_decref(answer);
 	world_free(w);
@@ -447,7 +494,7 @@ static void test_portions(void **state)
 		}
 	}
 	while (n) {
-		answer = admin_view(w->broker, ADMIN_NAMES, w->now_ns, from);
+		answer = view(w, ADMIN_NAMES, w->now_ns, from);
 		assert_int_equal(json_integer_value(json_object_get(answer, "all")), 1400);
 		n = json_array_size(json_object_get(answer, "names"));
 		assert_true(n <= ADMIN_ROWS_A_TURN);
@@ -498,7 +545,7 @@ static void test_quiesced(void **state)
 	answer = admin_view_quiesced(w->broker, 2);
 	assert_true(json_is_true(json_object_get(answer, "quiesced")));
 	json_decref(answer);
-	answer = admin_view(w->broker, ADMIN_DOMAINS, w->now_ns, 0);
+	answer = view(w, ADMIN_DOMAINS, w->now_ns, 0);
 	assert_string_equal(text_at(json_array_get(json_object_get(answer, "domains"), 2), "state"),
 		"quiesced");
 	json_decref(answer);

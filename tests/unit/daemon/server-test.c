@@ -38,12 +38,16 @@ static void on_quiesced(void *arg)
 {
 }
 
+static void on_noted(void *arg)
+{
+}
+
 static void on_own_record_gone(void *arg, const char *key)
 {
 }
 
 static const struct server_ops ops = {
-	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
 
 static void fail_poll_events(void)
 {

@@ -247,6 +247,12 @@ static void on_quiesced(void *arg)
 		shell.quiesced();
 }
 
+static void on_noted(void *arg)
+{
+	if (shell.noted)
+		shell.noted();
+}
+
 static void on_own_record_gone(void *arg, const char *key)
 {
 	assert_ptr_equal(arg, &shell);
@@ -254,7 +260,7 @@ static void on_own_record_gone(void *arg, const char *key)
 }
 
 static const struct server_ops ops = {
-	.quiesced = on_quiesced, .own_record_gone = on_own_record_gone};
+	.quiesced = on_quiesced, .noted = on_noted, .own_record_gone = on_own_record_gone};
 
 /* ---- the fixture ---------------------------------------------------------------------------- */
 

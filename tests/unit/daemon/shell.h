@@ -50,6 +50,7 @@ struct shell {
 	bool endless;		      /* there are always more events, of no kind */
 	unsigned n_polls;	      /* of these */
 	void (*quiesced)(void);	      /* called as well; or NULL */
+	void (*noted)(void);
 	char own_gone[HV_STORE_KEY_MAX]; /* the last of server_ops' */
 	char removed[HV_STORE_KEY_MAX];	 /* the last record that the server removed */
 	uint16_t removed_domid;

@@ -158,13 +158,10 @@ static void check_process(const struct process *process)
 	check_outbox(process);
 	for (listener = process->listeners; listener; listener = listener->hh.next) {
 		const struct broker_channel *channel;
-		const struct listener *found;
 		uint32_t n = 0;
 
 		REQUIRE(listener->process == process);
-		HASH_FIND(hh_name, process->domain->listeners, listener->name,
-			strlen(listener->name), found);
-		REQUIRE(found == listener);
+		REQUIRE(listener_find(process->domain, listener->name) == listener);
 		LIST_FOREACH (channel, &listener->offered, offered) {
 			check_place(channel, listener);
 			n++;

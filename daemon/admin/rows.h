@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The making of lists, for view*.c: which rows are wanted in this portion. Rows are counted, wanted
+ * or not, and a portion begins where the former one ended.
+ *
+ * Included by: daemon/admin.
+ */
+#ifndef MSGD_DAEMON_ADMIN_ROWS_H
+#define MSGD_DAEMON_ADMIN_ROWS_H
+
+#include <jansson.h>
+
+#include "daemon/admin/request.h"
+#include "daemon/broker/lookup.h"
+
+struct broker_limits;
+struct broker_link;
+struct broker_stats;
+struct domain;
+struct link_end;
+struct process;
+
+struct rows {
+	const struct broker *broker;	     /* borrowed */
+	const struct admin_request *request; /* borrowed */
+	struct domain_address domain;	     /* the request's, where it has one */
+	uint64_t now_ns;
+	json_t *rows;	 /* owned until it is handed out */
+	size_t n;	 /* rows that were passed, wanted or not */
+	size_t n_looked; /* in this portion: see ADMIN_LOOKS_A_TURN */
+	bool full;	 /* this portion has come to its end, at next */
+	size_t next;
+};
+
+/* Passes n rows at once, if none of them is wanted now. */
+bool rows_skip(struct rows *rows, size_t n);
+/* The filter passes n rows by. */
+void rows_pass(struct rows *rows, size_t n);
+/* Takes row over; NULL: out of memory, and it is left out. */
+void rows_add(struct rows *rows, json_t *row);
+
+/* Whether the filter has the key, and the value is another. */
+bool rows_lack_domain(const struct rows *rows, const struct domain *domain);
+bool rows_lack_name(const struct rows *rows, const char *name);
+bool rows_lack_state(const struct rows *rows, const char *state);
+/* The keys of a link's: domain and pid of either end, transport, uid. */
+bool rows_lack_link(const struct rows *rows, const struct broker_link *link);
+
+json_int_t rows_age_s(const struct rows *rows, uint64_t since_ns);
+/*
+ * A guest chose the text. The codec has made comm printable ASCII, but this function does not rely
+ * on that.
+ */
+json_t *text_json(const char *text);
+json_t *end_json(const struct link_end *end);
+/* process: NULL: the application of this domain has not come back. */
+json_t *process_json(const struct process *process, uint16_t domid, uint32_t end);
+/* As "used" of each domain counts: memory in bytes. */
+json_t *limits_json(const struct broker_limits *limits);
+json_t *counts_json(const struct broker_stats *stats);
+/* 16 hexadecimal digits. */
+json_t *uid_json(uint64_t uid);
+
+void domains_view(struct rows *rows);
+void applications_view(struct rows *rows);
+void names_view(struct rows *rows);
+void links_view(struct rows *rows);
+void channels_view(struct rows *rows);
+void counts_view(struct rows *rows);
+void refusals_view(struct rows *rows);
+void limits_view(struct rows *rows);
+
+#endif

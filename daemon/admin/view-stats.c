@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Counters of each domain, refusals by each rule, and the time that connects take. */
+#include "daemon/admin/rows.h"
+#include "daemon/admin/view.h"
+#include "daemon/admin/words.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/note.h"
+#include "daemon/broker/state.h"
+
+json_t *counts_json(const struct broker_stats *stats)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "attached",
+		(json_int_t)stats->attached, "connected", (json_int_t)stats->connected, "refused",
+		(json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
+		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
+		(json_int_t)stats->links_made);
+}
+
+static json_t *domain_counts_json(const struct domain *domain)
+{
+	json_t *json = counts_json(&domain->stats);
+
+	(void)json_object_set_new(json, "domain", text_json(domain->info.name));
+	(void)json_object_set_new(json, "domid", json_integer(domain->info.domid));
+	(void)json_object_set_new(json, "memory", json_integer(domain->bytes));
+	return json;
+}
+
+void counts_view(struct rows *rows)
+{
+	const struct domain *domain;
+
+	for (domain = rows->broker->domains; domain; domain = domain->hh.next) {
+		if (rows_skip(rows, 1))
+			continue;
+		if (rows_lack_domain(rows, domain))
+			rows_pass(rows, 1);
+		else
+			rows_add(rows, domain_counts_json(domain));
+	}
+}
+
+void refusals_view(struct rows *rows)
+{
+	const struct refusals *refusals;
+
+	for (refusals = rows->broker->refusals; refusals; refusals = refusals->hh.next) {
+		const struct policy_verdict verdict = {
+			.file = refusals->key.file, .line = refusals->key.line};
+		char rule[REASON_SIZE];
+
+		if (rows_skip(rows, 1))
+			continue;
+		policy_verdict_rule(&verdict, rule, sizeof(rule));
+		rows_add(rows, json_pack("{s:o, s:I}", "rule", text_json(rule), "refused",
+				       (json_int_t)refusals->n));
+	}
+}
+
+static json_t *histogram_json(const struct histogram *histogram)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "n", (json_int_t)histogram->n, "p50",
+		(json_int_t)histogram_permille(histogram, 500), "p90",
+		(json_int_t)histogram_permille(histogram, 900), "p99",
+		(json_int_t)histogram_permille(histogram, 990), "max", (json_int_t)histogram->max);
+}
+
+json_t *admin_view_latency(const struct broker *broker)
+{
+	json_t *stages = json_object();
+
+	for (unsigned i = 0; i < CONNECT_STAGES; i++)
+		(void)json_object_set_new(
+			stages, connect_stage_word(i), histogram_json(&broker->latency[i]));
+	return json_pack("{s:s, s:o}", "op", admin_op_name(ADMIN_LATENCY), "us", stages);
+}

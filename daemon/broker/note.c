@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See note.h. */
+#include "daemon/broker/note.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/lookup.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
+
+static struct history_event *note(
+	struct broker *broker, struct history_source *source, enum history_kind kind)
+{
+	struct history_event *event = history_add(&broker->history, source);
+
+	broker->cost += COST_NOTE;
+	event->kind = kind;
+	event->at_ns = broker->now_ns;
+	event->wall_us = broker->wall_us;
+	return event;
+}
+
+static void note_set_domain(struct history_party *party, const struct domain *domain)
+{
+	party->there = party->known = true;
+	party->domid = domain->info.domid;
+	memcpy(party->uuid, domain->info.uuid, sizeof(party->uuid));
+	memcpy(party->domain, domain->info.name, sizeof(party->domain));
+}
+
+static void note_set_process(struct history_party *party, const struct process *process)
+{
+	note_set_domain(party, process->domain);
+	party->attached = true;
+	party->pid = process->pid;
+	memcpy(party->comm, process->comm, sizeof(party->comm));
+}
+
+static void note_set_end(struct history_party *party, const struct link_end *end)
+{
+	if (end->process) {
+		note_set_process(party, end->process);
+		return;
+	}
+	party->there = true;
+	party->domid = end->domid;
+}
+
+static void note_set_text(struct history_event *event, const char *text)
+{
+	if (text)
+		reason_set(event->text, "%s", text);
+}
+
+static struct history_event *note_about(const struct process *process, enum history_kind kind)
+{
+	struct history_event *event = note(process->broker, &process->domain->history, kind);
+
+	note_set_process(&event->who, process);
+	return event;
+}
+
+/* For the domain, and for all. */
+#define COUNT(domain, what) ((domain)->stats.what++, (domain)->broker->stats.what++)
+
+void refusals_forget(struct broker *broker)
+{
+	struct refusals *refusals, *next;
+
+	HASH_ITER (hh, broker->refusals, refusals, next) {
+		HASH_DELETE(hh, broker->refusals, refusals);
+		free(refusals);
+	}
+}
+
+/* Without memory one is left out. */
+static void refusals_count(struct broker *broker, const struct policy_verdict *verdict)
+{
+	struct refusals *refusals, key;
+
+	/* Zeroed whole: it is a hash key. */
+	memset(&key, 0, sizeof(key));
+	key.key.file = verdict->file;
+	key.key.line = verdict->line;
+	HASH_FIND(hh, broker->refusals, &key.key, sizeof(key.key), refusals);
+	if (!refusals) {
+		refusals = calloc(1, sizeof(*refusals));
+		if (!refusals)
+			return;
+		refusals->key = key.key;
+		HASH_ADD(hh, broker->refusals, key, sizeof(refusals->key), refusals);
+		if (!hash_added(&refusals->hh)) {
+			free(refusals);
+			return;
+		}
+	}
+	refusals->n++;
+}
+
+void note_process(const struct process *process, enum history_kind kind, const char *reason)
+{
+	if (kind == HISTORY_ATTACHED)
+		COUNT(process->domain, attached);
+	else if (kind == HISTORY_DROPPED)
+		COUNT(process->domain, dropped);
+	note_set_text(note_about(process, kind), reason);
+}
+
+void note_name(const struct process *process, enum history_kind kind, const char *name)
+{
+	(void)snprintf(note_about(process, kind)->name, NAME_SIZE, "%s", name);
+}
+
+void note_link_reset(const struct process *process)
+{
+	COUNT(process->domain, reset);
+}
+
+void note_domain(struct domain *domain, enum history_kind kind, const char *reason)
+{
+	struct history_event *event = note(domain->broker, &domain->history, kind);
+
+	note_set_domain(&event->who, domain);
+	note_set_text(event, reason);
+}
+
+/* error: a positive errno. */
+static struct history_event *note_failed(const struct process *process, int error,
+	const struct policy_verdict *verdict, const char *reason)
+{
+	bool refused = error == EACCES || error == EDQUOT;
+	struct history_event *event =
+		note_about(process, refused ? HISTORY_REFUSED : HISTORY_FAILED);
+
+	if (refused)
+		COUNT(process->domain, refused);
+	else
+		COUNT(process->domain, failed);
+	event->error = error;
+	event->by_rule = error == EACCES && verdict && !verdict->allow;
+	if (event->by_rule)
+		refusals_count(process->broker, verdict);
+	if (event->by_rule)
+		policy_verdict_rule(verdict, event->text, sizeof(event->text));
+	else
+		note_set_text(event, error == ENOMEM ? "msgd is out of memory" : reason);
+	return event;
+}
+
+void note_listen_failed(const struct process *process, const char *name, int error,
+	const struct policy_verdict *verdict, const char *reason)
+{
+	struct history_event *event = note_failed(process, error, verdict, reason);
+
+	(void)snprintf(event->name, sizeof(event->name), "%s", name);
+}
+
+void note_attach_refused(const struct process *process, int error, const char *reason)
+{
+	(void)note_failed(process, error, NULL, reason);
+}
+
+static uint32_t stage_us(uint64_t spent_ns)
+{
+	return (uint32_t)min_u64(spent_ns / 1000, UINT32_MAX);
+}
+
+static void note_set_stages(struct history_event *event, struct broker_request *request)
+{
+	broker_request_spent(request);
+	for (unsigned i = 0; i < CONNECT_STAGES; i++)
+		event->us[i] = stage_us(request->spent_ns[i]);
+}
+
+void note_connect_failed(struct broker_request *request, int error,
+	const struct policy_verdict *verdict, const char *reason)
+{
+	struct history_event *event = note_failed(request->process, error, verdict, reason);
+
+	event->peer.there = true;
+	memcpy(event->peer.domain, request->domain, sizeof(event->peer.domain));
+	memcpy(event->name, request->name, sizeof(event->name));
+	note_set_stages(event, request);
+}
+
+/* by, or the domain that pays for the link, or that of an end: a link may be announced in vain. */
+static struct history_source *link_source(const struct broker_link *link, struct domain *by)
+{
+	if (!by)
+		by = link->charge.domain;
+	for (unsigned i = 0; i < 2 && !by; i++)
+		by = link->ends[i].process ? link->ends[i].process->domain : NULL;
+	return by ? &by->history : &link->broker->history.gone;
+}
+
+static struct history_event *note_channel(const struct broker_channel *channel,
+	enum history_kind kind, struct domain *by, const struct link_end *who)
+{
+	const struct broker_link *link = channel->link;
+	struct history_event *event = note(link->broker, link_source(link, by), kind);
+
+	event->link = link->id.uid;
+	event->channel = channel->number;
+	(void)snprintf(event->name, sizeof(event->name), "%s", broker_channel_name(channel));
+	note_set_end(&event->who, who);
+	note_set_end(&event->peer, &link->ends[who == &link->ends[0]]);
+	return event;
+}
+
+void note_connected(struct broker_request *request, const struct broker_channel *channel)
+{
+	struct domain *domain = request->process->domain;
+	struct history_event *event = note_channel(
+		channel, HISTORY_CONNECTED, domain, &channel->link->ends[channel->caller]);
+
+	COUNT(domain, connected);
+	note_set_stages(event, request);
+	for (unsigned i = 0; i < CONNECT_ACCEPT; i++)
+		histogram_add(&domain->broker->latency[i], event->us[i]);
+}
+
+void note_accepted(const struct broker_channel *channel)
+{
+	const struct link_end *holder = &channel->link->ends[!channel->caller];
+	struct broker *broker = channel->link->broker;
+	uint32_t us = stage_us(broker->now_ns - channel->since_ns);
+
+	note_channel(channel, HISTORY_ACCEPTED, holder->process->domain, holder)
+		->us[CONNECT_ACCEPT] = us;
+	histogram_add(&broker->latency[CONNECT_ACCEPT], us);
+}
+
+void note_channel_reset(const struct broker_channel *channel, const char *reason)
+{
+	note_set_text(note_channel(channel, HISTORY_CHANNEL_RESET, NULL,
+			      &channel->link->ends[channel->caller]),
+		reason);
+}
+
+void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,
+	const char *reason)
+{
+	struct history_event *event = note(link->broker, link_source(link, by), kind);
+
+	if (kind == HISTORY_LINK_MADE)
+		COUNT(link->ends[0].process->domain, links_made);
+	event->link = link->id.uid;
+	event->error = error;
+	note_set_end(&event->who, &link->ends[0]);
+	note_set_end(&event->peer, &link->ends[1]);
+	note_set_text(event, reason);
+}
+
+void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
+	int error, const char *text)
+{
+	struct history_event *event = note(broker, &broker->history.clients, kind);
+
+	event->by_client = pid != 0;
+	event->uid = uid;
+	event->client_pid = pid;
+	event->error = error;
+	note_set_text(event, text);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Makes events of the history out of the broker's objects, and counts them. Only the broker
+ * and its views include this header. A reason may be NULL.
+ */
+#ifndef MSGD_DAEMON_BROKER_NOTE_H
+#define MSGD_DAEMON_BROKER_NOTE_H
+
+#include "daemon/broker/hash.h"
+#include "daemon/broker/history.h"
+
+struct broker;
+struct broker_channel;
+struct broker_link;
+struct broker_request;
+struct domain;
+struct listener;
+struct lookup;
+struct policy_verdict;
+struct process;
+
+/* How often a rule of the policy in force has refused: so there are no more than it has rules. */
+struct refusals {
+	UT_hash_handle hh; /* broker->refusals, by key */
+	struct {
+		const char *file; /* borrowed from the policy; NULL: no rule matched */
+		uint64_t line;
+	} key;
+	uint64_t n;
+};
+
+/* Another policy is to come. */
+void refusals_forget(struct broker *broker);
+
+void note_process(const struct process *process, enum history_kind kind, const char *reason);
+void note_name(const struct process *process, enum history_kind kind, const char *name);
+/* verdict: that refused, or NULL. The kind is by the error: refused, by policy or a limit. */
+void note_listen_failed(const struct process *process, const char *name, int error,
+	const struct policy_verdict *verdict, const char *reason);
+void note_attach_refused(const struct process *process, int error, const char *reason);
+void note_connect_failed(struct broker_request *request, int error,
+	const struct policy_verdict *verdict, const char *reason);
+void note_connected(struct broker_request *request, const struct broker_channel *channel);
+void note_accepted(const struct broker_channel *channel);
+/* by: the domain that caused it; NULL: the one that pays for the link. */
+void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,
+	const char *reason);
+/* Counts only: note_link tells of it. */
+void note_link_reset(const struct process *process);
+void note_channel_reset(const struct broker_channel *channel, const char *reason);
+void note_domain(struct domain *domain, enum history_kind kind, const char *reason);
+
+#endif

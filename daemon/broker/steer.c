@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The administrator's steps on single objects. Each ends with broker_settle, as every entry point.
+ * Blocks are kept by the domain's uuid, which a guest that reboots itself does not change.
+ */
+#include "daemon/broker/steer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "daemon/broker/channel.h"
+#include "daemon/broker/domain.h"
+#include "daemon/broker/link.h"
+#include "daemon/broker/listener.h"
+#include "daemon/broker/process.h"
+#include "daemon/broker/state.h"
+
+static const char by_administrator[] = "by the administrator";
+
+/* ---- ending what stands ---------------------------------------------------------------------- */
+
+/* Links are not found by their uid alone. NULL: there is none. */
+static struct broker_link *link_by_uid(struct broker *broker, uint64_t uid)
+{
+	struct broker_link *tables[] = {broker->links, broker->announced};
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		for (struct broker_link *link = tables[i]; link; link = link->hh.next) {
+			broker->cost++;
+			if (link->id.uid == uid)
+				return link;
+		}
+	}
+	return NULL;
+}
+
+int broker_close(struct broker *broker, const struct broker_target *target)
+{
+	struct broker_link *link = link_by_uid(broker, target->link);
+	struct broker_channel *channel = NULL;
+
+	if (!link)
+		return -ENOLINK;
+	HASH_FIND(hh, link->channels, &target->channel, sizeof(target->channel), channel);
+	if (!channel)
+		return -ECHRNG;
+	/* Each end is to say first what it knows of it. */
+	if (link->state != BROKER_LINK_UP)
+		return -EBUSY;
+	broker_channel_gone(channel, 3, by_administrator);
+	broker_settle(broker);
+	return 0;
+}
+
+int broker_kick_link(struct broker *broker, const struct broker_target *target)
+{
+	struct broker_link *link = link_by_uid(broker, target->link);
+
+	if (!link)
+		return -ENOLINK;
+	broker_link_down(link, NULL, NULL, ECONNRESET, by_administrator);
+	broker_settle(broker);
+	return 0;
+}
+
+/* The pid is the application's own word: several may say the same. */
+int broker_kick_application(struct broker *broker, const struct broker_target *target)
+{
+	struct domain *domain = domain_find(broker, target->domid);
+	struct process *process, *next;
+	int n = 0;
+
+	if (!domain)
+		return -ESRCH;
+	for (process = TAILQ_FIRST(&domain->processes); process; process = next) {
+		next = TAILQ_NEXT(process, entry);
+		if (process->pid != target->pid || process->state == PROCESS_NEW)
+			continue;
+		process_drop(process, by_administrator);
+		n++;
+	}
+	broker_settle(broker);
+	return n ? 0 : -ENOENT;
+}
+
+int broker_kick_domain(struct broker *broker, const struct broker_target *target)
+{
+	struct domain *domain = domain_find(broker, target->domid);
+
+	if (!domain)
+		return -ESRCH;
+	domain_drop_all(domain, by_administrator);
+	broker_settle(broker);
+	return 0;
+}
+
+static int listener_by_name(
+	struct broker *broker, const struct broker_target *target, struct listener **ret_listener)
+{
+	struct domain *domain = domain_find(broker, target->domid);
+
+	if (!domain)
+		return -ESRCH;
+	*ret_listener = listener_find(domain, target->name);
+	return *ret_listener ? 0 : -EADDRNOTAVAIL;
+}
+
+/* A name cannot be taken from an application: it would not know. */
+int broker_kick_name(struct broker *broker, const struct broker_target *target)
+{
+	struct listener *listener;
+	int r = listener_by_name(broker, target, &listener);
+
+	if (r < 0)
+		return r;
+	process_drop(listener->process, by_administrator);
+	broker_settle(broker);
+	return 0;
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
+
+int broker_drain(struct broker *broker, const struct broker_target *target)
+{
+	struct listener *listener;
+	int r = listener_by_name(broker, target, &listener);
+
+	if (r == 0)
+		listener->drained = true;
+	return r;
+}
+
+int broker_undrain(struct broker *broker, const struct broker_target *target)
+{
+	struct listener *listener;
+	int r = listener_by_name(broker, target, &listener);
+
+	if (r == 0)
+		listener->drained = false;
+	return r;
+}
+
+/* ---- blocking -------------------------------------------------------------------------------- */
+
+/* name: "" is the whole domain. */
+static struct block *block_find(
+	const struct broker *broker, const struct domain *domain, const char *name)
+{
+	struct block *block;
+
+	LIST_FOREACH (block, &broker->blocks, entry) {
+		if (memcmp(block->uuid, domain->info.uuid, sizeof(block->uuid)) == 0 &&
+			strcmp(block->name, name) == 0)
+			return block;
+	}
+	return NULL;
+}
+
+bool domain_is_blocked(const struct domain *domain)
+{
+	domain->broker->cost += domain->broker->n_blocks;
+	return block_find(domain->broker, domain, "");
+}
+
+bool name_is_blocked(const struct domain *domain, const char *name)
+{
+	domain->broker->cost += domain->broker->n_blocks;
+	return block_find(domain->broker, domain, name);
+}
+
+int broker_block(struct broker *broker, const struct broker_target *target)
+{
+	const struct domain *domain = domain_find(broker, target->domid);
+	struct block *block;
+
+	if (!domain)
+		return -ESRCH;
+	if (block_find(broker, domain, target->name))
+		return 0;
+	if (broker->n_blocks >= BLOCKS_MAX)
+		return -ENOSPC;
+	block = calloc(1, sizeof(*block));
+	if (!block)
+		return -ENOMEM;
+	memcpy(block->uuid, domain->info.uuid, sizeof(block->uuid));
+	memcpy(block->name, target->name, strlen(target->name));
+	LIST_INSERT_HEAD(&broker->blocks, block, entry);
+	broker->n_blocks++;
+	return 0;
+}
+
+static void block_free(struct broker *broker, struct block *block)
+{
+	LIST_REMOVE(block, entry);
+	broker->n_blocks--;
+	free(block);
+}
+
+int broker_unblock(struct broker *broker, const struct broker_target *target)
+{
+	const struct domain *domain = domain_find(broker, target->domid);
+	struct block *block;
+
+	if (!domain)
+		return -ESRCH;
+	block = block_find(broker, domain, target->name);
+	if (block)
+		block_free(broker, block);
+	return 0;
+}
+
+void blocks_forget(struct broker *broker)
+{
+	while (!LIST_EMPTY(&broker->blocks))
+		block_free(broker, LIST_FIRST(&broker->blocks));
+}
+
+/* ---- limits of one domain -------------------------------------------------------------------- */
+
+int broker_set_domain_limits(
+	struct broker *broker, uint16_t domid, const struct broker_limits *limits)
+{
+	struct domain *domain = domain_find(broker, domid);
+	struct broker_limits *own;
+
+	if (!domain)
+		return -ESRCH;
+	own = domain->limits ? domain->limits : malloc(sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	*own = *limits;
+	domain->limits = own;
+	return 0;
+}
+
+int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_limits *ret_limits)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	if (!domain)
+		return -ESRCH;
+	*ret_limits = *domain_limits(domain);
+	return 0;
+}
+
+bool broker_has_name(struct broker *broker, uint16_t domid, const char *name)
+{
+	struct domain *domain = domain_find(broker, domid);
+	const struct listener *listener = domain ? listener_find(domain, name) : NULL;
+
+	return listener && listener_permitted(listener);
+}

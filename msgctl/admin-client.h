@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * msgctl's side of the admin socket. An answer is bounded, in bytes and in time: another program
+ * than msgd may listen there, and msgd may stand still.
+ */
+#ifndef MSGD_MSGCTL_ADMIN_CLIENT_H
+#define MSGD_MSGCTL_ADMIN_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Asks msgd on the socket; blocks until it answers, or the limit is over. The caller frees the
+ * answer, an object. NULL after a line on stderr, with the socket's name. from: by whose word it is
+ * that socket.
+ */
+json_t *admin_ask(
+	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
+
+/*
+ * The same for an answer of many lines, each an object, without a time limit: on_object gets each.
+ * Returns when msgd closes the connection or refuses the request, after a line on stderr.
+ */
+void admin_follow(const char *socket_path, const char *from, const json_t *request,
+	void (*on_object)(const json_t *object));
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table of commands. */
+#include "msgctl/command.h"
+
+#include <string.h>
+
+#include "base/macro.h"
+#include "msgctl/arguments.h"
+#include "msgctl/event.h"
+#include "msgctl/parts.h"
+#include "msgctl/show.h"
+
+#define BIT ENUM_BIT
+#define EVENT_OPTIONS                                                                              \
+	(BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_KIND) | BIT(OPTION_N) |                \
+		BIT(OPTION_SINCE))
+
+static int quiesce_status(const json_t *answer)
+{
+	return field_true(answer, "quiesced") ? 0 : EXIT_SHORT;
+}
+
+static int wait_status(const json_t *answer)
+{
+	return field_true(answer, "found") ? 0 : EXIT_SHORT;
+}
+
+const struct command commands[] = {
+	{"status", "", "what msgd serves, and totals", .print = status_print},
+	{"domains", "", "the domains, and what each uses", .columns = domains_columns,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+	{"applications", "", "who is attached", .columns = applications_columns,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+	{"who", "", "who holds ports, grants, rings and memory", .op = "applications",
+		.columns = who_columns, .options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+	{"names", "", "who listens, and where", .columns = names_columns,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_STATE)},
+	{"links", "", "which applications are linked, over what, and why", .columns = links_columns,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_TRANSPORT) | BIT(OPTION_STATE)},
+	{"channels", "", "who talks to whom", .columns = channels_columns,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT) |
+			   BIT(OPTION_STATE)},
+	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
+	{"monitor", "", "what happens, until it is ended", .follow = event_print,
+		.options = EVENT_OPTIONS},
+	{"stats", "", "counters, refusals by rule, the time that connects take",
+		.parts = parts_of_stats, .options = BIT(OPTION_DOMAIN)},
+	{"show", "THING WHICH", "all of a domain, name, link, application or channel", 2, 2,
+		arguments_thing, .parts = parts_of_show},
+	{"wait", "DOMAIN/NAME", "until somebody listens there", 1, 1, arguments_name,
+		.options = BIT(OPTION_TIMEOUT), .print = wait_print, .status = wait_status,
+		.waits = true},
+	{"quota", "show [DOMAIN] | set DOMAIN KEY=NUMBER", "limits", 1, 3, arguments_quota,
+		.print = quota_print},
+	{"close", "LINK:NUMBER", "end a channel", 1, 1, arguments_channel, .print = done_print},
+	{"kick", "THING WHICH", "drop applications, or end a link", 2, 2, arguments_kick,
+		.print = done_print},
+	{"drain", "DOMAIN/NAME", "no new connects to it; those that stand go on", 1, 1,
+		arguments_name, .print = done_print},
+	{"undrain", "DOMAIN/NAME", "it takes connects again", 1, 1, arguments_name,
+		.print = done_print},
+	{"block", "DOMAIN[/NAME]", "no attach, listen or connect by it or to it", 1, 1,
+		arguments_domain_or_name, .print = done_print},
+	{"unblock", "DOMAIN[/NAME]", "the end of that", 1, 1, arguments_domain_or_name,
+		.print = done_print},
+	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info or debug", 1, 1,
+		arguments_level, .print = done_print},
+	{"policy", "check [FILE|DIR ...]", "errors and warnings of policy files, without msgd", 1,
+		64, arguments_policy, .local = policy_check},
+	{"reload", "", "read configuration and policy again", .print = reload_print},
+	{"quiesce", "DOMAIN", "before DOMAIN is saved or migrated", 1, 1, arguments_domain,
+		.options = BIT(OPTION_TIMEOUT), .print = quiesce_print, .status = quiesce_status,
+		.waits = true},
+	{"resume", "DOMAIN", "DOMAIN goes on: it was not saved, or runs again", 1, 1,
+		arguments_domain, .print = resume_print},
+	{NULL},
+};
+
+const struct command *command_find(const char *name)
+{
+	const struct command *command = commands;
+
+	while (command->name && strcmp(command->name, name) != 0)
+		command++;
+	return command->name ? command : NULL;
+}
+
+const char *command_op(const struct command *command)
+{
+	return command->op ? command->op : command->name;
+}

@@ -1,0 +1,68 @@
+#compdef msgctl
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# zsh completion for msgctl(8). Names of domains and things are those of the msgd that answers.
+
+# Proposals out of an answer: a filter of jq, and a command.
+_msgctl_ask() {
+	local -a found
+
+	(( $+commands[jq] )) || return 1
+	found=(${(f)"$(msgctl ${(M)words:#--(hv|socket)=*} --json $2 2>/dev/null | jq -r $1 2>/dev/null)"})
+	compadd -Q -a found
+}
+
+_msgctl_domains() { _msgctl_ask '.domains[].name' domains }
+_msgctl_names() { _msgctl_ask '.names[] | .holder.domain + "/" + .name' names }
+_msgctl_links() { _msgctl_ask '.links[].uid' links }
+_msgctl_channels() { _msgctl_ask '.channels[] | "\(.link):\(.channel)"' channels }
+_msgctl_applications() { _msgctl_ask '.applications[] | "\(.domain):\(.pid)"' applications }
+
+_msgctl_argument() {
+	case $#arguments:$arguments[1]:$arguments[2] in
+	1:show:*) compadd domain name link application channel ;;
+	1:kick:*) compadd domain name link application ;;
+	2:(show|kick):(domain|name|link|application|channel)) _msgctl_${arguments[2]}s ;;
+	1:quota:*) compadd show set ;;
+	2:quota:*) _msgctl_domains ;;
+	3:quota:set) compadd -S = processes names channels links requests watches memory backlog ;;
+	1:close:*) _msgctl_channels ;;
+	1:(drain|undrain|wait):*) _msgctl_names ;;
+	1:(block|unblock):*)
+		_msgctl_domains
+		_msgctl_names
+		;;
+	1:(quiesce|resume):*) _msgctl_domains ;;
+	1:policy:*) compadd check ;;
+	*:policy:check) _files ;;
+	1:log-level:*) compadd error warning notice info debug ;;
+	esac
+}
+
+_msgctl_state() {
+	case $arguments[1] in
+	domains) compadd running paused suspended quiesced crashed dying ;;
+	applications|who) compadd new announcing ready quiescing ;;
+	names) compadd open full drained blocked forbidden ;;
+	links) compadd creating binding up announced ;;
+	channels) compadd announced offered open closing ;;
+	esac
+}
+
+# The words between the program and the current one that are no options.
+local -a arguments=(${${words[2,CURRENT-1]}:#-*})
+
+_arguments \
+	'--socket=[the admin socket]:path:_files' \
+	'--hv=[the msgd that serves this hypervisor]:hypervisor:' \
+	'--json[the answer as JSON]' \
+	'--domain=[only what is of this domain]:domain:_msgctl_domains' \
+	'--name=[only what is of names like this]:glob:' \
+	'--transport=[only links of this transport]:transport:(argo argo-strict grant)' \
+	'--state=[only what is in this state]:state:_msgctl_state' \
+	'--kind=[only events of this kind]:kind:(attached detached dropped listening unlistened connected accepted refused failed link-made link-down channel-reset quiesced resumed reload admin)' \
+	'-n[the last events]:number:' \
+	'--since=[the events after this one]:serial:' \
+	'--timeout=[how long to wait]:seconds:' \
+	'(- *)'{--help,--version}'[say so, and end]' \
+	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock log-level reload quiesce resume)' \
+	'*:argument:_msgctl_argument'

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How msgctl shows msgd's answers to people: rows as tables, the rest as sentences. */
+#ifndef MSGD_MSGCTL_SHOW_H
+#define MSGD_MSGCTL_SHOW_H
+
+#include "msgctl/table.h"
+
+/* Of the rows that an answer has under its operation's name. */
+extern const struct column domains_columns[];
+extern const struct column applications_columns[];
+extern const struct column who_columns[];
+extern const struct column names_columns[];
+extern const struct column links_columns[];
+extern const struct column channels_columns[];
+
+extern const struct column counts_columns[];
+extern const struct column refusals_columns[];
+extern const struct column limits_columns[];
+
+void status_print(const json_t *answer);
+void reload_print(const json_t *answer);
+void quiesce_print(const json_t *answer);
+void resume_print(const json_t *answer);
+void latency_print(const json_t *answer);
+void quota_print(const json_t *answer);
+void wait_print(const json_t *answer);
+/* A command that has nothing to say but that it is done. */
+void done_print(const json_t *answer);
+
+/* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
+const char *field_text(const json_t *object, const char *key);
+long long field_number(const json_t *object, const char *key);
+bool field_true(const json_t *object, const char *key);
+
+#endif
