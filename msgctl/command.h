@@ -49,7 +49,8 @@ struct command {
 	void (*follow)(const json_t *object);
 	/* Not NULL: msgd is not asked. Returns the exit status. */
 	int (*local)(char *const *args, unsigned n_args, bool json);
-	bool waits; /* msgd answers when --timeout is over, at the latest */
+	bool counts; /* the applications are asked for their counts before */
+	bool waits;  /* msgd answers when --timeout is over, at the latest */
 };
 
 extern const struct command commands[];

@@ -19,11 +19,11 @@
 #define DEFAULT_SOCKET "/run/msgd/admin"
 #define ARGS_MAX       64U
 #define TIMEOUT_MAX_S  3600
-#define TIMEOUT_MS     10000U
+/* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
+#define TIMEOUT_MS 10000U
 /* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
 #define ANSWER_MS 5000U
 
-/* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 struct call {
 	char socket[512];
 	const char *from; /* static: by whose word */
@@ -140,6 +140,24 @@ static void set_argument(struct call *call, char *arg, const struct argp_state *
 
 static void check(struct call *call, const struct argp_state *state)
 {
+	const struct command *command = call->command;
+	const char *error;
+
+	if (!command) {
+		argp_error(state, "no command");
+		return;
+	}
+	if (call->n_args < command->n_args_min)
+		argp_error(state, "%s wants %s", command->name, command->args);
+	for (unsigned i = 0; i < OPTION_COUNT; i++) {
+		if (call->options & ~command->options & ENUM_BIT(i))
+			argp_error(state, "%s takes no --%s", command->name, option_name(i));
+	}
+	error = command->set ? command->set(call->request, call->args, call->n_args) : NULL;
+	if (error)
+		argp_error(state, "%s: %s", command->name, error);
+	if (!json_object_get(call->request, "op"))
+		(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
@@ -267,6 +285,18 @@ static int run_parts(const struct call *call)
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The lists that follow have the counts of now. False: msgd could not be asked. */
+static bool refresh(const struct call *call)
+{
+	json_t *request = json_pack("{s:s}", "op", "refresh");
+	json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS);
+	bool answered = answer;
+
+	json_decref(answer);
+	json_decref(request);
+	return answered;
+}
+
 static int run(const struct call *call)
 {
 	const struct command *command = call->command;
@@ -284,6 +314,19 @@ static int run(const struct call *call)
 	status = command->status ? command->status(answer) : EXIT_SUCCESS;
 	json_decref(answer);
 	return fflush(stdout) == 0 ? status : EXIT_FAILURE;
+}
+
+static int run_command(const struct call *call)
+{
+	const struct command *command = call->command;
+
+	if (command->local)
+		return command->local(call->args, call->n_args, call->json);
+	if (command->counts && !refresh(call))
+		return EXIT_FAILURE;
+	if (command->follow)
+		return follow(call);
+	return command->parts ? run_parts(call) : run(call);
 }
 
 int main(int argc, char **argv)
@@ -306,9 +349,7 @@ int main(int argc, char **argv)
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = call.command->follow  ? follow(&call)
-		 : call.command->parts ? run_parts(&call)
-				       : run(&call);
+	status = run_command(&call);
 	json_decref(call.request);
 	return status;
 }

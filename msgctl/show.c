@@ -105,6 +105,55 @@ static void cell_domain_state(const json_t *row, const char *key, char ret_text[
 		field_true(row, "blocked") ? ",blocked" : "");
 }
 
+/* "17", "17.2K", "3.1M": powers of 1024. */
+static void bytes_print(long long bytes, char ret_text[CELL_SIZE])
+{
+	static const char units[] = "KMGTPE";
+	double scaled = (double)bytes;
+	int unit = -1;
+
+	while (scaled >= 1024 && units[unit + 1]) {
+		scaled /= 1024;
+		unit++;
+	}
+	if (unit < 0)
+		(void)snprintf(ret_text, CELL_SIZE, "%lld", bytes);
+	else
+		(void)snprintf(ret_text, CELL_SIZE, "%.1f%c", scaled, units[unit]);
+}
+
+/* The key of bytes in an end's traffic, which may not be known. */
+static void cell_bytes(
+	const json_t *row, const char *traffic, const char *key, char ret_text[CELL_SIZE])
+{
+	const json_t *object = json_object_get(row, traffic);
+
+	if (json_is_object(object))
+		bytes_print(field_number(object, key), ret_text);
+	else
+		(void)snprintf(ret_text, CELL_SIZE, "-");
+}
+
+static void cell_sent(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	cell_bytes(row, key, "tx_bytes", ret_text);
+}
+
+static void cell_received(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	cell_bytes(row, key, "rx_bytes", ret_text);
+}
+
+/* At both ends: "0/1.2K". */
+static void cell_unread(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	char from[CELL_SIZE], to[CELL_SIZE];
+
+	cell_bytes(row, "from_traffic", key, from);
+	cell_bytes(row, "to_traffic", key, to);
+	(void)snprintf(ret_text, CELL_SIZE, "%.16s/%.16s", from, to);
+}
+
 const struct column domains_columns[] = {
 	{"DOMID", cell_number, "domid"},
 	{"NAME", cell_text, "name"},
@@ -114,6 +163,8 @@ const struct column domains_columns[] = {
 	{"LINKS", cell_used, "links"},
 	{"CHANNELS", cell_used, "channels"},
 	{"WAITING", cell_used, "requests"},
+	{"SENT", cell_sent, "traffic"},
+	{"RECEIVED", cell_received, "traffic"},
 	{"UUID", cell_text, "uuid"},
 	{NULL},
 };
@@ -156,6 +207,8 @@ const struct column names_columns[] = {
 	{"TYPE", cell_text, "type"},
 	{"STATE", cell_text, "state"},
 	{"BACKLOG", cell_backlog, "backlog"},
+	{"SENT", cell_sent, "traffic"},
+	{"RECEIVED", cell_received, "traffic"},
 	{"AGE", cell_age, "age_s"},
 	{"HOLDER", cell_party, "holder"},
 	{NULL},
@@ -168,6 +221,8 @@ const struct column links_columns[] = {
 	{"TRANSPORT", cell_text, "transport"},
 	{"STATE", cell_text, "state"},
 	{"CHANNELS", cell_number, "channels"},
+	{"SENT", cell_sent, "creator_traffic"},
+	{"RECEIVED", cell_received, "creator_traffic"},
 	{"AGE", cell_age, "age_s"},
 	{"WHY THIS TRANSPORT", cell_text, "reason"},
 	{NULL},
@@ -182,6 +237,9 @@ const struct column channels_columns[] = {
 	{"TO", cell_party, "to"},
 	{"TRANSPORT", cell_text, "transport"},
 	{"STATE", cell_text, "state"},
+	{"SENT", cell_sent, "from_traffic"},
+	{"RECEIVED", cell_received, "from_traffic"},
+	{"UNREAD", cell_unread, "unread"},
 	{"AGE", cell_age, "age_s"},
 	{NULL},
 };
@@ -195,6 +253,8 @@ const struct column counts_columns[] = {
 	{"FAILED", cell_number, "failed"},
 	{"RESET", cell_number, "reset"},
 	{"DROPPED", cell_number, "dropped"},
+	{"SENT", cell_sent, "traffic"},
+	{"RECEIVED", cell_received, "traffic"},
 	{"MEMORY", cell_size, "memory"},
 	{NULL},
 };

@@ -18,7 +18,7 @@ struct quiesce_wait {
 	struct quiesce *quiesce;     /* borrowed: the owner */
 	struct admin_client *client; /* borrowed */
 	struct event *timer;	     /* owned */
-	/* For this domain to quiesce; or for a name, where the request is wait. */
+	/* For this domain to quiesce; or for a name, or for counts, by the request's op. */
 	uint16_t domid;
 	struct admin_request request;
 };
@@ -67,8 +67,16 @@ static json_t *name_report(const struct quiesce *quiesce, const struct admin_req
 		request->domain, "name", request->name, "found", name_is_there(quiesce, request));
 }
 
+static json_t *counts_report(const struct quiesce *quiesce)
+{
+	return json_pack("{s:s, s:I}", "op", admin_op_name(ADMIN_REFRESH), "unanswered",
+		(json_int_t)broker_counts_pending(server_broker(quiesce->server)));
+}
+
 static bool quiesce_wait_is_over(const struct quiesce_wait *wait)
 {
+	if (wait->request.op == ADMIN_REFRESH)
+		return broker_counts_pending(server_broker(wait->quiesce->server)) == 0;
 	if (wait->request.op == ADMIN_WAIT)
 		return name_is_there(wait->quiesce, &wait->request);
 	return !broker_quiesce_pending(server_broker(wait->quiesce->server), wait->domid);
@@ -77,8 +85,10 @@ static bool quiesce_wait_is_over(const struct quiesce_wait *wait)
 static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
-	json_t *answer = wait->request.op == ADMIN_WAIT ? name_report(wait->quiesce, &wait->request)
-							: report(wait->quiesce, wait->domid);
+	enum admin_op op = wait->request.op;
+	json_t *answer = op == ADMIN_WAIT      ? name_report(wait->quiesce, &wait->request)
+			 : op == ADMIN_REFRESH ? counts_report(wait->quiesce)
+					       : report(wait->quiesce, wait->domid);
 
 	quiesce_wait_free(wait);
 	admin_answer(client, answer);
@@ -186,6 +196,23 @@ json_t *quiesce_wait_for_name(struct quiesce *quiesce, const struct admin_reques
 	if (name_is_there(quiesce, request))
 		return name_report(quiesce, request);
 	r = quiesce_wait_new(quiesce, 0, request, client);
+	if (r < 0)
+		return steer_refusal(r);
+	*ret_later = true;
+	return NULL;
+}
+
+json_t *quiesce_wait_for_counts(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	struct admin_request limited = *request;
+	int r;
+
+	server_ask_counts(quiesce->server);
+	if (broker_counts_pending(server_broker(quiesce->server)) == 0)
+		return counts_report(quiesce);
+	limited.timeout_ms = ADMIN_REFRESH_MS;
+	r = quiesce_wait_new(quiesce, 0, &limited, client);
 	if (r < 0)
 		return steer_refusal(r);
 	*ret_later = true;

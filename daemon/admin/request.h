@@ -27,6 +27,7 @@ enum admin_op {
 	ADMIN_LATENCY,
 	ADMIN_LIMITS,
 	ADMIN_WAIT,
+	ADMIN_REFRESH,
 	ADMIN_CLOSE,
 	ADMIN_KICK_APPLICATION,
 	ADMIN_KICK_NAME,
@@ -54,6 +55,12 @@ bool admin_op_steers(enum admin_op op);
 /* The time limit of quiesce and wait: the default, and the maximum. */
 #define ADMIN_TIMEOUT_MS     10000U
 #define ADMIN_TIMEOUT_MAX_MS 3600000U
+
+/*
+ * refresh waits so long for applications that do not answer: they are stopped, or in no call of
+ * libmsg, and people wait for the list that follows.
+ */
+#define ADMIN_REFRESH_MS 250U
 
 /* The longest word of a request. */
 #define ADMIN_WORD_SIZE 16U

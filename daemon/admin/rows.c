@@ -131,6 +131,15 @@ json_t *end_json(const struct link_end *end)
 	return process_json(end->process, end->domid, end->number);
 }
 
+json_t *traffic_json(const struct traffic *traffic)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "tx_messages",
+		(json_int_t)traffic->tx_messages, "tx_bytes", (json_int_t)traffic->tx_bytes,
+		"rx_messages", (json_int_t)traffic->rx_messages, "rx_bytes",
+		(json_int_t)traffic->rx_bytes, "drops", (json_int_t)traffic->drops, "no_credit",
+		(json_int_t)traffic->no_credit, "no_room", (json_int_t)traffic->no_room);
+}
+
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns)
 {

@@ -19,6 +19,7 @@ struct broker_stats;
 struct domain;
 struct link_end;
 struct process;
+struct traffic;
 
 struct rows {
 	const struct broker *broker;	     /* borrowed */
@@ -53,6 +54,7 @@ json_int_t rows_age_s(const struct rows *rows, uint64_t since_ns);
  */
 json_t *text_json(const char *text);
 json_t *end_json(const struct link_end *end);
+json_t *traffic_json(const struct traffic *traffic);
 /* process: NULL: the application of this domain has not come back. */
 json_t *process_json(const struct process *process, uint16_t domid, uint32_t end);
 /* As "used" of each domain counts: memory in bytes. */

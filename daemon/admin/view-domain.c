@@ -26,9 +26,10 @@ static json_t *domain_json(const struct domain *domain)
 	char uuid[37];
 
 	uuid_to_text(domain->info.uuid, uuid);
-	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o}", "domid", (int)domain->info.domid, "name",
-		text_json(domain->info.name), "uuid", uuid, "state", domain_state_word(domain),
-		"blocked", domain_is_blocked(domain), "used", used_json(domain));
+	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o, s:o}", "domid", (int)domain->info.domid,
+		"name", text_json(domain->info.name), "uuid", uuid, "state",
+		domain_state_word(domain), "blocked", domain_is_blocked(domain), "used",
+		used_json(domain), "traffic", traffic_json(&domain->traffic));
 }
 
 void domains_view(struct rows *rows)
@@ -115,6 +116,8 @@ static json_t *features_json(const struct process *process)
 		{FEATURE_NO_ARGO_DRIVER, "no-argo-driver"},
 		{FEATURE_TYPES, "types"},
 		{FEATURE_WATCH, "watch"},
+		{FEATURE_TERMS, "terms"},
+		{FEATURE_COUNTS, "counts"},
 	};
 	json_t *array = json_array();
 
@@ -169,12 +172,12 @@ void applications_view(struct rows *rows)
 
 static json_t *name_json(const struct rows *rows, const struct listener *listener)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:I, s:o}", "name", listener->name, "type",
-		channel_type_word(listener->type), "state", listener_state_word(listener),
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:I, s:o, s:o}", "name", listener->name,
+		"type", channel_type_word(listener->type), "state", listener_state_word(listener),
 		"backlog", (int)listener->backlog, "offered", (int)listener->n_offered, "permitted",
 		listener_permitted(listener), "age_s", rows_age_s(rows, listener->since_ns),
-		"holder",
-		process_json(listener->process, listener->process->domain->info.domid, 0));
+		"holder", process_json(listener->process, listener->process->domain->info.domid, 0),
+		"traffic", traffic_json(&listener->traffic));
 }
 
 static void names_view_of(struct rows *rows, const struct domain *domain)

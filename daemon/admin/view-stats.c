@@ -23,6 +23,10 @@ static json_t *domain_counts_json(const struct domain *domain)
 	(void)json_object_set_new(json, "domain", text_json(domain->info.name));
 	(void)json_object_set_new(json, "domid", json_integer(domain->info.domid));
 	(void)json_object_set_new(json, "memory", json_integer(domain->bytes));
+	(void)json_object_set_new(json, "traffic", traffic_json(&domain->traffic));
+	(void)json_object_set_new(
+		json, "notifications", json_integer((json_int_t)domain->notifications));
+	(void)json_object_set_new(json, "hypercalls", json_integer((json_int_t)domain->hypercalls));
 	return json;
 }
 

@@ -103,6 +103,17 @@ const char *channel_state_word(const struct broker_channel *channel)
 	return channel_states[channel->state];
 }
 
+const char *channel_direction_word(const struct broker_channel *channel)
+{
+	static const char *const names[] = {
+		[POLICY_BOTH_WAYS] = "both",
+		[POLICY_OUT] = "out",
+		[POLICY_IN] = "in",
+	};
+
+	return names[channel->direction];
+}
+
 const char *channel_type_word(uint32_t type)
 {
 	static const char *const names[CHANNEL_TYPE_LIMIT] = {

@@ -20,6 +20,8 @@ const char *process_state_word(const struct process *process);
 const char *listener_state_word(const struct listener *listener);
 const char *link_state_word(const struct broker_link *link);
 const char *channel_state_word(const struct broker_channel *channel);
+/* "out": the end that connected alone sends data. */
+const char *channel_direction_word(const struct broker_channel *channel);
 const char *channel_type_word(uint32_t type);
 const char *history_kind_word(enum history_kind kind);
 const char *connect_stage_word(enum connect_stage stage);

@@ -112,6 +112,8 @@ uint64_t broker_bytes(const struct broker *broker);
  * answers come when they next are in a call of libmsg.
  */
 void broker_ask_counts(struct broker *broker);
+/* So many of them have not answered yet. */
+uint32_t broker_counts_pending(const struct broker *broker);
 
 /* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);

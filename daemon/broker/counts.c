@@ -91,6 +91,18 @@ void counts_note(struct broker_channel *channel, unsigned end, const struct cont
 		traffic_add(&listener->traffic, &more);
 }
 
+void counts_not_asked(struct process *process)
+{
+	if (process->asked_token)
+		process->broker->n_asked--;
+	process->asked_token = 0;
+}
+
+uint32_t broker_counts_pending(const struct broker *broker)
+{
+	return broker->n_asked;
+}
+
 int counts_message(struct process *process, const struct control_message *message)
 {
 	const struct control_link_counts *counts = &message->link_counts;
@@ -101,8 +113,7 @@ int counts_message(struct process *process, const struct control_message *messag
 	if (message->type == CONTROL_ANSWER) {
 		if (process->asked_token != message->answer.token)
 			return -EPROTO;
-		process->asked_token = 0;
-		process->answered_ns = process->broker->now_ns;
+		counts_not_asked(process);
 		return 0;
 	}
 	r = process_end(process, counts->end, &end);
@@ -141,7 +152,7 @@ void broker_ask_counts(struct broker *broker)
 				continue;
 			broker->cost += COST_MESSAGE;
 			process->asked_token = ask.ask.token;
-			process->asked_ns = broker->now_ns;
+			broker->n_asked++;
 		}
 	}
 	broker_settle(broker);

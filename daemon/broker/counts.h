@@ -32,6 +32,8 @@ struct channel_counts {
 /* An end's new words about the channel; is_over: its last ones. */
 void counts_note(struct broker_channel *channel, unsigned end, const struct control_counts *counts,
 	bool is_over);
+/* The process ends, or has answered. */
+void counts_not_asked(struct process *process);
 /* LINK_COUNTS, ANSWER. -EPROTO. */
 int counts_message(struct process *process, const struct control_message *message);
 

@@ -61,6 +61,7 @@ struct broker {
 	uint64_t bytes;				      /* that all domains pay for: broker_bytes */
 	uint64_t asked_ns;   /* when all were last asked for their counts; 0: never */
 	uint32_t last_token; /* of ASK */
+	uint32_t n_asked;    /* applications that have not answered it */
 	bool work_later;
 	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;

@@ -51,7 +51,8 @@ struct server {
 	bool lost;
 	struct server_turns turns;
 	uint64_t turn_start_ns; /* of the processor's time */
-	uint64_t told_serial;	/* ops->noted knows of this event */
+	uint64_t told_serial;	/* ops->noted knows of this event ... */
+	uint32_t told_pending;	/* ... and of so many answers that are to come */
 };
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
@@ -300,10 +301,12 @@ static void server_count_turn(struct server *server)
 static void server_tell(struct server *server)
 {
 	uint64_t last = broker_history(server->broker)->last_serial;
+	uint32_t n_pending = broker_counts_pending(server->broker);
 
-	if (last == server->told_serial)
+	if (last == server->told_serial && n_pending == server->told_pending)
 		return;
 	server->told_serial = last;
+	server->told_pending = n_pending;
 	server->ops->noted(server->arg);
 }
 
@@ -534,6 +537,13 @@ int server_quiesce(struct server *server, uint16_t domid)
 int server_resume(struct server *server, uint16_t domid)
 {
 	return server_run(server, broker_resume, domid);
+}
+
+void server_ask_counts(struct server *server)
+{
+	server_begin(server);
+	broker_ask_counts(server->broker);
+	server_finish(server);
 }
 
 void server_set_limits(struct server *server, const struct broker_limits *limits)

@@ -40,6 +40,7 @@ void server_set_policy(struct server *server, struct policy *policy);
 void server_set_limits(struct server *server, const struct broker_limits *limits);
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
+void server_ask_counts(struct server *server);
 int server_resume(struct server *server, uint16_t domid);
 /* One of the broker's steps on a target. */
 int server_steer(struct server *server,
