@@ -67,6 +67,21 @@ void limits_view(struct rows *rows)
 	}
 }
 
+void blocks_view(struct rows *rows)
+{
+	const struct block *block;
+
+	LIST_FOREACH (block, &rows->broker->blocks, entry) {
+		char uuid[37];
+
+		if (rows_skip(rows, 1))
+			continue;
+		uuid_to_text(block->uuid, uuid);
+		rows_add(rows, json_pack("{s:o, s:s, s:s}", "domain", text_json(block->domain),
+				       "uuid", uuid, "name", block->name));
+	}
+}
+
 /* ---- applications --------------------------------------------------------------------------- */
 
 /* An application's part of the hypervisor's things: of its control link, and of its links. */
