@@ -411,7 +411,7 @@ static void test_monitor(void **state)
 	run();
 	assert_int_equal(n_requests, asked + 1);
 	client_expect(fd, "");
-	/* What it says is not served; others are. */
+	/* It is served nothing else; others are. */
 	client_say(fd, "{\"op\":\"links\"}\n");
 	client_say(other, "{\"op\":\"names\"}\n");
 	assert_int_equal(last_op, ADMIN_NAMES);

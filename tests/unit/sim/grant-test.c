@@ -436,7 +436,7 @@ static void test_zombie(void **state)
 	/* Its domid is not free yet. */
 	assert_int_equal(sim_domain_create(w->sim,
 				 &(struct sim_domain_config){.name = "a", .domid = w->a}, &again),
-		-EEXIST);
+		-EADDRINUSE);
 	w->hv_b->ops->grant_unmap(w->hv_b, m);
 	assert_int_equal(n_domains(w), 2);
 	assert_int_equal(sim_domain_create(w->sim,
