@@ -64,6 +64,7 @@ const struct command commands[] = {
 		arguments_domain_or_name, .print = done_print},
 	{"unblock", "DOMAIN[/NAME]", "the end of that", 1, 1, arguments_domain_or_name,
 		.print = done_print},
+	{"blocks", "", "what is blocked", .columns = blocks_columns},
 	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info or debug", 1, 1,
 		arguments_level, .print = done_print},
 	{"policy", "check [FILE|DIR ...]", "errors and warnings of policy files, without msgd", 1,

@@ -3,7 +3,7 @@
 # bash completion for msgctl(8). Names of domains and things are those of the msgd that answers.
 
 _msgctl_commands='status domains applications who names links channels history monitor stats show wait quota
-	close kick drain undrain block unblock log-level policy reload quiesce resume'
+	close kick drain undrain block unblock blocks log-level policy reload quiesce resume'
 
 # The words before the current one that are no options: command and its arguments. bash divides words at =
 # and at colons: what belongs to an option, or goes on, is none.

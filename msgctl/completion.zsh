@@ -64,5 +64,5 @@ _arguments \
 	'--since=[the events after this one]:serial:' \
 	'--timeout=[how long to wait]:seconds:' \
 	'(- *)'{--help,--version}'[say so, and end]' \
-	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock log-level policy reload quiesce resume)' \
+	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock blocks log-level policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'

@@ -294,6 +294,13 @@ const struct column limits_columns[] = {
 	{NULL},
 };
 
+const struct column blocks_columns[] = {
+	{"DOMAIN", cell_text, "domain"},
+	{"NAME", cell_text, "name"},
+	{"UUID", cell_text, "uuid"},
+	{NULL},
+};
+
 void status_print(const json_t *answer)
 {
 	const json_t *counts = json_object_get(answer, "counts"), *error;

@@ -16,6 +16,7 @@ extern const struct column channels_columns[];
 extern const struct column counts_columns[];
 extern const struct column refusals_columns[];
 extern const struct column limits_columns[];
+extern const struct column blocks_columns[];
 
 void status_print(const json_t *answer);
 void reload_print(const json_t *answer);

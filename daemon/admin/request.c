@@ -43,6 +43,7 @@ static const struct {
 	[ADMIN_REFUSALS] = {"refusals", .lists = true},
 	[ADMIN_LATENCY] = {"latency"},
 	[ADMIN_LIMITS] = {"limits", .takes = KEY(DOMAIN), .lists = true},
+	[ADMIN_BLOCKS] = {"blocks", .lists = true},
 	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT)},
 	[ADMIN_REFRESH] = {"refresh"},
 	[ADMIN_CLOSE] = {"close", .needs = KEY(LINK) | KEY(CHANNEL), .steers = true},

@@ -152,6 +152,7 @@ json_t *admin_view(
 		[ADMIN_COUNTS] = counts_view,
 		[ADMIN_REFUSALS] = refusals_view,
 		[ADMIN_LIMITS] = limits_view,
+		[ADMIN_BLOCKS] = blocks_view,
 	};
 	const char *name = admin_op_name(request->op);
 	struct rows rows = {.broker = broker, .request = request, .now_ns = now_ns};

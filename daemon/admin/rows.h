@@ -71,5 +71,6 @@ void channels_view(struct rows *rows);
 void counts_view(struct rows *rows);
 void refusals_view(struct rows *rows);
 void limits_view(struct rows *rows);
+void blocks_view(struct rows *rows);
 
 #endif

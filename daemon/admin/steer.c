@@ -98,12 +98,14 @@ json_t *steer_answer(const struct admin_subject *subject, const struct admin_req
 	struct broker_target target = {.pid = request->pid,
 		.channel = request->channel,
 		.link = request->link,
-		.name = request->name};
+		.name = request->name,
+		.domain = request->domain};
 	int r = 0;
 
 	if (request->op == ADMIN_LOG_LEVEL)
 		return set_log_level(subject, request);
-	if (admin_request_has(request, ADMIN_KEY_DOMAIN))
+	/* The others need one that is there. */
+	if (admin_request_has(request, ADMIN_KEY_DOMAIN) && request->op != ADMIN_UNBLOCK)
 		r = broker_find_domain(server_broker(server), request->domain, &target.domid);
 	if (r < 0)
 		return steer_refusal(r);

@@ -245,8 +245,9 @@ int broker_find_domain(struct broker *broker, const char *text, uint16_t *ret_do
 struct broker_target {
 	uint16_t domid;
 	uint32_t pid, channel;
-	uint64_t link;	  /* its uid */
-	const char *name; /* "": none */
+	uint64_t link;	    /* its uid */
+	const char *name;   /* "": none */
+	const char *domain; /* as a text: unblock alone, where it may be gone */
 };
 
 /*
@@ -266,7 +267,8 @@ int broker_drain(struct broker *broker, const struct broker_target *target);
 int broker_undrain(struct broker *broker, const struct broker_target *target);
 /*
  * No attach, listen or connect by the domain, or to it; with a name, no listen on it and no connect
- * to it. It holds until broker_unblock, also for the domain's next lives. -ENOSPC; -ENOMEM.
+ * to it. It holds until broker_unblock, also for the domain's next lives. -ENOSPC; -ENOMEM; unblock
+ * also as broker_find_domain.
  */
 int broker_block(struct broker *broker, const struct broker_target *target);
 int broker_unblock(struct broker *broker, const struct broker_target *target);

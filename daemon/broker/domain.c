@@ -330,11 +330,12 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	return 0;
 }
 
-void domain_drop_all(struct domain *domain, const char *reason)
+void domain_drop_all(struct domain *domain, uint64_t last_serial, const char *reason)
 {
 	if (!domain->ending)
 		TAILQ_INSERT_TAIL(&domain->broker->ending, domain, ending_entry);
 	domain->ending = reason;
+	domain->ending_serial = last_serial;
 }
 
 void domain_end(struct domain *domain)
@@ -342,7 +343,7 @@ void domain_end(struct domain *domain)
 	HASH_DELETE(hh, domain->broker->domains, domain);
 	TAILQ_REMOVE(&domain->broker->domains_by_known, domain, known_entry);
 	domain->ended = true;
-	domain_drop_all(domain, "its domain is gone");
+	domain_drop_all(domain, UINT64_MAX, "its domain is gone");
 	announce_domain_gone(domain);
 	if (domain_is_quiesced(domain))
 		domain_report_changed(domain);
@@ -402,7 +403,7 @@ bool domain_end_work(struct broker *broker)
 
 	if (!domain)
 		return false;
-	if (process) {
+	if (process && process->serial <= domain->ending_serial) {
 		broker->cost += COST_PROCESS;
 		process_drop(process, domain->ending);
 		return true;
@@ -483,9 +484,9 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	domain->seen = true;
 	domain_state_changed(domain);
 	if (domain_is_dead(info))
-		domain_drop_all(domain, info->state == BROKER_DOMAIN_CRASHED
-						? "its domain shut down or crashed"
-						: "its domain is being destroyed");
+		domain_drop_all(domain, UINT64_MAX,
+			info->state == BROKER_DOMAIN_CRASHED ? "its domain shut down or crashed"
+							     : "its domain is being destroyed");
 }
 
 void broker_domains(struct broker *broker, const struct broker_domain_info *infos, size_t n)

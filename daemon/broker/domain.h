@@ -107,6 +107,7 @@ struct domain {
 	uint64_t known_generation;	  /* in which the memo was looked at last */
 	TAILQ_ENTRY(domain) ending_entry; /* broker->ending */
 	const char *ending;		  /* static: why its processes are dropped; or NULL */
+	uint64_t ending_serial;		  /* of the last of them: later ones may stay */
 	bool ended;			  /* it is in no table, and freed after its processes */
 	/* The rest is request.c's: what its processes wait for, and what is to be tried again. */
 	struct waiters *waiting;	      /* owned; by address */
@@ -156,8 +157,10 @@ const struct broker_limits *domain_limits(const struct domain *domain);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 /* The domain is not found any more. domain_end_work frees it. */
 void domain_end(struct domain *domain);
-/* All processes that it has are dropped by domain_end_work. reason: static. */
-void domain_drop_all(struct domain *domain, const char *reason);
+/*
+ * The processes that it has are dropped by domain_end_work, up to this serial. reason: static.
+ */
+void domain_drop_all(struct domain *domain, uint64_t last_serial, const char *reason);
 /* Drops a process of a domain that ends, or frees one that has ended. False: no domain ends. */
 bool domain_end_work(struct broker *broker);
 bool domain_is_dead(const struct broker_domain_info *info);

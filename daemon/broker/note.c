@@ -209,7 +209,7 @@ static struct history_event *note_channel(const struct broker_channel *channel,
 
 	event->link = link->id.uid;
 	event->channel = channel->number;
-	(void)snprintf(event->name, sizeof(event->name), "%s", broker_channel_name(channel));
+	memcpy(event->name, channel->tally->key.name, sizeof(event->name));
 	note_set_end(&event->who, who);
 	note_set_end(&event->peer, &link->ends[who == &link->ends[0]]);
 	return event;

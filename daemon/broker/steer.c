@@ -6,6 +6,7 @@
 #include "daemon/broker/steer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/lookup.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
@@ -91,7 +93,9 @@ int broker_kick_domain(struct broker *broker, const struct broker_target *target
 
 	if (!domain)
 		return -ESRCH;
-	domain_drop_all(domain, by_administrator);
+	/* A dead domain is dropped whole, whatever comes. */
+	if (!domain_is_dead(&domain->info))
+		domain_drop_all(domain, broker->next_serial, by_administrator);
 	broker_settle(broker);
 	return 0;
 }
@@ -185,7 +189,9 @@ int broker_block(struct broker *broker, const struct broker_target *target)
 	if (!block)
 		return -ENOMEM;
 	memcpy(block->uuid, domain->info.uuid, sizeof(block->uuid));
-	memcpy(block->name, target->name, strlen(target->name));
+	memcpy(block->domain, domain->info.name, sizeof(block->domain));
+	block->domid = domain->info.domid;
+	(void)snprintf(block->name, sizeof(block->name), "%s", target->name);
 	LIST_INSERT_HEAD(&broker->blocks, block, entry);
 	broker->n_blocks++;
 	return 0;
@@ -198,17 +204,26 @@ static void block_free(struct broker *broker, struct block *block)
 	free(block);
 }
 
+/* A domain that is gone is found by what it was called, or by its uuid. */
 int broker_unblock(struct broker *broker, const struct broker_target *target)
 {
-	const struct domain *domain = domain_find(broker, target->domid);
-	struct block *block;
+	struct domain_address address;
+	struct block *block, *next;
+	uint16_t domid;
+	int r = domain_address_parse(target->domain, &address);
 
-	if (!domain)
-		return -ESRCH;
-	block = block_find(broker, domain, target->name);
-	if (block)
+	if (r < 0)
+		return r;
+	r = broker_find_domain(broker, target->domain, &domid);
+	for (block = LIST_FIRST(&broker->blocks); block; block = next) {
+		next = LIST_NEXT(block, entry);
+		if (strcmp(block->name, target->name) != 0 ||
+			!domain_address_is(&address, block->domain, block->uuid, block->domid))
+			continue;
 		block_free(broker, block);
-	return 0;
+		r = 0;
+	}
+	return r;
 }
 
 void blocks_forget(struct broker *broker)

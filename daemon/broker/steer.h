@@ -22,6 +22,9 @@ struct block {
 	LIST_ENTRY(block) entry; /* broker->blocks */
 	uint8_t uuid[16];	 /* of the domain */
 	char name[NAME_SIZE];	 /* "": all of it */
+	/* As the domain was called then, for people. */
+	uint16_t domid;
+	char domain[DOMAIN_NAME_SIZE];
 };
 
 bool domain_is_blocked(const struct domain *domain);

@@ -57,7 +57,7 @@ def ask(op, rows=False, **keys):
 asked = {'error', 'monitor'}
 for operation in 'domains', 'applications', 'names', 'links', 'channels', 'history', 'counts', 'refusals', 'limits':
     ask(operation, rows=True)
-for operation in 'status', 'latency', 'reload':
+for operation in 'status', 'latency', 'refresh', 'reload':
     ask(operation)
 validate('error', lines_of({'op': 'nothing'}, 1)[0])
 for event in lines_of({'op': 'monitor', 'since': 0}, 5):
@@ -66,8 +66,10 @@ ask('wait', domain=DOMAIN, name=NAME)
 ask('wait', domain=DOMAIN, name='none', timeout_ms=0)
 ask('set-limit', domain=DOMAIN, limit='names', value=10)
 ask('log-level', level='debug')
-for operation in 'drain', 'undrain', 'block', 'unblock':
+for operation in 'drain', 'undrain', 'block':
     ask(operation, domain=DOMAIN, name=NAME)
+ask('blocks', rows=True)
+ask('unblock', domain=DOMAIN, name=NAME)
 channel = ask('channels', domain=DOMAIN, name=NAME)['channels'][0]
 ask('close', link=channel['link'], channel=channel['channel'])
 link = ask('links', domain=DOMAIN, link=channel['link'])['links'][0]

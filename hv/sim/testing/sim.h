@@ -49,7 +49,7 @@ struct sim_domain_config {
 	uint32_t max_port; /* the highest event channel; 0: 1023, as libxl has it */
 };
 
-/* EEXIST: domid or name taken. ENOSPC: 64 domains. EINVAL: domid or name. */
+/* EEXIST: the name is taken; EADDRINUSE: the domid is. ENOSPC: 64 domains. EINVAL: either. */
 int sim_domain_create(struct sim *sim, const struct sim_domain_config *config, uint16_t *ret_domid);
 /*
  * The domain's processes die (in-process handles as by sim_hv_kill), then the domain. It stays,

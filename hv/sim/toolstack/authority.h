@@ -49,7 +49,7 @@ struct domain_config {
 	struct domain_limits limits;
 };
 
-/* EEXIST, ENOSPC, EINVAL */
+/* EEXIST: the name is taken; EADDRINUSE: the domid is. ENOSPC, EINVAL */
 int authority_domain_create(
 	struct authority *a, const struct domain_config *config, uint32_t *ret_index);
 /* The caller has killed its processes, or detaches their slots; see authority_domains_reap. */

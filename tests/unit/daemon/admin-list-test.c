@@ -188,6 +188,58 @@ static void test_applications(void **state)
 	world_free(w);
 }
 
+/* Counters of each domain, and how often each rule has refused. */
+static void test_stats(void **state)
+{
+	struct world *w = world_new("deny connect x from any to any\n" ALL, NULL);
+	struct app *app = app_new(w, 0, 3, false);
+	json_t *rows, *row;
+
+	for (uint32_t i = 1; i <= 3; i++)
+		app_connect(app, i, "x", 0, 0);
+	app_connect(app, 4, "db/none", 0, 0);
+	rows = list(w, "{'op':'counts','domain':'app'}", NULL);
+	row = json_array_get(rows, 0);
+	expect_row(row, "domid", 3);
+	expect_row(row, "attached", 1);
+	expect_row(row, "refused", 3);
+	expect_row(row, "failed", 1);
+	expect_row(row, "connected", 0);
+	json_decref(rows);
+	rows = list(w, "{'op':'refusals'}", NULL);
+	assert_int_equal(json_array_size(rows), 1);
+	expect_row(json_array_get(rows, 0), "refused", 3);
+	json_decref(rows);
+	world_policy(w, ALL);
+	lists(w, "{'op':'refusals'}", 0, NULL, NULL);
+	world_free(w);
+}
+
+/* Blocks and limits, and the states that they make. */
+static void test_steered(void **state)
+{
+	struct world *w = two_links();
+	struct broker_target target = {.domid = 2, .name = "db"};
+	struct broker_limits limits;
+	json_t *rows;
+
+	assert_int_equal(broker_drain(w->broker, &target), 0);
+	lists(w, "{'op':'names','state':'drained'}", 1, "name", "db");
+	assert_int_equal(broker_block(w->broker, &target), 0);
+	lists(w, "{'op':'names','state':'blocked'}", 1, "name", "db");
+	lists(w, "{'op':'blocks'}", 1, "name", "db");
+	lists(w, "{'op':'blocks'}", 1, "domain", "db");
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_NAMES] = 7;
+	assert_int_equal(broker_set_domain_limits(w->broker, 2, &limits), 0);
+	rows = list(w, "{'op':'limits','domain':'db'}", NULL);
+	assert_true(json_is_true(json_object_get(json_array_get(rows, 0), "own")));
+	expect_row(json_object_get(json_array_get(rows, 0), "limits"), "names", 7);
+	expect_row(json_object_get(json_array_get(rows, 0), "used"), "names", 1);
+	json_decref(rows);
+	world_free(w);
+}
+
 /* A filter that passes much by takes several portions, and finds what is there all the same. */
 static void test_work(void **state)
 {
@@ -221,6 +273,8 @@ int main(void)
 		cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_announced_end),
 		cmocka_unit_test(test_applications),
+		cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_steered),
 		cmocka_unit_test(test_work),
 	};
 

@@ -30,6 +30,7 @@ static char path[64], last_line[256];
 static unsigned n_requests, n_gone, n_lines;
 static enum admin_op last_op;
 static bool answers_later, answers_nothing, answers_much;
+static unsigned answers_events; /* so many are new */
 static struct admin_client *last_client;
 
 /* ---- wrapped -------------------------------------------------------------------------------- */
@@ -122,6 +123,16 @@ static json_t *on_answer(void *arg, const struct admin_request *request,
 	last_op = request->op;
 	last_client = client;
 	*ret_later = answers_later;
+	if (request->op == ADMIN_MONITOR) {
+		json_t *events = json_array();
+		uint64_t next = request->from + answers_events;
+
+		for (; answers_events; answers_events--)
+			(void)json_array_append_new(
+				events, json_pack("{s:i}", "e", answers_events));
+		return json_pack("{s:o, s:I, s:I}", "monitor", events, "next", (json_int_t)next,
+			"all", (json_int_t)next);
+	}
 	if (answers_much)
 		return json_pack("{s:s}", "text", much);
 	return answers_later || answers_nothing ? NULL : json_pack("{s:i}", "n", n_requests);
@@ -146,6 +157,7 @@ static int setup(void **state)
 	int fd;
 
 	n_requests = n_gone = n_lines = 0;
+	answers_events = 0;
 	answers_later = answers_nothing = answers_much = times_out = printf_fails = false;
 	connecting_uid = 1000;
 	memset(&peer, 0, sizeof(peer));
@@ -373,6 +385,47 @@ static void test_idle(void **state)
 	(void)close(fd);
 }
 
+/* ---- a client that follows what happens ----------------------------------------------------- */
+
+/* It has no time limit, is asked for again when there is something new, and its end is seen. */
+static void test_monitor(void **state)
+{
+	int fd = client_open(), other = client_open();
+	unsigned asked;
+
+	client_say(fd, "{\"op\":\"monitor\"}\n");
+	assert_int_equal(last_op, ADMIN_MONITOR);
+	assert_int_equal(reads.tv_sec, -1);
+	assert_int_equal(writes.tv_sec, -1);
+	client_expect(fd, "");
+	answers_events = 2;
+	admin_look(admin);
+	run();
+	client_expect(fd, "{\"e\":2}\n{\"e\":1}\n");
+	/* Nothing is new: it is asked once more, and then not before admin_look. */
+	asked = n_requests;
+	run();
+	assert_int_equal(n_requests, asked);
+	admin_look(admin);
+	admin_look(admin);
+	run();
+	assert_int_equal(n_requests, asked + 1);
+	client_expect(fd, "");
+	/* It is served nothing else; others are. */
+	client_say(fd, "{\"op\":\"links\"}\n");
+	client_say(other, "{\"op\":\"names\"}\n");
+	assert_int_equal(last_op, ADMIN_NAMES);
+	client_expect(fd, "");
+	(void)shutdown(fd, SHUT_WR);
+	run();
+	assert_true(client_is_closed(fd));
+	admin_look(admin);
+	run();
+	(void)close(fd);
+	(void)close(other);
+	assert_int_equal(n_gone, 0);
+}
+
 /* ---- places --------------------------------------------------------------------------------- */
 
 /* Whether one more client of this user is served; if not, it is told so, and that is logged. */
@@ -567,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_turns_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_monitor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),

@@ -158,6 +158,10 @@ static void expect(json_t *answer, const char *want)
 
 #define FROM "{'comm':'test','domain':'app','domid':3,'end':1,'pid':1003}"
 #define TO   "{'comm':'test','domain':'db','domid':2,'end':1,'pid':1002}"
+#define NO_TRAFFIC                                                                                 \
+	"'tx_messages':0,'tx_bytes':0,'rx_messages':0,'rx_bytes':0,'drops':0,'no_credit':0,"       \
+	"'no_room':0"
+#define NO_LINK_TRAFFIC "{" NO_TRAFFIC ",'notifications':0,'hypercalls':0}"
 
 static json_t *view(const struct world *w, enum admin_op op, uint64_t now_ns, size_t from)
 {
@@ -168,14 +172,14 @@ static json_t *view(const struct world *w, enum admin_op op, uint64_t now_ns, si
 
 static void expect_name(struct world *w, unsigned offered, bool permitted)
 {
-	char want[512];
+	char want[1024];
 
 	(void)snprintf(want, sizeof(want),
 		"{'op':'names','next':1,'all':1,'names':[{'name':'db','type':'seqpacket','state':'%"
 		"s','backlog':4,'"
 		"offered':%u,"
 		"'permitted':%s,'age_s':3,'holder':{'comm':'test','domain':'db','domid':2,'end':0,"
-		"'pid':1002}}]}",
+		"'pid':1002},'traffic':{" NO_TRAFFIC "}}]}",
 		!permitted     ? "forbidden"
 		: offered == 4 ? "full"
 			       : "open",
@@ -185,28 +189,28 @@ static void expect_name(struct world *w, unsigned offered, bool permitted)
 
 static void expect_link(struct world *w, const char *state, unsigned channels)
 {
-	char want[512];
+	char want[1024];
 
 	(void)snprintf(want, sizeof(want),
 		"{'op':'links','next':1,'all':1,'links':[{'uid':'1122334455667789','transport':'"
 		"grant','"
 		"reason':'no "
-		"Argo in app','state':'%s','channels':%u,'age_s':3,'creator':" FROM ",'binder':" TO
-		"}]}",
-		state, channels);
+		"Argo in app','state':'%s','channels':%u,'age_s':3,'creator':" FROM ",'binder':%s,"
+		"'creator_traffic':" NO_LINK_TRAFFIC ",'binder_traffic':" NO_LINK_TRAFFIC "}]}",
+		state, channels, TO);
 	expect(view(w, ADMIN_LINKS, w->now_ns + 3999999999, 0), want);
 }
 
 static void expect_channel(struct world *w, const char *state, uint64_t now_ns, unsigned age_s)
 {
-	char want[512];
+	char want[1024];
 
 	(void)snprintf(want, sizeof(want),
 		"{'op':'channels','next':1,'all':1,'channels':[{'link':'1122334455667789','channel'"
 		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'%s','age_s':%u,'from':" FROM
-		",'to':" TO "}]}",
+		",'to':" TO ",'direction':'both','from_traffic':null,'to_traffic':null}]}",
 		state, age_s);
 	expect(view(w, ADMIN_CHANNELS, now_ns, 0), want);
 }
@@ -305,13 +309,15 @@ static void test_announced(void **state)
 		"reason':"
 		"'made before msgd\\u0027s restart','state':'announced','channels':1,'age_s':0,"
 		"'creator':" FROM
-		",'binder':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
+		",'binder':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null},"
+		"'creator_traffic':" NO_LINK_TRAFFIC ",'binder_traffic':" NO_LINK_TRAFFIC "}]}");
 	expect(view(w, ADMIN_CHANNELS, w->now_ns, 0),
 		"{'op':'channels','next':1,'all':1,'channels':[{'link':'0000000000000002','channel'"
 		":1,'name'"
 		":'db',"
 		"'type':'seqpacket','transport':'grant','state':'announced','age_s':0,'from':" FROM
-		",'to':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null}}]}");
+		",'to':{'domain':null,'domid':5,'pid':null,'comm':null,'end':null},'direction':'"
+		"both','from_traffic':null,'to_traffic':null}]}");
 	world_free(w);
 }
 
@@ -335,6 +341,13 @@ static void test_domains(void **state)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		domain->used[i] = (uint32_t)i + 1;
 	domain->bytes = 99;
+	domain->traffic = (struct traffic){.tx_messages = 10,
+		.tx_bytes = 11,
+		.rx_messages = 12,
+		.rx_bytes = 13,
+		.drops = 14,
+		.no_credit = 15,
+		.no_room = 16};
 	answer = view(w, ADMIN_DOMAINS, 0, 0);
 	assert_int_equal(json_array_size(json_object_get(answer, "domains")), 6);
 	first = json_incref(json_array_get(json_object_get(answer, "domains"), 0));
@@ -342,7 +355,9 @@ static void test_domains(void **state)
 	expect(first, "{'domid':0,'name':'Domain-0','uuid':'10101010-1010-1010-1010-101010101010',"
 		      "'state':'running','blocked':false,'used':{'processes':1,'names':2,'channels'"
 		      ":3,'links':4,"
-		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99}}");
+		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99},'traffic':{"
+		      "'tx_messages':10,'tx_bytes':11,'rx_messages':12,'rx_bytes':13,'drops':14,"
+		      "'no_credit':15,'no_room':16}}");
 	memset(domain->used, 0, sizeof(domain->used));
 	domain->bytes = 0;
 	w->domains[1].paused = true;

@@ -126,6 +126,25 @@ static void test_kick(void **state)
 	world_free(p.w);
 }
 
+/* An application that comes before the others have been dropped stays. */
+static void test_kick_domain_later(void **state)
+{
+	struct pair p = pair_new();
+	struct broker_target target = {.domid = 3};
+	struct app *later;
+
+	broker_set_work_later(p.w->broker);
+	assert_int_equal(broker_kick_domain(p.w->broker, &target), 0);
+	assert_false(p.caller->dropped);
+	later = &p.w->apps[4];
+	assert_int_equal(app_attach(later, 3, false), 0);
+	while (broker_work(p.w->broker, 1000))
+		;
+	assert_true(p.caller->dropped);
+	assert_false(later->dropped);
+	world_free(p.w);
+}
+
 static void test_drain(void **state)
 {
 	struct pair p = pair_new();
@@ -156,7 +175,7 @@ static void test_drain(void **state)
 static void test_block_domain(void **state)
 {
 	struct pair p = pair_new();
-	struct broker_target target = {.domid = 2, .name = ""};
+	struct broker_target target = {.domid = 2, .name = "", .domain = "db"};
 	struct app *other;
 
 	assert_int_equal(broker_block(p.w->broker, &target), 0);
@@ -187,8 +206,17 @@ static void test_block_domain(void **state)
 	assert_int_equal(p.w->broker->n_blocks, 0);
 	other = app_new(p.w, 4, 2, false);
 	assert_int_equal(app_listen(other, 1, "db", 4), 0);
-	target.domid = 99;
+	/* Of one that is gone, the name and the uuid are remembered. */
+	assert_int_equal(broker_block(p.w->broker, &target), 0);
+	world_remove_domain(p.w, 2);
 	assert_int_equal(broker_block(p.w->broker, &target), -ESRCH);
+	target.domain = "none";
+	assert_int_equal(broker_unblock(p.w->broker, &target), -ESRCH);
+	target.domain = "domid:x";
+	assert_int_equal(broker_unblock(p.w->broker, &target), -EINVAL);
+	target.domain = "db";
+	assert_int_equal(broker_unblock(p.w->broker, &target), 0);
+	assert_int_equal(p.w->broker->n_blocks, 0);
 	assert_int_equal(broker_unblock(p.w->broker, &target), -ESRCH);
 	world_free(p.w);
 }
@@ -282,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_announced),
 		cmocka_unit_test(test_kick),
+		cmocka_unit_test(test_kick_domain_later),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_block_domain),
 		cmocka_unit_test(test_block_name),
