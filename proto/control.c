@@ -183,7 +183,10 @@ static const struct layout layouts[] = {
 		U32(channel_counts.end), ID(channel_counts.channel), COUNTS(channel_counts.counts)),
 	[CONTROL_LINK_COUNTS] = LAYOUT("LINK_COUNTS", REQUEST_NONE, NULL, U32(link_counts.end),
 		RESERVED(4), U64(link_counts.notifications), U64(link_counts.hypercalls)),
-	[CONTROL_ANSWER] = LAYOUT("ANSWER", REQUEST_NONE, NULL, ID(answer.token)),
+	[CONTROL_ANSWER] = LAYOUT("ANSWER", REQUEST_NONE, NULL, U32(answer.token), RESERVED(4),
+		U64(answer.tx_messages), U64(answer.tx_bytes), U64(answer.rx_messages),
+		U64(answer.rx_bytes), U64(answer.drops), U64(answer.no_credit), U64(answer.no_room),
+		U64(answer.notifications), U64(answer.hypercalls)),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */

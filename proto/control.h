@@ -36,7 +36,7 @@ enum control_type {
 	CONTROL_CHANNEL_DONE,	/* in the place of CHANNEL_CLOSED; FEATURE_COUNTS, as the next */
 	CONTROL_CHANNEL_COUNTS,
 	CONTROL_LINK_COUNTS,
-	CONTROL_ANSWER, /* after the counts that ASK wanted */
+	CONTROL_ANSWER, /* to ASK, behind the counts of links and channels */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -289,8 +289,11 @@ struct control_ask {
 	uint32_t wants; /* ASK_*; 0: only the answer */
 };
 
+/* Of all channels and links that this application has had. */
 struct control_answer {
-	uint32_t token;
+	uint32_t token; /* of ASK; 0: of none, it is about to leave */
+	uint64_t tx_messages, tx_bytes, rx_messages, rx_bytes, drops, no_credit, no_room;
+	uint64_t notifications, hypercalls;
 };
 
 struct control_message {

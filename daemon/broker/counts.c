@@ -84,7 +84,6 @@ void counts_note(struct broker_channel *channel, unsigned end, const struct cont
 		return;
 	}
 	traffic_add(&link_end->traffic, &more);
-	traffic_add(&link_end->process->domain->traffic, &more);
 	if (end != channel->caller)
 		listener = listener_for(link_end->process->domain, broker_channel_name(channel));
 	if (listener)
@@ -103,24 +102,50 @@ uint32_t broker_counts_pending(const struct broker *broker)
 	return broker->n_asked;
 }
 
+/* For the sums of its domain, which has none of it else. */
+static void sums_note(struct process *process, const struct control_answer *said)
+{
+	struct control_answer *last = &process->sums;
+	struct traffic more = {
+		.tx_messages = grown(&last->tx_messages, said->tx_messages),
+		.tx_bytes = grown(&last->tx_bytes, said->tx_bytes),
+		.rx_messages = grown(&last->rx_messages, said->rx_messages),
+		.rx_bytes = grown(&last->rx_bytes, said->rx_bytes),
+		.drops = grown(&last->drops, said->drops),
+		.no_credit = grown(&last->no_credit, said->no_credit),
+		.no_room = grown(&last->no_room, said->no_room),
+	};
+	uint64_t notifications = grown(&last->notifications, said->notifications);
+	uint64_t hypercalls = grown(&last->hypercalls, said->hypercalls);
+
+	if (process->sums_known) {
+		traffic_add(&process->domain->traffic, &more);
+		process->domain->notifications += notifications;
+		process->domain->hypercalls += hypercalls;
+	}
+	process->sums_known = true;
+}
+
 int counts_message(struct process *process, const struct control_message *message)
 {
 	const struct control_link_counts *counts = &message->link_counts;
-	struct domain *domain = process->domain;
+	const struct control_answer *answer = &message->answer;
 	struct link_end *end;
 	int r;
 
 	if (message->type == CONTROL_ANSWER) {
-		if (process->asked_token != message->answer.token)
+		if (answer->token && answer->token != process->asked_token)
 			return -EPROTO;
-		counts_not_asked(process);
+		if (answer->token)
+			counts_not_asked(process);
+		sums_note(process, answer);
 		return 0;
 	}
 	r = process_end(process, counts->end, &end);
 	if (r < 0 || !end)
 		return r;
-	domain->notifications += grown(&end->notifications, counts->notifications);
-	domain->hypercalls += grown(&end->hypercalls, counts->hypercalls);
+	(void)grown(&end->notifications, counts->notifications);
+	(void)grown(&end->hypercalls, counts->hypercalls);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The loads that channels and links have carried, by the words of their ends (PROTOCOL.md 5.8). An
- * end's words are believed for its own domain's sums alone, and no sum goes back, whatever it says.
- * Only the broker, admin/ and their tests include this header.
+ * application's words are believed for itself and its domain, and no sum goes back, whatever it
+ * says. Only the broker, admin/ and their tests include this header.
  */
 #ifndef MSGD_DAEMON_BROKER_COUNTS_H
 #define MSGD_DAEMON_BROKER_COUNTS_H

@@ -275,6 +275,7 @@ int process_hello(struct process *process, const struct control_message *message
 	}
 	note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
 	process->features = hello->features;
+	process->sums_known = !hello->reattach; /* else it carried some of it before */
 	welcome.welcome.epoch = process->epoch;
 	welcome.welcome.version = version;
 	welcome.welcome.domid = process->domain->info.domid;

@@ -108,4 +108,10 @@ void attach_park(struct attach *attach);
 /* Frees the attaches that died during the turn. */
 void attach_reap(struct attach_table *table);
 
+/*
+ * The application has left: takes the counts that it said last, a ring of them at most. It may be
+ * dropped for them.
+ */
+void attach_read_last(struct attach *attach);
+
 #endif

@@ -12,6 +12,8 @@
 #define TRIM_FROM (1U << 20)
 /* In the broker's cost: to look at an application, and its event. */
 #define COST_ATTACH_RUN 100U
+/* Each has a header and a body, if only an empty one. */
+#define RING_MESSAGES_MAX (CONTROL_RING_PAGES * HV_PAGE_SIZE / FRAME_HEADER_SIZE)
 
 /* True: there may be more. */
 static bool attach_read(struct attach *attach)
@@ -42,6 +44,26 @@ static bool attach_read(struct attach *attach)
 			return false;
 	}
 	return true;
+}
+
+static bool message_counts(const struct control_message *message)
+{
+	return message->type == CONTROL_CHANNEL_COUNTS || message->type == CONTROL_CHANNEL_DONE ||
+	       message->type == CONTROL_LINK_COUNTS || message->type == CONTROL_ANSWER;
+}
+
+void attach_read_last(struct attach *attach)
+{
+	struct control_message message;
+	const char *reason;
+	int decoded;
+
+	for (unsigned n = 0; n < RING_MESSAGES_MAX && attach->process; n++) {
+		if (control_ring_receive(&attach->ring, &message, &decoded, &reason) <= 0)
+			return;
+		if (decoded == 0 && message_counts(&message))
+			(void)broker_message(attach->process, &message, decoded);
+	}
 }
 
 /* True: there is more to do. */

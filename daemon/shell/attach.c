@@ -257,8 +257,14 @@ void attach_dropped(void *arg, void *peer, const char *reason)
 /* The application went by itself. Tells the broker. */
 void attach_gone(struct attach *attach, const char *reason, bool delete_record)
 {
-	struct process *process = attach->process;
+	struct process *process;
 
+	if (attach->process && attach->state == ATTACH_UP) {
+		attach_read_last(attach);
+		if (!attach->process)
+			return; /* it has been dropped */
+	}
+	process = attach->process;
 	if (process) {
 		char text[PROCESS_TEXT_SIZE];
 

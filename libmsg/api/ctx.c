@@ -55,6 +55,8 @@ void ctx_clear(struct msg_ctx *ctx)
 		sock_free(sock);
 	}
 	driver_pass(&ctx->driver); /* the last frames go out */
+	control_tell_last(&ctx->control);
+	driver_pass(&ctx->driver);
 	driver_end_links(&ctx->driver, "this application detached");
 	driver_pass(&ctx->driver);
 	requests_free(&ctx->control);

@@ -201,6 +201,7 @@ static void channel_unlink(struct channel *channel)
 	channel->pool->promised -= channel->rx_limit;
 	channel_unqueue(channel);
 	channel_free_terms(channel);
+	channel_add_counts(channel, &channel->pool->carried);
 	if (set->last == channel)
 		set->last = NULL;
 	HASH_DEL(set->by_number, channel);
@@ -314,6 +315,17 @@ void channel_counts(const struct channel *channel, struct control_counts *ret_co
 		.unread = channel->rx_held,
 		.unsent = channel->out_cost,
 	};
+}
+
+void channel_add_counts(const struct channel *channel, struct control_answer *sums)
+{
+	sums->tx_messages += channel->tx_messages;
+	sums->tx_bytes += channel->tx_bytes;
+	sums->rx_messages += channel->rx_messages;
+	sums->rx_bytes += channel->rx_bytes;
+	sums->drops += channel->n_drops;
+	sums->no_credit += channel->no_credit;
+	sums->no_room += channel->no_room;
 }
 
 short channel_events(const struct channel *channel, short asked)

@@ -297,6 +297,8 @@ static inline uint64_t channel_counted(const struct channel *channel)
 }
 
 void channel_counts(const struct channel *channel, struct control_counts *ret_counts);
+/* Adds what it has carried. */
+void channel_add_counts(const struct channel *channel, struct control_answer *sums);
 
 /* POLLIN and so on; POLLOUT, which costs a look at the ring, only if it is asked for. */
 short channel_events(const struct channel *channel, short asked);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "proto/control.h"
+
 struct channel;
 struct channel_set;
 struct terms;
@@ -47,7 +49,9 @@ struct pool {
 	struct channel_set_list
 		due;		 /* sets in which some channel has something to send; borrowed */
 	struct terms_list paced; /* of channels whose credit waits for its time; borrowed */
-	uint64_t paced_ns;     /* when the first of them may have its own; UINT64_MAX: none does */
+	uint64_t paced_ns; /* when the first of them may have its own; UINT64_MAX: none does */
+	/* Of channels and links that are gone; tokens and reserved bytes are not used. */
+	struct control_answer carried;
 	bool marked;	       /* there is work for the pass */
 	bool wake;	       /* threads that wait are to look again */
 	uint32_t wake_senders; /* the senders of these channels are (channel_bit) */

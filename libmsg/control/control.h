@@ -124,6 +124,8 @@ uint64_t control_argo_features(struct hv *hv);
 
 /* msgd asks: all that it wants to know is said, and the answer. */
 void control_answer(struct control *control, const struct control_ask *ask);
+/* This process leaves: as much is told as the ring has room for. */
+void control_tell_last(struct control *control);
 /* Both ends of the channel have said CLOSE: its number is free here. */
 void control_channel_done(struct control *control, struct channel *channel);
 

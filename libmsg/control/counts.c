@@ -22,13 +22,12 @@ static void tell_link(struct control *control, const struct link *link)
 	control_send(control, &message);
 }
 
-void control_answer(struct control *control, const struct control_ask *ask)
+/* As many as this process has: msgd asks again when it has read the answer. */
+static void tell_all(struct control *control)
 {
-	struct control_message answer = {.type = CONTROL_ANSWER, .answer = {.token = ask->token}};
-	struct link *link = ask->wants & ASK_COUNTS ? control->links->by_end : NULL;
+	struct link *link;
 
-	/* As many as this process has: msgd asks again when it has read the answer. */
-	for (; link; link = link->hh.next) {
+	for (link = control->links->by_end; link; link = link->hh.next) {
 		if (!link_is_up(link))
 			continue;
 		tell_link(control, link);
@@ -37,7 +36,34 @@ void control_answer(struct control *control, const struct control_ask *ask)
 				tell_channel(control, CONTROL_CHANNEL_COUNTS, c);
 		}
 	}
-	control_send(control, &answer);
+}
+
+static void tell_sums(struct control *control, uint32_t token)
+{
+	struct control_message message = {.type = CONTROL_ANSWER, .answer = control->pool->carried};
+	const struct link *link;
+
+	message.answer.token = token;
+	for (link = control->links->by_end; link; link = link->hh.next) {
+		message.answer.notifications += link->transport->n_notifications;
+		message.answer.hypercalls += link->transport->n_hypercalls;
+		for (struct channel *c = link->channels.by_number; c; c = c->hh.next)
+			channel_add_counts(c, &message.answer);
+	}
+	control_send(control, &message);
+}
+
+void control_answer(struct control *control, const struct control_ask *ask)
+{
+	if (ask->wants & ASK_COUNTS)
+		tell_all(control);
+	tell_sums(control, ask->token);
+}
+
+void control_tell_last(struct control *control)
+{
+	if (control->broker_features & FEATURE_COUNTS)
+		tell_sums(control, 0);
 }
 
 void control_channel_done(struct control *control, struct channel *channel)

@@ -326,6 +326,8 @@ void links_free_dead(struct links *links)
 	/* As many as have ended since the last pass. */
 	while ((link = TAILQ_FIRST(&links->grave))) {
 		TAILQ_REMOVE(&links->grave, link, entry);
+		link->channels.pool->carried.notifications += link->transport->n_notifications;
+		link->channels.pool->carried.hypercalls += link->transport->n_hypercalls;
 		transport_free(link->transport);
 		channel_set_fini(&link->channels);
 		free(link);

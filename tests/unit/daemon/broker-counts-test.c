@@ -64,6 +64,11 @@ static const struct traffic *of_domain(uint16_t domid)
 	return &domain_find(w->broker, domid)->traffic;
 }
 
+static const struct traffic *of_end(unsigned end)
+{
+	return &w->broker->links->ends[end].traffic;
+}
+
 static void assert_traffic(const struct traffic *got, struct traffic want)
 {
 	assert_memory_equal(got, &want, sizeof(want));
@@ -73,7 +78,6 @@ static void test_sums(void **state)
 {
 	uint32_t channel = start(NULL);
 	struct listener *listener = listener_for(domain_find(w->broker, DB), "db");
-	const struct link_end *end = &w->broker->links->ends[0];
 
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.tx_messages = 3,
@@ -81,9 +85,9 @@ static void test_sums(void **state)
 			.no_credit = 1,
 			.unread = 5,
 			.unsent = 6});
-	assert_traffic(of_domain(APP),
-		(struct traffic){.tx_messages = 3, .tx_bytes = 300, .no_credit = 1});
-	assert_traffic(of_domain(DB), (struct traffic){0}); /* it has said nothing itself */
+	assert_traffic(
+		of_end(0), (struct traffic){.tx_messages = 3, .tx_bytes = 300, .no_credit = 1});
+	assert_traffic(of_end(1), (struct traffic){0}); /* it has said nothing itself */
 	/* They are cumulative, and the next ones as well. */
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.tx_messages = 5,
@@ -93,19 +97,18 @@ static void test_sums(void **state)
 			.drops = 2,
 			.no_credit = 1,
 			.no_room = 9});
-	assert_traffic(of_domain(APP), (struct traffic){.tx_messages = 5,
-					       .tx_bytes = 1000,
-					       .rx_messages = 1,
-					       .rx_bytes = 7,
-					       .drops = 2,
-					       .no_credit = 1,
-					       .no_room = 9});
-	assert_memory_equal(&end->traffic, of_domain(APP), sizeof(end->traffic));
+	assert_traffic(of_end(0), (struct traffic){.tx_messages = 5,
+					  .tx_bytes = 1000,
+					  .rx_messages = 1,
+					  .rx_bytes = 7,
+					  .drops = 2,
+					  .no_credit = 1,
+					  .no_room = 9});
 	assert_traffic(&listener->traffic, (struct traffic){0});
 	tell(holder, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.rx_messages = 4, .rx_bytes = 900});
-	assert_traffic(of_domain(DB), (struct traffic){.rx_messages = 4, .rx_bytes = 900});
-	assert_memory_equal(&listener->traffic, of_domain(DB), sizeof(listener->traffic));
+	assert_traffic(of_end(1), (struct traffic){.rx_messages = 4, .rx_bytes = 900});
+	assert_memory_equal(&listener->traffic, of_end(1), sizeof(listener->traffic));
 	/* The last ones. */
 	tell(caller, CONTROL_CHANNEL_DONE, channel,
 		(struct control_counts){.tx_messages = 6,
@@ -118,8 +121,9 @@ static void test_sums(void **state)
 	tell(holder, CONTROL_CHANNEL_DONE, channel,
 		(struct control_counts){.rx_messages = 6, .rx_bytes = 1001});
 	assert_null(w->broker->links->channels);
-	assert_int_equal(of_domain(APP)->tx_bytes, 1001);
-	assert_int_equal(of_domain(DB)->rx_bytes, 1001);
+	assert_traffic(of_domain(APP), (struct traffic){0}); /* it has the applications' sums */
+	assert_int_equal(of_end(0)->tx_bytes, 1001);
+	assert_int_equal(of_end(1)->rx_bytes, 1001);
 	assert_int_equal(listener->traffic.rx_messages, 6);
 	world_check(w);
 	world_free(w);
@@ -138,7 +142,7 @@ static void test_short_lived(void **state)
 		(struct control_counts){.tx_messages = 1, .tx_bytes = 10});
 	tell(holder, CONTROL_CHANNEL_DONE, channel,
 		(struct control_counts){.rx_messages = 1, .rx_bytes = 10});
-	assert_int_equal(of_domain(APP)->tx_bytes, 10);
+	assert_int_equal(of_end(0)->tx_bytes, 10);
 	assert_int_equal(listener_for(domain_find(w->broker, DB), "db")->traffic.rx_bytes, 10);
 	assert_int_equal(world_bytes(w, APP), bytes);
 	world_check(w);
@@ -154,14 +158,14 @@ static void test_lies(void **state)
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.tx_bytes = 100, .no_room = 5});
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel, (struct control_counts){.tx_bytes = 50});
-	assert_int_equal(of_domain(APP)->tx_bytes, 100);
-	assert_int_equal(of_domain(APP)->no_room, 5);
+	assert_int_equal(of_end(0)->tx_bytes, 100);
+	assert_int_equal(of_end(0)->no_room, 5);
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel, (struct control_counts){.tx_bytes = 110});
-	assert_int_equal(of_domain(APP)->tx_bytes, 110);
+	assert_int_equal(of_end(0)->tx_bytes, 110);
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.tx_bytes = UINT64_MAX});
-	assert_int_equal(of_domain(APP)->tx_bytes, UINT64_MAX);
-	assert_traffic(of_domain(DB), (struct traffic){0});
+	assert_int_equal(of_end(0)->tx_bytes, UINT64_MAX);
+	assert_traffic(of_end(1), (struct traffic){0});
 	/* A channel, or an end, that never was. */
 	message.channel_counts.end = ends[0];
 	message.channel_counts.channel = channel + 1;
@@ -197,7 +201,7 @@ static void test_memory(void **state)
 		world_check(w);
 		app_closed(holder, ends[1], channels[i]);
 	}
-	assert_int_equal(of_domain(APP)->tx_bytes, 3 * n);
+	assert_int_equal(of_end(0)->tx_bytes, 3 * n);
 	world_free(w);
 }
 
@@ -220,10 +224,10 @@ static void test_another_pays(void **state)
 static void test_links(void **state)
 {
 	struct control_message message = {.type = CONTROL_LINK_COUNTS};
-	const struct domain *domain;
+	const struct link_end *end;
 
 	(void)start(NULL);
-	domain = domain_find(w->broker, APP);
+	end = &w->broker->links->ends[0];
 	message.link_counts.end = ends[0];
 	message.link_counts.notifications = 10;
 	message.link_counts.hypercalls = 20;
@@ -231,8 +235,8 @@ static void test_links(void **state)
 	message.link_counts.notifications = 15;
 	message.link_counts.hypercalls = 5;
 	assert_int_equal(app_send(caller, &message), 0);
-	assert_int_equal(domain->notifications, 15);
-	assert_int_equal(domain->hypercalls, 20);
+	assert_int_equal(end->notifications, 15);
+	assert_int_equal(end->hypercalls, 20);
 	message.link_counts.end = 99;
 	assert_int_equal(app_send(caller, &message), -ECONNRESET);
 	world_free(w);
@@ -282,6 +286,60 @@ static void test_asks(void **state)
 	world_free(w);
 }
 
+/* The sums of an application, which outlive its channels and itself. */
+static void test_domain_sums(void **state)
+{
+	const struct control_message *m;
+	struct control_message said = {.type = CONTROL_ANSWER};
+
+	(void)start(NULL);
+	ask(0);
+	TAKE(m, caller, CONTROL_ASK);
+	said.answer = (struct control_answer){.token = m->ask.token,
+		.tx_messages = 1,
+		.tx_bytes = 2,
+		.rx_messages = 3,
+		.rx_bytes = 4,
+		.drops = 5,
+		.no_credit = 6,
+		.no_room = 7,
+		.notifications = 8,
+		.hypercalls = 9};
+	assert_int_equal(app_send(caller, &said), 0);
+	assert_int_equal(broker_counts_pending(w->broker), 1); /* the holder */
+	said.answer.token = 0;				       /* it detaches */
+	said.answer.tx_bytes = 12;
+	said.answer.hypercalls = 3;
+	assert_int_equal(app_send(caller, &said), 0);
+	app_die(caller);
+	app_die(holder);
+	assert_int_equal(broker_counts_pending(w->broker), 0);
+	assert_traffic(of_domain(APP), (struct traffic){.tx_messages = 1,
+					       .tx_bytes = 12,
+					       .rx_messages = 3,
+					       .rx_bytes = 4,
+					       .drops = 5,
+					       .no_credit = 6,
+					       .no_room = 7});
+	assert_int_equal(domain_find(w->broker, APP)->notifications, 8);
+	assert_int_equal(domain_find(w->broker, APP)->hypercalls, 9);
+	/* Another one of it adds to that; one that was there before has been counted. */
+	caller = app_new_with(w, 0, APP, FEATURE_COUNTS);
+	said.answer.tx_bytes = 100;
+	assert_int_equal(app_send(caller, &said), 0);
+	assert_int_equal(of_domain(APP)->tx_bytes, 112);
+	holder = &w->apps[1];
+	assert_int_equal(app_attach(holder, APP, false), 0);
+	assert_int_equal(app_hello_with(holder, FEATURE_COUNTS, true), 0);
+	assert_int_equal(app_announce_done(holder), 0);
+	assert_int_equal(app_send(holder, &said), 0);
+	assert_int_equal(of_domain(APP)->tx_bytes, 112);
+	said.answer.tx_bytes = 101;
+	assert_int_equal(app_send(holder, &said), 0);
+	assert_int_equal(of_domain(APP)->tx_bytes, 113);
+	world_free(w);
+}
+
 static void test_full_ring(void **state)
 {
 	const struct control_message *m;
@@ -319,11 +377,11 @@ static void test_announced(void **state)
 	assert_int_equal(app_announce_done(caller), 0);
 	assert_int_equal(app_announce_done(holder), 0);
 	tell(caller, CONTROL_CHANNEL_COUNTS, 9, (struct control_counts){.tx_bytes = 1000});
-	assert_int_equal(of_domain(APP)->tx_bytes, 0);
+	assert_int_equal(of_end(0)->tx_bytes, 0);
 	tell(caller, CONTROL_CHANNEL_COUNTS, 9, (struct control_counts){.tx_bytes = 1001});
-	assert_int_equal(of_domain(APP)->tx_bytes, 1);
+	assert_int_equal(of_end(0)->tx_bytes, 1);
 	tell(holder, CONTROL_CHANNEL_DONE, 9, (struct control_counts){.rx_bytes = 1001});
-	assert_int_equal(of_domain(DB)->rx_bytes, 0); /* its first words are its last */
+	assert_int_equal(of_end(1)->rx_bytes, 0); /* its first words are its last */
 	world_check(w);
 	world_free(w);
 }
@@ -338,6 +396,7 @@ int main(void)
 		cmocka_unit_test(test_another_pays),
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_asks),
+		cmocka_unit_test(test_domain_sums),
 		cmocka_unit_test(test_full_ring),
 		cmocka_unit_test(test_announced),
 	};

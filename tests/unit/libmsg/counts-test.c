@@ -15,6 +15,7 @@ enum { A, B };
 static struct pair_side *a, *b;
 static struct msg_sock *near, *far; /* of A and B */
 static char bytes[100000];
+static struct control_answer sums; /* of the last answer */
 
 static int setup(void **state)
 {
@@ -54,6 +55,7 @@ static unsigned ask(struct pair_side *side, struct control_counts *ret_counts)
 			*ret_counts = m.channel_counts.counts;
 	}
 	assert_int_equal(m.answer.token, 77);
+	sums = m.answer;
 	assert_int_equal(n_links, 1);
 	assert_false(pair_control(side, &m));
 	return n;
@@ -168,6 +170,17 @@ static void test_last(void **state)
 	m = pair_next(b);
 	assert_int_equal(m.type, CONTROL_CHANNEL_DONE);
 	assert_int_equal(m.channel_done.counts.rx_bytes, 10);
+	/* It is gone, and in the sums still; likewise when a link is gone. */
+	(void)ask(b, &(struct control_counts){0});
+	assert_int_equal(sums.rx_bytes, 10);
+	pair_end(b, LINK_LEFT, "test");
+	control_tell_last(&b->ctx->control);
+	do {
+		m = pair_next(b);
+	} while (m.type != CONTROL_ANSWER);
+	assert_int_equal(m.answer.token, 0);
+	assert_int_equal(m.answer.rx_bytes, 10);
+	assert_int_equal(m.answer.notifications, sums.notifications);
 }
 
 static void test_last_for_an_older_msgd(void **state)
