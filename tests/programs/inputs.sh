@@ -89,9 +89,9 @@ rows() { awk -v n="$1" 'BEGIN {for (i = 1; i <= n; i++) printf "%d\trow %d, whic
 entries() {
 	awk -v first="$1" -v last="$2" 'BEGIN {
 		for (i = first; i <= last; i++)
-			printf "__CURSOR=s=%032x;i=%x;b=%032x;m=%x;t=%x;x=%x\n__REALTIME_TIMESTAMP=%d\n" \
+			printf "__CURSOR=s=%032x;i=%x;b=%032x;m=%x;t=%x;x=%x\n__REALTIME_TIMESTAMP=1700000000%06d\n" \
 				"__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%032x\nPRIORITY=6\nMESSAGE=entry %d\n\n",
-				1, i, 1, i, i, i, 1700000000000000 + i, i, 1, i
+				1, i, 1, i, i, i, i, i, 1, i
 	}'
 }
 
