@@ -3,21 +3,7 @@
 # git's daemon for each connection, and git with msgio as its proxy. The server's programs are killed.
 needs git git-daemon
 
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=$dir/gitconfig GIT_TERMINAL_PROMPT=0
-# A proxy is given the host and a port.
-cat >"$dir/proxy" <<'END'
-#!/bin/sh
-exec msgio connect "$1/git"
-END
-cat >"$dir/slow-proxy" <<END
-#!/bin/sh
-msgio connect "\$1/git" | "$programs/gate" "$dir/got" $((4 * MIB))
-END
-chmod +x "$dir/proxy" "$dir/slow-proxy"
-git config --file "$dir/gitconfig" user.name tester
-git config --file "$dir/gitconfig" user.email tester@localhost
-chmod a+r "$dir/gitconfig"
-
+git_setup "$dir" "$gate" $((4 * MIB))
 "${unprivileged[@]}" git init -q --bare "$own/words.git"
 git init -q "$dir/tree"
 for i in $(seq 1000); do echo "$i" >"$dir/tree/$i"; done

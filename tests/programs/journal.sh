@@ -4,18 +4,6 @@
 # piped. The server is killed.
 needs systemd-journal-remote systemd-journal-upload systemd-socket-activate journalctl
 
-# As journalctl exports entries.
-entries() { # FIRST LAST
-	awk -v first="$1" -v last="$2" 'BEGIN {
-		for (i = first; i <= last; i++)
-			printf "__CURSOR=s=%032x;i=%x;b=%032x;m=%x;t=%x;x=%x\n__REALTIME_TIMESTAMP=%d\n" \
-				"__MONOTONIC_TIMESTAMP=%d\n_BOOT_ID=%032x\nPRIORITY=6\nMESSAGE=entry %d\n\n",
-				1, i, 1, i, i, i, 1700000000000000 + i, i, 1, i
-	}'
-}
-messages() { journalctl -q -o cat --file "$1"; }
-# came DIRECTORY N: so many entries are there at least.
-came() { [ "$(messages "$1"/*.journal 2>/dev/null | wc -l)" -ge "$2" ]; }
 remote=$(command -v systemd-journal-remote)
 upload() { limited systemd-journal-upload -u "http://127.0.0.1:$port" "$@"; }
 
@@ -42,7 +30,7 @@ messages "$own/piped/all.journal" | cmp - <(messages "$dir/source.journal")
 idle piped
 
 gate_new sent
-entries 5001 100000 | "$programs/gate" "$dir/sent" $((4 * MIB)) | { upload - >"$dir/killed.out" 2>&1 || echo "status $?" >"$dir/status"; } &
+entries 5001 100000 | "$gate" "$dir/sent" $((4 * MIB)) | { upload - >"$dir/killed.out" 2>&1 || echo "status $?" >"$dir/status"; } &
 gate_reached sent
 eventually came "$own/in" 6000
 server_kill

@@ -9,7 +9,10 @@
 programs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/e2e/lib.sh
 . "$programs/../e2e/lib.sh"
+# shellcheck source=inputs.sh
+. "$programs/inputs.sh"
 peer=$programs/../e2e/msgio-peer
+gate=$build/tests/programs/gate
 MIB=1048576
 client_limit=$((2 * patience)) # seconds after which a client is hung: before the services are ended,
 guest_limit=$((5 * patience))  # which would break its connection

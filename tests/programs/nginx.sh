@@ -8,27 +8,7 @@ fetch() { limited curl -q -sS --noproxy '*' "$@"; }
 mkdir "$own/www"
 for i in $(seq 1000); do echo "$i" >"$own/www/$i"; done
 head -c $((64 * MIB)) /dev/urandom >"$own/www/big"
-cat >"$own/nginx.conf" <<END
-daemon off;
-worker_processes 1;
-pid $own/pid;
-error_log stderr;
-events {}
-http {
-	log_format connections '\$connection \$status';
-	access_log $own/access connections;
-	client_body_temp_path $own/1;
-	proxy_temp_path $own/2;
-	fastcgi_temp_path $own/3;
-	uwsgi_temp_path $own/4;
-	scgi_temp_path $own/5;
-	keepalive_requests 10000;
-	server {
-		listen unix:$own/socket;
-		root $own/www;
-	}
-}
-END
+nginx_config "$own" >"$own/nginx.conf"
 world
 server nginx nginx -e stderr -p "$own" -c "$own/nginx.conf"
 eventually test -S "$own/socket"
@@ -44,7 +24,7 @@ fetch -H 'Connection: close' "$url/[1-200]" | cmp - <(seq 200)
 [ "$(fetch "$url/big" | sha256sum)" = "$(sha256sum <"$own/www/big")" ] || fail 'another file came'
 
 gate_new got
-{ fetch "$url/big" 2>"$dir/curl.out" || echo $? >"$dir/status"; } | "$programs/gate" "$dir/got" $MIB >/dev/null &
+{ fetch "$url/big" 2>"$dir/curl.out" || echo $? >"$dir/status"; } | "$gate" "$dir/got" $MIB >/dev/null &
 gate_reached got
 kill -9 "$(peer_pid far)"
 gate_open got

@@ -9,28 +9,8 @@ wrapper=$(find "$unpacked"/usr/lib /usr/lib -maxdepth 2 -name libnss_wrapper.so 
 id=$("${unprivileged[@]}" id -u)
 echo "tester:x:$id:$id::$own:/bin/sh" >"$own/passwd"
 echo "tester:x:$id:" >"$own/group"
-cat >"$own/sshd_config" <<END
-HostKey $own/key
-AuthorizedKeysFile $own/authorized
-StrictModes no
-UsePAM no
-PidFile none
-Subsystem sftp internal-sftp
-END
-cat >"$dir/ssh_config" <<END
-User tester
-IdentityFile $dir/key
-IdentitiesOnly yes
-StrictHostKeyChecking accept-new
-UserKnownHostsFile $dir/known
-GlobalKnownHostsFile /dev/null
-BatchMode yes
-ExitOnForwardFailure yes
-Host web
-	ProxyCommand msgio connect %h/ssh
-Host slow
-	ProxyCommand msgio connect web/%h
-END
+sshd_config "$own" >"$own/sshd_config"
+ssh_config "$dir" >"$dir/ssh_config"
 "${unprivileged[@]}" ssh-keygen -q -t ed25519 -N '' -f "$own/key"
 ssh-keygen -q -t ed25519 -N '' -f "$dir/key"
 cp "$dir/key.pub" "$own/authorized"
@@ -67,7 +47,7 @@ idle sshd
 gate_new sent
 # shellcheck disable=SC2016
 service web slow exec slow -- sh -c '"$0" "$1" "$2" | { shift 2; exec "$@"; }' \
-	"$programs/gate" "$dir/sent" $((8 * MIB)) "${sshd[@]}"
+	"$gate" "$dir/sent" $((8 * MIB)) "${sshd[@]}"
 client killed scp -q -F "$dir/ssh_config" "$dir/big" "slow:$own/part"
 gate_reached sent
 kill_under "$(peer_pid killed)" msgio

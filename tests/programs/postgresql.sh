@@ -8,8 +8,6 @@ here() { sql "$own" -c "$1"; }
 there() { sql "$dir/near" -c "$1"; }
 yes_here() { [ "$(here "$1")" = t ]; }
 
-rows() { awk -v n="$1" 'BEGIN {for (i = 1; i <= n; i++) printf "%d\trow %d, which is not short\n", i, i * i}'; }
-
 server initdb initdb -D "$own/data" -A trust -U tester -E UTF8 --locale=C --no-sync --no-instructions
 wait "$server_pid" || fail initdb
 world
@@ -32,7 +30,7 @@ await "$dir/cancelled.out" 'canceling statement due to user request'
 
 gate_new rows
 mkfifo "$dir/rows"
-rows 200000 | "$programs/gate" "$dir/rows" $((4 * MIB)) >"$dir/rows" &
+rows 200000 | "$gate" "$dir/rows" $((4 * MIB)) >"$dir/rows" &
 there 'copy lost from stdin' <"$dir/rows" >"$dir/killed.out" 2>&1 &
 eventually yes_here 'select tuples_processed > 1000 from pg_stat_progress_copy'
 gate_reached rows

@@ -3,11 +3,7 @@
 # rsync's daemon for each connection, and rsync with msgio as its connection. The client is killed.
 needs rsync
 
-echo "[files]
-	path = $own/files
-	read only = no
-	use chroot = no
-	reverse lookup = no" >"$own/config"
+rsyncd_config "$own/files" >"$own/config"
 "${unprivileged[@]}" mkdir "$own/files"
 mkdir "$dir/files"
 for i in $(seq 1000); do echo "$i" >"$dir/files/$i"; done
@@ -32,7 +28,7 @@ idle rsync
 
 gate_new sent
 head -c $((16 * MIB)) /dev/urandom >"$dir/files/new"
-connect="'$programs/gate' '$dir/sent' $((4 * MIB)) | msgio connect %H/rsync" copy killed "$dir/files/" web::files/
+connect="'$gate' '$dir/sent' $((4 * MIB)) | msgio connect %H/rsync" copy killed "$dir/files/" web::files/
 gate_reached sent
 eventually eval 'size_past "$own"/files/.new.* 1000000'
 kill_under "$guest_pid" rsync

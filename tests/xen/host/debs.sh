@@ -21,6 +21,12 @@ lab_packages="xen-hypervisor-$xen_release-amd64 xen-utils-$xen_release xen-utils
 lab_packages+=" qemu-system-xen qemu-system-data seabios libpixman-1-0 libspice-server1 libjpeg62-turbo libusb-1.0-0 libfdt1
 	libglib2.0-0 libopus0 libgstreamer1.0-0 libgstreamer-plugins-base1.0-0 liborc-0.4-0 libsasl2-2 libstdc++6
 	libunwind8 libdw1 libelf1 libffi8 libbz2-1.0"
+# The programs that run between guests, and their libraries.
+lab_packages+=" nginx curl openssh-server openssh-client redis-server redis-tools postgresql-15 postgresql-client-15 git socat
+	systemd-journal-remote libatomic1 libbrotli1 libcom-err2 libcurl4 libgnutls30 libgssapi-krb5-2 libhogweed6 libicu72
+	libidn2-0 libjemalloc2 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 libldap-2.5-0 liblzf1 libmicrohttpd12
+	libnettle8 libnghttp2-14 libnsl2 libp11-kit0 libpq5 libpsl5 libreadline8 librtmp1 libssh2-1 libtasn1-6 libtirpc3
+	libunistring2 libwrap0 libxml2"
 
 # debs_kernel: the package behind linux-image-amd64.
 debs_kernel() {

@@ -24,6 +24,7 @@ image_add_systemd() {
 	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"
 	# Units that would ask for D-Bus, a seat or a network have nothing to do here.
 	rm -f "$root"/usr/lib/systemd/system/*.wants/{systemd-logind,systemd-networkd,systemd-resolved,systemd-timesyncd,systemd-ask-password*,getty*,systemd-update-utmp*,systemd-machine-id-commit,systemd-hwdb-update}*
+	rm -f "$root"/usr/lib/systemd/systemd-journal-{gatewayd,remote,upload} # with the libraries that they need
 	# Nor have units for disks, encrypted or not, and for hardware that no domain here has; emulated, they take half a minute.
 	rm -rf "$root"/usr/lib/systemd/system-generators
 	rm -f "$root"/usr/lib/systemd/system/sysinit.target.wants/{{crypt,integrity,verity}setup.target,*.mount,*.automount,systemd-binfmt*,systemd-firstboot*,systemd-random-seed*,systemd-repart*,systemd-pcrphase*}
