@@ -26,7 +26,7 @@ _Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
 #define SECTION_SIZE 50U
 
 /* Sections and keys that nothing acts upon yet. */
-static const char *const not_enforced[] = {"tags", "limits WHO", "start-helper"};
+static const char *const not_enforced[] = {"start-helper"};
 
 struct context {
 	struct config *config; /* borrowed */

@@ -121,6 +121,13 @@ static void msgd_reload_failed(
 	msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
 }
 
+/* The attach socket's users are processes of this domain. */
+static void msgd_set_places(struct msgd *msgd)
+{
+	agent_set_places(msgd->agent,
+		broker_limit(server_broker(msgd->server), msgd->subject.domid, QUOTA_PROCESSES));
+}
+
 /* The last good configuration and policy stay in force on error. */
 static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 {
@@ -151,8 +158,9 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 			"reload: hv, admin and attach change with a restart only");
 	log_open("msgd", settings.config.log_level);
 	msgd->subject.operators = settings.operators;
-	server_set_limits(msgd->server, &settings.config.limits);
-	agent_set_places(msgd->agent, settings.config.limits.quota[QUOTA_PROCESSES]);
+	server_set_limits(
+		msgd->server, &settings.config.limits, steal_ptr(settings.config.assignments));
+	msgd_set_places(msgd);
 	rules = policy_rules(settings.policy);
 	server_log(msgd->server, BROKER_LOG_CLIENTS, rules ? LOG_NOTICE : LOG_WARNING,
 		"reloaded: %zu policy rules%s", rules,
@@ -257,7 +265,7 @@ static int msgd_agent(struct msgd *msgd, struct hv *hv)
 	if (r < 0)
 		(void)close(fd);
 	else
-		agent_set_places(msgd->agent, msgd->settings.config.limits.quota[QUOTA_PROCESSES]);
+		msgd_set_places(msgd);
 	return r;
 }
 
@@ -440,6 +448,9 @@ static int msgd_start(struct msgd *msgd)
 	}
 	msgd_warn(msgd, msgd->settings.policy);
 	msgd->settings.policy = NULL;
+	/* Before the loop begins: nothing was judged yet. */
+	server_set_limits(msgd->server, &msgd->settings.config.limits,
+		steal_ptr(msgd->settings.config.assignments));
 	libevent_server = msgd->server;
 	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)

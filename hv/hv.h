@@ -85,6 +85,9 @@ struct hv_domain {
 	char name[HV_DOMAIN_NAME_MAX];
 };
 
+/* Of a domain, in the store: words that are separated by blanks, with the final NUL. */
+#define HV_TAGS_MAX 1024
+
 #define HV_STORE_KEY_MAX 40 /* with the final NUL; [A-Za-z0-9-]+ */
 /* Bytes. xenstored refuses a guest a node of 2048, counting permissions and children's names. */
 #define HV_STORE_VALUE_MAX 1024
@@ -392,6 +395,15 @@ struct hv_ops {
 	 * EACCES outside the broker's domain. May block: the names are in the store.
 	 */
 	int (*domain_list)(struct hv *hv, struct hv_domain *ret_domains, size_t n);
+
+	/*
+	 * Broker's domain only (else EACCES): the tags of a domain, NUL-terminated: the text of the
+	 * store's node /local/domain/DOMID/msgd/tags, "" where there is none. If domains are
+	 * watched, HV_EVENT_DOMAINS tells of its changes from now on, but not after EPERM: others
+	 * than domain 0 may write the node. E2BIG: HV_TAGS_MAX. EINVAL: it has NUL bytes. ESRCH: no
+	 * such domain (the emulator). May block.
+	 */
+	int (*domain_tags)(struct hv *hv, uint16_t domid, char ret_tags[HV_TAGS_MAX]);
 };
 
 /* A backend's operations, where its functions are named PREFIX_OPERATION. */
@@ -414,7 +426,7 @@ struct hv_ops {
 		.store_publish = prefix##_store_publish, .store_remove = prefix##_store_remove,    \
 		.store_watch = prefix##_store_watch, .store_watch_own = prefix##_store_watch_own,  \
 		.store_next = prefix##_store_next, .domain_watch = prefix##_domain_watch,          \
-		.domain_list = prefix##_domain_list,                                               \
+		.domain_list = prefix##_domain_list, .domain_tags = prefix##_domain_tags,          \
 	}
 
 /* Every backend's handle starts with this. */

@@ -45,8 +45,8 @@ void domains_view(struct rows *rows)
 static json_t *domain_limits_json(const struct domain *domain)
 {
 	return json_pack("{s:i, s:o, s:b, s:o, s:o}", "domid", (int)domain->info.domid, "domain",
-		text_json(domain->info.name), "own", domain->limits != NULL, "limits",
-		limits_json(domain_limits(domain)), "used", used_json(domain));
+		text_json(domain->info.name), "own", domain->limits_own, "limits",
+		limits_json(&domain->limits), "used", used_json(domain));
 }
 
 void limits_view(struct rows *rows)

@@ -213,6 +213,7 @@ void broker_set_policy(struct broker *broker, struct policy *policy)
 {
 	refusals_forget(broker);
 	broker->policy = policy;
+	(void)rejudge_conditions(broker);
 	rejudge_all(broker);
 	broker_settle(broker);
 }
@@ -222,15 +223,24 @@ void broker_set_limits(struct broker *broker, const struct broker_limits *limits
 	struct domain *domain;
 
 	broker->limits = *limits;
-	for (domain = broker->domains; domain; domain = domain->hh.next) {
-		free(domain->limits);
-		domain->limits = NULL;
-	}
+	for (domain = broker->domains; domain; domain = domain->hh.next)
+		domain->limits_own = false;
+	domains_assign(broker);
+	broker_settle(broker);
 }
 
-uint32_t broker_limit(const struct broker *broker, enum quota quota)
+void broker_set_assignments(struct broker *broker, const struct assignments *assignments)
 {
-	return broker->limits.quota[quota];
+	broker->assignments = assignments;
+	domains_assign(broker);
+	broker_settle(broker);
+}
+
+uint32_t broker_limit(struct broker *broker, uint16_t domid, enum quota quota)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	return domain ? domain->limits.quota[quota] : broker->limits.quota[quota];
 }
 
 void broker_record_lost(struct broker *broker)

@@ -18,8 +18,12 @@
 #include "daemon/policy/policy.h"
 #include "proto/control.h"
 
+struct assignments;
 struct broker;
 struct process; /* one attached application; see broker_attach */
+
+/* A domain's tags in the store with the final NUL, as hv.h has it. */
+#define BROKER_TAGS_SIZE 1024U
 
 enum broker_domain_state {
 	BROKER_DOMAIN_RUNNING = 1,
@@ -35,6 +39,8 @@ struct broker_domain_info {
 	uint64_t generation;
 	uint8_t uuid[16];
 	char name[DOMAIN_NAME_SIZE]; /* empty: it could not be read */
+	bool tags_unknown;	     /* they could not be read; `tags` is empty */
+	char tags[BROKER_TAGS_SIZE]; /* that the store has, separated by blanks */
 };
 
 /* The things that a domain may have so many of. */
@@ -99,7 +105,8 @@ void broker_limits_default(struct broker_limits *ret_limits);
 
 /*
  * ops and policy are borrowed and outlive the broker (policy: until the next broker_set_policy).
- * uid_seed: random, so that the uids of two lives of msgd do not meet. -ENOMEM.
+ * The broker says to the policy which conditions hold, and counts its rules' hits. uid_seed:
+ * random, so that the uids of two lives of msgd do not meet. -ENOMEM.
  */
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
 	struct policy *policy, uint64_t uid_seed, struct broker **ret_broker);
@@ -143,7 +150,13 @@ void broker_spend(struct broker *broker, uint64_t cost);
 void broker_set_policy(struct broker *broker, struct policy *policy);
 /* New limits count for new charges; nothing is taken away. No domain has its own any more. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
-uint32_t broker_limit(const struct broker *broker, enum quota quota);
+/*
+ * Some domains get tags, and other limits than all have. Borrowed until the next call; NULL: none
+ * do. Where tags change, everything is judged again.
+ */
+void broker_set_assignments(struct broker *broker, const struct assignments *assignments);
+/* Of a domain that is not known: what all have. */
+uint32_t broker_limit(struct broker *broker, uint16_t domid, enum quota quota);
 
 /* Whether the domain was in the last list of domains, and was alive. */
 bool broker_has_domain(struct broker *broker, uint16_t domid);

@@ -14,7 +14,9 @@
 #include <syslog.h>
 
 #include "daemon/broker/announce.h"
+#include "daemon/broker/assign.h"
 #include "daemon/broker/channel.h"
+#include "daemon/broker/connects.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/outbox.h"
@@ -127,11 +129,22 @@ static void charge_to(struct charge *charge, struct domain *domain, enum quota q
 	*charge = (struct charge){.domain = domain, .quota = quota};
 }
 
+int domain_out_of_bytes(struct domain *domain, char ret_reason[REASON_SIZE])
+{
+	uint32_t limit = domain->limits.bytes >> 10;
+
+	domain_log(domain, LOG_NOTICE, "%s(%u): limit memory=%u is reached", domain->info.name,
+		domain->info.domid, limit);
+	if (ret_reason)
+		reason_set(ret_reason, "limit memory=%u (KiB) of domain %.70s", limit,
+			domain->info.name);
+	return -EDQUOT;
+}
+
 int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 	char ret_reason[REASON_SIZE])
 {
-	const struct broker_limits *limits = domain_limits(domain);
-	uint32_t limit = limits->quota[quota];
+	uint32_t limit = domain->limits.quota[quota];
 
 	assert(!charge->domain);
 	if (domain->used[quota] >= limit) {
@@ -142,21 +155,15 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 				limit, domain->info.name);
 		return -EDQUOT;
 	}
-	if (domain->bytes + quota_bytes(quota) > limits->bytes) {
-		domain_log(domain, LOG_NOTICE, "%s(%u): limit memory=%u is reached",
-			domain->info.name, domain->info.domid, limits->bytes >> 10);
-		if (ret_reason)
-			reason_set(ret_reason, "limit memory=%u (KiB) of domain %.70s",
-				limits->bytes >> 10, domain->info.name);
-		return -EDQUOT;
-	}
+	if (domain->bytes + quota_bytes(quota) > domain->limits.bytes)
+		return domain_out_of_bytes(domain, ret_reason);
 	charge_to(charge, domain, quota);
 	return 0;
 }
 
 int charge_take_rest(struct charge *charge, struct domain *domain, enum quota quota)
 {
-	const struct broker_limits *limits = domain_limits(domain);
+	const struct broker_limits *limits = &domain->limits;
 
 	if (domain->used[quota] >= limits->quota[quota] ||
 		domain->bytes + quota_bytes(quota) > limits->bytes / 2)
@@ -179,7 +186,7 @@ int charge_more(struct charge *charge, uint32_t bytes)
 {
 	struct domain *domain = charge->domain;
 
-	if (!domain || domain->bytes + bytes > domain->broker->limits.bytes)
+	if (!domain || domain->bytes + bytes > domain->limits.bytes)
 		return -EDQUOT;
 	domain_pay_bytes(domain, bytes);
 	charge->extra += bytes;
@@ -237,11 +244,6 @@ void tally_return(struct tally *tally)
 	free(tally);
 }
 
-const struct broker_limits *domain_limits(const struct domain *domain)
-{
-	return domain->limits ? domain->limits : &domain->broker->limits;
-}
-
 struct domain *domain_find(struct broker *broker, uint16_t domid)
 {
 	struct domain *domain;
@@ -269,6 +271,7 @@ struct policy_subject domain_subject(const struct domain *domain)
 		.uuid = domain->info.uuid,
 		.domid = domain->info.domid,
 		.known = domain->known,
+		.tags = &domain->tags,
 	};
 }
 
@@ -279,12 +282,63 @@ void domain_peer(const struct domain *domain, struct control_peer *ret_peer)
 	memcpy(ret_peer->domain, domain->info.name, sizeof(ret_peer->domain));
 }
 
+/* Of the store, written by domain 0: slips of its administrator. */
+static void domain_add_tags(struct domain *domain, struct policy_tags *tags)
+{
+	char words[sizeof(domain->info.tags)], *rest = NULL;
+
+	memcpy(words, domain->info.tags, sizeof(words));
+	for (char *word = strtok_r(words, " \t\n", &rest); word;
+		word = strtok_r(NULL, " \t\n", &rest)) {
+		int r = policy_tags_add(tags, word);
+
+		if (r == -E2BIG)
+			tags->all_known = false;
+		if (r < 0)
+			domain_log(domain, LOG_WARNING, "%s(%u): tag '%.64s' is ignored: %s",
+				domain->info.name, domain->info.domid, word,
+				r == -E2BIG ? "the domain has too many" : "it is not spelt as one");
+	}
+	if (domain->info.tags_unknown)
+		tags->all_known = false;
+}
+
+static bool tags_are(const struct policy_tags *tags, const struct policy_tags *others)
+{
+	if (tags->n != others->n || tags->all_known != others->all_known)
+		return false;
+	for (unsigned i = 0; i < tags->n; i++)
+		if (strcmp(tags->names[i], others->names[i]) != 0)
+			return false;
+	return true;
+}
+
+/* Tags and limits, by the facts of now. Whether the tags are others than before. */
+static bool domain_assign(struct domain *domain)
+{
+	const struct broker *broker = domain->broker;
+	struct policy_subject subject = domain_subject(domain);
+	struct policy_tags tags = {.all_known = true};
+	bool changed;
+
+	if (broker->assignments)
+		assignments_tags(broker->assignments, &subject, &tags);
+	domain_add_tags(domain, &tags);
+	changed = !tags_are(&tags, &domain->tags);
+	domain->tags = tags;
+	if (domain->limits_own)
+		return changed;
+	domain->limits = broker->limits;
+	if (broker->assignments)
+		assignments_limits(broker->assignments, &subject, &broker->limits, &domain->limits);
+	return changed;
+}
+
 static void domain_free(struct domain *domain)
 {
 	if (!domain)
 		return;
 	free(domain->known);
-	free(domain->limits);
 	free(domain);
 }
 
@@ -304,7 +358,9 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	domain->name_known = info->name[0];
 	domain->seen = true;
 	domain->own = (struct domain_pair){.domain = domain, .target = domain->serial};
+	(void)domain_assign(domain);
 	LIST_INIT(&domain->paid);
+	TAILQ_INIT(&domain->connects_by_age);
 	TAILQ_INIT(&domain->expected);
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
@@ -327,6 +383,7 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 		return -ENOMEM;
 	}
 	TAILQ_INSERT_HEAD(&broker->domains_by_known, domain, known_entry);
+	broker->domains_changed = true;
 	return 0;
 }
 
@@ -343,6 +400,7 @@ void domain_end(struct domain *domain)
 	HASH_DELETE(hh, domain->broker->domains, domain);
 	TAILQ_REMOVE(&domain->broker->domains_by_known, domain, known_entry);
 	domain->ended = true;
+	domain->broker->domains_changed = true;
 	domain_drop_all(domain, UINT64_MAX, "its domain is gone");
 	announce_domain_gone(domain);
 	if (domain_is_quiesced(domain))
@@ -413,6 +471,8 @@ bool domain_end_work(struct broker *broker)
 		return true;
 	}
 	TAILQ_REMOVE(&broker->ending, domain, ending_entry);
+	if (domain->ended)
+		connects_forget(domain);
 	if (!domain->ended) {
 		domain->ending = NULL;
 	} else if (domain_is_charged(domain) || domain->n_dying) {
@@ -444,26 +504,54 @@ static void domain_forget_known(struct domain *domain)
 
 /*
  * A name that cannot be read any more, as while a domain is destroyed, ends nothing that stands;
- * for what is asked anew it is unknown. The last name stays for people to see.
+ * for what is asked anew it is unknown, and so are the tags by it. The last name stays for people
+ * to see. Tags that are lost with a domain's end stay, too.
  */
 static void domain_set_info(struct domain *domain, const struct broker_domain_info *info)
 {
-	bool was_known = domain->name_known, renamed;
-	char name[DOMAIN_NAME_SIZE];
+	struct broker_domain_info old = domain->info;
+	bool was_known = domain->name_known, renamed, changed;
 
-	memcpy(name, domain->info.name, sizeof(name));
 	domain->info = *info;
 	domain->name_known = info->name[0];
-	renamed = domain->name_known && strcmp(name, info->name) != 0;
+	renamed = domain->name_known && strcmp(old.name, info->name) != 0;
 	if (!domain->name_known)
-		memcpy(domain->info.name, name, sizeof(name));
+		memcpy(domain->info.name, old.name, sizeof(old.name));
+	if (domain_is_dead(info)) {
+		domain->info.tags_unknown = old.tags_unknown;
+		memcpy(domain->info.tags, old.tags, sizeof(old.tags));
+	}
 	if (renamed)
 		domain_log(domain, LOG_NOTICE, "domain %u, '%s' until now, is called '%s'",
-			info->domid, name, info->name);
-	if (renamed || domain->name_known != was_known)
+			info->domid, old.name, info->name);
+	changed = renamed || (domain->name_known && !was_known) ||
+		  domain->info.tags_unknown != old.tags_unknown ||
+		  strcmp(domain->info.tags, old.tags) != 0;
+	if (changed || domain->name_known != was_known) {
+		(void)domain_assign(domain);
 		domain_forget_known(domain);
-	if (renamed || (domain->name_known && !was_known))
+	}
+	if (changed)
 		rejudge_all(domain->broker);
+	if (changed || info->state != old.state)
+		domain->broker->domains_changed = true;
+}
+
+void domains_assign(struct broker *broker)
+{
+	struct domain *domain, *next;
+	bool changed = false;
+
+	HASH_ITER (hh, broker->domains, domain, next) {
+		if (!domain_assign(domain))
+			continue;
+		domain_forget_known(domain);
+		changed = true;
+	}
+	if (!changed)
+		return;
+	(void)rejudge_conditions(broker);
+	rejudge_all(broker);
 }
 
 static void domain_update(struct broker *broker, const struct broker_domain_info *info)
@@ -501,5 +589,8 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
 		if (!domain->seen)
 			domain_end(domain);
 	}
+	if (broker->domains_changed)
+		rejudge_domains_changed(broker);
+	broker->domains_changed = false;
 	broker_settle(broker);
 }

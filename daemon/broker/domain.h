@@ -18,6 +18,7 @@
 
 struct broker_link;
 struct broker_request;
+struct connects;
 struct domain;
 struct outbox_message;
 struct waiters;
@@ -80,11 +81,16 @@ struct domain {
 	uint64_t serial;		/* never used again */
 	struct broker_domain_info info; /* with the last name that could be read */
 	bool name_known;		/* it is that now */
+	struct policy_tags tags;	/* by the configuration and the store */
+	struct broker_limits limits;	/* by the configuration, or: */
+	bool limits_own;		/* by msgctl, until the next configuration */
 	uint32_t used[QUOTA_COUNT];
 	uint32_t bytes;			  /* of what it pays for: charges, and messages that wait */
 	LIST_HEAD(, outbox_message) paid; /* borrowed: those messages; their receivers own them */
 	struct domain_pair own;		  /* with itself */
 	struct domain_pair *pairs;	  /* owned; by target */
+	struct connects *connects;	  /* owned: of late, by rule */
+	TAILQ_HEAD(, connects) connects_by_age; /* borrowed: the same, the oldest first */
 	struct broker_link_list expected; /* borrowed: announced, but for an end in this domain */
 	uint32_t n_awaited;	    /* its applications found at start that have not announced */
 	struct listener *listeners; /* owned by their processes; by name */
@@ -96,7 +102,6 @@ struct domain {
 	uint32_t n_parted;
 	struct traffic traffic;		    /* of its ends, as they say */
 	uint64_t notifications, hypercalls; /* likewise */
-	struct broker_limits *limits;	    /* owned: its own; or NULL */
 	struct log_source log;
 	struct history_source history;
 	struct broker_stats stats; /* of its applications, since it is there */
@@ -132,6 +137,8 @@ int charge_more(struct charge *charge, uint32_t bytes);
 void charge_less(struct charge *charge, uint32_t bytes);
 /* `with` takes the place of the charge, with what is extra. */
 void charge_replace(struct charge *charge, struct charge *with);
+/* Its bytes are used up: logs it. -EDQUOT; ret_reason, which may be NULL, has a sentence. */
+int domain_out_of_bytes(struct domain *domain, char ret_reason[REASON_SIZE]);
 /* For what no quota counts: messages that wait. */
 void domain_pay_bytes(struct domain *domain, uint32_t bytes);
 void domain_repay_bytes(struct domain *domain, uint32_t bytes);
@@ -152,8 +159,6 @@ int domain_pair_may_link(struct domain_pair *pair, char ret_reason[REASON_SIZE])
 void domain_pair_link_failed(struct domain_pair *pair);
 void domain_pair_link_made(struct domain_pair *pair);
 
-/* The limits in force for it. */
-const struct broker_limits *domain_limits(const struct domain *domain);
 struct domain *domain_find(struct broker *broker, uint16_t domid);
 /* The domain is not found any more. domain_end_work frees it. */
 void domain_end(struct domain *domain);
@@ -171,6 +176,8 @@ bool domain_is_dead(const struct broker_domain_info *info);
 __attribute__((format(printf, 3, 4))) void domain_log(
 	struct domain *domain, int priority, const char *format, ...);
 struct policy_subject domain_subject(const struct domain *domain);
+/* Tags and limits of all domains, anew. */
+void domains_assign(struct broker *broker);
 void domain_peer(const struct domain *domain, struct control_peer *ret_peer);
 
 /*

@@ -257,7 +257,7 @@ int broker_link_new(struct process *creator, struct process *binder, uint32_t tr
 	const char *why, bool prepaid, struct broker_link **ret_link, char ret_reason[REASON_SIZE])
 {
 	struct broker *broker = creator->broker;
-	const struct broker_limits *limits = domain_limits(creator->domain);
+	const struct broker_limits *limits = &creator->domain->limits;
 	struct domain_pair *pair = domain_pair_get(creator->domain, binder->domain);
 	struct broker_link *link =
 		pair ? broker_link_alloc(broker, BROKER_LINK_CREATING, why) : NULL;

@@ -105,12 +105,12 @@ static int listen_check(struct process *process, const struct control_listen *li
 			process->domain->info.name);
 		return -EADDRINUSE;
 	}
-	if (listen->backlog > domain_limits(process->domain)->backlog) {
+	if (listen->backlog > process->domain->limits.backlog) {
 		domain_log(process->domain, LOG_NOTICE, "%s(%u): %u is over the limit backlog=%u",
 			process->domain->info.name, process->domain->info.domid, listen->backlog,
-			domain_limits(process->domain)->backlog);
+			process->domain->limits.backlog);
 		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
-			domain_limits(process->domain)->backlog);
+			process->domain->limits.backlog);
 		return -EINVAL;
 	}
 	return 0;

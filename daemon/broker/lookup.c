@@ -130,32 +130,34 @@ static const struct policy_named *rules_get(const struct lookup *lookup, struct 
 	return &rules->named;
 }
 
-/* target: a domain, or NULL: any of them. NULL: none is kept. */
-static const struct policy_verdict *verdict_kept(
-	const struct lookup *lookup, const struct domain *target)
+/* In the place of a domain's serial: for any domain; for a caller that names none. */
+#define SERIAL_ANY     UINT64_C(0)
+#define SERIAL_DEFAULT UINT64_MAX
+
+/* NULL: none is kept. */
+static const struct policy_verdict *verdict_kept(const struct lookup *lookup, uint64_t target)
 {
 	const struct domain *caller = lookup->caller->domain;
-	uint64_t serial = target ? target->serial : 0;
 
 	lookup->caller->broker->cost += VERDICTS_KEPT;
 	for (unsigned i = 0; i < VERDICTS_KEPT; i++) {
 		const struct domain_verdict *kept = &caller->verdicts[i];
 
-		if (kept->generation == caller->broker->generation && kept->target == serial &&
+		if (kept->generation == caller->broker->generation && kept->target == target &&
 			strcmp(kept->name, lookup->name) == 0)
 			return &kept->verdict;
 	}
 	return NULL;
 }
 
-static void verdict_keep(const struct lookup *lookup, const struct domain *target,
-	const struct policy_verdict *verdict)
+static void verdict_keep(
+	const struct lookup *lookup, uint64_t target, const struct policy_verdict *verdict)
 {
 	struct domain *caller = lookup->caller->domain;
 	struct domain_verdict *kept = &caller->verdicts[caller->n_verdicts++ % VERDICTS_KEPT];
 
 	kept->generation = caller->broker->generation;
-	kept->target = target ? target->serial : 0;
+	kept->target = target;
 	kept->verdict = *verdict;
 	(void)snprintf(kept->name, sizeof(kept->name), "%s", lookup->name);
 }
@@ -165,23 +167,37 @@ static void verdict_keep(const struct lookup *lookup, const struct domain *targe
  * the same name over and over would be served as seldom as one that causes as much work each time.
  * The loss of a domain's name begins no generation, so nothing is kept of a domain without one.
  */
-static struct policy_verdict judge_domain(
-	const struct lookup *lookup, const struct domain *target, struct lookup_rules *rules)
+static struct policy_verdict judge_kept(const struct lookup *lookup, struct lookup_rules *rules,
+	uint64_t serial, const struct policy_subject *target, enum policy_mode mode)
 {
-	bool known = lookup->caller->domain->name_known && (!target || target->name_known);
-	const struct policy_verdict *kept = known ? verdict_kept(lookup, target) : NULL;
-	struct policy_subject subject = {.domid = POLICY_DOMID_UNKNOWN};
+	bool known = lookup->caller->domain->name_known;
+	const struct policy_verdict *kept = known ? verdict_kept(lookup, serial) : NULL;
 	struct policy_verdict verdict;
 
 	if (kept)
 		return *kept;
-	if (target)
-		subject = domain_subject(target);
-	verdict = judge(
-		lookup, rules_get(lookup, rules), &subject, target ? POLICY_EXACT : POLICY_ANY);
+	verdict = judge(lookup, rules_get(lookup, rules), target, mode);
 	if (known)
-		verdict_keep(lookup, target, &verdict);
+		verdict_keep(lookup, serial, &verdict);
 	return verdict;
+}
+
+static struct policy_verdict judge_domain(
+	const struct lookup *lookup, const struct domain *target, struct lookup_rules *rules)
+{
+	struct policy_subject subject = domain_subject(target);
+
+	if (!target->name_known)
+		return judge(lookup, rules_get(lookup, rules), &subject, POLICY_EXACT);
+	return judge_kept(lookup, rules, target->serial, &subject, POLICY_EXACT);
+}
+
+bool lookup_stays(const struct policy_verdict *verdict, const struct domain *domain)
+{
+	struct domain_address target;
+
+	return !verdict->target || (domain_address_parse(verdict->target, &target) == 0 &&
+					   domain_matches(domain, &target));
 }
 
 static int refused(struct lookup *lookup)
@@ -190,12 +206,47 @@ static int refused(struct lookup *lookup)
 	return -EACCES;
 }
 
+/* The name's listener in the domain to which it goes. */
+static int lookup_holder(struct lookup *lookup, struct domain *domain)
+{
+	lookup->listener = listener_for(domain, lookup->name);
+	if (lookup->listener && listener_permitted(lookup->listener))
+		return 0;
+	reason_set(lookup->reason, "nobody listens as %s in %s", lookup->name, domain->info.name);
+	return -ENOENT;
+}
+
+static int not_unique(struct lookup *lookup)
+{
+	reason_set(lookup->reason, "several domains are called %.80s", lookup->goes_to);
+	return -ENOTUNIQ;
+}
+
+/* By the verdict's target. */
+static int lookup_redirected(struct lookup *lookup)
+{
+	struct broker *broker = lookup->caller->broker;
+	uint16_t domid;
+	int r;
+
+	lookup->goes_to = lookup->verdict.target;
+	broker->cost += HASH_COUNT(broker->domains);
+	r = broker_find_domain(broker, lookup->goes_to, &domid);
+	if (r == -ENOTUNIQ)
+		return not_unique(lookup);
+	if (r == 0)
+		return lookup_holder(lookup, domain_find(broker, domid));
+	reason_set(lookup->reason, "policy says target=%.80s, which is not there", lookup->goes_to);
+	return -EHOSTUNREACH;
+}
+
 static int lookup_domain(struct lookup *lookup)
 {
 	struct broker *broker = lookup->caller->broker;
 	struct domain *domain, *next, *target = NULL;
 	struct domain_address address;
 	struct lookup_rules rules;
+	const char *redirect = NULL;
 	unsigned n = 0;
 	int r = domain_address_parse(lookup->domain, &address);
 
@@ -210,46 +261,49 @@ static int lookup_domain(struct lookup *lookup)
 
 		if (domain_is_dead(&domain->info) || !domain_matches(domain, &address))
 			continue;
-		n++;
 		verdict = judge_domain(lookup, domain, &rules);
+		/* Several that are called so may all be redirected to one. */
+		if (n++ == 0 || redirect == verdict.target)
+			redirect = verdict.target;
+		else
+			redirect = NULL;
 		if (verdict.allow)
 			target = domain;
 		if (verdict.allow || !target)
 			lookup->verdict = verdict;
 	}
 	/* The domain is not there. Would policy permit the connect, as far as can be told? */
-	if (n == 0)
+	if (n == 0) {
 		lookup->verdict =
 			judge(lookup, rules_get(lookup, &rules), &address.fact, POLICY_ABSENT);
+		redirect = lookup->verdict.target;
+	}
 	if (!lookup->verdict.allow)
 		return refused(lookup);
-	if (n == 0) {
-		reason_set(lookup->reason, "no such domain");
-		return -EHOSTUNREACH;
-	}
-	if (n > 1) {
-		reason_set(lookup->reason, "several domains are called %.80s", lookup->domain);
-		return -ENOTUNIQ;
-	}
-	lookup->listener = listener_for(target, lookup->name);
-	if (!lookup->listener || !listener_permitted(lookup->listener)) {
-		reason_set(lookup->reason, "nobody listens as %s in %s", lookup->name,
-			target->info.name);
-		return -ENOENT;
-	}
-	return 0;
+	if (redirect)
+		return lookup_redirected(lookup);
+	if (n > 1)
+		return not_unique(lookup);
+	if (n == 1)
+		return lookup_holder(lookup, target);
+	reason_set(lookup->reason, "no such domain");
+	return -EHOSTUNREACH;
 }
 
-/* Without DOMAIN: the only permitted holder. */
+/* Without DOMAIN and a rule for that: the only holder that an address of its own would reach. */
 static int lookup_any(struct lookup *lookup)
 {
+	static const struct policy_subject any = {.domid = POLICY_DOMID_UNKNOWN};
 	struct domain *domain, *next;
 	struct lookup_rules rules;
 	struct name_key keys[2];
 
 	rules.found = false;
+	lookup->verdict = judge_kept(lookup, &rules, SERIAL_DEFAULT, NULL, POLICY_EXACT);
+	if (lookup->verdict.file)
+		return lookup->verdict.allow ? lookup_redirected(lookup) : refused(lookup);
 	lookup->caller->broker->cost += HASH_COUNT(lookup->caller->broker->domains);
-	lookup->verdict = judge_domain(lookup, NULL, &rules);
+	lookup->verdict = judge_kept(lookup, &rules, SERIAL_ANY, &any, POLICY_ANY);
 	if (!lookup->verdict.allow)
 		return refused(lookup);
 	name_keys(lookup->name, keys);
@@ -260,7 +314,7 @@ static int lookup_any(struct lookup *lookup)
 		if (!listener || !listener_permitted(listener))
 			continue;
 		verdict = judge_domain(lookup, domain, &rules);
-		if (!verdict.allow)
+		if (!verdict.allow || !lookup_stays(&verdict, domain))
 			continue;
 		if (lookup->listener) {
 			reason_set(lookup->reason, "several domains hold %s: say DOMAIN/%s",
@@ -279,6 +333,7 @@ static int lookup_any(struct lookup *lookup)
 
 int lookup_address(struct lookup *lookup)
 {
+	lookup->goes_to = lookup->domain;
 	return lookup->domain[0] ? lookup_domain(lookup) : lookup_any(lookup);
 }
 
@@ -287,10 +342,13 @@ bool lookup_permits(const struct process *caller, const struct listener *listene
 	const struct domain *target = listener->process->domain;
 	struct lookup lookup = {.caller = caller, .name = listener->name};
 	struct policy_subject subject = domain_subject(target);
+	struct policy_verdict verdict;
 	struct lookup_rules rules;
 
 	rules.found = false;
+	if (domain_is_dead(&target->info) || !listener_permitted(listener))
+		return false;
 	/* No verdict is kept: many names are looked at, and few of them are connected to. */
-	return !domain_is_dead(&target->info) && listener_permitted(listener) &&
-	       judge(&lookup, rules_get(&lookup, &rules), &subject, POLICY_EXACT).allow;
+	verdict = judge(&lookup, rules_get(&lookup, &rules), &subject, POLICY_EXACT);
+	return verdict.allow && lookup_stays(&verdict, target);
 }

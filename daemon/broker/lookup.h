@@ -30,6 +30,7 @@ struct lookup {
 	const char *domain, *name;    /* borrowed: of the address */
 	struct listener *listener;    /* borrowed: found, or NULL */
 	struct policy_verdict verdict;
+	const char *goes_to;	  /* borrowed: DOMAIN, as an address has it, by policy; "": any */
 	char reason[REASON_SIZE]; /* why not */
 };
 
@@ -41,8 +42,13 @@ struct lookup {
  */
 int lookup_address(struct lookup *lookup);
 
-/* Whether a connect of the caller's to this very listener would be permitted now. */
+/*
+ * Whether a connect of the caller's to this very listener, by the address of its domain, would be
+ * permitted now, and not be redirected elsewhere.
+ */
 bool lookup_permits(const struct process *caller, const struct listener *listener);
+/* Whether what the verdict permits of this domain comes to it, and to no other. */
+bool lookup_stays(const struct policy_verdict *verdict, const struct domain *domain);
 
 /*
  * A DOMAIN of an address in the one form of its kind, which two texts have if they name a domain by

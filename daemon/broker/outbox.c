@@ -165,7 +165,7 @@ bool outbox_hand_over(struct domain *domain)
 bool outbox_congested(const struct process *process, struct domain *by)
 {
 	const struct domain_pair *pair = domain_pair_find(by, process->domain);
-	uint32_t limit = domain_limits(by)->bytes;
+	uint32_t limit = by->limits.bytes;
 	uint32_t left = limit > by->bytes ? limit - by->bytes : 0;
 
 	return pair && pair->outbox_bytes > left / 2;
@@ -179,5 +179,5 @@ bool broker_is_behind(const struct process *process)
 		return false;
 	return process->own_bytes > OUTBOX_OWN_MAX ||
 	       domain->own.outbox_bytes > DOMAIN_OUTBOX_OWN_MAX ||
-	       domain->bytes >= domain_limits(domain)->bytes;
+	       domain->bytes >= domain->limits.bytes;
 }

@@ -81,7 +81,7 @@ static void quiesced_remember(const struct process *process, bool confirmed)
 	quiesced->pid = process->pid;
 	memcpy(quiesced->comm, process->comm, sizeof(quiesced->comm));
 	TAILQ_INSERT_TAIL(&domain->parted, quiesced, entry);
-	if (++domain->n_parted > domain_limits(domain)->quota[QUOTA_PROCESSES])
+	if (++domain->n_parted > domain->limits.quota[QUOTA_PROCESSES])
 		quiesced_free(domain, TAILQ_FIRST(&domain->parted));
 }
 

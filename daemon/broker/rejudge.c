@@ -8,12 +8,15 @@
 #include "daemon/broker/rejudge.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <syslog.h>
 
+#include "base/cleanup.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/lookup.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -25,6 +28,32 @@ void rejudge_all(struct broker *broker)
 	watch_all_again(broker);
 }
 
+bool rejudge_conditions(struct broker *broker)
+{
+	struct domain *domain, *next;
+
+	policy_conditions_begin(broker->policy);
+	HASH_ITER (hh, broker->domains, domain, next) {
+		struct policy_subject subject = domain_subject(domain);
+
+		if (domain->info.state == BROKER_DOMAIN_RUNNING)
+			broker->cost += policy_conditions_domain(broker->policy, &subject);
+	}
+	return policy_conditions_end(broker->policy);
+}
+
+/*
+ * With redirects, an address that leads elsewhere by rules on a fact of the domain that it names
+ * may not do so before that domain is there, nor after.
+ */
+void rejudge_domains_changed(struct broker *broker)
+{
+	bool changed = rejudge_conditions(broker);
+
+	if (changed || policy_has_redirects(broker->policy))
+		rejudge_all(broker);
+}
+
 void rejudge_link(struct broker_link *link)
 {
 	struct broker *broker = link->broker;
@@ -32,6 +61,46 @@ void rejudge_link(struct broker_link *link)
 	link->generation = 0;
 	TAILQ_REMOVE(&broker->links_by_judgement, link, judgement_entry);
 	TAILQ_INSERT_HEAD(&broker->links_by_judgement, link, judgement_entry);
+}
+
+/* Whether a connect with this verdict could make the channel as it is. */
+static bool channel_fits(const struct policy_verdict *verdict, const void *arg)
+{
+	const struct broker_channel *channel = arg;
+
+	return verdict->allow && verdict->direction == channel->direction &&
+	       (verdict->transport == TRANSPORT_ANY ||
+		       verdict->transport == channel->link->id.transport);
+}
+
+/* Whether it can have come by a redirect: its address is not known any more. */
+static bool channel_redirected(const struct broker_channel *channel,
+	const struct policy_named *named, const struct policy_subject *from,
+	const struct policy_subject *to, struct policy_verdict *verdict)
+{
+	struct broker *broker = channel->link->broker;
+	_cleanup_free_ struct policy_subject *subjects = NULL;
+	struct domain *domain, *next;
+	size_t n = 0;
+
+	if (!policy_has_redirects(broker->policy))
+		return false;
+	broker->cost += HASH_COUNT(broker->domains);
+	subjects = calloc(HASH_COUNT(broker->domains), sizeof(*subjects));
+	if (!subjects)
+		return false;
+	HASH_ITER (hh, broker->domains, domain, next)
+		if (!domain_is_dead(&domain->info))
+			subjects[n++] = domain_subject(domain);
+	return policy_redirects(broker->policy,
+		&(struct policy_redirection){.named = named,
+			.caller = from,
+			.holder = to,
+			.domains = subjects,
+			.n_domains = n,
+			.fits = channel_fits,
+			.arg = channel},
+		&broker->cost, verdict);
 }
 
 static bool channel_permitted(
@@ -42,12 +111,13 @@ static bool channel_permitted(
 	const struct domain *caller = link->ends[channel->caller].process->domain;
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
 	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
+	struct policy_named named;
 
-	broker->cost += policy_judge(broker->policy, broker_channel_name(channel), &from, &to,
-		POLICY_EXACT, ret_verdict);
-	return ret_verdict->allow && ret_verdict->direction == channel->direction &&
-	       (ret_verdict->transport == TRANSPORT_ANY ||
-		       ret_verdict->transport == link->id.transport);
+	broker->cost += policy_find(broker->policy, broker_channel_name(channel), true, &named);
+	broker->cost +=
+		policy_judge_named(broker->policy, &named, &from, &to, POLICY_EXACT, ret_verdict);
+	return (channel_fits(ret_verdict, channel) && lookup_stays(ret_verdict, holder)) ||
+	       channel_redirected(channel, &named, &from, &to, ret_verdict);
 }
 
 /* Both ends of a channel that is not permitted any more are told that it is gone. */

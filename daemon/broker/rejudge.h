@@ -12,6 +12,10 @@
 struct broker;
 struct broker_link;
 
+/* Which conditions of the policy hold. Whether others do than before. */
+bool rejudge_conditions(struct broker *broker);
+/* Domains have come, gone, or are not what they were. */
+void rejudge_domains_changed(struct broker *broker);
 /* A fact of policy has changed: all that stands, and all that waits, is judged again. */
 void rejudge_all(struct broker *broker);
 /* The channels of a link that has come up after a restart were judged by another msgd. */

@@ -19,6 +19,7 @@
 
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
+#include "daemon/broker/connects.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
@@ -113,14 +114,17 @@ static void waiters_leave(struct broker_request *request)
 	free(waiters);
 }
 
-/* The request waits for its name, or is answered: no memory. */
-static void broker_request_wait(struct broker_request *request)
+/*
+ * The request waits for its name in the domain to which it goes, or is answered: no memory. Where a
+ * redirect may come to lead elsewhere, a generation begins (rejudge_domains_changed).
+ */
+static void broker_request_wait(struct broker_request *request, const char *goes_to)
 {
 	struct domain *domain = request->process->domain;
 	char target[DOMAIN_NAME_SIZE] = "", key[WAITERS_KEY_SIZE];
 
-	if (request->domain[0])
-		(void)lookup_canonical(request->domain, target); /* it was looked up */
+	if (goes_to[0])
+		(void)lookup_canonical(goes_to, target); /* it was looked up */
 	waiters_key(key, target, request->name);
 	HASH_FIND_STR(domain->waiting, key, request->waiters);
 	if (!request->waiters)
@@ -549,6 +553,19 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 	return r;
 }
 
+/* However often it is tried, a request counts once as a connect by its rule. */
+static int broker_request_count(struct broker_request *request, struct lookup *lookup)
+{
+	int r;
+
+	if (request->counted == lookup->verdict.id)
+		return 0;
+	r = connects_take(request->process->domain, &lookup->verdict, lookup->reason);
+	if (r == 0)
+		request->counted = lookup->verdict.id;
+	return r;
+}
+
 static void broker_request_try_connect(struct broker_request *request)
 {
 	struct lookup lookup = {
@@ -561,9 +578,11 @@ static void broker_request_try_connect(struct broker_request *request)
 		(request->process->broker->cost - before) * COST_UNIT_NS;
 	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
 	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
-		broker_request_wait(request);
+		broker_request_wait(request, lookup.goes_to);
 		return;
 	}
+	if (r == 0)
+		r = broker_request_count(request, &lookup);
 	if (r == 0)
 		r = listener_check(request, &lookup);
 	if (r == 0)

@@ -47,6 +47,7 @@ struct broker_request {
 	bool demanded;	       /* by it or by policy: the transport of the link it waits for */
 	bool no_argo;	       /* the Argo link could not be made: fall back */
 	bool prepaid;	       /* then: what that link cost pays for the next one */
+	uint64_t counted;      /* as a connect by the rule with this id; 0: by none */
 	char why[REASON_SIZE]; /* then, why */
 	union {
 		struct control_connect connect;

@@ -36,6 +36,7 @@ struct broker {
 	const struct broker_ops *ops; /* borrowed */
 	void *arg;		      /* borrowed: the shell's */
 	struct broker_limits limits;
+	const struct assignments *assignments;	/* borrowed, or NULL */
 	struct policy *policy;			/* borrowed */
 	struct domain *domains;			/* owned; by domid */
 	struct broker_link *links;		/* owned; by id */
@@ -63,7 +64,8 @@ struct broker {
 	uint32_t last_token; /* of ASK */
 	uint32_t n_asked;    /* applications that have not answered it */
 	bool work_later;
-	bool quiesce_due; /* a process of a domain that is quiesced may not have been told */
+	bool domains_changed; /* in a way that conditions, or redirects, may be about */
+	bool quiesce_due;     /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns, wall_us;
 	bool recovering; /* lookups wait */

@@ -238,15 +238,11 @@ int broker_set_domain_limits(
 	struct broker *broker, uint16_t domid, const struct broker_limits *limits)
 {
 	struct domain *domain = domain_find(broker, domid);
-	struct broker_limits *own;
 
 	if (!domain)
 		return -ESRCH;
-	own = domain->limits ? domain->limits : malloc(sizeof(*own));
-	if (!own)
-		return -ENOMEM;
-	*own = *limits;
-	domain->limits = own;
+	domain->limits = *limits;
+	domain->limits_own = true;
 	return 0;
 }
 
@@ -256,7 +252,7 @@ int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_li
 
 	if (!domain)
 		return -ESRCH;
-	*ret_limits = *domain_limits(domain);
+	*ret_limits = domain->limits;
 	return 0;
 }
 

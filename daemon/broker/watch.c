@@ -116,7 +116,7 @@ static struct watch_told *told_new(
 		return NULL;
 	}
 	/* Other domains make the names: they must leave this one half of its memory. */
-	if (domain->bytes + bytes > domain_limits(domain)->bytes / 2) {
+	if (domain->bytes + bytes > domain->limits.bytes / 2) {
 		watch_fail(watch, EDQUOT, "its names take a half of the memory of this domain");
 		return NULL;
 	}

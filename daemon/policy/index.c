@@ -131,8 +131,10 @@ void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 		policy->same[index / 64] |= bit;
 	if (rule->to.kind == WHO_DEFAULT)
 		policy->defaults[index / 64] |= bit;
-	if (rule->verdict.target)
+	if (rule->verdict.target) {
 		policy->redirects[index / 64] |= bit;
+		policy->redirecting = true;
+	}
 	if (rule->condition)
 		policy->off[index / 64] |= bit; /* until policy_conditions_end says that it holds */
 	if (rule->from.kind == WHO_TAG || rule->to.kind == WHO_TAG)

@@ -22,8 +22,7 @@ DEFINE_CLEANUP(struct policy *, policy_free)
 _Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
 
 /* Words of the grammar that nothing acts upon yet. */
-static const char *const not_enforced[] = {"tag:", "default", "while", "ask", "ask-timeout",
-	"max-connects", "start", "start-timeout", "target", NULL};
+static const char *const not_enforced[] = {"ask", "ask-timeout", "start", "start-timeout", NULL};
 
 static int load_fail(int error, const char *path, struct report *report)
 {

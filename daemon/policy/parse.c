@@ -295,6 +295,23 @@ static int rule_add(struct parser *parser, const struct policy_rule *rule)
 	return 0;
 }
 
+/* Of the line's words, however many blanks are between them. Not 0. */
+static uint64_t words_id(const char *text)
+{
+	uint64_t id = UINT64_C(14695981039346656037); /* FNV-1a */
+
+	for (bool blank = true; *text; text++) {
+		bool was_blank = blank;
+
+		blank = strchr(" \t\r", *text);
+		if (was_blank && !blank)
+			id = (id ^ ' ') * UINT64_C(1099511628211);
+		if (!blank)
+			id = (id ^ (uint8_t)*text) * UINT64_C(1099511628211);
+	}
+	return id | 1;
+}
+
 static int line_parse(struct parser *parser, const char *line, size_t len)
 {
 	struct policy_rule rule = {.verdict = {.file = parser->file, .line = parser->line}};
@@ -312,6 +329,7 @@ static int line_parse(struct parser *parser, const char *line, size_t len)
 	parser->rest = parser->text;
 	if (parser->text[strspn(parser->text, " \t\r")] == '\0')
 		return 0;
+	rule.verdict.id = words_id(parser->text);
 	r = head_parse(parser, &rule);
 	if (r == 0)
 		r = tail_parse(parser, &rule);

@@ -144,6 +144,7 @@ struct policy_verdict {
 	const char *file; /* NULL: no rule matched */
 	unsigned line;	  /* 0: of the file as a whole */
 	uint32_t rule;	  /* its number, from 1 on; 0: it is none of the list */
+	uint64_t id;	  /* of the rule's words, wherever it stands */
 };
 
 int policy_new(struct policy **ret_policy);
@@ -204,16 +205,25 @@ void policy_conditions_begin(struct policy *policy);
 unsigned policy_conditions_domain(struct policy *policy, const struct policy_subject *subject);
 bool policy_conditions_end(struct policy *policy);
 
-/* Whether the verdict's target is this domain, as far as is known. */
-bool policy_target_is(const struct policy_verdict *verdict, const struct policy_subject *holder);
+bool policy_has_redirects(const struct policy *policy);
+
+/* A channel whose address is not known any more. All is borrowed. */
+struct policy_redirection {
+	const struct policy_named *named;
+	const struct policy_subject *caller, *holder;
+	const struct policy_subject *domains; /* that are there */
+	size_t n_domains;
+	/* Whether an allow would make it as it is. */
+	bool (*fits)(const struct policy_verdict *verdict, const void *arg);
+	const void *arg;
+};
 
 /*
- * Whether an address of the caller's is redirected to the holder under the name: for a channel
- * whose address is not known any more. domains: those that are there. Returns the cost.
+ * Whether an address of the caller's is redirected to the holder under the name, by a verdict that
+ * fits. Adds its cost.
  */
-unsigned policy_redirects(const struct policy *policy, const struct policy_named *named,
-	const struct policy_subject *caller, const struct policy_subject *holder,
-	const struct policy_subject *domains, size_t n_domains, bool *ret_redirects);
+bool policy_redirects(const struct policy *policy, const struct policy_redirection *redirection,
+	uint64_t *cost, struct policy_verdict *ret_verdict);
 
 /*
  * Adds a line for each rule that can never match, because an earlier one without a condition and

@@ -10,7 +10,8 @@
 
 #include "daemon/policy/rule.h"
 
-bool policy_target_is(const struct policy_verdict *verdict, const struct policy_subject *holder)
+/* As far as is known. */
+static bool target_is(const struct policy_verdict *verdict, const struct policy_subject *holder)
 {
 	struct who who;
 
@@ -18,29 +19,36 @@ bool policy_target_is(const struct policy_verdict *verdict, const struct policy_
 	       who_match(&who, holder, holder) == MATCH_YES;
 }
 
+bool policy_has_redirects(const struct policy *policy)
+{
+	return policy->redirecting;
+}
+
 struct search {
 	const struct policy *policy;
-	const struct policy_named *named;
-	const struct policy_subject *caller, *holder, *domains;
-	size_t n_domains;
-	unsigned cost;
+	const struct policy_redirection *asked;
+	struct policy_verdict verdict; /* the last one */
+	uint64_t cost;
 };
 
 static bool leads_there(
 	struct search *search, const struct policy_subject *address, enum policy_mode mode)
 {
-	struct policy_verdict verdict;
+	const struct policy_redirection *asked = search->asked;
 
 	search->cost += policy_judge_named(
-		search->policy, search->named, search->caller, address, mode, &verdict);
-	return verdict.allow && policy_target_is(&verdict, search->holder);
+		search->policy, asked->named, asked->caller, address, mode, &search->verdict);
+	return search->verdict.allow && target_is(&search->verdict, asked->holder) &&
+	       asked->fits(&search->verdict, asked->arg);
 }
 
 /* An address by one fact of a domain that is not there. */
 static bool absent_leads_there(struct search *search, const struct policy_subject *address)
 {
-	for (size_t i = 0; i < search->n_domains; i++) {
-		const struct policy_subject *domain = &search->domains[i];
+	const struct policy_redirection *asked = search->asked;
+
+	for (size_t i = 0; i < asked->n_domains; i++) {
+		const struct policy_subject *domain = &asked->domains[i];
 
 		if ((address->name && domain->name && strcmp(address->name, domain->name) == 0) ||
 			(address->uuid && domain->uuid &&
@@ -48,7 +56,7 @@ static bool absent_leads_there(struct search *search, const struct policy_subjec
 			address->domid == domain->domid)
 			return false;
 	}
-	search->cost += (unsigned)search->n_domains;
+	search->cost += asked->n_domains;
 	return leads_there(search, address, POLICY_ABSENT);
 }
 
@@ -111,21 +119,15 @@ static bool rule_leads_there(struct search *search, const struct who *to)
 	}
 }
 
-unsigned policy_redirects(const struct policy *policy, const struct policy_named *named,
-	const struct policy_subject *caller, const struct policy_subject *holder,
-	const struct policy_subject *domains, size_t n_domains, bool *ret_redirects)
+bool policy_redirects(const struct policy *policy, const struct policy_redirection *redirection,
+	uint64_t *cost, struct policy_verdict *ret_verdict)
 {
-	struct search search = {.policy = policy,
-		.named = named,
-		.caller = caller,
-		.holder = holder,
-		.domains = domains,
-		.n_domains = n_domains,
-		.cost = 1};
+	const struct policy_named *named = redirection->named;
+	struct search search = {.policy = policy, .asked = redirection};
 	bool found = leads_there(&search, NULL, POLICY_EXACT);
 
-	for (size_t i = 0; i < n_domains && !found; i++)
-		found = leads_there(&search, &domains[i], POLICY_EXACT);
+	for (size_t i = 0; i < redirection->n_domains && !found; i++)
+		found = leads_there(&search, &redirection->domains[i], POLICY_EXACT);
 	for (size_t i = 0; i < POLICY_WORDS_MAX && !found; i++) {
 		uint64_t bits = 0;
 
@@ -136,10 +138,12 @@ unsigned policy_redirects(const struct policy *policy, const struct policy_named
 				&policy->rules[i * 64 + (size_t)__builtin_ctzll(bits)];
 
 			search.cost++;
-			found = policy_target_is(&rule->verdict, holder) &&
+			found = target_is(&rule->verdict, redirection->holder) &&
 				rule_leads_there(&search, &rule->to);
 		}
 	}
-	*ret_redirects = found;
-	return search.cost;
+	*cost += search.cost;
+	if (found)
+		*ret_verdict = search.verdict;
+	return found;
 }

@@ -96,6 +96,7 @@ struct policy {
 	struct policy_verdict otherwise; /* of what no rule matches */
 	struct report errors;		 /* of the files from which it was loaded */
 	bool tagged;			 /* a WHO is a tag */
+	bool redirecting;		 /* a rule has a target */
 	/* A bit a rule. */
 	uint64_t same[POLICY_WORDS_MAX];      /* a WHO is `same` */
 	uint64_t defaults[POLICY_WORDS_MAX];  /* `to default` */

@@ -102,9 +102,9 @@ static void attach_set_waits(struct attach *attach, bool waits)
 	attach->domain->n_waiting += waits ? 1U : -1U;
 }
 
-static uint32_t bound_max(const struct attach_table *table)
+static uint32_t bound_max(const struct attach_table *table, uint16_t domid)
 {
-	return BOUND_PER_PROCESS * broker_limit(table->broker, QUOTA_PROCESSES);
+	return BOUND_PER_PROCESS * broker_limit(table->broker, domid, QUOTA_PROCESSES);
 }
 
 static void record_delete(struct attach_table *table, uint16_t domid, const char *key)
@@ -194,7 +194,7 @@ static bool attach_too_many(const struct attach_table *table, uint16_t domid)
 	HASH_FIND(hh, table->domains, &domid, sizeof(domid), domain);
 	return domain && (domain->n_waiting >= ATTACHES_WAITING_MAX ||
 				 domain->n_attaches - domain->n_bound - domain->n_waiting >=
-					 bound_max(table));
+					 bound_max(table, domid));
 }
 
 static void attach_domain_leave(struct attach_table *table, struct attach_domain *domain)
@@ -487,7 +487,8 @@ void attach_try(struct attach *attach)
 	bool busy = false, unlisted;
 	int r;
 
-	attach_set_waits(attach, attach->domain->n_bound >= bound_max(attach->table));
+	attach_set_waits(
+		attach, attach->domain->n_bound >= bound_max(attach->table, attach->id.domid));
 	if (attach->waits) {
 		attach_wait_for_room(attach, "its domain has twice [limits] processes");
 		return;

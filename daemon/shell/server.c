@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/event.h"
 #include "base/log.h"
+#include "daemon/broker/assign.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
 #include "proto/record.h"
@@ -34,18 +35,19 @@
 DEFINE_CLEANUP(struct server *, server_free)
 
 struct server {
-	struct hv *hv;		       /* owned */
-	struct event_base *base;       /* borrowed */
-	const struct server_ops *ops;  /* borrowed */
-	void *arg;		       /* borrowed: main's */
-	struct broker *broker;	       /* owned */
-	struct attach_table *attaches; /* owned */
-	struct policy *policy;	       /* owned */
-	struct event *hv_event;	       /* owned: the hypervisor's descriptor */
-	struct event *turn_event;      /* owned: work is left for the next turn */
-	struct event *timer_event;     /* owned: the broker's timer */
-	struct event *rescan_event;    /* owned: looks whether a suspended domain goes on, and
-					* again at what failed */
+	struct hv *hv;			 /* owned */
+	struct event_base *base;	 /* borrowed */
+	const struct server_ops *ops;	 /* borrowed */
+	void *arg;			 /* borrowed: main's */
+	struct broker *broker;		 /* owned */
+	struct attach_table *attaches;	 /* owned */
+	struct policy *policy;		 /* owned */
+	struct assignments *assignments; /* owned, or NULL */
+	struct event *hv_event;		 /* owned: the hypervisor's descriptor */
+	struct event *turn_event;	 /* owned: work is left for the next turn */
+	struct event *timer_event;	 /* owned: the broker's timer */
+	struct event *rescan_event;	 /* owned: looks whether a suspended domain goes on, and
+					  * again at what failed */
 	bool store_due, domains_due;
 	bool store_failed; /* records wait that could not be taken in */
 	bool lost;
@@ -168,6 +170,25 @@ static void server_poll(struct server *server)
 		;
 }
 
+_Static_assert(BROKER_TAGS_SIZE == HV_TAGS_MAX && DOMAIN_NAME_SIZE == HV_DOMAIN_NAME_MAX,
+	"what the hypervisor says of a domain fits");
+
+/* Of what is wrong with a domain's node its administrator is to hear. False: try again later. */
+static bool domain_tags(struct server *server, struct broker_domain_info *info)
+{
+	int r = server->hv->ops->domain_tags(server->hv, info->domid, info->tags);
+
+	if (r == 0 || r == -ESRCH)
+		return true;
+	/* Where the guest may write, it could give itself any tag: it has none of these. */
+	info->tags_unknown = r != -EPERM;
+	broker_log_about(server->broker, info->domid, LOG_WARNING,
+		"domain %u: msgd/tags in the store%s: %s", info->domid,
+		r == -EPERM ? " is ignored" : "",
+		r == -EPERM ? "others than domain 0 may write it" : strerror(-r));
+	return r == -EPERM || r == -E2BIG || r == -EINVAL;
+}
+
 static void domain_info(const struct hv_domain *domain, struct broker_domain_info *ret_info)
 {
 	static const enum broker_domain_state states[] = {
@@ -215,6 +236,7 @@ static int server_list_domains(struct server *server)
 	struct hv *hv = server->hv;
 	_cleanup_free_ struct hv_domain *domains = NULL;
 	_cleanup_free_ struct broker_domain_info *infos = NULL;
+	bool again = false;
 	size_t n = 16;
 	int r;
 
@@ -236,10 +258,12 @@ static int server_list_domains(struct server *server)
 	infos = calloc(n ? n : 1, sizeof(*infos));
 	if (!infos)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		domain_info(&domains[i], &infos[i]);
+		again |= !domain_tags(server, &infos[i]);
+	}
 	broker_domains(server->broker, infos, n);
-	server_rescan_later(server, broker_resume_expected(server->broker));
+	server_rescan_later(server, again || broker_resume_expected(server->broker));
 	return 0;
 }
 
@@ -484,6 +508,7 @@ void server_free(struct server *server)
 	 */
 	hv_close(server->hv);
 	policy_free(server->policy);
+	assignments_free(server->assignments);
 	free(server);
 }
 
@@ -546,9 +571,15 @@ void server_ask_counts(struct server *server)
 	server_finish(server);
 }
 
-void server_set_limits(struct server *server, const struct broker_limits *limits)
+void server_set_limits(
+	struct server *server, const struct broker_limits *limits, struct assignments *assignments)
 {
+	server_begin(server);
+	broker_set_assignments(server->broker, assignments);
 	broker_set_limits(server->broker, limits);
+	assignments_free(server->assignments);
+	server->assignments = assignments;
+	server_finish(server);
 }
 
 void server_log(struct server *server, uint16_t domid, int priority, const char *format, ...)

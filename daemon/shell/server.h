@@ -37,7 +37,9 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 void server_free(struct server *server);
 /* Takes policy over; judges anew. */
 void server_set_policy(struct server *server, struct policy *policy);
-void server_set_limits(struct server *server, const struct broker_limits *limits);
+/* Takes assignments over, which may be NULL. */
+void server_set_limits(
+	struct server *server, const struct broker_limits *limits, struct assignments *assignments);
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 void server_ask_counts(struct server *server);

@@ -107,6 +107,15 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 	return xen_domain_ops.list(h, ret_domains, n);
 }
 
+static int op_domain_tags(struct hv *hv, uint16_t domid, char ret_tags[HV_TAGS_MAX])
+{
+	struct xen_hv *h = xen_hv_of(hv);
+
+	if (h->domid != HV_BROKER_DOMID || !h->store->xs)
+		return -EACCES;
+	return domid < HV_DOMID_FIRST_RESERVED ? store_domain_tags(h, domid, ret_tags) : -ESRCH;
+}
+
 /* ---- life -------------------------------------------------------------------------------- */
 
 static void xen_hv_free(struct xen_hv *h)

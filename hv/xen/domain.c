@@ -153,7 +153,7 @@ static int domains_list(struct xen_hv *h, struct hv_domain *ret_domains, size_t 
 		store_domain_name(h, domain->domid, domain->name);
 	}
 	if (n_infos <= n)
-		store_names_keep(h, ret_domains, n_infos);
+		store_nodes_keep(h, ret_domains, n_infos);
 	return (int)n_infos;
 }
 

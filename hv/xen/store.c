@@ -157,6 +157,8 @@ int store_open(struct xen_hv *h, const char **ret_reason)
 	if (!store)
 		return -ENOMEM;
 	h->store = store;
+	store->names.name = "name";
+	store->tags.name = "msgd/tags";
 	LIST_INIT(&store->own);
 	errno = 0;
 	if (!agent || !*agent)
@@ -373,16 +375,6 @@ static int watch_specials(struct xen_hv *h)
 	return r;
 }
 
-int op_domain_watch(struct hv *hv)
-{
-	struct xen_hv *h = xen_hv_of(hv);
-	int r = watch_specials(h);
-
-	if (r == 0)
-		h->store->watches_domains = true;
-	return r;
-}
-
 /* The connection whose queue guests can fill. */
 static int watch_connection_open(struct xen_hv *h)
 {
@@ -401,6 +393,22 @@ static int watch_connection_open(struct xen_hv *h)
 		store->watch_xs = NULL;
 	}
 	return r;
+}
+
+int op_domain_watch(struct hv *hv)
+{
+	struct xen_hv *h = xen_hv_of(hv);
+	int r = watch_specials(h);
+
+	if (r == 0)
+		r = watch_connection_open(h);
+	if (r < 0)
+		return r;
+	h->store->watches_domains = true;
+	h->store->names.xs = h->store->xs;
+	/* A node that a guest may write by mistake must not fill the other queue. */
+	h->store->tags.xs = h->store->watch_xs;
+	return 0;
 }
 
 int op_store_watch(struct hv *hv)
@@ -459,7 +467,7 @@ static void store_event(struct xen_hv *h, const char *path, const char *token)
 	} else if (strcmp(token, "records") == 0) {
 		if (store->records && records_event(store->records, path))
 			h->store_due = true;
-	} else if (strcmp(token, "name") == 0) {
+	} else if (strcmp(token, "domain") == 0) {
 		h->domains_due = true;
 	} else if (strcmp(token, "special") == 0) {
 		if (store->watches_domains)
@@ -556,67 +564,4 @@ int op_store_next(struct hv *hv, struct hv_record *ret_record)
 		xen_hv_update_wake(h);
 	}
 	return r;
-}
-
-/* ---- names of domains -------------------------------------------------------------------- */
-
-static void name_path(char ret_path[STORE_PATH_MAX], uint16_t domid)
-{
-	(void)snprintf(ret_path, STORE_PATH_MAX, "/local/domain/%u/name", domid);
-}
-
-/* A toolstack may rename a domain, and says so to nobody else. */
-static void name_watch(struct store *store, uint16_t domid, const char *path)
-{
-	uint64_t bit = UINT64_C(1) << domid % 64;
-
-	if (store->watches_domains && !(store->names[domid / 64] & bit) &&
-		xs_watch(store->xs, path, "name"))
-		store->names[domid / 64] |= bit;
-}
-
-static bool domain_is_listed(const struct hv_domain *domains, size_t n, uint16_t domid)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (domains[i].domid == domid)
-			return true;
-	}
-	return false;
-}
-
-static void name_unwatch(struct store *store, uint16_t domid)
-{
-	char path[STORE_PATH_MAX];
-
-	name_path(path, domid);
-	(void)xs_unwatch(store->xs, path, "name");
-	store->names[domid / 64] &= ~(UINT64_C(1) << domid % 64);
-}
-
-void store_names_keep(struct xen_hv *h, const struct hv_domain *domains, size_t n)
-{
-	for (uint32_t word = 0; word < ARRAY_SIZE(h->store->names); word++) {
-		for (uint64_t bits = h->store->names[word]; bits; bits &= bits - 1) {
-			uint16_t domid = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(bits));
-
-			if (!domain_is_listed(domains, n, domid))
-				name_unwatch(h->store, domid);
-		}
-	}
-}
-
-/* A name that does not fit is not known: its beginning is another name. */
-void store_domain_name(struct xen_hv *h, uint16_t domid, char ret_name[HV_DOMAIN_NAME_MAX])
-{
-	_cleanup_free_ char *name = NULL;
-	char path[STORE_PATH_MAX];
-
-	ret_name[0] = 0;
-	if (!h->store->xs || domid >= HV_DOMID_FIRST_RESERVED)
-		return;
-	name_path(path, domid);
-	name_watch(h->store, domid, path);
-	name = xs_read(h->store->xs, XBT_NULL, path, NULL);
-	if (name && strlen(name) < HV_DOMAIN_NAME_MAX)
-		strcpy(ret_name, name);
 }

@@ -25,6 +25,13 @@ struct own_record {
 	bool gone;  /* somebody else removed it: to be told */
 };
 
+/* A node that each domain may have, and whose changes matter as those of domains do. */
+struct store_node {
+	const char *name;     /* below the domain's */
+	struct xs_handle *xs; /* borrowed: has the watches; NULL until domains are watched */
+	uint64_t watched[HV_DOMID_FIRST_RESERVED / 64 + 1]; /* domids, as bits */
+};
+
 struct store {
 	struct xs_handle *xs;	    /* owned; NULL: through the agent */
 	struct xs_handle *watch_xs; /* owned; NULL until store_watch: store.c says why */
@@ -35,8 +42,7 @@ struct store {
 	bool watches_specials; /* @introduceDomain, @releaseDomain */
 	bool watches_domains;  /* HV_EVENT_DOMAINS is wanted */
 	bool watches_own;
-	uint64_t
-		names[HV_DOMID_FIRST_RESERVED / 64 + 1]; /* domids whose name is watched, as bits */
+	struct store_node names, tags;
 };
 
 #define STORE_PATH_MAX 96
@@ -49,11 +55,16 @@ int store_open(struct xen_hv *h, const char **ret_reason);
 void store_close(struct xen_hv *h);
 /* Takes in what the watches say; sets store_due and domains_due. */
 void store_poll(struct xen_hv *h);
-/* A domain's name, "" where it cannot be read. If domains are watched, so is the name, from now. */
-void store_domain_name(struct xen_hv *h, uint16_t domid, char ret_name[HV_DOMAIN_NAME_MAX]);
 
-/* These are all the domains that there are: the names of others are watched no more. */
-void store_names_keep(struct xen_hv *h, const struct hv_domain *domains, size_t n);
+/*
+ * nodes.c. A domain's name, "" where it cannot be read. If domains are watched, so is the name,
+ * from now.
+ */
+void store_domain_name(struct xen_hv *h, uint16_t domid, char ret_name[HV_DOMAIN_NAME_MAX]);
+/* As hv.h says of domain_tags. */
+int store_domain_tags(struct xen_hv *h, uint16_t domid, char ret_tags[HV_TAGS_MAX]);
+/* These are all the domains that there are: the nodes of others are watched no more. */
+void store_nodes_keep(struct xen_hv *h, const struct hv_domain *domains, size_t n);
 
 int op_store_publish(struct hv *hv, const char *key, const void *value, size_t len);
 int op_store_remove(struct hv *hv, uint16_t domid, const char *key);

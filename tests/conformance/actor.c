@@ -644,6 +644,16 @@ int actor_domain_list(struct actor *actor, struct hv_domain *ret_domains, size_t
 	return (int)r;
 }
 
+int actor_domain_tags(struct actor *actor, uint16_t domid, char ret_tags[HV_TAGS_MAX])
+{
+	int64_t r;
+
+	request_new(AGENT_DOMAIN_TAGS, domid, 0, 0);
+	r = call(actor);
+	memcpy(ret_tags, reply.data, HV_TAGS_MAX);
+	return (int)r;
+}
+
 /* ---- probes and roles ----------------------------------------------------------------------- */
 
 static int probe(struct actor *actor, enum agent_op op, uint64_t arg)

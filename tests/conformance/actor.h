@@ -133,6 +133,7 @@ int actor_store_next(struct actor *actor, struct hv_record *ret_record);
 
 int actor_domain_watch(struct actor *actor);
 int actor_domain_list(struct actor *actor, struct hv_domain *ret_domains, size_t n);
+int actor_domain_tags(struct actor *actor, uint16_t domid, char ret_tags[HV_TAGS_MAX]);
 
 /* Of the agent's process. */
 int actor_count_fds(struct actor *actor);

@@ -561,6 +561,11 @@ static int64_t do_domain(
 
 	if (rq->op == AGENT_DOMAIN_WATCH)
 		return hv->ops->domain_watch(hv);
+	if (rq->op == AGENT_DOMAIN_TAGS) {
+		re->len = HV_TAGS_MAX;
+		memset(re->data, 0xa5, HV_TAGS_MAX);
+		return hv->ops->domain_tags(hv, (uint16_t)rq->arg[0], (char *)re->data);
+	}
 	if (room > AGENT_DATA_MAX / sizeof(*domains))
 		abort();
 	memset(domains, 0xa5, room * sizeof(*domains)); /* shows what was not written */
@@ -603,7 +608,7 @@ static void execute_once(
 	case AGENT_STORE_PUBLISH ... AGENT_STORE_NEXT:
 		re->rc = do_store(agent, rq, re);
 		break;
-	case AGENT_DOMAIN_WATCH ... AGENT_DOMAIN_LIST:
+	case AGENT_DOMAIN_WATCH ... AGENT_DOMAIN_TAGS:
 		re->rc = do_domain(agent, rq, re);
 		break;
 	case AGENT_COUNT_FDS:

@@ -240,6 +240,53 @@ static void zombie(void)
 	CHECK_SOON(domain_get(d, domid, &domain), false);
 }
 
+/* Of a domain, as domain 0 wrote them: the guest may not. */
+static void tags(void)
+{
+	struct actor *d = world_actor(WORLD_BROKER), *a = world_actor(WORLD_A);
+	uint16_t domid = world_create("extra", 0, true);
+	char text[HV_TAGS_MAX];
+
+	CHECK_INT(actor_domain_tags(a, domid, text), -EACCES);
+	CHECK_OK(actor_domain_watch(d));
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	CHECK(strcmp(text, "") == 0);
+	drain(d);
+	world_tag("extra", "red green", false);
+	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	CHECK(strcmp(text, "red green") == 0);
+	CHECK_OK(actor_domain_tags(d, a->domid, text));
+	CHECK(strcmp(text, "") == 0);
+	drain(d);
+	world_tag("extra", "red", true);
+	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
+	CHECK_INT(actor_domain_tags(d, domid, text), -EPERM);
+	CHECK_INT((uint8_t)text[0], 0xa5);
+	world_tag("extra", "blue", false);
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	CHECK(strcmp(text, "blue") == 0);
+	drain(d);
+	world_tag("extra", "", false);
+	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	CHECK(strcmp(text, "") == 0);
+}
+
+/* Another domain under the same domid has none of them. */
+static void tags_go_with_a_domain(void)
+{
+	struct actor *d = world_actor(WORLD_BROKER);
+	uint16_t domid = world_create("extra", 0, true);
+	char text[HV_TAGS_MAX];
+
+	world_tag("extra", "red", false);
+	world_manage("destroy", "extra");
+	(void)world_create("other", domid, true);
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	CHECK(strcmp(text, "") == 0);
+}
+
 #define L WORLD_LIFE
 
 static const struct test_case cases[] = {
@@ -253,6 +300,8 @@ static const struct test_case cases[] = {
 	{"crashed", L | WORLD_CRASH, crashed},
 	{"domid_reused", L | WORLD_REUSE, domid_reused},
 	{"changes_coalesce", L, changes_coalesce},
+	{"tags", L, tags},
+	{"tags_go_with_a_domain", L | WORLD_REUSE, tags_go_with_a_domain},
 	{"zombie", L | WORLD_DYING, zombie},
 };
 

@@ -42,6 +42,13 @@ static int inprocess_manage(struct world *world, const char *verb, const char *d
 	return -EINVAL;
 }
 
+static int inprocess_tag(struct world *world, const char *domain, const char *tags, bool by_guest)
+{
+	struct sim *sim = world->private;
+
+	return sim_domain_tag(sim, sim_domain_by_name(sim, domain), tags, by_guest);
+}
+
 static int inprocess_start(struct world *world)
 {
 	struct sim *sim = NULL;
@@ -114,4 +121,5 @@ const struct world_ops world_inprocess_ops = {
 	.kill = inprocess_kill,
 	.create = inprocess_create,
 	.manage = inprocess_manage,
+	.tag = inprocess_tag,
 };

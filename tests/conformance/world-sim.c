@@ -92,6 +92,16 @@ static int sim_manage(struct world *world, const char *verb, const char *domain)
 	return sim_run(world, words, out, sizeof(out));
 }
 
+static int sim_tag(struct world *world, const char *domain, const char *tags, bool by_guest)
+{
+	char out[256];
+	const char *words[] = {"tag", "--by-guest", domain, tags, NULL};
+
+	if (!by_guest)
+		memmove(&words[1], &words[2], 3 * sizeof(*words));
+	return sim_run(world, words, out, sizeof(out));
+}
+
 static int sim_start(struct world *world)
 {
 	const char *words[] = {"-d", NULL};
@@ -176,4 +186,5 @@ const struct world_ops world_sim_ops = {
 	.spec = sim_spec,
 	.create = sim_create,
 	.manage = sim_manage,
+	.tag = sim_tag,
 };

@@ -243,6 +243,25 @@ static int xen_manage(struct world *world, const char *verb, const char *domain)
 	return program_run(world, verb, domain);
 }
 
+static int xen_tag(struct world *world, const char *domain, const char *tags, bool by_guest)
+{
+	struct xs_permissions permissions[] = {{.id = 0, .perms = XS_PERM_NONE},
+		{.perms = by_guest ? XS_PERM_READ | XS_PERM_WRITE : XS_PERM_READ}};
+	struct xs_handle *xs = xs_open(0);
+	char path[80];
+	int domid;
+
+	if (!xs)
+		return -ENODEV;
+	domid = path_find(xs, domain, "msgd/tags", path);
+	permissions[1].id = (unsigned int)domid;
+	if (domid >= 0 && (!xs_write(xs, XBT_NULL, path, tags, (unsigned int)strlen(tags)) ||
+				  !xs_set_permissions(xs, XBT_NULL, path, permissions, 2)))
+		domid = -errno;
+	xs_close(xs);
+	return domid < 0 ? domid : 0;
+}
+
 __attribute__((noreturn)) static void local_agent(int fd)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -316,7 +335,7 @@ static void xen_kill(struct world *world, struct agent_link *link, bool ended)
 #define XEN_WORLD                                                                                  \
 	.settle_ms = 60, .limit_s = 240, .slowness = 10, .start = xen_start, .stop = xen_stop,     \
 	.join = xen_join, .end = xen_end, .signal = xen_signal, .kill = xen_kill,                  \
-	.create = xen_create, .manage = xen_manage
+	.create = xen_create, .manage = xen_manage, .tag = xen_tag
 
 const struct world_ops world_xen_ops = {
 	.name = "xen",

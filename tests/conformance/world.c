@@ -62,6 +62,11 @@ void world_manage(const char *verb, const char *domain)
 	CHECK_OK(the_world->ops->manage(the_world, verb, domain));
 }
 
+void world_tag(const char *domain, const char *tags, bool by_guest)
+{
+	CHECK_OK(the_world->ops->tag(the_world, domain, tags, by_guest));
+}
+
 bool world_has(enum world_can can)
 {
 	return (the_world->ops->can & can) == can;

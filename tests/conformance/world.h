@@ -83,6 +83,9 @@ struct world_ops {
 
 	/* verb: "pause", "unpause", "suspend", "resume", "crash", "destroy". */
 	int (*manage)(struct world *world, const char *verb, const char *domain);
+
+	/* by_guest: the guest may write them, too. */
+	int (*tag)(struct world *world, const char *domain, const char *tags, bool by_guest);
 };
 
 struct world {
@@ -115,6 +118,7 @@ struct actor *world_actor(enum world_who who);
 struct actor *world_actor_in(const char *domain);
 uint16_t world_create(const char *domain, uint16_t domid, bool argo);
 void world_manage(const char *verb, const char *domain);
+void world_tag(const char *domain, const char *tags, bool by_guest);
 /* For what a case can leave out. */
 bool world_has(enum world_can can);
 /* How often to repeat what is repeated n times where nothing is slow. */

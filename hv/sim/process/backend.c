@@ -532,6 +532,16 @@ static int op_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n
 	return (int)domain_list(&h->xen, ret_domains, n);
 }
 
+static int op_domain_tags(struct hv *hv, uint16_t domid, char ret_tags[HV_TAGS_MAX])
+{
+	struct hv_record record = {.domid = domid};
+	int r = store_request(hv, SIM_READ_TAGS, &record);
+
+	if (r == 0)
+		memcpy(ret_tags, record.value, HV_TAGS_MAX);
+	return r;
+}
+
 /* ---- life -------------------------------------------------------------------------------- */
 
 /* The toolstack gives back all that the slot holds; the objects are freed here. */

@@ -17,8 +17,8 @@ struct sim_hv;
 
 struct toolstack_ops {
 	/*
-	 * SIM_PUBLISH and SIM_REMOVE of the record, SIM_WATCH, SIM_WATCH_OWN, or SIM_NEXT, which
-	 * fills the record in.
+	 * SIM_PUBLISH and SIM_REMOVE of the record, SIM_WATCH, SIM_WATCH_OWN, or SIM_NEXT and, of
+	 * the record's domain, SIM_READ_TAGS, which fill the record in.
 	 */
 	int (*store)(struct sim_hv *h, enum sim_message_type type, struct hv_record *record);
 	/* Makes the two slots able to kick each other. Best effort: a kick finds another way. */

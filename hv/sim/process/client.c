@@ -202,12 +202,12 @@ static int ts_store(struct sim_hv *h, enum sim_message_type type, struct hv_reco
 	size_t len = sizeof(message.header);
 	int r;
 
-	if (type == SIM_PUBLISH || type == SIM_REMOVE) {
+	if (type == SIM_PUBLISH || type == SIM_REMOVE || type == SIM_READ_TAGS) {
 		message.record = *record;
 		len = SIM_MESSAGE_LEN(record);
 	}
 	r = simple_request(h, type, &message, len);
-	if (type == SIM_NEXT && r == 1)
+	if ((type == SIM_NEXT && r == 1) || (type == SIM_READ_TAGS && r == 0))
 		*record = message.record;
 	return r;
 }

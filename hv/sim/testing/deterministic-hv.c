@@ -250,6 +250,11 @@ static int w_domain_list(struct hv *hv, struct hv_domain *ret_domains, size_t n)
 	return TRACED(hv, domain_list(hv, ret_domains, n), "domain_list(%zu)", n);
 }
 
+static int w_domain_tags(struct hv *hv, uint16_t domid, char ret_tags[HV_TAGS_MAX])
+{
+	return TRACED(hv, domain_tags(hv, domid, ret_tags), "domain_tags(%u)", domid);
+}
+
 static const struct hv_ops deterministic_ops = HV_OPS("sim", w);
 
 void det_wrap_handle(struct sim_hv *h)

@@ -219,6 +219,20 @@ int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused)
 	return r;
 }
 
+int sim_domain_tag(struct sim *sim, uint16_t domid, const char *tags, bool by_guest)
+{
+	char text[HV_TAGS_MAX] = "";
+	uint32_t index;
+	int r = domain_live(sim, domid, &index);
+
+	if (r < 0)
+		return r;
+	if (strlen(tags) >= sizeof(text))
+		return -EINVAL;
+	strcpy(text, tags);
+	return authority_domain_tag(&sim->authority, index, text, by_guest);
+}
+
 static int set_state(struct sim *sim, uint16_t domid, uint8_t state, uint8_t reason)
 {
 	uint32_t index;

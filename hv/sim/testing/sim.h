@@ -60,6 +60,8 @@ int sim_domain_pause(struct sim *sim, uint16_t domid, bool paused);
 /* SHUTDOWN_suspend, SHUTDOWN_crash, ... of <xen/sched.h>. */
 int sim_domain_shutdown(struct sim *sim, uint16_t domid, uint8_t reason);
 int sim_domain_resume(struct sim *sim, uint16_t domid);
+/* by_guest: as if the guest could write them, too. */
+int sim_domain_tag(struct sim *sim, uint16_t domid, const char *tags, bool by_guest);
 /* UINT16_MAX if there is no domain of that name. */
 uint16_t sim_domain_by_name(struct sim *sim, const char *name);
 

@@ -217,8 +217,21 @@ int authority_domain_create(
 		config->flags | a->domain_flags, &config->limits, ret_index);
 	if (r < 0)
 		return r;
+	a->tags[*ret_index] = (struct authority_tags){.by_guest = false};
 	if (!dom0 && !config->domid)
 		a->next_domid = domid == DOMID_LAST ? 1 : domid + 1;
+	changed(a, SIM_SLOT_DOMAINS);
+	return 0;
+}
+
+int authority_domain_tag(
+	struct authority *a, uint32_t index, const char tags[HV_TAGS_MAX], bool by_guest)
+{
+	if (!memchr(tags, 0, HV_TAGS_MAX))
+		return -EINVAL;
+	LOCKED(a);
+	a->tags[index].by_guest = by_guest;
+	memcpy(a->tags[index].text, tags, HV_TAGS_MAX);
 	changed(a, SIM_SLOT_DOMAINS);
 	return 0;
 }
@@ -368,6 +381,21 @@ static int record_remove(struct authority *a, uint32_t slot, const struct hv_rec
 	return store_remove(&a->store, slot, domid, record->key);
 }
 
+static int read_tags(struct authority *a, uint32_t slot, struct hv_record *record)
+{
+	uint32_t index;
+
+	if (slot_domid(a, slot) != HV_BROKER_DOMID)
+		return -EACCES;
+	index = sim_domain_find(&a->xen, record->domid);
+	if (index == DOMAIN_NONE)
+		return -ESRCH;
+	if (a->tags[index].by_guest)
+		return -EPERM;
+	memcpy(record->value, a->tags[index].text, HV_TAGS_MAX);
+	return 0;
+}
+
 static int watch_all(struct authority *a, uint32_t slot)
 {
 	if (slot_domid(a, slot) != HV_BROKER_DOMID)
@@ -399,6 +427,8 @@ int authority_store(
 	case SIM_WATCH_OWN:
 		store_watch_own(&a->store, slot);
 		return 0;
+	case SIM_READ_TAGS:
+		return read_tags(a, slot, record);
 	default: /* SIM_NEXT */
 		return store_next(&a->store, slot, record);
 	}

@@ -17,13 +17,20 @@
 #include "hv/sim/memory/xen.h"
 #include "hv/sim/wire/protocol.h"
 
+/* A domain's node in the store, which no guest can write here: by_guest says that one could. */
+struct authority_tags {
+	bool by_guest;
+	char text[HV_TAGS_MAX];
+};
+
 struct authority {
 	struct xen xen; /* as slot 0 */
 	int memfd;
 	pthread_mutex_t mutex; /* recursive: a kick of slot 0 may come from within */
 	struct sim_store store;
-	int event_fds[SIM_MAX_SLOTS]; /* owned; -1: none */
-	uint32_t stopped_limit_ms;    /* see lock.h; 0: never killed */
+	struct authority_tags tags[SIM_MAX_DOMAINS]; /* by the domain's index */
+	int event_fds[SIM_MAX_SLOTS];		     /* owned; -1: none */
+	uint32_t stopped_limit_ms;		     /* see lock.h; 0: never killed */
 	uint16_t next_domid;
 	uint8_t domain_flags; /* SIM_DOMAIN_*, of every domain: from the environment */
 };
@@ -63,6 +70,10 @@ void authority_domain_set_state(struct authority *a, uint32_t index, uint8_t sta
 /* By name, or by domid in decimal, or "uuid:U"; DOMAIN_NONE. */
 uint32_t authority_domain_find(struct authority *a, const char *name);
 
+/* By the administrator: tags, and whether the guest may write them as well. EINVAL: no text. */
+int authority_domain_tag(
+	struct authority *a, uint32_t index, const char tags[HV_TAGS_MAX], bool by_guest);
+
 /* A slot for a process of a domain. EUSERS: none free. EHOSTUNREACH: the domain is dying. */
 int authority_attach(struct authority *a, uint32_t domain, int32_t pid, uint32_t *ret_slot);
 /* The process is gone: does what its kernel would, and frees the slot. */
@@ -70,8 +81,8 @@ void authority_detach(struct authority *a, uint32_t slot);
 
 /*
  * SIM_PUBLISH and SIM_REMOVE of the record, whose key is NUL-terminated; SIM_WATCH, SIM_WATCH_OWN;
- * SIM_NEXT: 1 and the record, or 0. As in hv.h. EACCES: SIM_WATCH, or another domain's record,
- * outside the broker's domain.
+ * SIM_NEXT: 1 and the record, or 0; SIM_READ_TAGS. As in hv.h. EACCES: SIM_WATCH, SIM_READ_TAGS, or
+ * another domain's record, outside the broker's domain.
  */
 int authority_store(
 	struct authority *a, uint32_t slot, enum sim_message_type type, struct hv_record *record);

@@ -317,5 +317,7 @@ int tool_request(struct connection *c, struct sim_message *m, int fd, struct sim
 	index = authority_domain_find(&s->authority, m->name.domain);
 	if (index == DOMAIN_NONE)
 		return -ESRCH;
+	if (type == SIM_TAG)
+		return authority_domain_tag(&s->authority, index, m->tags.tags, m->tags.by_guest);
 	return type == SIM_ADOPT ? adopt(c, index, fd) : set_state(s, index, type);
 }

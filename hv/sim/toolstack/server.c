@@ -213,13 +213,14 @@ static int hello(struct connection *c, struct sim_message *m, int fd, struct sim
 static int store(struct connection *c, struct sim_message *m, int fd, struct sim_message *reply)
 {
 	enum sim_message_type type = (enum sim_message_type)m->header.type;
-	bool has_record = type == SIM_PUBLISH || type == SIM_REMOVE;
+	bool has_record = type == SIM_PUBLISH || type == SIM_REMOVE || type == SIM_READ_TAGS;
 
 	if (!c->slot || (has_record && (!memchr(m->record.key, 0, sizeof(m->record.key)) ||
 					       m->record.len > HV_STORE_VALUE_MAX)))
 		return -EPROTO;
-	return authority_store(
-		&c->server->authority, c->slot, type, has_record ? &m->record : &reply->record);
+	if (has_record)
+		reply->record = m->record;
+	return authority_store(&c->server->authority, c->slot, type, &reply->record);
 }
 
 #define HEADER_LEN sizeof(struct sim_header)
@@ -240,6 +241,7 @@ static const struct {
 	[SIM_WATCH] = {store, HEADER_LEN, HEADER_LEN},
 	[SIM_WATCH_OWN] = {store, HEADER_LEN, HEADER_LEN},
 	[SIM_NEXT] = {store, HEADER_LEN, SIM_MESSAGE_LEN(record)},
+	[SIM_READ_TAGS] = {store, SIM_MESSAGE_LEN(record), SIM_MESSAGE_LEN(record)},
 	[SIM_CREATE] = {tool_request, SIM_MESSAGE_LEN(create), SIM_MESSAGE_LEN(domain)},
 	[SIM_DESTROY] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
 	[SIM_PAUSE] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
@@ -248,6 +250,7 @@ static const struct {
 	[SIM_RESUME] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
 	[SIM_RESTORE] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
 	[SIM_CRASH] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
+	[SIM_TAG] = {tool_request, SIM_MESSAGE_LEN(tags), HEADER_LEN},
 	[SIM_LIST] = {tool_request, SIM_MESSAGE_LEN(index), SIM_MESSAGE_LEN(domain)},
 	[SIM_ADOPT] = {tool_request, SIM_MESSAGE_LEN(name), HEADER_LEN},
 	[SIM_SHUTDOWN] = {tool_request, HEADER_LEN, HEADER_LEN},

@@ -124,6 +124,37 @@ int tool_verb(const char *path, enum sim_message_type type, int argc, char **arg
 	return r < 0 ? tool_fail(argv[1], r) : 0;
 }
 
+int tool_tag(const char *path, int argc, char **argv)
+{
+	struct sim_message m = {.header = {.type = SIM_TAG}}, reply;
+	struct tool_options options = {.name = NULL};
+	int r = tool_options(argc, argv, "gn", &options);
+	_cleanup_close_ int fd = -1;
+	size_t len = 0;
+
+	if (r < 0)
+		return 2;
+	if (!options.name)
+		return tool_usage("tag wants a domain");
+	strcpy(m.tags.name.domain, options.name); /* its length was checked */
+	m.tags.by_guest = options.by_guest;
+	for (; r < argc; r++) {
+		size_t n = strlen(argv[r]) + 1;
+
+		if (len + n > sizeof(m.tags.tags))
+			return tool_usage("these are too many tags");
+		memcpy(m.tags.tags + len, argv[r], n);
+		len += n;
+		if (r + 1 < argc)
+			m.tags.tags[len - 1] = ' ';
+	}
+	fd = tool_connect(path, 0);
+	if (fd < 0)
+		return 1;
+	r = sim_request(fd, &m, SIM_MESSAGE_LEN(tags), -1, &reply);
+	return r < 0 ? tool_fail(options.name, r) : 0;
+}
+
 int tool_shutdown(const char *path, int argc, char **argv)
 {
 	struct sim_message m = {.header = {.type = SIM_SHUTDOWN}}, reply;

@@ -34,6 +34,8 @@ static const struct tool_command commands[] = {
 	{"restore", NULL, "DOMAIN", "let it go on as after saving and restoring: another domid",
 		SIM_RESTORE},
 	{"crash", NULL, "DOMAIN", "shut a domain down with reason crash", SIM_CRASH},
+	{"tag", tool_tag, "[--by-guest] DOMAIN [TAG...]",
+		"give a domain these tags and no others; --by-guest: as if the guest could, too"},
 	{"shutdown", tool_shutdown, "", "end the emulator and every guest domain"},
 };
 

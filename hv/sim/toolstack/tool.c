@@ -39,6 +39,9 @@ static const char *option_take(int letter, const char *value, struct tool_option
 	case 'r':
 		options->create.no_argo_driver = 1;
 		return NULL;
+	case 'g':
+		options->by_guest = true;
+		return NULL;
 	case 'b':
 		options->background = true;
 		return NULL;
@@ -76,6 +79,7 @@ static const char *option_take(int letter, const char *value, struct tool_option
 int tool_options(int argc, char **argv, const char *allowed, struct tool_options *options)
 {
 	static const struct option table[] = {
+		{"by-guest", no_argument, NULL, 'g'},
 		{"daemonize", no_argument, NULL, 'b'},
 		{"domid", required_argument, NULL, 'i'},
 		{"json", no_argument, NULL, 'j'},

@@ -14,6 +14,7 @@ int tool_create(const char *path, int argc, char **argv);
 int tool_list(const char *path, int argc, char **argv);
 /* type: SIM_DESTROY, SIM_PAUSE or another request that names a domain and no more */
 int tool_verb(const char *path, enum sim_message_type type, int argc, char **argv);
+int tool_tag(const char *path, int argc, char **argv);
 int tool_shutdown(const char *path, int argc, char **argv);
 
 /* Connects; waits up to wait_s seconds for an emulator. -1, having said why on stderr. */
@@ -30,6 +31,7 @@ struct tool_options {
 	struct sim_create create; /* but for its name */
 	const char *name; /* of the new domain; shorter than create.name; NULL: none given */
 	bool background;
+	bool by_guest;
 	bool json;
 	bool keep;
 	uint32_t wait_s;

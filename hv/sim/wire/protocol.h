@@ -13,7 +13,7 @@
 #include "hv/hv.h"
 
 #define SIM_PROTOCOL_MAGIC   0x316d6973U /* "sim1" */
-#define SIM_PROTOCOL_VERSION 4U
+#define SIM_PROTOCOL_VERSION 5U
 
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
@@ -29,6 +29,7 @@ enum sim_message_type {
 	SIM_WATCH,     /* - -> - */
 	SIM_WATCH_OWN, /* - -> - */
 	SIM_NEXT,      /* - -> record; status 1 or 0 */
+	SIM_READ_TAGS, /* record, of which the domid -> record, of which the value */
 	/* Of tools: */
 	SIM_CREATE,   /* create -> domain */
 	SIM_DESTROY,  /* name -> - */
@@ -38,6 +39,7 @@ enum sim_message_type {
 	SIM_RESUME,   /* name -> - */
 	SIM_RESTORE,  /* name -> - ; EBUSY: it crashed, for it held ports */
 	SIM_CRASH,    /* name -> - */
+	SIM_TAG,      /* tags -> - */
 	SIM_LIST,     /* index -> domain; status 0, or -ENOENT past the last */
 	SIM_ADOPT,    /* name, with a pidfd -> - ; the process is of that domain */
 	SIM_SHUTDOWN, /* - -> - */
@@ -79,6 +81,12 @@ struct sim_create {
 	uint8_t pad2[2];
 };
 
+struct sim_tags {
+	struct sim_attach name;
+	uint8_t by_guest; /* the guest may write them, too */
+	char tags[HV_TAGS_MAX];
+};
+
 struct sim_domain_info {
 	struct hv_domain domain;
 	uint32_t n_processes;
@@ -96,6 +104,7 @@ struct sim_message {
 		struct hv_record record;
 		struct sim_create create;
 		struct sim_attach name;
+		struct sim_tags tags;
 		struct sim_domain_info domain;
 		uint32_t index;
 	};

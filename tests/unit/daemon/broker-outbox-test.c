@@ -509,7 +509,7 @@ static void test_limits_at_the_limit(void **state)
 	limits.bytes *= 2;
 	limits.quota[QUOTA_REQUESTS] = 1;
 	broker_set_limits(w->broker, &limits);
-	assert_int_equal(broker_limit(w->broker, QUOTA_REQUESTS), 1);
+	assert_int_equal(broker_limit(w->broker, 1, QUOTA_REQUESTS), 1);
 	app_connect(app, 5, "none", CONNECT_WAIT_NAME, 0);
 	TAKE(m, app, CONTROL_STATUS);
 	assert_int_equal(m->status.error, EDQUOT);

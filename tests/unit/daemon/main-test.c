@@ -1069,13 +1069,15 @@ static void serve_reload(void)
 
 	forget();
 	write_file("policy", "allow listen a on any\nallow listen b on any\n");
-	write_file("conf", "[limits]\nprocesses = 7\n[broker]\nlog = debug\n");
+	write_file("conf", "[limits]\nprocesses = 8\n[limits tag:t]\nprocesses = 7\n"
+			   "[tags]\nt = dom0\n[broker]\nlog = debug\n");
 	assert_int_equal(raise(SIGHUP), 0);
 	loop();
 	assert_string_equal(fix.log, "<5> reloaded: 2 policy rules\n");
 	assert_int_equal(fix.log_level, LOG_DEBUG);
 	assert_int_equal(fix.places, 7);
-	assert_int_equal(broker_limit(server_broker(fix.server), QUOTA_PROCESSES), 7);
+	assert_int_equal(broker_limit(server_broker(fix.server), 0, QUOTA_PROCESSES), 7);
+	assert_int_equal(broker_limit(server_broker(fix.server), 1, QUOTA_PROCESSES), 8);
 	assert_int_equal(strncmp(fix.notified, "RELOADING=1\nMONOTONIC_USEC=", 27), 0);
 	assert_non_null(strstr(fix.notified, "|READY=1\nSTATUS=2 policy rules in force|"));
 	assert_int_equal(number_of(ask("{\"op\":\"status\"}\n"), "rules"), 2);

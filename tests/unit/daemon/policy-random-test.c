@@ -371,6 +371,11 @@ static bool redirects(const struct rule *rules, const char *name,
 	return false;
 }
 
+static bool any_fits(const struct policy_verdict *verdict, const void *arg)
+{
+	return true;
+}
+
 static void test_redirects(void **state)
 {
 	static struct round round;
@@ -384,12 +389,20 @@ static void test_redirects(void **state)
 			const char *name = names[i / 36];
 			const struct policy_subject *caller = &subjects[i / 6 % 6];
 			const struct policy_subject *holder = &subjects[i % 6];
-			struct policy_named named;
 			bool got, want = redirects(round.rules, name, caller, holder);
+			struct policy_verdict verdict;
+			struct policy_named named;
+			uint64_t cost = 0;
 
 			(void)policy_find(round.policy, name, true, &named);
-			(void)policy_redirects(
-				round.policy, &named, caller, holder, subjects, 2, &got);
+			got = policy_redirects(round.policy,
+				&(struct policy_redirection){.named = &named,
+					.caller = caller,
+					.holder = holder,
+					.domains = subjects,
+					.n_domains = 2,
+					.fits = any_fits},
+				&cost, &verdict);
 			if (got != want)
 				fail_msg("seed %u, %s: caller %u, holder %u: %d", seed, name,
 					i / 6 % 6, i % 6, got);

@@ -1256,6 +1256,39 @@ static void test_while(void **state)
 	policy_free(policy);
 }
 
+static bool permits_all(const struct policy_verdict *verdict, const void *arg)
+{
+	return verdict->allow;
+}
+
+static bool permits_out(const struct policy_verdict *verdict, const void *arg)
+{
+	return verdict->direction == POLICY_OUT;
+}
+
+static bool redirects_to(const struct policy *policy, const struct policy_subject *holder,
+	const struct policy_subject *domain,
+	bool (*fits)(const struct policy_verdict *verdict, const void *arg))
+{
+	struct policy_verdict verdict = {.allow = false};
+	struct policy_named named;
+	uint64_t cost = 0;
+	bool got;
+
+	(void)policy_find(policy, "a", true, &named);
+	got = policy_redirects(policy,
+		&(struct policy_redirection){.named = &named,
+			.caller = &web,
+			.holder = holder,
+			.domains = domain,
+			.n_domains = domain ? 1 : 0,
+			.fits = fits},
+		&cost, &verdict);
+	assert_true(cost > 0);
+	assert_int_equal(verdict.allow, got);
+	return got;
+}
+
 /* The one name that is left of a pattern, and none while a domain has that. */
 static void test_redirects(void **state)
 {
@@ -1263,30 +1296,46 @@ static void test_redirects(void **state)
 	struct policy *policy = parse("deny connect a from any to w?*\n"
 				      "deny connect a from any to domid:7\n"
 				      "allow connect a from any to w* target=db\n");
-	struct policy_named named;
-	bool got;
 
-	(void)policy_find(policy, "a", true, &named);
-	(void)policy_redirects(policy, &named, &web, &db, NULL, 0, &got);
-	assert_false(got); /* the deny of domid:7 might be for it */
+	/* The deny of domid:7 might be for it. */
+	assert_false(redirects_to(policy, &db, NULL, permits_all));
 	policy_free(policy);
 	policy = parse("deny connect a from any to w?*\n"
 		       "allow connect a from any to w* target=db\n");
-	(void)policy_find(policy, "a", true, &named);
-	assert_true(policy_redirects(policy, &named, &web, &db, NULL, 0, &got) > 1);
-	assert_true(got);
-	(void)policy_redirects(policy, &named, &web, &w, NULL, 0, &got);
-	assert_false(got); /* another holder */
-	(void)policy_redirects(policy, &named, &web, &db, &w, 1, &got);
-	assert_true(got);
+	assert_true(redirects_to(policy, &db, NULL, permits_all));
+	assert_false(redirects_to(policy, &db, NULL, permits_out));
+	assert_false(redirects_to(policy, &w, NULL, permits_all)); /* another holder */
+	assert_true(redirects_to(policy, &db, &w, permits_all));
 	policy_free(policy);
 	policy = parse("deny connect a from any to domid:7\n"
 		       "deny connect a from any to w?*\n"
 		       "allow connect a from any to w* target=db\n");
-	(void)policy_find(policy, "a", true, &named);
-	(void)policy_redirects(policy, &named, &web, &db, &w, 1, &got);
-	assert_false(got);
+	assert_false(redirects_to(policy, &db, &w, permits_all));
 	policy_free(policy);
+	policy = parse("allow connect a from any to v target=db\n"
+		       "allow connect a from any to w target=db direction=out\n");
+	assert_true(policy_has_redirects(policy));
+	assert_true(redirects_to(policy, &db, &w, permits_out));
+	assert_true(redirects_to(policy, &db, NULL, permits_out));
+	policy_free(policy);
+}
+
+/* A rule is the same one wherever it stands, and however it is spaced. */
+static void test_ids(void **state)
+{
+	struct policy *policy = parse("# first\nallow listen b on any\n"
+				      "  allow\tlisten  a on any log=yes # of old\n");
+	struct policy *other = parse("allow listen a on any log=yes\nallow listen b on dom0\n");
+	struct policy_verdict a[2], b[2];
+
+	for (int i = 0; i < 2; i++) {
+		policy_judge(i ? other : policy, "a", NULL, &dom0, POLICY_EXACT, &a[i]);
+		policy_judge(i ? other : policy, "b", NULL, &dom0, POLICY_EXACT, &b[i]);
+	}
+	assert_true(a[0].id && a[0].id == a[1].id);
+	assert_true(b[0].id != a[0].id && b[0].id != b[1].id);
+	policy_free(policy);
+	policy_free(other);
 }
 
 static void test_hits(void **state)
@@ -1326,6 +1375,7 @@ int main(void)
 		cmocka_unit_test(test_default),
 		cmocka_unit_test(test_while),
 		cmocka_unit_test(test_redirects),
+		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_hits),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_cost),

@@ -34,6 +34,11 @@ static int failing_domain_list(struct hv *hv, struct hv_domain *ret_domains, siz
 	return failure();
 }
 
+static int failing_domain_tags(struct hv *hv, uint16_t domid, char ret_tags[HV_TAGS_MAX])
+{
+	return failure();
+}
+
 static void on_quiesced(void *arg)
 {
 }
@@ -62,6 +67,11 @@ static void fail_store_next(void)
 static void fail_domain_list(void)
 {
 	failing.domain_list = failing_domain_list;
+}
+
+static void fail_domain_tags(void)
+{
+	failing.domain_tags = failing_domain_tags;
 }
 
 struct world {
@@ -154,6 +164,7 @@ static void test_goes_on(void **state)
 {
 	assert_false(is_lost(fail_store_next, -EIO));
 	assert_false(is_lost(fail_domain_list, -EIO));
+	assert_false(is_lost(fail_domain_tags, -EIO));
 }
 
 /* One more record that is gone, and always one more. */
@@ -182,11 +193,40 @@ static void test_endless_work(void **state)
 	world_fini(&world);
 }
 
+/* Tags that cannot be read now are looked at again, without an event. Others are not. */
+static unsigned tags_looked_at(int with)
+{
+	struct world world;
+	uint16_t domid;
+	unsigned n;
+
+	world_init(&world);
+	fail_domain_tags();
+	error = with;
+	assert_int_equal(sim_domain_create(world.sim, &(struct sim_domain_config){0}, &domid), 0);
+	run(&world);
+	assert_true(n_failed > 0);
+	n = n_failed;
+	for (int i = 0; i < 150 && n_failed == n; i++)
+		run(&world);
+	n = n_failed - n;
+	world_fini(&world);
+	return n;
+}
+
+static void test_tags_again(void **state)
+{
+	assert_true(tags_looked_at(-ENOMEM) > 0);
+	assert_int_equal(tags_looked_at(-EPERM), 0);
+	assert_int_equal(tags_looked_at(-E2BIG), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hypervisor_gone),
 		cmocka_unit_test(test_goes_on),
+		cmocka_unit_test(test_tags_again),
 		cmocka_unit_test(test_endless_work),
 	};
 

@@ -931,8 +931,8 @@ static void test_settings(void **state)
 	assert_int_equal(after.n, before.n + 2);
 	broker_limits_default(&limits);
 	limits.quota[QUOTA_PROCESSES] = 3;
-	server_set_limits(shell.server, &limits);
-	assert_int_equal(broker_limit(broker(), QUOTA_PROCESSES), 3);
+	server_set_limits(shell.server, &limits, NULL);
+	assert_int_equal(broker_limit(broker(), 0, QUOTA_PROCESSES), 3);
 	shell_fini();
 }
 

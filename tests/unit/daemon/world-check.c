@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "daemon/broker/channel.h"
+#include "daemon/broker/connects.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
@@ -71,6 +72,7 @@ static void check_domain_bytes(const struct domain *domain)
 	REQUIRE(in_pairs == waiting[domain->info.domid]);
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		bytes += domain->used[i] * quota_bytes((enum quota)i);
+	bytes += HASH_COUNT(domain->connects) * CONNECTS_BYTES;
 	REQUIRE(domain->bytes == bytes);
 }
 
@@ -290,7 +292,7 @@ void world_check(const struct world *world)
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		for (int i = 0; i < QUOTA_COUNT; i++) {
 			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);
-			REQUIRE(domain->used[i] <= broker->limits.quota[i]);
+			REQUIRE(domain->used[i] <= domain->limits.quota[i]);
 		}
 		check_domain_bytes(domain);
 		bytes += domain->bytes;
@@ -313,5 +315,5 @@ uint32_t world_bytes(const struct world *world, uint16_t domid)
 {
 	const struct domain *domain = domain_find(world->broker, domid);
 
-	return domain ? domain->bytes : 0;
+	return domain ? domain->bytes - HASH_COUNT(domain->connects) * CONNECTS_BYTES : 0;
 }

@@ -65,6 +65,12 @@ static const char *const policies[] = {
 	"allow listen * on any\n"
 	"allow connect n3 from any to any transport=argo-strict\n"
 	"allow connect * from any to any\n",
+	"allow listen * on any while db\n"
+	"allow connect n0 from any to default target=app\n"
+	"allow connect n1 from any to nowhere target=db direction=out\n"
+	"deny connect n2 from tag:t1 to any while tag:t0\n"
+	"allow connect n2 from tag:t0 to any target=domid:3 max-connects=3/m:8\n"
+	"allow connect * from any to any max-connects=100/s\n",
 };
 
 static const char *const names[] = {"n0", "n1", "n2", "n3"};
@@ -579,11 +585,23 @@ static void restart(struct chaos *c)
 		return_together(c);
 }
 
+static void change_tags(struct chaos *c)
+{
+	static const char *const tags[] = {"", "t0", "t1 t0", "-no tag t1"};
+	struct world *w = c->world;
+	struct broker_domain_info *info = &w->domains[pick(c, (uint32_t)w->n_domains)];
+
+	info->tags_unknown = pick(c, 5) == 0;
+	(void)snprintf(info->tags, sizeof(info->tags), "%s",
+		info->tags_unknown ? "" : tags[pick(c, ARRAY_SIZE(tags))]);
+	world_domains(w);
+}
+
 static void change_world(struct chaos *c)
 {
 	struct world *w = c->world;
 
-	switch (pick(c, 8)) {
+	switch (pick(c, 9)) {
 	case 0:
 		world_policy(w, policies[pick(c, 2) ? 0 : pick(c, ARRAY_SIZE(policies))]);
 		return;
@@ -613,6 +631,9 @@ static void change_world(struct chaos *c)
 		return;
 	case 6:
 		(void)broker_resume(w->broker, (uint16_t)pick(c, 6));
+		return;
+	case 7:
+		change_tags(c);
 		return;
 	default:
 		if (pick(c, 3) == 0)

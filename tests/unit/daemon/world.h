@@ -58,7 +58,7 @@ bool world_logged(const struct world *world, const char *text);
 void world_check(const struct world *world);
 /* Sum of everything that a domain holds. */
 uint32_t world_used(const struct world *world, uint16_t domid);
-/* The bytes of that, and of messages that wait. */
+/* The bytes of that, and of messages that wait; but not of counts of connects, which time ends. */
 uint32_t world_bytes(const struct world *world, uint16_t domid);
 
 /* Without HELLO. */

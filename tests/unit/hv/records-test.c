@@ -24,6 +24,7 @@
 
 static struct node {
 	char path[STORE_PATH_MAX];
+	struct xs_permissions permissions[3]; /* all zero: domain 0's, for nobody else */
 	uint8_t value[HV_STORE_VALUE_MAX + 8];
 	unsigned len;
 	bool used;
@@ -93,6 +94,23 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 	copy[node->len] = 0;
 	if (len)
 		*len = node->len;
+	return copy;
+}
+
+struct xs_permissions *xs_get_permissions(
+	struct xs_handle *h, xs_transaction_t t, const char *path, unsigned int *num)
+{
+	struct node *node = node_find(path);
+	struct xs_permissions *copy = malloc(sizeof(node->permissions));
+
+	assert_non_null(copy);
+	if (!node) {
+		free(copy);
+		errno = ENOENT;
+		return NULL;
+	}
+	memcpy(copy, node->permissions, sizeof(node->permissions));
+	*num = 3;
 	return copy;
 }
 
@@ -599,6 +617,74 @@ static void third_dies(void (*attack)(void))
 	settle();
 }
 
+#define TAGS D(5) "/msgd/tags"
+
+static void expect_tags(int result, const char *tags)
+{
+	char text[HV_TAGS_MAX] = "as before";
+
+	assert_int_equal(store_domain_tags(&xen_hv, 5, text), result);
+	assert_string_equal(text, result == 0 ? tags : "as before");
+}
+
+/* Whether a change of the tags is told. */
+static bool tags_told(void)
+{
+	settle();
+	fire(TAGS);
+	xen_hv.domains_due = false;
+	store_poll(&xen_hv);
+	return xen_hv.domains_due;
+}
+
+static void tags(void **state)
+{
+	char many[HV_TAGS_MAX];
+
+	expect_tags(0, "");
+	assert_true(tags_told());
+	node_set(TAGS, "red green", 9);
+	expect_tags(0, "red green");
+	memset(many, 'a', sizeof(many));
+	node_set(TAGS, many, sizeof(many));
+	expect_tags(-E2BIG, NULL);
+	node_set(TAGS, "a\0b", 3);
+	expect_tags(-EINVAL, NULL);
+	node_set(TAGS, "", 0);
+	expect_tags(0, "");
+	unreadable_path = TAGS;
+	expect_tags(-EACCES, NULL);
+	unreadable_path = NULL;
+	assert_true(tags_told());
+	store_nodes_keep(&xen_hv, &(struct hv_domain){.domid = 6}, 1);
+	assert_false(tags_told());
+}
+
+/* A node that the guest owns, or may write by an entry of its own or of everybody's. */
+static void tags_of_others(void **state)
+{
+	static const struct xs_permissions bad[][3] = {
+		{{.id = 5}},
+		{{.id = 0, .perms = XS_PERM_WRITE}},
+		{{.id = 0}, {.id = 5, .perms = XS_PERM_READ | XS_PERM_WRITE}},
+		{{.id = 0}, {.id = 5, .perms = XS_PERM_READ}, {.id = 9, .perms = XS_PERM_WRITE}},
+	};
+	static const struct xs_permissions good[3] = {
+		{.id = 0, .perms = XS_PERM_READ}, {.id = 5, .perms = XS_PERM_READ}};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		node_set(TAGS, "red", 3);
+		memcpy(node_find(TAGS)->permissions, good, sizeof(good));
+		expect_tags(0, "red");
+		assert_true(tags_told());
+		memcpy(node_find(TAGS)->permissions, bad[i], sizeof(bad[i]));
+		expect_tags(-EPERM, NULL);
+		/* It could write as often as it likes. */
+		assert_false(tags_told());
+		node_remove(TAGS);
+	}
+}
+
 static void death_among_keys(void **state)
 {
 	third_dies(write_two);
@@ -695,6 +781,8 @@ int main(void)
 		T(store_fails),
 		T(unreadable),
 		T(unlisted),
+		S(tags),
+		S(tags_of_others),
 		S(death_among_keys),
 		S(death_among_directories),
 		S(taken_in_turn),
