@@ -62,9 +62,7 @@ static void asker_free(struct leaving *leaving)
 	event_drop(asker->door);
 	event_drop(asker->late);
 	given_drop(asker);
-	if (asker->sock && asker->listens)
-		(void)msg_setopt(asker->sock, LIBMSG_NONBLOCK_OPT, 0); /* its name is to be free */
-	else if (asker->sock)
+	if (asker->sock)
 		(void)msg_setopt(asker->sock, LIBMSG_RESET, 1); /* nobody has it */
 	msg_close(asker->sock);
 	(void)close(asker->fd);

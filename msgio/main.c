@@ -10,16 +10,18 @@
 #include "msgio/service.h"
 #include "msgio/talk.h"
 
-/* A standard descriptor that is closed would be that of the next file that is opened. */
+/*
+ * A standard descriptor that is closed would be that of the next file that is opened. To read from
+ * it, or to write to it, fails still.
+ */
 static void open_standard(void)
 {
-	int fd;
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
 
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		(void)close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", modes[fd]);
+	}
 }
 
 int main(int argc, char **argv)

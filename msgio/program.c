@@ -121,6 +121,26 @@ static int environment_init(struct environment *environment, const struct msg_pe
 	return environment_list(environment);
 }
 
+/* ---- descriptors -------------------------------------------------------------------------- */
+
+static struct rlimit files_before, files_raised; /* all zero: as it was */
+
+static void descriptors_limit(const struct rlimit *limit)
+{
+	if (limit->rlim_max)
+		(void)setrlimit(RLIMIT_NOFILE, limit);
+}
+
+/* Programs get the limit that was before: some look at each descriptor that they may have. */
+void descriptors_raise(void)
+{
+	if (getrlimit(RLIMIT_NOFILE, &files_before) < 0)
+		return;
+	files_raised = files_before;
+	files_raised.rlim_cur = files_raised.rlim_max;
+	descriptors_limit(&files_raised);
+}
+
 /* ---- starting ----------------------------------------------------------------------------- */
 
 /* Signals as a program expects them: this one ignores SIGPIPE. */
@@ -158,7 +178,9 @@ int program_start(
 	r = set_attributes(&attributes);
 	r = r ? r : posix_spawn_file_actions_adddup2(&actions, in_fd, STDIN_FILENO);
 	r = r ? r : posix_spawn_file_actions_adddup2(&actions, out_fd, STDOUT_FILENO);
+	descriptors_limit(&files_before); /* the actions may not name descriptors above it */
 	r = r ? r : posix_spawnp(ret_pid, program[0], &actions, &attributes, program, list);
+	descriptors_limit(&files_raised);
 	(void)posix_spawnattr_destroy(&attributes);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
@@ -220,20 +242,6 @@ bool program_is_ending(pid_t pid)
 /* As a shell says it: there is no such program. */
 #define STATUS_NOT_STARTED 127
 
-static struct rlimit files_before; /* of descriptors; all zero: as it was */
-
-/* Programs get the limit that was before: some look at each descriptor that they may have. */
-void descriptors_raise(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	files_before = limit;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* In the child: nothing but what signal-safety(7) permits. */
 static void set_pid(char *ret_entry)
 {
@@ -268,8 +276,7 @@ __attribute__((noreturn)) static void become(
 {
 	(void)setpgid(0, 0);
 	set_pid(environment->own[0]);
-	if (files_before.rlim_max)
-		(void)setrlimit(RLIMIT_NOFILE, &files_before);
+	descriptors_limit(&files_before);
 	if (place(null_fd, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 &&
 		place(listen_fd, LISTEN_FD) >= 0) {
 		set_signals();

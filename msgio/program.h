@@ -31,7 +31,7 @@ int program_activate(char **program, int listen_fd, const char *name, pid_t *ret
  */
 bool program_is_ending(pid_t pid);
 
-/* As many descriptors as this process may have; an activated program has as many as before. */
+/* As many descriptors as this process may have; programs have as many as before. */
 void descriptors_raise(void);
 
 #endif

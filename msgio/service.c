@@ -253,16 +253,16 @@ static int out_of_memory(void)
 	return STATUS_FAILURE;
 }
 
-/* A connection has one descriptor or two, but for the pipes of exec, which are few. */
+/* A connection has one descriptor or two. */
 static int service_programs(struct service *service)
 {
 	const struct io_options *options = service->options;
 
+	descriptors_raise();
 	if (options->command == COMMAND_EXEC) {
 		service->children = children_new(&service->loop, options, on_program_gone, service);
 		return service->children ? 0 : out_of_memory();
 	}
-	descriptors_raise();
 	if (options->command != COMMAND_ACTIVATE)
 		return 0;
 	service->activator = activator_new(&service->loop, options, on_program_gone, service);

@@ -23,11 +23,15 @@ static int open_again(int fd)
 	return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
+/* One that may only be read is left to fail. */
 static void stdout_prepare(struct fd_end *fds)
 {
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
 	struct stat st;
 	int fd;
 
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return;
 	if (fstat(STDOUT_FILENO, &st) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
 		return;
 	fds->is_socket = S_ISSOCK(st.st_mode);

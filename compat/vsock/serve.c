@@ -462,25 +462,28 @@ static int thread_start(void)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 	int fd = msg_ctx_fd(serve.ctx), r;
-	sigset_t all, before;
 	pthread_t thread;
 
 	if (fd < 0 || epoll_ctl(serve.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		return -errno;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&thread, NULL, serve_main, (void *)(intptr_t)serve.epoll_fd);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r == 0)
 		(void)pthread_detach(thread);
 	return -r;
 }
 
+/*
+ * Signals wait meanwhile: a connect that one interrupts goes on, which cannot be without a context.
+ * The thread takes none.
+ */
 static int context_open(void)
 {
+	sigset_t all, before;
 	struct msg_ctx *ctx;
 	int r = 0;
 
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	serve.opening = true;
 	(void)pthread_mutex_unlock(&serve.lock);
 	ctx = msg_ctx_open(NULL, 0, OPEN_MS);
@@ -497,6 +500,7 @@ static int context_open(void)
 	}
 	serve.open_error = r;
 	(void)pthread_cond_broadcast(&serve.opened);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
 

@@ -522,6 +522,9 @@ static int fd_of_sock(struct msg_ctx *ctx, struct msg_sock *sock, int given)
 	if (fd_check(ctx, sock) < 0)
 		return -1;
 	fd = serve(ctx, sock, given);
+	if (fd == -EINVAL)
+		return failure(EINVAL,
+			"%d is no end of a pair of the channel's type with a byte unread", given);
 	return fd < 0 ? failure(-fd, "no descriptor for a channel: %s", strerrordesc_np(-fd)) : fd;
 }
 

@@ -174,6 +174,18 @@ def leave(path, name):
         listener.close()
 
 
+def crowd(path, name, n):
+    """Listeners that go at once when they are told to; then the next one is answered."""
+    listeners = [ask(path, listen='%s-%d' % (name, i)) for i in range(int(n))]
+    must(all(said == {'listening': True} for _, (said, _) in listeners))
+    print('listening', flush=True)
+    sys.stdin.readline()
+    for listener, _ in listeners:
+        listener.close()
+    says(path, b'\n', 'EINVAL')
+    print('answered', flush=True)
+
+
 # ---- lines that are wrong --------------------------------------------------------------------------
 
 def says(path, data, error):

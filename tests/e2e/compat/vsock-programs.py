@@ -653,6 +653,14 @@ def alone(server_cid):
         pass
     for _ in others_go_on((errno.ENODEV,), listener):
         pass
+    # A signal is no answer: after EINTR a program would wait for a connect that goes on.
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    sock = vsock()
+    sock.setblocking(False)
+    must(sock.connect_ex((server_cid, 9)) == errno.ENODEV)
+    fails(errno.ENODEV, listener)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     # Of several that wait, each has the one answer.
     threads = [Thread(listener, (9 + n,)) for n in range(4)]
     for thread in threads:

@@ -795,6 +795,7 @@ static void test_refused_to_serve(void **state)
 	testbed_channel_of(LIBMSG_STREAM, near_ctx, far_ctx, "far", ends);
 	must_fail(msg_sock_serve(ends[1], -1), EINVAL);
 	must_fail(msg_sock_serve(ends[1], STDIN_FILENO), EINVAL);
+	must(strstr(msg_reason(), "0 is no end of a pair"));
 	must_fail(msg_sock_serve(ends[1], streams[1]), EINVAL); /* without a beginning */
 	must(send(packets[0], "", 1, 0) == 1);
 	must_fail(msg_sock_serve(ends[1], packets[1]), EINVAL);
