@@ -30,7 +30,7 @@ guests_have() {
 	done
 }
 
-# What the autopsy lacks: commands that still run.
+# The autopsy lacks the commands that still run.
 said_by_all() {
 	local tag
 
