@@ -213,9 +213,21 @@ void broker_set_policy(struct broker *broker, struct policy *policy)
 {
 	refusals_forget(broker);
 	broker->policy = policy;
-	(void)rejudge_conditions(broker);
+	(void)rejudge_conditions(broker, policy);
+	broker->judged = (struct broker_judged){.names = 0};
 	rejudge_all(broker);
 	broker_settle(broker);
+}
+
+bool broker_judged(const struct broker *broker, struct broker_judged *ret_judged)
+{
+	*ret_judged = broker->judged;
+	return !rejudge_work_left(broker);
+}
+
+const struct policy *broker_policy(const struct broker *broker)
+{
+	return broker->policy;
 }
 
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits)

@@ -148,6 +148,15 @@ void broker_spend(struct broker *broker, uint64_t cost);
 
 /* Judges waiting requests, channels, links and names again. The former policy is not used again. */
 void broker_set_policy(struct broker *broker, struct policy *policy);
+/* Names and channels that were found to be not permitted any more since broker_set_policy. */
+struct broker_judged {
+	uint64_t names, channels;
+};
+
+/* Whether all were judged again. */
+bool broker_judged(const struct broker *broker, struct broker_judged *ret_judged);
+/* The policy in force. */
+const struct policy *broker_policy(const struct broker *broker);
 /* New limits count for new charges; nothing is taken away. No domain has its own any more. */
 void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 /*

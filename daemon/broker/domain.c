@@ -550,7 +550,7 @@ void domains_assign(struct broker *broker)
 	}
 	if (!changed)
 		return;
-	(void)rejudge_conditions(broker);
+	(void)rejudge_conditions(broker, broker->policy);
 	rejudge_all(broker);
 }
 

@@ -45,14 +45,23 @@ struct listener *listener_by_keys(struct domain *domain, const struct name_key k
 	return listener;
 }
 
-static bool holder_permitted(const struct process *process, const char *name)
+bool listener_would_be_permitted(const struct listener *listener, const struct policy *policy,
+	struct policy_verdict *ret_verdict)
 {
-	struct broker *broker = process->broker;
+	const struct process *process = listener->process;
 	struct policy_subject holder = domain_subject(process->domain);
+
+	process->broker->cost +=
+		policy_judge(policy, listener->name, NULL, &holder, POLICY_EXACT, ret_verdict);
+	return ret_verdict->allow;
+}
+
+/* By the policy in force, as it is now. */
+static bool listener_is_permitted(const struct listener *listener)
+{
 	struct policy_verdict verdict;
 
-	broker->cost += policy_judge(broker->policy, name, NULL, &holder, POLICY_EXACT, &verdict);
-	return verdict.allow;
+	return listener_would_be_permitted(listener, listener->process->broker->policy, &verdict);
 }
 
 bool listener_permitted(const struct listener *listener)
@@ -62,15 +71,17 @@ bool listener_permitted(const struct listener *listener)
 	/* The loss of a name begins no generation: it ends nothing that stands. */
 	if (process->domain->name_known && listener->generation == process->broker->generation)
 		return listener->permitted;
-	return holder_permitted(listener->process, listener->name);
+	return listener_is_permitted(listener);
 }
 
 void listener_judge(struct listener *listener)
 {
 	struct domain *domain = listener->process->domain;
 	struct broker *broker = domain->broker;
+	bool was_permitted = listener->permitted;
 
-	listener->permitted = holder_permitted(listener->process, listener->name);
+	listener->permitted = listener_is_permitted(listener);
+	broker->judged.names += was_permitted && !listener->permitted;
 	listener->generation = broker->generation;
 	TAILQ_REMOVE(&broker->names_by_judgement, listener, judgement_entry);
 	TAILQ_INSERT_TAIL(&broker->names_by_judgement, listener, judgement_entry);

@@ -59,6 +59,9 @@ static inline struct listener *listener_for(struct domain *domain, const char *n
 }
 
 bool listener_permitted(const struct listener *listener);
+/* The same by a policy that is not in force. */
+bool listener_would_be_permitted(const struct listener *listener, const struct policy *policy,
+	struct policy_verdict *ret_verdict);
 /* Judges the name anew, and says so if it is not permitted any more. */
 void listener_judge(struct listener *listener);
 

@@ -28,18 +28,18 @@ void rejudge_all(struct broker *broker)
 	watch_all_again(broker);
 }
 
-bool rejudge_conditions(struct broker *broker)
+bool rejudge_conditions(struct broker *broker, struct policy *policy)
 {
 	struct domain *domain, *next;
 
-	policy_conditions_begin(broker->policy);
+	policy_conditions_begin(policy);
 	HASH_ITER (hh, broker->domains, domain, next) {
 		struct policy_subject subject = domain_subject(domain);
 
 		if (domain->info.state == BROKER_DOMAIN_RUNNING)
-			broker->cost += policy_conditions_domain(broker->policy, &subject);
+			broker->cost += policy_conditions_domain(policy, &subject);
 	}
-	return policy_conditions_end(broker->policy);
+	return policy_conditions_end(policy);
 }
 
 /*
@@ -48,7 +48,7 @@ bool rejudge_conditions(struct broker *broker)
  */
 void rejudge_domains_changed(struct broker *broker)
 {
-	bool changed = rejudge_conditions(broker);
+	bool changed = rejudge_conditions(broker, broker->policy);
 
 	if (changed || policy_has_redirects(broker->policy))
 		rejudge_all(broker);
@@ -120,6 +120,19 @@ static bool channel_permitted(
 	       channel_redirected(channel, &named, &from, &to, ret_verdict);
 }
 
+bool rejudge_would_permit(const struct broker_channel *channel, struct policy *policy,
+	struct policy_verdict *ret_verdict)
+{
+	struct broker *broker = channel->link->broker;
+	struct policy *in_force = broker->policy;
+	bool permitted;
+
+	broker->policy = policy;
+	permitted = channel_permitted(channel, ret_verdict);
+	broker->policy = in_force;
+	return permitted;
+}
+
 /* Both ends of a channel that is not permitted any more are told that it is gone. */
 static void channel_judge(struct broker_channel *channel)
 {
@@ -141,6 +154,7 @@ static void channel_judge(struct broker_channel *channel)
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
 		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);
 	link->denied = true;
+	link->broker->judged.channels++;
 	broker_channel_gone(channel, 3, "no longer permitted");
 }
 

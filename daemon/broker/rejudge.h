@@ -10,10 +10,13 @@
 #include <stdbool.h>
 
 struct broker;
+struct broker_channel;
 struct broker_link;
+struct policy;
+struct policy_verdict;
 
 /* Which conditions of the policy hold. Whether others do than before. */
-bool rejudge_conditions(struct broker *broker);
+bool rejudge_conditions(struct broker *broker, struct policy *policy);
 /* Domains have come, gone, or are not what they were. */
 void rejudge_domains_changed(struct broker *broker);
 /* A fact of policy has changed: all that stands, and all that waits, is judged again. */
@@ -25,5 +28,8 @@ bool rejudge_known(struct broker *broker);
 /* Judges one name or channel. False: all are judged. */
 bool rejudge_work(struct broker *broker);
 bool rejudge_work_left(const struct broker *broker);
+/* Whether a policy that is not in force would permit a channel of a link that is up. */
+bool rejudge_would_permit(const struct broker_channel *channel, struct policy *policy,
+	struct policy_verdict *ret_verdict);
 
 #endif

@@ -75,6 +75,7 @@ struct broker {
 	uint32_t n_awaited; /* records found at start that have not announced */
 	uint32_t n_channels;
 	struct broker_stats stats;
+	struct broker_judged judged;
 	struct refusals *refusals; /* owned: by the rules of this policy; by key */
 	struct histogram latency[CONNECT_STAGES];
 	struct log_limiter log; /* of all lines that others cause */

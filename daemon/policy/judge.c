@@ -71,6 +71,11 @@ size_t policy_rules(const struct policy *policy)
 	return policy->n_rules;
 }
 
+uint64_t policy_serial(const struct policy *policy)
+{
+	return policy->serial;
+}
+
 bool match_counts(enum match match, bool allow, enum policy_mode mode)
 {
 	if (match != MATCH_MAYBE)

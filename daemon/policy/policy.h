@@ -275,6 +275,8 @@ void policy_graph(const struct policy *policy, FILE *stream);
 void policy_verdict_rule(const struct policy_verdict *verdict, char *ret_text, size_t size);
 
 size_t policy_rules(const struct policy *policy);
+/* No two policies of a process have the same. Never 0. */
+uint64_t policy_serial(const struct policy *policy);
 
 /* Whether the text is spelt as a tag. */
 bool policy_tag_valid(const char *text);
