@@ -173,6 +173,21 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	return 0;
 }
 
+/* The configuration is looked at for errors. */
+static int msgd_try_reload(void *arg, struct policy **ret_policy, struct report *report)
+{
+	const struct msgd *msgd = arg;
+	struct settings settings;
+	int r = settings_load(&msgd->options, &settings, report);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		*ret_policy = steal_ptr(settings.policy);
+	settings_fini(&settings);
+	return r == 0 ? 0 : -EINVAL;
+}
+
 /* ---- sockets -------------------------------------------------------------------------------- */
 
 /* The socket of this type that systemd gave us, or -1. */
@@ -463,6 +478,7 @@ static int msgd_start(struct msgd *msgd)
 		.start_ns = hv->ops->now_ns(hv),
 		.operators = msgd->settings.operators,
 		.reload = msgd_reload,
+		.try_reload = msgd_try_reload,
 		.limit = config_line_limit,
 		.log_level = config_line_log_level,
 		.arg = msgd};

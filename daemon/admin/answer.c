@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "base/report.h"
 #include "daemon/admin/rights.h"
 #include "daemon/admin/steer.h"
 #include "daemon/admin/view.h"
@@ -25,13 +26,73 @@ static json_t *file_error_json(char *text)
 	return json_string(text);
 }
 
-static json_t *answer_reload(const struct admin_subject *subject)
+static json_t *answer_reload(const struct admin_subject *subject,
+	const struct admin_request *request, struct admin_client *client, bool *ret_later)
 {
 	char error[ADMIN_ERROR_SIZE] = "";
 
 	if (subject->reload(subject->arg, error) < 0)
 		return json_pack("{s:o}", "error", file_error_json(error));
-	return json_pack("{s:s, s:b}", "op", "reload", "reloaded", 1);
+	return quiesce_wait_for_judgement(subject->quiesce, request, client, ret_later);
+}
+
+/* ---- a reload that is only tried ------------------------------------------------------------- */
+
+static json_t *dry_run_errors(struct report *report)
+{
+	const char *name = admin_op_name(ADMIN_RELOAD_DRY_RUN);
+	json_t *errors = json_array();
+
+	for (unsigned i = 0; i < report->n; i++)
+		(void)json_array_append_new(errors, file_error_json(report->lines[i]));
+	return json_pack("{s:s, s:[], s:o, s:I}", "op", name, name, "errors", errors,
+		"errors_left_out", (json_int_t)report->left_out);
+}
+
+static void dry_run_end(struct dry_run *run, const struct admin_client *client)
+{
+	if (run->client != client)
+		return;
+	policy_free(run->policy);
+	*run = (struct dry_run){.client = NULL};
+}
+
+static bool list_has_more(const json_t *answer, const struct admin_request *request)
+{
+	const json_t *rows = json_object_get(answer, admin_op_name(request->op));
+	json_int_t next = json_integer_value(json_object_get(answer, "next"));
+
+	return next < json_integer_value(json_object_get(answer, "all")) &&
+	       request->n_rows + json_array_size(rows) < ADMIN_ROWS_MAX;
+}
+
+/* NULL: it is in subject->dry_run. */
+static json_t *dry_run_begin(struct admin_subject *subject, const struct admin_client *client)
+{
+	struct report report = {.n = 0};
+	struct policy *policy;
+
+	if (subject->dry_run.client)
+		return json_pack("{s:s}", "error",
+			"another client's dry run is under way: try again in a moment");
+	if (subject->try_reload(subject->arg, &policy, &report) < 0)
+		return dry_run_errors(&report);
+	admin_trial_begin(server_broker(subject->server), policy);
+	subject->dry_run = (struct dry_run){.client = client, .policy = policy};
+	return NULL;
+}
+
+static json_t *answer_dry_run(struct admin_subject *subject, const struct admin_request *request,
+	const struct admin_client *client)
+{
+	json_t *answer = request->from == 0 ? dry_run_begin(subject, client) : NULL;
+
+	if (answer)
+		return answer;
+	answer = admin_view_trial(server_broker(subject->server), request, subject->dry_run.policy);
+	if (!list_has_more(answer, request))
+		dry_run_end(&subject->dry_run, client);
+	return answer;
 }
 
 static json_t *turns_json(const struct server *server)
@@ -99,9 +160,10 @@ static void note_action(const struct admin_subject *subject, const struct admin_
 static json_t *on_request(void *arg, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
-	const struct admin_subject *subject = arg;
+	struct admin_subject *subject = arg;
 
-	if (admin_op_steers(request->op)) {
+	/* A list of which some rows were given is under way. */
+	if (admin_op_steers(request->op) && request->from == 0) {
 		if (!admin_may_steer(admin_client_fd(client), subject->operators))
 			return answer_not_permitted(request->op);
 		note_action(subject, request, client);
@@ -116,7 +178,9 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 	case ADMIN_LATENCY:
 		return admin_view_latency(server_broker(subject->server));
 	case ADMIN_RELOAD:
-		return answer_reload(subject);
+		return answer_reload(subject, request, client, ret_later);
+	case ADMIN_RELOAD_DRY_RUN:
+		return answer_dry_run(subject, request, client);
 	case ADMIN_WAIT:
 		return quiesce_wait_for_name(subject->quiesce, request, client, ret_later);
 	case ADMIN_REFRESH:
@@ -132,9 +196,10 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 
 static void on_gone(void *arg, const struct admin_client *client)
 {
-	const struct admin_subject *subject = arg;
+	struct admin_subject *subject = arg;
 
 	quiesce_cancel(subject->quiesce, client);
+	dry_run_end(&subject->dry_run, client);
 }
 
 static void on_log(void *arg, const char *text)

@@ -18,7 +18,7 @@ struct quiesce_wait {
 	struct quiesce *quiesce;     /* borrowed: the owner */
 	struct admin_client *client; /* borrowed */
 	struct event *timer;	     /* owned */
-	/* For this domain to quiesce; or for a name, or for counts, by the request's op. */
+	/* For this domain to quiesce; or for a name, counts or judgement, by the request's op. */
 	uint16_t domid;
 	struct admin_request request;
 };
@@ -38,7 +38,7 @@ static void quiesce_wait_free(struct quiesce_wait *wait)
 }
 
 /* The report as it is now, complete or not. */
-static json_t *report(struct quiesce *quiesce, uint16_t domid)
+static json_t *report(const struct quiesce *quiesce, uint16_t domid)
 {
 	json_t *answer;
 
@@ -73,22 +73,52 @@ static json_t *counts_report(const struct quiesce *quiesce)
 		(json_int_t)broker_counts_pending(server_broker(quiesce->server)));
 }
 
+static json_t *judged_report(const struct quiesce *quiesce)
+{
+	const struct broker *broker = server_broker(quiesce->server);
+	struct broker_judged counts;
+	bool judged = broker_judged(broker, &counts);
+
+	return json_pack("{s:s, s:b, s:I, s:b, s:I, s:I}", "op", admin_op_name(ADMIN_RELOAD),
+		"reloaded", 1, "rules", (json_int_t)policy_rules(broker_policy(broker)), "judged",
+		judged, "names", (json_int_t)counts.names, "channels", (json_int_t)counts.channels);
+}
+
 static bool quiesce_wait_is_over(const struct quiesce_wait *wait)
 {
-	if (wait->request.op == ADMIN_REFRESH)
-		return broker_counts_pending(server_broker(wait->quiesce->server)) == 0;
-	if (wait->request.op == ADMIN_WAIT)
+	struct broker *broker = server_broker(wait->quiesce->server);
+	struct broker_judged counts;
+
+	switch (wait->request.op) {
+	case ADMIN_REFRESH:
+		return broker_counts_pending(broker) == 0;
+	case ADMIN_WAIT:
 		return name_is_there(wait->quiesce, &wait->request);
-	return !broker_quiesce_pending(server_broker(wait->quiesce->server), wait->domid);
+	case ADMIN_RELOAD:
+		return broker_judged(broker, &counts);
+	default:
+		return !broker_quiesce_pending(broker, wait->domid);
+	}
+}
+
+static json_t *quiesce_wait_report(const struct quiesce_wait *wait)
+{
+	switch (wait->request.op) {
+	case ADMIN_WAIT:
+		return name_report(wait->quiesce, &wait->request);
+	case ADMIN_REFRESH:
+		return counts_report(wait->quiesce);
+	case ADMIN_RELOAD:
+		return judged_report(wait->quiesce);
+	default:
+		return report(wait->quiesce, wait->domid);
+	}
 }
 
 static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
-	enum admin_op op = wait->request.op;
-	json_t *answer = op == ADMIN_WAIT      ? name_report(wait->quiesce, &wait->request)
-			 : op == ADMIN_REFRESH ? counts_report(wait->quiesce)
-					       : report(wait->quiesce, wait->domid);
+	json_t *answer = quiesce_wait_report(wait);
 
 	quiesce_wait_free(wait);
 	admin_answer(client, answer);
@@ -103,12 +133,18 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct quiesce *quiesce = arg;
 	struct quiesce_wait *wait, *next;
+	bool judging = false;
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
 		if (quiesce_wait_is_over(wait))
 			quiesce_wait_end(wait);
+		else
+			judging |= wait->request.op == ADMIN_RELOAD;
 	}
+	/* A portion of that work is done a turn. */
+	if (judging)
+		event_turn_later(quiesce->look_event);
 }
 
 void quiesce_look(struct quiesce *quiesce)
@@ -215,6 +251,19 @@ json_t *quiesce_wait_for_counts(struct quiesce *quiesce, const struct admin_requ
 	r = quiesce_wait_new(quiesce, 0, &limited, client);
 	if (r < 0)
 		return steer_refusal(r);
+	*ret_later = true;
+	return NULL;
+}
+
+json_t *quiesce_wait_for_judgement(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	struct broker_judged counts;
+
+	if (broker_judged(server_broker(quiesce->server), &counts) ||
+		quiesce_wait_new(quiesce, 0, request, client) < 0)
+		return judged_report(quiesce);
+	event_turn_later(quiesce->look_event);
 	*ret_later = true;
 	return NULL;
 }

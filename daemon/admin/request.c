@@ -44,6 +44,9 @@ static const struct {
 	[ADMIN_LATENCY] = {"latency"},
 	[ADMIN_LIMITS] = {"limits", .takes = KEY(DOMAIN), .lists = true},
 	[ADMIN_BLOCKS] = {"blocks", .lists = true},
+	[ADMIN_POLICY_TEST] = {"policy-test", .needs = KEY(DOMAIN) | KEY(NAME),
+		.takes = KEY(TO) | KEY(LISTEN), .lists = true},
+	[ADMIN_POLICY_LIST] = {"policy-list", .lists = true},
 	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT)},
 	[ADMIN_REFRESH] = {"refresh"},
 	[ADMIN_CLOSE] = {"close", .needs = KEY(LINK) | KEY(CHANNEL), .steers = true},
@@ -60,6 +63,8 @@ static const struct {
 		.steers = true},
 	[ADMIN_LOG_LEVEL] = {"log-level", .needs = KEY(LEVEL), .steers = true},
 	[ADMIN_RELOAD] = {"reload", .steers = true},
+	/* It changes nothing, but takes as long as a reload. */
+	[ADMIN_RELOAD_DRY_RUN] = {"reload-dry-run", .steers = true},
 	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true},
 	[ADMIN_RESUME] = {"resume", .needs = KEY(DOMAIN), .steers = true},
 };
@@ -108,25 +113,42 @@ static bool number_get(const json_t *value, uint32_t min, uint32_t max, uint32_t
 }
 
 /* Each of these: NULL, or the error as a sentence in static storage. */
-static const char *domain_get(const json_t *value, struct admin_request *request)
+static const char *address_get(const json_t *value, char ret_domain[DOMAIN_NAME_SIZE])
 {
 	struct domain_address address;
 
 	if (json_string_length(value) == 0)
 		return "no domain";
-	if (!text_get(value, request->domain, sizeof(request->domain)))
+	if (!text_get(value, ret_domain, DOMAIN_NAME_SIZE))
 		return "the domain is too long";
-	return domain_address_parse(request->domain, &address) < 0
+	return domain_address_parse(ret_domain, &address) < 0
 		       ? "a domain is a name, domid:N or uuid:U"
 		       : NULL;
+}
+
+static const char *domain_get(const json_t *value, struct admin_request *request)
+{
+	return address_get(value, request->domain);
+}
+
+static const char *to_get(const json_t *value, struct admin_request *request)
+{
+	return address_get(value, request->to);
+}
+
+static const char *listen_get(const json_t *value, struct admin_request *request)
+{
+	request->listen = json_is_true(value);
+	return json_is_boolean(value) ? NULL : "listen is true or false";
 }
 
 static const char *name_get(const json_t *value, struct admin_request *request)
 {
 	if (!text_get(value, request->name, sizeof(request->name)))
 		return "a name has 1 to 63 characters";
-	return admin_op_lists(request->op) || name_check(request->name) == 0 ? NULL
-									     : "not a valid name";
+	if (admin_op_lists(request->op) && request->op != ADMIN_POLICY_TEST)
+		return NULL;
+	return name_check(request->name) == 0 ? NULL : "not a valid name";
 }
 
 static const char *transport_get(const json_t *value, struct admin_request *request)
@@ -236,6 +258,8 @@ static const struct {
 } keys[ADMIN_KEY_COUNT] = {
 	[ADMIN_KEY_DOMAIN] = {"domain", "no domain", domain_get},
 	[ADMIN_KEY_NAME] = {"name", "no name", name_get},
+	[ADMIN_KEY_TO] = {"to", "no to", to_get},
+	[ADMIN_KEY_LISTEN] = {"listen", "no listen", listen_get},
 	[ADMIN_KEY_TRANSPORT] = {"transport", "no transport", transport_get},
 	[ADMIN_KEY_STATE] = {"state", "no state", state_get},
 	[ADMIN_KEY_LINK] = {"link", "no link", link_get},
@@ -318,11 +342,13 @@ void admin_request_describe(const struct admin_request *request, char *ret_text,
 	const char *const texts[ADMIN_KEY_COUNT] = {
 		[ADMIN_KEY_DOMAIN] = request->domain,
 		[ADMIN_KEY_NAME] = request->name,
+		[ADMIN_KEY_TO] = request->to,
 		[ADMIN_KEY_LINK] = uid,
 		[ADMIN_KEY_LIMIT] = request->limit,
 		[ADMIN_KEY_LEVEL] = request->level,
 	};
 	const uint32_t numbers[ADMIN_KEY_COUNT] = {
+		[ADMIN_KEY_LISTEN] = request->listen,
 		[ADMIN_KEY_CHANNEL] = request->channel,
 		[ADMIN_KEY_PID] = request->pid,
 		[ADMIN_KEY_VALUE] = request->value,

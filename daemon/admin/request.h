@@ -27,6 +27,8 @@ enum admin_op {
 	ADMIN_LATENCY,
 	ADMIN_LIMITS,
 	ADMIN_BLOCKS,
+	ADMIN_POLICY_TEST,
+	ADMIN_POLICY_LIST,
 	ADMIN_WAIT,
 	ADMIN_REFRESH,
 	ADMIN_CLOSE,
@@ -41,6 +43,7 @@ enum admin_op {
 	ADMIN_SET_LIMIT,
 	ADMIN_LOG_LEVEL,
 	ADMIN_RELOAD,
+	ADMIN_RELOAD_DRY_RUN,
 	ADMIN_QUIESCE,
 	ADMIN_RESUME,
 	ADMIN_OP_COUNT,
@@ -70,6 +73,8 @@ bool admin_op_steers(enum admin_op op);
 enum admin_key {
 	ADMIN_KEY_DOMAIN,
 	ADMIN_KEY_NAME,
+	ADMIN_KEY_TO,
+	ADMIN_KEY_LISTEN,
 	ADMIN_KEY_TRANSPORT,
 	ADMIN_KEY_STATE,
 	ADMIN_KEY_LINK,
@@ -93,7 +98,9 @@ struct admin_request {
 	enum admin_op op;
 	unsigned has;		       /* the keys that it has, as bits */
 	char domain[DOMAIN_NAME_SIZE]; /* a name, domid:N or uuid:U */
-	char name[NAME_SIZE];	       /* in lists, a glob */
+	char name[NAME_SIZE];	       /* in lists of what is there, a glob */
+	char to[DOMAIN_NAME_SIZE];     /* as domain */
+	bool listen;		       /* the name is to be held, and not to be connected to */
 	char state[ADMIN_WORD_SIZE];
 	uint32_t transport; /* enum transport_kind */
 	uint64_t link;	    /* its uid */
@@ -107,6 +114,7 @@ struct admin_request {
 	/* How far a list has come: rows or serials looked at, and rows in the answer. */
 	uint64_t from;
 	size_t n_rows;
+	uint64_t of; /* the facts of which its first rows were, where all must be of the same */
 };
 
 /* Whether the answer has rows. */

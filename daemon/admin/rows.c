@@ -45,6 +45,12 @@ void rows_add(struct rows *rows, json_t *row)
 	(void)json_array_append_new(rows->rows, row);
 }
 
+/* A look is ten units of cost. */
+void rows_spend(struct rows *rows, uint64_t cost)
+{
+	rows->n_looked += cost / 10;
+}
+
 static bool rows_have(const struct rows *rows, enum admin_key key)
 {
 	return admin_request_has(rows->request, key);
@@ -140,6 +146,24 @@ json_t *traffic_json(const struct traffic *traffic)
 		(json_int_t)traffic->no_credit, "no_room", (json_int_t)traffic->no_room);
 }
 
+json_t *rows_answer(struct rows *rows)
+{
+	const char *name = admin_op_name(rows->request->op);
+	json_t *answer;
+
+	if (rows->error) {
+		json_decref(rows->rows);
+		json_decref(rows->end);
+		return json_pack("{s:s}", "error", rows->error);
+	}
+	answer = json_pack("{s:s, s:o, s:I, s:I, s:o*}", "op", name, name, rows->rows, "next",
+		(json_int_t)(rows->full ? rows->next : rows->n), "all", (json_int_t)rows->n, "end",
+		rows->end);
+	if (rows->of)
+		(void)json_object_set_new(answer, "of", json_integer((json_int_t)rows->of));
+	return answer;
+}
+
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns)
 {
@@ -153,8 +177,9 @@ json_t *admin_view(
 		[ADMIN_REFUSALS] = refusals_view,
 		[ADMIN_LIMITS] = limits_view,
 		[ADMIN_BLOCKS] = blocks_view,
+		[ADMIN_POLICY_TEST] = policy_test_view,
+		[ADMIN_POLICY_LIST] = policy_list_view,
 	};
-	const char *name = admin_op_name(request->op);
 	struct rows rows = {.broker = broker, .request = request, .now_ns = now_ns};
 
 	rows.rows = json_array();
@@ -162,6 +187,5 @@ json_t *admin_view(
 		return NULL;
 	(void)domain_address_parse(request->domain, &rows.domain); /* the request was checked */
 	views[request->op](&rows);
-	return json_pack("{s:s, s:o, s:I, s:I}", "op", name, name, rows.rows, "next",
-		(json_int_t)(rows.full ? rows.next : rows.n), "all", (json_int_t)rows.n);
+	return rows_answer(&rows);
 }

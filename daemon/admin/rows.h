@@ -19,6 +19,7 @@ struct broker_stats;
 struct domain;
 struct link_end;
 struct process;
+struct report;
 struct traffic;
 
 struct rows {
@@ -31,6 +32,9 @@ struct rows {
 	size_t n_looked; /* in this portion: see ADMIN_LOOKS_A_TURN */
 	bool full;	 /* this portion has come to its end, at next */
 	size_t next;
+	uint64_t of;	   /* see admin_request.of; 0: they need not be of the same */
+	json_t *end;	   /* owned until it is handed out, or NULL: what follows the last row */
+	const char *error; /* static: instead of rows, also of further ones; or NULL */
 };
 
 /* Passes n rows at once, if none of them is wanted now. */
@@ -39,6 +43,8 @@ bool rows_skip(struct rows *rows, size_t n);
 void rows_pass(struct rows *rows, size_t n);
 /* Takes row over; NULL: out of memory, and it is left out. */
 void rows_add(struct rows *rows, json_t *row);
+/* Work of this cost was done beside that on rows (broker_cost). */
+void rows_spend(struct rows *rows, uint64_t cost);
 
 /* Whether the filter has the key, and the value is another. */
 bool rows_lack_domain(const struct rows *rows, const struct domain *domain);
@@ -60,6 +66,7 @@ json_t *process_json(const struct process *process, uint16_t domid, uint32_t end
 /* As "used" of each domain counts: memory in bytes. */
 json_t *limits_json(const struct broker_limits *limits);
 json_t *counts_json(const struct broker_stats *stats);
+json_t *report_json(const struct report *report);
 /* 16 hexadecimal digits. */
 json_t *uid_json(uint64_t uid);
 
@@ -72,5 +79,9 @@ void counts_view(struct rows *rows);
 void refusals_view(struct rows *rows);
 void limits_view(struct rows *rows);
 void blocks_view(struct rows *rows);
+void policy_test_view(struct rows *rows);
+void policy_list_view(struct rows *rows);
+/* The answer; rows->rows may be NULL: out of memory. */
+json_t *rows_answer(struct rows *rows);
 
 #endif

@@ -71,7 +71,7 @@ static void admin_client_free(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
 
-	if (client->later)
+	if (client->later || client->viewing)
 		admin->ops->gone(admin->arg, client);
 	if (client->waits)
 		TAILQ_REMOVE(&admin->waiting, client, turn_entry);
@@ -104,12 +104,18 @@ static void admin_client_wait(struct admin_client *client)
 	TAILQ_INSERT_TAIL(&admin->waiting, client, turn_entry);
 }
 
-/* The end of an answer with rows: behind from, nothing was looked at. */
-static int view_end(struct evbuffer *output, const struct admin_request *request, size_t all)
+/* The end of an answer with rows, and the members that follow them: an object, or NULL. */
+static int view_end(struct evbuffer *output, const json_t *members)
 {
-	if (all > request->from)
-		return evbuffer_add_printf(output, "],\"left_out\":%zu}\n", all - request->from);
-	return evbuffer_add_printf(output, "]}\n");
+	char *text;
+	int r;
+
+	if (json_object_size(members) == 0)
+		return evbuffer_add_printf(output, "]}\n");
+	text = json_dumps(members, JSON_COMPACT);
+	r = text ? evbuffer_add_printf(output, "],%s\n", text + 1) : -1;
+	free(text);
+	return r;
 }
 
 /* Without the brackets around them. */
@@ -138,6 +144,7 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 	const json_t *rows = json_object_get(answer, name);
 	size_t next = (size_t)json_integer_value(json_object_get(answer, "next"));
 	size_t all = (size_t)json_integer_value(json_object_get(answer, "all"));
+	json_t *end = json_object_get(answer, "end");
 	size_t n = json_array_size(rows);
 	int r = 0;
 
@@ -149,8 +156,11 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 		next > request->from && next < all && request->n_rows + n < ADMIN_ROWS_MAX;
 	request->from = next;
 	request->n_rows += n;
-	if (r >= 0 && !client->viewing)
-		r = view_end(output, request, all);
+	request->of = (uint64_t)json_integer_value(json_object_get(answer, "of"));
+	if (r >= 0 && !client->viewing && all > next) /* the rest was not looked at */
+		r = evbuffer_add_printf(output, "],\"left_out\":%zu}\n", all - next);
+	else if (r >= 0 && !client->viewing)
+		r = view_end(output, end);
 	/* Where a filter has passed all by, nothing is written that would be waited for. */
 	if (r >= 0 && n == 0 && client->viewing)
 		admin_client_wait(client);
@@ -198,7 +208,10 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 		r = admin_client_put_events(client, answer);
 	else if (rows)
 		r = admin_client_put_rows(client, answer);
-	else
+	else if (client->viewing) { /* an error, after some rows */
+		client->viewing = false;
+		r = view_end(bufferevent_get_output(client->stream), answer);
+	} else
 		r = evbuffer_add_printf(
 			output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
 	json_decref(answer);

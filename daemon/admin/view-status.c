@@ -17,7 +17,7 @@ json_t *limits_json(const struct broker_limits *limits)
 	return answer;
 }
 
-static json_t *report_json(const struct report *report)
+json_t *report_json(const struct report *report)
 {
 	json_t *lines = json_array();
 

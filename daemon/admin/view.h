@@ -11,8 +11,11 @@
 #include "daemon/admin/request.h"
 #include "daemon/broker/broker.h"
 
-/* Rows of one answer, for people; and of those in one turn of the loop, some 2 ms of work. */
-#define ADMIN_ROWS_MAX	  10000U
+/*
+ * Rows of one answer: as many as a policy has rules, and one for what none of them matches. And of
+ * those in one turn of the loop, some 2 ms of work.
+ */
+#define ADMIN_ROWS_MAX	  (POLICY_RULES_MAX + 1U)
 #define ADMIN_ROWS_A_TURN 125U
 /* The same of a client that follows what happens, as fast as it can: it must not slow msgd down. */
 #define ADMIN_EVENTS_A_TURN 16U
@@ -27,8 +30,9 @@ json_t *admin_view_status(const struct broker *broker);
 json_t *admin_view_latency(const struct broker *broker);
 /*
  * For the operations with rows: under the operation's name, the next rows of the request's list, of
- * which ADMIN_ROWS_A_TURN fit; as "next", the request's next from; as "all", where the list ends.
- * NULL: out of memory.
+ * which ADMIN_ROWS_A_TURN fit; as "next", the request's next from; as "all", where the list ends;
+ * as "of", the request's next of; and as "end", perhaps, the members of the answer that follow the
+ * rows. Or an "error", also after some rows. NULL: out of memory.
  */
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns);
@@ -42,5 +46,11 @@ json_t *admin_view_history(const struct broker *broker, const struct admin_reque
  * domain is dead or not quiesced, or no memory.
  */
 json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
+
+/* A policy that is not in force is looked at: finds out which of its conditions hold. */
+void admin_trial_begin(struct broker *broker, struct policy *policy);
+/* As admin_view: the names and channels that such a policy would not permit. */
+json_t *admin_view_trial(
+	struct broker *broker, const struct admin_request *request, struct policy *policy);
 
 #endif

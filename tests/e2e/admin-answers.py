@@ -5,8 +5,9 @@
     admin-answers.py SOCKET SCHEMA DOMAIN NAME SERVER-DOMAIN SERVER-NAME
 
 DOMAIN has an application that listens on NAME, with a channel; SERVER-DOMAIN one that goes on after
-its end is kicked. Each operation of the schema is asked,
-a list has rows, and each answer is as the schema says. The steps that end things come last.
+its end is kicked. The policy's files do not permit the one name and the other channel any more.
+Each operation of the schema is asked, a list has rows, and each answer is as the schema says. The
+steps that end things come last.
 """
 import json
 import socket
@@ -55,10 +56,14 @@ def ask(op, rows=False, **keys):
 
 
 asked = {'error', 'monitor'}
-for operation in 'domains', 'applications', 'names', 'links', 'channels', 'history', 'counts', 'refusals', 'limits':
+for operation in 'domains', 'applications', 'names', 'links', 'channels', 'history', 'counts', 'refusals', 'limits', \
+        'policy-list':
     ask(operation, rows=True)
-for operation in 'status', 'latency', 'refresh', 'reload':
+for operation in 'status', 'latency', 'refresh':
     ask(operation)
+ask('reload-dry-run', rows=True)
+for more in {}, {'to': SERVER_DOMAIN}, {'to': 'nobody'}, {'listen': True}:
+    ask('policy-test', rows=True, domain=DOMAIN, name=SERVER, **more)
 validate('error', lines_of({'op': 'nothing'}, 1)[0])
 for event in lines_of({'op': 'monitor', 'since': 0}, 5):
     validate('monitor', event)
@@ -85,6 +90,7 @@ ask('quiesce', domain=SERVER_DOMAIN)
 ask('resume', domain=SERVER_DOMAIN)
 ask('resume', domain=SERVER_DOMAIN)
 ask('history', rows=True)
+ask('reload')
 if asked != set(answers):
     print('not asked: %s' % ' '.join(set(answers) - asked))
     failures += 1

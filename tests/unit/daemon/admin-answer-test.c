@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/macro.h"
 #include "base/report.h"
 #include "daemon/admin/answer.h"
@@ -23,6 +25,8 @@ static struct admin *admin;
 static int listening_fd; /* the admin socket's */
 static char said[8192];	 /* the last answer */
 static const char *reload_error;
+static struct policy *reload_policy; /* owned: what a reload brings into force, or NULL */
+static unsigned n_try_errors;
 static uid_t fake_uid; /* of who connects; 0: the true one */
 
 int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
@@ -39,10 +43,33 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 static int on_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 {
 	assert_ptr_equal(arg, &subject);
+	if (reload_policy)
+		server_set_policy(shell.server, steal_ptr(reload_policy));
 	if (!reload_error)
 		return 0;
 	(void)snprintf(ret_error, ADMIN_ERROR_SIZE, "%s", reload_error);
 	return -EINVAL;
+}
+
+static struct policy *policy_of(const char *rules)
+{
+	struct report report = {.n = 0};
+	struct policy *policy;
+
+	assert_int_equal(policy_new(&policy), 0);
+	assert_int_equal(policy_parse(policy, "p", rules, strlen(rules), &report), 0);
+	return policy;
+}
+
+static int on_try_reload(void *arg, struct policy **ret_policy, struct report *report)
+{
+	assert_ptr_equal(arg, &subject);
+	for (unsigned i = 0; i < n_try_errors; i++)
+		report_add(report, "p:%u: \xff", i + 1);
+	if (n_try_errors)
+		return -EINVAL;
+	*ret_policy = policy_of("deny listen x on any\n");
+	return 0;
 }
 
 static void on_noted(void)
@@ -75,6 +102,8 @@ static void begin(void)
 	subject.start_ns = 1000000000;
 	subject.operators = ADMIN_NO_GROUP;
 	subject.reload = on_reload;
+	subject.try_reload = on_try_reload;
+	n_try_errors = 0;
 	subject.arg = &subject;
 	subject.limit = config_line_limit;
 	subject.log_level = config_line_log_level;
@@ -207,13 +236,42 @@ static void test_domains(void **state)
 	end();
 }
 
+#define RELOAD "{\"op\":\"reload\"}"
+#define RELOADED(rules, judged)                                                                    \
+	"{\"op\":\"reload\",\"reloaded\":true,\"rules\":" rules ",\"judged\":" judged              \
+	",\"names\":0,\"channels\":0}"
+
 static void test_reload(void **state)
 {
+	char *rules = NULL, name[8];
+	uint16_t domid;
+	size_t size;
+	FILE *out = open_memstream(&rules, &size);
 	int fd;
 
+	for (unsigned i = 0; i < POLICY_RULES_MAX; i++)
+		(void)fprintf(out, "allow listen n%u on x%u\n", i, i);
+	assert_int_equal(fclose(out), 0);
 	begin();
 	fd = client_open();
-	asks(fd, "{\"op\":\"reload\"}", "{\"op\":\"reload\",\"reloaded\":true}");
+	asks(fd, RELOAD, RELOADED("0", "true"));
+	/* All is judged by the new policy before the answer, in as many turns as it takes. */
+	for (unsigned i = 0; i < 10; i++) {
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		assert_int_equal(sim_domain_create(shell.sim,
+					 &(struct sim_domain_config){.name = name}, &domid),
+			0);
+	}
+	run();
+	reload_policy = policy_of(rules);
+	asks(fd, RELOAD, RELOADED("16384", "true"));
+	assert_int_equal(shell_timer_us(), 0);
+	free(rules);
+	/* Without memory to wait with, it is said that it is not over. */
+	reload_policy = policy_of("");
+	shell.new_fails = true;
+	shell.n_events_failing = 1;
+	asks(fd, RELOAD, RELOADED("0", "false"));
 	reload_error = "p:3: wrong";
 	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: wrong\"}");
 	reload_error = "\xc3\xa4:3: w\xc3\xb6";
@@ -225,9 +283,88 @@ static void test_reload(void **state)
 	end();
 }
 
+/* A reload that is tried: one at a time, whose policy goes with its list or with its client. */
+static void test_dry_run(void **state)
+{
+	static const char done[] = "{\"op\":\"reload-dry-run\",\"reload-dry-run\":[],"
+				   "\"rules\":1,\"errors\":[]}";
+	static const char dry_run[] = "{\"op\":\"reload-dry-run\"}";
+	const struct admin_client *other = (const struct admin_client *)&subject;
+	int fd;
+
+	begin();
+	fd = client_open();
+	asks(fd, dry_run, done);
+	assert_null(subject.dry_run.client);
+	n_try_errors = 2;
+	asks(fd, dry_run,
+		"{\"op\":\"reload-dry-run\",\"reload-dry-run\":[],\"errors\":[\"p:1: ?\","
+		"\"p:2: ?\"],\"errors_left_out\":0}");
+	n_try_errors = REPORT_LINES_MAX + 3;
+	ask(fd, dry_run);
+	assert_non_null(strstr(said, "\"errors_left_out\":3"));
+	n_try_errors = 0;
+	subject.dry_run = (struct dry_run){.client = other, .policy = policy_of("")};
+	asks(fd, dry_run,
+		"{\"error\":\"another client's dry run is under way: try again in a moment\"}");
+	(void)close(fd);
+	run();
+	assert_ptr_equal(subject.dry_run.client, other);
+	admin_answers.gone(&subject, other);
+	assert_null(subject.dry_run.client);
+	fd = client_open();
+	asks(fd, dry_run, done);
+	assert_true(shell_logged("reload-dry-run"));
+	(void)close(fd);
+	end();
+}
+
+/* An application with so many names. */
+static void attach_with_names(struct raw_app *app, unsigned n)
+{
+	struct control_message message = {
+		.type = CONTROL_LISTEN, .listen = {.type = CHANNEL_SEQPACKET, .backlog = 1}};
+
+	server_set_policy(shell.server, policy_of("allow listen * on any\n"));
+	shell_attach(app, shell.guest);
+	for (unsigned i = 1; i <= n; i++) {
+		message.request = message.listen.listener = i;
+		(void)snprintf(message.listen.name, NAME_SIZE, "n%u", i);
+		raw_app_send(app, &message);
+		shell_run();
+		raw_app_drain(app);
+		raw_app_flush(app);
+	}
+}
+
+/* A list in several portions, by one policy; it is noted once. */
+static void test_dry_run_portions(void **state)
+{
+	static const char line[] = "{\"op\":\"reload-dry-run\"}";
+	static char text[65536];
+	struct raw_app app;
+	json_t *answer;
+	int fd;
+
+	begin();
+	attach_with_names(&app, 300);
+	fd = client_open();
+	say(fd, line);
+	text[read(fd, text, sizeof(text) - 1)] = '\0';
+	answer = json_loads(text, 0, NULL);
+	assert_int_equal(json_array_size(json_object_get(answer, "reload-dry-run")), 300);
+	assert_int_equal(number(answer, "rules"), 1);
+	json_decref(answer);
+	assert_null(subject.dry_run.client);
+	assert_non_null(strstr(shell.log, "reload-dry-run"));
+	assert_null(strstr(strstr(shell.log, "reload-dry-run") + 1, "reload-dry-run"));
+	(void)close(fd);
+	end();
+}
+
 static void test_not_permitted(void **state)
 {
-	static const char *const ops[] = {"reload", "quiesce", "resume"};
+	static const char *const ops[] = {"reload", "reload-dry-run", "quiesce", "resume"};
 	char line[128], want[256];
 	int fd;
 
@@ -236,7 +373,7 @@ static void test_not_permitted(void **state)
 	fd = client_open();
 	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
 		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\"%s}", ops[i],
-			i ? ",\"domain\":\"web\"" : "");
+			i > 1 ? ",\"domain\":\"web\"" : "");
 		(void)snprintf(want, sizeof(want),
 			"{\"error\":\"not permitted: %s is for root, and for the group of "
 			"msgd.conf's 'operators'\"}",
@@ -246,7 +383,7 @@ static void test_not_permitted(void **state)
 	ask(fd, "{\"op\":\"links\"}");
 	assert_non_null(strstr(said, "\"links\":[]"));
 	subject.operators = fake_uid;
-	asks(fd, "{\"op\":\"reload\"}", "{\"op\":\"reload\",\"reloaded\":true}");
+	asks(fd, RELOAD, RELOADED("0", "true"));
 	(void)close(fd);
 	end();
 }
@@ -709,6 +846,8 @@ int main(void)
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_dry_run),
+		cmocka_unit_test(test_dry_run_portions),
 		cmocka_unit_test(test_not_permitted),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_at_once),

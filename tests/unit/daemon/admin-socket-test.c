@@ -112,6 +112,9 @@ uid_t __wrap_geteuid(void)
 #define MUCH (4U << 20) /* more than a socket's buffers */
 
 static char *much;
+static const char *portions[4]; /* the first answers */
+static unsigned n_portions;
+static uint64_t last_of;
 
 /* ---- the fixture ---------------------------------------------------------------------------- */
 
@@ -121,6 +124,7 @@ static json_t *on_answer(void *arg, const struct admin_request *request,
 	assert_ptr_equal(arg, &admin);
 	n_requests++;
 	last_op = request->op;
+	last_of = request->of;
 	last_client = client;
 	*ret_later = answers_later;
 	if (request->op == ADMIN_MONITOR) {
@@ -133,6 +137,8 @@ static json_t *on_answer(void *arg, const struct admin_request *request,
 		return json_pack("{s:o, s:I, s:I}", "monitor", events, "next", (json_int_t)next,
 			"all", (json_int_t)next);
 	}
+	if (n_requests <= n_portions)
+		return json_loads(portions[n_requests - 1], 0, NULL);
 	if (answers_much)
 		return json_pack("{s:s}", "text", much);
 	return answers_later || answers_nothing ? NULL : json_pack("{s:i}", "n", n_requests);
@@ -156,7 +162,7 @@ static int setup(void **state)
 {
 	int fd;
 
-	n_requests = n_gone = n_lines = 0;
+	n_requests = n_gone = n_lines = n_portions = 0;
 	answers_events = 0;
 	answers_later = answers_nothing = answers_much = times_out = printf_fails = false;
 	connecting_uid = 1000;
@@ -608,6 +614,57 @@ static void test_turns_half_closed(void **state)
 		(void)close(fds[i]);
 }
 
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+#define PORTION(rows, next, rest)                                                                  \
+	"{\"op\":\"links\",\"links\":" rows ",\"next\":" next ",\"all\":3,\"of\":7" rest "}"
+
+/* The end of an answer has more than rows, all of which are of the same facts. */
+static void test_list(void **state)
+{
+	int fd = client_open();
+
+	portions[n_portions++] = PORTION("[1,2]", "2", "");
+	portions[n_portions++] = PORTION("[3]", "3", ",\"end\":{\"x\":true,\"y\":[]}");
+	client_say(fd, "{\"op\":\"links\"}\n");
+	client_expect(fd, "{\"op\":\"links\",\"links\":[1,2,3],\"x\":true,\"y\":[]}\n");
+	assert_int_equal(last_of, 7);
+	client_say(fd, "{\"op\":\"names\"}\n");
+	client_expect(fd, "{\"n\":3}\n");
+	assert_int_equal(last_of, 0);
+	(void)close(fd);
+	run();
+	assert_int_equal(n_gone, 0);
+}
+
+/* An error, after some rows: the answer is still one object, and the client is served on. */
+static void test_list_error(void **state)
+{
+	int fd = client_open();
+
+	portions[n_portions++] = PORTION("[1,2]", "2", "");
+	portions[n_portions++] = "{\"error\":\"why\"}";
+	client_say(fd, "{\"op\":\"links\"}\n");
+	client_expect(fd, "{\"op\":\"links\",\"links\":[1,2],\"error\":\"why\"}\n");
+	client_say(fd, "{\"op\":\"names\"}\n");
+	client_expect(fd, "{\"n\":3}\n");
+	(void)close(fd);
+	run();
+	assert_int_equal(n_gone, 0);
+}
+
+/* A client that is let go of in the middle of a list is told of, for what its list holds. */
+static void test_list_gone(void **state)
+{
+	int fd = client_open();
+
+	portions[n_portions++] = PORTION("[1,2]", "2", "");
+	answers_nothing = true; /* but for the first rows */
+	client_say(fd, "{\"op\":\"links\"}\n");
+	assert_int_equal(n_gone, 1);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -615,6 +672,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_length, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_list_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_list_gone, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns_half_closed, setup, teardown),
