@@ -137,8 +137,14 @@ const char *arguments_level(json_t *request, char *const *args, unsigned n_args)
 	return set_text(request, "level", args[0], strlen(args[0]));
 }
 
-/* The first word is what to do; the paths that follow go nowhere. */
-const char *arguments_policy(json_t *request, char *const *args, unsigned n_args)
+const char *arguments_question(json_t *request, char *const *args, unsigned n_args)
 {
-	return strcmp(args[0], "check") == 0 ? NULL : "check is all that it does";
+	const char *name = args[1], *error = arguments_domain(request, args, n_args);
+
+	if (!error && strchr(name, '/')) {
+		if (json_object_get(request, "listen"))
+			return "with --listen it is FROM NAME";
+		error = set_before(request, "to", args[1], '/', &name);
+	}
+	return error ? error : set_text(request, "name", name, strlen(name));
 }

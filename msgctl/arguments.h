@@ -24,7 +24,8 @@ const char *arguments_kick(json_t *request, char *const *args, unsigned n_args);
 const char *arguments_thing(json_t *request, char *const *args, unsigned n_args);
 /* "show" [DOMAIN], "set" DOMAIN KEY=NUMBER */
 const char *arguments_quota(json_t *request, char *const *args, unsigned n_args);
-const char *arguments_policy(json_t *request, char *const *args, unsigned n_args);
+/* FROM [TO/]NAME; with --listen FROM NAME */
+const char *arguments_question(json_t *request, char *const *args, unsigned n_args);
 const char *arguments_level(json_t *request, char *const *args, unsigned n_args);
 
 #endif

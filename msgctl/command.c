@@ -25,6 +25,16 @@ static int wait_status(const json_t *answer)
 	return field_true(answer, "found") ? 0 : EXIT_SHORT;
 }
 
+static int test_status(const json_t *answer)
+{
+	return field_true(answer, "allowed") ? 0 : EXIT_SHORT;
+}
+
+static int reload_status(const json_t *answer)
+{
+	return json_array_size(json_object_get(answer, "errors")) ? EXIT_FAILURE : 0;
+}
+
 const struct command commands[] = {
 	{"status", "", "what msgd serves, and totals", .print = status_print},
 	{"domains", "", "the domains, and what each uses", .columns = domains_columns,
@@ -67,9 +77,21 @@ const struct command commands[] = {
 	{"blocks", "", "what is blocked", .columns = blocks_columns},
 	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info or debug", 1, 1,
 		arguments_level, .print = done_print},
-	{"policy", "check [FILE|DIR ...]", "errors and warnings of policy files, without msgd", 1,
-		64, arguments_policy, .local = policy_check},
-	{"reload", "", "read configuration and policy again", .print = reload_print},
+	{"check", "FROM [TO/]NAME", "as policy test", 2, 2, arguments_question,
+		.options = BIT(OPTION_LISTEN), .op = "policy-test", .print = test_print,
+		.status = test_status},
+	{"policy check", "[FILE|DIR ...]", "errors and warnings of policy files, without msgd", 0,
+		64, .local = policy_check},
+	{"policy test", "FROM [TO/]NAME", "whether policy permits it, by which rule, and why", 2, 2,
+		arguments_question, .options = BIT(OPTION_LISTEN), .op = "policy-test",
+		.print = test_print, .status = test_status},
+	{"policy list", "", "the rules in force, and how often each decided", .op = "policy-list",
+		.print = policy_list_print},
+	{"policy graph", "", "the rules in force, for Graphviz", .op = "policy-list",
+		.print = policy_graph_print},
+	{"reload", "", "read configuration and policy again, or only try to",
+		.options = BIT(OPTION_DRY_RUN), .print = reload_print, .status = reload_status,
+		.waits = true},
 	{"quiesce", "DOMAIN", "before DOMAIN is saved or migrated", 1, 1, arguments_domain,
 		.options = BIT(OPTION_TIMEOUT), .print = quiesce_print, .status = quiesce_status,
 		.waits = true},
@@ -85,6 +107,17 @@ const struct command *command_find(const char *name)
 	while (command->name && strcmp(command->name, name) != 0)
 		command++;
 	return command->name ? command : NULL;
+}
+
+bool command_begins(const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const struct command *command = commands; command->name; command++) {
+		if (strncmp(command->name, word, len) == 0 && command->name[len] == ' ')
+			return true;
+	}
+	return false;
 }
 
 const char *command_op(const struct command *command)

@@ -20,19 +20,20 @@ enum command_option {
 	OPTION_N,
 	OPTION_SINCE,
 	OPTION_TIMEOUT,
+	OPTION_LISTEN,
+	OPTION_DRY_RUN,
 	OPTION_COUNT,
 };
 
-/*
- * `policy check PATH...`: prints the errors and warnings of policy files and directories. As struct
- * command's local.
- */
+/* Prints the errors and warnings of policy files and directories. As struct command's local. */
 int policy_check(char *const *args, unsigned n_args, bool json);
+/* As struct command's print, of the rules in force. */
+void policy_graph_print(const json_t *answer);
 
 struct part;
 
 struct command {
-	const char *name, *args; /* args: for people; "": none */
+	const char *name, *args; /* a word or two; args: for people; "": none */
 	const char *help;
 	unsigned n_args_min, n_args_max;
 	/* Puts the arguments into the request. NULL; or what is wrong with them. */
@@ -57,6 +58,8 @@ extern const struct command commands[];
 
 /* NULL: there is none. */
 const struct command *command_find(const char *name);
+/* Whether the word begins commands of two. */
+bool command_begins(const char *word);
 const char *command_op(const struct command *command);
 
 #endif

@@ -3,7 +3,7 @@
 # bash completion for msgctl(8). Names of domains and things are those of the msgd that answers.
 
 _msgctl_commands='status domains applications who names links channels history monitor stats show wait quota
-	close kick drain undrain block unblock blocks log-level policy reload quiesce resume'
+	close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
 
 # The words before the current one that are no options: command and its arguments. bash divides words at =
 # and at colons: what belongs to an option, or goes on, is none.
@@ -69,7 +69,9 @@ _msgctl_argument() {
 		_msgctl_names
 		;;
 	1:quiesce | 1:resume) _msgctl_domains ;;
-	1:policy) echo check ;;
+	1:policy) echo check test list graph ;;
+	1:check | 2:policy\ test) _msgctl_domains ;;
+	2:check\ * | 3:policy\ test\ *) _msgctl_names ;;
 	*:policy\ check*) compgen -f -- "$word" ;;
 	1:log-level) echo error warning notice info debug ;;
 	esac
@@ -120,7 +122,7 @@ _msgctl() {
 		word='' proposals=$(_msgctl_option "$before")
 	elif [[ $cur = -* ]]; then
 		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
-			--timeout= --help --version -n'
+			--timeout= --listen --dry-run --help --version -n'
 	else
 		proposals=$(_msgctl_argument)
 	fi

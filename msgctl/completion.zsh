@@ -32,7 +32,9 @@ _msgctl_argument() {
 		_msgctl_names
 		;;
 	1:(quiesce|resume):*) _msgctl_domains ;;
-	1:policy:*) compadd check ;;
+	1:policy:*) compadd check test list graph ;;
+	1:check:*|2:policy:test) _msgctl_domains ;;
+	2:check:*|3:policy:test) _msgctl_names ;;
 	*:policy:check) _files ;;
 	1:log-level:*) compadd error warning notice info debug ;;
 	esac
@@ -63,6 +65,8 @@ _arguments \
 	'-n[the last events]:number:' \
 	'--since=[the events after this one]:serial:' \
 	'--timeout=[how long to wait]:seconds:' \
+	'--listen[whether the domain may listen]' \
+	'--dry-run[change nothing]' \
 	'(- *)'{--help,--version}'[say so, and end]' \
-	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock blocks log-level policy reload quiesce resume)' \
+	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'

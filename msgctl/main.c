@@ -18,6 +18,7 @@
 
 #define DEFAULT_SOCKET "/run/msgd/admin"
 #define ARGS_MAX       64U
+#define COMMAND_SIZE   80 /* of an unknown one, for people */
 #define TIMEOUT_MAX_S  3600
 /* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
@@ -27,6 +28,7 @@
 struct call {
 	char socket[512];
 	const char *from; /* static: by whose word */
+	const char *word; /* borrowed: the first one of the command's two, or NULL */
 	const struct command *command;
 	char *args[ARGS_MAX]; /* borrowed */
 	unsigned n_args;
@@ -73,6 +75,10 @@ static const struct argp_option options[] = {
 	{NULL, 'n', "N", 0, "the last N events", 0},
 	{"n", OPTION_KEYS + OPTION_N, "N", OPTION_HIDDEN, NULL},
 	{"since", OPTION_KEYS + OPTION_SINCE, "SERIAL", 0, "the events after this one"},
+	{"listen", OPTION_KEYS + OPTION_LISTEN, NULL, 0,
+		"whether the domain may listen, and not connect"},
+	{"dry-run", OPTION_KEYS + OPTION_DRY_RUN, NULL, 0,
+		"change nothing: say what would end, or what is wrong"},
 	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0, "how long to wait (10)"},
 	{0},
 };
@@ -117,6 +123,10 @@ static void set_option(
 	call->options |= ENUM_BIT(option);
 	if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
+	else if (option == OPTION_LISTEN)
+		(void)json_object_set_new(call->request, "listen", json_true());
+	else if (option == OPTION_DRY_RUN)
+		(void)json_object_set_new(call->request, "op", json_string("reload-dry-run"));
 	else if (option == OPTION_N || option == OPTION_SINCE)
 		set_number(call, option, text, state);
 	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
@@ -125,12 +135,23 @@ static void set_option(
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
+static void set_command(struct call *call, const char *word, const struct argp_state *state)
+{
+	char name[COMMAND_SIZE];
+
+	(void)snprintf(name, sizeof(name), "%s%s%s", call->word ? call->word : "",
+		call->word ? " " : "", word);
+	call->command = command_find(name);
+	if (!call->command && !call->word && command_begins(word))
+		call->word = word;
+	else if (!call->command)
+		argp_error(state, "unknown command '%s'", name);
+}
+
 static void set_argument(struct call *call, char *arg, const struct argp_state *state)
 {
 	if (!call->command) {
-		call->command = command_find(arg);
-		if (!call->command)
-			argp_error(state, "unknown command '%s'", arg);
+		set_command(call, arg, state);
 	} else if (call->n_args < call->command->n_args_max) {
 		call->args[call->n_args++] = arg;
 	} else {
@@ -144,6 +165,8 @@ static void check(struct call *call, const struct argp_state *state)
 	const char *error;
 
 	if (!command) {
+		if (call->word)
+			argp_error(state, "%s wants a second word: see --help", call->word);
 		argp_error(state, "no command");
 		return;
 	}

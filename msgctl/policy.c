@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Looks at policy files without msgd, by the parser that msgd has. */
+/* Looks at policy files, and at the rules that msgd lists, by the parser that msgd has. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/report.h"
 #include "daemon/policy/policy.h"
 #include "msgctl/command.h"
+#include "msgctl/show.h"
 
 #define DEFAULT_POLICY "/etc/msgd/policy.d"
 
@@ -50,9 +52,8 @@ int policy_check(char *const *args, unsigned n_args, bool json)
 	static const char *const default_paths[] = {DEFAULT_POLICY};
 	_cleanup_(policy_free_p) struct policy *policy = NULL;
 	struct report errors = {.n = 0}, warnings = {.n = 0};
-	/* The first argument is `check`. */
-	int r = policy_load(n_args > 1 ? (const char *const *)(args + 1) : default_paths,
-		n_args > 1 ? n_args - 1 : 1, &policy, &errors);
+	int r = policy_load(n_args ? (const char *const *)args : default_paths, n_args ? n_args : 1,
+		&policy, &errors);
 	size_t n_rules = policy ? policy_rules(policy) : 0;
 
 	if (policy)
@@ -66,4 +67,29 @@ int policy_check(char *const *args, unsigned n_args, bool json)
 			(void)printf("%zu rules\n", n_rules);
 	}
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* The rules in force, as they were listed: in the canonical form, which is read as the same. */
+void policy_graph_print(const json_t *answer)
+{
+	_cleanup_(policy_free_p) struct policy *policy = NULL;
+	struct report errors = {.n = 0};
+	const json_t *row;
+	size_t i;
+
+	if (policy_new(&policy) < 0)
+		report_add(&errors, "out of memory");
+	json_array_foreach(json_object_get(answer, "policy-list"), i, row)
+	{
+		const char *text = field_text(row, "text");
+
+		if (errors.n || policy_parse(policy, field_text(row, "rule"), text, strlen(text),
+					&errors) < 0)
+			break;
+	}
+	if (errors.n) {
+		(void)fprintf(stderr, "msgctl: a rule of msgd's: %s\n", errors.lines[0]);
+		exit(EXIT_FAILURE);
+	}
+	policy_graph(policy, stdout);
 }

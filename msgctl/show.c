@@ -3,6 +3,7 @@
 #include "msgctl/show.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const char *field_text(const json_t *object, const char *key)
 {
@@ -301,11 +302,20 @@ const struct column blocks_columns[] = {
 	{NULL},
 };
 
+/* The errors of a broken policy: everything is refused from there on. */
+static void policy_errors_print(const json_t *answer)
+{
+	const json_t *error;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "policy_errors"), i, error)(void)
+		printf("policy is broken: %s\n", json_string_value(error));
+}
+
 void status_print(const json_t *answer)
 {
-	const json_t *counts = json_object_get(answer, "counts"), *error;
+	const json_t *counts = json_object_get(answer, "counts");
 	char age[CELL_SIZE];
-	size_t i;
 
 	cell_age(answer, "uptime_s", age);
 	(void)printf("msgd %s, pid %lld, up %s, serves %s from domain %lld%s\n",
@@ -327,14 +337,149 @@ void status_print(const json_t *answer)
 	if (field_number(counts, "lines_left_out"))
 		(void)printf("log:   %lld lines left out: domains or clients caused too many\n",
 			field_number(counts, "lines_left_out"));
-	json_array_foreach(json_object_get(answer, "policy_errors"), i, error)(void)
-		printf("policy is broken: %s\n", json_string_value(error));
+	policy_errors_print(answer);
+}
+
+/* "1 name", "2 names" */
+static void count_print(long long n, const char *thing)
+{
+	(void)printf("%lld %s%s", n, thing, n == 1 ? "" : "s");
+}
+
+/* A name or a channel that would not be permitted any more. */
+static void trial_print(const json_t *row)
+{
+	bool channel = json_object_get(row, "channel");
+	char from[CELL_SIZE] = "", to[CELL_SIZE];
+
+	if (channel)
+		cell_party(row, "from", from);
+	cell_party(row, channel ? "to" : "holder", to);
+	if (channel)
+		(void)printf(
+			"channel %s:%lld, ", field_text(row, "link"), field_number(row, "channel"));
+	else
+		(void)printf("name ");
+	text_print(from);
+	(void)fputs(channel ? " to " : "", stdout);
+	text_print(to);
+	(void)printf(", %s: by ", field_text(row, "name"));
+	text_print(field_text(row, "rule"));
+	(void)putchar('\n');
+}
+
+static void dry_run_print(const json_t *answer, const json_t *rows)
+{
+	long long n_channels = 0, left_out = field_number(answer, "errors_left_out");
+	const json_t *row, *error;
+	size_t i, n_errors = json_array_size(json_object_get(answer, "errors"));
+
+	json_array_foreach(json_object_get(answer, "errors"), i, error)(void)
+		fprintf(stderr, "msgctl: msgd: %s\n", json_string_value(error));
+	if (left_out)
+		(void)fprintf(stderr, "msgctl: msgd: and %lld more errors\n", left_out);
+	if (n_errors)
+		return;
+	json_array_foreach(rows, i, row)
+	{
+		trial_print(row);
+		n_channels += json_object_get(row, "channel") != NULL;
+	}
+	count_print((long long)json_array_size(rows) - n_channels, "name");
+	(void)fputs(" and ", stdout);
+	count_print(n_channels, "channel");
+	(void)puts(" would not be permitted any more");
 }
 
 /* After an error, which admin_ask has printed, the former settings stay in force. */
 void reload_print(const json_t *answer)
 {
-	(void)puts("configuration and policy reloaded");
+	const json_t *tried = json_object_get(answer, "reload-dry-run");
+	long long names = field_number(answer, "names");
+	long long channels = field_number(answer, "channels");
+
+	if (tried) {
+		dry_run_print(answer, tried);
+		return;
+	}
+	(void)fputs("configuration and policy reloaded: ", stdout);
+	count_print(field_number(answer, "rules"), "rule");
+	(void)puts(" in force");
+	if (channels || names) {
+		(void)fputs("not permitted any more: ", stdout);
+		count_print(channels, "channel");
+		(void)fputs(" (msgctl history --kind=channel-reset), ", stdout);
+		count_print(names, "name");
+		(void)puts(" (msgctl names --state=forbidden)");
+	}
+	if (!field_true(answer, "judged"))
+		(void)puts("not all names and channels are judged by it yet");
+}
+
+/* ---- policy ---------------------------------------------------------------------------------- */
+
+static void absent_print(const json_t *answer, const char *key)
+{
+	const json_t *domain = json_object_get(answer, key);
+
+	if (!domain || json_is_null(domain) || field_true(domain, "there"))
+		return;
+	text_print(field_text(domain, "name"));
+	(void)puts(" is not there: of it is known what this address says");
+}
+
+/* The rules that were passed over, and then the one that decides. */
+void test_print(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{"PASSED OVER", cell_text, "rule"},
+		{"WHY", cell_text, "reason"},
+		{NULL},
+	};
+	const json_t *rows = json_object_get(answer, "policy-test");
+	json_t *passed = json_array();
+	const json_t *row, *text = json_object_get(answer, "text");
+	const char *reason = "";
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		if (field_true(row, "decides"))
+			reason = field_text(row, "reason");
+		else
+			(void)json_array_append(passed, (json_t *)row);
+	}
+	if (json_array_size(passed))
+		table_print(columns, passed);
+	json_decref(passed);
+	absent_print(answer, "domain");
+	absent_print(answer, "to");
+	(void)fputs(field_true(answer, "allowed") ? "allowed" : "refused", stdout);
+	if (text || strcmp(field_text(answer, "rule"), "no rule") != 0) {
+		(void)fputs(" by ", stdout);
+		text_print(field_text(answer, "rule"));
+	}
+	(void)fputs(text || *reason ? ": " : "", stdout);
+	text_print(text ? json_string_value(text) : reason);
+	if (text && *reason) {
+		(void)fputs(" (", stdout);
+		text_print(reason);
+		(void)putchar(')');
+	}
+	(void)putchar('\n');
+}
+
+void policy_list_print(const json_t *answer)
+{
+	static const struct column columns[] = {
+		{"HITS", cell_number, "hits"},
+		{"PLACE", cell_text, "rule"},
+		{"RULE", cell_text, "text"},
+		{NULL},
+	};
+
+	table_print(columns, json_object_get(answer, "policy-list"));
+	policy_errors_print(answer);
 }
 
 /* One line for each application, and the next step. */
