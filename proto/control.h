@@ -322,7 +322,7 @@ struct control_message {
 		struct control_name name;
 		struct control_names_done names_done;
 		struct control_terms terms, announce_terms;
-		struct control_channel_counts channel_done, channel_counts;
+		struct control_channel_counts channel_counts; /* of both */
 		struct control_link_counts link_counts;
 		struct control_ask ask;
 		struct control_answer answer;

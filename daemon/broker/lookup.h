@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From an address to a listener, by policy. A refused caller must never get a different answer for
- * what is @@
+ * what is there and what is not. Only the broker includes this header.
  */
 #ifndef MSGD_DAEMON_BROKER_LOOKUP_H
 #define MSGD_DAEMON_BROKER_LOOKUP_H

@@ -165,11 +165,11 @@ static void test_last(void **state)
 	}
 	m = pair_next(a);
 	assert_int_equal(m.type, CONTROL_CHANNEL_DONE);
-	assert_int_equal(m.channel_done.channel, NUMBER);
-	assert_int_equal(m.channel_done.counts.tx_bytes, 10);
+	assert_int_equal(m.channel_counts.channel, NUMBER);
+	assert_int_equal(m.channel_counts.counts.tx_bytes, 10);
 	m = pair_next(b);
 	assert_int_equal(m.type, CONTROL_CHANNEL_DONE);
-	assert_int_equal(m.channel_done.counts.rx_bytes, 10);
+	assert_int_equal(m.channel_counts.counts.rx_bytes, 10);
 	/* It is gone, and in the sums still; likewise when a link is gone. */
 	(void)ask(b, &(struct control_counts){0});
 	assert_int_equal(sums.rx_bytes, 10);

@@ -87,7 +87,7 @@ const struct control_sample control_samples[] = {
 					   .max_buffer = 65536}}},
 	{"CHANNEL_DONE",
 		{.type = CONTROL_CHANNEL_DONE,
-			.channel_done = {.end = 2, .channel = 33, .counts = SAMPLE_COUNTS}}},
+			.channel_counts = {.end = 2, .channel = 33, .counts = SAMPLE_COUNTS}}},
 	{"CHANNEL_COUNTS",
 		{.type = CONTROL_CHANNEL_COUNTS,
 			.channel_counts = {.end = 2, .channel = 33, .counts = SAMPLE_COUNTS}}},
