@@ -25,9 +25,6 @@ _Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
 /* inih cuts a section's name here, and does not say so. */
 #define SECTION_SIZE 50U
 
-/* Sections and keys that nothing acts upon yet. */
-static const char *const not_enforced[] = {"start-helper"};
-
 struct context {
 	struct config *config; /* borrowed */
 	const char *file;      /* borrowed */
@@ -35,7 +32,6 @@ struct context {
 	FILE *text;	       /* borrowed */
 	int line;
 	int result;
-	bool all_of_it; /* also what is not enforced */
 };
 
 struct limit_key {
@@ -92,14 +88,6 @@ static int context_fail(struct context *context, const char *what, const char *w
 	if (context->result == 0)
 		context->result = -EINVAL;
 	return 0;
-}
-
-static bool enforced(struct context *context, const char *feature)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(not_enforced) && !context->all_of_it; i++)
-		if (strcmp(feature, not_enforced[i]) == 0)
-			return context_fail(context, "not enforced yet:", feature);
-	return true;
 }
 
 /* The key of a limit, and its value in the unit of the limit. NULL: an error. */
@@ -169,8 +157,6 @@ static int domain_limit_set(
 	uint32_t number;
 	const struct limit_key *key;
 
-	if (!enforced(context, "limits WHO"))
-		return 0;
 	who += strspn(who, " \t");
 	key = limit_parse(context, name, value, &number);
 	if (!key || !assignments_get(context))
@@ -186,8 +172,6 @@ static int tag_set(struct context *context, const char *tag, const char *value)
 	char who[DOMAIN_NAME_SIZE];
 	int ok = 1;
 
-	if (!enforced(context, "tags"))
-		return 0;
 	if (!policy_tag_valid(tag))
 		return context_fail(context, "a tag is spelt as a name, not", tag);
 	if (!*value)
@@ -240,8 +224,6 @@ static int log_set(struct context *context, const char *value)
 
 static int helper_set(struct context *context, const char *value)
 {
-	if (!enforced(context, "start-helper"))
-		return 0;
 	if (*value != '/' || strpbrk(value, " \t"))
 		return context_fail(
 			context, "start-helper is an absolute path without blanks, not", value);
@@ -333,15 +315,10 @@ static char *on_line(char *buffer, int size, void *arg)
 	return buffer;
 }
 
-static int text_parse(struct config *config, const char *file, const char *text, bool all_of_it,
-	struct report *report)
+int config_parse(struct config *config, const char *file, const char *text, struct report *report)
 {
 	_cleanup_fclose_ FILE *lines = fmemopen((char *)text, strlen(text), "r");
-	struct context context = {.config = config,
-		.file = file,
-		.report = report,
-		.text = lines,
-		.all_of_it = all_of_it};
+	struct context context = {.config = config, .file = file, .report = report, .text = lines};
 	int r = lines ? ini_parse_stream(on_line, &context, on_key, &context) : -1;
 
 	if (context.result < 0)
@@ -350,11 +327,6 @@ static int text_parse(struct config *config, const char *file, const char *text,
 	if (r > 0)
 		(void)context_fail(&context, "not KEY = VALUE nor [SECTION]", "");
 	return r < 0 ? -ENOMEM : context.result;
-}
-
-int config_parse(struct config *config, const char *file, const char *text, struct report *report)
-{
-	return text_parse(config, file, text, true, report);
 }
 
 int config_load(struct config *config, const char *path, struct report *report)
@@ -372,7 +344,7 @@ int config_load(struct config *config, const char *path, struct report *report)
 		report_add(report, "%.180s: has NUL bytes", path);
 		return -EIO;
 	}
-	r = text_parse(config, path, text, false, report);
+	r = config_parse(config, path, text, report);
 	if (r == -ENOMEM)
 		report_add(report, "%.180s: %s", path, strerror(-r));
 	return r;

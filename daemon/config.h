@@ -20,7 +20,7 @@ struct config {
 	char *hv;			 /* owned, or NULL: not said */
 	char *admin, *attach;		 /* owned, or NULL */
 	char *operators;		 /* owned, or NULL: a group */
-	char *start_helper;		 /* owned, or NULL: a program's path */
+	char *start_helper;		 /* owned, or NULL: a program's absolute path */
 	char *policy[CONFIG_POLICY_MAX]; /* owned */
 	size_t n_policy;
 	int log_level;			 /* as in <syslog.h> */
@@ -37,10 +37,7 @@ void config_fini(struct config *config);
  */
 int config_parse(struct config *config, const char *file, const char *text, struct report *report);
 
-/*
- * Reads the file. -ENOENT and other errnos of open and read, with a line in the report. A section
- * or key that nothing acts upon yet is an error here, and not in config_parse.
- */
+/* Reads the file. -ENOENT and other errnos of open and read, with a line in the report. */
 int config_load(struct config *config, const char *path, struct report *report);
 
 #endif

@@ -160,6 +160,9 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	msgd->subject.operators = settings.operators;
 	server_set_limits(
 		msgd->server, &settings.config.limits, steal_ptr(settings.config.assignments));
+	if (server_set_start_helper(msgd->server, settings.config.start_helper) < 0)
+		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR,
+			"reload: start-helper: out of memory; the former one stays");
 	msgd_set_places(msgd);
 	rules = policy_rules(settings.policy);
 	server_log(msgd->server, BROKER_LOG_CLIENTS, rules ? LOG_NOTICE : LOG_WARNING,
@@ -467,7 +470,9 @@ static int msgd_start(struct msgd *msgd)
 	server_set_limits(msgd->server, &msgd->settings.config.limits,
 		steal_ptr(msgd->settings.config.assignments));
 	libevent_server = msgd->server;
-	r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
+	r = server_set_start_helper(msgd->server, msgd->settings.config.start_helper);
+	if (r == 0)
+		r = quiesce_new(msgd->base, msgd->server, &msgd->quiesce);
 	if (r < 0)
 		return r;
 	msgd->subject = (struct admin_subject){.server = msgd->server,

@@ -193,6 +193,27 @@
  */
 #define TURN_COST_SAVED 1000000U
 
+/*
+ * Programs that policy has run (ask=, start=): so many at once for one domain, which is as many
+ * dialogs as a person can bear, and for eight such domains in all. And for one domain so many one
+ * after the other, then one in so many nanoseconds: a shell starts and ends in five milliseconds,
+ * so a domain takes a tenth of a processor at most.
+ */
+#define DOMAIN_ERRANDS_MAX 8U
+#define ERRANDS_MAX	   64U
+#define ERRAND_BURST	   32U
+#define ERRAND_NS	   50000000ULL
+/* Answers that are kept for one domain: some 20 KiB; and for how long at most. */
+#define DOMAIN_ANSWERS_MAX 32U
+#define ANSWER_CACHE_S_MAX 3600U
+/* A domain that could not be started is not tried again so soon: whoever asks gets the reason. */
+#define START_AGAIN_NS 5000000000ULL
+/* Of a program's output so much is read, and of its errors so many lines are logged. */
+#define PROGRAM_OUTPUT_MAX 4096U
+#define PROGRAM_LINES_MAX  32U
+/* A program that is told to end (SIGTERM) has so long until it is killed. */
+#define PROGRAM_GRACE_S 2
+
 /* Lines that one domain can make msgd log: at once, and after that one in so many nanoseconds. */
 #define DOMAIN_LOG_BURST   100U
 #define DOMAIN_LOG_LINE_NS 100000000ULL

@@ -26,7 +26,7 @@
 
 void announce_timer(struct broker *broker)
 {
-	uint64_t at = 0;
+	uint64_t at = 0, errands;
 
 	if (!broker->ops)
 		return;
@@ -34,6 +34,9 @@ void announce_timer(struct broker *broker)
 		at = broker->hold_end_ns;
 	else if (broker->announcing)
 		at = broker->announce_end_ns;
+	errands = errands_next_ns(broker);
+	if (errands && (!at || errands < at))
+		at = errands;
 	if (at != broker->timer_ns)
 		broker->ops->timer(broker->arg, at);
 	broker->timer_ns = at;

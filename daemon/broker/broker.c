@@ -84,6 +84,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->dying);
 	TAILQ_INIT(&broker->buried);
 	TAILQ_INIT(&broker->names);
+	errands_init(&broker->errands);
 	for (unsigned i = 0; i < WATCH_STATES; i++)
 		TAILQ_INIT(&broker->watches[i]);
 	*ret_broker = broker;
@@ -112,6 +113,7 @@ void broker_free(struct broker *broker)
 		domain_end(domain);
 	while (end_work(broker))
 		;
+	errands_free(broker);
 	refusals_forget(broker);
 	blocks_forget(broker);
 	assert(!broker->links && !broker->announced && !broker->pairs && !broker->tallies);
@@ -159,8 +161,8 @@ bool broker_work_left(const struct broker *broker)
 {
 	return !TAILQ_EMPTY(&broker->due) || broker_request_work_left(broker) ||
 	       rejudge_work_left(broker) || watch_work_left(broker) ||
-	       !TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying) ||
-	       !TAILQ_EMPTY(&broker->ending) || broker->quiesce_due;
+	       !TAILQ_EMPTY(&broker->errands.due) || !TAILQ_EMPTY(&broker->buried) ||
+	       !TAILQ_EMPTY(&broker->dying) || !TAILQ_EMPTY(&broker->ending) || broker->quiesce_due;
 }
 
 bool broker_work(struct broker *broker, uint64_t cost)
@@ -171,6 +173,7 @@ bool broker_work(struct broker *broker, uint64_t cost)
 		if (rejudge_known(broker))
 			continue;
 		(void)announce_work(broker);
+		(void)errand_work(broker);
 		(void)broker_request_work(broker);
 		(void)rejudge_work(broker);
 		(void)watch_work(broker);
@@ -213,6 +216,7 @@ void broker_set_policy(struct broker *broker, struct policy *policy)
 {
 	refusals_forget(broker);
 	broker->policy = policy;
+	errands_forget_answers(broker);
 	(void)rejudge_conditions(broker, policy);
 	broker->judged = (struct broker_judged){.names = 0};
 	rejudge_all(broker);
@@ -264,6 +268,7 @@ void broker_record_lost(struct broker *broker)
 void broker_tick(struct broker *broker)
 {
 	announce_tick(broker);
+	errands_tick(broker);
 	broker_settle(broker);
 }
 

@@ -68,6 +68,27 @@ struct broker_limits {
 	uint32_t argo_ring_pages; /* Argo links: pages of each end's ring */
 };
 
+/* A program to be run, and what it is to be told. All is borrowed, for the call. */
+struct broker_program {
+	const char *path; /* NULL: the helper that starts domains: `to` has a name */
+	uint32_t timeout_s;
+	const char *name; /* that the caller connects to */
+	struct policy_subject from, to;
+	const char *rule; /* "FILE:LINE" */
+};
+
+enum broker_answer_result {
+	BROKER_ANSWER_ALLOW, /* a helper: the domain is started */
+	BROKER_ANSWER_DENY,
+	BROKER_ANSWER_NONE, /* it failed, or there was no answer in time: the reason says why */
+};
+
+struct broker_answer {
+	enum broker_answer_result result;
+	uint32_t cache_s;
+	char reason[REASON_SIZE]; /* printable, or "" */
+};
+
 struct broker_ops {
 	/*
 	 * Writes a message into the application's ring. False: the ring has no room now, and
@@ -91,6 +112,14 @@ struct broker_ops {
 	 * no more.
 	 */
 	void (*quiesced)(void *arg, uint16_t domid);
+	/*
+	 * Runs a program: broker_answered is to be called at most once for this id, and then, in
+	 * any case, broker_program_ended. Neither from here. Or a negative errno, and neither:
+	 * -EDESTADDRREQ: there is no helper that starts domains.
+	 */
+	int (*run)(void *arg, uint64_t id, const struct broker_program *program);
+	/* Nobody waits for its answer any more: it is to be ended. */
+	void (*stop)(void *arg, uint64_t id);
 	/* Calls broker_tick at this time, instead of any time said before; 0: never. */
 	void (*timer)(void *arg, uint64_t at_ns);
 	/* One line for the log; priority as in <syslog.h>. */
@@ -301,6 +330,11 @@ int broker_set_domain_limits(
 int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_limits *ret_limits);
 /* Whether somebody listens on the name, and may. */
 bool broker_has_name(struct broker *broker, uint16_t domid, const char *name);
+
+/* Of a program that ops->run was asked for. Words of one that nobody waits for are ignored. */
+void broker_answered(struct broker *broker, uint64_t id, const struct broker_answer *answer);
+/* It is gone; the id is not used any more. */
+void broker_program_ended(struct broker *broker, uint64_t id);
 
 /* The time asked for by ops->timer has come. */
 void broker_tick(struct broker *broker);

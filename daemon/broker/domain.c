@@ -367,6 +367,7 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	TAILQ_INIT(&domain->unheard);
 	TAILQ_INIT(&domain->awake);
 	TAILQ_INIT(&domain->retry);
+	TAILQ_INIT(&domain->errands.kept);
 	history_source_init(&domain->history);
 	return domain;
 }
@@ -470,6 +471,8 @@ bool domain_end_work(struct broker *broker)
 		broker->cost += COST_OBJECT;
 		return true;
 	}
+	if (domain->ended)
+		errands_domain_gone(domain);
 	TAILQ_REMOVE(&broker->ending, domain, ending_entry);
 	if (domain->ended)
 		connects_forget(domain);

@@ -13,6 +13,7 @@
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/counts.h"
+#include "daemon/broker/errand.h"
 #include "daemon/broker/hash.h"
 #include "daemon/broker/history.h"
 
@@ -105,6 +106,7 @@ struct domain {
 	struct log_source log;
 	struct history_source history;
 	struct broker_stats stats; /* of its applications, since it is there */
+	struct domain_errands errands;
 	struct domain_verdict verdicts[VERDICTS_KEPT];
 	unsigned n_verdicts;		  /* kept so far: the next one takes the oldest's place */
 	struct policy_known *known;	  /* owned */

@@ -43,8 +43,9 @@ enum history_kind {
 /* The stages of a connect. */
 enum connect_stage {
 	CONNECT_QUEUE,	/* held after msgd's start, or for its domain's turn */
-	CONNECT_NAME,	/* it waited for the name */
-	CONNECT_LOOKUP, /* policy and lookup: counted, as all work is, not measured */
+	CONNECT_NAME,	/* it waited for the name, or for the domain to be started */
+	CONNECT_LOOKUP, /* policy and lookup: counted, as all work is, not measured; and the
+			 * time that a program took to answer */
 	CONNECT_LINK,	/* the link was being made */
 	CONNECT_ACCEPT, /* it was in the listener's backlog */
 	CONNECT_STAGES,

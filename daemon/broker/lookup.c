@@ -350,5 +350,5 @@ bool lookup_permits(const struct process *caller, const struct listener *listene
 		return false;
 	/* No verdict is kept: many names are looked at, and few of them are connected to. */
 	verdict = judge(&lookup, rules_get(&lookup, &rules), &subject, POLICY_EXACT);
-	return verdict.allow && lookup_stays(&verdict, target);
+	return verdict.allow && !verdict.ask && lookup_stays(&verdict, target);
 }

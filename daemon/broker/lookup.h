@@ -44,7 +44,7 @@ int lookup_address(struct lookup *lookup);
 
 /*
  * Whether a connect of the caller's to this very listener, by the address of its domain, would be
- * permitted now, and not be redirected elsewhere.
+ * permitted now, without asking a program, and not be redirected elsewhere.
  */
 bool lookup_permits(const struct process *caller, const struct listener *listener);
 /* Whether what the verdict permits of this domain comes to it, and to no other. */

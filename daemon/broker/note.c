@@ -132,6 +132,20 @@ void note_domain(struct domain *domain, enum history_kind kind, const char *reas
 	note_set_text(event, reason);
 }
 
+/* The rule that refused, after the reason where its program did. */
+static void note_set_rule(
+	struct history_event *event, const struct policy_verdict *verdict, const char *reason)
+{
+	char rule[128];
+
+	policy_verdict_rule(verdict, rule, sizeof(rule));
+	event->by_rule = !verdict->ask;
+	if (event->by_rule)
+		note_set_text(event, rule);
+	else
+		reason_set(event->text, "%s (%s)", reason, rule);
+}
+
 /* error: a positive errno. */
 static struct history_event *note_failed(const struct process *process, int error,
 	const struct policy_verdict *verdict, const char *reason)
@@ -145,13 +159,12 @@ static struct history_event *note_failed(const struct process *process, int erro
 	else
 		COUNT(process->domain, failed);
 	event->error = error;
-	event->by_rule = error == EACCES && verdict && !verdict->allow;
-	if (event->by_rule)
+	if (error == EACCES && verdict && !verdict->allow) {
 		refusals_count(process->broker, verdict);
-	if (event->by_rule)
-		policy_verdict_rule(verdict, event->text, sizeof(event->text));
-	else
+		note_set_rule(event, verdict, reason);
+	} else {
 		note_set_text(event, error == ENOMEM ? "msgd is out of memory" : reason);
+	}
 	return event;
 }
 

@@ -115,10 +115,12 @@ static void waiters_leave(struct broker_request *request)
 }
 
 /*
- * The request waits for its name in the domain to which it goes, or is answered: no memory. Where a
- * redirect may come to lead elsewhere, a generation begins (rejudge_domains_changed).
+ * The request waits for its name in the domain to which it goes, or is answered: no memory. state:
+ * NAME or STARTING. Where a redirect may come to lead elsewhere, a generation begins
+ * (rejudge_domains_changed).
  */
-static void broker_request_wait(struct broker_request *request, const char *goes_to)
+static void broker_request_wait(
+	struct broker_request *request, enum broker_request_state state, const char *goes_to)
 {
 	struct domain *domain = request->process->domain;
 	char target[DOMAIN_NAME_SIZE] = "", key[WAITERS_KEY_SIZE];
@@ -130,7 +132,7 @@ static void broker_request_wait(struct broker_request *request, const char *goes
 	if (!request->waiters)
 		request->waiters = waiters_new(domain, key);
 	if (request->waiters)
-		broker_request_set_state(request, BROKER_REQUEST_NAME, NULL);
+		broker_request_set_state(request, state, NULL);
 	else
 		broker_request_finish(request, ENOMEM, NULL);
 }
@@ -188,6 +190,8 @@ void broker_request_spent(struct broker_request *request)
 		[BROKER_REQUEST_NEW] = CONNECT_QUEUE,
 		[BROKER_REQUEST_HELD] = CONNECT_QUEUE,
 		[BROKER_REQUEST_NAME] = CONNECT_NAME,
+		[BROKER_REQUEST_ASKED] = CONNECT_LOOKUP,
+		[BROKER_REQUEST_STARTING] = CONNECT_NAME,
 		[BROKER_REQUEST_LINK] = CONNECT_LINK,
 		[BROKER_REQUEST_RETRY] = CONNECT_QUEUE,
 	};
@@ -202,13 +206,16 @@ void broker_request_set_state(
 {
 	enum {
 		RETRY = ENUM_BIT(BROKER_REQUEST_RETRY),
-		TRIED = ENUM_BIT(BROKER_REQUEST_NAME) | ENUM_BIT(BROKER_REQUEST_LINK),
+		TRIED = ENUM_BIT(BROKER_REQUEST_NAME) | ENUM_BIT(BROKER_REQUEST_ASKED) |
+			ENUM_BIT(BROKER_REQUEST_STARTING) | ENUM_BIT(BROKER_REQUEST_LINK),
 		DONE = ENUM_BIT(BROKER_REQUEST_DONE),
 	};
 	static const unsigned moves[] = {
 		[BROKER_REQUEST_NEW] = ENUM_BIT(BROKER_REQUEST_HELD) | TRIED | DONE,
 		[BROKER_REQUEST_HELD] = TRIED | DONE,
 		[BROKER_REQUEST_NAME] = RETRY | DONE,
+		[BROKER_REQUEST_ASKED] = RETRY | DONE,
+		[BROKER_REQUEST_STARTING] = RETRY | DONE,
 		[BROKER_REQUEST_LINK] = RETRY | DONE,
 		[BROKER_REQUEST_RETRY] = TRIED | DONE,
 		[BROKER_REQUEST_DONE] = 0,
@@ -217,6 +224,8 @@ void broker_request_set_state(
 	struct broker_request_list *const lists[] = {
 		[BROKER_REQUEST_HELD] = &domain->retry,
 		[BROKER_REQUEST_NAME] = request->waiters ? &request->waiters->requests : NULL,
+		[BROKER_REQUEST_ASKED] = NULL, /* on its errand's */
+		[BROKER_REQUEST_STARTING] = request->waiters ? &request->waiters->requests : NULL,
 		[BROKER_REQUEST_LINK] = link ? &link->waiting : NULL,
 		[BROKER_REQUEST_RETRY] = &domain->retry,
 		[BROKER_REQUEST_DONE] = NULL,
@@ -227,7 +236,7 @@ void broker_request_set_state(
 	assert((state == BROKER_REQUEST_LINK) == !!link);
 	if (request->list)
 		TAILQ_REMOVE(request->list, request, entry);
-	if (request->state == BROKER_REQUEST_NAME)
+	if (request->state == BROKER_REQUEST_NAME || request->state == BROKER_REQUEST_STARTING)
 		waiters_leave(request);
 	request->state = state;
 	request->list = lists[state];
@@ -240,6 +249,7 @@ void broker_request_set_state(
 void broker_request_free(struct broker_request *request)
 {
 	broker_request_set_state(request, BROKER_REQUEST_DONE, NULL);
+	errand_leave_all(request);
 	HASH_DELETE(hh, request->process->requests, request);
 	if (request->is_listen)
 		HASH_DELETE(hh_listen, request->process->held_listens, request);
@@ -363,6 +373,10 @@ static void request_why(const struct broker_request *request, char ret_reason[RE
 			"the process that listens on %s does not take the link: it "
 			"stands still, or calls nothing of libmsg",
 			request->name);
+	else if (request->state == BROKER_REQUEST_ASKED)
+		reason_set(ret_reason, "policy asks a program, which has not answered yet");
+	else if (request->state == BROKER_REQUEST_STARTING)
+		reason_set(ret_reason, "the domain is being started");
 	else if (request->state == BROKER_REQUEST_LINK)
 		reason_set(ret_reason, "this process did not make its end of the link");
 	else
@@ -515,18 +529,21 @@ static void broker_request_connected(
 	broker_request_free(request);
 }
 
+static int blocked(struct lookup *lookup)
+{
+	reason_set(lookup->reason, "blocked by the administrator");
+	return -EACCES;
+}
+
 /* The checks after the name, in the order of PROTOCOL.md 5.3. */
 static int listener_check(const struct broker_request *request, struct lookup *lookup)
 {
 	const struct listener *listener = lookup->listener;
 	int r;
 
-	if (domain_is_blocked(request->process->domain) ||
-		domain_is_blocked(listener->process->domain) ||
-		name_is_blocked(listener->process->domain, listener->name)) {
-		reason_set(lookup->reason, "blocked by the administrator");
-		return -EACCES;
-	}
+	if (domain_is_blocked(listener->process->domain) ||
+		name_is_blocked(listener->process->domain, listener->name))
+		return blocked(lookup);
 	if (listener->drained) {
 		reason_set(
 			lookup->reason, "%s is drained: it takes no new connect", listener->name);
@@ -566,23 +583,48 @@ static int broker_request_count(struct broker_request *request, struct lookup *l
 	return r;
 }
 
+/*
+ * Bounds the connects of the caller's domain, and the programs that are run for them: there the
+ * name need not have been found.
+ */
+static int broker_request_admit(struct broker_request *request, struct lookup *lookup, int found)
+{
+	const struct policy_verdict *verdict = &lookup->verdict;
+
+	if (found < 0 && !(verdict->allow && (verdict->ask || verdict->start)))
+		return 0;
+	if (domain_is_blocked(request->process->domain))
+		return blocked(lookup);
+	return broker_request_count(request, lookup);
+}
+
 static void broker_request_try_connect(struct broker_request *request)
 {
 	struct lookup lookup = {
 		.caller = request->process, .domain = request->domain, .name = request->name};
 	struct broker_link *link;
 	uint64_t before = request->process->broker->cost;
-	int r = lookup_address(&lookup);
+	int found = lookup_address(&lookup);
+	int r = broker_request_admit(request, &lookup, found);
 
+	if (r == 0)
+		r = errand_try(request, &lookup, found);
 	request->spent_ns[CONNECT_LOOKUP] +=
 		(request->process->broker->cost - before) * COST_UNIT_NS;
-	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
-	if ((r == -ENOENT || r == -EHOSTUNREACH) && (request->connect.flags & CONNECT_WAIT_NAME)) {
-		broker_request_wait(request, lookup.goes_to);
+	if (r == ERRAND_ASKED) {
+		broker_request_set_state(request, BROKER_REQUEST_ASKED, NULL);
 		return;
 	}
-	if (r == 0)
-		r = broker_request_count(request, &lookup);
+	if (r == ERRAND_STARTING) {
+		broker_request_wait(request, BROKER_REQUEST_STARTING, lookup.goes_to);
+		return;
+	}
+	/* A domain that is not up yet has no names yet, so WAIT_NAME covers it, too. */
+	if (!request->start.errand && (r == -ENOENT || r == -EHOSTUNREACH) &&
+		(request->connect.flags & CONNECT_WAIT_NAME)) {
+		broker_request_wait(request, BROKER_REQUEST_NAME, lookup.goes_to);
+		return;
+	}
 	if (r == 0)
 		r = listener_check(request, &lookup);
 	if (r == 0)
@@ -630,7 +672,7 @@ static void broker_request_try(struct broker_request *request)
 	uint64_t before = broker->cost;
 
 	broker->cost += COST_REQUEST;
-	if (request->state == BROKER_REQUEST_NAME)
+	if (request->state == BROKER_REQUEST_NAME || request->state == BROKER_REQUEST_STARTING)
 		broker_request_set_state(request, BROKER_REQUEST_RETRY, NULL);
 	if (request->is_listen)
 		broker_request_try_listen(request);

@@ -11,10 +11,12 @@
 
 enum broker_request_state {
 	BROKER_REQUEST_NEW,
-	BROKER_REQUEST_HELD,  /* for the end of recovery */
-	BROKER_REQUEST_NAME,  /* for its name */
-	BROKER_REQUEST_LINK,  /* for a link being made */
-	BROKER_REQUEST_RETRY, /* for its domain's turn: broker_request_work */
+	BROKER_REQUEST_HELD,	 /* for the end of recovery */
+	BROKER_REQUEST_NAME,	 /* for its name */
+	BROKER_REQUEST_ASKED,	 /* for a program of policy to answer */
+	BROKER_REQUEST_STARTING, /* for its domain to be started, and for its name */
+	BROKER_REQUEST_LINK,	 /* for a link being made */
+	BROKER_REQUEST_RETRY,	 /* for its domain's turn: broker_request_work */
 	BROKER_REQUEST_DONE,
 };
 
@@ -27,7 +29,7 @@ struct waiters {
 	struct domain *domain;		     /* borrowed: the owner, the callers' domain */
 	bool awake;			     /* its requests are to be tried again */
 	uint64_t generation;		     /* of the facts by which they wait */
-	struct broker_request_list requests; /* borrowed: BROKER_REQUEST_NAME */
+	struct broker_request_list requests; /* borrowed: NAME or STARTING */
 	char key[];			     /* the address in one form: see waiters_key */
 };
 
@@ -36,9 +38,10 @@ struct broker_request {
 	UT_hash_handle hh_listen;	   /* process->held_listens, by handle: while is_listen */
 	TAILQ_ENTRY(broker_request) entry; /* *list */
 	struct broker_request_list *list;  /* borrowed: where its state put it, or NULL */
-	struct waiters *waiters;	   /* borrowed: while BROKER_REQUEST_NAME */
+	struct waiters *waiters;	   /* borrowed: while NAME or STARTING */
 	struct process *process;	   /* borrowed: the owner */
 	struct charge charge;
+	struct errand_part asked, start;
 	uint32_t id;
 	enum broker_request_state state;
 	uint64_t state_ns; /* when it came to it */

@@ -13,6 +13,7 @@
 
 #include "base/log-limit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/errand.h"
 #include "daemon/broker/histogram.h"
 #include "daemon/broker/history.h"
 #include "daemon/broker/request.h"
@@ -68,6 +69,7 @@ struct broker {
 	bool quiesce_due;     /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns, wall_us;
+	struct broker_errands errands;
 	bool recovering; /* lookups wait */
 	bool announcing; /* the applications found at start may announce */
 	uint64_t hold_end_ns, announce_end_ns;
@@ -89,13 +91,14 @@ struct broker {
  * The units of work's cost: each is about what it takes to look at a rule, some ten nanoseconds.
  * They need not be exact. They must not leave out what grows with something that a guest chose.
  */
-#define COST_UNIT_NS 10U   /* for people */
-#define COST_MESSAGE 100U  /* to take one, and to send one */
-#define COST_REQUEST 100U  /* to try one */
-#define COST_OBJECT  10U   /* to find, move or free one */
-#define COST_NOTE    10U   /* to note one */
-#define COST_LINE    500U  /* to log one */
-#define COST_PROCESS 5000U /* to let go of one: its mappings, its port, its record */
+#define COST_UNIT_NS 10U    /* for people */
+#define COST_MESSAGE 100U   /* to take one, and to send one */
+#define COST_REQUEST 100U   /* to try one */
+#define COST_OBJECT  10U    /* to find, move or free one */
+#define COST_NOTE    10U    /* to note one */
+#define COST_LINE    500U   /* to log one */
+#define COST_PROCESS 5000U  /* to let go of one: its mappings, its port, its record */
+#define COST_PROGRAM 50000U /* to start one, until it is on its own */
 
 /* Logs a line that no guest and no client can cause. For the others: domain_log. */
 __attribute__((format(printf, 3, 4))) void broker_log(

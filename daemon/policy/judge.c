@@ -43,11 +43,6 @@ void policy_free(struct policy *policy)
 	free(policy);
 }
 
-void policy_refuse(struct policy *policy, const char *const *words)
-{
-	policy->not_enforced = words;
-}
-
 void policy_break(struct policy *policy, const char *file)
 {
 	const char *kept = policy_text_keep(policy, file);

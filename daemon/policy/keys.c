@@ -221,7 +221,6 @@ int key_parse(struct parser *parser, struct word *word, struct policy_rule *rule
 	char *equals = strchr(word->text, '=');
 	const struct key *key;
 	struct word value;
-	int r;
 
 	if (!equals)
 		return parser_expected(parser, word, "KEY=VALUE");
@@ -237,6 +236,5 @@ int key_parse(struct parser *parser, struct word *word, struct policy_rule *rule
 	if (!key->any_rule && (!rule->connect || !rule->verdict.allow))
 		return parser_expected(
 			parser, word, "log, the only key of a rule that is not 'allow connect'");
-	r = parser_check_enforced(parser, word, key->name);
-	return r < 0 ? r : key->parse(parser, &value, rule);
+	return key->parse(parser, &value, rule);
 }

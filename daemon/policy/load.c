@@ -21,9 +21,6 @@ DEFINE_CLEANUP(struct policy *, policy_free)
 
 _Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
 
-/* Words of the grammar that nothing acts upon yet. */
-static const char *const not_enforced[] = {"ask", "ask-timeout", "start", "start-timeout", NULL};
-
 static int load_fail(int error, const char *path, struct report *report)
 {
 	report_add(report, "%.180s: %s", path, strerror(-error));
@@ -91,7 +88,6 @@ int policy_load(
 
 	if (r < 0)
 		return load_fail(r, "policy", report);
-	policy_refuse(policy, not_enforced);
 	for (size_t i = 0; i < n_paths; i++) {
 		struct stat st;
 

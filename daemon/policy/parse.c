@@ -48,17 +48,6 @@ __attribute__((format(printf, 3, 4))) int parser_expected(
 	return parser_fail(parser, found->column, "expected %s, found '%s'", what, word);
 }
 
-int parser_check_enforced(struct parser *parser, const struct word *word, const char *feature)
-{
-	const char *const *not = parser->policy->not_enforced;
-
-	for (; not &&*not ; not ++)
-		if (strcmp(feature, *not ) == 0)
-			return parser_expected(
-				parser, word, "no '%s', which is not enforced yet", feature);
-	return 0;
-}
-
 /* ---- words ---------------------------------------------------------------------------------- */
 
 static struct word word_next(struct parser *parser)
@@ -129,12 +118,7 @@ static int who_parse(struct parser *parser, const struct who_place *place, struc
 
 	if (!who_from_text(word.text, place->kinds, &who))
 		return parser_expected(parser, &word, "%s", who_expected(word.text, place));
-	if (who.kind == WHO_TAG)
-		r = parser_check_enforced(parser, &word, "tag:");
-	else if (who.kind == WHO_DEFAULT)
-		r = parser_check_enforced(parser, &word, "default");
-	if (r == 0)
-		r = who_keep(parser, &who);
+	r = who_keep(parser, &who);
 	if (r == 0)
 		*ret_who = who;
 	return r;
@@ -176,10 +160,8 @@ static int condition_get(
 static int while_parse(struct parser *parser, const struct word *word, struct policy_rule *rule)
 {
 	struct who who;
-	int r = parser_check_enforced(parser, word, "while");
+	int r = who_parse(parser, &place_while, &who);
 
-	if (r == 0)
-		r = who_parse(parser, &place_while, &who);
 	return r < 0 ? r : condition_get(parser, word, &who, &rule->condition);
 }
 
@@ -200,9 +182,6 @@ static int head_parse(struct parser *parser, struct policy_rule *rule)
 	if (!glob_is_on_names(word.text))
 		return parser_expected(
 			parser, &word, "a name or a pattern on names, of 63 characters at most");
-	r = strchr(word.text, '+') ? parser_check_enforced(parser, &word, "+") : 0;
-	if (r < 0)
-		return r;
 	rule->name = policy_text_keep(parser->policy, word.text);
 	if (!rule->name)
 		return -ENOMEM;

@@ -28,8 +28,6 @@ struct word {
  */
 __attribute__((format(printf, 3, 4))) int parser_expected(
 	struct parser *parser, const struct word *found, const char *format, ...);
-/* -EINVAL for a word that has a feature upon which nothing acts yet (policy_refuse). */
-int parser_check_enforced(struct parser *parser, const struct word *word, const char *feature);
 
 /* keys.c. KEY=VALUE. *seen: a bit for each key that the rule has. */
 int key_parse(struct parser *parser, struct word *word, struct policy_rule *rule, unsigned *seen);

@@ -159,12 +159,6 @@ void policy_free(struct policy *policy);
 int policy_parse(struct policy *policy, const char *file, const char *text, size_t len,
 	struct report *report);
 
-/*
- * Words that policy_parse then takes for errors, because nothing acts upon them: a key, "while",
- * "default", "tag:", or "+" for names with arguments. Borrowed; NULL ends the array.
- */
-void policy_refuse(struct policy *policy, const char *const *words);
-
 /* A file that could not be read breaks the policy as one with errors does. */
 void policy_break(struct policy *policy, const char *file);
 

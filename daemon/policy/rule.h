@@ -83,8 +83,6 @@ struct policy {
 	size_t n_rules, allocated;
 	size_t n_new;	/* after them: of the file that is being parsed */
 	uint64_t *hits; /* owned, array: how often each rule decided */
-	/* A word that a rule must not have, or its beginning, or NULL. Borrowed. */
-	const char *const *not_enforced;
 	struct policy_text *texts[POLICY_BUCKETS]; /* owned */
 	struct policy_glob *globs;		   /* owned, array */
 	struct policy_mark *marks;		   /* owned, array */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/random.h>
+#include <syslog.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -22,6 +23,7 @@
 #include "daemon/broker/assign.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
+#include "daemon/shell/programs.h"
 #include "proto/record.h"
 
 #define EVENTS_A_PORTION 64
@@ -41,6 +43,7 @@ struct server {
 	void *arg;			 /* borrowed: main's */
 	struct broker *broker;		 /* owned */
 	struct attach_table *attaches;	 /* owned */
+	struct programs *programs;	 /* owned */
 	struct policy *policy;		 /* owned */
 	struct assignments *assignments; /* owned, or NULL */
 	struct event *hv_event;		 /* owned: the hypervisor's descriptor */
@@ -73,6 +76,20 @@ static void on_quiesced(void *arg, uint16_t domid)
 	server->ops->quiesced(server->arg);
 }
 
+static int on_run(void *arg, uint64_t id, const struct broker_program *program)
+{
+	struct server *server = arg;
+
+	return programs_run(server->programs, id, program);
+}
+
+static void on_stop(void *arg, uint64_t id)
+{
+	struct server *server = arg;
+
+	programs_stop(server->programs, id);
+}
+
 static void on_timer(void *arg, uint64_t at_ns)
 {
 	struct server *server = arg;
@@ -83,7 +100,7 @@ static void on_timer(void *arg, uint64_t at_ns)
 
 	(void)evtimer_del(server->timer_event);
 	if (at_ns && evtimer_add(server->timer_event, &delay) < 0)
-		log_error("no timer: out of memory");
+		broker_log_about(server->broker, HV_DOMID_SELF, LOG_ERR, "no timer: out of memory");
 }
 
 static void on_log(void *arg, int priority, const char *text)
@@ -97,6 +114,8 @@ static const struct broker_ops server_broker_ops = {
 	.drop = attach_dropped,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
+	.run = on_run,
+	.stop = on_stop,
 	.timer = on_timer,
 	.log = on_log,
 };
@@ -369,6 +388,34 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	server_finish(server);
 }
 
+/* ---- programs ------------------------------------------------------------------------------- */
+
+static void on_answered(void *arg, uint64_t id, const struct broker_answer *answer)
+{
+	struct server *server = arg;
+
+	server_begin(server);
+	broker_answered(server->broker, id, answer);
+	server_finish(server);
+}
+
+static void on_program_ended(void *arg, uint64_t id)
+{
+	struct server *server = arg;
+
+	server_begin(server);
+	broker_program_ended(server->broker, id);
+	server_finish(server);
+}
+
+static void on_program_line(void *arg, uint16_t domid, const char *text)
+{
+	server_log(arg, domid, LOG_NOTICE, "a program of policy says: %s", text);
+}
+
+static const struct programs_ops programs_ops = {
+	.answered = on_answered, .ended = on_program_ended, .line = on_program_line};
+
 /* ---- start and end -------------------------------------------------------------------------- */
 
 struct found {
@@ -468,6 +515,9 @@ int server_new(struct event_base *base, struct hv *hv, const struct broker_limit
 	if (!server->hv_event || !server->turn_event || !server->timer_event ||
 		!server->rescan_event)
 		return -ENOMEM;
+	r = programs_new(base, &programs_ops, server, &server->programs);
+	if (r < 0)
+		return r;
 	if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
 		return -EIO;
 	keyed_hash_set_key(secret.hash_key);
@@ -498,6 +548,7 @@ void server_free(struct server *server)
 	/* The broker goes first: it names attaches, and applications are told nothing. */
 	broker_free(server->broker);
 	attach_table_free(server->attaches);
+	programs_free(server->programs);
 	event_drop(server->hv_event);
 	event_drop(server->turn_event);
 	event_drop(server->timer_event);
@@ -562,6 +613,11 @@ int server_quiesce(struct server *server, uint16_t domid)
 int server_resume(struct server *server, uint16_t domid)
 {
 	return server_run(server, broker_resume, domid);
+}
+
+int server_set_start_helper(struct server *server, const char *path)
+{
+	return programs_set_helper(server->programs, path);
 }
 
 void server_ask_counts(struct server *server)

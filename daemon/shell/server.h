@@ -40,6 +40,8 @@ void server_set_policy(struct server *server, struct policy *policy);
 /* Takes assignments over, which may be NULL. */
 void server_set_limits(
 	struct server *server, const struct broker_limits *limits, struct assignments *assignments);
+/* The program that starts domains; NULL: there is none. -ENOMEM: the former one stays. */
+int server_set_start_helper(struct server *server, const char *path);
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 void server_ask_counts(struct server *server);

@@ -149,9 +149,12 @@ void driver_pass(struct driver *driver)
 	WITHOUT_CANCEL;
 	struct links *links = driver->links;
 
-	if (!TAILQ_EMPTY(&driver->pool->paced))
-		pool_pace(driver->pool, driver->hv->ops->now_ns(driver->hv));
 	act_on_marks(driver);
+	/* Credit whose time has come goes out at once: an event loop is not to wake for it. */
+	if (!TAILQ_EMPTY(&driver->pool->paced)) {
+		pool_pace(driver->pool, driver->hv->ops->now_ns(driver->hv));
+		act_on_marks(driver);
+	}
 	if (!TAILQ_EMPTY(&links->ending))
 		pool_rearm(driver->pool); /* nobody sleeps over it */
 	if (control_leaves(driver->control))

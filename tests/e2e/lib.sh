@@ -134,7 +134,7 @@ guest() {
 	shift 3
 	case $program in
 	/*) ;;
-	peer | hostile | all-rings | contexts) program=$build/tests/e2e/$program ;;
+	peer | hostile | all-rings | contexts | asker) program=$build/tests/e2e/$program ;;
 	*) program=$build/examples/$program ;;
 	esac
 	: >"$log"

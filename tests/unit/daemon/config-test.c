@@ -36,7 +36,7 @@ static void test_good(void **state)
 				 "# comment\n[limits]\nchannels = 12\nring-pages=4 ; inline\n"
 				 "argo-ring-pages = 4096\nnames = 0\nmemory = 64\n[broker]\nhv = "
 				 "sim:/tmp/x\nlog = warning\n"
-				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d",
+				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d\nstart-helper = /h",
 				 error),
 		0);
 	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], 12);
@@ -48,6 +48,7 @@ static void test_good(void **state)
 	assert_int_equal(config.limits.quota[QUOTA_LINKS], DOMAIN_LINKS_MAX);
 	assert_string_equal(config.hv, "sim:/tmp/x");
 	assert_string_equal(config.admin, "/d");
+	assert_string_equal(config.start_helper, "/h");
 	assert_int_equal(config.n_policy, 2);
 	assert_string_equal(config.policy[1], "/b");
 	assert_int_equal(config.log_level, LOG_WARNING);
@@ -240,30 +241,6 @@ static void test_domain_limits(void **state)
 		&config.limits, &limits);
 	assert_memory_equal(&limits, &want, sizeof(want));
 	config_fini(&config);
-}
-
-/* Sections and keys that nothing acts upon are errors of a file, each at its line. */
-static void test_not_enforced(void **state)
-{
-	static const char text[] = "[tags]\nx = web\n[limits web]\nnames = 1\n[broker]\n"
-				   "start-helper = /x\n";
-	char path[] = "/tmp/msgd-config-XXXXXX", error[REPORT_LINE_SIZE];
-	struct report report = {.n = 0};
-	struct config config;
-	FILE *file = fdopen(mkstemp(path), "w");
-
-	config_init(&config);
-	assert_int_equal(parse(&config, text, error), 0);
-	assert_string_equal(config.start_helper, "/x");
-	config_fini(&config);
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
-	config_init(&config);
-	assert_int_equal(config_load(&config, path, &report), -EINVAL);
-	config_fini(&config);
-	assert_int_equal(report.n, 1);
-	assert_non_null(strstr(report.lines[0], ":6: not enforced yet: 'start-helper'"));
-	assert_int_equal(unlink(path), 0);
 }
 
 /* The text's result; *ret_limits is then as it says, and everything else at its default. */
@@ -476,7 +453,6 @@ int main(void)
 		cmocka_unit_test(test_blanks),
 		cmocka_unit_test(test_tags),
 		cmocka_unit_test(test_domain_limits),
-		cmocka_unit_test(test_not_enforced),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_broker),
 		cmocka_unit_test(test_policies),

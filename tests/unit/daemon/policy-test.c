@@ -326,43 +326,6 @@ static void test_all_errors(void **state)
 	policy_free(policy);
 }
 
-/* A word that nothing acts upon is an error at its place, and the same text is none elsewhere. */
-static void test_not_enforced(void **state)
-{
-	static const char *const all[] = {
-		"+", "tag:", "default", "while", "ask", "start", "target", NULL};
-	static const struct {
-		const char *text, *error;
-	} cases[] = {
-		{"allow listen a+b on any", "p:1:14: expected no '+', which is not enforced yet, "
-					    "found 'a+b'"},
-		{"allow listen a on tag:t",
-			"p:1:19: expected no 'tag:', which is not enforced yet, "
-			"found 'tag:t'"},
-		{"deny connect a from any to default",
-			"p:1:28: expected no 'default', which is not enforced yet, found "
-			"'default'"},
-		{"deny listen a on any while x",
-			"p:1:22: expected no 'while', which is not enforced yet, found 'while'"},
-		{CONNECT "ask=/x",
-			"p:1:33: expected no 'ask', which is not enforced yet, found 'ask'"},
-		{CONNECT "log=no target=x",
-			"p:1:40: expected no 'target', which is not enforced yet, found 'target'"},
-	};
-	char error[REPORT_LINE_SIZE];
-	struct policy *policy;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		assert_int_equal(policy_new(&policy), 0);
-		policy_refuse(policy, all);
-		assert_int_equal(
-			parse_into(policy, cases[i].text, strlen(cases[i].text), error), -EINVAL);
-		assert_string_equal(error, cases[i].error);
-		policy_free(policy);
-		policy_free(parse(cases[i].text));
-	}
-}
-
 static void verdict_of(const char *rule, struct policy_verdict *ret_verdict, char *ret_text)
 {
 	struct policy *policy = parse(rule);
@@ -1360,7 +1323,6 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_conditions_limit),
 		cmocka_unit_test(test_all_errors),
-		cmocka_unit_test(test_not_enforced),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_who),
 		cmocka_unit_test(test_bounds),

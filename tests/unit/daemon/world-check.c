@@ -62,7 +62,7 @@ static void check_domain_bytes(const struct domain *domain)
 {
 	const struct domain_pair *pair;
 	uint32_t bytes = waiting[domain->info.domid] + watched[domain->info.domid] +
-			 extra[domain->info.domid],
+			 extra[domain->info.domid] + domain->errands.bytes,
 		 in_pairs = domain->own.outbox_bytes;
 
 	for (pair = domain->pairs; pair; pair = pair->hh.next) {
@@ -175,8 +175,12 @@ static void check_process(const struct process *process)
 		REQUIRE(request->process == process);
 		REQUIRE(request->state == BROKER_REQUEST_HELD ||
 			request->state == BROKER_REQUEST_NAME ||
+			request->state == BROKER_REQUEST_ASKED ||
+			request->state == BROKER_REQUEST_STARTING ||
 			request->state == BROKER_REQUEST_LINK);
 		REQUIRE(request->state != BROKER_REQUEST_HELD || process->broker->recovering);
+		REQUIRE(request->state != BROKER_REQUEST_ASKED || request->asked.errand);
+		REQUIRE(request->state != BROKER_REQUEST_STARTING || request->start.errand);
 		add(&request->charge);
 	}
 	for (watch = process->watches; watch; watch = watch->hh.next) {

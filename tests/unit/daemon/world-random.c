@@ -71,6 +71,10 @@ static const char *const policies[] = {
 	"deny connect n2 from tag:t1 to any while tag:t0\n"
 	"allow connect n2 from tag:t0 to any target=domid:3 max-connects=3/m:8\n"
 	"allow connect * from any to any max-connects=100/s\n",
+	"allow listen * on any\n"
+	"allow connect n1 from any to any ask=/judge\n"
+	"allow connect n2 from any to any ask=/judge start=yes\n"
+	"allow connect * from any to any start=yes start-timeout=1\n",
 };
 
 static const char *const names[] = {"n0", "n1", "n2", "n3"};
@@ -641,6 +645,24 @@ static void change_world(struct chaos *c)
 	}
 }
 
+/* A program of policy's says something, or ends. */
+static void run_program(struct chaos *c)
+{
+	struct world_program *program = &c->world->programs[pick(c, WORLD_PROGRAMS)];
+
+	/* The next one that runs. */
+	for (unsigned i = 0; i < WORLD_PROGRAMS && !program->runs; i++)
+		program = program == c->world->programs + WORLD_PROGRAMS - 1 ? c->world->programs
+									     : program + 1;
+	if (!program->runs)
+		return;
+	c->counts.programs++;
+	if (pick(c, 8) == 0)
+		program_ends(c->world, program);
+	else
+		program_answers(c->world, program, pick(c, 3), pick(c, 3), "because");
+}
+
 /* An honest application loses its domain, and nothing else. */
 static void check_drop(const struct chaos *c, const struct app *app)
 {
@@ -663,6 +685,8 @@ void chaos_step(struct chaos *c)
 		come(c, app, m);
 	else if (what < 3)
 		change_world(c);
+	else if (what >= 975)
+		run_program(c);
 	else if (what < 5) {
 		c->counts.deaths++;
 		app_die(app);

@@ -61,6 +61,52 @@ static void on_timer(void *arg, uint64_t at_ns)
 	((struct world *)arg)->timer_ns = at_ns;
 }
 
+static int on_run(void *arg, uint64_t id, const struct broker_program *program)
+{
+	struct world *world = arg;
+	struct world_program *run;
+
+	if (world->run_error)
+		return world->run_error;
+	/* No more than that run at once: there is a place. */
+	do {
+		world->last_program = (world->last_program + 1) % WORLD_PROGRAMS;
+		run = &world->programs[world->last_program];
+	} while (run->runs);
+	world->n_programs++;
+	*run = (struct world_program){
+		.id = id,
+		.runs = true,
+		.timeout_s = program->timeout_s,
+		.from_domid = program->from.domid,
+		.to_domid = program->to.domid,
+		.to_uuid = program->to.uuid,
+	};
+	snprintf(run->path, sizeof(run->path), "%s", program->path ? program->path : "");
+	snprintf(run->name, sizeof(run->name), "%s", program->name);
+	snprintf(run->from, sizeof(run->from), "%s", program->from.name ? program->from.name : "");
+	snprintf(run->to, sizeof(run->to), "%s", program->to.name ? program->to.name : "");
+	snprintf(run->rule, sizeof(run->rule), "%s", program->rule);
+	return 0;
+}
+
+static void on_stop(void *arg, uint64_t id)
+{
+	struct world *world = arg;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WORLD_PROGRAMS; i++) {
+		struct world_program *run = &world->programs[i];
+
+		if (!run->runs || run->id != id)
+			continue;
+		REQUIRE(!run->stopped && run->path[0]);
+		run->stopped = true;
+		n++;
+	}
+	REQUIRE(n == 1);
+}
+
 static void on_log(void *arg, int priority, const char *text)
 {
 	struct world *world = arg;
@@ -78,6 +124,8 @@ static const struct broker_ops ops = {
 	.drop = on_drop,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
+	.run = on_run,
+	.stop = on_stop,
 	.timer = on_timer,
 	.log = on_log,
 };
@@ -129,12 +177,35 @@ struct world *world_new(const char *rules, const struct broker_limits *limits)
 	return world;
 }
 
+struct world_program *world_program(struct world *world)
+{
+	return world->n_programs ? &world->programs[world->last_program] : NULL;
+}
+
+void program_answers(struct world *world, struct world_program *program,
+	enum broker_answer_result result, uint32_t cache_s, const char *reason)
+{
+	struct broker_answer answer = {.result = result, .cache_s = cache_s};
+
+	snprintf(answer.reason, sizeof(answer.reason), "%s", reason);
+	broker_answered(world->broker, program->id, &answer);
+	program_ends(world, program);
+}
+
+void program_ends(struct world *world, struct world_program *program)
+{
+	REQUIRE(program->runs);
+	program->runs = false;
+	broker_program_ended(world->broker, program->id);
+}
+
 void world_restart(struct world *world, const char *rules, const struct broker_limits *limits)
 {
 	broker_free(world->broker);
 	policy_free(world->policy);
 	for (unsigned i = 0; i < WORLD_APPS; i++)
 		world->apps[i].process = NULL;
+	memset(world->programs, 0, sizeof(world->programs));
 	world->log[0] = '\0';
 	world->timer_ns = 0;
 	broker_start(world, rules, limits);
@@ -146,6 +217,11 @@ void world_free(struct world *world)
 		if (world->apps[i].process)
 			app_die(&world->apps[i]);
 	}
+	for (unsigned i = 0; i < WORLD_PROGRAMS; i++) {
+		if (world->programs[i].runs)
+			program_ends(world, &world->programs[i]);
+	}
+	world_policy(world, "");		       /* no answer counts any more */
 	while (broker_work(world->broker, UINT32_MAX)) /* where a test has it left for later */
 		;
 	world_check(world);

@@ -26,6 +26,21 @@ struct app {
 	unsigned head, tail; /* modulo WORLD_QUEUE; what is not taken is overwritten when full */
 };
 
+#define WORLD_PROGRAMS 64 /* at once, as ERRANDS_MAX */
+
+/* A program that the broker has run. */
+struct world_program {
+	uint64_t id;
+	bool runs, stopped;
+	char path[32]; /* "": the helper */
+	uint32_t timeout_s;
+	char name[NAME_SIZE];
+	char from[DOMAIN_NAME_SIZE], to[DOMAIN_NAME_SIZE]; /* "": unknown */
+	uint32_t from_domid, to_domid;
+	bool to_uuid; /* is known */
+	char rule[128];
+};
+
 struct world {
 	struct broker *broker;
 	struct policy *policy;
@@ -38,6 +53,10 @@ struct world {
 	unsigned long n_sent;
 	uint32_t resumed;   /* domids whose parked records were to go, as bits */
 	unsigned n_reports; /* how often ops->quiesced was called */
+	struct world_program programs[WORLD_PROGRAMS];
+	unsigned n_programs; /* run so far */
+	unsigned last_program;
+	int run_error; /* of the next ones */
 };
 
 /* Domains 0 "Domain-0", 1 "web", 2 "db", 3 "app", 4 "web" (again), 5 "vault". */
@@ -60,6 +79,13 @@ void world_check(const struct world *world);
 uint32_t world_used(const struct world *world, uint16_t domid);
 /* The bytes of that, and of messages that wait; but not of counts of connects, which time ends. */
 uint32_t world_bytes(const struct world *world, uint16_t domid);
+
+/* The program that was run last; NULL: none. */
+struct world_program *world_program(struct world *world);
+/* It says so, and ends. It ends without a word. */
+void program_answers(struct world *world, struct world_program *program,
+	enum broker_answer_result result, uint32_t cache_s, const char *reason);
+void program_ends(struct world *world, struct world_program *program);
 
 /* Without HELLO. */
 int app_attach(struct app *app, uint16_t domid, bool found);

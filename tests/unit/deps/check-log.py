@@ -44,7 +44,6 @@ MAY_WRITE = {
     # msgd
     ('daemon/broker/announce.c', 'broker_recover'): (1, START),
     ('daemon/broker/announce.c', 'recovery_end'): (1, 'once after each start'),
-    ('daemon/shell/server.c', 'on_timer'): (1, 'lack of memory, when recovery begins or ends: twice after a start'),
     ('daemon/shell/server.c', 'server_error'): (1, 'once: the loop ends'),
     ('daemon/main.c', 'sockets_check'): (1, START),
     ('daemon/main.c', 'socket_get'): (1, START),
@@ -57,6 +56,8 @@ MAY_WRITE = {
     ('daemon/main.c', 'main'): (1, START),
     ('daemon/sim-start.c', 'sim_become'): (5, "writes nothing: makes xen-sim's descriptors"),
     ('daemon/sim-start.c', 'sim_log_copy'): (1, START),
+    ('daemon/shell/program.c', 'spawn'): (3, "writes nothing: makes a program's descriptors"),
+    ('daemon/shell/program.c', 'pipe_new'): (1, 'writes nothing, likewise'),
     # msg-agent
     ('agent/main.c', 'fail'): (1, START + ', since all its callers end it'),
     ('agent/main.c', 'daemon_start'): (1, START),
