@@ -502,10 +502,10 @@ void store_poll(struct xen_hv *h)
 		return;
 	}
 	events_take(h, store->xs);
-	if (!store->records)
-		return;
-	records_turn(store->records);
-	events_take(h, store->watch_xs);
+	if (store->records)
+		records_turn(store->records);
+	if (store->watch_xs) /* tags are watched there, too */
+		events_take(h, store->watch_xs);
 }
 
 /* Whether the store still has an own record that something happened to. */
