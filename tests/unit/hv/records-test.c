@@ -660,6 +660,21 @@ static void tags(void **state)
 	assert_false(tags_told());
 }
 
+/* Whoever watches domains need not watch records. */
+static void tags_without_records(void **state)
+{
+	struct records *records = xen_hv.store->records;
+
+	expect_tags(0, "");
+	settle();
+	xen_hv.store->records = NULL;
+	fire(TAGS);
+	xen_hv.domains_due = false;
+	store_poll(&xen_hv);
+	xen_hv.store->records = records;
+	assert_true(xen_hv.domains_due);
+}
+
 /* A node that the guest owns, or may write by an entry of its own or of everybody's. */
 static void tags_of_others(void **state)
 {
@@ -782,6 +797,7 @@ int main(void)
 		T(unreadable),
 		T(unlisted),
 		S(tags),
+		S(tags_without_records),
 		S(tags_of_others),
 		S(death_among_keys),
 		S(death_among_directories),
