@@ -191,7 +191,7 @@ const struct pair required[] = {
 	{OP_SET_VERSION, ENOSYS},
 	{OP_GRANT_OTHER, ENOSYS},
 	{OP_CREATE, 0},
-	{OP_CREATE, EEXIST},
+	{OP_CREATE, EADDRINUSE},
 	{OP_DESTROY, 0},
 	{OP_SHUTDOWN, 0},
 	{OP_VIRQ, 0},

@@ -216,7 +216,7 @@ bool domain_make(
 		max_port = chance(run, 900) ? 1023 : MODEL_PORTS - 200 + pick(run, 200);
 	CALL(run, OP_CREATE, 0, domid, argo, n_vcpus, max_port);
 	predicted = index == MODEL_DOMAINS		      ? -ENOSPC
-		    : model_find(run->m, domid) != MODEL_NONE ? -EEXIST
+		    : model_find(run->m, domid) != MODEL_NONE ? -EADDRINUSE
 							      : 0;
 	r = sim_domain_create(run->sim,
 		&(struct sim_domain_config){.domid = domid,
