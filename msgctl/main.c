@@ -278,22 +278,21 @@ static int run_parts(const struct call *call)
 {
 	const struct part *part = call->command->parts(call->args);
 	json_t *all = json_pack("{s:s}", "op", call->command->name);
-	bool first = true;
+	bool first = true, failed = false;
 
-	for (; part->op; part++, first = false) {
+	for (; part->op && !failed; part++, first = false) {
 		json_t *request = part_request(part, call->request);
 		json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS), *rows;
 
 		json_decref(request);
-		if (!answer)
-			return EXIT_FAILURE;
 		rows = json_object_get(answer, part->op);
-		if (first && call->n_args && json_array_size(rows) == 0) {
+		failed = !answer || (first && call->n_args && json_array_size(rows) == 0);
+		if (failed && answer) {
 			(void)fprintf(
 				stderr, "msgctl: no such %s: %s\n", call->args[0], call->args[1]);
-			return EXIT_FAILURE;
-		}
-		if (!call->json) {
+		} else if (failed) {
+			break; /* admin_ask has said why */
+		} else if (!call->json) {
 			(void)fputs(first ? "" : "\n", stdout);
 			part_print(part, answer);
 		} else {
@@ -302,10 +301,10 @@ static int run_parts(const struct call *call)
 		}
 		json_decref(answer);
 	}
-	if (call->json)
+	if (call->json && !failed)
 		print_json(all);
 	json_decref(all);
-	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return fflush(stdout) == 0 && !failed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* The lists that follow have the counts of now. False: msgd could not be asked. */

@@ -5,6 +5,7 @@
  */
 #include "msgctl/table.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ void table_print(const struct column *columns, const json_t *rows)
 	size_t i;
 
 	for (int c = 0; columns[c].head; c++) {
+		assert(c < TABLE_COLUMNS_MAX);
 		widths[c] = (int)strlen(columns[c].head);
 		json_array_foreach(rows, i, row)
 		{
