@@ -136,7 +136,7 @@ def waits_server():
     selector.register(sock, selectors.EVENT_READ)
     sock.setblocking(False)
     sock.bind((socket.VMADDR_CID_ANY, PORT))
-    sock.listen(1)
+    sock.listen(16)  # as many as connect before one is accepted
     fails(errno.EAGAIN, sock.accept)
     ready()
     for _ in range(7):

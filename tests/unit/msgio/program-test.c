@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/support/cmocka-all.h"
+#include "tests/support/tsan.h"
 
 __attribute__((noreturn)) static void one_runs(void)
 {
@@ -63,8 +64,11 @@ static void test_killed(void **state)
 	char byte;
 	int fd;
 
+	if (TSAN)
+		print_message("programs with threads are left out: TSan starts none in a child\n");
 	for (int i = 0; i < 200; i++) {
-		pid_t pid = child_start(runs[i % 2], &fd);
+		/* TSan starts no thread in a child that was forked. */
+		pid_t pid = child_start(runs[TSAN ? 0 : i % 2], &fd);
 
 		assert_false(program_is_ending(pid));
 		assert_int_equal(kill(pid, SIGKILL), 0);
