@@ -660,7 +660,7 @@ static void tags(void **state)
 	assert_false(tags_told());
 }
 
-/* Whoever watches domains need not watch records. */
+/* One that watches domains need not watch records. */
 static void tags_without_records(void **state)
 {
 	struct records *records = xen_hv.store->records;
