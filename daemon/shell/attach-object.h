@@ -109,7 +109,7 @@ void attach_park(struct attach *attach);
 void attach_reap(struct attach_table *table);
 
 /*
- * The application has left: takes the counts that it said last, a ring of them at most. It may be
+ * The application has left: takes the sums that it said last, a ring of messages at most. It may be
  * dropped for them.
  */
 void attach_read_last(struct attach *attach);

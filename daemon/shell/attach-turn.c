@@ -46,12 +46,6 @@ static bool attach_read(struct attach *attach)
 	return true;
 }
 
-static bool message_counts(const struct control_message *message)
-{
-	return message->type == CONTROL_CHANNEL_COUNTS || message->type == CONTROL_CHANNEL_DONE ||
-	       message->type == CONTROL_LINK_COUNTS || message->type == CONTROL_ANSWER;
-}
-
 void attach_read_last(struct attach *attach)
 {
 	struct control_message message;
@@ -61,7 +55,8 @@ void attach_read_last(struct attach *attach)
 	for (unsigned n = 0; n < RING_MESSAGES_MAX && attach->process; n++) {
 		if (control_ring_receive(&attach->ring, &message, &decoded, &reason) <= 0)
 			return;
-		if (decoded == 0 && message_counts(&message))
+		/* Others may build on what was skipped before them. */
+		if (decoded == 0 && message.type == CONTROL_ANSWER && message.answer.token == 0)
 			(void)broker_message(attach->process, &message, decoded);
 	}
 }

@@ -663,7 +663,7 @@ static void tags(void **state)
 /* One that watches domains need not watch records. */
 static void tags_without_records(void **state)
 {
-	struct records *records = xen_hv.store->records;
+	struct records *kept = xen_hv.store->records;
 
 	expect_tags(0, "");
 	settle();
@@ -671,7 +671,7 @@ static void tags_without_records(void **state)
 	fire(TAGS);
 	xen_hv.domains_due = false;
 	store_poll(&xen_hv);
-	xen_hv.store->records = records;
+	xen_hv.store->records = kept;
 	assert_true(xen_hv.domains_due);
 }
 
