@@ -13,7 +13,7 @@
 #include "hv/hv.h"
 
 #define SIM_PROTOCOL_MAGIC   0x316d6973U /* "sim1" */
-#define SIM_PROTOCOL_VERSION 5U
+#define SIM_PROTOCOL_VERSION 4U
 
 enum sim_message_type {
 	/* The first request of everybody. hello -> hello */
@@ -29,7 +29,6 @@ enum sim_message_type {
 	SIM_WATCH,     /* - -> - */
 	SIM_WATCH_OWN, /* - -> - */
 	SIM_NEXT,      /* - -> record; status 1 or 0 */
-	SIM_READ_TAGS, /* record, of which the domid -> record, of which the value */
 	/* Of tools: */
 	SIM_CREATE,   /* create -> domain */
 	SIM_DESTROY,  /* name -> - */
@@ -39,12 +38,14 @@ enum sim_message_type {
 	SIM_RESUME,   /* name -> - */
 	SIM_RESTORE,  /* name -> - ; EBUSY: it crashed, for it held ports */
 	SIM_CRASH,    /* name -> - */
-	SIM_TAG,      /* tags -> - */
 	SIM_LIST,     /* index -> domain; status 0, or -ENOENT past the last */
 	SIM_ADOPT,    /* name, with a pidfd -> - ; the process is of that domain */
 	SIM_SHUTDOWN, /* - -> - */
 	/* From xen-sim, at any time: peer, with an eventfd. */
 	SIM_PEER,
+	/* Since then, behind the others: a process of an older build knows their numbers. */
+	SIM_READ_TAGS, /* of processes: record, its domid -> record, its value */
+	SIM_TAG,       /* of tools: tags -> - */
 	SIM_TYPES,
 };
 
