@@ -152,6 +152,17 @@ json_t *admin_ask(
 	return NULL;
 }
 
+bool admin_tell(const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms)
+{
+	int r;
+	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
+	bool told =
+		json_is_object(answer) || !admin_complain(socket_path, from, answer, r, limit_ms);
+
+	json_decref(answer);
+	return told;
+}
+
 /* ---- an answer that goes on ----------------------------------------------------------------- */
 
 /* True: the line is an object, and was handed on. */

@@ -19,8 +19,16 @@ json_t *admin_ask(
 	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
 
 /*
- * The same for an answer of many lines, each an object, without a time limit: on_object gets each.
- * Returns when msgd closes the connection or refuses the request, after a line on stderr.
+ * The same for a request that an older msgd need not know: its refusal is an answer too, and is
+ * not printed. False after a line on stderr: msgd could not be asked.
+ */
+bool admin_tell(
+	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
+
+/*
+ * The same as admin_ask for an answer of many lines, each an object, without a time limit:
+ * on_object gets each. Returns when msgd closes the connection or refuses the request, after a line
+ * on stderr.
  */
 void admin_follow(const char *socket_path, const char *from, const json_t *request,
 	void (*on_object)(const json_t *object));

@@ -307,16 +307,17 @@ static int run_parts(const struct call *call)
 	return fflush(stdout) == 0 && !failed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* The lists that follow have the counts of now. False: msgd could not be asked. */
+/*
+ * The lists that follow have the counts of now, unless this msgd is older than the counts. False:
+ * msgd could not be asked.
+ */
 static bool refresh(const struct call *call)
 {
 	json_t *request = json_pack("{s:s}", "op", "refresh");
-	json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS);
-	bool answered = answer;
+	bool told = admin_tell(call->socket, call->from, request, ANSWER_MS);
 
-	json_decref(answer);
 	json_decref(request);
-	return answered;
+	return told;
 }
 
 static int run(const struct call *call)
