@@ -5,10 +5,12 @@
     msgio-asker.py CASE PATH [ARGUMENT...]
 """
 import array
+import asyncio
 import json
 import os
 import select
 import socket
+import ssl
 import sys
 import time
 
@@ -78,6 +80,21 @@ def serve(path, name, kind='stream', n='1'):
         sock.close()
 
 
+def tls(path, name, pem):
+    """OpenSSL on the descriptor, blocking: sends back what it gets, to the peer's orderly end."""
+    listener, (said, _) = ask(path, listen=name)
+    must(said == {'listening': True}, said)
+    print('listening', flush=True)
+    _, fds = answer(listener)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with context.wrap_socket(socket.socket(fileno=fds[0]), server_side=True,
+                             suppress_ragged_eofs=False) as sock:
+        while part := sock.recv(65536):
+            sock.sendall(part)
+        sock.unwrap()
+
+
 def slow(path, name, n):
     """Takes no descriptor before it is told to; then all that there are."""
     listener, (said, _) = ask(path, listen=name, backlog=int(n))
@@ -140,6 +157,23 @@ def call(path, address):
     sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
     must(receive_all(sock) == data)
+
+
+def tls_call(path, address, pem):
+    """asyncio on the descriptor, and OpenSSL above."""
+    sock, peer = channel(path, connect=address, wait=60)
+    data = os.urandom(3 << 20)
+
+    async def exchange():
+        reader, writer = await asyncio.open_connection(
+            sock=sock, ssl=ssl.create_default_context(cafile=pem), server_hostname=peer['domain'])
+        writer.write(data)
+        must(await reader.readexactly(len(data)) == data)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(exchange(), 60))
 
 
 def packets(path, address):
