@@ -93,7 +93,8 @@ bool who_from_text(const char *text, unsigned kinds, struct who *ret_who)
 	return true;
 }
 
-bool policy_glob(const char *glob, const char *text)
+/* `?` is for any character but `but`, and for each one if that is '\0'. */
+static bool glob_matches(const char *glob, const char *text, char but)
 {
 	const char *star = NULL, *again = NULL;
 
@@ -101,7 +102,7 @@ bool policy_glob(const char *glob, const char *text)
 		if (*glob == '*') {
 			star = ++glob;
 			again = text;
-		} else if (*glob == '?' || *glob == *text) {
+		} else if (*glob == '?' ? *text != but : *glob == *text) {
 			glob++;
 			text++;
 		} else if (star) {
@@ -115,6 +116,17 @@ bool policy_glob(const char *glob, const char *text)
 	while (*glob == '*')
 		glob++;
 	return !*glob;
+}
+
+bool policy_glob(const char *glob, const char *text)
+{
+	return glob_matches(glob, text, '\0');
+}
+
+/* The other glob's wildcards are characters here: of them a star is for any, `?` for no star. */
+bool glob_covers(const char *glob, const char *other)
+{
+	return glob_matches(glob, other, '*');
 }
 
 static enum match tag_match(const char *tag, const struct policy_tags *tags)
@@ -156,30 +168,6 @@ enum match who_match(const struct who *who, const struct policy_subject *subject
 		return MATCH_NO;
 	}
 	return MATCH_NO;
-}
-
-/* The other glob's wildcards are characters here: of them a star is for any, `?` for no star. */
-bool glob_covers(const char *glob, const char *other)
-{
-	const char *star = NULL, *again = NULL;
-
-	while (*other) {
-		if (*glob == '*') {
-			star = ++glob;
-			again = other;
-		} else if (*glob == '?' ? *other != '*' : *glob == *other) {
-			glob++;
-			other++;
-		} else if (star) {
-			glob = star;
-			other = ++again;
-		} else {
-			return false;
-		}
-	}
-	while (*glob == '*')
-		glob++;
-	return !*glob;
 }
 
 void who_to_text(const struct who *who, char ret_text[WHO_TEXT_SIZE])
