@@ -108,7 +108,7 @@ static bool rule_leads_there(struct search *search, const struct who *to)
 		return glob_leads_there(search, "*") || number_leads_there(search);
 	case WHO_NAME:
 		return glob_leads_there(search, to->text) ||
-		       (!to->text[strspn(to->text, "*")] && number_leads_there(search));
+		       (glob_is_any(to->text) && number_leads_there(search));
 	case WHO_DOMID:
 		return absent_leads_there(search, &(struct policy_subject){.domid = to->domid});
 	case WHO_UUID:

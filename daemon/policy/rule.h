@@ -110,6 +110,8 @@ struct policy {
 bool who_from_text(const char *text, unsigned kinds, struct who *ret_who);
 /* NAME or NAME+ARG, or a glob on them. */
 bool glob_is_on_names(const char *glob);
+/* Whether the glob matches every text: it is of stars alone. */
+bool glob_is_any(const char *glob);
 /* Whether the first glob matches whatever the second one does. It may say no though it does. */
 bool glob_covers(const char *glob, const char *other);
 /* other: the other domain of a connect, for `same`. */

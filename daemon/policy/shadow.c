@@ -19,7 +19,7 @@ static bool who_covers(const struct who *who, const struct who *other)
 		return true;
 	case WHO_NAME:
 		return (other->kind == WHO_NAME && glob_covers(who->text, other->text)) ||
-		       !who->text[strspn(who->text, "*")];
+		       glob_is_any(who->text);
 	case WHO_DOMID:
 		return other->kind == WHO_DOMID && who->domid == other->domid;
 	case WHO_UUID:

@@ -129,6 +129,11 @@ bool glob_covers(const char *glob, const char *other)
 	return glob_matches(glob, other, '*');
 }
 
+bool glob_is_any(const char *glob)
+{
+	return !glob[strspn(glob, "*")];
+}
+
 static enum match tag_match(const char *tag, const struct policy_tags *tags)
 {
 	if (!tags)
@@ -155,7 +160,7 @@ enum match who_match(const struct who *who, const struct policy_subject *subject
 		return subject->domid == who->domid ? MATCH_YES : MATCH_NO;
 	case WHO_NAME:
 		if (!subject->name)
-			return who->text[strspn(who->text, "*")] ? MATCH_MAYBE : MATCH_YES;
+			return glob_is_any(who->text) ? MATCH_YES : MATCH_MAYBE;
 		return policy_glob(who->text, subject->name) ? MATCH_YES : MATCH_NO;
 	case WHO_UUID:
 		if (!subject->uuid)
