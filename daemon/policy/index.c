@@ -151,11 +151,9 @@ static unsigned glob_mark(
 
 	for (uint32_t number = glob->first_mark; number; n++) {
 		const struct policy_mark *mark = &policy->marks[number - 1];
-		uint64_t *words = &named->words[mark->word / 64];
-		uint64_t bit = UINT64_C(1) << mark->word % 64;
 
-		named->bits[mark->word] = mark->bits | (*words & bit ? named->bits[mark->word] : 0);
-		*words |= bit;
+		named->bits[mark->word] = mark->bits | named_word(named, mark->word);
+		named->words[mark->word / 64] |= UINT64_C(1) << mark->word % 64;
 		number = mark->next;
 	}
 	/* A mark is a small part of what it takes to try a glob. */

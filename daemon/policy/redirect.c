@@ -129,10 +129,8 @@ bool policy_redirects(const struct policy *policy, const struct policy_redirecti
 	for (size_t i = 0; i < redirection->n_domains && !found; i++)
 		found = leads_there(&search, &redirection->domains[i], POLICY_EXACT);
 	for (size_t i = 0; i < POLICY_WORDS_MAX && !found; i++) {
-		uint64_t bits = 0;
+		uint64_t bits = named_word(named, i) & policy->redirects[i];
 
-		if (named->words[i / 64] >> i % 64 & 1)
-			bits = named->bits[i] & policy->redirects[i];
 		for (; bits && !found; bits &= bits - 1) {
 			const struct policy_rule *rule =
 				&policy->rules[i * 64 + (size_t)__builtin_ctzll(bits)];

@@ -129,6 +129,12 @@ bool match_counts(enum match match, bool allow, enum policy_mode mode);
 enum match from_match(const struct policy_rule *rule, const struct policy_subject *caller,
 	const struct policy_subject *target);
 
+/* The rules of the word of this number that speak of the name. */
+static inline uint64_t named_word(const struct policy_named *named, size_t i)
+{
+	return named->words[i / 64] >> i % 64 & 1 ? named->bits[i] : 0;
+}
+
 /* index.c. NULL: out of memory. */
 const char *policy_text_keep(struct policy *policy, const char *text);
 /* As policy_find, with another relation of a glob to the text, which covers policy_glob's. */

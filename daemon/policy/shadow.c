@@ -137,10 +137,8 @@ static const struct policy_rule *rule_shadow(const struct search *search, size_t
 
 	(void)policy_find_globs(search->policy, rule->name, rule->connect, glob_covers, &covering);
 	for (size_t i = 0; i <= number / 64; i++) {
-		uint64_t bits = 0;
+		uint64_t bits = named_word(&covering, i) & search->decided[i];
 
-		if (covering.words[i / 64] >> i % 64 & 1)
-			bits = covering.bits[i] & search->decided[i];
 		if (i == number / 64)
 			bits &= (UINT64_C(1) << number % 64) - 1;
 		for (; bits; bits &= bits - 1) {
