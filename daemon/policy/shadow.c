@@ -124,7 +124,7 @@ struct search {
 
 static bool may_cover(const struct search *search, size_t earlier, size_t number)
 {
-	return !search->glances || rule_is_same(&search->policy->rules[number]) ||
+	return !search->glances ||
 	       (glance_may_cover(&search->glances[earlier][0], &search->glances[number][0]) &&
 		       glance_may_cover(&search->glances[earlier][1], &search->glances[number][1]));
 }
@@ -133,6 +133,7 @@ static bool may_cover(const struct search *search, size_t earlier, size_t number
 static const struct policy_rule *rule_shadow(const struct search *search, size_t number)
 {
 	const struct policy_rule *rule = &search->policy->rules[number];
+	bool same = rule_is_same(rule); /* each WHO may then be covered as the other one */
 	struct policy_named covering;
 
 	(void)policy_find_globs(search->policy, rule->name, rule->connect, glob_covers, &covering);
@@ -144,7 +145,7 @@ static const struct policy_rule *rule_shadow(const struct search *search, size_t
 		for (; bits; bits &= bits - 1) {
 			size_t earlier = i * 64 + (size_t)__builtin_ctzll(bits);
 
-			if (may_cover(search, earlier, number) &&
+			if ((same || may_cover(search, earlier, number)) &&
 				domains_are_covered(rule, &search->policy->rules[earlier]))
 				return &search->policy->rules[earlier];
 		}
