@@ -17,7 +17,7 @@ static uint32_t hash_byte(uint32_t hash, char c)
 	return (hash ^ (uint8_t)c) * 16777619U;
 }
 
-static uint32_t hash_text(const char *text, size_t len)
+uint32_t text_hash(const char *text, size_t len)
 {
 	uint32_t hash = HASH_START;
 
@@ -39,7 +39,7 @@ static uint32_t hash_backwards(const char *end, size_t len)
 const char *policy_text_keep(struct policy *policy, const char *text)
 {
 	size_t len = strlen(text);
-	struct policy_text **bucket = &policy->texts[hash_text(text, len) % POLICY_BUCKETS];
+	struct policy_text **bucket = &policy->texts[text_hash(text, len) % POLICY_BUCKETS];
 	struct policy_text *kept;
 
 	for (kept = *bucket; kept; kept = kept->next)
@@ -54,8 +54,7 @@ const char *policy_text_keep(struct policy *policy, const char *text)
 	return kept->text;
 }
 
-/* The text after the last wildcard. */
-static unsigned suffix_len(const char *glob)
+unsigned glob_suffix_len(const char *glob)
 {
 	size_t len = strlen(glob), n = 0;
 
@@ -88,11 +87,11 @@ static uint32_t glob_new(struct policy *policy, const struct policy_rule *rule, 
 	*glob = (struct policy_glob){.connect = rule->connect, .text = rule->name};
 	glob->fixed_len = (unsigned)strcspn(glob->text, "*?");
 	if (glob->fixed_len) {
-		hash = hash_text(glob->text, glob->fixed_len);
+		hash = text_hash(glob->text, glob->fixed_len);
 		by_end = &policy->prefixes.buckets[hash % POLICY_BUCKETS];
 		policy->prefixes.lens |= UINT64_C(1) << glob->fixed_len;
 	} else {
-		glob->fixed_len = suffix_len(glob->text);
+		glob->fixed_len = glob_suffix_len(glob->text);
 		hash = hash_backwards(glob->text + strlen(glob->text), glob->fixed_len);
 		by_end = &policy->suffixes.buckets[hash % POLICY_BUCKETS];
 		policy->suffixes.lens |= UINT64_C(1) << glob->fixed_len;
@@ -120,7 +119,7 @@ static void glob_add_rule(struct policy *policy, struct policy_glob *glob, uint3
 
 void policy_index_add(struct policy *policy, const struct policy_rule *rule)
 {
-	uint32_t hash = hash_text(rule->name, strlen(rule->name));
+	uint32_t hash = text_hash(rule->name, strlen(rule->name));
 	uint32_t number = glob_find(policy, rule, hash), index = (uint32_t)policy->n_rules - 1;
 	uint64_t bit = UINT64_C(1) << index % 64;
 

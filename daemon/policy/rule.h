@@ -135,7 +135,11 @@ static inline uint64_t named_word(const struct policy_named *named, size_t i)
 	return named->words[i / 64] >> i % 64 & 1 ? named->bits[i] : 0;
 }
 
-/* index.c. NULL: out of memory. */
+/* index.c. FNV-1a. */
+uint32_t text_hash(const char *text, size_t len);
+/* Of the text after the last wildcard; of all, if there is none. */
+unsigned glob_suffix_len(const char *glob);
+/* NULL: out of memory. */
 const char *policy_text_keep(struct policy *policy, const char *text);
 /* As policy_find, with another relation of a glob to the text, which covers policy_glob's. */
 unsigned policy_find_globs(const struct policy *policy, const char *text, bool connect,

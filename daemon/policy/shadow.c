@@ -64,8 +64,9 @@ static bool domains_are_covered(const struct policy_rule *rule, const struct pol
  * last bytes, up to the wildcards; any other WHO that covers it is the same text.
  */
 struct glance {
-	uint64_t start, end, hash; /* of the text */
-	uint64_t start_mask, end_mask, hash_mask;
+	uint64_t start, end; /* of the text */
+	uint64_t start_mask, end_mask;
+	uint32_t hash, hash_mask;
 };
 
 static uint64_t bytes_mask(size_t n)
@@ -86,23 +87,21 @@ static uint64_t bytes_of(const char *text, size_t len, bool backwards)
 static void glance_make(const struct who *who, struct glance *ret_glance)
 {
 	char text[WHO_TEXT_SIZE];
-	size_t len, last;
-	struct glance glance = {.hash = 14695981039346656037U};
+	size_t len, suffix_len;
+	struct glance glance = {.start_mask = 0};
 
 	who_to_text(who, text);
-	len = last = strlen(text);
+	len = strlen(text);
+	suffix_len = glob_suffix_len(text);
 	glance.start = bytes_of(text, len, false);
 	glance.end = bytes_of(text, len, true);
-	for (size_t i = 0; i < len; i++)
-		glance.hash = (glance.hash ^ (uint8_t)text[i]) * 1099511628211U;
-	while (last > 0 && !strchr("*?", text[last - 1]))
-		last--;
+	glance.hash = text_hash(text, len);
 	/* "any" and "same" cover other texts. */
-	if (who->kind == WHO_NAME && last > 0) {
+	if (who->kind == WHO_NAME && suffix_len < len) {
 		glance.start_mask = bytes_mask(strcspn(text, "*?"));
-		glance.end_mask = bytes_mask(len - last);
+		glance.end_mask = bytes_mask(suffix_len);
 	} else if (who->kind != WHO_ANY && who->kind != WHO_SAME) {
-		glance.hash_mask = UINT64_MAX;
+		glance.hash_mask = UINT32_MAX;
 	}
 	*ret_glance = glance;
 }
