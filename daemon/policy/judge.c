@@ -36,7 +36,6 @@ void policy_free(struct policy *policy)
 		}
 	}
 	free(policy->rules);
-	free(policy->hits);
 	free(policy->conditions);
 	free(policy->globs);
 	free(policy->marks);
@@ -261,7 +260,7 @@ unsigned policy_judge(const struct policy *policy, const char *name,
 void policy_hit(struct policy *policy, const struct policy_verdict *verdict)
 {
 	if (verdict->rule && verdict->rule <= policy->n_rules)
-		policy->hits[verdict->rule - 1]++;
+		policy->rules[verdict->rule - 1].hits++;
 }
 
 /* ---- conditions ----------------------------------------------------------------------------- */

@@ -117,7 +117,7 @@ bool policy_list(const struct policy *policy, size_t number, struct policy_liste
 	text_add_rule(&text, policy, rule);
 	ret_listed->file = rule->verdict.file;
 	ret_listed->line = rule->verdict.line;
-	ret_listed->hits = policy->hits[number - 1];
+	ret_listed->hits = rule->hits;
 	return true;
 }
 

@@ -261,7 +261,6 @@ static int rule_add(struct parser *parser, const struct policy_rule *rule)
 		size_t allocated = policy->allocated ? 2 * policy->allocated : 16;
 
 		if (!array_grow(&policy->rules, allocated, sizeof(*policy->rules)) ||
-			!array_grow(&policy->hits, allocated, sizeof(*policy->hits)) ||
 			!array_grow(&policy->globs, allocated, sizeof(*policy->globs)) ||
 			!array_grow(&policy->marks, allocated, sizeof(*policy->marks)))
 			return -ENOMEM;
@@ -269,7 +268,6 @@ static int rule_add(struct parser *parser, const struct policy_rule *rule)
 	}
 	policy->rules[n] = *rule;
 	policy->rules[n].verdict.rule = (uint32_t)n + 1;
-	policy->hits[n] = 0;
 	policy->n_new++;
 	return 0;
 }

@@ -47,6 +47,7 @@ struct policy_rule {
 	struct who to;	    /* connect: the target; listen: the holder */
 	unsigned condition; /* its number, from 1 on; 0: none */
 	struct policy_verdict verdict;
+	uint64_t hits; /* how often it decided */
 };
 
 /* Rules that have one glob: bits of the word of this number. */
@@ -81,8 +82,7 @@ struct policy {
 	uint64_t serial;	   /* no two policies of a process have the same */
 	struct policy_rule *rules; /* owned, array */
 	size_t n_rules, allocated;
-	size_t n_new;	/* after them: of the file that is being parsed */
-	uint64_t *hits; /* owned, array: how often each rule decided */
+	size_t n_new; /* after them: of the file that is being parsed */
 	struct policy_text *texts[POLICY_BUCKETS]; /* owned */
 	struct policy_glob *globs;		   /* owned, array */
 	struct policy_mark *marks;		   /* owned, array */
