@@ -103,25 +103,20 @@ static const char *who_expected(const char *text, const struct who_place *place)
 	return place->expected;
 }
 
-static int who_keep(struct parser *parser, struct who *who)
-{
-	if (who->text)
-		who->text = policy_text_keep(parser->policy, who->text);
-	return who->kind == WHO_NAME || who->kind == WHO_TAG ? (who->text ? 0 : -ENOMEM) : 0;
-}
-
 static int who_parse(struct parser *parser, const struct who_place *place, struct who *ret_who)
 {
 	struct word word = word_next(parser);
 	struct who who;
-	int r = 0;
 
 	if (!who_from_text(word.text, place->kinds, &who))
 		return parser_expected(parser, &word, "%s", who_expected(word.text, place));
-	r = who_keep(parser, &who);
-	if (r == 0)
-		*ret_who = who;
-	return r;
+	if (who.text) {
+		who.text = policy_text_keep(parser->policy, who.text);
+		if (!who.text)
+			return -ENOMEM;
+	}
+	*ret_who = who;
+	return 0;
 }
 
 /* ---- rules ---------------------------------------------------------------------------------- */
@@ -252,7 +247,7 @@ static bool array_grow(void *array, size_t n, size_t size)
 static int rule_add(struct parser *parser, const struct policy_rule *rule)
 {
 	struct policy *policy = parser->policy;
-	size_t n = policy->n_rules + policy->n_new;
+	size_t n = policy->n_rules + parser->n_new;
 
 	if (n == POLICY_RULES_MAX)
 		return parser_fail(
@@ -268,7 +263,7 @@ static int rule_add(struct parser *parser, const struct policy_rule *rule)
 	}
 	policy->rules[n] = *rule;
 	policy->rules[n].verdict.rule = (uint32_t)n + 1;
-	policy->n_new++;
+	parser->n_new++;
 	return 0;
 }
 
@@ -316,9 +311,9 @@ static int line_parse(struct parser *parser, const char *line, size_t len)
 }
 
 /* The rules of the file count now. */
-static void rules_commit(struct policy *policy)
+static void rules_commit(struct policy *policy, size_t n_new)
 {
-	for (; policy->n_new; policy->n_new--) {
+	for (; n_new; n_new--) {
 		policy->n_rules++;
 		policy_index_add(policy, &policy->rules[policy->n_rules - 1]);
 	}
@@ -334,7 +329,6 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
 	parser.file = policy_text_keep(policy, file);
 	if (!parser.file)
 		return -ENOMEM;
-	policy->n_new = 0;
 	while (text < end && r != -ENOMEM) {
 		const char *eol = memchr(text, '\n', (size_t)(end - text));
 		size_t line_len = (size_t)((eol ? eol : end) - text);
@@ -345,13 +339,10 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
 	}
 	if (r == -ENOMEM)
 		return r;
-	if (!policy->otherwise.file && !parser.first_error)
-		rules_commit(policy);
-	policy->n_new = 0;
-	if (!parser.first_error)
-		return 0;
-	if (!policy->otherwise.file)
+	if (!policy_is_broken(policy) && parser.first_error)
 		policy->otherwise =
 			(struct policy_verdict){.file = parser.file, .line = parser.first_error};
-	return -EINVAL;
+	else if (!policy_is_broken(policy))
+		rules_commit(policy, parser.n_new);
+	return parser.first_error ? -EINVAL : 0;
 }

@@ -12,6 +12,7 @@ struct parser {
 	const char *file;      /* borrowed from the policy */
 	unsigned line;
 	unsigned first_error;	     /* its line; 0: none */
+	size_t n_new;		     /* rules of the file, after the policy's */
 	char text[POLICY_LINE_SIZE]; /* the line; words end in NUL once they were read */
 	char *rest;		     /* borrowed: in text */
 };

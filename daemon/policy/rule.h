@@ -82,7 +82,6 @@ struct policy {
 	uint64_t serial;	   /* no two policies of a process have the same */
 	struct policy_rule *rules; /* owned, array */
 	size_t n_rules, allocated;
-	size_t n_new; /* after them: of the file that is being parsed */
 	struct policy_text *texts[POLICY_BUCKETS]; /* owned */
 	struct policy_glob *globs;		   /* owned, array */
 	struct policy_mark *marks;		   /* owned, array */
