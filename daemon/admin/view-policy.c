@@ -204,7 +204,8 @@ static void trial_spend(struct rows *rows, uint64_t cost_before)
 	rows_spend(rows, rows->broker->cost - cost_before);
 }
 
-static void trial_name(struct rows *rows, const struct listener *listener, struct policy *policy)
+static void trial_name(
+	struct rows *rows, const struct listener *listener, const struct policy *policy)
 {
 	const struct process *process = listener->process;
 	uint64_t cost = rows->broker->cost;
@@ -221,7 +222,7 @@ static void trial_name(struct rows *rows, const struct listener *listener, struc
 }
 
 static void trial_channel(
-	struct rows *rows, const struct broker_channel *channel, struct policy *policy)
+	struct rows *rows, const struct broker_channel *channel, const struct policy *policy)
 {
 	const struct broker_link *link = channel->link;
 	uint64_t cost = rows->broker->cost;
@@ -239,7 +240,8 @@ static void trial_channel(
 	trial_spend(rows, cost);
 }
 
-static void trial_link(struct rows *rows, const struct broker_link *link, struct policy *policy)
+static void trial_link(
+	struct rows *rows, const struct broker_link *link, const struct policy *policy)
 {
 	const struct broker_channel *channel;
 	size_t n = HASH_COUNT(link->channels);
@@ -258,7 +260,7 @@ static void trial_link(struct rows *rows, const struct broker_link *link, struct
 }
 
 json_t *admin_view_trial(
-	struct broker *broker, const struct admin_request *request, struct policy *policy)
+	struct broker *broker, const struct admin_request *request, const struct policy *policy)
 {
 	struct rows rows = {.broker = broker, .request = request, .rows = json_array()};
 	const struct broker_link *link;

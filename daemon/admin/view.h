@@ -51,6 +51,6 @@ json_t *admin_view_quiesced(struct broker *broker, uint16_t domid);
 void admin_trial_begin(struct broker *broker, struct policy *policy);
 /* As admin_view: the names and channels that such a policy would not permit. */
 json_t *admin_view_trial(
-	struct broker *broker, const struct admin_request *request, struct policy *policy);
+	struct broker *broker, const struct admin_request *request, const struct policy *policy);
 
 #endif

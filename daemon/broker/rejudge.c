@@ -74,7 +74,7 @@ static bool channel_fits(const struct policy_verdict *verdict, const void *arg)
 }
 
 /* Whether it can have come by a redirect: its address is not known any more. */
-static bool channel_redirected(const struct broker_channel *channel,
+static bool channel_redirected(const struct broker_channel *channel, const struct policy *policy,
 	const struct policy_named *named, const struct policy_subject *from,
 	const struct policy_subject *to, struct policy_verdict *verdict)
 {
@@ -83,7 +83,7 @@ static bool channel_redirected(const struct broker_channel *channel,
 	struct domain *domain, *next;
 	size_t n = 0;
 
-	if (!policy_has_redirects(broker->policy))
+	if (!policy_has_redirects(policy))
 		return false;
 	broker->cost += HASH_COUNT(broker->domains);
 	subjects = calloc(HASH_COUNT(broker->domains), sizeof(*subjects));
@@ -92,7 +92,7 @@ static bool channel_redirected(const struct broker_channel *channel,
 	HASH_ITER (hh, broker->domains, domain, next)
 		if (!domain_is_dead(&domain->info))
 			subjects[n++] = domain_subject(domain);
-	return policy_redirects(broker->policy,
+	return policy_redirects(policy,
 		&(struct policy_redirection){.named = named,
 			.caller = from,
 			.holder = to,
@@ -103,8 +103,8 @@ static bool channel_redirected(const struct broker_channel *channel,
 		&broker->cost, verdict);
 }
 
-static bool channel_permitted(
-	const struct broker_channel *channel, struct policy_verdict *ret_verdict)
+bool rejudge_would_permit(const struct broker_channel *channel, const struct policy *policy,
+	struct policy_verdict *ret_verdict)
 {
 	struct broker_link *link = channel->link;
 	struct broker *broker = link->broker;
@@ -113,24 +113,10 @@ static bool channel_permitted(
 	struct policy_subject from = domain_subject(caller), to = domain_subject(holder);
 	struct policy_named named;
 
-	broker->cost += policy_find(broker->policy, broker_channel_name(channel), true, &named);
-	broker->cost +=
-		policy_judge_named(broker->policy, &named, &from, &to, POLICY_EXACT, ret_verdict);
+	broker->cost += policy_find(policy, broker_channel_name(channel), true, &named);
+	broker->cost += policy_judge_named(policy, &named, &from, &to, POLICY_EXACT, ret_verdict);
 	return (channel_fits(ret_verdict, channel) && lookup_stays(ret_verdict, holder)) ||
-	       channel_redirected(channel, &named, &from, &to, ret_verdict);
-}
-
-bool rejudge_would_permit(const struct broker_channel *channel, struct policy *policy,
-	struct policy_verdict *ret_verdict)
-{
-	struct broker *broker = channel->link->broker;
-	struct policy *in_force = broker->policy;
-	bool permitted;
-
-	broker->policy = policy;
-	permitted = channel_permitted(channel, ret_verdict);
-	broker->policy = in_force;
-	return permitted;
+	       channel_redirected(channel, policy, &named, &from, &to, ret_verdict);
 }
 
 /* Both ends of a channel that is not permitted any more are told that it is gone. */
@@ -142,7 +128,7 @@ static void channel_judge(struct broker_channel *channel)
 	struct policy_verdict verdict;
 	char rule[128];
 
-	if (channel_permitted(channel, &verdict)) {
+	if (rejudge_would_permit(channel, link->broker->policy, &verdict)) {
 		channel->generation = link->broker->generation;
 		TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
 		TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);

@@ -28,8 +28,8 @@ bool rejudge_known(struct broker *broker);
 /* Judges one name or channel. False: all are judged. */
 bool rejudge_work(struct broker *broker);
 bool rejudge_work_left(const struct broker *broker);
-/* Whether a policy that is not in force would permit a channel of a link that is up. */
-bool rejudge_would_permit(const struct broker_channel *channel, struct policy *policy,
+/* Whether the policy, in force or not, would permit a channel of a link that is up. */
+bool rejudge_would_permit(const struct broker_channel *channel, const struct policy *policy,
 	struct policy_verdict *ret_verdict);
 
 #endif
