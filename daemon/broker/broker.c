@@ -234,20 +234,15 @@ const struct policy *broker_policy(const struct broker *broker)
 	return broker->policy;
 }
 
-void broker_set_limits(struct broker *broker, const struct broker_limits *limits)
+void broker_set_limits(struct broker *broker, const struct broker_limits *limits,
+	const struct assignments *assignments)
 {
 	struct domain *domain;
 
 	broker->limits = *limits;
+	broker->assignments = assignments;
 	for (domain = broker->domains; domain; domain = domain->hh.next)
 		domain->limits_own = false;
-	domains_assign(broker);
-	broker_settle(broker);
-}
-
-void broker_set_assignments(struct broker *broker, const struct assignments *assignments)
-{
-	broker->assignments = assignments;
 	domains_assign(broker);
 	broker_settle(broker);
 }

@@ -186,13 +186,13 @@ struct broker_judged {
 bool broker_judged(const struct broker *broker, struct broker_judged *ret_judged);
 /* The policy in force. */
 const struct policy *broker_policy(const struct broker *broker);
-/* New limits count for new charges; nothing is taken away. No domain has its own any more. */
-void broker_set_limits(struct broker *broker, const struct broker_limits *limits);
 /*
- * Some domains get tags, and other limits than all have. Borrowed until the next call; NULL: none
- * do. Where tags change, everything is judged again.
+ * New limits count for new charges; nothing is taken away. No domain has its own any more.
+ * assignments: some domains get tags, and other limits than all have. Borrowed until the next call;
+ * NULL: none do. Where tags change, everything is judged again.
  */
-void broker_set_assignments(struct broker *broker, const struct assignments *assignments);
+void broker_set_limits(struct broker *broker, const struct broker_limits *limits,
+	const struct assignments *assignments);
 /* Of a domain that is not known: what all have. */
 uint32_t broker_limit(struct broker *broker, uint16_t domid, enum quota quota);
 

@@ -631,8 +631,7 @@ void server_set_limits(
 	struct server *server, const struct broker_limits *limits, struct assignments *assignments)
 {
 	server_begin(server);
-	broker_set_assignments(server->broker, assignments);
-	broker_set_limits(server->broker, limits);
+	broker_set_limits(server->broker, limits, assignments);
 	assignments_free(server->assignments);
 	server->assignments = assignments;
 	server_finish(server);

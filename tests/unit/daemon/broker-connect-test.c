@@ -311,14 +311,14 @@ static void test_ring_sizes(void **state)
 	broker_limits_default(&limits);
 	limits.argo_ring_pages = 2;
 	limits.ring_pages = 4;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	assert_int_equal(app_listen(holder, 1, "db", 40), 0);
 	app_connect(caller, 1, "db", 0, TRANSPORT_ARGO);
 	TAKE(m, caller, CONTROL_LINK_CREATE);
 	assert_int_equal(m->link_create.ring_len, 2 * 4096 - 64);
 	assert_int_equal(m->link_create.ring_pages, 0);
 	limits.argo_ring_pages = 3;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	app_offer(caller, m->link_create.end, 5);
 	TAKE(m, holder, CONTROL_LINK_BIND);
 	assert_int_equal(m->link_bind.ring_len, 2 * 4096 - 64);
@@ -327,7 +327,7 @@ static void test_ring_sizes(void **state)
 	assert_int_equal(m->link_create.ring_len, 0);
 	assert_int_equal(m->link_create.ring_pages, 4);
 	limits.ring_pages = 8;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	app_offer(caller, m->link_create.end, 0);
 	TAKE(m, holder, CONTROL_LINK_BIND);
 	assert_int_equal(m->link_bind.ring_pages, 4);

@@ -501,14 +501,14 @@ static void test_limits_at_the_limit(void **state)
 	app_connect(app, 3, "none", CONNECT_WAIT_NAME, 0);
 	TAKE_STATUS(app, 3, EDQUOT);
 	limits.bytes--;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	app_cancel(app, 2);
 	TAKE_STATUS(app, 2, ECANCELED);
 	app_connect(app, 4, "none", CONNECT_WAIT_NAME, 0);
 	TAKE_STATUS(app, 4, EDQUOT);
 	limits.bytes *= 2;
 	limits.quota[QUOTA_REQUESTS] = 1;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	assert_int_equal(broker_limit(w->broker, 1, QUOTA_REQUESTS), 1);
 	app_connect(app, 5, "none", CONNECT_WAIT_NAME, 0);
 	TAKE(m, app, CONTROL_STATUS);

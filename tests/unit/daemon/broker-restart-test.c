@@ -860,7 +860,7 @@ static void test_refusals(void **state)
 	/* The creator's domain pays for both ends; if it cannot, the binder's is told as well. */
 	broker_limits_default(&limits);
 	limits.quota[QUOTA_LINKS] = 1;
-	broker_set_limits(s.w->broker, &limits);
+	broker_set_limits(s.w->broker, &limits, NULL);
 	binder = s.holder;
 	assert_int_equal(app_announce_link(binder, 60, UID + 1, 3, TRANSPORT_ARGO, 1, 1), 0);
 	assert_int_equal(app_announce_link(s.caller, 41, UID + 1, 2, TRANSPORT_ARGO, 0, 1), 0);
@@ -1231,7 +1231,7 @@ static void test_full_link(void **state)
 	broker_limits_default(&limits);
 	limits.quota[QUOTA_CHANNELS] = LINK_CHANNELS_MAX + 1;
 	limits.bytes = 64U << 20;
-	broker_set_limits(s.w->broker, &limits);
+	broker_set_limits(s.w->broker, &limits, NULL);
 	app_announce_link(s.caller, 40, UID, 2, TRANSPORT_ARGO, 0, 1);
 	for (uint32_t i = 1; i <= LINK_CHANNELS_MAX; i++)
 		assert_int_equal(app_announce_channel(s.caller, 40, i, 0, 0, "db"), 0);

@@ -480,6 +480,14 @@ static void test_tags_at_the_end(void **state)
 	world_free(w);
 }
 
+static void assign(const struct assignments *assignments)
+{
+	struct broker_limits limits;
+
+	broker_limits_default(&limits);
+	broker_set_limits(w->broker, &limits, assignments);
+}
+
 static void test_assignments(void **state)
 {
 	struct assignments *assignments;
@@ -495,7 +503,7 @@ static void test_assignments(void **state)
 				 offsetof(struct broker_limits, quota[QUOTA_NAMES]), 1),
 		0);
 	fails("db/x", EACCES);
-	broker_set_assignments(w->broker, assignments);
+	assign(assignments);
 	assert_int_equal(broker_limit(w->broker, APP, QUOTA_CHANNELS), 2);
 	reaches("db/x", DB);
 	reaches("db/x", DB);
@@ -504,9 +512,9 @@ static void test_assignments(void **state)
 	assert_int_equal(app_listen(at[DB], 2, "y", 1), EDQUOT);
 	goes_on(LISTEN "allow connect x from app to any while tag:good\n");
 	assert_int_equal(n_channels(), 2);
-	broker_set_assignments(w->broker, NULL);
+	assign(NULL);
 	assert_int_equal(n_channels(), 0);
-	broker_set_assignments(w->broker, assignments);
+	assign(assignments);
 	reaches("db/x", DB);
 	/* The name by which the domain has the tag cannot be read: nothing ends, nothing begins. */
 	goes_on(LISTEN "allow connect x from tag:good to any\n");
@@ -521,7 +529,7 @@ static void test_assignments(void **state)
 	world_rename(w, APP, "was-app");
 	assert_int_equal(n_channels(), 0);
 	assert_int_equal(broker_limit(w->broker, APP, QUOTA_CHANNELS), DOMAIN_CHANNELS_MAX);
-	broker_set_assignments(w->broker, NULL);
+	assign(NULL);
 	assert_int_equal(broker_limit(w->broker, DB, QUOTA_NAMES), DOMAIN_NAMES_MAX);
 	assignments_free(assignments);
 	world_free(w);
@@ -673,7 +681,7 @@ static void test_max_connects_memory_limit(void **state)
 	domain = domain_find(w->broker, APP);
 	broker_limits_default(&limits);
 	limits.bytes = domain->bytes + quota_bytes(QUOTA_REQUESTS) + 10 * CONNECTS_BYTES;
-	broker_set_limits(w->broker, &limits);
+	broker_set_limits(w->broker, &limits, NULL);
 	/* Whatever else is wrong with the connect, such as its type, comes later. */
 	for (; n < 200; n++) {
 		(void)snprintf(address, sizeof(address), "db/n%u", n);

@@ -266,7 +266,7 @@ static void test_limits(void **state)
 	assert_int_equal(app_listen(p.holder, 4, "c", 3), EDQUOT);
 	/* As after a reload: no domain has its own any more. */
 	broker_limits_default(&limits);
-	broker_set_limits(p.w->broker, &limits);
+	broker_set_limits(p.w->broker, &limits, NULL);
 	assert_int_equal(app_listen(p.holder, 4, "c", 4), 0);
 	world_free(p.w);
 }
