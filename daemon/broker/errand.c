@@ -29,7 +29,7 @@ enum errand_result {
 	ERRAND_PENDING,
 	ERRAND_ALLOWED,
 	ERRAND_DENIED,
-	ERRAND_FAILED, /* start: with a reason */
+	ERRAND_FAILED, /* with a reason */
 	ERRAND_LATE,   /* start: the domain or the name has not come */
 	ERRAND_VOID,   /* a new policy, or nobody waits */
 };
@@ -349,13 +349,13 @@ static void errand_start_failed(struct errand *errand, const char *why)
 	errand_over(errand, ERRAND_FAILED, START_AGAIN_NS);
 }
 
-static void errand_ask_failed(struct errand *errand, enum errand_result result, const char *why)
+static void errand_ask_failed(struct errand *errand, const char *why)
 {
 	broker_log_about(errand->broker, errand->domain ? errand->domain->info.domid : DOMID_LIMIT,
 		LOG_WARNING, "refused %s: the program of %s: %s", errand->key.name, errand->rule,
 		why);
 	reason_set(errand->reason, "denied by policy");
-	errand_over(errand, result, 0);
+	errand_over(errand, ERRAND_FAILED, 0);
 }
 
 static void errand_run(struct errand *errand, const struct broker_program *program)
@@ -368,7 +368,7 @@ static void errand_run(struct errand *errand, const struct broker_program *progr
 	if (r == 0)
 		return;
 	if (errand->key.kind == ERRAND_ASK)
-		errand_ask_failed(errand, ERRAND_FAILED, strerror(-r));
+		errand_ask_failed(errand, strerror(-r));
 	else
 		errand_start_failed(errand,
 			r == -EDESTADDRREQ ? "msgd.conf has no start-helper" : strerror(-r));
@@ -598,19 +598,19 @@ static struct errand *errand_by_id(struct broker *broker, uint64_t id)
 
 static void ask_answered(struct errand *errand, const struct broker_answer *answer)
 {
+	uint64_t keep_ns = UINT64_C(1000000000) * min_u32(answer->cache_s, ANSWER_CACHE_S_MAX);
+
 	switch (answer->result) {
 	case BROKER_ANSWER_ALLOW:
-		errand_over(errand, ERRAND_ALLOWED,
-			UINT64_C(1000000000) * min_u32(answer->cache_s, ANSWER_CACHE_S_MAX));
+		errand_over(errand, ERRAND_ALLOWED, keep_ns);
 		break;
 	case BROKER_ANSWER_DENY:
 		reason_set(errand->reason, "denied by policy%s%s", answer->reason[0] ? ": " : "",
 			answer->reason);
-		errand_over(errand, ERRAND_DENIED,
-			UINT64_C(1000000000) * min_u32(answer->cache_s, ANSWER_CACHE_S_MAX));
+		errand_over(errand, ERRAND_DENIED, keep_ns);
 		break;
 	default:
-		errand_ask_failed(errand, ERRAND_FAILED, answer->reason);
+		errand_ask_failed(errand, answer->reason);
 		break;
 	}
 }
@@ -639,7 +639,7 @@ void broker_program_ended(struct broker *broker, uint64_t id)
 	if (errand->result != ERRAND_PENDING)
 		errand_settle(errand);
 	else if (errand->key.kind == ERRAND_ASK)
-		errand_ask_failed(errand, ERRAND_FAILED, "ended without an answer");
+		errand_ask_failed(errand, "ended without an answer");
 	else if (TAILQ_EMPTY(&errand->waiting))
 		errand_void(errand);
 	broker_settle(broker);
