@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"

@@ -11,8 +11,6 @@
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
-#include "daemon/broker/listener.h"
-#include "daemon/broker/lookup.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 

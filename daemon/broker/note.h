@@ -14,8 +14,6 @@ struct broker_channel;
 struct broker_link;
 struct broker_request;
 struct domain;
-struct listener;
-struct lookup;
 struct policy_verdict;
 struct process;
 
