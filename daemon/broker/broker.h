@@ -324,7 +324,7 @@ int broker_undrain(struct broker *broker, const struct broker_target *target);
 int broker_block(struct broker *broker, const struct broker_target *target);
 int broker_unblock(struct broker *broker, const struct broker_target *target);
 
-/* The limits of one domain, until broker_set_limits or the domain's end. -ESRCH; -ENOMEM. */
+/* The limits of one domain, until broker_set_limits or the domain's end. -ESRCH. */
 int broker_set_domain_limits(
 	struct broker *broker, uint16_t domid, const struct broker_limits *limits);
 int broker_domain_limits(struct broker *broker, uint16_t domid, struct broker_limits *ret_limits);

@@ -126,24 +126,24 @@ int broker_kick_name(struct broker *broker, const struct broker_target *target)
 
 /* ---- draining -------------------------------------------------------------------------------- */
 
-int broker_drain(struct broker *broker, const struct broker_target *target)
+static int name_set_drained(struct broker *broker, const struct broker_target *target, bool drained)
 {
 	struct listener *listener;
 	int r = listener_by_name(broker, target, &listener);
 
 	if (r == 0)
-		listener->drained = true;
+		listener->drained = drained;
 	return r;
+}
+
+int broker_drain(struct broker *broker, const struct broker_target *target)
+{
+	return name_set_drained(broker, target, true);
 }
 
 int broker_undrain(struct broker *broker, const struct broker_target *target)
 {
-	struct listener *listener;
-	int r = listener_by_name(broker, target, &listener);
-
-	if (r == 0)
-		listener->drained = false;
-	return r;
+	return name_set_drained(broker, target, false);
 }
 
 /* ---- blocking -------------------------------------------------------------------------------- */
