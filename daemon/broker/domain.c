@@ -471,14 +471,14 @@ bool domain_end_work(struct broker *broker)
 		broker->cost += COST_OBJECT;
 		return true;
 	}
-	if (domain->ended)
-		errands_domain_gone(domain);
 	TAILQ_REMOVE(&broker->ending, domain, ending_entry);
-	if (domain->ended)
-		connects_forget(domain);
 	if (!domain->ended) {
 		domain->ending = NULL;
-	} else if (domain_is_charged(domain) || domain->n_dying) {
+		return true;
+	}
+	errands_domain_gone(domain);
+	connects_forget(domain);
+	if (domain_is_charged(domain) || domain->n_dying) {
 		assert(!TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying) ||
 			!TAILQ_EMPTY(&broker->watches[WATCH_ENDING]));
 		TAILQ_INSERT_TAIL(&broker->ending, domain, ending_entry);
