@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Lists of domains, of their limits, and of what is blocked. */
+/* Lists of domains, of their limits and counters, and of what is blocked. */
 #include "base/uuid.h"
 #include "daemon/admin/rows.h"
 #include "daemon/admin/words.h"
@@ -27,7 +27,8 @@ static json_t *domain_json(const struct domain *domain)
 		used_json(domain), "traffic", traffic_json(&domain->traffic));
 }
 
-void domains_view(struct rows *rows)
+/* A row for each domain, by make. Of these lists only that of domains is narrowed by a state. */
+static void domains_view_by(struct rows *rows, json_t *(*make)(const struct domain *domain))
 {
 	const struct domain *domain;
 
@@ -38,8 +39,13 @@ void domains_view(struct rows *rows)
 			rows_lack_state(rows, domain_state_word(domain)))
 			rows_pass(rows, 1);
 		else
-			rows_add(rows, domain_json(domain));
+			rows_add(rows, make(domain));
 	}
+}
+
+void domains_view(struct rows *rows)
+{
+	domains_view_by(rows, domain_json);
 }
 
 static json_t *domain_limits_json(const struct domain *domain)
@@ -51,16 +57,26 @@ static json_t *domain_limits_json(const struct domain *domain)
 
 void limits_view(struct rows *rows)
 {
-	const struct domain *domain;
+	domains_view_by(rows, domain_limits_json);
+}
 
-	for (domain = rows->broker->domains; domain; domain = domain->hh.next) {
-		if (rows_skip(rows, 1))
-			continue;
-		if (rows_lack_domain(rows, domain))
-			rows_pass(rows, 1);
-		else
-			rows_add(rows, domain_limits_json(domain));
-	}
+static json_t *domain_counts_json(const struct domain *domain)
+{
+	json_t *json = counts_json(&domain->stats);
+
+	(void)json_object_set_new(json, "domain", text_json(domain->info.name));
+	(void)json_object_set_new(json, "domid", json_integer(domain->info.domid));
+	(void)json_object_set_new(json, "memory", json_integer(domain->bytes));
+	(void)json_object_set_new(json, "traffic", traffic_json(&domain->traffic));
+	(void)json_object_set_new(
+		json, "notifications", json_integer((json_int_t)domain->notifications));
+	(void)json_object_set_new(json, "hypercalls", json_integer((json_int_t)domain->hypercalls));
+	return json;
+}
+
+void counts_view(struct rows *rows)
+{
+	domains_view_by(rows, domain_counts_json);
 }
 
 void blocks_view(struct rows *rows)

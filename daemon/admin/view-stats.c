@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Counters of each domain, refusals by each rule, and the time that connects take. */
+/* Counters, refusals by each rule, and the time that connects take. */
 #include "daemon/admin/rows.h"
 #include "daemon/admin/view.h"
 #include "daemon/admin/words.h"
-#include "daemon/broker/domain.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/state.h"
 
@@ -14,34 +13,6 @@ json_t *counts_json(const struct broker_stats *stats)
 		(json_int_t)stats->refused, "failed", (json_int_t)stats->failed, "reset",
 		(json_int_t)stats->reset, "dropped", (json_int_t)stats->dropped, "links_made",
 		(json_int_t)stats->links_made);
-}
-
-static json_t *domain_counts_json(const struct domain *domain)
-{
-	json_t *json = counts_json(&domain->stats);
-
-	(void)json_object_set_new(json, "domain", text_json(domain->info.name));
-	(void)json_object_set_new(json, "domid", json_integer(domain->info.domid));
-	(void)json_object_set_new(json, "memory", json_integer(domain->bytes));
-	(void)json_object_set_new(json, "traffic", traffic_json(&domain->traffic));
-	(void)json_object_set_new(
-		json, "notifications", json_integer((json_int_t)domain->notifications));
-	(void)json_object_set_new(json, "hypercalls", json_integer((json_int_t)domain->hypercalls));
-	return json;
-}
-
-void counts_view(struct rows *rows)
-{
-	const struct domain *domain;
-
-	for (domain = rows->broker->domains; domain; domain = domain->hh.next) {
-		if (rows_skip(rows, 1))
-			continue;
-		if (rows_lack_domain(rows, domain))
-			rows_pass(rows, 1);
-		else
-			rows_add(rows, domain_counts_json(domain));
-	}
 }
 
 void refusals_view(struct rows *rows)
