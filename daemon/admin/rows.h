@@ -67,6 +67,8 @@ json_t *process_json(const struct process *process, uint16_t domid, uint32_t end
 json_t *limits_json(const struct broker_limits *limits);
 json_t *counts_json(const struct broker_stats *stats);
 json_t *report_json(const struct report *report);
+/* policy_verdict_rule: "FILE:LINE", or "no rule". */
+json_t *rule_json(const char *file, unsigned line);
 /* 16 hexadecimal digits. */
 json_t *uid_json(uint64_t uid);
 

@@ -16,7 +16,7 @@
 #include "daemon/broker/rejudge.h"
 #include "daemon/broker/state.h"
 
-static json_t *rule_json(const char *file, unsigned line)
+json_t *rule_json(const char *file, unsigned line)
 {
 	const struct policy_verdict verdict = {.file = file, .line = line};
 	char rule[REASON_SIZE];

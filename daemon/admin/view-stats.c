@@ -20,14 +20,10 @@ void refusals_view(struct rows *rows)
 	const struct refusals *refusals;
 
 	for (refusals = rows->broker->refusals; refusals; refusals = refusals->hh.next) {
-		const struct policy_verdict verdict = {
-			.file = refusals->key.file, .line = refusals->key.line};
-		char rule[REASON_SIZE];
-
 		if (rows_skip(rows, 1))
 			continue;
-		policy_verdict_rule(&verdict, rule, sizeof(rule));
-		rows_add(rows, json_pack("{s:o, s:I}", "rule", text_json(rule), "refused",
+		rows_add(rows, json_pack("{s:o, s:I}", "rule",
+				       rule_json(refusals->key.file, refusals->key.line), "refused",
 				       (json_int_t)refusals->n));
 	}
 }
