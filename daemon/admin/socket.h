@@ -19,8 +19,8 @@
 #define ADMIN_CLIENTS_PER_UID 16U
 #define ADMIN_CLIENTS_MAX     (9U * ADMIN_CLIENTS_PER_UID)
 /* A client that sends no request, or reads no answer, for so long is dropped. */
-#define ADMIN_IDLE_S   10
-#define ADMIN_LINE_MAX 4096U
+#define ADMIN_IDLE_S 10
+
 struct admin;
 struct admin_client;
 
