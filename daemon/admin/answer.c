@@ -110,8 +110,6 @@ static json_t *answer_view(const struct admin_subject *subject, const struct adm
 	/* Real Xen tells nobody that a domain was paused or goes on. */
 	if (request->op == ADMIN_DOMAINS && request->from == 0)
 		(void)server_refresh_domains(subject->server);
-	if (request->op == ADMIN_HISTORY || request->op == ADMIN_MONITOR)
-		return admin_view_history(server_broker(subject->server), request);
 	return admin_view(
 		server_broker(subject->server), request, server_clock_ns(subject->server));
 }

@@ -21,7 +21,7 @@ static bool rows_has_room(const struct rows *rows)
 
 bool rows_skip(struct rows *rows, size_t n)
 {
-	size_t from = rows->request->from;
+	uint64_t from = rows->request->from;
 
 	if (!rows->full && rows->n + n > from) {
 		if (rows_has_room(rows))
@@ -173,6 +173,8 @@ json_t *admin_view(
 		[ADMIN_NAMES] = names_view,
 		[ADMIN_LINKS] = links_view,
 		[ADMIN_CHANNELS] = channels_view,
+		[ADMIN_HISTORY] = events_view,
+		[ADMIN_MONITOR] = events_view,
 		[ADMIN_COUNTS] = counts_view,
 		[ADMIN_REFUSALS] = refusals_view,
 		[ADMIN_LIMITS] = limits_view,

@@ -28,10 +28,10 @@ struct rows {
 	struct domain_address domain;	     /* the request's, where it has one */
 	uint64_t now_ns;
 	json_t *rows;	 /* owned until it is handed out */
-	size_t n;	 /* rows that were passed, wanted or not */
+	uint64_t n;	 /* rows that were passed, wanted or not; serials, of events */
 	size_t n_looked; /* in this portion: see ADMIN_LOOKS_A_TURN */
 	bool full;	 /* this portion has come to its end, at next */
-	size_t next;
+	uint64_t next;
 	uint64_t of;	   /* see admin_request.of; 0: they need not be of the same */
 	json_t *end;	   /* owned until it is handed out, or NULL: what follows the last row */
 	const char *error; /* static: instead of rows, also of further ones; or NULL */
@@ -77,6 +77,7 @@ void applications_view(struct rows *rows);
 void names_view(struct rows *rows);
 void links_view(struct rows *rows);
 void channels_view(struct rows *rows);
+void events_view(struct rows *rows);
 void counts_view(struct rows *rows);
 void refusals_view(struct rows *rows);
 void limits_view(struct rows *rows);

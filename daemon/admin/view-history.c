@@ -10,15 +10,9 @@
 #include "daemon/admin/words.h"
 #include "daemon/broker/state.h"
 
-struct history_view {
-	const struct admin_request *request; /* borrowed */
-	struct domain_address domain;	     /* the request's, where it has one */
-	json_t *rows;			     /* owned until it is handed out */
-};
-
-static bool party_is(const struct history_view *view, const struct history_party *party)
+static bool party_is(const struct rows *rows, const struct history_party *party)
 {
-	const struct admin_request *request = view->request;
+	const struct admin_request *request = rows->request;
 	/* An address may say a domain by its domid or its uuid. */
 	bool said = strcmp(party->domain, request->domain) == 0;
 
@@ -29,13 +23,13 @@ static bool party_is(const struct history_view *view, const struct history_party
 		return false;
 	if (!admin_request_has(request, ADMIN_KEY_DOMAIN))
 		return true;
-	return said || (party->known && domain_address_is(&view->domain, party->domain, party->uuid,
+	return said || (party->known && domain_address_is(&rows->domain, party->domain, party->uuid,
 						party->domid));
 }
 
-static bool event_is_wanted(const struct history_view *view, const struct history_event *event)
+static bool event_is_wanted(const struct rows *rows, const struct history_event *event)
 {
-	const struct admin_request *request = view->request;
+	const struct admin_request *request = rows->request;
 	unsigned has = request->has;
 
 	if ((has & ENUM_BIT(ADMIN_KEY_KIND)) && event->kind != request->kind)
@@ -44,10 +38,10 @@ static bool event_is_wanted(const struct history_view *view, const struct histor
 		return false;
 	if ((has & ENUM_BIT(ADMIN_KEY_CHANNEL)) && event->channel != request->channel)
 		return false;
-	if ((has & ENUM_BIT(ADMIN_KEY_NAME)) && !policy_glob(request->name, event->name))
+	if (rows_lack_name(rows, event->name))
 		return false;
 	return !(has & (ENUM_BIT(ADMIN_KEY_DOMAIN) | ENUM_BIT(ADMIN_KEY_PID))) ||
-	       party_is(view, &event->who) || party_is(view, &event->peer);
+	       party_is(rows, &event->who) || party_is(rows, &event->peer);
 }
 
 /* ---- one event ------------------------------------------------------------------------------ */
@@ -124,9 +118,9 @@ static json_t *event_json(const struct history_event *event)
 /* ---- the answers ---------------------------------------------------------------------------- */
 
 /* The serial with which the answer begins. */
-static uint64_t history_begin(const struct history_view *view, const struct history *history)
+static uint64_t history_begin(const struct rows *rows, const struct history *history)
 {
-	const struct admin_request *request = view->request;
+	const struct admin_request *request = rows->request;
 	const struct history_event *event;
 	uint64_t begin = history->last_serial + 1;
 	uint32_t n = 0;
@@ -141,42 +135,37 @@ static uint64_t history_begin(const struct history_view *view, const struct hist
 	{
 		if (admin_request_has(request, ADMIN_KEY_N) && n >= request->n)
 			break;
-		n += event_is_wanted(view, event);
+		n += event_is_wanted(rows, event);
 		begin = event->serial;
 	}
 	return begin;
 }
 
 /* Events that had to make room, or came before this client read on. */
-static void history_add_missed(struct history_view *view, uint64_t missed)
+static void history_add_missed(struct rows *rows, uint64_t missed)
 {
-	bool knows = view->request->from || admin_request_has(view->request, ADMIN_KEY_SINCE);
+	bool knows = rows->request->from || admin_request_has(rows->request, ADMIN_KEY_SINCE);
 
-	if (missed && knows && view->request->op == ADMIN_MONITOR)
+	if (missed && knows && rows->request->op == ADMIN_MONITOR)
 		(void)json_array_append_new(
-			view->rows, json_pack("{s:I}", "missed", (json_int_t)missed));
+			rows->rows, json_pack("{s:I}", "missed", (json_int_t)missed));
 }
 
-json_t *admin_view_history(const struct broker *broker, const struct admin_request *request)
+void events_view(struct rows *rows)
 {
-	const struct history *history = &broker->history;
-	const char *name = admin_op_name(request->op);
-	size_t max = request->op == ADMIN_MONITOR ? ADMIN_EVENTS_A_TURN : ADMIN_ROWS_A_TURN;
-	struct history_view view = {.request = request, .rows = json_array()};
+	const struct history *history = &rows->broker->history;
+	size_t max = rows->request->op == ADMIN_MONITOR ? ADMIN_EVENTS_A_TURN : ADMIN_ROWS_A_TURN;
 	const struct history_event *event;
-	uint64_t next;
+	uint64_t next = history_begin(rows, history);
 
-	if (!view.rows)
-		return NULL;
-	(void)domain_address_parse(request->domain, &view.domain); /* the request was checked */
-	next = history_begin(&view, history);
-	for (event = history_from(history, next); event && json_array_size(view.rows) < max;
+	for (event = history_from(history, next); event && json_array_size(rows->rows) < max;
 		event = TAILQ_NEXT(event, entry)) {
-		history_add_missed(&view, event->serial - next);
-		if (event_is_wanted(&view, event))
-			(void)json_array_append_new(view.rows, event_json(event));
+		history_add_missed(rows, event->serial - next);
+		if (event_is_wanted(rows, event))
+			(void)json_array_append_new(rows->rows, event_json(event));
 		next = event->serial + 1;
 	}
-	return json_pack("{s:s, s:o, s:I, s:I}", "op", name, name, view.rows, "next",
-		(json_int_t)next, "all", (json_int_t)(history->last_serial + 1));
+	rows->full = true;
+	rows->next = next;
+	rows->n = history->last_serial + 1;
 }

@@ -33,14 +33,12 @@ json_t *admin_view_latency(const struct broker *broker);
  * which ADMIN_ROWS_A_TURN fit; as "next", the request's next from; as "all", where the list ends;
  * as "of", the request's next of; and as "end", perhaps, the members of the answer that follow the
  * rows. Or an "error", also after some rows. NULL: out of memory.
+ *
+ * Of history and monitor, next, from and all are serials. The rows of monitor, which
+ * ADMIN_EVENTS_A_TURN bounds, are also {"missed":N}: events that had to make room.
  */
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns);
-/*
- * The same of history and monitor, where next, from and all are serials. The rows of monitor, which
- * ADMIN_EVENTS_A_TURN bounds, are also {"missed":N}: events that had to make room.
- */
-json_t *admin_view_history(const struct broker *broker, const struct admin_request *request);
 /*
  * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
  * domain is dead or not quiesced, or no memory.

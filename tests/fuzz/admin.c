@@ -35,21 +35,13 @@ static struct world *world_get(void)
 	return world;
 }
 
-static json_t *portion(const struct admin_request *request)
-{
-	const struct world *world = world_get();
-
-	if (request->op == ADMIN_HISTORY || request->op == ADMIN_MONITOR)
-		return admin_view_history(world->broker, request);
-	return admin_view(world->broker, request, world->now_ns);
-}
-
 static void list(struct admin_request *request)
 {
+	const struct world *world = world_get();
 	bool more = true;
 
 	for (unsigned n = 0; more; n++) {
-		json_t *answer = portion(request);
+		json_t *answer = admin_view(world->broker, request, world->now_ns);
 		size_t n_rows =
 			json_array_size(json_object_get(answer, admin_op_name(request->op)));
 		uint64_t next = (uint64_t)json_integer_value(json_object_get(answer, "next"));
