@@ -37,8 +37,7 @@ static void quiesce_wait_free(struct quiesce_wait *wait)
 	free(wait);
 }
 
-/* The report as it is now, complete or not. */
-static json_t *report(const struct quiesce *quiesce, uint16_t domid)
+static json_t *domain_report(const struct quiesce *quiesce, uint16_t domid)
 {
 	json_t *answer;
 
@@ -84,41 +83,44 @@ static json_t *judged_report(const struct quiesce *quiesce)
 		judged, "names", (json_int_t)counts.names, "channels", (json_int_t)counts.channels);
 }
 
-static bool quiesce_wait_is_over(const struct quiesce_wait *wait)
+static bool is_over(
+	const struct quiesce *quiesce, uint16_t domid, const struct admin_request *request)
 {
-	struct broker *broker = server_broker(wait->quiesce->server);
+	struct broker *broker = server_broker(quiesce->server);
 	struct broker_judged counts;
 
-	switch (wait->request.op) {
+	switch (request->op) {
 	case ADMIN_REFRESH:
 		return broker_counts_pending(broker) == 0;
 	case ADMIN_WAIT:
-		return name_is_there(wait->quiesce, &wait->request);
+		return name_is_there(quiesce, request);
 	case ADMIN_RELOAD:
 		return broker_judged(broker, &counts);
 	default:
-		return !broker_quiesce_pending(broker, wait->domid);
+		return !broker_quiesce_pending(broker, domid);
 	}
 }
 
-static json_t *quiesce_wait_report(const struct quiesce_wait *wait)
+/* As it is now, complete or not. */
+static json_t *report(
+	const struct quiesce *quiesce, uint16_t domid, const struct admin_request *request)
 {
-	switch (wait->request.op) {
+	switch (request->op) {
 	case ADMIN_WAIT:
-		return name_report(wait->quiesce, &wait->request);
+		return name_report(quiesce, request);
 	case ADMIN_REFRESH:
-		return counts_report(wait->quiesce);
+		return counts_report(quiesce);
 	case ADMIN_RELOAD:
-		return judged_report(wait->quiesce);
+		return judged_report(quiesce);
 	default:
-		return report(wait->quiesce, wait->domid);
+		return domain_report(quiesce, domid);
 	}
 }
 
 static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
-	json_t *answer = quiesce_wait_report(wait);
+	json_t *answer = report(wait->quiesce, wait->domid, &wait->request);
 
 	quiesce_wait_free(wait);
 	admin_answer(client, answer);
@@ -137,7 +139,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
-		if (quiesce_wait_is_over(wait))
+		if (is_over(quiesce, wait->domid, &wait->request))
 			quiesce_wait_end(wait);
 		else
 			judging |= wait->request.op == ADMIN_RELOAD;
@@ -204,6 +206,21 @@ static int quiesce_wait_new(struct quiesce *quiesce, uint16_t domid,
 	return 0;
 }
 
+/* The report, if that which the request waits for is so already, or a wait for it. */
+static json_t *report_or_wait(struct quiesce *quiesce, uint16_t domid,
+	const struct admin_request *request, struct admin_client *client, bool *ret_later)
+{
+	int r;
+
+	if (is_over(quiesce, domid, request))
+		return report(quiesce, domid, request);
+	r = quiesce_wait_new(quiesce, domid, request, client);
+	if (r < 0)
+		return steer_refusal(r);
+	*ret_later = true;
+	return NULL;
+}
+
 json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
@@ -215,44 +232,23 @@ json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *reque
 		r = server_quiesce(server, domid);
 	if (r < 0)
 		return steer_refusal(r);
-	if (!broker_quiesce_pending(server_broker(server), domid))
-		return report(quiesce, domid);
-	r = quiesce_wait_new(quiesce, domid, request, client);
-	if (r < 0)
-		return steer_refusal(r);
-	*ret_later = true;
-	return NULL;
+	return report_or_wait(quiesce, domid, request, client, ret_later);
 }
 
 json_t *quiesce_wait_for_name(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
-	int r;
-
-	if (name_is_there(quiesce, request))
-		return name_report(quiesce, request);
-	r = quiesce_wait_new(quiesce, 0, request, client);
-	if (r < 0)
-		return steer_refusal(r);
-	*ret_later = true;
-	return NULL;
+	return report_or_wait(quiesce, 0, request, client, ret_later);
 }
 
 json_t *quiesce_wait_for_counts(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
 	struct admin_request limited = *request;
-	int r;
 
-	server_ask_counts(quiesce->server);
-	if (broker_counts_pending(server_broker(quiesce->server)) == 0)
-		return counts_report(quiesce);
 	limited.timeout_ms = ADMIN_REFRESH_MS;
-	r = quiesce_wait_new(quiesce, 0, &limited, client);
-	if (r < 0)
-		return steer_refusal(r);
-	*ret_later = true;
-	return NULL;
+	server_ask_counts(quiesce->server);
+	return report_or_wait(quiesce, 0, &limited, client, ret_later);
 }
 
 json_t *quiesce_wait_for_judgement(struct quiesce *quiesce, const struct admin_request *request,
