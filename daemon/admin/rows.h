@@ -13,7 +13,6 @@
 #include "daemon/admin/request.h"
 #include "daemon/broker/lookup.h"
 
-struct broker_limits;
 struct broker_link;
 struct broker_stats;
 struct domain;
@@ -63,8 +62,8 @@ json_t *end_json(const struct link_end *end);
 json_t *traffic_json(const struct traffic *traffic);
 /* process: NULL: the application of this domain has not come back. */
 json_t *process_json(const struct process *process, uint16_t domid, uint32_t end);
-/* As "used" of each domain counts: memory in bytes. */
-json_t *limits_json(const struct broker_limits *limits);
+/* Of the QUOTA_COUNT quotas and of memory, in bytes: the limits, or what is used of them. */
+json_t *quotas_json(const uint32_t quota[], uint32_t bytes);
 json_t *counts_json(const struct broker_stats *stats);
 json_t *report_json(const struct report *report);
 /* policy_verdict_rule: "FILE:LINE", or "no rule". */

@@ -6,16 +6,6 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 
-static json_t *used_json(const struct domain *domain)
-{
-	json_t *used = json_object();
-
-	for (int i = 0; i < QUOTA_COUNT; i++)
-		(void)json_object_set_new(used, quota_name(i), json_integer(domain->used[i]));
-	(void)json_object_set_new(used, "memory", json_integer(domain->bytes));
-	return used;
-}
-
 static json_t *domain_json(const struct domain *domain)
 {
 	char uuid[37];
@@ -24,7 +14,8 @@ static json_t *domain_json(const struct domain *domain)
 	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o, s:o}", "domid", (int)domain->info.domid,
 		"name", text_json(domain->info.name), "uuid", uuid, "state",
 		domain_state_word(domain), "blocked", domain_is_blocked(domain), "used",
-		used_json(domain), "traffic", traffic_json(&domain->traffic));
+		quotas_json(domain->used, domain->bytes), "traffic",
+		traffic_json(&domain->traffic));
 }
 
 /* A row for each domain, by make. Of these lists only that of domains is narrowed by a state. */
@@ -52,7 +43,8 @@ static json_t *domain_limits_json(const struct domain *domain)
 {
 	return json_pack("{s:i, s:o, s:b, s:o, s:o}", "domid", (int)domain->info.domid, "domain",
 		text_json(domain->info.name), "own", domain->limits_own, "limits",
-		limits_json(&domain->limits), "used", used_json(domain));
+		quotas_json(domain->limits.quota, domain->limits.bytes), "used",
+		quotas_json(domain->used, domain->bytes));
 }
 
 void limits_view(struct rows *rows)

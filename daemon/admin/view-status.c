@@ -7,13 +7,13 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/state.h"
 
-json_t *limits_json(const struct broker_limits *limits)
+json_t *quotas_json(const uint32_t quota[], uint32_t bytes)
 {
 	json_t *answer = json_object();
 
 	for (int i = 0; i < QUOTA_COUNT; i++)
-		(void)json_object_set_new(answer, quota_name(i), json_integer(limits->quota[i]));
-	(void)json_object_set_new(answer, "memory", json_integer(limits->bytes));
+		(void)json_object_set_new(answer, quota_name(i), json_integer(quota[i]));
+	(void)json_object_set_new(answer, "memory", json_integer(bytes));
 	return answer;
 }
 
@@ -47,5 +47,5 @@ json_t *admin_view_status(const struct broker *broker)
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
 		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy),
 		"policy_errors", report_json(policy_errors(broker->policy)), "counts", counts,
-		"limits", limits_json(&broker->limits));
+		"limits", quotas_json(broker->limits.quota, broker->limits.bytes));
 }
