@@ -57,15 +57,6 @@ static void dry_run_end(struct dry_run *run, const struct admin_client *client)
 	*run = (struct dry_run){.client = NULL};
 }
 
-static bool list_has_more(const json_t *answer, const struct admin_request *request)
-{
-	const json_t *rows = json_object_get(answer, admin_op_name(request->op));
-	json_int_t next = json_integer_value(json_object_get(answer, "next"));
-
-	return next < json_integer_value(json_object_get(answer, "all")) &&
-	       request->n_rows + json_array_size(rows) < ADMIN_ROWS_MAX;
-}
-
 /* NULL: it is in subject->dry_run. */
 static json_t *dry_run_begin(struct admin_subject *subject, const struct admin_client *client)
 {
@@ -90,7 +81,7 @@ static json_t *answer_dry_run(struct admin_subject *subject, const struct admin_
 	if (answer)
 		return answer;
 	answer = admin_view_trial(server_broker(subject->server), request, subject->dry_run.policy);
-	if (!list_has_more(answer, request))
+	if (!admin_view_goes_on(answer, request))
 		dry_run_end(&subject->dry_run, client);
 	return answer;
 }

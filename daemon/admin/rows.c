@@ -164,6 +164,16 @@ json_t *rows_answer(struct rows *rows)
 	return answer;
 }
 
+bool admin_view_goes_on(const json_t *answer, const struct admin_request *request)
+{
+	const json_t *rows = json_object_get(answer, admin_op_name(request->op));
+	uint64_t next = (uint64_t)json_integer_value(json_object_get(answer, "next"));
+	uint64_t all = (uint64_t)json_integer_value(json_object_get(answer, "all"));
+
+	return next > request->from && next < all &&
+	       request->n_rows + json_array_size(rows) < ADMIN_ROWS_MAX;
+}
+
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns)
 {

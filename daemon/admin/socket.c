@@ -152,8 +152,7 @@ static int admin_client_put_rows(struct admin_client *client, const json_t *answ
 		r = evbuffer_add_printf(output, "{\"op\":\"%s\",\"%s\":[", name, name);
 	if (r >= 0 && n)
 		r = view_put_rows(output, rows, request->n_rows == 0);
-	client->viewing =
-		next > request->from && next < all && request->n_rows + n < ADMIN_ROWS_MAX;
+	client->viewing = admin_view_goes_on(answer, request);
 	request->from = next;
 	request->n_rows += n;
 	request->of = (uint64_t)json_integer_value(json_object_get(answer, "of"));
@@ -210,7 +209,7 @@ static void admin_client_send(struct admin_client *client, json_t *answer)
 		r = admin_client_put_rows(client, answer);
 	else if (client->viewing) { /* an error, after some rows */
 		client->viewing = false;
-		r = view_end(bufferevent_get_output(client->stream), answer);
+		r = view_end(output, answer);
 	} else
 		r = evbuffer_add_printf(
 			output, "%s\n", text ? text : "{\"error\":\"out of memory\"}");
@@ -302,11 +301,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	client->waits = false;
 	if (!TAILQ_EMPTY(&admin->waiting))
 		event_turn_later(admin->turn);
-	if (client->viewing) {
-		admin_client_view_more(client);
-		return;
-	}
-	if (client->monitors && admin_client_has_read(client)) {
+	if (client->viewing || (client->monitors && admin_client_has_read(client))) {
 		admin_client_view_more(client);
 		return;
 	}

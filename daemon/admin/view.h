@@ -39,6 +39,8 @@ json_t *admin_view_latency(const struct broker *broker);
  */
 json_t *admin_view(
 	const struct broker *broker, const struct admin_request *request, uint64_t now_ns);
+/* Whether more of the list is to be asked for after this answer to the request. */
+bool admin_view_goes_on(const json_t *answer, const struct admin_request *request);
 /*
  * The applications of a quiesced domain: which have confirmed, which have not, and why. NULL: the
  * domain is dead or not quiesced, or no memory.
