@@ -22,6 +22,10 @@ fail() {
 xen_sim() { "$build/hv/sim/xen-sim" "$dir/xen" "$@"; }
 msgctl() { "$build/msgctl/msgctl" "--hv=$hv" "$@"; }
 
+# holds FILTER WORDS...: jq says that it is true of msgctl's answer.
+holds() { msgctl --json "${@:2}" | jq -e "$1" >/dev/null; }
+must_hold() { holds "$@" || fail "not $1: $(msgctl --json "${@:2}")"; }
+
 skip() {
 	echo "SKIP: $*"
 	exit 77
