@@ -117,6 +117,9 @@ msgd_start() {
 }
 msgd_starts=0
 msgd_options=()
+msgd_kib() { sed -n "s/^$1:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$msgd_pid/status"; } # VmRSS, RssAnon and so on
+# A sanitizer keeps what was freed, has memory of its own, and makes msgd many times as slow.
+sanitized() { grep -q __asan_init "$build/daemon/msgd"; }
 
 transport=any # policy demands it of every link
 sim_option='' # of the emulator, or none

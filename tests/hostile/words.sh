@@ -27,11 +27,7 @@ innermost_kill() {
 	done
 }
 
-msgd_kib() { sed -n "s/^$1:[^0-9]*\([0-9]*\).*/\1/p" "/proc/$msgd_pid/status"; } # VmRSS or VmHWM
 msgd_cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{print ($14 + $15) * 1000 / hz}' "/proc/$msgd_pid/stat"; }
 
 # used DOMAIN QUOTA: what msgctl says of it.
 used() { msgctl --json domains | jq --arg name "$1" ".domains[] | select(.name == \$name) | .used.$2"; }
-
-# A sanitizer keeps what was freed, has memory of its own, and makes msgd many times as slow.
-sanitized() { grep -q __asan_init "$build/daemon/msgd"; }
