@@ -65,11 +65,17 @@ def receive_all(sock):
 
 # ---- services --------------------------------------------------------------------------------------
 
-def serve(path, name, kind='stream', n='1'):
-    """Sends back what it gets."""
-    listener, (said, fds) = ask(path, listen=name, type=kind, backlog=10)
+def listening(path, name, **line):
+    """The door, where channels come from now on."""
+    listener, (said, fds) = ask(path, listen=name, **line)
     must(said == {'listening': True} and not fds, said)
     print('listening', flush=True)
+    return listener
+
+
+def serve(path, name, kind='stream', n='1'):
+    """Sends back what it gets."""
+    listener = listening(path, name, type=kind, backlog=10)
     for _ in range(int(n)):
         said, fds = answer(listener)
         sock = socket.socket(fileno=fds[0])
@@ -97,8 +103,7 @@ def tls(path, name, pem):
 
 def slow(path, name, n):
     """Takes no descriptor before it is told to; then all that there are."""
-    listener, (said, _) = ask(path, listen=name, backlog=int(n))
-    print('listening', flush=True)
+    listener = listening(path, name, backlog=int(n))
     sys.stdin.readline()
     for _ in range(int(n)):
         _, fds = answer(listener)
@@ -107,9 +112,7 @@ def slow(path, name, n):
 
 def leaves(path, name):
     """Takes the first channel, and goes without the second, which is there."""
-    listener, (said, _) = ask(path, listen=name)
-    must(said == {'listening': True}, said)
-    print('listening', flush=True)
+    listener = listening(path, name)
     _, fds = answer(listener)
     socket.socket(fileno=fds[0]).sendall(b'taken')
     goes(listener)
@@ -117,9 +120,7 @@ def leaves(path, name):
 
 def waits(path, name):
     """Takes no channel."""
-    listener, (said, _) = ask(path, listen=name)
-    must(said == {'listening': True}, said)
-    print('listening', flush=True)
+    listener = listening(path, name)
     while listener:
         time.sleep(60)
 
@@ -139,9 +140,7 @@ def forgets(path, address):
 
 def half(path, name):
     """Has the first byte of an answer, and with it the channel, which does not move yet."""
-    listener, (said, _) = ask(path, listen=name)
-    must(said == {'listening': True}, said)
-    print('listening', flush=True)
+    listener = listening(path, name)
     _, fds, _, _ = socket.recv_fds(listener, 1, 4)
     listener.close()
     try:
