@@ -80,7 +80,7 @@ int domain_create(struct xen *xen, uint16_t domid, const char *name,
 	lock_add(xen);
 	txn_begin(xen);
 	index = index_free(seg);
-	r = index == SIM_MAX_DOMAINS ? -ENOSPC : seg->domain_index[domid] ? -EEXIST : 0;
+	r = index == SIM_MAX_DOMAINS ? -ENOSPC : seg->domain_index[domid] ? -EADDRINUSE : 0;
 	if (r == 0)
 		r = domain_init(xen, index, flags, limits);
 	if (r < 0) {

@@ -8,7 +8,7 @@
 
 #include "hv/sim/memory/xen.h"
 
-/* ENOSPC: 64 domains. EEXIST: the domid is in use, a zombie's included. */
+/* ENOSPC: 64 domains. EADDRINUSE: the domid is in use, a zombie's included. */
 struct domain_limits {
 	uint32_t n_vcpus;  /* 0: 1; at most SIM_MAX_VCPUS */
 	uint32_t max_port; /* the highest; 0: SIM_PORT_LIMIT */

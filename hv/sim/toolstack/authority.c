@@ -211,8 +211,6 @@ int authority_domain_create(
 	(void)snprintf(name, sizeof(name), "domain-%u", domid);
 	if (config->name && domain_by(a, config->name, NULL) != DOMAIN_NONE)
 		return -EEXIST;
-	if (config->domid && a->xen.seg->domain_index[config->domid])
-		return -EADDRINUSE;
 	r = domain_create(&a->xen, domid, config->name ? config->name : name, uuid,
 		config->flags | a->domain_flags, &config->limits, ret_index);
 	if (r < 0)
