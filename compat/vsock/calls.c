@@ -68,15 +68,11 @@ struct view {
 /* The table comes first: a socket that is not in it any more has its label. */
 static bool view_of(int fd, struct view *ret)
 {
-	struct vsock *vsock = NULL;
+	struct vsock *vsock = table_hold(fd);
 
-	if (table_has(fd)) {
-		table_lock();
-		vsock = table_find(fd);
-		if (vsock) {
-			ret->state = vsock->state;
-			ret->local = vsock->local;
-		}
+	if (vsock) {
+		ret->state = vsock->state;
+		ret->local = vsock->local;
 		table_unlock();
 	}
 	ret->connected = !vsock && label_of(fd, &ret->local, &ret->remote);
@@ -154,14 +150,12 @@ int vsock_listen(int fd, int backlog)
 /* 0 or -errno of the connect, which is taken; -EALREADY: it goes on. */
 static int connect_outcome(int fd)
 {
-	struct vsock *vsock;
-	int r = 0;
+	struct vsock *vsock = table_hold(fd);
+	int r = -EALREADY;
 
-	table_lock();
-	vsock = table_find(fd);
-	if (vsock && vsock->state == VSOCK_CONNECTING) {
-		r = -EALREADY;
-	} else if (vsock) {
+	if (!vsock)
+		return 0;
+	if (vsock->state != VSOCK_CONNECTING) {
 		r = -vsock->error;
 		vsock->error = 0;
 	}
@@ -231,15 +225,11 @@ ssize_t vsock_recvmsg(int fd, struct msghdr *message, int flags)
 
 static bool is_listening(int fd)
 {
-	struct vsock *vsock;
-	bool is;
+	struct vsock *vsock = serve_is_inside() ? NULL : table_hold(fd);
+	bool is = vsock && vsock->state == VSOCK_LISTENING;
 
-	if (serve_is_inside() || !table_has(fd))
-		return false;
-	table_lock();
-	vsock = table_find(fd);
-	is = vsock && vsock->state == VSOCK_LISTENING;
-	table_unlock();
+	if (vsock)
+		table_unlock();
 	return is;
 }
 
@@ -350,16 +340,9 @@ static const struct vsock connected = {.sizes = VSOCK_SIZES, .timeout_ms = SERVE
 static const struct vsock *options_begin(int fd)
 {
 	struct vsock_address ignored;
-	const struct vsock *vsock;
+	const struct vsock *vsock = table_hold(fd);
 
-	if (table_has(fd)) {
-		table_lock();
-		vsock = table_find(fd);
-		if (vsock)
-			return vsock;
-		table_unlock();
-	}
-	return label_of(fd, &ignored, &ignored) ? &connected : NULL;
+	return vsock ? vsock : label_of(fd, &ignored, &ignored) ? &connected : NULL;
 }
 
 static void options_end(const struct vsock *vsock)

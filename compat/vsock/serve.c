@@ -550,7 +550,7 @@ static bool leave_to_parent(struct vsock *vsock, const void *arg)
 		(void)close(vsock->fd);
 	vsock->fd = -1;
 	vsock->sock = NULL;
-	return arg; /* none: all of them */
+	return false; /* and so does each */
 }
 
 static void after_fork_child(void)

@@ -46,7 +46,8 @@ void table_unlock(void)
 	(void)pthread_mutex_unlock(&lock);
 }
 
-bool table_unused(void)
+/* There is nothing in the table, nor was there. */
+static bool table_unused(void)
 {
 	return atomic_load(&forks) != USED;
 }
@@ -110,6 +111,19 @@ struct vsock *table_find(int fd)
 	struct place *place = place_of(fd);
 
 	return place ? place->vsock : NULL;
+}
+
+struct vsock *table_hold(int fd)
+{
+	struct vsock *vsock;
+
+	if (!table_has(fd))
+		return NULL;
+	table_lock();
+	vsock = table_find(fd);
+	if (!vsock)
+		table_unlock();
+	return vsock;
 }
 
 int table_add(struct vsock *vsock)

@@ -64,6 +64,8 @@ void table_unlock(void);
 
 /* Under the lock. NULL: the descriptor is none of the table's. */
 struct vsock *table_find(int fd);
+/* The same without the lock, which the caller has afterwards, unless it is NULL. */
+struct vsock *table_hold(int fd);
 /* 0, or -ENOMEM. */
 int table_add(struct vsock *vsock);
 void table_remove(struct vsock *vsock);
@@ -75,8 +77,6 @@ struct vsock *table_search(bool (*fn)(struct vsock *vsock, const void *arg), con
  * not hang in a signal handler, nor in a child that was forked while another thread had the lock.
  */
 
-/* There is nothing in the table, nor was there. */
-bool table_unused(void);
 /* The descriptor is in the table. */
 bool table_has(int fd);
 
