@@ -17,7 +17,7 @@ struct activated_end;
 /* The connections of one program. */
 struct activated {
 	LIST_HEAD(, activated_end) list; /* borrowed: of those that stand */
-	pid_t pid;			 /* until it is waited for */
+	pid_t pid;			 /* 0: it does not run */
 	unsigned count;
 	void (*left)(void *arg); /* one of them was closed */
 	void *arg;		 /* borrowed */

@@ -64,13 +64,12 @@ struct activator {
 	int listen_fd;	/* owned: the program has it as well; none other has */
 	int path_fd;	/* owned: of the socket's file, which has no name any more */
 	int offered_fd; /* owned: for the first demand, not accepted yet; -1: none */
-	pid_t pid;	/* 0: the program does not run */
 	bool ending;	/* it got SIGTERM, and is offered nothing */
 	bool shut;	/* it has shut its socket down, and is offered nothing */
 	bool offered;	/* a connection was put into the queue, and was not seen to be accepted */
 	bool accepted;	/* the program has accepted one since it was started */
 	unsigned vain;	/* programs in a row that have accepted none */
-	struct activated served; /* connections of the program */
+	struct activated served; /* the program, and connections of it */
 	unsigned look_ms;
 	struct allowance starts;
 	STAILQ_HEAD(demands, demand) demands; /* owned */
@@ -218,9 +217,9 @@ static void program_end(struct activator *activator)
 {
 	static const struct timeval delay = {.tv_sec = KILL_AFTER_S};
 
-	if (!activator->pid || activator->ending)
+	if (!activator->served.pid || activator->ending)
 		return;
-	(void)killpg(activator->pid, SIGTERM);
+	(void)killpg(activator->served.pid, SIGTERM);
 	(void)evtimer_add(activator->kill_event, &delay);
 	activator->ending = true;
 }
@@ -229,8 +228,8 @@ static void on_kill(evutil_socket_t fd, short what, void *arg)
 {
 	struct activator *activator = arg;
 
-	if (activator->pid)
-		(void)killpg(activator->pid, SIGKILL);
+	if (activator->served.pid)
+		(void)killpg(activator->served.pid, SIGKILL);
 }
 
 static void program_start_now(struct activator *activator)
@@ -241,8 +240,7 @@ static void program_start_now(struct activator *activator)
 	allowance_pay(&activator->starts, STARTS_EACH_NS, loop_now_ns());
 	if (r == 0)
 		r = program_activate(options->program, activator->listen_fd, options->from.channel,
-			&activator->pid);
-	activator->served.pid = activator->pid;
+			&activator->served.pid);
 	activator->accepted = activator->shut = false;
 	(void)event_del(activator->late_event);
 	if (r < 0)
@@ -342,9 +340,9 @@ static void look(struct activator *activator)
 	const struct io_options *options = activator->options;
 	bool waits, runs;
 
-	if (!activator->pid && !STAILQ_EMPTY(&activator->demands))
+	if (!activator->served.pid && !STAILQ_EMPTY(&activator->demands))
 		look_at_start(activator);
-	runs = activator->pid && !activator->ending;
+	runs = activator->served.pid && !activator->ending;
 	if (runs)
 		look_at_queue(activator);
 	waits = !STAILQ_EMPTY(&activator->demands);
@@ -399,12 +397,12 @@ static void program_gone(struct activator *activator)
 {
 	int status = 0;
 
-	(void)killpg(activator->pid, SIGKILL);
-	(void)TEMP_FAILURE_RETRY(waitpid(activator->pid, &status, 0));
+	(void)killpg(activator->served.pid, SIGKILL);
+	(void)TEMP_FAILURE_RETRY(waitpid(activator->served.pid, &status, 0));
 	log_status(activator, status);
 	drop_socket(activator);
 	leave_to_next(activator);
-	activator->pid = 0;
+	activator->served.pid = 0;
 	activator->ending = false;
 	(void)event_del(activator->kill_event);
 }
@@ -414,9 +412,9 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	struct activator *activator = arg;
 	siginfo_t info = {.si_pid = 0};
 
-	if (!activator->pid)
+	if (!activator->served.pid)
 		return;
-	(void)waitid(P_PID, (id_t)activator->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	(void)waitid(P_PID, (id_t)activator->served.pid, &info, WEXITED | WNOHANG | WNOWAIT);
 	if (!info.si_pid)
 		return;
 	if (queue_is_empty(activator))
@@ -463,7 +461,7 @@ static void on_left(void *arg)
 
 bool activator_runs(const struct activator *activator)
 {
-	return activator->pid;
+	return activator->served.pid;
 }
 
 void activator_stop(struct activator *activator)
@@ -519,8 +517,8 @@ void activator_free(struct activator *activator)
 {
 	if (!activator)
 		return;
-	if (activator->pid)
-		(void)killpg(activator->pid, SIGKILL);
+	if (activator->served.pid)
+		(void)killpg(activator->served.pid, SIGKILL);
 	demands_fail(activator, "stopped");
 	event_drop(activator->child_event);
 	event_drop(activator->look_event);
