@@ -44,13 +44,20 @@ struct asker {
 
 /* ---- its end ------------------------------------------------------------------------------ */
 
-/* To its peer it was cut; and to the program, should that have the descriptor. */
+/* To its peer it was cut. Accepts NULL. */
+static void sock_cut(struct msg_sock *sock)
+{
+	if (sock)
+		(void)msg_setopt(sock, LIBMSG_RESET, 1);
+	(void)msg_close(sock);
+}
+
+/* To the program it was cut as well, should that have the descriptor. */
 static void given_drop(struct asker *asker)
 {
 	if (!asker->given)
 		return;
-	(void)msg_setopt(asker->given, LIBMSG_RESET, 1);
-	(void)msg_close(asker->given);
+	sock_cut(asker->given);
 	asker->given = NULL;
 	(void)close(steal_fd(&asker->given_fd));
 }
@@ -62,9 +69,7 @@ static void asker_free(struct leaving *leaving)
 	event_drop(asker->door);
 	event_drop(asker->late);
 	given_drop(asker);
-	if (asker->sock)
-		(void)msg_setopt(asker->sock, LIBMSG_RESET, 1); /* nobody has it */
-	msg_close(asker->sock);
+	sock_cut(asker->sock); /* nobody has it */
 	(void)close(asker->fd);
 	free(asker);
 }
@@ -255,8 +260,7 @@ static void start_connect(struct asker *asker, const struct ask *ask)
 static void refuse_channel(struct asker *asker, struct msg_sock *sock, int error)
 {
 	loop_log(asker->loop, "a channel is refused: %s", strerror(error));
-	(void)msg_setopt(sock, LIBMSG_RESET, 1);
-	(void)msg_close(sock);
+	sock_cut(sock);
 }
 
 /* The next channels wait: for the program to take the one that it is offered. */
