@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Policy alone, with many rules: the time to parse them, to look for rules that never match, to
- *make a domain's memo, and to judge a connect with and without memos. bench/run --case=policy
- *starts it.
+ * make a domain's memo, and to judge a connect with and without memos. bench/run --case=policy
+ * starts it.
  *
  *	msgbench-policy [RULES]
  */
