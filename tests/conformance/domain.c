@@ -240,6 +240,24 @@ static void zombie(void)
 	CHECK_SOON(domain_get(d, domid, &domain), false);
 }
 
+static void check_tags(struct actor *d, uint16_t domid, const char *wanted)
+{
+	char text[HV_TAGS_MAX];
+
+	CHECK_OK(actor_domain_tags(d, domid, text));
+	if (strcmp(text, wanted) != 0)
+		case_fail(
+			__FILE__, __LINE__, "domain %u: tags '%s', not '%s'", domid, text, wanted);
+}
+
+/* That they change is told. */
+static void tag_extra(struct actor *d, const char *tags, bool by_guest)
+{
+	drain(d);
+	world_tag("extra", tags, by_guest);
+	CHECK_EVENT(d, HV_EVENT_DOMAINS, 0);
+}
+
 /* Of a domain, as domain 0 wrote them: the guest may not. */
 static void tags(void)
 {
@@ -249,28 +267,17 @@ static void tags(void)
 
 	CHECK_INT(actor_domain_tags(a, domid, text), -EACCES);
 	CHECK_OK(actor_domain_watch(d));
-	CHECK_OK(actor_domain_tags(d, domid, text));
-	CHECK(strcmp(text, "") == 0);
-	drain(d);
-	world_tag("extra", "red green", false);
-	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
-	CHECK_OK(actor_domain_tags(d, domid, text));
-	CHECK(strcmp(text, "red green") == 0);
-	CHECK_OK(actor_domain_tags(d, a->domid, text));
-	CHECK(strcmp(text, "") == 0);
-	drain(d);
-	world_tag("extra", "red", true);
-	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
+	check_tags(d, domid, "");
+	tag_extra(d, "red green", false);
+	check_tags(d, domid, "red green");
+	check_tags(d, a->domid, "");
+	tag_extra(d, "red", true);
 	CHECK_INT(actor_domain_tags(d, domid, text), -EPERM);
 	CHECK_INT((uint8_t)text[0], 0xa5);
 	world_tag("extra", "blue", false);
-	CHECK_OK(actor_domain_tags(d, domid, text));
-	CHECK(strcmp(text, "blue") == 0);
-	drain(d);
-	world_tag("extra", "", false);
-	CHECK_INT(actor_take(d, HV_EVENT_DOMAINS, 0, the_world->wait_ms), 1);
-	CHECK_OK(actor_domain_tags(d, domid, text));
-	CHECK(strcmp(text, "") == 0);
+	check_tags(d, domid, "blue");
+	tag_extra(d, "", false);
+	check_tags(d, domid, "");
 }
 
 /* Another domain under the same domid has none of them. */
@@ -278,13 +285,11 @@ static void tags_go_with_a_domain(void)
 {
 	struct actor *d = world_actor(WORLD_BROKER);
 	uint16_t domid = world_create("extra", 0, true);
-	char text[HV_TAGS_MAX];
 
 	world_tag("extra", "red", false);
 	world_manage("destroy", "extra");
 	(void)world_create("other", domid, true);
-	CHECK_OK(actor_domain_tags(d, domid, text));
-	CHECK(strcmp(text, "") == 0);
+	check_tags(d, domid, "");
 }
 
 #define L WORLD_LIFE
