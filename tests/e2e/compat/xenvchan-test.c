@@ -195,7 +195,8 @@ static void sizes_server(void)
 
 	must(ctrl->read.order == 13 && ctrl->write.order == 11);
 	await_state(ctrl, 1);
-	/* Nobody reads: at last there is no room. */
+	hear('c');
+	/* Nobody reads, nor has the library take what came: at last there is no room. */
 	while ((space = libxenvchan_buffer_space(ctrl)) > 0) {
 		n = libxenvchan_write(ctrl, data, (size_t)space);
 		must(n == space);
@@ -231,6 +232,7 @@ static void sizes_client(void)
 	struct libxenvchan *ctrl = reach();
 	char data[8192] = {0};
 
+	say('c');
 	hear('f');
 	/* Until the server has seen its room again, and ended the part. */
 	for (;;) {
