@@ -67,10 +67,18 @@ struct layout {
 	}
 #define PEER(member) DOMID(member.domid), RESERVED(2), BYTES(member.uuid), TEXT(member.domain)
 
-#define COUNTS(member)                                                                             \
-	U64(member.tx_messages), U64(member.tx_bytes), U64(member.rx_messages),                    \
-		U64(member.rx_bytes), U64(member.drops), U32(member.no_credit),                    \
-		U32(member.no_room), U32(member.unread), U32(member.unsent)
+/* The fields of two messages each. */
+#define TERMS                                                                                      \
+	U32(terms.end), ID(terms.channel),                                                         \
+		UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),                      \
+		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)
+#define CHANNEL_COUNTS                                                                             \
+	U32(channel_counts.end), ID(channel_counts.channel),                                       \
+		U64(channel_counts.counts.tx_messages), U64(channel_counts.counts.tx_bytes),       \
+		U64(channel_counts.counts.rx_messages), U64(channel_counts.counts.rx_bytes),       \
+		U64(channel_counts.counts.drops), U32(channel_counts.counts.no_credit),            \
+		U32(channel_counts.counts.no_room), U32(channel_counts.counts.unread),             \
+		U32(channel_counts.counts.unsent)
 
 static bool hello_check(const struct control_message *message)
 {
@@ -172,15 +180,10 @@ static const struct layout layouts[] = {
 		TYPE(announce_channel.type), U32(announce_channel.listener),
 		UINT(announce_channel.accepted, 0, 1), NAME(announce_channel.name)),
 	[CONTROL_ANNOUNCE_DONE] = LAYOUT("ANNOUNCE_DONE", REQUEST_NONE, NULL),
-	[CONTROL_ANNOUNCE_TERMS] = LAYOUT("ANNOUNCE_TERMS", REQUEST_NONE, terms_check,
-		U32(terms.end), ID(terms.channel),
-		UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
-		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
+	[CONTROL_ANNOUNCE_TERMS] = LAYOUT("ANNOUNCE_TERMS", REQUEST_NONE, terms_check, TERMS),
 	[CONTROL_SYNC] = LAYOUT("SYNC", REQUEST_SOME, NULL),
-	[CONTROL_CHANNEL_DONE] = LAYOUT("CHANNEL_DONE", REQUEST_NONE, NULL, U32(channel_counts.end),
-		ID(channel_counts.channel), COUNTS(channel_counts.counts)),
-	[CONTROL_CHANNEL_COUNTS] = LAYOUT("CHANNEL_COUNTS", REQUEST_NONE, NULL,
-		U32(channel_counts.end), ID(channel_counts.channel), COUNTS(channel_counts.counts)),
+	[CONTROL_CHANNEL_DONE] = LAYOUT("CHANNEL_DONE", REQUEST_NONE, NULL, CHANNEL_COUNTS),
+	[CONTROL_CHANNEL_COUNTS] = LAYOUT("CHANNEL_COUNTS", REQUEST_NONE, NULL, CHANNEL_COUNTS),
 	[CONTROL_LINK_COUNTS] = LAYOUT("LINK_COUNTS", REQUEST_NONE, NULL, U32(link_counts.end),
 		RESERVED(4), U64(link_counts.notifications), U64(link_counts.hypercalls)),
 	[CONTROL_ANSWER] = LAYOUT("ANSWER", REQUEST_NONE, NULL, U32(answer.token), RESERVED(4),
@@ -221,9 +224,7 @@ static const struct layout layouts[] = {
 		ADDRESS(name.address)),
 	[CONTROL_NAMES_DONE] = LAYOUT("NAMES_DONE", REQUEST_NONE, NULL, ID(names_done.watch),
 		UINT(names_done.error, 0, ERROR_LIMIT - 1), TEXT(names_done.reason)),
-	[CONTROL_TERMS] = LAYOUT("TERMS", REQUEST_NONE, terms_check, U32(terms.end),
-		ID(terms.channel), UINT(terms.direction, TERMS_BOTH, TERMS_DIRECTION_LIMIT - 1),
-		UINT(terms.max_buffer, 0, MESSAGE_MAX), U64(terms.max_rate)),
+	[CONTROL_TERMS] = LAYOUT("TERMS", REQUEST_NONE, terms_check, TERMS),
 	[CONTROL_ASK] =
 		LAYOUT("ASK", REQUEST_NONE, NULL, ID(ask.token), UINT(ask.wants, 0, ASK_COUNTS)),
 };

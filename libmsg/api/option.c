@@ -48,12 +48,10 @@ static int set_maxmsg(struct msg_sock *sock, int64_t value)
 
 static int set_rcvbuf(struct msg_sock *sock, int64_t value)
 {
-	const struct terms *terms = sock->channel->terms;
-
 	if (set_size(LIBMSG_RCVBUF, &sock->rcvbuf, value, RCVBUF_MIN, MESSAGE_MAX) < 0)
 		return -1;
-	if (terms && terms->said.max_buffer) /* as the kernel has it: what is too much is cut */
-		sock->rcvbuf = min_u32(sock->rcvbuf, terms->said.max_buffer);
+	/* As the kernel has it: what is too much is cut. */
+	sock->rcvbuf = channel_cut_buffer(sock->channel, sock->rcvbuf);
 	channel_set_window(sock->channel, sock->rcvbuf);
 	if (sock_maxmsg(sock) != sock->channel->maxmsg)
 		channel_set_maxmsg(sock->channel, sock_maxmsg(sock));

@@ -354,6 +354,8 @@ void channel_read_done(struct channel *channel, uint32_t cost);
 /* Policy's terms, for a new channel. -ENOMEM. */
 int channel_set_terms(struct channel *channel, const struct control_terms *said);
 void channel_free_terms(struct channel *channel);
+/* Of so many bytes of a receive buffer, those that the terms allow. */
+uint32_t channel_cut_buffer(const struct channel *channel, uint32_t bytes);
 /* The application wants so many bytes unread at most; CREDIT_MAX and the terms bound them. */
 void channel_set_window(struct channel *channel, uint32_t bytes);
 /* Its application may not send. */

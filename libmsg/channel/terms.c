@@ -19,13 +19,18 @@ static uint32_t terms_burst(const struct terms *terms)
 	return (uint32_t)min_u64(max_u64(burst, CREDIT_INITIAL), CREDIT_GRANT_MAX);
 }
 
+uint32_t channel_cut_buffer(const struct channel *channel, uint32_t bytes)
+{
+	const struct terms *terms = channel->terms;
+
+	return terms && terms->said.max_buffer ? min_u32(bytes, terms->said.max_buffer) : bytes;
+}
+
 void channel_set_window(struct channel *channel, uint32_t bytes)
 {
 	const struct terms *terms = channel->terms;
 
-	channel->rx_max = min_u32(bytes, CREDIT_MAX);
-	if (terms && terms->said.max_buffer)
-		channel->rx_max = min_u32(channel->rx_max, terms->said.max_buffer);
+	channel->rx_max = min_u32(channel_cut_buffer(channel, bytes), CREDIT_MAX);
 	if (terms && terms->said.max_rate)
 		channel->rx_max = min_u32(channel->rx_max, terms_burst(terms));
 }

@@ -238,8 +238,7 @@ void sock_set_channel(struct msg_sock *sock, struct channel *channel)
 {
 	sock->channel = channel;
 	channel->sock = sock;
-	if (channel->terms && channel->terms->said.max_buffer)
-		sock->rcvbuf = min_u32(sock->rcvbuf, channel->terms->said.max_buffer);
+	sock->rcvbuf = channel_cut_buffer(channel, sock->rcvbuf);
 }
 
 enum close_reason sock_close_reason(const struct msg_sock *sock)
