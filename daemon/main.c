@@ -121,6 +121,22 @@ static void msgd_reload_failed(
 	msgd_notify(msgd, "READY=1\nSTATUS=Reload failed: %s", ret_error);
 }
 
+/* Settings of which no part is broken. */
+static int msgd_settings(
+	const struct msgd *msgd, struct settings *ret_settings, struct report *report)
+{
+	struct settings settings;
+	int r = settings_load(&msgd->options, &settings, report);
+
+	if (r == POLICY_BROKEN) {
+		settings_fini(&settings);
+		return -EINVAL;
+	}
+	if (r == 0)
+		*ret_settings = settings;
+	return r;
+}
+
 /* The attach socket's users are processes of this domain. */
 static void msgd_set_places(struct msgd *msgd)
 {
@@ -141,11 +157,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	msgd_notify(msgd, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
-	r = settings_load(&msgd->options, &settings, &report);
-	if (r == POLICY_BROKEN) {
-		settings_fini(&settings);
-		r = -EINVAL;
-	}
+	r = msgd_settings(msgd, &settings, &report);
 	if (r < 0) {
 		msgd_reload_failed(msgd, &report, ret_error);
 		server_note(msgd->server, HISTORY_RELOAD, 0, 0, -r, ret_error);
@@ -181,14 +193,13 @@ static int msgd_try_reload(void *arg, struct policy **ret_policy, struct report 
 {
 	const struct msgd *msgd = arg;
 	struct settings settings;
-	int r = settings_load(&msgd->options, &settings, report);
+	int r = msgd_settings(msgd, &settings, report);
 
 	if (r < 0)
 		return r;
-	if (r == 0)
-		*ret_policy = steal_ptr(settings.policy);
+	*ret_policy = steal_ptr(settings.policy);
 	settings_fini(&settings);
-	return r == 0 ? 0 : -EINVAL;
+	return 0;
 }
 
 /* ---- sockets -------------------------------------------------------------------------------- */
