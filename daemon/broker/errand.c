@@ -22,6 +22,7 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
+#include "daemon/broker/steer.h"
 
 enum errand_kind { ERRAND_ASK, ERRAND_START };
 
@@ -541,6 +542,9 @@ static int errand_start(struct broker_request *request, struct lookup *lookup, i
 
 	if (!text[0] || strncmp(text, "domid:", 6) == 0 || strncmp(text, "uuid:", 5) == 0)
 		return found;
+	if (found == -EHOSTUNREACH &&
+		absent_is_blocked(request->process->broker, text, lookup->name))
+		return lookup_blocked(lookup);
 	if (!errand) {
 		memset(&key, 0, sizeof(key));
 		key.kind = ERRAND_START;

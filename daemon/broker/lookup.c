@@ -206,6 +206,12 @@ static int refused(struct lookup *lookup)
 	return -EACCES;
 }
 
+int lookup_blocked(struct lookup *lookup)
+{
+	reason_set(lookup->reason, "blocked by the administrator");
+	return -EACCES;
+}
+
 /* The name's listener in the domain to which it goes. */
 static int lookup_holder(struct lookup *lookup, struct domain *domain)
 {

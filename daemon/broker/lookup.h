@@ -41,6 +41,8 @@ struct lookup {
  * where one rule refused.
  */
 int lookup_address(struct lookup *lookup);
+/* The administrator forbids it: -EACCES, with a reason. */
+int lookup_blocked(struct lookup *lookup);
 
 /*
  * Whether a connect of the caller's to this very listener, by the address of its domain, would be

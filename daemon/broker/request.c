@@ -529,12 +529,6 @@ static void broker_request_connected(
 	broker_request_free(request);
 }
 
-static int blocked(struct lookup *lookup)
-{
-	reason_set(lookup->reason, "blocked by the administrator");
-	return -EACCES;
-}
-
 /* The checks after the name, in the order of PROTOCOL.md 5.3. */
 static int listener_check(const struct broker_request *request, struct lookup *lookup)
 {
@@ -543,7 +537,7 @@ static int listener_check(const struct broker_request *request, struct lookup *l
 
 	if (domain_is_blocked(listener->process->domain) ||
 		name_is_blocked(listener->process->domain, listener->name))
-		return blocked(lookup);
+		return lookup_blocked(lookup);
 	if (listener->drained) {
 		reason_set(
 			lookup->reason, "%s is drained: it takes no new connect", listener->name);
@@ -594,7 +588,7 @@ static int broker_request_admit(struct broker_request *request, struct lookup *l
 	if (found < 0 && !(verdict->allow && (verdict->ask || verdict->start)))
 		return 0;
 	if (domain_is_blocked(request->process->domain))
-		return blocked(lookup);
+		return lookup_blocked(lookup);
 	return broker_request_count(request, lookup);
 }
 

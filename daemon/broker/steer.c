@@ -174,6 +174,19 @@ bool name_is_blocked(const struct domain *domain, const char *name)
 	return block_find(domain->broker, domain, name);
 }
 
+bool absent_is_blocked(struct broker *broker, const char *domain, const char *name)
+{
+	const struct block *block;
+
+	broker->cost += broker->n_blocks;
+	LIST_FOREACH (block, &broker->blocks, entry) {
+		if (strcmp(block->domain, domain) == 0 &&
+			(!block->name[0] || strcmp(block->name, name) == 0))
+			return true;
+	}
+	return false;
+}
+
 int broker_block(struct broker *broker, const struct broker_target *target)
 {
 	const struct domain *domain = domain_find(broker, target->domid);

@@ -30,6 +30,8 @@ struct block {
 bool domain_is_blocked(const struct domain *domain);
 /* The name alone; its domain may be, too. */
 bool name_is_blocked(const struct domain *domain, const char *name);
+/* A domain that is not there has no uuid: by what it was called. */
+bool absent_is_blocked(struct broker *broker, const char *domain, const char *name);
 void blocks_forget(struct broker *broker);
 
 #endif

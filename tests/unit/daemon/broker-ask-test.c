@@ -732,6 +732,32 @@ static void test_start_redirect(void **state)
 	world_free(s.w);
 }
 
+/* A domain that was blocked is not started, nor for a name of it that was. */
+static void test_start_blocked(void **state)
+{
+	struct broker_target target = {.domid = 9, .name = "", .domain = "new"};
+	struct scene s = scene_new(START);
+
+	domain_new_comes(s.w);
+	assert_int_equal(broker_block(s.w->broker, &target), 0);
+	s.w->n_domains--;
+	world_domains(s.w);
+	app_connect(s.caller, 1, "new/x", 0, TRANSPORT_ANY);
+	take_refusal(s.caller, 1, EACCES, "blocked by the administrator");
+	assert_int_equal(broker_unblock(s.w->broker, &target), 0);
+	domain_new_comes(s.w);
+	target.name = "x";
+	assert_int_equal(broker_block(s.w->broker, &target), 0);
+	s.w->n_domains--;
+	world_domains(s.w);
+	app_connect(s.caller, 2, "new/x", CONNECT_WAIT_NAME, TRANSPORT_ANY);
+	take_refusal(s.caller, 2, EACCES, "blocked by the administrator");
+	assert_int_equal(s.w->n_programs, 0);
+	app_connect(s.caller, 3, "new/other", 0, TRANSPORT_ANY);
+	assert_int_equal(s.w->n_programs, 1);
+	world_free(s.w);
+}
+
 static void test_start_fails(void **state)
 {
 	struct scene s = scene_new(START);
@@ -916,6 +942,7 @@ int main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_start_redirect),
+		cmocka_unit_test(test_start_blocked),
 		cmocka_unit_test(test_start_fails),
 		cmocka_unit_test(test_start_late),
 		cmocka_unit_test(test_start_given_up),
