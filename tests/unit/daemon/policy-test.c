@@ -18,17 +18,32 @@
 
 static bool asprintf_fails;
 
-/* The linker names load.c's to it (--wrap). */
+static int asprintf_may_fail(char **ret_text, const char *format, va_list args)
+{
+	return asprintf_fails ? -1 : vasprintf(ret_text, format, args);
+}
+
+/* The linker names load.c's to these (--wrap). With _FORTIFY_SOURCE load.c calls the second. */
 int __wrap_asprintf(char **ret_text, const char *format, ...);
 int __wrap_asprintf(char **ret_text, const char *format, ...)
 {
 	va_list args;
 	int n;
 
-	if (asprintf_fails)
-		return -1;
 	va_start(args, format);
-	n = vasprintf(ret_text, format, args);
+	n = asprintf_may_fail(ret_text, format, args);
+	va_end(args);
+	return n;
+}
+
+int __wrap___asprintf_chk(char **ret_text, int flag, const char *format, ...);
+int __wrap___asprintf_chk(char **ret_text, int flag, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = asprintf_may_fail(ret_text, format, args);
 	va_end(args);
 	return n;
 }
