@@ -35,16 +35,16 @@ uint64_t segment_pid_namespace(void)
 	return stat("/proc/self/ns/pid", &st) < 0 ? 0 : (uint64_t)st.st_ino;
 }
 
-static int map(int fd, struct sim_segment **ret_seg)
+/* NULL and errno if it cannot be mapped. */
+static struct sim_segment *map(int fd)
 {
 	void *p = mmap(NULL, segment_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
-		return -errno;
+		return NULL;
 	/* A child must not run hypercalls as its parent, nor keep granted pages alive. */
 	(void)madvise(p, segment_size(), MADV_DONTFORK);
-	*ret_seg = p;
-	return 0;
+	return p;
 }
 
 static void free_lists_init(struct sim_segment *seg)
@@ -63,16 +63,15 @@ int segment_create(int *ret_fd, struct sim_segment **ret_seg)
 {
 	_cleanup_close_ int fd = memfd_create("xen-sim", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct sim_segment *seg;
-	int r;
 
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)segment_size()) < 0 ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
-	r = map(fd, &seg);
-	if (r < 0)
-		return r;
+	seg = map(fd);
+	if (!seg)
+		return -errno;
 	seg->layout = SIM_LAYOUT;
 	seg->size = segment_size();
 	seg->pid_namespace = segment_pid_namespace();
@@ -90,14 +89,14 @@ int segment_map(int fd, struct sim_segment **ret_seg)
 	int seals = fcntl(fd, F_GET_SEALS);
 	struct sim_segment *seg;
 	struct stat st;
-	int r;
+	int r = 0;
 
 	if (seals < 0 || (seals & (F_SEAL_GROW | F_SEAL_SHRINK)) != (F_SEAL_GROW | F_SEAL_SHRINK) ||
 		fstat(fd, &st) < 0 || (uint64_t)st.st_size != segment_size())
 		return -EPROTONOSUPPORT;
-	r = map(fd, &seg);
-	if (r < 0)
-		return r;
+	seg = map(fd);
+	if (!seg)
+		return -errno;
 	if (seg->magic != SIM_MAGIC || seg->layout != SIM_LAYOUT || seg->size != segment_size() ||
 		seg->pool_offset != pool_offset())
 		r = -EPROTONOSUPPORT;
