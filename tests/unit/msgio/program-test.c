@@ -14,7 +14,8 @@
 
 __attribute__((noreturn)) static void one_runs(void)
 {
-	(void)write(STDOUT_FILENO, "x", 1);
+	if (write(STDOUT_FILENO, "x", 1) != 1)
+		abort();
 	for (;;)
 		(void)pause();
 }
