@@ -6,7 +6,7 @@
 packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsystemd-dev libjansson-dev
 	libinih-dev libsodium-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
-packages_check='clang g++ clang-format libclang-rt-14-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
+packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
 	python3-dev python3-jsonschema socat openssl'
 # For tests/programs, which unpacks what is missing and installs nothing.
