@@ -109,8 +109,8 @@ static bool is_initial_domain(void)
 	return access("/dev/xen/xenbus_backend", F_OK) == 0;
 }
 
-/* The store, and the agent, know the domain's number; it changes when the domain is restored. */
-static int store_read_domid(struct xen_hv *h, uint16_t *ret_domid)
+/* The number, or an error; the store knows it, and the agent. A restored domain has another. */
+static int store_read_domid(struct xen_hv *h)
 {
 	struct store *store = h->store;
 	_cleanup_free_ char *text = NULL;
@@ -131,21 +131,20 @@ static int store_read_domid(struct xen_hv *h, uint16_t *ret_domid)
 	}
 	if (domid >= HV_DOMID_FIRST_RESERVED)
 		return -EPROTO;
-	*ret_domid = (uint16_t)domid;
-	return 0;
+	return (int)domid;
 }
 
 static int store_refresh_domid(struct xen_hv *h)
 {
-	uint16_t domid;
 	int r;
 
 	if (is_initial_domain())
 		return 0;
-	r = store_read_domid(h, &domid);
-	if (r == 0)
-		atomic_store_explicit(&h->domid, domid, memory_order_relaxed);
-	return r;
+	r = store_read_domid(h);
+	if (r < 0)
+		return r;
+	atomic_store_explicit(&h->domid, (uint16_t)r, memory_order_relaxed);
+	return 0;
 }
 
 int store_open(struct xen_hv *h, const char **ret_reason)
