@@ -18,7 +18,7 @@ packages_lab='qemu-system-x86 dpkg-dev make flex bison'
 
 # To make packages (debian/control has the same, and packages_build), and for tests/packages.
 packages_packaging='debhelper dh-dkms dh-python dpkg-dev pkgconf python3-dev systemd udev git lintian debootstrap rpm
-	nix-bin systemd-container'
+	nix-bin systemd-container piuparts faketime'
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing() {
