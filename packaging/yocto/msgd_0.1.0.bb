@@ -26,13 +26,13 @@ GROUPADD_PARAM:msg-common = "-r msgd; -r msg-attach; -r msg-activated; -r xen-ev
     -r xen-gntdev; -r xen-argo"
 
 FILES:${PN} = "${sbindir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d"
-FILES:msgctl = "${bindir}/msgctl"
+FILES:msgctl = "${bindir}/msgctl ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
 FILES:libmsg = "${libdir}/libmsg.so.*"
 FILES:libvchan-msg = "${libdir}/libvchan-msg.so.*"
 FILES:msg-common = "${nonarch_libdir}/modprobe.d ${nonarch_libdir}/modules-load.d ${nonarch_libdir}/sysusers.d \
     ${nonarch_base_libdir}/udev ${nonarch_libdir}/udev"
 FILES:msg-agent = "${sbindir}/msg-agent ${bindir}/msgio ${libdir}/libmsg-vsock.so ${libdir}/msgd-compat \
-    ${systemd_system_unitdir}/msg-* ${datadir}/bash-completion"
+    ${systemd_system_unitdir}/msg-* ${datadir}/bash-completion/completions/msgio"
 FILES:xen-argo-source = "${prefix}/src"
 CONFFILES:${PN} = "${sysconfdir}/msgd/msgd.conf"
 # A name for LD_PRELOAD, not a link for compilers.
