@@ -10,6 +10,7 @@
 
 #include "base/macro.h"
 #include "base/report.h"
+#include "base/text.h"
 #include "daemon/config.h"
 #include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -405,6 +406,34 @@ static void test_load(void **state)
 	free(text);
 }
 
+/* The installed file says the defaults, in comments: its limits count as if they were none. */
+static void test_installed(void **state)
+{
+	struct broker_limits limits;
+	struct config config;
+	char *text, *at, error[REPORT_LINE_SIZE] = "";
+	unsigned n = 0;
+	size_t len;
+
+	assert_int_equal(text_read(INSTALLED_CONF, 65536, &text, &len, error), 0);
+	at = strstr(text, "[limits]");
+	assert_non_null(at);
+	for (at = strstr(at, "\n#"); at && at[2] != '['; at = strstr(at + 1, "\n#")) {
+		if (at[2] == ' ')
+			continue;
+		at[1] = ' ';
+		n++;
+	}
+	config_init(&config);
+	memset(&config.limits, 0, sizeof(config.limits));
+	assert_int_equal(parse(&config, text, error), 0);
+	broker_limits_default(&limits);
+	assert_int_equal(n, QUOTA_COUNT + 4);
+	assert_memory_equal(&config.limits, &limits, sizeof(limits));
+	config_fini(&config);
+	free(text);
+}
+
 /* As long as inih takes them: a line, of which a byte is for its end, and one more is an error. */
 static void test_line_length(void **state)
 {
@@ -457,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_broker),
 		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_installed),
 		cmocka_unit_test(test_line_length),
 		cmocka_unit_test(test_memory),
 	};
