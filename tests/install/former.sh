@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154
 # A former commit's library and programs, built from git, once for a build directory. Sourced behind ../e2e/lib.sh.
 
 # The first that later ones promise to work with. It knows neither streams nor datagrams.
