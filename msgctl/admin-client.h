@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * msgctl's side of the admin socket. An answer is bounded, in bytes and in time: another program
- * than msgd may listen there, and msgd may stand still.
- */
+/* msgctl's questions to msgd, and its complaints: see admin-exchange.h. */
 #ifndef MSGD_MSGCTL_ADMIN_CLIENT_H
 #define MSGD_MSGCTL_ADMIN_CLIENT_H
 

@@ -12,11 +12,11 @@
 #include "base/macro.h"
 #include "base/number.h"
 #include "msgctl/admin-client.h"
+#include "msgctl/admin-exchange.h"
 #include "msgctl/command.h"
 #include "msgctl/parts.h"
 #include "msgctl/show.h"
 
-#define DEFAULT_SOCKET "/run/msgd/admin"
 #define ARGS_MAX       64U
 #define COMMAND_SIZE   80 /* of an unknown one, for people */
 #define TIMEOUT_MAX_S  3600
@@ -26,7 +26,7 @@
 #define ANSWER_MS 5000U
 
 struct call {
-	char socket[512];
+	char socket[ADMIN_PATH_SIZE];
 	const char *from; /* static: by whose word */
 	const char *word; /* borrowed: the first one of the command's two, or NULL */
 	const struct command *command;
@@ -38,28 +38,13 @@ struct call {
 	bool json;
 };
 
-/* "sim:PATH[#DOMAIN]" is PATH.msgd, as in msgd(8); "xen" the default. */
-static bool socket_of_hv(struct call *call, const char *hv)
-{
-	bool xen = strcmp(hv, "xen") == 0;
-
-	if (!xen && (strncmp(hv, "sim:", 4) != 0 || !hv[4] || hv[4] == '#'))
-		return false;
-	if (xen)
-		strcpy(call->socket, DEFAULT_SOCKET);
-	else
-		(void)snprintf(call->socket, sizeof(call->socket), "%.*s.msgd",
-			(int)strcspn(hv + 4, "#"), hv + 4);
-	return true;
-}
-
 /* ---- options -------------------------------------------------------------------------------- */
 
 enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_JSON, OPTION_KEYS };
 
 static const struct argp_option options[] = {
 	{"socket", OPTION_SOCKET, "PATH", 0,
-		"msgd's admin socket (else $MSGD_SOCKET, else " DEFAULT_SOCKET ")"},
+		"msgd's admin socket (else $MSGD_SOCKET, else " ADMIN_DEFAULT_SOCKET ")"},
 	{"hv", OPTION_HV, "SPEC", 0,
 		"the msgd that serves this hypervisor: xen, or sim:PATH for the emulator, whose "
 		"msgd is at PATH.msgd"},
@@ -193,7 +178,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 		call->from = "--socket";
 		return 0;
 	case OPTION_HV:
-		if (!socket_of_hv(call, arg))
+		if (!admin_socket_of_hv(arg, call->socket))
 			argp_error(state, "--hv is xen or sim:PATH, not '%s'", arg);
 		call->from = "--hv";
 		return 0;
@@ -356,19 +341,10 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENTS]",
 		"See msgctl(8).", .help_filter = on_help};
-	const char *env_socket = secure_getenv("MSGD_SOCKET"), *env_hv = secure_getenv("MSG_HV");
-	struct call call = {.socket = DEFAULT_SOCKET,
-		.from = "the default",
-		.request = json_object(),
-		.timeout_ms = TIMEOUT_MS};
+	struct call call = {.request = json_object(), .timeout_ms = TIMEOUT_MS};
 	int status;
 
-	if (env_socket && *env_socket) {
-		(void)snprintf(call.socket, sizeof(call.socket), "%s", env_socket);
-		call.from = "of MSGD_SOCKET";
-	} else if (env_hv && *env_hv && socket_of_hv(&call, env_hv)) {
-		call.from = "of MSG_HV";
-	}
+	call.from = admin_socket_of_environment(call.socket);
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
