@@ -54,6 +54,7 @@ MAY_INCLUDE = {
     'daemon/admin': ['base', 'proto', 'daemon/policy', 'daemon/broker', 'daemon/shell'],
     'daemon': ['base', 'proto', 'hv', 'agent', 'daemon/*'],
     'msgctl': ['base', 'daemon/policy/policy.h', 'libmsg/libmsg.h'],
+    'exporter': ['base', 'msgctl/admin-exchange.h'],
     # the words have libmsg's constants; the relay is a state machine, and knows none of its ends
     'msgio/options': ['base', 'proto', 'libmsg/libmsg.h'],
     'msgio/relay': ['base'],
@@ -63,7 +64,7 @@ MAY_INCLUDE = {
     'bindings': ['libmsg/libmsg.h'],
     'bench': ['base', 'proto', 'hv', 'libmsg/*', 'daemon/policy/policy.h', 'kmod/include/uapi/xen/argodev.h'],
     'kmod': [],
-    'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'msgio/*', 'compat',
+    'tests': ['base', 'proto', 'hv/*', 'libmsg/*', 'agent', 'daemon/*', 'msgctl', 'exporter', 'msgio/*', 'compat',
               'kmod/include/uapi/xen/argodev.h', 'kmod/xen-argo/room.h'],
 }
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See answer.h. */
+#include "exporter/answer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "exporter/body.h"
+#include "exporter/limits.h"
+#include "exporter/question.h"
+
+#define OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+#define TEXT_TYPE	 "text/plain; version=0.0.4; charset=utf-8"
+
+/* Of one request: the answer, which the caller owns, or NULL with why and the status of HTTP. */
+static json_t *ask(const struct answers *answers, const json_t *request, int *ret_status,
+	char ret_text[ADMIN_TROUBLE_SIZE])
+{
+	int r;
+	json_t *answer = admin_exchange(answers->socket, request, ASK_MS, &r);
+
+	if (!admin_trouble(answers->socket, answers->from, answer, r, ASK_MS, ret_text))
+		return answer;
+	*ret_status = r == -EAGAIN ? 504 : json_is_object(answer) ? 400 : 502;
+	json_decref(answer);
+	return NULL;
+}
+
+static json_t *ask_op(const struct answers *answers, const char *op, const json_t *filters,
+	int *ret_status, char ret_text[ADMIN_TROUBLE_SIZE])
+{
+	json_t *request = json_pack("{s:s}", "op", op);
+	json_t *answer;
+
+	if (filters)
+		(void)json_object_update(request, (json_t *)filters);
+	answer = ask(answers, request, ret_status, ret_text);
+	json_decref(request);
+	return answer;
+}
+
+/* ---- lists ---------------------------------------------------------------------------------- */
+
+/* Takes both over: what an operation says becomes a part of all. */
+static void add_part(json_t *all, const char *op, json_t *answer)
+{
+	json_t *rows = json_object_get(answer, op);
+
+	(void)json_object_set(all, op, rows ? rows : json_object_get(answer, "us"));
+	json_decref(answer);
+}
+
+/* Several operations make one answer, as in msgctl. */
+static json_t *ask_list(const struct answers *answers, const struct question *question,
+	int *ret_status, char ret_text[ADMIN_TROUBLE_SIZE])
+{
+	const struct question_list *list = question->list;
+	json_t *answer = ask_op(answers, list->ops[0], question->filters, ret_status, ret_text);
+	json_t *all;
+
+	if (!answer || !list->ops[1])
+		return answer;
+	all = json_pack("{s:s}", "op", list->name);
+	for (unsigned i = 0; answer; i++) {
+		add_part(all, list->ops[i], answer);
+		if (i + 1 == QUESTION_OPS_MAX || !list->ops[i + 1])
+			return all;
+		answer = ask_op(answers, list->ops[i + 1], NULL, ret_status, ret_text);
+	}
+	json_decref(all);
+	return NULL;
+}
+
+static struct body *make_list(const struct answers *answers, const struct question *question)
+{
+	char text[ADMIN_TROUBLE_SIZE];
+	int status = 0;
+	json_t *answer = NULL;
+	char *bytes;
+
+	/* An msgd that is older than the counts has lists without them. */
+	if (question->list->counts) {
+		answer = ask_op(answers, "refresh", NULL, &status, text);
+		json_decref(answer);
+	}
+	if (!question->list->counts || answer || status == 400)
+		answer = ask_list(answers, question, &status, text);
+	if (!answer)
+		return body_new_error(status, text);
+	bytes = json_dumps(answer, JSON_COMPACT);
+	json_decref(answer);
+	return body_new(200, "application/json", bytes, bytes ? strlen(bytes) : 0);
+}
+
+/* ---- metrics -------------------------------------------------------------------------------- */
+
+static struct body *make_metrics(struct answers *answers, const struct question *question)
+{
+	struct metrics_answers said = {0};
+	char text[ADMIN_TROUBLE_SIZE], *bytes;
+	int status;
+	size_t len;
+	bool made;
+
+	said.status = ask_op(answers, "status", NULL, &status, text);
+	made = metrics_write(
+		&answers->metrics, &said, &question->http, question->openmetrics, &bytes, &len);
+	json_decref(said.status);
+	return made ? body_new(
+			      200, question->openmetrics ? OPENMETRICS_TYPE : TEXT_TYPE, bytes, len)
+		    : NULL;
+}
+
+struct body *answer_make(void *arg, const struct question *question)
+{
+	struct answers *answers = arg;
+
+	return question->list ? make_list(answers, question) : make_metrics(answers, question);
+}

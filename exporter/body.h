@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The bytes of an answer, which several connections send at once and none of them copies. One
+ * thread at a time may have references: it is handed over whole.
+ */
+#ifndef MSGD_EXPORTER_BODY_H
+#define MSGD_EXPORTER_BODY_H
+
+#include <stddef.h>
+
+struct evbuffer;
+
+struct body {
+	unsigned n_refs;
+	int status;	  /* of HTTP */
+	const char *type; /* static */
+	size_t len;
+	char *bytes; /* owned */
+};
+
+/* Takes bytes over, also where it fails. NULL: out of memory. */
+struct body *body_new(int status, const char *type, char *bytes, size_t len);
+/* An {"error":"..."}. NULL: out of memory. */
+struct body *body_new_error(int status, const char *text);
+struct body *body_ref(struct body *body);
+/* Accepts NULL. */
+void body_unref(struct body *body);
+/* Without a copy. -ENOMEM. */
+int body_add_to(struct body *body, struct evbuffer *buffer);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The server: connections and their limits, which requests are for whom, and the form of answers.
+ * HTTP itself is libevent's evhttp. It knows nothing of msgd: store.h makes the documents.
+ */
+#ifndef MSGD_EXPORTER_HTTP_H
+#define MSGD_EXPORTER_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event_base;
+struct http;
+struct store;
+
+/* What became of requests, since the start. */
+struct http_counts {
+	uint64_t requests, refused_host, busy, late;
+	unsigned clients; /* now */
+};
+
+/*
+ * Listening sockets: served from now on, and owned on success. tcp: browsers can reach it, and
+ * their requests must name the loopback. -ENOMEM.
+ */
+int http_new(struct event_base *base, struct store *store, struct http **ret_http);
+int http_serve(struct http *http, int fd, bool tcp);
+/* Accepts NULL. After store_free, which answers those that wait. */
+void http_free(struct http *http);
+
+#endif
