@@ -135,6 +135,11 @@
 /* A listener's backlog: offers that nobody accepted; each takes a place in msgd's queue. */
 #define BACKLOG_MAX 4096U
 
+/*
+ * Counts of names that nobody holds may take this part of a domain's memory: of a default one, more
+ * than the names that it may hold would take.
+ */
+#define DOMAIN_FORMER_SHARE 8U
 /* Per domain, in msgd: what a guest can make msgd remember. Defaults; msgd.conf changes them. */
 #define DOMAIN_PROCESSES_MAX 64U
 #define DOMAIN_NAMES_MAX     1024U

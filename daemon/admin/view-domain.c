@@ -59,6 +59,7 @@ static json_t *domain_counts_json(const struct domain *domain)
 	(void)json_object_set_new(json, "domain", text_json(domain->info.name));
 	(void)json_object_set_new(json, "domid", json_integer(domain->info.domid));
 	(void)json_object_set_new(json, "memory", json_integer(domain->bytes));
+	(void)json_object_set_new(json, "since_us", json_integer((json_int_t)domain->since_us));
 	(void)json_object_set_new(json, "traffic", traffic_json(&domain->traffic));
 	(void)json_object_set_new(
 		json, "notifications", json_integer((json_int_t)domain->notifications));

@@ -8,12 +8,14 @@
 
 static json_t *name_json(const struct rows *rows, const struct listener *listener)
 {
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:I, s:o, s:o}", "name", listener->name,
-		"type", channel_type_word(listener->type), "state", listener_state_word(listener),
-		"backlog", (int)listener->backlog, "offered", (int)listener->n_offered, "permitted",
-		listener_permitted(listener), "age_s", rows_age_s(rows, listener->since_ns),
-		"holder", process_json(listener->process, listener->process->domain->info.domid, 0),
-		"traffic", traffic_json(&listener->traffic));
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:I, s:o, s:I, s:o}", "name",
+		listener->name, "type", channel_type_word(listener->type), "state",
+		listener_state_word(listener), "backlog", (int)listener->backlog, "offered",
+		(int)listener->n_offered, "permitted", listener_permitted(listener), "age_s",
+		rows_age_s(rows, listener->since_ns), "holder",
+		process_json(listener->process, listener->process->domain->info.domid, 0),
+		"since_us", (json_int_t)listener->counted_us, "traffic",
+		traffic_json(&listener->traffic));
 }
 
 static void names_view_of(struct rows *rows, const struct domain *domain)

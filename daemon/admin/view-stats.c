@@ -30,10 +30,18 @@ void refusals_view(struct rows *rows)
 
 static json_t *histogram_json(const struct histogram *histogram)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "n", (json_int_t)histogram->n, "p50",
-		(json_int_t)histogram_permille(histogram, 500), "p90",
+	json_t *below = json_array();
+	uint64_t n = 0;
+
+	for (unsigned power = 0; power <= 32 && n < histogram->n; power++) {
+		n = histogram_below(histogram, power);
+		(void)json_array_append_new(below, json_integer((json_int_t)n));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "n", (json_int_t)histogram->n,
+		"p50", (json_int_t)histogram_permille(histogram, 500), "p90",
 		(json_int_t)histogram_permille(histogram, 900), "p99",
-		(json_int_t)histogram_permille(histogram, 990), "max", (json_int_t)histogram->max);
+		(json_int_t)histogram_permille(histogram, 990), "max", (json_int_t)histogram->max,
+		"sum", (json_int_t)histogram->sum, "below", below);
 }
 
 json_t *admin_view_latency(const struct broker *broker)

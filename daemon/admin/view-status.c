@@ -40,12 +40,13 @@ json_t *admin_view_status(const struct broker *broker)
 	counts = counts_json(&broker->stats);
 	(void)json_object_set_new(
 		counts, "lines_left_out", json_integer((json_int_t)broker->log.left_out));
-	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I, s:o, s:o, s:o}", "op",
+	return json_pack("{s:s, s:i, s:I, s:I, s:i, s:i, s:I, s:b, s:I, s:I, s:o, s:o, s:o}", "op",
 		"status", "domains", (int)HASH_COUNT(broker->domains), "applications", processes,
 		"names", names, "links",
 		(int)(HASH_COUNT(broker->links) + HASH_COUNT(broker->announced)), "channels",
 		(int)broker->n_channels, "requests_waiting", requests, "recovering",
-		broker->recovering, "rules", (json_int_t)policy_rules(broker->policy),
-		"policy_errors", report_json(policy_errors(broker->policy)), "counts", counts,
-		"limits", quotas_json(broker->limits.quota, broker->limits.bytes));
+		broker->recovering, "since_us", (json_int_t)broker->since_us, "rules",
+		(json_int_t)policy_rules(broker->policy), "policy_errors",
+		report_json(policy_errors(broker->policy)), "counts", counts, "limits",
+		quotas_json(broker->limits.quota, broker->limits.bytes));
 }

@@ -130,6 +130,8 @@ void broker_set_now(struct broker *broker, uint64_t now_ns)
 void broker_set_wall(struct broker *broker, uint64_t wall_us)
 {
 	broker->wall_us = wall_us;
+	if (!broker->since_us)
+		broker->since_us = wall_us;
 }
 
 const struct history *broker_history(const struct broker *broker)

@@ -17,6 +17,7 @@
 #include "daemon/broker/assign.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/connects.h"
+#include "daemon/broker/former.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/outbox.h"
@@ -355,12 +356,14 @@ static struct domain *domain_alloc(struct broker *broker, const struct broker_do
 	domain->broker = broker;
 	domain->serial = ++broker->next_serial;
 	domain->info = *info;
+	domain->since_us = broker->wall_us;
 	domain->name_known = info->name[0];
 	domain->seen = true;
 	domain->own = (struct domain_pair){.domain = domain, .target = domain->serial};
 	(void)domain_assign(domain);
 	LIST_INIT(&domain->paid);
 	TAILQ_INIT(&domain->connects_by_age);
+	TAILQ_INIT(&domain->formers_by_age);
 	TAILQ_INIT(&domain->expected);
 	TAILQ_INIT(&domain->processes);
 	TAILQ_INIT(&domain->parted);
@@ -478,6 +481,7 @@ bool domain_end_work(struct broker *broker)
 	}
 	errands_domain_gone(domain);
 	connects_forget(domain);
+	formers_forget(domain);
 	if (domain_is_charged(domain) || domain->n_dying) {
 		assert(!TAILQ_EMPTY(&broker->buried) || !TAILQ_EMPTY(&broker->dying) ||
 			!TAILQ_EMPTY(&broker->watches[WATCH_ENDING]));

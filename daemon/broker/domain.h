@@ -21,6 +21,7 @@ struct broker_link;
 struct broker_request;
 struct connects;
 struct domain;
+struct former;
 struct outbox_message;
 struct waiters;
 
@@ -93,6 +94,8 @@ struct domain {
 	struct connects *connects;	  /* owned: of late, by rule */
 	TAILQ_HEAD(, connects) connects_by_age; /* borrowed: the same, the oldest first */
 	struct broker_link_list expected; /* borrowed: announced, but for an end in this domain */
+	struct former *formers;		  /* owned: counts of names that nobody holds; by name */
+	TAILQ_HEAD(, former) formers_by_age; /* borrowed: the same, the oldest first */
 	uint32_t n_awaited;	    /* its applications found at start that have not announced */
 	struct listener *listeners; /* owned by their processes; by name */
 	TAILQ_HEAD(, process) processes; /* owned */
@@ -101,6 +104,7 @@ struct domain {
 	enum domain_quiesce quiesce;
 	TAILQ_HEAD(, quiesced) parted; /* owned */
 	uint32_t n_parted;
+	uint64_t since_us;		    /* the time of day when it came: its counts begin */
 	struct traffic traffic;		    /* of its ends, as they say */
 	uint64_t notifications, hypercalls; /* likewise */
 	struct log_source log;

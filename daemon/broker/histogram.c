@@ -26,6 +26,7 @@ static uint64_t bucket_max(unsigned bucket)
 void histogram_add(struct histogram *histogram, uint32_t value)
 {
 	histogram->n++;
+	histogram->sum += value;
 	histogram->max = max_u64(histogram->max, value);
 	histogram->buckets[bucket_of(value)]++;
 }
@@ -42,4 +43,14 @@ uint64_t histogram_permille(const struct histogram *histogram, unsigned permille
 			return min_u64(bucket_max(i), histogram->max);
 	}
 	return histogram->max;
+}
+
+uint64_t histogram_below(const struct histogram *histogram, unsigned power)
+{
+	unsigned end = power < 32 ? bucket_of(UINT32_C(1) << power) : HISTOGRAM_BUCKETS;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < end; i++)
+		n += histogram->buckets[i];
+	return n;
 }

@@ -12,7 +12,7 @@
 #define HISTOGRAM_BUCKETS (4U * 31U)
 
 struct histogram {
-	uint64_t n, max;
+	uint64_t n, max, sum;
 	uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
@@ -22,5 +22,7 @@ void histogram_add(struct histogram *histogram, uint32_t value);
  * than the largest value that there was. 0: there is none.
  */
 uint64_t histogram_permille(const struct histogram *histogram, unsigned permille);
+/* How many are smaller than 2 to this power, which is 32 at most. */
+uint64_t histogram_below(const struct histogram *histogram, unsigned power);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/former.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
@@ -159,6 +160,7 @@ static int listener_create(
 		return -ENOMEM;
 	}
 	/* listen_check has just judged it. */
+	former_take(listener);
 	listener->permitted = true;
 	listener->generation = process->broker->generation;
 	TAILQ_INSERT_TAIL(&process->broker->names_by_judgement, listener, judgement_entry);
@@ -213,6 +215,7 @@ void listener_free(struct listener *listener)
 	}
 	listener->process->broker->cost += COST_OBJECT;
 	watch_name_gone(listener);
+	former_keep(listener);
 	TAILQ_REMOVE(&listener->process->broker->names_by_judgement, listener, judgement_entry);
 	HASH_DELETE(hh_name, listener->process->domain->listeners, listener);
 	HASH_DELETE(hh, listener->process->listeners, listener);

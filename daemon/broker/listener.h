@@ -26,9 +26,10 @@ struct listener {
 	TAILQ_ENTRY(listener) judgement_entry; /* broker->names_by_judgement */
 	uint64_t generation;		       /* of the facts by which it was judged last */
 	bool permitted;			       /* by those */
-	struct traffic traffic;		       /* of its channels' ends here, as they say */
-	bool drained;			       /* it takes no connect */
-	LIST_HEAD(, broker_channel) offered;   /* borrowed: as many as the backlog */
+	struct traffic traffic; /* of the ends here of its channels, and of former holders' */
+	uint64_t counted_us;	/* since then, as a time of day */
+	bool drained;		/* it takes no connect */
+	LIST_HEAD(, broker_channel) offered; /* borrowed: as many as the backlog */
 	char name[NAME_SIZE];
 };
 

@@ -69,6 +69,7 @@ struct broker {
 	bool quiesce_due;     /* a process of a domain that is quiesced may not have been told */
 	uint64_t next_uid, next_serial;
 	uint64_t now_ns, wall_us;
+	uint64_t since_us; /* the first wall_us: its counts begin */
 	struct broker_errands errands;
 	bool recovering; /* lookups wait */
 	bool announcing; /* the applications found at start may announce */

@@ -179,7 +179,7 @@ static void expect_name(struct world *w, unsigned offered, bool permitted)
 		"s','backlog':4,'"
 		"offered':%u,"
 		"'permitted':%s,'age_s':3,'holder':{'comm':'test','domain':'db','domid':2,'end':0,"
-		"'pid':1002},'traffic':{" NO_TRAFFIC "}}]}",
+		"'pid':1002},'since_us':0,'traffic':{" NO_TRAFFIC "}}]}",
 		!permitted     ? "forbidden"
 		: offered == 4 ? "full"
 			       : "open",
@@ -239,7 +239,7 @@ static void test_words(void **state)
 	expect_channel(w, "open", 0, 0); /* a clock that is behind: no age below none */
 	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
-		"'requests_waiting':0,'recovering':false,'rules':2,'policy_errors':[],'counts':{'"
+		"'requests_waiting':0,'recovering':false,'since_us':0,'rules':2,'policy_errors':[],'counts':{'"
 		"attached':2,"
 		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
 		"'lines_left_out':0},'limits':{'processes':64,'names':1024,'channels':65536,"
@@ -274,12 +274,13 @@ static void test_counts(void **state)
 	w->broker->log.left_out = 8;
 	w->broker->n_channels = 9;
 	w->broker->recovering = true;
+	w->broker->since_us = 13;
 	domain_find(w->broker, 1)->used[QUOTA_PROCESSES] = 10;
 	domain_find(w->broker, 2)->used[QUOTA_NAMES] = 11;
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 12;
 	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
-		"'requests_waiting':12,'recovering':true,'rules':2,'policy_errors':[],'counts':{'"
+		"'requests_waiting':12,'recovering':true,'since_us':13,'rules':2,'policy_errors':[],'counts':{'"
 		"attached':1,"
 		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
 		"'lines_left_out':8},'limits':{'processes':20,'names':21,'channels':22,"

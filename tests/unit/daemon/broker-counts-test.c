@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Counts of channels and links, as their ends tell them: PROTOCOL.md 5.8. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
+#include "daemon/broker/former.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/process.h"
@@ -386,6 +388,98 @@ static void test_announced(void **state)
 	world_free(w);
 }
 
+/* ---- names that change hands ---------------------------------------------------------------- */
+
+static int app_unlisten(struct app *app, uint32_t handle)
+{
+	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 5};
+	const struct control_message *m;
+
+	message.unlisten.listener = handle;
+	assert_int_equal(app_send(app, &message), 0);
+	TAKE(m, app, CONTROL_STATUS);
+	return (int)m->status.error;
+}
+
+/* The holder's end of a channel to this name says so much, and the name is given back. */
+static void use_name(const char *name, uint64_t rx_bytes)
+{
+	char address[2 * NAME_SIZE];
+	uint32_t channel;
+
+	assert_int_equal(app_listen(holder, 2, name, 1), 0);
+	(void)snprintf(address, sizeof(address), "db/%s", name);
+	channel = connect_one(address);
+	tell(caller, CONTROL_CHANNEL_DONE, channel, (struct control_counts){0});
+	tell(holder, CONTROL_CHANNEL_DONE, channel, (struct control_counts){.rx_bytes = rx_bytes});
+	assert_int_equal(app_unlisten(holder, 2), 0);
+	world_check(w);
+}
+
+/* What a new holder of the name begins with. */
+static struct listener held_anew(struct app *app, const char *name)
+{
+	struct listener listener;
+
+	assert_int_equal(app_listen(app, 3, name, 1), 0);
+	listener = *listener_find(domain_find(w->broker, DB), name);
+	assert_int_equal(app_unlisten(app, 3), 0);
+	return listener;
+}
+
+static void test_next_holder(void **state)
+{
+	struct app *next;
+
+	(void)start(NULL);
+	next = app_new_with(w, 2, DB, FEATURE_COUNTS);
+	broker_set_wall(w->broker, 1000);
+	use_name("x", 7);
+	broker_set_wall(w->broker, 2000);
+	use_name("x", 5);
+	assert_int_equal(held_anew(next, "x").traffic.rx_bytes, 12);
+	assert_int_equal(held_anew(next, "x").counted_us, 1000);
+	/* One that has carried nothing is not remembered. */
+	assert_int_equal(held_anew(next, "y").counted_us, 2000);
+	assert_int_equal(HASH_COUNT(domain_find(w->broker, DB)->formers), 1);
+	/* Nor is any when the domain has ended. */
+	world_remove_domain(w, DB);
+	world_check(w);
+	world_free(w);
+}
+
+/* As many as it may hold names, the last ones; and in a part of its memory. */
+static void test_former_names(void **state)
+{
+	struct broker_limits limits;
+	char name[8];
+	unsigned n, max;
+
+	broker_limits_default(&limits);
+	limits.quota[QUOTA_NAMES] = 3;
+	(void)start(&limits);
+	for (unsigned i = 0; i < 5; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		use_name(name, 1);
+	}
+	assert_int_equal(HASH_COUNT(domain_find(w->broker, DB)->formers), 3);
+	assert_int_equal(held_anew(holder, "n1").traffic.rx_bytes, 0);
+	assert_int_equal(held_anew(holder, "n2").traffic.rx_bytes, 1);
+	world_free(w);
+
+	limits.quota[QUOTA_NAMES] = 1000;
+	limits.bytes = 64 << 10;
+	max = limits.bytes / DOMAIN_FORMER_SHARE / FORMER_BYTES;
+	(void)start(&limits);
+	for (unsigned i = 0; i < 2 * max; i++) {
+		(void)snprintf(name, sizeof(name), "n%u", i);
+		use_name(name, 1);
+	}
+	n = HASH_COUNT(domain_find(w->broker, DB)->formers);
+	assert_int_equal(n, max);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +493,8 @@ int main(void)
 		cmocka_unit_test(test_domain_sums),
 		cmocka_unit_test(test_full_ring),
 		cmocka_unit_test(test_announced),
+		cmocka_unit_test(test_next_holder),
+		cmocka_unit_test(test_former_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,11 +58,35 @@ static void test_percentiles(void **state)
 	}
 }
 
+/* Against a count of the values themselves. */
+static void test_below(void **state)
+{
+	static const uint32_t values[] = {
+		0, 0, 1, 2, 3, 4, 7, 8, 1000, 1023, 1024, UINT32_MAX / 2, UINT32_MAX};
+	struct histogram histogram;
+	uint64_t sum = 0;
+
+	memset(&histogram, 0, sizeof(histogram));
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		histogram_add(&histogram, values[i]);
+		sum += values[i];
+	}
+	assert_int_equal(histogram.sum, sum);
+	for (unsigned power = 0; power <= 32; power++) {
+		uint64_t want = 0;
+
+		for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+			want += values[i] < UINT64_C(1) << power;
+		assert_int_equal(histogram_below(&histogram, power), want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_percentiles),
+		cmocka_unit_test(test_below),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include "daemon/broker/channel.h"
 #include "daemon/broker/connects.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/former.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/lookup.h"
@@ -73,6 +74,7 @@ static void check_domain_bytes(const struct domain *domain)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		bytes += domain->used[i] * quota_bytes((enum quota)i);
 	bytes += HASH_COUNT(domain->connects) * CONNECTS_BYTES;
+	bytes += HASH_COUNT(domain->formers) * FORMER_BYTES;
 	REQUIRE(domain->bytes == bytes);
 }
 
@@ -319,5 +321,7 @@ uint32_t world_bytes(const struct world *world, uint16_t domid)
 {
 	const struct domain *domain = domain_find(world->broker, domid);
 
-	return domain ? domain->bytes - HASH_COUNT(domain->connects) * CONNECTS_BYTES : 0;
+	return domain ? domain->bytes - HASH_COUNT(domain->connects) * CONNECTS_BYTES -
+				HASH_COUNT(domain->formers) * FORMER_BYTES
+		      : 0;
 }
