@@ -174,6 +174,8 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 		return quiesce_wait_for_name(subject->quiesce, request, client, ret_later);
 	case ADMIN_REFRESH:
 		return quiesce_wait_for_counts(subject->quiesce, request, client, ret_later);
+	case ADMIN_PING:
+		return quiesce_wait_for_ping(subject->quiesce, request, client, ret_later);
 	case ADMIN_QUIESCE:
 		return quiesce_begin(subject->quiesce, request, client, ret_later);
 	case ADMIN_RESUME:

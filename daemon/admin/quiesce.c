@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "base/event.h"
+#include "daemon/admin/rows.h"
 #include "daemon/admin/steer.h"
 #include "daemon/admin/view.h"
 #include "daemon/shell/server.h"
@@ -18,8 +19,10 @@ struct quiesce_wait {
 	struct quiesce *quiesce;     /* borrowed: the owner */
 	struct admin_client *client; /* borrowed */
 	struct event *timer;	     /* owned */
-	/* For this domain to quiesce; or for a name, counts or judgement, by the request's op. */
+	/* For this domain to quiesce, or this ping; or for a name, counts or judgement: by the
+	 * request's op. */
 	uint16_t domid;
+	struct broker_ping ping;
 	struct admin_request request;
 };
 
@@ -68,8 +71,11 @@ static json_t *name_report(const struct quiesce *quiesce, const struct admin_req
 
 static json_t *counts_report(const struct quiesce *quiesce)
 {
-	return json_pack("{s:s, s:I}", "op", admin_op_name(ADMIN_REFRESH), "unanswered",
-		(json_int_t)broker_counts_pending(server_broker(quiesce->server)));
+	const struct broker *broker = server_broker(quiesce->server);
+
+	return json_pack("{s:s, s:I, s:I}", "op", admin_op_name(ADMIN_REFRESH), "unanswered",
+		(json_int_t)broker_counts_pending(broker), "asked_us",
+		(json_int_t)(broker_counts_asked_ns(broker) / 1000));
 }
 
 static json_t *judged_report(const struct quiesce *quiesce)
@@ -83,13 +89,32 @@ static json_t *judged_report(const struct quiesce *quiesce)
 		judged, "names", (json_int_t)counts.names, "channels", (json_int_t)counts.channels);
 }
 
-static bool is_over(
-	const struct quiesce *quiesce, uint16_t domid, const struct admin_request *request)
+static json_t *ping_report(const struct quiesce *quiesce, const struct broker_ping *ping)
 {
 	struct broker *broker = server_broker(quiesce->server);
+	struct broker_pong pong = {0};
+	int r = broker_ping_look(broker, ping, &pong);
+
+	if (r < 0)
+		return json_pack(
+			"{s:s}", "error", "the application has ended, or was dropped, unanswering");
+	return json_pack("{s:s, s:i, s:I, s:o, s:b, s:I, s:I}", "op", admin_op_name(ADMIN_PING),
+		"domid", (int)ping->domid, "pid", (json_int_t)ping->pid, "comm",
+		text_json(ping->comm), "answered", r, "queue_us",
+		(json_int_t)(pong.queue_ns / 1000), "answer_us",
+		(json_int_t)(pong.answer_ns / 1000));
+}
+
+static bool is_over(const struct quiesce *quiesce, const struct quiesce_wait *wait)
+{
+	struct broker *broker = server_broker(quiesce->server);
+	const struct admin_request *request = &wait->request;
 	struct broker_judged counts;
+	struct broker_pong pong;
 
 	switch (request->op) {
+	case ADMIN_PING:
+		return broker_ping_look(broker, &wait->ping, &pong) != 0;
 	case ADMIN_REFRESH:
 		return broker_counts_pending(broker) == 0;
 	case ADMIN_WAIT:
@@ -97,30 +122,31 @@ static bool is_over(
 	case ADMIN_RELOAD:
 		return broker_judged(broker, &counts);
 	default:
-		return !broker_quiesce_pending(broker, domid);
+		return !broker_quiesce_pending(broker, wait->domid);
 	}
 }
 
 /* As it is now, complete or not. */
-static json_t *report(
-	const struct quiesce *quiesce, uint16_t domid, const struct admin_request *request)
+static json_t *report(const struct quiesce *quiesce, const struct quiesce_wait *wait)
 {
-	switch (request->op) {
+	switch (wait->request.op) {
+	case ADMIN_PING:
+		return ping_report(quiesce, &wait->ping);
 	case ADMIN_WAIT:
-		return name_report(quiesce, request);
+		return name_report(quiesce, &wait->request);
 	case ADMIN_REFRESH:
 		return counts_report(quiesce);
 	case ADMIN_RELOAD:
 		return judged_report(quiesce);
 	default:
-		return domain_report(quiesce, domid);
+		return domain_report(quiesce, wait->domid);
 	}
 }
 
 static void quiesce_wait_end(struct quiesce_wait *wait)
 {
 	struct admin_client *client = wait->client;
-	json_t *answer = report(wait->quiesce, wait->domid, &wait->request);
+	json_t *answer = report(wait->quiesce, wait);
 
 	quiesce_wait_free(wait);
 	admin_answer(client, answer);
@@ -139,7 +165,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	for (wait = LIST_FIRST(&quiesce->waits); wait; wait = next) {
 		next = LIST_NEXT(wait, entry);
-		if (is_over(quiesce, wait->domid, &wait->request))
+		if (is_over(quiesce, wait))
 			quiesce_wait_end(wait);
 		else
 			judging |= wait->request.op == ADMIN_RELOAD;
@@ -182,20 +208,20 @@ void quiesce_free(struct quiesce *quiesce)
 	free(quiesce);
 }
 
-static int quiesce_wait_new(struct quiesce *quiesce, uint16_t domid,
-	const struct admin_request *request, struct admin_client *client)
+/* what: for which things. */
+static int quiesce_wait_new(
+	struct quiesce *quiesce, const struct quiesce_wait *what, struct admin_client *client)
 {
-	uint32_t timeout_ms = request->timeout_ms;
+	uint32_t timeout_ms = what->request.timeout_ms;
 	struct timeval delay = {
 		.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
 	struct quiesce_wait *wait = calloc(1, sizeof(*wait));
 
 	if (!wait)
 		return -ENOMEM;
+	*wait = *what;
 	wait->quiesce = quiesce;
 	wait->client = client;
-	wait->domid = domid;
-	wait->request = *request;
 	wait->timer = evtimer_new(quiesce->base, on_timeout, wait);
 	if (!wait->timer || evtimer_add(wait->timer, &delay) < 0) {
 		event_drop(wait->timer);
@@ -206,15 +232,15 @@ static int quiesce_wait_new(struct quiesce *quiesce, uint16_t domid,
 	return 0;
 }
 
-/* The report, if that which the request waits for is so already, or a wait for it. */
-static json_t *report_or_wait(struct quiesce *quiesce, uint16_t domid,
-	const struct admin_request *request, struct admin_client *client, bool *ret_later)
+/* The report, if that which is waited for is so already, or a wait for it. */
+static json_t *report_or_wait(struct quiesce *quiesce, const struct quiesce_wait *what,
+	struct admin_client *client, bool *ret_later)
 {
 	int r;
 
-	if (is_over(quiesce, domid, request))
-		return report(quiesce, domid, request);
-	r = quiesce_wait_new(quiesce, domid, request, client);
+	if (is_over(quiesce, what))
+		return report(quiesce, what);
+	r = quiesce_wait_new(quiesce, what, client);
 	if (r < 0)
 		return steer_refusal(r);
 	*ret_later = true;
@@ -225,39 +251,60 @@ json_t *quiesce_begin(struct quiesce *quiesce, const struct admin_request *reque
 	struct admin_client *client, bool *ret_later)
 {
 	struct server *server = quiesce->server;
-	uint16_t domid;
-	int r = broker_find_domain(server_broker(server), request->domain, &domid);
+	struct quiesce_wait what = {.request = *request};
+	int r = broker_find_domain(server_broker(server), request->domain, &what.domid);
 
 	if (r == 0)
-		r = server_quiesce(server, domid);
+		r = server_quiesce(server, what.domid);
 	if (r < 0)
 		return steer_refusal(r);
-	return report_or_wait(quiesce, domid, request, client, ret_later);
+	return report_or_wait(quiesce, &what, client, ret_later);
 }
 
 json_t *quiesce_wait_for_name(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
-	return report_or_wait(quiesce, 0, request, client, ret_later);
+	struct quiesce_wait what = {.request = *request};
+
+	return report_or_wait(quiesce, &what, client, ret_later);
 }
 
 json_t *quiesce_wait_for_counts(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
-	struct admin_request limited = *request;
+	struct quiesce_wait what = {.request = *request};
 
-	limited.timeout_ms = ADMIN_REFRESH_MS;
+	what.request.timeout_ms = ADMIN_REFRESH_MS;
 	server_ask_counts(quiesce->server);
-	return report_or_wait(quiesce, 0, &limited, client, ret_later);
+	return report_or_wait(quiesce, &what, client, ret_later);
+}
+
+json_t *quiesce_wait_for_ping(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	struct broker *broker = server_broker(quiesce->server);
+	struct broker_target target = {.pid = request->pid, .name = request->name};
+	struct quiesce_wait what = {.request = *request};
+	int r;
+
+	if (admin_request_has(request, ADMIN_KEY_NAME) == admin_request_has(request, ADMIN_KEY_PID))
+		return json_pack("{s:s}", "error", "an application is said by a name or a pid");
+	r = broker_find_domain(broker, request->domain, &target.domid);
+	if (r == 0)
+		r = server_ping(quiesce->server, &target, &what.ping);
+	if (r < 0)
+		return steer_refusal(r);
+	return report_or_wait(quiesce, &what, client, ret_later);
 }
 
 json_t *quiesce_wait_for_judgement(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
+	struct quiesce_wait what = {.request = *request};
 	struct broker_judged counts;
 
 	if (broker_judged(server_broker(quiesce->server), &counts) ||
-		quiesce_wait_new(quiesce, 0, request, client) < 0)
+		quiesce_wait_new(quiesce, &what, client) < 0)
 		return judged_report(quiesce);
 	event_turn_later(quiesce->look_event);
 	*ret_later = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * msgctl quiesce, resume and wait, the end of reload, and the counts that lists begin with. The
- * answer to quiesce waits until every application of the domain has confirmed, or until the time
- * limit that msgctl gave. The broker knows no such limit. Only admin/ and main.c include this
+ * msgctl quiesce, resume, wait and ping, the end of reload, and the counts that lists begin with.
+ * The answer to quiesce waits until every application of the domain has confirmed, or until the
+ * time limit that msgctl gave. The broker knows no such limit. Only admin/ and main.c include this
  * header. It never changes a domain but by the server.
  */
 #ifndef MSGD_DAEMON_ADMIN_QUIESCE_H
@@ -28,6 +28,10 @@ json_t *quiesce_wait_for_name(struct quiesce *quiesce, const struct admin_reques
 
 /* The same for the counts of all applications: ADMIN_REFRESH_MS at most. */
 json_t *quiesce_wait_for_counts(struct quiesce *quiesce, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later);
+
+/* The same for the answer of one application. */
+json_t *quiesce_wait_for_ping(struct quiesce *quiesce, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later);
 
 /* The same, after a reload, until all is judged by the new policy, with what that has ended. */

@@ -49,6 +49,7 @@ static const struct {
 	[ADMIN_POLICY_LIST] = {"policy-list", .lists = true},
 	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT)},
 	[ADMIN_REFRESH] = {"refresh"},
+	[ADMIN_PING] = {"ping", .needs = KEY(DOMAIN), .takes = KEY(NAME) | KEY(PID) | KEY(TIMEOUT)},
 	[ADMIN_CLOSE] = {"close", .needs = KEY(LINK) | KEY(CHANNEL), .steers = true},
 	[ADMIN_KICK_APPLICATION] = {"kick-application", .needs = KEY(DOMAIN) | KEY(PID),
 		.steers = true},

@@ -31,6 +31,7 @@ enum admin_op {
 	ADMIN_POLICY_LIST,
 	ADMIN_WAIT,
 	ADMIN_REFRESH,
+	ADMIN_PING,
 	ADMIN_CLOSE,
 	ADMIN_KICK_APPLICATION,
 	ADMIN_KICK_NAME,
@@ -56,7 +57,7 @@ bool admin_op_steers(enum admin_op op);
 /* A line, without its newline. */
 #define ADMIN_LINE_MAX 4096U
 
-/* The time limit of quiesce and wait: the default, and the maximum. */
+/* The time limit of quiesce, wait and ping: the default, and the maximum. */
 #define ADMIN_TIMEOUT_MS     10000U
 #define ADMIN_TIMEOUT_MAX_MS 3600000U
 

@@ -39,6 +39,10 @@ json_t *steer_refusal(int error)
 		{-ENOLINK, "no such link"},
 		{-ECHRNG, "no such channel on this link"},
 		{-EBUSY, "its link has not come back since msgd's start: kick the link"},
+		{-EAGAIN, "the application is coming back after msgd's restart, or quiesces: try "
+			  "again"},
+		{-EOPNOTSUPP, "the application's libmsg is too old to be asked (it lacks the "
+			      "feature 'counts')"},
 		{-ENOENT, "no application of this domain says that it is this process"},
 		{-EADDRNOTAVAIL, "nobody listens on this name in this domain"},
 		{-ENOSPC, "64 domains and names are blocked: a rule of policy can deny more"},

@@ -67,13 +67,30 @@ static json_t *features_json(const struct process *process)
 	return array;
 }
 
+/* Of all that it has carried, as it has said. */
+static json_t *sums_json(const struct control_answer *sums)
+{
+	json_t *json = traffic_json(&(struct traffic){.tx_messages = sums->tx_messages,
+		.tx_bytes = sums->tx_bytes,
+		.rx_messages = sums->rx_messages,
+		.rx_bytes = sums->rx_bytes,
+		.drops = sums->drops,
+		.no_credit = sums->no_credit,
+		.no_room = sums->no_room});
+
+	(void)json_object_set_new(
+		json, "notifications", json_integer((json_int_t)sums->notifications));
+	(void)json_object_set_new(json, "hypercalls", json_integer((json_int_t)sums->hypercalls));
+	return json;
+}
+
 static json_t *application_json(struct rows *rows, const struct process *process)
 {
 	const struct domain *domain = process->domain;
 	struct held held = process_held(rows, process);
 
 	return json_pack("{s:o, s:i, s:I, s:o, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I,"
-			 " s:I, s:I, s:I, s:I, s:I}",
+			 " s:I, s:I, s:I, s:I, s:I, s:o}",
 		"domain", text_json(domain->info.name), "domid", (int)domain->info.domid, "pid",
 		(json_int_t)process->pid, "comm", text_json(process->comm), "state",
 		process_state_word(process), "age_s", rows_age_s(rows, process->since_ns),
@@ -83,7 +100,7 @@ static json_t *application_json(struct rows *rows, const struct process *process
 		(json_int_t)HASH_COUNT(process->watches), "links", held.links, "channels",
 		held.channels, "ports", held.ports, "rings", held.rings, "granted_pages",
 		held.granted_pages, "mapped_pages", held.mapped_pages, "domain_memory",
-		(json_int_t)domain->bytes);
+		(json_int_t)domain->bytes, "traffic", sums_json(&process->sums));
 }
 
 void applications_view(struct rows *rows)

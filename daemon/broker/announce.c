@@ -26,7 +26,7 @@
 
 void announce_timer(struct broker *broker)
 {
-	uint64_t at = 0, errands;
+	uint64_t at = 0, errands, pings;
 
 	if (!broker->ops)
 		return;
@@ -37,6 +37,9 @@ void announce_timer(struct broker *broker)
 	errands = errands_next_ns(broker);
 	if (errands && (!at || errands < at))
 		at = errands;
+	pings = pings_next_ns(broker);
+	if (pings && (!at || pings < at))
+		at = pings;
 	if (at != broker->timer_ns)
 		broker->ops->timer(broker->arg, at);
 	broker->timer_ns = at;

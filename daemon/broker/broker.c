@@ -84,6 +84,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->dying);
 	TAILQ_INIT(&broker->buried);
 	TAILQ_INIT(&broker->names);
+	TAILQ_INIT(&broker->pinged);
 	errands_init(&broker->errands);
 	for (unsigned i = 0; i < WATCH_STATES; i++)
 		TAILQ_INIT(&broker->watches[i]);
@@ -266,6 +267,7 @@ void broker_tick(struct broker *broker)
 {
 	announce_tick(broker);
 	errands_tick(broker);
+	pings_tick(broker);
 	broker_settle(broker);
 }
 

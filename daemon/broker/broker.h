@@ -150,6 +150,36 @@ uint64_t broker_bytes(const struct broker *broker);
 void broker_ask_counts(struct broker *broker);
 /* So many of them have not answered yet. */
 uint32_t broker_counts_pending(const struct broker *broker);
+/* When they were last asked; 0: never. */
+uint64_t broker_counts_asked_ns(const struct broker *broker);
+
+/* An application that a client waits for, and its ASK from which an answer counts. */
+struct broker_ping {
+	uint16_t domid;
+	uint32_t pid;
+	char comm[16];
+	uint64_t process, ask; /* serials */
+	uint64_t since_ns;
+};
+
+/* An answer: how long it took to ask, and to answer. */
+struct broker_pong {
+	uint64_t queue_ns, answer_ns;
+};
+
+struct broker_target;
+/*
+ * Asks the application that holds the name, or that says that it is the process: of several, the
+ * one that attached first. -ESRCH, -ENOENT and -EADDRNOTAVAIL as the steps below; -EAGAIN: it is
+ * not served now; -EOPNOTSUPP: its libmsg knows no ASK.
+ */
+int broker_ping(
+	struct broker *broker, const struct broker_target *target, struct broker_ping *ret_ping);
+/* 1: it has answered. 0: not yet. -ENOENT: it is gone. */
+int broker_ping_look(
+	struct broker *broker, const struct broker_ping *ping, struct broker_pong *ret_pong);
+/* Answers so far, and applications that ended instead: when it changes, look. */
+uint64_t broker_pings_over(const struct broker *broker);
 
 /* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);

@@ -89,6 +89,13 @@ void counts_note(struct broker_channel *channel, unsigned end, const struct cont
 		traffic_add(&listener->traffic, &more);
 }
 
+uint32_t counts_next_token(struct broker *broker)
+{
+	if (++broker->last_token == 0)
+		broker->last_token = 1;
+	return broker->last_token;
+}
+
 void counts_not_asked(struct process *process)
 {
 	if (process->asked_token)
@@ -99,6 +106,11 @@ void counts_not_asked(struct process *process)
 uint32_t broker_counts_pending(const struct broker *broker)
 {
 	return broker->n_asked;
+}
+
+uint64_t broker_counts_asked_ns(const struct broker *broker)
+{
+	return broker->asked_ns;
 }
 
 /* For the sums of its domain, which has none of it else. */
@@ -133,10 +145,10 @@ int counts_message(struct process *process, const struct control_message *messag
 	int r;
 
 	if (message->type == CONTROL_ANSWER) {
-		if (answer->token && answer->token != process->asked_token)
-			return -EPROTO;
-		if (answer->token)
+		if (answer->token && answer->token == process->asked_token)
 			counts_not_asked(process);
+		else if (answer->token && !ping_answered(process, answer->token))
+			return -EPROTO;
 		sums_note(process, answer);
 		return 0;
 	}
@@ -169,8 +181,7 @@ void broker_ask_counts(struct broker *broker)
 			broker->cost += COST_OBJECT;
 			if (!process_may_be_asked(process))
 				continue;
-			ask.ask.token =
-				++broker->last_token ? broker->last_token : ++broker->last_token;
+			ask.ask.token = counts_next_token(broker);
 			/* One whose ring has no room now is asked the next time. */
 			if (!outbox_offer(process, &ask))
 				continue;

@@ -12,6 +12,7 @@
 
 #include "proto/control.h"
 
+struct broker;
 struct broker_channel;
 struct process;
 
@@ -32,6 +33,8 @@ struct channel_counts {
 /* An end's new words about the channel; is_over: its last ones. */
 void counts_note(struct broker_channel *channel, unsigned end, const struct control_counts *counts,
 	bool is_over);
+/* For an ASK: not 0. */
+uint32_t counts_next_token(struct broker *broker);
 /* The process ends, or has answered. */
 void counts_not_asked(struct process *process);
 /* LINK_COUNTS, ANSWER. -EPROTO. */

@@ -129,6 +129,7 @@ void broker_flush(struct process *process)
 		outbox_message_free(out);
 	}
 	watch_unblock(process);
+	ping_unblock(process);
 }
 
 void outbox_clear(struct process *process)

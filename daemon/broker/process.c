@@ -99,6 +99,7 @@ void process_strip(struct process *process, const struct process *except, const 
 		broker_request_free(request);
 	watch_end_all(process);
 	counts_not_asked(process);
+	ping_end(process);
 	HASH_ITER (hh, process->listeners, listener, next_listener)
 		listener_free(listener);
 	for (unsigned n = 0; process->ends && n < LINKS_AT_ONCE; n++)

@@ -10,6 +10,7 @@
 
 #include "daemon/broker/domain.h"
 #include "daemon/broker/outbox.h"
+#include "daemon/broker/ping.h"
 
 struct broker_request;
 struct link_end;
@@ -42,8 +43,9 @@ struct process {
 	char comm[16];
 	char gone_reason[REASON_SIZE]; /* for its links, once it is GONE */
 	uint32_t asked_token;	       /* of an ASK that it has not answered; 0: there is none */
-	struct control_answer sums;    /* its last words about all that it has carried */
-	bool sums_known;	       /* they count from these on */
+	struct ping ping;
+	struct control_answer sums; /* its last words about all that it has carried */
+	bool sums_known;	    /* they count from these on */
 	uint32_t last_end;
 	bool ends_wrapped;
 	struct outbox outbox;		     /* owned: messages that its ring has no room for */

@@ -61,9 +61,11 @@ struct broker {
 	TAILQ_HEAD(, broker_link) buried;	      /* owned: gone, but for their channels */
 	uint64_t cost;				      /* of all work so far: see broker_cost */
 	uint64_t bytes;				      /* that all domains pay for: broker_bytes */
-	uint64_t asked_ns;   /* when all were last asked for their counts; 0: never */
-	uint32_t last_token; /* of ASK */
-	uint32_t n_asked;    /* applications that have not answered it */
+	uint64_t asked_ns;	      /* when all were last asked for their counts; 0: never */
+	uint32_t last_token;	      /* of ASK */
+	uint32_t n_asked;	      /* applications that have not answered it */
+	TAILQ_HEAD(, process) pinged; /* borrowed: applications that are to be asked */
+	uint64_t n_pings_over;	      /* broker_pings_over */
 	bool work_later;
 	bool domains_changed; /* in a way that conditions, or redirects, may be about */
 	bool quiesce_due;     /* a process of a domain that is quiesced may not have been told */

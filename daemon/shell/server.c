@@ -57,7 +57,8 @@ struct server {
 	struct server_turns turns;
 	uint64_t turn_start_ns; /* of the processor's time */
 	uint64_t told_serial;	/* ops->noted knows of this event ... */
-	uint32_t told_pending;	/* ... and of so many answers that are to come */
+	uint32_t told_pending;	/* ... of so many answers that are to come */
+	uint64_t told_pings;	/* ... and of so many pings that are over */
 };
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
@@ -345,10 +346,13 @@ static void server_tell(struct server *server)
 {
 	uint64_t last = broker_history(server->broker)->last_serial;
 	uint32_t n_pending = broker_counts_pending(server->broker);
+	uint64_t n_pings = broker_pings_over(server->broker);
 
-	if (last == server->told_serial && n_pending == server->told_pending)
+	if (last == server->told_serial && n_pending == server->told_pending &&
+		n_pings == server->told_pings)
 		return;
 	server->told_serial = last;
+	server->told_pings = n_pings;
 	server->told_pending = n_pending;
 	server->ops->noted(server->arg);
 }
@@ -625,6 +629,17 @@ void server_ask_counts(struct server *server)
 	server_begin(server);
 	broker_ask_counts(server->broker);
 	server_finish(server);
+}
+
+int server_ping(
+	struct server *server, const struct broker_target *target, struct broker_ping *ret_ping)
+{
+	int r;
+
+	server_begin(server);
+	r = broker_ping(server->broker, target, ret_ping);
+	server_finish(server);
+	return r;
 }
 
 void server_set_limits(

@@ -45,6 +45,8 @@ int server_set_start_helper(struct server *server, const char *path);
 /* As the broker's; messages to applications are published before they return. */
 int server_quiesce(struct server *server, uint16_t domid);
 void server_ask_counts(struct server *server);
+int server_ping(
+	struct server *server, const struct broker_target *target, struct broker_ping *ret_ping);
 int server_resume(struct server *server, uint16_t domid);
 /* One of the broker's steps on a target. */
 int server_steer(struct server *server,

@@ -69,6 +69,7 @@ for event in lines_of({'op': 'monitor', 'since': 0}, 5):
     validate('monitor', event)
 ask('wait', domain=DOMAIN, name=NAME)
 ask('wait', domain=DOMAIN, name='none', timeout_ms=0)
+ask('ping', domain=SERVER_DOMAIN, name=SERVER)
 ask('set-limit', domain=DOMAIN, limit='names', value=10)
 ask('log-level', level='debug')
 for operation in 'drain', 'undrain', 'block':
