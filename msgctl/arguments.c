@@ -9,6 +9,9 @@
 #include "base/macro.h"
 #include "base/number.h"
 
+/* An application that is there, and not busy elsewhere, answers in a thousandth of that. */
+#define PING_TIMEOUT_MS 1000
+
 /* The text must be UTF-8. */
 static const char *set_text(json_t *request, const char *key, const char *text, size_t len)
 {
@@ -99,6 +102,17 @@ const char *arguments_thing(json_t *request, char *const *args, unsigned n_args)
 			return things[i].set(request, args + 1, n_args - 1);
 	}
 	return "a thing is a domain, name, link, application or channel";
+}
+
+const char *arguments_ping(json_t *request, char *const *args, unsigned n_args)
+{
+	if (!json_object_get(request, "timeout_ms"))
+		(void)json_object_set_new(request, "timeout_ms", json_integer(PING_TIMEOUT_MS));
+	if (n_args == 1)
+		return arguments_name(request, args, n_args);
+	if (strcmp(args[0], "application") != 0)
+		return "it is for a DOMAIN/NAME, or 'application' DOMAIN:PID";
+	return arguments_application(request, args + 1, 1);
 }
 
 const char *arguments_kick(json_t *request, char *const *args, unsigned n_args)

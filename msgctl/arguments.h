@@ -26,6 +26,8 @@ const char *arguments_thing(json_t *request, char *const *args, unsigned n_args)
 const char *arguments_quota(json_t *request, char *const *args, unsigned n_args);
 /* FROM [TO/]NAME; with --listen FROM NAME */
 const char *arguments_question(json_t *request, char *const *args, unsigned n_args);
+/* DOMAIN/NAME, or "application" DOMAIN:PID; with a time limit, if none is there. */
+const char *arguments_ping(json_t *request, char *const *args, unsigned n_args);
 const char *arguments_level(json_t *request, char *const *args, unsigned n_args);
 
 #endif

@@ -8,6 +8,7 @@
 #include "msgctl/arguments.h"
 #include "msgctl/event.h"
 #include "msgctl/parts.h"
+#include "msgctl/ping.h"
 #include "msgctl/show.h"
 
 #define BIT ENUM_BIT
@@ -61,6 +62,9 @@ const struct command commands[] = {
 	{"wait", "DOMAIN/NAME", "until somebody listens there", 1, 1, arguments_name,
 		.options = BIT(OPTION_TIMEOUT), .print = wait_print, .status = wait_status,
 		.waits = true},
+	{"ping", "DOMAIN/NAME | application DOMAIN:PID", "whether it answers, and how soon", 1, 2,
+		arguments_ping, .run = ping_run,
+		.options = BIT(OPTION_TIMEOUT) | BIT(OPTION_PINGS) | BIT(OPTION_INTERVAL)},
 	{"quota", "show [DOMAIN] | set DOMAIN KEY=NUMBER", "limits", 1, 3, arguments_quota,
 		.print = quota_print},
 	{"close", "LINK:NUMBER", "end a channel", 1, 1, arguments_channel, .print = done_print},

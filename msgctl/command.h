@@ -10,6 +10,9 @@
 #define EXIT_USAGE 2
 #define EXIT_SHORT 3 /* an answer, but not what was wanted */
 
+/* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
+#define ANSWER_MS 5000U
+
 /* The options that are not for every command: each is a key of the request. */
 enum command_option {
 	OPTION_DOMAIN,
@@ -22,6 +25,8 @@ enum command_option {
 	OPTION_TIMEOUT,
 	OPTION_LISTEN,
 	OPTION_DRY_RUN,
+	OPTION_PINGS,
+	OPTION_INTERVAL,
 	OPTION_COUNT,
 };
 
@@ -31,6 +36,13 @@ int policy_check(char *const *args, unsigned n_args, bool json);
 void policy_graph_print(const json_t *answer);
 
 struct part;
+
+/* Of a command with a course of its own: which msgd, and the arguments and options. */
+struct command_call {
+	const char *socket, *from; /* borrowed, as for admin_ask */
+	const json_t *request;	   /* borrowed; beside the keys of msgd's it has others */
+	bool json;
+};
 
 struct command {
 	const char *name, *args; /* a word or two; args: for people; "": none */
@@ -48,6 +60,8 @@ struct command {
 	const struct part *(*parts)(char *const *args);
 	/* Not NULL: the answer has many lines, until the user ends it. */
 	void (*follow)(const json_t *object);
+	/* Not NULL: it asks msgd as often as it likes. Returns the exit status. */
+	int (*run)(const struct command_call *call);
 	/* Not NULL: msgd is not asked. Returns the exit status. */
 	int (*local)(char *const *args, unsigned n_args, bool json);
 	bool counts; /* the applications are asked for their counts before */

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # bash completion for msgctl(8). Names of domains and things are those of the msgd that answers.
 
-_msgctl_commands='status domains applications who names links channels history monitor stats show wait quota
-	close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
+_msgctl_commands='status domains applications who names links channels history monitor stats show wait ping
+	quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
 
 # The words before the current one that are no options: command and its arguments. bash divides words at =
 # and at colons: what belongs to an option, or goes on, is none.
@@ -64,6 +64,11 @@ _msgctl_argument() {
 	3:quota\ set*) printf '%s=\n' processes names channels links requests watches memory backlog ;;
 	1:close) _msgctl_channels ;;
 	1:drain | 1:undrain | 1:wait) _msgctl_names ;;
+	1:ping)
+		echo application
+		_msgctl_names
+		;;
+	2:ping\ application) _msgctl_applications ;;
 	1:block | 1:unblock)
 		_msgctl_domains
 		_msgctl_names
@@ -122,7 +127,7 @@ _msgctl() {
 		word='' proposals=$(_msgctl_option "$before")
 	elif [[ $cur = -* ]]; then
 		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
-			--timeout= --listen --dry-run --help --version -n'
+			--timeout= --interval= --listen --dry-run --help --version -n -c -i'
 	else
 		proposals=$(_msgctl_argument)
 	fi

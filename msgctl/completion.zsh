@@ -27,6 +27,11 @@ _msgctl_argument() {
 	3:quota:set) compadd -S = processes names channels links requests watches memory backlog ;;
 	1:close:*) _msgctl_channels ;;
 	1:(drain|undrain|wait):*) _msgctl_names ;;
+	1:ping:*)
+		compadd application
+		_msgctl_names
+		;;
+	2:ping:application) _msgctl_applications ;;
 	1:(block|unblock):*)
 		_msgctl_domains
 		_msgctl_names
@@ -65,8 +70,10 @@ _arguments \
 	'-n[the last events]:number:' \
 	'--since=[the events after this one]:serial:' \
 	'--timeout=[how long to wait]:seconds:' \
+	'-c[ping so many times]:number:' \
+	'(-i --interval)'{-i,--interval=}'[from one time to the next]:seconds:' \
 	'--listen[whether the domain may listen]' \
 	'--dry-run[change nothing]' \
 	'(- *)'{--help,--version}'[say so, and end]' \
-	'1:command:(status domains applications who names links channels history monitor stats show wait quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
+	'1:command:(status domains applications who names links channels history monitor stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'

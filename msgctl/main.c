@@ -22,8 +22,9 @@
 #define TIMEOUT_MAX_S  3600
 /* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
-/* For msgd to answer what needs no waiting: a turn of its loop takes milliseconds. */
-#define ANSWER_MS 5000U
+/* As often as msgd asks an application, whoever wants it (PROTOCOL.md 5.8). */
+#define INTERVAL_MIN_S 0.1
+#define INTERVAL_MAX_S 3600
 
 struct call {
 	char socket[ADMIN_PATH_SIZE];
@@ -64,7 +65,13 @@ static const struct argp_option options[] = {
 		"whether the domain may listen, and not connect"},
 	{"dry-run", OPTION_KEYS + OPTION_DRY_RUN, NULL, 0,
 		"change nothing: say what would end, or what is wrong"},
-	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0, "how long to wait (10)"},
+	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0,
+		"how long to wait (10; for each answer to ping 1)"},
+	{NULL, 'c', "N", 0, "ping N times", 0},
+	{"count", OPTION_KEYS + OPTION_PINGS, "N", OPTION_HIDDEN, NULL},
+	{"interval", OPTION_KEYS + OPTION_INTERVAL, "SECONDS", 0,
+		"from one ping to the next: 0.1 to 3600"},
+	{NULL, 'i', "SECONDS", 0, "the same"},
 	{0},
 };
 
@@ -102,6 +109,19 @@ static void set_number(
 		call->request, option_name(option), json_integer((json_int_t)number));
 }
 
+/* Digits and at most one point: "0.5". */
+static void set_interval(struct call *call, const char *text, const struct argp_state *state)
+{
+	double seconds = strtod(text, NULL);
+	const char *point = strchr(text, '.');
+
+	if (text[strspn(text, "0123456789.")] || (point && strchr(point + 1, '.')) ||
+		seconds < INTERVAL_MIN_S || seconds > INTERVAL_MAX_S)
+		argp_error(state, "--interval is %.1f to %d seconds, not '%s'", INTERVAL_MIN_S,
+			INTERVAL_MAX_S, text);
+	(void)json_object_set_new(call->request, "interval", json_real(seconds));
+}
+
 static void set_option(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
@@ -112,7 +132,9 @@ static void set_option(
 		(void)json_object_set_new(call->request, "listen", json_true());
 	else if (option == OPTION_DRY_RUN)
 		(void)json_object_set_new(call->request, "op", json_string("reload-dry-run"));
-	else if (option == OPTION_N || option == OPTION_SINCE)
+	else if (option == OPTION_INTERVAL)
+		set_interval(call, text, state);
+	else if (option == OPTION_N || option == OPTION_SINCE || option == OPTION_PINGS)
 		set_number(call, option, text, state);
 	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
 		argp_error(state, "--%s is not UTF-8", option_name(option));
@@ -184,6 +206,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		set_option(call, OPTION_N, arg, state);
+		return 0;
+	case 'c':
+		set_option(call, OPTION_PINGS, arg, state);
+		return 0;
+	case 'i':
+		set_option(call, OPTION_INTERVAL, arg, state);
 		return 0;
 	case OPTION_JSON:
 		call->json = true;
@@ -330,6 +358,11 @@ static int run_command(const struct call *call)
 
 	if (command->local)
 		return command->local(call->args, call->n_args, call->json);
+	if (command->run)
+		return command->run(&(struct command_call){.socket = call->socket,
+			.from = call->from,
+			.request = call->request,
+			.json = call->json});
 	if (command->counts && !refresh(call))
 		return EXIT_FAILURE;
 	if (command->follow)

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See ping.h. */
+#include "msgctl/ping.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/macro.h"
+#include "msgctl/admin-client.h"
+#include "msgctl/command.h"
+#include "msgctl/show.h"
+
+#define INTERVAL_S 1.0
+
+/* In microseconds. */
+struct times {
+	long long min, max, sum;
+};
+
+struct ping_run {
+	const struct command_call *call; /* borrowed */
+	json_t *request;		 /* owned */
+	uint32_t timeout_ms;
+	long long n_sent, n_answered;
+	struct times total, answer;
+};
+
+static volatile sig_atomic_t ended;
+
+static void on_signal(int signal)
+{
+	ended = 1;
+}
+
+/* The first one ends it when the answer has come, or its time is over; the second one at once. */
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Or until a signal. */
+static void sleep_until(uint64_t until_us)
+{
+	struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
+		.tv_nsec = (long)(until_us % 1000000) * 1000};
+
+	if (!ended)
+		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+static void times_add(struct times *times, long long us, bool first)
+{
+	if (first || us < times->min)
+		times->min = us;
+	if (first || us > times->max)
+		times->max = us;
+	times->sum += us;
+}
+
+static void print_line(const json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+}
+
+/* Another program than msgd may have said the times: none is longer than the whole. */
+static void answer_add(
+	struct ping_run *run, const json_t *answer, long long total_us, long long *ret_socket_us)
+{
+	long long queue_us = field_number(answer, "queue_us");
+	long long answer_us = field_number(answer, "answer_us");
+	long long rest_us = total_us - queue_us - answer_us;
+
+	*ret_socket_us = rest_us > 0 ? rest_us : 0;
+	times_add(&run->total, total_us, run->n_answered == 0);
+	times_add(&run->answer, answer_us, run->n_answered == 0);
+	run->n_answered++;
+}
+
+static void answer_print(struct ping_run *run, json_t *answer, long long total_us)
+{
+	bool answered = field_true(answer, "answered"), json = run->call->json;
+	long long socket_us = 0;
+
+	if (answered)
+		answer_add(run, answer, total_us, &socket_us);
+	if (json) {
+		(void)json_object_set_new(answer, "seq", json_integer(run->n_sent));
+		(void)json_object_set_new(answer, "socket_us", json_integer(socket_us));
+		(void)json_object_set_new(answer, "total_us", json_integer(total_us));
+		print_line(answer);
+		return;
+	}
+	(void)printf("%lld: domain %lld pid %lld (", run->n_sent, field_number(answer, "domid"),
+		field_number(answer, "pid"));
+	text_print(field_text(answer, "comm"));
+	if (answered)
+		(void)printf("): %lld us: socket %lld, queue %lld, answer %lld\n", total_us,
+			socket_us, field_number(answer, "queue_us"),
+			field_number(answer, "answer_us"));
+	else
+		(void)printf("): no answer within %u s\n", run->timeout_ms / 1000);
+}
+
+static json_t *times_json(const struct times *times, long long n)
+{
+	return n ? json_pack("{s:I, s:I, s:I}", "min", (json_int_t)times->min, "avg",
+			   (json_int_t)(times->sum / n), "max", (json_int_t)times->max)
+		 : json_null();
+}
+
+static void summary_print(const struct ping_run *run)
+{
+	long long n = run->n_answered, lost = run->n_sent - n;
+
+	if (run->call->json) {
+		json_t *summary = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "op", "ping-summary",
+			"sent", (json_int_t)run->n_sent, "answered", (json_int_t)n, "lost",
+			(json_int_t)lost, "total_us", times_json(&run->total, n), "answer_us",
+			times_json(&run->answer, n));
+
+		print_line(summary);
+		json_decref(summary);
+		return;
+	}
+	(void)printf("%lld sent, %lld answered, %lld lost (%lld%%)\n", run->n_sent, n, lost,
+		run->n_sent ? lost * 100 / run->n_sent : 0);
+	if (n)
+		(void)printf("min/avg/max: total %lld/%lld/%lld us, answer %lld/%lld/%lld us\n",
+			run->total.min, run->total.sum / n, run->total.max, run->answer.min,
+			run->answer.sum / n, run->answer.max);
+}
+
+/* False: there was no answer of msgd's, and stderr has the reason. */
+static bool ping_once(struct ping_run *run, uint64_t start_us)
+{
+	const struct command_call *call = run->call;
+	json_t *answer =
+		admin_ask(call->socket, call->from, run->request, run->timeout_ms + ANSWER_MS);
+
+	run->n_sent++;
+	if (answer)
+		answer_print(run, answer, (long long)(now_us() - start_us));
+	json_decref(answer);
+	return answer;
+}
+
+int ping_run(const struct command_call *call)
+{
+	const json_t *interval = json_object_get(call->request, "interval");
+	long long count = field_number(call->request, "count");
+	double interval_s = interval ? json_real_value(interval) : INTERVAL_S;
+	struct ping_run run = {.call = call,
+		.request = json_deep_copy(call->request),
+		.timeout_ms = (uint32_t)field_number(call->request, "timeout_ms")};
+	bool asked = true;
+
+	(void)json_object_del(run.request, "interval");
+	(void)json_object_del(run.request, "count");
+	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	catch_signals();
+	while (!ended && (!count || run.n_sent < count)) {
+		uint64_t start_us = now_us();
+
+		asked = ping_once(&run, start_us);
+		/* The wrong name, or no msgd; one that is gone meanwhile may return. */
+		if (!asked && run.n_sent == 1)
+			break;
+		if (!count || run.n_sent < count)
+			sleep_until(start_us + (uint64_t)(interval_s * 1e6));
+	}
+	json_decref(run.request);
+	if (!asked && run.n_sent == 1)
+		return EXIT_FAILURE;
+	summary_print(&run);
+	if (fflush(stdout) != 0)
+		return EXIT_FAILURE;
+	return run.n_answered ? EXIT_SUCCESS : EXIT_SHORT;
+}
