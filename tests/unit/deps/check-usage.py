@@ -27,6 +27,7 @@ PAGES = {
     'man/msgctl.8': 'msgctl/main.c',
     'man/msgio.1': 'msgio/options/options.c',
     'man/msg-agent.8': 'agent/main.c',
+    'man/msg-exporter.8': 'exporter/main.c',
     'man/xen-sim.8': 'hv/sim/toolstack/tool.c',
 }
 ALWAYS = {'version', 'help'}
