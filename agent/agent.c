@@ -50,6 +50,14 @@ struct agent {
 	uid_t serving; /* the user of the client whose request is under way */
 };
 
+static void agent_put_line(
+	void *arg, int priority, const void *about, bool about_lines, const char *text)
+{
+	const struct agent *agent = arg;
+
+	agent->ops->log(agent->arg, priority, text);
+}
+
 /* All lines: there is none that no client can cause. */
 __attribute__((format(printf, 4, 5))) static void agent_log(
 	struct agent *agent, uid_t uid, int priority, const char *format, ...)
@@ -60,7 +68,7 @@ __attribute__((format(printf, 4, 5))) static void agent_log(
 	(void)snprintf(subject, sizeof(subject), "user %u", uid);
 	va_start(args, format);
 	log_limited(&agent->log, &agent->log_users[uid % LEDGER_LOG_SOURCES],
-		agent->hv->ops->now_ns(agent->hv), subject, priority, format, args);
+		agent->hv->ops->now_ns(agent->hv), subject, priority, NULL, format, args);
 	va_end(args);
 }
 
@@ -311,8 +319,8 @@ int agent_new(struct event_base *base, int fd, struct hv *hv, const struct agent
 	agent->log = (struct log_limiter){
 		.all = {.each_ns = LEDGER_LOG_LINE_NS, .burst = LEDGER_LOG_BURST},
 		.each = {.each_ns = LEDGER_LOG_USER_LINE_NS, .burst = LEDGER_LOG_USER_BURST},
-		.put_line = ops->log,
-		.arg = arg,
+		.put_line = agent_put_line,
+		.arg = agent,
 	};
 	LIST_INIT(&agent->clients);
 	TAILQ_INIT(&agent->waiting);

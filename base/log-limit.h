@@ -11,13 +11,18 @@
 #define MSGD_BASE_LOG_LIMIT_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "base/allowance.h"
 
 struct log_limiter {
 	struct rate all, each;
-	/* Writes a line that is paid for. Only log_limited calls it. */
-	void (*put_line)(void *arg, int priority, const char *text);
+	/*
+	 * Writes a line that is paid for. Only log_limited calls it. about: the caller's;
+	 * about_lines: the line is about others of the same source.
+	 */
+	void (*put_line)(
+		void *arg, int priority, const void *about, bool about_lines, const char *text);
 	void *arg; /* borrowed */
 	struct allowance spent;
 	uint64_t left_out; /* lines, of all sources, ever */
@@ -88,10 +93,10 @@ static inline enum log_verdict log_judge(struct log_limiter *limiter, struct log
 
 /*
  * Writes the line, if there is room for it, and what is to be said of lines that were left out.
- * subject: the source, for the lines about lines.
+ * subject: the source, for the lines about lines. about: for put_line, may be NULL.
  */
-__attribute__((format(printf, 6, 0))) void log_limited(struct log_limiter *limiter,
+__attribute__((format(printf, 7, 0))) void log_limited(struct log_limiter *limiter,
 	struct log_source *source, uint64_t now_ns, const char *subject, int priority,
-	const char *format, va_list args);
+	const void *about, const char *format, va_list args);
 
 #endif

@@ -64,7 +64,7 @@ static const struct limit_key limit_keys[] = {
 
 void config_init(struct config *config)
 {
-	*config = (struct config){.log_level = LOG_INFO};
+	*config = (struct config){.log_level = LOG_INFO, .audit = BROKER_AUDIT_REFUSED};
 	broker_limits_default(&config->limits);
 }
 
@@ -205,21 +205,42 @@ static int string_set(struct context *context, char **string, const char *value)
 	return 0;
 }
 
-static int log_set(struct context *context, const char *value)
-{
-	static const struct {
-		const char *word;
-		int level;
-	} words[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-		{"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+struct word {
+	const char *text;
+	int value;
+};
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(value, words[i].word) != 0)
+static int word_set(struct context *context, const struct word *words, size_t n, const char *value,
+	const char *what, int *ret_value)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(value, words[i].text) != 0)
 			continue;
-		context->config->log_level = words[i].level;
+		*ret_value = words[i].value;
 		return 1;
 	}
-	return context_fail(context, "unknown log level", value);
+	return context_fail(context, what, value);
+}
+
+static int log_set(struct context *context, const char *value)
+{
+	static const struct word words[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING},
+		{"notice", LOG_NOTICE}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+
+	return word_set(context, words, ARRAY_SIZE(words), value, "unknown log level",
+		&context->config->log_level);
+}
+
+static int audit_set(struct context *context, const char *value)
+{
+	static const struct word words[] = {{"none", BROKER_AUDIT_NONE},
+		{"refused", BROKER_AUDIT_REFUSED}, {"all", BROKER_AUDIT_ALL}};
+	int audit = context->config->audit;
+	int r = word_set(context, words, ARRAY_SIZE(words), value,
+		"audit is none, refused or all, not", &audit);
+
+	context->config->audit = audit;
+	return r;
 }
 
 static int helper_set(struct context *context, const char *value)
@@ -244,6 +265,8 @@ static int broker_set(struct context *context, const char *name, const char *val
 		return string_set(context, &config->operators, value);
 	if (strcmp(name, "start-helper") == 0)
 		return helper_set(context, value);
+	if (strcmp(name, "audit") == 0)
+		return audit_set(context, value);
 	if (strcmp(name, "log") == 0)
 		return log_set(context, value);
 	if (strcmp(name, "policy") != 0)

@@ -23,7 +23,8 @@ struct config {
 	char *start_helper;		 /* owned, or NULL: a program's absolute path */
 	char *policy[CONFIG_POLICY_MAX]; /* owned */
 	size_t n_policy;
-	int log_level;			 /* as in <syslog.h> */
+	int log_level; /* as in <syslog.h> */
+	enum broker_audit audit;
 	struct assignments *assignments; /* owned, or NULL: of tags and limits, none */
 };
 

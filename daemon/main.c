@@ -26,6 +26,7 @@
 #include "base/stop.h"
 #include "daemon/admin/answer.h"
 #include "base/log.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/config-line.h"
 #include "daemon/options.h"
 #include "daemon/shell/server.h"
@@ -109,7 +110,7 @@ static void msgd_reload_failed(
 	unsigned more = report->n + report->left_out - 1;
 
 	for (unsigned i = 0; i < report->n; i++)
-		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR, "reload: %s%s",
+		server_log_id(msgd->server, MESSAGE_ID_RELOAD_FAILED, LOG_ERR, "reload: %s%s",
 			report->lines[i], i + 1 == report->n ? "; what was in force stays" : "");
 	if (report->left_out)
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_ERR, "reload: and %u more errors",
@@ -169,6 +170,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING,
 			"reload: hv, admin and attach change with a restart only");
 	log_open("msgd", settings.config.log_level);
+	server_set_audit(msgd->server, settings.config.audit);
 	msgd->subject.operators = settings.operators;
 	server_set_limits(
 		msgd->server, &settings.config.limits, steal_ptr(settings.config.assignments));
@@ -177,7 +179,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 			"reload: start-helper: out of memory; the former one stays");
 	msgd_set_places(msgd);
 	rules = policy_rules(settings.policy);
-	server_log(msgd->server, BROKER_LOG_CLIENTS, rules ? LOG_NOTICE : LOG_WARNING,
+	server_log_id(msgd->server, MESSAGE_ID_RELOADED, rules ? LOG_NOTICE : LOG_WARNING,
 		"reloaded: %zu policy rules%s", rules,
 		rules ? "" : ": every listen and connect is refused");
 	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
@@ -480,6 +482,7 @@ static int msgd_start(struct msgd *msgd)
 	/* Before the loop begins: nothing was judged yet. */
 	server_set_limits(msgd->server, &msgd->settings.config.limits,
 		steal_ptr(msgd->settings.config.assignments));
+	server_set_audit(msgd->server, msgd->settings.config.audit);
 	libevent_server = msgd->server;
 	r = server_set_start_helper(msgd->server, msgd->settings.config.start_helper);
 	if (r == 0)

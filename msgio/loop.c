@@ -39,7 +39,7 @@ void loop_free_later(struct loop *loop, struct leaving *leaving)
 	SLIST_INSERT_HEAD(&loop->leaving, leaving, entry);
 }
 
-static void put_line(void *arg, int priority, const char *text)
+static void put_line(void *arg, int priority, const void *about, bool about_lines, const char *text)
 {
 	log_write(priority, "%s", text);
 }
@@ -143,7 +143,7 @@ void loop_log(struct loop *loop, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	log_limited(&loop->log, &loop->log_source, loop_now_ns(), "connections", LOG_NOTICE, format,
-		args);
+	log_limited(&loop->log, &loop->log_source, loop_now_ns(), "connections", LOG_NOTICE, NULL,
+		format, args);
 	va_end(args);
 }

@@ -2,6 +2,7 @@
 /* The answer to each request of an admin client: see the header. */
 #include "daemon/admin/answer.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -122,6 +123,18 @@ static json_t *answer_status(const struct admin_subject *subject)
 	return answer;
 }
 
+/* For the log and the history: who did what, or may not. It is said before what comes of it. */
+static void note_action(const struct admin_subject *subject, const struct admin_request *request,
+	const struct admin_client *client, int error)
+{
+	int fd = admin_client_fd(client);
+	char text[REASON_SIZE];
+
+	admin_request_describe(request, text, sizeof(text));
+	server_note(subject->server, HISTORY_ADMIN, admin_uid(fd), (uint32_t)admin_pid(fd), error,
+		text);
+}
+
 static json_t *answer_not_permitted(enum admin_op op)
 {
 	char text[100];
@@ -132,20 +145,6 @@ static json_t *answer_not_permitted(enum admin_op op)
 	return json_pack("{s:s}", "error", text);
 }
 
-/* For the log and the history: who did what. It is said before what comes of it. */
-static void note_action(const struct admin_subject *subject, const struct admin_request *request,
-	const struct admin_client *client)
-{
-	int fd = admin_client_fd(client);
-	char text[REASON_SIZE];
-
-	admin_request_describe(request, text, sizeof(text));
-	server_log(subject->server, BROKER_LOG_CLIENTS, LOG_NOTICE, "user %u (pid %d): %s",
-		admin_uid(fd), (int)admin_pid(fd), text);
-	server_note(
-		subject->server, HISTORY_ADMIN, admin_uid(fd), (uint32_t)admin_pid(fd), 0, text);
-}
-
 static json_t *on_request(void *arg, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
@@ -153,9 +152,11 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 
 	/* A list of which some rows were given is under way. */
 	if (admin_op_steers(request->op) && request->from == 0) {
-		if (!admin_may_steer(admin_client_fd(client), subject->operators))
+		bool may = admin_may_steer(admin_client_fd(client), subject->operators);
+
+		note_action(subject, request, client, may ? 0 : EPERM);
+		if (!may)
 			return answer_not_permitted(request->op);
-		note_action(subject, request, client);
 	}
 	if (steer_has(request->op))
 		return steer_answer(subject, request);

@@ -9,6 +9,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
@@ -45,13 +46,23 @@ void broker_limits_default(struct broker_limits *ret_limits)
 	};
 }
 
-static void broker_put_line(void *arg, int priority, const char *text)
+static void broker_put_line(
+	void *arg, int priority, const void *about, bool about_lines, const char *text)
 {
 	struct broker *broker = arg;
+	const struct broker_line *line = about;
+	struct history_event source = {.kind = HISTORY_KINDS};
+	struct broker_line lines = {.id = MESSAGE_ID_LEFT_OUT, .audit = line->audit};
 
 	broker->cost += COST_LINE;
-	if (broker->ops)
-		broker->ops->log(broker->arg, priority, text);
+	if (!broker->ops)
+		return;
+	if (about_lines && line->event && !line->event->by_client) {
+		source.who = line->event->who;
+		source.who.attached = false;
+		lines.event = &source;
+	}
+	broker->ops->log(broker->arg, priority, about_lines ? &lines : line, text);
 }
 
 int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limits *limits,
@@ -73,6 +84,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 		.arg = broker,
 	};
 	history_init(&broker->history);
+	broker->audit = BROKER_AUDIT_REFUSED;
 	broker->generation = 1;
 	TAILQ_INIT(&broker->unsettled);
 	TAILQ_INIT(&broker->due);
@@ -135,6 +147,11 @@ void broker_set_wall(struct broker *broker, uint64_t wall_us)
 		broker->since_us = wall_us;
 }
 
+void broker_set_audit(struct broker *broker, enum broker_audit audit)
+{
+	broker->audit = audit;
+}
+
 const struct history *broker_history(const struct broker *broker)
 {
 	return &broker->history;
@@ -148,7 +165,7 @@ void broker_log(struct broker *broker, int priority, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	broker_put_line(broker, priority, text);
+	broker_put_line(broker, priority, &(struct broker_line){.id = NULL}, false, text);
 }
 
 void reason_set(char ret_reason[REASON_SIZE], const char *format, ...)
@@ -274,9 +291,13 @@ void broker_tick(struct broker *broker)
 void broker_gone(struct process *process, const char *reason)
 {
 	struct broker *broker = process->broker;
+	struct broker_line line = {.id = MESSAGE_ID_GONE};
+	char text[PROCESS_TEXT_SIZE];
 
 	if (process->charge.domain)
-		note_process(process, HISTORY_DETACHED, reason);
+		line.event = note_process(process, HISTORY_DETACHED, reason);
+	process_describe(process, text, sizeof(text));
+	domain_log_line(process->domain, LOG_INFO, &line, "%s is gone: %s", text, reason);
 	process_free(process, reason);
 	broker_settle(broker);
 }

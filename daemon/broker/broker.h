@@ -89,6 +89,22 @@ struct broker_answer {
 	char reason[REASON_SIZE]; /* printable, or "" */
 };
 
+/* A line of the log is about: all is borrowed, for the call. */
+struct broker_line {
+	const char *id; /* of message-id.h; NULL: of no kind that has one */
+	bool audit;	/* an audit record: it is written at any level of the log */
+	const struct history_event *event; /* or NULL */
+	const char *rule;		   /* of the policy, "FILE:LINE", or NULL */
+	const char *transport;		   /* or NULL */
+};
+
+/* Of the decisions about which no rule says log=. */
+enum broker_audit {
+	BROKER_AUDIT_NONE,
+	BROKER_AUDIT_REFUSED,
+	BROKER_AUDIT_ALL,
+};
+
 struct broker_ops {
 	/*
 	 * Writes a message into the application's ring. False: the ring has no room now, and
@@ -123,7 +139,7 @@ struct broker_ops {
 	/* Calls broker_tick at this time, instead of any time said before; 0: never. */
 	void (*timer)(void *arg, uint64_t at_ns);
 	/* One line for the log; priority as in <syslog.h>. */
-	void (*log)(void *arg, int priority, const char *text);
+	void (*log)(void *arg, int priority, const struct broker_line *line, const char *text);
 };
 
 struct broker_stats {
@@ -241,11 +257,17 @@ void broker_domains(struct broker *broker, const struct broker_domain_info *info
  */
 __attribute__((format(printf, 4, 5))) void broker_log_about(
 	struct broker *broker, uint16_t domid, int priority, const char *format, ...);
+/* The same of a line that has an id. Without an event it is about the domain. */
+__attribute__((format(printf, 5, 6))) void broker_log_line(struct broker *broker, uint16_t domid,
+	int priority, const struct broker_line *line, const char *format, ...);
 
 /* The events so far, for looking at. */
 const struct history *broker_history(const struct broker *broker);
+/* Which decisions are recorded. BROKER_AUDIT_REFUSED until it is said. */
+void broker_set_audit(struct broker *broker, enum broker_audit audit);
 /*
- * Notes what a client of the admin socket has caused; pid 0: a signal. error: an errno, or 0.
+ * Notes what a client of the admin socket has caused; pid 0: a signal. error: an errno, or 0. An
+ * act of a client (HISTORY_ADMIN) is recorded.
  */
 void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
 	int error, const char *text);

@@ -17,6 +17,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
@@ -253,8 +254,11 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 		verdict->max_channels, &channel);
 	if (r == -EDQUOT) {
 		struct domain *domain = link->ends[caller].process->domain;
+		char rule[128];
 
-		domain_log(domain, LOG_NOTICE,
+		policy_verdict_rule(verdict, rule, sizeof(rule));
+		domain_log_line(domain, LOG_NOTICE,
+			&(struct broker_line){.id = MESSAGE_ID_LIMIT, .rule = rule},
 			"%s(%u): max-channels=%u of policy for %s is reached", domain->info.name,
 			domain->info.domid, verdict->max_channels, listener->name);
 		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,

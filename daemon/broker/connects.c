@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/state.h"
 
 static void connects_free(struct domain *domain, struct connects *connects)
@@ -79,6 +80,7 @@ int connects_take(
 	const struct policy_rate *said = &verdict->max_connects;
 	struct connects *connects = NULL;
 	struct rate rate;
+	char rule[128];
 	uint64_t wait_ns;
 	int r;
 
@@ -95,9 +97,11 @@ int connects_take(
 		allowance_pay(&connects->spent, rate.each_ns, domain->broker->now_ns);
 		return 0;
 	}
-	domain_log(domain, LOG_NOTICE, "%s(%u): max-connects=%u/%s:%u of policy is reached",
-		domain->info.name, domain->info.domid, said->n, span_name(said->seconds),
-		said->burst);
+	policy_verdict_rule(verdict, rule, sizeof(rule));
+	domain_log_line(domain, LOG_NOTICE,
+		&(struct broker_line){.id = MESSAGE_ID_LIMIT, .rule = rule},
+		"%s(%u): max-connects=%u/%s:%u of policy is reached", domain->info.name,
+		domain->info.domid, said->n, span_name(said->seconds), said->burst);
 	reason_set(ret_reason, "max-connects=%u/%s:%u of policy: the next in %llu.%03llu s",
 		said->n, span_name(said->seconds), said->burst,
 		(unsigned long long)(wait_ns / 1000000000),

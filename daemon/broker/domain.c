@@ -20,6 +20,7 @@
 #include "daemon/broker/former.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/outbox.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/quiesce.h"
@@ -86,14 +87,30 @@ void domain_repay_bytes(struct domain *domain, uint32_t bytes)
 	domain->broker->bytes -= bytes;
 }
 
-__attribute__((format(printf, 3, 0))) static void domain_vlog(
-	struct domain *domain, int priority, const char *format, va_list args)
+static const struct broker_line plain_line, limit_line = {.id = MESSAGE_ID_LIMIT};
+
+void domain_party(const struct domain *domain, struct history_party *ret_party)
 {
+	*ret_party =
+		(struct history_party){.there = true, .known = true, .domid = domain->info.domid};
+	memcpy(ret_party->uuid, domain->info.uuid, sizeof(ret_party->uuid));
+	memcpy(ret_party->domain, domain->info.name, sizeof(ret_party->domain));
+}
+
+__attribute__((format(printf, 4, 0))) static void domain_vlog(struct domain *domain, int priority,
+	const struct broker_line *line, const char *format, va_list args)
+{
+	struct history_event event = {.kind = HISTORY_KINDS};
+	struct broker_line about = *line;
 	char subject[DOMAIN_NAME_SIZE + 8];
 
+	if (!about.event) {
+		domain_party(domain, &event.who);
+		about.event = &event;
+	}
 	(void)snprintf(subject, sizeof(subject), "%s(%u)", domain->info.name, domain->info.domid);
 	log_limited(&domain->broker->log, &domain->log, domain->broker->now_ns, subject, priority,
-		format, args);
+		&about, format, args);
 }
 
 void domain_log(struct domain *domain, int priority, const char *format, ...)
@@ -101,24 +118,51 @@ void domain_log(struct domain *domain, int priority, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	domain_vlog(domain, priority, format, args);
+	domain_vlog(domain, priority, &plain_line, format, args);
 	va_end(args);
+}
+
+void domain_log_line(struct domain *domain, int priority, const struct broker_line *line,
+	const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	domain_vlog(domain, priority, line, format, args);
+	va_end(args);
+}
+
+__attribute__((format(printf, 5, 0))) static void broker_vlog(struct broker *broker, uint16_t domid,
+	int priority, const struct broker_line *line, const char *format, va_list args)
+{
+	struct domain *domain = domain_find(broker, domid);
+
+	if (domain)
+		domain_vlog(domain, priority, line, format, args);
+	else if (domid == BROKER_LOG_CLIENTS)
+		log_limited(&broker->log, &broker->log_clients, broker->now_ns, "admin clients",
+			priority, line, format, args);
+	else
+		log_limited(&broker->log, &broker->log_others, broker->now_ns,
+			"domains that are not listed", priority, line, format, args);
 }
 
 void broker_log_about(struct broker *broker, uint16_t domid, int priority, const char *format, ...)
 {
-	struct domain *domain = domain_find(broker, domid);
 	va_list args;
 
 	va_start(args, format);
-	if (domain)
-		domain_vlog(domain, priority, format, args);
-	else if (domid == BROKER_LOG_CLIENTS)
-		log_limited(&broker->log, &broker->log_clients, broker->now_ns, "admin clients",
-			priority, format, args);
-	else
-		log_limited(&broker->log, &broker->log_others, broker->now_ns,
-			"domains that are not listed", priority, format, args);
+	broker_vlog(broker, domid, priority, &plain_line, format, args);
+	va_end(args);
+}
+
+void broker_log_line(struct broker *broker, uint16_t domid, int priority,
+	const struct broker_line *line, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	broker_vlog(broker, domid, priority, line, format, args);
 	va_end(args);
 }
 
@@ -134,8 +178,8 @@ int domain_out_of_bytes(struct domain *domain, char ret_reason[REASON_SIZE])
 {
 	uint32_t limit = domain->limits.bytes >> 10;
 
-	domain_log(domain, LOG_NOTICE, "%s(%u): limit memory=%u is reached", domain->info.name,
-		domain->info.domid, limit);
+	domain_log_line(domain, LOG_NOTICE, &limit_line, "%s(%u): limit memory=%u is reached",
+		domain->info.name, domain->info.domid, limit);
 	if (ret_reason)
 		reason_set(ret_reason, "limit memory=%u (KiB) of domain %.70s", limit,
 			domain->info.name);
@@ -149,8 +193,8 @@ int charge_take(struct charge *charge, struct domain *domain, enum quota quota,
 
 	assert(!charge->domain);
 	if (domain->used[quota] >= limit) {
-		domain_log(domain, LOG_NOTICE, "%s(%u): limit %s=%u is reached", domain->info.name,
-			domain->info.domid, quota_name(quota), limit);
+		domain_log_line(domain, LOG_NOTICE, &limit_line, "%s(%u): limit %s=%u is reached",
+			domain->info.name, domain->info.domid, quota_name(quota), limit);
 		if (ret_reason)
 			reason_set(ret_reason, "limit %s=%u of domain %.70s", quota_name(quota),
 				limit, domain->info.name);
@@ -452,7 +496,8 @@ static void domain_ended(struct domain *domain)
 	domain_forget_work(domain);
 	domain->broker->cost += history_source_end(&domain->broker->history, &domain->history);
 	if (domain->log.left_out)
-		broker_log_about(domain->broker, domain->info.domid, LOG_WARNING,
+		broker_log_line(domain->broker, domain->info.domid, LOG_WARNING,
+			&(struct broker_line){.id = MESSAGE_ID_LEFT_OUT},
 			"%s(%u): %u lines about it were left out", domain->info.name,
 			domain->info.domid, domain->log.left_out);
 	domain_free(domain);

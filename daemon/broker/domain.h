@@ -181,6 +181,11 @@ bool domain_is_dead(const struct broker_domain_info *info);
  */
 __attribute__((format(printf, 3, 4))) void domain_log(
 	struct domain *domain, int priority, const char *format, ...);
+/* The same, as broker_log_line. */
+__attribute__((format(printf, 4, 5))) void domain_log_line(struct domain *domain, int priority,
+	const struct broker_line *line, const char *format, ...);
+/* The domain as it is called now. */
+void domain_party(const struct domain *domain, struct history_party *ret_party);
 struct policy_subject domain_subject(const struct domain *domain);
 /* Tags and limits of all domains, anew. */
 void domains_assign(struct broker *broker);

@@ -17,6 +17,7 @@
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
@@ -419,12 +420,19 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 	struct broker_link *link = end->link;
 	struct process *process = end->process;
 	int error = broker_link_error(failed->error);
+	struct history_event event = {.kind = HISTORY_KINDS};
+	struct broker_line line = {.id = MESSAGE_ID_LINK_FAILED,
+		.event = &event,
+		.transport = transport_name(link->id.transport)};
 	char text[PROCESS_TEXT_SIZE], reason[REASON_SIZE], quoted[REASON_SIZE];
 
 	/* The reason is copied and shown; the sender chose it. */
 	reason_set(reason, "%s", failed->reason[0] ? failed->reason : strerrordesc_np(error));
 	process_describe(process, text, sizeof(text));
-	domain_log(process->domain, LOG_NOTICE, "link %016llx: %s says: %s (%s)",
+	note_of_link(&event, link, end);
+	event.error = error;
+	memcpy(event.text, reason, sizeof(event.text));
+	domain_log_line(process->domain, LOG_NOTICE, &line, "link %016llx: %s says: %s (%s)",
 		(unsigned long long)link->id.uid, text, reason, strerrorname_np(error));
 	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING) {
 		broker_link_failed_making(link, failed->error, reason, process);

@@ -13,6 +13,7 @@
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/former.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
@@ -75,6 +76,19 @@ bool listener_permitted(const struct listener *listener)
 	return listener_is_permitted(listener);
 }
 
+static void listener_log_revoked(const struct listener *listener)
+{
+	struct history_event event = {.kind = HISTORY_KINDS};
+	struct domain *domain = listener->process->domain;
+
+	domain_party(domain, &event.who);
+	memcpy(event.name, listener->name, sizeof(event.name));
+	domain_log_line(domain, LOG_NOTICE,
+		&(struct broker_line){.id = MESSAGE_ID_NAME_REVOKED, .event = &event},
+		"%s/%s: no longer permitted, and not found any more", domain->info.name,
+		listener->name);
+}
+
 void listener_judge(struct listener *listener)
 {
 	struct domain *domain = listener->process->domain;
@@ -87,8 +101,7 @@ void listener_judge(struct listener *listener)
 	TAILQ_REMOVE(&broker->names_by_judgement, listener, judgement_entry);
 	TAILQ_INSERT_TAIL(&broker->names_by_judgement, listener, judgement_entry);
 	if (!listener->permitted)
-		domain_log(domain, LOG_NOTICE, "%s/%s: no longer permitted, and not found any more",
-			domain->info.name, listener->name);
+		listener_log_revoked(listener);
 }
 
 /* 0, or a negative errno for the answer, with its reason. */
@@ -103,7 +116,7 @@ static int listen_check(struct process *process, const struct control_listen *li
 	}
 	process->broker->cost += policy_judge(
 		process->broker->policy, listen->name, NULL, &holder, POLICY_EXACT, ret_verdict);
-	process_log_verdict(process, ret_verdict, "listens as", listen->name);
+	policy_hit(process->broker->policy, ret_verdict);
 	if (!ret_verdict->allow) {
 		reason_set(ret_reason, "denied by policy");
 		return -EACCES;
@@ -118,8 +131,10 @@ static int listen_check(struct process *process, const struct control_listen *li
 		return -EADDRINUSE;
 	}
 	if (listen->backlog > process->domain->limits.backlog) {
-		domain_log(process->domain, LOG_NOTICE, "%s(%u): %u is over the limit backlog=%u",
-			process->domain->info.name, process->domain->info.domid, listen->backlog,
+		domain_log_line(process->domain, LOG_NOTICE,
+			&(struct broker_line){.id = MESSAGE_ID_LIMIT},
+			"%s(%u): %u is over the limit backlog=%u", process->domain->info.name,
+			process->domain->info.domid, listen->backlog,
 			process->domain->limits.backlog);
 		reason_set(ret_reason, "backlog %u is over the limit backlog=%u", listen->backlog,
 			process->domain->limits.backlog);
@@ -197,7 +212,7 @@ int listener_new(struct process *process, uint32_t request, const struct control
 	if (r == 0)
 		r = listener_create(process, listen, reason);
 	if (r == 0)
-		note_name(process, HISTORY_LISTENING, listen->name);
+		note_listening(process, listen->name, &verdict);
 	else
 		note_listen_failed(process, listen->name, -r, &verdict, reason);
 	process_status(process, request, -r, reason);
@@ -236,7 +251,7 @@ static int listener_unlisten(struct process *process, uint32_t request, uint32_t
 			process, request, held ? 0 : ENOENT, held ? NULL : "no such listener");
 		return 0;
 	}
-	note_name(process, HISTORY_UNLISTENED, listener->name);
+	note_unlistened(process, listener->name);
 	listener_free(listener);
 	process_status(process, request, 0, NULL);
 	return 0;

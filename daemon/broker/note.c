@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
@@ -26,17 +28,9 @@ static struct history_event *note(
 	return event;
 }
 
-static void note_set_domain(struct history_party *party, const struct domain *domain)
-{
-	party->there = party->known = true;
-	party->domid = domain->info.domid;
-	memcpy(party->uuid, domain->info.uuid, sizeof(party->uuid));
-	memcpy(party->domain, domain->info.name, sizeof(party->domain));
-}
-
 static void note_set_process(struct history_party *party, const struct process *process)
 {
-	note_set_domain(party, process->domain);
+	domain_party(process->domain, party);
 	party->attached = true;
 	party->pid = process->pid;
 	memcpy(party->comm, process->comm, sizeof(party->comm));
@@ -103,18 +97,78 @@ static void refusals_count(struct broker *broker, const struct policy_verdict *v
 	refusals->n++;
 }
 
-void note_process(const struct process *process, enum history_kind kind, const char *reason)
+/* ---- audit ---------------------------------------------------------------------------------- */
+
+static bool audit_wants(
+	const struct broker *broker, const struct policy_verdict *verdict, bool permitted)
 {
+	if (verdict && verdict->log == POLICY_LOG_YES)
+		return true;
+	if (verdict && verdict->log == POLICY_LOG_NO)
+		return false;
+	return broker->audit >= (permitted ? BROKER_AUDIT_ALL : BROKER_AUDIT_REFUSED);
+}
+
+/*
+ * One record a decision, beside its event. verdict: NULL, if the policy had no part in it. Limits
+ * have lines of their own. does: with the blank before the name, if there is one.
+ */
+static void audit(const struct process *process, const struct history_event *event,
+	const struct policy_verdict *verdict, struct broker_line line, const char *does,
+	const char *name)
+{
+	bool permitted = event->error == 0;
+	char text[PROCESS_TEXT_SIZE], rule[128];
+
+	if ((!permitted && event->error != EACCES) ||
+		!audit_wants(process->broker, verdict, permitted))
+		return;
+	if (verdict && verdict->allow == permitted) {
+		policy_verdict_rule(verdict, rule, sizeof(rule));
+		line.rule = rule;
+	}
+	line.audit = true;
+	line.event = event;
+	process_describe(process, text, sizeof(text));
+	domain_log_line(process->domain, permitted ? LOG_INFO : LOG_NOTICE, &line,
+		"%s: %s %s%s (%s)", permitted ? "permitted" : "refused", text, does, name,
+		line.rule ? line.rule : event->text);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+const struct history_event *note_process(
+	const struct process *process, enum history_kind kind, const char *reason)
+{
+	struct history_event *event = note_about(process, kind);
+
 	if (kind == HISTORY_ATTACHED)
 		COUNT(process->domain, attached);
 	else if (kind == HISTORY_DROPPED)
 		COUNT(process->domain, dropped);
-	note_set_text(note_about(process, kind), reason);
+	note_set_text(event, reason);
+	return event;
 }
 
-void note_name(const struct process *process, enum history_kind kind, const char *name)
+static const struct history_event *note_name(
+	const struct process *process, enum history_kind kind, const char *name)
 {
-	(void)snprintf(note_about(process, kind)->name, NAME_SIZE, "%s", name);
+	struct history_event *event = note_about(process, kind);
+
+	(void)snprintf(event->name, sizeof(event->name), "%s", name);
+	return event;
+}
+
+void note_listening(
+	const struct process *process, const char *name, const struct policy_verdict *verdict)
+{
+	audit(process, note_name(process, HISTORY_LISTENING, name), verdict,
+		(struct broker_line){.id = MESSAGE_ID_LISTEN_PERMITTED}, "listens as ", name);
+}
+
+void note_unlistened(const struct process *process, const char *name)
+{
+	(void)note_name(process, HISTORY_UNLISTENED, name);
 }
 
 void note_link_reset(const struct process *process)
@@ -122,12 +176,14 @@ void note_link_reset(const struct process *process)
 	COUNT(process->domain, reset);
 }
 
-void note_domain(struct domain *domain, enum history_kind kind, const char *reason)
+const struct history_event *note_domain(
+	struct domain *domain, enum history_kind kind, const char *reason)
 {
 	struct history_event *event = note(domain->broker, &domain->history, kind);
 
-	note_set_domain(&event->who, domain);
+	domain_party(domain, &event->who);
 	note_set_text(event, reason);
+	return event;
 }
 
 /* The rule that refused, after the reason where its program did. */
@@ -172,11 +228,14 @@ void note_listen_failed(const struct process *process, const char *name, int err
 	struct history_event *event = note_failed(process, error, verdict, reason);
 
 	(void)snprintf(event->name, sizeof(event->name), "%s", name);
+	audit(process, event, verdict, (struct broker_line){.id = MESSAGE_ID_LISTEN_REFUSED},
+		"listens as ", name);
 }
 
 void note_attach_refused(const struct process *process, int error, const char *reason)
 {
-	(void)note_failed(process, error, NULL, reason);
+	audit(process, note_failed(process, error, NULL, reason), NULL,
+		(struct broker_line){.id = MESSAGE_ID_ATTACH_REFUSED}, "attaches", "");
 }
 
 static uint32_t stage_us(uint64_t spent_ns)
@@ -200,6 +259,9 @@ void note_connect_failed(struct broker_request *request, int error,
 	memcpy(event->peer.domain, request->domain, sizeof(event->peer.domain));
 	memcpy(event->name, request->name, sizeof(event->name));
 	note_set_stages(event, request);
+	audit(request->process, event, verdict,
+		(struct broker_line){.id = MESSAGE_ID_CONNECT_REFUSED}, "connects to ",
+		request->connect.address);
 }
 
 /* by, or the domain that pays for the link, or that of an end: a link may be announced in vain. */
@@ -212,21 +274,34 @@ static struct history_source *link_source(const struct broker_link *link, struct
 	return by ? &by->history : &link->broker->history.gone;
 }
 
+void note_of_link(
+	struct history_event *event, const struct broker_link *link, const struct link_end *who)
+{
+	event->link = link->id.uid;
+	note_set_end(&event->who, who);
+	note_set_end(&event->peer, &link->ends[who == &link->ends[0]]);
+}
+
+void note_of_channel(struct history_event *event, const struct broker_channel *channel,
+	const struct link_end *who)
+{
+	note_of_link(event, channel->link, who);
+	event->channel = channel->number;
+	memcpy(event->name, channel->tally->key.name, sizeof(event->name));
+}
+
 static struct history_event *note_channel(const struct broker_channel *channel,
 	enum history_kind kind, struct domain *by, const struct link_end *who)
 {
 	const struct broker_link *link = channel->link;
 	struct history_event *event = note(link->broker, link_source(link, by), kind);
 
-	event->link = link->id.uid;
-	event->channel = channel->number;
-	memcpy(event->name, channel->tally->key.name, sizeof(event->name));
-	note_set_end(&event->who, who);
-	note_set_end(&event->peer, &link->ends[who == &link->ends[0]]);
+	note_of_channel(event, channel, who);
 	return event;
 }
 
-void note_connected(struct broker_request *request, const struct broker_channel *channel)
+void note_connected(struct broker_request *request, const struct broker_channel *channel,
+	const struct policy_verdict *verdict)
 {
 	struct domain *domain = request->process->domain;
 	struct history_event *event = note_channel(
@@ -236,6 +311,10 @@ void note_connected(struct broker_request *request, const struct broker_channel 
 	note_set_stages(event, request);
 	for (unsigned i = 0; i < CONNECT_ACCEPT; i++)
 		histogram_add(&domain->broker->latency[i], event->us[i]);
+	audit(request->process, event, verdict,
+		(struct broker_line){.id = MESSAGE_ID_CONNECT_PERMITTED,
+			.transport = transport_name(channel->link->id.transport)},
+		"connects to ", request->connect.address);
 }
 
 void note_accepted(const struct broker_channel *channel)
@@ -263,11 +342,25 @@ void note_link(const struct broker_link *link, enum history_kind kind, struct do
 
 	if (kind == HISTORY_LINK_MADE)
 		COUNT(link->ends[0].process->domain, links_made);
-	event->link = link->id.uid;
+	note_of_link(event, link, &link->ends[0]);
 	event->error = error;
-	note_set_end(&event->who, &link->ends[0]);
-	note_set_end(&event->peer, &link->ends[1]);
 	note_set_text(event, reason);
+}
+
+/* A client that is not permitted to do it gets EPERM. */
+static void note_client_log(struct broker *broker, const struct history_event *event)
+{
+	bool refused = event->error != 0;
+	struct broker_line line = {
+		.id = refused ? MESSAGE_ID_ADMIN_REFUSED : MESSAGE_ID_ADMIN,
+		.audit = true,
+		.event = event,
+	};
+
+	if (broker->audit != BROKER_AUDIT_NONE)
+		broker_log_line(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, &line,
+			"%suser %u (pid %u): %s", refused ? "refused: " : "", event->uid,
+			event->client_pid, event->text);
 }
 
 void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
@@ -275,9 +368,11 @@ void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t 
 {
 	struct history_event *event = note(broker, &broker->history.clients, kind);
 
-	event->by_client = pid != 0;
+	event->by_client = kind == HISTORY_ADMIN || pid != 0; /* of another PID namespace: 0 */
 	event->uid = uid;
 	event->client_pid = pid;
 	event->error = error;
 	note_set_text(event, text);
+	if (kind == HISTORY_ADMIN)
+		note_client_log(broker, event);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes events of the history out of the broker's objects, and counts them. Only the broker
- * and its views include this header. A reason may be NULL.
+ * Makes events of the history out of the broker's objects, and counts them. Of a decision it writes
+ * the audit record, too; for other lines of the log the caller gets the event. Only the broker and
+ * its views include this header. A reason may be NULL.
  */
 #ifndef MSGD_DAEMON_BROKER_NOTE_H
 #define MSGD_DAEMON_BROKER_NOTE_H
@@ -14,6 +15,7 @@ struct broker_channel;
 struct broker_link;
 struct broker_request;
 struct domain;
+struct link_end;
 struct policy_verdict;
 struct process;
 
@@ -30,15 +32,19 @@ struct refusals {
 /* Another policy is to come. */
 void refusals_forget(struct broker *broker);
 
-void note_process(const struct process *process, enum history_kind kind, const char *reason);
-void note_name(const struct process *process, enum history_kind kind, const char *name);
+const struct history_event *note_process(
+	const struct process *process, enum history_kind kind, const char *reason);
+void note_listening(
+	const struct process *process, const char *name, const struct policy_verdict *verdict);
+void note_unlistened(const struct process *process, const char *name);
 /* verdict: that refused, or NULL. The kind is by the error: refused, by policy or a limit. */
 void note_listen_failed(const struct process *process, const char *name, int error,
 	const struct policy_verdict *verdict, const char *reason);
 void note_attach_refused(const struct process *process, int error, const char *reason);
 void note_connect_failed(struct broker_request *request, int error,
 	const struct policy_verdict *verdict, const char *reason);
-void note_connected(struct broker_request *request, const struct broker_channel *channel);
+void note_connected(struct broker_request *request, const struct broker_channel *channel,
+	const struct policy_verdict *verdict);
 void note_accepted(const struct broker_channel *channel);
 /* by: the domain that caused it; NULL: the one that pays for the link. */
 void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,
@@ -46,6 +52,13 @@ void note_link(const struct broker_link *link, enum history_kind kind, struct do
 /* Counts only: note_link tells of it. */
 void note_link_reset(const struct process *process);
 void note_channel_reset(const struct broker_channel *channel, const char *reason);
-void note_domain(struct domain *domain, enum history_kind kind, const char *reason);
+const struct history_event *note_domain(
+	struct domain *domain, enum history_kind kind, const char *reason);
+
+/* For lines that no event of the history stands behind: from this end's side. */
+void note_of_link(
+	struct history_event *event, const struct broker_link *link, const struct link_end *who);
+void note_of_channel(struct history_event *event, const struct broker_channel *channel,
+	const struct link_end *who);
 
 #endif

@@ -16,6 +16,7 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/quiesce.h"
 #include "daemon/broker/request.h"
@@ -147,30 +148,16 @@ bool process_end_work(struct broker *broker)
 void process_drop(struct process *process, const char *reason)
 {
 	struct broker *broker = process->broker;
+	struct broker_line line = {.id = MESSAGE_ID_DROPPED};
 	char text[PROCESS_TEXT_SIZE];
 
 	process_describe(process, text, sizeof(text));
-	domain_log(process->domain, LOG_WARNING, "%s is dropped: %s", text, reason);
-	note_process(process, HISTORY_DROPPED, reason);
+	line.event = note_process(process, HISTORY_DROPPED, reason);
+	domain_log_line(process->domain, LOG_WARNING, &line, "%s is dropped: %s", text, reason);
 	if (broker->ops)
 		broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;
 	process_free(process, reason);
-}
-
-void process_log_verdict(struct process *process, const struct policy_verdict *verdict,
-	const char *does, const char *name)
-{
-	bool allow = verdict->allow;
-	char text[PROCESS_TEXT_SIZE], rule[128];
-
-	policy_hit(process->broker->policy, verdict);
-	if (allow ? verdict->log != POLICY_LOG_YES : verdict->log == POLICY_LOG_NO)
-		return;
-	process_describe(process, text, sizeof(text));
-	policy_verdict_rule(verdict, rule, sizeof(rule));
-	domain_log(process->domain, allow ? LOG_INFO : LOG_NOTICE, "%s: %s %s %s (%s)",
-		allow ? "permitted" : "refused", text, does, name, rule);
 }
 
 uint32_t process_next_end(struct process *process)
@@ -274,7 +261,7 @@ int process_hello(struct process *process, const struct control_message *message
 		process_refuse(process, message->request, EDQUOT, reason);
 		return 0;
 	}
-	note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
+	(void)note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
 	process->features = hello->features;
 	process->sums_known = !hello->reattach; /* else it carried some of it before */
 	welcome.welcome.epoch = process->epoch;

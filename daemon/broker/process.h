@@ -71,12 +71,6 @@ bool process_end_work(struct broker *broker);
 void process_drop(struct process *process, const char *reason);
 /* The process has announced, or never will. */
 void process_not_awaited(struct process *process);
-/*
- * Counts a permission or a refusal, and logs it where the rule wants that; does: "listens as",
- * "connects to".
- */
-void process_log_verdict(struct process *process, const struct policy_verdict *verdict,
-	const char *does, const char *name);
 uint32_t process_next_end(struct process *process);
 /*
  * Finds an end by its number. 0 with NULL: the number was given once, and its link is gone.

@@ -15,6 +15,7 @@
 
 #include "base/macro.h"
 #include "daemon/broker/domain.h"
+#include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
@@ -116,6 +117,7 @@ void quiesce_process_gone(struct process *process)
 int broker_quiesce(struct broker *broker, uint16_t domid)
 {
 	struct domain *domain = domain_find(broker, domid);
+	struct broker_line line = {.id = MESSAGE_ID_QUIESCED};
 
 	if (!domain || domain_is_dead(&domain->info))
 		return -ESRCH;
@@ -123,10 +125,10 @@ int broker_quiesce(struct broker *broker, uint16_t domid)
 	if (domid == 0)
 		return -EPERM;
 	if (!domain_is_quiesced(domain)) {
-		broker_log_about(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, "%s(%u) is quiesced",
+		line.event = note_domain(domain, HISTORY_QUIESCED, NULL);
+		broker_log_line(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, &line, "%s(%u) is quiesced",
 			domain->info.name, domid);
 		domain_quiesce(domain);
-		note_domain(domain, HISTORY_QUIESCED, NULL);
 	}
 	broker->quiesce_due = true;
 	broker_settle(broker);
@@ -177,14 +179,15 @@ void quiesce_work(struct broker *broker)
 static void domain_resume(struct domain *domain, const char *why)
 {
 	struct broker *broker = domain->broker;
+	struct broker_line line = {.id = MESSAGE_ID_RESUMED};
 	struct process *process;
 
 	/* Of some the names and links may be gone already: all are told. */
 	while (broker->quiesce_due && (process = domain_untold(domain)))
 		process_quiesce(process);
-	domain_log(domain, LOG_NOTICE, "%s(%u) is quiesced no more: %s", domain->info.name,
-		domain->info.domid, why);
-	note_domain(domain, HISTORY_RESUMED, why);
+	line.event = note_domain(domain, HISTORY_RESUMED, why);
+	domain_log_line(domain, LOG_NOTICE, &line, "%s(%u) is quiesced no more: %s",
+		domain->info.name, domain->info.domid, why);
 	domain_set_quiesce(domain, DOMAIN_SERVED);
 	domain_forget_quiesced(domain);
 	broker->ops->resumed(broker->arg, domain->info.domid);
@@ -245,16 +248,17 @@ void broker_parked(struct process *process)
 {
 	struct broker *broker = process->broker;
 	struct domain *domain = process->domain;
+	struct broker_line line = {.id = MESSAGE_ID_GONE};
 	char text[PROCESS_TEXT_SIZE];
 
 	assert(process->state == PROCESS_QUIESCING);
 	process_describe(process, text, sizeof(text));
-	domain_log(domain, LOG_INFO, "%s has given everything back", text);
 	process_set_state(process, PROCESS_PARKED);
 	if (domain_is_quiesced(domain))
 		quiesced_remember(process, true);
 	if (process->charge.domain)
-		note_process(process, HISTORY_DETACHED, "its domain is quiesced");
+		line.event = note_process(process, HISTORY_DETACHED, "its domain is quiesced");
+	domain_log_line(domain, LOG_INFO, &line, "%s has given everything back", text);
 	process_free(process, "its domain is quiesced");
 	if (domain_is_quiesced(domain))
 		domain_report_changed(domain);

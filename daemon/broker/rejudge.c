@@ -17,6 +17,8 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
 #include "daemon/broker/lookup.h"
+#include "daemon/broker/message-id.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/request.h"
 #include "daemon/broker/state.h"
@@ -125,8 +127,13 @@ static void channel_judge(struct broker_channel *channel)
 	struct broker_link *link = channel->link;
 	struct domain *caller = link->ends[channel->caller].process->domain;
 	const struct domain *holder = link->ends[!channel->caller].process->domain;
+	struct history_event event = {.kind = HISTORY_KINDS};
 	struct policy_verdict verdict;
 	char rule[128];
+	struct broker_line line = {.id = MESSAGE_ID_CHANNEL_REVOKED,
+		.event = &event,
+		.rule = rule,
+		.transport = transport_name(link->id.transport)};
 
 	if (rejudge_would_permit(channel, link->broker->policy, &verdict)) {
 		channel->generation = link->broker->generation;
@@ -135,7 +142,8 @@ static void channel_judge(struct broker_channel *channel)
 		return;
 	}
 	policy_verdict_rule(&verdict, rule, sizeof(rule));
-	domain_log(caller, LOG_NOTICE,
+	note_of_channel(&event, channel, &link->ends[channel->caller]);
+	domain_log_line(caller, LOG_NOTICE, &line,
 		"channel %u of link %016llx, %s(%u) to %s/%s: no longer permitted (%s)",
 		channel->number, (unsigned long long)link->id.uid, caller->info.name,
 		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);

@@ -402,8 +402,7 @@ static void broker_request_refuse(
 	struct broker_request *request, int error, const struct lookup *lookup)
 {
 	if (error == -EACCES && !lookup->verdict.allow)
-		process_log_verdict(request->process, &lookup->verdict, "connects to",
-			request->connect.address);
+		policy_hit(request->process->broker->policy, &lookup->verdict);
 	note_connect_failed(request, -error, &lookup->verdict, lookup->reason);
 	broker_request_finish(request, -error, lookup->reason);
 }
@@ -523,8 +522,8 @@ static void broker_request_connected(
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, request->name, sizeof(message.connected.name));
 	terms_send(channel, &lookup->verdict, caller);
-	note_connected(request, channel);
-	process_log_verdict(process, &lookup->verdict, "connects to", request->connect.address);
+	policy_hit(process->broker->policy, &lookup->verdict);
+	note_connected(request, channel, &lookup->verdict);
 	process_send(process, &message);
 	broker_request_free(request);
 }

@@ -83,6 +83,7 @@ struct broker {
 	struct broker_judged judged;
 	struct refusals *refusals; /* owned: by the rules of this policy; by key */
 	struct histogram latency[CONNECT_STAGES];
+	enum broker_audit audit;
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
 	LIST_HEAD(, block) blocks; /* owned */

@@ -16,6 +16,7 @@
 
 #include "base/event.h"
 #include "base/macro.h"
+#include "daemon/broker/message-id.h"
 
 /* A bind that is refused because the port's last holder is still dying: PROTOCOL.md 2. */
 #define BIND_DELAY_FIRST_MS 5U
@@ -266,11 +267,6 @@ void attach_gone(struct attach *attach, const char *reason, bool delete_record)
 	}
 	process = attach->process;
 	if (process) {
-		char text[PROCESS_TEXT_SIZE];
-
-		process_describe(process, text, sizeof(text));
-		broker_log_about(attach->table->broker, attach->id.domid, LOG_INFO,
-			"%s is gone: %s", text, reason);
 		attach->process = NULL;
 		broker_gone(process, reason);
 	} else if (attach->found) {
@@ -310,8 +306,10 @@ void attach_unpark(struct attach_table *table, uint16_t domid)
 static void log_deleted(
 	const struct attach_table *table, uint16_t domid, const char *key, const char *reason)
 {
-	broker_log_about(table->broker, domid, LOG_WARNING, "record %s of domain %u is deleted: %s",
-		key, domid, reason);
+	const struct broker_line line = {.id = MESSAGE_ID_RECORD_REFUSED};
+
+	broker_log_line(table->broker, domid, LOG_WARNING, &line,
+		"record %s of domain %u is deleted: %s", key, domid, reason);
 }
 
 /* The record was not true, or cannot be served. */
@@ -385,6 +383,7 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 {
 	struct attach_table *table = attach->table;
 	struct doorbell_page *page;
+	const struct broker_line line = {.id = MESSAGE_ID_ATTACHED};
 	uint32_t epoch;
 	void *rings;
 	int r = attach_map(attach, &page, &rings, ret_reason);
@@ -413,7 +412,7 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	atomic_store_explicit(&page->epoch, epoch, memory_order_release);
 	/* Events sent before a rebind are lost, so both sides look at their rings. */
 	(void)table->hv->ops->evtchn_send(table->hv, attach->port);
-	broker_log_about(table->broker, attach->id.domid, LOG_INFO,
+	broker_log_line(table->broker, attach->id.domid, LOG_INFO, &line,
 		"domain %u: application attached (record %s, epoch %u)", attach->id.domid,
 		attach->id.key, epoch);
 	attach_make_ready(attach);

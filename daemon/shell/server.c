@@ -23,6 +23,7 @@
 #include "daemon/broker/assign.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
+#include "daemon/shell/fields.h"
 #include "daemon/shell/programs.h"
 #include "proto/record.h"
 
@@ -104,9 +105,12 @@ static void on_timer(void *arg, uint64_t at_ns)
 		broker_log_about(server->broker, HV_DOMID_SELF, LOG_ERR, "no timer: out of memory");
 }
 
-static void on_log(void *arg, int priority, const char *text)
+static void on_log(void *arg, int priority, const struct broker_line *line, const char *text)
 {
-	log_write(priority, "%s", text);
+	struct line_fields fields;
+
+	line_fields(line, &fields);
+	log_record(priority, line->audit, fields.fields, fields.n, text);
 }
 
 static const struct broker_ops server_broker_ops = {
@@ -664,12 +668,30 @@ void server_log(struct server *server, uint16_t domid, int priority, const char 
 	broker_log_about(server->broker, domid, priority, "%s", text);
 }
 
+void server_log_id(struct server *server, const char *id, int priority, const char *format, ...)
+{
+	const struct broker_line line = {.id = id};
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	server_now(server);
+	broker_log_line(server->broker, BROKER_LOG_CLIENTS, priority, &line, "%s", text);
+}
+
 void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
 	int error, const char *text)
 {
 	server_now(server);
 	broker_note_client(server->broker, kind, uid, pid, error, text);
 	server_tell(server);
+}
+
+void server_set_audit(struct server *server, enum broker_audit audit)
+{
+	broker_set_audit(server->broker, audit);
 }
 
 struct broker *server_broker(const struct server *server)

@@ -59,6 +59,11 @@ int server_refresh_domains(struct server *server);
 __attribute__((format(printf, 4, 5))) void server_log(
 	struct server *server, uint16_t domid, int priority, const char *format, ...);
 
+/* The same of what a client caused, with an id of message-id.h. */
+__attribute__((format(printf, 4, 5))) void server_log_id(
+	struct server *server, const char *id, int priority, const char *format, ...);
+void server_set_audit(struct server *server, enum broker_audit audit);
+
 /* As broker_note_client, at any time. */
 void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
 	int error, const char *text);

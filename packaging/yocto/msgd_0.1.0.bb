@@ -25,7 +25,8 @@ USERADD_PACKAGES = "msg-common"
 GROUPADD_PARAM:msg-common = "-r msgd; -r msg-attach; -r msg-activated; -r xen-evtchn; -r xen-gntalloc; \
     -r xen-gntdev; -r xen-argo"
 
-FILES:${PN} = "${sbindir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d"
+FILES:${PN} = "${sbindir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d \
+    ${nonarch_libdir}/systemd/catalog"
 FILES:msgctl = "${bindir}/msgctl ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
 FILES:libmsg = "${libdir}/libmsg.so.*"
 FILES:libvchan-msg = "${libdir}/libvchan-msg.so.*"

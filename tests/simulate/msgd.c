@@ -189,6 +189,14 @@ static void log_look(const char *line)
 		fail(log_world, "%s", line);
 }
 
+void log_record(int priority, bool always, const struct log_field *fields, size_t n_fields,
+	const char *text)
+{
+	if (log_world->log)
+		(void)fprintf(stderr, "msgd: %s\n", text);
+	log_look(text);
+}
+
 void log_write(int priority, const char *format, ...)
 {
 	char line[512];
@@ -197,9 +205,7 @@ void log_write(int priority, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	if (log_world->log)
-		(void)fprintf(stderr, "msgd: %s\n", line);
-	log_look(line);
+	log_record(priority, false, NULL, 0, line);
 }
 
 /* Nobody waits for a confirmation here, and no agent serves msgd's own domain. */

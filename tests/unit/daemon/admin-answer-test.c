@@ -380,6 +380,8 @@ static void test_not_permitted(void **state)
 			ops[i]);
 		asks(fd, line, want);
 	}
+	(void)snprintf(want, sizeof(want), "refused: user %u (pid 0): resume domain=web", fake_uid);
+	assert_true(shell_logged(want));
 	ask(fd, "{\"op\":\"links\"}");
 	assert_non_null(strstr(said, "\"links\":[]"));
 	subject.operators = fake_uid;
@@ -720,7 +722,7 @@ static void hear_events(int fd)
 static void note(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		server_note(shell.server, HISTORY_ADMIN, 1, 2, 0, "an action of some length");
+		server_note(shell.server, HISTORY_RELOAD, 1, 2, 0, "a reason of some length");
 }
 
 static void test_monitor(void **state)

@@ -77,6 +77,7 @@ static void test_bad(void **state)
 			"f:2: argo-ring-pages is 1 to 4096, not '4097'"},
 		{"[limits]\nmemory = 63\n", "f:2: memory is 64 to 1048576, not '63'"},
 		{"[broker]\nlog = loud\n", "f:2: unknown log level 'loud'"},
+		{"[broker]\naudit = some\n", "f:2: audit is none, refused or all, not 'some'"},
 		{"[broker]\nhv =\n", "f:2: no value after '='"},
 		{"[broker]\nx = 1\nlog = loud\n", "f:2: unknown key 'x'"},
 		{"[broker]\nhv = " FIFTY FIFTY FIFTY FIFTY "\nx = 1\n",
@@ -306,12 +307,18 @@ static void test_broker(void **state)
 		int level;
 	} levels[] = {{"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
 		{"info", LOG_INFO}, {"debug", LOG_DEBUG}};
+	static const struct {
+		const char *word;
+		enum broker_audit audit;
+	} audits[] = {{"none", BROKER_AUDIT_NONE}, {"refused", BROKER_AUDIT_REFUSED},
+		{"all", BROKER_AUDIT_ALL}};
 	struct config config, empty = {0};
 	char text[256], error[REPORT_LINE_SIZE] = "";
 
 	config_init(&config);
 	broker_limits_default(&empty.limits);
 	empty.log_level = LOG_INFO;
+	empty.audit = BROKER_AUDIT_REFUSED;
 	assert_memory_equal(&config, &empty, sizeof(config));
 	assert_int_equal(parse(&config, "# nothing\n", error), 0);
 	assert_memory_equal(&config, &empty, sizeof(config));
@@ -333,6 +340,13 @@ static void test_broker(void **state)
 		(void)snprintf(text, sizeof(text), "[broker]\nlog = %s\n", levels[i].word);
 		assert_int_equal(parse(&config, text, error), 0);
 		assert_int_equal(config.log_level, levels[i].level);
+		config_fini(&config);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(audits); i++) {
+		config_init(&config);
+		(void)snprintf(text, sizeof(text), "[broker]\naudit = %s\n", audits[i].word);
+		assert_int_equal(parse(&config, text, error), 0);
+		assert_int_equal(config.audit, audits[i].audit);
 		config_fini(&config);
 	}
 }

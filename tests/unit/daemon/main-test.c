@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/listen.h"
+#include "base/log.h"
 #include "base/macro.h"
 #include "daemon/admin/answer.h"
 #include "daemon/options.h"
@@ -89,19 +90,27 @@ static bool breaks(enum broken what)
 	return fix.nth == 0 || --fix.nth == 0;
 }
 
+void __wrap_log_record(int priority, bool always, const struct log_field *fields, size_t n_fields,
+	const char *text);
+void __wrap_log_record(int priority, bool always, const struct log_field *fields, size_t n_fields,
+	const char *text)
+{
+	size_t len = strlen(fix.log);
+
+	if (len + 600 <= sizeof(fix.log))
+		(void)sprintf(fix.log + len, "<%d> %.550s\n", priority, text);
+}
+
 void __wrap_log_write(int priority, const char *format, ...);
 void __wrap_log_write(int priority, const char *format, ...)
 {
-	size_t len = strlen(fix.log);
+	char text[600];
 	va_list args;
 
-	if (len + 600 > sizeof(fix.log))
-		return;
-	len += (size_t)sprintf(fix.log + len, "<%d> ", priority);
 	va_start(args, format);
-	len += (size_t)vsnprintf(fix.log + len, 550, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	strcpy(fix.log + len, "\n");
+	__wrap_log_record(priority, false, NULL, 0, text);
 }
 
 void __wrap_log_open(const char *name, int level);

@@ -224,19 +224,27 @@ uint64_t __wrap_broker_bytes(const struct broker *broker)
 	return shell.bytes ? shell.bytes : __real_broker_bytes(broker);
 }
 
+void __wrap_log_record(int priority, bool always, const struct log_field *fields, size_t n_fields,
+	const char *text);
+void __wrap_log_record(int priority, bool always, const struct log_field *fields, size_t n_fields,
+	const char *text)
+{
+	size_t len = strlen(shell.log);
+
+	if (len + 600 <= sizeof(shell.log))
+		(void)sprintf(shell.log + len, "<%d> %.550s\n", priority, text);
+}
+
 void __wrap_log_write(int priority, const char *format, ...);
 void __wrap_log_write(int priority, const char *format, ...)
 {
-	size_t len = strlen(shell.log);
+	char text[600];
 	va_list args;
 
-	if (len + 600 > sizeof(shell.log))
-		return;
-	len += (size_t)sprintf(shell.log + len, "<%d> ", priority);
 	va_start(args, format);
-	len += (size_t)vsnprintf(shell.log + len, 550, format, args);
+	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	strcpy(shell.log + len, "\n");
+	__wrap_log_record(priority, false, NULL, 0, text);
 }
 
 static void on_quiesced(void *arg)

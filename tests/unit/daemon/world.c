@@ -107,12 +107,14 @@ static void on_stop(void *arg, uint64_t id)
 	REQUIRE(n == 1);
 }
 
-static void on_log(void *arg, int priority, const char *text)
+static void on_log(void *arg, int priority, const struct broker_line *line, const char *text)
 {
 	struct world *world = arg;
 	size_t len = strlen(world->log), n = strlen(text) + 1;
 
 	world->n_lines++;
+	if (world->on_line)
+		world->on_line(priority, line, text);
 	if (len + n + 1 > sizeof(world->log))
 		len = 0;
 	snprintf(world->log + len, sizeof(world->log) - len, "%s\n", text);

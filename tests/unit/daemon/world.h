@@ -49,6 +49,8 @@ struct world {
 	size_t n_domains;
 	uint64_t now_ns, timer_ns;
 	char log[8192]; /* the last lines */
+	void (*on_line)(
+		int priority, const struct broker_line *line, const char *text); /* or NULL */
 	unsigned long n_lines;
 	unsigned long n_sent;
 	uint32_t resumed;   /* domids whose parked records were to go, as bits */

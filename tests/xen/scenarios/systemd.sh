@@ -24,6 +24,11 @@ msgd_started() { systemctl start msgd || fail "$(journal | tail -n 4 | tr '\n' '
 msgd_property() { systemctl show --value -p "$1" msgd.service; }
 msgd_active() { [ "$(systemctl is-active msgd.service)" = active ]; }
 journal() { journalctl -q -o cat -u msgd.service; }
+# journal_has_record MATCHES CONDITION: a record of msgd of which jq says so.
+journal_has_record() {
+	# shellcheck disable=SC2086 # several matches
+	journalctl -q -o json _SYSTEMD_UNIT=msgd.service $1 | jq -es "map(select($2)) | length > 0" >/dev/null
+}
 journal_has() { journal | grep -q -- "$1"; }
 
 case_start() { # its answer is that the service is ready, not that it was started
@@ -51,6 +56,10 @@ case_journal() { # the journal names who came and went, with systemd's additions
 	eventually 10 journal_has 'sys1.*is gone'
 	journalctl -q -o json -u msgd.service | jq -es 'map(select(.PRIORITY)) | length > 0' >/dev/null ||
 		fail 'no priorities'
+	# daemon/broker/message-id.h: GONE, and ADMIN
+	eventually 10 journal_has_record 'MESSAGE_ID=37ec418178024334a4cadc8dde0bd71d MSG_DOMAIN=sys1' '.MSG_PID and .MSG_REASON and .MSG_DOMID'
+	msgctl reload >/dev/null
+	eventually 10 journal_has_record 'MESSAGE_ID=d74ccb1a7dbf4e7dad8864598baaa3c2 MSG_CLIENT_UID=0' '.MSG_ACTION == "reload"'
 	seen "$(journal | grep 'sys1' | tail -n 1)"
 }
 case_devices() { # the devices' owners and modes, by the udev rules
