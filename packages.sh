@@ -8,7 +8,8 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 # To test as well.
 packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
-	python3-dev python3-jsonschema socat openssl abigail-tools dpkg-dev'
+	python3-dev python3-jsonschema socat openssl abigail-tools dpkg-dev
+	systemtap-sdt-dev bpftrace gdb'
 # For tests/programs, which unpacks what is missing and installs nothing.
 packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql
 	postgresql-client git rsync socat systemd systemd-journal-remote'
@@ -17,8 +18,8 @@ packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'
 
 # To make packages (debian/control has the same, and packages_build), and for tests/packages.
-packages_packaging='debhelper dh-dkms dh-python dpkg-dev pkgconf python3-dev systemd udev git lintian debootstrap rpm
-	nix-bin systemd-container piuparts faketime'
+packages_packaging='debhelper dh-dkms dh-python dpkg-dev pkgconf python3-dev systemd systemtap-sdt-dev udev git lintian
+	debootstrap rpm nix-bin systemd-container piuparts faketime'
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing() {

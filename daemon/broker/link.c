@@ -15,6 +15,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/probe.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/message-id.h"
@@ -161,6 +162,8 @@ void broker_link_down(struct broker_link *link, const struct process *except, st
 	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING)
 		broker_link_was_made(link, false);
 	note_link(link, HISTORY_LINK_DOWN, by, error, reason);
+	PROBE(msgd, reset, link->id.uid, (uint32_t)link->ends[0].domid,
+		(uint32_t)link->ends[1].domid, error, reason);
 	broker_link_set_state(link, BROKER_LINK_GONE);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &link->ends[i];

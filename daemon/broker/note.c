@@ -9,6 +9,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/probe.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -219,6 +220,8 @@ static struct history_event *note_failed(const struct process *process, int erro
 	} else {
 		note_set_text(event, error == ENOMEM ? "msgd is out of memory" : reason);
 	}
+	if (refused)
+		PROBE(msgd, refuse, (uint32_t)event->who.domid, event->who.pid, error, event->text);
 	return event;
 }
 

@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/probe.h"
 #include "daemon/broker/announce.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -262,6 +263,7 @@ int process_hello(struct process *process, const struct control_message *message
 		return 0;
 	}
 	(void)note_process(process, HISTORY_ATTACHED, hello->reattach ? "again" : NULL);
+	PROBE(msgd, attach, (uint32_t)process->domain->info.domid, process->pid, process->comm);
 	process->features = hello->features;
 	process->sums_known = !hello->reattach; /* else it carried some of it before */
 	welcome.welcome.epoch = process->epoch;

@@ -18,6 +18,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/probe.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/connects.h"
 #include "daemon/broker/domain.h"
@@ -239,6 +240,7 @@ void broker_request_set_state(
 	if (request->state == BROKER_REQUEST_NAME || request->state == BROKER_REQUEST_STARTING)
 		waiters_leave(request);
 	request->state = state;
+	PROBE(msgd, connect_stage, request, state);
 	request->list = lists[state];
 	if (request->list)
 		TAILQ_INSERT_TAIL(request->list, request, entry);
@@ -260,6 +262,7 @@ void broker_request_free(struct broker_request *request)
 
 void broker_request_finish(struct broker_request *request, int error, const char *reason)
 {
+	PROBE(msgd, connect_done, request, error);
 	process_status(request->process, request->id, error, reason);
 	broker_request_free(request);
 }
@@ -351,6 +354,8 @@ int broker_request_connect(struct process *process, const struct control_message
 		broker_request_finish(request, EINVAL, "not a valid address");
 		return 0;
 	}
+	PROBE(msgd, connect_begin, request, (uint32_t)process->domain->info.domid, process->pid,
+		request->connect.address);
 	if (requests_held(process->broker))
 		broker_request_set_state(request, BROKER_REQUEST_HELD, NULL);
 	else
@@ -525,6 +530,7 @@ static void broker_request_connected(
 	policy_hit(process->broker->policy, &lookup->verdict);
 	note_connected(request, channel, &lookup->verdict);
 	process_send(process, &message);
+	PROBE(msgd, connect_done, request, 0);
 	broker_request_free(request);
 }
 
@@ -600,6 +606,8 @@ static void broker_request_try_connect(struct broker_request *request)
 	int found = lookup_address(&lookup);
 	int r = broker_request_admit(request, &lookup, found);
 
+	PROBE(msgd, connect_decision, request, found, (uint32_t)lookup.verdict.allow,
+		lookup.verdict.file, lookup.verdict.line);
 	if (r == 0)
 		r = errand_try(request, &lookup, found);
 	request->spent_ns[CONNECT_LOOKUP] +=

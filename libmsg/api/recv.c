@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/probe.h"
 #include "libmsg/api/ctx.h"
 
 #define RECV_FLAGS                                                                                 \
@@ -128,15 +129,19 @@ static inline __attribute__((always_inline)) ssize_t recv_message(struct msg_soc
 	if (r <= 0)
 		return r;
 	*ret_flags |= MSG_EOR;
-	if (reader.done)
+	if (reader.done) {
+		PROBE(libmsg, recv, channel, channel->number, reader.len);
 		return reader.len;
+	}
 	buf = STAILQ_FIRST(&channel->in);
 	len = buf->len;
 	cursor_write(&reader.cursor, buf->data, len < size ? len : size);
 	if (len > size)
 		*ret_flags |= MSG_TRUNC;
-	if (!(flags & MSG_PEEK))
+	if (!(flags & MSG_PEEK)) {
+		PROBE(libmsg, recv, channel, channel->number, len);
 		free(take_first(channel));
+	}
 	return flags & MSG_TRUNC || len < size ? (ssize_t)len : (ssize_t)size;
 }
 
@@ -167,6 +172,8 @@ static ssize_t recv_stream(struct msg_sock *sock, const struct iov_cursor *curso
 		done += reader.len;
 		done += channel_read_stream(channel, &reader.cursor, size - done, peek);
 	} while ((flags & MSG_WAITALL) && !peek && done < size);
+	if (!peek)
+		PROBE(libmsg, recv, channel, channel->number, done);
 	return (ssize_t)done;
 }
 
@@ -282,6 +289,7 @@ static ssize_t take_locked(
 	start = sock->type == CHANNEL_STREAM ? buf->done : 0;
 	*ret_buf = buf;
 	*ret_data = buf->data + start;
+	PROBE(libmsg, recv, channel, channel->number, buf->len - start);
 	return buf->len - start;
 }
 

@@ -2,6 +2,7 @@
 /* Sending. */
 #include <limits.h>
 
+#include "base/probe.h"
 #include "libmsg/api/ctx.h"
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE)
@@ -134,6 +135,7 @@ static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint3
 		channel_mark_due(channel); /* a SHUTDOWN may wait behind this message */
 	driver_pass(&sock_ctx(sock)->driver);
 	if (channel->type == CHANNEL_STREAM) {
+		PROBE(libmsg, send, channel, channel->number, rest.done);
 		if (rest.r == 0)
 			send_pushed(sock, deadline_ns);
 		return rest.done;
@@ -146,6 +148,7 @@ static ssize_t send_rest(struct msg_sock *sock, struct iov_cursor *cursor, uint3
 			"out of memory in the middle of a message: the channel is lost");
 		return channel_failure(channel);
 	}
+	PROBE(libmsg, send, channel, channel->number, len);
 	send_pushed(sock, rest.r == 0 ? deadline_ns : DEADLINE_NOW);
 	return len;
 }
@@ -246,8 +249,10 @@ static inline __attribute__((always_inline)) int send_now(struct msg_sock *sock,
 	}
 	link = channel_link(channel);
 	r = channel_send(channel, cursor, len, ret_done, more);
-	if (r == 0)
+	if (r == 0) {
+		PROBE(libmsg, send, channel, channel->number, len);
 		return more ? 0 : link_push(link);
+	}
 	(void)link_push(link);
 	link_check(link, r);
 	return r;
@@ -256,6 +261,7 @@ static inline __attribute__((always_inline)) int send_now(struct msg_sock *sock,
 /* Has a part of a stream gone, and the call is not to block: the rest is the caller's. */
 static ssize_t send_partly(struct msg_sock *sock, uint32_t done)
 {
+	PROBE(libmsg, send, sock->channel, sock->channel->number, done);
 	owe_pollout(sock, FRAGMENT_MIN);
 	return done;
 }
@@ -309,6 +315,8 @@ static void keep_or_drop(struct channel *channel, struct iov_cursor *cursor, uin
 		channel_count_drops(channel, 1);
 	if ((!early && !channel->drop_oldest) || channel_keep(channel, cursor, len, 0) < 0)
 		channel_count_drops(channel, 1);
+	else
+		PROBE(libmsg, send, channel, channel->number, len);
 }
 
 /* Never blocks. */

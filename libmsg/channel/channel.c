@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/probe.h"
+
 /* ---- accounts --------------------------------------------------------------------------- */
 
 /* As many as domains have a link to this application: the host's domains at most. */
@@ -202,6 +204,7 @@ static void channel_unlink(struct channel *channel)
 	channel_unqueue(channel);
 	channel_free_terms(channel);
 	channel_add_counts(channel, &channel->pool->carried);
+	PROBE(libmsg, channel_close, channel, channel->number, channel->error);
 	if (set->last == channel)
 		set->last = NULL;
 	HASH_DEL(set->by_number, channel);

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "base/probe.h"
+
 /* ---- the queue of those that are due -------------------------------------------------------- */
 
 void channel_mark_due(struct channel *channel)
@@ -108,6 +110,7 @@ static inline __attribute__((always_inline)) int send_fragment(
 
 	if (allowance < (int64_t)least || !channel_has_turn(channel)) {
 		*(allowance < (int64_t)least ? &channel->no_credit : &channel->no_room) += 1;
+		PROBE(libmsg, blocked, channel, channel->number, least, channel->tx_credit);
 		return -EAGAIN;
 	}
 	/* A datagram is one frame, of which `least` is the whole. */
@@ -128,6 +131,7 @@ static inline __attribute__((always_inline)) int send_fragment(
 	r = transport_put(transport, &frame, least, cursor, more && frame.len == rest);
 	if (r < 0) {
 		channel->no_room++;
+		PROBE(libmsg, blocked, channel, channel->number, least, channel->tx_credit);
 		return r;
 	}
 	channel->tx_messages += frame.flags & FRAME_LAST ? 1 : 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "base/probe.h"
 #include "libmsg/control/request.h"
 
 #define BACKLOG_DEAD_LOOKS 16U
@@ -100,6 +101,9 @@ static struct channel *granted(struct control *control, struct link *link, uint3
 	}
 	if (!channel) /* the other end has the channel, and would wait for it */
 		link_end(link, LINK_NO_MEMORY, "out of memory for a channel");
+	else
+		PROBE(libmsg, channel_open, channel, number, link->uid,
+			(uint32_t)link->transport->peer_domid, (uint32_t)listener_end, type);
 	return channel;
 }
 

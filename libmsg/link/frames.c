@@ -5,6 +5,8 @@
  */
 #include "libmsg/link/link.h"
 
+#include "base/probe.h"
+
 /* The channel of the frame just peeked at, which was not the last frame's. NULL: not known. */
 static struct channel *find_channel(struct link *link)
 {
@@ -86,6 +88,8 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 		outcome = channel_frame(channel, &transport->frame);
 		if (outcome != CHANNEL_TAKEN)
 			return outcome_of(outcome);
+		PROBE(libmsg, frame_rx, transport, transport->frame.channel, transport->frame.type,
+			transport->frame.len, transport->frame.arg);
 		link->turn -= frame_cost(&transport->frame);
 		next_frame(transport);
 		if (until && (!STAILQ_EMPTY(&until->in) || (read && !until->reader)))

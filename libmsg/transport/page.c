@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/probe.h"
 
 static struct paged *paged_of(struct transport *transport)
 {
@@ -213,6 +214,7 @@ static void bell_ring(struct transport *transport, _Atomic uint32_t *flag)
 	if (!doorbell_take(flag))
 		return;
 	transport->n_notifications++;
+	PROBE(libmsg, notify, transport, transport->port);
 	(void)transport->hv->ops->evtchn_send(transport->hv, transport->port);
 }
 

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/probe.h"
 #include "hv/hv.h"
 #include "libmsg/transport/cursor.h"
 #include "libmsg/transport/stock.h"
@@ -185,6 +186,7 @@ static inline int transport_put(struct transport *transport, struct frame *frame
 		return r;
 	transport->unpushed = r > 0;
 	transport->bell_due = true;
+	PROBE(libmsg, frame_tx, transport, frame->channel, frame->type, frame->len, frame->arg);
 	return 0;
 }
 
