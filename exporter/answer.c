@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "exporter/body.h"
 #include "exporter/limits.h"
@@ -94,21 +95,81 @@ static struct body *make_list(const struct answers *answers, const struct questi
 
 /* ---- metrics -------------------------------------------------------------------------------- */
 
+static uint64_t clock_us(clockid_t clock)
+{
+	struct timespec now;
+
+	(void)clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void scrape_free(struct metrics_scrape *scrape)
+{
+	for (unsigned i = 0; i < METRICS_OPS; i++) {
+		json_decref(scrape->answers[i]);
+		scrape->answers[i] = NULL;
+	}
+}
+
+/* All answers must be of one msgd: else it is not known what counts since when. */
+static bool scrape_is_of_one(const struct answers *answers, const struct metrics_scrape *scrape)
+{
+	char text[ADMIN_TROUBLE_SIZE];
+	int status;
+	json_t *now = ask_op(answers, "status", NULL, &status, text);
+	const json_t *then = scrape->answers[METRICS_OP_STATUS];
+	bool same =
+		json_equal(json_object_get(now, "since_us"), json_object_get(then, "since_us")) &&
+		json_equal(json_object_get(now, "pid"), json_object_get(then, "pid"));
+
+	json_decref(now);
+	return same;
+}
+
+/* All of it, or nothing. */
+static void scrape(const struct answers *answers, struct metrics_scrape *scrape)
+{
+	char text[ADMIN_TROUBLE_SIZE];
+	int status = 0;
+	json_t *refreshed = ask_op(answers, "refresh", NULL, &status, text);
+	bool good = refreshed || status == 400;
+
+	json_decref(refreshed);
+	for (unsigned i = 0; good && i < METRICS_OPS; i++) {
+		if (!metrics_wants(&answers->metrics, i))
+			continue;
+		scrape->answers[i] = ask_op(answers, metrics_op_name(i), NULL, &status, text);
+		good = scrape->answers[i] != NULL;
+	}
+	if (!good || !scrape_is_of_one(answers, scrape))
+		scrape_free(scrape);
+}
+
 static struct body *make_metrics(struct answers *answers, const struct question *question)
 {
-	struct metrics_answers said = {0};
-	char text[ADMIN_TROUBLE_SIZE], *bytes;
-	int status;
-	size_t len;
+	const char *type = question->openmetrics ? OPENMETRICS_TYPE : TEXT_TYPE;
+	struct metrics_scrape said = {.http = question->http, .now_us = clock_us(CLOCK_REALTIME)};
+	uint64_t begin_us = clock_us(CLOCK_MONOTONIC);
+	char *bytes = NULL;
+	size_t len = 0;
 	bool made;
 
-	said.status = ask_op(answers, "status", NULL, &status, text);
-	made = metrics_write(
-		&answers->metrics, &said, &question->http, question->openmetrics, &bytes, &len);
-	json_decref(said.status);
-	return made ? body_new(
-			      200, question->openmetrics ? OPENMETRICS_TYPE : TEXT_TYPE, bytes, len)
-		    : NULL;
+	scrape(answers, &said);
+	said.took_us = clock_us(CLOCK_MONOTONIC) - begin_us;
+	made = metrics_write(&answers->metrics, &said, question->openmetrics, &bytes, &len);
+	scrape_free(&said);
+	return made ? body_new(200, type, bytes, len) : NULL;
+}
+
+void answers_init(struct answers *answers)
+{
+	answers->from = admin_socket_of_environment(answers->socket);
+	metrics_init(&answers->metrics, clock_us(CLOCK_REALTIME));
+}
+
+void answers_fini(struct answers *answers)
+{
+	metrics_fini(&answers->metrics);
 }
 
 struct body *answer_make(void *arg, const struct question *question)

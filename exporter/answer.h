@@ -15,6 +15,8 @@ struct answers {
 	struct metrics metrics;
 };
 
+void answers_init(struct answers *answers);
+void answers_fini(struct answers *answers);
 /* arg: struct answers. */
 struct body *answer_make(void *arg, const struct question *question);
 

@@ -47,6 +47,7 @@ void exposition_seconds(struct exposition *exposition, const struct family *fami
 /* Since when a counter counts, in microseconds since 1970. OpenMetrics has that alone. */
 void exposition_created(struct exposition *exposition, const struct family *family,
 	const char *labels, uint64_t us);
+#define HISTOGRAM_POWERS 33U
 /*
  * below[i]: how many took less than 2^i microseconds, up to the first that has all of them. labels
  * is not empty.

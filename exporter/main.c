@@ -77,7 +77,7 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 	case OPTION_SERIES + METRICS_LINKS:
 	case OPTION_SERIES + METRICS_CHANNELS:
 		if (!number_from_text(
-			    arg, SERIES_LIMIT, &answers->metrics.series[key - OPTION_SERIES]))
+			    arg, SERIES_LIMIT, &answers->metrics.max[key - OPTION_SERIES]))
 			argp_error(state, "a number of series is 0 to %u, not '%s'", SERIES_LIMIT,
 				arg);
 		return 0;
@@ -172,7 +172,7 @@ static void exporter_fini(struct exporter *exporter)
 	event_drop(exporter->stop_event);
 	if (exporter->base)
 		event_base_free(exporter->base);
-	metrics_fini(&exporter->answers.metrics);
+	answers_fini(&exporter->answers);
 	if (exporter->path)
 		(void)unlink(exporter->path);
 	stop_done();
@@ -185,8 +185,7 @@ int main(int argc, char **argv)
 	struct exporter exporter = {.listen = DEFAULT_LISTEN};
 	int status;
 
-	metrics_init(&exporter.answers.metrics);
-	exporter.answers.from = admin_socket_of_environment(exporter.answers.socket);
+	answers_init(&exporter.answers);
 	argp_program_version = "msg-exporter " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &exporter);
