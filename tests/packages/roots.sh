@@ -25,7 +25,8 @@ root_make() {
 # in_root ROOT COMMAND...: with processes of its own, of which none is left. Where $alone is set there is no network.
 in_root() {
 	unshare --mount --pid ${alone:+--net} --fork --kill-child sh -euc \
-		'mount -t proc proc "$1/proc"; root=$1; shift; exec chroot "$root" "$@"' sh "$1" \
+		'mount -t proc proc "$1/proc"; mount -t tmpfs shm "$1/dev/shm"
+		root=$1; shift; exec chroot "$root" "$@"' sh "$1" \
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
 		"${proxies[@]}" "${@:2}"
 }
