@@ -7,17 +7,21 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct body *body_new(int status, const char *type, char *bytes, size_t len)
 {
 	struct body *body = bytes ? calloc(1, sizeof(*body)) : NULL;
+	struct timespec now;
 
 	if (!body) {
 		free(bytes);
 		return NULL;
 	}
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	*body = (struct body){
 		.n_refs = 1, .status = status, .type = type, .bytes = bytes, .len = len};
+	body->made_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	return body;
 }
 

@@ -7,12 +7,14 @@
 #define MSGD_EXPORTER_BODY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct evbuffer;
 
 struct body {
 	unsigned n_refs;
 	int status;	  /* of HTTP */
+	uint64_t made_ms; /* CLOCK_MONOTONIC */
 	const char *type; /* static */
 	size_t len;
 	char *bytes; /* owned */

@@ -11,6 +11,7 @@
 #include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,8 +218,11 @@ static void reply_body(void *arg, struct body *body)
 {
 	struct evhttp_request *request = arg;
 	struct evbuffer *content = evbuffer_new();
+	char made[24];
 
 	if (body && content && body_add_to(body, content) == 0) {
+		(void)snprintf(made, sizeof(made), "%" PRIu64, body->made_ms);
+		set_header(request, "Msgd-Made-Ms", made);
 		set_header(request, "Cache-Control", "no-store");
 		reply(request, body->status, body->type, content, body->len);
 	} else {
