@@ -7,6 +7,7 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 	libinih-dev libsodium-dev libssl-dev uthash-dev libxen-dev libcmocka-dev python3'
 # To test as well.
 packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
+	chromium chromium-driver python3-selenium
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
 	python3-dev python3-jsonschema socat openssl abigail-tools dpkg-dev
 	systemtap-sdt-dev bpftrace gdb'
