@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/macro.h"
@@ -161,4 +162,16 @@ const char *arguments_question(json_t *request, char *const *args, unsigned n_ar
 		error = set_before(request, "to", args[1], '/', &name);
 	}
 	return error ? error : set_text(request, "name", name, strlen(name));
+}
+
+bool interval_from_text(const char *text, double *ret_seconds)
+{
+	const char *point = strchr(text, '.');
+	double seconds = strtod(text, NULL);
+
+	if (text[strspn(text, "0123456789.")] || (point && strchr(point + 1, '.')) ||
+		seconds < INTERVAL_MIN_S || seconds > INTERVAL_MAX_S)
+		return false;
+	*ret_seconds = seconds;
+	return true;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int colours(void)
+bool colour_wanted(void)
 {
 	static int known = -1;
 
@@ -20,12 +20,12 @@ static int colours(void)
 
 const char *colour_begin(enum colour colour)
 {
-	if (!colours() || colour == COLOUR_PLAIN)
+	if (!colour_wanted() || colour == COLOUR_PLAIN)
 		return "";
 	return colour == COLOUR_BAD ? "\033[31m" : "\033[1m";
 }
 
 const char *colour_end(void)
 {
-	return colours() ? "\033[0m" : "";
+	return colour_wanted() ? "\033[0m" : "";
 }

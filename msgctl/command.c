@@ -10,6 +10,7 @@
 #include "msgctl/parts.h"
 #include "msgctl/ping.h"
 #include "msgctl/show.h"
+#include "msgctl/top.h"
 
 #define BIT ENUM_BIT
 #define EVENT_OPTIONS                                                                              \
@@ -52,6 +53,10 @@ const struct command commands[] = {
 	{"channels", "", "who talks to whom", .columns = channels_columns, .counts = true,
 		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT) |
 			   BIT(OPTION_STATE)},
+	{"top", "[LIST]", "the most traffic of domains, applications, names, links or channels", 0,
+		1, top_arguments, .run = top_run,
+		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_SORT) | BIT(OPTION_BATCH) |
+			   BIT(OPTION_INTERVAL) | BIT(OPTION_N)},
 	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
 	{"monitor", "", "what happens, until it is ended", .follow = event_print,
 		.options = EVENT_OPTIONS},

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # bash completion for msgctl(8). Names of domains and things are those of the msgd that answers.
 
-_msgctl_commands='status domains applications who names links channels history monitor stats show wait ping
-	quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
+_msgctl_commands='status domains applications who names links channels top history monitor stats show wait
+	ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
 
 # The words before the current one that are no options: command and its arguments. bash divides words at =
 # and at colons: what belongs to an option, or goes on, is none.
@@ -56,6 +56,7 @@ _msgctl_things() {
 _msgctl_argument() {
 	case ${#arguments[@]}:${arguments[*]} in
 	0:*) echo "$_msgctl_commands" ;;
+	1:top) echo domains applications names links channels ;;
 	1:show) echo domain name link application channel ;;
 	1:kick) echo domain name link application ;;
 	2:show\ * | 2:kick\ *) _msgctl_things "${arguments[1]}" ;;
@@ -127,7 +128,8 @@ _msgctl() {
 		word='' proposals=$(_msgctl_option "$before")
 	elif [[ $cur = -* ]]; then
 		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
-			--timeout= --interval= --listen --dry-run --help --version -n -c -i'
+			--timeout= --interval= --sort=
+			--batch --listen --dry-run --help --version -n -c -i'
 	else
 		proposals=$(_msgctl_argument)
 	fi

@@ -19,6 +19,7 @@ _msgctl_applications() { _msgctl_ask '.applications[] | "\(.domain):\(.pid)"' ap
 
 _msgctl_argument() {
 	case $#arguments:$arguments[1]:$arguments[2] in
+	1:top:*) compadd domains applications names links channels ;;
 	1:show:*) compadd domain name link application channel ;;
 	1:kick:*) compadd domain name link application ;;
 	2:(show|kick):(domain|name|link|application|channel)) _msgctl_${arguments[2]}s ;;
@@ -72,8 +73,10 @@ _arguments \
 	'--timeout=[how long to wait]:seconds:' \
 	'-c[ping so many times]:number:' \
 	'(-i --interval)'{-i,--interval=}'[from one time to the next]:seconds:' \
+	'--sort=[by this column]:column:' \
+	'--batch[tables, one after the other]' \
 	'--listen[whether the domain may listen]' \
 	'--dry-run[change nothing]' \
 	'(- *)'{--help,--version}'[say so, and end]' \
-	'1:command:(status domains applications who names links channels history monitor stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
+	'1:command:(status domains applications who names links channels top history monitor stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'

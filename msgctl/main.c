@@ -13,19 +13,16 @@
 #include "base/number.h"
 #include "msgctl/admin-client.h"
 #include "msgctl/admin-exchange.h"
+#include "msgctl/arguments.h"
 #include "msgctl/command.h"
 #include "msgctl/parts.h"
 #include "msgctl/show.h"
 
-#define ARGS_MAX       64U
-#define COMMAND_SIZE   80 /* of an unknown one, for people */
-#define TIMEOUT_MAX_S  3600
+#define ARGS_MAX      64U
+#define COMMAND_SIZE  80 /* of an unknown one, for people */
+#define TIMEOUT_MAX_S 3600
 /* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
-/* As often as msgd asks an application, whoever wants it (PROTOCOL.md 5.8). */
-#define INTERVAL_MIN_S 0.1
-#define INTERVAL_MAX_S 3600
-
 struct call {
 	char socket[ADMIN_PATH_SIZE];
 	const char *from; /* static: by whose word */
@@ -58,9 +55,11 @@ static const struct argp_option options[] = {
 	{"state", OPTION_KEYS + OPTION_STATE, "WORD", 0,
 		"only what is in this state, as in the list"},
 	{"kind", OPTION_KEYS + OPTION_KIND, "WORD", 0, "only events of this kind"},
-	{NULL, 'n', "N", 0, "the last N events", 0},
+	{NULL, 'n', "N", 0, "the last N events; for top, N lists", 0},
 	{"n", OPTION_KEYS + OPTION_N, "N", OPTION_HIDDEN, NULL},
 	{"since", OPTION_KEYS + OPTION_SINCE, "SERIAL", 0, "the events after this one"},
+	{"sort", OPTION_KEYS + OPTION_SORT, "COLUMN", 0, "sort top's rows by this column"},
+	{"batch", OPTION_KEYS + OPTION_BATCH, NULL, 0, "top as tables, one after the other"},
 	{"listen", OPTION_KEYS + OPTION_LISTEN, NULL, 0,
 		"whether the domain may listen, and not connect"},
 	{"dry-run", OPTION_KEYS + OPTION_DRY_RUN, NULL, 0,
@@ -70,7 +69,7 @@ static const struct argp_option options[] = {
 	{NULL, 'c', "N", 0, "ping N times", 0},
 	{"count", OPTION_KEYS + OPTION_PINGS, "N", OPTION_HIDDEN, NULL},
 	{"interval", OPTION_KEYS + OPTION_INTERVAL, "SECONDS", 0,
-		"from one ping to the next: 0.1 to 3600"},
+		"from one ping to the next, or one list of top: 0.1 to 3600"},
 	{NULL, 'i', "SECONDS", 0, "the same"},
 	{0},
 };
@@ -109,16 +108,12 @@ static void set_number(
 		call->request, option_name(option), json_integer((json_int_t)number));
 }
 
-/* Digits and at most one point: "0.5". */
 static void set_interval(struct call *call, const char *text, const struct argp_state *state)
 {
-	double seconds = strtod(text, NULL);
-	const char *point = strchr(text, '.');
+	double seconds;
 
-	if (text[strspn(text, "0123456789.")] || (point && strchr(point + 1, '.')) ||
-		seconds < INTERVAL_MIN_S || seconds > INTERVAL_MAX_S)
-		argp_error(state, "--interval is %.1f to %d seconds, not '%s'", INTERVAL_MIN_S,
-			INTERVAL_MAX_S, text);
+	if (!interval_from_text(text, &seconds))
+		argp_error(state, "--interval is 0.1 to 3600 seconds, not '%s'", text);
 	(void)json_object_set_new(call->request, "interval", json_real(seconds));
 }
 
@@ -128,8 +123,8 @@ static void set_option(
 	call->options |= ENUM_BIT(option);
 	if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
-	else if (option == OPTION_LISTEN)
-		(void)json_object_set_new(call->request, "listen", json_true());
+	else if (option == OPTION_LISTEN || option == OPTION_BATCH)
+		(void)json_object_set_new(call->request, option_name(option), json_true());
 	else if (option == OPTION_DRY_RUN)
 		(void)json_object_set_new(call->request, "op", json_string("reload-dry-run"));
 	else if (option == OPTION_INTERVAL)

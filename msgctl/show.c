@@ -22,7 +22,7 @@ bool field_true(const json_t *object, const char *key)
 	return json_is_true(json_object_get(object, key));
 }
 
-static void cell_text(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+void cell_text(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
 	(void)snprintf(ret_text, CELL_SIZE, "%s", field_text(row, key));
 }
@@ -37,11 +37,8 @@ static void cell_used(const json_t *row, const char *key, char ret_text[CELL_SIZ
 	cell_number(json_object_get(row, "used"), key, ret_text);
 }
 
-/* "5s", "3m", "2h", "4d". */
-static void cell_age(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+void age_text(long long seconds, char ret_text[CELL_SIZE])
 {
-	long long seconds = field_number(row, key);
-
 	if (seconds < 120)
 		(void)snprintf(ret_text, CELL_SIZE, "%llds", seconds);
 	else if (seconds < 120 * 60)
@@ -52,8 +49,12 @@ static void cell_age(const json_t *row, const char *key, char ret_text[CELL_SIZE
 		(void)snprintf(ret_text, CELL_SIZE, "%lldd", seconds / 86400);
 }
 
-/* "web(3) 1234 echo": an application of a domain. */
-static void cell_party(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+static void cell_age(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	age_text(field_number(row, key), ret_text);
+}
+
+void cell_party(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
 	const json_t *party = json_object_get(row, key);
 	/* The holder of a name that policy has come to forbid. */
@@ -100,27 +101,25 @@ static void cell_size(const json_t *row, const char *key, char ret_text[CELL_SIZ
 	(void)snprintf(ret_text, CELL_SIZE, "%lld KiB", (field_number(row, key) + 1023) / 1024);
 }
 
-static void cell_domain_state(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+void cell_domain_state(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
 	(void)snprintf(ret_text, CELL_SIZE, "%s%s", field_text(row, key),
 		field_true(row, "blocked") ? ",blocked" : "");
 }
 
-/* "17", "17.2K", "3.1M": powers of 1024. */
-static void bytes_print(long long bytes, char ret_text[CELL_SIZE])
+void bytes_text(double bytes, char ret_text[CELL_SIZE])
 {
 	static const char units[] = "KMGTPE";
-	double scaled = (double)bytes;
 	int unit = -1;
 
-	while (scaled >= 1024 && units[unit + 1]) {
-		scaled /= 1024;
+	while (bytes >= 1024 && units[unit + 1]) {
+		bytes /= 1024;
 		unit++;
 	}
 	if (unit < 0)
-		(void)snprintf(ret_text, CELL_SIZE, "%lld", bytes);
+		(void)snprintf(ret_text, CELL_SIZE, "%.0f", bytes);
 	else
-		(void)snprintf(ret_text, CELL_SIZE, "%.1f%c", scaled, units[unit]);
+		(void)snprintf(ret_text, CELL_SIZE, "%.1f%c", bytes, units[unit]);
 }
 
 /* The key of bytes in an end's traffic, which may not be known. */
@@ -130,7 +129,7 @@ static void cell_bytes(
 	const json_t *object = json_object_get(row, traffic);
 
 	if (json_is_object(object))
-		bytes_print(field_number(object, key), ret_text);
+		bytes_text((double)field_number(object, key), ret_text);
 	else
 		(void)snprintf(ret_text, CELL_SIZE, "-");
 }

@@ -30,6 +30,16 @@ void wait_print(const json_t *answer);
 /* A command that has nothing to say but that it is done. */
 void done_print(const json_t *answer);
 
+/* Cells of these and other tables. */
+void cell_text(const json_t *row, const char *key, char ret_text[CELL_SIZE]);
+/* "web(3) 1234 echo": an application of a domain. */
+void cell_party(const json_t *row, const char *key, char ret_text[CELL_SIZE]);
+void cell_domain_state(const json_t *row, const char *key, char ret_text[CELL_SIZE]);
+/* "5s", "3m", "2h", "4d" */
+void age_text(long long seconds, char ret_text[CELL_SIZE]);
+/* "17", "17.2K", "3.1M": powers of 1024. */
+void bytes_text(double bytes, char ret_text[CELL_SIZE]);
+
 /* Fields of an object, with a stand-in for what is not there: msgd may be newer or older. */
 const char *field_text(const json_t *object, const char *key);
 long long field_number(const json_t *object, const char *key);

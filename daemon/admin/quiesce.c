@@ -208,7 +208,7 @@ void quiesce_free(struct quiesce *quiesce)
 	free(quiesce);
 }
 
-/* what: for which things. */
+/* The things that it waits for are those of `what`. */
 static int quiesce_wait_new(
 	struct quiesce *quiesce, const struct quiesce_wait *what, struct admin_client *client)
 {

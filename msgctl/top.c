@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See top.h. */
+#include "msgctl/top.h"
+
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "msgctl/command.h"
+#include "msgctl/show.h"
+
+/* The columns of the view, for people. */
+static const char *columns_error(const struct top_view *view)
+{
+	static char text[300];
+	size_t len = (size_t)snprintf(text, sizeof(text), "--sort for %s is", view->op);
+
+	for (unsigned i = 0; view->columns[i].head && len < sizeof(text); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s", i ? "," : "",
+			view->columns[i].head);
+	return text;
+}
+
+const char *top_arguments(json_t *request, char *const *args, unsigned n_args)
+{
+	const struct top_view *view = n_args ? top_view_find(args[0]) : top_views;
+	const char *sort = json_string_value(json_object_get(request, "sort"));
+
+	if (!view)
+		return "it is for domains, applications, names, links or channels";
+	if (sort && top_column_find(view, sort) < 0)
+		return columns_error(view);
+	(void)json_object_set_new(request, "view", json_string(view->op));
+	return NULL;
+}
+
+/* Where msgd cannot be asked at all, the terminal stays as it is. */
+static int fetch_first(struct top_course *course)
+{
+	const struct command_call *call = course->call;
+	struct top_fetched fetched;
+
+	top_fetch(call->socket, call->from, course->state.view, course->state.domain, &fetched);
+	if (top_data_take(&course->data, &fetched) >= 0)
+		return 0;
+	(void)fprintf(stderr, "msgctl: %s\n", fetched.error);
+	return -1;
+}
+
+int top_run(const struct command_call *call)
+{
+	const json_t *request = call->request, *interval = json_object_get(request, "interval");
+	const char *sort = json_string_value(json_object_get(request, "sort"));
+	const char *domain = json_string_value(json_object_get(request, "domain"));
+	bool batch = field_true(request, "batch");
+	struct top_course course = {.call = call, .n = field_number(request, "n")};
+	struct top_state *state = &course.state;
+	int status = EXIT_FAILURE;
+
+	top_state_init(state, top_view_find(field_text(request, "view")));
+	if (sort)
+		top_state_set_sort(state, (unsigned)top_column_find(state->view, sort));
+	if (interval)
+		state->interval_s = json_real_value(interval);
+	if (call->json && !batch) {
+		(void)fprintf(stderr, "msgctl: top: --json is for --batch\n");
+		return EXIT_USAGE;
+	}
+	if (!batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))) {
+		(void)fprintf(stderr,
+			"msgctl: top: standard input or output is no terminal: use --batch\n");
+		return EXIT_USAGE;
+	}
+	if (domain && strlen(domain) >= sizeof(state->domain)) {
+		(void)fprintf(stderr, "msgctl: top: the domain is too long\n");
+		return EXIT_USAGE;
+	}
+	if (domain)
+		strcpy(state->domain, domain);
+	/* For the characters of names; numbers stay as JSON has them. */
+	(void)setlocale(LC_CTYPE, "");
+	if (fetch_first(&course) == 0)
+		status = batch ? top_batch(&course) : top_screen(&course);
+	top_data_clear(&course.data);
+	return status;
+}
