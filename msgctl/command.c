@@ -53,8 +53,8 @@ const struct command commands[] = {
 	{"channels", "", "who talks to whom", .columns = channels_columns, .counts = true,
 		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT) |
 			   BIT(OPTION_STATE)},
-	{"top", "[LIST]", "the most traffic of domains, applications, names, links or channels", 0,
-		1, top_arguments, .run = top_run,
+	{"top", "[LIST]", "the rows of a list with the most traffic, live", 0, 1, top_arguments,
+		.run = top_run,
 		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_SORT) | BIT(OPTION_BATCH) |
 			   BIT(OPTION_INTERVAL) | BIT(OPTION_N)},
 	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},

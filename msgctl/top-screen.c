@@ -361,7 +361,7 @@ static int wait_ms(const struct screen *screen)
 	return screen->next_us > now ? (int)((screen->next_us - now + 999) / 1000) : 0;
 }
 
-/* What comes first. False: the terminal is gone. */
+/* For keys, signals, an answer or the time. False: the terminal is gone. */
 static bool screen_wait(struct screen *screen)
 {
 	struct pollfd fds[] = {
@@ -427,8 +427,7 @@ static void screen_close(struct screen *screen)
 		delscreen(screen->terminal);
 	}
 	close_p(&screen->signals);
-	/* A thread that still waits for msgd writes into the pipe, unless the program ends before.
-	 */
+	/* The pipe stays: a thread that still waits for msgd may write into it. */
 }
 
 /* As the signal would have ended it, had the terminal not to be restored. */

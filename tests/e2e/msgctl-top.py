@@ -51,7 +51,7 @@ class Terminal:
         os.write(self.main, text.encode())
 
     def read(self, seconds):
-        """What comes until then, or at once if something does."""
+        """Waits so long for output, and takes it."""
         if select.select([self.main], [], [], seconds)[0]:
             data = os.read(self.main, 65536)
             self.output += data

@@ -188,7 +188,7 @@ static void test_order(void **state)
 
 	top_sample_free(before);
 	assert_order(sample, sent, false, "cbad");
-	assert_order(sample, sent, true, "abcd"); /* what is not known is last here, too */
+	assert_order(sample, sent, true, "abcd"); /* an unknown one is last here, too */
 	assert_order(sample, name, false, "abcd");
 	assert_order(sample, name, true, "dcba");
 	assert_order(sample, memory, false, "cadb"); /* alike: as msgd has them */
