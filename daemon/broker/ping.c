@@ -26,8 +26,7 @@ static void ping_try(struct process *process)
 	if (!ping->wanted || ping->blocked || ping->token || broker->now_ns < ping_due_ns(ping))
 		return;
 	ask.ask.token = counts_next_token(broker);
-	/* One that is quiescing is told nothing more. */
-	ping->blocked = process->state != PROCESS_READY || !outbox_offer(process, &ask);
+	ping->blocked = !outbox_offer(process, &ask);
 	if (ping->blocked)
 		return;
 	ping->token = ask.ask.token;
