@@ -25,7 +25,7 @@
 #include "msgctl/top.h"
 
 #define HEAD_LINES 4 /* totals, what is shown, a blank line */
-#define LINE_SIZE  1024U
+#define LINE_SIZE  2048U
 #define TEXT_MAX   32U /* columns of a text's cell */
 #define MESSAGE_S  5   /* so long it is said that msgd was started again */
 
