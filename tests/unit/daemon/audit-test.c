@@ -308,6 +308,11 @@ static void test_admin(void **state)
 	RECORD_IS(MESSAGE_ID_ADMIN_REFUSED, LOG_NOTICE, true,
 		"MSG_CLIENT_UID=1000\nMSG_CLIENT_PID=78\nERRNO=1\nMSG_ACTION=reload\n");
 	assert_true(world_logged(w, "refused: user 1000 (pid 78): reload"));
+	/* A client of another PID namespace has no number here. */
+	n_records = 0;
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 0, 0, "reload");
+	RECORD_IS(MESSAGE_ID_ADMIN, LOG_NOTICE, true,
+		"MSG_CLIENT_UID=1000\nMSG_CLIENT_PID=0\nMSG_ACTION=reload\n");
 	broker_set_audit(w->broker, BROKER_AUDIT_NONE);
 	n_records = 0;
 	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 79, 0, "reload");
