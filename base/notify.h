@@ -9,4 +9,9 @@
  */
 int notify_send(const char *text);
 
+#define NOTIFY_FDS_MAX 2U
+
+/* The same with descriptors, which stay the caller's. -ENOTCONN: there is no such socket. */
+int notify_send_fds(const char *text, const int *fds, unsigned n_fds);
+
 #endif

@@ -25,6 +25,7 @@
 #include "base/report.h"
 #include "base/stop.h"
 #include "daemon/admin/answer.h"
+#include "daemon/admin/kept.h"
 #include "base/log.h"
 #include "daemon/broker/message-id.h"
 #include "daemon/config-line.h"
@@ -221,10 +222,51 @@ static int socket_given(int type)
 	return -1;
 }
 
-/* The two sockets differ in their type: a stream for admin, packets for attach. */
+/* A client of the former msgd is two descriptors of one name. */
+static void client_take(struct admin *admin, int n, char **names, int first)
+{
+	int fds[2] = {-1, -1}; /* its socket, and what was kept of it */
+
+	for (int i = n - 1; i >= first; i--) {
+		int fd = SD_LISTEN_FDS_START + i, *place;
+
+		if (strcmp(names[i], names[first]) != 0)
+			continue;
+		place = &fds[sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 0) <= 0];
+		close_p(place);
+		*place = fd;
+		if (i > first)
+			names[i][0] = '\0'; /* taken */
+	}
+	admin_take(admin, (unsigned)kept_number(names[first]), fds[0], fds[1]);
+}
+
+/* How many descriptors are of clients that the service manager kept. NULL: they are not taken. */
+static int clients_take(struct admin *admin)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(0, &names), n_kept = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (kept_number(names[i]) < 0)
+			continue;
+		n_kept++;
+		if (admin)
+			client_take(admin, n, names, i);
+	}
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return n_kept;
+}
+
+/*
+ * The two sockets differ in their type: a stream for admin, packets for attach. All else are
+ * clients.
+ */
 static int sockets_check(void)
 {
-	int n = sd_listen_fds(0), known = 0;
+	int n = sd_listen_fds(0), known = clients_take(NULL);
 
 	known += socket_given(SOCK_STREAM) >= 0;
 	known += socket_given(SOCK_SEQPACKET) >= 0;
@@ -502,6 +544,7 @@ static int msgd_start(struct msgd *msgd)
 		.log_level = config_line_log_level,
 		.arg = msgd};
 	r = msgd_agent(msgd, hv);
+	(void)clients_take(msgd->admin);
 	(void)sd_listen_fds(
 		1); /* a program that msgd starts must not take the sockets for its own */
 	if (r < 0)
@@ -514,6 +557,8 @@ static int msgd_start(struct msgd *msgd)
 
 static void msgd_fini(struct msgd *msgd)
 {
+	if (msgd->admin)
+		admin_keep(msgd->admin);
 	admin_free(msgd->admin);
 	agent_free(msgd->agent);
 	quiesce_free(msgd->quiesce);

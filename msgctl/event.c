@@ -78,6 +78,10 @@ void event_print(const json_t *event)
 		(void)printf("... %lld events missed\n", field_number(event, "missed"));
 		return;
 	}
+	if (json_object_get(event, "restarted")) {
+		(void)puts("... msgd was restarted: events may be missing");
+		return;
+	}
 	time_print(field_number(event, "time_us"));
 	(void)printf("#%lld %s%s%s", field_number(event, "serial"), colour_begin(kind_colour(kind)),
 		kind, colour_end());

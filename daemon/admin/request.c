@@ -85,6 +85,21 @@ bool admin_op_lists(enum admin_op op)
 	return ops[op].lists;
 }
 
+bool admin_op_lasts(enum admin_op op)
+{
+	return op == ADMIN_WAIT || op == ADMIN_QUIESCE || op == ADMIN_MONITOR;
+}
+
+void admin_request_again(struct admin_request *request, uint64_t waited_ms)
+{
+	request->timeout_ms -=
+		waited_ms < request->timeout_ms ? (uint32_t)waited_ms : request->timeout_ms;
+	if (request->op != ADMIN_MONITOR)
+		return;
+	request->has &= ~(ENUM_BIT(ADMIN_KEY_SINCE) | ENUM_BIT(ADMIN_KEY_N));
+	request->from = 1;
+}
+
 bool admin_request_has(const struct admin_request *request, enum admin_key key)
 {
 	return request->has & ENUM_BIT(key);

@@ -120,6 +120,13 @@ struct admin_request {
 
 /* Whether the answer has rows. */
 bool admin_op_lists(enum admin_op op);
+/* Whether its answer may come late, or never ends. */
+bool admin_op_lasts(enum admin_op op);
+/*
+ * It is to be served once more, by another msgd: it has waited for so long before, and events are
+ * those of the new one, from its start.
+ */
+void admin_request_again(struct admin_request *request, uint64_t waited_ms);
 /* "kick domain=web pid=3", for people. */
 void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size);
 

@@ -6,6 +6,7 @@
  */
 #include "daemon/admin/socket.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -14,10 +15,13 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/accept.h"
+#include "base/cleanup.h"
 #include "base/event.h"
+#include "daemon/admin/kept.h"
 #include "daemon/admin/rights.h"
 #include "daemon/admin/view.h"
 
@@ -33,6 +37,18 @@ struct admin_client {
 	bool viewing;
 	bool monitors; /* it follows what happens, until it goes */
 	struct admin_request request;
+	/* Of the request while it is to be answered later, or is followed: for the next msgd. */
+	char *line; /* owned */
+	/* When the request, or the next one of the input, was begun: milliseconds; or 0. */
+	uint64_t begun_ms;
+	int kept_fd;	 /* owned; -1: the service manager does not have this client */
+	unsigned kept_n; /* else its place in admin->kept */
+};
+
+enum admin_place {
+	PLACE_FREE,
+	PLACE_USED,
+	PLACE_STALE, /* the service manager may have a client that has gone: it was not told */
 };
 
 struct admin {
@@ -48,6 +64,10 @@ struct admin {
 	 */
 	TAILQ_HEAD(, admin_client) waiting; /* borrowed */
 	struct event *turn;		    /* owned: there are such clients */
+	/* By the numbers under which the service manager has clients. */
+	enum admin_place kept[ADMIN_CLIENTS_MAX];
+	struct event *retry; /* owned: the service manager did not read */
+	bool left;	     /* to the next msgd */
 };
 
 __attribute__((format(printf, 2, 3))) static void admin_log(
@@ -67,10 +87,121 @@ int admin_client_fd(const struct admin_client *client)
 	return bufferevent_getfd(client->stream);
 }
 
+/* ---- the next msgd --------------------------------------------------------------------------- */
+
+/* Since the machine's start: of any msgd. */
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Without memory for the timer it is told at the end. */
+static void admin_retry(struct admin *admin)
+{
+	static const struct timeval delay = {.tv_sec = 1};
+
+	if (!evtimer_pending(admin->retry, NULL))
+		(void)evtimer_add(admin->retry, &delay);
+}
+
+static void place_leave(struct admin *admin, unsigned n)
+{
+	admin->kept[n] = kept_take_back(n) == -EAGAIN ? PLACE_STALE : PLACE_FREE;
+	if (admin->kept[n] == PLACE_STALE)
+		admin_retry(admin);
+}
+
+/* There is one for each client. -EAGAIN: it cannot be used now. */
+static int place_find(struct admin *admin, unsigned *ret_n)
+{
+	unsigned n = 0;
+
+	while (n < ADMIN_CLIENTS_MAX && admin->kept[n] == PLACE_USED)
+		n++;
+	assert(n < ADMIN_CLIENTS_MAX);
+	if (admin->kept[n] == PLACE_STALE)
+		place_leave(admin, n);
+	*ret_n = n;
+	return admin->kept[n] == PLACE_FREE ? 0 : -EAGAIN;
+}
+
+static int admin_client_write(struct admin_client *client, int fd, struct evbuffer *output)
+{
+	return kept_write(
+		fd, client->begun_ms, output, client->line, bufferevent_get_input(client->stream));
+}
+
+static int admin_client_hand_over(struct admin_client *client, struct evbuffer *output)
+{
+	struct admin *admin = client->admin;
+	_cleanup_close_ int fd = -1;
+	int r = kept_new(&fd);
+
+	if (r == 0)
+		r = admin_client_write(client, fd, output);
+	if (r == 0)
+		r = place_find(admin, &client->kept_n);
+	if (r == 0)
+		r = kept_hand_over(client->kept_n, admin_client_fd(client), fd);
+	if (r == 0) {
+		admin->kept[client->kept_n] = PLACE_USED;
+		client->kept_fd = steal_fd(&fd);
+	}
+	return r;
+}
+
+/* However msgd ends: what is to be written now is written by then. */
+static void admin_client_keep_begun(struct admin_client *client)
+{
+	if (client->line && client->kept_fd < 0 && admin_op_lasts(client->request.op) &&
+		admin_client_hand_over(client, NULL) == -EAGAIN)
+		admin_retry(client->admin);
+}
+
+/* As it is now: msgd ends. Negative errno. */
+static int admin_client_keep(struct admin_client *client)
+{
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+
+	return client->kept_fd < 0 ? admin_client_hand_over(client, output)
+				   : admin_client_write(client, client->kept_fd, output);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin *admin = arg;
+	struct admin_client *client;
+
+	for (unsigned n = 0; n < ADMIN_CLIENTS_MAX; n++) {
+		if (admin->kept[n] == PLACE_STALE)
+			place_leave(admin, n);
+	}
+	LIST_FOREACH (client, &admin->clients, entry)
+		admin_client_keep_begun(client);
+}
+
+/* Its request is answered, or it goes. */
+static void admin_client_forget(struct admin_client *client)
+{
+	client->begun_ms = 0;
+	free(steal_ptr(client->line));
+	if (client->kept_fd >= 0 && !client->admin->left)
+		place_leave(client->admin, client->kept_n);
+	close_p(&client->kept_fd);
+	client->kept_fd = -1;
+}
+
 static void admin_client_free(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
 
+	/* The service manager may have the socket still, if it does not read. */
+	if (client->kept_fd < 0 || !admin->left)
+		(void)shutdown(admin_client_fd(client), SHUT_RDWR);
+	admin_client_forget(client);
 	if (client->later || client->viewing)
 		admin->ops->gone(admin->arg, client);
 	if (client->waits)
@@ -226,15 +357,37 @@ static bool admin_client_has_read(const struct admin_client *client)
 	return evbuffer_get_length(bufferevent_get_output(client->stream)) == 0;
 }
 
+/* A former msgd has begun with it. */
+static void admin_client_again(struct admin_client *client)
+{
+	uint64_t now = now_ms();
+
+	admin_request_again(&client->request, now > client->begun_ms ? now - client->begun_ms : 0);
+	/* A monitor learns that there may be events that it was not told. */
+	if (client->request.op == ADMIN_MONITOR)
+		(void)evbuffer_add_printf(
+			bufferevent_get_output(client->stream), "{\"restarted\":true}\n");
+}
+
+/* Takes the line over: its answer will come, or goes on. */
+static void admin_client_begun(struct admin_client *client, char *line)
+{
+	client->line = line;
+	if (!client->begun_ms)
+		client->begun_ms = now_ms();
+	admin_client_limit(client);
+	admin_client_keep_begun(client);
+}
+
 /* Serves one line, if there is one, and if no former request or answer is under way. */
 static void admin_client_serve(struct admin_client *client)
 {
 	struct evbuffer *input = bufferevent_get_input(client->stream);
 	struct admin *admin = client->admin;
+	_cleanup_free_ char *line = NULL;
 	const char *error;
 	json_t *answer;
 	size_t len;
-	char *line;
 
 	if (client->later || client->viewing || client->monitors ||
 		!admin_client_has_read(client)) {
@@ -254,15 +407,17 @@ static void admin_client_serve(struct admin_client *client)
 	}
 	if (admin_request_parse(line, len, &client->request, &error) < 0)
 		answer = json_pack("{s:s}", "error", error);
-	else
+	else {
+		if (client->begun_ms)
+			admin_client_again(client);
 		answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
+	}
 	client->monitors = client->request.op == ADMIN_MONITOR && json_object_get(answer, "all");
-	if (client->monitors)
-		admin_client_limit(client);
-	free(line);
-	if (client->later)
-		admin_client_limit(client);
+	if (client->later || client->monitors)
+		admin_client_begun(client, steal_ptr(line));
 	else
+		client->begun_ms = 0;
+	if (!client->later)
 		admin_client_send(client, answer);
 }
 
@@ -340,7 +495,9 @@ static void admin_refuse(const struct admin *admin, int fd, uid_t uid)
 	admin_log(admin, "user %u: too many connections to the admin socket", uid);
 }
 
-static int admin_client_new(struct admin *admin, int fd, uid_t uid)
+/* Takes the descriptor over, on success. */
+static int admin_client_new(
+	struct admin *admin, int fd, uid_t uid, struct admin_client **ret_client)
 {
 	struct admin_client *client = calloc(1, sizeof(*client));
 
@@ -352,16 +509,19 @@ static int admin_client_new(struct admin *admin, int fd, uid_t uid)
 	}
 	client->admin = admin;
 	client->uid = uid;
+	client->kept_fd = -1;
 	LIST_INSERT_HEAD(&admin->clients, client, entry);
 	bufferevent_setcb(client->stream, on_readable, on_written, on_end, client);
 	admin_client_limit(client);
 	(void)bufferevent_enable(client->stream, EV_READ);
+	*ret_client = client;
 	return 0;
 }
 
 static void on_accepted(void *arg, int fd)
 {
 	struct admin *admin = arg;
+	struct admin_client *client;
 	uid_t uid;
 
 	if (fd < 0) {
@@ -371,7 +531,7 @@ static void on_accepted(void *arg, int fd)
 	uid = admin_uid(fd);
 	if (!admin_has_place(admin, uid))
 		admin_refuse(admin, fd, uid);
-	else if (admin_client_new(admin, fd, uid) == 0)
+	else if (admin_client_new(admin, fd, uid, &client) == 0)
 		return;
 	(void)close(fd);
 }
@@ -389,8 +549,78 @@ void admin_look(struct admin *admin)
 void admin_answer(struct admin_client *client, json_t *answer)
 {
 	client->later = false;
+	admin_client_forget(client);
 	admin_client_limit(client);
 	admin_client_send(client, answer);
+}
+
+/* A list has a moment, which is over: it ends with an error, as its reader would know others. */
+static void admin_client_view_end(struct admin_client *client)
+{
+	json_t *error = json_pack("{s:s}", "error", "msgd was restarted: the list is not whole");
+
+	client->admin->ops->gone(client->admin->arg, client);
+	client->viewing = false;
+	(void)view_end(bufferevent_get_output(client->stream), error);
+	json_decref(error);
+}
+
+void admin_keep(struct admin *admin)
+{
+	const struct timespec nap = {.tv_nsec = 10000000};
+	uint64_t end_ms = now_ms() + ADMIN_KEEP_MS;
+	struct admin_client *client;
+
+	LIST_FOREACH (client, &admin->clients, entry) {
+		int r;
+
+		if (client->viewing)
+			admin_client_view_end(client);
+		while ((r = admin_client_keep(client)) == -EAGAIN && now_ms() < end_ms)
+			(void)nanosleep(&nap, NULL);
+		if (r == -ENOTCONN)
+			return;
+		if (r < 0)
+			admin_log(admin, "a client of user %u is not kept: %s", client->uid,
+				strerror(-r));
+	}
+	admin->left = true;
+}
+
+/* Negative errno: the socket is still the caller's. */
+static int admin_client_take(struct admin *admin, int fd, uid_t uid, int kept_fd)
+{
+	struct admin_client *client;
+	int r = admin_client_new(admin, fd, uid, &client);
+
+	if (r < 0)
+		return r;
+	r = kept_read(kept_fd, &client->begun_ms, bufferevent_get_output(client->stream),
+		bufferevent_get_input(client->stream));
+	if (r < 0) {
+		admin_log(admin, "a client of user %u is dropped: what was kept of it: %s", uid,
+			strerror(-r));
+		(void)shutdown(fd, SHUT_RDWR); /* the service manager may have it still */
+		admin_client_free(client);
+	} else
+		admin_client_wait(client);
+	return 0;
+}
+
+void admin_take(struct admin *admin, unsigned number, int socket_fd, int kept_fd)
+{
+	uid_t uid = admin_uid(socket_fd);
+
+	if (number < ADMIN_CLIENTS_MAX)
+		place_leave(admin, number);
+	if (socket_fd < 0 || kept_fd < 0)
+		; /* it went while no msgd was there */
+	else if (!admin_has_place(admin, uid))
+		admin_refuse(admin, socket_fd, uid);
+	else if (admin_client_take(admin, socket_fd, uid, kept_fd) == 0)
+		socket_fd = -1;
+	close_p(&socket_fd);
+	close_p(&kept_fd);
 }
 
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,
@@ -406,9 +636,12 @@ int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void
 	LIST_INIT(&admin->clients);
 	TAILQ_INIT(&admin->waiting);
 	admin->turn = evtimer_new(base, on_turn, admin);
-	admin->acceptor = admin->turn ? acceptor_new(base, fd, on_accepted, admin) : NULL;
+	admin->retry = evtimer_new(base, on_retry, admin);
+	if (admin->turn && admin->retry)
+		admin->acceptor = acceptor_new(base, fd, on_accepted, admin);
 	if (!admin->acceptor) {
 		event_drop(admin->turn);
+		event_drop(admin->retry);
 		free(admin);
 		return -ENOMEM;
 	}
@@ -425,6 +658,7 @@ void admin_free(struct admin *admin)
 		admin_client_free(LIST_FIRST(&admin->clients));
 	acceptor_free(admin->acceptor);
 	event_drop(admin->turn);
+	event_drop(admin->retry);
 	(void)close(admin->fd);
 	free(admin);
 }

@@ -3,6 +3,10 @@
  * The admin socket: one JSON object a line each way. Clients are few, each user has a share of
  * their places, and their input is bounded. A client that asks nothing, or does not read its
  * answer, has a time limit; msgd goes on meanwhile. A client that finds no place is told so.
+ *
+ * A client outlives msgd where a service manager keeps its socket (kept.h): all do when msgd ends
+ * in order, and those that wait for long, or follow what happens, however it ends. The next msgd
+ * serves a request that was not answered once more.
  */
 #ifndef MSGD_DAEMON_ADMIN_SOCKET_H
 #define MSGD_DAEMON_ADMIN_SOCKET_H
@@ -20,6 +24,8 @@
 #define ADMIN_CLIENTS_MAX     (9U * ADMIN_CLIENTS_PER_UID)
 /* A client that sends no request, or reads no answer, for so long is dropped. */
 #define ADMIN_IDLE_S 10
+/* At its end msgd waits so long for a service manager that is to have the clients. */
+#define ADMIN_KEEP_MS 1000U
 
 struct admin;
 struct admin_client;
@@ -51,5 +57,14 @@ void admin_answer(struct admin_client *client, json_t *answer);
 int admin_new(struct event_base *base, int fd, const struct admin_ops *ops, void *arg,
 	struct admin **ret_admin);
 void admin_free(struct admin *admin);
+
+/* Before admin_free, with no turn of the loop in between: the next msgd gets the clients. */
+void admin_keep(struct admin *admin);
+/*
+ * A client of a former msgd: what this one handed over by this number (kept.h), its socket and its
+ * file, or -1 where the service manager did not have both any more. They are closed where the
+ * client cannot be taken. Not before all is there that ops->answer needs.
+ */
+void admin_take(struct admin *admin, unsigned number, int socket_fd, int kept_fd);
 
 #endif

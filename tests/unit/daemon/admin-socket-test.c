@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,6 +19,7 @@
 
 #include "base/listen.h"
 #include "base/macro.h"
+#include "base/notify.h"
 #include "daemon/admin/rights.h"
 #include "daemon/admin/socket.h"
 #include "tests/support/failing-malloc.h"
@@ -115,6 +117,7 @@ static char *much;
 static const char *portions[4]; /* the first answers */
 static unsigned n_portions;
 static uint64_t last_of;
+static uint32_t last_timeout_ms;
 
 /* ---- the fixture ---------------------------------------------------------------------------- */
 
@@ -125,6 +128,7 @@ static json_t *on_answer(void *arg, const struct admin_request *request,
 	n_requests++;
 	last_op = request->op;
 	last_of = request->of;
+	last_timeout_ms = request->timeout_ms;
 	last_client = client;
 	*ret_later = answers_later;
 	if (request->op == ADMIN_MONITOR) {
@@ -229,6 +233,74 @@ static bool client_is_closed(int fd)
 	ssize_t n = recv(fd, &byte, 1, MSG_PEEK);
 
 	return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
+/* ---- the service manager -------------------------------------------------------------------- */
+
+static int manager_fd;
+static char manager_path[80];
+
+static void manager_open(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	(void)snprintf(manager_path, sizeof(manager_path), "%s.notify", path);
+	strcpy(address.sun_path, manager_path);
+	manager_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(manager_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(setenv("NOTIFY_SOCKET", manager_path, 1), 0);
+}
+
+static void manager_close(void)
+{
+	assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
+	assert_int_equal(unlink(manager_path), 0);
+	(void)close(manager_fd);
+}
+
+/* The next words, and the descriptors with them. "": there are none. */
+static void manager_hears(const char *want, int ret_fds[2])
+{
+	char text[100] = "", control[CMSG_SPACE(2 * sizeof(int))];
+	struct iovec part = {.iov_base = text, .iov_len = sizeof(text) - 1};
+	struct msghdr message = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(manager_fd, &message, 0);
+
+	assert_true(n >= 0 || errno == EAGAIN);
+	assert_string_equal(text, want);
+	if (!ret_fds)
+		return;
+	assert_int_equal(message.msg_controllen, sizeof(control));
+	memcpy(ret_fds, CMSG_DATA(CMSG_FIRSTHDR(&message)), 2 * sizeof(int));
+}
+
+static void manager_is_full(void)
+{
+	while (notify_send("x") == 0)
+		;
+}
+
+static void manager_reads(void)
+{
+	char text[100];
+
+	while (recv(manager_fd, text, sizeof(text), 0) > 0)
+		;
+}
+
+/* As by a restart; the socket that the test listens on is another. */
+static void admin_again(void)
+{
+	admin_keep(admin);
+	admin_free(admin);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unix_listen(path, SOCK_STREAM, 0600, 200, &listening_fd), 0);
+	assert_int_equal(admin_new(base, listening_fd, &ops, &admin, &admin), 0);
+	n_requests = n_gone = 0;
+	answers_later = false;
 }
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -665,6 +737,182 @@ static void test_list_gone(void **state)
 	(void)close(fd);
 }
 
+/* ---- the next msgd --------------------------------------------------------------------------- */
+
+/* A request that waits is kept at once, with what follows it; the next one serves all of it. */
+static void test_kept(void **state)
+{
+	int fd = client_open(), fds[2];
+
+	manager_open();
+	answers_later = true;
+	client_say(fd, "{\"op\":\"links\"}\n");
+	manager_hears("", NULL); /* not for so short a time */
+	answers_later = false;
+	admin_answer(last_client, NULL);
+	run();
+	client_expect(fd, "{\"error\":\"out of memory\"}\n");
+	answers_later = true;
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\",\"timeout_ms\":5000}\n");
+	assert_int_equal(last_timeout_ms, 5000);
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", fds);
+	client_say(fd, "{\"op\":\"status\"}\n{\"op\":");
+	usleep(2000); /* the time that is looked for below */
+	admin_again();
+	manager_hears("", NULL);
+	assert_false(client_is_closed(fd));
+	admin_take(admin, 0, fds[0], fds[1]);
+	manager_hears("FDSTOREREMOVE=1\nFDNAME=admin-0", NULL);
+	assert_int_equal(n_requests, 0);
+	run();
+	assert_true(n_requests == 2 && last_op == ADMIN_STATUS);
+	client_say(fd, "\"links\"}\n");
+	client_expect(fd, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
+	/* A request's time goes on. */
+	answers_later = true;
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\",\"timeout_ms\":5000}\n");
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", fds);
+	usleep(2000);
+	admin_again();
+	answers_later = true;
+	admin_take(admin, 0, fds[0], fds[1]);
+	run();
+	assert_int_equal(n_requests, 1);
+	assert_in_range(last_timeout_ms, 1, 4998);
+	manager_reads();
+	(void)close(fd);
+	run();
+	manager_hears("FDSTOREREMOVE=1\nFDNAME=admin-0", NULL);
+	manager_close();
+}
+
+/* A list that is under way ends with an error, which is kept with its rows. */
+static void test_kept_list(void **state)
+{
+	int fd = client_open(), fds[2];
+
+	manager_open();
+	portions[0] = "{\"links\":[1],\"next\":1,\"all\":9}";
+	n_portions = 1;
+	assert_true(write(fd, "{\"op\":\"links\"}\n", 15) == 15);
+	while (n_requests == 0)
+		assert_true(event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE) >= 0);
+	admin_again();
+	assert_int_equal(n_lines, 0);
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", fds);
+	admin_take(admin, 0, fds[0], fds[1]);
+	run();
+	client_expect(fd,
+		"{\"op\":\"links\",\"links\":[1],\"error\":\"msgd was restarted: the list is "
+		"not whole\"}\n");
+	n_portions = 0;
+	client_say(fd, "{\"op\":\"status\"}\n");
+	client_expect(fd, "{\"n\":1}\n");
+	(void)close(fd);
+	manager_close();
+}
+
+/* A monitor is told, and begins with the first event of the next msgd. */
+static void test_kept_monitor(void **state)
+{
+	int fd = client_open(), fds[2];
+
+	manager_open();
+	answers_events = 1;
+	client_say(fd, "{\"op\":\"monitor\",\"since\":7}\n");
+	client_expect(fd, "{\"e\":1}\n");
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", fds);
+	admin_again();
+	answers_events = 2;
+	admin_take(admin, 0, fds[0], fds[1]);
+	run();
+	client_expect(fd, "{\"restarted\":true}\n{\"e\":2}\n{\"e\":1}\n");
+	(void)close(fd);
+	manager_close();
+}
+
+/* While the service manager has not heard of a client's end, its place is no other's. */
+static void test_kept_unread(void **state)
+{
+	int fd = client_open(), fds[2];
+	char byte;
+
+	manager_open();
+	answers_later = true;
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\"}\n");
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", fds);
+	manager_is_full();
+	/* The client sees its end although another has its socket as well. */
+	answers_later = false;
+	admin_answer(last_client, NULL);
+	run();
+	client_expect(fd, "{\"error\":\"out of memory\"}\n");
+	(void)shutdown(fd, SHUT_WR);
+	run();
+	assert_int_equal(read(fd, &byte, 1), 0);
+	(void)close(fd);
+	fd = client_open();
+	answers_later = true;
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\"}\n");
+	/* It would be kept at the end, if somebody read. */
+	admin_keep(admin);
+	assert_non_null(strstr(last_line, "is not kept: Resource temporarily unavailable"));
+	manager_reads();
+	admin_keep(admin);
+	manager_hears("FDSTOREREMOVE=1\nFDNAME=admin-0", NULL);
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", NULL);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	(void)close(fd);
+	manager_close();
+}
+
+/* It is told later, of who has gone and of who waits. */
+static void test_kept_told_later(void **state)
+{
+	int fd = client_open();
+
+	manager_open();
+	answers_later = true;
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\"}\n");
+	manager_is_full();
+	(void)close(fd);
+	fd = client_open();
+	client_say(fd, "{\"op\":\"wait\",\"domain\":\"web\",\"name\":\"a\"}\n");
+	manager_reads();
+	assert_true(event_base_loop(base, EVLOOP_ONCE) >= 0);
+	manager_hears("FDSTOREREMOVE=1\nFDNAME=admin-0", NULL);
+	manager_hears("FDSTORE=1\nFDNAME=admin-0", NULL);
+	(void)close(fd);
+	manager_close();
+}
+
+/* A file of another kind, or one without its socket, is not believed. */
+static void test_kept_wrong(void **state)
+{
+	static const char *const texts[] = {"", "x", "msgd-kept-1 0 0 0", "msgd-kept-2 0 0 0\n",
+		"msgd-kept-1 0 1 1\nx", "msgd-kept-1 0 0 18446744073709551615\nx",
+		"msgd-kept-1 0 0 1\nxx"};
+	int pair[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		int fd = memfd_create("test", MFD_CLOEXEC);
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+		assert_int_equal(write(fd, texts[i], strlen(texts[i])), strlen(texts[i]));
+		admin_take(admin, 0, pair[0], fd);
+		assert_true(client_is_closed(pair[1]));
+		assert_non_null(strstr(last_line, "what was kept of it: Protocol error"));
+		(void)close(pair[1]);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	admin_take(admin, 0, pair[0], -1);
+	assert_true(client_is_closed(pair[1]));
+	(void)close(pair[1]);
+	admin_take(admin, 4000, -1, memfd_create("test", MFD_CLOEXEC));
+	assert_int_equal(n_requests, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -684,6 +932,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_places, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_list, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_monitor, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_unread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_told_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kept_wrong, setup, teardown),
 		cmocka_unit_test(test_steers),
 		cmocka_unit_test(test_rights),
 	};
