@@ -59,6 +59,7 @@ MAY_INCLUDE = {
     'msgio/options': ['base', 'proto', 'libmsg/libmsg.h'],
     'msgio/relay': ['base'],
     'msgio': ['base', 'proto', 'libmsg/libmsg.h', 'msgio/*'],
+    'starter': ['base'],
     'examples': ['libmsg/libmsg.h'],
     'compat': ['libmsg/libmsg.h'],
     'bindings': ['libmsg/libmsg.h'],
