@@ -22,10 +22,11 @@ SYSTEMD_SERVICE:msg-agent = "msg-agent.socket"
 
 # As units/msgd.sysusers.conf has them.
 USERADD_PACKAGES = "msg-common"
-GROUPADD_PARAM:msg-common = "-r msgd; -r msg-attach; -r msg-activated; -r xen-evtchn; -r xen-gntalloc; \
-    -r xen-gntdev; -r xen-argo"
+USERADD_PARAM:msg-common = "-r -U -M -d / -s /sbin/nologin msgd"
+GROUPADD_PARAM:msg-common = "-r msg-attach; -r msg-activated; -r xen-evtchn; -r xen-gntalloc; \
+    -r xen-gntdev; -r xen-argo; -r xen-xenbus; -r xen-privcmd"
 
-FILES:${PN} = "${sbindir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d \
+FILES:${PN} = "${sbindir}/msgd ${libexecdir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d \
     ${nonarch_libdir}/systemd/catalog"
 FILES:msgctl = "${bindir}/msgctl ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
 FILES:libmsg = "${libdir}/libmsg.so.*"
@@ -39,5 +40,5 @@ CONFFILES:${PN} = "${sysconfdir}/msgd/msgd.conf"
 # A name for LD_PRELOAD, not a link for compilers.
 INSANE_SKIP:msg-agent = "dev-so"
 
-RDEPENDS:${PN} = "msg-common"
+RDEPENDS:${PN} = "msg-common msgctl"
 RDEPENDS:msg-agent = "msg-common"

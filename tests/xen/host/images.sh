@@ -9,7 +9,7 @@ lab_programs='examples/echo-server examples/echo-client examples/file-send examp
 	tests/e2e/peer tests/e2e/hostile tests/hostile/hostile-records tests/hostile/hostile-foreign-pages
 	tests/hostile/hostile-announce tests/hostile/hostile-cycles tests/hostile/hostile-unanswered tests/conformance/conformance bench/msgbench-xen tests/e2e/compat/vchan-many
 	tests/listing/listing tests/listing/listing-guest tests/kmod/argo-selftest
-	tests/programs/gate tests/xen/console/begin tests/xen/console/obey tests/xen/console/tell'
+	tests/programs/gate tests/xen/sandbox/sandbox-probe tests/xen/console/begin tests/xen/console/obey tests/xen/console/tell'
 
 # image_libraries ROOT: what the programs in ROOT are linked with, into it.
 image_libraries() {

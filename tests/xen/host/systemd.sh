@@ -19,6 +19,7 @@ image_add_systemd() {
 	# A program of Debian's that is socket-activated, with its units: uuidd.
 	ln -s ../bin/uuidd "$root/usr/sbin/uuidd"
 	mkdir -p "$root/var/lib/libuuid"
+	[ ! -f "$root/usr/bin/xl" ] || ln -s ../bin/xl "$root/usr/sbin/xl"
 	ln -sf kmod "$root/usr/bin/modprobe"
 	ln -sf ../bin/kmod "$root/usr/sbin/modprobe" # the kernel calls it
 	ln -sf ../../bin/udevadm "$root/usr/lib/systemd/systemd-udevd"

@@ -4,7 +4,7 @@
 # administrator has it loaded. Over Argo, what has to do with it.
 # boots: systemd systemd-argo
 # limit: 180
-# cases: start status journal devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http rsync restart crash stop
+# cases: start status journal sandbox sandbox-lines reload ask start-domain kept devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http rsync restart crash stop
 # cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged exec activate socket idle http rsync restart crash
 
 . /lab/lab.sh
@@ -62,6 +62,168 @@ case_journal() { # the journal names who came and went, with systemd's additions
 	eventually 10 journal_has_record 'MESSAGE_ID=d74ccb1a7dbf4e7dad8864598baaa3c2 MSG_CLIENT_UID=0' '.MSG_ACTION == "reload"'
 	seen "$(journal | grep 'sys1' | tail -n 1)"
 }
+# ---- the sandbox -------------------------------------------------------------------------------
+
+
+case_sandbox() { # in msgd's own unit nothing is done that root outside of it does
+	local outside inside
+
+	msgd_started
+	sandbox-probe --prepare || fail 'cannot be prepared'
+	outside=$(sandbox-probe) || true
+	! grep refused <<<"$outside" || fail 'refused outside of the sandbox'
+	mkdir -p /run/systemd/system/msgd.service.d
+	printf '[Service]\nExecStartPre=/bin/sh -c "sandbox-probe >/run/msgd/probe"\nEnvironment=PATH=/lab/bin:/usr/bin\n' \
+		>/run/systemd/system/msgd.service.d/probe.conf
+	systemctl daemon-reload
+	systemctl restart msgd || true
+	inside=$(cat /run/msgd/probe)
+	rm -r /run/systemd/system/msgd.service.d /run/msgd/probe
+	systemctl daemon-reload
+	systemctl restart msgd || fail "$(journal | tail -n 3)"
+	paste -d' ' <(echo "$outside") <(sed 's/^[^:]*://' <<<"$inside")
+	[ "$(wc -l <<<"$inside")" -eq "$(wc -l <<<"$outside")" ] || fail "attempts: $inside"
+	! grep ': done' <<<"$inside" || fail 'done in the sandbox'
+	[ "$(stat -c %U "/proc/$(msgd_property MainPID)")" = msgd ] || fail 'msgd runs as another user'
+	[ "$(sed -n 's/^Cap\(Prm\|Eff\|Bnd\|Amb\):\t//p' "/proc/$(msgd_property MainPID)/status" | sort -u)" = 0000000000000000 ] ||
+		fail 'msgd has capabilities'
+	seen "$(wc -l <<<"$inside") attempts refused"
+}
+# probe_unit NAME ATTEMPT LINE...: runs it with these lines.
+probe_unit() {
+	printf '%s\n' '[Service]' Type=oneshot "StandardOutput=truncate:/run/lab/$1.said" StandardError=inherit \
+		"ExecStart=/lab/bin/sandbox-probe $2" "${@:3}" >"/run/systemd/system/$1.service"
+}
+case_sandbox_lines() { # each line by itself forbids what it is there for
+	local attempt line user n=0
+
+	sandbox-probe --prepare || fail 'cannot be prepared'
+	sandbox-probe --list >/run/lab/attempts
+	while read -r attempt line; do
+		grep -qxF -- "$line" /usr/lib/systemd/system/msgd.service || fail "msgd.service has no $line"
+		case $line in
+		# From root with its capabilities these keep nothing.
+		ProtectProc=* | LimitNOFILE=*) user=nobody ;;
+		*) user=root ;;
+		esac
+		probe_unit "probe-$attempt" "$attempt" "User=$user" "$line"
+		probe_unit "probe-$attempt-without" "$attempt" "User=$user"
+	done </run/lab/attempts
+	systemctl daemon-reload
+	while read -r attempt line; do
+		! systemctl start "probe-$attempt-without" 2>/dev/null ||
+			fail "not done without $line: $(cat "/run/lab/probe-$attempt-without.said")"
+		grep -qx "$attempt: done" "/run/lab/probe-$attempt-without.said" || fail "$(cat "/run/lab/probe-$attempt-without.said")"
+		systemctl start "probe-$attempt" || fail "$line does not forbid it: $(cat "/run/lab/probe-$attempt.said")"
+		grep "^$attempt: refused" "/run/lab/probe-$attempt.said" || fail "$(cat "/run/lab/probe-$attempt.said")"
+		n=$((n + 1))
+	done </run/lab/attempts
+	rm -f /run/systemd/system/probe-*
+	systemctl daemon-reload
+	seen "$n attempts, by $(cut -d' ' -f2- /run/lab/attempts | sort -u | wc -l) lines"
+}
+case_reload() { # its answer is the outcome, and a bad one fails
+	msgd_started
+	systemctl reload msgd || fail "$(journal | tail -n 3)"
+	journal_has 'reloaded: 2 policy rules' || fail "$(journal | tail -n 3)"
+	echo 'allow everything' >/etc/msgd/policy.d/zz.policy
+	! systemctl reload msgd || fail 'a broken policy is taken'
+	msgd_active || fail "$(systemctl is-active msgd.service)"
+	grep -q 'Reload failed: .*zz.policy:1' <<<"$(msgd_property StatusText)" || fail "$(msgd_property StatusText)"
+	rm /etc/msgd/policy.d/zz.policy
+	systemctl reload msgd || fail "$(journal | tail -n 3)"
+	seen "$(msgd_property StatusText)"
+}
+case_ask() { # a program of policy runs in the sandbox
+	local said
+
+	guests_have
+	msgd_started
+	printf '%s\n' '#!/bin/sh' 'echo "$(id -un) says" >&2' '[ "$MSG_FROM_DOMAIN" = sys2 ] && echo allow || echo deny not you' >/etc/msgd/judge
+	chmod 755 /etc/msgd/judge
+	echo 'allow connect asked from any to any ask=/etc/msgd/judge' >/etc/msgd/policy.d/aa.policy
+	systemctl reload msgd || fail "$(journal | tail -n 3)"
+	start server sys1 'echo-server asked'
+	said=$(on sys2 'echo hello | echo-client sys1/asked') || fail "$said: $(journal | tail -n 3)"
+	! on sys1 'echo hello | echo-client sys1/asked' >/tmp/said 2>&1 || fail "allowed: $(cat /tmp/said)"
+	grep -q 'not you' /tmp/said || fail "$(cat /tmp/said)"
+	journal_has 'msgd says' || fail 'another user'
+	stop server
+	rm /etc/msgd/policy.d/aa.policy
+	systemctl reload msgd
+	seen "$said"
+}
+case_start_domain() { # the start-helper: what msgd's user may not do, its service does, for domains with a file alone
+	local said offset name
+
+	guests_have
+	msgd_started
+	mkdir -p /etc/msgd/domains
+	guest_config sys3 pv >/etc/msgd/domains/sys3.cfg
+	sed -i 's/^name = .*/name = "another"/' /etc/msgd/domains/sys3.cfg
+	printf '%s\n' 'allow connect late from any to sys3 start=yes start-timeout=120' \
+		'allow connect late from any to sys4 start=yes start-timeout=120' >/etc/msgd/policy.d/aa.policy
+	printf '[broker]\nstart-helper = /usr/libexec/msgd/start-domain\n' >/etc/msgd/msgd.conf
+	systemctl start msgd-start.socket || fail "$(systemctl status msgd-start.socket)"
+	systemctl reload msgd || fail "$(journal | tail -n 3)"
+	said=$(on sys1 'echo hello | echo-client sys4/late 2>&1' || true)
+	grep -q 'not among those' <<<"$said" || fail "$said"
+	offset=$(guest_console_size sys3)
+	on sys2 'echo hello | echo-client sys3/late' >/dev/null 2>&1 || true # it is patient for less than an emulated boot
+	guest_up sys3 "$offset"
+	start server sys3 'echo-server late'
+	await server listening
+	said=$(on sys2 'echo hello | echo-client sys3/late') || fail "$said: $(journal | tail -n 5)"
+	[ "$(systemctl is-active msgd-domain@sys3.service)" = active ] || fail "$(systemctl status msgd-domain@sys3.service)"
+	# Only msgd's user reaches the service, and a name has no other signs.
+	[ "$(stat -c '%a %U' /run/msgd-start)" = '600 msgd' ] || fail "$(stat -c '%a %U' /run/msgd-start)"
+	for name in ../sys3 'a b' -x .x; do
+		[ "$(printf '%s\n' "$name" | /usr/libexec/msgd/start-domain --serve)" = "that is no domain's name" ] || fail "served: $name"
+	done
+	guest_destroy sys3
+	eventually 20 unit_is inactive msgd-domain@sys3.service
+	printf '' >/etc/msgd/msgd.conf
+	rm /etc/msgd/policy.d/aa.policy
+	systemctl reload msgd
+	seen "$said"
+}
+unit_is() { [ "$(systemctl is-active "$2" || true)" = "$1" ]; }
+case_kept() { # clients of the admin socket over a restart, and over a crash
+	local how restarts
+
+	guests_have
+	msgd_started
+	start monitor dom0 'exec msgctl monitor'
+	start waiting dom0 'exec msgctl wait sys1/later --timeout=170'
+	eventually 20 stored 4
+	for how in restart crash; do
+		if [ $how = restart ]; then
+			systemctl restart msgd || fail "$(journal | tail -n 3)"
+		else
+			restarts=$(msgd_property NRestarts)
+			systemctl kill -s KILL msgd.service
+			eventually 20 msgd_restarted "$restarts"
+		fi
+		msgctl reload >/dev/null || fail 'msgctl reload'
+		eventually 20 stored 4
+	done
+	eventually 20 eval '[ "$(output monitor | grep -c "msgd was restarted")" = 2 ]'
+	output monitor | tail -n 1 | grep -q reload || fail "$(output monitor)"
+	start server sys1 'echo-server later'
+	finish waiting 60 || fail 'wait failed'
+	eventually 20 stored 2
+	stop monitor
+	eventually 20 stored 0
+	stop server
+	systemctl show -p FileDescriptorStoreMax msgd.service | grep -qx FileDescriptorStoreMax=288 || fail 'no bound'
+	seen 'monitor and wait went on'
+}
+stored() { [ "$(msgd_property NFileDescriptorStore)" = "$1" ]; }
+
+# devices_are DOMAIN EXPECTED: where udev is behind, later.
+devices_are() {
+	[ "$(on "$1" 'cd /dev/xen && stat -c "0%a %U %G" argo evtchn gntalloc gntdev xenbus 2>&1')" = "$2" ]
+}
 case_devices() { # the devices' owners and modes, by the udev rules
 	local said expected
 
@@ -70,12 +232,17 @@ case_devices() { # the devices' owners and modes, by the udev rules
 0660 root xen-evtchn
 0660 root xen-gntalloc
 0660 root xen-gntdev
-0600 root root'
+0660 root xen-xenbus'
 	for domain in sys1 sys2 dom0; do
-		said=$(on "$domain" 'cd /dev/xen && stat -c "0%a %U %G" argo evtchn gntalloc gntdev xenbus') || fail "$domain: $said"
-		[ "$said" = "$expected" ] || fail "$domain: $said"
+		eventually 60 devices_are "$domain" "$expected"
 	done
-	seen 'argo, evtchn, gntalloc, gntdev: a group each; xenbus: root alone'
+	said=$(cd /dev/xen && stat -c "0%a %U %G" privcmd hypercall) || fail "$said"
+	[ "$said" = $'0660 root xen-privcmd\n0660 root xen-privcmd' ] || fail "privcmd, hypercall: $said"
+	for domain in sys1 dom0; do
+		said=$(on "$domain" "grep -E '^xen-(xenbus|privcmd):' /etc/group")
+		! grep -v ':$' <<<"$said" || fail "$domain: the groups have members"
+	done
+	seen 'argo, evtchn, gntalloc, gntdev, xenbus, privcmd: a group each'
 }
 case_limit() { # of gntalloc, by our modprobe.d file
 	local limit
