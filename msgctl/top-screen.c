@@ -379,7 +379,7 @@ static bool screen_wait(struct screen *screen)
 		screen_take(screen);
 	while (fds[0].revents & POLLIN && !screen->quit && (key = getch()) != ERR)
 		on_key(screen, key_of(key));
-	return fds[0].revents & POLLIN || !(fds[0].revents & (POLLHUP | POLLERR));
+	return !(fds[0].revents & (POLLHUP | POLLERR));
 }
 
 /* ---- from the beginning to the end ---------------------------------------------------------- */

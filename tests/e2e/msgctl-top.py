@@ -28,7 +28,7 @@ LIMIT_S = 60
 class Terminal:
     """A msgctl that runs in a pseudo terminal, and the screen as a terminal shows it."""
 
-    def __init__(self, *words, rows=24, columns=110, **environment):
+    def __init__(self, *words, rows=24, columns=110, leads=True, **environment):
         self.main, self.other = pty.openpty()
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
@@ -37,7 +37,7 @@ class Terminal:
         self.before = termios.tcgetattr(self.other)
         self.program = subprocess.Popen(
             [MSGCTL, '--hv=' + HV, 'top', *words], stdin=self.other, stdout=self.other, stderr=self.other,
-            preexec_fn=self.lead, env={**os.environ, 'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', **environment})
+            preexec_fn=self.lead if leads else os.setsid, env={**os.environ, 'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', **environment})
 
     def lead(self):
         os.setsid()
@@ -199,12 +199,13 @@ def signals():
     top.says('^domains by')
     top.type('q')
     top.ended('q after ^Z', 0)
-    # Its terminal goes away.
-    top = Terminal('-i', '0.2')
-    top.says('^domains by')
-    os.close(top.other)
-    os.close(top.main)
-    must(top.program.wait(LIMIT_S) != 0, 'it ended well without its terminal')
+    # Its terminal goes away: with SIGHUP, and without.
+    for leads, status in (True, -signal.SIGHUP), (False, 1):
+        top = Terminal('-i', '0.2', leads=leads)
+        top.says('^domains by')
+        os.close(top.other)
+        os.close(top.main)
+        must(top.program.wait(LIMIT_S) == status, 'without its terminal: %s' % top.program.returncode)
 
 
 def colours():
