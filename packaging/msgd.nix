@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # nix-build -E '(import <nixpkgs> {}).callPackage ./packaging/msgd.nix {}'
-{ lib, stdenv, meson, ninja, pkg-config, inih, jansson, libevent, libsodium, openssl, systemd, uthash, xen
+{ lib, stdenv, meson, ninja, pkg-config, inih, jansson, libevent, libsodium, ncurses, openssl, systemd, uthash, xen
 , withSim ? true }:
 
 stdenv.mkDerivation {
@@ -9,7 +9,7 @@ stdenv.mkDerivation {
   src = lib.cleanSource ../.;
 
   nativeBuildInputs = [ meson ninja pkg-config ];
-  buildInputs = [ inih jansson libevent libsodium openssl systemd uthash xen ];
+  buildInputs = [ inih jansson libevent libsodium ncurses openssl systemd uthash xen ];
 
   # Directories of systemd and udev are in their own packages there; DESTDIR puts the rest below the output.
   mesonFlags = [

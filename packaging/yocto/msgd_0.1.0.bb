@@ -10,7 +10,7 @@ MSGD_SOURCE ?= "${@os.path.realpath(d.getVar('THISDIR') + '/../..')}"
 EXTERNALSRC = "${MSGD_SOURCE}"
 EXTERNALSRC_BUILD = "${WORKDIR}/build"
 
-DEPENDS = "inih jansson libevent libsodium openssl systemd udev uthash xen-tools"
+DEPENDS = "inih jansson libevent libsodium ncurses openssl systemd udev uthash xen-tools"
 EXTRA_OEMESON = "-Dxen=enabled -Dsim=disabled -Dtests=false -Dpython=disabled -Dgo=disabled -Drust=disabled \
     -Dnode=disabled"
 
