@@ -3,7 +3,7 @@
 # Dom0 and guests whose init is Debian's systemd, with the units, rules and groups that are installed, and the driver as an
 # administrator has it loaded. Over Argo, what has to do with it.
 # boots: systemd systemd-argo
-# limit: 180
+# limit: 300
 # cases: start status journal sandbox sandbox-lines reload ask start-domain kept devices limit agent refused unprivileged dom0-unprivileged exec activate socket idle http rsync restart crash stop
 # cases-systemd-argo: devices unprivileged ungrouped dom0-unprivileged exec activate socket idle http rsync restart crash
 
@@ -161,19 +161,19 @@ case_start_domain() { # the start-helper: what msgd's user may not do, its servi
 	mkdir -p /etc/msgd/domains
 	guest_config sys3 pv >/etc/msgd/domains/sys3.cfg
 	sed -i 's/^name = .*/name = "another"/' /etc/msgd/domains/sys3.cfg
-	printf '%s\n' 'allow connect late from any to sys3 start=yes start-timeout=120' \
-		'allow connect late from any to sys4 start=yes start-timeout=120' >/etc/msgd/policy.d/aa.policy
+	printf '%s\n' 'allow connect late from any to sys3 start=yes start-timeout=200' \
+		'allow connect late from any to sys4 start=yes start-timeout=200' >/etc/msgd/policy.d/aa.policy
 	printf '[broker]\nstart-helper = /usr/libexec/msgd/start-domain\n' >/etc/msgd/msgd.conf
 	systemctl start msgd-start.socket || fail "$(systemctl status msgd-start.socket)"
 	systemctl reload msgd || fail "$(journal | tail -n 3)"
-	said=$(on sys1 'echo hello | echo-client sys4/late 2>&1' || true)
+	said=$(on sys1 'msgio --wait=100 connect sys4/late </dev/null 2>&1' 110 || true)
 	grep -q 'not among those' <<<"$said" || fail "$said"
 	offset=$(guest_console_size sys3)
-	on sys2 'echo hello | echo-client sys3/late' >/dev/null 2>&1 || true # it is patient for less than an emulated boot
+	start client sys2 'echo hello | msgio --wait=170 connect sys3/late'
 	guest_up sys3 "$offset"
-	start server sys3 'echo-server late'
-	await server listening
-	said=$(on sys2 'echo hello | echo-client sys3/late') || fail "$said: $(journal | tail -n 5)"
+	start server sys3 'msgio exec late cat'
+	said=$(finish client 120) || fail "$said: $(journal | tail -n 5)"
+	[ "$said" = hello ] || fail "$said"
 	[ "$(systemctl is-active msgd-domain@sys3.service)" = active ] || fail "$(systemctl status msgd-domain@sys3.service)"
 	# Only msgd's user reaches the service, and a name has no other signs.
 	[ "$(stat -c '%a %U' /run/msgd-start)" = '600 msgd' ] || fail "$(stat -c '%a %U' /run/msgd-start)"
