@@ -68,6 +68,7 @@ void refusals_forget(struct broker *broker)
 {
 	struct refusals *refusals, *next;
 
+	broker->refusals_since_us = broker->wall_us;
 	HASH_ITER (hh, broker->refusals, refusals, next) {
 		HASH_DELETE(hh, broker->refusals, refusals);
 		free(refusals);

@@ -82,6 +82,7 @@ struct broker {
 	struct broker_stats stats;
 	struct broker_judged judged;
 	struct refusals *refusals; /* owned: by the rules of this policy; by key */
+	uint64_t refusals_since_us;
 	struct histogram latency[CONNECT_STAGES];
 	enum broker_audit audit;
 	struct log_limiter log; /* of all lines that others cause */

@@ -239,7 +239,8 @@ static void test_words(void **state)
 	expect_channel(w, "open", 0, 0); /* a clock that is behind: no age below none */
 	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':2,'names':1,'links':1,'channels':1,"
-		"'requests_waiting':0,'recovering':false,'since_us':0,'rules':2,'policy_errors':[],'counts':{'"
+		"'requests_waiting':0,'recovering':false,'since_us':0,'rules':2,'policy_errors':[],"
+		"'counts':{'"
 		"attached':2,"
 		"'connected':1,'refused':0,'failed':0,'reset':0,'dropped':0,'links_made':1,"
 		"'lines_left_out':0},'limits':{'processes':64,'names':1024,'channels':65536,"
@@ -280,7 +281,8 @@ static void test_counts(void **state)
 	domain_find(w->broker, 3)->used[QUOTA_REQUESTS] = 12;
 	expect(admin_view_status(w->broker),
 		"{'op':'status','domains':6,'applications':10,'names':11,'links':0,'channels':9,"
-		"'requests_waiting':12,'recovering':true,'since_us':13,'rules':2,'policy_errors':[],'counts':{'"
+		"'requests_waiting':12,'recovering':true,'since_us':13,'rules':2,'policy_errors':[]"
+		",'counts':{'"
 		"attached':1,"
 		"'connected':2,'refused':3,'failed':4,'reset':5,'dropped':6,'links_made':7,"
 		"'lines_left_out':8},'limits':{'processes':20,'names':21,'channels':22,"

@@ -416,7 +416,7 @@ static void use_name(const char *name, uint64_t rx_bytes)
 	world_check(w);
 }
 
-/* What a new holder of the name begins with. */
+/* The name as a new holder begins with it. */
 static struct listener held_anew(struct app *app, const char *name)
 {
 	struct listener listener;
