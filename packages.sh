@@ -18,9 +18,8 @@ packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis
 # its hypervisor with Argo.
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'
 
-# To make packages (debian/control has the same, and packages_build), and for tests/packages.
-packages_packaging='debhelper dh-dkms dh-python dpkg-dev pkgconf python3-dev systemd systemtap-sdt-dev udev git lintian
-	debootstrap rpm nix-bin systemd-container piuparts faketime'
+# For tests/packages. What packages are made with is in debian/control.
+packages_packaging='debootstrap dpkg-dev git nix-bin piuparts rpm systemd-container'
 
 # packages_missing PACKAGE...: prints those that are not installed.
 packages_missing() {

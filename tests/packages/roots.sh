@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2154
-# Fresh systems of Debian, below $work, and programs in them. $release is which one.
+# Fresh systems of Debian with systemd, below $work, and programs in them. $release is which one.
 
 proxies=()
 for name in http_proxy https_proxy no_proxy; do
@@ -15,7 +15,7 @@ root_make() {
 		'Origin: Debian' | sort -u)
 	mirror=$(awk '$3 !~ /-/ {print $2; exit}' <<<"$sources")
 	[ -n "$mirror" ] || { echo "apt has no mirror of Debian here"; return 1; }
-	debootstrap --variant=minbase --include=ca-certificates "$release" "$1" "$mirror"
+	debootstrap --variant=minbase --include=ca-certificates,systemd "$release" "$1" "$mirror"
 	awk -v "release=$release" '$3 == release || index($3, release "-") == 1' <<<"$sources" >"$1/etc/apt/sources.list"
 	[ -s "$1/etc/apt/sources.list" ] || echo "deb $mirror $release main" >"$1/etc/apt/sources.list"
 	apt-config dump Acquire | grep -iE '^Acquire::https?::proxy' >"$1/etc/apt/apt.conf.d/90proxy" || true
