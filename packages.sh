@@ -18,7 +18,7 @@ packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis
 # its hypervisor with Argo.
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'
 
-# For tests/packages. What packages are made with is in debian/control.
+# For tests/packages. Packages are built with those of debian/control.
 packages_packaging='debootstrap dpkg-dev git nix-bin piuparts rpm systemd-container'
 
 # packages_missing PACKAGE...: prints those that are not installed.
