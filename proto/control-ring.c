@@ -196,6 +196,23 @@ bool control_ring_try(struct control_ring *ring, const struct control_message *m
 	return true;
 }
 
+bool control_ring_try_spare(
+	struct control_ring *ring, const struct control_message *message, uint32_t spare)
+{
+	uint8_t bytes[FRAME_HEADER_SIZE + CONTROL_MESSAGE_MAX] = {0};
+	uint32_t len = message_encode(message, bytes);
+
+	if (ring->broken || !STAILQ_EMPTY(&ring->outbox))
+		return false;
+	if (grant_ring_space(&ring->tx, len + spare) < (int64_t)len + spare) {
+		/* Arms before it looks again: room that appears in between is not missed. */
+		doorbell_arm(&ring->me->want_space);
+		if (grant_ring_space(&ring->tx, len + spare) < (int64_t)len + spare)
+			return false;
+	}
+	return ring_put(ring, bytes, len);
+}
+
 static void outbox_move(struct control_ring *ring)
 {
 	struct control_out *out;

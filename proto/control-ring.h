@@ -89,6 +89,13 @@ void control_ring_send(struct control_ring *ring, const struct control_message *
 bool control_ring_try(struct control_ring *ring, const struct control_message *message);
 
 /*
+ * The same for a message of less weight, which leaves `spare` bytes of the ring to others. False
+ * also while the outbox has something: it goes first.
+ */
+bool control_ring_try_spare(
+	struct control_ring *ring, const struct control_message *message, uint32_t spare);
+
+/*
  * Takes one message. 1: there was one, and ret_decoded is control_decode's result for it; if that
  * is negative, only type and request of ret_message are set. 0: the ring is empty. -EBADMSG: the
  * ring has no valid frame next and cannot be read any further; ret_reason, in static storage, says

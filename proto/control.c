@@ -140,6 +140,40 @@ static bool terms_check(const struct control_message *message)
 	return max_buffer == 0 || max_buffer >= CREDIT_INITIAL;
 }
 
+/* Each wish stands on those before it, and there is payload only with all of them. */
+static bool capture_check(const struct control_message *message)
+{
+	uint32_t wants = message->capture.wants;
+
+	return (wants & (wants + 1)) == 0 &&
+	       (message->capture.snaplen == 0 || (wants & CAPTURE_AGREED));
+}
+
+/* A frame as a link may carry it. */
+static bool captured_check(const struct control_message *message)
+{
+	const struct control_captured *captured = &message->captured;
+	const struct frame frame = {.channel = captured->channel,
+		.len = captured->len,
+		.type = captured->frame_type,
+		.flags = captured->flags,
+		.arg = captured->arg};
+
+	return frame_check(&frame) && captured->n_payload <= captured->len;
+}
+
+/* Bytes behind those that count are zeros. */
+static bool captured_bytes_check(const struct control_message *message)
+{
+	const struct control_captured_bytes *piece = &message->captured_bytes;
+
+	for (uint32_t i = piece->n; i < CAPTURE_PIECE; i++) {
+		if (piece->bytes[i])
+			return false;
+	}
+	return true;
+}
+
 /* A message's name, the rule for its request id, its check or NULL, and its fields in order. */
 #define LAYOUT(n, r, c, ...)                                                                       \
 	{                                                                                          \
@@ -190,6 +224,17 @@ static const struct layout layouts[] = {
 		U64(answer.tx_messages), U64(answer.tx_bytes), U64(answer.rx_messages),
 		U64(answer.rx_bytes), U64(answer.drops), U64(answer.no_credit), U64(answer.no_room),
 		U64(answer.notifications), U64(answer.hypercalls)),
+	[CONTROL_CAPTURING] = LAYOUT("CAPTURING", REQUEST_NONE, NULL, U32(capturing.end),
+		ID(capturing.channel), UINT(capturing.agrees, 0, 1)),
+	[CONTROL_CAPTURED] = LAYOUT("CAPTURED", REQUEST_NONE, captured_check, U32(captured.end),
+		ID(captured.channel), U64(captured.time_ns), U64(captured.told_ns),
+		U32(captured.credit), U32(captured.len), U32(captured.arg),
+		UINT(captured.frame_type, FRAME_DATA, FRAME_TYPE_LIMIT - 1),
+		UINT(captured.flags, 0, FRAME_FIRST | FRAME_LAST), UINT(captured.sent, 0, 1),
+		RESERVED(1), UINT(captured.n_payload, 0, CAPTURE_SNAPLEN_MAX)),
+	[CONTROL_CAPTURED_BYTES] = LAYOUT("CAPTURED_BYTES", REQUEST_NONE, captured_bytes_check,
+		UINT(captured_bytes.n, 1, CAPTURE_PIECE), BYTES(captured_bytes.bytes)),
+	[CONTROL_CAPTURE_LOST] = LAYOUT("CAPTURE_LOST", REQUEST_NONE, NULL, ID(capture_lost.n)),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */
@@ -227,6 +272,10 @@ static const struct layout layouts[] = {
 	[CONTROL_TERMS] = LAYOUT("TERMS", REQUEST_NONE, terms_check, TERMS),
 	[CONTROL_ASK] =
 		LAYOUT("ASK", REQUEST_NONE, NULL, ID(ask.token), UINT(ask.wants, 0, ASK_COUNTS)),
+	[CONTROL_CAPTURE] = LAYOUT("CAPTURE", REQUEST_NONE, capture_check, U32(capture.end),
+		ID(capture.channel),
+		UINT(capture.wants, 0, CAPTURE_HEADERS | CAPTURE_PAYLOAD | CAPTURE_AGREED),
+		UINT(capture.snaplen, 0, CAPTURE_SNAPLEN_MAX)),
 };
 
 static const struct layout *layout_find(uint8_t type)

@@ -36,7 +36,11 @@ enum control_type {
 	CONTROL_CHANNEL_DONE,	/* in the place of CHANNEL_CLOSED; FEATURE_COUNTS, as the next */
 	CONTROL_CHANNEL_COUNTS,
 	CONTROL_LINK_COUNTS,
-	CONTROL_ANSWER, /* to ASK, behind the counts of links and channels */
+	CONTROL_ANSWER,	   /* to ASK, behind the counts of links and channels */
+	CONTROL_CAPTURING, /* to a CAPTURE that asks for payload; FEATURE_CAPTURE, as the next */
+	CONTROL_CAPTURED,
+	CONTROL_CAPTURED_BYTES, /* of the CAPTURED before it */
+	CONTROL_CAPTURE_LOST,
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -52,6 +56,7 @@ enum control_type {
 	CONTROL_NAMES_DONE,   /* all that were there were told of; or the watch has ended */
 	CONTROL_TERMS,	      /* before the CONNECTED or CHANNEL that it is about; FEATURE_TERMS */
 	CONTROL_ASK,	      /* is it there, and what has it carried? FEATURE_COUNTS */
+	CONTROL_CAPTURE,      /* tell of a channel's frames, or no more; FEATURE_CAPTURE */
 };
 
 /* Features, in HELLO and WELCOME: the abilities of this side. */
@@ -69,6 +74,8 @@ enum control_type {
 
 /* ASK, and the counts. */
 #define FEATURE_COUNTS UINT64_C(128)
+/* CAPTURE, and what answers it. */
+#define FEATURE_CAPTURE UINT64_C(256)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,
@@ -296,6 +303,45 @@ struct control_answer {
 	uint64_t notifications, hypercalls;
 };
 
+#define CAPTURE_HEADERS 1U
+#define CAPTURE_PAYLOAD 2U /* wanted, and policy permits it: does the application agree? */
+#define CAPTURE_AGREED	4U /* the other end does */
+
+/* The frames of one end of a channel. */
+struct control_capture {
+	uint32_t end, channel;
+	uint32_t wants;	  /* CAPTURE_*, each with those before it; 0: it ends */
+	uint32_t snaplen; /* bytes of a frame's payload, with CAPTURE_AGREED */
+};
+
+struct control_capturing {
+	uint32_t end, channel;
+	uint32_t agrees; /* 1: this end's application gives payload out; 0: it does not */
+};
+
+/* A frame, after it was put into the other end's ring, or taken out of this end's. */
+struct control_captured {
+	uint32_t end, channel;
+	uint64_t time_ns; /* of this end's own monotonic clock */
+	uint64_t told_ns; /* likewise: when it is put into the ring */
+	uint32_t credit;  /* that the frame's sender has left then, as this end knows it */
+	uint32_t len;	  /* these four as in the frame's header */
+	uint32_t arg;
+	uint8_t frame_type;
+	uint8_t flags;
+	uint8_t sent;	    /* 1: by this end; 0: received */
+	uint32_t n_payload; /* bytes that follow in CAPTURED_BYTES */
+};
+
+struct control_captured_bytes {
+	uint32_t n; /* of bytes; as many as fit, but for the frame's last ones */
+	uint8_t bytes[CAPTURE_PIECE];
+};
+
+struct control_capture_lost {
+	uint32_t n; /* frames that this application has not told of, since it said so last */
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -326,6 +372,11 @@ struct control_message {
 		struct control_link_counts link_counts;
 		struct control_ask ask;
 		struct control_answer answer;
+		struct control_capture capture;
+		struct control_capturing capturing;
+		struct control_captured captured;
+		struct control_captured_bytes captured_bytes;
+		struct control_capture_lost capture_lost;
 	};
 };
 

@@ -5,9 +5,7 @@
  */
 #include "proto/frame.h"
 
-#include <stdbool.h>
-
-static bool data_check(const struct frame *frame)
+static inline __attribute__((always_inline)) bool data_check(const struct frame *frame)
 {
 	if ((frame->flags & ~(FRAME_FIRST | FRAME_LAST)) || frame->len > FRAME_PAYLOAD_MAX)
 		return false;
@@ -18,7 +16,7 @@ static bool data_check(const struct frame *frame)
 	return !(frame->flags & FRAME_LAST) || frame->arg == frame->len;
 }
 
-static bool frame_check(const struct frame *frame)
+static inline __attribute__((always_inline)) bool form_check(const struct frame *frame)
 {
 	if (frame->channel == 0)
 		return false;
@@ -40,6 +38,25 @@ static bool frame_check(const struct frame *frame)
 	default:
 		return false;
 	}
+}
+
+bool frame_check(const struct frame *frame)
+{
+	return form_check(frame);
+}
+
+const char *frame_type_name(uint8_t type)
+{
+	static const char *const names[FRAME_TYPE_LIMIT] = {
+		[FRAME_DATA] = "data",
+		[FRAME_CREDIT] = "credit",
+		[FRAME_CLOSE] = "close",
+		[FRAME_SHUTDOWN] = "shutdown",
+		[FRAME_LIMIT] = "limit",
+		[FRAME_DROPS] = "drops",
+	};
+
+	return type < FRAME_TYPE_LIMIT && names[type] ? names[type] : "?";
 }
 
 int frame_decode_raw(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame)
@@ -67,7 +84,7 @@ int frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame
 
 	if (r < 0)
 		return r;
-	if (!frame_check(&frame))
+	if (!form_check(&frame))
 		return -EBADMSG;
 	*ret_frame = frame;
 	return 0;

@@ -5,6 +5,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -58,6 +59,12 @@ static inline void frame_cut(struct frame *frame, uint32_t room)
 	frame->len = room;
 	frame->flags &= (uint8_t)~FRAME_LAST;
 }
+
+/* "data" and so on; "?" for unknown types. For people. */
+const char *frame_type_name(uint8_t type);
+
+/* Whether the header's form is that of a link's frame. */
+bool frame_check(const struct frame *frame);
 
 /*
  * Decodes a private copy of a link frame's header. Checks form only: the type, and the length,

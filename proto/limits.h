@@ -182,6 +182,30 @@
 #define LINK_MAKE_DOUBLED_MAX 9U
 
 /*
+ * Frames that an application tells msgd of while its channels are captured (PROTOCOL.md 5.9), each
+ * piece of payload counted as one more: so many at once, which is what lies in a default ring of
+ * small messages twice, and after that one in so many nanoseconds. msgd spends some ten
+ * microseconds on each, until its reader has it: two in a hundred of a processor for one
+ * application. msgd takes twice as many from each, for the two clocks need not agree, and as many
+ * as ten such applications send from all together.
+ */
+#define CAPTURE_BURST	 512U
+#define CAPTURE_FRAME_NS 500000ULL
+#define CAPTURE_ALL	 10U
+/* Bytes of one frame's payload that are told of: a page holds the head of what people look for. */
+#define CAPTURE_SNAPLEN_MAX 4096U
+/* One piece of it: with it, a message is as long as CHANNEL, and no message is longer. */
+#define CAPTURE_PIECE 228U
+/* Channels that are captured at once: as many as msgctl can show; some 100 bytes of msgd each. */
+#define CAPTURE_CHANNELS_MAX 1024U
+/* Captures at once; each is a person who looks. */
+#define CAPTURES_MAX 8U
+/* Frames that one of them has not read yet, in msgd: half a second of ten such applications. */
+#define CAPTURE_WAITING_MAX (4U << 20)
+/* How often an application is heard that changes its mind about payload, for one channel. */
+#define CAPTURE_CHANGES_MAX 16U
+
+/*
  * msgd's work, in units of about ten nanoseconds (daemon/broker/state.h). In a turn of its loop it
  * reads applications' messages up to this cost, and does half as much of other work that was left,
  * which is 75 microseconds: an application whose event comes meanwhile waits no longer, a connect

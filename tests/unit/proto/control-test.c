@@ -189,6 +189,27 @@ static const struct {
 	{"CHANNEL_DONE", 4, 4, 0, -EBADMSG},
 	{"CHANNEL_COUNTS", 4, 4, 0, -EBADMSG},
 	{"LINK_COUNTS", 4, 4, 1, -EBADMSG},
+	{"CAPTURE", 4, 4, 0, -EBADMSG},
+	{"CAPTURE", 8, 4, 8, -EBADMSG},
+	{"CAPTURE", 8, 4, 5, -EBADMSG}, /* agreed to what is not wanted */
+	{"CAPTURE", 8, 4, 3, -EBADMSG}, /* a length of what is not agreed to */
+	{"CAPTURE", 12, 4, CAPTURE_SNAPLEN_MAX, 0},
+	{"CAPTURE", 12, 4, CAPTURE_SNAPLEN_MAX + 1, -EBADMSG},
+	{"CAPTURING", 4, 4, 0, -EBADMSG},
+	{"CAPTURING", 8, 4, 2, -EBADMSG},
+	{"CAPTURED", 4, 4, 0, -EBADMSG},
+	{"CAPTURED", 28, 4, FRAME_PAYLOAD_MAX + 1, -EBADMSG},
+	{"CAPTURED", 32, 4, 6, -EBADMSG}, /* no length of such a frame */
+	{"CAPTURED", 36, 1, 0, -EBADMSG},
+	{"CAPTURED", 36, 1, FRAME_CREDIT, -EBADMSG}, /* it has no payload */
+	{"CAPTURED", 37, 1, 4, -EBADMSG},
+	{"CAPTURED", 38, 1, 2, -EBADMSG},
+	{"CAPTURED", 39, 1, 1, -EBADMSG},
+	{"CAPTURED", 40, 4, 6, -EBADMSG}, /* more than the frame has */
+	{"CAPTURED_BYTES", 0, 4, 0, -EBADMSG},
+	{"CAPTURED_BYTES", 0, 4, 4, -EBADMSG}, /* a byte behind those that count */
+	{"CAPTURED_BYTES", 0, 4, CAPTURE_PIECE + 1, -EBADMSG},
+	{"CAPTURE_LOST", 0, 4, 0, -EBADMSG},
 	{"ANSWER", 0, 4, 0, 0},
 	{"ANSWER", 4, 4, 1, -EBADMSG},
 	{"ASK", 0, 4, 0, -EBADMSG},
@@ -336,10 +357,11 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_ANSWER + 1, 1, (const uint8_t *)"", 0, &message),
-		-EOPNOTSUPP);
 	assert_int_equal(
-		control_decode(CONTROL_ASK + 1, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
+		control_decode(CONTROL_CAPTURE_LOST + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
+	assert_int_equal(control_decode(CONTROL_CAPTURE + 1, 1, (const uint8_t *)"", 0, &message),
+		-EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");
 }
