@@ -181,7 +181,13 @@ enum libmsg_option {
 	 * ECONNRESET in the place of an end that it has not received yet: for an application that
 	 * has to stop in the middle.
 	 */
-	LIBMSG_RESET
+	LIBMSG_RESET,
+	/*
+	 * 0 (the default) or 1: the payload may be shown to an administrator who captures the
+	 * channel, if policy permits it and the peer has set this, too. Of a listener: for the
+	 * channels that it accepts from then on, and those that wait to be accepted.
+	 */
+	LIBMSG_CAPTURE
 };
 
 /* How payload travels. For LIBMSG_TRANSPORT, msg_peer and msg_ctx_set_transport. */

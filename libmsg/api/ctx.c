@@ -58,6 +58,7 @@ void ctx_clear(struct msg_ctx *ctx)
 	control_tell_last(&ctx->control);
 	driver_pass(&ctx->driver);
 	driver_end_links(&ctx->driver, "this application detached");
+	control_capture_leave(&ctx->control);
 	driver_pass(&ctx->driver);
 	requests_free(&ctx->control);
 	links_clear(&ctx->links);

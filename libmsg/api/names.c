@@ -29,6 +29,7 @@ static const struct name options[] = {
 	NAME(LIBMSG_DROP_OLDEST),
 	NAME(LIBMSG_EVENTS),
 	NAME(LIBMSG_RESET),
+	NAME(LIBMSG_CAPTURE),
 };
 
 static const struct name flags_of_sockets[] = {

@@ -86,6 +86,28 @@ static int set_interest(struct msg_sock *sock, int64_t value)
 	return 0;
 }
 
+static void capture_agrees(struct msg_sock *sock, struct channel *channel)
+{
+	channel->agrees = sock->capture;
+	control_capture_agrees(&sock_ctx(sock)->control, channel);
+}
+
+static int set_capture(struct msg_sock *sock, int64_t value)
+{
+	bool before = sock->capture;
+	struct channel *channel;
+
+	if (set_flag(LIBMSG_CAPTURE, &sock->capture, value) < 0)
+		return -1;
+	if (sock->capture == before)
+		return 0;
+	if (sock->channel)
+		capture_agrees(sock, sock->channel);
+	TAILQ_FOREACH (channel, &sock->pending, entry_backlog)
+		capture_agrees(sock, channel);
+	return 0;
+}
+
 static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 {
 	if ((option == LIBMSG_RCVBUF || option == LIBMSG_MAXMSG || option == LIBMSG_DROP_OLDEST ||
@@ -116,6 +138,8 @@ static int setopt_locked(struct msg_sock *sock, int option, int64_t value)
 		return set_interest(sock, value);
 	case LIBMSG_DROP_OLDEST:
 		return set_flag(option, &sock->channel->drop_oldest, value);
+	case LIBMSG_CAPTURE:
+		return set_capture(sock, value);
 	case LIBMSG_RESET:
 		return set_flag(option, &sock->reset, value);
 	case LIBMSG_SPIN:
@@ -168,6 +192,7 @@ static int getopt_locked(struct msg_sock *sock, int option, int64_t *ret_value)
 		[LIBMSG_DROP_OLDEST] = sock->channel && sock->channel->drop_oldest,
 		[LIBMSG_EVENTS] = sock->interest,
 		[LIBMSG_RESET] = sock->reset,
+		[LIBMSG_CAPTURE] = sock->capture,
 	};
 
 	if (option < LIBMSG_RCVTIMEO || option >= (int)ARRAY_SIZE(values))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A channel's birth and end (PROTOCOL.md, section 4). */
-#include "libmsg/channel/channel.h"
+#include "libmsg/channel/capture.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -203,6 +203,7 @@ static void channel_unlink(struct channel *channel)
 	channel->pool->promised -= channel->rx_limit;
 	channel_unqueue(channel);
 	channel_free_terms(channel);
+	channel_capture_end(channel);
 	channel_add_counts(channel, &channel->pool->carried);
 	PROBE(libmsg, channel_close, channel, channel->number, channel->error);
 	if (set->last == channel)

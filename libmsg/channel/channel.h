@@ -122,10 +122,12 @@ struct channel {
 	bool changed;		  /* in pool->changed */
 	char name[NAME_SIZE];
 	struct control_peer peer;
-	enum transport_kind transport; /* its link's, also when the link is gone */
-	int error;		       /* positive errno, sticky: ECONNRESET */
-	char *why;		       /* owned: a sentence about it; or NULL */
-	struct terms *terms;	       /* owned; NULL: it has none */
+	enum transport_kind transport;	 /* its link's, also when the link is gone */
+	int error;			 /* positive errno, sticky: ECONNRESET */
+	char *why;			 /* owned: a sentence about it; or NULL */
+	struct terms *terms;		 /* owned; NULL: it has none */
+	struct control_capture *capture; /* owned: as msgd said last; NULL: it is not captured */
+	bool agrees; /* its application does, to give payload out: LIBMSG_CAPTURE */
 
 	/* receiving */
 	struct buf_queue in;	 /* whole messages, or pieces of a stream */

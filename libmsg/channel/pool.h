@@ -15,6 +15,7 @@
 
 #include "proto/control.h"
 
+struct capture;
 struct channel;
 struct channel_set;
 struct terms;
@@ -52,11 +53,12 @@ struct pool {
 	uint64_t paced_ns; /* when the first of them may have its own; UINT64_MAX: none does */
 	/* Of channels and links that are gone; tokens and reserved bytes are not used. */
 	struct control_answer carried;
-	bool marked;	       /* there is work for the pass */
-	bool wake;	       /* threads that wait are to look again */
-	uint32_t wake_senders; /* the senders of these channels are (channel_bit) */
-	uint32_t round;	       /* counts the times that the application waited for events */
-	bool rearm;	       /* some event is not asked for (any more) */
+	struct capture *capture; /* owned: frames that msgd is to be told of; NULL: none are */
+	bool marked;		 /* there is work for the pass */
+	bool wake;		 /* threads that wait are to look again */
+	uint32_t wake_senders;	 /* the senders of these channels are (channel_bit) */
+	uint32_t round;		 /* counts the times that the application waited for events */
+	bool rearm;		 /* some event is not asked for (any more) */
 };
 
 /* A driver that sleeps is to wake, for it sleeps on events that it has asked for. */

@@ -3,7 +3,7 @@
  * The frames that a channel sends: messages in fragments, credit, SHUTDOWN, CLOSE (PROTOCOL.md,
  * section 4).
  */
-#include "libmsg/channel/channel.h"
+#include "libmsg/channel/capture.h"
 
 #include <stdlib.h>
 
@@ -128,7 +128,9 @@ static inline __attribute__((always_inline)) int send_fragment(
 	if (frame.len == rest)
 		frame.flags |= FRAME_LAST;
 	/* A receiver that is awake may take it; one that sleeps is woken once a message. */
-	r = transport_put(transport, &frame, least, cursor, more && frame.len == rest);
+	more = more && frame.len == rest;
+	r = channel->capture ? channel_put_captured(channel, &frame, least, cursor, more)
+			     : transport_put(transport, &frame, least, cursor, more);
 	if (r < 0) {
 		channel->no_room++;
 		PROBE(libmsg, blocked, channel, channel->number, least, channel->tx_credit);
@@ -226,7 +228,11 @@ void channel_drop_out(struct channel *channel)
 
 static int put_bare(struct channel *channel, enum frame_type type, uint32_t arg)
 {
-	return transport_put_bare(channel->set->transport, channel->number, type, arg);
+	int r = transport_put_bare(channel->set->transport, channel->number, type, arg);
+
+	if (r == 0 && channel->capture)
+		channel_note_bare(channel, type, arg);
+	return r;
 }
 
 /*

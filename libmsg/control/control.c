@@ -205,6 +205,7 @@ void control_release(struct control *control)
 {
 	const struct hv_ops *ops = control->hv->ops;
 
+	control_capture_forget(control);
 	if (control->page)
 		control_ring_clear(&control->ring);
 	if (control->ring_share)
@@ -287,9 +288,10 @@ void control_send(struct control *control, const struct control_message *message
 
 void control_publish(struct control *control)
 {
-	if (!control->page || control_ring_is_idle(&control->ring))
+	if (!control->page || (control_ring_is_idle(&control->ring) && !control->pool->capture))
 		return;
 	control_ring_flush(&control->ring);
+	control_capture_publish(control);
 	/* msgd is trusted by all: a ring that makes no sense is a bug, and nothing can be saved. */
 	if (control->ring.broken)
 		control_break(control, control->ring.error == ENOMEM ? ENOMEM : EPROTO,
@@ -380,7 +382,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
 			.features = control->features | FEATURE_TYPES | FEATURE_WATCH |
-				    FEATURE_TERMS | FEATURE_COUNTS,
+				    FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE,
 			.pid = (uint32_t)getpid(),
 			.reattach = control->epoch != 0}};
 
@@ -388,6 +390,7 @@ static void control_hello(struct control *control, uint32_t epoch)
 		hello.hello.comm, sizeof(hello.hello.comm), "%s", program_invocation_short_name);
 	/* Messages that wait were for the msgd that is gone. */
 	control_ring_clear(&control->ring);
+	control_capture_forget(control);
 	control->epoch = epoch;
 	control->announces = hello.hello.reattach;
 	control->again_ns = UINT64_MAX;
@@ -442,7 +445,7 @@ void control_take(struct control *control)
 		control_break(control, EPROTO, r < 0 ? reason : "msgd wrote no control message");
 		return;
 	}
-	control->pool->marked |= !control_ring_is_idle(&control->ring);
+	control->pool->marked |= !control_ring_is_idle(&control->ring) || control->pool->capture;
 	if (control->state != CONTROL_ATTACHING && control->state != CONTROL_ATTACHED)
 		return;
 	if (!control_broker_there(control))

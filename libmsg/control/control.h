@@ -56,7 +56,8 @@ struct control {
 	uint64_t attached_ns;	     /* when the last WELCOME came */
 	unsigned n_drops;	     /* one after the other */
 	struct control_terms terms;  /* of the next channel; its number is 0: it has none */
-	struct request *requests;    /* hash; owned */
+	struct control_capture capture; /* likewise */
+	struct request *requests;	/* hash; owned */
 	uint32_t last_request;
 };
 
@@ -128,6 +129,21 @@ void control_answer(struct control *control, const struct control_ask *ask);
 void control_tell_last(struct control *control);
 /* Both ends of the channel have said CLOSE: its number is free here. */
 void control_channel_done(struct control *control, struct channel *channel);
+
+/* ---- capture.c -------------------------------------------------------------------------- */
+
+/* CAPTURE, of a channel that is there, or of the next one. */
+void control_capture(struct control *control, const struct control_capture *said);
+/* The next channel is there, and knows whether its application agrees. */
+void control_capture_granted(struct control *control, struct channel *channel);
+/* msgd is told whether the channel's application agrees, if msgd asks. */
+void control_capture_agrees(struct control *control, const struct channel *channel);
+/* Puts what is captured into the ring, as far as that has room to spare. */
+void control_capture_publish(struct control *control);
+/* This process leaves: as much is told as the ring has room for, and how much is not. */
+void control_capture_leave(struct control *control);
+/* The msgd that asked for it is gone. */
+void control_capture_forget(struct control *control);
 
 /* ---- quiesce.c -------------------------------------------------------------------------- */
 

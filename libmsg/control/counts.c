@@ -71,6 +71,8 @@ void control_channel_done(struct control *control, struct channel *channel)
 	struct control_message message = {.type = CONTROL_CHANNEL_CLOSED,
 		.channel_closed = {.end = channel_link(channel)->end, .channel = channel->number}};
 
+	/* msgd knows the channel of its last frames until this. */
+	control_capture_publish(control);
 	if (control->broker_features & FEATURE_COUNTS)
 		tell_channel(control, CONTROL_CHANNEL_DONE, channel);
 	else

@@ -138,6 +138,7 @@ static void handle_connected(struct control *control, const struct control_messa
 		return;
 	}
 	sock_set_channel(request->sock, channel);
+	control_capture_granted(control, channel);
 	request_done(control, request, 0, "");
 }
 
@@ -216,10 +217,14 @@ static void handle_channel(struct control *control, const struct control_channel
 	channel->listener_handle = message->listener;
 	memcpy(channel->name, message->name, NAME_SIZE);
 	channel->peer = message->peer;
-	if (listener && backlog_has_room(listener))
+	if (listener && backlog_has_room(listener)) {
+		channel->agrees = listener->capture;
 		backlog_add(listener, channel);
-	else
+	} else {
 		channel_close(channel, CLOSE_RESET);
+		return;
+	}
+	control_capture_granted(control, channel);
 }
 
 static void handle_channel_gone(struct control *control, const struct control_channel_id *message)
@@ -269,7 +274,7 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CONNECTED:
 		handle_connected(control, message);
-		control->terms.channel = 0;
+		control->terms.channel = control->capture.channel = 0;
 		break;
 	case CONTROL_LINK_CREATE:
 		link_create(control->links, control->epoch, &message->link_create, &answer);
@@ -287,10 +292,13 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CHANNEL:
 		handle_channel(control, &message->channel);
-		control->terms.channel = 0;
+		control->terms.channel = control->capture.channel = 0;
 		break;
 	case CONTROL_ASK:
 		control_answer(control, &message->ask);
+		break;
+	case CONTROL_CAPTURE:
+		control_capture(control, &message->capture);
 		break;
 	case CONTROL_TERMS:
 		control->terms = message->terms;

@@ -3,6 +3,7 @@
  * Frames in and out of a link (PROTOCOL.md, sections 3 and 4). Nothing here blocks. Bytes that
  * another domain wrote lead to an outcome at worst, on which the driver acts.
  */
+#include "libmsg/channel/capture.h"
 #include "libmsg/link/link.h"
 
 #include "base/probe.h"
@@ -90,6 +91,8 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 			return outcome_of(outcome);
 		PROBE(libmsg, frame_rx, transport, transport->frame.channel, transport->frame.type,
 			transport->frame.len, transport->frame.arg);
+		if (channel->capture)
+			channel_note_received(channel, &transport->frame);
 		link->turn -= frame_cost(&transport->frame);
 		next_frame(transport);
 		if (until && (!STAILQ_EMPTY(&until->in) || (read && !until->reader)))

@@ -238,6 +238,10 @@ void sock_set_channel(struct msg_sock *sock, struct channel *channel)
 {
 	sock->channel = channel;
 	channel->sock = sock;
+	if (channel->listener_handle)
+		sock->capture = channel->agrees;
+	else
+		channel->agrees = sock->capture;
 	sock->rcvbuf = channel_cut_buffer(channel, sock->rcvbuf);
 }
 

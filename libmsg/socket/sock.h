@@ -81,6 +81,7 @@ struct msg_sock {
 	uint32_t n_polls_out; /* ... and of these: for POLLOUT */
 	bool end_told;	      /* without POLLIN in it: the end was told of once */
 	bool reset;	      /* LIBMSG_RESET */
+	bool capture;	      /* LIBMSG_CAPTURE; of a listener: of the channels that come */
 	TAILQ_ENTRY(msg_sock) entry_ready;
 	TAILQ_ENTRY(msg_sock) entry_timed; /* in socks->timed, if it has a deadline */
 	TAILQ_ENTRY(msg_sock) entry;

@@ -658,6 +658,7 @@ static void test_options(void **state)
 		{LIBMSG_NONBLOCK_OPT, 0, 1, {-1, 2}},
 		{LIBMSG_CORK, 0, 1, {-1, 2}},
 		{LIBMSG_RESET, 0, 1, {-1, 2}},
+		{LIBMSG_CAPTURE, 0, 1, {-1, 2}},
 	};
 	struct pair_side *b = pair_side_of(state, B);
 	int64_t value;
@@ -687,7 +688,7 @@ static void test_options(void **state)
 	assert_int_equal(msg_setopt(b->sock, 4711, 1), -1);
 	assert_int_equal(errno, EINVAL);
 	for (int i = 0; i < 3; i++) {
-		static const int unknown[] = {-1, 0, LIBMSG_RESET + 1};
+		static const int unknown[] = {-1, 0, LIBMSG_CAPTURE + 1};
 
 		assert_int_equal(msg_getopt(b->sock, unknown[i], &value), -1);
 		assert_int_equal(errno, EINVAL);
