@@ -73,6 +73,28 @@ static int ask_timeout_parse(
 		parser, value, POLICY_ASK_TIMEOUT_MAX_S, " seconds", &rule->verdict.ask_timeout_s);
 }
 
+static const char *const capture_words[] = {
+	[POLICY_CAPTURE_HEADERS] = "headers",
+	[POLICY_CAPTURE_NO] = "no",
+	[POLICY_CAPTURE_PAYLOAD] = "payload",
+};
+
+const char *policy_capture_word(enum policy_capture capture)
+{
+	return capture_words[capture];
+}
+
+static int capture_parse(struct parser *parser, const struct word *value, struct policy_rule *rule)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(capture_words); i++) {
+		if (strcmp(value->text, capture_words[i]) != 0)
+			continue;
+		rule->verdict.capture = i;
+		return 0;
+	}
+	return parser_expected(parser, value, "no, headers or payload");
+}
+
 static int direction_parse(
 	struct parser *parser, const struct word *value, struct policy_rule *rule)
 {
@@ -185,6 +207,7 @@ static int transport_parse(
 static const struct key keys[] = {
 	{"ask", ask_parse},
 	{"ask-timeout", ask_timeout_parse},
+	{"capture", capture_parse},
 	{"direction", direction_parse},
 	{"log", log_parse, .any_rule = true},
 	{"max-buffer", max_buffer_parse},

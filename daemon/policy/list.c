@@ -73,6 +73,8 @@ static void text_add_keys(struct text *text, const struct policy_verdict *verdic
 		text_add(text, " ask=%s", verdict->ask);
 	if (verdict->ask && verdict->ask_timeout_s != POLICY_ASK_TIMEOUT_S)
 		text_add(text, " ask-timeout=%u", verdict->ask_timeout_s);
+	if (verdict->capture != POLICY_CAPTURE_HEADERS)
+		text_add(text, " capture=%s", policy_capture_word(verdict->capture));
 	if (verdict->direction != POLICY_BOTH_WAYS)
 		text_add(text, " direction=%s", verdict->direction == POLICY_OUT ? "out" : "in");
 	if (verdict->log != POLICY_LOG_DEFAULT)

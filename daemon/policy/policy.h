@@ -118,6 +118,12 @@ enum policy_direction {
 	POLICY_IN,
 };
 
+enum policy_capture {
+	POLICY_CAPTURE_HEADERS, /* of frames, for the administrator who asks */
+	POLICY_CAPTURE_NO,
+	POLICY_CAPTURE_PAYLOAD, /* as well, where both ends agree */
+};
+
 /* A bucket of `burst` that n fill up in so many seconds. */
 struct policy_rate {
 	uint32_t n; /* 0: no limit */
@@ -131,6 +137,7 @@ struct policy_verdict {
 	bool start; /* the domain, if it is not there */
 	enum policy_log log;
 	enum policy_direction direction;
+	enum policy_capture capture;
 	uint32_t transport;    /* enum transport_kind: a demand, or ANY */
 	uint32_t max_channels; /* 0: no limit by this rule, as for those that follow */
 	struct policy_rate max_connects;
@@ -146,6 +153,9 @@ struct policy_verdict {
 	uint32_t rule;	  /* its number, from 1 on; 0: it is none of the list */
 	uint64_t id;	  /* of the rule's words, wherever it stands */
 };
+
+/* "headers", "no", "payload". */
+const char *policy_capture_word(enum policy_capture capture);
 
 int policy_new(struct policy **ret_policy);
 void policy_free(struct policy *policy);

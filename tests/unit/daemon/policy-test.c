@@ -156,7 +156,8 @@ static void test_errors(void **state)
 		{CONNECT "while uuid:1", "1:39", UUID, "'uuid:1'"},
 		{CONNECT "log=yes while x", "1:41", "KEY=VALUE", "'while'"},
 		{CONNECT "colour=red", "1:33",
-			"a key (ask, ask-timeout, direction, log, max-buffer, max-channels, "
+			"a key (ask, ask-timeout, capture, direction, log, max-buffer, "
+			"max-channels, "
 			"max-connects, max-rate, start, start-timeout, target, transport)",
 			"'colour'"},
 		{CONNECT "log=yes max-channels=3 log=no", "1:56", "each key once", "'log'"},
