@@ -171,6 +171,8 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 		return answer_reload(subject, request, client, ret_later);
 	case ADMIN_RELOAD_DRY_RUN:
 		return answer_dry_run(subject, request, client);
+	case ADMIN_CAPTURE:
+		return capture_answer(&subject->captures, subject->server, request, client);
 	case ADMIN_WAIT:
 		return quiesce_wait_for_name(subject->quiesce, request, client, ret_later);
 	case ADMIN_REFRESH:
@@ -192,6 +194,7 @@ static void on_gone(void *arg, const struct admin_client *client)
 
 	quiesce_cancel(subject->quiesce, client);
 	dry_run_end(&subject->dry_run, client);
+	capture_gone(&subject->captures, subject->server, client);
 }
 
 static void on_log(void *arg, const char *text)

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include "daemon/admin/capture.h"
 #include "daemon/admin/quiesce.h"
 #include "daemon/admin/socket.h"
 
@@ -28,6 +29,7 @@ struct admin_subject {
 	struct server *server;	 /* borrowed */
 	struct quiesce *quiesce; /* borrowed */
 	struct dry_run dry_run;
+	struct admin_captures captures;
 	const char *version, *hv_spec;
 	uint16_t domid; /* msgd's own */
 	uint64_t start_ns;

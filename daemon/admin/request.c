@@ -66,6 +66,11 @@ static const struct {
 	[ADMIN_RELOAD] = {"reload", .steers = true},
 	/* It changes nothing, but takes as long as a reload. */
 	[ADMIN_RELOAD_DRY_RUN] = {"reload-dry-run", .steers = true},
+	/* It changes nothing either, but shows what only the ends should see. */
+	[ADMIN_CAPTURE] = {"capture",
+		.takes = KEY(DOMAIN) | KEY(NAME) | KEY(LINK) | KEY(CHANNEL) | KEY(PAYLOAD) |
+			 KEY(SNAPLEN),
+		.steers = true},
 	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true},
 	[ADMIN_RESUME] = {"resume", .needs = KEY(DOMAIN), .steers = true},
 };
@@ -78,6 +83,11 @@ const char *admin_op_name(enum admin_op op)
 bool admin_op_steers(enum admin_op op)
 {
 	return ops[op].steers;
+}
+
+bool admin_op_goes_on(enum admin_op op)
+{
+	return op == ADMIN_MONITOR || op == ADMIN_CAPTURE;
 }
 
 bool admin_op_lists(enum admin_op op)
@@ -261,6 +271,19 @@ static const char *level_get(const json_t *value, struct admin_request *request)
 	return word_get(value, request->level, "a level is error, warning, notice, info or debug");
 }
 
+static const char *payload_get(const json_t *value, struct admin_request *request)
+{
+	request->payload = json_is_true(value);
+	return json_is_boolean(value) ? NULL : "payload is true or false";
+}
+
+static const char *snaplen_get(const json_t *value, struct admin_request *request)
+{
+	return number_get(value, 1, CAPTURE_SNAPLEN_MAX, &request->snaplen)
+		       ? NULL
+		       : "snaplen is 1 to 4096 bytes";
+}
+
 static const char *timeout_get(const json_t *value, struct admin_request *request)
 {
 	return number_get(value, 0, ADMIN_TIMEOUT_MAX_MS, &request->timeout_ms)
@@ -287,6 +310,8 @@ static const struct {
 	[ADMIN_KEY_LIMIT] = {"limit", "no limit", limit_get},
 	[ADMIN_KEY_VALUE] = {"value", "no value", value_get},
 	[ADMIN_KEY_LEVEL] = {"level", "no level", level_get},
+	[ADMIN_KEY_PAYLOAD] = {"payload", "no payload", payload_get},
+	[ADMIN_KEY_SNAPLEN] = {"snaplen", "no snaplen", snaplen_get},
 	[ADMIN_KEY_TIMEOUT] = {"timeout_ms", "no timeout_ms", timeout_get},
 };
 
@@ -336,7 +361,7 @@ static const char *object_parse(const json_t *object, struct admin_request *requ
 int admin_request_parse(
 	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error)
 {
-	struct admin_request request = {.timeout_ms = ADMIN_TIMEOUT_MS};
+	struct admin_request request = {.timeout_ms = ADMIN_TIMEOUT_MS, .snaplen = ADMIN_SNAPLEN};
 	const char *error = "not a JSON object";
 	json_t *object =
 		len > ADMIN_LINE_MAX ? NULL : json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
@@ -368,6 +393,8 @@ void admin_request_describe(const struct admin_request *request, char *ret_text,
 		[ADMIN_KEY_CHANNEL] = request->channel,
 		[ADMIN_KEY_PID] = request->pid,
 		[ADMIN_KEY_VALUE] = request->value,
+		[ADMIN_KEY_PAYLOAD] = request->payload,
+		[ADMIN_KEY_SNAPLEN] = request->snaplen,
 		[ADMIN_KEY_TIMEOUT] = request->timeout_ms,
 	};
 	FILE *out = fmemopen(ret_text, size, "w");

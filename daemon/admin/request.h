@@ -45,13 +45,14 @@ enum admin_op {
 	ADMIN_LOG_LEVEL,
 	ADMIN_RELOAD,
 	ADMIN_RELOAD_DRY_RUN,
+	ADMIN_CAPTURE,
 	ADMIN_QUIESCE,
 	ADMIN_RESUME,
 	ADMIN_OP_COUNT,
 };
 
 const char *admin_op_name(enum admin_op op);
-/* Whether the operation changes anything. */
+/* Whether the operation changes anything, or shows more than the views do. */
 bool admin_op_steers(enum admin_op op);
 
 /* A line, without its newline. */
@@ -66,6 +67,9 @@ bool admin_op_steers(enum admin_op op);
  * libmsg, and people wait for the list that follows.
  */
 #define ADMIN_REFRESH_MS 250U
+
+/* Bytes of payload, where a capture does not say how many. */
+#define ADMIN_SNAPLEN 256U
 
 /* The longest word of a request. */
 #define ADMIN_WORD_SIZE 16U
@@ -87,6 +91,8 @@ enum admin_key {
 	ADMIN_KEY_LIMIT,
 	ADMIN_KEY_VALUE,
 	ADMIN_KEY_LEVEL,
+	ADMIN_KEY_PAYLOAD,
+	ADMIN_KEY_SNAPLEN,
 	ADMIN_KEY_TIMEOUT,
 	ADMIN_KEY_COUNT,
 };
@@ -111,6 +117,8 @@ struct admin_request {
 	uint64_t since; /* a serial: events after it */
 	char limit[ADMIN_WORD_SIZE], level[ADMIN_WORD_SIZE];
 	uint32_t value;
+	bool payload;	  /* of frames, beside their headers */
+	uint32_t snaplen; /* bytes of it */
 	uint32_t timeout_ms;
 	/* How far a list has come: rows or serials looked at, and rows in the answer. */
 	uint64_t from;
@@ -127,6 +135,8 @@ bool admin_op_lasts(enum admin_op op);
  * those of the new one, from its start.
  */
 void admin_request_again(struct admin_request *request, uint64_t waited_ms);
+/* Whether they come until the client goes. */
+bool admin_op_goes_on(enum admin_op op);
 /* "kick domain=web pid=3", for people. */
 void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size);
 

@@ -194,6 +194,12 @@ static void admin_client_forget(struct admin_client *client)
 	client->kept_fd = -1;
 }
 
+/* Its going ends something beside itself. */
+static bool admin_client_captures(const struct admin_client *client)
+{
+	return client->monitors && client->request.op == ADMIN_CAPTURE;
+}
+
 static void admin_client_free(struct admin_client *client)
 {
 	struct admin *admin = client->admin;
@@ -202,7 +208,7 @@ static void admin_client_free(struct admin_client *client)
 	if (client->kept_fd < 0 || !admin->left)
 		(void)shutdown(admin_client_fd(client), SHUT_RDWR);
 	admin_client_forget(client);
-	if (client->later || client->viewing)
+	if (client->later || client->viewing || admin_client_captures(client))
 		admin->ops->gone(admin->arg, client);
 	if (client->waits)
 		TAILQ_REMOVE(&admin->waiting, client, turn_entry);
@@ -213,14 +219,16 @@ static void admin_client_free(struct admin_client *client)
 
 /*
  * A client that waits for admin_answer may do so for as long as it said in its request. One that
- * follows what happens costs no more if it does not read: the history is its queue.
+ * follows what happens costs no more if it does not read: the history is its queue. A capture costs
+ * the ends something, for nobody then.
  */
 static void admin_client_limit(struct admin_client *client)
 {
 	static const struct timeval idle = {.tv_sec = ADMIN_IDLE_S};
+	bool monitors = client->monitors && !admin_client_captures(client);
 
 	(void)bufferevent_set_timeouts(client->stream,
-		client->later || client->monitors ? NULL : &idle, client->monitors ? NULL : &idle);
+		client->later || client->monitors ? NULL : &idle, monitors ? NULL : &idle);
 }
 
 static void admin_client_wait(struct admin_client *client)
@@ -412,7 +420,7 @@ static void admin_client_serve(struct admin_client *client)
 			admin_client_again(client);
 		answer = admin->ops->answer(admin->arg, &client->request, client, &client->later);
 	}
-	client->monitors = client->request.op == ADMIN_MONITOR && json_object_get(answer, "all");
+	client->monitors = admin_op_goes_on(client->request.op) && json_object_get(answer, "all");
 	if (client->later || client->monitors)
 		admin_client_begun(client, steal_ptr(line));
 	else

@@ -38,7 +38,7 @@ struct admin_ops {
 	 */
 	json_t *(*answer)(void *arg, const struct admin_request *request,
 		struct admin_client *client, bool *ret_later);
-	/* A client is gone that waited for admin_answer, or for more of a list. */
+	/* A client is gone that waited for admin_answer, or for more of a list or a capture. */
 	void (*gone)(void *arg, const struct admin_client *client);
 	/* One line for the log. Clients cause it: the callee bounds how many are written. */
 	void (*log)(void *arg, const char *text);

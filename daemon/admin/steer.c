@@ -45,6 +45,7 @@ json_t *steer_refusal(int error)
 			      "feature 'counts')"},
 		{-ENOENT, "no application of this domain says that it is this process"},
 		{-EADDRNOTAVAIL, "nobody listens on this name in this domain"},
+		{-EUSERS, "8 captures are under way: no more"},
 		{-ENOSPC, "64 domains and names are blocked: a rule of policy can deny more"},
 		{0, "msgd is out of memory"},
 	};

@@ -57,6 +57,7 @@ static json_t *features_json(const struct process *process)
 		{FEATURE_WATCH, "watch"},
 		{FEATURE_TERMS, "terms"},
 		{FEATURE_COUNTS, "counts"},
+		{FEATURE_CAPTURE, "capture"},
 	};
 	json_t *array = json_array();
 

@@ -98,6 +98,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->names);
 	TAILQ_INIT(&broker->pinged);
 	errands_init(&broker->errands);
+	captures_init(&broker->captures);
 	for (unsigned i = 0; i < WATCH_STATES; i++)
 		TAILQ_INIT(&broker->watches[i]);
 	*ret_broker = broker;
@@ -340,6 +341,11 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_LINK_COUNTS:
 	case CONTROL_ANSWER:
 		return counts_message(process, message);
+	case CONTROL_CAPTURING:
+	case CONTROL_CAPTURED:
+	case CONTROL_CAPTURED_BYTES:
+	case CONTROL_CAPTURE_LOST:
+		return capture_message(process, message);
 	case CONTROL_LINK_OFFER:
 	case CONTROL_LINK_READY:
 	case CONTROL_LINK_FAILED:

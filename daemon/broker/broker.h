@@ -197,6 +197,9 @@ int broker_ping_look(
 /* Answers so far, and applications that ended instead: when it changes, look. */
 uint64_t broker_pings_over(const struct broker *broker);
 
+/* Another number when a capture has something new to be read (capture.h). */
+uint64_t broker_captured(const struct broker *broker);
+
 /* Forgets everything and tells nobody: msgd ends, and applications wait for its return. */
 void broker_free(struct broker *broker);
 

@@ -14,6 +14,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/capture.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
 #include "daemon/broker/listener.h"
@@ -162,6 +163,7 @@ static void broker_channel_set_unpaid(struct broker_channel *channel, bool unpai
 
 void broker_channel_free(struct broker_channel *channel)
 {
+	capture_channel_gone(channel);
 	broker_channel_unoffer(channel);
 	broker_channel_set_unpaid(channel, false);
 	broker_channel_set_state(channel, BROKER_CHANNEL_DONE);
@@ -285,6 +287,7 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	channel->direction = (uint8_t)verdict->direction;
 	broker_channel_offer(channel, listener);
 	terms_send(channel, verdict, !caller);
+	capture_channel(channel, verdict);
 	broker_channel_send(channel, listener);
 	*ret_channel = channel;
 	return 0;

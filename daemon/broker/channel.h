@@ -44,6 +44,7 @@ struct broker_channel {
 	struct channel_claim claims[2];
 	bool refused;
 	enum broker_channel_state state;
+	struct captured *captured;     /* owned; NULL: nobody captures it */
 	struct channel_counts *counts; /* owned: of its two ends; NULL: none was told */
 	struct charge charge; /* the caller's domain; while only the listener's end knows it, its */
 	struct tally *tally;  /* ref; it has the name, but for an argument */

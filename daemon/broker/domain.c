@@ -451,6 +451,7 @@ void domain_end(struct domain *domain)
 	domain->broker->domains_changed = true;
 	domain_drop_all(domain, UINT64_MAX, "its domain is gone");
 	announce_domain_gone(domain);
+	capture_domain_gone(domain);
 	if (domain_is_quiesced(domain))
 		domain_report_changed(domain);
 }

@@ -118,6 +118,8 @@ void process_free(struct process *process, const char *reason)
 	process_not_awaited(process);
 	TAILQ_REMOVE(&process->domain->processes, process, entry);
 	charge_return(&process->charge);
+	free(process->capture);
+	process->capture = NULL;
 	if (!process->ends) {
 		free(process);
 		return;
@@ -270,7 +272,7 @@ int process_hello(struct process *process, const struct control_message *message
 	welcome.welcome.version = version;
 	welcome.welcome.domid = process->domain->info.domid;
 	welcome.welcome.features = FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES |
-				   FEATURE_WATCH | FEATURE_TERMS | FEATURE_COUNTS;
+				   FEATURE_WATCH | FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE;
 	process_send(process, &welcome);
 	if (hello->reattach) {
 		process_set_state(process, PROCESS_ANNOUNCING);

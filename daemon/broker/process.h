@@ -44,8 +44,9 @@ struct process {
 	char gone_reason[REASON_SIZE]; /* for its links, once it is GONE */
 	uint32_t asked_token;	       /* of an ASK that it has not answered; 0: there is none */
 	struct ping ping;
-	struct control_answer sums; /* its last words about all that it has carried */
-	bool sums_known;	    /* they count from these on */
+	struct control_answer sums;	/* its last words about all that it has carried */
+	bool sums_known;		/* they count from these on */
+	struct capture_source *capture; /* owned; NULL: it was never asked for frames */
 	uint32_t last_end;
 	bool ends_wrapped;
 	struct outbox outbox;		     /* owned: messages that its ring has no room for */

@@ -136,6 +136,7 @@ static void channel_judge(struct broker_channel *channel)
 		.transport = transport_name(link->id.transport)};
 
 	if (rejudge_would_permit(channel, link->broker->policy, &verdict)) {
+		capture_judged(channel, &verdict);
 		channel->generation = link->broker->generation;
 		TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
 		TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);

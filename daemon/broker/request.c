@@ -527,6 +527,7 @@ static void broker_request_connected(
 	domain_peer(lookup->listener->process->domain, &message.connected.peer);
 	memcpy(message.connected.name, request->name, sizeof(message.connected.name));
 	terms_send(channel, &lookup->verdict, caller);
+	capture_connected(channel);
 	policy_hit(process->broker->policy, &lookup->verdict);
 	note_connected(request, channel, &lookup->verdict);
 	process_send(process, &message);

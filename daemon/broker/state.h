@@ -17,6 +17,7 @@
 #include "daemon/broker/histogram.h"
 #include "daemon/broker/history.h"
 #include "daemon/broker/request.h"
+#include "daemon/broker/capture.h"
 #include "daemon/broker/steer.h"
 #include "daemon/broker/watch.h"
 
@@ -87,6 +88,7 @@ struct broker {
 	enum broker_audit audit;
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
+	struct broker_captures captures;
 	LIST_HEAD(, block) blocks; /* owned */
 	uint32_t n_blocks;
 	struct history history; /* last: it is large */

@@ -46,6 +46,16 @@ static bool attach_read(struct attach *attach)
 	return true;
 }
 
+static bool is_last_answer(const struct control_message *message)
+{
+	return message->type == CONTROL_ANSWER && message->answer.token == 0;
+}
+
+static bool is_captured(const struct control_message *message)
+{
+	return message->type >= CONTROL_CAPTURED && message->type <= CONTROL_CAPTURE_LOST;
+}
+
 void attach_read_last(struct attach *attach)
 {
 	struct control_message message;
@@ -56,7 +66,7 @@ void attach_read_last(struct attach *attach)
 		if (control_ring_receive(&attach->ring, &message, &decoded, &reason) <= 0)
 			return;
 		/* Others may build on what was skipped before them. */
-		if (decoded == 0 && message.type == CONTROL_ANSWER && message.answer.token == 0)
+		if (decoded == 0 && (is_last_answer(&message) || is_captured(&message)))
 			(void)broker_message(attach->process, &message, decoded);
 	}
 }

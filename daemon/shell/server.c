@@ -21,6 +21,7 @@
 #include "base/event.h"
 #include "base/log.h"
 #include "daemon/broker/assign.h"
+#include "daemon/broker/capture.h"
 #include "daemon/broker/hash.h"
 #include "daemon/shell/attach.h"
 #include "daemon/shell/fields.h"
@@ -59,7 +60,8 @@ struct server {
 	uint64_t turn_start_ns; /* of the processor's time */
 	uint64_t told_serial;	/* ops->noted knows of this event ... */
 	uint32_t told_pending;	/* ... of so many answers that are to come */
-	uint64_t told_pings;	/* ... and of so many pings that are over */
+	uint64_t told_pings;	/* ... of so many pings that are over ... */
+	uint64_t told_captured; /* ... and of what was captured until then */
 };
 
 /* ---- the broker's effects ------------------------------------------------------------------- */
@@ -352,12 +354,15 @@ static void server_tell(struct server *server)
 	uint32_t n_pending = broker_counts_pending(server->broker);
 	uint64_t n_pings = broker_pings_over(server->broker);
 
+	uint64_t captured = broker_captured(server->broker);
+
 	if (last == server->told_serial && n_pending == server->told_pending &&
-		n_pings == server->told_pings)
+		n_pings == server->told_pings && captured == server->told_captured)
 		return;
 	server->told_serial = last;
 	server->told_pings = n_pings;
 	server->told_pending = n_pending;
+	server->told_captured = captured;
 	server->ops->noted(server->arg);
 }
 
@@ -611,6 +616,24 @@ int server_steer(struct server *server,
 	r = step(server->broker, target);
 	server_finish(server);
 	return r;
+}
+
+int server_capture(struct server *server, const struct broker_target *target, bool payload,
+	uint32_t snaplen, struct capture **ret_capture)
+{
+	int r;
+
+	server_begin(server);
+	r = capture_new(server->broker, target, payload, snaplen, ret_capture);
+	server_finish(server);
+	return r;
+}
+
+void server_end_capture(struct server *server, struct capture *capture)
+{
+	server_begin(server);
+	capture_free(capture);
+	server_finish(server);
 }
 
 int server_quiesce(struct server *server, uint16_t domid)

@@ -13,13 +13,14 @@
 #include "daemon/broker/broker.h"
 #include "hv/hv.h"
 
+struct capture;
 struct server;
 
 /* Called in the middle of a turn: the callee must not call the server. */
 struct server_ops {
 	/* An application of a quiesced domain confirmed or is gone, or a domain was resumed. */
 	void (*quiesced)(void *arg);
-	/* The history has new events. */
+	/* The history has new events, or a capture has something new. */
 	void (*noted)(void *arg);
 	/* A record of msgd's own domain is gone from the store. */
 	void (*own_record_gone)(void *arg, const char *key);
@@ -52,6 +53,10 @@ int server_resume(struct server *server, uint16_t domid);
 int server_steer(struct server *server,
 	int (*step)(struct broker *broker, const struct broker_target *target),
 	const struct broker_target *target);
+/* As capture_new and capture_free (daemon/broker/capture.h). */
+int server_capture(struct server *server, const struct broker_target *target, bool payload,
+	uint32_t snaplen, struct capture **ret_capture);
+void server_end_capture(struct server *server, struct capture *capture);
 /* Asks the hypervisor for its domains and tells the broker. Not from within server_ops. */
 int server_refresh_domains(struct server *server);
 

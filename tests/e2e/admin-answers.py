@@ -67,6 +67,10 @@ for more in {}, {'to': SERVER_DOMAIN}, {'to': 'nobody'}, {'listen': True}:
 validate('error', lines_of({'op': 'nothing'}, 1)[0])
 for event in lines_of({'op': 'monitor', 'since': 0}, 5):
     validate('monitor', event)
+# Of the traffic that is under way.
+asked.add('capture')
+for line in lines_of({'op': 'capture', 'domain': DOMAIN, 'payload': True}, 5):
+    validate('capture', line)
 ask('wait', domain=DOMAIN, name=NAME)
 ask('wait', domain=DOMAIN, name='none', timeout_ms=0)
 ask('ping', domain=SERVER_DOMAIN, name=SERVER)

@@ -6,12 +6,15 @@
  */
 #include <errno.h>
 
+#include "daemon/broker/capture.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/daemon/world.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input input = {.data = data, .left = size};
+	struct broker_target captured = {.domid = 1, .name = ""};
+	struct capture *capture;
 	struct world *world = world_new("allow listen * on any\n"
 					"allow connect * from any to any\n",
 		NULL);
@@ -21,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(app_attach(&world->apps[2], 3, false) == 0);
 	FUZZ_CHECK(app_hello(&world->apps[2], true, false) == 0);
 	broker_recover(world->broker, 1);
+	FUZZ_CHECK(capture_new(world->broker, &captured, true, 100, &capture) == 0);
 	while (input.left >= 4) {
 		struct app *app = &world->apps[fuzz_u8(&input) % 2];
 		uint8_t type = fuzz_u8(&input), body[256];
@@ -47,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	app_forget(&world->apps[2]);
 	FUZZ_CHECK(app_listen(&world->apps[2], 1, "mine", 1) == 0);
+	capture_free(capture);
 	world_free(world);
 	return 0;
 }
