@@ -9,7 +9,7 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
 	chromium chromium-driver python3-selenium
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
-	python3-dev python3-jsonschema python3-pyte socat openssl abigail-tools dpkg-dev
+	python3-dev python3-jsonschema python3-pyte socat openssl abigail-tools dpkg-dev tshark
 	systemtap-sdt-dev bpftrace gdb'
 # For tests/programs, which unpacks what is missing and installs nothing.
 packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql

@@ -30,4 +30,17 @@ bool admin_tell(
 void admin_follow(const char *socket_path, const char *from, const json_t *request,
 	void (*on_object)(const json_t *object));
 
+/* Beside the stream itself, what ends it. */
+enum admin_end {
+	ADMIN_END_FAILED, /* after a line on stderr: refused, or msgd has closed the connection */
+	ADMIN_END_ENOUGH, /* on_object said so, or the time is over, or the user */
+};
+
+/*
+ * The same for at most so many seconds (0: no limit), until on_object returns false, or until
+ * SIGINT or SIGTERM comes: what was read by then was handed on.
+ */
+enum admin_end admin_stream(const char *socket_path, const char *from, const json_t *request,
+	uint32_t seconds, bool (*on_object)(void *arg, const json_t *object), void *arg);
+
 #endif

@@ -116,6 +116,13 @@ const char *arguments_ping(json_t *request, char *const *args, unsigned n_args)
 	return arguments_application(request, args + 1, 1);
 }
 
+const char *arguments_captured(json_t *request, char *const *args, unsigned n_args)
+{
+	if (strcmp(args[0], "application") == 0)
+		return "it is of a domain, name, link or channel";
+	return arguments_thing(request, args, n_args);
+}
+
 const char *arguments_kick(json_t *request, char *const *args, unsigned n_args)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(things); i++) {

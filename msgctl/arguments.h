@@ -30,6 +30,8 @@ const char *arguments_channel(json_t *request, char *const *args, unsigned n_arg
 const char *arguments_kick(json_t *request, char *const *args, unsigned n_args);
 /* These, and "channel" LINK:NUMBER; without "op". */
 const char *arguments_thing(json_t *request, char *const *args, unsigned n_args);
+/* The same but for applications. */
+const char *arguments_captured(json_t *request, char *const *args, unsigned n_args);
 /* "show" [DOMAIN], "set" DOMAIN KEY=NUMBER */
 const char *arguments_quota(json_t *request, char *const *args, unsigned n_args);
 /* FROM [TO/]NAME; with --listen FROM NAME */

@@ -6,6 +6,7 @@
 
 #include "base/macro.h"
 #include "msgctl/arguments.h"
+#include "msgctl/capture.h"
 #include "msgctl/event.h"
 #include "msgctl/parts.h"
 #include "msgctl/ping.h"
@@ -60,6 +61,11 @@ const struct command commands[] = {
 	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
 	{"monitor", "", "what happens, until it is ended", .follow = event_print,
 		.options = EVENT_OPTIONS},
+	{"capture", "THING WHICH",
+		"the frames of a domain, name, link or channel, until it is ended", 2, 2,
+		arguments_captured, .run = capture_run,
+		.options = BIT(OPTION_PAYLOAD) | BIT(OPTION_SNAPLEN) | BIT(OPTION_WRITE) |
+			   BIT(OPTION_PINGS) | BIT(OPTION_SECONDS)},
 	{"stats", "", "counters, refusals by rule, the time that connects take",
 		.parts = parts_of_stats, .counts = true, .options = BIT(OPTION_DOMAIN)},
 	{"show", "THING WHICH", "all of a domain, name, link, application or channel", 2, 2,

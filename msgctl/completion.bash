@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # bash completion for msgctl(8). Names of domains and things are those of the msgd that answers.
 
-_msgctl_commands='status domains applications who names links channels top history monitor stats show wait
-	ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
+_msgctl_commands='status domains applications who names links channels top history monitor capture stats show
+	wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume'
 
 # The words before the current one that are no options: command and its arguments. bash divides words at =
 # and at colons: what belongs to an option, or goes on, is none.
@@ -59,7 +59,8 @@ _msgctl_argument() {
 	1:top) echo domains applications names links channels ;;
 	1:show) echo domain name link application channel ;;
 	1:kick) echo domain name link application ;;
-	2:show\ * | 2:kick\ *) _msgctl_things "${arguments[1]}" ;;
+	1:capture) echo domain name link channel ;;
+	2:capture\ * | 2:show\ * | 2:kick\ *) _msgctl_things "${arguments[1]}" ;;
 	1:quota) echo show set ;;
 	2:quota\ *) _msgctl_domains ;;
 	3:quota\ set*) printf '%s=\n' processes names channels links requests watches memory backlog ;;
@@ -129,7 +130,7 @@ _msgctl() {
 	elif [[ $cur = -* ]]; then
 		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
 			--timeout= --interval= --sort=
-			--batch --listen --dry-run --help --version -n -c -i'
+			--batch --listen --dry-run --payload --snaplen= --seconds= --help --version -n -c -i -w'
 	else
 		proposals=$(_msgctl_argument)
 	fi

@@ -22,7 +22,8 @@ _msgctl_argument() {
 	1:top:*) compadd domains applications names links channels ;;
 	1:show:*) compadd domain name link application channel ;;
 	1:kick:*) compadd domain name link application ;;
-	2:(show|kick):(domain|name|link|application|channel)) _msgctl_${arguments[2]}s ;;
+	1:capture:*) compadd domain name link channel ;;
+	2:(show|kick|capture):(domain|name|link|application|channel)) _msgctl_${arguments[2]}s ;;
 	1:quota:*) compadd show set ;;
 	2:quota:*) _msgctl_domains ;;
 	3:quota:set) compadd -S = processes names channels links requests watches memory backlog ;;
@@ -77,6 +78,10 @@ _arguments \
 	'--batch[tables, one after the other]' \
 	'--listen[whether the domain may listen]' \
 	'--dry-run[change nothing]' \
+	'--payload[capture payload as well]' \
+	'--snaplen=[how much of it]:bytes:' \
+	'-w[capture into a file]:file:_files' \
+	'--seconds=[capture for so long]:seconds:' \
 	'(- *)'{--help,--version}'[say so, and end]' \
-	'1:command:(status domains applications who names links channels top history monitor stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
+	'1:command:(status domains applications who names links channels top history monitor capture stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'

@@ -66,11 +66,18 @@ static const struct argp_option options[] = {
 		"change nothing: say what would end, or what is wrong"},
 	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0,
 		"how long to wait (10; for each answer to ping 1)"},
-	{NULL, 'c', "N", 0, "ping N times", 0},
+	{NULL, 'c', "N", 0, "ping N times, or capture N frames", 0},
 	{"count", OPTION_KEYS + OPTION_PINGS, "N", OPTION_HIDDEN, NULL},
 	{"interval", OPTION_KEYS + OPTION_INTERVAL, "SECONDS", 0,
 		"from one ping to the next, or one list of top: 0.1 to 3600"},
 	{NULL, 'i', "SECONDS", 0, "the same"},
+	{"payload", OPTION_KEYS + OPTION_PAYLOAD, NULL, 0,
+		"capture the beginning of frames' payload as well, where policy and both ends "
+		"agree"},
+	{"snaplen", OPTION_KEYS + OPTION_SNAPLEN, "BYTES", 0, "how much of it (256)"},
+	{NULL, 'w', "FILE", 0, "capture into a file, as pcapng; -: to standard output"},
+	{"write", OPTION_KEYS + OPTION_WRITE, "FILE", OPTION_HIDDEN, NULL},
+	{"seconds", OPTION_KEYS + OPTION_SECONDS, "S", 0, "capture for so long"},
 	{0},
 };
 
@@ -123,13 +130,14 @@ static void set_option(
 	call->options |= ENUM_BIT(option);
 	if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
-	else if (option == OPTION_LISTEN || option == OPTION_BATCH)
+	else if (option == OPTION_LISTEN || option == OPTION_BATCH || option == OPTION_PAYLOAD)
 		(void)json_object_set_new(call->request, option_name(option), json_true());
 	else if (option == OPTION_DRY_RUN)
 		(void)json_object_set_new(call->request, "op", json_string("reload-dry-run"));
 	else if (option == OPTION_INTERVAL)
 		set_interval(call, text, state);
-	else if (option == OPTION_N || option == OPTION_SINCE || option == OPTION_PINGS)
+	else if (option == OPTION_N || option == OPTION_SINCE || option == OPTION_PINGS ||
+		 option == OPTION_SNAPLEN || option == OPTION_SECONDS)
 		set_number(call, option, text, state);
 	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
 		argp_error(state, "--%s is not UTF-8", option_name(option));
@@ -201,6 +209,9 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		set_option(call, OPTION_N, arg, state);
+		return 0;
+	case 'w':
+		set_option(call, OPTION_WRITE, arg, state);
 		return 0;
 	case 'c':
 		set_option(call, OPTION_PINGS, arg, state);

@@ -28,7 +28,7 @@ GROUPADD_PARAM:msg-common = "-r msg-attach; -r msg-activated; -r xen-evtchn; -r 
 
 FILES:${PN} = "${sbindir}/msgd ${libexecdir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d \
     ${nonarch_libdir}/systemd/catalog"
-FILES:msgctl = "${bindir}/msgctl ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
+FILES:msgctl = "${bindir}/msgctl ${libdir}/wireshark ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
 FILES:libmsg = "${libdir}/libmsg.so.*"
 FILES:libvchan-msg = "${libdir}/libvchan-msg.so.*"
 FILES:msg-common = "${nonarch_libdir}/modprobe.d ${nonarch_libdir}/modules-load.d ${nonarch_libdir}/sysusers.d \

@@ -10,7 +10,7 @@ msgd_pid=''
 # Looks in each guest whether the events of libmsg are true (tests/support/level-checker.h); or empty.
 level_checker=$build/tests/support/liblevel-checker.so
 
-patience=60 # seconds until a wait counts as a hang: a busy machine takes many times as long as an idle one
+patience=${patience:-60} # seconds until a wait counts as a hang: a busy machine takes many times as long as an idle one
 
 failure=''
 fail() {

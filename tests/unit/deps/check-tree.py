@@ -53,7 +53,7 @@ MAY_INCLUDE = {
     'daemon/shell': ['base', 'proto', 'hv', 'daemon/policy', 'daemon/broker'],
     'daemon/admin': ['base', 'proto', 'daemon/policy', 'daemon/broker', 'daemon/shell'],
     'daemon': ['base', 'proto', 'hv', 'agent', 'daemon/*'],
-    'msgctl': ['base', 'daemon/policy/policy.h', 'libmsg/libmsg.h'],
+    'msgctl': ['base', 'proto', 'daemon/policy/policy.h', 'libmsg/libmsg.h'],
     'exporter': ['base', 'msgctl/admin-exchange.h'],
     # the words have libmsg's constants; the relay is a state machine, and knows none of its ends
     'msgio/options': ['base', 'proto', 'libmsg/libmsg.h'],
