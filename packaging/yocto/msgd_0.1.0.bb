@@ -14,11 +14,13 @@ DEPENDS = "inih jansson libevent libsodium ncurses openssl systemd udev uthash x
 EXTRA_OEMESON = "-Dxen=enabled -Dsim=disabled -Dtests=false -Dpython=disabled -Dgo=disabled -Drust=disabled \
     -Dnode=disabled"
 
-PACKAGES =+ "msgctl libmsg libvchan-msg msg-common msg-agent xen-argo-source"
+PACKAGES =+ "msgctl msg-exporter libmsg libvchan-msg msg-common msg-agent xen-argo-source"
 
-SYSTEMD_PACKAGES = "${PN} msg-agent"
+SYSTEMD_PACKAGES = "${PN} msg-agent msg-exporter"
 SYSTEMD_SERVICE:${PN} = "msgd.service msgd-admin.socket msgd-attach.socket"
 SYSTEMD_SERVICE:msg-agent = "msg-agent.socket"
+SYSTEMD_SERVICE:msg-exporter = "msg-exporter.socket"
+SYSTEMD_AUTO_ENABLE:msg-exporter = "disable"
 
 # As units/msgd.sysusers.conf has them.
 USERADD_PACKAGES = "msg-common"
@@ -29,6 +31,7 @@ GROUPADD_PARAM:msg-common = "-r msg-attach; -r msg-activated; -r xen-evtchn; -r 
 FILES:${PN} = "${sbindir}/msgd ${libexecdir}/msgd ${sysconfdir}/msgd ${systemd_system_unitdir}/msgd* ${nonarch_libdir}/tmpfiles.d \
     ${nonarch_libdir}/systemd/catalog"
 FILES:msgctl = "${bindir}/msgctl ${libdir}/wireshark ${datadir}/bash-completion/completions/msgctl ${datadir}/zsh"
+FILES:msg-exporter = "${bindir}/msg-exporter ${systemd_system_unitdir}/msg-exporter.* ${datadir}/msgd/grafana"
 FILES:libmsg = "${libdir}/libmsg.so.*"
 FILES:libvchan-msg = "${libdir}/libvchan-msg.so.*"
 FILES:msg-common = "${nonarch_libdir}/modprobe.d ${nonarch_libdir}/modules-load.d ${nonarch_libdir}/sysusers.d \
@@ -42,3 +45,4 @@ INSANE_SKIP:msg-agent = "dev-so"
 
 RDEPENDS:${PN} = "msg-common msgctl"
 RDEPENDS:msg-agent = "msg-common"
+RDEPENDS:msg-exporter = "msg-common"
