@@ -9,11 +9,11 @@ packages_build='gcc libc6-dev meson ninja-build pkg-config libevent-dev libsyste
 packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base shellcheck spin jq perl git curl
 	chromium chromium-driver python3-selenium
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
-	python3-dev python3-jsonschema python3-pyte socat openssl abigail-tools dpkg-dev tshark
+	python3-dev python3-jsonschema python3-prometheus-client python3-pyte socat openssl abigail-tools dpkg-dev tshark
 	systemtap-sdt-dev bpftrace gdb'
-# For tests/programs, which unpacks what is missing and installs nothing.
+# For tests/programs, which unpacks what is missing and installs nothing; of prometheus tests/e2e uses promtool.
 packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql
-	postgresql-client git rsync socat systemd systemd-journal-remote'
+	postgresql-client git rsync socat systemd systemd-journal-remote prometheus'
 # For the lab with a real Xen; what runs in it is fetched, not installed (tests/xen). All but QEMU is for building
 # its hypervisor with Argo.
 packages_lab='qemu-system-x86 dpkg-dev make flex bison'

@@ -144,3 +144,18 @@ int address_check(int fd, bool *ret_tcp, char ret_error[ADDRESS_ERROR_SIZE])
 	return fail(-EINVAL, "the socket that was passed",
 		"is neither a listening Unix socket nor one of the loopback", ret_error);
 }
+
+void address_describe(int fd, const char *text, char ret_text[ADDRESS_ERROR_SIZE])
+{
+	union address address = {.any.sa_family = AF_UNSPEC};
+	socklen_t len = sizeof(address);
+
+	(void)getsockname(fd, &address.any, &len);
+	if (address.any.sa_family == AF_UNIX)
+		(void)snprintf(ret_text, ADDRESS_ERROR_SIZE, "%s", text);
+	else
+		(void)snprintf(ret_text, ADDRESS_ERROR_SIZE, "%.*s:%u",
+			(int)(strrchr(text, ':') - text), text,
+			ntohs(address.any.sa_family == AF_INET ? address.in.sin_port
+							       : address.in6.sin6_port));
+}

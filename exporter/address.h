@@ -18,6 +18,8 @@ int address_listen(
  * Unix socket nor one of the loopback.
  */
 int address_check(int fd, bool *ret_tcp, char ret_error[ADDRESS_ERROR_SIZE]);
+/* The address, with the port that was found where it says 0. */
+void address_describe(int fd, const char *text, char ret_text[ADDRESS_ERROR_SIZE]);
 /* The Host of a request, without a port; NULL: it has none. */
 bool host_is_loopback(const char *host);
 

@@ -53,7 +53,8 @@ struct http {
 	LIST_HEAD(, listening) listening; /* owned */
 	LIST_HEAD(, client) clients;	  /* owned */
 	struct event *sweep;		  /* owned: while there are clients */
-	bool full;			  /* nobody is accepted */
+	uint32_t exchange_s;
+	bool full; /* nobody is accepted */
 	struct http_counts counts;
 };
 
@@ -122,8 +123,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 		(void)evtimer_add(http->sweep, &delay);
 }
 
-/* NULL, which closes the connection: out of memory. evhttp sets the descriptor and the callbacks.
- */
+/* NULL: out of memory; evhttp then makes one, which is told that there are too many. */
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
 	static const struct timeval delay = {.tv_sec = SWEEP_S};
@@ -142,7 +142,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 	bufferevent_setwatermark(stream, EV_READ, 0, REQUEST_BYTES);
 	bufferevent_incref(stream);
 	client->stream = stream;
-	client->until_s = now_s() + EXCHANGE_S;
+	client->until_s = now_s() + http->exchange_s;
 	client->served = http->counts.clients < CLIENTS_SERVED;
 	LIST_INSERT_HEAD(&http->clients, client, entry);
 	if (++http->counts.clients >= CLIENTS_MAX)
@@ -169,10 +169,11 @@ static struct client *client_of(struct http *http, struct evhttp_request *reques
 
 static void on_complete(struct evhttp_request *request, void *arg)
 {
-	struct client *client = client_of(arg, request);
+	struct http *http = arg;
+	struct client *client = client_of(http, request);
 
 	if (client)
-		client->until_s = now_s() + EXCHANGE_S;
+		client->until_s = now_s() + http->exchange_s;
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -308,7 +309,7 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 	http->counts.requests++;
 	if (client)
-		client->until_s = now_s() + EXCHANGE_S;
+		client->until_s = now_s() + http->exchange_s;
 	evhttp_request_set_on_complete_cb(request, on_complete, http);
 	if (!client || !client->served) {
 		http->counts.busy++;
@@ -328,7 +329,8 @@ static void on_request(struct evhttp_request *request, void *arg)
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
-int http_new(struct event_base *base, struct store *store, struct http **ret_http)
+int http_new(
+	struct event_base *base, struct store *store, uint32_t exchange_s, struct http **ret_http)
 {
 	struct http *http = calloc(1, sizeof(*http));
 
@@ -336,6 +338,7 @@ int http_new(struct event_base *base, struct store *store, struct http **ret_htt
 		return -ENOMEM;
 	http->base = base;
 	http->store = store;
+	http->exchange_s = exchange_s;
 	http->sweep = evtimer_new(base, on_sweep, http);
 	if (!http->sweep) {
 		http_free(http);
@@ -362,7 +365,8 @@ int http_serve(struct http *http, int fd, bool tcp)
 	if (listening->evhttp) {
 		evhttp_set_max_headers_size(listening->evhttp, REQUEST_BYTES);
 		evhttp_set_max_body_size(listening->evhttp, 0);
-		evhttp_set_timeout(listening->evhttp, EXCHANGE_S);
+		/* Of a single read or write: never before ours. */
+		evhttp_set_timeout(listening->evhttp, (int)http->exchange_s + 2 * SWEEP_S);
 		evhttp_set_allowed_methods(listening->evhttp, methods);
 		evhttp_set_bevcb(listening->evhttp, on_connection, listening);
 		evhttp_set_gencb(listening->evhttp, on_request, listening);

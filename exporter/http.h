@@ -13,17 +13,19 @@ struct event_base;
 struct http;
 struct store;
 
-/* What became of requests, since the start. */
+/* The fates of requests, since the start. */
 struct http_counts {
 	uint64_t requests, refused_host, busy, late;
 	unsigned clients; /* now */
 };
 
+/* exchange_s: how long a client may take, see limits.h. -ENOMEM. */
+int http_new(
+	struct event_base *base, struct store *store, uint32_t exchange_s, struct http **ret_http);
 /*
- * Listening sockets: served from now on, and owned on success. tcp: browsers can reach it, and
+ * A listening socket is served from now on, and owned on success. tcp: browsers can reach it, and
  * their requests must name the loopback. -ENOMEM.
  */
-int http_new(struct event_base *base, struct store *store, struct http **ret_http);
 int http_serve(struct http *http, int fd, bool tcp);
 /* Accepts NULL. After store_free, which answers those that wait. */
 void http_free(struct http *http);

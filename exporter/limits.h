@@ -14,7 +14,8 @@
  * For the next request, and for the whole answer to be read: more than Prometheus waits by default
  * (10 s), and than msgd may take (ASK_MS).
  */
-#define EXCHANGE_S 30
+#define EXCHANGE_S     30U
+#define EXCHANGE_MAX_S 3600U
 /* Ended connections are counted for so long, where no place is wanted. */
 #define SWEEP_S 1
 /* A browser sends some 1,000 bytes, and the longest query of ours is 1,500. */
@@ -33,23 +34,17 @@
  */
 #define DOCUMENTS_MAX 32U
 /*
- * One answer of msgd: 16385 rows of channels, of 900 bytes each, are 15 MB. The ones that are
- * finished are kept while they are fresh and all of them together are no larger than KEPT_BYTES.
+ * Answers are kept while they are fresh, and all of them together no larger than that: the longest,
+ * of 16385 channels with 900 bytes each, is 15 MB.
  */
-#define ANSWER_BYTES (32U << 20)
-#define KEPT_BYTES   (16U << 20)
+#define KEPT_BYTES (16U << 20)
 /* A turn of msgd's loop takes milliseconds: one that has not answered by then stands still. */
 #define ASK_MS 5000U
 
-/* Series that the options may ask for: ten of each are a hundred thousand lines, or 10 MB. */
+/* Names, links or channels that the options may ask for: each has some 20 lines, or 2 KiB. */
 #define SERIES_LIMIT 10000U
 /* Xen hosts have tens of domains. Names are what services are known by. */
 #define SERIES_DOMAINS 500U
 #define SERIES_RULES   500U
 #define SERIES_NAMES   500U
-/*
- * Things that are remembered to tell by what the others grew: as many as msgd's longest list has.
- */
-#define REMEMBERED_MAX 16385U
-
 #endif

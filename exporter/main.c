@@ -29,8 +29,9 @@
 enum { EXIT_USAGE = 2 };
 
 struct exporter {
-	const char *listen;	  /* borrowed */
-	const char *path;	  /* borrowed: of our own Unix socket, or NULL */
+	const char *listen; /* borrowed */
+	const char *path;   /* borrowed: of our own Unix socket, or NULL */
+	uint32_t exchange_s;
 	struct answers answers;	  /* the asking thread's, while it runs */
 	struct event_base *base;  /* owned */
 	struct store *store;	  /* owned */
@@ -40,7 +41,7 @@ struct exporter {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_LISTEN, OPTION_SERIES };
+enum { OPTION_SOCKET = 256, OPTION_HV, OPTION_LISTEN, OPTION_TIMEOUT, OPTION_SERIES };
 
 static const struct argp_option options[] = {
 	{"socket", OPTION_SOCKET, "PATH", 0,
@@ -48,6 +49,8 @@ static const struct argp_option options[] = {
 	{"hv", OPTION_HV, "SPEC", 0, "the msgd that serves this hypervisor: xen, or sim:PATH"},
 	{"listen", OPTION_LISTEN, "ADDRESS", 0,
 		"unix:PATH, or HOST:PORT of the loopback (" DEFAULT_LISTEN ")"},
+	{"timeout", OPTION_TIMEOUT, "SECONDS", 0,
+		"a client may take so long for a request, or for an answer (30)"},
 	{"names", OPTION_SERIES + METRICS_NAMES, "N", 0, "names with series of their own (500)"},
 	{"links", OPTION_SERIES + METRICS_LINKS, "N", 0, "links with series of their own (0)"},
 	{"channels", OPTION_SERIES + METRICS_CHANNELS, "N", 0,
@@ -72,6 +75,12 @@ static error_t on_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_LISTEN:
 		exporter->listen = arg;
+		return 0;
+	case OPTION_TIMEOUT:
+		if (!number_from_text(arg, EXCHANGE_MAX_S, &exporter->exchange_s) ||
+			!exporter->exchange_s)
+			argp_error(state, "--timeout is 1 to %u seconds, not '%s'", EXCHANGE_MAX_S,
+				arg);
 		return 0;
 	case OPTION_SERIES + METRICS_NAMES:
 	case OPTION_SERIES + METRICS_LINKS:
@@ -124,7 +133,7 @@ static int serve_passed(struct exporter *exporter, int n)
 
 static int serve(struct exporter *exporter)
 {
-	char error[ADDRESS_ERROR_SIZE];
+	char error[ADDRESS_ERROR_SIZE], where[ADDRESS_ERROR_SIZE];
 	_cleanup_close_ int fd = -1;
 	int n = sd_listen_fds(1), r;
 
@@ -135,10 +144,11 @@ static int serve(struct exporter *exporter)
 		log_error("%s", error);
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
 	}
+	address_describe(fd, exporter->listen, where);
 	if (http_serve(exporter->http, fd, !exporter->path) < 0)
 		return fail("start", "out of memory");
 	(void)steal_fd(&fd);
-	log_notice("serves on %s", exporter->listen);
+	log_notice("serves on %s", where);
 	return 0;
 }
 
@@ -158,13 +168,14 @@ static int exporter_start(struct exporter *exporter)
 		    ? store_new(exporter->base, answer_make, &exporter->answers, &exporter->store)
 		    : -ENOMEM;
 	if (r == 0)
-		r = http_new(exporter->base, exporter->store, &exporter->http);
+		r = http_new(
+			exporter->base, exporter->store, exporter->exchange_s, &exporter->http);
 	if (r < 0)
 		return fail("start", strerror(-r));
 	return serve(exporter);
 }
 
-/* Those that wait are answered before their connections go. */
+/* Clients that wait are answered before their connections go. */
 static void exporter_fini(struct exporter *exporter)
 {
 	store_free(exporter->store);
@@ -182,7 +193,7 @@ int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, NULL,
 		"Serves msgd's counters for Prometheus, and a status page. See msg-exporter(8)."};
-	struct exporter exporter = {.listen = DEFAULT_LISTEN};
+	struct exporter exporter = {.listen = DEFAULT_LISTEN, .exchange_s = EXCHANGE_S};
 	int status;
 
 	answers_init(&exporter.answers);

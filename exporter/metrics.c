@@ -302,25 +302,26 @@ static bool labels_make(const struct kind *kind, const struct end *end, const js
 	return good;
 }
 
-/* False: no memory for it. */
-static bool row_make(const struct kind *kind, const struct end *end, const json_t *row,
-	uint64_t now_us, struct series_row *ret_row)
+/* since_us: msgd's. False: no memory for it. */
+static bool row_make(enum metrics_kind which, const struct end *end, const json_t *row,
+	uint64_t since_us, uint64_t now_us, struct series_row *ret_row)
 {
+	const struct kind *kind = &kinds[which];
 	const json_t *traffic = end->traffic ? json_object_get(row, end->traffic) : NULL;
 	const json_t *party = end->party ? json_object_get(row, end->party) : row;
 	const json_t *age_s = json_object_get(row, "age_s");
-	struct series_row made = {.since_us = number_of(json_object_get(row, "since_us"))};
+	uint64_t row_us = number_of(json_object_get(row, "since_us"));
+	/* Links and channels outlive msgd, and their counts do not. */
+	struct series_row made = {.since_us = row_us ? row_us : since_us};
 	char labels[LABELS_SIZE];
 
 	if (!labels_make(kind, end, row, labels) || !(made.labels = strdup(labels)))
 		return false;
 	made.domid = (uint32_t)number_of(json_object_get(party, "domid"));
-	made.born_us = made.since_us;
 	/* In whole seconds: a younger one than that would be taken for a new one. */
-	if (!made.born_us && age_s)
-		made.born_us = now_us - (number_of(age_s) + 1) * 1000000;
-	else if (!made.born_us)
-		made.born_us = now_us; /* a rule that has refused first */
+	made.born_us = row_us || !age_s ? made.since_us : now_us - (number_of(age_s) + 1) * 1000000;
+	if (which == METRICS_RULES)
+		made.born_us = now_us; /* it is listed since it has refused first */
 	for (unsigned i = 0; i < VALUES; i++) {
 		const json_t *value = json_object_get(traffic, value_keys[i]);
 
@@ -338,13 +339,15 @@ static void kind_look(
 {
 	const struct kind *kind = &kinds[which];
 	const json_t *list = json_object_get(scrape->answers[kind->op], metrics_op_name(kind->op));
+	const json_t *status = scrape->answers[METRICS_OP_STATUS];
+	uint64_t since_us = number_of(json_object_get(status, "since_us"));
 	size_t n_rows = json_array_size(list), n = 0;
 	struct series_row *rows = calloc(n_rows * kind->n_ends + 1, sizeof(*rows));
 
 	for (size_t i = 0; rows && i < n_rows; i++) {
 		for (unsigned e = 0; e < kind->n_ends; e++)
-			n += row_make(kind, &kind->ends[e], json_array_get(list, i), scrape->now_us,
-				&rows[n]);
+			n += row_make(which, &kind->ends[e], json_array_get(list, i), since_us,
+				scrape->now_us, &rows[n]);
 	}
 	if (rows)
 		series_look(&metrics->series[which], rows, n,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a client wants to know of msgd: metrics, or one of its lists. Only operations that change
+ * The questions of clients about msgd: metrics, or one of its lists. Only operations that change
  * nothing are in the table of lists. Pure.
  */
 #ifndef MSGD_EXPORTER_QUESTION_H

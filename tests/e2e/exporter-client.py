@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Clients of msg-exporter, and what they hold of its answers.
+
+    exporter-client.py CASE SOCKET [ARGUMENT...]
+"""
+import json
+import socket
+import sys
+import threading
+import time
+
+LIMIT_S = 60
+
+
+def must(condition, what=''):
+    if not condition:
+        raise AssertionError(what)
+
+
+def dial(path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(LIMIT_S)
+    sock.connect(path)
+    return sock
+
+
+def rest(sock):
+    """All up to the end of the connection."""
+    data = b''
+    while True:
+        try:
+            more = sock.recv(1 << 16)
+        except ConnectionResetError:
+            more = b''
+        if not more:
+            return data
+        data += more
+
+
+def ask(path, target, *headers):
+    """Status, head and body of one request."""
+    return ask_by(dial(path), target, *headers)
+
+
+def ask_by(sock, target, *headers):
+    lines = ['GET %s HTTP/1.1' % target, 'Host: localhost', 'Connection: close', *headers]
+    sock.sendall('\r\n'.join(lines + ['', '']).encode())
+    head, _, body = rest(sock).partition(b'\r\n\r\n')
+    return int(head.split()[1]), head.decode(), body
+
+
+def samples(path, openmetrics=True):
+    """All samples by name and labels."""
+    accept = 'application/openmetrics-text' if openmetrics else 'text/plain'
+    status, _, body = ask(path, '/metrics', 'Accept: ' + accept)
+    must(status == 200, status)
+    found = {}
+    for line in body.decode().splitlines():
+        if not line.startswith('#'):
+            key, _, value = line.rpartition(' ')
+            must(key not in found, 'twice: ' + key)
+            found[key] = float(value)
+    return found
+
+
+def fresh(path):
+    """Of now: what was asked before serves no longer than a second."""
+    time.sleep(1.1)
+    return samples(path)
+
+
+# ---- cases --------------------------------------------------------------------------------------
+
+
+def case_parse(path):
+    """Another program's parser takes it, and finds as much in it."""
+    try:
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families
+    except ImportError:
+        print('no prometheus_client here: not parsed')
+        return
+    _, _, body = ask(path, '/metrics', 'Accept: application/openmetrics-text')
+    families = list(text_string_to_metric_families(body.decode()))
+    n = sum(len(family.samples) for family in families)
+    must(n == sum(not line.startswith(b'#') for line in body.splitlines()), n)
+    must(all(family.documentation for family in families))
+
+
+def case_names(path, *names):
+    """Every name is one that is served: for the dashboard."""
+    served = {key.partition('{')[0] for key in samples(path, openmetrics=False)}
+    for name in names:
+        must(name in served, 'not served: ' + name)
+
+
+# msgd's key, the counter's name, and labels beside those of the thing.
+TRAFFIC = {
+    'tx_messages': ('transmit_messages', ''), 'tx_bytes': ('transmit_bytes', ''),
+    'rx_messages': ('receive_messages', ''), 'rx_bytes': ('receive_bytes', ''),
+    'drops': ('dropped_datagrams', ''), 'no_credit': ('stalls', ',reason="credit"'),
+    'no_room': ('stalls', ',reason="room"'),
+}
+COUNTS = {
+    'attached': 'attaches', 'connected': 'connects', 'refused': 'refusals', 'failed': 'failures',
+    'reset': 'link_resets', 'dropped': 'application_drops', 'links_made': 'links_made',
+    'notifications': 'notifications', 'hypercalls': 'hypercalls',
+}
+
+
+def same_traffic(found, kind, labels, traffic):
+    for key, (name, more) in TRAFFIC.items():
+        sample = 'msgd_%s_%s_total{%s%s}' % (kind, name, labels, more)
+        must(found[sample] == traffic[key], '%s: %s, not %s' % (sample, found[sample], traffic[key]))
+
+
+def case_same(path, *answers):
+    """As in `msgctl --json` of stats, names, links and channels, while nothing moves."""
+    stats, names, links, channels = [json.loads(answer) for answer in answers]
+    found = fresh(path)
+    for row in stats['counts']:
+        labels = 'domain="%s",domid="%d"' % (row['domain'], row['domid'])
+        same_traffic(found, 'domain', labels, row['traffic'])
+        for key, name in COUNTS.items():
+            must(found['msgd_domain_%s_total{%s}' % (name, labels)] == row[key], name)
+        must(found['msgd_domain_memory_bytes{%s}' % labels] == row['memory'])
+    for row in names['names']:
+        holder = row['holder']
+        same_traffic(found, 'name', 'name="%s",domain="%s",domid="%d"' % (
+            row['name'], holder['domain'], holder['domid']), row['traffic'])
+    for row in links['links']:
+        for end in 'creator', 'binder':
+            same_traffic(found, 'link', 'link="%s",transport="%s",end="%s",domain="%s",domid="%d"' % (
+                row['uid'], row['transport'], end, row[end]['domain'], row[end]['domid']),
+                         row[end + '_traffic'])
+    for row in channels['channels']:
+        for end in 'from', 'to':
+            same_traffic(
+                found, 'channel',
+                'link="%s",channel="%d",name="%s",transport="%s",end="%s",domain="%s",domid="%d"' % (
+                    row['link'], row['channel'], row['name'], row['transport'], end,
+                    row[end]['domain'], row[end]['domid']), row[end + '_traffic'])
+    for row in stats['refusals']:
+        must(found['msgd_rule_refusals_total{rule="%s"}' % row['rule']] == row['refused'], row)
+    for stage, times in stats['latency'].items():
+        labels = '{stage="%s"}' % stage
+        must(found['msgd_connect_stage_seconds_count' + labels] == times['n'], stage)
+        must(abs(found['msgd_connect_stage_seconds_sum' + labels] - times['sum'] / 1e6) < 1e-9, stage)
+        buckets = [value for key, value in found.items()
+                   if key.startswith('msgd_connect_stage_seconds_bucket{stage="%s"' % stage)]
+        must(buckets == sorted(buckets) and buckets[-1] == times['n'], buckets)
+    must(len(stats['counts']) > 2 and names['names'] and links['links'] and channels['channels'] and
+         stats['refusals'], 'there is nothing to compare')
+
+
+def case_watch(path, out):
+    """Until it is told to end: no counter goes back unless its _created has changed."""
+    last = {}
+    n = 0
+    while True:
+        now = samples(path)
+        for key, value in now.items():
+            name, brace, labels = key.partition('{')
+            created = None
+            for suffix in '_total', '_count', '_bucket', '_sum':
+                if name.endswith(suffix):
+                    labels = ','.join(label for label in labels.rstrip('}').split(',')
+                                      if not label.startswith('le='))
+                    created = now.get(name[:-len(suffix)] + '_created' +
+                                      (brace and '{' + labels + '}'), 0)
+            if created is None:
+                continue
+            if key in last and created == last[key][1]:
+                must(value >= last[key][0], '%s: %s after %s' % (key, value, last[key][0]))
+            last[key] = value, created
+        n += 1
+        with open(out, 'a') as file:
+            file.write('looked %d %d\n' % (n, now['msgd_up']))
+        time.sleep(0.2)
+
+
+def case_many(path, n, target):
+    """So many connections at once, all of which end with an answer."""
+    n = int(n)
+    statuses = []
+    ready = threading.Barrier(n)
+
+    def one():
+        try:
+            sock = dial(path)
+            ready.wait()
+            statuses.append(ask_by(sock, target)[0])
+        except OSError as error:
+            statuses.append(str(error))
+
+    threads = [threading.Thread(target=one) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print({status: statuses.count(status) for status in sorted(statuses, key=str)})
+    must(set(statuses) <= {200, 503} and len(statuses) == n, statuses)
+    must(statuses.count(200) >= min(n, 64), statuses)
+    must(fresh(path)['msgd_up'] == 1)
+
+
+def case_hoard(path, n):
+    """Connections that are held, and say nothing: the ones over it hear 503; then they go."""
+    held = [dial(path) for _ in range(int(n))]
+    time.sleep(0.2)
+    status, head, _ = ask(path, '/metrics')
+    must(status == 503 and 'Retry-After' in head, status)
+    for sock in held:
+        sock.close()
+    end = time.monotonic() + LIMIT_S
+    while ask(path, '/metrics')[0] != 200:
+        must(time.monotonic() < end, 'the places are not given back')
+
+
+def case_slow(path, timeout):
+    """Requests that come byte by byte, or never, and answers that nobody reads."""
+    timeout = int(timeout)
+    begin = time.monotonic()
+    silent, slow, half = dial(path), dial(path), dial(path)
+    half.sendall(b'GET /metrics HTTP/1.1\r\nHost: localhost\r\n')
+    for byte in b'GET /metrics HTTP/1.1\r\nX: ' + b'x' * 10000:
+        try:
+            slow.sendall(bytes([byte]))
+        except OSError:
+            break
+        time.sleep(0.05)
+    must(rest(slow) == b'' and rest(silent) == b'' and rest(half) == b'')
+    took = time.monotonic() - begin
+    must(timeout - 1 <= took, took)
+    # One that reads nothing of very much.
+    deaf = dial(path)
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for _ in range(20):
+        try:
+            deaf.sendall(b'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n' * 50)
+        except OSError:
+            break
+    end = time.monotonic() + LIMIT_S
+    while samples(path)['msg_exporter_refusals_total{reason="late"}'] < 4:
+        must(time.monotonic() < end, 'a client that does not read is kept')
+        time.sleep(0.3)
+    # One that is quick is served meanwhile and afterwards, also twice on one connection.
+    keep = dial(path)
+    for _ in range(3):
+        keep.sendall(b'GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        head = b''
+        while b'\r\n\r\n' not in head:
+            head += keep.recv(1)
+        length = int([line for line in head.decode().split('\r\n')
+                      if line.startswith('Content-Length')][0].split()[1])
+        body = b''
+        while len(body) < length:
+            body += keep.recv(length - len(body))
+        must(json.loads(body)['op'] == 'status')
+        time.sleep(timeout * 0.6)
+
+
+def case_pipelined(path):
+    """Requests that come at once are answered in their order."""
+    sock = dial(path)
+    sock.sendall(b''.join(b'GET /api/%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n' % (
+        name, b'Connection: close\r\n' if name == b'limits' else b'')
+                          for name in (b'status', b'names', b'limits')))
+    data = rest(sock)
+    must(data.count(b'HTTP/1.1 200') == 3, data)
+    must(data.index(b'"op":"status"') < data.index(b'"op":"names"') < data.index(b'"op":"limits"'))
+
+
+def case_shared(path, n):
+    """However many ask at once, msgd is scraped once or twice."""
+    before = fresh(path)['msg_exporter_scrapes_total']
+    time.sleep(1.1)
+    case_many(path, n, '/metrics')
+    after = fresh(path)['msg_exporter_scrapes_total']
+    must(after - before <= 8, after - before)
+
+
+globals()['case_' + sys.argv[1]](*sys.argv[2:])
