@@ -167,15 +167,6 @@ static struct client *client_of(struct http *http, struct evhttp_request *reques
 	return client;
 }
 
-static void on_complete(struct evhttp_request *request, void *arg)
-{
-	struct http *http = arg;
-	struct client *client = client_of(http, request);
-
-	if (client)
-		client->until_s = now_s() + http->exchange_s;
-}
-
 /* ---- answers -------------------------------------------------------------------------------- */
 
 static void set_header(struct evhttp_request *request, const char *name, const char *value)
@@ -310,7 +301,6 @@ static void on_request(struct evhttp_request *request, void *arg)
 	http->counts.requests++;
 	if (client)
 		client->until_s = now_s() + http->exchange_s;
-	evhttp_request_set_on_complete_cb(request, on_complete, http);
 	if (!client || !client->served) {
 		http->counts.busy++;
 		set_header(request, "Connection", "close");

@@ -11,8 +11,8 @@
 #define CLIENTS_MAX    (2U * CLIENTS_SERVED)
 #define CLIENTS_QUEUED 128
 /*
- * For the next request, and for the whole answer to be read: more than Prometheus waits by default
- * (10 s), and than msgd may take (ASK_MS).
+ * From the connection or the last request on, for the answer to be read and the next request to
+ * come: more than Prometheus waits by default (10 s), and than msgd may take (ASK_MS).
  */
 #define EXCHANGE_S     30U
 #define EXCHANGE_MAX_S 3600U

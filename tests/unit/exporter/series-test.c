@@ -112,6 +112,8 @@ static void test_others(void **state)
 	assert_others(45);
 	LOOK(1, 80, {"a", 1, 1001, 1}, {"c", 1, 5, 79}, {"b", 1, 4, 66});
 	assert_others(51);
+	LOOK(1, 90, {"a", 1, 1001, 1}, {"c", 1, 5, 79}, {"b", 1, 10, 85});
+	assert_others(61);
 }
 
 /* msgd makes long lists in parts. */
