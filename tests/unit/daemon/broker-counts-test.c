@@ -452,7 +452,7 @@ static void test_next_holder(void **state)
 static void test_former_names(void **state)
 {
 	struct broker_limits limits;
-	char name[8];
+	char name[16];
 	unsigned n, max;
 
 	broker_limits_default(&limits);
