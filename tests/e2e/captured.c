@@ -11,6 +11,7 @@
  * AGREES, 0 or 1, is LIBMSG_CAPTURE. Each command is answered by its line.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,23 @@ static void obey(struct msg_sock *sock, char *line)
 	printf("%s\n", line);
 }
 
+/*
+ * The next command. Until it comes the application is in calls of libmsg, as one that serves is: so
+ * that msgd hears all of what was captured.
+ */
+static char *command(struct msg_sock *sock, char *line, int size)
+{
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	while (poll(&in, 1, 0) == 0) {
+		struct msg_pollfd wait = {.sock = sock};
+
+		if (msg_poll(&wait, 1, 100) < 0)
+			fail("msg_poll");
+	}
+	return fgets(line, size, stdin);
+}
+
 static int call(struct msg_ctx *ctx, const char *address, const char *agrees)
 {
 	struct msg_sock *sock =
@@ -101,7 +119,7 @@ static int call(struct msg_ctx *ctx, const char *address, const char *agrees)
 		fail(address);
 	agree(sock, agrees);
 	printf("connected\n");
-	while (fgets(line, sizeof(line), stdin)) {
+	while (command(sock, line, sizeof(line))) {
 		line[strcspn(line, "\n")] = '\0';
 		if (strcmp(line, "close") == 0)
 			break;
@@ -121,6 +139,7 @@ int main(int argc, char **argv)
 	struct msg_ctx *ctx;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	(void)setvbuf(stdin, NULL, _IONBF, 0); /* nothing waits where poll does not see it */
 	printf("pid %d\n", getpid());
 	if (argc != 4)
 		return 2;
