@@ -55,6 +55,7 @@ static void test_good(void **state)
 static void test_bad(void **state)
 {
 	char long_query[PARAMETER_SIZE + 10] = "name=";
+	struct question question;
 
 	assert_refused("", NULL, 404, "no such list");
 	assert_refused("monitor", NULL, 404, "no such list");
@@ -81,7 +82,8 @@ static void test_bad(void **state)
 	memset(long_query + 5, 'x', PARAMETER_SIZE);
 	assert_refused("names", long_query, 400, "too long");
 	long_query[5 + PARAMETER_SIZE - 1] = '\0';
-	assert_int_equal(question_of_list("names", long_query, &(struct question){0}, error), 0);
+	assert_int_equal(question_of_list("names", long_query, &question, error), 0);
+	question_fini(&question);
 }
 
 /* Each text of some bytes that matter is taken or refused, and is in bounds. */
