@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Numbers as text. */
+/* Numbers as text, and sums of numbers that others say. */
 #ifndef MSGD_BASE_NUMBER_H
 #define MSGD_BASE_NUMBER_H
 
@@ -20,6 +20,15 @@ static inline bool number_from_text(const char *text, uint32_t max, uint32_t *re
 		return false;
 	*ret_number = (uint32_t)number;
 	return true;
+}
+
+/* The most that a count is. JSON's readers have signed numbers. */
+#define COUNT_MAX ((uint64_t)INT64_MAX)
+
+/* Counts are what others say: their sum stops at the most, and never goes back. */
+static inline uint64_t count_sum(uint64_t a, uint64_t b)
+{
+	return a >= COUNT_MAX || b >= COUNT_MAX - a ? COUNT_MAX : a + b;
 }
 
 #endif

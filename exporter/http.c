@@ -174,7 +174,8 @@ static void set_header(struct evhttp_request *request, const char *name, const c
 	(void)evhttp_add_header(evhttp_request_get_output_headers(request), name, value);
 }
 
-/* type: NULL: there is no content. HEAD has the same headers, and evhttp leaves out the rest. */
+/* type: NULL: there is no content. HEAD has the same headers; Debian 12's evhttp would send the
+ * rest, too. */
 static void reply(struct evhttp_request *request, int status, const char *type,
 	struct evbuffer *content, size_t len)
 {
@@ -189,7 +190,8 @@ static void reply(struct evhttp_request *request, int status, const char *type,
 	set_header(request, "Content-Security-Policy", CONTENT_POLICY);
 	set_header(request, "Referrer-Policy", "no-referrer");
 	/* evhttp knows the words of most. */
-	evhttp_send_reply(request, status, status == 421 ? "Misdirected Request" : NULL, content);
+	evhttp_send_reply(request, status, status == 421 ? "Misdirected Request" : NULL,
+		evhttp_request_get_command(request) == EVHTTP_REQ_HEAD ? NULL : content);
 }
 
 static void reply_text(struct evhttp_request *request, int status, const char *text)

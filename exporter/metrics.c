@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/number.h"
 #include "exporter/exposition.h"
 #include "exporter/limits.h"
 
@@ -328,8 +329,8 @@ static bool row_make(enum metrics_kind which, const struct end *end, const json_
 		value = value ? value : json_object_get(row, value_keys[i]);
 		made.values[i] = number_of(value);
 	}
-	made.weight = made.values[VALUE_TX_BYTES] + made.values[VALUE_RX_BYTES] +
-		      made.values[VALUE_REFUSED];
+	made.weight = count_sum(made.values[VALUE_TX_BYTES], made.values[VALUE_RX_BYTES]);
+	made.weight = count_sum(made.weight, made.values[VALUE_REFUSED]);
 	*ret_row = made;
 	return true;
 }

@@ -128,6 +128,9 @@ static enum filter filter_find(const struct question_list *list, const char *nam
 	return i;
 }
 
+/* A longer name is none of a list's, and not repeated in an error. */
+#define PARAMETER_SHOWN 40U
+
 /* One NAME=VALUE, decoded. False after a sentence. */
 static bool parameter_set(const struct question_list *list, json_t *object, const char *name,
 	const char *value, char ret_error[QUESTION_ERROR_SIZE])
@@ -137,8 +140,10 @@ static bool parameter_set(const struct question_list *list, json_t *object, cons
 	json_t *json;
 
 	if (filter == FILTER_COUNT) {
-		(void)snprintf(ret_error, QUESTION_ERROR_SIZE, "%s takes no such parameter: %.40s",
-			list->name, name);
+		json = json_string(strlen(name) <= PARAMETER_SHOWN ? name : "");
+		(void)snprintf(ret_error, QUESTION_ERROR_SIZE, "%s takes no such parameter: %s",
+			list->name, json ? json_string_value(json) : "it is not UTF-8");
+		json_decref(json);
 		return false;
 	}
 	if (json_object_get(object, name)) {

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
+
 static int compare(uint64_t a, uint64_t b)
 {
 	return a < b ? -1 : a > b;
@@ -85,7 +87,8 @@ static void others_add(
 		bool goes_on = former && former->since_us == row->since_us &&
 			       former->values[i] <= row->values[i];
 
-		series->others[i] += row->values[i] - (goes_on ? former->values[i] : 0);
+		series->others[i] = count_sum(
+			series->others[i], row->values[i] - (goes_on ? former->values[i] : 0));
 	}
 }
 

@@ -323,12 +323,16 @@ static void on_key(struct screen *screen, int key)
 }
 
 /* The terminal's size, as it is now. */
+/* Larger than any terminal, and smaller than what ncurses counts with. */
+#define CELLS_MAX 4096
+
 static void on_resize(void)
 {
 	struct winsize size;
 
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
-		(void)resizeterm(size.ws_row, size.ws_col);
+		(void)resizeterm(
+			(int)min_u32(size.ws_row, CELLS_MAX), (int)min_u32(size.ws_col, CELLS_MAX));
 }
 
 static void on_signal(struct screen *screen)

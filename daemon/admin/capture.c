@@ -160,9 +160,13 @@ json_t *capture_answer(struct admin_captures *captures, struct server *server,
 		(void)json_array_append_new(rows, item_json(item));
 		free(item);
 	}
-	return json_pack("{s:s, s:o, s:I, s:I}", "op", admin_op_name(request->op),
+	answer = json_pack("{s:s, s:o, s:I, s:I}", "op", admin_op_name(request->op),
 		admin_op_name(request->op), rows, "next", (json_int_t)(request->from + 1), "all",
 		(json_int_t)(request->from + 1 + capture_has(*capture)));
+	/* A client without an answer follows nothing, and nobody would tell of its end. */
+	if (!answer)
+		capture_gone(captures, server, client);
+	return answer;
 }
 
 void capture_gone(

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/macro.h"
+#include "base/number.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -12,13 +14,13 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 
-/* Moves *last on to `now`, never back; returns by how much. */
+/* Moves *last on to `now`, never back, and COUNT_MAX at most; returns by how much. */
 static uint64_t grown(uint64_t *last, uint64_t now)
 {
-	uint64_t by = now > *last ? now - *last : 0;
+	uint64_t before = *last;
 
-	*last += by;
-	return by;
+	*last = max_u64(before, min_u64(now, COUNT_MAX));
+	return *last - before;
 }
 
 static uint32_t grown_u32(uint32_t *last, uint32_t now)
@@ -31,13 +33,13 @@ static uint32_t grown_u32(uint32_t *last, uint32_t now)
 
 static void traffic_add(struct traffic *traffic, const struct traffic *more)
 {
-	traffic->tx_messages += more->tx_messages;
-	traffic->tx_bytes += more->tx_bytes;
-	traffic->rx_messages += more->rx_messages;
-	traffic->rx_bytes += more->rx_bytes;
-	traffic->drops += more->drops;
-	traffic->no_credit += more->no_credit;
-	traffic->no_room += more->no_room;
+	traffic->tx_messages = count_sum(traffic->tx_messages, more->tx_messages);
+	traffic->tx_bytes = count_sum(traffic->tx_bytes, more->tx_bytes);
+	traffic->rx_messages = count_sum(traffic->rx_messages, more->rx_messages);
+	traffic->rx_bytes = count_sum(traffic->rx_bytes, more->rx_bytes);
+	traffic->drops = count_sum(traffic->drops, more->drops);
+	traffic->no_credit = count_sum(traffic->no_credit, more->no_credit);
+	traffic->no_room = count_sum(traffic->no_room, more->no_room);
 }
 
 /* The counts that both ends have told, with room for them. NULL: its domain cannot pay for that. */
@@ -117,6 +119,7 @@ uint64_t broker_counts_asked_ns(const struct broker *broker)
 static void sums_note(struct process *process, const struct control_answer *said)
 {
 	struct control_answer *last = &process->sums;
+	struct domain *domain = process->domain;
 	struct traffic more = {
 		.tx_messages = grown(&last->tx_messages, said->tx_messages),
 		.tx_bytes = grown(&last->tx_bytes, said->tx_bytes),
@@ -130,9 +133,9 @@ static void sums_note(struct process *process, const struct control_answer *said
 	uint64_t hypercalls = grown(&last->hypercalls, said->hypercalls);
 
 	if (process->sums_known) {
-		traffic_add(&process->domain->traffic, &more);
-		process->domain->notifications += notifications;
-		process->domain->hypercalls += hypercalls;
+		traffic_add(&domain->traffic, &more);
+		domain->notifications = count_sum(domain->notifications, notifications);
+		domain->hypercalls = count_sum(domain->hypercalls, hypercalls);
 	}
 	process->sums_known = true;
 }

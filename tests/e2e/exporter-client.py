@@ -271,6 +271,20 @@ def case_pipelined(path):
     must(data.index(b'"op":"status"') < data.index(b'"op":"names"') < data.index(b'"op":"limits"'))
 
 
+def case_head(path):
+    """HEAD has no body: the next answer on the connection follows its head at once."""
+    for target in ('/', '/metrics', '/api/status', '/none'):
+        sock = dial(path)
+        sock.sendall(b'HEAD %s HTTP/1.1\r\nHost: localhost\r\n\r\n' % target.encode())
+        head = b''
+        while b'\r\n\r\n' not in head:
+            head += sock.recv(65536)
+        sock.sendall(b'GET /api/limits HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+        data = (head + rest(sock)).split(b'\r\n\r\n', 1)
+        must(int(data[0].lower().split(b'content-length: ')[1].split()[0]) > 0, data[0])
+        must(data[1].startswith(b'HTTP/1.1 200'), data[1][:100])
+
+
 def case_shared(path, n):
     """However many ask, at once or one after the other, msgd is scraped once a second."""
     before = fresh(path)['msg_exporter_scrapes_total']

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/number.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/former.h"
 #include "daemon/broker/link.h"
@@ -166,7 +167,7 @@ static void test_lies(void **state)
 	assert_int_equal(of_end(0)->tx_bytes, 110);
 	tell(caller, CONTROL_CHANNEL_COUNTS, channel,
 		(struct control_counts){.tx_bytes = UINT64_MAX});
-	assert_int_equal(of_end(0)->tx_bytes, UINT64_MAX);
+	assert_int_equal(of_end(0)->tx_bytes, COUNT_MAX);
 	assert_traffic(of_end(1), (struct traffic){0});
 	/* A channel, or an end, that never was. */
 	message.channel_counts.end = ends[0];
@@ -339,6 +340,14 @@ static void test_domain_sums(void **state)
 	said.answer.tx_bytes = 101;
 	assert_int_equal(app_send(holder, &said), 0);
 	assert_int_equal(of_domain(APP)->tx_bytes, 113);
+	/* Whatever they say, the sum stops at the most. */
+	said.answer.tx_bytes = UINT64_MAX - 1;
+	said.answer.hypercalls = UINT64_MAX;
+	assert_int_equal(app_send(holder, &said), 0);
+	assert_int_equal(of_domain(APP)->tx_bytes, COUNT_MAX);
+	assert_int_equal(app_send(caller, &said), 0);
+	assert_int_equal(of_domain(APP)->tx_bytes, COUNT_MAX);
+	assert_int_equal(domain_find(w->broker, APP)->hypercalls, COUNT_MAX);
 	world_free(w);
 }
 

@@ -63,6 +63,12 @@ static void test_bad(void **state)
 	assert_refused("names/", NULL, 404, "no such list");
 	assert_refused("status", "domain=web", 400, "status takes no such parameter: domain");
 	assert_refused("names", "op=kick-domain", 400, "no such parameter: op");
+	assert_refused("names", "%ff=x", 400, "no such parameter: it is not UTF-8");
+	memset(long_query, 'a', 39);
+	strcpy(long_query + 39, "%c3%a9=x");
+	assert_refused("names", long_query, 400, "names takes no such parameter: ");
+	assert_int_equal(strlen(error), strlen("names takes no such parameter: "));
+	strcpy(long_query, "name=");
 	assert_refused("names", "=x", 400, "no such parameter");
 	assert_refused("names", "domain=a&domain=b", 400, "domain is there twice");
 	assert_refused("names", "domain=a&d%6fmain=b", 400, "domain is there twice");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "base/number.h"
 #include "exporter/series.h"
 #include "tests/support/cmocka-all.h"
 
@@ -116,6 +117,18 @@ static void test_others(void **state)
 	assert_others(61);
 }
 
+/* However much things say that they have, it stays where it is. */
+static void test_most(void **state)
+{
+	for (uint64_t i = 1; i <= 9; i++) {
+		uint64_t before = series.others[0];
+
+		LOOK(1, 10 * i, {"a", 1, COUNT_MAX, 1}, {"b", 1, COUNT_MAX / 4 * 3, 10 * i - 1});
+		assert_true(series.others[0] >= before);
+	}
+	assert_int_equal(series.others[0], COUNT_MAX);
+}
+
 /* msgd makes long lists in parts. */
 static void test_parts(void **state)
 {
@@ -174,6 +187,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fair, begin, end),
 		cmocka_unit_test_setup_teardown(test_same_weight, begin, end),
 		cmocka_unit_test_setup_teardown(test_others, begin, end),
+		cmocka_unit_test_setup_teardown(test_most, begin, end),
 		cmocka_unit_test_setup_teardown(test_parts, begin, end),
 		cmocka_unit_test_setup_teardown(test_random, begin, end),
 	};
