@@ -40,6 +40,8 @@ void broker_channel_set_state(struct broker_channel *channel, enum broker_channe
 	};
 
 	assert(moves[channel->state] & ENUM_BIT(state));
+	if (channel->state < BROKER_CHANNEL_CLOSING && state >= BROKER_CHANNEL_CLOSING)
+		channel->link->n_standing--;
 	channel->state = state;
 }
 
@@ -119,6 +121,7 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
 		return -ENOMEM;
 	}
 	TAILQ_INSERT_HEAD(&link->by_judgement, channel, judgement_entry);
+	link->n_standing++;
 	link->broker->n_channels++;
 	*ret_channel = channel;
 	return 0;

@@ -160,9 +160,13 @@ static void broker_link_was_made(const struct broker_link *link, bool made)
 void broker_link_down(struct broker_link *link, const struct process *except, struct domain *by,
 	int error, const char *reason)
 {
-	if (link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING)
+	bool making = link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING;
+	/* So ends each link whose application ends in order. */
+	bool orderly = !making && error == ECONNRESET && link->n_standing == 0;
+
+	if (making)
 		broker_link_was_made(link, false);
-	note_link(link, HISTORY_LINK_DOWN, by, error, reason);
+	note_link(link, HISTORY_LINK_DOWN, by, orderly ? 0 : error, reason);
 	PROBE(msgd, reset, link->id.uid, (uint32_t)link->ends[0].domid,
 		(uint32_t)link->ends[1].domid, error, reason);
 	broker_link_set_state(link, BROKER_LINK_GONE);
@@ -442,7 +446,6 @@ static int broker_link_failed(struct link_end *end, const struct control_link_er
 		broker_link_failed_making(link, failed->error, reason, process);
 		return 0;
 	}
-	note_link_reset(process);
 	broker_link_quote(process, reason, quoted);
 	broker_link_down(link, process, process->domain, ECONNRESET, quoted);
 	return 0;

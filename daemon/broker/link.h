@@ -67,6 +67,7 @@ struct broker_link {
 	uint32_t last_channel;
 	bool channels_wrapped;
 	struct broker_channel *channels; /* owned; by number */
+	uint32_t n_standing;		 /* of them: no end has closed it for good */
 	/* Closed by their callers' ends alone, in no backlog, paid for by the callers' domain. */
 	uint32_t n_unpaid;
 	TAILQ_HEAD(, broker_channel) by_judgement;

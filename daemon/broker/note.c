@@ -173,11 +173,6 @@ void note_unlistened(const struct process *process, const char *name)
 	(void)note_name(process, HISTORY_UNLISTENED, name);
 }
 
-void note_link_reset(const struct process *process)
-{
-	COUNT(process->domain, reset);
-}
-
 const struct history_event *note_domain(
 	struct domain *domain, enum history_kind kind, const char *reason)
 {
@@ -268,14 +263,34 @@ void note_connect_failed(struct broker_request *request, int error,
 		request->connect.address);
 }
 
-/* by, or the domain that pays for the link, or that of an end: a link may be announced in vain. */
-static struct history_source *link_source(const struct broker_link *link, struct domain *by)
+/*
+ * by, or the domain that pays for the link, or that of an end: a link may be announced in vain.
+ * NULL: it is gone.
+ */
+static struct domain *link_domain(const struct broker_link *link, struct domain *by)
 {
 	if (!by)
 		by = link->charge.domain;
 	for (unsigned i = 0; i < 2 && !by; i++)
 		by = link->ends[i].process ? link->ends[i].process->domain : NULL;
+	return by;
+}
+
+static struct history_source *link_source(const struct broker_link *link, struct domain *by)
+{
+	by = link_domain(link, by);
 	return by ? &by->history : &link->broker->history.gone;
+}
+
+/* A link that could not be made is none: its connects count as failed. */
+static void link_count_reset(const struct broker_link *link, struct domain *by)
+{
+	if (link->n_standing == 0)
+		return;
+	by = link_domain(link, by);
+	if (by)
+		by->stats.reset++;
+	link->broker->stats.reset++;
 }
 
 void note_of_link(
@@ -346,6 +361,8 @@ void note_link(const struct broker_link *link, enum history_kind kind, struct do
 
 	if (kind == HISTORY_LINK_MADE)
 		COUNT(link->ends[0].process->domain, links_made);
+	else if (error)
+		link_count_reset(link, by);
 	note_of_link(event, link, &link->ends[0]);
 	event->error = error;
 	note_set_text(event, reason);

@@ -49,8 +49,6 @@ void note_accepted(const struct broker_channel *channel);
 /* by: the domain that caused it; NULL: the one that pays for the link. */
 void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,
 	const char *reason);
-/* Counts only: note_link tells of it. */
-void note_link_reset(const struct process *process);
 void note_channel_reset(const struct broker_channel *channel, const char *reason);
 const struct history_event *note_domain(
 	struct domain *domain, enum history_kind kind, const char *reason);

@@ -12,7 +12,7 @@ import { plain, count, byteRate, rate, age, clock } from './text.js';
 
 const PERIOD_MS = 2000;
 const LAST_MAX = 30; // refusals and resets
-const BAD = ['refused', 'failed', 'dropped', 'channel-reset'].map(
+const BAD = ['refused', 'failed', 'dropped', 'channel-reset', 'link-down'].map(
 	(kind) => `history?kind=${kind}&n=${LAST_MAX}`,
 );
 const ALWAYS = ['status', 'domains', 'links', ...BAD];
@@ -133,7 +133,10 @@ function showWarnings({ status }) {
 }
 
 function showLast(all) {
-	const last = BAD.flatMap((list) => all[list].history).sort((a, b) => b.serial - a.serial);
+	// A link that has ended in order has no error.
+	const last = BAD.flatMap((list) => all[list].history)
+		.filter((event) => event.kind !== 'link-down' || event.error)
+		.sort((a, b) => b.serial - a.serial);
 
 	items($('last'), last.slice(0, LAST_MAX), (item, event) => {
 		if (item.children.length === 0)

@@ -193,6 +193,42 @@ static void test_connect(void **state)
 	world_free(w);
 }
 
+/* The holder ends under a channel, after its close by one end, and after that by both. */
+static void test_link_reset(void **state)
+{
+	for (unsigned n_closed = 0; n_closed <= 2; n_closed++) {
+		struct world *w = world_new(ALL, NULL);
+		struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
+		const struct domain *db = domain_find(w->broker, 2),
+				    *app = domain_find(w->broker, 3);
+		bool reset = n_closed == 0;
+		const struct history_event *event;
+		const struct control_message *m;
+		uint32_t end;
+
+		assert_int_equal(app_listen(holder, 1, "db", 4), 0);
+		app_connect(caller, 1, "db/db", 0, 0);
+		TAKE(m, caller, CONTROL_LINK_CREATE);
+		end = m->link_create.end;
+		app_offer(caller, end, 0);
+		TAKE(m, holder, CONTROL_LINK_BIND);
+		app_ready(holder, m->link_bind.end, 0);
+		TAKE(m, holder, CONTROL_CHANNEL);
+		if (n_closed >= 1)
+			app_closed(caller, end, m->channel.channel);
+		if (n_closed >= 2)
+			app_closed(holder, m->channel.end, m->channel.channel);
+		app_die(holder);
+		event = last(w, HISTORY_LINK_DOWN);
+		assert_string_equal(event->text, "its process ended");
+		assert_int_equal(event->error, reset ? ECONNRESET : 0);
+		assert_int_equal(w->broker->stats.reset, reset);
+		assert_int_equal(db->stats.reset, reset);
+		assert_int_equal(app->stats.reset, 0);
+		world_free(w);
+	}
+}
+
 /* Refused by a rule, by a limit; failed; given up. */
 static void test_refused(void **state)
 {
@@ -333,6 +369,7 @@ int main(void)
 		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_connect),
+		cmocka_unit_test(test_link_reset),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_admin),
 		cmocka_unit_test(test_flood),

@@ -225,7 +225,7 @@ static void check_channel_charge(const struct broker_channel *channel)
 static void check_link(const struct broker_link *link)
 {
 	const struct broker_channel *channel;
-	uint32_t n_unpaid = 0;
+	uint32_t n_unpaid = 0, n_standing = 0;
 
 	REQUIRE(link->state != BROKER_LINK_GONE);
 	REQUIRE(link->ends[0].process || link->ends[1].process);
@@ -241,10 +241,12 @@ static void check_link(const struct broker_link *link)
 		check_channel_state(channel);
 		add(&channel->charge);
 		n_unpaid += channel->unpaid;
+		n_standing += channel->state != BROKER_CHANNEL_CLOSING;
 		if (link->state == BROKER_LINK_UP)
 			check_channel_charge(channel);
 	}
 	REQUIRE(n_unpaid == link->n_unpaid);
+	REQUIRE(n_standing == link->n_standing);
 }
 
 void world_check(const struct world *world)
