@@ -307,7 +307,7 @@ void broker_violation(struct process *process, const char *reason)
 {
 	struct broker *broker = process->broker;
 
-	process_drop(process, reason);
+	process_drop(process, PROCESS_DROP_VIOLATION, reason);
 	broker_settle(broker);
 }
 
@@ -382,7 +382,7 @@ int broker_message(struct process *process, const struct control_message *messag
 	if (r < 0) {
 		reason_set(reason, r == -EBADMSG ? "malformed %s" : "%s not allowed now (%s)",
 			control_type_name(message->type), strerrorname_np(-r));
-		process_drop(process, reason);
+		process_drop(process, PROCESS_DROP_VIOLATION, reason);
 		r = -ECONNRESET;
 	}
 	broker_settle(broker);

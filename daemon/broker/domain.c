@@ -435,11 +435,13 @@ static int domain_new(struct broker *broker, const struct broker_domain_info *in
 	return 0;
 }
 
-void domain_drop_all(struct domain *domain, uint64_t last_serial, const char *reason)
+void domain_drop_all(
+	struct domain *domain, uint64_t last_serial, enum process_drop cause, const char *reason)
 {
 	if (!domain->ending)
 		TAILQ_INSERT_TAIL(&domain->broker->ending, domain, ending_entry);
 	domain->ending = reason;
+	domain->ending_cause = cause;
 	domain->ending_serial = last_serial;
 }
 
@@ -449,7 +451,7 @@ void domain_end(struct domain *domain)
 	TAILQ_REMOVE(&domain->broker->domains_by_known, domain, known_entry);
 	domain->ended = true;
 	domain->broker->domains_changed = true;
-	domain_drop_all(domain, UINT64_MAX, "its domain is gone");
+	domain_drop_all(domain, UINT64_MAX, PROCESS_DROP_DOMAIN, "its domain is gone");
 	announce_domain_gone(domain);
 	capture_domain_gone(domain);
 	if (domain_is_quiesced(domain))
@@ -513,7 +515,7 @@ bool domain_end_work(struct broker *broker)
 		return false;
 	if (process && process->serial <= domain->ending_serial) {
 		broker->cost += COST_PROCESS;
-		process_drop(process, domain->ending);
+		process_drop(process, domain->ending_cause, domain->ending);
 		return true;
 	}
 	if (domain->ended && outbox_hand_over(domain)) {
@@ -625,7 +627,7 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	domain->seen = true;
 	domain_state_changed(domain);
 	if (domain_is_dead(info))
-		domain_drop_all(domain, UINT64_MAX,
+		domain_drop_all(domain, UINT64_MAX, PROCESS_DROP_DOMAIN,
 			info->state == BROKER_DOMAIN_CRASHED ? "its domain shut down or crashed"
 							     : "its domain is being destroyed");
 }

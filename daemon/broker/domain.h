@@ -77,6 +77,13 @@ struct domain_verdict {
 /* Names that a domain connects to again and again: a program has a few. */
 #define VERDICTS_KEPT 8U
 
+/* Why msgd lets go of an application that has not ended itself. */
+enum process_drop {
+	PROCESS_DROP_VIOLATION,
+	PROCESS_DROP_KICK,
+	PROCESS_DROP_DOMAIN, /* it ends */
+};
+
 struct domain {
 	UT_hash_handle hh;		/* broker->domains, by domid */
 	struct broker *broker;		/* borrowed */
@@ -118,8 +125,9 @@ struct domain {
 	uint64_t known_generation;	  /* in which the memo was looked at last */
 	TAILQ_ENTRY(domain) ending_entry; /* broker->ending */
 	const char *ending;		  /* static: why its processes are dropped; or NULL */
-	uint64_t ending_serial;		  /* of the last of them: later ones may stay */
-	bool ended;			  /* it is in no table, and freed after its processes */
+	enum process_drop ending_cause;
+	uint64_t ending_serial; /* of the last of them: later ones may stay */
+	bool ended;		/* it is in no table, and freed after its processes */
 	/* The rest is request.c's: what its processes wait for, and what is to be tried again. */
 	struct waiters *waiting;	      /* owned; by address */
 	TAILQ_HEAD(, waiters) unheard, awake; /* borrowed: of waiting; owned: of names that came */
@@ -171,7 +179,8 @@ void domain_end(struct domain *domain);
 /*
  * The processes that it has are dropped by domain_end_work, up to this serial. reason: static.
  */
-void domain_drop_all(struct domain *domain, uint64_t last_serial, const char *reason);
+void domain_drop_all(
+	struct domain *domain, uint64_t last_serial, enum process_drop cause, const char *reason);
 /* Drops a process of a domain that ends, or frees one that has ended. False: no domain ends. */
 bool domain_end_work(struct broker *broker);
 bool domain_is_dead(const struct broker_domain_info *info);

@@ -13,6 +13,8 @@
 #define MESSAGE_ID_GONE "37ec418178024334a4cadc8dde0bd71d"
 /* An application broke the protocol, and msgd let go of it. */
 #define MESSAGE_ID_DROPPED "9d376b5708884727b4700f871d5c6178"
+/* The administrator ended what msgd does for an application: msgctl kick. */
+#define MESSAGE_ID_KICKED "80248b3ada4c49deb57829754453451f"
 /* An application may not attach. */
 #define MESSAGE_ID_ATTACH_REFUSED "7d34d5978945445cb84ea6c6c97fe1ea"
 /* An application has taken a name. */

@@ -148,15 +148,24 @@ bool process_end_work(struct broker *broker)
 	return true;
 }
 
-void process_drop(struct process *process, const char *reason)
+void process_drop(struct process *process, enum process_drop cause, const char *reason)
 {
+	static const struct {
+		const char *id;
+		int priority;
+	} kinds[] = {
+		[PROCESS_DROP_VIOLATION] = {MESSAGE_ID_DROPPED, LOG_WARNING},
+		[PROCESS_DROP_KICK] = {MESSAGE_ID_KICKED, LOG_NOTICE},
+		[PROCESS_DROP_DOMAIN] = {MESSAGE_ID_GONE, LOG_INFO},
+	};
 	struct broker *broker = process->broker;
-	struct broker_line line = {.id = MESSAGE_ID_DROPPED};
+	struct broker_line line = {.id = kinds[cause].id};
 	char text[PROCESS_TEXT_SIZE];
 
 	process_describe(process, text, sizeof(text));
 	line.event = note_process(process, HISTORY_DROPPED, reason);
-	domain_log_line(process->domain, LOG_WARNING, &line, "%s is dropped: %s", text, reason);
+	domain_log_line(
+		process->domain, kinds[cause].priority, &line, "%s is dropped: %s", text, reason);
 	if (broker->ops)
 		broker->ops->drop(broker->arg, process->peer, reason);
 	process->peer = NULL;

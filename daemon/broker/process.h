@@ -68,8 +68,8 @@ void process_strip(struct process *process, const struct process *except, const 
 void process_free(struct process *process, const char *reason);
 /* Ends a link of a process that is gone, or frees the process after its last one. False: none. */
 bool process_end_work(struct broker *broker);
-/* The same with ops->drop, for a reason other than the process's own message. */
-void process_drop(struct process *process, const char *reason);
+/* The same with ops->drop. */
+void process_drop(struct process *process, enum process_drop cause, const char *reason);
 /* The process has announced, or never will. */
 void process_not_awaited(struct process *process);
 uint32_t process_next_end(struct process *process);

@@ -80,7 +80,7 @@ int broker_kick_application(struct broker *broker, const struct broker_target *t
 		next = TAILQ_NEXT(process, entry);
 		if (process->pid != target->pid || process->state == PROCESS_NEW)
 			continue;
-		process_drop(process, by_administrator);
+		process_drop(process, PROCESS_DROP_KICK, by_administrator);
 		n++;
 	}
 	broker_settle(broker);
@@ -95,7 +95,7 @@ int broker_kick_domain(struct broker *broker, const struct broker_target *target
 		return -ESRCH;
 	/* A dead domain is dropped whole, whatever comes. */
 	if (!domain_is_dead(&domain->info))
-		domain_drop_all(domain, broker->next_serial, by_administrator);
+		domain_drop_all(domain, broker->next_serial, PROCESS_DROP_KICK, by_administrator);
 	broker_settle(broker);
 	return 0;
 }
@@ -119,7 +119,7 @@ int broker_kick_name(struct broker *broker, const struct broker_target *target)
 
 	if (r < 0)
 		return r;
-	process_drop(listener->process, by_administrator);
+	process_drop(listener->process, PROCESS_DROP_KICK, by_administrator);
 	broker_settle(broker);
 	return 0;
 }

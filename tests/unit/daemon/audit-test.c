@@ -282,6 +282,30 @@ static void test_ends(void **state)
 	assert_true(app->dropped);
 	assert_non_null(strstr(records[record_of(MESSAGE_ID_DROPPED)].fields,
 		"MSG_DOMAIN=db\nMSG_DOMID=2\nMSG_PID=1002\nMSG_REASON="));
+	assert_int_equal(records[record_of(MESSAGE_ID_DROPPED)].priority, LOG_WARNING);
+	world_free(w);
+}
+
+/* Not by its own doing: by the administrator, one and all of a domain, and with its domain. */
+static void test_dropped(void **state)
+{
+	struct world *w = world_heard(ALL, NULL);
+	struct broker_target target = {.domid = 1, .pid = 1001};
+	static const char kicked[] =
+		"MSG_DOMAIN=web\nMSG_DOMID=1\nMSG_PID=1001\nMSG_REASON=by the administrator\n";
+
+	(void)app_new(w, 0, 1, false);
+	assert_int_equal(broker_kick_application(w->broker, &target), 0);
+	RECORD_IS(MESSAGE_ID_KICKED, LOG_NOTICE, false, kicked);
+	n_records = 0;
+	(void)app_new(w, 1, 1, false);
+	assert_int_equal(broker_kick_domain(w->broker, &target), 0);
+	RECORD_IS(MESSAGE_ID_KICKED, LOG_NOTICE, false, kicked);
+	n_records = 0;
+	(void)app_new(w, 2, 1, false);
+	world_remove_domain(w, 1);
+	RECORD_IS(MESSAGE_ID_GONE, LOG_INFO, false,
+		"MSG_DOMAIN=web\nMSG_DOMID=1\nMSG_PID=1001\nMSG_REASON=its domain is gone\n");
 	world_free(w);
 }
 
@@ -369,6 +393,7 @@ int main(void)
 		cmocka_unit_test(test_revoked),
 		cmocka_unit_test(test_link_failed),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_dropped),
 		cmocka_unit_test(test_quiesce),
 		cmocka_unit_test(test_admin),
 		cmocka_unit_test(test_flood),
