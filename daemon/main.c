@@ -162,7 +162,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	r = msgd_settings(msgd, &settings, &report);
 	if (r < 0) {
 		msgd_reload_failed(msgd, &report, ret_error);
-		server_note(msgd->server, HISTORY_RELOAD, 0, 0, -r, ret_error);
+		server_note(msgd->server, HISTORY_RELOAD, 0, 0, -r, ret_error, NULL);
 		return r;
 	}
 	if (strcmp(settings.hv, msgd->settings.hv) != 0 ||
@@ -186,7 +186,7 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	msgd_notify(msgd, "READY=1\nSTATUS=%zu policy rules in force", rules);
 	msgd_warn(msgd, settings.policy);
 	server_set_policy(msgd->server, steal_ptr(settings.policy));
-	server_note(msgd->server, HISTORY_RELOAD, 0, 0, 0, NULL);
+	server_note(msgd->server, HISTORY_RELOAD, 0, 0, 0, NULL, NULL);
 	settings_fini(&settings);
 	return 0;
 }

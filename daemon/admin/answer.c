@@ -123,16 +123,16 @@ static json_t *answer_status(const struct admin_subject *subject)
 	return answer;
 }
 
-/* For the log and the history: who did what, or may not. It is said before what comes of it. */
+/* For the log and the history: who did what, or could not (with a reason), or may not. */
 static void note_action(const struct admin_subject *subject, const struct admin_request *request,
-	const struct admin_client *client, int error)
+	const struct admin_client *client, int error, const char *reason)
 {
 	int fd = admin_client_fd(client);
 	char text[REASON_SIZE];
 
 	admin_request_describe(request, text, sizeof(text));
 	server_note(subject->server, HISTORY_ADMIN, admin_uid(fd), (uint32_t)admin_pid(fd), error,
-		text);
+		text, reason);
 }
 
 static json_t *answer_not_permitted(enum admin_op op)
@@ -145,19 +145,9 @@ static json_t *answer_not_permitted(enum admin_op op)
 	return json_pack("{s:s}", "error", text);
 }
 
-static json_t *on_request(void *arg, const struct admin_request *request,
+static json_t *answer_request(struct admin_subject *subject, const struct admin_request *request,
 	struct admin_client *client, bool *ret_later)
 {
-	struct admin_subject *subject = arg;
-
-	/* A list of which some rows were given is under way. */
-	if (admin_op_steers(request->op) && request->from == 0) {
-		bool may = admin_may_steer(admin_client_fd(client), subject->operators);
-
-		note_action(subject, request, client, may ? 0 : EPERM);
-		if (!may)
-			return answer_not_permitted(request->op);
-	}
 	if (steer_has(request->op))
 		return steer_answer(subject, request);
 	if (admin_op_lists(request->op))
@@ -186,6 +176,29 @@ static json_t *on_request(void *arg, const struct admin_request *request,
 	default:
 		return NULL; /* there is no other */
 	}
+}
+
+static json_t *on_request(void *arg, const struct admin_request *request,
+	struct admin_client *client, bool *ret_later)
+{
+	struct admin_subject *subject = arg;
+	/* A list of which some rows were given is under way. */
+	bool act = admin_op_steers(request->op) && request->from == 0;
+	/* An event of its own tells what came of a reload, which may end the audit. */
+	bool before = request->op == ADMIN_RELOAD;
+	json_t *answer;
+
+	if (act && !admin_may_steer(admin_client_fd(client), subject->operators)) {
+		note_action(subject, request, client, EPERM, NULL);
+		return answer_not_permitted(request->op);
+	}
+	if (act && before)
+		note_action(subject, request, client, 0, NULL);
+	answer = answer_request(subject, request, client, ret_later);
+	if (act && !before)
+		note_action(subject, request, client, steer_error(answer),
+			json_string_value(json_object_get(answer, "error")));
+	return answer;
 }
 
 static void on_gone(void *arg, const struct admin_client *client)

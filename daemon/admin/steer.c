@@ -3,8 +3,10 @@
 #include "daemon/admin/steer.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/log.h"
+#include "base/macro.h"
 #include "daemon/admin/answer.h"
 #include "daemon/shell/server.h"
 
@@ -26,34 +28,48 @@ bool steer_has(enum admin_op op)
 	return steps[op] || op == ADMIN_SET_LIMIT || op == ADMIN_LOG_LEVEL;
 }
 
+static const struct {
+	int error;
+	const char *text;
+} refusals[] = {
+	{-ESRCH, "no such domain"},
+	{-ENOTUNIQ, "several domains have that name: say domid:N or uuid:U"},
+	{-EINVAL, "a domain is a name, domid:N or uuid:U"},
+	{-EPERM, "domain 0 is not saved or migrated"},
+	{-ENOLINK, "no such link"},
+	{-ECHRNG, "no such channel on this link"},
+	{-EBUSY, "its link has not come back since msgd's start: kick the link"},
+	{-EAGAIN, "the application is coming back after msgd's restart, or quiesces: try "
+		  "again"},
+	{-EOPNOTSUPP, "the application's libmsg is too old to be asked (it lacks the "
+		      "feature 'counts')"},
+	{-ENOENT, "no application of this domain says that it is this process"},
+	{-EADDRNOTAVAIL, "nobody listens on this name in this domain"},
+	{-EUSERS, "8 captures are under way: no more"},
+	{-ENOSPC, "64 domains and names are blocked: a rule of policy can deny more"},
+	{-ENOMEM, "msgd is out of memory"},
+};
+
 json_t *steer_refusal(int error)
 {
-	static const struct {
-		int error;
-		const char *text;
-	} texts[] = {
-		{-ESRCH, "no such domain"},
-		{-ENOTUNIQ, "several domains have that name: say domid:N or uuid:U"},
-		{-EINVAL, "a domain is a name, domid:N or uuid:U"},
-		{-EPERM, "domain 0 is not saved or migrated"},
-		{-ENOLINK, "no such link"},
-		{-ECHRNG, "no such channel on this link"},
-		{-EBUSY, "its link has not come back since msgd's start: kick the link"},
-		{-EAGAIN, "the application is coming back after msgd's restart, or quiesces: try "
-			  "again"},
-		{-EOPNOTSUPP, "the application's libmsg is too old to be asked (it lacks the "
-			      "feature 'counts')"},
-		{-ENOENT, "no application of this domain says that it is this process"},
-		{-EADDRNOTAVAIL, "nobody listens on this name in this domain"},
-		{-EUSERS, "8 captures are under way: no more"},
-		{-ENOSPC, "64 domains and names are blocked: a rule of policy can deny more"},
-		{0, "msgd is out of memory"},
-	};
 	size_t i = 0;
 
-	while (texts[i].error && texts[i].error != error)
+	while (i + 1 < ARRAY_SIZE(refusals) && refusals[i].error != error)
 		i++;
-	return json_pack("{s:s}", "error", texts[i].text);
+	return json_pack("{s:s}", "error", refusals[i].text);
+}
+
+int steer_error(const json_t *answer)
+{
+	const char *text = json_string_value(json_object_get(answer, "error"));
+
+	if (!text)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		if (strcmp(refusals[i].text, text) == 0)
+			return -refusals[i].error;
+	}
+	return EINVAL;
 }
 
 static json_t *done(const struct admin_request *request, int r)

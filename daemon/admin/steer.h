@@ -19,5 +19,7 @@ bool steer_has(enum admin_op op);
 json_t *steer_answer(const struct admin_subject *subject, const struct admin_request *request);
 /* The sentence for a negative errno of the broker's. NULL: out of memory. */
 json_t *steer_refusal(int error);
+/* The errno of an answer's sentence: EINVAL, if it is none of those; 0: it has no error. */
+int steer_error(const json_t *answer);
 
 #endif

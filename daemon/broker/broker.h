@@ -96,6 +96,7 @@ struct broker_line {
 	const struct history_event *event; /* or NULL */
 	const char *rule;		   /* of the policy, "FILE:LINE", or NULL */
 	const char *transport;		   /* or NULL */
+	const char *reason;		   /* beside the event's; or NULL */
 };
 
 /* Of the decisions about which no rule says log=. */
@@ -270,10 +271,11 @@ const struct history *broker_history(const struct broker *broker);
 void broker_set_audit(struct broker *broker, enum broker_audit audit);
 /*
  * Notes what a client of the admin socket has caused; pid 0: a signal. error: an errno, or 0. An
- * act of a client (HISTORY_ADMIN) is recorded.
+ * act of a client (HISTORY_ADMIN) is recorded. reason: why the act failed; NULL: it has not, or the
+ * client may not do it.
  */
 void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
-	int error, const char *text);
+	int error, const char *text, const char *reason);
 
 /*
  * msgd has just started and found n records of applications that were there before it: lookups

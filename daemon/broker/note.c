@@ -368,24 +368,29 @@ void note_link(const struct broker_link *link, enum history_kind kind, struct do
 	note_set_text(event, reason);
 }
 
-/* A client that is not permitted to do it gets EPERM. */
-static void note_client_log(struct broker *broker, const struct history_event *event)
+static void note_client_log(
+	struct broker *broker, const struct history_event *event, const char *reason)
 {
-	bool refused = event->error != 0;
+	bool refused = event->error && !reason;
 	struct broker_line line = {
 		.id = refused ? MESSAGE_ID_ADMIN_REFUSED : MESSAGE_ID_ADMIN,
 		.audit = true,
 		.event = event,
+		.reason = reason,
 	};
 
 	if (broker->audit != BROKER_AUDIT_NONE)
 		broker_log_line(broker, BROKER_LOG_CLIENTS, LOG_NOTICE, &line,
-			"%suser %u (pid %u): %s", refused ? "refused: " : "", event->uid,
-			event->client_pid, event->text);
+			"%suser %u (pid %u): %s%s%s",
+			refused	 ? "refused: "
+			: reason ? "failed: "
+				 : "",
+			event->uid, event->client_pid, event->text, reason ? ": " : "",
+			reason ? reason : "");
 }
 
 void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t uid, uint32_t pid,
-	int error, const char *text)
+	int error, const char *text, const char *reason)
 {
 	struct history_event *event = note(broker, &broker->history.clients, kind);
 
@@ -395,5 +400,7 @@ void broker_note_client(struct broker *broker, enum history_kind kind, uint32_t 
 	event->error = error;
 	note_set_text(event, text);
 	if (kind == HISTORY_ADMIN)
-		note_client_log(broker, event);
+		note_client_log(broker, event, reason);
+	if (reason)
+		reason_set(event->text, "%s: %s", text, reason);
 }

@@ -70,4 +70,5 @@ void line_fields(const struct broker_line *line, struct line_fields *ret_fields)
 		add_event(ret_fields, line->event);
 	add(ret_fields, "MSG_RULE", line->rule);
 	add(ret_fields, "MSG_TRANSPORT", line->transport);
+	add(ret_fields, "MSG_REASON", line->reason);
 }

@@ -705,10 +705,10 @@ void server_log_id(struct server *server, const char *id, int priority, const ch
 }
 
 void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
-	int error, const char *text)
+	int error, const char *text, const char *reason)
 {
 	server_now(server);
-	broker_note_client(server->broker, kind, uid, pid, error, text);
+	broker_note_client(server->broker, kind, uid, pid, error, text, reason);
 	server_tell(server);
 }
 

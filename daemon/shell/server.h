@@ -71,7 +71,7 @@ void server_set_audit(struct server *server, enum broker_audit audit);
 
 /* As broker_note_client, at any time. */
 void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
-	int error, const char *text);
+	int error, const char *text, const char *reason);
 
 /* For looking at. */
 struct server_turns {

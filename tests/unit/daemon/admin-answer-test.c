@@ -362,6 +362,51 @@ static void test_dry_run_portions(void **state)
 	end();
 }
 
+/* An act that was refused, or failed, is told as such, after it. */
+static void test_failed_acts(void **state)
+{
+	static const struct {
+		const char *line, *action, *reason;
+		int error;
+	} cases[] = {
+		{"{'op':'set-limit','domain':'web','limit':'x','value':0}", "set-limit",
+			"unknown key 'x'", EINVAL},
+		{"{'op':'kick-link','link':'0000000000000001'}", "kick-link", "no such link",
+			ENOLINK},
+		{"{'op':'resume','domain':'nobody'}", "resume", "no such domain", ESRCH},
+		{"{'op':'quiesce','domain':'domid:0'}", "quiesce",
+			"domain 0 is not saved or migrated", EPERM},
+		{"{'op':'log-level','level':'loud'}", "log-level", "unknown log level 'loud'",
+			EINVAL},
+		{"{'op':'log-level','level':'info'}", "log-level", NULL, 0},
+	};
+	char line[128];
+	int fd;
+
+	begin();
+	fd = client_open();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct history_event *event;
+		const char *reason;
+
+		(void)snprintf(line, sizeof(line), "%s", cases[i].line);
+		for (char *c = line; *c; c++)
+			*c = *c == '\'' ? '"' : *c;
+		ask(fd, line);
+		event = TAILQ_LAST(
+			&broker_history(server_broker(shell.server))->events, history_events);
+		assert_int_equal(event->kind, HISTORY_ADMIN);
+		assert_int_equal(event->error, cases[i].error);
+		assert_memory_equal(event->text, cases[i].action, strlen(cases[i].action));
+		reason = strstr(event->text, ": ");
+		assert_int_equal(!reason, !cases[i].reason);
+		if (reason)
+			assert_string_equal(reason + 2, cases[i].reason);
+	}
+	(void)close(fd);
+	end();
+}
+
 static void test_not_permitted(void **state)
 {
 	static const char *const ops[] = {"reload", "reload-dry-run", "quiesce", "resume"};
@@ -577,7 +622,7 @@ static void test_steer(void **state)
 		const char *request, *answer;
 	} cases[] = {
 		{"{'op':'close','link':'1','channel':1}", "{'error':'no such link'}"},
-		{"{'op':'kick-link','link':'1'}", "{'error':'no such link'}"},
+		{"{'op':'kick-link','link':'0000000000000001'}", "{'error':'no such link'}"},
 		{"{'op':'kick-application','domain':'web','pid':0}",
 			"{'error':'no application of this domain says that it is this process'}"},
 		{"{'op':'kick-application','domain':'none','pid':0}", "{'error':'no such domain'}"},
@@ -722,7 +767,7 @@ static void hear_events(int fd)
 static void note(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		server_note(shell.server, HISTORY_RELOAD, 1, 2, 0, "a reason of some length");
+		server_note(shell.server, HISTORY_RELOAD, 1, 2, 0, "a reason of some length", NULL);
 }
 
 static void test_monitor(void **state)
@@ -850,6 +895,7 @@ int main(void)
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_dry_run),
 		cmocka_unit_test(test_dry_run_portions),
+		cmocka_unit_test(test_failed_acts),
 		cmocka_unit_test(test_not_permitted),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_at_once),

@@ -325,21 +325,29 @@ static void test_admin(void **state)
 {
 	struct world *w = world_heard(ALL, NULL);
 
-	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 77, 0, "kick pid 5");
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 77, 0, "kick pid 5", NULL);
 	RECORD_IS(MESSAGE_ID_ADMIN, LOG_NOTICE, true,
 		"MSG_CLIENT_UID=1000\nMSG_CLIENT_PID=77\nMSG_ACTION=kick pid 5\n");
-	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 78, EPERM, "reload");
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 78, EPERM, "reload", NULL);
 	RECORD_IS(MESSAGE_ID_ADMIN_REFUSED, LOG_NOTICE, true,
 		"MSG_CLIENT_UID=1000\nMSG_CLIENT_PID=78\nERRNO=1\nMSG_ACTION=reload\n");
 	assert_true(world_logged(w, "refused: user 1000 (pid 78): reload"));
+	n_records = 0;
+	broker_note_client(w->broker, HISTORY_ADMIN, 0, 78, EPERM, "quiesce domain=domid:0", "no");
+	RECORD_IS(MESSAGE_ID_ADMIN, LOG_NOTICE, true,
+		"MSG_CLIENT_UID=0\nMSG_CLIENT_PID=78\nERRNO=1\nMSG_ACTION=quiesce domain=domid:0\n"
+		"MSG_REASON=no\n");
+	assert_true(world_logged(w, "failed: user 0 (pid 78): quiesce domain=domid:0: no"));
+	assert_string_equal(TAILQ_LAST(&broker_history(w->broker)->events, history_events)->text,
+		"quiesce domain=domid:0: no");
 	/* A client of another PID namespace has no number here. */
 	n_records = 0;
-	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 0, 0, "reload");
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 0, 0, "reload", NULL);
 	RECORD_IS(MESSAGE_ID_ADMIN, LOG_NOTICE, true,
 		"MSG_CLIENT_UID=1000\nMSG_CLIENT_PID=0\nMSG_ACTION=reload\n");
 	broker_set_audit(w->broker, BROKER_AUDIT_NONE);
 	n_records = 0;
-	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 79, 0, "reload");
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 79, 0, "reload", NULL);
 	assert_int_equal(n_records, 0);
 	world_free(w);
 }

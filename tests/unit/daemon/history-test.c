@@ -289,13 +289,13 @@ static void test_admin(void **state)
 	assert_string_equal(last(w, HISTORY_QUIESCED)->who.domain, "web");
 	assert_int_equal(broker_resume(w->broker, 1), 0);
 	assert_string_equal(last(w, HISTORY_RESUMED)->text, "msgctl");
-	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 17, 0, "kick domain=web");
+	broker_note_client(w->broker, HISTORY_ADMIN, 1000, 17, 0, "kick domain=web", NULL);
 	event = last(w, HISTORY_ADMIN);
 	assert_true(event->by_client);
 	assert_int_equal(event->uid, 1000);
 	assert_int_equal(event->client_pid, 17);
 	assert_string_equal(event->text, "kick domain=web");
-	broker_note_client(w->broker, HISTORY_RELOAD, 0, 0, EINVAL, "policy:3: wrong");
+	broker_note_client(w->broker, HISTORY_RELOAD, 0, 0, EINVAL, "policy:3: wrong", NULL);
 	event = last(w, HISTORY_RELOAD);
 	assert_false(event->by_client);
 	assert_int_equal(event->error, EINVAL);
@@ -329,7 +329,7 @@ static void test_flood(void **state)
 	assert_int_equal(app_listen(honest, 1, "db", 4), 0);
 	for (uint32_t i = 1; i <= 50; i++)
 		app_connect(honest, i, "vault/none", 0, 0);
-	broker_note_client(w->broker, HISTORY_ADMIN, 0, 1, 0, "reload");
+	broker_note_client(w->broker, HISTORY_ADMIN, 0, 1, 0, "reload", NULL);
 	app_forget(honest);
 	before = count_of(w, 3);
 	assert_int_equal(before, 52);
