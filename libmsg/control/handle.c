@@ -229,10 +229,13 @@ static void handle_channel(struct control *control, const struct control_channel
 
 static void handle_channel_gone(struct control *control, const struct control_channel_id *message)
 {
-	/* A msgd that was started again may have had it announced by one end only. */
-	static const char denied[] = "policy does not permit the channel any more",
-			  unknown[] = "policy does not permit the channel any more, or the other "
-				      "end does not know it since msgd was started again";
+	/*
+	 * CHANNEL_GONE says no reason. A msgd that was started again may have had the channel
+	 * announced by one end only.
+	 */
+	static const char ended[] = "policy or the administrator permits the channel no more",
+			  unknown[] = "policy or the administrator permits the channel no more, or "
+				      "the other end does not know it since msgd was started again";
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel = link ? channel_find(&link->channels, message->channel) : NULL;
 
@@ -240,8 +243,7 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 	if (channel &&
 		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed)) {
 		channel_note_gone(channel);
-		channel_reset(
-			channel, ECONNRESET, link->epoch == control->epoch ? denied : unknown);
+		channel_reset(channel, ECONNRESET, link->epoch == control->epoch ? ended : unknown);
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "base/macro.h"
 #include "tests/support/testbed.h"
 
-static const char gone[] = "policy does not permit the channel any more";
+static const char gone[] = "policy or the administrator permits the channel no more";
 
 struct end {
 	struct msg_sock *sock;

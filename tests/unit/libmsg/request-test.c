@@ -855,7 +855,8 @@ static void test_channel_gone(void **state)
 	pair_say(side, &gone);
 	assert_int_equal(msg_recv(side->sock, &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
-	assert_string_equal(msg_reason(), "policy does not permit the channel any more");
+	assert_string_equal(
+		msg_reason(), "policy or the administrator permits the channel no more");
 	gone.channel_gone.channel = 4;
 	pair_say(side, &gone);
 	assert_int_equal(msg_recv(other, &byte, 1, 0), 0);
