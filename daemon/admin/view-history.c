@@ -108,8 +108,9 @@ static json_t *event_json(const struct history_event *event)
 		(void)json_object_set_new(
 			json, "error", json_string(strerrorname_np(event->error)));
 	if (event->text[0])
-		(void)json_object_set_new(
-			json, event->by_rule ? "rule" : "reason", text_json(event->text));
+		(void)json_object_set_new(json, "reason", text_json(event->text));
+	if (event->rule[0])
+		(void)json_object_set_new(json, "rule", text_json(event->rule));
 	if (event_has_stages(event))
 		(void)json_object_set_new(json, "us", stages_json(event));
 	return json;

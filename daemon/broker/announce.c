@@ -443,7 +443,8 @@ static void broker_channel_settle(struct broker_channel *channel)
 		broker_channel_gone(channel,
 			(channel->claims[0].made ? 1U : 0U) | (channel->claims[1].made ? 2U : 0U),
 			both ? "its two ends announced it differently"
-			     : "only one end announced it after msgd's restart");
+			     : "only one end announced it after msgd's restart",
+			NULL);
 		return;
 	}
 	channel->direction = channel->claims[0].direction;

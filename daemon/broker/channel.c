@@ -197,9 +197,10 @@ void broker_channel_repay_caller(struct broker_channel *channel)
 	broker_channel_set_unpaid(channel, r < 0 && !channel->listener);
 }
 
-void broker_channel_gone(struct broker_channel *channel, unsigned ends, const char *reason)
+void broker_channel_gone(
+	struct broker_channel *channel, unsigned ends, const char *reason, const char *rule)
 {
-	note_channel_reset(channel, reason);
+	note_channel_reset(channel, reason, rule);
 	for (unsigned i = 0; i < 2; i++) {
 		struct link_end *end = &channel->link->ends[i];
 
@@ -245,7 +246,7 @@ static void broker_channel_send(struct broker_channel *channel, const struct lis
 }
 
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const char *name, const struct policy_verdict *verdict, struct broker_channel **ret_channel,
+	const char *name, struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE])
 {
 	struct broker_channel *channel;
@@ -268,6 +269,7 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 			domain->info.domid, verdict->max_channels, listener->name);
 		reason_set(ret_reason, "max-channels=%u of policy for %s", verdict->max_channels,
 			listener->name);
+		verdict->allow = false;
 	}
 	if (r < 0)
 		return r;

@@ -58,10 +58,11 @@ struct broker_channel {
 
 /*
  * Makes a channel: gives it a number, charges it, and puts CHANNEL into the listener's ring. name:
- * the listener's, perhaps with an argument. -EDQUOT with a reason, -ENOMEM.
+ * the listener's, perhaps with an argument. -EDQUOT with a reason, and where it is the verdict's
+ * limit, the verdict permits no more; -ENOMEM.
  */
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const char *name, const struct policy_verdict *verdict, struct broker_channel **ret_channel,
+	const char *name, struct policy_verdict *verdict, struct broker_channel **ret_channel,
 	char ret_reason[REASON_SIZE]);
 /*
  * Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM; -EDQUOT: max
@@ -88,8 +89,12 @@ void broker_channel_unoffer(struct broker_channel *channel);
  */
 void broker_channel_repay_caller(struct broker_channel *channel);
 void broker_channel_free(struct broker_channel *channel);
-/* Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. */
-void broker_channel_gone(struct broker_channel *channel, unsigned ends, const char *reason);
+/*
+ * Sends CHANNEL_GONE to the ends in the mask (bit 0: creator), then frees the channel. rule: of the
+ * policy, that ends it, or NULL.
+ */
+void broker_channel_gone(
+	struct broker_channel *channel, unsigned ends, const char *reason, const char *rule);
 int broker_channel_message(struct process *process, const struct control_message *message);
 
 #endif

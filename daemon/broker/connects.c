@@ -75,7 +75,7 @@ static const char *span_name(uint32_t seconds)
 }
 
 int connects_take(
-	struct domain *domain, const struct policy_verdict *verdict, char ret_reason[REASON_SIZE])
+	struct domain *domain, struct policy_verdict *verdict, char ret_reason[REASON_SIZE])
 {
 	const struct policy_rate *said = &verdict->max_connects;
 	struct connects *connects = NULL;
@@ -106,5 +106,6 @@ int connects_take(
 		said->n, span_name(said->seconds), said->burst,
 		(unsigned long long)(wait_ns / 1000000000),
 		(unsigned long long)(wait_ns / 1000000 % 1000));
+	verdict->allow = false;
 	return -EDQUOT;
 }

@@ -19,11 +19,11 @@ struct connects {
 };
 
 /*
- * Counts a connect by the rule, if it has a max-connects. -EDQUOT with a reason: too many, or no
- * memory that the domain may use. -ENOMEM.
+ * Counts a connect by the rule, if it has a max-connects. -EDQUOT with a reason: too many, and
+ * the verdict permits no more; or no memory that the domain may use. -ENOMEM.
  */
 int connects_take(
-	struct domain *domain, const struct policy_verdict *verdict, char ret_reason[REASON_SIZE]);
+	struct domain *domain, struct policy_verdict *verdict, char ret_reason[REASON_SIZE]);
 void connects_forget(struct domain *domain);
 
 #endif

@@ -71,7 +71,6 @@ struct history_event {
 	uint64_t at_ns, wall_us;		 /* monotonic; since 1970 */
 	enum history_kind kind;
 	int error;	/* an errno, or 0 */
-	bool by_rule;	/* text is the policy's rule, else a reason */
 	bool by_client; /* uid and client_pid are of who asked by the admin socket */
 	uint32_t uid, client_pid;
 	uint64_t link;	  /* a uid, or 0 */
@@ -80,6 +79,7 @@ struct history_event {
 	struct history_party who, peer;
 	char name[NAME_SIZE]; /* or empty */
 	char text[REASON_SIZE];
+	char rule[128]; /* of the policy, which decided; or empty */
 };
 
 TAILQ_HEAD(history_events, history_event);

@@ -183,20 +183,6 @@ const struct history_event *note_domain(
 	return event;
 }
 
-/* The rule that refused, after the reason where its program did. */
-static void note_set_rule(
-	struct history_event *event, const struct policy_verdict *verdict, const char *reason)
-{
-	char rule[128];
-
-	policy_verdict_rule(verdict, rule, sizeof(rule));
-	event->by_rule = !verdict->ask;
-	if (event->by_rule)
-		note_set_text(event, rule);
-	else
-		reason_set(event->text, "%s (%s)", reason, rule);
-}
-
 /* error: a positive errno. */
 static struct history_event *note_failed(const struct process *process, int error,
 	const struct policy_verdict *verdict, const char *reason)
@@ -210,14 +196,18 @@ static struct history_event *note_failed(const struct process *process, int erro
 	else
 		COUNT(process->domain, failed);
 	event->error = error;
-	if (error == EACCES && verdict && !verdict->allow) {
+	if (refused && verdict && !verdict->allow) {
 		refusals_count(process->broker, verdict);
-		note_set_rule(event, verdict, reason);
-	} else {
-		note_set_text(event, error == ENOMEM ? "msgd is out of memory" : reason);
+		policy_verdict_rule(verdict, event->rule, sizeof(event->rule));
 	}
+	/* The rule is the reason, unless it sets a limit, or its program has decided. */
+	if (error == ENOMEM)
+		note_set_text(event, "msgd is out of memory");
+	else if (error != EACCES || !event->rule[0] || verdict->ask)
+		note_set_text(event, reason);
 	if (refused)
-		PROBE(msgd, refuse, (uint32_t)event->who.domid, event->who.pid, error, event->text);
+		PROBE(msgd, refuse, (uint32_t)event->who.domid, event->who.pid, error,
+			event->text[0] ? event->text : event->rule);
 	return event;
 }
 
@@ -347,11 +337,13 @@ void note_accepted(const struct broker_channel *channel)
 	histogram_add(&broker->latency[CONNECT_ACCEPT], us);
 }
 
-void note_channel_reset(const struct broker_channel *channel, const char *reason)
+void note_channel_reset(const struct broker_channel *channel, const char *reason, const char *rule)
 {
-	note_set_text(note_channel(channel, HISTORY_CHANNEL_RESET, NULL,
-			      &channel->link->ends[channel->caller]),
-		reason);
+	struct history_event *event = note_channel(
+		channel, HISTORY_CHANNEL_RESET, NULL, &channel->link->ends[channel->caller]);
+
+	note_set_text(event, reason);
+	(void)snprintf(event->rule, sizeof(event->rule), "%s", rule ? rule : "");
 }
 
 void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,

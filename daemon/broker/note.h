@@ -49,7 +49,8 @@ void note_accepted(const struct broker_channel *channel);
 /* by: the domain that caused it; NULL: the one that pays for the link. */
 void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,
 	const char *reason);
-void note_channel_reset(const struct broker_channel *channel, const char *reason);
+/* rule: of the policy, or NULL. */
+void note_channel_reset(const struct broker_channel *channel, const char *reason, const char *rule);
 const struct history_event *note_domain(
 	struct domain *domain, enum history_kind kind, const char *reason);
 

@@ -150,7 +150,7 @@ static void channel_judge(struct broker_channel *channel)
 		caller->info.domid, holder->info.name, broker_channel_name(channel), rule);
 	link->denied = true;
 	link->broker->judged.channels++;
-	broker_channel_gone(channel, 3, "no longer permitted");
+	broker_channel_gone(channel, 3, "no longer permitted", rule);
 }
 
 /* Its channels are judged. A link none of whose channels is permitted any more ends. */

@@ -51,7 +51,7 @@ int broker_close(struct broker *broker, const struct broker_target *target)
 	/* Each end is to say first what it knows of it. */
 	if (link->state != BROKER_LINK_UP)
 		return -EBUSY;
-	broker_channel_gone(channel, 3, by_administrator);
+	broker_channel_gone(channel, 3, by_administrator, NULL);
 	broker_settle(broker);
 	return 0;
 }

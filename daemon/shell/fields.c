@@ -58,7 +58,7 @@ static void add_event(struct line_fields *fields, const struct history_event *ev
 		add_number(fields, "ERRNO", (uint32_t)event->error);
 	if (event->kind == HISTORY_ADMIN)
 		add(fields, "MSG_ACTION", event->text);
-	else if (!event->by_rule)
+	else
 		add(fields, "MSG_REASON", event->text);
 }
 

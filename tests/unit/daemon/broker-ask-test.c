@@ -71,7 +71,6 @@ static const struct history_event *last_refusal(struct world *w, int error, cons
 	const struct history_event *event = TAILQ_LAST(&w->broker->history.events, history_events);
 
 	assert_int_equal(event->kind, HISTORY_REFUSED);
-	assert_false(event->by_rule);
 	assert_int_equal(event->error, error);
 	assert_string_equal(event->name, "gpg+sign");
 	assert_string_equal(event->text, text);
@@ -130,7 +129,8 @@ static void test_deny(void **state)
 	take_refusal(s.caller, 1, EACCES, "denied by policy: not at night");
 	assert_true(world_logged(s.w, "connects to db/gpg+sign (test.policy:2)"));
 	assert_int_equal(s.w->broker->stats.refused, 1);
-	event = last_refusal(s.w, EACCES, "denied by policy: not at night (test.policy:2)");
+	event = last_refusal(s.w, EACCES, "denied by policy: not at night");
+	assert_string_equal(event->rule, "test.policy:2");
 	assert_in_range(event->us[CONNECT_LOOKUP], 5000000, 5010000);
 	assert_int_equal(event->us[CONNECT_QUEUE], 0);
 	assert_int_equal(s.w->broker->refusals->n, 1);
@@ -145,7 +145,7 @@ static void test_failure(void **state)
 	program_answers(s.w, s.program, BROKER_ANSWER_NONE, 60, "exit status 1");
 	take_refusal(s.caller, 1, EACCES, "denied by policy");
 	assert_true(world_logged(s.w, "the program of test.policy:2: exit status 1"));
-	last_refusal(s.w, EACCES, "denied by policy (test.policy:2)");
+	assert_string_equal(last_refusal(s.w, EACCES, "denied by policy")->rule, "test.policy:2");
 	/* It is no answer, so it is not kept. */
 	app_connect(s.caller, 2, "db/gpg+sign", 0, TRANSPORT_ANY);
 	assert_int_equal(s.w->n_programs, 2);
@@ -602,7 +602,10 @@ static void test_max_connects(void **state)
 	assert_int_equal(s.w->n_programs, 3);
 	app_connect(s.caller, 5, "new/gpg+sign", 0, TRANSPORT_ANY);
 	TAKE_STATUS(s.caller, 5, EDQUOT);
-	last_refusal(s.w, EDQUOT, "max-connects=1/h:1 of policy: the next in 3600.000 s");
+	assert_string_equal(
+		last_refusal(s.w, EDQUOT, "max-connects=1/h:1 of policy: the next in 3600.000 s")
+			->rule,
+		"test.policy:3");
 	world_free(s.w);
 }
 

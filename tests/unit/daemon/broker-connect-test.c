@@ -8,6 +8,7 @@
 #include "base/macro.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
+#include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
 #include "tests/unit/daemon/cmocka-all.h"
@@ -745,6 +746,7 @@ static void test_quota(void **state)
 	struct broker_limits limits;
 	struct world *w;
 	struct app *caller, *holder, *more;
+	const struct history_event *event;
 	uint32_t ends[2];
 	char name[NAME_SIZE];
 
@@ -777,11 +779,18 @@ static void test_quota(void **state)
 	app_connect(caller, 3, "capped", 0, 0);
 	TAKE_STATUS(caller, 3, EDQUOT); /* by the rule */
 	assert_true(world_logged(w, "app(3): max-channels=2 of policy for capped is reached"));
+	event = TAILQ_LAST(&broker_history(w->broker)->events, history_events);
+	assert_string_equal(event->text, "max-channels=2 of policy for capped");
+	assert_string_equal(event->rule, "test.policy:2");
+	assert_int_equal(w->broker->refusals->key.line, 2);
 	app_connect(caller, 4, "db", 0, 0);
 	take_channel(caller, holder, 4);
 	app_connect(caller, 5, "db", 0, 0);
 	TAKE_STATUS(caller, 5, EDQUOT); /* channels */
 	assert_true(world_logged(w, "app(3): limit channels=3 is reached"));
+	event = TAILQ_LAST(&broker_history(w->broker)->events, history_events);
+	assert_string_equal(event->rule, ""); /* a limit of the configuration */
+	assert_int_equal(HASH_COUNT(w->broker->refusals), 1);
 	app_connect(holder, 6, "db", 0, 0); /* with itself: its domain's first link */
 	app_forget(holder);
 	app_connect(more, 7, "db", 0, 0);

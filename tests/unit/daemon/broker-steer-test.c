@@ -185,7 +185,7 @@ static void test_block_domain(void **state)
 	app_connect(p.caller, 2, "db/db", 0, 0);
 	TAKE_STATUS(p.caller, 2, EACCES);
 	assert_string_equal(last_event(p.w)->text, "blocked by the administrator");
-	assert_false(last_event(p.w)->by_rule);
+	assert_string_equal(last_event(p.w)->rule, "");
 	assert_int_equal(p.w->broker->n_channels, 1);
 	assert_int_equal(app_listen(p.holder, 2, "more", 4), EACCES);
 	assert_int_equal(app_listen(p.caller, 2, "app", 4), 0);

@@ -188,6 +188,7 @@ static void test_connect(void **state)
 	world_policy(w, "allow listen * on any\n");
 	event = last(w, HISTORY_CHANNEL_RESET);
 	assert_string_equal(event->text, "no longer permitted");
+	assert_string_equal(event->rule, "no rule");
 	event = last(w, HISTORY_LINK_DOWN);
 	assert_int_equal(event->error, EACCES);
 	world_free(w);
@@ -244,8 +245,8 @@ static void test_refused(void **state)
 	app = app_new(w, 0, 3, false);
 	app_connect(app, 1, "db/secret", 0, 0);
 	event = last(w, HISTORY_REFUSED);
-	assert_true(event->by_rule);
-	assert_non_null(strstr(event->text, ":1"));
+	assert_string_equal(event->rule, "test.policy:1");
+	assert_string_equal(event->text, "");
 	assert_int_equal(event->error, EACCES);
 	assert_string_equal(event->peer.domain, "db");
 	assert_string_equal(event->name, "secret");
@@ -260,7 +261,7 @@ static void test_refused(void **state)
 	assert_int_equal(app_listen(app, 1, "a", 4), 0);
 	assert_int_equal(app_listen(app, 2, "b", 4), EDQUOT);
 	event = last(w, HISTORY_REFUSED);
-	assert_false(event->by_rule);
+	assert_string_equal(event->rule, "");
 	assert_string_equal(event->text, "limit names=1 of domain app");
 	assert_string_equal(event->name, "b");
 	assert_int_equal(w->broker->stats.attached, 1);
