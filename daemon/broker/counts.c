@@ -153,6 +153,7 @@ int counts_message(struct process *process, const struct control_message *messag
 		else if (answer->token && !ping_answered(process, answer->token))
 			return -EPROTO;
 		sums_note(process, answer);
+		process->detaches = answer->token == 0;
 		return 0;
 	}
 	r = process_end(process, counts->end, &end);

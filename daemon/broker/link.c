@@ -157,12 +157,21 @@ static void broker_link_was_made(const struct broker_link *link, bool made)
 		domain_pair_link_failed(pair);
 }
 
+/* No channel is lost: none stands, or an application detaches. */
+static bool broker_link_in_order(const struct broker_link *link)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (link->ends[i].process && link->ends[i].process->detaches)
+			return true;
+	}
+	return link->n_standing == 0;
+}
+
 void broker_link_down(struct broker_link *link, const struct process *except, struct domain *by,
 	int error, const char *reason)
 {
 	bool making = link->state == BROKER_LINK_CREATING || link->state == BROKER_LINK_BINDING;
-	/* So ends each link whose application ends in order. */
-	bool orderly = !making && error == ECONNRESET && link->n_standing == 0;
+	bool orderly = !making && error == ECONNRESET && broker_link_in_order(link);
 
 	if (making)
 		broker_link_was_made(link, false);

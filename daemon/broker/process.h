@@ -37,7 +37,8 @@ struct process {
 	uint64_t serial; /* never used again */
 	uint64_t since_ns;
 	uint32_t epoch;
-	bool awaited; /* found at start, has not announced yet: it alone may announce */
+	bool awaited;  /* found at start, has not announced yet: it alone may announce */
+	bool detaches; /* it has said so, in its last message */
 	uint64_t features;
 	uint32_t pid;
 	char comm[16];

@@ -194,15 +194,16 @@ static void test_connect(void **state)
 	world_free(w);
 }
 
-/* The holder ends under a channel, after its close by one end, and after that by both. */
+/* The holder ends under a channel, after its close by one end, and by both; and detaches. */
 static void test_link_reset(void **state)
 {
-	for (unsigned n_closed = 0; n_closed <= 2; n_closed++) {
+	for (unsigned how = 0; how <= 3; how++) {
 		struct world *w = world_new(ALL, NULL);
 		struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
 		const struct domain *db = domain_find(w->broker, 2),
 				    *app = domain_find(w->broker, 3);
-		bool reset = n_closed == 0;
+		const struct control_message last_words = {.type = CONTROL_ANSWER};
+		bool reset = how == 0;
 		const struct history_event *event;
 		const struct control_message *m;
 		uint32_t end;
@@ -215,10 +216,12 @@ static void test_link_reset(void **state)
 		TAKE(m, holder, CONTROL_LINK_BIND);
 		app_ready(holder, m->link_bind.end, 0);
 		TAKE(m, holder, CONTROL_CHANNEL);
-		if (n_closed >= 1)
+		if (how == 1 || how == 2)
 			app_closed(caller, end, m->channel.channel);
-		if (n_closed >= 2)
+		if (how == 2)
 			app_closed(holder, m->channel.end, m->channel.channel);
+		if (how == 3)
+			assert_int_equal(app_send(holder, &last_words), 0);
 		app_die(holder);
 		event = last(w, HISTORY_LINK_DOWN);
 		assert_string_equal(event->text, "its process ended");
