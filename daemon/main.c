@@ -92,15 +92,14 @@ static void on_notify_again(evutil_socket_t fd, short what, void *arg)
 /* Rules that can never match. */
 static void msgd_warn(struct msgd *msgd, const struct policy *policy)
 {
-	struct report warnings = {.n = 0};
+	const struct report *warnings = policy_warnings(policy);
 
-	policy_warn(policy, &warnings);
-	for (unsigned i = 0; i < warnings.n; i++)
+	for (unsigned i = 0; i < warnings->n; i++)
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING, "policy: %s",
-			warnings.lines[i]);
-	if (warnings.left_out)
+			warnings->lines[i]);
+	if (warnings->left_out)
 		server_log(msgd->server, BROKER_LOG_CLIENTS, LOG_WARNING,
-			"policy: and %u more such warnings", warnings.left_out);
+			"policy: and %u more such warnings", warnings->left_out);
 }
 
 /* ---- reload ---------------------------------------------------------------------------------- */

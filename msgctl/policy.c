@@ -51,18 +51,18 @@ int policy_check(char *const *args, unsigned n_args, bool json)
 {
 	static const char *const default_paths[] = {DEFAULT_POLICY};
 	_cleanup_(policy_free_p) struct policy *policy = NULL;
-	struct report errors = {.n = 0}, warnings = {.n = 0};
+	static const struct report none = {.n = 0};
+	struct report errors = {.n = 0};
 	int r = policy_load(n_args ? (const char *const *)args : default_paths, n_args ? n_args : 1,
 		&policy, &errors);
+	const struct report *warnings = policy ? policy_warnings(policy) : &none;
 	size_t n_rules = policy ? policy_rules(policy) : 0;
 
-	if (policy)
-		policy_warn(policy, &warnings);
 	if (json) {
-		check_print_json(n_rules, &errors, &warnings);
+		check_print_json(n_rules, &errors, warnings);
 	} else {
 		lines_print(&errors, "errors");
-		lines_print(&warnings, "warnings");
+		lines_print(warnings, "warnings");
 		if (r == 0)
 			(void)printf("%zu rules\n", n_rules);
 	}

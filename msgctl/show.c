@@ -367,6 +367,19 @@ static void trial_print(const json_t *row)
 	(void)putchar('\n');
 }
 
+/* Beside the answer, as policy check prints them. */
+static void warnings_print(const json_t *answer)
+{
+	long long left_out = field_number(answer, "warnings_left_out");
+	const json_t *warning;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "warnings"), i, warning)(void)
+		fprintf(stderr, "%s\n", json_string_value(warning));
+	if (left_out)
+		(void)fprintf(stderr, "... and %lld more warnings\n", left_out);
+}
+
 static void dry_run_print(const json_t *answer, const json_t *rows)
 {
 	long long n_channels = 0, left_out = field_number(answer, "errors_left_out");
@@ -397,6 +410,7 @@ void reload_print(const json_t *answer)
 	long long names = field_number(answer, "names");
 	long long channels = field_number(answer, "channels");
 
+	warnings_print(answer);
 	if (tried) {
 		dry_run_print(answer, tried);
 		return;

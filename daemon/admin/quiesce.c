@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "base/event.h"
+#include "base/report.h"
 #include "daemon/admin/rows.h"
 #include "daemon/admin/steer.h"
 #include "daemon/admin/view.h"
@@ -81,12 +82,16 @@ static json_t *counts_report(const struct quiesce *quiesce)
 static json_t *judged_report(const struct quiesce *quiesce)
 {
 	const struct broker *broker = server_broker(quiesce->server);
+	const struct policy *policy = broker_policy(broker);
+	const struct report *warnings = policy_warnings(policy);
 	struct broker_judged counts;
 	bool judged = broker_judged(broker, &counts);
 
-	return json_pack("{s:s, s:b, s:I, s:b, s:I, s:I}", "op", admin_op_name(ADMIN_RELOAD),
-		"reloaded", 1, "rules", (json_int_t)policy_rules(broker_policy(broker)), "judged",
-		judged, "names", (json_int_t)counts.names, "channels", (json_int_t)counts.channels);
+	return json_pack("{s:s, s:b, s:I, s:o, s:I, s:b, s:I, s:I}", "op",
+		admin_op_name(ADMIN_RELOAD), "reloaded", 1, "rules",
+		(json_int_t)policy_rules(policy), "warnings", report_json(warnings),
+		"warnings_left_out", (json_int_t)warnings->left_out, "judged", judged, "names",
+		(json_int_t)counts.names, "channels", (json_int_t)counts.channels);
 }
 
 static json_t *ping_report(const struct quiesce *quiesce, const struct broker_ping *ping)

@@ -273,8 +273,10 @@ json_t *admin_view_trial(
 	for (link = broker->links; link; link = link->hh.next)
 		trial_link(&rows, link, policy);
 	if (!rows.full)
-		rows.end = json_pack(
-			"{s:I, s:[]}", "rules", (json_int_t)policy_rules(policy), "errors");
+		rows.end = json_pack("{s:I, s:[], s:o, s:I}", "rules",
+			(json_int_t)policy_rules(policy), "errors", "warnings",
+			report_json(policy_warnings(policy)), "warnings_left_out",
+			(json_int_t)policy_warnings(policy)->left_out);
 	return rows_answer(&rows);
 }
 

@@ -60,6 +60,11 @@ const struct report *policy_errors(const struct policy *policy)
 	return &policy->errors;
 }
 
+const struct report *policy_warnings(const struct policy *policy)
+{
+	return &policy->warnings;
+}
+
 size_t policy_rules(const struct policy *policy)
 {
 	return policy->n_rules;

@@ -80,15 +80,11 @@ static int load_directory(struct policy *policy, const char *path, struct report
 	return r;
 }
 
-int policy_load(
-	const char *const *paths, size_t n_paths, struct policy **ret_policy, struct report *report)
+static int load_paths(
+	struct policy *policy, const char *const *paths, size_t n_paths, struct report *report)
 {
-	_cleanup_(policy_free_p) struct policy *policy = NULL;
-	int r = policy_new(&policy);
-
-	if (r < 0)
-		return load_fail(r, "policy", report);
 	for (size_t i = 0; i < n_paths; i++) {
+		int r;
 		struct stat st;
 
 		if (stat(paths[i], &st) < 0)
@@ -100,6 +96,34 @@ int policy_load(
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+/* A broken policy lacks rules that are to be warned of too: they are read again, for that alone. */
+static void load_warnings(struct policy *policy, const char *const *paths, size_t n_paths)
+{
+	_cleanup_(policy_free_p) struct policy *all = NULL;
+	struct report errors = {.n = 0}; /* which are told already */
+
+	if (policy_is_broken(policy) && policy_new(&all) == 0) {
+		all->lenient = true;
+		(void)load_paths(all, paths, n_paths, &errors);
+	}
+	policy_warn(all ? all : policy, &policy->warnings);
+}
+
+int policy_load(
+	const char *const *paths, size_t n_paths, struct policy **ret_policy, struct report *report)
+{
+	_cleanup_(policy_free_p) struct policy *policy = NULL;
+	int r = policy_new(&policy);
+
+	if (r < 0)
+		return load_fail(r, "policy", report);
+	r = load_paths(policy, paths, n_paths, report);
+	if (r < 0)
+		return r;
+	load_warnings(policy, paths, n_paths);
 	policy->errors = *report;
 	r = policy_is_broken(policy) ? POLICY_BROKEN : 0;
 	*ret_policy = steal_ptr(policy);

@@ -339,7 +339,9 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
 	}
 	if (r == -ENOMEM)
 		return r;
-	if (!policy_is_broken(policy) && parser.first_error)
+	if (policy->lenient)
+		rules_commit(policy, parser.n_new);
+	else if (!policy_is_broken(policy) && parser.first_error)
 		policy->otherwise =
 			(struct policy_verdict){.file = parser.file, .line = parser.first_error};
 	else if (!policy_is_broken(policy))

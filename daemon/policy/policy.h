@@ -173,8 +173,9 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
 void policy_break(struct policy *policy, const char *file);
 
 bool policy_is_broken(const struct policy *policy);
-/* By policy_load: what broke it. */
+/* By policy_load: what broke it; and what policy_warn says of all rules that could be read. */
 const struct report *policy_errors(const struct policy *policy);
+const struct report *policy_warnings(const struct policy *policy);
 
 /*
  * The verdict of the first rule that matches; default deny. Never fails. caller: of a connect; NULL

@@ -92,6 +92,8 @@ struct policy {
 	unsigned n_conditions;
 	struct policy_verdict otherwise; /* of what no rule matches */
 	struct report errors;		 /* of the files from which it was loaded */
+	struct report warnings;		 /* the same */
+	bool lenient;			 /* for warnings alone: has what is left of bad files */
 	bool tagged;			 /* a WHO is a tag */
 	bool redirecting;		 /* a rule has a target */
 	/* A bit a rule. */

@@ -238,7 +238,8 @@ static void test_domains(void **state)
 
 #define RELOAD "{\"op\":\"reload\"}"
 #define RELOADED(rules, judged)                                                                    \
-	"{\"op\":\"reload\",\"reloaded\":true,\"rules\":" rules ",\"judged\":" judged              \
+	"{\"op\":\"reload\",\"reloaded\":true,\"rules\":" rules                                    \
+	",\"warnings\":[],\"warnings_left_out\":0,\"judged\":" judged                              \
 	",\"names\":0,\"channels\":0}"
 
 static void test_reload(void **state)
@@ -287,7 +288,8 @@ static void test_reload(void **state)
 static void test_dry_run(void **state)
 {
 	static const char done[] = "{\"op\":\"reload-dry-run\",\"reload-dry-run\":[],"
-				   "\"rules\":1,\"errors\":[]}";
+				   "\"rules\":1,\"errors\":[],\"warnings\":[],"
+				   "\"warnings_left_out\":0}";
 	static const char dry_run[] = "{\"op\":\"reload-dry-run\"}";
 	const struct admin_client *other = (const struct admin_client *)&subject;
 	int fd;

@@ -871,7 +871,10 @@ static void test_memory(void **state)
 		else
 			assert_int_equal(policy_rules(policy), 40);
 		hit = failing_malloc_end();
-		assert_true(hit == !policy);
+		/* The search for rules that never match does without memory. */
+		assert_true(hit || policy);
+		if (policy)
+			assert_int_equal(policy_warnings(policy)->n, REPORT_LINES_MAX);
 		policy_free(policy);
 		if (!hit)
 			break;
