@@ -22,13 +22,14 @@ with open(SCHEMA, encoding='utf-8') as file:
     schema = json.load(file)
 jsonschema.Draft202012Validator.check_schema(schema)
 answers = schema['$defs']['answers']
+whole = jsonschema.Draft202012Validator(schema)
 failures = 0
 
 
 def validate(op, answer):
     global failures  # pylint: disable=global-statement
     wanted = {'$ref': '#/$defs/answers/' + op, '$defs': schema['$defs']}
-    errors = list(jsonschema.Draft202012Validator(wanted).iter_errors(answer))
+    errors = list(jsonschema.Draft202012Validator(wanted).iter_errors(answer)) + list(whole.iter_errors(answer))
     for error in errors:
         print('%s: %s: %s' % (op, '/'.join(str(p) for p in error.path), error.message))
     failures += bool(errors)
@@ -55,6 +56,10 @@ def ask(op, rows=False, **keys):
     return answer
 
 
+for wrong in 42, [], {}, {'op': 'status'}, {'op': 'none', 'done': True}:
+    if whole.is_valid(wrong):
+        print('the schema takes %s' % wrong)
+        failures += 1
 asked = {'error', 'monitor'}
 for operation in 'domains', 'applications', 'names', 'links', 'channels', 'history', 'counts', 'refusals', 'limits', \
         'policy-list':
