@@ -30,7 +30,9 @@ static int wait_status(const json_t *answer)
 
 static int test_status(const json_t *answer)
 {
-	return field_true(answer, "allowed") ? 0 : EXIT_SHORT;
+	bool blocked = json_object_get(answer, "blocked");
+
+	return field_true(answer, "allowed") && !blocked ? 0 : EXIT_SHORT;
 }
 
 static int reload_status(const json_t *answer)
@@ -93,13 +95,14 @@ const struct command commands[] = {
 	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info or debug", 1, 1,
 		arguments_level, .print = done_print},
 	{"check", "FROM [TO/]NAME", "as policy test", 2, 2, arguments_question,
-		.options = BIT(OPTION_LISTEN), .op = "policy-test", .print = test_print,
-		.status = test_status},
+		.options = BIT(OPTION_LISTEN) | BIT(OPTION_ALL), .op = "policy-test",
+		.print = test_print, .print_all = test_print_all, .status = test_status},
 	{"policy check", "[FILE|DIR ...]", "errors and warnings of policy files, without msgd", 0,
 		64, .local = policy_check},
 	{"policy test", "FROM [TO/]NAME", "whether policy permits it, by which rule, and why", 2, 2,
-		arguments_question, .options = BIT(OPTION_LISTEN), .op = "policy-test",
-		.print = test_print, .status = test_status},
+		arguments_question, .options = BIT(OPTION_LISTEN) | BIT(OPTION_ALL),
+		.op = "policy-test", .print = test_print, .print_all = test_print_all,
+		.status = test_status},
 	{"policy list", "", "the rules in force, and how often each decided", .op = "policy-list",
 		.print = policy_list_print},
 	{"policy graph", "", "the rules in force, for Graphviz", .op = "policy-list",

@@ -24,6 +24,7 @@ enum command_option {
 	OPTION_SINCE,
 	OPTION_TIMEOUT,
 	OPTION_LISTEN,
+	OPTION_ALL,
 	OPTION_DRY_RUN,
 	OPTION_PINGS,
 	OPTION_INTERVAL,
@@ -60,6 +61,7 @@ struct command {
 	const char *op;		      /* of the request; NULL: the command's name */
 	const struct column *columns; /* of the rows under op; or NULL: */
 	void (*print)(const json_t *answer);
+	void (*print_all)(const json_t *answer); /* the same, with --all */
 	/* The exit status for an answer; NULL: 0. */
 	int (*status)(const json_t *answer);
 	/* Not NULL: the answer is made of these, by the arguments. */

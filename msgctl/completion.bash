@@ -130,7 +130,7 @@ _msgctl() {
 	elif [[ $cur = -* ]]; then
 		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
 			--timeout= --interval= --sort=
-			--batch --listen --dry-run --payload --snaplen= --seconds= --help --version -n -c -i -w'
+			--batch --listen --all --dry-run --payload --snaplen= --seconds= --help --version -n -c -i -w'
 	else
 		proposals=$(_msgctl_argument)
 	fi

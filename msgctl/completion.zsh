@@ -77,6 +77,7 @@ _arguments \
 	'--sort=[by this column]:column:' \
 	'--batch[tables, one after the other]' \
 	'--listen[whether the domain may listen]' \
+	'--all[the rules for other names as well]' \
 	'--dry-run[change nothing]' \
 	'--payload[capture payload as well]' \
 	'--snaplen=[how much of it]:bytes:' \

@@ -33,7 +33,7 @@ struct call {
 	unsigned options; /* that were given, as bits */
 	json_t *request;  /* owned */
 	uint32_t timeout_ms;
-	bool json;
+	bool json, all;
 };
 
 /* ---- options -------------------------------------------------------------------------------- */
@@ -62,6 +62,8 @@ static const struct argp_option options[] = {
 	{"batch", OPTION_KEYS + OPTION_BATCH, NULL, 0, "top as tables, one after the other"},
 	{"listen", OPTION_KEYS + OPTION_LISTEN, NULL, 0,
 		"whether the domain may listen, and not connect"},
+	{"all", OPTION_KEYS + OPTION_ALL, NULL, 0,
+		"the rules for other names as well, that were passed over"},
 	{"dry-run", OPTION_KEYS + OPTION_DRY_RUN, NULL, 0,
 		"change nothing: say what would end, or what is wrong"},
 	{"timeout", OPTION_KEYS + OPTION_TIMEOUT, "SECONDS", 0,
@@ -128,7 +130,9 @@ static void set_option(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
 	call->options |= ENUM_BIT(option);
-	if (option == OPTION_TIMEOUT)
+	if (option == OPTION_ALL)
+		call->all = true;
+	else if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
 	else if (option == OPTION_LISTEN || option == OPTION_BATCH || option == OPTION_PAYLOAD)
 		(void)json_object_set_new(call->request, option_name(option), json_true());
@@ -259,11 +263,14 @@ static char *on_help(int key, const char *text, void *input)
 
 /* ---- the answer ----------------------------------------------------------------------------- */
 
-static void show(const struct command *command, const json_t *answer)
+static void show(const struct call *call, const json_t *answer)
 {
+	const struct command *command = call->command;
 	long long left_out = field_number(answer, "left_out");
 
-	if (command->print)
+	if (call->all)
+		command->print_all(answer);
+	else if (command->print)
 		command->print(answer);
 	else
 		table_print(command->columns, json_object_get(answer, command_op(command)));
@@ -351,7 +358,7 @@ static int run(const struct call *call)
 	if (call->json) {
 		print_json(answer);
 	} else {
-		show(command, answer);
+		show(call, answer);
 	}
 	status = command->status ? command->status(answer) : EXIT_SUCCESS;
 	json_decref(answer);

@@ -442,7 +442,7 @@ static void absent_print(const json_t *answer, const char *key)
 }
 
 /* The rules that were passed over, and then the one that decides. */
-void test_print(const json_t *answer)
+static void test_print_rules(const json_t *answer, bool all)
 {
 	static const struct column columns[] = {
 		{"PASSED OVER", cell_text, "rule"},
@@ -453,18 +453,24 @@ void test_print(const json_t *answer)
 	json_t *passed = json_array();
 	const json_t *row, *text = json_object_get(answer, "text");
 	const char *reason = "";
-	size_t i;
+	size_t i, n_other_names = 0;
 
 	json_array_foreach(rows, i, row)
 	{
 		if (field_true(row, "decides"))
 			reason = field_text(row, "reason");
+		else if (!all && strcmp(field_text(row, "reason"), "name") == 0)
+			n_other_names++;
 		else
 			(void)json_array_append(passed, (json_t *)row);
 	}
 	if (json_array_size(passed))
 		table_print(columns, passed);
 	json_decref(passed);
+	if (n_other_names) {
+		count_print((long long)n_other_names, "rule");
+		(void)puts(" for other names");
+	}
 	absent_print(answer, "domain");
 	absent_print(answer, "to");
 	(void)fputs(field_true(answer, "allowed") ? "allowed" : "refused", stdout);
@@ -480,6 +486,21 @@ void test_print(const json_t *answer)
 		(void)putchar(')');
 	}
 	(void)putchar('\n');
+	if (field_true(answer, "allowed") && json_object_get(answer, "blocked")) {
+		(void)fputs("but ", stdout);
+		text_print(field_text(answer, "blocked"));
+		(void)puts(" is blocked");
+	}
+}
+
+void test_print(const json_t *answer)
+{
+	test_print_rules(answer, false);
+}
+
+void test_print_all(const json_t *answer)
+{
+	test_print_rules(answer, true);
 }
 
 void policy_list_print(const json_t *answer)

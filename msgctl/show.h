@@ -21,6 +21,7 @@ extern const struct column blocks_columns[];
 void status_print(const json_t *answer);
 void reload_print(const json_t *answer);
 void test_print(const json_t *answer);
+void test_print_all(const json_t *answer);
 void policy_list_print(const json_t *answer);
 void quiesce_print(const json_t *answer);
 void resume_print(const json_t *answer);

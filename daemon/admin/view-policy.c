@@ -3,6 +3,7 @@
  * Policy for people: how a verdict comes about, the rules in force, and names and channels that
  * another policy would not permit. A verdict must be that of the broker: lookup.c and listener.c.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/report.h"
@@ -15,6 +16,7 @@
 #include "daemon/broker/process.h"
 #include "daemon/broker/rejudge.h"
 #include "daemon/broker/state.h"
+#include "daemon/broker/steer.h"
 
 json_t *rule_json(const char *file, unsigned line)
 {
@@ -30,7 +32,8 @@ json_t *rule_json(const char *file, unsigned line)
 /* A domain of the question: that which is there, or what is known of it by its address. */
 struct asked_domain {
 	struct policy_subject subject;
-	const char *name; /* borrowed: of the one that is there, or NULL */
+	const char *name;      /* borrowed: of the one that is there, or NULL */
+	struct domain *domain; /* the same */
 };
 
 /* -ENOTUNIQ as a sentence, or NULL. */
@@ -38,7 +41,7 @@ static const char *find_domain(const struct broker *broker, const struct domain_
 	struct asked_domain *ret_asked)
 {
 	struct asked_domain asked = {.subject = address->fact};
-	const struct domain *domain;
+	struct domain *domain;
 
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		const struct broker_domain_info *info = &domain->info;
@@ -50,6 +53,7 @@ static const char *find_domain(const struct broker *broker, const struct domain_
 			return "several domains have that name: say domid:N or uuid:U";
 		asked.subject = domain_subject(domain);
 		asked.name = info->name;
+		asked.domain = domain;
 	}
 	*ret_asked = asked;
 	return NULL;
@@ -82,7 +86,8 @@ static void find_holder(const struct broker *broker, struct policy_question *que
 		comes = verdict.allow && lookup_stays(&verdict, domain);
 		if (found.name && !comes)
 			continue;
-		found = (struct asked_domain){.subject = subject, .name = domain->info.name};
+		found = (struct asked_domain){
+			.subject = subject, .name = domain->info.name, .domain = domain};
 		if (comes)
 			break;
 	}
@@ -117,13 +122,49 @@ static json_t *asked_json(const struct asked_domain *asked, const char *address)
 		"there", asked->name != NULL);
 }
 
+/* The block, "DOMAIN" or "DOMAIN/NAME", that keeps a listen or a connect from the domain. */
+static json_t *block_json(const struct asked_domain *asked, const char *name)
+{
+	struct domain *domain = asked->domain;
+	const struct listener *listener;
+	char text[DOMAIN_NAME_SIZE + NAME_SIZE];
+	struct name_key keys[2];
+
+	if (!domain)
+		return NULL;
+	if (domain_is_blocked(domain))
+		return text_json(asked->name);
+	/* A holder may have the name without its argument. */
+	name_keys(name, keys);
+	listener = listener_by_keys(domain, keys);
+	if (listener)
+		name = listener->name;
+	if (!name_is_blocked(domain, name))
+		return NULL;
+	(void)snprintf(text, sizeof(text), "%s/%s", asked->name, name);
+	return text_json(text);
+}
+
+static json_t *blocked_json(const struct rows *rows, const struct policy_step *step,
+	const struct asked_domain *from, const struct asked_domain *to)
+{
+	const struct admin_request *request = rows->request;
+
+	if (request->listen)
+		return block_json(from, request->name);
+	if (from->domain && domain_is_blocked(from->domain))
+		return text_json(from->name);
+	return step->redirects ? NULL : block_json(to, request->name);
+}
+
 static json_t *verdict_json(const struct rows *rows, const struct policy_step *step,
 	const struct asked_domain *from, const struct asked_domain *to)
 {
 	const struct policy *policy = rows->broker->policy;
-	json_t *json = json_pack("{s:b, s:o, s:o, s:o}", "allowed", step->allow, "rule",
+	json_t *json = json_pack("{s:b, s:o, s:o, s:o, s:o*}", "allowed", step->allow, "rule",
 		rule_json(step->file, step->line), "domain",
-		asked_json(from, rows->request->domain), "to", asked_json(to, rows->request->to));
+		asked_json(from, rows->request->domain), "to", asked_json(to, rows->request->to),
+		"blocked", blocked_json(rows, step, from, to));
 	struct policy_listed listed;
 
 	if (policy_list(policy, step->rule, &listed))

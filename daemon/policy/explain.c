@@ -125,6 +125,7 @@ bool policy_explain(const struct policy *policy, const struct policy_question *q
 		step.line = rule->verdict.line;
 		step.rule = rule->verdict.rule;
 		step.allow = step.decides && rule->verdict.allow;
+		step.redirects = step.allow && rule->verdict.target;
 		if (step.decides)
 			*pos = policy->n_rules + 1;
 	}

@@ -250,6 +250,7 @@ struct policy_step {
 	uint32_t rule; /* its number; 0: it is none of the list */
 	bool decides;
 	bool allow;	  /* and permits */
+	bool redirects;	  /* to its target */
 	char reason[320]; /* why not; or, of one that decides, the fact that is not known, or "" */
 };
 
