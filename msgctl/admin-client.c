@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "msgctl/admin-exchange.h"
+#include "msgctl/command.h"
 
 /* The longest line of an answer that goes on, an event. */
 #define LINE_MAX_BYTES 8192U
@@ -30,14 +32,20 @@ static bool admin_complain(
 	return trouble;
 }
 
-json_t *admin_ask(
-	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms)
+static int admin_status(const json_t *answer)
+{
+	return json_is_true(json_object_get(answer, "usage")) ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+json_t *admin_ask(const char *socket_path, const char *from, const json_t *request,
+	uint32_t limit_ms, int *ret_status)
 {
 	int r;
 	json_t *answer = admin_exchange(socket_path, request, limit_ms, &r);
 
 	if (!admin_complain(socket_path, from, answer, r, limit_ms))
 		return answer;
+	*ret_status = admin_status(answer);
 	json_decref(answer);
 	return NULL;
 }
@@ -57,23 +65,26 @@ bool admin_tell(const char *socket_path, const char *from, const json_t *request
 
 /* True: the line is an object, and was handed on. */
 static bool follow_line(const char *socket_path, const char *from, const char *line,
-	void (*on_object)(const json_t *object))
+	void (*on_object)(const json_t *object), int *ret_status)
 {
 	json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
 	bool good = !admin_complain(socket_path, from, object, 0, 0);
 
 	if (good)
 		on_object(object);
+	else
+		*ret_status = admin_status(object);
 	json_decref(object);
 	return good;
 }
 
-void admin_follow(const char *socket_path, const char *from, const json_t *request,
+int admin_follow(const char *socket_path, const char *from, const json_t *request,
 	void (*on_object)(const json_t *object))
 {
 	_cleanup_close_ int fd = -1;
 	int r = admin_connect(socket_path, CONNECT_MS, &fd);
 	char line[LINE_MAX_BYTES];
+	int status = EXIT_FAILURE;
 	FILE *stream;
 
 	if (r == 0)
@@ -81,14 +92,16 @@ void admin_follow(const char *socket_path, const char *from, const json_t *reque
 	stream = r == 0 ? fdopen(fd, "r") : NULL;
 	if (!stream) {
 		(void)admin_complain(socket_path, from, NULL, r < 0 ? r : -errno, CONNECT_MS);
-		return;
+		return status;
 	}
 	fd = -1; /* the stream's */
-	while (fgets(line, sizeof(line), stream) && follow_line(socket_path, from, line, on_object))
+	while (fgets(line, sizeof(line), stream) &&
+		follow_line(socket_path, from, line, on_object, &status))
 		;
 	if (feof(stream))
 		(void)fprintf(stderr, "msgctl: %s: msgd has closed the connection\n", socket_path);
 	(void)fclose(stream);
+	return status;
 }
 
 /* ---- the same with an end ------------------------------------------------------------------- */

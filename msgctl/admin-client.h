@@ -9,11 +9,11 @@
 
 /*
  * Asks msgd on the socket; blocks until it answers, or the limit is over. The caller frees the
- * answer, an object. NULL after a line on stderr, with the socket's name. from: by whose word it is
- * that socket.
+ * answer, an object. NULL after a line on stderr, with the socket's name, and the exit status:
+ * whether the request was wrong in itself. from: by whose word it is that socket.
  */
-json_t *admin_ask(
-	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
+json_t *admin_ask(const char *socket_path, const char *from, const json_t *request,
+	uint32_t limit_ms, int *ret_status);
 
 /*
  * The same for a request that an older msgd need not know: its refusal is an answer too, and is
@@ -25,9 +25,9 @@ bool admin_tell(
 /*
  * The same as admin_ask for an answer of many lines, each an object, without a time limit:
  * on_object gets each. Returns when msgd closes the connection or refuses the request, after a line
- * on stderr.
+ * on stderr, with the exit status.
  */
-void admin_follow(const char *socket_path, const char *from, const json_t *request,
+int admin_follow(const char *socket_path, const char *from, const json_t *request,
 	void (*on_object)(const json_t *object));
 
 /* Beside the stream itself, what ends it. */

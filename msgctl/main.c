@@ -20,6 +20,7 @@
 
 #define ARGS_MAX      64U
 #define COMMAND_SIZE  80 /* of an unknown one, for people */
+#define OPTION_SIZE   16 /* with its dashes */
 #define TIMEOUT_MAX_S 3600
 /* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
@@ -92,6 +93,19 @@ static const char *option_name(unsigned option)
 	return o->name;
 }
 
+/* As people say it: -n, --domain. */
+static const char *option_text(unsigned option, char ret_text[OPTION_SIZE])
+{
+	static const char letters[OPTION_COUNT] = {
+		[OPTION_N] = 'n', [OPTION_PINGS] = 'c', [OPTION_WRITE] = 'w'};
+
+	if (letters[option])
+		(void)snprintf(ret_text, OPTION_SIZE, "-%c", letters[option]);
+	else
+		(void)snprintf(ret_text, OPTION_SIZE, "--%s", option_name(option));
+	return ret_text;
+}
+
 static void set_timeout(struct call *call, const char *text, const struct argp_state *state)
 {
 	uint32_t timeout_s = 0;
@@ -106,13 +120,13 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 static void set_number(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
-	char *end;
+	char *end, name[OPTION_SIZE];
 	unsigned long long number;
 
 	errno = 0;
 	number = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno || number > INT64_MAX)
-		argp_error(state, "--%s is a number, not '%s'", option_name(option), text);
+		argp_error(state, "%s is a number, not '%s'", option_text(option, name), text);
 	(void)json_object_set_new(
 		call->request, option_name(option), json_integer((json_int_t)number));
 }
@@ -129,6 +143,8 @@ static void set_interval(struct call *call, const char *text, const struct argp_
 static void set_option(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
+	char name[OPTION_SIZE];
+
 	call->options |= ENUM_BIT(option);
 	if (option == OPTION_ALL)
 		call->all = true;
@@ -144,7 +160,7 @@ static void set_option(
 		 option == OPTION_SNAPLEN || option == OPTION_SECONDS)
 		set_number(call, option, text, state);
 	else if (json_object_set_new(call->request, option_name(option), json_string(text)) < 0)
-		argp_error(state, "--%s is not UTF-8", option_name(option));
+		argp_error(state, "%s is not UTF-8", option_text(option, name));
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -176,6 +192,7 @@ static void set_argument(struct call *call, char *arg, const struct argp_state *
 static void check(struct call *call, const struct argp_state *state)
 {
 	const struct command *command = call->command;
+	char name[OPTION_SIZE];
 	const char *error;
 
 	if (!command) {
@@ -188,7 +205,7 @@ static void check(struct call *call, const struct argp_state *state)
 		argp_error(state, "%s wants %s", command->name, command->args);
 	for (unsigned i = 0; i < OPTION_COUNT; i++) {
 		if (call->options & ~command->options & ENUM_BIT(i))
-			argp_error(state, "%s takes no --%s", command->name, option_name(i));
+			argp_error(state, "%s takes no %s", command->name, option_text(i, name));
 	}
 	error = command->set ? command->set(call->request, call->args, call->n_args) : NULL;
 	if (error)
@@ -294,9 +311,41 @@ static void print_json_line(const json_t *object)
 static int follow(const struct call *call)
 {
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	admin_follow(call->socket, call->from, call->request,
+	return admin_follow(call->socket, call->from, call->request,
 		call->json ? print_json_line : call->command->follow);
-	return EXIT_FAILURE;
+}
+
+/* A list without a row. */
+static bool is_empty(const json_t *answer)
+{
+	const json_t *rows = json_object_get(answer, field_text(answer, "op"));
+
+	return json_is_array(rows) && json_array_size(rows) == 0;
+}
+
+/*
+ * Whether a list has no rows since its domain is not there. True after a line on stderr, with the
+ * exit status: of that, or of the question. History is of domains that are gone as well.
+ */
+static bool lacks_domain(const struct call *call, int *ret_status)
+{
+	const char *domain = json_string_value(json_object_get(call->request, "domain"));
+	bool events = call->command->options & ENUM_BIT(OPTION_KIND);
+	json_t *request, *answer;
+	bool lacks;
+
+	if (!domain || events)
+		return false;
+	request = json_pack("{s:s, s:s}", "op", "domains", "domain", domain);
+	answer = admin_ask(call->socket, call->from, request, ANSWER_MS, ret_status);
+	lacks = !answer || is_empty(answer);
+	if (answer && lacks) {
+		(void)fprintf(stderr, "msgctl: no such domain: %s\n", domain);
+		*ret_status = EXIT_FAILURE;
+	}
+	json_decref(request);
+	json_decref(answer);
+	return lacks;
 }
 
 /* Its parts, one after the other. The first says whether there is such a thing. */
@@ -305,19 +354,21 @@ static int run_parts(const struct call *call)
 	const struct part *part = call->command->parts(call->args);
 	json_t *all = json_pack("{s:s}", "op", call->command->name);
 	bool first = true, failed = false;
+	int status = EXIT_FAILURE;
 
 	for (; part->op && !failed; part++, first = false) {
 		json_t *request = part_request(part, call->request);
-		json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS), *rows;
+		json_t *answer = admin_ask(call->socket, call->from, request, ANSWER_MS, &status);
+		json_t *rows = json_object_get(answer, part->op);
 
 		json_decref(request);
-		rows = json_object_get(answer, part->op);
-		failed = !answer || (first && call->n_args && json_array_size(rows) == 0);
-		if (failed && answer) {
+		failed = !answer || (first && json_array_size(rows) == 0 &&
+					    (call->n_args || lacks_domain(call, &status)));
+		if (failed && answer && call->n_args) {
 			(void)fprintf(
 				stderr, "msgctl: no such %s: %s\n", call->args[0], call->args[1]);
 		} else if (failed) {
-			break; /* admin_ask has said why */
+			/* It was said why. */
 		} else if (!call->json) {
 			(void)fputs(first ? "" : "\n", stdout);
 			part_print(part, answer);
@@ -330,7 +381,7 @@ static int run_parts(const struct call *call)
 	if (call->json && !failed)
 		print_json(all);
 	json_decref(all);
-	return fflush(stdout) == 0 && !failed ? EXIT_SUCCESS : EXIT_FAILURE;
+	return fflush(stdout) == 0 && !failed ? EXIT_SUCCESS : status;
 }
 
 /*
@@ -350,11 +401,16 @@ static int run(const struct call *call)
 {
 	const struct command *command = call->command;
 	uint32_t wait_ms = command->waits ? call->timeout_ms : 0;
-	json_t *answer = admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS);
 	int status;
+	json_t *answer =
+		admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS, &status);
 
 	if (!answer)
-		return EXIT_FAILURE;
+		return status;
+	if (is_empty(answer) && lacks_domain(call, &status)) {
+		json_decref(answer);
+		return status;
+	}
 	if (call->json) {
 		print_json(answer);
 	} else {

@@ -146,12 +146,12 @@ static void summary_print(const struct ping_run *run)
 			run->answer.sum / n, run->answer.max);
 }
 
-/* False: there was no answer of msgd's, and stderr has the reason. */
-static bool ping_once(struct ping_run *run, uint64_t start_us)
+/* False: there was no answer of msgd's, and stderr has the reason; with the exit status. */
+static bool ping_once(struct ping_run *run, uint64_t start_us, int *ret_status)
 {
 	const struct command_call *call = run->call;
-	json_t *answer =
-		admin_ask(call->socket, call->from, run->request, run->timeout_ms + ANSWER_MS);
+	json_t *answer = admin_ask(
+		call->socket, call->from, run->request, run->timeout_ms + ANSWER_MS, ret_status);
 
 	run->n_sent++;
 	if (answer)
@@ -169,6 +169,7 @@ int ping_run(const struct command_call *call)
 		.request = json_deep_copy(call->request),
 		.timeout_ms = (uint32_t)field_number(call->request, "timeout_ms")};
 	bool asked = true;
+	int status;
 
 	(void)json_object_del(run.request, "interval");
 	(void)json_object_del(run.request, "count");
@@ -177,7 +178,7 @@ int ping_run(const struct command_call *call)
 	while (!ended && (!count || run.n_sent < count)) {
 		uint64_t start_us = now_us();
 
-		asked = ping_once(&run, start_us);
+		asked = ping_once(&run, start_us, &status);
 		/* The wrong name, or no msgd; one that is gone meanwhile may return. */
 		if (!asked && run.n_sent == 1)
 			break;
@@ -186,7 +187,7 @@ int ping_run(const struct command_call *call)
 	}
 	json_decref(run.request);
 	if (!asked && run.n_sent == 1)
-		return EXIT_FAILURE;
+		return status;
 	summary_print(&run);
 	if (fflush(stdout) != 0)
 		return EXIT_FAILURE;

@@ -179,6 +179,7 @@ static const char *name_get(const json_t *value, struct admin_request *request)
 
 static const char *transport_get(const json_t *value, struct admin_request *request)
 {
+	static char error[64 + ADMIN_WORD_SIZE];
 	char word[ADMIN_WORD_SIZE] = "";
 
 	(void)text_get(value, word, sizeof(word));
@@ -186,7 +187,11 @@ static const char *transport_get(const json_t *value, struct admin_request *requ
 		if (strcmp(word, transport_name(i)) == 0)
 			request->transport = i;
 	}
-	return request->transport ? NULL : "a transport is argo, argo-strict or grant";
+	if (request->transport)
+		return NULL;
+	(void)snprintf(error, sizeof(error), "a transport is argo, argo-strict or grant%s%s%s",
+		*word ? ", not '" : "", word, *word ? "'" : "");
+	return error;
 }
 
 static const char *state_get(const json_t *value, struct admin_request *request)
@@ -194,7 +199,7 @@ static const char *state_get(const json_t *value, struct admin_request *request)
 	if (text_get(value, request->state, sizeof(request->state)) &&
 		state_word_known(request->op, request->state))
 		return NULL;
-	return state_words_error(request->op);
+	return state_words_error(request->op, request->state);
 }
 
 static const char *link_get(const json_t *value, struct admin_request *request)
@@ -221,7 +226,7 @@ static const char *pid_get(const json_t *value, struct admin_request *request)
 
 static const char *kind_get(const json_t *value, struct admin_request *request)
 {
-	char word[ADMIN_WORD_SIZE];
+	char word[ADMIN_WORD_SIZE] = "";
 
 	if (text_get(value, word, sizeof(word))) {
 		for (int i = 0; i < HISTORY_KINDS; i++) {
@@ -231,7 +236,7 @@ static const char *kind_get(const json_t *value, struct admin_request *request)
 			return NULL;
 		}
 	}
-	return history_kinds_error();
+	return history_kinds_error(word);
 }
 
 static const char *n_get(const json_t *value, struct admin_request *request)

@@ -414,7 +414,7 @@ static void admin_client_serve(struct admin_client *client)
 		return;
 	}
 	if (admin_request_parse(line, len, &client->request, &error) < 0)
-		answer = json_pack("{s:s}", "error", error);
+		answer = json_pack("{s:s, s:b}", "error", error, "usage", 1);
 	else {
 		if (client->begun_ms)
 			admin_client_again(client);

@@ -145,10 +145,11 @@ bool state_word_known(enum admin_op op, const char *word)
 	return false;
 }
 
-/* The words after the beginning of the sentence, in static storage. */
-static const char *words_error(const char *begin, const char *const *words, size_t n)
+/* The words after the beginning of the sentence, in static storage. wrong: or "", if it is long. */
+static const char *words_error(
+	const char *begin, const char *const *words, size_t n, const char *wrong)
 {
-	static char text[256];
+	static char text[320];
 	const char *between = "";
 	size_t len = (size_t)snprintf(text, sizeof(text), "%s ", begin);
 
@@ -158,15 +159,17 @@ static const char *words_error(const char *begin, const char *const *words, size
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", between, words[i]);
 		between = ", ";
 	}
+	if (*wrong && len < sizeof(text))
+		(void)snprintf(text + len, sizeof(text) - len, ", not '%s'", wrong);
 	return text;
 }
 
-const char *state_words_error(enum admin_op op)
+const char *state_words_error(enum admin_op op, const char *wrong)
 {
 	char begin[40];
 
 	(void)snprintf(begin, sizeof(begin), "a state of %s is", admin_op_name(op));
-	return words_error(begin, states[op].words, states[op].n);
+	return words_error(begin, states[op].words, states[op].n, wrong);
 }
 
 static const char *const history_kinds[HISTORY_KINDS] = {
@@ -193,9 +196,9 @@ const char *history_kind_word(enum history_kind kind)
 	return history_kinds[kind];
 }
 
-const char *history_kinds_error(void)
+const char *history_kinds_error(const char *wrong)
 {
-	return words_error("a kind is", history_kinds, HISTORY_KINDS);
+	return words_error("a kind is", history_kinds, HISTORY_KINDS, wrong);
 }
 
 const char *connect_stage_word(enum connect_stage stage)

@@ -29,7 +29,7 @@ const char *connect_stage_word(enum connect_stage stage);
 /* Whether a row of the operation can have this state. */
 bool state_word_known(enum admin_op op, const char *word);
 /* A sentence with those that it can have, in static storage until the next call. */
-const char *state_words_error(enum admin_op op);
-const char *history_kinds_error(void);
+const char *state_words_error(enum admin_op op, const char *wrong);
+const char *history_kinds_error(const char *wrong);
 
 #endif

@@ -315,7 +315,7 @@ static void test_requests(void **state)
 	client_expect(fd, "{\"n\":1}\n");
 	assert_int_equal(last_op, ADMIN_LINKS);
 	client_say(fd, "{\"op\":\"names\"}\n{\"op\":\"x\"}\n{\"op\":\"names\"}\n{\"op\":");
-	client_expect(fd, "{\"n\":2}\n{\"error\":\"unknown op\"}\n{\"n\":3}\n");
+	client_expect(fd, "{\"n\":2}\n{\"error\":\"unknown op\",\"usage\":true}\n{\"n\":3}\n");
 	client_say(fd, "\"status\"}\n");
 	client_expect(fd, "{\"n\":4}\n");
 	assert_int_equal(last_op, ADMIN_STATUS);
@@ -341,7 +341,7 @@ static void test_length(void **state)
 	client_say(fd, line);
 	client_expect(fd, "");
 	client_say(fd, "\n");
-	client_expect(fd, "{\"error\":\"not a JSON object\"}\n");
+	client_expect(fd, "{\"error\":\"not a JSON object\",\"usage\":true}\n");
 	line[ADMIN_LINE_MAX] = 'x';
 	client_say(fd, line);
 	assert_true(client_is_closed(fd));

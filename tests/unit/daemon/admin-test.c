@@ -38,7 +38,7 @@ static void test_requests(void **state)
 		{"{\"op\":\"links\",\"domain\":\"domid:x\"}",
 			"a domain is a name, domid:N or uuid:U"},
 		{"{\"op\":\"links\",\"transport\":\"any\"}",
-			"a transport is argo, argo-strict or grant"},
+			"a transport is argo, argo-strict or grant, not 'any'"},
 		{"{\"op\":\"links\",\"link\":\"11223344556677889\"}",
 			"a link is a uid: 1 to 16 hexadecimal digits"},
 		{"{\"op\":\"links\",\"link\":\"0x1\"}",
@@ -48,7 +48,7 @@ static void test_requests(void **state)
 		{"{\"op\":\"channels\",\"channel\":0}", "channel is out of range"},
 		{"{\"op\":\"channels\",\"name\":\"\"}", "a name has 1 to 63 characters"},
 		{"{\"op\":\"names\",\"state\":\"up\"}",
-			"a state of names is forbidden, blocked, drained, full, open"},
+			"a state of names is forbidden, blocked, drained, full, open, not 'up'"},
 		{"{\"op\":\"domains\",\"state\":\"a word that is far too long\"}",
 			"a state of domains is running, suspended, crashed, dying, quiesced, "
 			"paused"},
