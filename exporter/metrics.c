@@ -58,9 +58,11 @@ static const struct status_metric status_metrics[] = {
 	{{FAMILY_COUNTER, "msgd_log_lines_left_out", NULL, "Lines of the log that were too many."},
 		"counts", "lines_left_out"},
 	{{FAMILY_COUNTER, "msgd_turns", NULL, "Turns of msgd's loop."}, "turns", "count"},
-	{{FAMILY_COUNTER, "msgd_turn_cpu_seconds", "seconds", "Time of the processor for them."},
+	{{FAMILY_COUNTER, "msgd_turn_cpu_seconds", "seconds",
+		 "Time of the processor that the turns of msgd's loop took."},
 		"turns", "cpu_us", true},
-	{{FAMILY_GAUGE, "msgd_turn_longest_cpu_seconds", "seconds", "The same of the longest."},
+	{{FAMILY_GAUGE, "msgd_turn_longest_cpu_seconds", "seconds",
+		 "Time of the processor that the longest turn of msgd's loop took."},
 		"turns", "longest_cpu_us", true},
 };
 
@@ -483,12 +485,12 @@ static void msgd_write(
 		FAMILY_INFO, "msgd_build", NULL, "The version of msgd."};
 	static const struct family memory = {FAMILY_GAUGE, "msgd_domain_memory_bytes", "bytes",
 		"Memory that msgd spends on the domain."};
-	static const struct family memory_limit = {
-		FAMILY_GAUGE, "msgd_domain_memory_limit_bytes", "bytes", "As much as it may be."};
+	static const struct family memory_limit = {FAMILY_GAUGE, "msgd_domain_memory_limit_bytes",
+		"bytes", "Memory that msgd spends on the domain at most."};
 	static const struct family used = {FAMILY_GAUGE, "msgd_domain_used", NULL,
-		"How much of each other limit the domain has used."};
-	static const struct family limit = {
-		FAMILY_GAUGE, "msgd_domain_limit", NULL, "The limits themselves."};
+		"How much of each limit other than memory the domain has used."};
+	static const struct family limit = {FAMILY_GAUGE, "msgd_domain_limit", NULL,
+		"How much of each limit other than memory the domain may use."};
 	const json_t *status = scrape->answers[METRICS_OP_STATUS];
 	const json_t *limits = scrape->answers[METRICS_OP_LIMITS];
 	char labels[LABELS_SIZE] = "";

@@ -104,6 +104,8 @@ static void test_formats(void **state)
 	assert_has("msgd_recovering 1\n");
 	assert_has("msgd_policy_errors 2\n");
 	assert_has("msgd_turn_longest_cpu_seconds 3.000001\n");
+	assert_has("# HELP msgd_turn_longest_cpu_seconds Time of the processor that the longest ");
+	assert_has("# HELP msgd_turn_cpu_seconds Time of the processor that the turns of ");
 	assert_has("msgd_turn_cpu_seconds_total 0.000012\n");
 	assert_int_equal(count("# EOF"), 1);
 	make(false);
@@ -140,6 +142,10 @@ static void test_domains(void **state)
 	assert_has("msgd_domain_memory_bytes{domain=\"web\",domid=\"3\"} 2\n");
 	assert_has("msgd_domain_memory_limit_bytes{domain=\"web\",domid=\"3\"} 20\n");
 	assert_has("msgd_domain_used{domain=\"web\",domid=\"3\",limit=\"names\"} 1\n");
+	assert_has("# HELP msgd_domain_limit How much of each limit other than memory the domain "
+		   "may ");
+	assert_has(
+		"# HELP msgd_domain_memory_limit_bytes Memory that msgd spends on the domain at ");
 	assert_has("msgd_domain_limit{domain=\"web\",domid=\"3\",limit=\"names\"} 10\n");
 	assert_int_equal(count("gone"), 0);
 }
