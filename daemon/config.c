@@ -108,7 +108,9 @@ static const struct limit_key *limit_parse(
 			return NULL;
 		}
 		if (strcmp(name, "ring-pages") == 0 && (number & (number - 1))) {
-			(void)context_fail(context, "not a power of two:", value);
+			(void)snprintf(range, sizeof(range), "%s is a power of two, %u to %u, not",
+				name, key->min, key->max);
+			(void)context_fail(context, range, value);
 			return NULL;
 		}
 		*ret_number = strcmp(name, "memory") == 0 ? number << 10 : number;
