@@ -27,7 +27,10 @@ static bool admin_complain(
 	char text[ADMIN_TROUBLE_SIZE];
 	bool trouble = admin_trouble(socket_path, from, answer, r, limit_ms, text);
 
-	if (trouble)
+	/* FILE:LINE: of what msgd has read stands first, as that of what msgctl reads. */
+	if (trouble && json_is_true(json_object_get(answer, "file")))
+		(void)fprintf(stderr, "%s\n", json_string_value(json_object_get(answer, "error")));
+	else if (trouble)
 		(void)fprintf(stderr, "msgctl: %s\n", text);
 	return trouble;
 }

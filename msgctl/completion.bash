@@ -63,7 +63,7 @@ _msgctl_argument() {
 	2:capture\ * | 2:show\ * | 2:kick\ *) _msgctl_things "${arguments[1]}" ;;
 	1:quota) echo show set ;;
 	2:quota\ *) _msgctl_domains ;;
-	3:quota\ set*) printf '%s=\n' processes names channels links requests watches memory backlog ;;
+	3:quota\ set*) printf '%s=\n' processes names channels links requests ends announced watches memory backlog ring-pages argo-ring-pages ;;
 	1:close) _msgctl_channels ;;
 	1:drain | 1:undrain | 1:wait) _msgctl_names ;;
 	1:ping)

@@ -26,7 +26,7 @@ _msgctl_argument() {
 	2:(show|kick|capture):(domain|name|link|application|channel)) _msgctl_${arguments[2]}s ;;
 	1:quota:*) compadd show set ;;
 	2:quota:*) _msgctl_domains ;;
-	3:quota:set) compadd -S = processes names channels links requests watches memory backlog ;;
+	3:quota:set) compadd -S = processes names channels links requests ends announced watches memory backlog ring-pages argo-ring-pages ;;
 	1:close:*) _msgctl_channels ;;
 	1:(drain|undrain|wait):*) _msgctl_names ;;
 	1:ping:*)

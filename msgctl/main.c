@@ -19,6 +19,7 @@
 #include "msgctl/show.h"
 
 #define ARGS_MAX      64U
+#define HELP_COLUMN   26
 #define COMMAND_SIZE  80 /* of an unknown one, for people */
 #define OPTION_SIZE   16 /* with its dashes */
 #define TIMEOUT_MAX_S 3600
@@ -169,6 +170,8 @@ static void set_command(struct call *call, const char *word, const struct argp_s
 {
 	char name[COMMAND_SIZE];
 
+	if (!call->word && strcmp(word, "help") == 0)
+		argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends */
 	(void)snprintf(name, sizeof(name), "%s%s%s", call->word ? call->word : "",
 		call->word ? " " : "", word);
 	call->command = command_find(name);
@@ -273,7 +276,9 @@ static char *on_help(int key, const char *text, void *input)
 	for (const struct command *command = commands; command->name; command++) {
 		int len = fprintf(out, "  %s %s", command->name, command->args);
 
-		(void)fprintf(out, "%*s%s\n", len < 26 ? 26 - len : 1, "", command->help);
+		if (len >= HELP_COLUMN)
+			len = fprintf(out, "\n") - 1;
+		(void)fprintf(out, "%*s%s\n", HELP_COLUMN - len, "", command->help);
 	}
 	return fclose(out) == 0 ? help : NULL;
 }

@@ -290,6 +290,9 @@ const struct column limits_columns[] = {
 	{"WAITING", cell_limit, "requests"},
 	{"WATCHES", cell_limit, "watches"},
 	{"MEMORY/KIB", cell_limit_kib, "memory"},
+	{"BACKLOG", cell_number, "backlog"},
+	{"RING-PAGES", cell_number, "ring_pages"},
+	{"ARGO-RING-PAGES", cell_number, "argo_ring_pages"},
 	{"ITS OWN", cell_yes_no, "own"},
 	{NULL},
 };
@@ -387,9 +390,9 @@ static void dry_run_print(const json_t *answer, const json_t *rows)
 	size_t i, n_errors = json_array_size(json_object_get(answer, "errors"));
 
 	json_array_foreach(json_object_get(answer, "errors"), i, error)(void)
-		fprintf(stderr, "msgctl: msgd: %s\n", json_string_value(error));
+		fprintf(stderr, "%s\n", json_string_value(error));
 	if (left_out)
-		(void)fprintf(stderr, "msgctl: msgd: and %lld more errors\n", left_out);
+		(void)fprintf(stderr, "... and %lld more errors\n", left_out);
 	if (n_errors)
 		return;
 	json_array_foreach(rows, i, row)

@@ -33,7 +33,7 @@ static json_t *answer_reload(const struct admin_subject *subject,
 	char error[ADMIN_ERROR_SIZE] = "";
 
 	if (subject->reload(subject->arg, error) < 0)
-		return json_pack("{s:o}", "error", file_error_json(error));
+		return json_pack("{s:o, s:b}", "error", file_error_json(error), "file", 1);
 	return quiesce_wait_for_judgement(subject->quiesce, request, client, ret_later);
 }
 

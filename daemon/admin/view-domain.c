@@ -41,10 +41,14 @@ void domains_view(struct rows *rows)
 
 static json_t *domain_limits_json(const struct domain *domain)
 {
-	return json_pack("{s:i, s:o, s:b, s:o, s:o}", "domid", (int)domain->info.domid, "domain",
-		text_json(domain->info.name), "own", domain->limits_own, "limits",
-		quotas_json(domain->limits.quota, domain->limits.bytes), "used",
-		quotas_json(domain->used, domain->bytes));
+	const struct broker_limits *limits = &domain->limits;
+
+	return json_pack("{s:i, s:o, s:b, s:o, s:o, s:I, s:I, s:I}", "domid",
+		(int)domain->info.domid, "domain", text_json(domain->info.name), "own",
+		domain->limits_own, "limits", quotas_json(limits->quota, limits->bytes), "used",
+		quotas_json(domain->used, domain->bytes), "backlog", (json_int_t)limits->backlog,
+		"ring_pages", (json_int_t)limits->ring_pages, "argo_ring_pages",
+		(json_int_t)limits->argo_ring_pages);
 }
 
 void limits_view(struct rows *rows)

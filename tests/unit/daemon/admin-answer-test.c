@@ -274,12 +274,12 @@ static void test_reload(void **state)
 	shell.n_events_failing = 1;
 	asks(fd, RELOAD, RELOADED("0", "false"));
 	reload_error = "p:3: wrong";
-	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: wrong\"}");
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: wrong\",\"file\":true}");
 	reload_error = "\xc3\xa4:3: w\xc3\xb6";
-	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"\xc3\xa4:3: w\xc3\xb6\"}");
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"\xc3\xa4:3: w\xc3\xb6\",\"file\":true}");
 	/* A text that is not UTF-8 is not one for which memory is missing. */
 	reload_error = "p:3: \xff\xc3";
-	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: ??\"}");
+	asks(fd, "{\"op\":\"reload\"}", "{\"error\":\"p:3: ??\",\"file\":true}");
 	(void)close(fd);
 	end();
 }
@@ -446,9 +446,10 @@ static void test_refusals(void **state)
 {
 	static const struct {
 		const char *op, *domain, *error;
+		bool usage;
 	} cases[] = {
 		{"quiesce", "nobody", "no such domain"},
-		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U"},
+		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U", true},
 		{"quiesce", "domid:0", "domain 0 is not saved or migrated"},
 		{"resume", "nobody", "no such domain"},
 	};
@@ -461,7 +462,8 @@ static void test_refusals(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\",\"domain\":\"%s\"}", cases[i].op,
 			cases[i].domain);
-		(void)snprintf(want, sizeof(want), "{\"error\":\"%s\"}", cases[i].error);
+		(void)snprintf(want, sizeof(want), "{\"error\":\"%s\"%s}", cases[i].error,
+			cases[i].usage ? ",\"usage\":true" : "");
 		asks(fd, line, want);
 	}
 	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
@@ -636,7 +638,8 @@ static void test_steer(void **state)
 			"{'error':'nobody listens on this name in this domain'}"},
 		{"{'op':'kick-domain','domain':'web'}", "{'op':'kick-domain','done':true}"},
 		{"{'op':'block','domain':'web','name':'x'}", "{'op':'block','done':true}"},
-		{"{'op':'block','domain':'web','name':'a/b'}", "{'error':'not a valid name'}"},
+		{"{'op':'block','domain':'web','name':'a/b'}",
+			"{'error':'not a valid name','usage':true}"},
 		{"{'op':'block','domain':'web'}", "{'op':'block','done':true}"},
 		{"{'op':'unblock','domain':'web','name':'x'}", "{'op':'unblock','done':true}"},
 		{"{'op':'set-limit','domain':'web','limit':'names','value':3}",
@@ -646,7 +649,7 @@ static void test_steer(void **state)
 		{"{'op':'set-limit','domain':'web','limit':'x','value':0}",
 			"{'error':'unknown key 'x''}"},
 		{"{'op':'set-limit','domain':'web','limit':'x = 1','value':0}",
-			"{'error':'a limit is a key of [limits] in msgd.conf'}"},
+			"{'error':'a limit is a key of [limits] in msgd.conf','usage':true}"},
 		{"{'op':'set-limit','domain':'none','limit':'names','value':3}",
 			"{'error':'no such domain'}"},
 		{"{'op':'log-level','level':'loud'}", "{'error':'unknown log level 'loud''}"},
