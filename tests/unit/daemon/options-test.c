@@ -313,13 +313,17 @@ static void test_memory(void **state)
 		failing_malloc_set(n);
 		r = settings_load(&options, &settings, &report);
 		hit = failing_malloc_end();
-		assert_int_equal(r, hit ? -ENOMEM : 0);
-		assert_true(hit == !!strstr(report.lines[0], "Cannot allocate memory"));
+		/* The search for rules that never match does without memory. */
+		assert_int_equal(r, hit && report.n ? -ENOMEM : 0);
+		assert_true((r < 0) == !!strstr(report.lines[0], "Cannot allocate memory"));
+		if (r == 0) {
+			assert_int_equal(policy_rules(settings.policy), 1);
+			assert_string_equal(settings.admin, "/a");
+			settings_fini(&settings);
+		}
 		if (!hit)
 			break;
 	}
-	assert_string_equal(settings.admin, "/a");
-	settings_fini(&settings);
 }
 
 static struct options parse(char **argv)
