@@ -212,7 +212,7 @@ static int adopt(struct connection *c, uint32_t index, int pid_fd)
 
 	/* Signal 0 also shows that it is a pidfd, and that the process is ours to end. */
 	if (pid_fd < 0 || syscall(SYS_pidfd_send_signal, pid_fd, 0, NULL, 0) < 0)
-		return -EINVAL;
+		return pid_fd >= 0 && errno == EPERM ? -EACCES : -EINVAL;
 	if (s->n_adopted >= SERVER_ADOPTED_MAX)
 		return -EUSERS;
 	p = calloc(1, sizeof(*p));

@@ -162,6 +162,7 @@ int tool_fail(const char *subject, int r)
 			   : r == -EINVAL     ? "not in this state"
 			   : r == -EUSERS     ? "the emulator has no room for one more process"
 			   : r == -EBUSY      ? "it crashed: a process of it held an event channel"
+			   : r == -EACCES     ? "the emulator is another user's"
 			   : r == -ENODEV     ? "the emulator has gone away"
 					      : strerror(-r);
 
