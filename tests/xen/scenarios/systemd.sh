@@ -62,8 +62,8 @@ case_journal() { # the journal names who came and went, with systemd's additions
 	eventually 10 journal_has_record 'MESSAGE_ID=d74ccb1a7dbf4e7dad8864598baaa3c2 MSG_CLIENT_UID=0' '.MSG_ACTION == "reload"'
 	seen "$(journal | grep 'sys1' | tail -n 1)"
 }
-# ---- the sandbox -------------------------------------------------------------------------------
 
+# ---- the sandbox -------------------------------------------------------------------------------
 
 case_sandbox() { # in msgd's own unit nothing is done that root outside of it does
 	local outside inside
