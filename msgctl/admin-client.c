@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "msgctl/admin-exchange.h"
 #include "msgctl/command.h"
 
@@ -112,14 +112,6 @@ int admin_follow(const char *socket_path, const char *from, const json_t *reques
 /* A frame with the longest payload, in hexadecimal, and its fields. */
 #define STREAM_LINE_MAX (2U * 4096 + LINE_MAX_BYTES)
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 struct stream {
 	int fd, signals;
 	uint64_t until_ms; /* UINT64_MAX: for ever */
@@ -132,7 +124,7 @@ static bool stream_wait(const struct stream *stream)
 {
 	struct pollfd fds[2] = {
 		{.fd = stream->fd, .events = POLLIN}, {.fd = stream->signals, .events = POLLIN}};
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	int left_ms = stream->until_ms == UINT64_MAX	   ? -1
 		      : stream->until_ms <= now		   ? 0
 		      : stream->until_ms - now > INT32_MAX ? INT32_MAX
@@ -212,7 +204,7 @@ enum admin_end admin_stream(const char *socket_path, const char *from, const jso
 	}
 	stream.fd = fd;
 	stream.signals = signals;
-	stream.until_ms = seconds ? now_ms() + (uint64_t)seconds * 1000 : UINT64_MAX;
+	stream.until_ms = seconds ? monotonic_ms() + (uint64_t)seconds * 1000 : UINT64_MAX;
 	stream.len = 0;
 	return stream_read(&stream, socket_path, from, on_object, arg);
 }

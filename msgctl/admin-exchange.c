@@ -9,20 +9,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 /* msgd's largest: ADMIN_ROWS_MAX rows of channels, with room to spare. */
 #define ANSWER_MAX (64U << 20)
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 int admin_connect(const char *path, uint32_t limit_ms, int *ret_fd)
 {
@@ -64,7 +56,7 @@ struct reader {
 static bool reader_wait(struct reader *reader)
 {
 	struct pollfd fd = {.fd = reader->fd, .events = POLLIN};
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	int left_ms = now < reader->until_ms ? (int)(reader->until_ms - now) : 0;
 	int n = TEMP_FAILURE_RETRY(poll(&fd, 1, left_ms));
 
@@ -92,7 +84,7 @@ json_t *admin_exchange(const char *path, const json_t *request, uint32_t limit_m
 {
 	_cleanup_close_ int fd = -1;
 	struct reader reader = {
-		.until_ms = now_ms() + limit_ms, .error = admin_connect(path, limit_ms, &fd)};
+		.until_ms = monotonic_ms() + limit_ms, .error = admin_connect(path, limit_ms, &fd)};
 	json_t *answer = NULL;
 
 	reader.fd = fd;

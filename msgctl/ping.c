@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/macro.h"
 #include "msgctl/admin-client.h"
 #include "msgctl/command.h"
@@ -43,14 +44,6 @@ static void catch_signals(void)
 
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
-}
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* Or until a signal. */
@@ -155,7 +148,7 @@ static bool ping_once(struct ping_run *run, uint64_t start_us, int *ret_status)
 
 	run->n_sent++;
 	if (answer)
-		answer_print(run, answer, (long long)(now_us() - start_us));
+		answer_print(run, answer, (long long)(monotonic_us() - start_us));
 	json_decref(answer);
 	return answer;
 }
@@ -176,7 +169,7 @@ int ping_run(const struct command_call *call)
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	catch_signals();
 	while (!ended && (!count || run.n_sent < count)) {
-		uint64_t start_us = now_us();
+		uint64_t start_us = monotonic_us();
 
 		asked = ping_once(&run, start_us, &status);
 		/* The wrong name, or no msgd; one that is gone meanwhile may return. */

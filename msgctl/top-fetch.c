@@ -3,19 +3,11 @@
 #include "msgctl/top-fetch.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "msgctl/command.h"
 #include "msgctl/show.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 /* The answer, also a refusal; NULL: there is none. Takes the request over. */
 static json_t *ask(const char *socket_path, const char *from, json_t *request, char *ret_error)
@@ -62,7 +54,7 @@ void top_fetch(const char *socket_path, const char *from, const struct top_view 
 	fetched->counts_us = (uint64_t)field_number(asked, "asked_us");
 	json_decref(asked);
 	fetched->list = ask_good(socket_path, from, list, fetched->error);
-	fetched->at_us = now_us();
+	fetched->at_us = monotonic_us();
 	if (!fetched->counts_us)
 		fetched->counts_us = fetched->at_us;
 	if (fetched->list)

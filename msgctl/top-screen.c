@@ -14,10 +14,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/macro.h"
 #include "msgctl/colour.h"
 #include "msgctl/command.h"
@@ -55,14 +55,6 @@ struct screen {
 	bool quit;
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static void *asking_thread(void *arg)
@@ -83,7 +75,7 @@ static void screen_ask(struct screen *screen)
 	pthread_t thread;
 	int r = asking ? pthread_attr_init(&attributes) : ENOMEM;
 
-	screen->next_us = now_us() + (uint64_t)(state->interval_s * 1e6);
+	screen->next_us = monotonic_us() + (uint64_t)(state->interval_s * 1e6);
 	if (r == 0) {
 		asking->call = screen->course->call;
 		asking->view = state->view;
@@ -136,7 +128,7 @@ static void screen_take(struct screen *screen)
 	if (r < 0)
 		memcpy(screen->error, asking->fetched.error, sizeof(screen->error));
 	if (r > 0)
-		screen->again_us = now_us();
+		screen->again_us = monotonic_us();
 	free(asking);
 	screen_measure(screen);
 	if (r >= 0 && screen->n_left && --screen->n_left == 0)
@@ -177,7 +169,7 @@ static void draw_message(const struct screen *screen)
 		(void)snprintf(line, sizeof(line), "%s", screen->error);
 	else if (state->complaint)
 		(void)snprintf(line, sizeof(line), "%s", state->complaint);
-	else if (screen->again_us && now_us() - screen->again_us < MESSAGE_S * 1000000ULL)
+	else if (screen->again_us && monotonic_us() - screen->again_us < MESSAGE_S * 1000000ULL)
 		(void)snprintf(line, sizeof(line), "msgd was started again");
 	else
 		(void)snprintf(line, sizeof(line), "%s by %s%s, of %s%s, every %g s: h is help",
@@ -316,7 +308,7 @@ static void on_key(struct screen *screen, int key)
 		return;
 	case TOP_WISH_NONE:
 		/* The interval may be a shorter one. */
-		if (screen->next_us > now_us() + (uint64_t)(state->interval_s * 1e6))
+		if (screen->next_us > monotonic_us() + (uint64_t)(state->interval_s * 1e6))
 			screen->next_us = 0;
 		return;
 	}
@@ -358,7 +350,7 @@ static void on_signal(struct screen *screen)
 
 static int wait_ms(const struct screen *screen)
 {
-	uint64_t now = now_us();
+	uint64_t now = monotonic_us();
 
 	if (screen->asking)
 		return -1;
@@ -453,13 +445,13 @@ int top_screen(struct top_course *course)
 	bool there = screen_open(&screen) == 0, opened = there;
 
 	if (opened) {
-		screen.next_us = now_us() + (uint64_t)(course->state.interval_s * 1e6);
+		screen.next_us = monotonic_us() + (uint64_t)(course->state.interval_s * 1e6);
 		screen_measure(&screen);
 	}
 	while (there && !screen.quit && !screen.signal) {
 		draw(&screen);
 		there = screen_wait(&screen);
-		if (!screen.asking && now_us() >= screen.next_us)
+		if (!screen.asking && monotonic_us() >= screen.next_us)
 			screen_ask(&screen);
 	}
 	screen_close(&screen);
