@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/macro.h"
 #include "msgctl/admin-client.h"
@@ -128,17 +127,6 @@ static int file_close(struct run *run)
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
-static void time_print(long long time_ns)
-{
-	time_t seconds = time_ns / 1000000000;
-	char text[32] = "?";
-	struct tm local;
-
-	if (localtime_r(&seconds, &local))
-		(void)strftime(text, sizeof(text), "%T", &local);
-	(void)printf("%s.%09lld ", text, time_ns % 1000000000);
-}
-
 static void data_print(const json_t *row)
 {
 	const char *data = json_string_value(json_object_get(row, "data"));
@@ -155,9 +143,10 @@ static void data_print(const json_t *row)
 static void frame_print(const json_t *row)
 {
 	long long flags = field_number(row, "flags"), arg = field_number(row, "arg");
+	long long time_ns = field_number(row, "time_ns");
 	bool data = strcmp(field_text(row, "frame"), "data") == 0;
 
-	time_print(field_number(row, "time_ns"));
+	time_print("%T", time_ns / 1000000000, 9, time_ns % 1000000000);
 	text_print(field_text(row, "domain"));
 	(void)printf("(%lld) %s (%lld) ", field_number(row, "domid"),
 		field_true(row, "sent") ? "to" : "from", field_number(row, "peer_domid"));

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/macro.h"
 #include "msgctl/colour.h"
@@ -20,17 +19,6 @@ static enum colour kind_colour(const char *kind)
 	}
 	return strcmp(kind, "admin") == 0 || strcmp(kind, "reload") == 0 ? COLOUR_NOTABLE
 									 : COLOUR_PLAIN;
-}
-
-static void time_print(long long time_us)
-{
-	time_t seconds = time_us / 1000000;
-	char text[32] = "?";
-	struct tm local;
-
-	if (localtime_r(&seconds, &local))
-		(void)strftime(text, sizeof(text), "%F %T", &local);
-	(void)printf("%s.%06lld ", text, time_us % 1000000);
 }
 
 /* "web(3) 1234 echo", as far as it is known. */
@@ -73,6 +61,7 @@ static void word_print(const char *before, const json_t *event, const char *key)
 void event_print(const json_t *event)
 {
 	const char *kind = field_text(event, "kind");
+	long long time_us = field_number(event, "time_us");
 
 	if (json_object_get(event, "missed")) {
 		(void)printf("... %lld events missed\n", field_number(event, "missed"));
@@ -82,7 +71,7 @@ void event_print(const json_t *event)
 		(void)puts("... msgd was restarted: events may be missing");
 		return;
 	}
-	time_print(field_number(event, "time_us"));
+	time_print("%F %T", time_us / 1000000, 6, time_us % 1000000);
 	(void)printf("#%lld %s%s%s", field_number(event, "serial"), colour_begin(kind_colour(kind)),
 		kind, colour_end());
 	party_print(" ", json_object_get(event, "who"));

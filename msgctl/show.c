@@ -580,3 +580,13 @@ void done_print(const json_t *answer)
 {
 	(void)puts("done");
 }
+
+void time_print(const char *format, time_t seconds, int digits, long long fraction)
+{
+	char text[32] = "?";
+	struct tm local;
+
+	if (localtime_r(&seconds, &local))
+		(void)strftime(text, sizeof(text), format, &local);
+	(void)printf("%s.%0*lld ", text, digits, fraction);
+}

@@ -3,6 +3,8 @@
 #ifndef MSGD_MSGCTL_SHOW_H
 #define MSGD_MSGCTL_SHOW_H
 
+#include <time.h>
+
 #include "msgctl/table.h"
 
 /* Of the rows that an answer has under its operation's name. */
@@ -30,6 +32,9 @@ void quota_print(const json_t *answer);
 void wait_print(const json_t *answer);
 /* A command that has nothing to say but that it is done. */
 void done_print(const json_t *answer);
+
+/* Local time by strftime's format, so many digits of a fraction of a second, and a blank. */
+void time_print(const char *format, time_t seconds, int digits, long long fraction);
 
 /* Cells of these and other tables. */
 void cell_text(const json_t *row, const char *key, char ret_text[CELL_SIZE]);
