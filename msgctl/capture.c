@@ -216,10 +216,8 @@ static bool on_row(void *arg, const json_t *row)
 	struct run *run = arg;
 	uint64_t missed = (uint64_t)field_number(row, "missed");
 
-	if (run->options.json && !run->file) {
-		(void)json_dumpf(row, stdout, JSON_COMPACT);
-		(void)putchar('\n');
-	}
+	if (run->options.json && !run->file)
+		object_print(row);
 	run->n_missed += missed;
 	run->n_untold += missed;
 	if (json_object_get(row, "frame"))

@@ -25,6 +25,7 @@
 #define TIMEOUT_MAX_S 3600
 /* The default of --timeout: msgd's ADMIN_TIMEOUT_MS. */
 #define TIMEOUT_MS 10000U
+
 struct call {
 	char socket[ADMIN_PATH_SIZE];
 	const char *from; /* static: by whose word */
@@ -306,18 +307,12 @@ static void print_json(const json_t *answer)
 	(void)putchar('\n');
 }
 
-static void print_json_line(const json_t *object)
-{
-	(void)json_dumpf(object, stdout, JSON_COMPACT);
-	(void)putchar('\n');
-}
-
 /* Until msgd ends, or the user does. */
 static int follow(const struct call *call)
 {
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	return admin_follow(call->socket, call->from, call->request,
-		call->json ? print_json_line : call->command->follow);
+		call->json ? object_print : call->command->follow);
 }
 
 /* A list without a row. */

@@ -65,12 +65,6 @@ static void times_add(struct times *times, long long us, bool first)
 	times->sum += us;
 }
 
-static void print_line(const json_t *object)
-{
-	(void)json_dumpf(object, stdout, JSON_COMPACT);
-	(void)putchar('\n');
-}
-
 /* Another program than msgd may have said the times: none is longer than the whole. */
 static void answer_add(
 	struct ping_run *run, const json_t *answer, long long total_us, long long *ret_socket_us)
@@ -96,7 +90,7 @@ static void answer_print(struct ping_run *run, json_t *answer, long long total_u
 		(void)json_object_set_new(answer, "seq", json_integer(run->n_sent));
 		(void)json_object_set_new(answer, "socket_us", json_integer(socket_us));
 		(void)json_object_set_new(answer, "total_us", json_integer(total_us));
-		print_line(answer);
+		object_print(answer);
 		return;
 	}
 	(void)printf("%lld: domain %lld pid %lld (", run->n_sent, field_number(answer, "domid"),
@@ -127,7 +121,7 @@ static void summary_print(const struct ping_run *run)
 			(json_int_t)lost, "total_us", times_json(&run->total, n), "answer_us",
 			times_json(&run->answer, n));
 
-		print_line(summary);
+		object_print(summary);
 		json_decref(summary);
 		return;
 	}

@@ -581,6 +581,12 @@ void done_print(const json_t *answer)
 	(void)puts("done");
 }
 
+void object_print(const json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+}
+
 void time_print(const char *format, time_t seconds, int digits, long long fraction)
 {
 	char text[32] = "?";

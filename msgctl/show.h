@@ -33,6 +33,8 @@ void wait_print(const json_t *answer);
 /* A command that has nothing to say but that it is done. */
 void done_print(const json_t *answer);
 
+/* As JSON, in a line. */
+void object_print(const json_t *object);
 /* Local time by strftime's format, so many digits of a fraction of a second, and a blank. */
 void time_print(const char *format, time_t seconds, int digits, long long fraction);
 

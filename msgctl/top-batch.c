@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "msgctl/command.h"
+#include "msgctl/show.h"
 #include "msgctl/top-layout.h"
 #include "msgctl/top.h"
 
@@ -73,8 +74,7 @@ static void object_put(const struct top_course *course)
 	object = json_pack("{s:s, s:s, s:f, s:O, s:o}", "op", "top", "view", sample->view->op,
 		"seconds", sample->seconds, "status", course->data.head.status, sample->view->op,
 		rows);
-	(void)json_dumpf(object, stdout, JSON_COMPACT);
-	(void)putchar('\n');
+	object_print(object);
 	json_decref(object);
 }
 
