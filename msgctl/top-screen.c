@@ -28,6 +28,8 @@
 #define LINE_SIZE  2048U
 #define TEXT_MAX   32U /* columns of a text's cell */
 #define MESSAGE_S  5   /* so long it is said that msgd was started again */
+/* Larger than any terminal, and smaller than what ncurses counts with. */
+#define CELLS_MAX 4096
 
 enum { PAIR_BAD = 1 };
 
@@ -315,9 +317,6 @@ static void on_key(struct screen *screen, int key)
 }
 
 /* The terminal's size, as it is now. */
-/* Larger than any terminal, and smaller than what ncurses counts with. */
-#define CELLS_MAX 4096
-
 static void on_resize(void)
 {
 	struct winsize size;
