@@ -81,19 +81,13 @@ static void object_put(const struct top_course *course)
 /* False: msgd has not answered, and stderr has the reason. */
 static bool batch_next(struct top_course *course)
 {
-	const struct command_call *call = course->call;
 	const struct top_state *state = &course->state;
-	struct top_fetched fetched;
-	int r;
+	int r = top_course_fetch(course);
 
-	top_fetch(call->socket, call->from, state->view, state->domain, &fetched);
-	r = top_data_take(&course->data, &fetched);
-	if (r < 0)
-		(void)fprintf(stderr, "msgctl: %s\n", fetched.error);
-	else if (r > 0)
-		(void)fprintf(stderr, "msgctl: msgd was started again\n");
 	if (r < 0)
 		return false;
+	if (r > 0)
+		(void)fprintf(stderr, "msgctl: msgd was started again\n");
 	top_sample_sort(course->data.sample, top_state_sort(state), top_state_reverse(state));
 	return true;
 }
@@ -103,7 +97,6 @@ int top_batch(struct top_course *course)
 	double interval_s = course->state.interval_s;
 	struct timespec interval = {.tv_sec = (time_t)interval_s,
 		.tv_nsec = (long)((interval_s - (double)(time_t)interval_s) * 1e9)};
-
 	bool answered = false;
 
 	for (long long i = 0; !course->n || i < course->n; i++) {

@@ -36,17 +36,17 @@ const char *top_arguments(json_t *request, char *const *args, unsigned n_args)
 	return NULL;
 }
 
-/* Where msgd cannot be asked at all, the terminal stays as it is. */
-static int fetch_first(struct top_course *course)
+int top_course_fetch(struct top_course *course)
 {
 	const struct command_call *call = course->call;
 	struct top_fetched fetched;
+	int r;
 
 	top_fetch(call->socket, call->from, course->state.view, course->state.domain, &fetched);
-	if (top_data_take(&course->data, &fetched) >= 0)
-		return 0;
-	(void)fprintf(stderr, "msgctl: %s\n", fetched.error);
-	return -1;
+	r = top_data_take(&course->data, &fetched);
+	if (r < 0)
+		(void)fprintf(stderr, "msgctl: %s\n", fetched.error);
+	return r;
 }
 
 int top_run(const struct command_call *call)
@@ -81,7 +81,8 @@ int top_run(const struct command_call *call)
 		strcpy(state->domain, domain);
 	/* For the characters of names; numbers stay as JSON has them. */
 	(void)setlocale(LC_CTYPE, "");
-	if (fetch_first(&course) == 0)
+	/* Where msgd cannot be asked at all, the terminal stays as it is. */
+	if (top_course_fetch(&course) >= 0)
 		status = batch ? top_batch(&course) : top_screen(&course);
 	top_data_clear(&course.data);
 	return status;

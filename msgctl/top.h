@@ -27,6 +27,8 @@ struct top_course {
 	long long n; /* lists to show; 0: without an end */
 };
 
+/* The next list. Returns as top_data_take, where there is none after a line on stderr. */
+int top_course_fetch(struct top_course *course);
 /* On a terminal; the first list is there. Returns the exit status. */
 int top_screen(struct top_course *course);
 /* Tables, or objects, on standard output. Returns the exit status. */
