@@ -129,14 +129,14 @@ static int file_close(struct run *run)
 
 static void data_print(const json_t *row)
 {
-	const char *data = json_string_value(json_object_get(row, "data"));
-	unsigned pair;
+	uint8_t bytes[PCAPNG_PACKET_MAX];
+	size_t n = packet_data(row, bytes, sizeof(bytes));
 
-	if (!data)
+	if (!json_is_string(json_object_get(row, "data")))
 		return;
 	(void)fputs(" \"", stdout);
-	for (; sscanf(data, "%2x", &pair) == 1 && data[1]; data += 2)
-		(void)putchar(pair >= 0x20 && pair < 0x7f ? (int)pair : '.');
+	for (size_t i = 0; i < n; i++)
+		(void)putchar(bytes[i] >= 0x20 && bytes[i] < 0x7f ? bytes[i] : '.');
 	(void)putchar('"');
 }
 

@@ -39,10 +39,10 @@ static uint8_t digit_of(char c)
 	return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
 }
 
-/* Hexadecimal digits of msgd's; what is none ends it. */
-static size_t data_decode(const char *text, uint8_t *ret_bytes, size_t size)
+size_t packet_data(const json_t *row, uint8_t *ret_bytes, size_t size)
 {
-	size_t n = strspn(text, "0123456789abcdef") / 2;
+	const char *text = json_string_value(json_object_get(row, "data"));
+	size_t n = text ? strspn(text, "0123456789abcdef") / 2 : 0;
 
 	if (n > size)
 		n = size;
@@ -71,7 +71,6 @@ static void header_encode(const json_t *row, struct byte_writer *writer)
 size_t packet_encode(const json_t *row, uint8_t *ret_bytes, size_t size, size_t *ret_whole_len)
 {
 	struct byte_writer writer = {.bytes = ret_bytes, .size = size};
-	const char *data = json_string_value(json_object_get(row, "data"));
 	struct frame frame = {.channel = (uint32_t)field_number(row, "channel"),
 		.len = (uint32_t)field_number(row, "len"),
 		.type = (uint8_t)frame_type_of(field_text(row, "frame")),
@@ -83,7 +82,6 @@ size_t packet_encode(const json_t *row, uint8_t *ret_bytes, size_t size, size_t 
 	header_encode(row, &writer);
 	frame_encode(&frame, writer_take(&writer, FRAME_HEADER_SIZE));
 	*ret_whole_len = writer.pos + frame.len;
-	if (data)
-		writer.pos += data_decode(data, ret_bytes + writer.pos, size - writer.pos);
+	writer.pos += packet_data(row, ret_bytes + writer.pos, size - writer.pos);
 	return writer.pos < *ret_whole_len ? writer.pos : *ret_whole_len;
 }

@@ -18,5 +18,10 @@
  * ret_whole_len: with all of its payload.
  */
 size_t packet_encode(const json_t *row, uint8_t *ret_bytes, size_t size, size_t *ret_whole_len);
+/*
+ * The bytes of the payload that a row has, 0 if none, and no more than `size`. It is in hexadecimal
+ * digits: what is none ends it.
+ */
+size_t packet_data(const json_t *row, uint8_t *ret_bytes, size_t size);
 
 #endif
