@@ -12,6 +12,7 @@
 #include "msgctl/packet.h"
 #include "msgctl/pcapng.h"
 #include "msgctl/show.h"
+#include "proto/frame.h"
 
 /* An interface of the file: an end of a link. */
 struct interface {
@@ -154,8 +155,8 @@ static void frame_print(const json_t *row)
 	(void)printf(" %s:%lld %s", field_text(row, "link"), field_number(row, "channel"),
 		field_text(row, "frame"));
 	if (data)
-		(void)printf("%s%s len %lld", flags & 1 ? " first" : "", flags & 2 ? " last" : "",
-			field_number(row, "len"));
+		(void)printf("%s%s len %lld", flags & FRAME_FIRST ? " first" : "",
+			flags & FRAME_LAST ? " last" : "", field_number(row, "len"));
 	if (arg && (!data || arg != field_number(row, "len")))
 		(void)printf(data ? " of %lld" : " %lld", arg);
 	(void)printf(" credit %lld", field_number(row, "credit"));
