@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "msgctl/admin-exchange.h"
 #include "msgctl/command.h"
+#include "proto/limits.h"
 
 /* The longest line of an answer that goes on, an event. */
 #define LINE_MAX_BYTES 8192U
@@ -110,7 +111,7 @@ int admin_follow(const char *socket_path, const char *from, const json_t *reques
 /* ---- the same with an end ------------------------------------------------------------------- */
 
 /* A frame with the longest payload, in hexadecimal, and its fields. */
-#define STREAM_LINE_MAX (2U * 4096 + LINE_MAX_BYTES)
+#define STREAM_LINE_MAX (2 * CAPTURE_SNAPLEN_MAX + LINE_MAX_BYTES)
 
 struct stream {
 	int fd, signals;
