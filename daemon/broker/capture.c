@@ -499,18 +499,6 @@ static void capture_link(struct capture *capture, struct broker_link *link)
 	}
 }
 
-static struct broker_link *link_by_uid(struct broker_link *table, uint64_t uid)
-{
-	struct broker_link *link, *next;
-
-	HASH_ITER (hh, table, link, next) {
-		link->broker->cost++;
-		if (link->id.uid == uid)
-			return link;
-	}
-	return NULL;
-}
-
 static int target_check(struct broker *broker, const struct broker_target *target)
 {
 	struct broker_channel *channel = NULL;
@@ -518,9 +506,11 @@ static int target_check(struct broker *broker, const struct broker_target *targe
 
 	if (!target->link)
 		return domain_find(broker, target->domid) ? 0 : -ESRCH;
-	link = link_by_uid(broker->links, target->link);
-	if (!link || link->state != BROKER_LINK_UP)
-		return link || link_by_uid(broker->announced, target->link) ? -EBUSY : -ENOLINK;
+	link = broker_link_by_uid(broker, target->link);
+	if (!link)
+		return -ENOLINK;
+	if (link->state != BROKER_LINK_UP)
+		return -EBUSY;
 	if (!target->channel)
 		return 0;
 	HASH_FIND(hh, link->channels, &target->channel, sizeof(target->channel), channel);

@@ -61,6 +61,20 @@ struct broker_link *broker_link_find(struct process *a, struct process *b, uint3
 	return link;
 }
 
+struct broker_link *broker_link_by_uid(struct broker *broker, uint64_t uid)
+{
+	struct broker_link *tables[] = {broker->links, broker->announced};
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		for (struct broker_link *link = tables[i]; link; link = link->hh.next) {
+			broker->cost++;
+			if (link->id.uid == uid)
+				return link;
+		}
+	}
+	return NULL;
+}
+
 /*
  * The table of pairs has one link for a pair and a transport, the one to choose. A second link that
  * was announced is not in it.

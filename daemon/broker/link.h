@@ -95,6 +95,8 @@ void broker_link_free(struct broker_link *link);
 /* Frees a channel of a link that is gone, or the link after its last one. False: there is none. */
 bool broker_link_bury(struct broker *broker);
 struct broker_link *broker_link_find(struct process *a, struct process *b, uint32_t transport);
+/* Looks at each link, also at those that are announced. NULL: there is none. */
+struct broker_link *broker_link_by_uid(struct broker *broker, uint64_t uid);
 /*
  * prepaid: it is not one more of the links that the two domains may make. -EDQUOT with a reason;
  * -ENOMEM.

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/macro.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -23,24 +22,9 @@ static const char by_administrator[] = "by the administrator";
 
 /* ---- ending what stands ---------------------------------------------------------------------- */
 
-/* Links are not found by their uid alone. NULL: there is none. */
-static struct broker_link *link_by_uid(struct broker *broker, uint64_t uid)
-{
-	struct broker_link *tables[] = {broker->links, broker->announced};
-
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		for (struct broker_link *link = tables[i]; link; link = link->hh.next) {
-			broker->cost++;
-			if (link->id.uid == uid)
-				return link;
-		}
-	}
-	return NULL;
-}
-
 int broker_close(struct broker *broker, const struct broker_target *target)
 {
-	struct broker_link *link = link_by_uid(broker, target->link);
+	struct broker_link *link = broker_link_by_uid(broker, target->link);
 	struct broker_channel *channel = NULL;
 
 	if (!link)
@@ -58,7 +42,7 @@ int broker_close(struct broker *broker, const struct broker_target *target)
 
 int broker_kick_link(struct broker *broker, const struct broker_target *target)
 {
-	struct broker_link *link = link_by_uid(broker, target->link);
+	struct broker_link *link = broker_link_by_uid(broker, target->link);
 
 	if (!link)
 		return -ENOLINK;
