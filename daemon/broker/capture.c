@@ -148,18 +148,24 @@ static void capture_is_over(struct capture *capture, const char *why)
 
 /* ---- the captured channels ------------------------------------------------------------------- */
 
+/* Whether it may want channels of the link. */
+static bool link_is_wanted(const struct capture *capture, const struct broker_link *link)
+{
+	return capture->link ? capture->link == link->id.uid
+			     : link->ends[0].domid == capture->domid ||
+				       link->ends[1].domid == capture->domid;
+}
+
 static bool capture_wants(const struct capture *capture, const struct broker_channel *channel)
 {
 	const struct broker_link *link = channel->link;
 
-	if (capture->over)
+	if (capture->over || !link_is_wanted(capture, link))
 		return false;
 	if (capture->link)
-		return capture->link == link->id.uid &&
-		       (!capture->channel || capture->channel == channel->number);
+		return !capture->channel || capture->channel == channel->number;
 	if (!capture->name[0])
-		return link->ends[0].domid == capture->domid ||
-		       link->ends[1].domid == capture->domid;
+		return true;
 	return link->ends[!channel->caller].domid == capture->domid &&
 	       (strcmp(channel->tally->key.name, capture->name) == 0 ||
 		       strcmp(broker_channel_name(channel), capture->name) == 0);
@@ -312,14 +318,14 @@ static uint32_t captured_wants(struct captured *captured, uint32_t *ret_snaplen)
 }
 
 /* Off its channel. */
-static void captured_free(struct captured *captured)
+static void captured_leave(struct captured *captured)
 {
 	struct broker_captures *captures = &captured->channel->link->broker->captures;
 
 	captures->n_channels--;
-	captured->channel->captured = NULL;
 	TAILQ_REMOVE(&captures->channels, captured, entry);
-	free(captured);
+	captured->channel->captured = NULL;
+	captured->channel = NULL;
 }
 
 /* Tells the ends what is wanted now. Frees it if nothing is. */
@@ -330,8 +336,10 @@ static void captured_update(struct captured *captured)
 	for (unsigned i = 0; i < 2; i++)
 		captured_tell(captured, i, wants, snaplen);
 	captured_note(captured);
-	if (!wants)
-		captured_free(captured);
+	if (wants)
+		return;
+	captured_leave(captured);
+	free(captured);
 }
 
 static void captured_judge(struct captured *captured, const struct policy_verdict *verdict)
@@ -421,10 +429,7 @@ static void gone_free(struct broker_captures *captures, struct captured *capture
 /* Its ends may say more. */
 static void captured_gone(struct broker_captures *captures, struct captured *captured)
 {
-	captured->channel->captured = NULL;
-	captured->channel = NULL;
-	TAILQ_REMOVE(&captures->channels, captured, entry);
-	captures->n_channels--;
+	captured_leave(captured);
 	TAILQ_INSERT_TAIL(&captures->gone, captured, entry);
 	if (captures->n_gone++ >= GONE_MAX)
 		gone_free(captures, TAILQ_FIRST(&captures->gone));
@@ -471,13 +476,6 @@ void capture_domain_gone(const struct domain *domain)
 }
 
 /* ---- birth and end --------------------------------------------------------------------------- */
-
-static bool link_is_wanted(const struct capture *capture, const struct broker_link *link)
-{
-	return capture->link ? capture->link == link->id.uid
-			     : link->ends[0].domid == capture->domid ||
-				       link->ends[1].domid == capture->domid;
-}
 
 /* Looks at each channel of the links concerned, once: an operator asked for it. */
 static void capture_link(struct capture *capture, struct broker_link *link)
