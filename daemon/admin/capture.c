@@ -101,11 +101,13 @@ static json_t *item_json(const struct capture_item *item)
 
 /* ---- the clients ---------------------------------------------------------------------------- */
 
-static struct capture **find(struct admin_captures *captures, const struct admin_client *client)
+/* client: NULL for a place that is free. NULL: there is none. */
+static struct capture_place *find(
+	struct admin_captures *captures, const struct admin_client *client)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(captures->places); i++) {
 		if (captures->places[i].client == client)
-			return &captures->places[i].capture;
+			return &captures->places[i];
 	}
 	return NULL;
 }
@@ -121,7 +123,7 @@ static json_t *begin(struct admin_captures *captures, struct server *server,
 	struct broker_target target = {
 		.link = request->link, .channel = request->channel, .name = request->name};
 	bool by_link = admin_request_has(request, ADMIN_KEY_LINK);
-	size_t i = 0;
+	struct capture_place *place = find(captures, NULL);
 	int r = 0;
 
 	if (by_link == admin_request_has(request, ADMIN_KEY_DOMAIN) ||
@@ -129,18 +131,16 @@ static json_t *begin(struct admin_captures *captures, struct server *server,
 			 : admin_request_has(request, ADMIN_KEY_CHANNEL)))
 		return refusal("a capture is of a link, perhaps with a channel, or of a domain, "
 			       "perhaps with a name");
-	while (i < ARRAY_SIZE(captures->places) && captures->places[i].client)
-		i++;
-	if (i == ARRAY_SIZE(captures->places))
+	if (!place)
 		return steer_refusal(-EUSERS);
 	if (!by_link)
 		r = broker_find_domain(server_broker(server), request->domain, &target.domid);
 	if (r == 0)
-		r = server_capture(server, &target, request->payload, request->snaplen,
-			&captures->places[i].capture);
+		r = server_capture(
+			server, &target, request->payload, request->snaplen, &place->capture);
 	if (r < 0)
 		return steer_refusal(r);
-	captures->places[i].client = client;
+	place->client = client;
 	return NULL;
 }
 
@@ -148,21 +148,22 @@ json_t *capture_answer(struct admin_captures *captures, struct server *server,
 	const struct admin_request *request, const struct admin_client *client)
 {
 	json_t *answer = request->from == 0 ? begin(captures, server, request, client) : NULL;
-	struct capture **capture = find(captures, client);
+	const struct capture_place *place = find(captures, client);
 	json_t *rows = json_array();
 	struct capture_item *item;
 
-	if (answer || !capture) {
+	if (answer || !place) {
 		json_decref(rows);
 		return answer;
 	}
-	while (json_array_size(rows) < ADMIN_EVENTS_A_TURN && (item = capture_take(*capture))) {
+	while (json_array_size(rows) < ADMIN_EVENTS_A_TURN &&
+		(item = capture_take(place->capture))) {
 		(void)json_array_append_new(rows, item_json(item));
 		free(item);
 	}
 	answer = json_pack("{s:s, s:o, s:I, s:I}", "op", admin_op_name(request->op),
 		admin_op_name(request->op), rows, "next", (json_int_t)(request->from + 1), "all",
-		(json_int_t)(request->from + 1 + capture_has(*capture)));
+		(json_int_t)(request->from + 1 + capture_has(place->capture)));
 	/* A client without an answer follows nothing, and nobody would tell of its end. */
 	if (!answer)
 		capture_gone(captures, server, client);
@@ -172,10 +173,10 @@ json_t *capture_answer(struct admin_captures *captures, struct server *server,
 void capture_gone(
 	struct admin_captures *captures, struct server *server, const struct admin_client *client)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(captures->places); i++) {
-		if (captures->places[i].client != client)
-			continue;
-		captures->places[i].client = NULL;
-		server_end_capture(server, captures->places[i].capture);
-	}
+	struct capture_place *place = find(captures, client);
+
+	if (!place)
+		return;
+	place->client = NULL;
+	server_end_capture(server, place->capture);
 }

@@ -17,7 +17,7 @@ struct server;
 
 /* The clients that capture: one place for each that there may be. */
 struct admin_captures {
-	struct {
+	struct capture_place {
 		const struct admin_client *client; /* borrowed; NULL: the place is free */
 		struct capture *capture;	   /* owned */
 	} places[CAPTURES_MAX];
