@@ -59,7 +59,7 @@ struct server {
 	struct server_turns turns;
 	uint64_t turn_start_ns; /* of the processor's time */
 	uint64_t told_serial;	/* ops->noted knows of this event ... */
-	uint32_t told_pending;	/* ... of so many answers that are to come */
+	uint32_t told_pending;	/* ... of so many answers that are to come ... */
 	uint64_t told_pings;	/* ... of so many pings that are over ... */
 	uint64_t told_captured; /* ... and of what was captured until then */
 };
@@ -353,15 +353,14 @@ static void server_tell(struct server *server)
 	uint64_t last = broker_history(server->broker)->last_serial;
 	uint32_t n_pending = broker_counts_pending(server->broker);
 	uint64_t n_pings = broker_pings_over(server->broker);
-
 	uint64_t captured = broker_captured(server->broker);
 
 	if (last == server->told_serial && n_pending == server->told_pending &&
 		n_pings == server->told_pings && captured == server->told_captured)
 		return;
 	server->told_serial = last;
-	server->told_pings = n_pings;
 	server->told_pending = n_pending;
+	server->told_pings = n_pings;
 	server->told_captured = captured;
 	server->ops->noted(server->arg);
 }
@@ -679,29 +678,34 @@ void server_set_limits(
 	server_finish(server);
 }
 
+/* id: of message-id.h, or NULL. */
+__attribute__((format(printf, 5, 0))) static void server_vlog(struct server *server, uint16_t domid,
+	int priority, const char *id, const char *format, va_list args)
+{
+	const struct broker_line line = {.id = id};
+	char text[512];
+
+	(void)vsnprintf(text, sizeof(text), format, args);
+	server_now(server);
+	broker_log_line(server->broker, domid, priority, &line, "%s", text);
+}
+
 void server_log(struct server *server, uint16_t domid, int priority, const char *format, ...)
 {
-	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	server_vlog(server, domid, priority, NULL, format, args);
 	va_end(args);
-	server_now(server);
-	broker_log_about(server->broker, domid, priority, "%s", text);
 }
 
 void server_log_id(struct server *server, const char *id, int priority, const char *format, ...)
 {
-	const struct broker_line line = {.id = id};
-	char text[512];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args);
+	server_vlog(server, BROKER_LOG_CLIENTS, priority, id, format, args);
 	va_end(args);
-	server_now(server);
-	broker_log_line(server->broker, BROKER_LOG_CLIENTS, priority, &line, "%s", text);
 }
 
 void server_note(struct server *server, enum history_kind kind, uint32_t uid, uint32_t pid,
