@@ -19,6 +19,7 @@
 
 #include "agent/agent.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/event.h"
 #include "base/listen.h"
 #include "base/notify.h"
@@ -151,13 +152,10 @@ static int msgd_reload(void *arg, char ret_error[ADMIN_ERROR_SIZE])
 	struct msgd *msgd = arg;
 	struct report report = {.n = 0};
 	struct settings settings;
-	struct timespec now;
 	size_t rules;
 	int r;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	msgd_notify(msgd, "RELOADING=1\nMONOTONIC_USEC=%llu",
-		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+	msgd_notify(msgd, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
 	r = msgd_settings(msgd, &settings, &report);
 	if (r < 0) {
 		msgd_reload_failed(msgd, &report, ret_error);

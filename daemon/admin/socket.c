@@ -20,6 +20,7 @@
 
 #include "base/accept.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/event.h"
 #include "daemon/admin/kept.h"
 #include "daemon/admin/rights.h"
@@ -92,10 +93,7 @@ int admin_client_fd(const struct admin_client *client)
 /* Since the machine's start: of any msgd. */
 static uint64_t now_ms(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_us(CLOCK_BOOTTIME) / 1000;
 }
 
 /* Without memory for the timer it is told at the end. */

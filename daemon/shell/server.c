@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/event.h"
 #include "base/log.h"
 #include "daemon/broker/assign.h"
@@ -139,12 +140,8 @@ static uint64_t cpu_ns(void)
 
 static void server_now(struct server *server)
 {
-	struct timespec wall;
-
-	(void)clock_gettime(CLOCK_REALTIME, &wall);
 	broker_set_now(server->broker, server->hv->ops->now_ns(server->hv));
-	broker_set_wall(
-		server->broker, (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000);
+	broker_set_wall(server->broker, clock_us(CLOCK_REALTIME));
 }
 
 /* The beginning of every event. */
