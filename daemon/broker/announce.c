@@ -24,9 +24,15 @@
 #include "daemon/broker/state.h"
 #include "daemon/broker/terms.h"
 
+/* Of two times, where 0 is never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
 void announce_timer(struct broker *broker)
 {
-	uint64_t at = 0, errands, pings;
+	uint64_t at = 0;
 
 	if (!broker->ops)
 		return;
@@ -34,12 +40,8 @@ void announce_timer(struct broker *broker)
 		at = broker->hold_end_ns;
 	else if (broker->announcing)
 		at = broker->announce_end_ns;
-	errands = errands_next_ns(broker);
-	if (errands && (!at || errands < at))
-		at = errands;
-	pings = pings_next_ns(broker);
-	if (pings && (!at || pings < at))
-		at = pings;
+	at = sooner(at, errands_next_ns(broker));
+	at = sooner(at, pings_next_ns(broker));
 	if (at != broker->timer_ns)
 		broker->ops->timer(broker->arg, at);
 	broker->timer_ns = at;
