@@ -23,7 +23,7 @@
 static const struct {
 	const char *name;
 	unsigned needs, takes; /* keys, as bits */
-	bool steers, lists;
+	bool steers, lists, goes_on, lasts;
 } ops[ADMIN_OP_COUNT] = {
 	[ADMIN_STATUS] = {"status"},
 	[ADMIN_DOMAINS] = {"domains", .takes = KEY(DOMAIN) | KEY(STATE), .lists = true},
@@ -38,7 +38,8 @@ static const struct {
 			 KEY(LINK) | KEY(CHANNEL),
 		.lists = true},
 	[ADMIN_HISTORY] = {"history", .takes = EVENT_KEYS, .lists = true},
-	[ADMIN_MONITOR] = {"monitor", .takes = EVENT_KEYS, .lists = true},
+	[ADMIN_MONITOR] = {"monitor", .takes = EVENT_KEYS, .lists = true, .goes_on = true,
+		.lasts = true},
 	[ADMIN_COUNTS] = {"counts", .takes = KEY(DOMAIN), .lists = true},
 	[ADMIN_REFUSALS] = {"refusals", .lists = true},
 	[ADMIN_LATENCY] = {"latency"},
@@ -47,7 +48,8 @@ static const struct {
 	[ADMIN_POLICY_TEST] = {"policy-test", .needs = KEY(DOMAIN) | KEY(NAME),
 		.takes = KEY(TO) | KEY(LISTEN), .lists = true},
 	[ADMIN_POLICY_LIST] = {"policy-list", .lists = true},
-	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT)},
+	[ADMIN_WAIT] = {"wait", .needs = KEY(DOMAIN) | KEY(NAME), .takes = KEY(TIMEOUT),
+		.lasts = true},
 	[ADMIN_REFRESH] = {"refresh"},
 	[ADMIN_PING] = {"ping", .needs = KEY(DOMAIN), .takes = KEY(NAME) | KEY(PID) | KEY(TIMEOUT)},
 	[ADMIN_CLOSE] = {"close", .needs = KEY(LINK) | KEY(CHANNEL), .steers = true},
@@ -70,8 +72,9 @@ static const struct {
 	[ADMIN_CAPTURE] = {"capture",
 		.takes = KEY(DOMAIN) | KEY(NAME) | KEY(LINK) | KEY(CHANNEL) | KEY(PAYLOAD) |
 			 KEY(SNAPLEN),
-		.steers = true},
-	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true},
+		.steers = true, .goes_on = true},
+	[ADMIN_QUIESCE] = {"quiesce", .needs = KEY(DOMAIN), .takes = KEY(TIMEOUT), .steers = true,
+		.lasts = true},
 	[ADMIN_RESUME] = {"resume", .needs = KEY(DOMAIN), .steers = true},
 };
 
@@ -85,19 +88,19 @@ bool admin_op_steers(enum admin_op op)
 	return ops[op].steers;
 }
 
-bool admin_op_goes_on(enum admin_op op)
-{
-	return op == ADMIN_MONITOR || op == ADMIN_CAPTURE;
-}
-
 bool admin_op_lists(enum admin_op op)
 {
 	return ops[op].lists;
 }
 
+bool admin_op_goes_on(enum admin_op op)
+{
+	return ops[op].goes_on;
+}
+
 bool admin_op_lasts(enum admin_op op)
 {
-	return op == ADMIN_WAIT || op == ADMIN_QUIESCE || op == ADMIN_MONITOR;
+	return ops[op].lasts;
 }
 
 void admin_request_again(struct admin_request *request, uint64_t waited_ms)

@@ -128,6 +128,8 @@ struct admin_request {
 
 /* Whether the answer has rows. */
 bool admin_op_lists(enum admin_op op);
+/* Whether they come until the client goes. */
+bool admin_op_goes_on(enum admin_op op);
 /* Whether its answer may come late, or never ends. */
 bool admin_op_lasts(enum admin_op op);
 /*
@@ -135,8 +137,6 @@ bool admin_op_lasts(enum admin_op op);
  * those of the new one, from its start.
  */
 void admin_request_again(struct admin_request *request, uint64_t waited_ms);
-/* Whether they come until the client goes. */
-bool admin_op_goes_on(enum admin_op op);
 /* "kick domain=web pid=3", for people. */
 void admin_request_describe(const struct admin_request *request, char *ret_text, size_t size);
 
