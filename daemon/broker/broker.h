@@ -174,7 +174,7 @@ uint64_t broker_counts_asked_ns(const struct broker *broker);
 struct broker_ping {
 	uint16_t domid;
 	uint32_t pid;
-	char comm[16];
+	char comm[COMM_SIZE];
 	uint64_t process, ask; /* serials */
 	uint64_t since_ns;
 };

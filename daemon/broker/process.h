@@ -41,7 +41,7 @@ struct process {
 	bool detaches; /* it has said so, in its last message */
 	uint64_t features;
 	uint32_t pid;
-	char comm[16];
+	char comm[COMM_SIZE];
 	char gone_reason[REASON_SIZE]; /* for its links, once it is GONE */
 	uint32_t asked_token;	       /* of an ASK that it has not answered; 0: there is none */
 	struct ping ping;
