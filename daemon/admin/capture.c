@@ -149,21 +149,19 @@ json_t *capture_answer(struct admin_captures *captures, struct server *server,
 {
 	json_t *answer = request->from == 0 ? begin(captures, server, request, client) : NULL;
 	const struct capture_place *place = find(captures, client);
-	json_t *rows = json_array();
+	struct rows rows = {.request = request, .full = true, .next = request->from + 1};
 	struct capture_item *item;
 
-	if (answer || !place) {
-		json_decref(rows);
+	if (answer || !place)
 		return answer;
-	}
-	while (json_array_size(rows) < ADMIN_EVENTS_A_TURN &&
+	rows.rows = json_array();
+	while (json_array_size(rows.rows) < ADMIN_EVENTS_A_TURN &&
 		(item = capture_take(place->capture))) {
-		(void)json_array_append_new(rows, item_json(item));
+		(void)json_array_append_new(rows.rows, item_json(item));
 		free(item);
 	}
-	answer = json_pack("{s:s, s:o, s:I, s:I}", "op", admin_op_name(request->op),
-		admin_op_name(request->op), rows, "next", (json_int_t)(request->from + 1), "all",
-		(json_int_t)(request->from + 1 + capture_has(place->capture)));
+	rows.n = rows.next + capture_has(place->capture);
+	answer = rows_answer(&rows);
 	/* A client without an answer follows nothing, and nobody would tell of its end. */
 	if (!answer)
 		capture_gone(captures, server, client);

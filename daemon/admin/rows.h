@@ -27,7 +27,7 @@ struct rows {
 	struct domain_address domain;	     /* the request's, where it has one */
 	uint64_t now_ns;
 	json_t *rows;	 /* owned until it is handed out */
-	uint64_t n;	 /* rows that were passed, wanted or not; serials, of events */
+	uint64_t n;	 /* rows passed, wanted or not; serials, of events; answers, of captures */
 	size_t n_looked; /* in this portion: see ADMIN_LOOKS_A_TURN */
 	bool full;	 /* this portion has come to its end, at next */
 	uint64_t next;
