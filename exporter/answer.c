@@ -40,6 +40,17 @@ static json_t *ask_op(const struct answers *answers, const char *op, const json_
 	return answer;
 }
 
+/* False: msgd did not answer. One that is older than the counts refuses, and has lists without. */
+static bool refresh(
+	const struct answers *answers, int *ret_status, char ret_text[ADMIN_TROUBLE_SIZE])
+{
+	json_t *answer = ask_op(answers, "refresh", NULL, ret_status, ret_text);
+	bool good = answer || *ret_status == 400;
+
+	json_decref(answer);
+	return good;
+}
+
 /* ---- lists ---------------------------------------------------------------------------------- */
 
 /* Takes both over: what an operation says becomes a part of all. */
@@ -79,12 +90,7 @@ static struct body *make_list(const struct answers *answers, const struct questi
 	json_t *answer = NULL;
 	char *bytes;
 
-	/* An msgd that is older than the counts has lists without them. */
-	if (question->list->counts) {
-		answer = ask_op(answers, "refresh", NULL, &status, text);
-		json_decref(answer);
-	}
-	if (!question->list->counts || answer || status == 400)
+	if (!question->list->counts || refresh(answers, &status, text))
 		answer = ask_list(answers, question, &status, text);
 	if (!answer)
 		return body_new_error(status, text);
@@ -130,11 +136,9 @@ static bool scrape_is_of_one(const struct answers *answers, const struct metrics
 static void scrape(const struct answers *answers, struct metrics_scrape *scrape)
 {
 	char text[ADMIN_TROUBLE_SIZE];
-	int status = 0;
-	json_t *refreshed = ask_op(answers, "refresh", NULL, &status, text);
-	bool good = refreshed || status == 400;
+	int status;
+	bool good = refresh(answers, &status, text);
 
-	json_decref(refreshed);
 	for (unsigned i = 0; good && i < METRICS_OPS; i++) {
 		if (!metrics_wants(&answers->metrics, i))
 			continue;
