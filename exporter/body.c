@@ -9,19 +9,28 @@
 #include <string.h>
 #include <time.h>
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 struct body *body_new(int status, const char *type, char *bytes, size_t len)
 {
 	struct body *body = bytes ? calloc(1, sizeof(*body)) : NULL;
-	struct timespec now;
 
 	if (!body) {
 		free(bytes);
 		return NULL;
 	}
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	*body = (struct body){
-		.n_refs = 1, .status = status, .type = type, .bytes = bytes, .len = len};
-	body->made_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	*body = (struct body){.n_refs = 1,
+		.status = status,
+		.made_ms = now_ms(),
+		.type = type,
+		.len = len,
+		.bytes = bytes};
 	return body;
 }
 
@@ -46,6 +55,11 @@ void body_unref(struct body *body)
 		return;
 	free(body->bytes);
 	free(body);
+}
+
+uint64_t body_age_ms(const struct body *body)
+{
+	return now_ms() - body->made_ms;
 }
 
 static void on_sent(const void *bytes, size_t len, void *arg)

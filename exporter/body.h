@@ -27,6 +27,8 @@ struct body *body_new_error(int status, const char *text);
 struct body *body_ref(struct body *body);
 /* Accepts NULL. */
 void body_unref(struct body *body);
+/* Since it was made. */
+uint64_t body_age_ms(const struct body *body);
 /* Without a copy. -ENOMEM. */
 int body_add_to(struct body *body, struct evbuffer *buffer);
 

@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "base/event.h"
 #include "exporter/body.h"
@@ -27,7 +25,6 @@ struct document {
 	char *key;		       /* owned */
 	STAILQ_HEAD(, waiter) waiting; /* owned: it is to be made, or being made, while there are */
 	struct body *body;	       /* owned; or NULL */
-	uint64_t made_ms;
 };
 
 struct store {
@@ -39,17 +36,9 @@ struct store {
 	size_t kept; /* bytes of all bodies */
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool document_is_fresh(const struct document *document)
 {
-	return document->body && now_ms() - document->made_ms < FRESH_MS;
+	return document->body && body_age_ms(document->body) < FRESH_MS;
 }
 
 static void document_set_body(struct store *store, struct document *document, struct body *body)
@@ -155,7 +144,6 @@ static void on_made(void *arg, struct body *body)
 
 	store->making = NULL;
 	document_set_body(store, document, body);
-	document->made_ms = now_ms();
 	/* The next one that is made is the one that waits longest. */
 	TAILQ_REMOVE(&store->documents, document, entry);
 	TAILQ_INSERT_TAIL(&store->documents, document, entry);
