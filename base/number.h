@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* Decimal digits and nothing else. False: text is something else, or over max. */
-static inline bool number_from_text(const char *text, uint32_t max, uint32_t *ret_number)
+static inline bool number64_from_text(const char *text, uint64_t max, uint64_t *ret_number)
 {
 	unsigned long long number;
 	char *end;
@@ -17,6 +17,16 @@ static inline bool number_from_text(const char *text, uint32_t max, uint32_t *re
 	errno = 0;
 	number = strtoull(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno || number > max)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
+static inline bool number_from_text(const char *text, uint32_t max, uint32_t *ret_number)
+{
+	uint64_t number;
+
+	if (!number64_from_text(text, max, &number))
 		return false;
 	*ret_number = (uint32_t)number;
 	return true;

@@ -2,7 +2,6 @@
 /* See question.h. A query is cut and decoded here, and nowhere else; msgd judges the values. */
 #include "exporter/question.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/macro.h"
+#include "base/number.h"
 #include "exporter/limits.h"
 
 enum filter {
@@ -105,19 +105,6 @@ static bool decode(const char *text, size_t len, char ret_text[PARAMETER_SIZE])
 	return true;
 }
 
-static bool number_parse(const char *text, json_int_t *ret_number)
-{
-	unsigned long long number;
-	char *end;
-
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || number > INT64_MAX)
-		return false;
-	*ret_number = (json_int_t)number;
-	return true;
-}
-
 static enum filter filter_find(const struct question_list *list, const char *name)
 {
 	enum filter i = 0;
@@ -136,7 +123,7 @@ static bool parameter_set(const struct question_list *list, json_t *object, cons
 	const char *value, char ret_error[QUESTION_ERROR_SIZE])
 {
 	enum filter filter = filter_find(list, name);
-	json_int_t number;
+	uint64_t number;
 	json_t *json;
 
 	if (filter == FILTER_COUNT) {
@@ -153,7 +140,9 @@ static bool parameter_set(const struct question_list *list, json_t *object, cons
 	if (!filters[filter].number)
 		json = json_string(value);
 	else
-		json = number_parse(value, &number) ? json_integer(number) : NULL;
+		json = number64_from_text(value, INT64_MAX, &number)
+			       ? json_integer((json_int_t)number)
+			       : NULL;
 	if (json && json_object_set_new(object, name, json) == 0)
 		return true;
 	(void)snprintf(ret_error, QUESTION_ERROR_SIZE, "%.40s is %s", name,

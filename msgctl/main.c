@@ -4,7 +4,6 @@
  * without it. It decides nothing itself and keeps no state.
  */
 #include <argp.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,12 +121,10 @@ static void set_timeout(struct call *call, const char *text, const struct argp_s
 static void set_number(
 	struct call *call, unsigned option, const char *text, const struct argp_state *state)
 {
-	char *end, name[OPTION_SIZE];
-	unsigned long long number;
+	char name[OPTION_SIZE];
+	uint64_t number = 0;
 
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || number > INT64_MAX)
+	if (!number64_from_text(text, INT64_MAX, &number))
 		argp_error(state, "%s is a number, not '%s'", option_text(option, name), text);
 	(void)json_object_set_new(
 		call->request, option_name(option), json_integer((json_int_t)number));
