@@ -44,7 +44,7 @@ static const struct {
 
 #define BIT ENUM_BIT
 
-/* As daemon/admin/request.c has them. */
+/* As daemon/admin/request.c has them: tests/unit/exporter/question-test.c compares. */
 static const struct question_list lists[] = {
 	{"status", {"status"}},
 	{"domains", {"domains"}, BIT(FILTER_DOMAIN) | BIT(FILTER_STATE), true},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "daemon/admin/request.h"
 #include "exporter/limits.h"
 #include "exporter/question.h"
 #include "tests/support/cmocka-all.h"
@@ -111,6 +112,96 @@ static void test_all_short(void **state)
 	}
 }
 
+/* A value of each key of the admin protocol. */
+static const struct {
+	const char *name, *json;
+} keys[] = {
+	{"domain", "\"web\""},
+	{"name", "\"web\""},
+	{"to", "\"web\""},
+	{"listen", "true"},
+	{"transport", "\"grant\""},
+	{"state", "\"open\""},
+	{"link", "\"1f\""},
+	{"channel", "7"},
+	{"pid", "8"},
+	{"kind", "\"attached\""},
+	{"n", "5"},
+	{"since", "6"},
+	{"limit", "\"names\""},
+	{"value", "1"},
+	{"level", "\"info\""},
+	{"payload", "true"},
+	{"snaplen", "1"},
+	{"timeout_ms", "1"},
+};
+
+_Static_assert(ARRAY_SIZE(keys) == ADMIN_KEY_COUNT, "each");
+
+static int parse_as_msgd(
+	const char *line, struct admin_request *ret_request, const char **ret_error)
+{
+	return admin_request_parse(line, strlen(line), ret_request, ret_error);
+}
+
+/* It is a parameter if msgd takes it, and then of msgd's type. */
+static void assert_key_as_msgd(const struct question_list *list, const char *name, const char *json)
+{
+	int quote = *json == '"';
+	char line[80], query[40], want[80];
+	struct admin_request request;
+	const char *why = "";
+	int r;
+
+	(void)snprintf(line, sizeof(line), "{\"op\":\"%s\",\"%s\":%s}", list->ops[0], name, json);
+	(void)snprintf(
+		query, sizeof(query), "%s=%.*s", name, (int)strlen(json) - 2 * quote, json + quote);
+	(void)snprintf(want, sizeof(want), "%s {\"%s\":%s}", list->name, name, json);
+	r = parse_as_msgd(line, &request, &why);
+	if (r < 0 && strcmp(why, "unknown key") == 0) {
+		assert_refused(list->name, query, 400, "no such parameter");
+		return;
+	}
+	/* Each list has states of its own. */
+	assert_true(r == 0 || strcmp(name, "state") == 0);
+	assert_key(list->name, query, want);
+}
+
+/* False: there is no such list. */
+static bool list_is_as_msgd(const char *name)
+{
+	struct question question;
+	const struct question_list *list;
+	struct admin_request request;
+	const char *why;
+	char line[80];
+
+	if (question_of_list(name, NULL, &question, error) != 0)
+		return false;
+	list = question.list;
+	question_fini(&question);
+	for (unsigned i = 0; i < QUESTION_OPS_MAX && list->ops[i]; i++) {
+		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\"}", list->ops[i]);
+		assert_int_equal(parse_as_msgd(line, &request, &why), 0);
+		assert_false(admin_op_steers(request.op));
+		assert_false(admin_op_goes_on(request.op));
+		assert_false(admin_op_lasts(request.op));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		assert_key_as_msgd(list, keys[i].name, keys[i].json);
+	return true;
+}
+
+/* The lists are operations of msgd, of which none changes anything, with all their filters. */
+static void test_as_msgd(void **state)
+{
+	unsigned n = list_is_as_msgd("stats"); /* several operations, as in msgctl */
+
+	for (int i = 0; i < ADMIN_OP_COUNT; i++)
+		n += list_is_as_msgd(admin_op_name(i));
+	assert_int_equal(n, 13); /* no list was left out */
+}
+
 static void assert_metrics(const char *accept, const char *want)
 {
 	struct question question = question_of_metrics(accept);
@@ -135,6 +226,7 @@ int main(void)
 		cmocka_unit_test(test_good),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_all_short),
+		cmocka_unit_test(test_as_msgd),
 		cmocka_unit_test(test_accept),
 	};
 
