@@ -21,8 +21,6 @@ export function short(text, n) {
 	return chars.length > n ? chars.slice(0, n - 1).join('') + '…' : chars.join('');
 }
 
-export const number = (value) => (Number.isFinite(value) ? value : null);
-
 const THOUSANDS = ['', 'k', 'M', 'G', 'T', 'P'];
 
 // Three digits and a prefix: 0, 7, 999, 1.02 k, 45.6 M.
@@ -46,7 +44,7 @@ function united(value, unit) {
 }
 
 export const NONE = '–';
-const unless = (form) => (value) => (number(value) === null ? NONE : form(value));
+const unless = (form) => (value) => (Number.isFinite(value) ? form(value) : NONE);
 
 export const count = unless((value) => value.toLocaleString('en'));
 export const bytes = unless((value) => united(value, 'B'));
