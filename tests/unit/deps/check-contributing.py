@@ -14,7 +14,7 @@ import re
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
+from tree import files_of, run, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 DOCUMENT = 'CONTRIBUTING.md'
 # Heading: the file that has all of these things, and what each name stands in there.
@@ -103,12 +103,4 @@ def case_breaches(_check, path, text):
     return with_files({**HAD, path: text}, check_places)
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(wrong_cases(CASES, case_breaches))
-    if len(sys.argv) != 3 or sys.argv[1] != 'places':
-        sys.exit(__doc__)
-    report(check_places(sys.argv[2]))
-
-
-main()
+run(__doc__, {'places': check_places}, lambda: wrong_cases(CASES, case_breaches))

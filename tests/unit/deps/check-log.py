@@ -14,7 +14,7 @@ import re
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, line_at, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
+from tree import files_of, line_at, run, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 FOLDERS = ('base/', 'proto/', 'hv/', 'libmsg/', 'agent/', 'daemon/', 'msgio/')
 
@@ -162,12 +162,4 @@ def case_breaches(check, path, text):
     return with_files({path: text}, lambda root: check_calls(root, LISTED))
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(wrong_cases(CASES, case_breaches))
-    if len(sys.argv) != 3 or sys.argv[1] != 'calls':
-        sys.exit(__doc__)
-    report(check_calls(sys.argv[2]))
-
-
-main()
+run(__doc__, {'calls': check_calls}, lambda: wrong_cases(CASES, case_breaches))

@@ -20,7 +20,7 @@ import re
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import run, text_of, wrong_edits  # pylint: disable=wrong-import-position
 
 HEADER = 'libmsg/libmsg.h'
 OVERVIEW = 'man/libmsg.3'
@@ -339,29 +339,8 @@ CASES = [(check, HEADER, '', '', None) for check in ('functions', 'errors', 'con
     ('examples', OPTIONS, '.Bd -literal\n.Ed\n', '.Bd -literal\n.Ed\n.Bd -literal\n.Ed\n', OPTIONS),
     ('examples', 'man/meson.build', "'msg_open': [], ", '', 'msg_open.3: the build'),
 ]
-
-
-def selftest():
-    wrong = []
-    for check, path, old, new, want in CASES:
-        files = dict(SELF_FILES, **{path: SELF_FILES[path].replace(old, new, 1)})
-        got = with_files(files, CHECKS[check])
-        right = not got if want is None else any(want in breach for breach in got)
-        if not right or not old in SELF_FILES[path]:
-            wrong.append('%s, %r for %r: want %r, got %r' % (check, new, old, want, got))
-    return wrong
-
-
 CHECKS = {'functions': check_functions, 'errors': check_errors, 'constants': check_constants,
           'examples': check_examples}
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(selftest())
-    if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
-        sys.exit(__doc__)
-    report(CHECKS[sys.argv[1]](sys.argv[2]))
-
-
-main()
+run(__doc__, CHECKS, lambda: wrong_edits(CASES, SELF_FILES, CHECKS))

@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import files_of, run, skip, text_of, with_files, wrong_edits  # pylint: disable=wrong-import-position
 
 HEADER = 'daemon/broker/message-id.h'
 FIELDS = 'daemon/shell/fields.c'
@@ -69,8 +69,7 @@ def check_fields(root):
 
 def check_catalog(root):
     if not shutil.which('journalctl'):
-        print('no journalctl')
-        sys.exit(77)
+        skip('no journalctl here')
     entries = entries_of(root)
 
     def look(other):
@@ -118,26 +117,11 @@ CASES = [  # check, file, what in it, becomes what, a part of a breach
 
 
 def selftest():
-    wrong = []
-    for check, path, old, new, want in CASES:
-        if check == 'catalog' and not shutil.which('journalctl'):
-            continue
-        files = dict(SELF_FILES, **{path: SELF_FILES[path].replace(old, new, 1)})
-        got = with_files(files, CHECKS[check])
-        if not (not got if want is None else any(want in breach for breach in got)):
-            wrong.append('%s, %r for %r: want %r, got %r' % (check, new, old, want, got))
-    return wrong
+    cases = [c for c in CASES if c[0] != 'catalog' or shutil.which('journalctl')]
+    return wrong_edits(cases, SELF_FILES, CHECKS)
 
 
 CHECKS = {'ids': check_ids, 'fields': check_fields, 'catalog': check_catalog}
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(selftest())
-    if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
-        sys.exit(__doc__)
-    report(CHECKS[sys.argv[1]](sys.argv[2]))
-
-
-main()
+run(__doc__, CHECKS, selftest)

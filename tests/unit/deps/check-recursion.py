@@ -25,7 +25,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, objects_of, report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import files_of, objects_of, run, skip, text_of, with_files  # pylint: disable=wrong-import-position
 
 PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl')
 PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
@@ -187,15 +187,6 @@ def selftest():
     return wrong
 
 
-def main():
-    if not shutil.which('nm'):
-        print('skipped: no nm here')
-        sys.exit(77)
-    if sys.argv[1:] == ['selftest']:
-        report(selftest())
-    if len(sys.argv) != 4 or sys.argv[1] != 'calls':
-        sys.exit(__doc__)
-    report(check_calls(sys.argv[2], sys.argv[3]))
-
-
-main()
+if not shutil.which('nm'):
+    skip('no nm here')
+run(__doc__, {'calls': check_calls}, selftest, n_arguments=2)

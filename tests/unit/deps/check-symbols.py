@@ -27,7 +27,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, line_at, objects_of, report, text_of, with_files  # pylint: disable=wrong-import-position
+from tree import files_of, line_at, objects_of, run, skip, text_of, with_files  # pylint: disable=wrong-import-position
 
 PRODUCT = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl', 'msgio')
 PRODUCT_FOLDERS = tuple(part + '/' for part in PRODUCT)
@@ -352,15 +352,6 @@ def selftest():
 CHECKS = {'unique': check_unique, 'unused': check_unused}
 
 
-def main():
-    if not shutil.which('nm'):
-        print('skipped: no nm here')
-        sys.exit(77)
-    if sys.argv[1:] == ['selftest']:
-        report(selftest())
-    if len(sys.argv) != 4 or sys.argv[1] not in CHECKS:
-        sys.exit(__doc__)
-    report(CHECKS[sys.argv[1]](sys.argv[2], sys.argv[3]))
-
-
-main()
+if not shutil.which('nm'):
+    skip('no nm here')
+run(__doc__, CHECKS, selftest, n_arguments=2)

@@ -15,7 +15,7 @@ import re
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, line_at, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
+from tree import files_of, line_at, run, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 DOCUMENT = 'docs/THREATS.md'
 FOLDERS = ('base', 'proto', 'hv', 'libmsg', 'agent', 'daemon', 'msgctl', 'msgio', 'kmod', 'tests')
@@ -59,12 +59,5 @@ def case_breaches(check, path, text):
     return with_files({path: text, **HAD}, lambda root: breaches_of(root, {'hostile-busy', 'hostile-flood-grant'}))
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(wrong_cases(CASES, case_breaches))
-    if len(sys.argv) != 4 or sys.argv[1] != 'names':
-        sys.exit(__doc__)
-    report(breaches_of(sys.argv[2], tests_of(sys.argv[3])))
-
-
-main()
+run(__doc__, {'names': lambda root, build: breaches_of(root, tests_of(build))},
+    lambda: wrong_cases(CASES, case_breaches), n_arguments=2)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import files_of, report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
+from tree import files_of, run, skip, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 # Folder: the folders whose files its own files may include, besides the folder itself. The longest
 # prefix of a path decides to which row a file belongs. "x/*" stands for x and every folder below it.
@@ -262,13 +262,11 @@ def check_licences(root):
 
 def check_format(root):
     if not shutil.which('clang-format'):
-        print('skipped: no clang-format here')
-        sys.exit(77)
+        skip('no clang-format here')
     version = subprocess.run(['clang-format', '--version'], check=True,
                              stdout=subprocess.PIPE).stdout.decode()
     if not re.search(r'version %s\.' % FORMAT_VERSION, version):
-        print('skipped: clang-format is not version %s: %s' % (FORMAT_VERSION, version.strip()))
-        sys.exit(77)
+        skip('clang-format is not version %s: %s' % (FORMAT_VERSION, version.strip()))
     sources = [p for p in files_of(root) if p.endswith(('.c', '.h')) and not is_under(p, 'kmod')]
     run = subprocess.run(['clang-format', '--dry-run', '-Werror'] + sources, cwd=root,
                          stderr=subprocess.PIPE)
@@ -360,13 +358,8 @@ def case_breaches(check, path, text):
 CHECKS = {'includes': check_includes, 'cycles': check_cycles, 'licences': check_licences, 'format': check_format}
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        cases = [(c, p, t, want and [p, want]) for c, p, t, want in CASES]
-        report(wrong_cases(cases, case_breaches))
-    if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
-        sys.exit(__doc__)
-    report(CHECKS[sys.argv[1]](sys.argv[2]))
+def selftest():
+    return wrong_cases([(c, p, t, want and [p, want]) for c, p, t, want in CASES], case_breaches)
 
 
-main()
+run(__doc__, CHECKS, selftest)

@@ -17,7 +17,7 @@ import re
 import sys
 
 sys.dont_write_bytecode = True  # the tree stays as it is
-from tree import report, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
+from tree import run, text_of, with_files, wrong_cases  # pylint: disable=wrong-import-position
 
 # An entry of a table of options: argp's, which may be hidden, or getopt's.
 LONG = r'^\t+\{"([a-z-]+)", (?:OPTION_(?!HIDDEN)|(?:no|required|optional)_argument)(?![^}]*OPTION_HIDDEN)'
@@ -144,12 +144,4 @@ def case_breaches(check, path, text):
     return with_files({**HAD, path: text}, CHECKS[check])
 
 
-def main():
-    if sys.argv[1:] == ['selftest']:
-        report(wrong_cases(CASES, case_breaches))
-    if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
-        sys.exit(__doc__)
-    report(CHECKS[sys.argv[1]](sys.argv[2]))
-
-
-main()
+run(__doc__, CHECKS, lambda: wrong_cases(CASES, case_breaches))

@@ -68,7 +68,35 @@ def wrong_cases(cases, breaches_of):
     return wrong
 
 
+def wrong_edits(cases, files, checks):
+    """
+    The cases (check, path, old, new, want) that go wrong, of a tree with these files in which new stands
+    for the first old of path: want is a piece of one of the breaches; None: no breach.
+    """
+    wrong = []
+    for check, path, old, new, want in cases:
+        got = with_files({**files, path: files[path].replace(old, new, 1)}, checks[check])
+        right = not got if want is None else any(want in breach for breach in got)
+        if not right or old not in files[path]:
+            wrong.append('%s, %r for %r: want %r, got %r' % (check, new, old, want, got))
+    return wrong
+
+
 def report(breaches):
     for breach in breaches:
         print(breach)
     sys.exit(1 if breaches else 0)
+
+
+def skip(reason):
+    print('skipped: ' + reason)
+    sys.exit(77)
+
+
+def run(doc, checks, selftest, n_arguments=1):
+    """The program, as doc says: "selftest", or one of the checks by name and so many arguments of it."""
+    if sys.argv[1:] == ['selftest']:
+        report(selftest())
+    if len(sys.argv) != 2 + n_arguments or sys.argv[1] not in checks:
+        sys.exit(doc)
+    report(checks[sys.argv[1]](*sys.argv[2:]))
