@@ -94,13 +94,10 @@ static unsigned n_audit(void)
 static void connect_through(struct app *caller, struct app *holder, const char *address)
 {
 	const struct control_message *m;
+	uint32_t ends[2];
 
 	app_connect(caller, 1, address, 0, 0);
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	app_offer(caller, m->link_create.end, 0);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	app_ready(holder, m->link_bind.end, 0);
-	TAKE(m, caller, CONTROL_LINK_UP);
+	make_link(caller, holder, false, ends);
 	TAKE(m, caller, CONTROL_CONNECTED);
 }
 

@@ -87,13 +87,8 @@ static uint32_t connect_one(uint32_t wants)
 	uint32_t channel;
 
 	app_connect(apps[0], 10, "db/db", 0, 0);
-	if (first) {
-		ends[0] = take(apps[0], CONTROL_LINK_CREATE)->link_create.end;
-		app_offer(apps[0], ends[0], 0);
-		ends[1] = take(apps[1], CONTROL_LINK_BIND)->link_bind.end;
-		app_ready(apps[1], ends[1], 0);
-		(void)take(apps[0], CONTROL_LINK_UP);
-	}
+	if (first)
+		make_link(apps[0], apps[1], false, ends);
 	channel = w->broker->links->last_channel;
 	if (wants)
 		assert_told(1, channel, wants, 0);
@@ -650,12 +645,8 @@ static void test_too_many_channels(void **state)
 	assert_int_equal(app_listen(apps[1], 5, "many", BACKLOG_MAX), 0);
 	for (unsigned i = 0; i < CAPTURE_CHANNELS_MAX + 3; i++) {
 		app_connect(apps[0], 10, "db/many", 0, 0);
-		if (i == 0) {
-			ends[0] = take(apps[0], CONTROL_LINK_CREATE)->link_create.end;
-			app_offer(apps[0], ends[0], 0);
-			ends[1] = take(apps[1], CONTROL_LINK_BIND)->link_bind.end;
-			app_ready(apps[1], ends[1], 0);
-		}
+		if (i == 0)
+			make_link(apps[0], apps[1], false, ends);
 		app_forget(apps[0]);
 		app_forget(apps[1]);
 	}

@@ -16,26 +16,6 @@
 
 #define ALL "allow listen * on any\nallow connect * from any to any\n"
 
-/* Makes the link between the two that CONNECT asked for. Returns the ends. */
-static void make_link(struct app *caller, struct app *holder, bool argo, uint32_t ends[2])
-{
-	const struct control_message *m;
-	uint32_t aport = argo ? 5 : 0;
-
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	assert_int_equal(m->link_create.transport, argo ? TRANSPORT_ARGO : TRANSPORT_GRANT);
-	assert_int_equal(m->link_create.peer_domid, holder->domid);
-	ends[0] = m->link_create.end;
-	app_offer(caller, ends[0], aport);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	assert_int_equal(m->link_bind.port, 7);
-	assert_int_equal(m->link_bind.aport, aport);
-	ends[1] = m->link_bind.end;
-	app_ready(holder, ends[1], aport ? 6 : 0);
-	TAKE(m, caller, CONTROL_LINK_UP);
-	assert_int_equal(m->link_up.aport, aport ? 6 : 0);
-}
-
 static uint32_t take_channel(struct app *caller, struct app *holder, uint32_t id)
 {
 	const struct control_message *m;

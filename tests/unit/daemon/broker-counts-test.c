@@ -30,15 +30,8 @@ static uint32_t connect_one(const char *address)
 	bool first = !w->broker->links;
 
 	app_connect(caller, 10, address, 0, 0);
-	if (first) {
-		TAKE(m, caller, CONTROL_LINK_CREATE);
-		ends[0] = m->link_create.end;
-		app_offer(caller, ends[0], 0);
-		TAKE(m, holder, CONTROL_LINK_BIND);
-		ends[1] = m->link_bind.end;
-		app_ready(holder, ends[1], 0);
-		TAKE(m, caller, CONTROL_LINK_UP);
-	}
+	if (first)
+		make_link(caller, holder, false, ends);
 	TAKE(m, holder, CONTROL_CHANNEL);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	return m->connected.channel;

@@ -63,13 +63,10 @@ static uint32_t cycle(struct app *app, uint32_t id, char ret_reason[REASON_SIZE]
 static void connect_through(struct app *caller, struct app *holder, uint32_t id)
 {
 	const struct control_message *m;
+	uint32_t ends[2];
 
 	app_connect(caller, id, "db/db", 0, TRANSPORT_ARGO);
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	app_offer(caller, m->link_create.end, 5);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	app_ready(holder, m->link_bind.end, 6);
-	TAKE(m, caller, CONTROL_LINK_UP);
+	make_link(caller, holder, true, ends);
 	TAKE(m, holder, CONTROL_CHANNEL);
 	TAKE(m, caller, CONTROL_CONNECTED);
 }

@@ -22,19 +22,16 @@ struct scene {
 static void scene_start(struct scene *s)
 {
 	const struct control_message *m;
+	uint32_t ends[2];
 
 	s->w = world_new(ALL, NULL);
 	s->caller = app_new(s->w, 0, 3, false);
 	s->holder = app_new(s->w, 1, 2, false);
 	assert_int_equal(app_listen(s->holder, 1, "db", 4), 0);
 	app_connect(s->caller, 1, "db", 0, 0);
-	TAKE(m, s->caller, CONTROL_LINK_CREATE);
-	s->caller_end = m->link_create.end;
-	app_offer(s->caller, s->caller_end, 0);
-	TAKE(m, s->holder, CONTROL_LINK_BIND);
-	s->holder_end = m->link_bind.end;
-	app_ready(s->holder, s->holder_end, 0);
-	TAKE(m, s->caller, CONTROL_LINK_UP);
+	make_link(s->caller, s->holder, false, ends);
+	s->caller_end = ends[0];
+	s->holder_end = ends[1];
 	TAKE(m, s->holder, CONTROL_CHANNEL);
 	TAKE(m, s->caller, CONTROL_CONNECTED);
 }

@@ -40,18 +40,11 @@ static struct app *listens(uint16_t domid)
 	return at[domid];
 }
 
-/* The making of the link to there, of which both ends hear now. */
-static void make_link(uint16_t domid)
+static void link_to(uint16_t domid)
 {
-	const struct control_message *m;
-	uint32_t end;
+	uint32_t ends[2];
 
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	end = m->link_create.end;
-	app_offer(caller, end, 0);
-	TAKE(m, at[domid], CONTROL_LINK_BIND);
-	app_ready(at[domid], m->link_bind.end, 0);
-	TAKE(m, caller, CONTROL_LINK_UP);
+	make_link(caller, at[domid], false, ends);
 }
 
 static bool is_linked(uint16_t domid)
@@ -69,7 +62,7 @@ static void reaches(const char *address, uint16_t domid)
 	app_forget(at[domid]);
 	app_connect(caller, ++last_id, address, 0, 0);
 	if (!linked)
-		make_link(domid);
+		link_to(domid);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	assert_int_equal(m->request, last_id);
 	assert_int_equal(m->connected.peer.domid, domid);
@@ -272,7 +265,7 @@ static void test_waiting(void **state)
 	world_remove_domain(w, VAULT);
 	app_connect(caller, 12, "late/x", CONNECT_WAIT_NAME, 0);
 	listens(DB);
-	make_link(DB);
+	link_to(DB);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	TAKE_NOTHING(caller);
@@ -300,7 +293,7 @@ static void test_waiting_for_a_fact(void **state)
 		.domid = 9, .state = BROKER_DOMAIN_RUNNING, .name = "late", .uuid = {9}};
 	w->n_domains++;
 	world_domains(w);
-	make_link(DB);
+	link_to(DB);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	world_free(w);
 }
@@ -599,7 +592,7 @@ static void test_max_connects_counts_once(void **state)
 	app_connect(caller, 100, "db/x", CONNECT_WAIT_NAME, 0);
 	listens(DB);
 	goes_on(LISTEN "allow connect x from app to db max-connects=2/h\n");
-	make_link(DB);
+	link_to(DB);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	TAKE(m, at[DB], CONTROL_CHANNEL);
 	reaches("db/x", DB);
@@ -651,7 +644,7 @@ static void test_max_connects_memory(void **state)
 		assert_true(domain->bytes <= domain->limits.bytes);
 		app_connect(caller, ++last_id, address, 0, 0);
 		if (i == 0)
-			make_link(DB);
+			link_to(DB);
 		app_forget(caller);
 		app_forget(at[DB]);
 		app_closed(caller, 1, i + 1);

@@ -32,19 +32,6 @@ static void start(const char *rules)
 	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
 }
 
-static void make_link(void)
-{
-	const struct control_message *m;
-
-	TAKE(m, caller, CONTROL_LINK_CREATE);
-	ends[0] = m->link_create.end;
-	app_offer(caller, ends[0], 0);
-	TAKE(m, holder, CONTROL_LINK_BIND);
-	ends[1] = m->link_bind.end;
-	app_ready(holder, ends[1], 0);
-	TAKE(m, caller, CONTROL_LINK_UP);
-}
-
 /* The terms come right before the message about the channel. Returns its number. */
 static uint32_t assert_terms(
 	struct app *app, bool connects, uint32_t direction, uint32_t max_buffer, uint64_t max_rate)
@@ -89,7 +76,7 @@ static void test_terms(void **state)
 
 		start(cases[i].rules);
 		app_connect(caller, 10, "db/db", 0, 0);
-		make_link();
+		make_link(caller, holder, false, ends);
 		number = assert_terms(
 			holder, false, cases[i].to_holder, cases[i].max_buffer, cases[i].max_rate);
 		assert_int_equal(assert_terms(caller, true, cases[i].to_caller, cases[i].max_buffer,
@@ -107,7 +94,7 @@ static void test_none(void **state)
 
 	start(ALL);
 	app_connect(caller, 10, "db/db", 0, 0);
-	make_link();
+	make_link(caller, holder, false, ends);
 	TAKE(m, holder, CONTROL_CHANNEL);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	world_free(w);
@@ -152,7 +139,7 @@ static void test_reload(void **state)
 
 	start(RULES("direction=out"));
 	app_connect(caller, 10, "db/db", 0, 0);
-	make_link();
+	make_link(caller, holder, false, ends);
 	number = assert_terms(holder, false, TERMS_RECEIVES, 0, 0);
 	(void)assert_terms(caller, true, TERMS_SENDS, 0, 0);
 	world_policy(w, RULES("direction=out max-rate=1M"));
@@ -261,7 +248,7 @@ static void connected(struct app *app, const char *address, const char *name, ui
 
 	app_connect(app, 20, address, 0, 0);
 	if (first)
-		make_link();
+		make_link(caller, holder, false, ends);
 	TAKE(m, holder, CONTROL_CHANNEL);
 	assert_int_equal(m->channel.listener, handle);
 	assert_string_equal(m->channel.name, name);
@@ -332,7 +319,7 @@ static void test_arguments_are_waited_for(void **state)
 	app_connect(caller, 12, "db+own", CONNECT_WAIT_NAME, 0);
 	TAKE_NOTHING(caller);
 	assert_int_equal(app_listen(holder, 2, "db+own", 4), 0);
-	make_link();
+	make_link(caller, holder, false, ends);
 	TAKE(m, caller, CONTROL_CONNECTED);
 	assert_int_equal(m->request, 12);
 	TAKE_NOTHING(caller);
