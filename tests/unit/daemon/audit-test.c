@@ -101,23 +101,36 @@ static void connect_through(struct app *caller, struct app *holder, const char *
 	TAKE(m, caller, CONTROL_CONNECTED);
 }
 
+/* Of the event that came last. */
+static unsigned long long last_link(const struct world *w)
+{
+	return TAILQ_LAST(&broker_history(w->broker)->events, history_events)->link;
+}
+
+#define WANT 512U
+
+/* Of the first channel of app(3) to db(2)/db over this link. */
+static void channel_fields(char ret_fields[WANT], unsigned long long link)
+{
+	(void)snprintf(ret_fields, WANT,
+		"MSG_DOMAIN=app\nMSG_DOMID=3\nMSG_PID=1003\nMSG_PEER_DOMAIN=db\nMSG_PEER_DOMID=2\n"
+		"MSG_NAME=db\nMSG_LINK=%016llx\nMSG_CHANNEL=1\nMSG_RULE=test.policy:2\n"
+		"MSG_TRANSPORT=grant\n",
+		link);
+}
+
 static void test_permitted(void **state)
 {
 	struct world *w = world_heard(ALL, NULL);
 	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
-	char want[512];
+	char want[WANT];
 
 	broker_set_audit(w->broker, BROKER_AUDIT_ALL);
 	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
 	connect_through(caller, holder, "domid:2/db");
 	RECORD_IS(MESSAGE_ID_LISTEN_PERMITTED, LOG_INFO, true,
 		"MSG_DOMAIN=db\nMSG_DOMID=2\nMSG_PID=1002\nMSG_NAME=db\nMSG_RULE=test.policy:1\n");
-	(void)snprintf(want, sizeof(want),
-		"MSG_DOMAIN=app\nMSG_DOMID=3\nMSG_PID=1003\nMSG_PEER_DOMAIN=db\nMSG_PEER_DOMID=2\n"
-		"MSG_NAME=db\nMSG_LINK=%016llx\nMSG_CHANNEL=1\nMSG_RULE=test.policy:2\n"
-		"MSG_TRANSPORT=grant\n",
-		(unsigned long long)TAILQ_LAST(&broker_history(w->broker)->events, history_events)
-			->link);
+	channel_fields(want, last_link(w));
 	RECORD_IS(MESSAGE_ID_CONNECT_PERMITTED, LOG_INFO, true, want);
 	assert_int_equal(n_audit(), 2);
 	world_free(w);
@@ -225,20 +238,16 @@ static void test_revoked(void **state)
 {
 	struct world *w = world_heard(ALL, NULL);
 	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
-	char want[512];
-	uint64_t link;
+	char want[WANT];
+	unsigned long long link;
 
 	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
 	connect_through(caller, holder, "db");
-	link = TAILQ_LAST(&broker_history(w->broker)->events, history_events)->link;
+	link = last_link(w);
 	world_policy(w, "\ndeny connect db from any to any\n");
 	RECORD_IS(MESSAGE_ID_NAME_REVOKED, LOG_NOTICE, false,
 		"MSG_DOMAIN=db\nMSG_DOMID=2\nMSG_NAME=db\n");
-	(void)snprintf(want, sizeof(want),
-		"MSG_DOMAIN=app\nMSG_DOMID=3\nMSG_PID=1003\nMSG_PEER_DOMAIN=db\nMSG_PEER_DOMID=2\n"
-		"MSG_NAME=db\nMSG_LINK=%016llx\nMSG_CHANNEL=1\nMSG_RULE=test.policy:2\n"
-		"MSG_TRANSPORT=grant\n",
-		(unsigned long long)link);
+	channel_fields(want, link);
 	RECORD_IS(MESSAGE_ID_CHANNEL_REVOKED, LOG_NOTICE, false, want);
 	world_free(w);
 }
@@ -248,18 +257,18 @@ static void test_link_failed(void **state)
 	struct world *w = world_heard(ALL, NULL);
 	struct app *caller = app_new(w, 0, 3, false), *holder = app_new(w, 1, 2, false);
 	const struct control_message *m;
-	char want[512];
-	uint64_t link;
+	char want[WANT];
+	unsigned long long link;
 
 	assert_int_equal(app_listen(holder, 1, "db", 4), 0);
 	connect_through(caller, holder, "db");
-	link = TAILQ_LAST(&broker_history(w->broker)->events, history_events)->link;
+	link = last_link(w);
 	TAKE(m, holder, CONTROL_CHANNEL);
 	app_failed(holder, m->channel.end, EPROTO, "a lie\nMSG_RULE=none");
 	(void)snprintf(want, sizeof(want),
 		"MSG_DOMAIN=db\nMSG_DOMID=2\nMSG_PID=1002\nMSG_PEER_DOMAIN=app\nMSG_PEER_DOMID=3\n"
 		"MSG_LINK=%016llx\nERRNO=71\nMSG_REASON=a lie",
-		(unsigned long long)link);
+		link);
 	assert_memory_equal(strchr(records[record_of(MESSAGE_ID_LINK_FAILED)].fields, '\n') + 1,
 		want, strlen(want));
 	world_free(w);
