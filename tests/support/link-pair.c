@@ -152,6 +152,18 @@ struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool conn
 	return pair_channel_of(side, number, CHANNEL_SEQPACKET, connected);
 }
 
+void pair_channels(struct pair *pair, uint32_t number, enum channel_type type,
+	struct msg_sock **ret_near, struct msg_sock **ret_far)
+{
+	struct pair_side *a = &pair->sides[0], *b = &pair->sides[1];
+
+	*ret_near = pair_channel_of(a, number, type, true);
+	*ret_far = pair_channel_of(b, number, type, false);
+	driver_pass(&a->ctx->driver);
+	pair_take(b);
+	pair_take(a);
+}
+
 static void channel_init(struct pair_side *side, unsigned role)
 {
 	side->sock = pair_channel(side, PAIR_CHANNEL, role == 0);

@@ -83,6 +83,9 @@ struct msg_sock *pair_channel_of(
 	struct pair_side *side, uint32_t number, enum channel_type type, bool connected);
 /* The same of SEQPACKET. */
 struct msg_sock *pair_channel(struct pair_side *side, uint32_t number, bool connected);
+/* Both ends of one: sides[0] has connected, and sides[1] has taken its first frame. */
+void pair_channels(struct pair *pair, uint32_t number, enum channel_type type,
+	struct msg_sock **ret_near, struct msg_sock **ret_far);
 /* Does a driver's work: takes in the frames in a side's ring, and acts on the outcome. */
 void pair_take(struct pair_side *side);
 /* The same, and room may have appeared. */

@@ -27,11 +27,7 @@ static int setup(void **state)
 	b = pair_side_of(state, B);
 	pair_attached(a);
 	pair_attached(b);
-	near = pair_channel_of(a, NUMBER, CHANNEL_SEQPACKET, true);
-	far = pair_channel_of(b, NUMBER, CHANNEL_SEQPACKET, false);
-	driver_pass(&a->ctx->driver); /* the first frame */
-	pair_take(b);
-	pair_take(a);
+	pair_channels(a->pair, NUMBER, CHANNEL_SEQPACKET, &near, &far);
 	return r;
 }
 

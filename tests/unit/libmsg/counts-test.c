@@ -31,11 +31,7 @@ static int setup(void **state)
 
 static void channel(enum channel_type type)
 {
-	near = pair_channel_of(a, NUMBER, type, true);
-	far = pair_channel_of(b, NUMBER, type, false);
-	driver_pass(&a->ctx->driver); /* the first frame */
-	pair_take(b);
-	pair_take(a);
+	pair_channels(a->pair, NUMBER, type, &near, &far);
 }
 
 /* Asks a side. Returns how many channels it tells of, and what of the one. */

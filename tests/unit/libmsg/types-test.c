@@ -21,11 +21,7 @@ static struct msg_sock *near, *far; /* of A and B */
 
 static void channel(enum channel_type type)
 {
-	near = pair_channel_of(a, NUMBER, type, true);
-	far = pair_channel_of(b, NUMBER, type, false);
-	driver_pass(&a->ctx->driver); /* the first frame */
-	pair_take(b);
-	pair_take(a);
+	pair_channels(a->pair, NUMBER, type, &near, &far);
 }
 
 static int setup(void **state)

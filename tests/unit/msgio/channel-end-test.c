@@ -26,12 +26,9 @@ static void on_ready(void *arg)
 
 static void channel(enum channel_type type)
 {
-	struct msg_sock *near = pair_channel_of(a, ++number, type, true);
+	struct msg_sock *near;
 
-	far = pair_channel_of(b, number, type, false);
-	driver_pass(&a->ctx->driver); /* the first frame */
-	pair_take(b);
-	pair_take(a);
+	pair_channels(a->pair, ++number, type, &near, &far);
 	end = channel_end_new(near);
 	assert_non_null(end);
 	end->ready = on_ready;
