@@ -49,8 +49,7 @@ static struct scene scene_asked(void)
 
 static void pass(struct world *w, uint64_t ns)
 {
-	w->now_ns += ns;
-	broker_set_now(w->broker, w->now_ns);
+	world_pass(w, ns);
 	if (w->timer_ns && w->timer_ns <= w->now_ns)
 		broker_tick(w->broker);
 }

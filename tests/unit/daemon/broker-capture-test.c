@@ -525,8 +525,7 @@ static void test_too_much(void **state)
 	/* The others have their share, and it itself has one later. */
 	assert_int_equal(tell_frame(1, channel, 5, 0), 0);
 	(void)next(CAPTURE_FRAME);
-	w->now_ns += CAPTURE_FRAME_NS;
-	broker_set_now(w->broker, w->now_ns);
+	world_pass(w, CAPTURE_FRAME_NS);
 	assert_int_equal(tell_frame(0, channel, 5, 0), 0);
 	(void)next(CAPTURE_FRAME);
 	end();
@@ -566,8 +565,7 @@ static void test_slow_reader(void **state)
 	channel = connect_one(NOTHING);
 	assert_int_equal(capture_it(&target, false), 0);
 	for (; n < CAPTURE_WAITING_MAX / 256; n++) {
-		w->now_ns += CAPTURE_FRAME_NS;
-		broker_set_now(w->broker, w->now_ns);
+		world_pass(w, CAPTURE_FRAME_NS);
 		assert_int_equal(tell_frame(0, channel, 5, 0), 0);
 	}
 	while ((item = capture_take(capture))) {

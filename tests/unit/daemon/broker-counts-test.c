@@ -242,8 +242,7 @@ static void test_links(void **state)
 
 static void ask(uint64_t after_ns)
 {
-	w->now_ns += after_ns;
-	broker_set_now(w->broker, w->now_ns);
+	world_pass(w, after_ns);
 	broker_ask_counts(w->broker);
 }
 

@@ -32,12 +32,6 @@ static void scene_start(struct scene *s, const struct broker_limits *limits, uin
 	assert_int_equal(app_listen(s->holder, 1, "db", backlog), 0);
 }
 
-static void pass_time(struct world *w, uint64_t ns)
-{
-	w->now_ns += ns;
-	broker_set_now(w->broker, w->now_ns);
-}
-
 /* CONNECT, OFFER, FAILED. Returns the error of a CONNECT that was refused at once, else 0. */
 static uint32_t cycle(struct app *app, uint32_t id, char ret_reason[REASON_SIZE])
 {
@@ -80,7 +74,7 @@ static void test_cycles(void **state)
 	scene_start(&s, NULL, 8);
 	s.holder->full = true;
 	for (uint32_t id = 1; id <= 20000; id++) {
-		pass_time(s.w, UINT64_C(2000000000));
+		world_pass(s.w, UINT64_C(2000000000));
 		assert_int_equal(cycle(s.hostile, id, reason), 0);
 	}
 	/* BIND and LINK_DOWN have cancelled each other, and nothing is paid for but the process. */
@@ -231,14 +225,14 @@ static void test_failures_back_off(void **state)
 	/* The caller is told when; a moment before it is refused still. */
 	ms = next_ms(reason);
 	assert_in_range(ms, 1, 2000);
-	pass_time(s.w, ms * 1000000);
+	world_pass(s.w, ms * 1000000);
 	assert_int_equal(cycle(s.hostile, ++id, reason), 0);
 	assert_int_equal(cycle(s.hostile, ++id, reason), EDQUOT);
 	assert_in_range(next_ms(reason), 100, 2000);
 	/* Others are not concerned, and one link that is made ends the suspicion. */
 	app_forget(s.holder);
 	connect_through(s.honest, s.holder, 1);
-	pass_time(s.w, UINT64_C(10000000000));
+	world_pass(s.w, UINT64_C(10000000000));
 	connect_through(s.hostile, s.holder, ++id);
 	world_free(s.w);
 }
@@ -255,7 +249,7 @@ static void test_fallback_is_paid_for(void **state)
 	while (cycle(s.hostile, ++id, reason) == 0)
 		app_forget(s.holder);
 	app_forget(s.holder);
-	pass_time(s.w, next_ms(reason) * 1000000);
+	world_pass(s.w, next_ms(reason) * 1000000);
 	app_connect(s.hostile, ++id, "db/db", 0, TRANSPORT_ANY);
 	TAKE(m, s.hostile, CONTROL_LINK_CREATE);
 	assert_int_equal(m->link_create.transport, TRANSPORT_ARGO);
@@ -296,7 +290,7 @@ static void test_links_are_limited(void **state)
 	assert_int_equal(n, LINK_MAKE_BURST);
 	assert_int_equal(m->status.error, EDQUOT);
 	assert_non_null(strstr(m->status.reason, "made too often"));
-	pass_time(s.w, LINK_MAKE_NS);
+	world_pass(s.w, LINK_MAKE_NS);
 	connect_through(s.hostile, s.holder, 1);
 	connect_through(s.honest, s.holder, 1);
 	world_free(s.w);
@@ -406,7 +400,7 @@ static void test_price_of_failures(void **state)
 	for (uint32_t n = 1; n <= (LINK_MAKE_DOUBLED_MAX + 3) * LINK_MAKE_FAILURES; n++) {
 		uint32_t doubled = (n - 1) / LINK_MAKE_FAILURES;
 
-		pass_time(s.w, UINT64_C(10000000000));
+		world_pass(s.w, UINT64_C(10000000000));
 		assert_int_equal(cycle(s.hostile, n, reason), 0);
 		app_forget(s.holder);
 		pair = domain_pair_find(s.hostile->process->domain, s.holder->process->domain);
@@ -416,9 +410,9 @@ static void test_price_of_failures(void **state)
 									 : LINK_MAKE_DOUBLED_MAX));
 	}
 	/* A link that is made is forgiven the failures before it. */
-	pass_time(s.w, UINT64_C(10000000000));
+	world_pass(s.w, UINT64_C(10000000000));
 	connect_through(app_new(s.w, 3, 1, true), s.holder, 1);
-	pass_time(s.w, UINT64_C(10000000000));
+	world_pass(s.w, UINT64_C(10000000000));
 	assert_int_equal(cycle(s.hostile, 5000, reason), 0);
 	assert_int_equal(pair->links_made.due_ns - s.w->now_ns, LINK_MAKE_NS);
 	world_free(s.w);
@@ -446,10 +440,10 @@ static void test_time_of_the_next_link(void **state)
 		snprintf(reason, sizeof(reason),
 			"links from web to there are made too often: the next in %u ms", ms[i]);
 		assert_string_equal(m->status.reason, reason);
-		pass_time(s.w, waits[i] - 1);
+		world_pass(s.w, waits[i] - 1);
 		app_connect(s.hostile, 2, "db/db", 0, TRANSPORT_ARGO);
 		TAKE_STATUS(s.hostile, 2, EDQUOT);
-		pass_time(s.w, 1);
+		world_pass(s.w, 1);
 		app_connect(s.hostile, 3, "db/db", 0, TRANSPORT_ARGO);
 		TAKE(m, s.hostile, CONTROL_LINK_CREATE);
 		world_free(s.w);

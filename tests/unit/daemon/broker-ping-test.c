@@ -25,12 +25,6 @@ static void start(uint64_t features)
 	assert_int_equal(app_listen(holder, 1, "db", 0), 0);
 }
 
-static void later(uint64_t ns)
-{
-	w->now_ns += ns;
-	broker_set_now(w->broker, w->now_ns);
-}
-
 static int ping(struct broker_ping *ret_ping)
 {
 	struct broker_target target = {.domid = DB, .name = "db"};
@@ -71,7 +65,7 @@ static void test_stages(void **state)
 	over = broker_pings_over(w->broker);
 	assert_int_equal(ping(&first), 0);
 	token = take_ask();
-	later(7000);
+	world_pass(w, 7000);
 	assert_int_equal(broker_ping_look(w->broker, &first, &pong), 0);
 	assert_int_equal(broker_pings_over(w->broker), over);
 	assert_int_equal(answer(token), 0);
@@ -92,7 +86,7 @@ static void test_shared(void **state)
 	start(FEATURE_COUNTS);
 	assert_int_equal(ping(&first), 0);
 	token = take_ask();
-	later(PING_NS + 1);
+	world_pass(w, PING_NS + 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
 		assert_int_equal(ping(&others[i]), 0);
 	broker_tick(w->broker);
@@ -103,7 +97,7 @@ static void test_shared(void **state)
 	assert_int_equal(broker_ping_look(w->broker, &others[0], &pong), 0);
 	token = take_ask();
 	TAKE_NOTHING(holder);
-	later(5);
+	world_pass(w, 5);
 	assert_int_equal(answer(token), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
 		assert_answered(&others[i], 0, 5);
@@ -121,14 +115,14 @@ static void test_rate(void **state)
 	assert_int_equal(ping(&which), 0);
 	sent_ns = w->now_ns;
 	assert_int_equal(answer(take_ask()), 0);
-	later(10);
+	world_pass(w, 10);
 	assert_int_equal(ping(&which), 0);
 	TAKE_NOTHING(holder);
 	assert_int_equal(w->timer_ns, sent_ns + PING_NS);
-	later(PING_NS - 11);
+	world_pass(w, PING_NS - 11);
 	broker_tick(w->broker);
 	TAKE_NOTHING(holder);
-	later(1);
+	world_pass(w, 1);
 	broker_tick(w->broker);
 	assert_int_equal(answer(take_ask()), 0);
 	assert_answered(&which, PING_NS - 10, 0);
@@ -144,13 +138,13 @@ static void test_full_ring(void **state)
 	start(FEATURE_COUNTS);
 	assert_int_equal(ping(&which), 0);
 	assert_int_equal(answer(take_ask()), 0);
-	later(PING_NS);
+	world_pass(w, PING_NS);
 	holder->full = true;
 	assert_int_equal(ping(&which), 0);
 	TAKE_NOTHING(holder);
 	assert_true(TAILQ_EMPTY(&holder->process->outbox));
 	assert_int_equal(w->timer_ns, 0);
-	later(30);
+	world_pass(w, 30);
 	app_read(holder);
 	assert_int_equal(answer(take_ask()), 0);
 	assert_answered(&which, 30, 0);
@@ -165,7 +159,7 @@ static void test_counts(void **state)
 	uint32_t counts_token, token;
 
 	start(FEATURE_COUNTS);
-	later(1);
+	world_pass(w, 1);
 	broker_ask_counts(w->broker);
 	TAKE(m, holder, CONTROL_ASK);
 	counts_token = m->ask.token;
@@ -210,7 +204,7 @@ static void test_quiesced(void **state)
 	assert_int_equal(ping(&which), 0);
 	assert_int_equal(broker_quiesce(w->broker, DB), 0);
 	app_forget(holder);
-	later(PING_NS);
+	world_pass(w, PING_NS);
 	broker_tick(w->broker);
 	TAKE_NOTHING(holder);
 	assert_int_equal(w->timer_ns, 0);

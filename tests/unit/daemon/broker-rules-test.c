@@ -530,12 +530,6 @@ static void test_assignments(void **state)
 
 /* ---- how often a domain connects ---------------------------------------------------------- */
 
-static void wait_ns(uint64_t ns)
-{
-	w->now_ns += ns;
-	broker_set_now(w->broker, w->now_ns);
-}
-
 static void test_max_connects(void **state)
 {
 	start(LISTEN "allow connect x from app to db max-connects=2/m:3\n"
@@ -548,9 +542,9 @@ static void test_max_connects(void **state)
 	assert_string_equal(reason, "max-connects=2/m:3 of policy: the next in 30.000 s");
 	assert_true(world_logged(w, "app(3): max-connects=2/m:3 of policy is reached"));
 	reaches("vault/x", VAULT);
-	wait_ns(30 * S - 1);
+	world_pass(w, 30 * S - 1);
 	fails("db/x", EDQUOT);
-	wait_ns(1);
+	world_pass(w, 1);
 	reaches("db/x", DB);
 	fails("db/x", EDQUOT);
 	/* The rule stands elsewhere in another policy: it is the same one. */
@@ -651,7 +645,7 @@ static void test_max_connects_memory(void **state)
 		app_closed(at[DB], 1, i + 1);
 		unlisten(at[DB], i + 1);
 		if (i % 10 == 0)
-			wait_ns(1000000);
+			world_pass(w, 1000000);
 	}
 	assert_true(HASH_COUNT(domain->connects) < 100);
 	assert_true(HASH_COUNT(domain->connects) > 0);

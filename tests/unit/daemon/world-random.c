@@ -679,8 +679,7 @@ void chaos_step(struct chaos *c)
 	struct memory *m = &c->memory[slot];
 	uint32_t what = pick(c, 1000);
 
-	c->world->now_ns += 100000;
-	broker_set_now(c->world->broker, c->world->now_ns);
+	world_pass(c->world, 100000);
 	if (!app->process)
 		come(c, app, m);
 	else if (what < 3)

@@ -142,6 +142,12 @@ static struct policy *policy_from(const char *rules)
 	return policy;
 }
 
+void world_pass(struct world *world, uint64_t ns)
+{
+	world->now_ns += ns;
+	broker_set_now(world->broker, world->now_ns);
+}
+
 static void broker_start(struct world *world, const char *rules, const struct broker_limits *limits)
 {
 	struct broker_limits defaults;
@@ -150,8 +156,7 @@ static void broker_start(struct world *world, const char *rules, const struct br
 	world->policy = policy_from(rules);
 	REQUIRE(broker_new(&ops, world, limits ? limits : &defaults, world->policy,
 			0x1122334455667788, &world->broker) == 0);
-	world->now_ns += 1000000000;
-	broker_set_now(world->broker, world->now_ns);
+	world_pass(world, 1000000000);
 	world_domains(world);
 }
 

@@ -67,6 +67,8 @@ struct world *world_new(const char *rules, const struct broker_limits *limits);
 void world_free(struct world *world);
 /* Starts a new broker, as after a restart of msgd; the applications' processes are forgotten. */
 void world_restart(struct world *world, const char *rules, const struct broker_limits *limits);
+/* So much time passes, and the broker knows it; its timer is left to the caller. */
+void world_pass(struct world *world, uint64_t ns);
 void world_policy(struct world *world, const char *rules);
 void world_domains(struct world *world);
 /* The list changes, and the broker is told: a name ("": it cannot be read); another domain. */
