@@ -391,17 +391,6 @@ static void test_announced(void **state)
 
 /* ---- names that change hands ---------------------------------------------------------------- */
 
-static int app_unlisten(struct app *app, uint32_t handle)
-{
-	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 5};
-	const struct control_message *m;
-
-	message.unlisten.listener = handle;
-	assert_int_equal(app_send(app, &message), 0);
-	TAKE(m, app, CONTROL_STATUS);
-	return (int)m->status.error;
-}
-
 /* The holder's end of a channel to this name says so much, and the name is given back. */
 static void use_name(const char *name, uint64_t rx_bytes)
 {

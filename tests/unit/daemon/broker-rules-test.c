@@ -611,15 +611,6 @@ static char *many_rules(const char *keys, unsigned n, const char *rest)
 	return text;
 }
 
-static void unlisten(struct app *app, uint32_t handle)
-{
-	struct control_message message = {
-		.type = CONTROL_UNLISTEN, .request = 1, .unlisten = {.listener = handle}};
-
-	assert_int_equal(app_send(app, &message), 0);
-	app_forget(app);
-}
-
 /* A guest comes to as many rules as there are: it pays, and only until time has paid. */
 static void test_max_connects_memory(void **state)
 {
@@ -643,7 +634,7 @@ static void test_max_connects_memory(void **state)
 		app_forget(at[DB]);
 		app_closed(caller, 1, i + 1);
 		app_closed(at[DB], 1, i + 1);
-		unlisten(at[DB], i + 1);
+		assert_int_equal(app_unlisten(at[DB], i + 1), 0);
 		if (i % 10 == 0)
 			world_pass(w, 1000000);
 	}
@@ -677,7 +668,7 @@ static void test_max_connects_memory_limit(void **state)
 		app_forget(caller);
 		app_cancel(caller, last_id);
 		app_forget(at[DB]);
-		unlisten(at[DB], 1);
+		assert_int_equal(app_unlisten(at[DB], 1), 0);
 	}
 	assert_true(world_logged(w, "limit memory="));
 	assert_int_equal(HASH_COUNT(domain->connects), 10);

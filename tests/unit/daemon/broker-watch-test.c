@@ -44,11 +44,7 @@ static void listens(struct app *app, uint32_t handle, const char *name)
 
 static void unlistens(struct app *app, uint32_t handle)
 {
-	struct control_message message = {
-		.type = CONTROL_UNLISTEN, .request = 1, .unlisten = {.listener = handle}};
-
-	assert_int_equal(app_send(app, &message), 0);
-	TAKE_STATUS(app, 1, 0);
+	assert_int_equal(app_unlisten(app, handle), 0);
 }
 
 /* The next message to the application is this one. */

@@ -73,15 +73,6 @@ static void link_make(struct world *w, struct app *caller, struct app *holder)
 	TAKE(m, caller, CONTROL_LINK_UP);
 }
 
-static void unlisten(struct app *app, uint32_t handle)
-{
-	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 0x22220000};
-
-	message.unlisten.listener = handle;
-	(void)app_send(app, &message);
-	TAKE_STATUS(app, 0x22220000, 0);
-}
-
 /* Requests that wait for another domain's name are not looked at. */
 static void test_other_domain(void **state)
 {
@@ -93,7 +84,7 @@ static void test_other_domain(void **state)
 	before = broker_cost(w->broker);
 	for (uint32_t i = 0; i < 16; i++) {
 		assert_int_equal(app_listen(listens, 7, "trap", 1), 0);
-		unlisten(listens, 7);
+		assert_int_equal(app_unlisten(listens, 7), 0);
 	}
 	assert_true(cost_since(w, &before) < 32 * 2000);
 	assert_true(work_all(w) < 1000);
@@ -327,7 +318,7 @@ static void test_each_costs(void **state)
 	assert_true(cost_since(w, &before) > COST_MESSAGE + domains);
 	app_cancel(caller, 1);
 	assert_true(cost_since(w, &before) >= 2 * COST_MESSAGE + COST_OBJECT);
-	unlisten(holder, 1);
+	assert_int_equal(app_unlisten(holder, 1), 0);
 	assert_true(cost_since(w, &before) >= 2 * COST_MESSAGE + COST_OBJECT);
 	holder->full = true;
 	assert_int_equal(app_send(holder, &sync), 0);

@@ -377,20 +377,35 @@ void app_forget(struct app *app)
 	app->head = app->tail;
 }
 
+/* Sends a request, to which the answer is STATUS. Returns its error; -1: the request is refused. */
+static int request_status(struct app *app, const struct control_message *message)
+{
+	const struct control_message *answer;
+
+	if (app_send(app, message) < 0)
+		return -1;
+	answer = app_take(app);
+	REQUIRE(answer && answer->type == CONTROL_STATUS && answer->request == message->request);
+	return (int)answer->status.error;
+}
+
 int app_listen(struct app *app, uint32_t handle, const char *name, uint32_t backlog)
 {
 	struct control_message message = {.type = CONTROL_LISTEN, .request = 0x11110000 + handle};
-	const struct control_message *answer;
 
 	message.listen.listener = handle;
 	message.listen.type = CHANNEL_SEQPACKET;
 	message.listen.backlog = backlog;
 	strcpy(message.listen.name, name);
-	if (app_send(app, &message) < 0)
-		return -1;
-	answer = app_take(app);
-	REQUIRE(answer && answer->type == CONTROL_STATUS && answer->request == message.request);
-	return (int)answer->status.error;
+	return request_status(app, &message);
+}
+
+int app_unlisten(struct app *app, uint32_t handle)
+{
+	struct control_message message = {.type = CONTROL_UNLISTEN, .request = 0x22220000 + handle};
+
+	message.unlisten.listener = handle;
+	return request_status(app, &message);
 }
 
 void app_connect(

@@ -108,8 +108,9 @@ int app_send(struct app *app, const struct control_message *message);
 const struct control_message *app_take(struct app *app);
 void app_forget(struct app *app); /* all of them */
 
-/* Requests; app_listen returns the STATUS's error. */
+/* Requests; app_listen and app_unlisten return the STATUS's error. */
 int app_listen(struct app *app, uint32_t handle, const char *name, uint32_t backlog);
+int app_unlisten(struct app *app, uint32_t handle);
 void app_connect(
 	struct app *app, uint32_t id, const char *address, uint32_t flags, uint32_t transport);
 void app_offer(struct app *app, uint32_t end, uint32_t aport);
