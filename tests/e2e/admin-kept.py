@@ -19,15 +19,15 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True  # the tree stays as it is
+from results import end, failed, result  # pylint: disable=wrong-import-position
+
 BUILD = os.path.abspath(sys.argv[1])
 LIMIT_S = 60
-failures = 0
 
 
 def check(what, good, said=''):
-    global failures  # pylint: disable=global-statement
-    print('%s %s' % ('ok  ' if good else 'FAIL', what), '' if good else said, flush=True)
-    failures += not good
+    result(good, what if good else '%s %s' % (what, said))
 
 
 def eventually(what, condition):
@@ -303,7 +303,7 @@ with tempfile.TemporaryDirectory(prefix='msgd-kept') as work:
             signal_group(child, signal.SIGTERM)
             child.wait()
         subprocess.run([BUILD + '/hv/sim/xen-sim', msgd.xen, 'shutdown'], check=False)
-        if failures and os.path.exists(msgd.log):
+        if failed() and os.path.exists(msgd.log):
             with open(msgd.log, encoding='utf-8') as lines:
                 print(lines.read())
-sys.exit(failures != 0)
+end()
