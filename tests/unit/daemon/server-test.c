@@ -7,7 +7,7 @@
 #include "base/macro.h"
 #include "daemon/shell/server.h"
 #include "hv/sim/testing/sim.h"
-#include "tests/unit/daemon/cmocka-all.h"
+#include "tests/support/cmocka-all.h"
 
 static struct hv_ops failing; /* of the server's handle */
 static int error;	      /* of the call that fails */
