@@ -74,9 +74,12 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	while ((n = msg_recv(sock, data, sizeof(data), 0)) > 0) {
-		if (write(fd, data, (size_t)n) != n) {
-			perror(argv[2]);
-			return 1;
+		for (ssize_t at = 0, k; at < n; at += k) {
+			k = write(fd, data + at, (size_t)(n - at));
+			if (k < 0) {
+				perror(argv[2]);
+				return 1;
+			}
 		}
 		EVP_DigestUpdate(sum, data, (size_t)n);
 		total += (unsigned long long)n;

@@ -75,6 +75,7 @@ int main(int argc, char **argv)
 	mounted("devpts", "/dev/pts");
 	mounted("tmpfs", "/dev/shm");
 	mounted("tmpfs", "/run");
+	mounted("tmpfs", "/tmp"); /* files and the system have a half of the memory each */
 	directory("/run/lab");
 	directory("/run/lock");
 	directory("/run/xen");
