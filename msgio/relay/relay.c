@@ -31,16 +31,25 @@ static bool relay_is_over(const struct relay *relay)
 	       (relay->there.state != PIPE_OPEN && relay->back.state != PIPE_OPEN);
 }
 
-/* In saying that it sends no more an end may say that it takes no more. */
+/* No event tells again of what a call has told. */
+static bool has_heard(const struct relay *relay)
+{
+	return relay->a->gone || relay->b->gone || relay->back.state == PIPE_BROKEN;
+}
+
+/*
+ * In saying that it sends no more an end may say that it takes no more; and in refusing to take it
+ * may say that it is lost, which a take says after all that has arrived.
+ */
 static void run_pipes(struct relay *relay)
 {
-	bool gone;
+	bool heard;
 
 	do {
-		gone = relay->a->gone || relay->b->gone;
+		heard = has_heard(relay);
 		pipe_run(&relay->there);
 		pipe_run(&relay->back);
-	} while (!gone && (relay->a->gone || relay->b->gone));
+	} while (!heard && has_heard(relay));
 }
 
 static bool wants_in(const struct pipe *pipe, const struct pipe *other)

@@ -24,7 +24,7 @@ struct fake {
 	unsigned n_taken;
 	/* giving: so many bytes find room; after that this: 0: -EAGAIN */
 	size_t room;
-	int refusal;
+	int refusal, refused_then; /* and with it, taking comes to that; 0: as before */
 	char got[256];
 	size_t got_len;
 	unsigned n_given; /* pieces and parts of them */
@@ -67,8 +67,11 @@ static ssize_t fake_give(struct end *end, const char *data, size_t len)
 	struct fake *fake = container_of(end, struct fake, end);
 	size_t n = len < fake->room ? len : fake->room;
 
-	if (len && !n)
+	if (len && !n) {
+		if (fake->refused_then)
+			fake->then = fake->refused_then;
 		return fake->refusal ? fake->refusal : -EAGAIN;
+	}
 	memcpy(fake->got + fake->got_len, data, n);
 	fake->got_len += n;
 	fake->room -= n;

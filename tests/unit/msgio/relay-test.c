@@ -223,6 +223,25 @@ static void test_last_words(void **state)
 	assert_int_equal(a.closed, WAS_RESET);
 }
 
+/* An end is lost between the taking and the giving: no event comes later. */
+static void test_lost_at_once(void **state)
+{
+	static const char *const more[] = {"more", NULL};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct fake *lost = i ? &b : &a, *other = i ? &a : &b;
+
+		(void)setup(state);
+		other->in = more;
+		lost->room = 0;
+		lost->refusal = lost->refused_then = -ECONNRESET;
+		assert_true(relay_run(&relay));
+		assert_int_equal(relay_error(&relay), ECONNRESET);
+		assert_int_equal(relay_fini(&relay), 0);
+		assert_int_equal(other->closed, WAS_RESET);
+	}
+}
+
 /* But they do not wait for an end that takes nothing and talks to the lost one: it may wait to be
  * heard. */
 static void test_talks_to_the_lost(void **state)
@@ -304,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_outcomes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_way_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lost_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_talks_to_the_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hurries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_closed_at_once, setup, teardown),
