@@ -7,15 +7,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+#include "base/clock.h"
 
 struct body *body_new(int status, const char *type, char *bytes, size_t len)
 {
@@ -27,7 +20,7 @@ struct body *body_new(int status, const char *type, char *bytes, size_t len)
 	}
 	*body = (struct body){.n_refs = 1,
 		.status = status,
-		.made_ms = now_ms(),
+		.made_ms = monotonic_ms(),
 		.type = type,
 		.len = len,
 		.bytes = bytes};
@@ -53,13 +46,21 @@ void body_unref(struct body *body)
 {
 	if (!body || --body->n_refs > 0)
 		return;
+	if (body->sum)
+		*body->sum -= body->len;
 	free(body->bytes);
 	free(body);
 }
 
+void body_count(struct body *body, size_t *sum)
+{
+	body->sum = sum;
+	*sum += body->len;
+}
+
 uint64_t body_age_ms(const struct body *body)
 {
-	return now_ms() - body->made_ms;
+	return monotonic_ms() - body->made_ms;
 }
 
 static void on_sent(const void *bytes, size_t len, void *arg)

@@ -11,10 +11,16 @@
 
 struct evbuffer;
 
+/* Bytes of the answers that live: also of those that only connections hold any more. */
+struct body_sums {
+	size_t lists, metrics;
+};
+
 struct body {
 	unsigned n_refs;
 	int status;	  /* of HTTP */
 	uint64_t made_ms; /* CLOCK_MONOTONIC */
+	size_t *sum;	  /* borrowed: its length is a part of it; or NULL */
 	const char *type; /* static */
 	size_t len;
 	char *bytes; /* owned */
@@ -27,6 +33,8 @@ struct body *body_new_error(int status, const char *text);
 struct body *body_ref(struct body *body);
 /* Accepts NULL. */
 void body_unref(struct body *body);
+/* Once: its length is a part of *sum for as long as it lives. */
+void body_count(struct body *body, size_t *sum);
 /* Since it was made. */
 uint64_t body_age_ms(const struct body *body);
 /* Without a copy. -ENOMEM. */

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * See http.h. evhttp tells nobody of the end of a connection that has made no request. So each
- * connection's bufferevent has a reference of ours, and is known to have ended by its callbacks,
- * which evhttp takes away when it lets go of it.
- */
+/* See http.h. */
 #include "exporter/http.h"
 
 #include <errno.h>
@@ -12,17 +8,16 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
-#include <time.h>
 
 #include "base/event.h"
 #include "exporter/address.h"
 #include "exporter/body.h"
+#include "exporter/clients.h"
+#include "exporter/fault.h"
 #include "exporter/limits.h"
 #include "exporter/page.h"
 #include "exporter/question.h"
@@ -31,13 +26,6 @@
 #define API "/api/"
 #define CONTENT_POLICY                                                                             \
 	"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-struct client {
-	LIST_ENTRY(client) entry;
-	struct bufferevent *stream; /* ref */
-	time_t until_s;
-	bool served; /* else it is told that there are too many */
-};
 
 struct listening {
 	LIST_ENTRY(listening) entry;
@@ -50,56 +38,21 @@ struct listening {
 struct http {
 	struct event_base *base;	  /* borrowed */
 	struct store *store;		  /* borrowed */
+	const struct body_sums *sums;	  /* borrowed */
 	LIST_HEAD(, listening) listening; /* owned */
-	LIST_HEAD(, client) clients;	  /* owned */
-	struct event *sweep;		  /* owned: while there are clients */
-	uint32_t exchange_s;
-	bool full; /* nobody is accepted */
+	struct clients clients;
+	struct event *sweep; /* owned: while there are clients */
+	bool full;	     /* nobody is accepted */
 	struct http_counts counts;
 };
 
-static time_t now_s(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
+/* A request that waits for its answer. */
+struct exchange {
+	struct http *http;		/* borrowed: the owner of the connection */
+	struct evhttp_request *request; /* borrowed: evhttp's, until it is answered */
+};
 
 /* ---- connections ---------------------------------------------------------------------------- */
-
-static bool client_is_gone(const struct client *client)
-{
-	bufferevent_event_cb on_event;
-
-	bufferevent_getcb(client->stream, NULL, NULL, &on_event, NULL);
-	return !on_event;
-}
-
-static void client_free(struct http *http, struct client *client)
-{
-	LIST_REMOVE(client, entry);
-	http->counts.clients--;
-	(void)bufferevent_decref(client->stream);
-	free(client);
-}
-
-/* evhttp learns of a late one's end as of any other: by the end of the connection. */
-static void clients_sweep(struct http *http)
-{
-	struct client *client, *next;
-
-	for (client = LIST_FIRST(&http->clients); client; client = next) {
-		next = LIST_NEXT(client, entry);
-		if (client_is_gone(client)) {
-			client_free(http, client);
-		} else if (client->until_s && now_s() >= client->until_s) {
-			client->until_s = 0;
-			http->counts.late++;
-			(void)shutdown(bufferevent_getfd(client->stream), SHUT_RDWR);
-		}
-	}
-}
 
 static void http_accept(struct http *http, bool accept)
 {
@@ -111,60 +64,54 @@ static void http_accept(struct http *http, bool accept)
 			listening->listener);
 }
 
-static void on_sweep(evutil_socket_t fd, short what, void *arg)
+static void http_sweep_later(struct http *http)
 {
-	static const struct timeval delay = {.tv_sec = SWEEP_S};
-	struct http *http = arg;
+	uint32_t ms = http->full ? SWEEP_CROWDED_MS : SWEEP_MS;
+	const struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
-	clients_sweep(http);
-	if (http->full && http->counts.clients < CLIENTS_MAX)
-		http_accept(http, true);
-	if (http->counts.clients)
-		(void)evtimer_add(http->sweep, &delay);
+	(void)evtimer_add(http->sweep, &delay);
 }
 
-/* NULL: out of memory; evhttp then makes one, which is told that there are too many. */
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct http *http = arg;
+
+	clients_sweep(&http->clients);
+	if (http->full && !clients_are_full(&http->clients))
+		http_accept(http, true);
+	if (http->clients.n)
+		http_sweep_later(http);
+}
+
+/* NULL: out of memory; evhttp then makes one, which is told so. */
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
-	static const struct timeval delay = {.tv_sec = SWEEP_S};
 	struct listening *listening = arg;
 	struct http *http = listening->http;
-	struct client *client = calloc(1, sizeof(*client));
 	struct bufferevent *stream = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 
-	if (!client || !stream) {
-		free(client);
+	if (!stream || !clients_add(&http->clients, stream))
 		return stream;
-	}
-	if (http->counts.clients >= CLIENTS_SERVED)
-		clients_sweep(http);
-	/* Not more is read of one that is gone, and that is not swept yet. */
-	bufferevent_setwatermark(stream, EV_READ, 0, REQUEST_BYTES);
-	bufferevent_incref(stream);
-	client->stream = stream;
-	client->until_s = now_s() + http->exchange_s;
-	client->served = http->counts.clients < CLIENTS_SERVED;
-	LIST_INSERT_HEAD(&http->clients, client, entry);
-	if (++http->counts.clients >= CLIENTS_MAX)
+	/* Not more is read of one that is gone, and that is not swept yet. evhttp wants to see one
+	 * byte too many. */
+	bufferevent_setwatermark(stream, EV_READ, 0, HEAD_BYTES + 1);
+	if (clients_are_full(&http->clients)) {
 		http_accept(http, false);
-	if (!evtimer_pending(http->sweep, NULL))
-		(void)evtimer_add(http->sweep, &delay);
+		http_sweep_later(http);
+	} else if (!evtimer_pending(http->sweep, NULL)) {
+		http_sweep_later(http);
+	}
 	return stream;
 }
 
-/* NULL: there was no memory to note it. */
+/* NULL: the connection is gone or ended, or there was no memory to note it. */
 static struct client *client_of(struct http *http, struct evhttp_request *request)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(request);
-	struct bufferevent *stream =
-		connection ? evhttp_connection_get_bufferevent(connection) : NULL;
-	struct client *client;
 
-	LIST_FOREACH (client, &http->clients, entry) {
-		if (client->stream == stream)
-			break;
-	}
-	return client;
+	return connection
+		       ? clients_find(&http->clients, evhttp_connection_get_bufferevent(connection))
+		       : NULL;
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
@@ -174,13 +121,48 @@ static void set_header(struct evhttp_request *request, const char *name, const c
 	(void)evhttp_add_header(evhttp_request_get_output_headers(request), name, value);
 }
 
+/* NULL: evhttp knows the words. */
+static const char *reason_of(int status)
+{
+	switch (status) {
+	case 414:
+		return "URI Too Long";
+	case 421:
+		return "Misdirected Request";
+	case 431:
+		return "Request Header Fields Too Large";
+	default:
+		return NULL;
+	}
+}
+
+/* The answer was read. */
+static void on_complete(struct evhttp_request *request, void *arg)
+{
+	struct http *http = arg;
+	struct client *client = client_of(http, request);
+
+	if (client)
+		client_set_state(&http->clients, client, CLIENT_ASKS);
+}
+
 /* type: NULL: there is no content. HEAD has the same headers; Debian 12's evhttp would send the
  * rest, too. */
-static void reply(struct evhttp_request *request, int status, const char *type,
-	struct evbuffer *content, size_t len)
+static void reply(struct exchange *exchange, int status, const char *type, struct evbuffer *content,
+	size_t len)
 {
+	struct evhttp_request *request = exchange->request;
+	struct client *client = client_of(exchange->http, request);
 	char text[24];
 
+	if (client) {
+		client_set_state(&exchange->http->clients, client, CLIENT_READS);
+		evhttp_request_set_on_complete_cb(request, on_complete, exchange->http);
+	}
+	if (status == HTTP_SERVUNAVAIL) {
+		exchange->http->counts.busy++;
+		set_header(request, "Retry-After", "1");
+	}
 	(void)snprintf(text, sizeof(text), "%zu", len);
 	if (type) {
 		set_header(request, "Content-Type", type);
@@ -189,28 +171,27 @@ static void reply(struct evhttp_request *request, int status, const char *type,
 	set_header(request, "X-Content-Type-Options", "nosniff");
 	set_header(request, "Content-Security-Policy", CONTENT_POLICY);
 	set_header(request, "Referrer-Policy", "no-referrer");
-	/* evhttp knows the words of most. */
-	evhttp_send_reply(request, status, status == 421 ? "Misdirected Request" : NULL,
+	evhttp_send_reply(request, status, reason_of(status),
 		evhttp_request_get_command(request) == EVHTTP_REQ_HEAD ? NULL : content);
 }
 
-static void reply_text(struct evhttp_request *request, int status, const char *text)
+static void reply_text(struct exchange *exchange, int status, const char *text)
 {
 	struct evbuffer *content = evbuffer_new();
 
 	if (content)
 		(void)evbuffer_add_printf(content, "%s\n", text);
-	set_header(request, "Cache-Control", "no-store");
-	reply(request, status, "text/plain; charset=utf-8", content,
+	set_header(exchange->request, "Cache-Control", "no-store");
+	reply(exchange, status, "text/plain; charset=utf-8", content,
 		content ? evbuffer_get_length(content) : 0);
 	if (content)
 		evbuffer_free(content);
 }
 
-/* As store_answer_fn. The client may be gone meanwhile: evhttp then only frees the request. */
-static void reply_body(void *arg, struct body *body)
+/* The client may be gone meanwhile: evhttp then only frees the request. */
+static void reply_body(struct exchange *exchange, struct body *body)
 {
-	struct evhttp_request *request = arg;
+	struct evhttp_request *request = exchange->request;
 	struct evbuffer *content = evbuffer_new();
 	char made[24];
 
@@ -218,12 +199,32 @@ static void reply_body(void *arg, struct body *body)
 		(void)snprintf(made, sizeof(made), "%" PRIu64, body->made_ms);
 		set_header(request, "Msgd-Made-Ms", made);
 		set_header(request, "Cache-Control", "no-store");
-		reply(request, body->status, body->type, content, body->len);
+		reply(exchange, body->status, body->type, content, body->len);
 	} else {
-		reply_text(request, HTTP_INTERNAL, "out of memory, or about to end");
+		reply_text(exchange, HTTP_INTERNAL, "out of memory, or about to end");
 	}
 	if (content)
 		evbuffer_free(content);
+}
+
+/* As store_answer_fn. */
+static void on_answer(void *arg, struct body *body)
+{
+	reply_body(arg, body);
+	free(arg);
+}
+
+static void ask_store(struct exchange *exchange, struct question *question)
+{
+	struct exchange *waiting = malloc(sizeof(*waiting));
+
+	if (!waiting) {
+		question_fini(question);
+		reply_body(exchange, NULL);
+		return;
+	}
+	*waiting = *exchange;
+	store_get(exchange->http->store, question, on_answer, waiting);
 }
 
 static const char *header_of(struct evhttp_request *request, const char *name)
@@ -231,19 +232,20 @@ static const char *header_of(struct evhttp_request *request, const char *name)
 	return evhttp_find_header(evhttp_request_get_input_headers(request), name);
 }
 
-static void reply_file(struct evhttp_request *request, const struct page_file *file)
+static void reply_file(struct exchange *exchange, const struct page_file *file)
 {
+	struct evhttp_request *request = exchange->request;
 	const char *known = header_of(request, "If-None-Match");
 	struct evbuffer *content = evbuffer_new();
 
 	set_header(request, "ETag", file->etag);
 	set_header(request, "Cache-Control", "no-cache");
 	if (known && strstr(known, file->etag)) {
-		reply(request, HTTP_NOTMODIFIED, NULL, NULL, 0);
+		reply(exchange, HTTP_NOTMODIFIED, NULL, NULL, 0);
 	} else {
 		if (content)
 			(void)evbuffer_add_reference(content, file->bytes, file->len, NULL, NULL);
-		reply(request, HTTP_OK, file->type, content, file->len);
+		reply(exchange, HTTP_OK, file->type, content, file->len);
 	}
 	if (content)
 		evbuffer_free(content);
@@ -251,78 +253,99 @@ static void reply_file(struct evhttp_request *request, const struct page_file *f
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-static void on_api(struct http *http, struct evhttp_request *request, const char *name)
+static void on_api(struct exchange *exchange, struct client *client, const char *name)
 {
-	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(exchange->request));
 	char error[QUESTION_ERROR_SIZE];
 	struct question question;
 	struct body *body;
-	int status = question_of_list(name, query, &question, error);
+	int status;
 
+	if (clients_of_lists(&exchange->http->clients) >= CLIENTS_OF_LISTS) {
+		reply_text(exchange, HTTP_SERVUNAVAIL, "too many connections wait for lists");
+		return;
+	}
+	client->wish = WISH_LIST;
+	status = question_of_list(name, query, &question, error);
 	if (!status) {
-		store_get(http->store, &question, reply_body, request);
+		ask_store(exchange, &question);
 		return;
 	}
 	body = body_new_error(status, error);
-	reply_body(request, body);
+	reply_body(exchange, body);
 	body_unref(body);
 }
 
-static void on_metrics(struct http *http, struct evhttp_request *request)
+static void on_metrics(struct exchange *exchange, struct client *client)
 {
-	struct question question = question_of_metrics(header_of(request, "Accept"));
+	struct http *http = exchange->http;
+	struct question question = question_of_metrics(header_of(exchange->request, "Accept"));
 
+	/* Not all of it is for those that do not read. One format is twice as long as the other. */
+	if (http->sums->metrics >= METRICS_BYTES / 4)
+		clients_end_metrics(&http->clients);
+	client->wish = WISH_METRICS;
 	question.http = http->counts;
-	store_get(http->store, &question, reply_body, request);
+	question.http.late = http->clients.late;
+	question.http.crowded = http->clients.crowded;
+	question.http.clients = http->clients.n;
+	ask_store(exchange, &question);
 }
 
 /* It was looked at whether the client may ask, and how. */
-static void dispatch(struct http *http, struct evhttp_request *request)
+static void dispatch(struct exchange *exchange, struct client *client)
 {
-	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
-	const struct page_file *file = page_find(path);
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(exchange->request));
+	/* A target with a host may lack it: RFC 9112 3.2.1. */
+	const struct page_file *file = page_find(*path ? path : "/");
 
 	if (strcmp(path, "/metrics") == 0)
-		on_metrics(http, request);
+		on_metrics(exchange, client);
 	else if (strncmp(path, API, strlen(API)) == 0)
-		on_api(http, request, path + strlen(API));
+		on_api(exchange, client, path + strlen(API));
 	else if (file)
-		reply_file(request, file);
+		reply_file(exchange, file);
 	else
-		reply_text(request, HTTP_NOTFOUND,
+		reply_text(exchange, HTTP_NOTFOUND,
 			"there is /, /metrics and /api/LIST: see msg-exporter(8)");
 }
 
 static void on_request(struct evhttp_request *request, void *arg)
 {
 	struct listening *listening = arg;
-	struct http *http = listening->http;
-	struct client *client = client_of(http, request);
+	struct exchange exchange = {.http = listening->http, .request = request};
+	struct client *client = client_of(exchange.http, request);
 	enum evhttp_cmd_type method = evhttp_request_get_command(request);
+	const char *text;
+	int status = request_fault(request, &text);
 
-	http->counts.requests++;
-	if (client)
-		client->until_s = now_s() + http->exchange_s;
-	if (!client || !client->served) {
-		http->counts.busy++;
+	exchange.http->counts.requests++;
+	if (!client) {
 		set_header(request, "Connection", "close");
-		set_header(request, "Retry-After", "1");
-		reply_text(request, HTTP_SERVUNAVAIL, "too many connections");
+		reply_text(&exchange, HTTP_SERVUNAVAIL, "out of memory");
+		return;
+	}
+	client_set_state(&exchange.http->clients, client, CLIENT_WAITS);
+	client->wish = WISH_OTHER;
+	if (status) {
+		/* It is not known where the next request would begin. */
+		set_header(request, "Connection", "close");
+		reply_text(&exchange, status, text);
 	} else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
 		set_header(request, "Allow", "GET, HEAD");
-		reply_text(request, HTTP_BADMETHOD, "only GET and HEAD: nothing is changed here");
+		reply_text(&exchange, HTTP_BADMETHOD, "only GET and HEAD: nothing is changed here");
 	} else if (listening->tcp && !host_is_loopback(evhttp_request_get_host(request))) {
-		http->counts.refused_host++;
-		reply_text(request, 421, "Host is not localhost, 127.0.0.1 or [::1]");
+		exchange.http->counts.refused_host++;
+		reply_text(&exchange, 421, "Host is not localhost, 127.0.0.1 or [::1]");
 	} else {
-		dispatch(http, request);
+		dispatch(&exchange, client);
 	}
 }
 
 /* ---- the server ----------------------------------------------------------------------------- */
 
-int http_new(
-	struct event_base *base, struct store *store, uint32_t exchange_s, struct http **ret_http)
+int http_new(struct event_base *base, struct store *store, const struct body_sums *sums,
+	uint32_t exchange_s, struct http **ret_http)
 {
 	struct http *http = calloc(1, sizeof(*http));
 
@@ -330,7 +353,8 @@ int http_new(
 		return -ENOMEM;
 	http->base = base;
 	http->store = store;
-	http->exchange_s = exchange_s;
+	http->sums = sums;
+	http->clients.exchange_s = exchange_s;
 	http->sweep = evtimer_new(base, on_sweep, http);
 	if (!http->sweep) {
 		http_free(http);
@@ -355,10 +379,11 @@ int http_serve(struct http *http, int fd, bool tcp)
 	listening->tcp = tcp;
 	listening->evhttp = evhttp_new(http->base);
 	if (listening->evhttp) {
-		evhttp_set_max_headers_size(listening->evhttp, REQUEST_BYTES);
+		evhttp_set_max_headers_size(listening->evhttp, HEAD_BYTES);
 		evhttp_set_max_body_size(listening->evhttp, 0);
 		/* Of a single read or write: never before ours. */
-		evhttp_set_timeout(listening->evhttp, (int)http->exchange_s + 2 * SWEEP_S);
+		evhttp_set_timeout(
+			listening->evhttp, (int)(http->clients.exchange_s + 2 * SWEEP_MS / 1000));
 		evhttp_set_allowed_methods(listening->evhttp, methods);
 		evhttp_set_bevcb(listening->evhttp, on_connection, listening);
 		evhttp_set_gencb(listening->evhttp, on_request, listening);
@@ -378,7 +403,6 @@ int http_serve(struct http *http, int fd, bool tcp)
 void http_free(struct http *http)
 {
 	struct listening *listening;
-	struct client *client;
 
 	if (!http)
 		return;
@@ -387,8 +411,7 @@ void http_free(struct http *http)
 		evhttp_free(listening->evhttp);
 		free(listening);
 	}
-	while ((client = LIST_FIRST(&http->clients)))
-		client_free(http, client);
+	clients_fini(&http->clients);
 	event_drop(http->sweep);
 	free(http);
 }

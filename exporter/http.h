@@ -9,19 +9,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct body_sums;
 struct event_base;
 struct http;
 struct store;
 
 /* The fates of requests, since the start. */
 struct http_counts {
-	uint64_t requests, refused_host, busy, late;
+	uint64_t requests, refused_host, busy, late, crowded;
 	unsigned clients; /* now */
 };
 
-/* exchange_s: how long a client may take, see limits.h. -ENOMEM. */
-int http_new(
-	struct event_base *base, struct store *store, uint32_t exchange_s, struct http **ret_http);
+/* exchange_s: how long a client may take, see limits.h. sums: of the store's answers. -ENOMEM. */
+int http_new(struct event_base *base, struct store *store, const struct body_sums *sums,
+	uint32_t exchange_s, struct http **ret_http);
 /*
  * A listening socket is served from now on, and owned on success. tcp: browsers can reach it, and
  * their requests must name the loopback. -ENOMEM.

@@ -20,6 +20,7 @@
 #include "base/stop.h"
 #include "exporter/address.h"
 #include "exporter/answer.h"
+#include "exporter/body.h"
 #include "exporter/http.h"
 #include "exporter/limits.h"
 #include "exporter/store.h"
@@ -32,6 +33,7 @@ struct exporter {
 	const char *listen; /* borrowed */
 	const char *path;   /* borrowed: of our own Unix socket, or NULL */
 	uint32_t exchange_s;
+	struct body_sums sums;	  /* outlives every answer */
 	struct answers answers;	  /* the asking thread's, while it runs */
 	struct event_base *base;  /* owned */
 	struct store *store;	  /* owned */
@@ -164,12 +166,12 @@ static int exporter_start(struct exporter *exporter)
 		return fail("signals", strerror(-r));
 	(void)signal(SIGPIPE, SIG_IGN);
 	exporter->stop_event = event_watch(exporter->base, stop_fd, on_stop, exporter);
-	r = exporter->stop_event
-		    ? store_new(exporter->base, answer_make, &exporter->answers, &exporter->store)
-		    : -ENOMEM;
+	r = exporter->stop_event ? store_new(exporter->base, answer_make, &exporter->answers,
+					   &exporter->sums, &exporter->store)
+				 : -ENOMEM;
 	if (r == 0)
-		r = http_new(
-			exporter->base, exporter->store, exporter->exchange_s, &exporter->http);
+		r = http_new(exporter->base, exporter->store, &exporter->sums, exporter->exchange_s,
+			&exporter->http);
 	if (r < 0)
 		return fail("start", strerror(-r));
 	return serve(exporter);

@@ -533,8 +533,9 @@ static void own_write(struct exposition *exposition, const struct metrics *metri
 	static const struct family requests = {
 		FAMILY_COUNTER, "msg_exporter_requests", NULL, "Requests of HTTP."};
 	static const struct family refused = {FAMILY_COUNTER, "msg_exporter_refusals", NULL,
-		"Requests with a foreign Host; those for which there was no place; and connections "
-		"that took too long."};
+		"Requests with a foreign Host; those for which there was no place; connections "
+		"that "
+		"took too long; and those that took long while no other found a place."};
 	static const struct family connections = {
 		FAMILY_GAUGE, "msg_exporter_connections", NULL, "Connections of HTTP."};
 	const struct http_counts *http = &scrape->http;
@@ -554,6 +555,7 @@ static void own_write(struct exposition *exposition, const struct metrics *metri
 	count_write(exposition, &refused, "reason=\"host\"", http->refused_host, since_us);
 	count_write(exposition, &refused, "reason=\"busy\"", http->busy, since_us);
 	count_write(exposition, &refused, "reason=\"late\"", http->late, since_us);
+	count_write(exposition, &refused, "reason=\"crowded\"", http->crowded, since_us);
 	exposition_family(exposition, &connections);
 	exposition_sample(exposition, &connections, "", http->clients);
 }

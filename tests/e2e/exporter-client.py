@@ -5,12 +5,18 @@
     exporter-client.py CASE SOCKET [ARGUMENT...]
 """
 import json
+import re
+import resource
+import select
 import socket
 import sys
 import threading
 import time
 
 LIMIT_S = 60
+# As exporter/limits.h: connections, and different lists at a time.
+PLACES = 128
+LISTS = 32
 
 
 def must(condition, what=''):
@@ -180,7 +186,7 @@ def case_watch(path, out):
 
 
 def case_many(path, n, target):
-    """So many connections at once, all of which end with an answer."""
+    """So many connections at once: those that do not ask in time may be ended, the others are answered."""
     n = int(n)
     statuses = []
     ready = threading.Barrier(n)
@@ -190,31 +196,199 @@ def case_many(path, n, target):
             sock = dial(path)
             ready.wait()
             statuses.append(ask_by(sock, target)[0])
-        except OSError as error:
-            statuses.append(str(error))
+        except (OSError, IndexError): # ended before it has asked, or before all of it was read
+            statuses.append(0)
 
     threads = [threading.Thread(target=one) for _ in range(n)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    print({status: statuses.count(status) for status in sorted(statuses, key=str)})
-    must(set(statuses) <= {200, 503} and len(statuses) == n, statuses)
-    must(statuses.count(200) >= min(n, 64), statuses)
+    print({status: statuses.count(status) for status in sorted(statuses)})
+    must(set(statuses) <= ({0, 200, 503} if n > PLACES else {200, 503}) and len(statuses) == n, statuses)
+    must(statuses.count(200) >= min(n, PLACES // 2), statuses)
     must(fresh(path)['msgd_up'] == 1)
 
 
 def case_hoard(path, n):
-    """Connections that are held, and say nothing: the ones over it hear 503; then they go."""
-    held = [dial(path) for _ in range(int(n))]
-    time.sleep(0.2)
-    status, head, _ = ask(path, '/metrics')
-    must(status == 503 and 'Retry-After' in head, status)
-    for sock in held:
+    """However many connections are held that say nothing, one that asks is answered."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = []
+    crowd = threading.Thread(target=lambda: [held.append(dial(path)) for _ in range(int(n))])
+    crowd.start()
+    while crowd.is_alive() and len(held) < int(n) // 2:
+        time.sleep(0.05)
+    begin = time.monotonic()
+    status, _, _ = ask(path, '/metrics')
+    print('%d connections before it: %.1f s' % (len(held), time.monotonic() - begin))
+    must(status == 200, status)
+    crowd.join()
+    must(len(held) == int(n), len(held))
+    # Nobody is ended while there are places: the last that was let in is one that still waits.
+    if int(n) > PLACES:
+        must(fresh(path)['msg_exporter_refusals_total{reason="crowded"}'] > 0)
+
+
+def case_patient(path):
+    """Where places are left, one that says nothing for a while is served all the same."""
+    held = [dial(path) for _ in range(PLACES - 10)]
+    time.sleep(1)
+    must(samples(path)['msg_exporter_refusals_total{reason="crowded"}'] == 0)
+    must(all(ask_by(sock, '/api/status')[0] == 200 for sock in held))
+
+
+def wait_body(sock):
+    """The head of an answer, of which nothing else is read."""
+    head = b''
+    while b'\r\n\r\n' not in head:
+        more = sock.recv(1)
+        must(more, 'no answer')
+        head += more
+    return int(head.split()[1]), head.decode()
+
+
+def begin_ask(path, target):
+    sock = dial(path)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.sendall(b'GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n' % target.encode())
+    return sock
+
+
+def case_places(path):
+    """msgd stands still: whatever lists are asked, scrapes are answered after one of them."""
+    lists = [begin_ask(path, '/api/channels?channel=%d' % i) for i in range(LISTS + 5)]
+    many = [begin_ask(path, '/api/channels?channel=1') for _ in range(PLACES // 2)]
+    refused = []
+    while len(refused) < 5 + LISTS:
+        ready, _, _ = select.select(
+            [sock for sock in lists + many if sock not in refused], [], [], LIMIT_S)
+        must(ready, 'not refused: %d' % len(refused))
+        for sock in ready:
+            status, head = wait_body(sock)
+            if status != 503:
+                continue
+            must('Retry-After: 1' in head, head)
+            words = sock.recv(200).decode()
+            must(('too many different lists' if sock in lists else 'wait for lists') in words, words)
+            refused.append(sock)
+    for accept in 'text/plain', 'application/openmetrics-text':
+        status, _, body = ask(path, '/metrics', 'Accept: ' + accept)
+        must(status == 200 and b'msgd_up 0' in body, body)
+        waiting = [sock for sock in lists if sock not in refused]
+        answered, _, _ = select.select(waiting, [], [], 0)
+        must(len(answered) < len(waiting) // 2, 'after %d lists' % len(answered))
+
+
+def case_long(path):
+    """Readers of the longest lists that do not read: what they hold has a limit."""
+    held = []
+    while len(held) < 12:
+        sock = begin_ask(path, '/api/channels?channel=%d' % len(held))
+        status, head = wait_body(sock)
+        held.append((status, sock))
+        if status == 503:
+            must('Retry-After: 1' in head and b'answers that others still read' in sock.recv(200), head)
+    n = [status for status, _ in held].count(200)
+    must(n == 3 and [status for status, _ in held].count(503) == 9, [status for status, _ in held])
+    must(fresh(path)['msgd_up'] == 1)
+    # One that all read: it counts once.
+    for _, sock in held:
         sock.close()
     end = time.monotonic() + LIMIT_S
-    while ask(path, '/metrics')[0] != 200:
-        must(time.monotonic() < end, 'the places are not given back')
+    while True:
+        held = [begin_ask(path, '/api/channels') for _ in range(20)]
+        if {wait_body(sock)[0] for sock in held} == {200}:
+            break
+        must(time.monotonic() < end, 'what was held is not given back')
+        time.sleep(0.3)
+
+
+def case_deaf(path):
+    """One that takes a part of a long answer and no more is ended."""
+    sock = begin_ask(path, '/api/channels')
+    status, head = wait_body(sock)
+    must(status == 200)
+    length = int(head.split('Content-Length: ')[1].split()[0])
+    end = time.monotonic() + LIMIT_S
+    while samples(path)['msg_exporter_refusals_total{reason="late"}'] < 1:
+        must(time.monotonic() < end, 'it is kept')
+        time.sleep(0.3)
+    must(len(rest(sock)) < length, 'all of it was kept')
+
+
+def case_long_metrics(path):
+    """Readers of long metrics that do not read: they go, and others are answered."""
+    held = []
+    for _ in range(5):
+        held.append(begin_ask(path, '/metrics'))
+        status, head = wait_body(held[-1])
+        must(status == 200, status)
+        must(int(head.split('Content-Length: ')[1].split()[0]) > 5 << 20, head)
+        time.sleep(1.1)
+    must(samples(path)['msg_exporter_refusals_total{reason="crowded"}'] > 0)
+
+
+def answer_to(path, request):
+    """All that is answered on a connection, up to its end; the client says nothing more."""
+    sock = dial(path)
+    try:
+        sock.sendall(request)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass # it is refused before it is read
+    return rest(sock)
+
+
+def case_heads(path):
+    """Requests that are too long, or not as RFC 9112 has them, and some that are odd and right."""
+    host, next_one = b'Host: localhost\r\n', b'GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    status = b'GET /api/status HTTP/1.1\r\n'
+    cases = [
+        (b'GET /%s HTTP/1.1\r\n' % (b'x' * 9000) + host, 414, b'the target is too long'),
+        (status + host + b'X: ' + b'x' * 9000 + b'\r\n', 431, b'the headers are too long'),
+        (status + host + b'X: y\r\n' * 1500, 431, b'the headers are too long'),
+        (b'GET /%s HTTP/1.1\r\n' % (b'x' * 20000) + host, 400, b'Bad Request'),
+        (status + host + b'X: ' + b'x' * 20000 + b'\r\n', 400, b'Bad Request'),
+        (status + host + b'X: ' + b'x' * 1000000 + b'\r\n', 400, b'Bad Request'),
+        (status, 400, b'Host is missing'),
+        (status + host + host, 400, b'Host is there twice'),
+        (status + host + b'hOST: evil.example\r\n', 400, b'Host is there twice'),
+        (status.replace(b'1.1', b'1.0') + host + host, 400, b'Host is there twice'),
+        (status + host + b'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', 400, b'Bad Request'),
+        (status + host + b'Content-Length: %d\r\n' % len(next_one), 413, b' Too Large'),
+        (status + host + b'Content-Length: 0\r\nContent-Length: 50\r\n', 413, b' Too Large'),
+        (status + host + b'Content-Length: -1\r\n', 400, b'Bad Request'),
+        (status + host + b'Transfer-Encoding: chunked\r\n', 413, b' Too Large'),
+        (b'POST /api/status HTTP/1.1\r\n' + host + b'Transfer-Encoding: gzip, chunked\r\n', 413, b''),
+        (b'GET /api/status HTTP/2.0\r\n' + host, 400, b'Bad Request'),
+        (b'GET /api/status HTTP/0.9\r\n' + host, 505, b'version'),
+        (b'GET /api/status HTTP/-1.1\r\n' + host, 505, b'version'),
+        (b'GET /api\0/status HTTP/1.1\r\n' + host, 400, b'Bad Request'),
+        (b'BREW /api/status HTTP/1.1\r\n' + host, 501, b'Not Implemented'),
+    ]
+    for head, code, words in cases:
+        # The connection ends: another request on it is not answered, nor bytes of a body.
+        data = answer_to(path, head + b'\r\n' + next_one)
+        must(data.startswith(b'HTTP/1.1 %d ' % code) or
+             b'1.0\r\n' in head and data.startswith(b'HTTP/1.0 %d ' % code), (head[:100], data))
+        must(words in data and len(re.findall(rb'HTTP/1\.[01] \d', data)) == 1, (head[:100], data))
+        must(b'\r\nConnection: close\r\n' in data, (head[:100], data))
+    go_on = [
+        (status + host + b'Content-Length: 0\r\n', 200, b'"op":"status"'),
+        (status + host + b'X: ' + b'x' * 7000 + b'\r\n', 200, b'"op":"status"'),
+        (status.replace(b'1.1', b'1.9') + host, 200, b'"op":"status"'),
+        (b'GET http://localhost/api/status HTTP/1.1\r\n' + host, 200, b'"op":"status"'),
+        (b'GET http://localhost HTTP/1.1\r\n' + host, 200, b'<html'),
+        (b'GET /api/names?domain=%00 HTTP/1.1\r\n' + host, 400, b'a parameter is too long'),
+        (b'GET /api%00/names HTTP/1.1\r\n' + host, 404, b'msg-exporter(8)'),
+        (b'POST /api/status HTTP/1.1\r\n' + host, 405, b'\r\nAllow: GET, HEAD\r\n'),
+        (b'OPTIONS * HTTP/1.1\r\n' + host, 405, b'\r\nAllow: GET, HEAD\r\n'),
+        (status.replace(b'1.1', b'1.0') + b'Connection: keep-alive\r\n', 200, b'"op":"status"'),
+    ]
+    for head, code, words in go_on:
+        data = answer_to(path, head + b'\r\n')
+        must(re.match(rb'HTTP/1\.[01] %d ' % code, data) and words in data, (head[:100], data))
 
 
 def case_slow(path, timeout):
@@ -299,21 +473,37 @@ def case_shared(path, n):
     must(now - after <= time.monotonic() - begin + 1, now - after)
 
 
+def long_rows(op):
+    """As many channels as msgd may have, or so many names that their metrics are long."""
+    holder = {'domain': 'd' * 100, 'domid': 1, 'pid': 12345}
+    if op == 'channels':
+        traffic = dict.fromkeys(TRAFFIC, 1234567890)
+        return [{'link': '%032x' % i, 'channel': i, 'name': 'n' * 63, 'transport': 'argo', 'age_s': 99999,
+                 'state': 'open', 'from': holder, 'to': holder, 'from_traffic': traffic,
+                 'to_traffic': traffic} for i in range(16385)]
+    return [{'name': 'n%d' % i, 'state': 'held', 'holder': holder, 'traffic': {}}
+            for i in range(5000)] if op == 'names' else []
+
+
 def case_fake_msgd(path, kind):
-    """Answers as msgd; kind changed: its last status is another's; broken: a list fails."""
+    """Answers as msgd; changed: its last status is another's; broken: a list fails; long: see there."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
     listening.listen(5)
+    rows = {op: long_rows(op) for op in ('channels', 'names')} if kind == 'long' else {}
     print('listens', flush=True)
     n = 0
     while True:
         sock, _ = listening.accept()
         op = json.loads(sock.makefile().readline())['op']
         n += op == 'status'
-        answer = {'op': op, op: [], 'pid': n if kind == 'changed' else 1, 'since_us': 5}
+        answer = {'op': op, op: rows.get(op, []), 'pid': n if kind == 'changed' else 1, 'since_us': 5}
         if kind == 'broken' and op == 'names':
             answer = {'error': 'no'}
-        sock.sendall(json.dumps(answer).encode() + b'\n')
+        try:
+            sock.sendall(json.dumps(answer).encode() + b'\n')
+        except OSError:
+            pass
         sock.close()
 
 
