@@ -6,6 +6,7 @@
  */
 #include "exporter/clients.h"
 
+#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -21,8 +22,33 @@ static bool client_is_gone(const struct client *client)
 	return !on_event;
 }
 
+/* A head that must not be read is taken away before evhttp sees it, and one that can be in its
+ * place, which http.c refuses. Of a head that is being read evhttp has all whole lines. */
+static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct client *client = arg;
+	bool is_begun = client->state == CLIENT_ASKS && client->head.n_lines;
+	struct evbuffer_ptr at;
+	char bytes[1024];
+	ssize_t n;
+
+	(void)evbuffer_ptr_set(
+		input, &at, evbuffer_get_length(input) - info->n_added, EVBUFFER_PTR_SET);
+	while (info->n_added && (n = evbuffer_copyout_from(input, &at, bytes, sizeof(bytes))) > 0) {
+		head_scan(&client->head, bytes, (size_t)n);
+		if (evbuffer_ptr_set(input, &at, (size_t)n, EVBUFFER_PTR_ADD) < 0)
+			break;
+	}
+	if (!client->head.status)
+		return;
+	(void)evbuffer_remove_cb(input, on_input, client);
+	(void)evbuffer_drain(input, evbuffer_get_length(input));
+	(void)evbuffer_add_printf(input, "%s\r\n", is_begun ? "" : "GET / HTTP/1.1\r\n");
+}
+
 static void client_free(struct clients *clients, struct client *client)
 {
+	(void)evbuffer_remove_cb(bufferevent_get_input(client->stream), on_input, client);
 	LIST_REMOVE(client, entry);
 	clients->n--;
 	(void)bufferevent_decref(client->stream);
@@ -61,6 +87,10 @@ struct client *clients_add(struct clients *clients, struct bufferevent *stream)
 
 	if (!client)
 		return NULL;
+	if (!evbuffer_add_cb(bufferevent_get_input(stream), on_input, client)) {
+		free(client);
+		return NULL;
+	}
 	client->stream = stream;
 	client->until_ms = monotonic_ms() + clients->exchange_s * UINT64_C(1000);
 	client_set_state(clients, client, CLIENT_ASKS);

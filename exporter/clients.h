@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "exporter/fault.h"
+
 struct bufferevent;
 
 enum client_state {
@@ -29,6 +31,7 @@ struct client {
 	struct bufferevent *stream; /* ref */
 	enum client_state state;
 	enum client_wish wish; /* of its last request */
+	struct head head;      /* that it sends */
 	uint64_t since_ms;     /* in this state */
 	uint64_t until_ms;     /* for the answer to be read, and the next request to come */
 };

@@ -12,8 +12,42 @@
 
 #include "exporter/limits.h"
 
+static void head_refuse(struct head *head, int status, const char *text)
+{
+	head->status = status;
+	head->text = text;
+}
+
+static void line_end(struct head *head)
+{
+	if (!head->line_len)
+		*head = (struct head){0};
+	head->n_lines += head->line_len != 0;
+	head->line_len = 0;
+	if (head->n_lines > HEADERS_MAX + 1)
+		head_refuse(head, 431, "too many headers: see Limits in msg-exporter(8)");
+}
+
+void head_scan(struct head *head, const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len && !head->status; i++) {
+		head->len++;
+		if (!bytes[i])
+			head_refuse(head, HTTP_BADREQUEST, "a request has no NUL");
+		else if (head->len > REQUEST_BYTES && !head->n_lines)
+			head_refuse(
+				head, 414, "the target is too long: see Limits in msg-exporter(8)");
+		else if (head->len > REQUEST_BYTES)
+			head_refuse(head, 431,
+				"the headers are too long: see Limits in msg-exporter(8)");
+		else if (bytes[i] == '\n')
+			line_end(head);
+		else
+			head->line_len += bytes[i] != '\r';
+	}
+}
+
 struct heads {
-	size_t len;
 	unsigned n_hosts;
 	bool encoding, length, body;
 };
@@ -24,7 +58,6 @@ static struct heads heads_of(struct evhttp_request *request)
 	const struct evkeyval *header;
 
 	TAILQ_FOREACH (header, evhttp_request_get_input_headers(request), next) {
-		heads.len += strlen(header->key) + strlen(": \r\n") + strlen(header->value);
 		if (strcasecmp(header->key, "Host") == 0) {
 			heads.n_hosts++;
 		} else if (strcasecmp(header->key, "Transfer-Encoding") == 0) {
@@ -51,19 +84,10 @@ static bool version_settle(struct evhttp_request *request)
 int request_fault(struct evhttp_request *request, const char **ret_text)
 {
 	struct heads heads = heads_of(request);
-	size_t target_len = strlen(evhttp_request_get_uri(request));
 
 	if (!version_settle(request)) {
 		*ret_text = "the version is not HTTP/1.0 or HTTP/1.1";
 		return 505;
-	}
-	if (target_len > REQUEST_BYTES) {
-		*ret_text = "the target is too long: see Limits in msg-exporter(8)";
-		return 414;
-	}
-	if (target_len + heads.len > REQUEST_BYTES) {
-		*ret_text = "the headers are too long: see Limits in msg-exporter(8)";
-		return 431;
 	}
 	if (heads.n_hosts > 1 || (heads.n_hosts == 0 && request->minor >= 1)) {
 		*ret_text = heads.n_hosts ? "Host is there twice" : "Host is missing";

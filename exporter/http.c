@@ -92,9 +92,8 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 
 	if (!stream || !clients_add(&http->clients, stream))
 		return stream;
-	/* Not more is read of one that is gone, and that is not swept yet. evhttp wants to see one
-	 * byte too many. */
-	bufferevent_setwatermark(stream, EV_READ, 0, HEAD_BYTES + 1);
+	/* Not more is read of one that is gone, and that is not swept yet; a byte too many is. */
+	bufferevent_setwatermark(stream, EV_READ, 0, 2 * REQUEST_BYTES);
 	if (clients_are_full(&http->clients)) {
 		http_accept(http, false);
 		http_sweep_later(http);
@@ -327,6 +326,10 @@ static void on_request(struct evhttp_request *request, void *arg)
 	}
 	client_set_state(&exchange.http->clients, client, CLIENT_WAITS);
 	client->wish = WISH_OTHER;
+	if (client->head.status) {
+		status = client->head.status;
+		text = client->head.text;
+	}
 	if (status) {
 		/* It is not known where the next request would begin. */
 		set_header(request, "Connection", "close");
@@ -379,7 +382,7 @@ int http_serve(struct http *http, int fd, bool tcp)
 	listening->tcp = tcp;
 	listening->evhttp = evhttp_new(http->base);
 	if (listening->evhttp) {
-		evhttp_set_max_headers_size(listening->evhttp, HEAD_BYTES);
+		evhttp_set_max_headers_size(listening->evhttp, REQUEST_BYTES);
 		evhttp_set_max_body_size(listening->evhttp, 0);
 		/* Of a single read or write: never before ours. */
 		evhttp_set_timeout(

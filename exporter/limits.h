@@ -20,20 +20,17 @@
 #define CROWDED_MS 250U
 /*
  * From the connection or the last answer on, for the answer to be read and the next request to
- * come: the page is quiet for two seconds, and the longest list takes a slow line some.
+ * come: the longest list takes seconds by way of ssh, and the page asks every two.
  */
 #define EXCHANGE_S     30U
 #define EXCHANGE_MAX_S 3600U
 /* Ended connections are counted for so long: where no place is wanted, and where one is. */
 #define SWEEP_MS	 1000U
 #define SWEEP_CROWDED_MS 50U
-/*
- * A browser sends some 1,000 bytes, and the longest query of ours is 1,500. Requests that are
- * longer are told so up to the second limit, where evhttp ends them: each header takes 100 bytes
- * there.
- */
+/* A browser sends some 1,000 bytes, and the longest query of ours is 1,500. */
 #define REQUEST_BYTES 8192U
-#define HEAD_BYTES    12288U
+/* A browser sends some 20. Each takes 100 bytes, and a long one its length. */
+#define HEADERS_MAX 100U
 
 /* Parameters of one query: a list takes eight filters at most. */
 #define PARAMETERS_MAX 8U

@@ -347,10 +347,11 @@ def case_heads(path):
     cases = [
         (b'GET /%s HTTP/1.1\r\n' % (b'x' * 9000) + host, 414, b'the target is too long'),
         (status + host + b'X: ' + b'x' * 9000 + b'\r\n', 431, b'the headers are too long'),
-        (status + host + b'X: y\r\n' * 1500, 431, b'the headers are too long'),
-        (b'GET /%s HTTP/1.1\r\n' % (b'x' * 20000) + host, 400, b'Bad Request'),
-        (status + host + b'X: ' + b'x' * 20000 + b'\r\n', 400, b'Bad Request'),
-        (status + host + b'X: ' + b'x' * 1000000 + b'\r\n', 400, b'Bad Request'),
+        (b'GET /%s HTTP/1.1\r\n' % (b'x' * 20000) + host, 414, b'the target is too long'),
+        (b'x' * 1000000, 414, b'the target is too long'),
+        (status + host + b'X: ' + b'x' * 1000000 + b'\r\n', 431, b'the headers are too long'),
+        (status + host + b':\r\n' * 200, 431, b'too many headers'),
+        (status + host + b'X: y\r\n' * 100, 431, b'too many headers'),
         (status, 400, b'Host is missing'),
         (status + host + host, 400, b'Host is there twice'),
         (status + host + b'hOST: evil.example\r\n', 400, b'Host is there twice'),
@@ -364,7 +365,9 @@ def case_heads(path):
         (b'GET /api/status HTTP/2.0\r\n' + host, 400, b'Bad Request'),
         (b'GET /api/status HTTP/0.9\r\n' + host, 505, b'version'),
         (b'GET /api/status HTTP/-1.1\r\n' + host, 505, b'version'),
-        (b'GET /api\0/status HTTP/1.1\r\n' + host, 400, b'Bad Request'),
+        (b'GET /api\0/status HTTP/1.1\r\n' + host, 400, b'a request has no NUL'),
+        (status + b'Host: localhost\0.evil\r\n', 400, b'a request has no NUL'),
+        (b'HEAD /api/status HTTP/1.1\r\n' + host + b'Content-Length: %d\r\n' % len(next_one), 413, b''),
         (b'BREW /api/status HTTP/1.1\r\n' + host, 501, b'Not Implemented'),
     ]
     for head, code, words in cases:
@@ -376,7 +379,8 @@ def case_heads(path):
         must(b'\r\nConnection: close\r\n' in data, (head[:100], data))
     go_on = [
         (status + host + b'Content-Length: 0\r\n', 200, b'"op":"status"'),
-        (status + host + b'X: ' + b'x' * 7000 + b'\r\n', 200, b'"op":"status"'),
+        (status + host + b'X: ' + b'x' * 8000 + b'\r\n', 200, b'"op":"status"'),
+        (status + host + b'X: y\r\n' * 99, 200, b'"op":"status"'),
         (status.replace(b'1.1', b'1.9') + host, 200, b'"op":"status"'),
         (b'GET http://localhost/api/status HTTP/1.1\r\n' + host, 200, b'"op":"status"'),
         (b'GET http://localhost HTTP/1.1\r\n' + host, 200, b'<html'),
@@ -389,6 +393,16 @@ def case_heads(path):
     for head, code, words in go_on:
         data = answer_to(path, head + b'\r\n')
         must(re.match(rb'HTTP/1\.[01] %d ' % code, data) and words in data, (head[:100], data))
+    # In pieces, and while another request waits for its answer.
+    for pieces in ([status + host, b'X: y\r\n' * 60, b'X: y\r\n' * 60], [next_one, b'x' * 9000],
+                   [status, host, b'X: ', b'x' * 9000]):
+        sock = dial(path)
+        for piece in pieces:
+            sock.sendall(piece)
+            time.sleep(0.05)
+        data = rest(sock)
+        must(re.search(rb'HTTP/1\.1 4(14|31) ', data), (pieces[0], data))
+        must(pieces[0] == next_one or b'"op":"status"' not in data, data)
 
 
 def case_slow(path, timeout):
