@@ -40,7 +40,7 @@ struct clients {
 	LIST_HEAD(, client) list; /* owned */
 	uint32_t exchange_s;	  /* see limits.h */
 	unsigned n;
-	uint64_t late, crowded; /* those that were ended, since the start */
+	uint64_t late, crowded; /* ended for either reason, since the start */
 };
 
 void clients_fini(struct clients *clients);
