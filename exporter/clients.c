@@ -116,16 +116,27 @@ bool clients_are_full(const struct clients *clients)
 	return clients->n >= CLIENTS_MAX;
 }
 
-void clients_sweep(struct clients *clients)
+static void clients_forget(struct clients *clients)
 {
-	bool full = clients_are_full(clients);
 	struct client *client, *next;
 
 	for (client = LIST_FIRST(&clients->list); client; client = next) {
 		next = LIST_NEXT(client, entry);
 		if (client_is_gone(client))
 			client_free(clients, client);
-		else if (client_is_late(client))
+	}
+}
+
+void clients_sweep(struct clients *clients)
+{
+	struct client *client, *next;
+	bool full;
+
+	clients_forget(clients);
+	full = clients_are_full(clients);
+	for (client = LIST_FIRST(&clients->list); client; client = next) {
+		next = LIST_NEXT(client, entry);
+		if (client_is_late(client))
 			client_end(clients, client, &clients->late);
 		else if (full && client_holds_up(client))
 			client_end(clients, client, &clients->crowded);
