@@ -76,6 +76,11 @@ local function dissect_header(buffer, tree)
 	sub:add(f.name, buffer(24, 64), buffer(24, 64):stringz())
 end
 
+-- Neither bit32 nor an operator: one is in the Lua of older Wiresharks alone, the other in that of newer ones.
+local function has(flags, bit)
+	return math.floor(flags / bit) % 2 == 1
+end
+
 local function dissect_frame(buffer, tree)
 	local sub = tree:add(msg, buffer(HEADER, FRAME), "Frame")
 	local kind = buffer(HEADER + 8, 1):uint()
@@ -115,8 +120,8 @@ local function info_of(buffer, kind, flags, len, arg)
 	local info = string.format("%s %s", buffer(1, 1):uint() == 1 and ">" or "<", frame_types[kind] or "?")
 
 	if kind == DATA then
-		info = string.format("%s%s%s len=%u", info, bit32.band(flags, FIRST) ~= 0 and " first" or "",
-			bit32.band(flags, LAST) ~= 0 and " last" or "", len)
+		info = string.format("%s%s%s len=%u", info, has(flags, FIRST) and " first" or "",
+			has(flags, LAST) and " last" or "", len)
 	end
 	if arg ~= 0 and (kind ~= DATA or arg ~= len) then
 		info = string.format("%s arg=%u", info, arg)
