@@ -142,7 +142,7 @@ static json_t *answer_not_permitted(enum admin_op op)
 	(void)snprintf(text, sizeof(text),
 		"not permitted: %s is for root, and for the group of msgd.conf's 'operators'",
 		admin_op_name(op));
-	return json_pack("{s:s}", "error", text);
+	return json_pack("{s:s, s:s}", "error", text, "errno", strerrorname_np(EPERM));
 }
 
 static json_t *answer_request(struct admin_subject *subject, const struct admin_request *request,

@@ -56,7 +56,8 @@ json_t *steer_refusal(int error)
 
 	while (i + 1 < ARRAY_SIZE(refusals) && refusals[i].error != error)
 		i++;
-	return json_pack("{s:s}", "error", refusals[i].text);
+	return json_pack("{s:s, s:s}", "error", refusals[i].text, "errno",
+		strerrorname_np(-refusals[i].error));
 }
 
 int steer_error(const json_t *answer)

@@ -6,16 +6,25 @@
 #include "daemon/broker/domain.h"
 #include "daemon/broker/state.h"
 
+static json_t *tags_json(const struct policy_tags *tags)
+{
+	json_t *json = json_array();
+
+	for (unsigned i = 0; i < tags->n; i++)
+		(void)json_array_append_new(json, text_json(tags->names[i]));
+	return json;
+}
+
 static json_t *domain_json(const struct domain *domain)
 {
 	char uuid[37];
 
 	uuid_to_text(domain->info.uuid, uuid);
-	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o, s:o}", "domid", (int)domain->info.domid,
-		"name", text_json(domain->info.name), "uuid", uuid, "state",
-		domain_state_word(domain), "blocked", domain_is_blocked(domain), "used",
-		quotas_json(domain->used, domain->bytes), "traffic",
-		traffic_json(&domain->traffic));
+	return json_pack("{s:i, s:o, s:s, s:s, s:b, s:o, s:o, s:o}", "domid",
+		(int)domain->info.domid, "name", text_json(domain->info.name), "uuid", uuid,
+		"state", domain_state_word(domain), "blocked", domain_is_blocked(domain), "used",
+		quotas_json(domain->used, domain->bytes), "traffic", traffic_json(&domain->traffic),
+		"tags", tags_json(&domain->tags));
 }
 
 /* A row for each domain, by make. Of these lists only that of domains is narrowed by a state. */

@@ -423,7 +423,7 @@ static void test_not_permitted(void **state)
 			i > 1 ? ",\"domain\":\"web\"" : "");
 		(void)snprintf(want, sizeof(want),
 			"{\"error\":\"not permitted: %s is for root, and for the group of "
-			"msgd.conf's 'operators'\"}",
+			"msgd.conf's 'operators'\",\"errno\":\"EPERM\"}",
 			ops[i]);
 		asks(fd, line, want);
 	}
@@ -445,13 +445,12 @@ static void test_not_permitted(void **state)
 static void test_refusals(void **state)
 {
 	static const struct {
-		const char *op, *domain, *error;
-		bool usage;
+		const char *op, *domain, *error, *more;
 	} cases[] = {
-		{"quiesce", "nobody", "no such domain"},
-		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U", true},
-		{"quiesce", "domid:0", "domain 0 is not saved or migrated"},
-		{"resume", "nobody", "no such domain"},
+		{"quiesce", "nobody", "no such domain", "\"errno\":\"ESRCH\""},
+		{"quiesce", "domid:x", "a domain is a name, domid:N or uuid:U", "\"usage\":true"},
+		{"quiesce", "domid:0", "domain 0 is not saved or migrated", "\"errno\":\"EPERM\""},
+		{"resume", "nobody", "no such domain", "\"errno\":\"ESRCH\""},
 	};
 	char line[128], want[128];
 	uint16_t domid;
@@ -462,8 +461,8 @@ static void test_refusals(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		(void)snprintf(line, sizeof(line), "{\"op\":\"%s\",\"domain\":\"%s\"}", cases[i].op,
 			cases[i].domain);
-		(void)snprintf(want, sizeof(want), "{\"error\":\"%s\"%s}", cases[i].error,
-			cases[i].usage ? ",\"usage\":true" : "");
+		(void)snprintf(
+			want, sizeof(want), "{\"error\":\"%s\",%s}", cases[i].error, cases[i].more);
 		asks(fd, line, want);
 	}
 	assert_false(broker_is_quiesced(server_broker(shell.server), shell.domid));
@@ -472,7 +471,9 @@ static void test_refusals(void **state)
 		sim_domain_create(shell.sim, &(struct sim_domain_config){.name = "db"}, &domid), 0);
 	run();
 	strcpy(domain_find(server_broker(shell.server), domid)->info.name, "web");
-	asks(fd, QUIESCE, "{\"error\":\"several domains have that name: say domid:N or uuid:U\"}");
+	asks(fd, QUIESCE,
+		"{\"error\":\"several domains have that name: say domid:N or uuid:U\","
+		"\"errno\":\"ENOTUNIQ\"}");
 	(void)close(fd);
 	end();
 }
@@ -607,7 +608,7 @@ static void test_memory(void **state)
 	shell_attach(&app, shell.guest);
 	fd = client_open();
 	shell.n_events_failing = 1;
-	asks(fd, QUIESCE, "{\"error\":\"msgd is out of memory\"}");
+	asks(fd, QUIESCE, "{\"error\":\"msgd is out of memory\",\"errno\":\"ENOMEM\"}");
 	shell.new_fails = false;
 	say(fd, QUIESCE);
 	assert_false(hears(fd));
@@ -625,17 +626,24 @@ static void test_steer(void **state)
 	static const struct {
 		const char *request, *answer;
 	} cases[] = {
-		{"{'op':'close','link':'1','channel':1}", "{'error':'no such link'}"},
-		{"{'op':'kick-link','link':'0000000000000001'}", "{'error':'no such link'}"},
+		{"{'op':'close','link':'1','channel':1}",
+			"{'error':'no such link','errno':'ENOLINK'}"},
+		{"{'op':'kick-link','link':'0000000000000001'}",
+			"{'error':'no such link','errno':'ENOLINK'}"},
 		{"{'op':'kick-application','domain':'web','pid':0}",
-			"{'error':'no application of this domain says that it is this process'}"},
-		{"{'op':'kick-application','domain':'none','pid':0}", "{'error':'no such domain'}"},
+			"{'error':'no application of this domain says that it is this "
+			"process','errno':'ENOENT'}"},
+		{"{'op':'kick-application','domain':'none','pid':0}",
+			"{'error':'no such domain','errno':'ESRCH'}"},
 		{"{'op':'kick-name','domain':'web','name':'x'}",
-			"{'error':'nobody listens on this name in this domain'}"},
+			"{'error':'nobody listens on this name in this "
+			"domain','errno':'EADDRNOTAVAIL'}"},
 		{"{'op':'drain','domain':'web','name':'x'}",
-			"{'error':'nobody listens on this name in this domain'}"},
+			"{'error':'nobody listens on this name in this "
+			"domain','errno':'EADDRNOTAVAIL'}"},
 		{"{'op':'undrain','domain':'web','name':'x'}",
-			"{'error':'nobody listens on this name in this domain'}"},
+			"{'error':'nobody listens on this name in this "
+			"domain','errno':'EADDRNOTAVAIL'}"},
 		{"{'op':'kick-domain','domain':'web'}", "{'op':'kick-domain','done':true}"},
 		{"{'op':'block','domain':'web','name':'x'}", "{'op':'block','done':true}"},
 		{"{'op':'block','domain':'web','name':'a/b'}",
@@ -651,7 +659,7 @@ static void test_steer(void **state)
 		{"{'op':'set-limit','domain':'web','limit':'x = 1','value':0}",
 			"{'error':'a limit is a key of [limits] in msgd.conf','usage':true}"},
 		{"{'op':'set-limit','domain':'none','limit':'names','value':3}",
-			"{'error':'no such domain'}"},
+			"{'error':'no such domain','errno':'ESRCH'}"},
 		{"{'op':'log-level','level':'loud'}", "{'error':'unknown log level 'loud''}"},
 		{"{'op':'log-level','level':'info'}", "{'op':'log-level','done':true}"},
 	};

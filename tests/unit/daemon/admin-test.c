@@ -344,6 +344,9 @@ static void test_domains(void **state)
 	for (int i = 0; i < QUOTA_COUNT; i++)
 		domain->used[i] = (uint32_t)i + 1;
 	domain->bytes = 99;
+	domain->tags.n = 2;
+	strcpy(domain->tags.names[0], "first");
+	strcpy(domain->tags.names[1], "second");
 	domain->traffic = (struct traffic){.tx_messages = 10,
 		.tx_bytes = 11,
 		.rx_messages = 12,
@@ -360,7 +363,7 @@ static void test_domains(void **state)
 		      ":3,'links':4,"
 		      "'requests':5,'ends':6,'announced':7,'watches':8,'memory':99},'traffic':{"
 		      "'tx_messages':10,'tx_bytes':11,'rx_messages':12,'rx_bytes':13,'drops':14,"
-		      "'no_credit':15,'no_room':16}}");
+		      "'no_credit':15,'no_room':16},'tags':['first','second']}");
 	memset(domain->used, 0, sizeof(domain->used));
 	domain->bytes = 0;
 	w->domains[1].paused = true;
