@@ -23,24 +23,42 @@ bool admin_tell(
 	const char *socket_path, const char *from, const json_t *request, uint32_t limit_ms);
 
 /*
+ * The same for a question that waits: while msgd is away, it is asked again, for so long.
+ * on_away: NULL, or called once, at the first time that it is not there.
+ */
+json_t *admin_wait(const char *socket_path, const char *from, const json_t *request,
+	uint32_t wait_ms, void (*on_away)(const char *socket_path), int *ret_status);
+
+/*
  * The same as admin_ask for an answer of many lines, each an object, without a time limit:
- * on_object gets each. Returns when msgd closes the connection or refuses the request, after a line
- * on stderr, with the exit status.
+ * on_object gets each. Returns the exit status when msgd closes the connection or refuses the
+ * request, after a line on stderr; 0 when on_object returns false.
  */
 int admin_follow(const char *socket_path, const char *from, const json_t *request,
-	void (*on_object)(const json_t *object));
+	bool (*on_object)(void *arg, const json_t *object), void *arg);
 
-/* Beside the stream itself, what ends it. */
+/* Of an answer that is an error, or of none: the exit status, and the errno's name, or NULL. */
+int admin_status(const json_t *answer);
+const char *admin_error_name(const json_t *answer, int r);
+
 enum admin_end {
+	ADMIN_END_NONE,	  /* it goes on: never returned by admin_stream */
 	ADMIN_END_FAILED, /* after a line on stderr: refused, or msgd has closed the connection */
-	ADMIN_END_ENOUGH, /* on_object said so, or the time is over, or the user */
+	ADMIN_END_ENOUGH, /* on_object said so */
+	ADMIN_END_TIME,
+	ADMIN_END_USER, /* by SIGINT or SIGTERM */
 };
 
 /*
- * The same for at most so many seconds (0: no limit), until on_object returns false, or until
- * SIGINT or SIGTERM comes: what was read by then was handed on.
+ * The same for so long at most (0: no limit), until on_object returns false, or until SIGINT or
+ * SIGTERM comes: what was read by then was handed on. These signals are blocked from then on. The
+ * exit status is that of ADMIN_END_FAILED.
  */
 enum admin_end admin_stream(const char *socket_path, const char *from, const json_t *request,
-	uint32_t seconds, bool (*on_object)(void *arg, const json_t *object), void *arg);
+	uint64_t limit_ms, bool (*on_object)(void *arg, const json_t *object), void *arg,
+	int *ret_status);
+
+/* After admin_stream: whether the user ends it, by one of these signals, within that time. */
+bool admin_user_ends(uint64_t limit_us);
 
 #endif

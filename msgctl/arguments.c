@@ -163,6 +163,8 @@ const char *arguments_question(json_t *request, char *const *args, unsigned n_ar
 {
 	const char *name = args[1], *error = arguments_domain(request, args, n_args);
 
+	if (strchr(args[0], '/'))
+		return "FROM is a domain, which has no '/'";
 	if (!error && strchr(name, '/')) {
 		if (json_object_get(request, "listen"))
 			return "with --listen it is FROM NAME";

@@ -9,6 +9,7 @@
 
 #include "base/macro.h"
 #include "msgctl/admin-client.h"
+#include "msgctl/complain.h"
 #include "msgctl/packet.h"
 #include "msgctl/pcapng.h"
 #include "msgctl/show.h"
@@ -209,7 +210,7 @@ static bool on_frame(struct run *run, const json_t *row)
 	else if (!run->options.json)
 		frame_print(row);
 	run->n_frames++;
-	return !run->failed && run->n_frames != run->options.n_frames;
+	return !run->failed && !ferror(stdout) && run->n_frames != run->options.n_frames;
 }
 
 static bool on_row(void *arg, const json_t *row)
@@ -250,7 +251,7 @@ static json_t *take_options(const struct command_call *call, struct options *ret
 	return request;
 }
 
-static enum admin_end capture(struct run *run, const struct command_call *call)
+static enum admin_end capture(struct run *run, const struct command_call *call, int *ret_status)
 {
 	json_t *request = take_options(call, &run->options);
 	enum admin_end end = ADMIN_END_FAILED;
@@ -258,14 +259,16 @@ static enum admin_end capture(struct run *run, const struct command_call *call)
 
 	(void)setvbuf(stdout, NULL, run->file == stdout ? _IOFBF : _IOLBF, BUFSIZ);
 	if (r == 0)
-		end = admin_stream(
-			call->socket, call->from, request, run->options.seconds, on_row, run);
+		end = admin_stream(call->socket, call->from, request,
+			(uint64_t)run->options.seconds * 1000, on_row, run, ret_status);
 	json_decref(request);
 	if (r == 0)
 		r = file_close(run);
 	if (r == 0 && !run->failed)
 		return end;
-	(void)fprintf(stderr, "msgctl: %s: %s\n", run->options.path ? run->options.path : "stdout",
+	*ret_status = EXIT_FAILURE;
+	complain(EXIT_FAILURE, r < 0 ? r : -EIO, "%s: %s",
+		run->options.path ? run->options.path : "stdout",
 		r < 0 ? strerror(-r) : "cannot be written, or a frame makes no sense");
 	return ADMIN_END_FAILED;
 }
@@ -273,10 +276,11 @@ static enum admin_end capture(struct run *run, const struct command_call *call)
 int capture_run(const struct command_call *call)
 {
 	struct run run = {.file = NULL};
-	enum admin_end end = capture(&run, call);
+	int status;
+	enum admin_end end = capture(&run, call, &status);
 
-	if (run.n_frames || end == ADMIN_END_ENOUGH)
+	if (run.n_frames || end != ADMIN_END_FAILED)
 		(void)fprintf(stderr, "msgctl: %llu frames, %llu not captured\n",
 			(unsigned long long)run.n_frames, (unsigned long long)run.n_missed);
-	return end == ADMIN_END_ENOUGH ? EXIT_SUCCESS : EXIT_FAILURE;
+	return end == ADMIN_END_FAILED ? status : EXIT_SUCCESS;
 }

@@ -13,7 +13,8 @@
 #include "msgctl/show.h"
 #include "msgctl/top.h"
 
-#define BIT ENUM_BIT
+#define BIT	     ENUM_BIT
+#define LIST_OPTIONS (BIT(OPTION_DOMAIN) | BIT(OPTION_STATE) | BIT(OPTION_FIELDS))
 #define EVENT_OPTIONS                                                                              \
 	(BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_KIND) | BIT(OPTION_N) |                \
 		BIT(OPTION_SINCE))
@@ -40,27 +41,29 @@ static int reload_status(const json_t *answer)
 	return json_array_size(json_object_get(answer, "errors")) ? EXIT_FAILURE : 0;
 }
 
+static const char files_are_elsewhere[] = "; for policy files it is 'msgctl policy check'";
+static const char domains_are_elsewhere[] = "; of domains it is 'msgctl check'";
+
 const struct command commands[] = {
 	{"status", "", "what msgd serves, and totals", .print = status_print},
 	{"domains", "", "the domains, and what each uses", .columns = domains_columns,
-		.counts = true, .options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+		.counts = true, .options = LIST_OPTIONS},
 	{"applications", "", "who is attached", .columns = applications_columns,
-		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+		.options = LIST_OPTIONS},
 	{"who", "", "who holds ports, grants, rings and memory", .op = "applications",
-		.columns = who_columns, .options = BIT(OPTION_DOMAIN) | BIT(OPTION_STATE)},
+		.columns = who_columns, .options = LIST_OPTIONS},
 	{"names", "", "who listens, and where", .columns = names_columns, .counts = true,
-		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_STATE)},
+		.options = LIST_OPTIONS | BIT(OPTION_NAME)},
 	{"links", "", "which applications are linked, over what, and why", .columns = links_columns,
-		.counts = true,
-		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_TRANSPORT) | BIT(OPTION_STATE)},
+		.counts = true, .options = LIST_OPTIONS | BIT(OPTION_TRANSPORT)},
 	{"channels", "", "who talks to whom", .columns = channels_columns, .counts = true,
-		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT) |
-			   BIT(OPTION_STATE)},
+		.options = LIST_OPTIONS | BIT(OPTION_NAME) | BIT(OPTION_TRANSPORT)},
 	{"top", "[LIST]", "the rows of a list with the most traffic, live", 0, 1, top_arguments,
 		.run = top_run,
 		.options = BIT(OPTION_DOMAIN) | BIT(OPTION_SORT) | BIT(OPTION_BATCH) |
 			   BIT(OPTION_INTERVAL) | BIT(OPTION_N)},
-	{"history", "", "what happened", .print = history_print, .options = EVENT_OPTIONS},
+	{"history", "", "what happened", .print = history_print,
+		.options = EVENT_OPTIONS | BIT(OPTION_FIELDS)},
 	{"monitor", "", "what happens, until it is ended", .follow = event_print,
 		.options = EVENT_OPTIONS},
 	{"capture", "THING WHICH", "the frames of a thing, until it is ended", 2, 2,
@@ -73,7 +76,7 @@ const struct command commands[] = {
 		arguments_thing, .parts = parts_of_show, .counts = true},
 	{"wait", "DOMAIN/NAME", "until somebody listens there", 1, 1, arguments_name,
 		.options = BIT(OPTION_TIMEOUT), .print = wait_print, .status = wait_status,
-		.waits = true},
+		.waits = true, .stays = true},
 	{"ping", "DOMAIN/NAME | application DOMAIN:PID", "whether it answers, and how soon", 1, 2,
 		arguments_ping, .run = ping_run,
 		.options = BIT(OPTION_TIMEOUT) | BIT(OPTION_PINGS) | BIT(OPTION_INTERVAL)},
@@ -90,20 +93,21 @@ const struct command commands[] = {
 		arguments_domain_or_name, .print = done_print},
 	{"unblock", "DOMAIN[/NAME]", "the end of that", 1, 1, arguments_domain_or_name,
 		.print = done_print},
-	{"blocks", "", "what is blocked", .columns = blocks_columns},
+	{"blocks", "", "what is blocked", .columns = blocks_columns, .options = BIT(OPTION_FIELDS)},
 	{"log-level", "LEVEL", "what msgd logs: error, warning, notice, info, debug", 1, 1,
 		arguments_level, .print = done_print},
-	{"check", "FROM [TO/]NAME", "as policy test", 2, 2, arguments_question,
-		.options = BIT(OPTION_LISTEN) | BIT(OPTION_ALL), .op = "policy-test",
-		.print = test_print, .print_all = test_print_all, .status = test_status},
-	{"policy check", "[FILE|DIR ...]", "errors and warnings of policy files, without msgd", 0,
-		64, .local = policy_check},
+	{"check", "FROM [TO/]NAME", "a connect, by the policy in force; as policy test", 2, 2,
+		arguments_question, .options = BIT(OPTION_LISTEN) | BIT(OPTION_ALL),
+		.op = "policy-test", .print = test_print, .print_all = test_print_all,
+		.status = test_status, .instead = files_are_elsewhere},
+	{"policy check", "[FILE|DIR ...]", "policy files, before msgd has them; asks no msgd", 0,
+		64, .local = policy_check, .instead = domains_are_elsewhere},
 	{"policy test", "FROM [TO/]NAME", "whether policy permits it, by which rule, and why", 2, 2,
 		arguments_question, .options = BIT(OPTION_LISTEN) | BIT(OPTION_ALL),
 		.op = "policy-test", .print = test_print, .print_all = test_print_all,
-		.status = test_status},
+		.status = test_status, .instead = files_are_elsewhere},
 	{"policy list", "", "the rules in force, and how often each decided", .op = "policy-list",
-		.print = policy_list_print},
+		.print = policy_list_print, .options = BIT(OPTION_FIELDS)},
 	{"policy graph", "", "the rules in force, for Graphviz", .op = "policy-list",
 		.print = policy_graph_print},
 	{"reload", "", "read configuration and policy again, or only try to",

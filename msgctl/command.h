@@ -34,6 +34,7 @@ enum command_option {
 	OPTION_SNAPLEN,
 	OPTION_WRITE,
 	OPTION_SECONDS,
+	OPTION_FIELDS,
 	OPTION_COUNT,
 };
 
@@ -74,6 +75,9 @@ struct command {
 	int (*local)(char *const *args, unsigned n_args, bool json);
 	bool counts; /* the applications are asked for their counts before */
 	bool waits;  /* msgd answers when --timeout is over, at the latest */
+	bool stays;  /* it is asked again while msgd is away, until --timeout is over */
+	/* After what is wrong with the arguments: another command that may be meant, or NULL. */
+	const char *instead;
 };
 
 extern const struct command commands[];

@@ -4,6 +4,7 @@
  * without it. It decides nothing itself and keeps no state.
  */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,11 @@
 #include "msgctl/admin-exchange.h"
 #include "msgctl/arguments.h"
 #include "msgctl/command.h"
+#include "msgctl/complain.h"
+#include "msgctl/fields.h"
 #include "msgctl/parts.h"
 #include "msgctl/show.h"
+#include "msgctl/usage.h"
 
 #define ARGS_MAX      64U
 #define HELP_COLUMN   26
@@ -32,8 +36,9 @@ struct call {
 	const struct command *command;
 	char *args[ARGS_MAX]; /* borrowed */
 	unsigned n_args;
-	unsigned options; /* that were given, as bits */
-	json_t *request;  /* owned */
+	unsigned options;   /* that were given, as bits */
+	json_t *request;    /* owned */
+	const char *fields; /* borrowed: --fields, or NULL */
 	uint32_t timeout_ms;
 	bool json, all;
 };
@@ -81,6 +86,9 @@ static const struct argp_option options[] = {
 	{"snaplen", OPTION_KEYS + OPTION_SNAPLEN, "BYTES", 0, "how much of it (256)"},
 	{NULL, 'w', "FILE", 0, "capture into a file, as pcapng; -: to standard output"},
 	{"write", OPTION_KEYS + OPTION_WRITE, "FILE", OPTION_HIDDEN, NULL},
+	{"fields", OPTION_KEYS + OPTION_FIELDS, "NAME,...", 0,
+		"of a list only these, as JSON calls them, for scripts: a tab between two, no "
+		"heads"},
 	{"seconds", OPTION_KEYS + OPTION_SECONDS, "S", 0, "capture for so long"},
 	{0},
 };
@@ -145,7 +153,9 @@ static void set_option(
 	char name[OPTION_SIZE];
 
 	call->options |= ENUM_BIT(option);
-	if (option == OPTION_ALL)
+	if (option == OPTION_FIELDS)
+		call->fields = text;
+	else if (option == OPTION_ALL)
 		call->all = true;
 	else if (option == OPTION_TIMEOUT)
 		set_timeout(call, text, state);
@@ -179,6 +189,11 @@ static void set_command(struct call *call, const char *word, const struct argp_s
 		argp_error(state, "unknown command '%s'", name);
 }
 
+static const char *instead(const struct command *command)
+{
+	return command->instead ? command->instead : "";
+}
+
 static void set_argument(struct call *call, char *arg, const struct argp_state *state)
 {
 	if (!call->command) {
@@ -186,7 +201,8 @@ static void set_argument(struct call *call, char *arg, const struct argp_state *
 	} else if (call->n_args < call->command->n_args_max) {
 		call->args[call->n_args++] = arg;
 	} else {
-		argp_error(state, "%s takes no '%s'", call->command->name, arg);
+		argp_error(state, "%s takes no '%s'%s", call->command->name, arg,
+			instead(call->command));
 	}
 }
 
@@ -202,15 +218,18 @@ static void check(struct call *call, const struct argp_state *state)
 		argp_error(state, "no command");
 		return;
 	}
-	if (call->n_args < command->n_args_min)
-		argp_error(state, "%s wants %s", command->name, command->args);
 	for (unsigned i = 0; i < OPTION_COUNT; i++) {
 		if (call->options & ~command->options & ENUM_BIT(i))
-			argp_error(state, "%s takes no %s", command->name, option_text(i, name));
+			argp_error(state, "%s takes no %s%s", command->name, option_text(i, name),
+				instead(command));
 	}
+	if (call->n_args < command->n_args_min)
+		argp_error(state, "%s wants %s%s", command->name, command->args, instead(command));
+	if (call->json && call->fields)
+		argp_error(state, "--fields is not for --json");
 	error = command->set ? command->set(call->request, call->args, call->n_args) : NULL;
 	if (error)
-		argp_error(state, "%s: %s", command->name, error);
+		argp_error(state, "%s: %s%s", command->name, error, instead(command));
 	if (!json_object_get(call->request, "op"))
 		(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
 }
@@ -304,12 +323,23 @@ static void print_json(const json_t *answer)
 	(void)putchar('\n');
 }
 
+/* False: nobody gets it. */
+static bool on_object(void *arg, const json_t *object)
+{
+	const struct call *call = arg;
+
+	if (call->json)
+		object_print(object);
+	else
+		call->command->follow(object);
+	return !ferror(stdout);
+}
+
 /* Until msgd ends, or the user does. */
-static int follow(const struct call *call)
+static int follow(struct call *call)
 {
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	return admin_follow(call->socket, call->from, call->request,
-		call->json ? object_print : call->command->follow);
+	return admin_follow(call->socket, call->from, call->request, on_object, call);
 }
 
 /* A list without a row. */
@@ -337,7 +367,7 @@ static bool lacks_domain(const struct call *call, int *ret_status)
 	answer = admin_ask(call->socket, call->from, request, ANSWER_MS, ret_status);
 	lacks = !answer || is_empty(answer);
 	if (answer && lacks) {
-		(void)fprintf(stderr, "msgctl: no such domain: %s\n", domain);
+		complain(EXIT_FAILURE, -ESRCH, "no such domain: %s", domain);
 		*ret_status = EXIT_FAILURE;
 	}
 	json_decref(request);
@@ -362,8 +392,8 @@ static int run_parts(const struct call *call)
 		failed = !answer || (first && json_array_size(rows) == 0 &&
 					    (call->n_args || lacks_domain(call, &status)));
 		if (failed && answer && call->n_args) {
-			(void)fprintf(
-				stderr, "msgctl: no such %s: %s\n", call->args[0], call->args[1]);
+			complain(EXIT_FAILURE, -ENOENT, "no such %s: %s", call->args[0],
+				call->args[1]);
 		} else if (failed) {
 			/* It was said why. */
 		} else if (!call->json) {
@@ -378,7 +408,7 @@ static int run_parts(const struct call *call)
 	if (call->json && !failed)
 		print_json(all);
 	json_decref(all);
-	return fflush(stdout) == 0 && !failed ? EXIT_SUCCESS : status;
+	return failed ? status : EXIT_SUCCESS;
 }
 
 /*
@@ -394,13 +424,36 @@ static bool refresh(const struct call *call)
 	return told;
 }
 
+static void on_away(const char *socket_path)
+{
+	(void)fprintf(stderr, "msgctl: no msgd on %s: waiting for it\n", socket_path);
+}
+
+static json_t *ask(const struct call *call, int *ret_status)
+{
+	uint32_t wait_ms = call->command->waits ? call->timeout_ms : 0;
+
+	if (call->command->stays)
+		return admin_wait(call->socket, call->from, call->request, wait_ms,
+			call->json ? NULL : on_away, ret_status);
+	return admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS, ret_status);
+}
+
+/* Rows for scripts. */
+static int show_fields(const struct call *call, const json_t *answer)
+{
+	long long left_out = field_number(answer, "left_out");
+
+	if (left_out)
+		(void)fprintf(stderr, "... and %lld more\n", left_out);
+	return fields_print(call->fields, json_object_get(answer, command_op(call->command)));
+}
+
 static int run(const struct call *call)
 {
 	const struct command *command = call->command;
-	uint32_t wait_ms = command->waits ? call->timeout_ms : 0;
 	int status;
-	json_t *answer =
-		admin_ask(call->socket, call->from, call->request, wait_ms + ANSWER_MS, &status);
+	json_t *answer = ask(call, &status);
 
 	if (!answer)
 		return status;
@@ -408,17 +461,18 @@ static int run(const struct call *call)
 		json_decref(answer);
 		return status;
 	}
-	if (call->json) {
-		print_json(answer);
-	} else {
-		show(call, answer);
-	}
 	status = command->status ? command->status(answer) : EXIT_SUCCESS;
+	if (call->json)
+		print_json(answer);
+	else if (call->fields)
+		status = show_fields(call, answer);
+	else
+		show(call, answer);
 	json_decref(answer);
-	return fflush(stdout) == 0 ? status : EXIT_FAILURE;
+	return status;
 }
 
-static int run_command(const struct call *call)
+static int run_command(struct call *call)
 {
 	const struct command *command = call->command;
 
@@ -436,6 +490,18 @@ static int run_command(const struct call *call)
 	return command->parts ? run_parts(call) : run(call);
 }
 
+/* A full disk is an error, whatever msgd has answered; one error is said already. */
+static int output_end(int status)
+{
+	int r = fflush(stdout) == 0 ? 0 : -errno;
+
+	if ((r == 0 && !ferror(stdout)) || status == EXIT_FAILURE || status == EXIT_USAGE)
+		return status;
+	complain(EXIT_FAILURE, r < 0 ? r : -EIO, "standard output: %s",
+		r < 0 ? strerror(-r) : "not all could be written");
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, on_option, "COMMAND [ARGUMENTS]",
@@ -446,8 +512,10 @@ int main(int argc, char **argv)
 	call.from = admin_socket_of_environment(call.socket);
 	argp_program_version = "msgctl " MSGD_VERSION;
 	argp_err_exit_status = EXIT_USAGE;
+	usage_begin(argv);
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &call);
-	status = run_command(&call);
+	usage_good();
+	status = output_end(run_command(&call));
 	json_decref(call.request);
 	return status;
 }

@@ -2,17 +2,16 @@
 /* See ping.h. */
 #include "msgctl/ping.h"
 
-#include <signal.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/macro.h"
 #include "msgctl/admin-client.h"
 #include "msgctl/command.h"
+#include "msgctl/complain.h"
 #include "msgctl/show.h"
 
 #define INTERVAL_S 1.0
@@ -25,36 +24,11 @@ struct times {
 struct ping_run {
 	const struct command_call *call; /* borrowed */
 	json_t *request;		 /* owned */
+	json_t *last;			 /* owned: the answer, or NULL: none has come */
 	uint32_t timeout_ms;
 	long long n_sent, n_answered;
 	struct times total, answer;
 };
-
-static volatile sig_atomic_t ended;
-
-static void on_signal(int signal)
-{
-	ended = 1;
-}
-
-/* The first one ends it when the answer has come, or its time is over; the second one at once. */
-static void catch_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
-
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-}
-
-/* Or until a signal. */
-static void sleep_until(uint64_t until_us)
-{
-	struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
-		.tv_nsec = (long)(until_us % 1000000) * 1000};
-
-	if (!ended)
-		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-}
 
 static void times_add(struct times *times, long long us, bool first)
 {
@@ -133,18 +107,41 @@ static void summary_print(const struct ping_run *run)
 			run->answer.sum / n, run->answer.max);
 }
 
-/* False: there was no answer of msgd's, and stderr has the reason; with the exit status. */
-static bool ping_once(struct ping_run *run, uint64_t start_us, int *ret_status)
+static bool on_answer(void *arg, const json_t *object)
+{
+	struct ping_run *run = arg;
+
+	run->last = json_deep_copy(object);
+	return false;
+}
+
+/* Whatever has ended it, stderr has the reason of a failure; with the exit status. */
+static enum admin_end ping_once(struct ping_run *run, uint64_t start_us, int *ret_status)
 {
 	const struct command_call *call = run->call;
-	json_t *answer = admin_ask(
-		call->socket, call->from, run->request, run->timeout_ms + ANSWER_MS, ret_status);
+	uint32_t limit_ms = run->timeout_ms + ANSWER_MS;
+	enum admin_end end = admin_stream(
+		call->socket, call->from, run->request, limit_ms, on_answer, run, ret_status);
 
 	run->n_sent++;
-	if (answer)
-		answer_print(run, answer, (long long)(monotonic_us() - start_us));
-	json_decref(answer);
-	return answer;
+	if (end == ADMIN_END_TIME) {
+		complain(EXIT_FAILURE, -ETIMEDOUT, "%s: no answer within %u seconds", call->socket,
+			limit_ms / 1000);
+		end = ADMIN_END_FAILED;
+	}
+	if (run->last)
+		answer_print(run, run->last, (long long)(monotonic_us() - start_us));
+	json_decref(run->last);
+	run->last = NULL;
+	return end;
+}
+
+/* Until it is time for the next one; true: the user ends it. */
+static bool pause_until(uint64_t next_us)
+{
+	uint64_t now_us = monotonic_us();
+
+	return admin_user_ends(next_us > now_us ? next_us - now_us : 0);
 }
 
 int ping_run(const struct command_call *call)
@@ -155,28 +152,27 @@ int ping_run(const struct command_call *call)
 	struct ping_run run = {.call = call,
 		.request = json_deep_copy(call->request),
 		.timeout_ms = (uint32_t)field_number(call->request, "timeout_ms")};
-	bool asked = true;
+	enum admin_end end;
 	int status;
 
 	(void)json_object_del(run.request, "interval");
 	(void)json_object_del(run.request, "count");
 	(void)setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-	catch_signals();
-	while (!ended && (!count || run.n_sent < count)) {
+	for (;;) {
 		uint64_t start_us = monotonic_us();
 
-		asked = ping_once(&run, start_us, &status);
+		end = ping_once(&run, start_us, &status);
 		/* The wrong name, or no msgd; one that is gone meanwhile may return. */
-		if (!asked && run.n_sent == 1)
+		if (end == ADMIN_END_FAILED && run.n_sent == 1)
 			break;
-		if (!count || run.n_sent < count)
-			sleep_until(start_us + (uint64_t)(interval_s * 1e6));
+		if (end == ADMIN_END_USER || run.n_sent == count || ferror(stdout))
+			break;
+		if (pause_until(start_us + (uint64_t)(interval_s * 1e6)))
+			break;
 	}
 	json_decref(run.request);
-	if (!asked && run.n_sent == 1)
+	if (end == ADMIN_END_FAILED && run.n_sent == 1)
 		return status;
 	summary_print(&run);
-	if (fflush(stdout) != 0)
-		return EXIT_FAILURE;
 	return run.n_answered ? EXIT_SUCCESS : EXIT_SHORT;
 }

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Looks at policy files, and at the rules that msgd lists, by the parser that msgd has. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/report.h"
 #include "daemon/policy/policy.h"
 #include "msgctl/command.h"
+#include "msgctl/complain.h"
 #include "msgctl/show.h"
 
 #define DEFAULT_POLICY "/etc/msgd/policy.d"
@@ -20,6 +23,12 @@ static void lines_print(const struct report *report, const char *what)
 		(void)fprintf(stderr, "%s\n", report->lines[i]);
 	if (report->left_out)
 		(void)fprintf(stderr, "... and %u more %s\n", report->left_out, what);
+}
+
+/* "policy check web db/echo": the question is another one. */
+static bool asks_of_domains(char *const *args, unsigned n_args)
+{
+	return n_args == 2 && access(args[0], F_OK) < 0 && access(args[1], F_OK) < 0;
 }
 
 /* Paths need not be UTF-8, as JSON is. */
@@ -58,6 +67,9 @@ int policy_check(char *const *args, unsigned n_args, bool json)
 	const struct report *warnings = policy ? policy_warnings(policy) : &none;
 	size_t n_rules = policy ? policy_rules(policy) : 0;
 
+	if (r < 0 && asks_of_domains(args, n_args))
+		report_add(
+			&errors, "to ask what the policy in force says of domains: msgctl check");
 	if (json) {
 		check_print_json(n_rules, &errors, warnings);
 	} else {
@@ -88,7 +100,7 @@ void policy_graph_print(const json_t *answer)
 			break;
 	}
 	if (errors.n) {
-		(void)fprintf(stderr, "msgctl: a rule of msgd's: %s\n", errors.lines[0]);
+		complain(EXIT_FAILURE, -EINVAL, "a rule of msgd's: %s", errors.lines[0]);
 		exit(EXIT_FAILURE);
 	}
 	policy_graph(policy, stdout);

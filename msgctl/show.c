@@ -12,6 +12,24 @@ const char *field_text(const json_t *object, const char *key)
 	return text ? text : "-";
 }
 
+const char *field_word(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && *text ? text : "-";
+}
+
+const json_t *field_at(const json_t *object, const char *path)
+{
+	const char *point = strchr(path, '.');
+	char key[32];
+
+	if (!point)
+		return json_object_get(object, path);
+	(void)snprintf(key, sizeof(key), "%.*s", (int)(point - path), path);
+	return json_object_get(json_object_get(object, key), point + 1);
+}
+
 long long field_number(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));

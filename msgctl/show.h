@@ -52,5 +52,9 @@ void bytes_text(double bytes, char ret_text[CELL_SIZE]);
 const char *field_text(const json_t *object, const char *key);
 long long field_number(const json_t *object, const char *key);
 bool field_true(const json_t *object, const char *key);
+/* A string; the stand-in for another thing, and for an empty one. */
+const char *field_word(const json_t *value);
+/* "holder.domid" is the key domid of the object holder. */
+const json_t *field_at(const json_t *object, const char *path);
 
 #endif

@@ -109,7 +109,7 @@ int top_batch(struct top_course *course)
 		else
 			table_put(course);
 		if (fflush(stdout) != 0)
-			return EXIT_FAILURE;
+			break;
 	}
-	return answered ? EXIT_SUCCESS : EXIT_FAILURE;
+	return answered ? EXIT_SUCCESS : course->status;
 }

@@ -12,12 +12,16 @@
 #include "msgctl/top-head.h"
 #include "msgctl/top-sample.h"
 
+#define ERROR_NAME_SIZE 32U
+
 struct top_fetched {
 	const struct top_view *view; /* static */
 	json_t *list, *status;	     /* owned; NULL: */
 	char error[ADMIN_TROUBLE_SIZE];
-	uint64_t counts_us; /* monotonic: when the applications were asked */
-	uint64_t at_us;	    /* monotonic */
+	char error_name[ERROR_NAME_SIZE]; /* the errno's, or "" */
+	int exit_status;		  /* that the error leads to */
+	uint64_t counts_us;		  /* monotonic: when the applications were asked */
+	uint64_t at_us;			  /* monotonic */
 };
 
 /* domain: "" is all. Blocks until msgd has answered, or has not in time. Of any thread. */

@@ -14,18 +14,6 @@
 /* Rows of one identity: a domain's applications (DOMAIN_PROCESSES_MAX) may all say the same. */
 #define TWINS_MAX 64U
 
-/* "holder.domid" is the key domid of the object holder. */
-static const json_t *field_at(const json_t *row, const char *path)
-{
-	const char *point = strchr(path, '.');
-	char object[32];
-
-	if (!point)
-		return json_object_get(row, path);
-	(void)snprintf(object, sizeof(object), "%.*s", (int)(point - path), path);
-	return json_object_get(json_object_get(row, object), point + 1);
-}
-
 /* twin: so many rows before this one have the same identity, as contexts of one process. */
 static char *row_key(const struct top_view *view, const json_t *row, unsigned twin)
 {

@@ -21,6 +21,7 @@
 #include "base/macro.h"
 #include "msgctl/colour.h"
 #include "msgctl/command.h"
+#include "msgctl/complain.h"
 #include "msgctl/top-layout.h"
 #include "msgctl/top.h"
 
@@ -393,13 +394,13 @@ static int screen_open(struct screen *screen)
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	screen->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (screen->signals < 0 || pipe(screen->done) < 0) {
-		(void)fprintf(stderr, "msgctl: top: %s\n", strerror(errno));
+		complain(EXIT_FAILURE, -errno, "top: %s", strerror(errno));
 		return -1;
 	}
 	(void)set_escdelay(50);
 	screen->terminal = newterm(NULL, stdout, stdin);
 	if (!screen->terminal) {
-		(void)fprintf(stderr, "msgctl: top: the terminal '%s' (TERM) is not known\n",
+		complain(EXIT_FAILURE, -ENOTTY, "top: the terminal '%s' (TERM) is not known",
 			term ? term : "");
 		return -1;
 	}

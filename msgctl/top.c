@@ -2,6 +2,7 @@
 /* See top.h. */
 #include "msgctl/top.h"
 
+#include <errno.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "msgctl/command.h"
+#include "msgctl/complain.h"
 #include "msgctl/show.h"
 
 /* The columns of the view, for people. */
@@ -45,7 +47,10 @@ int top_course_fetch(struct top_course *course)
 	top_fetch(call->socket, call->from, course->state.view, course->state.domain, &fetched);
 	r = top_data_take(&course->data, &fetched);
 	if (r < 0)
-		(void)fprintf(stderr, "msgctl: %s\n", fetched.error);
+		complain_text(fetched.exit_status, *fetched.error_name ? fetched.error_name : NULL,
+			"msgctl: ", fetched.error);
+	if (r < 0)
+		course->status = fetched.exit_status;
 	return r;
 }
 
@@ -57,7 +62,7 @@ int top_run(const struct command_call *call)
 	bool batch = field_true(request, "batch");
 	struct top_course course = {.call = call, .n = field_number(request, "n")};
 	struct top_state *state = &course.state;
-	int status = EXIT_FAILURE;
+	int status;
 
 	top_state_init(state, top_view_find(field_text(request, "view")));
 	if (sort)
@@ -65,16 +70,16 @@ int top_run(const struct command_call *call)
 	if (interval)
 		state->interval_s = json_real_value(interval);
 	if (call->json && !batch) {
-		(void)fprintf(stderr, "msgctl: top: --json is for --batch\n");
+		complain(EXIT_USAGE, -EINVAL, "top: --json is for --batch");
 		return EXIT_USAGE;
 	}
 	if (!batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))) {
-		(void)fprintf(stderr,
-			"msgctl: top: standard input or output is no terminal: use --batch\n");
+		complain(EXIT_USAGE, -ENOTTY,
+			"top: standard input or output is no terminal: use --batch");
 		return EXIT_USAGE;
 	}
 	if (domain && strlen(domain) >= sizeof(state->domain)) {
-		(void)fprintf(stderr, "msgctl: top: the domain is too long\n");
+		complain(EXIT_USAGE, -EINVAL, "top: the domain is too long");
 		return EXIT_USAGE;
 	}
 	if (domain)
@@ -82,7 +87,9 @@ int top_run(const struct command_call *call)
 	/* For the characters of names; numbers stay as JSON has them. */
 	(void)setlocale(LC_CTYPE, "");
 	/* Where msgd cannot be asked at all, the terminal stays as it is. */
-	if (top_course_fetch(&course) >= 0)
+	if (top_course_fetch(&course) < 0)
+		status = course.status;
+	else
 		status = batch ? top_batch(&course) : top_screen(&course);
 	top_data_clear(&course.data);
 	return status;

@@ -25,6 +25,7 @@ struct top_course {
 	struct top_state state;
 	struct top_data data;
 	long long n; /* lists to show; 0: without an end */
+	int status;  /* that the last failure leads to */
 };
 
 /* The next list. Returns as top_data_take, where there is none after a line on stderr. */
