@@ -99,18 +99,28 @@ static void cell_yes_no(const json_t *row, const char *key, char ret_text[CELL_S
 	(void)snprintf(ret_text, CELL_SIZE, "%s", field_true(row, key) ? "yes" : "no");
 }
 
-static void cell_words(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+static void words_text(const json_t *words, const char *between, char ret_text[CELL_SIZE])
 {
 	const json_t *word;
 	size_t i, len = 0;
 
-	ret_text[0] = '\0';
-	json_array_foreach(json_object_get(row, key), i, word)
+	(void)snprintf(ret_text, CELL_SIZE, "%s", json_array_size(words) ? "" : "-");
+	json_array_foreach(words, i, word)
 	{
 		if (len < CELL_SIZE)
 			len += (size_t)snprintf(ret_text + len, CELL_SIZE - len, "%s%s",
-				i ? " " : "", json_string_value(word));
+				i ? between : "", json_string_value(word));
 	}
+}
+
+static void cell_words(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	words_text(json_object_get(row, key), " ", ret_text);
+}
+
+static void cell_tags(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	words_text(json_object_get(row, key), ",", ret_text);
 }
 
 /* "12 KiB" */
@@ -162,11 +172,35 @@ static void cell_received(const json_t *row, const char *key, char ret_text[CELL
 	cell_bytes(row, key, "rx_bytes", ret_text);
 }
 
+/* True, with the word: an end tells of a channel when its counts change, and neither end has. */
+static bool is_quiet(const json_t *row, char ret_text[CELL_SIZE])
+{
+	if (json_is_object(json_object_get(row, "from_traffic")) ||
+		json_is_object(json_object_get(row, "to_traffic")))
+		return false;
+	(void)snprintf(ret_text, CELL_SIZE, "quiet");
+	return true;
+}
+
+static void cell_channel_sent(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	if (!is_quiet(row, ret_text))
+		cell_sent(row, key, ret_text);
+}
+
+static void cell_channel_received(const json_t *row, const char *key, char ret_text[CELL_SIZE])
+{
+	if (!is_quiet(row, ret_text))
+		cell_received(row, key, ret_text);
+}
+
 /* At both ends: "0/1.2K". */
 static void cell_unread(const json_t *row, const char *key, char ret_text[CELL_SIZE])
 {
 	char from[CELL_SIZE], to[CELL_SIZE];
 
+	if (is_quiet(row, ret_text))
+		return;
 	cell_bytes(row, "from_traffic", key, from);
 	cell_bytes(row, "to_traffic", key, to);
 	(void)snprintf(ret_text, CELL_SIZE, "%.16s/%.16s", from, to);
@@ -184,6 +218,7 @@ const struct column domains_columns[] = {
 	{"SENT", cell_sent, "traffic"},
 	{"RECEIVED", cell_received, "traffic"},
 	{"UUID", cell_text, "uuid"},
+	{"TAGS", cell_tags, "tags"},
 	{NULL},
 };
 
@@ -255,8 +290,8 @@ const struct column channels_columns[] = {
 	{"TO", cell_party, "to"},
 	{"TRANSPORT", cell_text, "transport"},
 	{"STATE", cell_text, "state"},
-	{"SENT", cell_sent, "from_traffic"},
-	{"RECEIVED", cell_received, "from_traffic"},
+	{"SENT", cell_channel_sent, "from_traffic"},
+	{"RECEIVED", cell_channel_received, "from_traffic"},
 	{"UNREAD", cell_unread, "unread"},
 	{"AGE", cell_age, "age_s"},
 	{NULL},
