@@ -42,6 +42,8 @@ _msgctl_links() { _msgctl_ask '.links[].uid' links; }
 _msgctl_channels() { _msgctl_ask '.channels[] | "\(.link):\(.channel)"' channels; }
 _msgctl_applications() { _msgctl_ask '.applications[] | "\(.domain):\(.pid)"' applications; }
 
+_msgctl_blocked() { _msgctl_ask '.blocks[] | .domain + if .name == "" then "" else "/" + .name end' blocks; }
+
 _msgctl_things() {
 	case $1 in
 	domain) _msgctl_domains ;;
@@ -71,7 +73,8 @@ _msgctl_argument() {
 		_msgctl_names
 		;;
 	2:ping\ application) _msgctl_applications ;;
-	1:block | 1:unblock)
+	1:unblock) _msgctl_blocked ;;
+	1:block)
 		_msgctl_domains
 		_msgctl_names
 		;;
@@ -84,6 +87,29 @@ _msgctl_argument() {
 	esac
 }
 
+# The options of a command, beside those of all.
+_msgctl_takes() { # COMMAND
+	case $1 in
+	domains | applications | who) echo --domain= --state= --fields= ;;
+	names) echo --domain= --state= --fields= --name= ;;
+	links) echo --domain= --state= --fields= --transport= ;;
+	channels) echo --domain= --state= --fields= --name= --transport= ;;
+	top) echo --domain= --sort= --batch --interval= -i -n ;;
+	history) echo --domain= --name= --kind= --since= -n --fields= ;;
+	monitor) echo --domain= --name= --kind= --since= -n ;;
+	capture) echo --payload --snaplen= --seconds= -w -c ;;
+	stats) echo --domain= ;;
+	wait | quiesce) echo --timeout= ;;
+	ping) echo --timeout= --interval= -i -c ;;
+	blocks | 'policy list') echo --fields= ;;
+	check | 'policy test') echo --listen --all ;;
+	reload) echo --dry-run ;;
+	'') echo --domain= --state= --fields= --name= --transport= --sort= --batch --interval= -i -n --kind= --since= \
+		--payload --snaplen= --seconds= -w -c --timeout= --listen --all --dry-run ;;
+	esac
+}
+
+# What the option's value may be.
 _msgctl_option() {
 	case $1 in
 	--domain) _msgctl_domains ;;
@@ -116,7 +142,7 @@ _msgctl_word() {
 
 _msgctl() {
 	local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-	local word first arguments msgd proposals text
+	local word first arguments command msgd proposals text
 
 	COMPREPLY=()
 	case $cur in = | :) cur='' ;; esac
@@ -128,9 +154,9 @@ _msgctl() {
 	elif [[ ${COMP_WORDS[COMP_CWORD]} = = ]]; then
 		word='' proposals=$(_msgctl_option "$before")
 	elif [[ $cur = -* ]]; then
-		word=$cur proposals='--socket= --hv= --json --domain= --name= --transport= --state= --kind= --since=
-			--timeout= --interval= --sort=
-			--batch --listen --all --dry-run --payload --snaplen= --seconds= --help --version -n -c -i -w'
+		command=${arguments[0]-}
+		[ "$command" != policy ] || command+=" ${arguments[1]-}"
+		word=$cur proposals="--socket= --hv= --json --help --version $(_msgctl_takes "$command")"
 	else
 		proposals=$(_msgctl_argument)
 	fi

@@ -34,7 +34,8 @@ _msgctl_argument() {
 		_msgctl_names
 		;;
 	2:ping:application) _msgctl_applications ;;
-	1:(block|unblock):*)
+	1:unblock:*) _msgctl_ask '.blocks[] | .domain + if .name == "" then "" else "/" + .name end' blocks ;;
+	1:block:*)
 		_msgctl_domains
 		_msgctl_names
 		;;
@@ -57,32 +58,66 @@ _msgctl_state() {
 	esac
 }
 
+# The options of a command, beside those of all.
+_msgctl_takes() { # COMMAND
+	case $1 in
+	domains | applications | who) echo --domain= --state= --fields= ;;
+	names) echo --domain= --state= --fields= --name= ;;
+	links) echo --domain= --state= --fields= --transport= ;;
+	channels) echo --domain= --state= --fields= --name= --transport= ;;
+	top) echo --domain= --sort= --batch --interval= -i -n ;;
+	history) echo --domain= --name= --kind= --since= -n --fields= ;;
+	monitor) echo --domain= --name= --kind= --since= -n ;;
+	capture) echo --payload --snaplen= --seconds= -w -c ;;
+	stats) echo --domain= ;;
+	wait | quiesce) echo --timeout= ;;
+	ping) echo --timeout= --interval= -i -c ;;
+	blocks | 'policy list') echo --fields= ;;
+	check | 'policy test') echo --listen --all ;;
+	reload) echo --dry-run ;;
+	'') echo --domain= --state= --fields= --name= --transport= --sort= --batch --interval= -i -n --kind= --since= \
+		--payload --snaplen= --seconds= -w -c --timeout= --listen --all --dry-run ;;
+	esac
+}
+
 # The words between the program and the current one that are no options.
 local -a arguments=(${${words[2,CURRENT-1]}:#-*})
+local command=$arguments[1] option
+local -A about=(
+	--domain= '--domain=[only what is of this domain]:domain:_msgctl_domains'
+	--name= '--name=[only what is of names like this]:glob:'
+	--transport= '--transport=[only links of this transport]:transport:(argo argo-strict grant)'
+	--state= '--state=[only what is in this state]:state:_msgctl_state'
+	--kind= '--kind=[only events of this kind]:kind:(attached detached dropped listening unlistened connected accepted refused failed link-made link-down channel-reset quiesced resumed reload admin)'
+	-n '-n[the last events, or so many lists]:number:'
+	--since= '--since=[the events after this one]:serial:'
+	--timeout= '--timeout=[how long to wait]:seconds:'
+	-c '-c[so many times, or frames]:number:'
+	-i '-i[from one time to the next]:seconds:'
+	--interval= '--interval=[from one time to the next]:seconds:'
+	--sort= '--sort=[by this column]:column:'
+	--batch '--batch[tables, one after the other]'
+	--listen '--listen[whether the domain may listen]'
+	--all '--all[the rules for other names as well]'
+	--dry-run '--dry-run[change nothing]'
+	--payload '--payload[capture payload as well]'
+	--snaplen= '--snaplen=[how much of it]:bytes:'
+	-w '-w[capture into a file]:file:_files'
+	--seconds= '--seconds=[capture for so long]:seconds:'
+	--fields= '--fields=[only these, for scripts]:names in JSON:'
+)
+local -a specs
+
+[[ $command != policy ]] || command+=" $arguments[2]"
+for option in $(_msgctl_takes $command); do
+	specs+=($about[$option])
+done
 
 _arguments \
 	'--socket=[the admin socket]:path:_files' \
 	'--hv=[the msgd that serves this hypervisor]:hypervisor:' \
 	'--json[the answer as JSON]' \
-	'--domain=[only what is of this domain]:domain:_msgctl_domains' \
-	'--name=[only what is of names like this]:glob:' \
-	'--transport=[only links of this transport]:transport:(argo argo-strict grant)' \
-	'--state=[only what is in this state]:state:_msgctl_state' \
-	'--kind=[only events of this kind]:kind:(attached detached dropped listening unlistened connected accepted refused failed link-made link-down channel-reset quiesced resumed reload admin)' \
-	'-n[the last events]:number:' \
-	'--since=[the events after this one]:serial:' \
-	'--timeout=[how long to wait]:seconds:' \
-	'-c[ping so many times]:number:' \
-	'(-i --interval)'{-i,--interval=}'[from one time to the next]:seconds:' \
-	'--sort=[by this column]:column:' \
-	'--batch[tables, one after the other]' \
-	'--listen[whether the domain may listen]' \
-	'--all[the rules for other names as well]' \
-	'--dry-run[change nothing]' \
-	'--payload[capture payload as well]' \
-	'--snaplen=[how much of it]:bytes:' \
-	'-w[capture into a file]:file:_files' \
-	'--seconds=[capture for so long]:seconds:' \
 	'(- *)'{--help,--version}'[say so, and end]' \
+	$specs \
 	'1:command:(status domains applications who names links channels top history monitor capture stats show wait ping quota close kick drain undrain block unblock blocks log-level check policy reload quiesce resume)' \
 	'*:argument:_msgctl_argument'
