@@ -346,6 +346,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
 	struct msgd *msgd = arg;
 
 	log_notice("stopping: %s", strsignal(stop_signal()));
+	broker_log_steps(server_broker(msgd->server));
 	(void)notify_send("STOPPING=1");
 	(void)event_base_loopbreak(msgd->base);
 }

@@ -160,6 +160,9 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 /* The bytes that all domains pay for. */
 uint64_t broker_bytes(const struct broker *broker);
 
+/* The administrator's blocks and drains end with msgd: says which, before broker_free. */
+void broker_log_steps(struct broker *broker);
+
 /*
  * Asks the applications what their links and channels have carried, at most once a second: the
  * answers come when they next are in a call of libmsg.

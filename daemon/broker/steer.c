@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
@@ -227,6 +228,27 @@ void blocks_forget(struct broker *broker)
 {
 	while (!LIST_EMPTY(&broker->blocks))
 		block_free(broker, LIST_FIRST(&broker->blocks));
+}
+
+/* ---- the end of both ------------------------------------------------------------------------- */
+
+void broker_log_steps(struct broker *broker)
+{
+	const struct listener *listener;
+	const struct block *block;
+
+	/* BLOCKS_MAX at most. */
+	LIST_FOREACH (block, &broker->blocks, entry)
+		broker_log(broker, LOG_NOTICE, "%s(%u)%s%s is blocked no more, as msgd ends",
+			block->domain, block->domid, *block->name ? "/" : "", block->name);
+	/* As many as the administrator has drained. */
+	TAILQ_FOREACH (listener, &broker->names, age_entry) {
+		const struct broker_domain_info *info = &listener->process->domain->info;
+
+		if (listener->drained)
+			broker_log(broker, LOG_NOTICE, "%s(%u)/%s is drained no more, as msgd ends",
+				info->name, info->domid, listener->name);
+	}
 }
 
 /* ---- limits of one domain -------------------------------------------------------------------- */

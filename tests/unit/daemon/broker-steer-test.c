@@ -160,6 +160,8 @@ static void test_drain(void **state)
 	app_connect(p.caller, 3, "db/db", CONNECT_WAIT_NAME, 0);
 	TAKE_STATUS(p.caller, 3, ECONNREFUSED);
 	assert_int_equal(p.w->broker->n_channels, 1);
+	broker_log_steps(p.w->broker);
+	assert_true(world_logged(p.w, "db(2)/db is drained no more, as msgd ends"));
 	assert_int_equal(broker_undrain(p.w->broker, &target), 0);
 	app_connect(p.caller, 4, "db", 0, 0);
 	TAKE(m, p.caller, CONTROL_CONNECTED);
@@ -181,6 +183,8 @@ static void test_block_domain(void **state)
 	assert_int_equal(broker_block(p.w->broker, &target), 0);
 	assert_int_equal(broker_block(p.w->broker, &target), 0);
 	assert_int_equal(p.w->broker->n_blocks, 1);
+	broker_log_steps(p.w->broker);
+	assert_true(world_logged(p.w, "db(2) is blocked no more, as msgd ends"));
 	/* To it, by it, on it; what stands goes on. */
 	app_connect(p.caller, 2, "db/db", 0, 0);
 	TAKE_STATUS(p.caller, 2, EACCES);
@@ -228,6 +232,8 @@ static void test_block_name(void **state)
 	char name[NAME_SIZE];
 
 	assert_int_equal(broker_block(p.w->broker, &target), 0);
+	broker_log_steps(p.w->broker);
+	assert_true(world_logged(p.w, "db(2)/db is blocked no more, as msgd ends"));
 	app_connect(p.caller, 2, "db", 0, 0);
 	TAKE_STATUS(p.caller, 2, EACCES);
 	assert_int_equal(app_listen(p.holder, 2, "other", 4), 0);
