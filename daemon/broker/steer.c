@@ -239,15 +239,17 @@ void broker_log_steps(struct broker *broker)
 
 	/* BLOCKS_MAX at most. */
 	LIST_FOREACH (block, &broker->blocks, entry)
-		broker_log(broker, LOG_NOTICE, "%s(%u)%s%s is blocked no more, as msgd ends",
-			block->domain, block->domid, *block->name ? "/" : "", block->name);
+		broker_log_about(broker, BROKER_LOG_CLIENTS, LOG_NOTICE,
+			"%s(%u)%s%s is blocked no more, as msgd ends", block->domain, block->domid,
+			*block->name ? "/" : "", block->name);
 	/* As many as the administrator has drained. */
 	TAILQ_FOREACH (listener, &broker->names, age_entry) {
 		const struct broker_domain_info *info = &listener->process->domain->info;
 
 		if (listener->drained)
-			broker_log(broker, LOG_NOTICE, "%s(%u)/%s is drained no more, as msgd ends",
-				info->name, info->domid, listener->name);
+			broker_log_about(broker, BROKER_LOG_CLIENTS, LOG_NOTICE,
+				"%s(%u)/%s is drained no more, as msgd ends", info->name,
+				info->domid, listener->name);
 	}
 }
 
