@@ -366,16 +366,46 @@ static const char *object_parse(const json_t *object, struct admin_request *requ
 	return error;
 }
 
+/* A line that is no JSON is the parser's to refuse: it stops where the two could differ. */
+static bool depth_fits(const char *line, size_t len)
+{
+	unsigned depth = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = line[i];
+
+		if (c == '\\' && quoted)
+			i++;
+		else if (c == '"')
+			quoted = !quoted;
+		else if (!quoted && (c == '{' || c == '['))
+			depth++;
+		else if (!quoted && (c == '}' || c == ']') && depth)
+			depth--;
+		if (depth > ADMIN_DEPTH_MAX)
+			return false;
+	}
+	return true;
+}
+
+static const char *line_check(const char *line, size_t len)
+{
+	if (len > ADMIN_LINE_MAX)
+		return "the line is too long";
+	return depth_fits(line, len) ? NULL : "too many objects or arrays in each other";
+}
+
 int admin_request_parse(
 	const char *line, size_t len, struct admin_request *ret_request, const char **ret_error)
 {
 	struct admin_request request = {.timeout_ms = ADMIN_TIMEOUT_MS, .snaplen = ADMIN_SNAPLEN};
-	const char *error = "not a JSON object";
-	json_t *object =
-		len > ADMIN_LINE_MAX ? NULL : json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	const char *error = line_check(line, len);
+	json_t *object = error ? NULL : json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 
-	if (json_is_object(object))
-		error = object_parse(object, &request);
+	if (!error)
+		error = json_is_object(object) ? object_parse(object, &request)
+					       : "not a JSON object";
 	json_decref(object);
 	if (error) {
 		*ret_error = error;

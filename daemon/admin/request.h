@@ -58,6 +58,12 @@ bool admin_op_steers(enum admin_op op);
 /* A line, without its newline. */
 #define ADMIN_LINE_MAX 4096U
 
+/*
+ * Objects and arrays in each other. A request is one object; more is for values of a wrong type,
+ * whose key has its own error. jansson recurses for each, by itself up to 2048 deep.
+ */
+#define ADMIN_DEPTH_MAX 4U
+
 /* The time limit of quiesce, wait and ping: the default, and the maximum. */
 #define ADMIN_TIMEOUT_MS     10000U
 #define ADMIN_TIMEOUT_MAX_MS 3600000U

@@ -30,6 +30,13 @@ static void test_requests(void **state)
 		{"[\"op\"]", "not a JSON object"},
 		{"{\"op\":\"status\"", "not a JSON object"},
 		{"{\"op\":\"status\",\"op\":\"links\"}", "not a JSON object"},
+		/* ADMIN_DEPTH_MAX counts the request itself, and nothing in a string. */
+		{"{\"op\":[[[\"[[\\\"[[\"]]],\"to\":[[[{}]]]}",
+			"too many objects or arrays in each other"},
+		{"[[[[[", "too many objects or arrays in each other"},
+		{"{\"op\":[[[\"[[\\\"[[\"]]],\"to\":[[{}]]}", "no op"},
+		{"[[[[", "not a JSON object"},
+		{"]]]{\"op\":\"status\"}", "not a JSON object"},
 		{"{}", "no op"},
 		{"{\"op\":3}", "no op"},
 		{"{\"op\":\"stat\"}", "unknown op"},
@@ -134,7 +141,7 @@ static void test_request_bounds(void **state)
 	assert_int_equal(request("quiesce", 1, "1.5", 0, &got, &error), -EINVAL);
 	assert_int_equal(request("resume", 1, NULL, ADMIN_LINE_MAX, &got, &error), 0);
 	assert_int_equal(request("resume", 1, NULL, ADMIN_LINE_MAX + 1, &got, &error), -EINVAL);
-	assert_string_equal(error, "not a JSON object");
+	assert_string_equal(error, "the line is too long");
 	assert_int_equal(admin_request_parse(nul, sizeof(nul) - 1, &got, &error), -EINVAL);
 	assert_string_equal(error, "not a JSON object");
 }
