@@ -25,12 +25,16 @@ _Static_assert(TEXT_ERROR_SIZE <= REPORT_LINE_SIZE, "text_read's reason fits");
 /* inih cuts a section's name here, and does not say so. */
 #define SECTION_SIZE 50U
 
+/* No section has more of them. */
+#define KEYS_MAX 16U
+
 struct context {
 	struct config *config; /* borrowed */
 	const char *file;      /* borrowed */
 	struct report *report; /* borrowed */
 	FILE *text;	       /* borrowed */
 	int line;
+	int broker_lines[KEYS_MAX], limit_lines[KEYS_MAX]; /* of each key; 0: not yet */
 	int result;
 };
 
@@ -90,6 +94,19 @@ static int context_fail(struct context *context, const char *what, const char *w
 	return 0;
 }
 
+/* One that stands twice was meant to have one value, and nobody knows which. */
+static bool key_is_first(struct context *context, int *line, const char *name)
+{
+	char before[64];
+
+	if (*line) {
+		(void)snprintf(before, sizeof(before), "line %d has set it before:", *line);
+		return context_fail(context, before, name);
+	}
+	*line = context->line;
+	return true;
+}
+
 /* The key of a limit, and its value in the unit of the limit. NULL: an error. */
 static const struct limit_key *limit_parse(
 	struct context *context, const char *name, const char *value, uint32_t *ret_number)
@@ -125,9 +142,10 @@ static int limit_set(struct context *context, const char *name, const char *valu
 	uint32_t number;
 	const struct limit_key *key = limit_parse(context, name, value, &number);
 
-	if (key)
-		*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
-	return key != NULL;
+	if (!key || !key_is_first(context, &context->limit_lines[key - limit_keys], name))
+		return 0;
+	*(uint32_t *)((char *)&context->config->limits + key->offset) = number;
+	return 1;
 }
 
 /* ---- limits and tags of some domains -------------------------------------------------------- */
@@ -253,32 +271,51 @@ static int helper_set(struct context *context, const char *value)
 	return string_set(context, &context->config->start_helper, value);
 }
 
-static int broker_set(struct context *context, const char *name, const char *value)
+static int policy_set(struct context *context, const char *value)
 {
 	struct config *config = context->config;
 
-	if (strcmp(name, "hv") == 0)
-		return string_set(context, &config->hv, value);
-	if (strcmp(name, "admin") == 0)
-		return string_set(context, &config->admin, value);
-	if (strcmp(name, "attach") == 0)
-		return string_set(context, &config->attach, value);
-	if (strcmp(name, "operators") == 0)
-		return string_set(context, &config->operators, value);
-	if (strcmp(name, "start-helper") == 0)
-		return helper_set(context, value);
-	if (strcmp(name, "audit") == 0)
-		return audit_set(context, value);
-	if (strcmp(name, "log") == 0)
-		return log_set(context, value);
-	if (strcmp(name, "policy") != 0)
-		return context_fail(context, "unknown key", name);
 	if (config->n_policy == CONFIG_POLICY_MAX)
 		return context_fail(context, "too many policies:", value);
 	if (!string_set(context, &config->policy[config->n_policy], value))
 		return 0;
 	config->n_policy++;
 	return 1;
+}
+
+static const struct broker_key {
+	const char *name;
+	size_t offset; /* in struct config, of its string; without set */
+	int (*set)(struct context *context, const char *value);
+	bool repeats;
+} broker_keys[] = {
+	{"hv", .offset = offsetof(struct config, hv)},
+	{"admin", .offset = offsetof(struct config, admin)},
+	{"attach", .offset = offsetof(struct config, attach)},
+	{"operators", .offset = offsetof(struct config, operators)},
+	{"start-helper", .set = helper_set},
+	{"audit", .set = audit_set},
+	{"log", .set = log_set},
+	{"policy", .set = policy_set, .repeats = true},
+};
+
+_Static_assert(ARRAY_SIZE(broker_keys) <= KEYS_MAX, "context.broker_lines has room");
+_Static_assert(ARRAY_SIZE(limit_keys) <= KEYS_MAX, "context.limit_lines has room");
+
+static int broker_set(struct context *context, const char *name, const char *value)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(broker_keys); i++) {
+		const struct broker_key *key = &broker_keys[i];
+
+		if (strcmp(name, key->name) != 0)
+			continue;
+		if (!key->repeats && !key_is_first(context, &context->broker_lines[i], name))
+			return 0;
+		if (key->set)
+			return key->set(context, value);
+		return string_set(context, (char **)((char *)context->config + key->offset), value);
+	}
+	return context_fail(context, "unknown key", name);
 }
 
 /* 1 is success, as inih has it. */

@@ -37,7 +37,7 @@ static void test_good(void **state)
 				 "# comment\n[limits]\nchannels = 12\nring-pages=4 ; inline\n"
 				 "argo-ring-pages = 4096\nnames = 0\nmemory = 64\n[broker]\nhv = "
 				 "sim:/tmp/x\nlog = warning\n"
-				 "policy = /a\npolicy = /b\nadmin=/c\nadmin=/d\nstart-helper = /h",
+				 "policy = /a\npolicy = /b\nadmin=/d\nstart-helper = /h",
 				 error),
 		0);
 	assert_int_equal(config.limits.quota[QUOTA_CHANNELS], 12);
@@ -97,6 +97,12 @@ static void test_bad(void **state)
 			"or tag:T, not 'any'"},
 		{"[limits web]\nx = 3\n", "f:2: unknown key 'x'"},
 		{"[limits web]\nlinks = x\n", "f:2: links is 0 to 65536, not 'x'"},
+		{"[limits]\nnames = 3\nlinks = 1\nnames = 4\n",
+			"f:4: line 2 has set it before: 'names'"},
+		{"[limits]\nnames = 3\n[broker]\n[limits]\nnames = 3\n",
+			"f:5: line 2 has set it before: 'names'"},
+		{"[broker]\nlog = info\nlog = debug\n", "f:3: line 2 has set it before: 'log'"},
+		{"[broker]\nhv = x\nadmin = /a\nhv = y\n", "f:4: line 2 has set it before: 'hv'"},
 		{"[limits web]\nnames = 3\nnames = 4\n", "f:3: said before of the domains 'web'"},
 		{"[limits web]\nnames = 3\n[limits web]\nlinks = 3\nnames = 4\n",
 			"f:5: said before of the domains 'web'"},
