@@ -709,10 +709,11 @@ static unsigned wanted_of(const struct captured_list *list, struct process *proc
 	return wanted;
 }
 
-/* All who capture something of this application miss frames. */
-static void source_lost(struct process *process, uint64_t n)
+/* All who capture something of this application have missed what it has lost. */
+static void source_say_lost(struct process *process)
 {
 	struct broker_captures *captures = &process->broker->captures;
+	uint64_t n = process->capture->n_lost;
 	unsigned wanted =
 		wanted_of(&captures->channels, process) | wanted_of(&captures->gone, process);
 	struct capture *capture;
@@ -721,6 +722,23 @@ static void source_lost(struct process *process, uint64_t n)
 		if (!capture->over && (wanted & capture->bit))
 			capture_miss(capture, n);
 	}
+	process->capture->n_lost = 0;
+}
+
+/*
+ * Each is said at once, as long as there are no more of them than frames may come: then the sum
+ * waits for the next that may. An end of libmsg loses no more often than it tells.
+ */
+static void source_lost(struct process *process, uint64_t n)
+{
+	struct capture_source *source = process->capture;
+	uint64_t now_ns = process->broker->now_ns;
+
+	source->n_lost += n;
+	if (allowance_wait(&source->said, &rate_each, now_ns))
+		return;
+	allowance_pay(&source->said, rate_each.each_ns, now_ns);
+	source_say_lost(process);
 }
 
 /* Whether one more message may come; all have a share, and the application its own. */
@@ -749,6 +767,8 @@ static int source_begin(struct process *process, const struct control_captured *
 	source->drop = !source_admits(process);
 	if (source->drop)
 		source_lost(process, 1);
+	else if (source->n_lost)
+		source_say_lost(process);
 	return source->n_left ? 0 : source_done(process);
 }
 

@@ -76,7 +76,8 @@ struct capture_item {
 
 /* The words of an application about frames, from its first CAPTURE on. */
 struct capture_source {
-	struct allowance spent;
+	struct allowance spent, said; /* for frames; for those that are lost */
+	uint64_t n_lost;	      /* and were not said yet */
 	bool clock_known;
 	int64_t clock_ns; /* the least difference of msgd's clock and its own that was seen */
 	struct control_captured frame; /* under way ... */

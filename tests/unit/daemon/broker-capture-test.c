@@ -521,12 +521,14 @@ static void test_too_much(void **state)
 		free(item);
 	}
 	assert_int_equal(n_frames, 2 * CAPTURE_BURST);
-	assert_int_equal(n_frames + n_missed, 10 * CAPTURE_BURST);
-	/* The others have their share, and it itself has one later. */
+	assert_int_equal(n_missed, 2 * CAPTURE_BURST);
+	/* The others have their share, and it itself has one later, with the rest of the count. */
 	assert_int_equal(tell_frame(1, channel, 5, 0), 0);
 	(void)next(CAPTURE_FRAME);
 	world_pass(w, CAPTURE_FRAME_NS);
 	assert_int_equal(tell_frame(0, channel, 5, 0), 0);
+	n_missed += next(CAPTURE_MISSED)->n_missed;
+	assert_int_equal(n_frames + n_missed, 10 * CAPTURE_BURST);
 	(void)next(CAPTURE_FRAME);
 	end();
 }
@@ -597,6 +599,46 @@ static void test_lost(void **state)
 	assert_int_equal(tell_frame(0, channel, 5, 0), 0);
 	assert_int_equal(next(CAPTURE_MISSED)->n_missed, 2 * (uint64_t)UINT32_MAX);
 	(void)next(CAPTURE_FRAME);
+	end();
+}
+
+/* One who loses without end makes no news of each, and no work; the sum comes with a frame. */
+static void test_lost_without_end(void **state)
+{
+	struct broker_target target = of_domain(DB, "");
+	struct control_message lost = {.type = CONTROL_CAPTURE_LOST, .capture_lost = {.n = 3}};
+	uint64_t n = 20 * CAPTURE_BURST, serial, said, cost;
+	uint32_t channel;
+
+	start(HEADERS, FEATURES);
+	channel = connect_one(NOTHING);
+	for (unsigned i = 0; i < 100; i++)
+		(void)connect_one(NOTHING);
+	assert_int_equal(capture_it(&target, false), 0);
+	for (unsigned i = 0; i < 101; i++)
+		(void)next(CAPTURE_CHANNEL);
+	serial = broker_captured(w->broker);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(app_send(apps[0], &lost), 0);
+	assert_int_equal(broker_captured(w->broker) - serial, 2 * CAPTURE_BURST);
+	said = next(CAPTURE_MISSED)->n_missed;
+	assert_int_equal(said, 3 * 2 * CAPTURE_BURST);
+	cost = broker_cost(w->broker);
+	assert_int_equal(app_send(apps[0], &lost), 0);
+	assert_int_equal(broker_cost(w->broker) - cost, COST_MESSAGE);
+	assert_no_more();
+	/* The other application is heard as before. */
+	assert_int_equal(app_send(apps[1], &lost), 0);
+	assert_int_equal(next(CAPTURE_MISSED)->n_missed, 3);
+	assert_int_equal(tell_frame(0, channel, 5, 0), 0);
+	assert_int_equal(next(CAPTURE_MISSED)->n_missed, 3 * (n + 1) - said);
+	(void)next(CAPTURE_FRAME);
+	assert_no_more();
+	/* Time pays for the next one. */
+	world_pass(w, CAPTURE_FRAME_NS);
+	assert_int_equal(app_send(apps[0], &lost), 0);
+	assert_int_equal(next(CAPTURE_MISSED)->n_missed, 3);
+	assert_no_more();
 	end();
 }
 
@@ -677,6 +719,7 @@ int main(void)
 		cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_lost_without_end),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_too_many_channels),
 	};
