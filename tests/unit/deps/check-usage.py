@@ -36,7 +36,7 @@ COMMANDS = {
     'man/msgio.1': ('msgio/options/options.c', r'^\t\{"([a-z]+)", COMMAND_'),
     'man/xen-sim.8': ('hv/sim/toolstack/tool-main.c', r'^\t\{"([a-z]+)",'),
 }
-BROKER_KEY = r'^\tif \(strcmp\(name, "([a-z-]+)"\) [!=]= 0\)'
+BROKER_KEY = r'^\t\{"([a-z-]+)", \.(?:offset|set) = '
 
 
 def compare(page, what, code, shown):
@@ -82,7 +82,7 @@ def check_keys(root):
     breaches = []
     page, code = text_of(root, 'man/msgd.conf.5'), text_of(root, 'daemon/config.c')
     limits = set(re.findall(r'^\tLIMIT\("([a-z-]+)"', code, re.M))
-    broker = set(re.findall(BROKER_KEY, code, re.M)) - limits
+    broker = set(re.findall(BROKER_KEY, code, re.M))
     shown = dict(re.findall(r'^\.It Cm ([a-z-]+) Ta (\d+) Ta', page, re.M))
     file = dict(re.findall(r'^#([a-z-]+) = (\d+)$', text_of(root, 'units/msgd.conf'), re.M))
     breaches += compare('man/msgd.conf.5', 'key', broker, set(re.findall(r'^\.It Cm ([a-z-]+)$', page, re.M)))
@@ -122,7 +122,7 @@ HAD.update({
     'hv/sim/toolstack/tool-main.c': '\t{"run", f,\n',
     'man/msgd.conf.5': '.It Cm hv\n.It Cm names Ta 12 Ta x\n',
     'units/msgd.conf': '#names = 12\n',
-    'daemon/config.c': '\tLIMIT("names", 1)\n\tif (strcmp(name, "hv") == 0)\n',
+    'daemon/config.c': '\tLIMIT("names", 1)\n\t{"hv", .offset = 0},\n',
     'man/msgd.policy.5': '.It Cm log Ns = Ns Cm yes\n',
     'daemon/policy/keys.c': '\t{"log", log_parse},\n',
 })
