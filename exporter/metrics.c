@@ -179,7 +179,8 @@ static const struct counter domain_counters[] = {
 };
 static const struct counter rule_counters[] = {
 	{COUNTER("msgd_rule_refusals", NULL,
-		 "Listens and connects that the rule has refused since the policy was loaded."),
+		 "Listens and connects that the rule has refused since msgd started or the rule "
+		 "was new."),
 		VALUE_REFUSED},
 	{{0}},
 };

@@ -268,6 +268,35 @@ void policy_hit(struct policy *policy, const struct policy_verdict *verdict)
 		policy->rules[verdict->rule - 1].hits++;
 }
 
+void policy_take_hits(struct policy *policy, struct policy *former)
+{
+	uint32_t buckets[POLICY_BUCKETS] = {0}; /* number of the first rule; 0: none */
+
+	for (size_t i = former->n_rules; i > 0; i--) {
+		struct policy_rule *rule = &former->rules[i - 1];
+		uint32_t *bucket = &buckets[rule->verdict.id % POLICY_BUCKETS];
+
+		rule->next_hits = *bucket;
+		*bucket = (uint32_t)i;
+	}
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		struct policy_rule *rule = &policy->rules[i];
+		uint32_t *at = &buckets[rule->verdict.id % POLICY_BUCKETS];
+
+		while (*at) {
+			struct policy_rule *old = &former->rules[*at - 1];
+
+			if (old->verdict.id == rule->verdict.id &&
+				strcmp(old->verdict.file, rule->verdict.file) == 0) {
+				rule->hits = old->hits;
+				*at = old->next_hits;
+				break;
+			}
+			at = &old->next_hits;
+		}
+	}
+}
+
 /* ---- conditions ----------------------------------------------------------------------------- */
 
 void policy_conditions_begin(struct policy *policy)

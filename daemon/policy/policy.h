@@ -201,6 +201,11 @@ unsigned policy_judge_named(const struct policy *policy, const struct policy_nam
 
 /* Counts a verdict of this policy that was acted upon. */
 void policy_hit(struct policy *policy, const struct policy_verdict *verdict);
+/*
+ * Moves the counts of `former` to the rules of `policy` that have the same words in the same file.
+ * Of rules that are alike in both, the first one gets the count of the first.
+ */
+void policy_take_hits(struct policy *policy, struct policy *former);
 
 /*
  * Which `while` hold. Between begin and end each domain that is there and runs is told; before

@@ -42,6 +42,7 @@ struct policy_condition {
 
 struct policy_rule {
 	bool connect;
+	uint32_t next_hits; /* policy_take_hits: the next rule in the bucket; 0: none */
 	const char *name;   /* borrowed: a glob */
 	struct who from;    /* connect: the caller */
 	struct who to;	    /* connect: the target; listen: the holder */

@@ -1335,6 +1335,37 @@ static void test_hits(void **state)
 	policy_free(policy);
 }
 
+/* A rule that was moved keeps its count; a new one has none, whatever stood in its place. */
+static void test_take_hits(void **state)
+{
+	struct policy *former = parse("deny listen a on any\ndeny listen b on any\n"
+				      "deny listen b on any\n");
+	struct policy *policy = parse("deny listen c on any\n\ndeny  listen b on any # moved\n"
+				      "deny listen b on any\n");
+	struct policy *other = NULL;
+	const char *text = "deny listen b on any\n";
+	struct report report = {.n = 0};
+	struct policy_verdict verdict;
+	struct policy_listed listed;
+
+	for (int i = 0; i < 3; i++) {
+		policy_judge(former, i ? "b" : "a", NULL, &web, POLICY_EXACT, &verdict);
+		policy_hit(former, &verdict);
+	}
+	policy_take_hits(policy, former);
+	assert_true(policy_list(policy, 1, &listed) && listed.hits == 0);
+	assert_true(policy_list(policy, 2, &listed) && listed.hits == 2);
+	assert_true(policy_list(policy, 3, &listed) && listed.hits == 0);
+	/* The same words in another file are another rule. */
+	assert_int_equal(policy_new(&other), 0);
+	assert_int_equal(policy_parse(other, "other", text, strlen(text), &report), 0);
+	policy_take_hits(other, policy);
+	assert_true(policy_list(other, 1, &listed) && listed.hits == 0);
+	policy_free(former);
+	policy_free(policy);
+	policy_free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1358,6 +1389,7 @@ int main(void)
 		cmocka_unit_test(test_redirects),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_hits),
+		cmocka_unit_test(test_take_hits),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_cost),
 		cmocka_unit_test(test_smaller_policy),
