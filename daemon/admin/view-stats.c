@@ -17,9 +17,6 @@ json_t *counts_json(const struct broker_stats *stats)
 
 void refusals_view(struct rows *rows)
 {
-	const struct broker *broker = rows->broker;
-	uint64_t since_us =
-		broker->refusals_since_us ? broker->refusals_since_us : broker->since_us;
 	const struct refusals *refusals;
 
 	for (refusals = rows->broker->refusals; refusals; refusals = refusals->hh.next) {
@@ -27,7 +24,8 @@ void refusals_view(struct rows *rows)
 			continue;
 		rows_add(rows, json_pack("{s:o, s:I, s:I}", "rule",
 				       rule_json(refusals->key.file, refusals->key.line), "refused",
-				       (json_int_t)refusals->n, "since_us", (json_int_t)since_us));
+				       (json_int_t)refusals->n, "since_us",
+				       (json_int_t)refusals->since_us));
 	}
 }
 

@@ -235,7 +235,8 @@ void broker_spend(struct broker *broker, uint64_t cost)
 
 void broker_set_policy(struct broker *broker, struct policy *policy)
 {
-	refusals_forget(broker);
+	policy_take_hits(policy, broker->policy);
+	refusals_move(broker, policy);
 	broker->policy = policy;
 	errands_forget_answers(broker);
 	(void)rejudge_conditions(broker, policy);

@@ -68,10 +68,34 @@ void refusals_forget(struct broker *broker)
 {
 	struct refusals *refusals, *next;
 
-	broker->refusals_since_us = broker->wall_us;
 	HASH_ITER (hh, broker->refusals, refusals, next) {
 		HASH_DELETE(hh, broker->refusals, refusals);
 		free(refusals);
+	}
+}
+
+void refusals_move(struct broker *broker, const struct policy *policy)
+{
+	struct refusals *former = broker->refusals, *refusals, *next;
+
+	broker->refusals_since_us = broker->wall_us;
+	broker->refusals = NULL;
+	HASH_ITER (hh, former, refusals, next) {
+		uint32_t rule = policy_successor(broker->policy, refusals->rule);
+		unsigned line = 0;
+
+		HASH_DELETE(hh, former, refusals);
+		if (rule) {
+			policy_rule_place(policy, rule, &refusals->key.file, &line);
+			refusals->key.line = line;
+			refusals->rule = rule;
+		} else if (refusals->key.file) {
+			free(refusals);
+			continue;
+		}
+		HASH_ADD(hh, broker->refusals, key, sizeof(refusals->key), refusals);
+		if (!hash_added(&refusals->hh))
+			free(refusals);
 	}
 }
 
@@ -90,6 +114,9 @@ static void refusals_count(struct broker *broker, const struct policy_verdict *v
 		if (!refusals)
 			return;
 		refusals->key = key.key;
+		refusals->rule = verdict->rule;
+		refusals->since_us =
+			broker->refusals_since_us ? broker->refusals_since_us : broker->since_us;
 		HASH_ADD(hh, broker->refusals, key, sizeof(refusals->key), refusals);
 		if (!hash_added(&refusals->hh)) {
 			free(refusals);

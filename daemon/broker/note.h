@@ -16,6 +16,7 @@ struct broker_link;
 struct broker_request;
 struct domain;
 struct link_end;
+struct policy;
 struct policy_verdict;
 struct process;
 
@@ -26,11 +27,17 @@ struct refusals {
 		const char *file; /* borrowed from the policy; NULL: no rule matched */
 		uint64_t line;
 	} key;
+	uint32_t rule; /* its number in the policy; 0: it is none of the list */
+	uint64_t since_us;
 	uint64_t n;
 };
 
-/* Another policy is to come. */
 void refusals_forget(struct broker *broker);
+/*
+ * Another policy is to come, which has taken the hits of the one in force: the counts of rules that
+ * are gone go, the others stay, at their rules' new places.
+ */
+void refusals_move(struct broker *broker, const struct policy *policy);
 
 const struct history_event *note_process(
 	const struct process *process, enum history_kind kind, const char *reason);

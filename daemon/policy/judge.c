@@ -276,6 +276,7 @@ void policy_take_hits(struct policy *policy, struct policy *former)
 		struct policy_rule *rule = &former->rules[i - 1];
 		uint32_t *bucket = &buckets[rule->verdict.id % POLICY_BUCKETS];
 
+		rule->successor = 0;
 		rule->next_hits = *bucket;
 		*bucket = (uint32_t)i;
 	}
@@ -289,12 +290,25 @@ void policy_take_hits(struct policy *policy, struct policy *former)
 			if (old->verdict.id == rule->verdict.id &&
 				strcmp(old->verdict.file, rule->verdict.file) == 0) {
 				rule->hits = old->hits;
+				old->successor = (uint32_t)i + 1;
 				*at = old->next_hits;
 				break;
 			}
 			at = &old->next_hits;
 		}
 	}
+}
+
+uint32_t policy_successor(const struct policy *former, uint32_t number)
+{
+	return number && number <= former->n_rules ? former->rules[number - 1].successor : 0;
+}
+
+void policy_rule_place(
+	const struct policy *policy, uint32_t number, const char **ret_file, unsigned *ret_line)
+{
+	*ret_file = policy->rules[number - 1].verdict.file;
+	*ret_line = policy->rules[number - 1].verdict.line;
 }
 
 /* ---- conditions ----------------------------------------------------------------------------- */

@@ -206,6 +206,14 @@ void policy_hit(struct policy *policy, const struct policy_verdict *verdict);
  * Of rules that are alike in both, the first one gets the count of the first.
  */
 void policy_take_hits(struct policy *policy, struct policy *former);
+/*
+ * After that, on the former one: the number in the new policy of its rule of this number, or 0:
+ * the rule is gone.
+ */
+uint32_t policy_successor(const struct policy *former, uint32_t number);
+/* Where the rule of this number stands. The file is borrowed. */
+void policy_rule_place(
+	const struct policy *policy, uint32_t number, const char **ret_file, unsigned *ret_line);
 
 /*
  * Which `while` hold. Between begin and end each domain that is there and runs is told; before

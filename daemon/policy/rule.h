@@ -43,6 +43,7 @@ struct policy_condition {
 struct policy_rule {
 	bool connect;
 	uint32_t next_hits; /* policy_take_hits: the next rule in the bucket; 0: none */
+	uint32_t successor; /* its number in the policy that took its hits; 0: none */
 	const char *name;   /* borrowed: a glob */
 	struct who from;    /* connect: the caller */
 	struct who to;	    /* connect: the target; listen: the holder */

@@ -575,7 +575,6 @@ void server_free(struct server *server)
 void server_set_policy(struct server *server, struct policy *policy)
 {
 	server_begin(server);
-	policy_take_hits(policy, server->policy);
 	broker_set_policy(server->broker, policy);
 	policy_free(server->policy);
 	server->policy = policy;

@@ -133,6 +133,15 @@ static void test_deny(void **state)
 	assert_in_range(event->us[CONNECT_LOOKUP], 5000000, 5010000);
 	assert_int_equal(event->us[CONNECT_QUEUE], 0);
 	assert_int_equal(s.w->broker->refusals->n, 1);
+	/* Read again at another place, the rule counts on; without it, its count is gone. */
+	world_policy(s.w, "\n" ASK);
+	assert_non_null(s.w->broker->refusals);
+	assert_int_equal(s.w->broker->refusals->n, 1);
+	assert_int_equal(s.w->broker->refusals->key.line, 3);
+	assert_int_equal(s.w->broker->refusals->since_us, s.w->broker->since_us);
+	world_policy(s.w, "allow listen * on any\n");
+	assert_null(s.w->broker->refusals);
+	assert_int_equal(s.w->broker->stats.refused, 1);
 	world_free(s.w);
 }
 
