@@ -577,8 +577,8 @@ static void domain_set_info(struct domain *domain, const struct broker_domain_in
 		memcpy(domain->info.tags, old.tags, sizeof(old.tags));
 	}
 	if (renamed)
-		domain_log(domain, LOG_NOTICE, "domain %u, '%s' until now, is called '%s'",
-			info->domid, old.name, info->name);
+		domain_log(domain, LOG_NOTICE, "%s(%u) is called %s(%u) now", old.name, info->domid,
+			info->name, info->domid);
 	changed = renamed || (domain->name_known && !was_known) ||
 		  domain->info.tags_unknown != old.tags_unknown ||
 		  strcmp(domain->info.tags, old.tags) != 0;

@@ -407,7 +407,7 @@ static void test_domain_lines(void **state)
 	struct app *app = app_new(w, 0, 3, false);
 
 	world_rename(w, 3, "shop");
-	assert_true(world_logged(w, "domain 3, 'app' until now, is called 'shop'"));
+	assert_true(world_logged(w, "app(3) is called shop(3) now"));
 	w->log[0] = '\0';
 	world_rename(w, 3, "");
 	world_rename(w, 3, "shop");
