@@ -12,6 +12,7 @@
 #include "daemon/broker/link.h"
 #include "daemon/broker/process.h"
 #include "daemon/broker/state.h"
+#include "tests/support/failing-malloc.h"
 #include "tests/unit/daemon/cmocka-all.h"
 #include "tests/unit/daemon/world.h"
 
@@ -702,6 +703,58 @@ static void test_too_many_channels(void **state)
 	end();
 }
 
+/* Whether the end was told of a capture. */
+static bool was_told(unsigned index)
+{
+	const struct control_message *m = app_take(apps[index]);
+
+	return m && m->type == CONTROL_CAPTURE;
+}
+
+/*
+ * Each allocation fails once: no capture, an end that is not told, or something that is missed. The
+ * reader knows of each.
+ */
+static void test_memory(void **state)
+{
+	struct broker_target target = of_domain(DB, "");
+	bool hit = true;
+
+	for (unsigned n = 1; hit; n++) {
+		unsigned n_kinds[CAPTURE_ENDED + 1] = {0};
+		struct capture_item *item;
+		bool told = true, known = true;
+		uint32_t channel;
+		int r;
+
+		start(HEADERS, FEATURES);
+		channel = connect_one(NOTHING);
+		failing_malloc_set(n);
+		r = capture_it(&target, false);
+		for (unsigned i = 0; i < 2 && r == 0; i++) {
+			if (was_told(i))
+				assert_int_equal(tell_frame(i, channel, 5, 0), 0);
+			else
+				told = false;
+		}
+		hit = failing_malloc_end();
+		assert_true(r == 0 || (r == -ENOMEM && !capture));
+		while (capture && (item = capture_take(capture))) {
+			n_kinds[item->kind]++;
+			if (item->kind == CAPTURE_CHANNEL)
+				known = item->about.parties[0].told && item->about.parties[1].told;
+			free(item);
+		}
+		assert_int_equal(hit, r < 0 || n_kinds[CAPTURE_MISSED] || !told);
+		if (r == 0 && n_kinds[CAPTURE_CHANNEL])
+			assert_int_equal(known, told);
+		if (!hit)
+			assert_int_equal(n_kinds[CAPTURE_FRAME], 2);
+		assert_in_range(n, 1, 20);
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -722,6 +775,7 @@ int main(void)
 		cmocka_unit_test(test_lost_without_end),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_too_many_channels),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
