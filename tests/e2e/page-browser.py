@@ -304,8 +304,8 @@ def check_paused():
 
 def check_away(who):
     global msgd_is_away  # pylint: disable=global-statement
-    nothing_broken()
     msgd_is_away = True
+    nothing_broken()
     words = 'No answer from %s since ' % {'msgd': 'msgd', 'exporter': 'the exporter'}[who]
     eventually(lambda: state() == 'away' and text_of('#state').startswith(words),
                lambda: 'it says: %s' % text_of('#state'))
