@@ -298,7 +298,10 @@ static void took(struct pump *pump, char *scratch, size_t len)
 	pump->quiet = 0;
 }
 
-/* The peer does not read any more; or the channel is lost, which the other direction finds, too. */
+/*
+ * The peer does not read any more; or the channel is lost, which the other direction finds, too, if
+ * it is looked at once more: no event tells again of what a call has told.
+ */
 static enum pump_outcome stop_serving_peer(struct pump *pump, int error)
 {
 	pump->peer_served = true;
@@ -354,7 +357,7 @@ static enum pump_outcome serve(
 enum pump_outcome pump_run(struct pump *pump, char *scratch)
 {
 	enum pump_outcome to_program, to_peer;
-	bool hears;
+	bool was_served = pump->peer_served, hears;
 
 	/* The program has closed its end with something unread: so it is for the peer. */
 	if (pump->seen & EPOLLERR)
@@ -371,7 +374,10 @@ enum pump_outcome pump_run(struct pump *pump, char *scratch)
 	if (hears != pump->hears)
 		(void)msg_setopt(pump->sock, LIBMSG_EVENTS, hears ? POLLIN : 0);
 	pump->hears = hears;
-	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ? PUMP_GOES_ON : PUMP_WAITS;
+	return to_program == PUMP_GOES_ON || to_peer == PUMP_GOES_ON ||
+			       pump->peer_served != was_served
+		       ? PUMP_GOES_ON
+		       : PUMP_WAITS;
 }
 
 size_t pump_left(const struct pump *pump)
