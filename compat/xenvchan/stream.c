@@ -83,7 +83,33 @@ static void pull_in(struct stream *stream)
 	stream_arm(stream);
 }
 
-/* Sends what it can of len bytes; returns how many. The thread hears of an end, if that is why. */
+/* An event, if more bytes lie ready than before. */
+static void news_check(struct stream *stream, size_t before)
+{
+	if (stream->in.len <= before)
+		return;
+	stream->unseen = true;
+	stream_signal(stream);
+}
+
+/*
+ * The end of a peer is seen at once, also if there is no room for all that it has sent, which
+ * LIBMSG_RCVBUF bounds.
+ */
+static void peer_ends(struct stream *stream)
+{
+	size_t before = stream->in.len;
+
+	pull(stream, SIZE_MAX);
+	stream_end(stream);
+	stream_arm(stream);
+	news_check(stream, before);
+}
+
+/*
+ * Sends what it can of len bytes; returns how many. The thread hears of a close, if that is why; of
+ * a loss no event tells again.
+ */
 static size_t send_now(struct stream *stream, const void *data, size_t len)
 {
 	ssize_t n;
@@ -91,6 +117,8 @@ static size_t send_now(struct stream *stream, const void *data, size_t len)
 	if (!stream->sock || stream->over || !len)
 		return 0;
 	n = msg_send(stream->sock, data, len, MSG_DONTWAIT);
+	if (n < 0 && errno == ECONNRESET)
+		peer_ends(stream);
 	return n > 0 ? (size_t)n : 0;
 }
 
@@ -142,15 +170,6 @@ void stream_destroy(struct stream *stream)
 	stream->fd = -1;
 }
 
-/* An event, if more bytes lie ready than before. */
-static void news_check(struct stream *stream, size_t before)
-{
-	if (stream->in.len <= before)
-		return;
-	stream->unseen = true;
-	stream_signal(stream);
-}
-
 void stream_events(struct stream *stream, short revents)
 {
 	size_t before = stream->in.len;
@@ -158,15 +177,8 @@ void stream_events(struct stream *stream, short revents)
 	if (flush(stream))
 		stream_signal(stream);
 	pull_in(stream);
-	/*
-	 * The end of a peer is seen at once, also if there is no room for all that it has sent,
-	 * which LIBMSG_RCVBUF bounds.
-	 */
-	if ((revents & (POLLHUP | POLLERR)) && !stream->over) {
-		pull(stream, SIZE_MAX);
-		stream_end(stream);
-		stream_arm(stream);
-	}
+	if ((revents & (POLLHUP | POLLERR)) && !stream->over)
+		peer_ends(stream);
 	news_check(stream, before);
 }
 

@@ -2,7 +2,7 @@
 /*
  * Asks the kernel about a local socket that another process may have: sock_diag(7).
  *
- * Included by: libmsg/api.
+ * Included by: libmsg/api, tests.
  */
 #ifndef LIBMSG_API_SOCK_DIAG_H
 #define LIBMSG_API_SOCK_DIAG_H
