@@ -3,6 +3,7 @@
 #include "msgio/stdio-end.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -45,6 +46,14 @@ static void stdout_prepare(struct fd_end *fds)
 		(void)close(fd);
 }
 
+/* A pipe without writers, or a terminal that has hung up. */
+static bool stdio_ended(const struct end *end)
+{
+	struct pollfd poll_fd = {.fd = ((const struct fd_end *)end)->in_fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLIN | POLLHUP)) == POLLHUP;
+}
+
 static int stdio_close(struct end *end, bool reset)
 {
 	struct fd_end *fds = (struct fd_end *)end;
@@ -56,6 +65,7 @@ static int stdio_close(struct end *end, bool reset)
 
 static const struct end_ops stdio_ops = {
 	.take = fd_end_take,
+	.ended = stdio_ended,
 	.give = fd_end_give,
 	.finish = fd_end_finish,
 	.wait = fd_end_wait,

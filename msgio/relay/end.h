@@ -28,6 +28,9 @@ struct end;
 struct end_ops {
 	/* enum take; -EAGAIN: nothing is there; another negative errno: the rest is lost. */
 	int (*take)(struct end *end, struct piece *ret_piece);
+	/* Everything was taken and the end sends no more, of which no event has told yet. NULL: it
+	 * has. */
+	bool (*ended)(const struct end *end);
 	/*
 	 * How many bytes it took; fewer than len: there is no more room now. -EAGAIN: there is
 	 * none; -EPIPE: the end has closed, and takes no more; another negative errno.

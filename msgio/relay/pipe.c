@@ -41,6 +41,17 @@ static void pipe_end(struct pipe *pipe)
 		pipe_stop(pipe, PIPE_ENDED, 0);
 }
 
+/* `to` has closed. An end that `from` had come to before is one, though its event comes later. */
+static void pipe_gone(struct pipe *pipe)
+{
+	const struct end *from = pipe->from;
+
+	if (from->ops->ended && from->ops->ended(from))
+		pipe_stop(pipe, PIPE_ENDED, 0);
+	else
+		pipe_stop(pipe, PIPE_BROKEN, pipe->to->gone);
+}
+
 /* True: there is a piece. */
 static bool pipe_take(struct pipe *pipe)
 {
@@ -53,7 +64,7 @@ static bool pipe_take(struct pipe *pipe)
 	else if (r != -EAGAIN)
 		pipe_stop(pipe, PIPE_CUT, r);
 	else if (pipe->to->gone)
-		pipe_stop(pipe, PIPE_BROKEN, pipe->to->gone);
+		pipe_gone(pipe);
 	return false;
 }
 

@@ -29,7 +29,7 @@ struct fake {
 	size_t got_len;
 	unsigned n_given; /* pieces and parts of them */
 	int finish_error;
-	bool finished, wants_in, wants_out, ignored, is_excused, hurried;
+	bool has_ended, finished, wants_in, wants_out, ignored, is_excused, hurried;
 	enum closed closed;
 	int close_error;
 };
@@ -60,6 +60,11 @@ static int fake_take(struct end *end, struct piece *ret_piece)
 	*ret_piece = (struct piece){
 		.data = text, .len = strlen(text), .owner = text, .release = fake_release};
 	return TAKE_PIECE;
+}
+
+static bool fake_ended(const struct end *end)
+{
+	return container_of(end, const struct fake, end)->has_ended;
 }
 
 static ssize_t fake_give(struct end *end, const char *data, size_t len)
@@ -120,6 +125,7 @@ static int fake_close(struct end *end, bool reset)
 
 static const struct end_ops fake_ops = {
 	.take = fake_take,
+	.ended = fake_ended,
 	.give = fake_give,
 	.finish = fake_finish,
 	.wait = fake_wait,

@@ -156,6 +156,12 @@ static void test_gone(void **state)
 	from.then = TAKE_END;
 	pipe_run(&way);
 	assert_int_equal(way.state, PIPE_ENDED);
+	/* So is one of which no event has told yet. */
+	way = (struct pipe){.from = &from.end, .to = &to.end};
+	from.then = 0;
+	from.has_ended = true;
+	pipe_run(&way);
+	assert_int_equal(way.state, PIPE_ENDED);
 }
 
 /* A file that could not be closed has not got everything. */
