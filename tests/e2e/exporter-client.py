@@ -283,9 +283,12 @@ def case_places(path):
 def case_long(path):
     """Readers of the longest lists that do not read: what they hold has a limit."""
     held = []
+    end = time.monotonic() + LIMIT_S
     while len(held) < 12:
         sock = begin_ask(path, '/api/channels?channel=%d' % len(held))
         status, head = wait_body(sock)
+        if status == 504 and time.monotonic() < end:
+            continue  # a busy machine: the answer came too late
         held.append((status, sock))
         if status == 503:
             must('Retry-After: 1' in head and b'answers that others still read' in sock.recv(200), head)
