@@ -317,6 +317,11 @@ enum channel_outcome {
 /* Takes in the frame that the set's transport has peeked at. */
 enum channel_outcome channel_frame(struct channel *channel, const struct frame *frame);
 /*
+ * The same for a whole message that may come now and goes to the memory of a reader that nobody has
+ * to be told of: channel->reader is NULL. False: the frame is no such message, and is left.
+ */
+bool channel_read_whole(struct channel *channel, const struct frame *frame, struct reader *reader);
+/*
  * The reader leaves: what is being written straight into its memory moves to private memory.
  * -ENOMEM: it stays.
  */

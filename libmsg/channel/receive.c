@@ -323,6 +323,44 @@ static enum channel_outcome data_begin(struct channel *channel, const struct fra
 	return CHANNEL_TAKEN;
 }
 
+/* A frame of data was taken in, or is about to be. */
+static inline __attribute__((always_inline)) void count_data(
+	struct channel *channel, const struct frame *frame)
+{
+	channel->rx_messages += frame->flags & FRAME_LAST ? 1 : 0;
+	channel->rx_bytes += frame->len;
+	hear(channel);
+	if (channel->rx_quiet && channel_credit_is_low(channel)) {
+		channel->rx_quiet = 0;
+		channel->set->transport->bell_due = true;
+	}
+}
+
+/* In the state that nearly every message meets; in any other, channel_frame judges. */
+static inline __attribute__((always_inline)) bool is_whole_for(
+	const struct channel *channel, const struct frame *frame, const struct reader *reader)
+{
+	return frame->type == FRAME_DATA && frame->flags == (FRAME_FIRST | FRAME_LAST) &&
+	       channel->type != CHANNEL_STREAM && frame->len <= reader->size &&
+	       frame->len <= channel->maxmsg_told &&
+	       frame->len + FRAME_CHARGE <= channel->rx_window && channel->state == CHANNEL_OPEN &&
+	       channel->tx_open && !channel->partial && !channel->reader &&
+	       STAILQ_EMPTY(&channel->in) && !channel_at_end(channel);
+}
+
+bool channel_read_whole(struct channel *channel, const struct frame *frame, struct reader *reader)
+{
+	if (!is_whole_for(channel, frame, reader))
+		return false;
+	channel->rx_window -= frame->len + FRAME_CHARGE;
+	count_data(channel, frame);
+	read_pieces(channel->set->transport, &reader->cursor, 0, frame->len);
+	reader->len = frame->len;
+	reader->done = true;
+	channel_give_back(channel, frame->len + FRAME_CHARGE);
+	return true;
+}
+
 static enum channel_outcome frame_data(struct channel *channel, const struct frame *frame)
 {
 	enum channel_outcome outcome;
@@ -339,13 +377,7 @@ static enum channel_outcome frame_data(struct channel *channel, const struct fra
 		channel->rx_window += frame->len + FRAME_CHARGE; /* it still lies in the ring */
 		return outcome;
 	}
-	channel->rx_messages += frame->flags & FRAME_LAST ? 1 : 0;
-	channel->rx_bytes += frame->len;
-	hear(channel);
-	if (channel->rx_quiet && channel_credit_is_low(channel)) {
-		channel->rx_quiet = 0;
-		channel->set->transport->bell_due = true;
-	}
+	count_data(channel, frame);
 	if (channel->direct)
 		data_direct(channel, frame);
 	else if (channel->partial)

@@ -102,6 +102,22 @@ enum link_outcome link_receive(struct link *link, struct channel *until)
 	}
 }
 
+bool link_read_whole(struct link *link, struct reader *reader, int32_t *ret_cost)
+{
+	struct transport *transport = link->transport;
+	struct channel *channel = reader->channel;
+
+	if (link->state != LINK_UP || channel->capture || transport->ops->peek(transport) != 1 ||
+		transport->frame.channel != channel->number ||
+		!channel_read_whole(channel, &transport->frame, reader))
+		return false;
+	PROBE(libmsg, frame_rx, transport, transport->frame.channel, transport->frame.type,
+		transport->frame.len, transport->frame.arg);
+	*ret_cost = frame_cost(&transport->frame);
+	next_frame(transport);
+	return true;
+}
+
 void link_skip(struct link *link)
 {
 	link->turn -= TURN_COST_BARE;
@@ -127,15 +143,6 @@ void link_check(struct link *link, int r)
 		links->pool->marked = true;
 		pool_rearm(links->pool);
 	}
-}
-
-int link_push(struct link *link)
-{
-	int r = transport_push(link->transport);
-
-	if (r < 0 || link->transport->retry_ns)
-		link_check(link, r);
-	return r < 0;
 }
 
 /* Of those that are due now: a peer makes one channel due by a frame, the application many. */

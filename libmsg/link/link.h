@@ -186,14 +186,29 @@ enum link_outcome {
  * wait for later frames.
  */
 enum link_outcome link_receive(struct link *link, struct channel *until);
+/*
+ * Takes in the next frame if it is a whole message for this reader, as channel_read_whole has it:
+ * the way of nearly every message that is there when it is asked for. *ret_cost gets its part of a
+ * turn. False: nothing was taken in, and link_receive judges what is there.
+ */
+bool link_read_whole(struct link *link, struct reader *reader, int32_t *ret_cost);
 /* Drops the frame that was LINK_UNKNOWN. */
 void link_skip(struct link *link);
 /* Sends what its channels have marked as due, and wakes the other end if it sleeps. */
 void link_flush(struct link *link);
 /* Room may have appeared: flushes those that wait for it. Senders that wait look again. */
 void link_room(struct link *link);
+/* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */
+void link_check(struct link *link, int r);
 /* Shows the other end what was put, and wakes it if it sleeps. 1: some of it is kept back still. */
-int link_push(struct link *link);
+static inline int link_push(struct link *link)
+{
+	int r = transport_push(link->transport);
+
+	if (r < 0 || link->transport->retry_ns)
+		link_check(link, r);
+	return r < 0;
+}
 /* Asks for an event when room for a frame of `want` bytes appears. True: it already has. */
 bool link_want_room(struct link *link, uint32_t want);
 /*
@@ -206,8 +221,6 @@ void link_await_turn(const struct channel *channel);
  * of that. Room that came before is told of by nobody else: the caller looks again.
  */
 void link_ask_room(struct channel *channel, uint32_t len);
-/* Ends a link whose transport failed. r: of transport_put, or of a function that calls it. */
-void link_check(struct link *link, int r);
 /* When the first link that the hypervisor refused is to be tried again; UINT64_MAX: none is. */
 uint64_t links_retry_time(const struct links *links);
 /* Tries those whose time has come. */

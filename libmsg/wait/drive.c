@@ -193,6 +193,30 @@ static bool take_turn(struct driver *driver, struct link *link, struct channel *
 	return takes;
 }
 
+/* Sends what the frames that were taken in ask for. */
+static inline __attribute__((always_inline)) void answer(struct link *link)
+{
+	struct transport *transport = link->transport;
+
+	if (!TAILQ_EMPTY(&link->channels.due))
+		link_flush(link);
+	else if (transport->unpushed || transport->bell_due)
+		(void)link_push(link);
+}
+
+bool driver_read_whole(struct driver *driver, struct reader *reader)
+{
+	struct link *link = channel_link(reader->channel);
+	int32_t cost;
+
+	if (driver->pool->marked || !link_read_whole(link, reader, &cost))
+		return false;
+	driver->spent += cost;
+	driver->unlooked += cost;
+	answer(link);
+	return true;
+}
+
 void driver_take(struct driver *driver, struct link *link, struct channel *until)
 {
 	struct transport *transport = link->transport;
@@ -208,10 +232,7 @@ void driver_take(struct driver *driver, struct link *link, struct channel *until
 		/* If frames are left, the next turn goes on to give back: nobody sleeps before. */
 		transport_give_back(transport, !over || !transport->ops->pending(transport));
 	}
-	if (!TAILQ_EMPTY(&link->channels.due))
-		link_flush(link);
-	else if (transport->unpushed || transport->bell_due)
-		(void)link_push(link);
+	answer(link);
 }
 
 /* An event of a link: frames, room, or the peer's death. driver_drive looks for all of them. */

@@ -103,8 +103,8 @@ static inline void driver_unlock(struct driver *driver)
 	struct pool *pool = driver->pool;
 
 	if (pool->marked || driver->spent >= LINK_TURN ||
-		((pool->wake || pool->wake_senders || driver->hand_over) &&
-			(driver->n_waiting || driver->driving))) {
+		((driver->n_waiting || driver->driving) &&
+			(pool->wake || pool->wake_senders || driver->hand_over))) {
 		driver_unlock_slowly(driver);
 		return;
 	}
@@ -130,6 +130,11 @@ void driver_end_links(struct driver *driver, const char *reason);
  * NULL, or the channel to be served.
  */
 void driver_take(struct driver *driver, struct link *link, struct channel *until);
+/*
+ * The same for a reader whose channel has a link, if no mark is to be acted on first and the next
+ * frame is a whole message for it. True: the reader has it.
+ */
+bool driver_read_whole(struct driver *driver, struct reader *reader);
 
 /* ---- wait.c: waiting -------------------------------------------------------------------- */
 

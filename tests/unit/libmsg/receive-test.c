@@ -133,6 +133,104 @@ static void test_straight_to_the_reader(void **state)
 	assert_false(failing_malloc_end());
 }
 
+/* ---- a message that is there when it is asked for ----------------------------------------- */
+
+static bool *flag_of(struct channel *channel, size_t offset)
+{
+	return (bool *)((uint8_t *)channel + offset);
+}
+
+static bool read_whole(struct pair_side *a, size_t size)
+{
+	struct iovec iov = {.iov_base = bytes, .iov_len = size};
+	struct reader reader = {.channel = a->channel, .size = size, .direct = true};
+	bool whole;
+
+	cursor_init(&reader.cursor, &iov, 1);
+	whole = driver_read_whole(&a->ctx->driver, &reader);
+	assert_int_equal(reader.done, whole);
+	return whole;
+}
+
+/* Whatever is no whole message that may come now is left in the ring, for others to judge. */
+static void test_whole_or_left(void **state)
+{
+	static const size_t flags[] = {offsetof(struct channel, rx_closed),
+		offsetof(struct channel, rx_shut), offsetof(struct channel, rx_ignore),
+		offsetof(struct channel, tx_open)};
+	struct pair_side *a = pair_side_of(state, A);
+	struct channel *channel = a->channel;
+	uint32_t window = channel->rx_window, told = channel->maxmsg_told;
+	struct control_capture capture = {0};
+	struct msg_buf buf;
+	struct reader other;
+
+	assert_false(read_whole(a, 5)); /* nothing is there */
+	say(state, "hello");
+	assert_false(read_whole(a, 4));
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		*flag_of(channel, flags[i]) ^= true;
+		assert_false(read_whole(a, 5));
+		*flag_of(channel, flags[i]) ^= true;
+	}
+	channel->rx_window = 5 + FRAME_CHARGE - 1;
+	assert_false(read_whole(a, 5));
+	channel->rx_window = window;
+	channel->maxmsg_told = 4;
+	assert_false(read_whole(a, 5));
+	channel->maxmsg_told = told;
+	channel->number++;
+	assert_false(read_whole(a, 5));
+	channel->number--;
+	channel->type = CHANNEL_STREAM;
+	assert_false(read_whole(a, 5));
+	channel->type = CHANNEL_SEQPACKET;
+	channel->state = CHANNEL_CLOSING;
+	assert_false(read_whole(a, 5));
+	channel->state = CHANNEL_OPEN;
+	channel->reader = &other;
+	assert_false(read_whole(a, 5));
+	channel->reader = NULL;
+	channel->partial = &buf;
+	assert_false(read_whole(a, 5));
+	channel->partial = NULL;
+	STAILQ_INSERT_TAIL(&channel->in, &buf, entry);
+	assert_false(read_whole(a, 5));
+	STAILQ_REMOVE_HEAD(&channel->in, entry);
+	channel->capture = &capture;
+	assert_false(read_whole(a, 5));
+	channel->capture = NULL;
+	a->link->state = LINK_SYNCED;
+	assert_false(read_whole(a, 5));
+	a->link->state = LINK_UP;
+	a->ctx->pool.marked = true;
+	assert_false(read_whole(a, 5));
+	a->ctx->pool.marked = false;
+	assert_int_equal(channel->rx_messages, 0);
+	assert_int_equal(channel->rx_window, window);
+	assert_int_equal(a->ctx->driver.spent, 0);
+
+	a->ctx->pool.wake = false;
+	assert_true(read_whole(a, 5));
+	assert_memory_equal(bytes, "hello", 5);
+	assert_int_equal(channel->rx_messages, 1);
+	assert_int_equal(channel->rx_bytes, 5);
+	assert_true(a->ctx->driver.spent >= TURN_COST_DATA + 5);
+	assert_int_equal(a->ctx->driver.unlooked, a->ctx->driver.spent);
+	assert_false(a->ctx->pool.wake);
+
+	/* A part of a message, and a frame that has none. */
+	must(pair_inject_frame(*state, B,
+		&(struct frame){.channel = PAIR_CHANNEL,
+			.type = FRAME_DATA,
+			.flags = FRAME_FIRST,
+			.len = 16,
+			.arg = 32}));
+	assert_false(read_whole(a, 32));
+	pair_take(a);
+	assert_non_null(channel->partial);
+}
+
 /* ---- half of a message ------------------------------------------------------------------ */
 
 static bool without_memory;
@@ -223,6 +321,7 @@ int main(void)
 			test_read_gives_credit_back, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_straight_to_the_reader, pair_setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_whole_or_left, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_half_when_time_is_over, pair_setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
