@@ -77,7 +77,7 @@ int frame_decode_raw(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_f
 	return 0;
 }
 
-int frame_decode(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame)
+int frame_decode_any(const uint8_t bytes[FRAME_HEADER_SIZE], struct frame *ret_frame)
 {
 	struct frame frame;
 	int r = frame_decode_raw(bytes, &frame);

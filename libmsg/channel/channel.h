@@ -394,7 +394,20 @@ void channel_give_up(struct channel *channel);
 /* The sender whose turn it is looks again. */
 void channel_wake_first(struct channel_set *set);
 /* It has put a frame of so many bytes. */
-void channel_spend(struct channel *channel, uint32_t len);
+static inline void channel_spend(struct channel *channel, uint32_t len)
+{
+	struct channel_set *set = channel->set;
+	const struct channel *first = TAILQ_FIRST(&set->waiting);
+	uint64_t start = max_u64(channel->tx_sent, set->clock);
+
+	if (!first || first == channel)
+		set->clock = start;
+	channel->tx_sent = start + len + FRAME_CHARGE;
+	channel->served = true;
+	channel->sent_round = set->pool->round;
+	if (channel->waiting)
+		channel_unqueue_sender(channel);
+}
 /* Whether the first one that waits is a socket whose application was just told of room. */
 bool channel_was_told(struct channel_set *set);
 /* The same, and others wait for it. */

@@ -99,6 +99,12 @@ static void message_end_private(struct channel *channel)
 static inline __attribute__((always_inline)) void read_pieces(
 	struct transport *transport, struct iov_cursor *to, uint32_t off, uint32_t left)
 {
+	void *whole = cursor_whole(to, left);
+
+	if (whole) {
+		transport->ops->read(transport, off, whole, left);
+		return;
+	}
 	while (left) {
 		size_t n;
 		void *piece = cursor_next(to, left, &n);

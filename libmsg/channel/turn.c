@@ -180,20 +180,6 @@ void channel_give_up(struct channel *channel)
 	channel->set->pool->wake = true;
 }
 
-void channel_spend(struct channel *channel, uint32_t len)
-{
-	struct channel_set *set = channel->set;
-	const struct channel *first = TAILQ_FIRST(&set->waiting);
-	uint64_t start = max_u64(channel->tx_sent, set->clock);
-
-	if (!first || first == channel)
-		set->clock = start;
-	channel->tx_sent = start + len + FRAME_CHARGE;
-	channel->served = true;
-	channel->sent_round = set->pool->round;
-	channel_unqueue_sender(channel);
-}
-
 /* A socket that was told, and whose application did not come, leaves the queue. */
 bool channel_was_told(struct channel_set *set)
 {

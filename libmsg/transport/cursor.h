@@ -25,6 +25,17 @@ static inline void cursor_init(struct iov_cursor *cursor, const struct iovec *io
 	cursor->off = 0;
 }
 
+/* The next len bytes, if they are contiguous; moves on. NULL: they are not, or there are none. */
+static inline void *cursor_whole(struct iov_cursor *cursor, size_t len)
+{
+	size_t off = cursor->off;
+
+	if (!len || cursor->iov->iov_len - off < len)
+		return NULL;
+	cursor->off = off + len;
+	return (uint8_t *)cursor->iov->iov_base + off;
+}
+
 /* Copies len bytes to dst and moves on. */
 void cursor_read(struct iov_cursor *cursor, void *dst, size_t len);
 /* Copies len bytes from src and moves on. */

@@ -140,18 +140,10 @@ static int64_t grant_room(struct transport *transport, uint32_t want)
 	return space < (int64_t)FRAME_HEADER_SIZE ? -EAGAIN : space - FRAME_HEADER_SIZE;
 }
 
-static int grant_put(struct transport *transport, struct frame *frame, uint32_t least,
-	struct iov_cursor *payload, bool more)
+static void write_pieces(struct grant_ring *tx, struct iov_cursor *payload, uint32_t left)
 {
-	struct grant_ring *tx = &grant_of(transport)->tx;
-	int64_t space = grant_ring_space(tx, FRAME_HEADER_SIZE + round_up16(frame->len));
-	uint32_t off = FRAME_HEADER_SIZE, left;
+	uint32_t off = FRAME_HEADER_SIZE;
 
-	if (space < (int64_t)(FRAME_HEADER_SIZE + least))
-		return space < 0 ? (int)space : -EAGAIN;
-	frame_cut(frame, (uint32_t)space - FRAME_HEADER_SIZE);
-	frame_encode(frame, grant_ring_slot(tx));
-	left = frame->len;
 	while (left) {
 		size_t n;
 		const void *piece = cursor_next(payload, left, &n);
@@ -160,6 +152,24 @@ static int grant_put(struct transport *transport, struct frame *frame, uint32_t 
 		off += (uint32_t)n;
 		left -= (uint32_t)n;
 	}
+}
+
+static int grant_put(struct transport *transport, struct frame *frame, uint32_t least,
+	struct iov_cursor *payload, bool more)
+{
+	struct grant_ring *tx = &grant_of(transport)->tx;
+	int64_t space = grant_ring_space(tx, FRAME_HEADER_SIZE + round_up16(frame->len));
+	const void *piece;
+
+	if (space < (int64_t)(FRAME_HEADER_SIZE + least))
+		return space < 0 ? (int)space : -EAGAIN;
+	frame_cut(frame, (uint32_t)space - FRAME_HEADER_SIZE);
+	frame_encode(frame, grant_ring_slot(tx));
+	piece = cursor_whole(payload, frame->len);
+	if (piece)
+		grant_ring_write(tx, FRAME_HEADER_SIZE, piece, frame->len);
+	else
+		write_pieces(tx, payload, frame->len);
 	tx->own += FRAME_HEADER_SIZE + round_up16(frame->len);
 	if (more)
 		return 1;
