@@ -11,6 +11,8 @@ packages_check='clang g++ clang-format libclang-rt-dev gcovr mandoc groff-base s
 	make linux-headers-amd64 sparse liburing-dev libglib2.0-dev libuv1-dev xz-utils gcc-aarch64-linux-gnu
 	python3-dev python3-jsonschema python3-prometheus-client python3-pyte socat openssl abigail-tools dpkg-dev tshark
 	systemtap-sdt-dev bpftrace gdb'
+# For bench/run: without them, it measures less and makes no plots.
+packages_bench='libzmq3-dev libnng-dev gnuplot-nox'
 # For tests/programs, which unpacks what is missing and installs nothing; of prometheus tests/e2e uses promtool.
 packages_programs='nginx curl openssh-server openssh-client libnss-wrapper redis-server redis-tools postgresql
 	postgresql-client git rsync socat systemd systemd-journal-remote prometheus'

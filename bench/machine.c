@@ -31,25 +31,30 @@ void machine_look(struct machine *ret_machine)
 	(void)fclose(f);
 }
 
-void machine_print(const struct machine *since)
+struct machine_share machine_share(const struct machine *since)
 {
+	struct machine_share share = {0};
 	struct machine now;
-	double total, load[1] = {0};
+	double total;
 
 	machine_look(&now);
 	total = (double)(now.total - since->total);
-	(void)getloadavg(load, 1);
 	if (total <= 0)
 		total = 1;
+	(void)getloadavg(&share.load, 1);
+	share.own = 100 * (double)(now.own - since->own) / total;
+	share.steal = 100 * (double)(now.steal - since->steal) / total;
+	share.idle = 100 * (double)(now.idle - since->idle) / total;
+	share.others = 100 - share.own - share.steal - share.idle;
+	return share;
+}
+
+void machine_print(const struct machine *since)
+{
+	struct machine_share share = machine_share(since);
+
 	printf("the machine meanwhile: the benchmark itself %.0f %%, others %.0f %%, steal %.1f "
 	       "%%, "
 	       "idle %.0f %% of its CPUs; load %.1f\n",
-		100 * (double)(now.own - since->own) / total,
-		100 *
-			(total - (double)(now.idle - since->idle) -
-				(double)(now.steal - since->steal) -
-				(double)(now.own - since->own)) /
-			total,
-		100 * (double)(now.steal - since->steal) / total,
-		100 * (double)(now.idle - since->idle) / total, load[0]);
+		share.own, share.others, share.steal, share.idle, share.load);
 }

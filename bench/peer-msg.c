@@ -90,6 +90,21 @@ static size_t end_recv(struct end *end, void *data, size_t size)
 	return (size_t)n;
 }
 
+static void end_sendmmsg(struct end *end, struct mmsghdr *messages, unsigned n)
+{
+	if (msg_sendmmsg(end->channel, messages, n, 0) != (int)n)
+		bench_fail("sendmmsg");
+}
+
+static unsigned end_recvmmsg(struct end *end, struct mmsghdr *messages, unsigned n)
+{
+	int got = msg_recvmmsg(end->channel, messages, n, MSG_WAITFORONE, -1);
+
+	if (got <= 0)
+		bench_fail("recvmmsg");
+	return (unsigned)got;
+}
+
 static void end_disconnect(struct end *end)
 {
 	if (msg_close(end->channel) < 0)
@@ -139,17 +154,16 @@ static void fd_close(struct end *end)
 }
 
 #define OPERATIONS                                                                                 \
-	.flags = PEER_BATCHES, .open = end_open, .send = end_send, .recv = end_recv,               \
-	.close = end_close, .listen = end_listen, .connect = end_connect, .accept = end_accept,    \
-	.disconnect = end_disconnect
+	.open = end_open, .send = end_send, .recv = end_recv, .sendmmsg = end_sendmmsg,            \
+	.recvmmsg = end_recvmmsg, .loop = &loop_msg, .close = end_close, .listen = end_listen,     \
+	.connect = end_connect, .accept = end_accept, .disconnect = end_disconnect
 
 const struct peer peer_argo = {.name = "argo", .transport = LIBMSG_TRANSPORT_ARGO, OPERATIONS};
 const struct peer peer_strict = {
 	.name = "argo-strict", .transport = LIBMSG_TRANSPORT_ARGO_STRICT, OPERATIONS};
 const struct peer peer_grant = {.name = "grant", .transport = LIBMSG_TRANSPORT_GRANT, OPERATIONS};
 
-#define FD_OPERATIONS                                                                              \
-	.flags = PEER_BATCHES, .open = fd_open, .send = fd_send, .recv = fd_recv, .close = fd_close
+#define FD_OPERATIONS .open = fd_open, .send = fd_send, .recv = fd_recv, .close = fd_close
 
 const struct peer peer_argo_fd = {
 	.name = "argo fd", .transport = LIBMSG_TRANSPORT_ARGO, FD_OPERATIONS};

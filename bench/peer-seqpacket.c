@@ -8,25 +8,27 @@
 
 #include "bench/bench.h"
 
+#define SEQPACKET_MAX 65536U /* a socket's default buffer has room for not much more */
+
 static void pair_prepare(struct pair *pair)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair->socks) < 0)
 		err(1, "socketpair");
 }
 
-static void end_open(struct end *end)
+void seqpacket_open(struct end *end)
 {
 	end->sock = end->pair->socks[end->role];
 	(void)close(end->pair->socks[!end->role]);
 }
 
-static void end_send(struct end *end, const void *data, size_t len, bool more)
+void seqpacket_send(struct end *end, const void *data, size_t len, bool more)
 {
 	if (send(end->sock, data, len, MSG_NOSIGNAL) != (ssize_t)len)
 		err(1, "send");
 }
 
-static size_t end_recv(struct end *end, void *data, size_t size)
+size_t seqpacket_recv(struct end *end, void *data, size_t size)
 {
 	ssize_t n = recv(end->sock, data, size, 0);
 
@@ -35,12 +37,32 @@ static size_t end_recv(struct end *end, void *data, size_t size)
 	return (size_t)n;
 }
 
-static void end_close(struct end *end)
+void seqpacket_close(struct end *end)
 {
 	(void)close(end->sock);
 }
 
-static void end_address(struct end *end, struct sockaddr_un *ret_address)
+static void end_sendmmsg(struct end *end, struct mmsghdr *messages, unsigned n)
+{
+	for (unsigned done = 0; done < n;) {
+		int sent = sendmmsg(end->sock, messages + done, n - done, MSG_NOSIGNAL);
+
+		if (sent < 0)
+			err(1, "sendmmsg");
+		done += (unsigned)sent;
+	}
+}
+
+static unsigned end_recvmmsg(struct end *end, struct mmsghdr *messages, unsigned n)
+{
+	int got = recvmmsg(end->sock, messages, n, MSG_WAITFORONE, NULL);
+
+	if (got < 0)
+		err(1, "recvmmsg");
+	return (unsigned)got;
+}
+
+void seqpacket_address(struct end *end, struct sockaddr_un *ret_address)
 {
 	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	(void)snprintf(
@@ -53,7 +75,7 @@ static void end_listen(struct end *end)
 	struct sockaddr_un address;
 	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-	end_address(end, &address);
+	seqpacket_address(end, &address);
 	(void)unlink(address.sun_path);
 	if (sock < 0 || bind(sock, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 		listen(sock, 64) < 0)
@@ -65,7 +87,7 @@ static void end_connect(struct end *end)
 {
 	struct sockaddr_un address;
 
-	end_address(end, &address);
+	seqpacket_address(end, &address);
 	end->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (end->sock < 0 || connect(end->sock, (struct sockaddr *)&address, sizeof(address)) < 0)
 		err(1, "connect");
@@ -80,13 +102,27 @@ static void end_accept(struct end *end)
 
 const struct peer peer_seqpacket = {
 	.name = "SEQPACKET",
+	.len_max = SEQPACKET_MAX,
 	.prepare = pair_prepare,
-	.open = end_open,
-	.send = end_send,
-	.recv = end_recv,
-	.close = end_close,
+	.open = seqpacket_open,
+	.send = seqpacket_send,
+	.recv = seqpacket_recv,
+	.close = seqpacket_close,
 	.listen = end_listen,
 	.connect = end_connect,
 	.accept = end_accept,
-	.disconnect = end_close,
+	.disconnect = seqpacket_close,
+	.loop = &loop_epoll,
+};
+
+const struct peer peer_seqpacket_mmsg = {
+	.name = "SEQPACKET, mmsg",
+	.len_max = SEQPACKET_MAX,
+	.prepare = pair_prepare,
+	.open = seqpacket_open,
+	.send = seqpacket_send,
+	.recv = seqpacket_recv,
+	.close = seqpacket_close,
+	.sendmmsg = end_sendmmsg,
+	.recvmmsg = end_recvmmsg,
 };

@@ -7,13 +7,17 @@
  */
 #include <err.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "bench/bench.h"
 
 #define WORDS_MAX (BENCH_MESSAGE_MAX / 8)
 #define LINE	  8 /* words */
+#define MMSG	  32U
 
 static uint64_t message[WORDS_MAX], received[WORDS_MAX];
 
@@ -36,23 +40,24 @@ static size_t stride(size_t n_words)
 	return n_words <= LINE ? 1 : n_words <= 512 ? LINE : 8 * LINE;
 }
 
-static void message_init(void)
+void message_init(void)
 {
 	for (size_t i = 0; i < WORDS_MAX; i++)
 		message[i] = pattern(0, i);
 }
 
-static void message_fill(uint64_t number, size_t n_words)
+uint64_t *message_fill(uint64_t number, size_t n_words)
 {
 	size_t step = stride(n_words);
 
 	for (size_t i = 0; i < n_words; i += step)
 		message[i] = pattern(number, i);
+	return message;
 }
 
-static void message_check(const uint64_t *got, uint64_t number, size_t n_words)
+void message_check(const uint64_t *got, uint64_t number, size_t n_words)
 {
-	size_t step = stride(n_words), line = (number * LINE) % n_words;
+	size_t step = stride(n_words), line = number % (n_words / LINE) * LINE;
 	uint64_t wrong = 0;
 
 	for (size_t i = 0; i < n_words; i += step)
@@ -117,15 +122,123 @@ void work_one_way(const struct peer *peer, struct end *end, const struct work *w
 	peer->send(end, &n, sizeof(n), false);
 }
 
+/* ---- batches by one call -------------------------------------------------------------------- */
+
+struct batch {
+	struct mmsghdr messages[MMSG];
+	struct iovec iov[MMSG];
+	uint64_t *data;
+};
+
+static void batch_init(struct batch *batch, size_t len)
+{
+	*batch = (struct batch){.data = malloc(MMSG * len)};
+	if (!batch->data)
+		err(1, "memory");
+	for (unsigned i = 0; i < MMSG; i++) {
+		batch->iov[i] = (struct iovec){batch->data + i * (len / 8), len};
+		batch->messages[i].msg_hdr.msg_iov = &batch->iov[i];
+		batch->messages[i].msg_hdr.msg_iovlen = 1;
+	}
+}
+
+static void mmsg_send(const struct peer *peer, struct end *end, const struct work *work,
+	struct batch *batch, struct result *ret_result)
+{
+	uint64_t start = now_ns(), n = 0;
+
+	do {
+		for (unsigned i = 0; i < MMSG; i++)
+			memcpy(batch->iov[i].iov_base, message_fill(n++, work->len / 8), work->len);
+		if (peer->sendmmsg) {
+			peer->sendmmsg(end, batch->messages, MMSG);
+			continue;
+		}
+		for (unsigned i = 0; i < MMSG; i++)
+			peer->send(end, batch->iov[i].iov_base, work->len, false);
+	} while (now_ns() - start < work->run_ns);
+	peer->send(end, &n, sizeof(n), false);
+	if (peer->recv(end, received, sizeof(received)) != 8 || received[0] != n)
+		errx(1, "%" PRIu64 " messages sent, %" PRIu64 " received", n, received[0]);
+	ret_result->n = n;
+	ret_result->ns = now_ns() - start;
+}
+
+static unsigned mmsg_recv(const struct peer *peer, struct end *end, struct batch *batch)
+{
+	if (peer->recvmmsg)
+		return peer->recvmmsg(end, batch->messages, MMSG);
+	batch->messages[0].msg_len =
+		(unsigned)peer->recv(end, batch->iov[0].iov_base, batch->iov[0].iov_len);
+	return 1;
+}
+
+/* A peer that knows no such calls takes one message a call. */
+void work_mmsg(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	struct batch batch;
+	uint64_t n = 0;
+	bool more = true;
+
+	meet(peer, end);
+	batch_init(&batch, work->len);
+	if (end->role == 0)
+		mmsg_send(peer, end, work, &batch, ret_result);
+	while (end->role == 1 && more) {
+		unsigned got = mmsg_recv(peer, end, &batch);
+
+		for (unsigned i = 0; i < got && more; i++) {
+			const uint64_t *data = batch.iov[i].iov_base;
+
+			more = batch.messages[i].msg_len == work->len;
+			if (more)
+				message_check(data, n++, work->len / 8);
+			else if (batch.messages[i].msg_len != 8 || data[0] != n)
+				errx(1, "%" PRIu64 " messages received, then another", n);
+		}
+	}
+	if (end->role == 1)
+		peer->send(end, &n, sizeof(n), false);
+	free(batch.data);
+}
+
+/* ---- the limit of what is copied twice, into memory between two processes and out ----------- */
+
+void work_memcpy(const struct peer *peer, struct end *end, const struct work *work,
+	struct result *ret_result)
+{
+	size_t slot = 0, n_slots = work->len < 65536 ? 131072 / work->len : 2;
+	uint64_t start, n = 0;
+	char *ring;
+
+	if (end->role == 1)
+		return;
+	ring = malloc(n_slots * work->len);
+	if (!ring)
+		err(1, "memory");
+	message_init();
+	start = now_ns();
+	while (n % 32 || now_ns() - start < work->run_ns) {
+		memcpy(ring + slot * work->len, message_fill(n, work->len / 8), work->len);
+		memcpy(received, ring + slot * work->len, work->len);
+		message_check(received, n++, work->len / 8);
+		slot = (slot + 1) % n_slots;
+	}
+	ret_result->n = n;
+	ret_result->ns = now_ns() - start;
+	free(ring);
+}
+
 void work_round_trip(const struct peer *peer, struct end *end, const struct work *work,
 	struct result *ret_result)
 {
 	bool data = !(peer->flags & PEER_BASELINE);
-	uint64_t start, n = 0, stop = UINT64_MAX;
+	uint64_t start, before, now, n = 0, stop = UINT64_MAX;
 	size_t len;
 
 	meet(peer, end);
-	start = now_ns();
+	start = before = now_ns();
 	while (end->role == 0 && (n % 16 || now_ns() - start < work->run_ns)) {
 		if (data)
 			message_fill(n, work->len / 8);
@@ -136,6 +249,11 @@ void work_round_trip(const struct peer *peer, struct end *end, const struct work
 		if (data)
 			message_check(received, n, work->len / 8);
 		n++;
+		if (work->each) {
+			now = now_ns();
+			histogram_add(work->each, now - before);
+			before = now;
+		}
 	}
 	if (end->role == 0) {
 		ret_result->n = n;
