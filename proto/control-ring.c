@@ -287,7 +287,7 @@ bool control_ring_sleep(struct control_ring *ring)
 	return true;
 }
 
-bool control_ring_publish(struct control_ring *ring)
+static bool ring_publish(struct control_ring *ring, bool quietly)
 {
 	bool event;
 
@@ -296,10 +296,20 @@ bool control_ring_publish(struct control_ring *ring)
 	grant_ring_publish(&ring->tx);
 	grant_ring_release(&ring->rx);
 	/* A side that sleeps wants messages, and not to hear that its own were taken. */
-	event = ring->wrote && doorbell_take(&ring->them->sleeping);
+	event = ring->wrote && !quietly && doorbell_take(&ring->them->sleeping);
 	/* Both flags are taken: one event answers both. */
 	if (doorbell_take(&ring->them->want_space))
 		event = true;
 	ring->wrote = ring->took = false;
 	return event;
+}
+
+bool control_ring_publish(struct control_ring *ring)
+{
+	return ring_publish(ring, false);
+}
+
+bool control_ring_publish_quietly(struct control_ring *ring)
+{
+	return ring_publish(ring, true);
 }

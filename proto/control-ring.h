@@ -128,4 +128,7 @@ static inline bool control_ring_is_idle(const struct control_ring *ring)
  */
 bool control_ring_publish(struct control_ring *ring);
 
+/* The same for messages that the other side reads in its own time: it is woken for room alone. */
+bool control_ring_publish_quietly(struct control_ring *ring);
+
 #endif

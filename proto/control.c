@@ -174,6 +174,12 @@ static bool captured_bytes_check(const struct control_message *message)
 	return true;
 }
 
+/* No number is 0. */
+static bool ahead_check(const struct control_message *message)
+{
+	return message->ahead.first <= UINT32_MAX - (message->ahead.n - 1);
+}
+
 /* A message's name, the rule for its request id, its check or NULL, and its fields in order. */
 #define LAYOUT(n, r, c, ...)                                                                       \
 	{                                                                                          \
@@ -235,6 +241,8 @@ static const struct layout layouts[] = {
 	[CONTROL_CAPTURED_BYTES] = LAYOUT("CAPTURED_BYTES", REQUEST_NONE, captured_bytes_check,
 		UINT(captured_bytes.n, 1, CAPTURE_PIECE), BYTES(captured_bytes.bytes)),
 	[CONTROL_CAPTURE_LOST] = LAYOUT("CAPTURE_LOST", REQUEST_NONE, NULL, ID(capture_lost.n)),
+	[CONTROL_AHEAD_REST] = LAYOUT("AHEAD_REST", REQUEST_NONE, NULL, U32(ahead_rest.end),
+		ID(ahead_rest.first), U64(ahead_rest.rest)),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */
@@ -276,6 +284,12 @@ static const struct layout layouts[] = {
 		ID(capture.channel),
 		UINT(capture.wants, 0, CAPTURE_HEADERS | CAPTURE_PAYLOAD | CAPTURE_AGREED),
 		UINT(capture.snaplen, 0, CAPTURE_SNAPLEN_MAX)),
+	[CONTROL_AHEAD] = LAYOUT("AHEAD", REQUEST_NONE, ahead_check, U32(ahead.end),
+		ID(ahead.channel), ID(ahead.first), UINT(ahead.n, 1, AHEAD_MAX)),
+	[CONTROL_AHEAD_END] =
+		LAYOUT("AHEAD_END", REQUEST_NONE, NULL, U32(ahead_end.end), ID(ahead_end.first)),
+	[CONTROL_AHEAD_GONE] = LAYOUT("AHEAD_GONE", REQUEST_NONE, NULL, U32(ahead_gone.end),
+		ID(ahead_gone.first), U64(ahead_gone.rest)),
 };
 
 static const struct layout *layout_find(uint8_t type)

@@ -41,6 +41,7 @@ enum control_type {
 	CONTROL_CAPTURED,
 	CONTROL_CAPTURED_BYTES, /* of the CAPTURED before it */
 	CONTROL_CAPTURE_LOST,
+	CONTROL_AHEAD_REST, /* numbers ahead that this end will not use; FEATURE_AHEAD */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -57,6 +58,9 @@ enum control_type {
 	CONTROL_TERMS,	      /* before the CONNECTED or CHANNEL that it is about; FEATURE_TERMS */
 	CONTROL_ASK,	      /* is it there, and what has it carried? FEATURE_COUNTS */
 	CONTROL_CAPTURE,      /* tell of a channel's frames, or no more; FEATURE_CAPTURE */
+	CONTROL_AHEAD,	      /* numbers of channels to come; FEATURE_AHEAD, as the next two */
+	CONTROL_AHEAD_END,    /* the connecting end gives back those that it has not used */
+	CONTROL_AHEAD_GONE,   /* the other end has: those are no channels */
 };
 
 /* Features, in HELLO and WELCOME: the abilities of this side. */
@@ -76,6 +80,8 @@ enum control_type {
 #define FEATURE_COUNTS UINT64_C(128)
 /* CAPTURE, and what answers it. */
 #define FEATURE_CAPTURE UINT64_C(256)
+/* AHEAD, and what follows of it. */
+#define FEATURE_AHEAD UINT64_C(512)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,
@@ -342,6 +348,22 @@ struct control_capture_lost {
 	uint32_t n; /* frames that this application has not told of, since it said so last */
 };
 
+/* Channels first to first + n - 1 are as the one that the next CHANNEL or CONNECTED names. */
+struct control_ahead {
+	uint32_t end, channel;
+	uint32_t first, n; /* 1 to AHEAD_MAX */
+};
+
+struct control_ahead_end {
+	uint32_t end, first;
+};
+
+/* AHEAD_REST, AHEAD_GONE */
+struct control_ahead_rest {
+	uint32_t end, first;
+	uint64_t rest; /* bit i: first + i */
+};
+
 struct control_message {
 	uint8_t type;	  /* enum control_type, or a number that this version does not know */
 	uint32_t request; /* 0: not a request nor an answer */
@@ -377,6 +399,9 @@ struct control_message {
 		struct control_captured captured;
 		struct control_captured_bytes captured_bytes;
 		struct control_capture_lost capture_lost;
+		struct control_ahead ahead;
+		struct control_ahead_end ahead_end;
+		struct control_ahead_rest ahead_rest, ahead_gone;
 	};
 };
 

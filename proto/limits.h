@@ -223,6 +223,23 @@
 #define TURN_COST_SAVED 1000000U
 
 /*
+ * Numbers that an application has ahead (PROTOCOL.md 5.10), for connects to one name over one link:
+ * msgd spends some 410 bytes on each, as on a channel, and it holds a place in the listener's
+ * backlog. So many make msgd's part of a connect a sixtieth.
+ */
+#define AHEAD_MAX 64U
+/* The first are given with the connect that follows so many, each as soon after the one before. */
+#define AHEAD_CONNECTS	 3U
+#define AHEAD_CONNECT_NS 100000000ULL
+/* Numbers that nobody has used for so long are asked back. */
+#define AHEAD_IDLE_NS 1000000000ULL
+/*
+ * Of what the ends of such channels need not wake msgd for it reads as soon as this, and asks for
+ * no more: fifty looks a second while such numbers are there.
+ */
+#define AHEAD_LOOK_NS 20000000ULL
+
+/*
  * Programs that policy has run (ask=, start=): so many at once for one domain, which is as many
  * dialogs as a person can bear, and for eight such domains in all. And for one domain so many one
  * after the other, then one in so many nanoseconds: a shell starts and ends in five milliseconds,

@@ -210,6 +210,16 @@ static const struct {
 	{"CAPTURED_BYTES", 0, 4, 4, -EBADMSG}, /* a byte behind those that count */
 	{"CAPTURED_BYTES", 0, 4, CAPTURE_PIECE + 1, -EBADMSG},
 	{"CAPTURE_LOST", 0, 4, 0, -EBADMSG},
+	{"AHEAD", 4, 4, 0, -EBADMSG},
+	{"AHEAD", 8, 4, 0, -EBADMSG},
+	{"AHEAD", 8, 4, UINT32_MAX - 7, 0}, /* the last number is the highest */
+	{"AHEAD", 8, 4, UINT32_MAX - 6, -EBADMSG},
+	{"AHEAD", 12, 4, 0, -EBADMSG},
+	{"AHEAD", 12, 4, AHEAD_MAX, 0},
+	{"AHEAD", 12, 4, AHEAD_MAX + 1, -EBADMSG},
+	{"AHEAD_END", 4, 4, 0, -EBADMSG},
+	{"AHEAD_REST", 4, 4, 0, -EBADMSG},
+	{"AHEAD_GONE", 4, 4, 0, -EBADMSG},
 	{"ANSWER", 0, 4, 0, 0},
 	{"ANSWER", 4, 4, 1, -EBADMSG},
 	{"ASK", 0, 4, 0, -EBADMSG},
@@ -358,9 +368,10 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
 	assert_int_equal(
-		control_decode(CONTROL_CAPTURE_LOST + 1, 1, (const uint8_t *)"", 0, &message),
+		control_decode(CONTROL_AHEAD_REST + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
-	assert_int_equal(control_decode(CONTROL_CAPTURE + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(
+		control_decode(CONTROL_AHEAD_GONE + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_string_equal(control_type_name(200), "?");
 	assert_string_equal(control_type_name(0), "?");

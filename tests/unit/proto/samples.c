@@ -192,6 +192,12 @@ const struct control_sample control_samples[] = {
 	{"CAPTURED_BYTES",
 		{.type = CONTROL_CAPTURED_BYTES, .captured_bytes = {.n = 5, .bytes = "hello"}}},
 	{"CAPTURE_LOST", {.type = CONTROL_CAPTURE_LOST, .capture_lost = {.n = 7}}},
+	{"AHEAD_REST",
+		{.type = CONTROL_AHEAD_REST, .ahead_rest = {.end = 7, .first = 34, .rest = 0xf0}}},
+	{"AHEAD", {.type = CONTROL_AHEAD, .ahead = {.end = 7, .channel = 33, .first = 34, .n = 8}}},
+	{"AHEAD_END", {.type = CONTROL_AHEAD_END, .ahead_end = {.end = 7, .first = 34}}},
+	{"AHEAD_GONE",
+		{.type = CONTROL_AHEAD_GONE, .ahead_gone = {.end = 7, .first = 34, .rest = 0xf0}}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 
