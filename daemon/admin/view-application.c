@@ -24,7 +24,7 @@ static void held_add(struct held *held, const struct link_end *end)
 								   : 0;
 
 	held->links++;
-	held->channels += HASH_COUNT(link->channels);
+	held->channels += HASH_COUNT(link->channels) - link->n_ahead;
 	held->ports += link->id.transport != TRANSPORT_ARGO_STRICT;
 	held->rings += link->id.transport != TRANSPORT_GRANT;
 	held->granted_pages += creator ? pages : 0;
@@ -58,6 +58,7 @@ static json_t *features_json(const struct process *process)
 		{FEATURE_TERMS, "terms"},
 		{FEATURE_COUNTS, "counts"},
 		{FEATURE_CAPTURE, "capture"},
+		{FEATURE_AHEAD, "ahead"},
 	};
 	json_t *array = json_array();
 

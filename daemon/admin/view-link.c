@@ -42,10 +42,10 @@ static json_t *link_json(const struct rows *rows, const struct broker_link *link
 	return json_pack("{s:o, s:s, s:o, s:s, s:i, s:I, s:o, s:o, s:o, s:o}", "uid",
 		uid_json(link->id.uid), "transport", transport_name(link->id.transport), "reason",
 		text_json(link->why), "state", link_state_word(link), "channels",
-		(int)HASH_COUNT(link->channels), "age_s", rows_age_s(rows, link->since_ns),
-		"creator", end_json(&link->ends[0]), "binder", end_json(&link->ends[1]),
-		"creator_traffic", link_end_traffic_json(&link->ends[0]), "binder_traffic",
-		link_end_traffic_json(&link->ends[1]));
+		(int)(HASH_COUNT(link->channels) - link->n_ahead), "age_s",
+		rows_age_s(rows, link->since_ns), "creator", end_json(&link->ends[0]), "binder",
+		end_json(&link->ends[1]), "creator_traffic", link_end_traffic_json(&link->ends[0]),
+		"binder_traffic", link_end_traffic_json(&link->ends[1]));
 }
 
 static void links_view_of(struct rows *rows, const struct broker_link *link)
@@ -98,7 +98,7 @@ static void channels_view_of_link(struct rows *rows, const struct broker_link *l
 	for (channel = link->channels; channel; channel = channel->hh.next) {
 		if (rows_skip(rows, 1))
 			continue;
-		if (channel_is_other(rows, channel))
+		if (channel->ahead || channel_is_other(rows, channel))
 			rows_pass(rows, 1);
 		else
 			rows_add(rows, channel_json(rows, channel));

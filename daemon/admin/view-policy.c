@@ -269,7 +269,7 @@ static void trial_channel(
 	uint64_t cost = rows->broker->cost;
 	struct policy_verdict verdict;
 
-	if (rejudge_would_permit(channel, policy, &verdict))
+	if (channel->ahead || rejudge_would_permit(channel, policy, &verdict))
 		rows_pass(rows, 1);
 	else
 		rows_add(rows, json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "name",

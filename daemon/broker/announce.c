@@ -42,6 +42,7 @@ void announce_timer(struct broker *broker)
 		at = broker->announce_end_ns;
 	at = sooner(at, errands_next_ns(broker));
 	at = sooner(at, pings_next_ns(broker));
+	at = sooner(at, ahead_next_ns(broker));
 	if (at != broker->timer_ns)
 		broker->ops->timer(broker->arg, at);
 	broker->timer_ns = at;

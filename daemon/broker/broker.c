@@ -97,6 +97,7 @@ int broker_new(const struct broker_ops *ops, void *arg, const struct broker_limi
 	TAILQ_INIT(&broker->buried);
 	TAILQ_INIT(&broker->names);
 	TAILQ_INIT(&broker->pinged);
+	TAILQ_INIT(&broker->aheads);
 	errands_init(&broker->errands);
 	captures_init(&broker->captures);
 	for (unsigned i = 0; i < WATCH_STATES; i++)
@@ -287,6 +288,7 @@ void broker_tick(struct broker *broker)
 	announce_tick(broker);
 	errands_tick(broker);
 	pings_tick(broker);
+	ahead_tick(broker);
 	broker_settle(broker);
 }
 
@@ -347,6 +349,8 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_CAPTURED_BYTES:
 	case CONTROL_CAPTURE_LOST:
 		return capture_message(process, message);
+	case CONTROL_AHEAD_REST:
+		return ahead_message(process, message);
 	case CONTROL_LINK_OFFER:
 	case CONTROL_LINK_READY:
 	case CONTROL_LINK_FAILED:

@@ -137,6 +137,8 @@ struct broker_ops {
 	int (*run)(void *arg, uint64_t id, const struct broker_program *program);
 	/* Nobody waits for its answer any more: it is to be ended. */
 	void (*stop)(void *arg, uint64_t id);
+	/* Reads the application's ring in a next turn, though no event has come. */
+	void (*look)(void *arg, void *peer);
 	/* Calls broker_tick at this time, instead of any time said before; 0: never. */
 	void (*timer)(void *arg, uint64_t at_ns);
 	/* One line for the log; priority as in <syslog.h>. */

@@ -485,7 +485,7 @@ static void capture_link(struct capture *capture, struct broker_link *link)
 
 	HASH_ITER (hh, link->channels, channel, next) {
 		link->broker->cost += COST_OBJECT;
-		if (!capture_wants(capture, channel))
+		if (channel->ahead || !capture_wants(capture, channel))
 			continue;
 		if (channel->captured) {
 			captured_update(channel->captured);
@@ -512,7 +512,7 @@ static int target_check(struct broker *broker, const struct broker_target *targe
 	if (!target->channel)
 		return 0;
 	HASH_FIND(hh, link->channels, &target->channel, sizeof(target->channel), channel);
-	return channel ? 0 : -ECHRNG;
+	return channel && !channel->ahead ? 0 : -ECHRNG;
 }
 
 int capture_new(struct broker *broker, const struct broker_target *target, bool payload,
@@ -542,6 +542,7 @@ int capture_new(struct broker *broker, const struct broker_target *target, bool 
 	STAILQ_INIT(&capture->items);
 	LIST_INSERT_HEAD(&broker->captures.all, capture, entry);
 	broker->captures.n++;
+	ahead_end_all(broker);
 	HASH_ITER (hh, broker->links, link, next) {
 		broker->cost++;
 		if (link->state == BROKER_LINK_UP && link_is_wanted(capture, link))

@@ -14,6 +14,7 @@
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "daemon/broker/ahead.h"
 #include "daemon/broker/capture.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/link.h"
@@ -134,12 +135,20 @@ int broker_channel_pay_argument(struct broker_channel *channel)
 	return charge_more(&channel->charge, NAME_SIZE + OBJECT_OVERHEAD);
 }
 
+static void broker_channel_count_place(struct broker_channel *channel, int by)
+{
+	struct listener *listener = channel->listener;
+	uint32_t *n = channel->beside ? &listener->n_beside : &listener->n_offered;
+
+	assert(by > 0 || *n > 0);
+	*n += (uint32_t)by;
+}
+
 void broker_channel_unoffer(struct broker_channel *channel)
 {
 	if (!channel->listener)
 		return;
-	assert(channel->listener->n_offered > 0);
-	channel->listener->n_offered--;
+	broker_channel_count_place(channel, -1);
 	LIST_REMOVE(channel, offered);
 	channel->listener = NULL;
 }
@@ -148,7 +157,7 @@ void broker_channel_take_place(struct broker_channel *channel, struct listener *
 {
 	assert(!channel->listener);
 	channel->listener = listener;
-	listener->n_offered++;
+	broker_channel_count_place(channel, 1);
 	LIST_INSERT_HEAD(&listener->offered, channel, offered);
 }
 
@@ -166,6 +175,7 @@ static void broker_channel_set_unpaid(struct broker_channel *channel, bool unpai
 
 void broker_channel_free(struct broker_channel *channel)
 {
+	ahead_forget(channel);
 	capture_channel_gone(channel);
 	broker_channel_unoffer(channel);
 	broker_channel_set_unpaid(channel, false);
@@ -245,9 +255,62 @@ static void broker_channel_send(struct broker_channel *channel, const struct lis
 	outbox_send(holder->process, caller->process->domain, &message, NULL);
 }
 
+void broker_channel_set_ahead(struct broker_channel *channel, bool ahead)
+{
+	int by = (int)channel->ahead - (int)ahead;
+
+	channel->ahead = ahead;
+	channel->link->n_standing += (uint32_t)by;
+	channel->link->n_ahead -= (uint32_t)by;
+	channel->link->broker->n_channels += (uint32_t)by;
+}
+
+/* The verdict by which it is made is by the facts of now. */
+static void broker_channel_is_judged(struct broker_channel *channel)
+{
+	struct broker_link *link = channel->link;
+
+	channel->generation = link->broker->generation;
+	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
+	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
+}
+
+int broker_channel_add_ahead(const struct broker_channel *like, struct listener *listener,
+	uint32_t offset, uint32_t *first)
+{
+	struct broker_link *link = like->link;
+	struct broker_channel *channel;
+	char reason[REASON_SIZE];
+	uint32_t number;
+	int r;
+
+	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX)
+		return -EDQUOT;
+	number = broker_channel_next_number(link);
+	if (number != like->number + 1 + offset)
+		return -EBUSY;
+	r = broker_channel_add(
+		link, number, like->caller, like->type, broker_channel_name(like), 0, &channel);
+	if (r < 0)
+		return r;
+	r = charge_take(
+		&channel->charge, link->ends[like->caller].process->domain, QUOTA_CHANNELS, reason);
+	if (r < 0) {
+		broker_channel_free(channel);
+		return r;
+	}
+	broker_channel_is_judged(channel);
+	channel->direction = like->direction;
+	broker_channel_set_ahead(channel, true);
+	channel->beside = true;
+	broker_channel_offer(channel, listener);
+	*first = like->number + 1;
+	return 0;
+}
+
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const char *name, struct policy_verdict *verdict, struct broker_channel **ret_channel,
-	char ret_reason[REASON_SIZE])
+	const char *name, struct policy_verdict *verdict, bool ahead,
+	struct broker_channel **ret_channel, char ret_reason[REASON_SIZE])
 {
 	struct broker_channel *channel;
 	int r;
@@ -279,10 +342,7 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 		broker_channel_free(channel);
 		return r;
 	}
-	/* The verdict is by the facts of now. */
-	channel->generation = link->broker->generation;
-	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
-	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
+	broker_channel_is_judged(channel);
 	r = broker_channel_pay_argument(channel);
 	if (r < 0) {
 		reason_set(ret_reason, "limit memory of the caller's domain");
@@ -293,6 +353,8 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 	broker_channel_offer(channel, listener);
 	terms_send(channel, verdict, !caller);
 	capture_channel(channel, verdict);
+	if (ahead)
+		ahead_give(channel, listener, verdict);
 	broker_channel_send(channel, listener);
 	*ret_channel = channel;
 	return 0;
@@ -404,6 +466,7 @@ int broker_channel_message(struct process *process, const struct control_message
 	r = broker_channel_find(end, index, id->channel, &channel);
 	if (r < 0 || !channel)
 		return r;
+	ahead_spoken(channel, index == channel->caller);
 	if (message->type == CONTROL_CHANNEL_DONE || message->type == CONTROL_CHANNEL_COUNTS)
 		counts_note(channel, index, &message->channel_counts.counts,
 			message->type == CONTROL_CHANNEL_DONE);

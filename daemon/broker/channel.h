@@ -37,6 +37,8 @@ struct broker_channel {
 	bool confirmed[2]; /* this end said CHANNEL_CLOSED */
 	bool accepted;	   /* the listener's end said ACCEPTED */
 	bool unpaid;	   /* in link->n_unpaid */
+	bool ahead;	   /* no end has spoken of it: see ahead.h */
+	bool beside;	   /* was ahead: its place is none of the backlog's */
 	/*
 	 * While ANNOUNCED: each end's words, which are judged by themselves alone; whether the two
 	 * disagree.
@@ -59,17 +61,26 @@ struct broker_channel {
 /*
  * Makes a channel: gives it a number, charges it, and puts CHANNEL into the listener's ring. name:
  * the listener's, perhaps with an argument. -EDQUOT with a reason, and where it is the verdict's
- * limit, the verdict permits no more; -ENOMEM.
+ * limit, the verdict permits no more; -ENOMEM. ahead: numbers ahead may be given with it.
  */
 int broker_channel_new(struct broker_link *link, unsigned caller, struct listener *listener,
-	const char *name, struct policy_verdict *verdict, struct broker_channel **ret_channel,
-	char ret_reason[REASON_SIZE]);
+	const char *name, struct policy_verdict *verdict, bool ahead,
+	struct broker_channel **ret_channel, char ret_reason[REASON_SIZE]);
 /*
  * Makes the object only: no charge, no message. Announcements use it as well. -ENOMEM; -EDQUOT: max
  * channels (0: no limit) of this caller's domain to this name are there.
  */
 int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
 	const char *name, uint32_t max, struct broker_channel **ret_channel);
+/*
+ * Another one of the same kind, which nobody has asked for yet: its number is `offset` behind
+ * *first, which is set if that is 0. Nobody is told. -EDQUOT, -ENOMEM; -EBUSY: that number is in
+ * use.
+ */
+int broker_channel_add_ahead(const struct broker_channel *like, struct listener *listener,
+	uint32_t offset, uint32_t *first);
+/* Numbers that are ahead do not count as channels that stand, nor are they shown. */
+void broker_channel_set_ahead(struct broker_channel *channel, bool ahead);
 /* The name that the channel was connected to. */
 const char *broker_channel_name(const struct broker_channel *channel);
 /* Its argument is charged, if that has not been done. -EDQUOT. */

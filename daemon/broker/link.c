@@ -129,6 +129,7 @@ void broker_link_free(struct broker_link *link)
 
 	assert(TAILQ_EMPTY(&link->waiting));
 	capture_link_gone(link);
+	ahead_link_gone(link);
 	broker_link_wait(link, NULL);
 	broker_link_end_detach(&link->ends[0]);
 	broker_link_end_detach(&link->ends[1]);

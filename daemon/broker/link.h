@@ -7,6 +7,7 @@
 #ifndef MSGD_DAEMON_BROKER_LINK_H
 #define MSGD_DAEMON_BROKER_LINK_H
 
+#include "daemon/broker/ahead.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/request.h"
 
@@ -68,6 +69,7 @@ struct broker_link {
 	bool channels_wrapped;
 	struct broker_channel *channels; /* owned; by number */
 	uint32_t n_standing;		 /* of them: no end has closed it for good */
+	uint32_t n_ahead;		 /* of them: those are no channels yet */
 	/* Closed by their callers' ends alone, in no backlog, paid for by the callers' domain. */
 	uint32_t n_unpaid;
 	TAILQ_HEAD(, broker_channel) by_judgement;
@@ -76,6 +78,7 @@ struct broker_link {
 	bool denied;				  /* a channel was, since then */
 	/* Borrowed: requests in BROKER_REQUEST_LINK, within the quotas of the two ends' domains. */
 	struct broker_request_list waiting;
+	struct ahead ahead[2]; /* by the end that connects */
 	char why[REASON_SIZE]; /* why this transport */
 };
 

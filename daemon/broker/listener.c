@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "daemon/broker/ahead.h"
 #include "daemon/broker/channel.h"
 #include "daemon/broker/domain.h"
 #include "daemon/broker/former.h"
+#include "daemon/broker/link.h"
 #include "daemon/broker/message-id.h"
 #include "daemon/broker/note.h"
 #include "daemon/broker/process.h"
@@ -226,6 +228,8 @@ void listener_free(struct listener *listener)
 	while ((channel = LIST_FIRST(&listener->offered))) {
 		LIST_REMOVE(channel, offered);
 		channel->listener = NULL;
+		if (channel->ahead)
+			ahead_end(&channel->link->ahead[channel->caller]);
 		broker_channel_repay_caller(channel);
 	}
 	listener->process->broker->cost += COST_OBJECT;

@@ -20,6 +20,7 @@ struct listener {
 	uint32_t type;
 	uint32_t backlog;
 	uint32_t n_offered;
+	uint32_t n_beside; /* that are or were ahead; half of the backlog at most */
 	uint64_t since_ns;
 	TAILQ_ENTRY(listener) age_entry;       /* broker->names */
 	LIST_HEAD(, watch_told) told;	       /* borrowed: by whom others were told of it */
@@ -29,7 +30,7 @@ struct listener {
 	struct traffic traffic; /* of the ends here of its channels, and of former holders' */
 	uint64_t counted_us;	/* since then, as a time of day */
 	bool drained;		/* it takes no connect */
-	LIST_HEAD(, broker_channel) offered; /* borrowed: as many as the backlog */
+	LIST_HEAD(, broker_channel) offered; /* borrowed: those of n_offered and n_beside */
 	char name[NAME_SIZE];
 };
 

@@ -353,6 +353,15 @@ void note_connected(struct broker_request *request, const struct broker_channel 
 		"connects to ", request->connect.address);
 }
 
+void note_used_ahead(const struct broker_channel *channel)
+{
+	const struct link_end *caller = &channel->link->ends[channel->caller];
+	struct domain *domain = caller->process->domain;
+
+	note_channel(channel, HISTORY_CONNECTED, domain, caller);
+	COUNT(domain, connected);
+}
+
 void note_accepted(const struct broker_channel *channel)
 {
 	const struct link_end *holder = &channel->link->ends[!channel->caller];

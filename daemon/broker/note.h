@@ -52,6 +52,8 @@ void note_connect_failed(struct broker_request *request, int error,
 	const struct policy_verdict *verdict, const char *reason);
 void note_connected(struct broker_request *request, const struct broker_channel *channel,
 	const struct policy_verdict *verdict);
+/* A connect of which the broker had no part. */
+void note_used_ahead(const struct broker_channel *channel);
 void note_accepted(const struct broker_channel *channel);
 /* by: the domain that caused it; NULL: the one that pays for the link. */
 void note_link(const struct broker_link *link, enum history_kind kind, struct domain *by, int error,

@@ -26,6 +26,7 @@
 void rejudge_all(struct broker *broker)
 {
 	broker->generation++;
+	ahead_end_all(broker);
 	broker_request_all_awake(broker);
 	watch_all_again(broker);
 }
@@ -63,6 +64,16 @@ void rejudge_link(struct broker_link *link)
 	link->generation = 0;
 	TAILQ_REMOVE(&broker->links_by_judgement, link, judgement_entry);
 	TAILQ_INSERT_HEAD(&broker->links_by_judgement, link, judgement_entry);
+}
+
+void rejudge_channel(struct broker_channel *channel)
+{
+	struct broker_link *link = channel->link;
+
+	channel->generation = 0;
+	TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
+	TAILQ_INSERT_HEAD(&link->by_judgement, channel, judgement_entry);
+	rejudge_link(link);
 }
 
 /* Whether a connect with this verdict could make the channel as it is. */
@@ -135,8 +146,10 @@ static void channel_judge(struct broker_channel *channel)
 		.rule = rule,
 		.transport = transport_name(link->id.transport)};
 
-	if (rejudge_would_permit(channel, link->broker->policy, &verdict)) {
-		capture_judged(channel, &verdict);
+	/* It was asked back, and is judged if it is used all the same. */
+	if (channel->ahead || rejudge_would_permit(channel, link->broker->policy, &verdict)) {
+		if (!channel->ahead)
+			capture_judged(channel, &verdict);
 		channel->generation = link->broker->generation;
 		TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
 		TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);

@@ -23,6 +23,8 @@ void rejudge_domains_changed(struct broker *broker);
 void rejudge_all(struct broker *broker);
 /* The channels of a link that has come up after a restart were judged by another msgd. */
 void rejudge_link(struct broker_link *link);
+/* Likewise a channel of a link that is up, which was made by facts that were others. */
+void rejudge_channel(struct broker_channel *channel);
 /* Makes one domain's memo. False: all have it. It comes first: judging is cheap by the memos. */
 bool rejudge_known(struct broker *broker);
 /* Judges one name or channel. False: all are judged. */

@@ -514,8 +514,10 @@ static void broker_request_connected(
 	struct broker_channel *channel;
 	/* If the process connects to itself, the caller's end is the creator's. */
 	unsigned caller = link->ends[0].process == process ? 0 : 1;
+	/* A name alone may come to be another domain's, or several ones', without a change of
+	 * facts. */
 	int r = broker_channel_new(link, caller, lookup->listener, request->name, &lookup->verdict,
-		&channel, lookup->reason);
+		request->domain[0], &channel, lookup->reason);
 
 	if (r < 0) {
 		broker_request_refuse(request, r, lookup);
@@ -528,6 +530,7 @@ static void broker_request_connected(
 	memcpy(message.connected.name, request->name, sizeof(message.connected.name));
 	terms_send(channel, &lookup->verdict, caller);
 	capture_connected(channel);
+	ahead_connected(channel);
 	policy_hit(process->broker->policy, &lookup->verdict);
 	note_connected(request, channel, &lookup->verdict);
 	process_send(process, &message);

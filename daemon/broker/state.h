@@ -12,6 +12,7 @@
 #define MSGD_DAEMON_BROKER_STATE_H
 
 #include "base/log-limit.h"
+#include "daemon/broker/ahead.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/errand.h"
 #include "daemon/broker/histogram.h"
@@ -89,7 +90,9 @@ struct broker {
 	struct log_limiter log; /* of all lines that others cause */
 	struct log_source log_clients, log_others;
 	struct broker_captures captures;
-	LIST_HEAD(, block) blocks; /* owned */
+	TAILQ_HEAD(, ahead) aheads; /* borrowed: those that are there; parts of links */
+	uint64_t ahead_look_ns;	    /* while there are any: their ends' rings are looked at */
+	LIST_HEAD(, block) blocks;  /* owned */
 	uint32_t n_blocks;
 	struct history history; /* last: it is large */
 };

@@ -31,7 +31,7 @@ int broker_close(struct broker *broker, const struct broker_target *target)
 	if (!link)
 		return -ENOLINK;
 	HASH_FIND(hh, link->channels, &target->channel, sizeof(target->channel), channel);
-	if (!channel)
+	if (!channel || channel->ahead)
 		return -ECHRNG;
 	/* Each end is to say first what it knows of it. */
 	if (link->state != BROKER_LINK_UP)
@@ -116,9 +116,11 @@ static int name_set_drained(struct broker *broker, const struct broker_target *t
 	struct listener *listener;
 	int r = listener_by_name(broker, target, &listener);
 
-	if (r == 0)
-		listener->drained = drained;
-	return r;
+	if (r < 0)
+		return r;
+	listener->drained = drained;
+	ahead_end_all(broker);
+	return 0;
 }
 
 int broker_drain(struct broker *broker, const struct broker_target *target)
@@ -192,6 +194,7 @@ int broker_block(struct broker *broker, const struct broker_target *target)
 	(void)snprintf(block->name, sizeof(block->name), "%s", target->name);
 	LIST_INSERT_HEAD(&broker->blocks, block, entry);
 	broker->n_blocks++;
+	ahead_end_all(broker);
 	return 0;
 }
 

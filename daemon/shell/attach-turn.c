@@ -240,6 +240,11 @@ bool attach_publish(struct attach_table *table)
 	return !TAILQ_EMPTY(&table->queue);
 }
 
+void attach_look(void *arg, void *peer)
+{
+	attach_make_ready(peer);
+}
+
 bool attach_send(void *arg, void *peer, const struct control_message *message)
 {
 	struct attach *attach = peer;

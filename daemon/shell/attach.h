@@ -47,6 +47,7 @@ bool attach_lost(const struct attach_table *table);
  * The broker's effects on one application, in the form of struct broker_ops: peer is an attach. A
  * dropped application's record goes at once, its memory with the next attach_publish.
  */
+void attach_look(void *arg, void *peer);
 bool attach_send(void *arg, void *peer, const struct control_message *message);
 void attach_unsent(void *arg, void *peer, const char *reason);
 void attach_dropped(void *arg, void *peer, const char *reason);

@@ -119,6 +119,7 @@ static void on_log(void *arg, int priority, const struct broker_line *line, cons
 static const struct broker_ops server_broker_ops = {
 	.send = attach_send,
 	.unsent = attach_unsent,
+	.look = attach_look,
 	.drop = attach_dropped,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,

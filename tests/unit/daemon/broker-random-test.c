@@ -55,10 +55,11 @@ int main(int argc, char **argv)
 	}
 	printf("connected %lu, links up %lu, fallbacks %lu, dropped %lu, channels gone %lu, "
 	       "deaths %lu, restarts %lu, links down %lu, refused %lu, cancelled %lu, quota %lu, "
-	       "parked %lu, claims %lu, names %lu, programs %lu\n",
+	       "parked %lu, claims %lu, names %lu, programs %lu, "
+	       "ahead %lu\n",
 		total.connected, total.links_up, total.fallbacks, total.dropped, total.gone,
 		total.deaths, total.restarts, total.down, total.refused, total.cancelled,
-		total.quota, total.parked, total.claims, total.names, total.programs);
+		total.quota, total.parked, total.claims, total.names, total.programs, total.ahead);
 	if (argc > 1)
 		return 0;
 	/* A random test that does not get anywhere tests nothing. */

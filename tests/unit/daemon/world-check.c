@@ -170,7 +170,8 @@ static void check_process(const struct process *process)
 			check_place(channel, listener);
 			n++;
 		}
-		REQUIRE(n == listener->n_offered);
+		REQUIRE(n == listener->n_offered + listener->n_beside);
+		REQUIRE(listener->n_beside <= listener->backlog / 2);
 		add(&listener->charge);
 	}
 	for (request = process->requests; request; request = request->hh.next) {
@@ -222,10 +223,21 @@ static void check_channel_charge(const struct broker_channel *channel)
 		(of_caller && channel->confirmed[channel->caller] && !channel->listener));
 }
 
+/* Nobody has spoken of it. */
+static void check_ahead(const struct broker_channel *channel)
+{
+	const struct ahead *ahead = &channel->link->ahead[channel->caller];
+	uint32_t i = channel->number - ahead->first;
+
+	REQUIRE(channel->state == BROKER_CHANNEL_OFFERED && !channel->accepted);
+	REQUIRE(!channel->confirmed[0] && !channel->confirmed[1] && !channel->captured);
+	REQUIRE(i < ahead->n && (ahead->left >> i & 1));
+}
+
 static void check_link(const struct broker_link *link)
 {
 	const struct broker_channel *channel;
-	uint32_t n_unpaid = 0, n_standing = 0;
+	uint32_t n_unpaid = 0, n_standing = 0, n_ahead = 0, n_left = 0;
 
 	REQUIRE(link->state != BROKER_LINK_GONE);
 	REQUIRE(link->ends[0].process || link->ends[1].process);
@@ -241,12 +253,22 @@ static void check_link(const struct broker_link *link)
 		check_channel_state(channel);
 		add(&channel->charge);
 		n_unpaid += channel->unpaid;
-		n_standing += channel->state != BROKER_CHANNEL_CLOSING;
+		n_standing += !channel->ahead && channel->state != BROKER_CHANNEL_CLOSING;
+		n_ahead += channel->ahead;
+		if (channel->ahead)
+			check_ahead(channel);
 		if (link->state == BROKER_LINK_UP)
 			check_channel_charge(channel);
 	}
 	REQUIRE(n_unpaid == link->n_unpaid);
 	REQUIRE(n_standing == link->n_standing);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct ahead *ahead = &link->ahead[i];
+
+		REQUIRE(ahead->there == (ahead->left != 0));
+		n_left += (uint32_t)__builtin_popcountll(ahead->left);
+	}
+	REQUIRE(n_ahead == link->n_ahead && n_ahead <= n_left);
 }
 
 void world_check(const struct world *world)
@@ -254,7 +276,7 @@ void world_check(const struct world *world)
 	const struct broker *broker = world->broker;
 	const struct domain *domain;
 	const struct broker_link *link;
-	unsigned n_links = 0, n_channels = 0, n_tallied = 0;
+	unsigned n_links = 0, n_channels = 0, n_ahead = 0, n_tallied = 0;
 	const struct tally *tally;
 	uint64_t bytes = 0;
 
@@ -286,7 +308,8 @@ void world_check(const struct world *world)
 		REQUIRE(link->state != BROKER_LINK_ANNOUNCED);
 		check_link(link);
 		n_links++;
-		n_channels += HASH_COUNT(link->channels);
+		n_channels += HASH_COUNT(link->channels) - link->n_ahead;
+		n_ahead += link->n_ahead;
 	}
 	for (link = broker->announced; link; link = link->hh.next) {
 		REQUIRE(link->state == BROKER_LINK_ANNOUNCED);
@@ -296,7 +319,7 @@ void world_check(const struct world *world)
 	REQUIRE(n_links == HASH_COUNT(broker->links) && n_channels == broker->n_channels);
 	for (tally = broker->tallies; tally; tally = tally->hh.next)
 		n_tallied += tally->count;
-	REQUIRE(n_tallied == n_channels);
+	REQUIRE(n_tallied == n_channels + n_ahead);
 	for (domain = broker->domains; domain; domain = domain->hh.next) {
 		for (int i = 0; i < QUOTA_COUNT; i++) {
 			REQUIRE(domain->used[i] == sums[domain->info.domid][i]);

@@ -17,6 +17,9 @@
 #define HONEST	 5 /* of these, in domains of their own too: they say nothing but what is so */
 #define LINKS	 24
 #define CHANNELS 64
+#define AHEADS	 8 /* of each kind */
+
+#define LAST_TYPE CONTROL_AHEAD_REST /* that applications send */
 
 struct known_link {
 	bool used;
@@ -31,10 +34,20 @@ struct known_channel {
 	char name[NAME_SIZE];
 };
 
+/* Numbers ahead: of the connecting end, or, with a listener, of the listening one. */
+struct known_ahead {
+	bool used;
+	uint32_t end, first, listener;
+	uint64_t left;
+	char name[NAME_SIZE];
+};
+
 struct memory {
 	uint16_t domid;
 	struct known_link links[LINKS];
 	struct known_channel channels[CHANNELS];
+	struct known_ahead given[AHEADS], taken[AHEADS];
+	struct control_ahead said;
 	uint32_t next_request;
 	bool listens[4], watches[3];
 	bool greeted;
@@ -164,6 +177,16 @@ static void channel_remember(
 	}
 }
 
+static void aheads_forget(struct memory *m, uint32_t end)
+{
+	for (unsigned i = 0; i < AHEADS; i++) {
+		if (m->given[i].end == end)
+			m->given[i].used = false;
+		if (m->taken[i].end == end)
+			m->taken[i].used = false;
+	}
+}
+
 static void channels_forget(struct memory *m, uint32_t end, uint32_t channel)
 {
 	for (unsigned i = 0; i < CHANNELS; i++) {
@@ -172,6 +195,140 @@ static void channels_forget(struct memory *m, uint32_t end, uint32_t channel)
 		if (k->used && k->end == end && (channel == 0 || k->channel == channel))
 			k->used = false;
 	}
+	if (channel == 0)
+		aheads_forget(m, end);
+}
+
+/* ---- numbers ahead ------------------------------------------------------------------------- */
+
+static struct known_ahead *ahead_find(struct known_ahead *aheads, uint32_t end, uint32_t number)
+{
+	for (unsigned i = 0; i < AHEADS; i++) {
+		uint32_t bit = number - aheads[i].first;
+
+		if (aheads[i].used && aheads[i].end == end && bit < AHEAD_MAX &&
+			aheads[i].left >> bit & 1)
+			return &aheads[i];
+	}
+	return NULL;
+}
+
+static void ahead_take(struct known_ahead *ahead, uint32_t number)
+{
+	ahead->left &= ~(UINT64_C(1) << (number - ahead->first));
+	ahead->used = ahead->left;
+}
+
+/* AHEAD has said these before this channel. A former one of the link is over. */
+static void ahead_remember(struct memory *m, struct known_ahead *aheads, uint32_t end,
+	uint32_t channel, uint32_t listener, const char *name)
+{
+	struct known_ahead *free_one = NULL;
+
+	for (unsigned i = 0; i < AHEADS; i++) {
+		if (!aheads[i].used || aheads[i].end == end)
+			free_one = &aheads[i];
+		if (aheads[i].used && aheads[i].end == end)
+			break;
+	}
+	if (m->said.channel == channel && m->said.end == end && free_one) {
+		*free_one = (struct known_ahead){.used = true,
+			.end = end,
+			.first = m->said.first,
+			.listener = listener,
+			.left = UINT64_MAX >> (AHEAD_MAX - m->said.n)};
+		strcpy(free_one->name, name);
+	}
+	m->said.channel = 0;
+}
+
+static void give_back(
+	struct chaos *c, struct app *app, struct memory *m, uint32_t end, uint32_t first)
+{
+	struct control_message message = {.type = CONTROL_AHEAD_REST};
+	struct known_ahead *ahead = m->given;
+
+	message.ahead_rest.end = end;
+	message.ahead_rest.first = first;
+	for (unsigned i = 0; i < AHEADS; i++, ahead++) {
+		if (!ahead->used || ahead->end != end || ahead->first != first)
+			continue;
+		message.ahead_rest.rest = ahead->left;
+		/* A liar uses them all the same. */
+		ahead->used = !is_honest(c, app) && pick(c, 2);
+	}
+	if (!is_honest(c, app) && pick(c, 4) == 0)
+		message.ahead_rest.rest = pick(c, 65536);
+	(void)app_send(app, &message);
+}
+
+static void number_gone(struct memory *m, uint32_t end, uint32_t number)
+{
+	struct known_ahead *given = ahead_find(m->given, end, number);
+	struct known_ahead *taken = ahead_find(m->taken, end, number);
+
+	if (given)
+		ahead_take(given, number);
+	if (taken)
+		ahead_take(taken, number);
+}
+
+/* The other end has given these back: if it has used them, it has lied. */
+static void ahead_gone(struct memory *m, const struct control_ahead_rest *gone)
+{
+	for (uint32_t i = 0; i < AHEAD_MAX; i++) {
+		struct known_ahead *ahead;
+
+		if (!(gone->rest >> i & 1))
+			continue;
+		channels_forget(m, gone->end, gone->first + i);
+		ahead = ahead_find(m->taken, gone->end, gone->first + i);
+		if (ahead)
+			ahead_take(ahead, gone->first + i);
+	}
+}
+
+/* The first frame comes to the other end of a link, if that has the number. */
+static void first_frame(struct chaos *c, const struct memory *m, uint32_t end, uint32_t number)
+{
+	const struct known_link *link = link_of((struct memory *)m, end);
+
+	for (unsigned slot = 0; slot < APPS && link; slot++) {
+		struct memory *other = &c->memory[slot];
+
+		for (unsigned i = 0; i < LINKS; i++) {
+			const struct known_link *l = &other->links[i];
+			struct known_ahead *ahead;
+
+			if (!l->used || l->uid != link->uid || l->role == link->role)
+				continue;
+			ahead = ahead_find(other->taken, l->end, number);
+			if (!ahead)
+				continue;
+			channel_remember(other, l->end, number, ahead->listener, ahead->name);
+			ahead_take(ahead, number);
+			c->counts.ahead++;
+			return;
+		}
+	}
+}
+
+/* A connect without the broker. The ring is read before it, and a liar does not. */
+static void connect_ahead(struct chaos *c, struct app *app, struct memory *m)
+{
+	struct known_ahead *ahead = &m->given[pick(c, AHEADS)];
+	uint32_t number;
+
+	for (unsigned i = 0; i < AHEADS && !ahead->used; i++)
+		ahead = &m->given[i];
+	if (!ahead->used || !link_of(m, ahead->end))
+		return;
+	if (is_honest(c, app) && (app->full || app->head != app->tail))
+		return;
+	number = ahead->first + (uint32_t)__builtin_ctzll(ahead->left);
+	channel_remember(m, ahead->end, number, 0, ahead->name);
+	ahead_take(ahead, number);
+	first_frame(c, m, ahead->end, number);
 }
 
 static void forget(struct memory *m)
@@ -198,14 +355,27 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 		c->counts.cancelled += got->status.error == ECANCELED;
 		c->counts.quota += got->status.error == EDQUOT;
 		return;
+	case CONTROL_AHEAD:
+		m->said = got->ahead;
+		return;
+	case CONTROL_AHEAD_END:
+		give_back(c, app, m, got->ahead_end.end, got->ahead_end.first);
+		return;
+	case CONTROL_AHEAD_GONE:
+		ahead_gone(m, &got->ahead_gone);
+		return;
 	case CONTROL_CONNECTED:
 		c->counts.connected++;
 		channel_remember(
 			m, got->connected.end, got->connected.channel, 0, got->connected.name);
+		ahead_remember(m, m->given, got->connected.end, got->connected.channel, 0,
+			got->connected.name);
 		return;
 	case CONTROL_CHANNEL:
 		channel_remember(m, got->channel.end, got->channel.channel, got->channel.listener,
 			got->channel.name);
+		ahead_remember(m, m->taken, got->channel.end, got->channel.channel,
+			got->channel.listener, got->channel.name);
 		return;
 	case CONTROL_LINK_CREATE: {
 		uint32_t end = got->link_create.end;
@@ -263,6 +433,7 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 	case CONTROL_CHANNEL_GONE:
 		c->counts.gone++;
 		channels_forget(m, got->channel_gone.end, got->channel_gone.channel);
+		number_gone(m, got->channel_gone.end, got->channel_gone.channel);
 		return;
 	case CONTROL_NAME:
 		c->counts.names++;
@@ -319,7 +490,7 @@ static void misbehave(struct chaos *c, struct app *app)
 	uint32_t *words = (uint32_t *)&message.hello;
 
 	memset(&message, 0, sizeof(message));
-	message.type = (uint8_t)(1 + pick(c, CONTROL_UNWATCH + 2));
+	message.type = (uint8_t)(1 + pick(c, LAST_TYPE + 1));
 	message.request = pick(c, 3) ? 1 + pick(c, 50) : 0;
 	for (unsigned i = 0; i < 8; i++)
 		words[i] = pick(c, 6);
@@ -343,9 +514,9 @@ static void misbehave(struct chaos *c, struct app *app)
 		strcpy(message.announce_channel.name, names[pick(c, 4)]);
 	}
 	(void)broker_message(app->process, &message,
-		message.type > CONTROL_UNWATCH ? -EOPNOTSUPP
-		: pick(c, 10)		       ? 0
-					       : -EBADMSG);
+		message.type > LAST_TYPE ? -EOPNOTSUPP
+		: pick(c, 10)		 ? 0
+					 : -EBADMSG);
 }
 
 /* The other end's channels as they are, or on the side of the connection that they are not. */
@@ -415,7 +586,7 @@ static void announce(struct chaos *c, struct app *app, struct memory *m)
 
 			message.listen.listener = handle + 1;
 			message.listen.type = CHANNEL_SEQPACKET;
-			message.listen.backlog = 2;
+			message.listen.backlog = 4;
 			strcpy(message.listen.name, names[handle]);
 			app_send(app, &message);
 		}
@@ -457,7 +628,7 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 		return;
 	}
 	memset(&message, 0, sizeof(message));
-	switch (pick(c, 28)) {
+	switch (pick(c, 31)) {
 	case 0:
 	case 1: {
 		uint32_t handle = pick(c, 4);
@@ -466,7 +637,7 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 		message.request = ++m->next_request + 1000;
 		message.listen.listener = handle + 1;
 		message.listen.type = CHANNEL_SEQPACKET;
-		message.listen.backlog = 2;
+		message.listen.backlog = 4;
 		strcpy(message.listen.name, names[handle]);
 		m->listens[handle] = true;
 		app_send(app, &message);
@@ -508,9 +679,48 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 	case 15:
 		watch(c, app, m);
 		return;
+	case 16:
+	case 17:
+	case 18:
+		connect_ahead(c, app, m);
+		return;
 	default:
 		react(c, app, m);
 	}
+}
+
+/* Everybody reads what has come, and accepts and closes a channel. */
+static void serve(struct chaos *c)
+{
+	for (unsigned i = 0; i < APPS; i++) {
+		struct app *app = &c->world->apps[i];
+
+		if (app->full || c->memory[i].announced)
+			continue;
+		for (unsigned n = 0; n < 20 && app->process && app->head != app->tail; n++)
+			react(c, app, &c->memory[i]);
+		for (unsigned n = 0; n < 3 && app->process; n++)
+			use_channel(c, app, &c->memory[i]);
+	}
+}
+
+/* One connects to a name again and again, which is how it comes by numbers ahead. */
+static void rush(struct chaos *c, struct app *app, struct memory *m)
+{
+	const char *address = addresses[pick(c, ARRAY_SIZE(addresses))];
+
+	for (unsigned i = 0; i < 12 && app->process && !m->announced; i++) {
+		app_connect(app, ++m->next_request + 1000, address, 0, TRANSPORT_ANY);
+		serve(c);
+		serve(c);
+	}
+}
+
+static uint64_t some_features(struct chaos *c)
+{
+	uint64_t features = pick(c, 3) ? FEATURE_ARGO | FEATURE_ARGO_STRICT : 0;
+
+	return pick(c, 4) ? features | FEATURE_COUNTS | FEATURE_AHEAD : features;
 }
 
 static void come(struct chaos *c, struct app *app, struct memory *m)
@@ -522,7 +732,7 @@ static void come(struct chaos *c, struct app *app, struct memory *m)
 		return;
 	}
 	if (pick(c, 20))
-		(void)app_hello(app, pick(c, 3) != 0, false);
+		(void)app_hello_with(app, some_features(c), false);
 }
 
 /* They announce side by side; those that have done go on with what they have. */
@@ -550,6 +760,8 @@ static void restart(struct chaos *c)
 		had[i] = c->world->apps[i].process != NULL;
 		c->memory[i].returned = 0;
 		memset(c->memory[i].watches, 0, sizeof(c->memory[i].watches));
+		memset(c->memory[i].given, 0, sizeof(c->memory[i].given));
+		memset(c->memory[i].taken, 0, sizeof(c->memory[i].taken));
 		n += had[i];
 		/* Messages that msgd had still sent are drained first. */
 		while (had[i] && c->world->apps[i].head != c->world->apps[i].tail) {
@@ -582,7 +794,7 @@ static void restart(struct chaos *c)
 		}
 		if (pick(c, 12) == 0)
 			continue; /* busy elsewhere, for ever */
-		if (app_hello(app, pick(c, 3) != 0, true) == 0)
+		if (app_hello_with(app, some_features(c), true) == 0)
 			c->memory[i].announced = c->memory[i].returned = 1;
 	}
 	if (pick(c, 2))
@@ -691,6 +903,8 @@ void chaos_step(struct chaos *c)
 		app_die(app);
 	} else if (what < 9 && !is_honest(c, app))
 		misbehave(c, app);
+	else if (what < 12)
+		rush(c, app, m);
 	else
 		talk(c, app, m);
 	for (unsigned i = 0; i < APPS; i++) {

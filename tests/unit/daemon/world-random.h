@@ -20,7 +20,7 @@ void chaos_free(struct chaos *chaos);
 /* How often things happened, to see that the test reaches them. */
 struct chaos_counts {
 	unsigned long connected, links_up, fallbacks, dropped, gone, deaths, restarts, down,
-		refused, cancelled, quota, parked, claims, names, programs;
+		refused, cancelled, quota, parked, claims, names, programs, ahead;
 };
 const struct chaos_counts *chaos_counts(const struct chaos *chaos);
 

@@ -120,10 +120,17 @@ static void on_log(void *arg, int priority, const struct broker_line *line, cons
 	snprintf(world->log + len, sizeof(world->log) - len, "%s\n", text);
 }
 
+/* Whatever an application says is heard at once. */
+static void on_look(void *arg, void *peer)
+{
+	((struct app *)peer)->n_looks++;
+}
+
 static const struct broker_ops ops = {
 	.send = on_send,
 	.unsent = on_unsent,
 	.drop = on_drop,
+	.look = on_look,
 	.resumed = on_resumed,
 	.quiesced = on_quiesced,
 	.run = on_run,

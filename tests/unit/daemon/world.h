@@ -18,8 +18,9 @@ struct app {
 	struct process *process; /* borrowed: the broker's; NULL: not attached */
 	uint16_t domid;
 	uint32_t epoch;
-	bool full;   /* its ring has no room */
-	bool unsent; /* the broker had no memory for a message that did not fit */
+	bool full;	  /* its ring has no room */
+	bool unsent;	  /* the broker had no memory for a message that did not fit */
+	unsigned n_looks; /* so often its ring was to be read, though it sent no event */
 	bool dropped;
 	char reason[REASON_SIZE]; /* of the drop */
 	struct control_message queue[WORLD_QUEUE];
