@@ -197,7 +197,10 @@ static struct msg_sock *accept_first(struct msg_sock *listener, unsigned flags)
 		struct control_message message = {.type = CONTROL_ACCEPTED,
 			.accepted = {.end = link->end, .channel = channel->number}};
 
-		control_send(&ctx->control, &message);
+		if (channel->ahead)
+			control_send_quietly(&ctx->control, &message);
+		else
+			control_send(&ctx->control, &message);
 	}
 	if (channel_is_over(channel))
 		channel_changed(channel); /* the pass tells msgd that its number is free */
@@ -250,6 +253,7 @@ static struct msg_sock *connect_locked(
 {
 	struct control_message message = {.type = CONTROL_CONNECT};
 	char domain[DOMAIN_NAME_SIZE], name[NAME_SIZE];
+	struct channel *channel;
 	struct msg_sock *sock;
 
 	if (!address)
@@ -267,6 +271,14 @@ static struct msg_sock *connect_locked(
 	if (!sock)
 		return failure(ENOMEM, "out of memory"), NULL;
 	sock->nonblock = flags & LIBMSG_NONBLOCK;
+	channel = control_connect_ahead(&ctx->control, &message.connect);
+	if (channel) {
+		sock_set_channel(sock, channel);
+		sock_set_state(sock, SOCK_OPEN);
+		sock->out_edge = sock->nonblock;
+		sock_changed(sock);
+		return sock;
+	}
 	sock = sock_ask(sock, &message);
 	if (!sock)
 		return NULL;

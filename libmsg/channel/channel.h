@@ -120,6 +120,7 @@ struct channel {
 	enum channel_state state; /* changed by channel_set_state alone */
 	bool due, blocked;	  /* in set->due, set->blocked */
 	bool changed;		  /* in pool->changed */
+	bool ahead;		  /* msgd gave its number ahead, and need not hear of it at once */
 	char name[NAME_SIZE];
 	struct control_peer peer;
 	enum transport_kind transport;	 /* its link's, also when the link is gone */

@@ -284,11 +284,34 @@ void control_send(struct control *control, const struct control_message *message
 		return;
 	control_ring_send(&control->ring, message);
 	control->pool->marked = true;
+	control->urgent = true;
+}
+
+void control_send_quietly(struct control *control, const struct control_message *message)
+{
+	bool urgent = control->urgent;
+
+	control_send(control, message);
+	control->urgent = urgent;
+}
+
+/*
+ * No wake-up is lost by it. msgd looks at the rings of both ends as long as it has not heard of
+ * each number that it gave ahead, and this end wakes it for what it has not heard when it has none
+ * left: it knows so later than this end.
+ */
+static bool may_be_quiet(struct control *control)
+{
+	return !control->urgent && control->links->n_ahead &&
+	       grant_ring_space(&control->ring.tx, CONTROL_RING_LEN / 2) >= CONTROL_RING_LEN / 2;
 }
 
 void control_publish(struct control *control)
 {
-	if (!control->page || (control_ring_is_idle(&control->ring) && !control->pool->capture))
+	bool unheard = control->unheard && !control->links->n_ahead, event;
+
+	if (!control->page ||
+		(control_ring_is_idle(&control->ring) && !control->pool->capture && !unheard))
 		return;
 	control_ring_flush(&control->ring);
 	control_capture_publish(control);
@@ -296,7 +319,15 @@ void control_publish(struct control *control)
 	if (control->ring.broken)
 		control_break(control, control->ring.error == ENOMEM ? ENOMEM : EPROTO,
 			control->ring.broken);
-	if (control_ring_publish(&control->ring))
+	if (may_be_quiet(control)) {
+		control->unheard |= control->ring.wrote;
+		event = control_ring_publish_quietly(&control->ring);
+	} else {
+		control->ring.wrote |= control->unheard;
+		control->urgent = control->unheard = false;
+		event = control_ring_publish(&control->ring);
+	}
+	if (event)
 		(void)control->hv->ops->evtchn_send(control->hv, control->port);
 }
 
@@ -382,7 +413,8 @@ static void control_hello(struct control *control, uint32_t epoch)
 			.version_min = CONTROL_VERSION_MIN,
 			.version_max = CONTROL_VERSION,
 			.features = control->features | FEATURE_TYPES | FEATURE_WATCH |
-				    FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE,
+				    FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE |
+				    FEATURE_AHEAD,
 			.pid = (uint32_t)getpid(),
 			.reattach = control->epoch != 0}};
 
@@ -391,6 +423,8 @@ static void control_hello(struct control *control, uint32_t epoch)
 	/* Messages that wait were for the msgd that is gone. */
 	control_ring_clear(&control->ring);
 	control_capture_forget(control);
+	control_ahead_forget(control);
+	control->urgent = true;
 	control->epoch = epoch;
 	control->announces = hello.hello.reattach;
 	control->again_ns = UINT64_MAX;

@@ -57,6 +57,9 @@ struct control {
 	unsigned n_drops;	     /* one after the other */
 	struct control_terms terms;  /* of the next channel; its number is 0: it has none */
 	struct control_capture capture; /* likewise */
+	struct control_ahead ahead;	/* likewise */
+	bool urgent;			/* msgd is to be woken for what was sent */
+	bool unheard;			/* it was not, for messages that it may not have read */
 	struct request *requests;	/* hash; owned */
 	uint32_t last_request;
 };
@@ -77,6 +80,8 @@ void control_release(struct control *control);
 void control_take(struct control *control);
 /* Queues a message; control_publish sends. Until WELCOME nothing is sent: control_announce. */
 void control_send(struct control *control, const struct control_message *message);
+/* The same of what msgd need not hear at once, if it has given numbers ahead. */
+void control_send_quietly(struct control *control, const struct control_message *message);
 /* Shows msgd what was sent and read since, with one event at most. */
 void control_publish(struct control *control);
 bool control_broker_there(const struct control *control);
@@ -145,6 +150,29 @@ void control_capture_leave(struct control *control);
 /* The msgd that asked for it is gone. */
 void control_capture_forget(struct control *control);
 
+/* ---- ahead.c ---------------------------------------------------------------------------- */
+
+/*
+ * The channel that the last AHEAD was about, if it was, is there: keeps the numbers. connect: NULL:
+ * nobody waits for it any more.
+ */
+void control_ahead_given(struct control *control, struct link *link,
+	const struct control_connect *connect, const struct control_connected *connected);
+void control_ahead_taken(
+	struct control *control, struct link *link, const struct control_channel *channel);
+/* AHEAD_END and AHEAD_GONE. */
+void control_ahead_end(struct control *control, const struct control_ahead_end *message);
+void control_ahead_gone(struct control *control, const struct control_ahead_rest *message);
+/* A channel for this CONNECT, which msgd need not see. NULL: it must. */
+struct channel *control_connect_ahead(
+	struct control *control, const struct control_connect *connect);
+/* A number is no channel, and will be none. */
+void control_ahead_lost(struct link *link, uint32_t number);
+/* A first frame has come. True: its number was ahead; the channel is there, or the link ends. */
+bool control_ahead_came(struct control *control, struct link *link, uint32_t number);
+/* The msgd that gave them is gone. */
+void control_ahead_forget(struct control *control);
+
 /* ---- quiesce.c -------------------------------------------------------------------------- */
 
 /* QUIESCE was read: noted, for the pass. */
@@ -195,6 +223,8 @@ void control_names_done(struct control *control, const struct control_names_done
 
 /* ---- handle.c --------------------------------------------------------------------------- */
 
+/* Puts a new channel into its listener's backlog; or closes it. */
+void control_offer(struct control *control, struct channel *channel);
 /* Acts on a message from msgd. */
 void control_handle(struct control *control, const struct control_message *message);
 

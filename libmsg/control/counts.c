@@ -9,7 +9,10 @@ static void tell_channel(struct control *control, uint8_t type, struct channel *
 
 	channel_counts(channel, &message.channel_counts.counts);
 	channel->counts_told = channel_counted(channel);
-	control_send(control, &message);
+	if (channel->ahead && type == CONTROL_CHANNEL_DONE)
+		control_send_quietly(control, &message);
+	else
+		control_send(control, &message);
 }
 
 static void tell_link(struct control *control, const struct link *link)

@@ -133,6 +133,7 @@ static void handle_connected(struct control *control, const struct control_messa
 	}
 	memcpy(channel->name, connected->name, NAME_SIZE);
 	channel->peer = connected->peer;
+	control_ahead_given(control, link, request ? &request->message.connect : NULL, connected);
 	if (!request || !request->sock) {
 		channel_close(channel, CLOSE_NORMAL); /* nobody waits for it any more */
 		return;
@@ -188,11 +189,14 @@ static struct channel *backlog_dead(const struct msg_sock *listener)
  * had said. They must neither pile up before a listener that accepts nobody, nor keep the living
  * out: the dead give way.
  */
-static bool backlog_has_room(struct msg_sock *listener)
+static bool backlog_has_room(const struct control *control, struct msg_sock *listener)
 {
+	/* Numbers ahead have places of their own. */
+	int room = listener->backlog +
+		   (control->broker_features & FEATURE_AHEAD ? listener->backlog / 2 : 0);
 	struct channel *dead;
 
-	if (listener->n_pending < listener->backlog)
+	if (listener->n_pending < room)
 		return true;
 	dead = backlog_dead(listener);
 	if (!dead)
@@ -202,9 +206,21 @@ static bool backlog_has_room(struct msg_sock *listener)
 	return true;
 }
 
+void control_offer(struct control *control, struct channel *channel)
+{
+	struct msg_sock *listener = sock_find_listener(control->socks, channel->listener_handle);
+
+	if (!listener || !backlog_has_room(control, listener)) {
+		channel_close(channel, CLOSE_RESET);
+		return;
+	}
+	channel->agrees = listener->capture;
+	backlog_add(listener, channel);
+	control_capture_granted(control, channel);
+}
+
 static void handle_channel(struct control *control, const struct control_channel *message)
 {
-	struct msg_sock *listener = sock_find_listener(control->socks, message->listener);
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel;
 
@@ -217,14 +233,8 @@ static void handle_channel(struct control *control, const struct control_channel
 	channel->listener_handle = message->listener;
 	memcpy(channel->name, message->name, NAME_SIZE);
 	channel->peer = message->peer;
-	if (listener && backlog_has_room(listener)) {
-		channel->agrees = listener->capture;
-		backlog_add(listener, channel);
-	} else {
-		channel_close(channel, CLOSE_RESET);
-		return;
-	}
-	control_capture_granted(control, channel);
+	control_ahead_taken(control, link, message);
+	control_offer(control, channel);
 }
 
 static void handle_channel_gone(struct control *control, const struct control_channel_id *message)
@@ -239,6 +249,8 @@ static void handle_channel_gone(struct control *control, const struct control_ch
 	struct link *link = link_find(control->links, message->end);
 	struct channel *channel = link ? channel_find(&link->channels, message->channel) : NULL;
 
+	if (link && !channel)
+		control_ahead_lost(link, message->channel);
 	/* One that the other end has closed ends by itself, once this end has answered. */
 	if (channel &&
 		(channel->state != CHANNEL_OPEN || !channel->rx_closed || channel->tx_closed)) {
@@ -276,7 +288,7 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CONNECTED:
 		handle_connected(control, message);
-		control->terms.channel = control->capture.channel = 0;
+		control->terms.channel = control->capture.channel = control->ahead.channel = 0;
 		break;
 	case CONTROL_LINK_CREATE:
 		link_create(control->links, control->epoch, &message->link_create, &answer);
@@ -294,7 +306,7 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_CHANNEL:
 		handle_channel(control, &message->channel);
-		control->terms.channel = control->capture.channel = 0;
+		control->terms.channel = control->capture.channel = control->ahead.channel = 0;
 		break;
 	case CONTROL_ASK:
 		control_answer(control, &message->ask);
@@ -304,6 +316,15 @@ void control_handle(struct control *control, const struct control_message *messa
 		break;
 	case CONTROL_TERMS:
 		control->terms = message->terms;
+		break;
+	case CONTROL_AHEAD:
+		control->ahead = message->ahead;
+		break;
+	case CONTROL_AHEAD_END:
+		control_ahead_end(control, &message->ahead_end);
+		break;
+	case CONTROL_AHEAD_GONE:
+		control_ahead_gone(control, &message->ahead_gone);
 		break;
 	case CONTROL_QUIESCE:
 		control_quiesce(control, message->quiesce.reason);

@@ -69,6 +69,29 @@ enum link_cause {
 struct link;
 TAILQ_HEAD(link_list, link);
 
+/* The CONNECTs for which numbers ahead are. */
+struct ahead_key {
+	uint32_t type, transport;
+	char address[ADDRESS_SIZE];
+};
+
+/*
+ * Numbers that msgd has given ahead (PROTOCOL.md 5.10), and all that their channels will have in
+ * common. A link has some as the end that connects, and some as the end that listens.
+ */
+struct link_ahead {
+	struct link *link;	  /* borrowed: the owner */
+	struct link_ahead **slot; /* link->given or link->taken */
+	uint32_t first;
+	uint64_t left; /* bit i: first + i is not used */
+	enum channel_type type;
+	uint32_t listener; /* its handle; 0: this end connects */
+	char name[NAME_SIZE];
+	struct control_peer peer;
+	struct ahead_key key; /* while this end connects */
+	UT_hash_handle hh;    /* likewise: links->given */
+};
+
 /* The links of one application. */
 struct links {
 	struct hv *hv;		/* borrowed */
@@ -82,6 +105,8 @@ struct links {
 	struct link_list ending;   /* in state ENDING; borrowed */
 	struct link_list grave;	   /* in state DEAD; owned */
 	struct link_list retrying; /* refused by the hypervisor for now; borrowed */
+	struct link_ahead *given;  /* hash by key; borrowed: those of links */
+	uint32_t n_ahead;	   /* of both kinds */
 };
 
 struct link {
@@ -102,8 +127,9 @@ struct link {
 	bool told;		     /* while ENDING: msgd and the log were told */
 	bool discard;		     /* while ENDING: what its channels hold is thrown away */
 	uint32_t drain; /* while ENDING: turns in which what lies in the ring is taken in first */
-	enum link_cause cause;	  /* since ENDING */
-	char reason[REASON_SIZE]; /* since ENDING: a sentence */
+	struct link_ahead *given, *taken; /* owned; NULL: there are none */
+	enum link_cause cause;		  /* since ENDING */
+	char reason[REASON_SIZE];	  /* since ENDING: a sentence */
 	TAILQ_ENTRY(link) entry_unarmed;
 	TAILQ_ENTRY(link) entry_retrying;
 	TAILQ_ENTRY(link) entry; /* in links->ending, links->grave */
@@ -165,6 +191,25 @@ void link_look(struct link *link);
 /* Frames wait until link_synced, for the answer to this request. */
 void link_sync(struct link *link, uint32_t request);
 void link_synced(struct link *link);
+
+/* ---- ahead.c: numbers of channels to come ----------------------------------------------- */
+
+/* This end connects, by such CONNECTs. -ENOMEM. */
+int link_ahead_give(struct link *link, const struct control_ahead *said,
+	const struct control_connect *connect, const struct control_connected *connected);
+/* This end listens. -ENOMEM. */
+int link_ahead_take(
+	struct link *link, const struct control_ahead *said, const struct control_channel *channel);
+/* Numbers for a CONNECT. NULL: there are none. */
+struct link_ahead *link_ahead_find(
+	const struct links *links, const struct control_connect *connect);
+/* Whether it has a number that is not used. ahead: or NULL. */
+bool link_ahead_has(const struct link_ahead *ahead, uint32_t number);
+/* Makes a number that it has a channel. NULL: out of memory. ahead is freed with the last one. */
+struct channel *link_ahead_use(struct link_ahead *ahead, uint32_t number);
+/* A number that it has is used, or gone. ahead is freed with the last one. */
+void link_ahead_remove(struct link_ahead *ahead, uint32_t number);
+void link_ahead_free(struct link_ahead *ahead);
 
 /* ---- frames.c: frames in and out -------------------------------------------------------- */
 

@@ -25,9 +25,13 @@ static bool resolve_unknown(struct driver *driver, struct link *link)
 	const struct frame *frame = &link->transport->frame;
 	struct request *request;
 
+	if (control_ahead_came(driver->control, link, frame->channel))
+		return link_is_up(link);
 	control_take(driver->control);
 	if (!link_is_up(link))
 		return false;
+	if (control_ahead_came(driver->control, link, frame->channel))
+		return link_is_up(link);
 	if (channel_find(&link->channels, frame->channel))
 		return true;
 	if (channel_set_is_gone(&link->channels, frame)) {

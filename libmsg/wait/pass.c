@@ -19,7 +19,7 @@ static void flush_due(struct driver *driver)
  * Takes in the frames that an ending link still has in its ring, a turn of them. Nothing is sent on
  * it any more. False: there are more.
  */
-static bool drain(struct link *link)
+static bool drain(struct driver *driver, struct link *link)
 {
 	enum link_outcome outcome;
 
@@ -27,7 +27,8 @@ static bool drain(struct link *link)
 	/* A frame that is skipped costs a part of the turn, too. */
 	do {
 		outcome = link_receive(link, NULL);
-		if (outcome == LINK_UNKNOWN)
+		if (outcome == LINK_UNKNOWN &&
+			!control_ahead_came(driver->control, link, link->transport->frame.channel))
 			link_skip(link);
 	} while (outcome == LINK_DUE || outcome == LINK_UNKNOWN);
 	/* Messages that had arrived are lost here: the application needs that reason. */
@@ -78,7 +79,7 @@ static bool reap(struct driver *driver)
 		next = TAILQ_NEXT(link, entry);
 		if (control_leaves(control))
 			link_end(link, LINK_ENDED_BY_MSGD, control->reason);
-		if (link->drain && !drain(link))
+		if (link->drain && !drain(driver, link))
 			continue;
 		link->drain = 0;
 		tell_end(driver, link);

@@ -580,9 +580,9 @@ static void test_hello_once_an_epoch(void **state)
 	assert_int_equal(message.hello.epoch, 1);
 	assert_int_equal(message.hello.version_min, CONTROL_VERSION_MIN);
 	assert_int_equal(message.hello.version_max, CONTROL_VERSION);
-	assert_int_equal(message.hello.features, FEATURE_NO_HYPERVISOR_ARGO | FEATURE_TYPES |
-							 FEATURE_WATCH | FEATURE_TERMS |
-							 FEATURE_COUNTS | FEATURE_CAPTURE);
+	assert_int_equal(message.hello.features,
+		FEATURE_NO_HYPERVISOR_ARGO | FEATURE_TYPES | FEATURE_WATCH | FEATURE_TERMS |
+			FEATURE_COUNTS | FEATURE_CAPTURE | FEATURE_AHEAD);
 	assert_int_equal(message.hello.pid, getpid());
 	assert_int_equal(strncmp(message.hello.comm, program_invocation_short_name,
 				 sizeof(message.hello.comm) - 1),
@@ -1052,9 +1052,9 @@ static void test_quiesce_and_attach_again(void **state)
 	msgd_comes();
 	assert_int_equal(hear(&message), CONTROL_HELLO);
 	assert_int_equal(message.hello.epoch, epoch + 1);
-	assert_int_equal(message.hello.features, FEATURE_NO_ARGO_DRIVER | FEATURE_TYPES |
-							 FEATURE_WATCH | FEATURE_TERMS |
-							 FEATURE_COUNTS | FEATURE_CAPTURE);
+	assert_int_equal(message.hello.features,
+		FEATURE_NO_ARGO_DRIVER | FEATURE_TYPES | FEATURE_WATCH | FEATURE_TERMS |
+			FEATURE_COUNTS | FEATURE_CAPTURE | FEATURE_AHEAD);
 	assert_int_equal(message.hello.reattach, 1);
 	said_again(asking);
 	/* And again. */
@@ -1665,7 +1665,7 @@ static void msgd_attaches(void)
 		must(hear(&message) == CONTROL_HELLO);
 		must(message.hello.features ==
 			(FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES | FEATURE_WATCH |
-				FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE));
+				FEATURE_TERMS | FEATURE_COUNTS | FEATURE_CAPTURE | FEATURE_AHEAD));
 	}
 }
 
