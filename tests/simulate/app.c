@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libmsg/api/ctx.h"
 #include "tests/simulate/simulate.h"
 
 #define MESSAGE_MAGIC 0x4d534721U
@@ -164,7 +165,7 @@ static void conn_identify(struct conn *conn, const struct head *head)
 	conn->talk->server = app;
 }
 
-static void message_check(struct conn *conn, const uint8_t *data, size_t len)
+static void message_compare(struct conn *conn, const uint8_t *data, size_t len)
 {
 	struct app *app = conn->app;
 	struct world *w = app->world;
@@ -216,6 +217,7 @@ static struct conn *conn_new(struct app *app, struct msg_sock *sock, struct talk
 	msg_set_userdata(sock, conn);
 	LIST_INSERT_HEAD(&app->conns, conn, entry);
 	app->n_conns++;
+	w->counts->ahead += talk && sock->channel && sock->channel->ahead;
 	return conn;
 }
 
@@ -318,7 +320,7 @@ static int conn_receive(struct conn *conn, int flags)
 		conn_at_end(conn);
 		return talk ? 0 : -1;
 	}
-	message_check(conn, conn->app->buffer, (size_t)n);
+	message_compare(conn, conn->app->buffer, (size_t)n);
 	talk = conn->talk;
 	if (talk->received[conn->side] == conn->abort_after) {
 		talk->aborted = true;

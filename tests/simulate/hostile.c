@@ -167,6 +167,8 @@ static bool raw_greet(struct hostile *hostile, struct raw *raw)
 	hello.hello.epoch = raw->epoch;
 	hello.hello.version_min = hello.hello.version_max = CONTROL_VERSION;
 	hello.hello.features = choose(hostile, "features", 4);
+	if (choose(hostile, "ahead", 2))
+		hello.hello.features |= FEATURE_AHEAD | FEATURE_COUNTS;
 	hello.hello.reattach = raw->announcing;
 	(void)strcpy(hello.hello.comm, "hostile");
 	raw->next_request = 1;
@@ -408,6 +410,20 @@ static void attack_channel(struct hostile *hostile, struct raw *raw)
 		raw_send(raw, &message);
 }
 
+/* Of numbers that are used, given back before, or never were ahead. */
+static void attack_rest(struct hostile *hostile, struct raw *raw)
+{
+	struct control_message message = {.type = CONTROL_AHEAD_REST};
+	struct control_channel_id id;
+
+	if (!pick(hostile, &raw->channels, false, &id))
+		return;
+	message.ahead_rest.end = id.end;
+	message.ahead_rest.first = id.channel + choose(hostile, "offset", 3);
+	message.ahead_rest.rest = choose(hostile, "rest", 16);
+	raw_send(raw, &message);
+}
+
 /* Ports and references of nothing, or of its own control pages. */
 static void attack_offer(struct hostile *hostile, struct raw *raw)
 {
@@ -528,8 +544,8 @@ typedef void attack_fn(struct hostile *hostile, struct raw *raw);
 
 static attack_fn *const attacks[] = {attack_read, attack_read, attack_read, attack_connect,
 	attack_connect, attack_connect, attack_burst, attack_listen, attack_listen, attack_unlisten,
-	attack_cancel, attack_channel, attack_offer, attack_offer, attack_ready, attack_failed,
-	attack_sync, attack_events, attack_records, attack_nap, attack_nap};
+	attack_cancel, attack_channel, attack_rest, attack_offer, attack_offer, attack_ready,
+	attack_failed, attack_sync, attack_events, attack_records, attack_nap, attack_nap};
 /* While it announces, as after msgd's return. */
 static attack_fn *const announcements[] = {attack_announce_link, attack_announce_link,
 	attack_announce_channel, attack_listen, attack_nap, attack_announce_done};
@@ -634,6 +650,23 @@ static void lie_claim(struct hostile *hostile, struct channel *channel)
 		channel_link(channel)->uid ^= choose(hostile, "uid", 4);
 }
 
+/* It uses numbers that it has given back, gives back those that it uses, or both. */
+static void lie_ahead(struct hostile *hostile, struct msg_ctx *ctx, const struct channel *channel)
+{
+	struct link *link = channel_link(channel);
+	struct link_ahead *ahead = link->given;
+	struct control_message message = {.type = CONTROL_AHEAD_REST};
+
+	if (!ahead)
+		return;
+	message.ahead_rest.end = link->end;
+	message.ahead_rest.first = ahead->first;
+	message.ahead_rest.rest = choose(hostile, "rest", 16);
+	ahead->left |= choose(hostile, "left", 16);
+	if (choose(hostile, "told", 2))
+		control_send(&ctx->control, &message);
+}
+
 static void liar_nap(struct hostile *hostile, struct msg_ctx *ctx)
 {
 	struct msg_event events[4];
@@ -649,7 +682,7 @@ static void liar_talk(struct hostile *hostile, struct msg_sock *sock)
 
 	for (uint32_t i = 0; i < n && !is_time_over(hostile); i++) {
 		struct channel *channel = sock->channel;
-		uint32_t lie = choose(hostile, "lie", 12);
+		uint32_t lie = choose(hostile, "lie", 13);
 
 		if (!channel || !channel->set)
 			return;
@@ -659,7 +692,9 @@ static void liar_talk(struct hostile *hostile, struct msg_sock *sock)
 			lie_frame(hostile, channel);
 		else if (lie == 2)
 			lie_claim(hostile, channel);
-		else if (lie <= 7)
+		else if (lie == 3)
+			lie_ahead(hostile, sock_ctx(sock), channel);
+		else if (lie <= 8)
 			(void)msg_send(
 				sock, data, choose(hostile, "length", sizeof(data)), MSG_DONTWAIT);
 		else
@@ -680,7 +715,7 @@ static void liar_live(struct hostile *hostile)
 		return;
 	(void)msg_ctx_set_transport(
 		ctx, choose(hostile, "grant", 2) ? LIBMSG_TRANSPORT_GRANT : LIBMSG_TRANSPORT_ANY);
-	for (uint32_t i = choose(hostile, "channels", 4); i > 0 && !is_time_over(hostile); i--) {
+	for (uint32_t i = choose(hostile, "channels", 12); i > 0 && !is_time_over(hostile); i--) {
 		sock = msg_connect(ctx, "web/echo", LIBMSG_SEQPACKET, LIBMSG_WAIT_NAME, CONNECT_MS);
 		if (!sock)
 			break;

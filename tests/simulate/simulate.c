@@ -152,6 +152,7 @@ static void print_counts(const struct counts *c)
 	print_count("channels over Argo, whole", c->channels[LIBMSG_TRANSPORT_ARGO]);
 	print_count("channels over argo-strict, whole", c->channels[LIBMSG_TRANSPORT_ARGO_STRICT]);
 	print_count("channels over grants, whole", c->channels[LIBMSG_TRANSPORT_GRANT]);
+	print_count("connects without msgd", c->ahead);
 	print_count("ends of channels that were cut", c->cut);
 	print_count("messages", c->messages);
 	print_count("bytes", c->bytes);

@@ -44,6 +44,7 @@ struct counts {
 	uint64_t faults[SIM_N_FAULTS];
 	uint64_t domains_destroyed, processes_killed, msgd_ended, paused;
 	uint64_t channels[4]; /* whole, by enum libmsg_transport */
+	uint64_t ahead;	      /* connects that msgd had no part in */
 	uint64_t cut;	      /* whose end was that of a process or domain, or one end's wish */
 	uint64_t messages, bytes;
 	uint64_t hostile, attacks; /* seeds with hostile processes; their deeds */
