@@ -251,6 +251,9 @@ void broker_set_limits(struct broker *broker, const struct broker_limits *limits
 /* Of a domain that is not known: what all have. */
 uint32_t broker_limit(struct broker *broker, uint16_t domid, enum quota quota);
 
+/* As lines of the log name it; "domain", if it is not known. Until the next list of domains. */
+const char *broker_domain_name(struct broker *broker, uint16_t domid);
+
 /* Whether the domain was in the last list of domains, and was alive. */
 bool broker_has_domain(struct broker *broker, uint16_t domid);
 

@@ -302,6 +302,13 @@ bool domain_is_dead(const struct broker_domain_info *info)
 	return info->state == BROKER_DOMAIN_CRASHED || info->state == BROKER_DOMAIN_DYING;
 }
 
+const char *broker_domain_name(struct broker *broker, uint16_t domid)
+{
+	const struct domain *domain = domain_find(broker, domid);
+
+	return domain && domain->info.name[0] ? domain->info.name : "domain";
+}
+
 bool broker_has_domain(struct broker *broker, uint16_t domid)
 {
 	const struct domain *domain = domain_find(broker, domid);
@@ -619,8 +626,8 @@ static void domain_update(struct broker *broker, const struct broker_domain_info
 	}
 	if (!domain) {
 		if (domain_new(broker, info) < 0)
-			broker_log_about(broker, info->domid, LOG_ERR, "domain %u: out of memory",
-				info->domid);
+			broker_log_about(broker, info->domid, LOG_ERR, "%s(%u): out of memory",
+				info->name, info->domid);
 		return;
 	}
 	domain_set_info(domain, info);

@@ -114,8 +114,8 @@ static void record_delete(struct attach_table *table, uint16_t domid, const char
 
 	if (r >= 0 || r == -ENOENT)
 		return;
-	broker_log_about(table->broker, domid, LOG_ERR, "deleting record %s of domain %u: %s", key,
-		domid, strerror(-r));
+	broker_log_about(table->broker, domid, LOG_ERR, "%s(%u): deleting record %s: %s",
+		broker_domain_name(table->broker, domid), domid, key, strerror(-r));
 	if (r == -ENODEV)
 		table->lost = true;
 }
@@ -309,7 +309,8 @@ static void log_deleted(
 	const struct broker_line line = {.id = MESSAGE_ID_RECORD_REFUSED};
 
 	broker_log_line(table->broker, domid, LOG_WARNING, &line,
-		"record %s of domain %u is deleted: %s", key, domid, reason);
+		"%s(%u): record %s is deleted: %s", broker_domain_name(table->broker, domid), domid,
+		key, reason);
 }
 
 /* The record was not true, or cannot be served. */
@@ -413,7 +414,8 @@ static int attach_go_up(struct attach *attach, const char **ret_reason)
 	/* Events sent before a rebind are lost, so both sides look at their rings. */
 	(void)table->hv->ops->evtchn_send(table->hv, attach->port);
 	broker_log_line(table->broker, attach->id.domid, LOG_INFO, &line,
-		"domain %u: application attached (record %s, epoch %u)", attach->id.domid,
+		"%s(%u): application attached (record %s, epoch %u)",
+		broker_domain_name(table->broker, attach->id.domid), attach->id.domid,
 		attach->id.key, epoch);
 	attach_make_ready(attach);
 	return 0;
@@ -444,8 +446,9 @@ static void attach_wait_for_room(struct attach *attach, const char *reason)
 {
 	if (attach->delay_ms == BIND_DELAY_FIRST_MS)
 		broker_log_about(attach->table->broker, attach->id.domid, LOG_WARNING,
-			"record %s of domain %u waits: %s", attach->id.key, attach->id.domid,
-			reason);
+			"%s(%u): record %s waits: %s",
+			broker_domain_name(attach->table->broker, attach->id.domid),
+			attach->id.domid, attach->id.key, reason);
 	attach_release(attach);
 	attach_retry_later(attach);
 }

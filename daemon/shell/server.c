@@ -207,7 +207,7 @@ static bool domain_tags(struct server *server, struct broker_domain_info *info)
 	/* Where the guest may write, it could give itself any tag: it has none of these. */
 	info->tags_unknown = r != -EPERM;
 	broker_log_about(server->broker, info->domid, LOG_WARNING,
-		"domain %u: msgd/tags in the store%s: %s", info->domid,
+		"%s(%u): msgd/tags in the store%s: %s", info->name, info->domid,
 		r == -EPERM ? " is ignored" : "",
 		r == -EPERM ? "others than domain 0 may write it" : strerror(-r));
 	return r == -EPERM || r == -E2BIG || r == -EINVAL;

@@ -49,8 +49,8 @@ static void test_attach(void **state)
 	assert_int_equal(alive(&app, 1), 1);
 	assert_true(shell_event(shell.guest));
 	(void)snprintf(line, sizeof(line),
-		"<%d> domain %u: application attached (record %s, epoch 1)\n", LOG_INFO,
-		shell.domid, app.key);
+		"<%d> web(%u): application attached (record %s, epoch 1)\n", LOG_INFO, shell.domid,
+		app.key);
 	assert_true(shell_logged(line));
 	assert_int_equal(stats()->attached, 0);
 	shell_hello(&app, false);
@@ -102,8 +102,8 @@ static void refused_bytes(struct raw_app *app, const uint8_t *bytes, size_t len,
 	assert_int_equal(app->hv->ops->store_publish(app->hv, app->key, bytes, len), 0);
 	shell_run();
 	shell_expect(trace);
-	(void)snprintf(line, sizeof(line), "<%d> record %s of domain %u is deleted: %s\n",
-		LOG_WARNING, app->key, shell.domid, reason);
+	(void)snprintf(line, sizeof(line), "<%d> web(%u): record %s is deleted: %s\n", LOG_WARNING,
+		shell.domid, app->key, reason);
 	if (!shell_logged(line))
 		fail_msg("no '%s' in:\n%s", line, shell.log);
 	assert_string_equal(shell.removed, app->key);
@@ -218,8 +218,8 @@ static void test_remove_fails(void **state)
 	app.record.nonce[0]++;
 	shell_fail(SHELL_REMOVE, -EIO, 0, 1);
 	refused(&app, "mur", "its control page says otherwise");
-	assert_int_equal(shell_count("<3> deleting record"), 1);
-	assert_true(shell_logged("of domain 1: Input/output error\n"));
+	assert_int_equal(shell_count("<3> web(1): deleting record "), 1);
+	assert_true(shell_logged(": Input/output error\n"));
 	assert_false(server_lost(shell.server));
 	app.record.nonce[0]++;
 	shell_fail(SHELL_REMOVE, -ENODEV, 0, 1);
@@ -295,8 +295,8 @@ static void test_shortage(void **state)
 		raw_app_publish(&app);
 		shell_run();
 		shell_expect(cases[i].trace);
-		(void)snprintf(line, sizeof(line), "<%d> record %s of domain %u waits: %s\n",
-			LOG_WARNING, app.key, shell.domid, cases[i].reason);
+		(void)snprintf(line, sizeof(line), "<%d> web(%u): record %s waits: %s\n",
+			LOG_WARNING, shell.domid, app.key, cases[i].reason);
 		assert_true(shell_logged(line));
 		sim_clock_advance(shell.sim, 6000000000);
 		shell_fail(cases[i].op, cases[i].error, cases[i].after, 1);
@@ -465,8 +465,8 @@ static void test_too_many(void **state)
 	shell.log[0] = '\0';
 	sim_clock_advance(shell.sim, 60000000000);
 	inject(&more, 257);
-	assert_true(shell_logged(
-		"record k256 of domain 1 is deleted: its domain has too many records\n"));
+	assert_true(
+		shell_logged("web(1): record k256 is deleted: its domain has too many records\n"));
 	assert_int_equal(shell_count("has too many records"), 1);
 	/* One goes, and leaves its place among those that wait; so does one that finds a place. */
 	forget(0);
@@ -491,8 +491,8 @@ static void test_too_many(void **state)
 	inject(&more, 2);
 	assert_int_equal(shell_count("has too many records"), 0);
 	inject(&more, 3);
-	assert_true(shell_logged(
-		"record k2 of domain 1 is deleted: its domain has too many records\n"));
+	assert_true(
+		shell_logged("web(1): record k2 is deleted: its domain has too many records\n"));
 	/* One ends: there is room for another. */
 	forget(0);
 	inject(&more, 1);

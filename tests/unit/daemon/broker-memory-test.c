@@ -574,7 +574,7 @@ static void test_lines(void **state)
 		failing_malloc_set(n);
 		world_domains(s.w);
 		assert_true(failing_malloc_end());
-		assert_true(world_logged(s.w, "domain 9: out of memory"));
+		assert_true(world_logged(s.w, "(9): out of memory"));
 		assert_false(broker_has_domain(s.w->broker, 9));
 	}
 	/* The next list finds it. */
