@@ -81,7 +81,7 @@ const struct command commands[] = {
 		arguments_ping, .run = ping_run,
 		.options = BIT(OPTION_TIMEOUT) | BIT(OPTION_PINGS) | BIT(OPTION_INTERVAL)},
 	{"quota", "show [DOMAIN] | set DOMAIN KEY=NUMBER", "limits", 1, 3, arguments_quota,
-		.print = quota_print},
+		.print = quota_print, .options = BIT(OPTION_FIELDS)},
 	{"close", "LINK:NUMBER", "end a channel", 1, 1, arguments_channel, .print = done_print},
 	{"kick", "THING WHICH", "drop applications, or end a link", 2, 2, arguments_kick,
 		.print = done_print},

@@ -72,7 +72,7 @@ _msgctl_takes() { # COMMAND
 	stats) echo --domain= ;;
 	wait | quiesce) echo --timeout= ;;
 	ping) echo --timeout= --interval= -i -c ;;
-	blocks | 'policy list') echo --fields= ;;
+	blocks | quota | 'policy list') echo --fields= ;;
 	check | 'policy test') echo --listen --all ;;
 	reload) echo --dry-run ;;
 	'') echo --domain= --state= --fields= --name= --transport= --sort= --batch --interval= -i -n --kind= --since= \

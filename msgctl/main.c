@@ -206,6 +206,11 @@ static void set_argument(struct call *call, char *arg, const struct argp_state *
 	}
 }
 
+static const char *call_op(const struct call *call)
+{
+	return json_string_value(json_object_get(call->request, "op"));
+}
+
 static void check(struct call *call, const struct argp_state *state)
 {
 	const struct command *command = call->command;
@@ -232,6 +237,8 @@ static void check(struct call *call, const struct argp_state *state)
 		argp_error(state, "%s: %s%s", command->name, error, instead(command));
 	if (!json_object_get(call->request, "op"))
 		(void)json_object_set_new(call->request, "op", json_string(command_op(command)));
+	if (call->fields && strcmp(call_op(call), "set-limit") == 0)
+		argp_error(state, "quota set takes no --fields%s", instead(command));
 }
 
 static error_t on_option(int key, char *arg, struct argp_state *state)
@@ -446,7 +453,7 @@ static int show_fields(const struct call *call, const json_t *answer)
 
 	if (left_out)
 		(void)fprintf(stderr, "... and %lld more\n", left_out);
-	return fields_print(call->fields, json_object_get(answer, command_op(call->command)));
+	return fields_print(call->fields, json_object_get(answer, call_op(call)));
 }
 
 static int run(const struct call *call)
