@@ -243,6 +243,7 @@ static const struct layout layouts[] = {
 	[CONTROL_CAPTURE_LOST] = LAYOUT("CAPTURE_LOST", REQUEST_NONE, NULL, ID(capture_lost.n)),
 	[CONTROL_AHEAD_REST] = LAYOUT("AHEAD_REST", REQUEST_NONE, NULL, U32(ahead_rest.end),
 		ID(ahead_rest.first), U64(ahead_rest.rest)),
+	[CONTROL_EXPIRED] = LAYOUT("EXPIRED", REQUEST_SOME, NULL),
 	[CONTROL_WELCOME] = LAYOUT("WELCOME", REQUEST_SOME, NULL, ID(welcome.epoch),
 		UINT(welcome.version, 1, UINT16_MAX), DOMID(welcome.domid), U64(welcome.features)),
 	/* ANY: a message of an unknown type may have had no id to answer under */

@@ -42,6 +42,7 @@ enum control_type {
 	CONTROL_CAPTURED_BYTES, /* of the CAPTURED before it */
 	CONTROL_CAPTURE_LOST,
 	CONTROL_AHEAD_REST, /* numbers ahead that this end will not use; FEATURE_AHEAD */
+	CONTROL_EXPIRED,    /* as CANCEL, by a time limit; FEATURE_EXPIRED */
 	/* msgd to application */
 	CONTROL_WELCOME = 64,
 	CONTROL_STATUS,
@@ -82,6 +83,8 @@ enum control_type {
 #define FEATURE_CAPTURE UINT64_C(256)
 /* AHEAD, and what follows of it. */
 #define FEATURE_AHEAD UINT64_C(512)
+/* EXPIRED. A msgd without it is sent CANCEL. */
+#define FEATURE_EXPIRED UINT64_C(1024)
 
 enum transport_kind {
 	TRANSPORT_ANY = 0,

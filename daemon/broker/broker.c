@@ -325,7 +325,9 @@ static int process_message(struct process *process, const struct control_message
 	case CONTROL_CONNECT:
 		return broker_request_connect(process, message);
 	case CONTROL_CANCEL:
-		return broker_request_cancel(process, message->request);
+		return broker_request_cancel(process, message->request, ECANCELED);
+	case CONTROL_EXPIRED:
+		return broker_request_cancel(process, message->request, ETIMEDOUT);
 	case CONTROL_SYNC:
 		/*
 		 * The answer comes after all messages that were sent before: ring and outbox keep

@@ -282,7 +282,7 @@ int process_hello(struct process *process, const struct control_message *message
 	welcome.welcome.domid = process->domain->info.domid;
 	welcome.welcome.features = FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES |
 				   FEATURE_WATCH | FEATURE_TERMS | FEATURE_COUNTS |
-				   FEATURE_CAPTURE | FEATURE_AHEAD;
+				   FEATURE_CAPTURE | FEATURE_AHEAD | FEATURE_EXPIRED;
 	process_send(process, &welcome);
 	if (hello->reattach) {
 		process_set_state(process, PROCESS_ANNOUNCING);

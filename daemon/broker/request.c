@@ -388,7 +388,7 @@ static void request_why(const struct broker_request *request, char ret_reason[RE
 		reason_set(ret_reason, "msgd had not come to it");
 }
 
-int broker_request_cancel(struct process *process, uint32_t id)
+int broker_request_cancel(struct process *process, uint32_t id, int error)
 {
 	struct broker_request *request;
 	char reason[REASON_SIZE];
@@ -398,8 +398,8 @@ int broker_request_cancel(struct process *process, uint32_t id)
 		return 0; /* it was answered, and the answer crossed the CANCEL */
 	request_why(request, reason);
 	if (!request->is_listen)
-		note_connect_failed(request, ECANCELED, NULL, reason);
-	broker_request_finish(request, ECANCELED, reason);
+		note_connect_failed(request, error, NULL, reason);
+	broker_request_finish(request, error, reason);
 	return 0;
 }
 

@@ -63,7 +63,7 @@ struct broker_request {
 /* Counts the time since it came to its state, as that of the state's stage. */
 void broker_request_spent(struct broker_request *request);
 int broker_request_connect(struct process *process, const struct control_message *message);
-int broker_request_cancel(struct process *process, uint32_t id);
+int broker_request_cancel(struct process *process, uint32_t id, int error);
 /* Keeps a LISTEN for after recovery. */
 int broker_request_hold_listen(
 	struct process *process, uint32_t id, const struct control_listen *listen);

@@ -75,6 +75,7 @@ struct msg_sock *sock_await(struct msg_sock *sock, uint64_t deadline_ns, const c
 	r = driver_wait(driver, answer_is_over, sock, deadline_ns);
 	if (r == -ETIMEDOUT && deadline_ns == DEADLINE_NOW && control_broker_there(control)) {
 		(void)failure(ETIMEDOUT, "%s %s: %s", what, name, late);
+		sock->given_up = true;
 		sock_discard(sock);
 		return NULL;
 	}

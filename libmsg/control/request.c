@@ -90,6 +90,8 @@ static void send_cancel(struct control *control, const struct request *request)
 {
 	struct control_message cancel = {.type = CONTROL_CANCEL, .request = request->id};
 
+	if (request->sock && request->sock->given_up && control->broker_features & FEATURE_EXPIRED)
+		cancel.type = CONTROL_EXPIRED;
 	control_send(control, &cancel);
 }
 

@@ -1121,7 +1121,7 @@ static void test_hello(void **state)
 	assert_int_equal(m->welcome.version, 1);
 	assert_int_equal(m->welcome.features,
 		FEATURE_ARGO | FEATURE_ARGO_STRICT | FEATURE_TYPES | FEATURE_WATCH | FEATURE_TERMS |
-			FEATURE_COUNTS | FEATURE_CAPTURE | FEATURE_AHEAD);
+			FEATURE_COUNTS | FEATURE_CAPTURE | FEATURE_AHEAD | FEATURE_EXPIRED);
 	process_describe(app->process, text, sizeof(text));
 	assert_string_equal(text, "app(3) pid 5 (xxxxxxxxxxxxxxx)");
 	app_die(app);

@@ -261,6 +261,13 @@ static void test_refused(void **state)
 	app_cancel(app, 3);
 	assert_int_equal(last(w, HISTORY_FAILED)->error, ECANCELED);
 	app_forget(app);
+	app_connect(app, 4, "db/db", CONNECT_WAIT_NAME, 0);
+	app_expire(app, 4);
+	TAKE_STATUS(app, 4, ETIMEDOUT);
+	event = last(w, HISTORY_FAILED);
+	assert_int_equal(event->error, ETIMEDOUT);
+	assert_string_equal(event->text, "nobody listens as db in db");
+	app_forget(app);
 	assert_int_equal(app_listen(app, 1, "a", 4), 0);
 	assert_int_equal(app_listen(app, 2, "b", 4), EDQUOT);
 	event = last(w, HISTORY_REFUSED);

@@ -19,7 +19,7 @@
 #define CHANNELS 64
 #define AHEADS	 8 /* of each kind */
 
-#define LAST_TYPE CONTROL_AHEAD_REST /* that applications send */
+#define LAST_TYPE CONTROL_EXPIRED /* that applications send */
 
 struct known_link {
 	bool used;
@@ -114,7 +114,7 @@ static const struct broker_limits *small_limits(void)
 	limits.quota[QUOTA_ENDS] = 12;
 	limits.quota[QUOTA_ANNOUNCED] = 8;
 	limits.quota[QUOTA_WATCHES] = 3;
-	limits.backlog = 4;
+	limits.backlog = 16;
 	return &limits;
 }
 
@@ -352,7 +352,8 @@ static void react(struct chaos *c, struct app *app, struct memory *m)
 	switch (got->type) {
 	case CONTROL_STATUS:
 		c->counts.refused += got->status.error == EACCES;
-		c->counts.cancelled += got->status.error == ECANCELED;
+		c->counts.cancelled +=
+			got->status.error == ECANCELED || got->status.error == ETIMEDOUT;
 		c->counts.quota += got->status.error == EDQUOT;
 		return;
 	case CONTROL_AHEAD:
@@ -586,7 +587,7 @@ static void announce(struct chaos *c, struct app *app, struct memory *m)
 
 			message.listen.listener = handle + 1;
 			message.listen.type = CHANNEL_SEQPACKET;
-			message.listen.backlog = 4;
+			message.listen.backlog = 16;
 			strcpy(message.listen.name, names[handle]);
 			app_send(app, &message);
 		}
@@ -637,7 +638,7 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 		message.request = ++m->next_request + 1000;
 		message.listen.listener = handle + 1;
 		message.listen.type = CHANNEL_SEQPACKET;
-		message.listen.backlog = 4;
+		message.listen.backlog = 16;
 		strcpy(message.listen.name, names[handle]);
 		m->listens[handle] = true;
 		app_send(app, &message);
@@ -659,7 +660,7 @@ static void talk(struct chaos *c, struct app *app, struct memory *m)
 			pick(c, 4) == 0 ? pick(c, TRANSPORT_LIMIT) : TRANSPORT_ANY);
 		return;
 	case 7:
-		app_cancel(app, m->next_request + 1000 - pick(c, 6));
+		(pick(c, 2) ? app_cancel : app_expire)(app, m->next_request + 1000 - pick(c, 6));
 		return;
 	case 8:
 	case 9:

@@ -491,6 +491,13 @@ void app_cancel(struct app *app, uint32_t id)
 	(void)app_send(app, &message);
 }
 
+void app_expire(struct app *app, uint32_t id)
+{
+	struct control_message message = {.type = CONTROL_EXPIRED, .request = id};
+
+	(void)app_send(app, &message);
+}
+
 int app_announce_link(struct app *app, uint32_t end, uint64_t uid, uint16_t peer,
 	uint32_t transport, uint32_t role, uint32_t state)
 {

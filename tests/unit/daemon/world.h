@@ -121,6 +121,7 @@ void app_failed(struct app *app, uint32_t end, uint32_t error, const char *reaso
 void app_accepted(struct app *app, uint32_t end, uint32_t channel);
 void app_closed(struct app *app, uint32_t end, uint32_t channel);
 void app_cancel(struct app *app, uint32_t id);
+void app_expire(struct app *app, uint32_t id);
 int app_announce_link(struct app *app, uint32_t end, uint64_t uid, uint16_t peer,
 	uint32_t transport, uint32_t role, uint32_t state);
 int app_announce_channel(struct app *app, uint32_t end, uint32_t channel, uint32_t listener,

@@ -598,7 +598,34 @@ static void test_given_up_before_the_next_msgd(void **state)
 	assert_int_equal(message.type, CONTROL_CANCEL);
 	assert_int_equal(message.request, id);
 	assert_silent(side);
+	pair_next_msgd_told(side, FEATURE_EXPIRED);
+	assert_int_equal(pair_next(side).type, CONTROL_CONNECT);
+	message = pair_next(side);
+	assert_int_equal(message.type, CONTROL_EXPIRED);
+	assert_int_equal(message.request, id);
+	message = status(id, ETIMEDOUT, "nobody listens as name");
+	pair_say(side, &message);
+	assert_int_equal(sock->error, ETIMEDOUT);
 	assert_int_equal(msg_close(sock), 0);
+	assert_silent(side);
+}
+
+/* msgd is told by which of the two a connect ended: its time limit, or the application. */
+static void test_told_why_it_is_given_up(void **state)
+{
+	struct pair_side *side = side_of(state);
+	struct msg_sock *sock;
+
+	pair_next_msgd_told(side, FEATURE_EXPIRED);
+	sock = msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, LIBMSG_NONBLOCK, -1);
+	assert_int_equal(pair_next(side).type, CONTROL_CONNECT);
+	assert_int_equal(msg_close(sock), 0);
+	assert_int_equal(pair_next(side).type, CONTROL_CANCEL);
+	assert_null(msg_connect(side->ctx, "domain/name", LIBMSG_SEQPACKET, 0, 0));
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_int_equal(pair_next(side).type, CONTROL_CONNECT);
+	assert_int_equal(pair_next(side).type, CONTROL_EXPIRED);
+	assert_silent(side);
 }
 
 /* A sentence about a long address and a long reason is cut, not lost. */
@@ -964,6 +991,7 @@ int main(void)
 			test_connect_in_the_background_in_time, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_given_up_before_the_next_msgd, setup, pair_teardown),
+		cmocka_unit_test_setup_teardown(test_told_why_it_is_given_up, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_long_reason, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_listen, setup, pair_teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned_listen, setup, pair_teardown),

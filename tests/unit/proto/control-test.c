@@ -367,8 +367,7 @@ static void test_unknown_type(void **state)
 	assert_int_equal(message.type, 200);
 	assert_int_equal(message.request, 99);
 	assert_int_equal(control_decode(0, 1, (const uint8_t *)"", 0, &message), -EOPNOTSUPP);
-	assert_int_equal(
-		control_decode(CONTROL_AHEAD_REST + 1, 1, (const uint8_t *)"", 0, &message),
+	assert_int_equal(control_decode(CONTROL_EXPIRED + 1, 1, (const uint8_t *)"", 0, &message),
 		-EOPNOTSUPP);
 	assert_int_equal(
 		control_decode(CONTROL_AHEAD_GONE + 1, 1, (const uint8_t *)"", 0, &message),

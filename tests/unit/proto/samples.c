@@ -198,6 +198,7 @@ const struct control_sample control_samples[] = {
 	{"AHEAD_END", {.type = CONTROL_AHEAD_END, .ahead_end = {.end = 7, .first = 34}}},
 	{"AHEAD_GONE",
 		{.type = CONTROL_AHEAD_GONE, .ahead_gone = {.end = 7, .first = 34, .rest = 0xf0}}},
+	{"EXPIRED", {.type = CONTROL_EXPIRED, .request = 10}},
 };
 const size_t n_control_samples = ARRAY_SIZE(control_samples);
 
