@@ -324,8 +324,8 @@ int msg_ctx_domid(struct msg_ctx *ctx);
 
 /*
  * Listens on `name` in this domain. type: LIBMSG_SEQPACKET, LIBMSG_STREAM or LIBMSG_DGRAM. backlog:
- * channels that may wait to be accepted, 1 to 4096; half as many again, if somebody connects again
- * and again. flags: 0 or LIBMSG_NONBLOCK.
+ * channels that may wait to be accepted, 1 to 4096; from 16 on half as many again, if somebody
+ * connects again and again. flags: 0 or LIBMSG_NONBLOCK.
  *
  * Blocks until msgd has answered, without a limit. With LIBMSG_NONBLOCK it does not wait for a msgd
  * that is away, nor for longer than a second; it then returns a socket that has no answer yet:

@@ -228,6 +228,8 @@
  * backlog. So many make msgd's part of a connect a sixtieth.
  */
 #define AHEAD_MAX 64U
+/* A shorter backlog is meant as it is said: there are no places beside it. */
+#define AHEAD_BACKLOG_MIN 16U
 /* The first are given with the connect that follows so many, each as soon after the one before. */
 #define AHEAD_CONNECTS	 3U
 #define AHEAD_CONNECT_NS 100000000ULL

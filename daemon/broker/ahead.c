@@ -56,7 +56,9 @@ static uint32_t ahead_wanted(struct ahead *ahead, const struct listener *listene
 	ahead->listener = listener->handle;
 	ahead->connect_ns = now;
 	n = ahead->n_connects++;
-	if (n < AHEAD_CONNECTS)
+	/* A listener that does not keep up is to be asked: its backlog is what it said. */
+	if (n < AHEAD_CONNECTS || listener->backlog < AHEAD_BACKLOG_MIN ||
+		listener->n_offered - 1 > listener->backlog / 8)
 		return 0;
 	/* Others connect to it as well. */
 	return min_u32(8U << min_u32(n - AHEAD_CONNECTS, 3),

@@ -189,14 +189,13 @@ static struct channel *backlog_dead(const struct msg_sock *listener)
  * had said. They must neither pile up before a listener that accepts nobody, nor keep the living
  * out: the dead give way.
  */
-static bool backlog_has_room(const struct control *control, struct msg_sock *listener)
+static bool backlog_has_room(struct msg_sock *listener, bool ahead)
 {
-	/* Numbers ahead have places of their own. */
-	int room = listener->backlog +
-		   (control->broker_features & FEATURE_AHEAD ? listener->backlog / 2 : 0);
 	struct channel *dead;
 
-	if (listener->n_pending < room)
+	/* Numbers ahead have places of their own. */
+	if (ahead ? listener->n_ahead < listener->backlog / 2
+		  : listener->n_pending - listener->n_ahead < listener->backlog)
 		return true;
 	dead = backlog_dead(listener);
 	if (!dead)
@@ -210,7 +209,7 @@ void control_offer(struct control *control, struct channel *channel)
 {
 	struct msg_sock *listener = sock_find_listener(control->socks, channel->listener_handle);
 
-	if (!listener || !backlog_has_room(control, listener)) {
+	if (!listener || !backlog_has_room(listener, channel->ahead)) {
 		channel_close(channel, CLOSE_RESET);
 		return;
 	}

@@ -221,6 +221,7 @@ void backlog_add(struct msg_sock *listener, struct channel *channel)
 {
 	channel->listener = listener;
 	TAILQ_INSERT_TAIL(&listener->pending, channel, entry_backlog);
+	listener->n_ahead += channel->ahead;
 	listener->n_pending++;
 	sock_changed(listener);
 }
@@ -228,6 +229,7 @@ void backlog_add(struct msg_sock *listener, struct channel *channel)
 void backlog_remove(struct channel *channel)
 {
 	TAILQ_REMOVE(&channel->listener->pending, channel, entry_backlog);
+	channel->listener->n_ahead -= channel->ahead;
 	channel->listener->n_pending--;
 	channel->listener = NULL;
 }

@@ -68,6 +68,7 @@ struct msg_sock {
 	char name[NAME_SIZE];
 	struct channel_list pending; /* owned: channels to be accepted, n_pending of them */
 	int n_pending;
+	int n_ahead; /* of these, whose numbers msgd gave ahead */
 	/* watches */
 	struct names *names; /* owned */
 	char pattern[ADDRESS_SIZE];

@@ -19,7 +19,8 @@
 #define RECVS_A_TURN  8
 #define EVENTS_A_TURN 8
 #define CONNS_AT_ONCE 4U
-#define BACKLOG	      6
+#define BACKLOG_SHORT 6
+#define BACKLOG_LONG  16 /* there are numbers ahead */
 #define OPEN_MS	      1000
 #define CONNECT_MS    2000
 #define LINGER_MS     600000
@@ -481,8 +482,9 @@ static void app_sleep(struct app *app, uint64_t until_ns)
 static void server_listen(struct app *app)
 {
 	while (!app->listener) {
-		app->listener =
-			msg_listen(app->ctx, "echo", LIBMSG_SEQPACKET, BACKLOG, LIBMSG_NONBLOCK);
+		app->listener = msg_listen(app->ctx, "echo", LIBMSG_SEQPACKET,
+			app->world->plan.n_channels % 2 ? BACKLOG_LONG : BACKLOG_SHORT,
+			LIBMSG_NONBLOCK);
 		if (app->listener)
 			break;
 		call_failed(app, CALL_LISTEN, errno, NULL);

@@ -312,11 +312,27 @@ static void test_old_libmsg(void **state)
 /* Half of what is left for them, which is half as many as the backlog. */
 static void test_small_backlog(void **state)
 {
-	start_with(ALL, FEATURES, 9);
-	get_ahead(2);
+	start_with(ALL, FEATURES, 17);
+	get_ahead(4);
 	end();
-	start_with(ALL, FEATURES, 1);
+	start_with(ALL, FEATURES, 15);
 	assert_never_given("db/db");
+	end();
+}
+
+/* A listener that accepts none has its backlog, and no more. */
+static void test_slow_listener(void **state)
+{
+	const struct control_message *m;
+
+	start_with(ALL, FEATURES, 16);
+	for (unsigned i = 0; i < 16; i++) {
+		(void)connect_one();
+		assert_int_equal(given.n, 0);
+	}
+	app_connect(caller, 11, "db/db", 0, 0);
+	TAKE(m, caller, CONTROL_STATUS);
+	assert_int_equal(m->status.error, ECONNREFUSED);
 	end();
 }
 
@@ -593,6 +609,7 @@ int main(void)
 		cmocka_unit_test(test_audit),
 		cmocka_unit_test(test_old_libmsg),
 		cmocka_unit_test(test_small_backlog),
+		cmocka_unit_test(test_slow_listener),
 		cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_first_words),
 		cmocka_unit_test(test_places),
