@@ -170,6 +170,7 @@ case_start_domain() { # the start-helper: what msgd's user may not do, its servi
 	grep -q 'not among those' <<<"$said" || fail "$said"
 	offset=$(guest_console_size sys3)
 	start client sys2 'echo hello | msgio --wait=170 connect sys3/late'
+	eventually 60 is_there sys3 # a busy machine takes longer to make it than guest_up takes it to have died
 	guest_up sys3 "$offset"
 	start server sys3 'msgio exec late cat'
 	said=$(finish client 120) || fail "$said: $(journal | tail -n 5)"
@@ -187,6 +188,7 @@ case_start_domain() { # the start-helper: what msgd's user may not do, its servi
 	systemctl reload msgd
 	seen "$said"
 }
+is_there() { guest_domid "$1" >/dev/null; }
 unit_is() { [ "$(systemctl is-active "$2" || true)" = "$1" ]; }
 case_kept() { # clients of the admin socket over a restart, and over a crash
 	local how restarts
