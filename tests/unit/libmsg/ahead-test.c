@@ -192,7 +192,7 @@ static void test_connects_without_msgd(void **state)
 	say_all(N);
 	for (uint32_t i = 0; i < N; i++) {
 		struct msg_sock *near = connect_ahead(FIRST + i), *far;
-		struct msg_peer peer;
+		struct msg_peer peer = {.size = sizeof(peer)};
 
 		assert_int_equal(msg_send(near, "data", 4, 0), 4);
 		far = taken();
