@@ -412,7 +412,6 @@ static void test_link_ends(void **state)
 	say_all(N);
 	link_end(a->link, LINK_LEFT, "test");
 	(void)connect_asks(ADDRESS, LIBMSG_SEQPACKET, 0); /* the pass has not been */
-	pair_end(a, LINK_LEFT, "test");
 	pair_end(b, LINK_LEFT, "test");
 	assert_int_equal(a->ctx->links.n_ahead, 0);
 	assert_int_equal(b->ctx->links.n_ahead, 0);
