@@ -99,9 +99,10 @@ void ahead_give(struct broker_channel *channel, struct listener *listener,
 		return;
 	ahead->link = link;
 	n = ahead_wanted(ahead, listener);
+	ahead->first = channel->number + 1;
 	ahead->n = 0;
 	while (ahead->n < n &&
-		broker_channel_add_ahead(channel, listener, ahead->n, &ahead->first) == 0)
+		broker_channel_add_ahead(channel, listener, ahead->first + ahead->n) == 0)
 		ahead->n++;
 	if (ahead->n == 0)
 		return;

@@ -275,19 +275,17 @@ static void broker_channel_is_judged(struct broker_channel *channel)
 	TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
 }
 
-int broker_channel_add_ahead(const struct broker_channel *like, struct listener *listener,
-	uint32_t offset, uint32_t *first)
+int broker_channel_add_ahead(
+	const struct broker_channel *like, struct listener *listener, uint32_t number)
 {
 	struct broker_link *link = like->link;
 	struct broker_channel *channel;
 	char reason[REASON_SIZE];
-	uint32_t number;
 	int r;
 
 	if (HASH_COUNT(link->channels) >= LINK_CHANNELS_MAX)
 		return -EDQUOT;
-	number = broker_channel_next_number(link);
-	if (number != like->number + 1 + offset)
+	if (broker_channel_next_number(link) != number)
 		return -EBUSY;
 	r = broker_channel_add(
 		link, number, like->caller, like->type, broker_channel_name(like), 0, &channel);
@@ -304,7 +302,6 @@ int broker_channel_add_ahead(const struct broker_channel *like, struct listener 
 	broker_channel_set_ahead(channel, true);
 	channel->beside = true;
 	broker_channel_offer(channel, listener);
-	*first = like->number + 1;
 	return 0;
 }
 

@@ -73,12 +73,11 @@ int broker_channel_new(struct broker_link *link, unsigned caller, struct listene
 int broker_channel_add(struct broker_link *link, uint32_t number, unsigned caller, uint32_t type,
 	const char *name, uint32_t max, struct broker_channel **ret_channel);
 /*
- * Another one of the same kind, which nobody has asked for yet: its number is `offset` behind
- * *first, which is set if that is 0. Nobody is told. -EDQUOT, -ENOMEM; -EBUSY: that number is in
- * use.
+ * Another one of the same kind, which nobody has asked for yet, of this number. Nobody is told.
+ * -EDQUOT, -ENOMEM; -EBUSY: the next number is another.
  */
-int broker_channel_add_ahead(const struct broker_channel *like, struct listener *listener,
-	uint32_t offset, uint32_t *first);
+int broker_channel_add_ahead(
+	const struct broker_channel *like, struct listener *listener, uint32_t number);
 /* Numbers that are ahead do not count as channels that stand, nor are they shown. */
 void broker_channel_set_ahead(struct broker_channel *channel, bool ahead);
 /* The name that the channel was connected to. */
