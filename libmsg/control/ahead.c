@@ -128,9 +128,7 @@ void control_ahead_forget(struct control *control)
 	if (!control->links->n_ahead)
 		return;
 	for (link = control->links->by_end; link; link = link->hh.next) {
-		if (link->given)
-			link_ahead_free(link->given);
-		if (link->taken)
-			link_ahead_free(link->taken);
+		link_ahead_free(link->given);
+		link_ahead_free(link->taken);
 	}
 }

@@ -25,8 +25,7 @@ static struct link_ahead *ahead_new(struct link *link, struct link_ahead **slot,
 	ahead->first = said->first;
 	ahead->left = UINT64_MAX >> (AHEAD_MAX - said->n);
 	ahead->type = type;
-	if (*slot) /* msgd gives no others before those are used, or back */
-		link_ahead_free(*slot);
+	link_ahead_free(*slot); /* msgd gives no others before those are used, or back */
 	*slot = ahead;
 	link->links->n_ahead++;
 	return ahead;
@@ -107,8 +106,11 @@ void link_ahead_remove(struct link_ahead *ahead, uint32_t number)
 
 void link_ahead_free(struct link_ahead *ahead)
 {
-	struct links *links = ahead->link->links;
+	struct links *links;
 
+	if (!ahead)
+		return;
+	links = ahead->link->links;
 	if (hash_added(&ahead->hh))
 		HASH_DELETE(hh, links->given, ahead);
 	*ahead->slot = NULL;

@@ -308,10 +308,8 @@ bool link_bury(struct link *link)
 
 	if (!reset_channels(link))
 		return false;
-	if (link->given)
-		link_ahead_free(link->given);
-	if (link->taken)
-		link_ahead_free(link->taken);
+	link_ahead_free(link->given);
+	link_ahead_free(link->taken);
 	TAILQ_REMOVE(&links->ending, link, entry);
 	link_set_state(link, LINK_DEAD);
 	link_set_armed(link, true); /* out of the list of the unarmed */

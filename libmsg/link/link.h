@@ -209,6 +209,7 @@ bool link_ahead_has(const struct link_ahead *ahead, uint32_t number);
 struct channel *link_ahead_use(struct link_ahead *ahead, uint32_t number);
 /* A number that it has is used, or gone. ahead is freed with the last one. */
 void link_ahead_remove(struct link_ahead *ahead, uint32_t number);
+/* ahead: or NULL. */
 void link_ahead_free(struct link_ahead *ahead);
 
 /* ---- frames.c: frames in and out -------------------------------------------------------- */
