@@ -177,6 +177,13 @@ int msgd_pid(const char *file);
 void message_init(void);
 uint64_t *message_fill(uint64_t number, size_t n_words);
 void message_check(const uint64_t *got, uint64_t number, size_t n_words);
+/*
+ * Over streams all messages have pair->len bytes, which spares them a header: the two short ones of
+ * every case are padded, and marked in their second word, where data never has this value. The
+ * padded one is good until the next call.
+ */
+const void *message_padded(const struct end *end, const void *data, size_t len);
+size_t message_padded_len(const struct end *end, const void *data);
 
 uint64_t now_ns(void);
 uint64_t thread_cpu_ns(void);

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Streams of bytes: a SOCK_STREAM pair and a pair of pipes. Both ends agree on the length of all
- * messages beforehand, which spares them a header; the two short messages of every case are padded
- * and marked in their second word, where data never has this value.
- */
+/* Streams of bytes: a SOCK_STREAM pair and a pair of pipes. */
 #include <err.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
-
-#define SHORT 8U
-#define MARK  UINT64_MAX
 
 static void stream_prepare(struct pair *pair)
 {
@@ -62,14 +54,7 @@ static void all_write(int fd, const char *data, size_t len)
 
 static void stream_send(struct end *end, const void *data, size_t len, bool more)
 {
-	static uint64_t padded[BENCH_MESSAGE_MAX / sizeof(uint64_t)];
-
-	if (len != end->pair->len) {
-		memcpy(padded, data, SHORT);
-		padded[1] = MARK;
-		data = padded;
-	}
-	all_write(end->writer, data, end->pair->len);
+	all_write(end->writer, message_padded(end, data, len), end->pair->len);
 }
 
 static size_t stream_recv(struct end *end, void *data, size_t size)
@@ -83,7 +68,7 @@ static size_t stream_recv(struct end *end, void *data, size_t size)
 			err(1, "read");
 		done += (size_t)n;
 	}
-	return ((uint64_t *)data)[1] == MARK ? SHORT : len;
+	return message_padded_len(end, data);
 }
 
 static void stream_close(struct end *end)

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * libxenvchan: the other end is another domain. It carries a stream, so both ends agree on the
- * length of all messages beforehand, which spares it a header; the two short messages of every case
- * are padded and marked in their second word, where data never has this value.
- */
+/* libxenvchan, which carries a stream: the other end is another domain. */
 #include <err.h>
 #include <libxenvchan.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "bench/bench.h"
 
 /* As much as a libmsg ring has, a direction. */
 #define RING_SIZE 131072U
-#define SHORT	  8U
-#define MARK	  UINT64_MAX
 /* The server appears in the store within this time, looked for that often. */
 #define WAIT_TRIES 1000
 #define WAIT_NS	   10000000
@@ -39,24 +32,12 @@ static void vchan_open(struct end *end)
 	end->channel = vchan;
 }
 
-static void vchan_put(struct end *end, const void *data, size_t len)
-{
-	if (libxenvchan_write(end->channel, data, len) != (int)len)
-		errx(1, "libxenvchan_write failed");
-}
-
 static void vchan_send(struct end *end, const void *data, size_t len, bool more)
 {
-	static uint64_t padded[BENCH_MESSAGE_MAX / sizeof(uint64_t)];
+	const void *padded = message_padded(end, data, len);
 
-	(void)more;
-	if (len == end->pair->len) {
-		vchan_put(end, data, len);
-		return;
-	}
-	memcpy(padded, data, SHORT);
-	padded[1] = MARK;
-	vchan_put(end, padded, end->pair->len);
+	if (libxenvchan_write(end->channel, padded, end->pair->len) != (int)end->pair->len)
+		errx(1, "libxenvchan_write failed");
 }
 
 static size_t vchan_recv(struct end *end, void *data, size_t size)
@@ -72,7 +53,7 @@ static size_t vchan_recv(struct end *end, void *data, size_t size)
 			errx(1, "libxenvchan_read failed");
 		done += (size_t)n;
 	}
-	return ((uint64_t *)data)[1] == MARK ? SHORT : len;
+	return message_padded_len(end, data);
 }
 
 static void vchan_close(struct end *end)

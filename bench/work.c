@@ -86,6 +86,16 @@ static void meet(const struct peer *peer, struct end *end)
 }
 
 /* A message of 8 bytes with the count marks the end; the receiver sends it back. */
+static void one_way_end(const struct peer *peer, struct end *end, uint64_t start, uint64_t n,
+	struct result *ret_result)
+{
+	peer->send(end, &n, sizeof(n), false);
+	if (peer->recv(end, received, sizeof(received)) != 8 || received[0] != n)
+		errx(1, "%" PRIu64 " messages sent, %" PRIu64 " received", n, received[0]);
+	ret_result->n = n;
+	ret_result->ns = now_ns() - start;
+}
+
 static void one_way_send(const struct peer *peer, struct end *end, const struct work *work,
 	struct result *ret_result)
 {
@@ -97,11 +107,7 @@ static void one_way_send(const struct peer *peer, struct end *end, const struct 
 			peer->send(end, message, work->len, (i + 1) % work->batch != 0);
 		}
 	} while (now_ns() - start < work->run_ns);
-	peer->send(end, &n, sizeof(n), false);
-	if (peer->recv(end, received, sizeof(received)) != 8 || received[0] != n)
-		errx(1, "%" PRIu64 " messages sent, %" PRIu64 " received", n, received[0]);
-	ret_result->n = n;
-	ret_result->ns = now_ns() - start;
+	one_way_end(peer, end, start, n, ret_result);
 }
 
 void work_one_way(const struct peer *peer, struct end *end, const struct work *work,
@@ -120,6 +126,27 @@ void work_one_way(const struct peer *peer, struct end *end, const struct work *w
 	if (len != 8 || received[0] != n)
 		errx(1, "%" PRIu64 " messages received, then one of %zu bytes", n, len);
 	peer->send(end, &n, sizeof(n), false);
+}
+
+/* ---- streams: the other end is to know a short message from a long one ----------------------- */
+
+#define SHORT 8U
+#define MARK  UINT64_MAX
+
+const void *message_padded(const struct end *end, const void *data, size_t len)
+{
+	static uint64_t padded[WORDS_MAX];
+
+	if (len == end->pair->len)
+		return data;
+	memcpy(padded, data, SHORT);
+	padded[1] = MARK;
+	return padded;
+}
+
+size_t message_padded_len(const struct end *end, const void *data)
+{
+	return ((const uint64_t *)data)[1] == MARK ? SHORT : end->pair->len;
 }
 
 /* ---- batches by one call -------------------------------------------------------------------- */
@@ -157,11 +184,7 @@ static void mmsg_send(const struct peer *peer, struct end *end, const struct wor
 		for (unsigned i = 0; i < MMSG; i++)
 			peer->send(end, batch->iov[i].iov_base, work->len, false);
 	} while (now_ns() - start < work->run_ns);
-	peer->send(end, &n, sizeof(n), false);
-	if (peer->recv(end, received, sizeof(received)) != 8 || received[0] != n)
-		errx(1, "%" PRIu64 " messages sent, %" PRIu64 " received", n, received[0]);
-	ret_result->n = n;
-	ret_result->ns = now_ns() - start;
+	one_way_end(peer, end, start, n, ret_result);
 }
 
 static unsigned mmsg_recv(const struct peer *peer, struct end *end, struct batch *batch)
