@@ -265,8 +265,7 @@ void broker_channel_set_ahead(struct broker_channel *channel, bool ahead)
 	channel->link->broker->n_channels += (uint32_t)by;
 }
 
-/* The verdict by which it is made is by the facts of now. */
-static void broker_channel_is_judged(struct broker_channel *channel)
+void broker_channel_is_judged(struct broker_channel *channel)
 {
 	struct broker_link *link = channel->link;
 

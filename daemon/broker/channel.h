@@ -78,6 +78,8 @@ int broker_channel_add(struct broker_link *link, uint32_t number, unsigned calle
  */
 int broker_channel_add_ahead(
 	const struct broker_channel *like, struct listener *listener, uint32_t number);
+/* The verdict on it is by the facts of now. */
+void broker_channel_is_judged(struct broker_channel *channel);
 /* Numbers that are ahead do not count as channels that stand, nor are they shown. */
 void broker_channel_set_ahead(struct broker_channel *channel, bool ahead);
 /* The name that the channel was connected to. */

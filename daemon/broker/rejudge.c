@@ -150,9 +150,7 @@ static void channel_judge(struct broker_channel *channel)
 	if (channel->ahead || rejudge_would_permit(channel, link->broker->policy, &verdict)) {
 		if (!channel->ahead)
 			capture_judged(channel, &verdict);
-		channel->generation = link->broker->generation;
-		TAILQ_REMOVE(&link->by_judgement, channel, judgement_entry);
-		TAILQ_INSERT_TAIL(&link->by_judgement, channel, judgement_entry);
+		broker_channel_is_judged(channel);
 		return;
 	}
 	policy_verdict_rule(&verdict, rule, sizeof(rule));
