@@ -8,22 +8,23 @@
 
 #include "libmsg/api/ctx.h"
 
-static _Thread_local const char *last_reason = "no failure so far"; /* static, or last_text */
-static _Thread_local char last_text[256];
+static _Thread_local char last_reason[256] = "no failure so far";
 _Thread_local int kept_errno;
 
 int failure(int error, const char *format, ...)
 {
 	va_list args;
 
-	/* EAGAIN is no failure to who asks again and again: it costs no more than its errno. */
+	/* EAGAIN is no failure to who asks again and again: printing would be most of its cost. */
 	if (!strchr(format, '%')) {
-		last_reason = format;
+		size_t len = strnlen(format, sizeof(last_reason) - 1);
+
+		memcpy(last_reason, format, len);
+		last_reason[len] = '\0';
 	} else {
 		va_start(args, format);
-		(void)vsnprintf(last_text, sizeof(last_text), format, args);
+		(void)vsnprintf(last_reason, sizeof(last_reason), format, args);
 		va_end(args);
-		last_reason = last_text;
 	}
 	errno = kept_errno = error;
 	return -1;
