@@ -92,9 +92,9 @@ world_end() {
 trap world_end EXIT
 trap 'exit 130' INT TERM HUP
 
-# await FILE PATTERN [SECONDS]: until the file has a line like it.
+# await FILE PATTERN [SECONDS]: until the file has a line like it. tail, which outlives that, holds no guest's input open.
 await() {
-	grep -qm1 -- "$2" < <(exec timeout "${3:-$patience}" tail -n +1 -s 0.02 -F "$1" 2>/dev/null) ||
+	grep -qm1 -- "$2" < <(exec timeout "${3:-$patience}" tail -n +1 -s 0.02 -F "$1" 2>/dev/null 9>&-) ||
 		fail "no \"$2\" in ${1##*/}"
 }
 
